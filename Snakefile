@@ -1,0 +1,22 @@
+# Tailproof: from labelled images to calibrated experts with proof.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/training.smk"
+include: "rules/inference.smk"
+include: "rules/calibration.smk"
+include: "rules/evaluation.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{experiment}/report/index.html", experiment=config["experiments"]),

@@ -1,0 +1,87 @@
+# Helpers of the rules, and nothing that makes a file.
+from functools import cache
+from pathlib import Path
+
+from tailproof.core.config import SPLITS, load_experiment, warnings
+from tailproof.core.errors import TailproofError, suggestion
+from tailproof.data.sources import open_source
+from tailproof.provenance.closure import code_digest
+
+ROOT = Path(workflow.basedir)
+EXPERIMENTS = sorted(path.stem for path in ROOT.glob("config/experiments/*.yaml"))
+SEED_FOLDER = "results/{experiment}/experts/{expert}/seed-{seed}"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+
+
+wildcard_constraints:
+    experiment="|".join(EXPERIMENTS),
+    expert=NAME,
+    seed=r"\d+",
+    split="|".join(SPLITS),
+    part=r"\d{5}",
+
+
+def stop(error):
+    """End with one sentence instead of a traceback."""
+    raise WorkflowError(str(error))
+
+
+@cache
+def read_experiment(name):
+    try:
+        experiment = load_experiment(ROOT / "config" / "experiments" / f"{name}.yaml")
+    except TailproofError as error:
+        stop(error)
+    for warning in warnings(experiment):
+        logger.warning(f"config/experiments/{name}.yaml: {warning}")
+    return experiment
+
+
+def experiment(wildcards):
+    """The configuration of the wildcards' experiment."""
+    return read_experiment(wildcards.experiment)
+
+
+def recipe(wildcards):
+    """The recipe of the wildcards' expert."""
+    experts = experiment(wildcards).experts
+    if wildcards.expert not in experts:
+        stop(
+            f"experiment '{wildcards.experiment}' has no expert '{wildcards.expert}'"
+            f"{suggestion(wildcards.expert, experts)}; known: {', '.join(experts)}"
+        )
+    return experts[wildcards.expert]
+
+
+def plain(model, *names):
+    """A configuration section, or only the named fields of it, as plain values."""
+    return model.model_dump(mode="json", include=set(names) or None)
+
+
+@cache
+def code(script):
+    """The digest of the code that a script can reach; a changed one makes its outputs stale."""
+    return code_digest(ROOT / "workflow" / "scripts" / script, ROOT)
+
+
+def parts(wildcards):
+    """The part numbers of each split."""
+    return [f"{part:05d}" for part in range(experiment(wildcards).data.parts)]
+
+
+def seed_folders(wildcards):
+    """The folders of all experts and seeds, in the order of the configuration."""
+    found = experiment(wildcards)
+    return expand(
+        SEED_FOLDER,
+        experiment=wildcards.experiment,
+        expert=found.experts,
+        seed=found.seeds,
+    )
+
+
+def of_all_experts(*names):
+    """An input function: these files of every expert and seed."""
+    return lambda wildcards: [
+        f"{folder}/{name}" for folder in seed_folders(wildcards) for name in names
+    ]

@@ -1,0 +1,105 @@
+# raw collection -> samples -> six splits -> shards and their manifest
+
+
+def raw_files(wildcards):
+    source = experiment(wildcards).data.source
+    return [] if getattr(source, "download", False) else open_source(source).files()
+
+
+rule prepare:
+    input:
+        raw=raw_files,
+    output:
+        samples="results/{experiment}/samples.parquet",
+    log:
+        "logs/{experiment}/prepare.log",
+    benchmark:
+        "logs/{experiment}/prepare.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        data=lambda w: plain(experiment(w).data, "source"),
+        code=code("prepare.py"),
+    message:
+        "{wildcards.experiment}: prepare the samples"
+    script:
+        "../workflow/scripts/prepare.py"
+
+
+rule split:
+    input:
+        samples=rules.prepare.output.samples,
+    output:
+        splits="results/{experiment}/splits.parquet",
+        summary="results/{experiment}/splits.json",
+    log:
+        "logs/{experiment}/split.log",
+    benchmark:
+        "logs/{experiment}/split.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        data=lambda w: plain(
+            experiment(w).data, "source", "target", "profile", "held_out", "splits", "seed"
+        ),
+        code=code("split.py"),
+    message:
+        "{wildcards.experiment}: split the samples"
+    script:
+        "../workflow/scripts/split.py"
+
+
+rule shard:
+    input:
+        samples=rules.prepare.output.samples,
+        splits=rules.split.output.splits,
+    output:
+        shard="results/{experiment}/shards/{split}/part-{part}.parquet",
+        facts="results/{experiment}/shards/{split}/part-{part}.json",
+    log:
+        "logs/{experiment}/shard/{split}-{part}.log",
+    benchmark:
+        "logs/{experiment}/shard/{split}-{part}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        data=lambda w: plain(experiment(w).data, "source", "seed", "parts"),
+        code=code("shard.py"),
+    message:
+        "{wildcards.experiment}: shard {wildcards.part} of {wildcards.split}"
+    script:
+        "../workflow/scripts/shard.py"
+
+
+rule manifest:
+    input:
+        samples=rules.prepare.output.samples,
+        facts=lambda w: expand(
+            rules.shard.output.facts,
+            experiment=w.experiment,
+            split=SPLITS,
+            part=parts(w),
+        ),
+    output:
+        manifest="results/{experiment}/shards/manifest.json",
+    log:
+        "logs/{experiment}/manifest.log",
+    benchmark:
+        "logs/{experiment}/manifest.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        data=lambda w: plain(experiment(w).data, "source", "target", "parts"),
+        code=code("manifest.py"),
+    message:
+        "{wildcards.experiment}: gather the manifest of the shards"
+    script:
+        "../workflow/scripts/manifest.py"

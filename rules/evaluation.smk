@@ -1,0 +1,39 @@
+# calibrated logits of all experts -> metrics and tables
+
+TABLES = [
+    "summary",
+    "per_class",
+    "reliability",
+    "risk_coverage",
+    "confusion",
+    "errors",
+    "rejectors",
+]
+EVALUATED = ["tune", "dev", "test"]
+
+
+rule evaluate:
+    input:
+        logits=of_all_experts(*(f"logits/{split}.parquet" for split in EVALUATED)),
+        manifest=rules.manifest.output.manifest,
+    output:
+        metrics="results/{experiment}/evaluation/metrics.json",
+        tables=expand("results/{{experiment}}/evaluation/{table}.csv", table=TABLES),
+    log:
+        "logs/{experiment}/evaluate.log",
+    benchmark:
+        "logs/{experiment}/evaluate.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        experts=lambda w: list(experiment(w).experts),
+        seeds=lambda w: experiment(w).seeds,
+        splits=EVALUATED,
+        evaluation=lambda w: plain(experiment(w).evaluation),
+        code=code("evaluate.py"),
+    message:
+        "{wildcards.experiment}: evaluate experts and ensembles"
+    script:
+        "../workflow/scripts/evaluate.py"

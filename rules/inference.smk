@@ -1,0 +1,26 @@
+# experts -> raw logits of all six splits, once an expert
+
+
+rule infer:
+    input:
+        weights=rules.train.output.weights,
+        config=rules.train.output.config,
+        manifest=rules.manifest.output.manifest,
+        shards=shards_of(*SPLITS),
+    output:
+        expand(f"{SEED_FOLDER}/raw_logits/{{split}}.parquet", split=SPLITS, allow_missing=True),
+    log:
+        "logs/{experiment}/infer/{expert}-{seed}.log",
+    benchmark:
+        "logs/{experiment}/infer/{expert}-{seed}.tsv"
+    threads: lambda w: recipe(w).threads
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        recipe=lambda w: plain(recipe(w), "threads", "workers", "memory_budget_gb"),
+        code=code("infer.py"),
+    message:
+        "{wildcards.experiment}: infer with {wildcards.expert}, seed {wildcards.seed}"
+    script:
+        "../workflow/scripts/infer.py"

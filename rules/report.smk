@@ -1,0 +1,29 @@
+# everything on disk -> one page
+
+
+rule report:
+    input:
+        metrics=rules.evaluate.output.metrics,
+        tables=rules.evaluate.output.tables,
+        splits=rules.split.output.summary,
+        manifest=rules.manifest.output.manifest,
+        shards=shards_of("train", "dev"),
+        histories=of_all_experts("history.csv"),
+        calibrations=of_all_experts("calibration.json"),
+    output:
+        page="results/{experiment}/report/index.html",
+    log:
+        "logs/{experiment}/report.log",
+    benchmark:
+        "logs/{experiment}/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        experiment=lambda w: plain(experiment(w)),
+        code=code("report.py"),
+    message:
+        "{wildcards.experiment}: write the report"
+    script:
+        "../workflow/scripts/report.py"

@@ -1,0 +1,37 @@
+# shards -> experts
+
+
+def shards_of(*splits):
+    """An input function: the shards of these splits."""
+    return lambda w: expand(
+        rules.shard.output.shard,
+        experiment=w.experiment,
+        split=splits,
+        part=parts(w),
+    )
+
+
+rule train:
+    input:
+        manifest=rules.manifest.output.manifest,
+        shards=shards_of("train", "val"),
+    output:
+        weights=f"{SEED_FOLDER}/model.safetensors",
+        config=f"{SEED_FOLDER}/config.json",
+        history=f"{SEED_FOLDER}/history.csv",
+        training=f"{SEED_FOLDER}/training.json",
+    log:
+        "logs/{experiment}/train/{expert}-{seed}.log",
+    benchmark:
+        "logs/{experiment}/train/{expert}-{seed}.tsv"
+    threads: lambda w: recipe(w).threads
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    params:
+        recipe=lambda w: plain(recipe(w)),
+        code=code("train.py"),
+    message:
+        "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}"
+    script:
+        "../workflow/scripts/train.py"

@@ -1,0 +1,84 @@
+"""Stage calibrate: from the raw logits of the split calib to calibration.json."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailproof.calibration import errors
+from tailproof.calibration.temperature import fit_temperature, sample_weights
+from tailproof.core.config import Calibration
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import write_json
+from tailproof.data.logits import Logits
+
+FEW_SAMPLES = 200
+
+
+def calibrate(raw_logits: str | Path, config: Calibration, output: str | Path) -> dict[str, Any]:
+    """Fit the temperature of one expert and write calibration.json.
+
+    Args:
+        raw_logits: the expert's raw logits on the split calib.
+        config: weighting of the fit and bins of the calibration errors.
+        output: where calibration.json goes.
+
+    Returns:
+        What was written: temperature, weighting, samples, classes_present, weights_sha256,
+        before and after (nll, ece, ece_equal_mass, ece_classwise, brier on calib, every sample
+        weighing the same) and warnings.
+
+    Raises:
+        TailproofError: the file is of another split, or holds fewer than two classes.
+    """
+    logits = Logits.read(raw_logits)
+    labels, classes = logits.target, logits.values.shape[1]
+    if logits.metadata["split"] != "calib":
+        raise TailproofError(
+            f"{raw_logits} holds the split '{logits.metadata['split']}', expected 'calib': "
+            "no other split may set a temperature"
+        )
+    present = len(np.unique(labels))
+    if present < 2:
+        raise TailproofError(
+            f"{raw_logits} holds {len(labels)} samples of {present} classes, expected at least 2 "
+            "classes to fit a temperature: raise data.splits.calib"
+        )
+    fit = fit_temperature(logits.values, labels, sample_weights(labels, config.weighting))
+    result = {
+        "temperature": fit.temperature,
+        "weighting": config.weighting,
+        "samples": len(labels),
+        "classes_present": present,
+        "weights_sha256": logits.metadata["weights_sha256"],
+        "before": scores(logits.values, labels, config.bins),
+        "after": scores(logits.values / np.float64(fit.temperature), labels, config.bins),
+        "warnings": _coverage_warnings(len(labels), present, classes) + fit.warnings,
+    }
+    write_json(output, result)
+    return result
+
+
+def scores(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, float]:
+    """Return the proper scores and calibration errors of [N, C] logits."""
+    log_p = errors.log_probabilities(logits)
+    p = np.exp(log_p)
+    return {
+        "nll": float(errors.nll(log_p, labels)),
+        "ece": float(errors.ece(p, labels, bins=bins)),
+        "ece_equal_mass": float(errors.ece_equal_mass(p, labels, bins=bins)),
+        "ece_classwise": float(errors.ece_classwise(p, labels, bins=bins)),
+        "brier": float(errors.brier(p, labels)),
+    }
+
+
+def _coverage_warnings(samples: int, present: int, classes: int) -> list[str]:
+    found = []
+    if samples < FEW_SAMPLES:
+        found.append(
+            f"calib holds only {samples} samples; a temperature from fewer than {FEW_SAMPLES} is "
+            "uncertain, and so are the errors listed here"
+        )
+    if present < classes:
+        found.append(f"{classes - present} of {classes} classes have no sample in calib")
+    return found

@@ -1,0 +1,128 @@
+"""Proper scores and calibration errors, each a function of (probabilities, labels, weights).
+
+`probabilities` is [N, C], `labels` holds N class indices. `weights` is [N], which gives a float,
+or [B, N], which gives B values at once: the bootstrap is nothing but B rows of counts. Left out,
+every sample weighs 1.
+"""
+
+import numpy as np
+from scipy.special import log_softmax
+
+BINS = 15
+_BLOCK = 2**22
+
+Array = np.ndarray
+
+
+def log_probabilities(logits: Array) -> Array:
+    """Return the log-softmax of [N, C] logits in double precision."""
+    return log_softmax(np.asarray(logits, np.float64), axis=1)
+
+
+def weighted_mean(values: Array, weights: Array | None = None) -> Array | float:
+    """Return the weighted mean of N values for each row of weights; NaN where a row is all zero."""
+    weights = np.ones(len(values)) if weights is None else weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (weights @ values) / weights.sum(axis=-1)
+
+
+def nll(log_p: Array, labels: Array, weights: Array | None = None) -> Array | float:
+    """Return the negative log-likelihood in nats: the mean of −log p(label).
+
+    It takes *log*-probabilities, since a probability may underflow to zero.
+    """
+    return weighted_mean(-log_p[np.arange(len(labels)), labels], weights)
+
+
+def brier(probabilities: Array, labels: Array, weights: Array | None = None) -> Array | float:
+    """Return the mean of Σ_c (p_c − 1[label = c])², between 0 and 2 (Brier 1950, equation 2)."""
+    truth = probabilities[np.arange(len(labels)), labels]
+    return weighted_mean((probabilities**2).sum(axis=1) - 2 * truth + 1, weights)
+
+
+def ece(
+    probabilities: Array, labels: Array, weights: Array | None = None, bins: int = BINS
+) -> Array | float:
+    """Return the expected calibration error of the top class in bins of equal width.
+
+    Σ_b (n_b / N) · |accuracy_b − confidence_b| over the bins ((b−1)/bins, b/bins] (Guo et al.
+    2017, equation 3).
+    """
+    confidence, correct = top_class(probabilities, labels)
+    return _gap(correct - confidence, equal_width_bins(confidence, bins), weights, bins)
+
+
+def ece_equal_mass(
+    probabilities: Array,
+    labels: Array,
+    weights: Array | None = None,
+    bins: int = BINS,
+    base: Array | None = None,
+) -> Array | float:
+    """Return the same sum over bins that hold equal shares of the samples (Nixon et al. 2019).
+
+    The bins are cut once, so that each holds the same share of the weights `base` [N] (ones by
+    default); the rows of `weights` then all use them.
+    """
+    confidence, correct = top_class(probabilities, labels)
+    base = np.ones(len(labels)) if base is None else base
+    return _gap(correct - confidence, equal_mass_bins(confidence, base, bins), weights, bins)
+
+
+def ece_classwise(
+    probabilities: Array, labels: Array, weights: Array | None = None, bins: int = BINS
+) -> Array | float:
+    """Return the class-wise calibration error: the mean over classes of the error of p_c.
+
+    (1/C) Σ_c Σ_b (n_bc / N) · |share of class c in bin b − mean p_c in bin b|, with bins of equal
+    width for each class (Kull et al. 2019, equation 3; Nixon et al. 2019 call it static
+    calibration error).
+    """
+    samples, classes = probabilities.shape
+    weights = np.ones(samples) if weights is None else weights
+    residual = -probabilities.copy()
+    residual[np.arange(samples), labels] += 1
+    cell = equal_width_bins(probabilities, bins)
+    step = max(1, _BLOCK // (samples * bins))
+    total = 0.0
+    for start in range(0, classes, step):
+        width = min(step, classes - start)
+        spread = np.zeros((samples, width, bins))
+        block = slice(start, start + width)
+        np.put_along_axis(spread, cell[:, block, None], residual[:, block, None], axis=2)
+        total = total + np.abs(weights @ spread.reshape(samples, -1)).sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total / weights.sum(axis=-1) / classes
+
+
+def top_class(probabilities: Array, labels: Array) -> tuple[Array, Array]:
+    """Return the largest probability and whether its class is right, each [N]."""
+    predicted = probabilities.argmax(axis=1)
+    return probabilities[np.arange(len(labels)), predicted], (predicted == labels).astype(float)
+
+
+def equal_width_bins(values: Array, bins: int) -> Array:
+    """Return the bin of each value in [0, 1]: (b/bins, (b+1)/bins] is bin b, and 0 is in bin 0."""
+    edges = np.linspace(0, 1, bins + 1)[1:-1]
+    return np.searchsorted(edges, values, side="left")
+
+
+def equal_mass_bins(values: Array, weights: Array, bins: int) -> Array:
+    """Return the bin of each value so that the bins hold equal weight, in the order of the values.
+
+    A value belongs to the bin in which the middle of its weight falls; equal values share a bin,
+    so the order of the samples does not matter.
+    """
+    _, inverse = np.unique(values, return_inverse=True)
+    mass = np.bincount(inverse, weights)
+    middle = (np.cumsum(mass) - mass / 2) / mass.sum()
+    return np.minimum((middle * bins).astype(int), bins - 1)[inverse]
+
+
+def _gap(residual: Array, cell: Array, weights: Array | None, bins: int) -> Array | float:
+    """Return Σ_b |Σ_{i in b} w_i · residual_i| / Σ w for each row of weights."""
+    weights = np.ones(len(residual)) if weights is None else weights
+    spread = np.zeros((len(residual), bins))
+    spread[np.arange(len(residual)), cell] = residual
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.abs(weights @ spread).sum(axis=-1) / weights.sum(axis=-1)

@@ -1,0 +1,44 @@
+"""Stage export: calibrated logits of every split."""
+
+from pathlib import Path
+
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_json
+from tailproof.data.logits import Logits
+
+
+def export(
+    raw: dict[str, str | Path], calibration: str | Path, outputs: dict[str, str | Path]
+) -> None:
+    """Divide the raw logits of each split by the temperature of calibration.json.
+
+    Each output carries the raw file's metadata and the temperature, so raw = logits · temperature.
+
+    Args:
+        raw: the raw logits file of each split.
+        calibration: calibration.json of the same expert.
+        outputs: where each split's calibrated logits go; the same splits as `raw`.
+
+    Raises:
+        TailproofError: a file holds another split than its name says, or logits of other weights
+            than the temperature was fitted on.
+    """
+    if set(raw) != set(outputs):
+        raise TailproofError(
+            f"splits to read ({', '.join(sorted(raw))}) and to write "
+            f"({', '.join(sorted(outputs))}) differ"
+        )
+    fitted = read_json(calibration)
+    for split, path in raw.items():
+        logits = Logits.read(path)
+        if logits.metadata["split"] != split:
+            raise TailproofError(
+                f"{path} holds the split '{logits.metadata['split']}', expected '{split}'"
+            )
+        if logits.metadata["weights_sha256"] != fitted["weights_sha256"]:
+            raise TailproofError(
+                f"{path} comes from the weights {logits.metadata['weights_sha256'][:12]}…, but "
+                f"{calibration} was fitted on {fitted['weights_sha256'][:12]}…: run infer and "
+                "calibrate again, so that both come from one model"
+            )
+        logits.cooled(fitted["temperature"]).write(outputs[split])

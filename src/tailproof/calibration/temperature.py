@@ -1,0 +1,72 @@
+"""The temperature that makes the logits of the split calib most likely."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import softmax
+
+LOWEST, HIGHEST = 0.05, 20.0
+
+
+class Fit(NamedTuple):
+    """A fitted temperature, and what the user should know of it."""
+
+    temperature: float
+    warnings: list[str]
+
+
+def sample_weights(labels: np.ndarray, weighting: Literal["plain", "class_balanced"]) -> np.ndarray:
+    """Return N weights of sum 1: equal, or by 1/n_class so that all present classes count alike."""
+    if weighting == "plain":
+        return np.full(len(labels), 1 / len(labels))
+    weights = 1 / np.bincount(labels)[labels]
+    return weights / weights.sum()
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Fit:
+    """Return the T in [0.05, 20] that minimises Σ w_i · −log softmax(z_i / T)[y_i].
+
+    In the inverse temperature b = 1/T the sum is convex (a log-sum-exp of functions linear in b,
+    less a linear one), so in log T it has one minimum and its derivative one change of sign,
+    which Brent's method finds (Guo et al. 2017, section 4.2, fit the same T by gradient descent).
+
+    Where there is no such change the likelihood has no maximum inside the bounds. If it still
+    rises at 0.05 (every sample is right) or does not depend on T (constant logits), the samples
+    say nothing of how sure to be, and T stays 1; if it still rises at 20, T is 20. Each case is
+    reported as a warning.
+
+    Args:
+        logits: [N, C]; used in double precision.
+        labels: N class indices.
+        weights: N weights of sum 1.
+    """
+    logits = np.asarray(logits, np.float64)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    truth = logits[np.arange(len(labels)), labels]
+
+    def slope(log_temperature: float) -> float:
+        expected = (softmax(logits * np.exp(-log_temperature), axis=1) * logits).sum(axis=1)
+        return float(weights @ (expected - truth))
+
+    low, high = np.log(LOWEST), np.log(HIGHEST)
+    if not logits.any():
+        return Fit(1.0, ["the logits of every sample are constant: the temperature stays 1"])
+    if slope(low) <= 0:
+        return Fit(
+            1.0,
+            [
+                f"the likelihood still rises at the lowest temperature {LOWEST} (all samples of "
+                "calib are classified correctly, or nearly so): the temperature stays 1; more "
+                "samples in calib would tell"
+            ],
+        )
+    if slope(high) >= 0:
+        return Fit(
+            HIGHEST,
+            [
+                f"the likelihood still rises at the highest temperature {HIGHEST}: on calib the "
+                "logits say next to nothing about the class"
+            ],
+        )
+    return Fit(float(np.exp(brentq(slope, low, high, xtol=1e-12, rtol=1e-14))), [])

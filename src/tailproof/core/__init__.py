@@ -1,0 +1,1 @@
+"""The ground floor: errors, digests, atomic files, configuration and progress."""

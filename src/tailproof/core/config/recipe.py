@@ -1,0 +1,186 @@
+"""Configuration of the stage train: how one expert is trained."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from tailproof.core.config.base import Count, Fraction, Positive, Strict
+
+
+class Model(Strict):
+    """Any model of timm's registry; `cifar_resnet32` and its kin are added to it by tailproof."""
+
+    name: str = "cifar_resnet32"
+    pretrained: bool = False
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Passed to the model, e.g. {classifier: cosine} or {drop_path_rate: 0.1}.",
+    )
+
+
+class CrossEntropy(Strict):
+    """Cross-entropy; class weights by inverse frequency or given."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    class_weights: Literal["balanced"] | list[Positive] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class LogitAdjust(Strict):
+    """Cross-entropy on z + tau·log(prior) (Menon et al. 2021, equation 10)."""
+
+    name: Literal["logit_adjust"]
+    tau: float = Field(1.0, ge=0)
+
+
+class BalancedSoftmax(Strict):
+    """Cross-entropy on z + log(n) (Ren et al. 2020, equation 4)."""
+
+    name: Literal["balanced_softmax"]
+
+
+class Focal(Strict):
+    """−(1−p)^gamma·log(p) (Lin et al. 2017, equation 5)."""
+
+    name: Literal["focal"]
+    gamma: float = Field(2.0, ge=0)
+    class_weights: Literal["balanced"] | list[Positive] | None = None
+
+
+Loss = Annotated[CrossEntropy | LogitAdjust | BalancedSoftmax | Focal, Field(discriminator="name")]
+
+
+class Optimizer(Strict):
+    """Any optimizer of timm.optim; `sgd` is SGD with Nesterov momentum."""
+
+    name: str = "sgd"
+    learning_rate: Positive = 0.1
+    weight_decay: float = Field(5e-4, ge=0, description="Not applied to norms and biases.")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Warmup(Strict):
+    """A linear warm-up from zero over so many epochs or so many steps, exactly one of them."""
+
+    epochs: Positive | None = None
+    steps: Count | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Warmup":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give 'epochs' or 'steps', exactly one of them")
+        return self
+
+
+class Constant(Strict):
+    """The same rate throughout."""
+
+    name: Literal["constant"]
+    warmup: Warmup | None = None
+
+
+class Multistep(Strict):
+    """The rate times gamma after each milestone (in epochs)."""
+
+    name: Literal["multistep"]
+    milestones: list[Count]
+    gamma: Positive = 0.1
+    warmup: Warmup | None = None
+
+
+class Cosine(Strict):
+    """Half a cosine from the rate down to `minimum` at the last step."""
+
+    name: Literal["cosine"] = "cosine"
+    minimum: float = Field(0.0, ge=0)
+    warmup: Warmup | None = None
+
+
+class Plateau(Strict):
+    """The rate times factor when the recipe's monitored metric has not improved for so long."""
+
+    name: Literal["plateau"]
+    factor: Positive = 0.1
+    patience: Count = Field(10, description="In validations.")
+    warmup: Warmup | None = None
+
+
+Schedule = Annotated[Constant | Multistep | Cosine | Plateau, Field(discriminator="name")]
+
+
+class Transform(Strict):
+    """One albumentations transform by its class name, e.g. {name: ColorJitter, options: {p: 0.5}}."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Augmentation(Strict):
+    """What happens to training images. Batch-wise on the device unless albumentations are named."""
+
+    crop_padding: int = Field(0, ge=0, description="Pad by so many reflected pixels, crop back.")
+    flip: bool = Field(False, description="Mirror left to right with probability 0.5.")
+    cutout: int = Field(0, ge=0, description="Side of a square of mean colour, in pixels.")
+    albumentations: list[Transform] = Field(
+        default_factory=list, description="Run for each image in workers, before the above."
+    )
+
+
+class Mixing(Strict):
+    """MixUp and CutMix, done by timm."""
+
+    mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution; 0 is off.")
+    cutmix: float = Field(0.0, ge=0, description="alpha of the Beta distribution; 0 is off.")
+    probability: Fraction = 1.0
+    switch_probability: Fraction = Field(0.5, description="Of CutMix where both are on.")
+
+
+class EarlyStopping(Strict):
+    """Stop after `patience` validations without a better value of the recipe's monitor."""
+
+    patience: Count
+
+
+class Recipe(Strict):
+    """How one expert is trained. An experiment's `recipe` is the default of all its experts."""
+
+    model: Model = Model()
+    loss: Loss = CrossEntropy()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Cosine()
+    epochs: Count = 200
+    batch_size: Count = 128
+    drop_last: bool = Field(False, description="Leave out an epoch's last, smaller batch.")
+    image_size: Count | None = Field(
+        None, description="Side in pixels; by default the images' own size, if they all share it."
+    )
+    augmentation: Augmentation = Augmentation()
+    mixing: Mixing = Mixing()
+    monitor: str = Field(
+        "val_balanced_accuracy", description="Which column of history.csv chooses the best epoch."
+    )
+    weights: Literal["last", "best"] = "last"
+    validate_every: Count = Field(1, description="In epochs; the last one always is validated.")
+    early_stopping: EarlyStopping | None = None
+    precision: Literal["fp32", "bf16", "auto"] = Field(
+        "fp32", description="auto: bf16 where the device computes in it, found by a probe."
+    )
+    channels_last: bool = False
+    threads: Count = Field(1, description="CPU threads; other counts give other last bits.")
+    workers: int = Field(0, ge=0, description="Loader processes; any number gives the same bits.")
+    memory_budget_gb: float = Field(
+        2.0, ge=0, description="Splits that decode to less are kept in memory, others streamed."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Recipe":
+        if (self.mixing.mixup or self.mixing.cutmix) and not (
+            self.drop_last and self.batch_size % 2 == 0
+        ):
+            raise ValueError(
+                "mixup and cutmix pair images: set 'drop_last: true', an even batch_size"
+            )
+        if (self.weights == "best" or self.early_stopping) and not self.monitor.startswith("val_"):
+            raise ValueError(f"monitor '{self.monitor}' is no metric of the split val (val_…)")
+        return self

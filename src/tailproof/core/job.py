@@ -1,0 +1,48 @@
+"""What every script of the workflow shares: a log, and failures told in one sentence."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tailproof.core.errors import TailproofError
+
+SHOWN_LINES = 8
+
+
+@contextmanager
+def job(name: str, log: str | Path) -> Iterator[None]:
+    """Run a script's body with the package's logging in `log`.
+
+    A `TailproofError` ends the process with status 1 and its message; any other exception with
+    its traceback. Both show the log's last lines and where it is.
+    """
+    path = Path(log)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").addHandler(handler)
+    logger = logging.getLogger("tailproof")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    except TailproofError as error:
+        logger.error("%s", error)
+        _tell(name, path, str(error))
+        sys.exit(1)
+    except Exception as error:
+        logger.exception("%s", error)
+        _tell(name, path, f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _tell(name: str, path: Path, message: str) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:]
+    tail = "".join(f"\n  | {line}" for line in lines if message not in line)
+    print(f"\n{name} failed: {message}\n  log: {path}{tail}\n", file=sys.stderr, flush=True)

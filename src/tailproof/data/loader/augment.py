@@ -1,0 +1,145 @@
+"""Augmentation: whole batches on the device, or albumentations for each image in workers."""
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
+
+from tailproof.core.config.recipe import Augmentation, Transform
+from tailproof.core.errors import TailproofError, choose
+from tailproof.data.loader.order import random_bits, uniforms
+
+DRAWS = 5  # crop y and x, flip, cutout y and x
+
+
+class BatchAugment:
+    """Crop, flip, normalisation and cutout of a batch, on its device.
+
+    Args:
+        mean: of each channel, in [0, 1].
+        std: of each channel, in [0, 1].
+        policy: what to do to training images; None for evaluation.
+        seed: of the run.
+    """
+
+    def __init__(
+        self, mean: list[float], std: list[float], policy: Augmentation | None, seed: int
+    ) -> None:
+        self.mean, self.std = torch.tensor(mean) * 255, torch.tensor(std) * 255
+        self.policy, self.seed = policy, seed
+
+    def __call__(self, images: Tensor, epoch: int, rows: np.ndarray) -> Tensor:
+        """Return normalised images.
+
+        Args:
+            images: uint8 [B, H, W, C].
+            epoch: from 1.
+            rows: row numbers of the samples, [B].
+
+        Returns:
+            float32 [B, C, H, W], in channels-last memory.
+        """
+        policy, device = self.policy, images.device
+        draws = None
+        if policy and (policy.crop_padding or policy.flip or policy.cutout):
+            draws = torch.from_numpy(uniforms(self.seed, epoch, rows, DRAWS)).to(device)
+            images = _crop_and_flip(images, policy, draws)
+        mean, std = self.mean.to(device), self.std.to(device)
+        normal = images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)
+        if policy and policy.cutout:
+            normal = normal * _outside_square(normal.shape[2:], policy.cutout, draws[:, 3:])
+        return normal
+
+
+class ImageAugment:
+    """A pipeline of albumentations, seeded for each image by (seed, epoch, row).
+
+    Args:
+        transforms: names of albumentations classes with their options.
+        seed: of the run.
+
+    Raises:
+        TailproofError: an unknown transform or option.
+    """
+
+    def __init__(self, transforms: list[Transform], seed: int) -> None:
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        import albumentations
+
+        self.seed = seed
+        self.compose = albumentations.Compose([_build(albumentations, t) for t in transforms])
+
+    def __call__(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
+        """Return the augmented image, uint8 [H', W', C]."""
+        bits = random_bits(self.seed, epoch, np.array([row]), 1)[0, 0]
+        self.compose.set_random_seed(int(bits >> np.uint64(32)))
+        return self.compose(image=image)["image"]
+
+
+def fit(image: np.ndarray, size: int | None) -> np.ndarray:
+    """Resize the shorter side to `size` (bicubic) and crop the centre, uint8 [size, size, C].
+
+    The same as timm's evaluation transform at crop_pct 1.
+    """
+    height, width = image.shape[:2]
+    if size is None or (height == size and width == size):
+        return image
+    scale = size / min(height, width)
+    new = max(size, int(height * scale)), max(size, int(width * scale))
+    picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+    resized = np.asarray(picture.resize(new[::-1], Image.Resampling.BICUBIC))
+    top, left = round((new[0] - size) / 2), round((new[1] - size) / 2)
+    return resized[top : top + size, left : left + size].reshape(size, size, -1)
+
+
+def _build(albumentations: Any, transform: Transform) -> Any:
+    known = [
+        name
+        for name in dir(albumentations)
+        if isinstance(getattr(albumentations, name), type)
+        and issubclass(getattr(albumentations, name), albumentations.BasicTransform)
+    ]
+    if transform.name not in known:
+        raise choose("albumentations transform", transform.name, known)
+    try:
+        return getattr(albumentations, transform.name)(**transform.options)
+    except (TypeError, ValueError) as error:
+        raise TailproofError(
+            f"recipe.augmentation.albumentations: {transform.name} does not take "
+            f"{transform.options}: {error}"
+        ) from error
+
+
+def _crop_and_flip(images: Tensor, policy: Augmentation, draws: Tensor) -> Tensor:
+    count, height, width, _ = images.shape
+    padding = policy.crop_padding
+    device = images.device
+    offset = (draws[:, :2] * (2 * padding + 1)).long()
+    ys = torch.arange(height, device=device) + offset[:, :1]
+    xs = torch.arange(width, device=device).expand(count, width)
+    if policy.flip:
+        xs = torch.where(draws[:, 2:3] < 0.5, width - 1 - xs, xs)
+    xs = xs + offset[:, 1:2]
+    if padding:
+        images = F.pad(images, (0, 0, padding, padding, padding, padding))
+    batch = torch.arange(count, device=device)
+    return images[batch[:, None, None], ys[:, :, None], xs[:, None, :]]
+
+
+def _outside_square(shape: torch.Size, side: int, draws: Tensor) -> Tensor:
+    """Return 0 inside a square around a random centre, 1 outside, [B, 1, H, W].
+
+    The centre is anywhere in the image and the square is clipped (DeVries & Taylor 2017).
+    """
+    inside = []
+    for axis, length in enumerate(shape):
+        centre = (draws[:, axis] * length).long()[:, None]
+        position = torch.arange(length, device=draws.device)
+        low = centre - side // 2
+        inside.append((position >= low) & (position < low + side))
+    square = inside[0][:, :, None] & inside[1][:, None, :]
+    return (~square)[:, None].float()

@@ -1,0 +1,198 @@
+"""The one loader: from memory where a split is small, from its shards where it is not."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tailproof.core.config.recipe import Augmentation
+from tailproof.core.errors import TailproofError
+from tailproof.data.loader.augment import BatchAugment, ImageAugment, fit
+from tailproof.data.loader.order import epoch_order
+from tailproof.data.loader.split import Split
+
+log = logging.getLogger(__name__)
+
+BLOCK_ROWS = 16384  # rows that are shuffled together
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Normalised images float32 [B, C, H, W], row numbers in the split int64 [B]."""
+
+    images: Tensor
+    rows: np.ndarray
+
+
+class Loader:
+    """Delivers a split in batches: shuffled and augmented for training, in order for evaluation.
+
+    Args:
+        split: what to deliver.
+        batch_size: samples a batch; an epoch's last batch may be smaller.
+        image_size: side in pixels, or None for the images' own.
+        normalisation: mean and std of each channel in [0, 1].
+        augmentation: for training; None evaluates: in order, nothing random.
+        seed: of order and augmentation.
+        drop_last: leave out a smaller last batch.
+        workers: processes that decode and augment; 0 does it in this one.
+        memory_budget: bytes that the decoded split may take to be kept in memory.
+        device: where batches go.
+
+    Raises:
+        TailproofError: the batch is larger than the split, or sizes are mixed and none is given.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        image_size: int | None,
+        normalisation: dict[str, list[float]],
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        drop_last: bool = False,
+        workers: int = 0,
+        memory_budget: float = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        own = (split.manifest["height"], split.manifest["width"])
+        if image_size is None and None in own:
+            raise TailproofError(
+                "the images have different sizes: set recipe.image_size (the shorter side is "
+                "resized to it and the centre kept)"
+            )
+        if drop_last and batch_size > len(split):
+            raise TailproofError(
+                f"recipe.batch_size is {batch_size}, the split {split.name} has {len(split)} "
+                "samples: with drop_last nothing would be left; lower batch_size"
+            )
+        self.split, self.batch_size, self.drop_last = split, batch_size, drop_last
+        self.training, self.seed = augmentation is not None, seed
+        self.device = torch.device(device)
+        named = augmentation.albumentations if augmentation else []
+        self._augment = BatchAugment(
+            normalisation["mean"], normalisation["std"], augmentation, seed
+        )
+        self._images = _Images(split, image_size, ImageAugment(named, seed) if named else None)
+        self._resident: Tensor | None = None
+        if self._images.size_in_memory() <= memory_budget:
+            self._images.keep_in_memory()
+            if not named:
+                self._resident = torch.from_numpy(self._images.decoded).to(self.device)
+        self._workers: DataLoader | None = None
+        if self._resident is None:
+            self._workers = DataLoader(
+                self._images,
+                batch_sampler=_Plan(),
+                collate_fn=_identity,
+                num_workers=workers,
+                pin_memory=self.device.type == "cuda",
+                persistent_workers=workers > 0,
+            )
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch."""
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return whole + (1 if rest and not self.drop_last else 0)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the rows of an epoch in the order they are delivered, int64."""
+        if not self.training:
+            return np.arange(len(self.split))
+        rows = epoch_order(self.split.groups, self.seed, epoch, BLOCK_ROWS)
+        return rows[: len(self) * self.batch_size]
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch (from 1).
+
+        Raises:
+            TailproofError: a sample was missed or delivered twice.
+        """
+        order = self.order(epoch)
+        batches = [
+            order[start : start + self.batch_size]
+            for start in range(0, len(order), self.batch_size)
+        ]
+        delivered = np.zeros(len(self.split), np.int64)
+        for rows, images in self._fetch(epoch, batches):
+            np.add.at(delivered, rows, 1)
+            yield Batch(self._augment(images, epoch, rows), rows)
+        wrong = np.flatnonzero(delivered != np.bincount(order, minlength=len(self.split)))
+        if wrong.size or delivered.max() > 1:
+            raise TailproofError(
+                f"the loader delivered {wrong.size} samples of {self.split.name} not exactly once in "
+                f"epoch {epoch}, first {self.split.sample_ids[wrong[0]] if wrong.size else '?'}"
+            )
+
+    def _fetch(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
+        if self._resident is not None:
+            for rows in batches:
+                yield rows, self._resident[torch.from_numpy(rows).to(self.device)]
+            return
+        self._workers.batch_sampler.plan = [(epoch, rows) for rows in batches]
+        for rows, images in self._workers:
+            yield rows, images.to(self.device, non_blocking=True)
+
+
+class _Plan:
+    """The batches that the workers shall make next, as (epoch, rows)."""
+
+    def __init__(self) -> None:
+        self.plan: list[tuple[int, np.ndarray]] = []
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        return iter(self.plan)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+
+class _Images(Dataset):
+    """Decoded, augmented images of the asked size, from memory or from the shards."""
+
+    def __init__(self, split: Split, size: int | None, augment: ImageAugment | None) -> None:
+        self.split, self.size, self.augment = split, size, augment
+        self.decoded: np.ndarray | None = None
+
+    def size_in_memory(self) -> float:
+        """Return the bytes that all decoded images take; infinite where sizes are mixed."""
+        height, width = self._kept_size()
+        if height is None or width is None:
+            return float("inf")
+        return len(self.split) * height * width * self.split.channels
+
+    def keep_in_memory(self) -> None:
+        """Decode every image once. Those to be augmented are kept at their own size."""
+        height, width = self._kept_size()
+        self.decoded = np.empty(
+            (len(self.split), height, width, self.split.channels), dtype=np.uint8
+        )
+        size = None if self.augment else self.size
+        for row in range(len(self.split)):
+            self.decoded[row] = fit(self.split.image(row), size)
+
+    def __getitems__(self, planned: tuple[int, np.ndarray]) -> tuple[np.ndarray, Tensor]:
+        """Make one batch: (rows, uint8 [B, H, W, C])."""
+        epoch, rows = planned
+        return rows, torch.from_numpy(np.stack([self._one(epoch, int(row)) for row in rows]))
+
+    def _one(self, epoch: int, row: int) -> np.ndarray:
+        image = self.split.image(row) if self.decoded is None else self.decoded[row]
+        if self.augment:
+            image = self.augment(image, epoch, row)
+        return fit(image, self.size)
+
+    def _kept_size(self) -> tuple[int | None, int | None]:
+        if self.size is not None and not self.augment:
+            return self.size, self.size
+        return self.split.manifest["height"], self.split.manifest["width"]
+
+
+def _identity(batch: tuple[np.ndarray, Tensor]) -> tuple[np.ndarray, Tensor]:
+    return batch

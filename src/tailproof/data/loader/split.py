@@ -1,0 +1,102 @@
+"""One split on disk: ids, labels and weights in memory, images fetched by row."""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_json, read_parquet
+from tailproof.data.images import decode
+
+CACHED_GROUPS = 24  # row groups that a reader holds; more than one shuffle block
+
+
+class Split:
+    """The rows of one split, in the order of its shards.
+
+    Attributes:
+        manifest: the manifest of all splits.
+        sample_ids: list of str [N].
+        labels: int64 [N] for each taxonomic rank, -1 where there is none.
+        weight: float64 [N].
+        groups: rows of each row group.
+    """
+
+    def __init__(self, manifest_path: str | Path, name: str) -> None:
+        """Open the shards.
+
+        Raises:
+            TailproofError: a shard is missing, damaged, or not the one of the manifest.
+        """
+        self.name = name
+        self.manifest: dict[str, Any] = read_json(manifest_path)
+        folder = Path(manifest_path).parent
+        self.paths: list[str] = []
+        self.groups: list[int] = []
+        self._where: list[tuple[int, int]] = []  # (shard, row group in it) of each row group
+        tables = []
+        for number, shard in enumerate(self.manifest["splits"][name]["shards"]):
+            path = folder / shard["path"]
+            columns = ["sample_id", "weight", *self.manifest["ranks"]]
+            tables.append(read_parquet(path, columns))
+            if len(tables[-1]) != shard["rows"]:
+                raise TailproofError(
+                    f"{path} has {len(tables[-1])} rows, the manifest says {shard['rows']}: run the "
+                    "stage shard again"
+                )
+            rows = pq.ParquetFile(path).metadata
+            for group in range(rows.num_row_groups):
+                self.groups.append(rows.row_group(group).num_rows)
+                self._where.append((number, group))
+            self.paths.append(str(path))
+        table = pa.concat_tables(tables)
+        self.sample_ids: list[str] = table["sample_id"].to_pylist()
+        self.weight = table["weight"].to_numpy()
+        self.labels = {
+            rank: table[rank].fill_null(-1).to_numpy() for rank in self.manifest["ranks"]
+        }
+        self._starts = np.concatenate([[0], np.cumsum(self.groups)])
+        self._cache: OrderedDict[int, pa.Array] = OrderedDict()
+        self._files: dict[int, pq.ParquetFile] = {}
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Open files stay behind when a worker process starts."""
+        return {**self.__dict__, "_cache": OrderedDict(), "_files": {}}
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return 3 if self.manifest["mode"] == "RGB" else 1
+
+    def encoded(self, row: int) -> bytes:
+        """Return the encoded bytes of one image; its row group is read once and kept a while."""
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        images = self._cache.get(group)
+        if images is None:
+            shard, inside = self._where[group]
+            if shard not in self._files:
+                self._files[shard] = pq.ParquetFile(self.paths[shard])
+            try:
+                column = self._files[shard].read_row_group(inside, columns=["image.bytes"])["image"]
+            except (pa.ArrowException, OSError) as error:
+                raise TailproofError(
+                    f"{self.paths[shard]}, row group {inside} cannot be read ({error}): run the "
+                    "stage shard again"
+                ) from error
+            images = column.combine_chunks().field("bytes")
+            self._cache[group] = images
+            if len(self._cache) > CACHED_GROUPS:
+                self._cache.popitem(last=False)
+        return images[row - int(self._starts[group])].as_py()
+
+    def image(self, row: int) -> np.ndarray:
+        """Return one decoded image, uint8 [H, W, C], at its own size."""
+        image = decode(self.encoded(row), self.manifest["mode"])
+        return image if image.ndim == 3 else image[:, :, None]

@@ -1,0 +1,250 @@
+"""The stage shard: each split as parquet files in the Hugging Face image layout, and a manifest.
+
+Scattered: any number of jobs each write one part, with what the manifest needs beside it; then
+one job gathers the manifest without reading an image again.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tailproof.core.config import SPLITS, Data
+from tailproof.core.digests import sha256_file
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import (
+    atomic,
+    read_json,
+    read_parquet,
+    table_metadata,
+    with_metadata,
+    write_json,
+)
+from tailproof.core.progress import track
+from tailproof.data.images import decode
+from tailproof.data.sources import open_source
+
+ROW_GROUP = 1024  # rows; the loader reads and shuffles by row group
+
+
+def shard(
+    samples_path: str | Path,
+    splits_path: str | Path,
+    config: Data,
+    split: str,
+    part: int,
+    output: str | Path,
+    facts: str | Path,
+) -> None:
+    """Write part `part` of `config.parts` of one split, and its facts (rows, digest, pixel sums).
+
+    Rows come in a seeded random order, so that a part is a fair sample of its split. Memory is
+    bounded by one row group.
+
+    Raises:
+        TailproofError: the source lost a file or an image since prepare read it.
+    """
+    metadata = table_metadata(samples_path)
+    rows = _rows(samples_path, splits_path, config.seed, split, part, config.parts)
+    schema = _schema(metadata)
+    source = open_source(config.source)
+    sums = _PixelSums(3 if metadata["mode"] == "RGB" else 1)
+    with atomic(output) as temporary:
+        with pq.ParquetWriter(
+            # PNG and JPEG do not shrink further; plain pages are the quickest to read.
+            temporary,
+            schema,
+            compression={
+                name: "none" if name == "image.bytes" else "zstd" for name in _leaves(schema)
+            },
+            use_dictionary=False,
+            write_statistics=False,
+        ) as writer:
+            starts = range(0, len(rows), ROW_GROUP)
+            for start in track(starts, f"shard {split} {part}"):
+                group = rows.slice(start, ROW_GROUP)
+                images = [
+                    {"bytes": source.read(path, row), "path": None}
+                    for path, row in zip(
+                        group["path"].to_pylist(), group["row"].to_pylist(), strict=True
+                    )
+                ]
+                for image in images if split == "train" else []:
+                    sums.add(decode(image["bytes"], metadata["mode"]))
+                writer.write_table(
+                    _table(group, images, metadata, schema), row_group_size=ROW_GROUP
+                )
+        digest, size = sha256_file(temporary), temporary.stat().st_size
+    write_json(
+        facts,
+        {
+            "rows": len(rows),
+            "sha256": digest,
+            "bytes": size,
+            "class_counts": _class_counts(rows, metadata),
+            "pixels": sums.facts(),
+        },
+    )
+
+
+def gather(
+    samples_path: str | Path, facts: dict[str, list[Path]], config: Data, output: str | Path
+) -> None:
+    """Write manifest.json from the facts of all parts.
+
+    Args:
+        samples_path: samples.parquet.
+        facts: for each split the parts' facts files, in the order of the parts.
+        config: the data section.
+        output: where the manifest goes; shard paths in it are relative to its folder.
+
+    Raises:
+        TailproofError: normalisation cannot be measured because `train` holds one flat colour.
+    """
+    metadata = table_metadata(samples_path)
+    sizes = read_parquet(samples_path, ["height", "width"])
+    height, width = (_only(sizes[name]) for name in ("height", "width"))
+    found = {split: [read_json(path) for path in paths] for split, paths in facts.items()}
+    folder = Path(output).parent
+    write_json(
+        output,
+        {
+            "target": config.target or metadata["ranks"][-1],
+            "ranks": metadata["ranks"],
+            "classes": metadata["classes"],
+            "mode": metadata["mode"],
+            "height": height if width is not None else None,
+            "width": width if height is not None else None,
+            "normalisation": _normalisation([part["pixels"] for part in found["train"]]),
+            "splits": {
+                split: {
+                    "rows": sum(part["rows"] for part in found[split]),
+                    "class_counts": _add_counts([part["class_counts"] for part in found[split]]),
+                    "shards": [
+                        {
+                            "path": str(path.with_suffix(".parquet").relative_to(folder)),
+                            **{key: part[key] for key in ("rows", "sha256", "bytes")},
+                        }
+                        for path, part in zip(facts[split], found[split], strict=True)
+                    ],
+                }
+                for split in SPLITS
+            },
+        },
+    )
+
+
+class _PixelSums:
+    """Exact integer sums of pixels and squares by channel: the same in any order."""
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.sum = np.zeros(channels, np.int64)
+        self.squares = np.zeros(channels, np.int64)
+
+    def add(self, image: np.ndarray) -> None:
+        flat = image.reshape(-1, len(self.sum)).astype(np.int64)
+        self.count += len(flat)
+        self.sum += flat.sum(0)
+        self.squares += (flat * flat).sum(0)
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "count": self.count,
+            "sum": self.sum.tolist(),
+            "squares": self.squares.tolist(),
+        }
+
+
+def _normalisation(pixels: list[dict[str, Any]]) -> dict[str, list[float]]:
+    count = sum(part["count"] for part in pixels)
+    mean = np.sum([part["sum"] for part in pixels], 0) / count
+    variance = np.sum([part["squares"] for part in pixels], 0) / count - mean**2
+    if not (variance > 0).all():
+        raise TailproofError("every image of the split train has one flat colour: nothing to learn")
+    return {
+        "mean": [round(float(value), 6) for value in mean / 255],
+        "std": [round(float(value), 6) for value in np.sqrt(variance) / 255],
+    }
+
+
+def _rows(
+    samples_path: str | Path, splits_path: str | Path, seed: int, split: str, part: int, parts: int
+) -> pa.Table:
+    """Return the samples of one part with their weights, in the order they are written."""
+    splits = read_parquet(splits_path).to_pandas()
+    samples = read_parquet(samples_path).to_pandas()
+    rows = splits[splits["split"] == split].merge(samples, on="sample_id", how="left")
+    order = np.random.default_rng([seed, SPLITS.index(split)]).permutation(len(rows))
+    chosen = np.array_split(order, parts)[part]
+    if not len(chosen):
+        raise TailproofError(
+            f"the split {split} has {len(rows)} samples, too few for {parts} parts: lower data.parts"
+        )
+    columns = [field.name for field in pq.read_schema(samples_path)] + ["weight"]
+    schema = pa.schema([*pq.read_schema(samples_path), pa.field("weight", pa.float64())])
+    return pa.Table.from_pandas(
+        rows.iloc[chosen][columns], schema=schema.remove_metadata(), preserve_index=False
+    )
+
+
+def _schema(metadata: dict[str, Any]) -> pa.Schema:
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    features: dict[str, Any] = {
+        "sample_id": {"dtype": "string", "_type": "Value"},
+        "image": {"_type": "Image"},
+    }
+    for rank in metadata["ranks"]:
+        features[rank] = {"names": metadata["classes"][rank], "_type": "ClassLabel"}
+    features["weight"] = {"dtype": "float64", "_type": "Value"}
+    schema = pa.schema(
+        [
+            ("sample_id", pa.string()),
+            ("image", image),
+            *((rank, pa.int64()) for rank in metadata["ranks"]),
+            ("weight", pa.float64()),
+        ]
+    )
+    huggingface = json.dumps({"info": {"features": features}}, sort_keys=True)
+    kept = {key: metadata[key] for key in ("ranks", "classes", "mode")}
+    empty = with_metadata(schema.empty_table(), kept, huggingface=huggingface)
+    return empty.schema
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    names = [name for name in schema.names if name != "image"]
+    return [*names, "image.bytes", "image.path"]
+
+
+def _table(
+    rows: pa.Table, images: list[dict[str, Any]], metadata: dict[str, Any], schema: pa.Schema
+) -> pa.Table:
+    columns = {"sample_id": rows["sample_id"], "image": images, "weight": rows["weight"]}
+    for rank in metadata["ranks"]:
+        index = {name: code for code, name in enumerate(metadata["classes"][rank])}
+        columns[rank] = [None if n is None else index[n] for n in rows[rank].to_pylist()]
+    return pa.Table.from_pydict(columns, schema=schema)
+
+
+def _class_counts(rows: pa.Table, metadata: dict[str, Any]) -> dict[str, dict[str, int]]:
+    counts = {}
+    for rank in metadata["ranks"]:
+        found = rows[rank].value_counts().to_pylist()
+        by_name = {item["values"]: item["counts"] for item in found}
+        counts[rank] = {name: by_name.get(name, 0) for name in metadata["classes"][rank]}
+    return counts
+
+
+def _add_counts(parts: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    return {
+        rank: {name: sum(part[rank][name] for part in parts) for name in names}
+        for rank, names in parts[0].items()
+    }
+
+
+def _only(column: pa.ChunkedArray) -> int | None:
+    values = column.unique().to_pylist()
+    return values[0] if len(values) == 1 else None

@@ -1,0 +1,27 @@
+"""Sources of labelled images, found by the name in the configuration.
+
+scikit-learn and Pillow are only imported by what needs them, so that a workflow can ask for
+`Source.files` at no cost.
+"""
+
+from tailproof.core.config.data import Source as SourceConfig
+from tailproof.data.sources.base import Sample, Source
+from tailproof.data.sources.cifar import CifarSource
+from tailproof.data.sources.digits import DigitsSource
+from tailproof.data.sources.idx import IdxSource
+from tailproof.data.sources.image_folder import ImageFolderSource
+
+__all__ = ["SOURCES", "Sample", "Source", "open_source"]
+
+SOURCES: dict[str, type[Source]] = {
+    "digits": DigitsSource,
+    "idx": IdxSource,
+    "cifar10": CifarSource,
+    "cifar100": CifarSource,
+    "image_folder": ImageFolderSource,
+}
+
+
+def open_source(config: SourceConfig) -> Source:
+    """Return the source that the configuration names; nothing is read yet."""
+    return SOURCES[config.name](config)

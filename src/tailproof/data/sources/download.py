@@ -1,0 +1,66 @@
+"""Fetching a published file, with its checksum."""
+
+import hashlib
+import http.client
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from tailproof.core.errors import TailproofError
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 20  # bytes
+TIMEOUT = 60  # seconds without an answer
+
+
+def fetch(url: str, target: Path, sha256: str) -> None:
+    """Download `url` to `target`, which appears whole and with the right checksum or not at all.
+
+    Raises:
+        TailproofError: the publisher cannot be reached or does not have the file, the connection
+            breaks, the checksum differs, or the disk is full.
+    """
+    from tailproof.core.files import atomic
+
+    log.info("fetching %s", url)
+    digest = hashlib.sha256()
+    with atomic(target) as temporary:
+        with temporary.open("wb") as file:
+            for chunk in _chunks(url, target):
+                digest.update(chunk)
+                file.write(chunk)
+        if digest.hexdigest() != sha256:
+            raise TailproofError(
+                f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}: it is not the "
+                f"published file; nothing was kept, put the right one at {target} by hand"
+            )
+    log.info("fetched %s, checksum right", target)
+
+
+def _chunks(url: str, target: Path) -> Iterator[bytes]:
+    """Yield the body; every failure of the network becomes one sentence."""
+    by_hand = f"try again, or put the file at {target} by hand"
+    if not url.startswith(("http://", "https://")):
+        raise TailproofError(f"{url}: expected an http or https address")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - checked above
+            announced = answer.headers.get("Content-Length")
+            received = 0
+            while chunk := answer.read(CHUNK):
+                received += len(chunk)
+                yield chunk
+        if announced is not None and received != int(announced):
+            raise TailproofError(
+                f"{url} broke off after {received} of {announced} bytes: {by_hand}"
+            )
+    except urllib.error.HTTPError as error:
+        raise TailproofError(
+            f"{url} was answered with {error.code} {error.reason}: {by_hand}"
+        ) from None
+    except urllib.error.URLError as error:
+        raise TailproofError(f"{url} cannot be reached ({error.reason}): {by_hand}") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise TailproofError(f"{url} broke off ({error}): {by_hand}") from None

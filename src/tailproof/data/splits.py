@@ -1,0 +1,250 @@
+"""The stage split: six disjoint splits by content and group, and the long-tailed profile.
+
+Everything here is a pure function of the samples, the configuration and the seed.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tailproof.core.config import SPLITS, Data
+from tailproof.core.errors import TailproofError, choose
+from tailproof.core.files import read_parquet, table_metadata, write_json, write_parquet
+
+log = logging.getLogger(__name__)
+
+
+def split(samples_path: str | Path, config: Data, output: str | Path, summary: str | Path) -> None:
+    """Write splits.parquet (sample_id, split, weight) and the summary of what was done.
+
+    Raises:
+        TailproofError: a pool, a class or a split would be left without a sample.
+    """
+    samples = read_parquet(samples_path).to_pandas()
+    metadata = table_metadata(samples_path)
+    target = config.target or metadata["ranks"][-1]
+    if target not in metadata["ranks"]:
+        raise choose("taxonomic rank", target, metadata["ranks"])
+    names = metadata["classes"][target]
+    rng = np.random.default_rng(config.seed)
+
+    kept, dropped = drop_duplicates(samples, target)
+    pools = assign_pools(kept, target, config.held_out, rng)
+    training = kept[pools == "train"]
+    training = training[profile_mask(training[target], names, config.profile, rng)]
+    fractions = config.splits
+    parts = [
+        assign(training, target, {"val": fractions.val, "calib": fractions.calib}, "train", rng),
+        assign(
+            kept[pools == "held_out"],
+            target,
+            {"tune": fractions.tune, "dev": fractions.dev},
+            "test",
+            rng,
+        ),
+    ]
+    table = kept[["sample_id", target]].join(pd.concat(parts).rename("split"), how="inner")
+    counts = count_classes(table, target, names)
+    check(counts, names)
+    table["weight"] = prior_weights(table["split"], table[target], counts)
+
+    order = table["split"].map(SPLITS.index)
+    table = table.assign(order=order).sort_values("order", kind="stable")
+    write_parquet(
+        output,
+        pa.table(
+            {
+                "sample_id": pa.array(table["sample_id"], pa.string()),
+                "split": pa.array(table["split"], pa.string()),
+                "weight": pa.array(table["weight"], pa.float64()),
+            }
+        ),
+    )
+    write_json(summary, summarise(samples, dropped, counts, target, names))
+
+
+def drop_duplicates(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Keep one sample of each content; none where copies carry different labels.
+
+    Of copies in both pools the held-out one stays, so that published test sets stay whole.
+    """
+    by_content = samples.groupby("digest", sort=False)
+    conflicting = by_content[target].transform("nunique") > 1
+    first = samples.assign(rank=samples["pool"].ne("held_out")).sort_values("rank", kind="stable")
+    keep = first.index[~first.duplicated("digest")]
+    kept = samples[samples.index.isin(keep) & ~conflicting]
+    found = {
+        "duplicates_dropped": int((~samples.index.isin(keep) & ~conflicting).sum()),
+        "conflicting_dropped": int(conflicting.sum()),
+    }
+    if any(found.values()):
+        log.warning(
+            "%d duplicate images dropped, and %d copies of images whose copies carry different "
+            "labels",
+            found["duplicates_dropped"],
+            found["conflicting_dropped"],
+        )
+    return kept, found
+
+
+def assign_pools(
+    samples: pd.DataFrame, target: str, held_out: float, rng: np.random.Generator
+) -> pd.Series:
+    """Return each sample's pool: the source's own, or a stratified cut where it has no test set.
+
+    A group with samples in both pools of the source goes to the held-out pool whole.
+    """
+    pools = samples["pool"]
+    if pools.isna().all():
+        return assign(samples, target, {"held_out": held_out}, "train", rng)
+    if not pools.eq("held_out").any() or not pools.eq("train").any():
+        raise TailproofError("the source fills one pool only: it needs train and held-out samples")
+    tested = set(samples.loc[pools == "held_out", "group"])
+    return pools.where(~samples["group"].isin(tested), "held_out")
+
+
+def profile_counts(available: np.ndarray, kind: str, imbalance: float, n_max: int | None):
+    """Return how many images each class keeps, largest first by class index.
+
+    exponential: n_i = floor(n_max · IF^(−i/(C−1))) (Cao et al. 2019); step: n_max in the first
+    half of the classes, floor(n_max/IF) in the others (Buda et al. 2018).
+
+    Args:
+        available: images of each class in the training pool, shape [C].
+        kind: ``exponential`` or ``step``.
+        imbalance: n of the first class over n of the last.
+        n_max: n of the first class; None takes the most that `available` allows.
+    """
+    classes = len(available)
+    position = np.arange(classes)
+    if kind == "exponential":
+        share = imbalance ** (-position / max(classes - 1, 1))
+    else:
+        share = np.where(position < (classes + 1) // 2, 1.0, 1.0 / imbalance)
+    if n_max is None:
+        n_max = int(np.min((available + 1 - 1e-9) / share))
+        n_max = min(n_max, int(available[0]))
+    # 500·100^(-99/99) is 5 on paper and 4.999… in floating point
+    return np.floor(n_max * share + 1e-9).astype(int)
+
+
+def profile_mask(
+    labels: pd.Series, names: list[str], profile: Any, rng: np.random.Generator
+) -> np.ndarray:
+    """Return which training-pool samples the profile keeps, drawn without replacement."""
+    if profile.kind == "natural":
+        return np.ones(len(labels), bool)
+    codes = pd.Categorical(labels, categories=names).codes
+    available = np.bincount(codes, minlength=len(names))
+    counts = profile_counts(available, profile.kind, profile.imbalance, profile.n_max)
+    short = np.flatnonzero(counts > available)
+    if short.size:
+        worst = short[0]
+        raise TailproofError(
+            f"data.profile asks for {counts[worst]} images of class '{names[worst]}', the training "
+            f"pool has {available[worst]}: lower n_max or leave it out"
+        )
+    keep = np.zeros(len(codes), bool)
+    for code, count in enumerate(counts):
+        members = np.flatnonzero(codes == code)
+        keep[rng.permutation(members)[:count]] = True
+    return keep
+
+
+def assign(
+    samples: pd.DataFrame,
+    target: str,
+    fractions: dict[str, float],
+    rest: str,
+    rng: np.random.Generator,
+) -> pd.Series:
+    """Share samples out by `fractions`, stratified by class, whole groups at a time.
+
+    `rest` gets what the fractions leave, and at least one group of every class. A group counts
+    for the class of the sample that is drawn first.
+    """
+    result = pd.Series(rest, index=samples.index, dtype=object)
+    shuffled = samples.iloc[rng.permutation(len(samples))]
+    sizes = shuffled["group"].value_counts()
+    chosen: dict[str, str] = {}
+    carry = dict.fromkeys(fractions, 0.0)
+    for _, members in shuffled.drop_duplicates("group").groupby(target, sort=True):
+        left = [(group, sizes[group]) for group in members["group"]]
+        total = sum(size for _, size in left)
+        for name, fraction in fractions.items():
+            # What rounding kept from earlier classes is carried on, so that the totals come out.
+            want = total * fraction + carry[name]
+            taken = 0
+            while len(left) > 1 and taken + left[-1][1] / 2 <= want:
+                group, size = left.pop()
+                chosen[group] = name
+                taken += size
+            carry[name] = want - taken
+    result.update(samples["group"].map(chosen).dropna())
+    return result
+
+
+def count_classes(table: pd.DataFrame, target: str, names: list[str]) -> pd.DataFrame:
+    """Return the samples of each class (rows, in class order) in each split (columns)."""
+    counts = pd.crosstab(table[target], table["split"])
+    return counts.reindex(index=names, columns=list(SPLITS), fill_value=0)
+
+
+def check(counts: pd.DataFrame, names: list[str]) -> None:
+    """Raise a TailproofError for an empty split or a class that could not be learnt."""
+    empty = [split for split in SPLITS if counts[split].sum() == 0]
+    if empty:
+        raise TailproofError(
+            f"no sample is left for the split '{empty[0]}': raise its fraction in data.splits, or "
+            "give more data"
+        )
+    missing = [name for name in names if counts.loc[name, "train"] == 0]
+    if missing:
+        shown = ", ".join(f"'{name}'" for name in missing[:5])
+        raise TailproofError(
+            f"no training sample of {len(missing)} class(es): {shown}; give more images, lower "
+            "data.profile.imbalance, or remove the class"
+        )
+
+
+def prior_weights(splits: pd.Series, labels: pd.Series, counts: pd.DataFrame) -> np.ndarray:
+    """Return weights under which each split has the class shares of `train`; mean 1 in a split.
+
+    weight = P_train(y) / P_split(y), scaled to mean 1 (importance weighting for label shift, e.g.
+    Saerens et al. 2002, equation 2.4).
+    """
+    train = counts["train"] / counts["train"].sum()
+    weights = np.zeros(len(splits))
+    for split in counts.columns:
+        here = (splits == split).to_numpy()
+        share = labels[here].map(
+            train / (counts[split] / counts[split].sum()).where(lambda s: s > 0)
+        )
+        weights[here] = (share / share.mean()).to_numpy()
+    return weights
+
+
+def summarise(
+    samples: pd.DataFrame,
+    dropped: dict[str, int],
+    counts: pd.DataFrame,
+    target: str,
+    names: list[str],
+) -> dict[str, Any]:
+    """Return what a reader wants to know of the splits, as plain values."""
+    train = counts["train"]
+    return {
+        "samples": len(samples),
+        **dropped,
+        "target": target,
+        "splits": {split: int(counts[split].sum()) for split in SPLITS},
+        "class_counts": {
+            name: {split: int(counts.loc[name, split]) for split in SPLITS} for name in names
+        },
+        "imbalance": round(float(train.max() / train.min()), 3),
+        "classes_under_10_training_samples": [n for n in names if train[n] < 10],
+    }

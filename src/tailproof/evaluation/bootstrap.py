@@ -1,0 +1,61 @@
+"""Resampling: rows of weights, and what their quantiles say."""
+
+import numpy as np
+
+from tailproof.core.config import SPLITS
+
+INTERVAL = (0.025, 0.975)
+DIGITS = 10
+
+
+def resamples(samples: int, replicates: int, seed: int, split: str) -> np.ndarray:
+    """Return uint16 [1 + B, N]: a row of ones, then B rows of multinomial counts (sum N).
+
+    Row 0 gives a metric's value, the others its replicates. All methods and seeds of a split see
+    the same rows, which is what makes differences between them paired.
+    """
+    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    rows = np.ones((1 + replicates, samples), np.uint16)
+    for row in rows[1:]:
+        row[:] = np.bincount(rng.integers(samples, size=samples), minlength=samples)
+    return rows
+
+
+def interval(values: np.ndarray) -> dict[str, float | None]:
+    """Return value, low and high of [1 + B] values: a 95 % percentile bootstrap interval."""
+    low, high = bounds(values)
+    return {"value": plain(values[0]), "low": low, "high": high}
+
+
+def over_seeds(values: list[np.ndarray]) -> dict[str, float | int | None]:
+    """Return mean and sd (n − 1) over seeds, and a bootstrap interval of the mean.
+
+    The interval tells how far the mean would move with other samples, the sd with other seeds.
+    """
+    each = np.array([value[0] for value in values])
+    low, high = bounds(np.mean(values, axis=0))
+    deviation = plain(each.std(ddof=1)) if len(each) > 1 else None
+    return {
+        "mean": plain(each.mean()), "sd": deviation, "low": low, "high": high, "seeds": len(each)
+    }  # fmt: skip
+
+
+def difference(first: list[np.ndarray], second: list[np.ndarray]) -> dict[str, float | None]:
+    """Return the difference of seed means with its paired bootstrap interval."""
+    values = np.mean(first, axis=0) - np.mean(second, axis=0)
+    low, high = bounds(values)
+    return {"difference": plain(values[0]), "low": low, "high": high}
+
+
+def bounds(values: np.ndarray) -> tuple[float | None, float | None]:
+    """Return the ends of the 95 % percentile interval of [1 + B] values; None where undefined."""
+    replicates = values[1:][~np.isnan(values[1:])]
+    if np.isnan(values[0]) or not len(replicates):
+        return None, None
+    low, high = np.quantile(replicates, INTERVAL)
+    return plain(low), plain(high)
+
+
+def plain(value: float) -> float | None:
+    """Return a float of 10 significant digits, which no summation order changes; None for NaN."""
+    return None if np.isnan(value) else float(f"{value:.{DIGITS}g}")

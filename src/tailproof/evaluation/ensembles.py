@@ -1,0 +1,61 @@
+"""Ensembles of the experts that share a seed."""
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, logsumexp, softmax
+
+from tailproof.evaluation.prediction import Prediction
+
+NAMES = ("mean_logits", "mean_probabilities", "stacked")
+
+
+def combine(name: str, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Prediction:
+    """Combine the calibrated logits of E experts on N samples.
+
+    Args:
+        name: mean_logits (softmax of the mean), mean_probabilities (mean of the softmaxes) or
+            stacked (softmax of the sum with the given weights).
+        logits: [E, N, C].
+        labels: N class indices.
+        weights: [E], what `stack` found; only stacked uses them.
+    """
+    if name == "mean_logits":
+        return Prediction.from_logits(logits.mean(axis=0, dtype=np.float64), labels)
+    if name == "mean_probabilities":
+        each = log_softmax(logits.astype(np.float64), axis=2)
+        return Prediction(logsumexp(each, axis=0) - np.log(len(logits)), labels)
+    return Prediction.from_logits(np.tensordot(weights, logits, 1), labels)
+
+
+def stack(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the weights a_e ≥ 0 that minimise the mean NLL of softmax(Σ_e a_e · z_e).
+
+    The objective is convex in a (a log-sum-exp of linear functions less a linear one), so
+    L-BFGS-B from equal weights finds the one minimum. The weights need not sum to 1: their sum is
+    an inverse temperature of the ensemble. They stay below 100, which only matters where the
+    samples are separable and no minimum exists.
+
+    Args:
+        logits: [E, N, C], calibrated, of the split tune.
+        labels: N class indices; every sample counts the same.
+    """
+    experts, samples, _ = logits.shape
+    logits = logits.astype(np.float64)
+    truth = logits[:, np.arange(samples), labels]
+
+    def objective(a: np.ndarray) -> tuple[float, np.ndarray]:
+        mixed = np.tensordot(a, logits, 1)
+        value = (logsumexp(mixed, axis=1) - a @ truth).mean()
+        p = softmax(mixed, axis=1)
+        slope = np.einsum("nc,enc->e", p, logits) - truth.sum(axis=1)
+        return value, slope / samples
+
+    found = minimize(
+        objective,
+        np.full(experts, 1 / experts),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, 100)] * experts,
+        options={"ftol": 1e-14, "gtol": 1e-9},
+    )
+    return found.x

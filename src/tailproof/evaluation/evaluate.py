@@ -1,0 +1,301 @@
+"""Stage evaluate: metrics.json and its tables, from calibrated logits alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailproof.core.config import Evaluation
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import write_json
+from tailproof.core.progress import track
+from tailproof.evaluation import bootstrap, tables
+from tailproof.evaluation.ensembles import NAMES, combine, stack
+from tailproof.evaluation.inputs import (
+    FITTED_ON,
+    MEASURED_ON,
+    Experts,
+    Files,
+    Task,
+    read_experts,
+)
+from tailproof.evaluation.method import Method
+from tailproof.evaluation.metrics import (
+    ClassSums,
+    Values,
+    agreement,
+    measure,
+    measure_uncalibrated,
+)
+from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.rejection import Rule
+from tailproof.evaluation.selective import fit_rules, measure_selective
+
+COMPARED = (
+    "top1", "balanced_accuracy", "macro_f1", "many_accuracy", "medium_accuracy", "few_accuracy",
+    "nll", "brier", "ece", "aurc_standard_chow", "aurc_balanced_plugin_balanced",
+    "aurc_worst_plugin_worst", "long_tail_top1", "long_tail_nll", "long_tail_ece",
+    "long_tail_aurc_standard_chow", "long_tail_aurc_balanced_plugin_balanced",
+    "long_tail_aurc_worst_plugin_worst",
+)  # fmt: skip
+_BLOCK = 2**23
+
+
+@dataclass(frozen=True)
+class Split:
+    """The samples of a split: rows of bootstrap counts, long-tail weights, ids."""
+
+    counts: np.ndarray
+    long_tail: np.ndarray
+    sample_ids: np.ndarray
+
+
+def evaluate(
+    experts: Files, manifest: str | Path, config: Evaluation, output: str | Path
+) -> dict[str, Any]:
+    """Measure every expert and ensemble on dev and test.
+
+    Ensemble weights and rejection rules are fitted on tune alone.
+
+    Args:
+        experts: {expert: {seed: {split: path of the calibrated logits}}} with tune, dev, test.
+        manifest: the shards' manifest.json.
+        config: groups of classes, bootstrap, coverages.
+        output: folder for metrics.json and the tables; docs/evaluation.md describes them.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        TailproofError: files are damaged or do not fit together.
+    """
+    task = Task.read(manifest, config)
+    logits = read_experts(experts, task)
+    first = next(iter(next(iter(logits.values())).values()))
+    splits = {
+        name: Split(
+            bootstrap.resamples(len(first[name].target), config.bootstrap, config.seed, name),
+            first[name].weight,
+            first[name].sample_ids,
+        )
+        for name in MEASURED_ON
+    }
+    tune_weight = first[FITTED_ON].weight
+    methods = _experts(logits)
+    ensembles, weights = _ensembles(logits)
+    methods += ensembles
+    for method in track(methods, "evaluate"):
+        _measure(method, task, splits, tune_weight, config)
+    result = _summary(task, methods, splits, weights)
+    write_json(Path(output) / "metrics.json", result)
+    tables.write(Path(output), task, methods, {name: s.sample_ids for name, s in splits.items()})
+    return result
+
+
+def _experts(logits: Experts) -> list[Method]:
+    methods = []
+    for name, seeds in logits.items():
+        method = Method(name, "expert", {})
+        for seed, splits in seeds.items():
+            method.predictions[seed] = {
+                split: Prediction.from_logits(each.values, each.target)
+                for split, each in splits.items()
+            }
+            method.raw[seed] = {
+                split: Prediction.from_logits(
+                    each.values.astype(np.float64) * each.temperature, each.target
+                )
+                for split, each in splits.items()
+                if split in MEASURED_ON
+            }
+        methods.append(method)
+    return methods
+
+
+def _ensembles(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float]]]:
+    """Return the ensembles of two or more experts, and {seed: {expert: weight in stacked}}."""
+    taken = sorted(set(NAMES) & set(logits))
+    if taken:
+        raise TailproofError(
+            f"an expert is named '{taken[0]}', which is the name of an ensemble: rename it in "
+            "the configuration"
+        )
+    if len(logits) < 2:
+        return [], {}
+    methods = [Method(name, "ensemble", {}) for name in NAMES]
+    weights = {}
+    for seed, first in next(iter(logits.values())).items():
+        stacked = {
+            split: np.stack([seeds[seed][split].values for seeds in logits.values()])
+            for split in first
+        }
+        found = stack(stacked[FITTED_ON], first[FITTED_ON].target)
+        weights[seed] = {
+            name: bootstrap.plain(weight) for name, weight in zip(logits, found, strict=True)
+        }
+        for method in methods:
+            method.predictions[seed] = {
+                split: combine(method.name, values, first[split].target, found)
+                for split, values in stacked.items()
+            }
+    return methods, weights
+
+
+def _measure(
+    method: Method,
+    task: Task,
+    splits: dict[str, Split],
+    tune_weight: np.ndarray,
+    config: Evaluation,
+) -> None:
+    """Fill the method's values, recalls, curves and rules."""
+    for seed, predictions in method.predictions.items():
+        method.rules[seed] = {
+            weighting: fit_rules(predictions[FITTED_ON], base, task.tail, config.coverages)
+            for weighting, base in _weightings(tune_weight).items()
+        }
+        for name, split in splits.items():
+            raw = method.raw.get(seed, {}).get(name)
+            for weighting, base in _weightings(split.long_tail).items():
+                found, curves = _measure_rows(
+                    predictions[name],
+                    raw,
+                    method.rules[seed][weighting],
+                    counts=split.counts,
+                    base=base,
+                    task=task,
+                    config=config,
+                )
+                method.add(name, weighting, found, curves)
+            sums = ClassSums.of(predictions[name], split.counts.astype(float))
+            method.recalls.setdefault(name, []).append(sums.recall)
+
+
+def _weightings(long_tail: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what each sample weighs: the same, or as in the training pool."""
+    return {"plain": np.ones(len(long_tail)), "long_tail": long_tail}
+
+
+def _measure_rows(
+    prediction: Prediction,
+    raw: Prediction | None,
+    rules: dict[str, list[Rule]],
+    *,
+    counts: np.ndarray,
+    base: np.ndarray,
+    task: Task,
+    config: Evaluation,
+) -> tuple[Values, dict[tuple[str, str], np.ndarray]]:
+    """Measure all rows of counts times base, in blocks that bound memory."""
+    step = max(1, _BLOCK // counts.shape[1])
+    parts, curve_parts = [], []
+    for start in range(0, len(counts), step):
+        weights = counts[start : start + step] * base
+        found = measure(prediction, weights, base, task)
+        if raw is not None:
+            found |= measure_uncalibrated(raw, weights)
+        selective, curves = measure_selective(
+            prediction, rules, weights, base=base, task=task, coverages=config.coverages
+        )
+        parts.append(found | selective)
+        curve_parts.append(curves)
+    return _concatenate(parts), _concatenate(curve_parts)
+
+
+def _concatenate(parts: list[dict]) -> dict:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _summary(
+    task: Task,
+    methods: list[Method],
+    splits: dict[str, Split],
+    weights: dict[str, dict[str, float]],
+) -> dict[str, Any]:
+    experts = [method for method in methods if method.kind == "expert"]
+    ensembles = [method for method in methods if method.kind == "ensemble"]
+    result = {
+        "target": task.target,
+        "classes": task.classes,
+        "groups": {
+            name: [task.classes[index] for index in np.flatnonzero(members)]
+            for name, members in task.groups.items()
+        },
+        "splits": {name: {"rows": split.counts.shape[1]} for name, split in splits.items()},
+        "notes": _notes(task, methods),
+        "experts": {method.name: _of_method(method) for method in experts},
+        "ensembles": {method.name: _of_method(method) for method in ensembles},
+        "paired": {split: _paired(experts, ensembles, split) for split in splits},
+        "agreement": {
+            name: _agreement(experts, name, split.counts) for name, split in splits.items()
+        },
+    }
+    if weights:
+        result["ensembles"]["stacked"]["weights"] = weights
+    return result
+
+
+def _notes(task: Task, methods: list[Method]) -> list[str]:
+    notes = []
+    if len(task.classes) <= 5:
+        notes.append(f"top5 is 1 by definition: there are only {len(task.classes)} classes")
+    empty = [name for name, members in task.groups.items() if not members.any()]
+    if empty:
+        notes.append(f"no class is in the group {' or '.join(empty)}: its accuracy is null")
+    if len({bool(tail) for tail in task.tail}) < 2:
+        notes.append(
+            "all classes are in one of head and tail: balanced and worst risk equal the standard"
+        )
+    if not any(method.kind == "ensemble" for method in methods):
+        notes.append("there is one expert, so there is no ensemble")
+    return notes
+
+
+def _of_method(method: Method) -> dict[str, Any]:
+    seeds = {
+        seed: {
+            split: {metric: bootstrap.interval(each[index]) for metric, each in values.items()}
+            for split, values in method.values.items()
+        }
+        for index, seed in enumerate(method.predictions)
+    }
+    over = {
+        split: {metric: bootstrap.over_seeds(each) for metric, each in values.items()}
+        for split, values in method.values.items()
+    }
+    return {"seeds": seeds, "over_seeds": over}
+
+
+def _paired(experts: list[Method], ensembles: list[Method], split: str) -> dict[str, Any]:
+    pairs = [(a, b) for index, a in enumerate(experts) for b in experts[index + 1 :]]
+    pairs += [(a, b) for a in ensembles for b in experts]
+    return {
+        f"{a.name} - {b.name}": {
+            metric: bootstrap.difference(a.values[split][metric], b.values[split][metric])
+            for metric in COMPARED
+        }
+        for a, b in pairs
+    }
+
+
+def _agreement(experts: list[Method], split: str, counts: np.ndarray) -> dict[str, Any]:
+    found = {}
+    weights = counts.astype(float)
+    for index, a in enumerate(experts):
+        for b in experts[index + 1 :]:
+            values = {
+                seed: agreement(a.predictions[seed][split], b.predictions[seed][split], weights)
+                for seed in a.predictions
+            }
+            found[f"{a.name} / {b.name}"] = {
+                "seeds": {
+                    seed: {metric: bootstrap.interval(each) for metric, each in value.items()}
+                    for seed, value in values.items()
+                },
+                "over_seeds": {
+                    metric: bootstrap.over_seeds([value[metric] for value in values.values()])
+                    for metric in next(iter(values.values()))
+                },
+            }
+    return found

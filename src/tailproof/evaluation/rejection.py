@@ -1,0 +1,267 @@
+"""Rules that abstain: Chow's, and the two plug-in rules made for long tails.
+
+Source: Narasimhan, Menon, Jitkrittum, Gupta, Kumar, "Learning to Reject Meets Long-tail
+Learning", ICLR 2024 ("the paper"). Classes fall into K groups, here head and tail (the few-shot
+classes, as in its section 6). With group weights b and accepted shares a_k = P(y in G_k,
+accepted), theorem 12 (with b_k = 1/K theorem 1, equations 12 and 13) predicts and accepts by
+
+    h(x) = argmax_y  b_[y]/a_[y] · p_y(x)
+    accept x  iff  max_y b_[y]/a_[y] · p_y(x) − Σ_y (b_[y]/a_[y] − m_[y]) · p_y(x)  ≥  threshold.
+
+Only the group of a class enters, so a sample is known by K largest and K summed probabilities.
+The threshold is not set by a cost but by a coverage (appendices E.1, F.4), and of the multipliers
+m only differences matter (E.1): one number m_head − m_tail for two groups.
+
+Where the paper leaves open or contradicts itself:
+- Algorithm 1, line 5 says a_k · b_k where theorem 12 has a_k / b_k; the theorem is followed, since
+  the product would care less for a group the more it weighs.
+- The paper searches m_head − m_tail in {1, 6, 11} (F.3) without saying which group comes first:
+  both signs, zero and two finer steps are searched.
+- a starts where each group is accepted alike: coverage times the group's share.
+- A group of which nothing is accepted counts as error 1 and its a_k as one sample (assumption 2
+  demands that some of every group is accepted), so dropping a group never pays.
+- Rules are fitted at ten coverages; between them the nearest one's is used.
+- p must estimate the posterior of the distribution on which the rule is judged. The paper has a
+  cross-entropy model and long-tailed evaluation, where it does; a balanced loss or a balanced
+  evaluation has other priors. So p is first shifted to p_y · exp(d_[y]) / Z with d_head = 0 and
+  the one d_tail at which the mean mass of the tail is the tail's share of tune, which is where the
+  likelihood of d is largest. In the paper's setting d_tail is about 0.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+
+from tailproof.evaluation.metrics import ratio
+from tailproof.evaluation.prediction import Prediction
+
+FITTED_AT = tuple(round(0.1 * step, 1) for step in range(1, 11))
+MULTIPLIERS = (0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 6.0, -6.0, 11.0, -11.0)
+ITERATIONS = 10
+OUTER_ITERATIONS = 25
+STEP = 1.0
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """All that the rules see of N samples.
+
+    Attributes:
+        top: [N, K] largest probability within each group.
+        mass: [N, K] summed probability of each group.
+        hit: [N, K] whether the group's most probable class is the true class.
+        group: [N] the group of the true class.
+        weight: [N].
+    """
+
+    top: Array
+    mass: Array
+    hit: Array
+    group: Array
+    weight: Array
+
+    @classmethod
+    def of(cls, prediction: Prediction, groups: list[Array], weight: Array) -> "Grouped":
+        """Reduce a prediction to the given groups, boolean masks [C] that cover all classes."""
+        top, mass, hit = [], [], []
+        for members in groups:
+            classes = np.flatnonzero(members)
+            p = prediction.p[:, classes]
+            top.append(p.max(axis=1))
+            mass.append(p.sum(axis=1))
+            hit.append(classes[p.argmax(axis=1)] == prediction.labels)
+        group = np.argmax([members[prediction.labels] for members in groups], axis=0)
+        return cls(*(np.stack(each, axis=1) for each in (top, mass, hit)), group, weight)
+
+    def shifted(self, shift: Array) -> "Grouped":
+        """Return the same samples with p_y · exp(shift of y's group) / Z for p_y."""
+        odds = np.exp(shift)
+        scale = odds / (self.mass @ odds)[:, None]
+        return replace(self, top=self.top * scale, mass=self.mass * scale)
+
+    def take(self, rows: Array) -> "Grouped":
+        """Return some of the samples."""
+        each = (self.top, self.mass, self.hit, self.group, self.weight)
+        return Grouped(*(value[rows] for value in each))
+
+
+class Rule(NamedTuple):
+    """A fitted rule for one coverage.
+
+    Attributes:
+        coverage: the share of samples it was fitted to accept.
+        shift: [K], d_k.
+        gain: [K], b_k / a_k.
+        multiplier: [K], m_k.
+        threshold: the score from which on it accepts; −inf at coverage 1.
+    """
+
+    coverage: float
+    shift: Array
+    gain: Array
+    multiplier: Array
+    threshold: float
+
+
+def head_and_tail(tail: Array) -> list[Array]:
+    """Return the groups of classes as boolean masks; one group where all classes are alike."""
+    return [members for members in (~tail, tail) if members.any()]
+
+
+def apply(rule: Rule, samples: Grouped) -> tuple[Array, Array]:
+    """Return the score [N] that is compared with the threshold, and whether h(x) is wrong [N]."""
+    shifted = samples.shifted(rule.shift)
+    score, chosen = _scores(rule.gain[None], rule.multiplier[None], shifted)
+    return score[0], ~samples.hit[np.arange(len(samples.group)), chosen[0]]
+
+
+def fit_chow(samples: Grouped, coverages: tuple[float, ...]) -> list[Rule]:
+    """Return Chow's rule for each coverage: accept where the largest probability is large enough.
+
+    It is the same form with equal gains and no multipliers, since probabilities sum to 1
+    (equation 2).
+    """
+    flat = np.zeros((len(coverages), samples.top.shape[1]))
+    return _with_thresholds(samples, coverages, flat[0], flat + 1, flat)
+
+
+def fit_balanced(samples: Grouped, coverages: tuple[float, ...]) -> list[Rule]:
+    """Fit the plug-in rule for the balanced error (algorithm 1 with equal group weights)."""
+    shift = fit_shift(samples)
+    shifted = samples.shifted(shift)
+    gains, multipliers, _ = _plug_in(shifted, shifted, coverages, _equal(samples, coverages))
+    return _with_thresholds(samples, coverages, shift, gains, multipliers)
+
+
+def fit_worst(samples: Grouped, coverages: tuple[float, ...]) -> list[Rule]:
+    """Fit the plug-in rule for the worst group's error (algorithm 2).
+
+    Algorithm 1 is called on one half of the samples, the group weights grow with the errors on the
+    other half (exponentiated gradient). The halves alternate within each class group. T = 25
+    updates of step 1 (appendix F.3); the last rule is kept, not a random one of all (section 5.2).
+    """
+    shift = fit_shift(samples)
+    order = np.argsort(samples.group, kind="stable")
+    halves = [samples.shifted(shift).take(order[start::2]) for start in (0, 1)]
+    weights = _equal(samples, coverages)
+    for _ in range(OUTER_ITERATIONS):
+        _, _, errors = _plug_in(*halves, coverages, weights)
+        weights = weights * np.exp(STEP * errors)
+        weights /= weights.sum(axis=1, keepdims=True)
+    gains, multipliers, _ = _plug_in(*halves, coverages, weights)
+    return _with_thresholds(samples, coverages, shift, gains, multipliers)
+
+
+def fit_shift(samples: Grouped) -> Array:
+    """Return d [K]: zero for the first group, and for a second what makes its mean mass its share.
+
+    It stays within 20, where a group without samples would send it to infinity.
+    """
+    if samples.top.shape[1] == 1:
+        return np.zeros(1)
+    share = samples.weight @ (samples.group == 1)
+
+    def excess(shift: float) -> float:
+        return float(samples.weight @ samples.shifted(np.array([0.0, shift])).mass[:, 1] - share)
+
+    if excess(-20) >= 0 or excess(20) <= 0:
+        return np.array([0.0, -20.0 if excess(-20) >= 0 else 20.0])
+    return np.array([0.0, brentq(excess, -20, 20, xtol=1e-12)])
+
+
+def cut(score: Array, weight: Array, coverage: float) -> float:
+    """Return the score from which on the given share of the weight lies; −inf for all of it."""
+    if coverage >= 1:
+        return -np.inf
+    return float(_cuts(score[None], weight, np.array([coverage]))[0])
+
+
+def _plug_in(
+    fit: Grouped, check: Grouped, coverages: tuple[float, ...], weights: Array
+) -> tuple[Array, Array, Array]:
+    """Run algorithm 1 for every coverage and multiplier at once.
+
+    Args:
+        fit: the samples on which accepted shares are counted.
+        check: the samples on which multipliers are compared.
+        coverages: J of them.
+        weights: [J, K] group weights b.
+
+    Returns:
+        Gains [J, K] and multipliers [J, K] of the best rule at each coverage, and its group
+        errors [J, K] on `check`.
+    """
+    groups = fit.top.shape[1]
+    candidates = np.zeros((len(MULTIPLIERS) if groups > 1 else 1, groups))
+    candidates[:, 0] = MULTIPLIERS[: len(candidates)]
+    rows = np.repeat(np.arange(len(coverages)), len(candidates))
+    coverage, b = np.array(coverages)[rows], weights[rows]
+    m = np.tile(candidates, (len(coverages), 1))
+    share = np.bincount(fit.group, fit.weight, minlength=groups) / fit.weight.sum()
+    smallest = 1 / len(fit.group)
+    a = np.maximum(coverage[:, None] * share, smallest)
+    moving = np.arange(len(a))
+    for _ in range(ITERATIONS):
+        score, _ = _scores((b / a)[moving], m[moving], fit)
+        accepted = score >= _cuts(score, fit.weight, coverage[moving])[:, None]
+        updated = np.maximum(_by_group(accepted, fit) / fit.weight.sum(), smallest)
+        moved = (updated != a[moving]).any(axis=1)
+        a[moving] = updated
+        moving = moving[moved]
+        if not len(moving):
+            break
+    score, chosen = _scores(b / a, m, check)
+    accepted = score >= _cuts(score, check.weight, coverage)[:, None]
+    wrong = ~check.hit[np.arange(len(check.group)), chosen]
+    kept = _by_group(accepted, check)
+    present = np.isin(np.arange(groups), check.group).astype(float)
+    errors = ratio(_by_group(accepted & wrong, check), kept, where_zero=present)
+    objective = (b * errors).sum(axis=1).reshape(len(coverages), -1)
+    best = objective.argmin(axis=1) + np.arange(len(coverages)) * len(candidates)
+    return (b / a)[best], m[best], errors[best]
+
+
+def _equal(samples: Grouped, coverages: tuple[float, ...]) -> Array:
+    groups = samples.top.shape[1]
+    return np.full((len(coverages), groups), 1 / groups)
+
+
+def _with_thresholds(
+    samples: Grouped, coverages: tuple[float, ...], shift: Array, gains: Array, multipliers: Array
+) -> list[Rule]:
+    rules = []
+    for coverage, gain, multiplier in zip(coverages, gains, multipliers, strict=True):
+        rule = Rule(coverage, shift, gain, multiplier, -np.inf)
+        score, _ = apply(rule, samples)
+        rules.append(rule._replace(threshold=cut(score, samples.weight, coverage)))
+    return rules
+
+
+def _scores(gain: Array, multiplier: Array, samples: Grouped) -> tuple[Array, Array]:
+    """Return for R rules ([R, K] each) the scores [R, N] and the groups chosen [R, N]."""
+    best = gain[:, :1] * samples.top[:, 0]
+    chosen = np.zeros(best.shape, np.intp)
+    for group in range(1, gain.shape[1]):
+        value = gain[:, group, None] * samples.top[:, group]
+        chosen[value > best] = group
+        best = np.maximum(best, value)
+    return best - (gain - multiplier) @ samples.mass.T, chosen
+
+
+def _cuts(score: Array, weight: Array, coverage: Array) -> Array:
+    """Return for R rows of scores [R, N] the score from which on its coverage is reached, [R]."""
+    order = np.argsort(-score, axis=1)
+    reached = np.cumsum(weight[order], axis=1)
+    short = reached < (coverage * (1 - 1e-9))[:, None] * reached[:, -1:]
+    last = np.minimum(short.sum(axis=1), score.shape[1] - 1)
+    return np.take_along_axis(score, np.take_along_axis(order, last[:, None], 1), 1)[:, 0]
+
+
+def _by_group(chosen: Array, samples: Grouped) -> Array:
+    """Sum the weights of the chosen samples [R, N] by true group: [R, K]."""
+    groups = samples.top.shape[1]
+    return (chosen * samples.weight) @ np.eye(groups)[samples.group]

@@ -1,0 +1,162 @@
+"""The CSV tables beside metrics.json, for the report and for DVC's plots."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailproof.calibration.errors import BINS, equal_width_bins
+from tailproof.core.files import write_text
+from tailproof.evaluation.bootstrap import bounds, over_seeds, plain
+from tailproof.evaluation.inputs import MEASURED_ON, Task
+from tailproof.evaluation.method import Method
+from tailproof.evaluation.metrics import ClassSums, nanmean, ratio
+from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.selective import GRID
+
+WORST_ERRORS = 48
+COLUMNS = {
+    "summary": "split method kind metric mean sd low high seeds",
+    "per_class": "split method class group train_count support recall recall_low recall_high "
+    "precision f1",
+    "reliability": "split method stage bin lower upper confidence accuracy count",
+    "risk_coverage": "split method weighting rule risk_kind coverage risk low high",
+    "confusion": "split method true predicted count",
+    "errors": "method seed rank sample_id true predicted confidence",
+    "rejectors": "method seed weighting rule coverage shift_head shift_tail gain_head gain_tail "
+    "multiplier_head multiplier_tail threshold",
+}
+Row = tuple[Any, ...]
+
+
+def write(
+    folder: Path, task: Task, methods: list[Method], sample_ids: dict[str, np.ndarray]
+) -> None:
+    """Write every table of COLUMNS as NAME.csv; an undefined number is an empty cell."""
+    rows = {
+        "summary": _summary(methods),
+        "per_class": _per_class(task, methods),
+        "reliability": _reliability(methods),
+        "risk_coverage": _risk_coverage(methods),
+        "confusion": _confusion(task, methods),
+        "errors": _errors(task, methods, sample_ids["dev"]),
+        "rejectors": _rejectors(task, methods),
+    }
+    for name, each in rows.items():
+        write_text(folder / f"{name}.csv", _csv(COLUMNS[name].split(), each))
+
+
+def _csv(header: list[str], rows: Iterable[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _per_split(methods: list[Method]) -> Iterator[tuple[str, Method]]:
+    return ((split, method) for split in MEASURED_ON for method in methods)
+
+
+def _pooled(predictions: dict[str, dict[str, Prediction]], split: str) -> list[Prediction]:
+    return [splits[split] for splits in predictions.values()]
+
+
+def _summary(methods: list[Method]) -> Iterator[Row]:
+    for split, method in _per_split(methods):
+        for metric, each in method.values[split].items():
+            found = over_seeds(each)
+            yield (split, method.name, method.kind, metric, *found.values())
+
+
+def _per_class(task: Task, methods: list[Method]) -> Iterator[Row]:
+    for split, method in _per_split(methods):
+        sums = [
+            ClassSums.of(each, np.ones((1, len(each.labels))))
+            for each in _pooled(method.predictions, split)
+        ]
+        recalls = np.mean(method.recalls[split], axis=0)
+        precision, f1 = (
+            nanmean(np.stack([getattr(each, name)[0] for each in sums], axis=-1))
+            for name in ("precision", "f1")
+        )
+        for index, name in enumerate(task.classes):
+            yield (
+                split, method.name, name, task.group_of(index), int(task.train_counts[index]),
+                int(sums[0].support[0, index]), plain(recalls[0, index]),
+                *bounds(recalls[:, index]), plain(precision[index]), plain(f1[index]),
+            )  # fmt: skip
+
+
+def _reliability(methods: list[Method]) -> Iterator[Row]:
+    for split, method in _per_split(methods):
+        for stage, predictions in (("before", method.raw), ("after", method.predictions)):
+            pooled = _pooled(predictions, split)
+            if not pooled:
+                continue
+            confidence = np.concatenate([each.confidence for each in pooled])
+            correct = np.concatenate([each.correct for each in pooled])
+            cell = equal_width_bins(confidence, BINS)
+            count, sure, right = (
+                np.bincount(cell, values, BINS) for values in (None, confidence, correct)
+            )
+            for index in range(BINS):
+                yield (
+                    split, method.name, stage, index, plain(index / BINS),
+                    plain((index + 1) / BINS), plain(ratio(sure, count)[index]),
+                    plain(ratio(right, count)[index]), int(count[index]),
+                )  # fmt: skip
+
+
+def _risk_coverage(methods: list[Method]) -> Iterator[Row]:
+    for split, method in _per_split(methods):
+        for key, curve in method.curves[split].items():
+            for index, coverage in enumerate(GRID):
+                risk = curve[:, index]
+                yield (split, method.name, *key, coverage, plain(risk[0]), *bounds(risk))
+
+
+def _confusion(task: Task, methods: list[Method]) -> Iterator[Row]:
+    for split, method in _per_split(methods):
+        counts = np.zeros((len(task.classes),) * 2, int)
+        for each in _pooled(method.predictions, split):
+            np.add.at(counts, (each.labels, each.predicted), 1)
+        for true, predicted in np.argwhere(counts):
+            yield (
+                split, method.name, task.classes[true], task.classes[predicted],
+                int(counts[true, predicted]),
+            )  # fmt: skip
+
+
+def _errors(task: Task, methods: list[Method], sample_ids: np.ndarray) -> Iterator[Row]:
+    """Yield each method's most confident mistakes on dev, with its first seed."""
+    for method in methods:
+        seed, splits = next(iter(method.predictions.items()))
+        each = splits["dev"]
+        wrong = np.flatnonzero(~each.correct)
+        order = wrong[np.argsort(-each.confidence[wrong], kind="stable")][:WORST_ERRORS]
+        for rank, row in enumerate(order, start=1):
+            yield (
+                method.name, seed, rank, sample_ids[row], task.classes[each.labels[row]],
+                task.classes[each.predicted[row]], plain(each.confidence[row]),
+            )  # fmt: skip
+
+
+def _rejectors(task: Task, methods: list[Method]) -> Iterator[Row]:
+    """Yield every fitted rule; a cell stays empty for a group without classes."""
+    there = [not task.tail.all(), bool(task.tail.any())]
+    for method in methods:
+        for seed, weightings in method.rules.items():
+            for weighting, rules in weightings.items():
+                for name, fitted in rules.items():
+                    for rule in fitted:
+                        both = np.full((3, 2), np.nan)
+                        both[:, there] = rule.shift, rule.gain, rule.multiplier
+                        threshold = rule.threshold if np.isfinite(rule.threshold) else np.nan
+                        yield (
+                            method.name, seed, weighting, name, rule.coverage,
+                            *map(plain, both.ravel()), plain(threshold),
+                        )  # fmt: skip

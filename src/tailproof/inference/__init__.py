@@ -1,0 +1,5 @@
+"""The stage infer."""
+
+from tailproof.inference.infer import infer
+
+__all__ = ["infer"]

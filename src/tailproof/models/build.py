@@ -1,0 +1,123 @@
+"""Building models through timm's registry, and expert folders that timm loads."""
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from tailproof.core.errors import TailproofError, choose
+from tailproof.core.files import atomic, read_json, write_json
+
+
+def build_model(
+    name: str, *, classes: int, channels: int, pretrained: bool, options: dict[str, Any]
+) -> nn.Module:
+    """Build a model whose head and first layer fit the data.
+
+    Args:
+        name: a model of timm's registry; those of `tailproof.models` are in it.
+        classes: outputs.
+        channels: bands of the images.
+        pretrained: start from the publisher's weights.
+        options: further arguments of the model.
+
+    Raises:
+        TailproofError: an unknown name or option, or weights that cannot be had.
+    """
+    if not timm.is_model(name.split(".", maxsplit=1)[0]):
+        raise choose("model", name, timm.list_models())
+    try:
+        return timm.create_model(
+            name, pretrained=pretrained, num_classes=classes, in_chans=channels, **options
+        )
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        hint = "; its pretrained weights could not be loaded" if pretrained else ""
+        raise TailproofError(
+            f"recipe.model: timm cannot build '{name}' with {options or 'no options'}{hint}: {error}"
+        ) from error
+
+
+def save_expert(
+    folder: str | Path,
+    model: nn.Module,
+    *,
+    model_args: dict[str, Any],
+    preprocessing: dict[str, Any],
+    class_names: list[str],
+    facts: dict[str, Any],
+) -> None:
+    """Write model.safetensors and config.json, loadable as ``local-dir:`` by timm.
+
+    Args:
+        folder: where both files go.
+        model: the trained model.
+        model_args: what the model was built with besides its name, classes and channels.
+        preprocessing: timm's data configuration: input_size, mean, std, interpolation, crop_pct.
+        class_names: in the order of the outputs.
+        facts: further plain values, kept under ``tailproof`` in config.json.
+    """
+    # One byte order of keys whatever the model's memory format; no metadata, whose order varies.
+    tensors = {k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())}
+    with atomic(Path(folder) / "model.safetensors") as temporary:
+        temporary.write_bytes(save(tensors))
+    source = model.pretrained_cfg
+    write_json(
+        Path(folder) / "config.json",
+        {
+            "architecture": source["architecture"],
+            "num_classes": len(class_names),
+            "num_features": model.num_features,
+            "model_args": {"in_chans": preprocessing["input_size"][0], **model_args},
+            "pretrained_cfg": {
+                **preprocessing,
+                "num_classes": len(class_names),
+                "label_names": class_names,
+                "first_conv": source.get("first_conv"),
+                "classifier": source.get("classifier"),
+                "fixed_input_size": source.get("fixed_input_size", False),
+                "custom_load": False,
+            },
+            "tailproof": facts,
+        },
+    )
+
+
+def load_expert(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Return an expert's model, in evaluation mode, and its config.json.
+
+    Raises:
+        TailproofError: a file is missing or damaged, or the weights do not fit the model.
+    """
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
+    try:
+        model = timm.create_model(
+            config["architecture"], num_classes=config["num_classes"], **config["model_args"]
+        )
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except Exception as error:  # safetensors raises its own kind
+        raise TailproofError(
+            f"{folder} holds no expert that can be loaded ({error}): train it again"
+        ) from error
+    return model.eval(), config
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def best_precision(device: torch.device, requested: str) -> str:
+    """Return the precision to compute in: `requested`, or for ``auto`` what the device is good at.
+
+    On processors bf16 pays only with instructions for it (AVX512-BF16 or AMX on x86).
+    """
+    if requested != "auto":
+        return requested
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if capable else "fp32"

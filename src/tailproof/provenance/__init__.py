@@ -1,0 +1,1 @@
+"""Provenance: what made an output, and whether it still would."""

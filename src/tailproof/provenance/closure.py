@@ -1,0 +1,199 @@
+"""The code that a script can reach, and a digest of what it means.
+
+A module belongs to a script's closure when any module of the closure imports it: at the top of a
+file or lazily in a function, absolutely or relatively, under ``TYPE_CHECKING`` or not, or when it
+holds the module's full name as a string (``python -m``, `importlib.import_module`). A package's
+``__init__.py`` belongs wherever one of its modules does, because Python runs it. Nothing is
+imported to find this out.
+
+The digest covers the abstract syntax and so ignores comments, layout, positions and docstrings
+(every statement that is nothing but a string). It is written out here rather than by `ast.dump`,
+whose text differs between Python versions; it is the same on Python 3.11, 3.12 and 3.13.
+"""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from os.path import relpath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tailproof.core.digests import digest_of, sha256_bytes, sha256_file
+from tailproof.core.errors import TailproofError
+
+SOURCES = Path(__file__).resolve().parents[2]
+"""The folder that holds the package."""
+
+SCRIPT = "__main__"
+"""The script's name in its own closure: calling the file otherwise changes nothing."""
+
+_MODULE = re.compile(r"tailproof(\.[A-Za-z_]\w*)+")
+
+
+class _Import(NamedTuple):
+    """``from MODULE import NAMES`` with `level` leading dots; no names for ``import MODULE``."""
+
+    module: str
+    names: tuple[str, ...] = ()
+    level: int = 0
+
+
+class _Meaning(NamedTuple):
+    digest: str
+    imports: tuple[_Import, ...]
+
+
+def closure(script: str | Path, root: str | Path = SOURCES) -> dict[str, Path]:
+    """Return the files of the script and of every project module it can import, by module name.
+
+    Args:
+        script: a Python file; modules beside it are project modules too.
+        root: the folder that holds the project's packages.
+
+    Raises:
+        TailproofError: a file of the closure is missing or is not valid Python.
+    """
+    return {name: path for name, (path, _) in sorted(_reach(Path(script), Path(root)).items())}
+
+
+def code_digest(
+    script: str | Path, root: str | Path = SOURCES, extra: Iterable[str | Path] = ()
+) -> str:
+    """Return the SHA-256 over the meaning of all code that a script can reach.
+
+    Args:
+        script: a Python file.
+        root: the folder that holds the project's packages.
+        extra: files that the code reads as data, templates for instance, taken byte by byte.
+
+    Raises:
+        TailproofError: a file is missing or is not valid Python.
+    """
+    modules = _reach(Path(script), Path(root))
+    return digest_of(
+        {
+            "code": {name: meaning.digest for name, (_, meaning) in modules.items()},
+            "data": {Path(relpath(path, root)).as_posix(): _data_digest(path) for path in extra},
+        }
+    )
+
+
+def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
+    """Follow imports from the script; modules are looked for beside it, then under `root`."""
+    folders = (script.parent, root)
+    found = {SCRIPT: (script, _read(script))}
+    waiting = [SCRIPT]
+    while waiting:
+        name = waiting.pop()
+        path, meaning = found[name]
+        for target in _targets(name, path, meaning.imports, folders):
+            module = _locate(target, folders) if target not in found else None
+            if module and module.resolve() != script.resolve():
+                found[target] = (module, _read(module))
+                waiting.append(target)
+    return found
+
+
+def _targets(
+    name: str, path: Path, imports: Iterable[_Import], folders: tuple[Path, ...]
+) -> Iterator[str]:
+    """Yield every name that could be a module, each after the packages that hold it."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for item in imports:
+        base = package[: len(package) - item.level + 1] if item.level else []
+        parts = base + [part for part in item.module.split(".") if part]
+        for end in range(1, len(parts) + 1):
+            yield ".".join(parts[:end])
+        for imported in item.names:
+            if imported == "*":
+                yield from _submodules(".".join(parts), folders)
+            else:
+                yield ".".join([*parts, imported])
+
+
+def _submodules(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
+    """Yield what ``from package import *`` may import: without running it, any module in it."""
+    path = _locate(package, folders)
+    if path is not None and path.name == "__init__.py":
+        for child in sorted(path.parent.iterdir()):
+            yield f"{package}.{child.stem}"
+
+
+def _locate(name: str, folders: tuple[Path, ...]) -> Path | None:
+    parts = name.split(".")
+    for folder in folders:
+        stem = folder.joinpath(*parts)
+        for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
+            if path.is_file():
+                return path
+    return None
+
+
+def _read(path: Path) -> _Meaning:
+    try:
+        return _meaning(path.read_bytes())
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{path}, line {line}" if line else str(path)
+        raise TailproofError(f"{where}: not valid Python: {getattr(error, 'msg', error)}") from None
+
+
+def _data_digest(path: str | Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str | Path, error: OSError) -> TailproofError:
+    return TailproofError(f"{path}, part of the workflow's code, cannot be read: {error.strerror}")
+
+
+@cache
+def _meaning(source: bytes) -> _Meaning:
+    """Digest one module; remembered by content, so an edit is seen within the same process."""
+    imports: dict[_Import, None] = {}
+    text = _written(ast.parse(source), imports)
+    return _Meaning(sha256_bytes(text.encode()), tuple(imports))
+
+
+def _note_imports(node: ast.AST, imports: dict[_Import, None]) -> None:
+    if isinstance(node, ast.Import):
+        imports.update((_Import(alias.name), None) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        names = tuple(alias.name for alias in node.names)
+        imports[_Import(node.module or "", names, node.level)] = None
+    elif isinstance(node, ast.Constant):
+        if isinstance(node.value, str) and _MODULE.fullmatch(node.value):
+            imports[_Import(node.value)] = None
+
+
+def _written(value: Any, imports: dict[_Import, None]) -> str:
+    """Write a syntax tree as text, fields by name, without the empty ones; note its imports.
+
+    Left out are expression contexts (the place says them), ``u`` before strings, and what
+    `_is_silent` tells.
+    """
+    if isinstance(value, list):
+        return "[" + ",".join([_written(inner, imports) for inner in value]) + "]"
+    if not isinstance(value, ast.AST):
+        return ascii(value)
+    _note_imports(value, imports)
+    fields = []
+    for field in value._fields:
+        inner = getattr(value, field, None)
+        if isinstance(inner, list):
+            inner = [part for part in inner if not _is_silent(part, value)]
+        if inner is not None and inner != [] and field not in ("ctx", "kind"):
+            fields.append(f"{field}={_written(inner, imports)}")
+    return f"{type(value).__name__}({','.join(fields)})"
+
+
+def _is_silent(part: Any, parent: ast.AST) -> bool:
+    """Tell statements that are only a string, and the empty pieces of Python 3.12's f-strings."""
+    if isinstance(part, ast.Expr):
+        return isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
+    return isinstance(parent, ast.JoinedStr) and isinstance(part, ast.Constant) and not part.value

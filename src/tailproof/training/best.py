@@ -1,0 +1,48 @@
+"""The best epoch so far, and when to stop waiting for a better one."""
+
+import copy
+import math
+from typing import Any
+
+from torch import nn
+
+from tailproof.core.config import Recipe
+
+
+class Best:
+    """Keeps the best epoch by the recipe's monitor, its weights if they are wanted.
+
+    Attributes:
+        epoch: the best epoch, None before the first validation.
+        value: its monitored value.
+        weights: its state dict on the CPU, where the recipe asks for the best weights.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._sign = -1.0 if recipe.monitor == "val_loss" else 1.0
+        self._keep = recipe.weights == "best"
+        stopping = recipe.early_stopping
+        self._patience = stopping.patience if stopping else math.inf
+        self._waited = 0
+        self.epoch: int | None = None
+        self.value: float | None = None
+        self.weights: dict[str, Any] | None = None
+
+    def update(self, epoch: int, value: float, model: nn.Module) -> None:
+        """Take note of a validated epoch."""
+        if self.value is not None and self._sign * value <= self._sign * self.value:
+            self._waited += 1
+            return
+        self.epoch, self.value, self._waited = epoch, value, 0
+        if self._keep:
+            self.weights = cpu_weights(model)
+
+    @property
+    def patience_lost(self) -> bool:
+        """Whether early stopping should end the run."""
+        return self._waited >= self._patience
+
+
+def cpu_weights(model: nn.Module) -> dict[str, Any]:
+    """Return a copy of a model's state dict that later steps do not change."""
+    return {name: copy.deepcopy(value.detach().cpu()) for name, value in model.state_dict().items()}

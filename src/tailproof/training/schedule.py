@@ -1,0 +1,84 @@
+"""The learning rate over a run, by timm's schedulers, stepped at every update."""
+
+from typing import Any
+
+from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler
+from torch.optim import Optimizer
+
+from tailproof.core.config import Recipe
+
+
+class Schedule:
+    """One learning-rate schedule; epochs in the recipe become updates.
+
+    The warm-up is linear: update k of w has k/w of the rate. Milestone m takes effect with the
+    first update of epoch m + 1. The warm-up covers the beginning of the schedule and does not
+    delay it.
+
+    Args:
+        optimizer: whose groups are driven.
+        recipe: schedule, epochs, optimizer.
+        steps: updates an epoch.
+    """
+
+    def __init__(self, optimizer: Optimizer, recipe: Recipe, steps: int) -> None:
+        self._optimizer = optimizer
+        self._plateau = recipe.schedule if recipe.schedule.name == "plateau" else None
+        self._sign = -1.0 if recipe.monitor == "val_loss" else 1.0
+        self._best, self._waited = float("-inf"), 0
+        self._scheduler = _build(optimizer, recipe, steps)
+        self._scheduler.step_update(0)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next update."""
+        return self._optimizer.param_groups[0]["lr"]
+
+    def after_update(self, updates: int) -> None:
+        """Tell that so many updates have been made since the start."""
+        self._scheduler.step_update(updates)
+
+    def after_validation(self, monitor: float, updates: int) -> None:
+        """Tell the monitored value; a plateau lowers the rate after `patience` without a better."""
+        if self._plateau is None:
+            return
+        if self._sign * monitor > self._best:
+            self._best, self._waited = self._sign * monitor, 0
+            return
+        self._waited += 1
+        if self._waited >= self._plateau.patience:
+            self._waited = 0
+            rates = [rate * self._plateau.factor for rate in self._scheduler.base_values]
+            self._scheduler.base_values = rates
+            self._scheduler.step_update(updates)
+
+
+def warmup_steps(recipe: Recipe, steps: int) -> int:
+    """Return the updates of the warm-up; `steps` are those of an epoch."""
+    warmup = recipe.schedule.warmup
+    if warmup is None:
+        return 0
+    return warmup.steps or max(1, round(warmup.epochs * steps))
+
+
+def _build(optimizer: Optimizer, recipe: Recipe, steps: int) -> Any:
+    schedule, warmup = recipe.schedule, warmup_steps(recipe, steps)
+    common = {
+        # timm counts from update 0: start at 1/w of the rate and reach it at update w.
+        "warmup_t": max(warmup - 1, 0),
+        "warmup_lr_init": recipe.optimizer.learning_rate / max(warmup, 1),
+        "warmup_prefix": False,
+        "t_in_epochs": False,
+    }
+    if schedule.name == "cosine":
+        return CosineLRScheduler(
+            optimizer, t_initial=recipe.epochs * steps, lr_min=schedule.minimum, **common
+        )
+    milestones = schedule.milestones if schedule.name == "multistep" else []
+    return MultiStepLRScheduler(
+        optimizer,
+        # timm lets milestone m act at update m - 1
+        decay_t=[milestone * steps + 1 for milestone in milestones],
+        decay_rate=schedule.gamma if milestones else 1.0,
+        **common,
+    )

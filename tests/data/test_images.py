@@ -1,0 +1,154 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from tailproof.core.errors import TailproofError
+from tailproof.data.images import decode, encode_png, pixel_digest
+
+side = st.integers(1, 12)
+grey = st.tuples(side, side).flatmap(lambda shape: hnp.arrays(np.uint8, shape))
+colour = st.tuples(side, side, st.just(3)).flatmap(lambda shape: hnp.arrays(np.uint8, shape))
+
+
+def encode(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def gradient(mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> Image.Image:
+    return Image.linear_gradient("L").resize(size).convert(mode)
+
+
+def colourful(size: tuple[int, int] = (40, 30)) -> Image.Image:
+    bands = [gradient("L", size).rotate(angle) for angle in (0, 90, 180)]
+    return Image.merge("RGB", bands)
+
+
+@given(st.one_of(grey, colour))
+def test_png_keeps_every_pixel_and_is_always_the_same_bytes(image):
+    data = encode_png(image)
+    assert data == encode_png(image.copy())
+    mode = "L" if image.ndim == 2 else "RGB"
+    np.testing.assert_array_equal(decode(data, mode), image)
+
+
+@given(grey)
+def test_a_picture_without_colour_is_greyscale_however_it_is_stored(image):
+    as_rgb = encode_png(np.stack([image] * 3, axis=-1))
+    np.testing.assert_array_equal(decode(as_rgb), image)
+    np.testing.assert_array_equal(decode(as_rgb, "L"), image)
+    assert pixel_digest(decode(as_rgb)) == pixel_digest(decode(encode_png(image)))
+
+
+def test_digest_tells_shape_and_mode_apart():
+    pixels = np.arange(36, dtype=np.uint8)
+    images = [pixels.reshape(shape) for shape in ((6, 6), (4, 9), (9, 4), (3, 4, 3), (4, 3, 3))]
+    assert len({pixel_digest(image) for image in images}) == len(images)
+
+
+def test_digest_reads_pixels_not_memory_order():
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    assert pixel_digest(np.asfortranarray(image)) == pixel_digest(image)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+def test_every_format_decodes_to_height_width_channels(kind):
+    data = encode(colourful(), kind)
+    assert decode(data).shape == (30, 40, 3)
+    assert decode(data, "L").shape == (30, 40)
+    assert decode(data).dtype == np.uint8
+
+
+def test_exif_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90° clockwise to show
+    upright = np.asarray(colourful().transpose(Image.Transpose.ROTATE_270))
+    np.testing.assert_array_equal(decode(encode(colourful(), "PNG", exif=exif)), upright)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK"])
+def test_other_colour_modes_become_rgb(mode):
+    image = colourful().convert(mode)
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(decode(encode(image, kind)), expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "LA"])
+def test_other_grey_modes_become_l(mode):
+    image = gradient(mode)
+    np.testing.assert_array_equal(decode(encode(image, "PNG")), np.asarray(image.convert("L")))
+
+
+def test_a_result_can_be_written_to():
+    image = decode(encode_png(np.zeros((2, 2), np.uint8)))
+    image[0, 0] = 1
+    assert image.sum() == 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_grey_is_refused_and_says_why(kind):
+    deep = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000)
+    with pytest.raises(TailproofError, match="expected 8 bits a channel"):
+        decode(encode(deep, kind))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bit_grey_is_refused(mode):
+    with pytest.raises(TailproofError, match=f"mode {mode}, expected 8 bits"):
+        decode(encode(gradient("L").convert(mode), "TIFF"))
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>404</html>", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image_is_refused(data):
+    with pytest.raises(TailproofError, match="does not decode"):
+        decode(data)
+
+
+def test_a_format_that_was_not_asked_for_is_refused():
+    with pytest.raises(TailproofError, match="does not decode"):
+        decode(encode(gradient("P"), "GIF"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_a_truncated_image_is_refused(kind, share):
+    data = encode(colourful(), kind)
+    with pytest.raises(TailproofError, match="does not decode"):
+        decode(data[: int(len(data) * share)])
+
+
+def test_a_decompression_bomb_is_refused():
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
+    data += struct.pack(">I", zlib.crc32(chunk))
+    with pytest.raises(TailproofError, match="does not decode"):
+        decode(data)
+
+
+@given(
+    kind=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1)), max_size=4
+    ),
+)
+def test_damaged_bytes_give_an_image_or_one_clear_error(kind, changes):
+    data = bytearray(encode(colourful((9, 7)), kind))
+    for share, new in changes:
+        start = int(share * len(data))
+        data[start : start + len(new)] = new
+    try:
+        image = decode(bytes(data))
+    except TailproofError as error:
+        assert "expected" in str(error) or "does not decode" in str(error)
+    else:
+        assert image.dtype == np.uint8 and image.shape[2:] in ((), (3,))

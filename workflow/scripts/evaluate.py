@@ -1,0 +1,21 @@
+"""Calibrated logits of all experts -> metrics.json and its tables."""
+
+from itertools import product
+from pathlib import Path
+
+from tailproof.core.config import Evaluation
+from tailproof.core.job import job
+from tailproof.evaluation.evaluate import evaluate
+
+with job("evaluate", snakemake.log[0]):
+    params = snakemake.params
+    experts = {name: {str(seed): {} for seed in params.seeds} for name in params.experts}
+    named = product(params.experts, params.seeds, params.splits)
+    for (expert, seed, split), path in zip(named, snakemake.input.logits, strict=True):
+        experts[expert][str(seed)][split] = path
+    evaluate(
+        experts,
+        snakemake.input.manifest,
+        Evaluation(**params.evaluation),
+        Path(snakemake.output.metrics).parent,
+    )

@@ -1,0 +1,12 @@
+"""Raw logits and temperature -> calibrated logits of all six splits."""
+
+from tailproof.calibration.export import export
+from tailproof.core.config import SPLITS
+from tailproof.core.job import job
+
+with job("export", snakemake.log[0]):
+    export(
+        dict(zip(SPLITS, snakemake.input.raw, strict=True)),
+        snakemake.input.calibration,
+        dict(zip(SPLITS, snakemake.output, strict=True)),
+    )

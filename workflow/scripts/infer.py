@@ -1,0 +1,19 @@
+"""One expert and the shards -> raw logits of all six splits."""
+
+from pathlib import Path
+
+from tailproof.core.job import job
+
+with job("infer", snakemake.log[0]):
+    from tailproof.inference import infer
+
+    infer(
+        Path(snakemake.input.weights).parent,
+        snakemake.wildcards.expert,
+        int(snakemake.wildcards.seed),
+        snakemake.input.manifest,
+        Path(snakemake.output[0]).parent,
+        threads=snakemake.threads,
+        memory_budget=snakemake.params.recipe["memory_budget_gb"] * 2**30,
+        workers=snakemake.params.recipe["workers"],
+    )

@@ -1,0 +1,17 @@
+"""Facts of all shards -> manifest.json."""
+
+from pathlib import Path
+
+from tailproof.core.config import SPLITS, Data
+from tailproof.core.job import job
+from tailproof.data.shards import gather
+
+with job("manifest", snakemake.log[0]):
+    data = Data(**snakemake.params.data)
+    facts = [Path(path) for path in snakemake.input.facts]
+    gather(
+        snakemake.input.samples,
+        {s: facts[i * data.parts : (i + 1) * data.parts] for i, s in enumerate(SPLITS)},
+        data,
+        snakemake.output.manifest,
+    )

@@ -1,0 +1,16 @@
+"""Everything on disk -> report/index.html."""
+
+from pathlib import Path
+
+from tailproof.report.page import write_page
+
+from tailproof.core.config import Experiment
+from tailproof.core.job import job
+
+with job("report", snakemake.log[0]):
+    write_page(
+        snakemake.wildcards.experiment,
+        Experiment(**snakemake.params.experiment),
+        Path(snakemake.output.page).parents[1],
+        snakemake.output.page,
+    )
