@@ -2,7 +2,9 @@
 from functools import cache
 from pathlib import Path
 
-from tailproof.core.config import SPLITS, load_experiment, warnings
+from tailproof.core.config.load import load_experiment
+from tailproof.core.config.splits import SPLITS
+from tailproof.core.config.warnings import warnings
 from tailproof.core.errors import TailproofError, suggestion
 from tailproof.data.sources import open_source
 from tailproof.provenance.closure import code_digest

@@ -1,7 +1,7 @@
 """Raw logits on calib -> calibration.json."""
 
 from tailproof.calibration.calibrate import calibrate
-from tailproof.core.config import Calibration
+from tailproof.core.config.calibration import Calibration
 from tailproof.core.job import job
 
 with job("calibrate", snakemake.log[0]):

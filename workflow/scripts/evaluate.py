@@ -3,7 +3,7 @@
 from itertools import product
 from pathlib import Path
 
-from tailproof.core.config import Evaluation
+from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.job import job
 from tailproof.evaluation.evaluate import evaluate
 

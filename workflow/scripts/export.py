@@ -1,7 +1,7 @@
 """Raw logits and temperature -> calibrated logits of all six splits."""
 
 from tailproof.calibration.export import export
-from tailproof.core.config import SPLITS
+from tailproof.core.config.splits import SPLITS
 from tailproof.core.job import job
 
 with job("export", snakemake.log[0]):

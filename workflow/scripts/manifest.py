@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tailproof.core.config import SPLITS, Data
+from tailproof.core.config.data import Data
+from tailproof.core.config.splits import SPLITS
 from tailproof.core.job import job
 from tailproof.data.shards import gather
 

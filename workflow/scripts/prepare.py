@@ -1,6 +1,6 @@
 """Raw collection -> samples.parquet."""
 
-from tailproof.core.config import Data
+from tailproof.core.config.data import Data
 from tailproof.core.job import job
 from tailproof.data.prepare import prepare
 

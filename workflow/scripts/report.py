@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tailproof.report.page import write_page
 
-from tailproof.core.config import Experiment
+from tailproof.core.config.experiment import Experiment
 from tailproof.core.job import job
 
 with job("report", snakemake.log[0]):

@@ -1,6 +1,6 @@
 """Samples of one split -> one shard and its facts."""
 
-from tailproof.core.config import Data
+from tailproof.core.config.data import Data
 from tailproof.core.job import job
 from tailproof.data.shards import shard
 

@@ -1,6 +1,6 @@
 """samples.parquet -> splits.parquet and its summary."""
 
-from tailproof.core.config import Data
+from tailproof.core.config.data import Data
 from tailproof.core.job import job
 from tailproof.data.splits import split
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tailproof.core.config import Recipe
+from tailproof.core.config.recipe import Recipe
 from tailproof.core.job import job
 
 with job("train", snakemake.log[0]):

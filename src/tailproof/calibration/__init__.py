@@ -1,6 +1,5 @@
-"""Temperature scaling: one number an expert, fitted on the split calib alone."""
+"""Temperature scaling: one number an expert, fitted on the split calib alone.
 
-from tailproof.calibration.calibrate import calibrate
-from tailproof.calibration.export import export
-
-__all__ = ["calibrate", "export"]
+`calibrate.calibrate` and `export.export` are its stages. This file imports nothing: evaluation
+uses `errors`, and must not become stale when the fit of the temperature changes.
+"""

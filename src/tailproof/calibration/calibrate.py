@@ -7,7 +7,7 @@ import numpy as np
 
 from tailproof.calibration import errors
 from tailproof.calibration.temperature import fit_temperature, sample_weights
-from tailproof.core.config import Calibration
+from tailproof.core.config.calibration import Calibration
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import write_json
 from tailproof.data.logits import Logits

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tailproof.core.config import Data
+from tailproof.core.config.data import Data
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import with_metadata, write_parquet
 from tailproof.core.progress import track

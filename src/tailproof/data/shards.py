@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tailproof.core.config import SPLITS, Data
+from tailproof.core.config.data import Data
+from tailproof.core.config.splits import SPLITS
 from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import (

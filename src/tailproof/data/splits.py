@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tailproof.core.config import SPLITS, Data
+from tailproof.core.config.data import Data
+from tailproof.core.config.splits import SPLITS
 from tailproof.core.errors import TailproofError, choose
 from tailproof.core.files import read_parquet, table_metadata, write_json, write_parquet
 

@@ -1,5 +1,1 @@
 """What experts and ensembles are worth on dev and test, with an interval on every number."""
-
-from tailproof.evaluation.evaluate import evaluate
-
-__all__ = ["evaluate"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tailproof.core.config import Evaluation
+from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import write_json
 from tailproof.core.progress import track

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailproof.core.config import Evaluation
+from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
 from tailproof.data.logits import Logits

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from tailproof.core.config import SPLITS
+from tailproof.core.config.splits import SPLITS
 from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import with_metadata, write_parquet

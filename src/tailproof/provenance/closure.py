@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from tailproof.core.digests import digest_of, sha256_bytes, sha256_file
 from tailproof.core.errors import TailproofError
 
-SOURCES = Path(__file__).resolve().parents[2]
-"""The folder that holds the package."""
+ROOT = Path(__file__).resolve().parents[3]
+"""The repository; its folder src holds the package."""
 
 SCRIPT = "__main__"
 """The script's name in its own closure: calling the file otherwise changes nothing."""
@@ -44,12 +44,12 @@ class _Meaning(NamedTuple):
     imports: tuple[_Import, ...]
 
 
-def closure(script: str | Path, root: str | Path = SOURCES) -> dict[str, Path]:
+def closure(script: str | Path, root: str | Path = ROOT) -> dict[str, Path]:
     """Return the files of the script and of every project module it can import, by module name.
 
     Args:
         script: a Python file; modules beside it are project modules too.
-        root: the folder that holds the project's packages.
+        root: the repository, whose folder src holds the project's packages.
 
     Raises:
         TailproofError: a file of the closure is missing or is not valid Python.
@@ -58,13 +58,13 @@ def closure(script: str | Path, root: str | Path = SOURCES) -> dict[str, Path]:
 
 
 def code_digest(
-    script: str | Path, root: str | Path = SOURCES, extra: Iterable[str | Path] = ()
+    script: str | Path, root: str | Path = ROOT, extra: Iterable[str | Path] = ()
 ) -> str:
     """Return the SHA-256 over the meaning of all code that a script can reach.
 
     Args:
         script: a Python file.
-        root: the folder that holds the project's packages.
+        root: the repository, whose folder src holds the project's packages.
         extra: files that the code reads as data, templates for instance, taken byte by byte.
 
     Raises:
@@ -80,8 +80,10 @@ def code_digest(
 
 
 def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
-    """Follow imports from the script; modules are looked for beside it, then under `root`."""
-    folders = (script.parent, root)
+    """Follow imports from the script; modules are looked for beside it, then under src."""
+    if not (root / "src").is_dir():
+        raise TailproofError(f"{root} has no folder src: expected the repository of the workflow")
+    folders = (script.parent, root / "src")
     found = {SCRIPT: (script, _read(script))}
     waiting = [SCRIPT]
     while waiting:
@@ -117,7 +119,8 @@ def _submodules(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
     path = _locate(package, folders)
     if path is not None and path.name == "__init__.py":
         for child in sorted(path.parent.iterdir()):
-            yield f"{package}.{child.stem}"
+            if child != path:
+                yield f"{package}.{child.stem}"
 
 
 def _locate(name: str, folders: tuple[Path, ...]) -> Path | None:
@@ -166,9 +169,8 @@ def _note_imports(node: ast.AST, imports: dict[_Import, None]) -> None:
     elif isinstance(node, ast.ImportFrom):
         names = tuple(alias.name for alias in node.names)
         imports[_Import(node.module or "", names, node.level)] = None
-    elif isinstance(node, ast.Constant):
-        if isinstance(node.value, str) and _MODULE.fullmatch(node.value):
-            imports[_Import(node.value)] = None
+    elif isinstance(getattr(node, "value", None), str) and _MODULE.fullmatch(node.value):
+        imports[_Import(node.value)] = None
 
 
 def _written(value: Any, imports: dict[_Import, None]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from tailproof.core.config import Recipe
+from tailproof.core.config.recipe import Recipe
 
 
 class Best:

@@ -5,7 +5,7 @@ from typing import Any
 from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler
 from torch.optim import Optimizer
 
-from tailproof.core.config import Recipe
+from tailproof.core.config.recipe import Recipe
 
 
 class Schedule:

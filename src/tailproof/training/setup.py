@@ -9,7 +9,7 @@ from timm.data import Mixup
 from timm.optim import create_optimizer_v2, list_optimizers
 from torch import Tensor, nn
 
-from tailproof.core.config import Recipe
+from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError, choose
 from tailproof.data.loader import Batch, Loader, Split
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tailproof.core.config import Recipe
+from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import atomic, write_json
 from tailproof.core.progress import track

@@ -1,29 +1,5 @@
-"""The configuration: one pydantic model, read strictly, with its JSON schema."""
+"""The configuration: pydantic models, one module a section, read strictly.
 
-from tailproof.core.config.data import HELD_OUT_POOL, SPLITS, TRAINING_POOL, Data
-from tailproof.core.config.experiment import Calibration, Evaluation, Experiment, Report
-from tailproof.core.config.load import (
-    load_experiment,
-    parse_experiment,
-    read_yaml,
-    same_function,
-    warnings,
-)
-from tailproof.core.config.recipe import Recipe
-
-__all__ = [
-    "HELD_OUT_POOL",
-    "SPLITS",
-    "TRAINING_POOL",
-    "Calibration",
-    "Data",
-    "Evaluation",
-    "Experiment",
-    "Recipe",
-    "Report",
-    "load_experiment",
-    "parse_experiment",
-    "read_yaml",
-    "same_function",
-    "warnings",
-]
+Import from the modules: what this file imported, every stage could reach, and an edit of the
+report's options would train every expert again (see `tailproof.provenance.closure`).
+"""

@@ -6,10 +6,6 @@ from pydantic import Field, model_validator
 
 from tailproof.core.config.base import Count, Fraction, Strict
 
-SPLITS = ("train", "val", "calib", "tune", "dev", "test")
-TRAINING_POOL = SPLITS[:3]
-HELD_OUT_POOL = SPLITS[3:]
-
 
 class Digits(Strict):
     """The 1,797 handwritten digits of 8×8 pixels that scikit-learn ships."""

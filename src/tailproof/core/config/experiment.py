@@ -1,43 +1,23 @@
-"""The whole configuration of an experiment."""
+"""The whole configuration of an experiment, and the list of those that are built."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from tailproof.core.config.base import Count, Name, Strict
+from tailproof.core.config.base import Name, Strict
+from tailproof.core.config.calibration import Calibration
 from tailproof.core.config.data import Data
+from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.config.recipe import Recipe
+from tailproof.core.config.report import Report
 
 
-class Calibration(Strict):
-    """How each expert's temperature is fitted on the split calib."""
+class Config(Strict):
+    """``config/config.yaml``."""
 
-    weighting: Literal["plain", "class_balanced"] = "plain"
-    bins: Count = Field(15, description="Bins of the calibration errors.")
-
-
-class Evaluation(Strict):
-    """What is measured on dev and test."""
-
-    many: int = Field(100, ge=1, description="Classes with more training samples are 'many'.")
-    few: int = Field(20, ge=1, description="Classes with fewer training samples are 'few'.")
-    bootstrap: int = Field(1000, ge=100, description="Resamples behind each 95 % interval.")
-    coverages: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-        [0.5, 0.8, 0.9, 1.0], description="Coverages at which selective risk is listed."
+    experiments: list[Name] = Field(
+        min_length=1, description="What a bare `snakemake` builds: names of config/experiments/."
     )
-    seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Evaluation":
-        if self.few > self.many:
-            raise ValueError(f"few ({self.few}) is larger than many ({self.many})")
-        return self
-
-
-class Report(Strict):
-    """How the page looks."""
-
-    worst_errors: int = Field(24, ge=0, description="Confident mistakes shown as pictures.")
 
 
 class Experiment(Strict):
@@ -60,7 +40,7 @@ class Experiment(Strict):
     def _experts_start_from_recipe(cls, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("experts"), dict):
             return value
-        recipe = value.get("recipe") or {}
+        recipe = _with_default_names(value.get("recipe"))
         experts = {
             name: merge(recipe, changes or {}) if isinstance(changes or {}, dict) else changes
             for name, changes in value["experts"].items()
@@ -92,3 +72,18 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _other_variant(old: dict[str, Any], new: dict[str, Any]) -> bool:
     return any(key in new and new[key] != old.get(key) for key in ("name", "kind"))
+
+
+def _with_default_names(recipe: Any) -> dict[str, Any]:
+    """Write out the names that a recipe leaves to the defaults: naming one is no change then."""
+    if not isinstance(recipe, dict):
+        return {}
+    names = {key: value["name"] for key, value in Recipe().model_dump().items() if _has_name(value)}
+    return {
+        key: {"name": names[key], **value} if key in names and isinstance(value, dict) else value
+        for key, value in recipe.items()
+    }
+
+
+def _has_name(value: Any) -> bool:
+    return isinstance(value, dict) and "name" in value

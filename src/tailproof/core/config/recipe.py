@@ -110,7 +110,7 @@ Schedule = Annotated[Constant | Multistep | Cosine | Plateau, Field(discriminato
 
 
 class Transform(Strict):
-    """One albumentations transform by its class name, e.g. {name: ColorJitter, options: {p: 0.5}}."""
+    """One albumentations transform by class name, e.g. {name: ColorJitter, options: {p: 0.5}}."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)

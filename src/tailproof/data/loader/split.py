@@ -57,7 +57,7 @@ class Split:
         self.sample_ids: list[str] = table["sample_id"].to_pylist()
         self.weight = table["weight"].to_numpy()
         self.labels = {
-            rank: table[rank].fill_null(-1).to_numpy() for rank in self.manifest["ranks"]
+            rank: table[rank].fill_null(-1).to_numpy().copy() for rank in self.manifest["ranks"]
         }
         self._starts = np.concatenate([[0], np.cumsum(self.groups)])
         self._cache: OrderedDict[int, pa.Array] = OrderedDict()

@@ -1,0 +1,35 @@
+"""What a configuration allows but hardly means."""
+
+from typing import Any
+
+from tailproof.core.config.experiment import Experiment
+from tailproof.core.digests import canonical_json
+
+
+def warnings(experiment: Experiment) -> list[str]:
+    """Name experts that differ in nothing but their name."""
+    first: dict[str, str] = {}
+    found = []
+    for name, recipe in experiment.experts.items():
+        key = canonical_json(same_function(recipe.model_dump(mode="json")))
+        if key in first:
+            found.append(f"experts '{first[key]}' and '{name}' differ in nothing but their name")
+        first.setdefault(key, name)
+    return found
+
+
+def same_function(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the recipe with its loss in one canonical form.
+
+    balanced_softmax is logit_adjust at tau 1 up to a constant, and logit_adjust at tau 0, like
+    focal at gamma 0, is cross_entropy.
+    """
+    loss = dict(recipe["loss"])
+    plain = {"name": "cross_entropy", "class_weights": None, "label_smoothing": 0.0}
+    if loss["name"] == "balanced_softmax":
+        loss = {"name": "logit_adjust", "tau": 1.0}
+    if loss["name"] == "logit_adjust" and loss["tau"] == 0:
+        loss = plain
+    if loss["name"] == "focal" and loss["gamma"] == 0:
+        loss = {**plain, "class_weights": loss["class_weights"]}
+    return {**recipe, "loss": loss}

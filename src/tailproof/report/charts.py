@@ -1,0 +1,362 @@
+"""The page's charts. Each caption quotes the values that the chart shows."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+
+from tailproof.report.drawing import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PAPER,
+    RULE,
+    SOFT,
+    Chart,
+    draw,
+    legend,
+)
+from tailproof.report.inputs import GROUPS, Results, Value
+from tailproof.report.wording import interval, metric_of, number, quantity, with_interval
+
+NAMED_CLASSES = 30
+GROUP_COLOURS = dict(zip(GROUPS, (BLUE, GREEN, ORANGE), strict=True))
+RULES = {"chow": "Chow", "plugin_balanced": "plug-in, balanced", "plugin_worst": "plug-in, worst"}
+
+
+def intervals(
+    name: str,
+    title: str,
+    caption: str,
+    metric: str,
+    values: dict[str, Value],
+    *,
+    strong: str,
+    zero: bool = False,
+) -> Chart:
+    """Draw a value with its interval for each method, one below the other.
+
+    Args:
+        name: unique on the page.
+        title: above the chart.
+        caption: below it.
+        metric: which decides how numbers are written.
+        values: {method: mean or difference, low, high}; those without a value are left out.
+        strong: the method drawn in colour.
+        zero: whether these are differences, so that zero is marked and signs are shown.
+    """
+    middle = "difference" if zero else "mean"
+    known = {method: value for method, value in values.items() if value[middle] is not None}
+    scale = 100 if metric_of(metric).percent else 1
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        if zero:
+            axes.axvline(0, color=SOFT, linewidth=1)
+        for row, (method, value) in enumerate(known.items()):
+            colour = BLUE if method == strong else SOFT
+            if value["low"] is not None:
+                ends = [scale * value["low"], scale * value["high"]]
+                axes.plot(ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
+            axes.plot([scale * value[middle]], [row], "o", color=colour, markersize=6)
+            text = number(metric, value[middle], sign=zero)
+            axes.text(1.03, row, text, transform=axes.get_yaxis_transform(), va="center", color=INK)
+        axes.set_yticks(range(len(known)), [_short(method) for method in known])
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.set_ylim(len(known) - 0.4, -0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if zero else f"{x:g}"))
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(_axis_label(metric, zero))
+
+    return draw(name, title, caption, 52 + 21 * max(len(known), 2), paint)
+
+
+def class_profile(results: Results) -> Chart:
+    """Draw how many training samples each class has, largest first, on a log axis."""
+    counts = dict(sorted(results.train_counts.items(), key=lambda item: -item[1]))
+    (most, high), (least, low) = list(counts.items())[0], list(counts.items())[-1]
+    caption = (
+        f"{quantity(len(counts), 'class', 'classes')} with {quantity(sum(counts.values()), 'sample')} "
+        f"in train: {high:,} of '{most}' down to {low:,} of '{least}', {high / low:.1f} to 1. "
+        + " ".join(
+            f"{group.capitalize()}: {list(results.groups.values()).count(group)}."
+            for group in GROUPS
+        )
+    )
+    named = len(counts) <= NAMED_CLASSES
+    height = 60 + 17 * len(counts) if named else 230
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        (_bars if named else _steps)(axes, counts, results.groups)
+        legend(figure, axes)
+
+    return draw("profile", "Training samples of each class", caption, height, paint)
+
+
+def _bars(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
+    for group in GROUPS:
+        rows = [row for row, name in enumerate(counts) if groups[name] == group]
+        values = [list(counts.values())[row] for row in rows]
+        if rows:
+            axes.barh(rows, values, height=0.72, color=GROUP_COLOURS[group], label=group)
+    for row, value in enumerate(counts.values()):
+        axes.annotate(
+            f"{value:,}", (value, row), (4, 0), textcoords="offset points", va="center", color=SOFT
+        )
+    axes.set_yticks(range(len(counts)), [_short(name) for name in counts])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set_ylim(len(counts) - 0.4, -0.6)
+    axes.set_xlim(0.8, 1.9 * max(counts.values()))
+    _log_axis(axes, "x")
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("samples in train, log scale")
+
+
+def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
+    values = np.array(list(counts.values()))
+    member = np.array([groups[name] for name in counts])
+    place = np.arange(len(values))
+    for group in GROUPS:
+        if (member == group).any():
+            axes.fill_between(
+                np.append(place, len(place)),
+                0.8,
+                np.append(np.where(member == group, values, 0.8), 0.8),
+                step="post",
+                color=GROUP_COLOURS[group],
+                linewidth=0,
+                label=group,
+            )
+    axes.set_xlim(0, len(values))
+    axes.set_ylim(0.8, 1.5 * values.max())
+    _log_axis(axes, "y")
+    axes.grid(visible=False, axis="x")
+    axes.set_xlabel("classes, largest first")
+    axes.set_ylabel("samples in train")
+
+
+def recalls(results: Results) -> Chart:
+    """Draw each class's recall on test over its training samples."""
+    scores = results.scores
+    table = results.tables["per_class"].query("split == 'test'")
+    best = table[table["method"] == scores.best].dropna(subset=["recall"])
+    lowest = best.loc[best["recall"].idxmin()]
+    caption = (
+        f"{scores.best}: the lowest recall is {number('top1', lowest['recall'], unit=True)}, of "
+        f"'{lowest['class']}' with {quantity(int(lowest['train_count']), 'training sample')}; the "
+        f"median over {quantity(len(best), 'class', 'classes')} is "
+        f"{number('top1', best['recall'].median(), unit=True)}."
+    )
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        if scores.first != scores.best:
+            first = table[table["method"] == scores.first]
+            axes.plot(
+                first["train_count"], 100 * first["recall"], "s", color=ORANGE,
+                markerfacecolor="none", label=scores.first,
+            )  # fmt: skip
+        axes.plot(
+            best["train_count"], 100 * best["recall"], "o", color=BLUE, markeredgecolor=PAPER,
+            markersize=6, label=scores.best,
+        )  # fmt: skip
+        axes.set_ylim(-3, 103)
+        _log_axis(axes, "x")
+        axes.set_xlabel("samples in train, log scale")
+        axes.set_ylabel("recall on test, %")
+        legend(figure, axes, 2)
+
+    return draw("recalls", "Recall of each class", caption, 240, paint)
+
+
+def training(results: Results, expert: str) -> list[Chart]:
+    """Draw an expert's loss and balanced accuracy over its epochs, every seed a line."""
+    recipe = results.experiment.experts[expert]
+    histories = results.histories[expert]
+    best = {seed: best_epoch(history, recipe.monitor) for seed, history in histories.items()}
+    rows = [(seed, history.set_index("epoch")) for seed, history in histories.items()]
+
+    def at(column: str, epochs: dict[int, int], write: Callable[[float], str]) -> str:
+        return ", ".join(
+            f"{write(history.at[epochs[seed], column])} in epoch {epochs[seed]} (seed {seed})"
+            for seed, history in rows
+        )
+
+    last = {seed: int(history.index[-1]) for seed, history in rows}
+    return [
+        draw(
+            f"loss-{expert}",
+            f"{expert}: loss",
+            f"Validation loss ends at {at('val_loss', last, '{:.3f}'.format)}. "
+            f"Dots: best epoch by {recipe.monitor}.",
+            210,
+            lambda figure: _curves(figure, rows, best, "loss", 1),
+        ),
+        draw(
+            f"accuracy-{expert}",
+            f"{expert}: balanced accuracy",
+            f"Best validated: {at('val_balanced_accuracy', best, _percent)}; "
+            f"weights kept: {recipe.weights}.",
+            210,
+            lambda figure: _curves(figure, rows, best, "balanced_accuracy", 100),
+        ),
+    ]
+
+
+def best_epoch(history: pd.DataFrame, monitor: str) -> int:
+    """Return the epoch with the best monitored value, the first of equals, as training does."""
+    values = history.set_index("epoch")[monitor]
+    return int(values.idxmin() if monitor == "val_loss" else values.idxmax())
+
+
+def _curves(
+    figure: Figure,
+    rows: list[tuple[int, pd.DataFrame]],
+    best: dict[int, int],
+    metric: str,
+    scale: float,
+) -> None:
+    axes = figure.subplots()
+    for index, (seed, history) in enumerate(rows):
+        for part, colour, line in (("train", SOFT, (0, (3, 2))), ("val", BLUE, "-")):
+            values = scale * history[f"{part}_{metric}"].dropna()
+            axes.plot(
+                values.index, values, color=colour, linestyle=line, linewidth=1.3, alpha=0.85,
+                label=part if index == 0 else None,
+            )  # fmt: skip
+        values = history[f"val_{metric}"]
+        if pd.notna(values[best[seed]]):
+            axes.plot(
+                [best[seed]], [scale * values[best[seed]]], "o", color=ORANGE, zorder=3,
+                markeredgecolor=PAPER, markersize=7, label="best epoch" if index == 0 else None,
+            )  # fmt: skip
+    if metric == "loss":
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss, log scale" if metric == "loss" else "balanced accuracy, %")
+    legend(figure, axes)
+
+
+def reliability(results: Results, method: str) -> Chart:
+    """Draw accuracy over confidence on test, before and after calibration."""
+    scores = results.scores
+    table = results.tables["reliability"].query("split == 'test' and method == @method")
+    after = with_interval("ece", scores.value("test", method, "ece"))
+    before = scores.value("test", method, "ece_uncalibrated")
+    if before["mean"] is None:
+        caption = f"ECE {after}. An ensemble combines calibrated experts: there is no 'before'."
+    else:
+        found = [each["temperature"] for each in results.calibrations[method].values()]
+        temperatures = ", ".join(f"{value:.2f}" for value in found)
+        caption = (
+            f"ECE {with_interval('ece', before)} before, {after} after; temperature "
+            f"{temperatures}."
+        )
+
+    def paint(figure: Figure) -> None:
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
+        axes.plot([0, 100], [0, 100], color=SOFT, linewidth=0.8, linestyle=(0, (1, 2)))
+        for stage, colour, line, marker in (
+            ("before", ORANGE, (0, (3, 2)), "s"),
+            ("after", BLUE, "-", "o"),
+        ):
+            bins = table[(table["stage"] == stage) & (table["count"] > 0)]
+            if len(bins):
+                axes.plot(
+                    100 * bins["confidence"], 100 * bins["accuracy"], color=colour, linestyle=line,
+                    marker=marker, markeredgecolor=PAPER, markersize=6, label=stage,
+                )  # fmt: skip
+        bins = table[table["stage"] == "after"]
+        share = 100 * bins["count"] / bins["count"].sum()
+        width = 100 * (bins["upper"] - bins["lower"])
+        below.bar(100 * bins["lower"], share, width, align="edge", color=BLUE, edgecolor=PAPER)
+        below.set_ylabel("share, %")
+        below.yaxis.set_major_locator(MaxNLocator(2))
+        below.set_xlabel("confidence, %")
+        axes.set(xlim=(0, 100), ylim=(0, 102), ylabel="accuracy, %")
+        figure.align_ylabels()
+        legend(figure, axes)
+
+    return draw(f"reliability-{method}", method, caption, 300, paint)
+
+
+def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
+    """Draw the best method's error over coverage: Chow's rule against the plug-in rule."""
+    scores = results.scores
+    table = results.tables["risk_coverage"].query(
+        "split == 'test' and weighting == 'plain' and risk_kind == @risk"
+    )
+    best = table[table["method"] == scores.best]
+    areas = {
+        each: scores.value("test", scores.best, f"aurc_{risk}_{each}") for each in ("chow", rule)
+    }
+    caption = f"{scores.best}: " + ", ".join(
+        f"{RULES[each]} {_at_coverage(best, each, 0.8)} error at 80 % coverage "
+        f"(area {value['mean']:.3f} {interval('aurc_standard_chow', value)})"
+        for each, value in areas.items()
+    )
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        for each, colour, line in (("chow", BLUE, "-"), (rule, ORANGE, (0, (4, 1.5)))):
+            curve = best[best["rule"] == each]
+            x = 100 * curve["coverage"]
+            axes.fill_between(
+                x, 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.14, linewidth=0
+            )
+            axes.plot(x, 100 * curve["risk"], color=colour, linestyle=line, label=RULES[each])
+        if scores.first != scores.best:
+            curve = table[(table["method"] == scores.first) & (table["rule"] == "chow")]
+            axes.plot(
+                100 * curve["coverage"], 100 * curve["risk"], color=SOFT, linewidth=1.1,
+                linestyle=(0, (1, 1.5)), label=f"{_short(scores.first, 16)}, Chow",
+            )  # fmt: skip
+        axes.set(xlim=(0, 100), xlabel="coverage, %", ylabel=f"{risk} error, %")
+        axes.set_ylim(bottom=0)
+        legend(figure, axes, 2)
+
+    return draw(f"risk-{risk}", f"{risk.capitalize()} error", f"{caption}.", 250, paint)
+
+
+def _at_coverage(curves: pd.DataFrame, rule: str, coverage: float) -> str:
+    there = curves[(curves["rule"] == rule) & np.isclose(curves["coverage"], coverage)]
+    return _percent(there["risk"].iloc[0])
+
+
+def _percent(value: float) -> str:
+    return number("top1", None if pd.isna(value) else value, unit=True)
+
+
+def _log_axis(axes: Axes, which: str) -> None:
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    steps = (1, 2, 5) if high / low < 300 else (1,)
+    axis.set_major_locator(
+        FixedLocator([s * 10**p for p in range(9) for s in steps if low <= s * 10**p <= high])
+    )
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", length=0)
+
+
+def _axis_label(metric: str, difference: bool) -> str:
+    label = metric_of(metric).label
+    if not metric_of(metric).percent:
+        return label
+    return f"{label}, points" if difference else f"{label}, %"
+
+
+def _short(name: str, length: int = 18) -> str:
+    """Cut a long name; the full one is in the tables."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"

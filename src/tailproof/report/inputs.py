@@ -1,0 +1,236 @@
+"""Reading what the report shows, and the few choices it makes."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tailproof.core.config.experiment import Experiment
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_json
+
+CHOSEN_BY = "balanced_accuracy"
+GROUPS = ("many", "medium", "few")
+TABLES = ("per_class", "reliability", "risk_coverage", "confusion", "errors")
+SHOWN = 8  # methods of a kind in charts; tables hold all
+_TEXT = (
+    "split method class group stage weighting rule risk_kind true predicted sample_id seed"
+).split()
+
+Value = dict[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What metrics.json holds of an experiment.
+
+    Attributes:
+        path: of metrics.json, for error messages.
+        metrics: its content.
+        experts: in the order of the configuration.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    experts: list[str]
+
+    @classmethod
+    def read(cls, folder: Path, experts: list[str] | None = None) -> "Scores":
+        """Read ``evaluation/metrics.json`` under an experiment's results.
+
+        Raises:
+            TailproofError: the file is missing or lacks one of the named experts.
+        """
+        path = folder / "evaluation" / "metrics.json"
+        metrics = _need(read_json, path)
+        try:
+            found = list(metrics["experts"])
+            metrics["ensembles"], metrics["paired"]["test"], metrics["agreement"]["test"]
+        except (KeyError, TypeError) as error:
+            raise TailproofError(
+                f"{path} has no field {error}: it is not what evaluate writes, run evaluate again"
+            ) from None
+        if experts is not None and set(experts) != set(found):
+            raise TailproofError(
+                f"{path} holds the experts {', '.join(found)}, the configuration names "
+                f"{', '.join(experts)}: run evaluate again"
+            )
+        return cls(path, metrics, experts or found)
+
+    @property
+    def ensembles(self) -> list[str]:
+        """The ensembles; none where there is one expert."""
+        return list(self.metrics["ensembles"])
+
+    @property
+    def methods(self) -> list[str]:
+        """Experts, then ensembles."""
+        return self.experts + self.ensembles
+
+    @property
+    def first(self) -> str:
+        """The expert that the others are compared with."""
+        return self.experts[0]
+
+    @cached_property
+    def best(self) -> str:
+        """The method of the highest balanced accuracy on dev; the first of equals."""
+        return max(self.methods, key=self.on_dev)
+
+    @cached_property
+    def best_expert(self) -> str:
+        """The best of the experts alone."""
+        return max(self.experts, key=self.on_dev)
+
+    @cached_property
+    def best_ensemble(self) -> str | None:
+        """The best of the ensembles alone."""
+        return max(self.ensembles, key=self.on_dev, default=None)
+
+    @cached_property
+    def shown_experts(self) -> list[str]:
+        """At most `SHOWN` experts for charts: the best on dev, and always the first."""
+        ranked = sorted(self.experts, key=self.on_dev, reverse=True)
+        kept = {self.first, *[name for name in ranked if name != self.first][: SHOWN - 1]}
+        return [name for name in self.experts if name in kept]
+
+    @property
+    def shown_methods(self) -> list[str]:
+        """The shown experts, then all ensembles."""
+        return self.shown_experts + self.ensembles
+
+    def is_ensemble(self, method: str) -> bool:
+        """Tell an ensemble from an expert."""
+        return method in self.metrics["ensembles"]
+
+    def on_dev(self, method: str) -> float:
+        """Return what methods are ranked by."""
+        value = self.value("dev", method, CHOSEN_BY)["mean"]
+        return -math.inf if value is None else value
+
+    def value(self, split: str, method: str, metric: str) -> Value:
+        """Return mean, sd, low, high and seeds; all None for a metric that a method lacks."""
+        kind = "ensembles" if self.is_ensemble(method) else "experts"
+        values = self.metrics[kind][method]["over_seeds"][split]
+        return values.get(metric, dict.fromkeys(("mean", "sd", "low", "high", "seeds")))
+
+    def difference(self, split: str, method: str, other: str, metric: str) -> Value:
+        """Return difference, low and high of `method` less `other`, on the same samples.
+
+        Raises:
+            TailproofError: metrics.json does not compare the two.
+        """
+        paired = self.metrics["paired"][split]
+        if (values := paired.get(f"{method} - {other}")) is not None:
+            return values[metric]
+        if (values := paired.get(f"{other} - {method}")) is None:
+            raise TailproofError(
+                f"{self.path} does not compare '{method}' with '{other}': run evaluate again"
+            )
+        turned = {"difference": "difference", "low": "high", "high": "low"}
+        each = {key: values[metric][source] for key, source in turned.items()}
+        return {key: None if value is None else -value for key, value in each.items()}
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the page shows.
+
+    Attributes:
+        name: of the experiment.
+        experiment: its configuration.
+        folder: results/NAME.
+        scores: evaluation/metrics.json.
+        splits: splits.json.
+        manifest: shards/manifest.json.
+        tables: the CSV tables named in TABLES.
+        histories: {expert: {seed: history.csv}}.
+        calibrations: {expert: {seed: calibration.json}}.
+    """
+
+    name: str
+    experiment: Experiment
+    folder: Path
+    scores: Scores
+    splits: dict[str, Any]
+    manifest: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+    histories: dict[str, dict[int, pd.DataFrame]]
+    calibrations: dict[str, dict[int, dict[str, Any]]]
+
+    @classmethod
+    def read(cls, name: str, experiment: Experiment, folder: Path) -> "Results":
+        """Read an experiment's results.
+
+        Raises:
+            TailproofError: a file is missing, damaged, or of another configuration.
+        """
+        scores = Scores.read(folder, list(experiment.experts))
+
+        def of_seeds(read: Callable[[Path], Any], file: str) -> dict[str, dict[int, Any]]:
+            return {
+                expert: {
+                    seed: _need(read, folder / "experts" / expert / f"seed-{seed}" / file)
+                    for seed in experiment.seeds
+                }
+                for expert in experiment.experts
+            }
+
+        return cls(
+            name=name,
+            experiment=experiment,
+            folder=folder,
+            scores=scores,
+            splits=_need(read_json, folder / "splits.json"),
+            manifest=_need(read_json, folder / "shards" / "manifest.json"),
+            tables={
+                table: _need(read_table, folder / "evaluation" / f"{table}.csv")
+                for table in TABLES
+            },
+            histories=of_seeds(read_table, "history.csv"),
+            calibrations=of_seeds(read_json, "calibration.json"),
+        )
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names of the target rank."""
+        return self.scores.metrics["classes"]
+
+    @cached_property
+    def train_counts(self) -> dict[str, int]:
+        """Training samples of each class, in class order."""
+        return {name: self.splits["class_counts"][name]["train"] for name in self.classes}
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """Many, medium or few for each class."""
+        groups = self.scores.metrics["groups"]
+        return {name: group for group in GROUPS for name in groups[group]}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV table; a class may be called ``NA`` or ``1`` and stays that text.
+
+    Raises:
+        TailproofError: the file is missing or no table.
+    """
+    try:
+        return pd.read_csv(
+            path, dtype=dict.fromkeys(_TEXT, "str"), keep_default_na=False, na_values=[""]
+        )
+    except FileNotFoundError:
+        raise TailproofError(f"{path} does not exist") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise TailproofError(f"{path} is not a CSV table ({error}): delete it, run again") from None
+
+
+def _need(read: Callable[[Path], Any], path: Path) -> Any:
+    if not path.exists():
+        raise TailproofError(
+            f"{path} does not exist, the report needs it: build it with `snakemake {path}`"
+        )
+    return read(path)

@@ -1,0 +1,263 @@
+"""Stage report: everything on disk becomes one self-contained page."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tailproof.core.config.experiment import Experiment
+from tailproof.core.files import write_text
+from tailproof.report import charts, pictures, tables
+from tailproof.report.drawing import Chart
+from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results
+from tailproof.report.wording import (
+    METRICS,
+    answer,
+    interval,
+    kind,
+    listing,
+    number,
+    quantity,
+)
+
+
+def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
+    """Write the report of an experiment.
+
+    Reads evaluation/, splits.json, shards/, and each expert's history.csv and calibration.json.
+    The same files give the same bytes.
+
+    Args:
+        name: of the experiment.
+        experiment: its configuration.
+        results: the folder results/NAME.
+        output: the page.
+
+    Raises:
+        TailproofError: a file is missing, damaged, or of another configuration.
+    """
+    found = Results.read(name, experiment, Path(results))
+    environment = Environment(
+        loader=PackageLoader("tailproof.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"listing": listing}
+    style = environment.loader.get_source(environment, "style.css")[0]
+    page = environment.get_template("page.html.j2").render(
+        style=Markup(style),  # noqa: S704 - a file of the package
+        name=name,
+        experiment=experiment,
+        scores=found.scores,
+        shown=SHOWN,
+        **_results(found),
+        **_data(found),
+        **_behaviour(found),
+        **_reproduction(found),
+    )
+    write_text(output, page)
+
+
+def _results(results: Results) -> dict[str, Any]:
+    scores = results.scores
+    seeds = quantity(len(results.experiment.seeds), "seed")
+    rows = quantity(scores.metrics["splits"]["test"]["rows"], "test sample")
+    return {
+        "answer": answer(results),
+        "tiles": _tiles(results),
+        "main": {
+            split: tables.of_methods(
+                scores, split, tables.MAIN, f"Results on {split}, mean of {seeds}"
+            )
+            for split in ("test", "dev")
+        },
+        "test_rows": rows,
+        "seeds": seeds,
+        "differences": tables.against_first(scores, "test"),
+        "difference_charts": _difference_charts(results),
+        "all_pairs": tables.all_pairs(scores, "test"),
+        "pairs": len(scores.metrics["paired"]["test"]),
+        "groups": tables.of_methods(
+            scores, "test", tables.GROUP_METRICS, "Accuracy by group of classes on test"
+        ),
+        "group_charts": _group_charts(results),
+        "recalls": charts.recalls(results),
+        "class_table": tables.of_classes(results),
+        "long_tail": tables.of_methods(
+            scores, "test", tables.LONG_TAILED, "Results on test, weighted to the training prior"
+        ),
+    }
+
+
+def _tiles(results: Results) -> list[dict[str, str]]:
+    """Return the key figures: label, value, and what stands below it."""
+    scores = results.scores
+    best = scores.best
+    reached = scores.value("test", best, CHOSEN_BY)
+    tiles = [
+        {
+            "label": "Balanced accuracy on test",
+            "value": number(CHOSEN_BY, reached["mean"], unit=True),
+            "note": f"{interval(CHOSEN_BY, reached)} {best}",
+        }
+    ]
+    if best != scores.first:
+        gain = scores.difference("test", best, scores.first, CHOSEN_BY)
+        tiles.append(
+            {
+                "label": f"Difference to {scores.first}",
+                "value": f"{number(CHOSEN_BY, gain['difference'], sign=True)} points",
+                "note": f"{interval(CHOSEN_BY, gain, sign=True)} paired",
+            }
+        )
+    few = scores.value("test", best, "few_accuracy")
+    if few["mean"] is not None:
+        classes = quantity(len(scores.metrics["groups"]["few"]), "class", "classes")
+        tiles.append(
+            {
+                "label": "Accuracy in few-shot classes",
+                "value": number("few_accuracy", few["mean"], unit=True),
+                "note": f"{interval('few_accuracy', few)} {classes}",
+            }
+        )
+    expert = scores.best_expert
+    before, after = (scores.value("test", expert, key) for key in ("ece_uncalibrated", "ece"))
+    tiles.append(
+        {
+            "label": "ECE before → after calibration",
+            "value": f"{number('ece', before['mean'])} → {number('ece', after['mean'], unit=True)}",
+            "note": expert,
+        }
+    )
+    return tiles
+
+
+def _difference_charts(results: Results) -> list[Chart]:
+    scores = results.scores
+    others = [method for method in scores.shown_methods if method != scores.first]
+    found = []
+    for metric in ("balanced_accuracy", "few_accuracy", "nll") if others else ():
+        values = {
+            method: scores.difference("test", method, scores.first, metric) for method in others
+        }
+        known = {method: each for method, each in values.items() if each["low"] is not None}
+        clear = [method for method, each in known.items() if each["low"] > 0 or each["high"] < 0]
+        if known:
+            label = METRICS[metric].label
+            found.append(
+                charts.intervals(
+                    f"difference-{metric}",
+                    "Few-shot accuracy" if metric == "few_accuracy" else label,
+                    f"{'More' if METRICS[metric].rising else 'Less'} is better. The interval "
+                    f"leaves out zero for {listing(clear) if clear else 'none'}.",
+                    metric,
+                    values,
+                    strong=scores.best,
+                    zero=True,
+                )
+            )
+    return found
+
+
+def _group_charts(results: Results) -> list[Chart]:
+    scores = results.scores
+    limits = results.experiment.evaluation
+    spans = {
+        "many": f"more than {limits.many} training samples",
+        "medium": f"{limits.few} to {limits.many} training samples",
+        "few": f"fewer than {limits.few} training samples",
+    }
+    found = []
+    for group in GROUPS:
+        if members := scores.metrics["groups"][group]:
+            metric = f"{group}_accuracy"
+            values = {each: scores.value("test", each, metric) for each in scores.shown_methods}
+            best = max(values, key=lambda method: values[method]["mean"] or 0)
+            found.append(
+                charts.intervals(
+                    f"group-{group}",
+                    group.capitalize(),
+                    f"{quantity(len(members), 'class', 'classes')} with {spans[group]}. Highest: "
+                    f"{best}, {number(metric, values[best]['mean'], unit=True)}.",
+                    metric,
+                    values,
+                    strong=scores.best,
+                )
+            )
+    return found
+
+
+def _data(results: Results) -> dict[str, Any]:
+    splits = results.splits
+    return {
+        "splits": splits,
+        "profile": charts.class_profile(results),
+        "split_table": tables.split_sizes(results),
+        "small_classes": splits["classes_under_10_training_samples"],
+        "class_pictures": pictures.of_classes(results),
+        "class_rows": tables.CLASS_ROWS,
+        "classes": results.classes,
+        "train_counts": results.train_counts,
+    }
+
+
+def _behaviour(results: Results) -> dict[str, Any]:
+    scores = results.scores
+    by_class = dict.fromkeys([scores.first, scores.best])
+    method, errors = pictures.of_errors(results)
+    warnings = {
+        warning: None
+        for seeds in results.calibrations.values()
+        for found in seeds.values()
+        for warning in found["warnings"]
+    }
+    return {
+        "training": [
+            chart for expert in scores.shown_experts for chart in charts.training(results, expert)
+        ],
+        "reliability": [charts.reliability(results, each) for each in scores.shown_methods],
+        "calibration_warnings": list(warnings),
+        "risks": [
+            charts.risk_coverage(results, "standard", "plugin_balanced"),
+            charts.risk_coverage(results, "balanced", "plugin_balanced"),
+            charts.risk_coverage(results, "worst", "plugin_worst"),
+        ],
+        "coverages": tables.at_coverages(results),
+        "confusion_by_group": [
+            tables.confusion_by_group(results, each) for each in scores.shown_methods
+        ],
+        "confusion_by_class": [tables.confusion_by_class(results, each) for each in by_class]
+        if len(results.classes) <= tables.CONFUSED_CLASSES
+        else [],
+        "agreement": tables.agreement(scores),
+        "errors_of": f"the {kind(scores, method)} {method}",
+        "errors": errors,
+    }
+
+
+def _reproduction(results: Results) -> dict[str, Any]:
+    value = results.experiment.model_dump(mode="json")
+    value["experts"] = {
+        name: _changes(value["recipe"], recipe) for name, recipe in value["experts"].items()
+    }
+    return {
+        "configuration": yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=88),
+        "metrics": METRICS.values(),
+    }
+
+
+def _changes(base: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    """Return what `core.config.experiment.merge` must lay over `base` to give `whole`."""
+    changes = {}
+    for key, value in whole.items():
+        old = base.get(key)
+        if value == old and key in base:
+            continue
+        mappings = isinstance(value, dict) and isinstance(old, dict)
+        same = mappings and all(value.get(tag) == old.get(tag) for tag in ("name", "kind"))
+        changes[key] = _changes(old, value) if same else value
+    return changes

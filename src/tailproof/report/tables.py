@@ -1,0 +1,257 @@
+"""The page's tables as plain values; the template only lays them out."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from tailproof.core.config.data import SPLITS
+from tailproof.report.inputs import GROUPS, Results, Scores
+from tailproof.report.wording import MISSING, interval, kind, metric_of, number
+
+MAIN = (
+    "top1", "balanced_accuracy", "macro_f1", "nll", "brier", "ece_uncalibrated", "ece",
+    "aurc_standard_chow",
+)  # fmt: skip
+GROUP_METRICS = tuple(f"{group}_accuracy" for group in GROUPS)
+LONG_TAILED = (
+    "long_tail_top1", "long_tail_nll", "long_tail_ece_uncalibrated", "long_tail_ece",
+    "long_tail_aurc_standard_chow",
+)  # fmt: skip
+DIFFERENCES = ("balanced_accuracy", "top1", "few_accuracy", "nll", "ece")
+PAIRS = 60
+CLASS_ROWS = 100
+CONFUSED_CLASSES = 20
+PURPOSES = {
+    "train": "training",
+    "val": "choice of the epoch",
+    "calib": "temperatures",
+    "tune": "ensemble weights, rejection rules",
+    "dev": "choice of the method, sample pictures",
+    "test": "the results, looked at once",
+}
+
+
+class Cell(NamedTuple):
+    """One number of a table.
+
+    Attributes:
+        text: as it is shown.
+        value: as it is stored.
+        interval: shown below it.
+        sd: shown beside it.
+        strong: best of its column, or a difference whose interval leaves out zero.
+        heat: 0 to 1, how strongly the cell is tinted.
+    """
+
+    text: str
+    value: float | None = None
+    interval: str = ""
+    sd: str = ""
+    strong: bool = False
+    heat: float | None = None
+
+
+class Row(NamedTuple):
+    """A row: its heading, a word beside it, its cells."""
+
+    label: str
+    tag: str
+    cells: list[Cell]
+
+
+class Table(NamedTuple):
+    """A table.
+
+    Attributes:
+        title: its caption.
+        corner: heads the first column.
+        head: heads the others.
+        rows: each with one cell a heading.
+        compact: whether cells are narrow, as in a matrix.
+    """
+
+    title: str
+    corner: str
+    head: list[str]
+    rows: list[Row]
+    compact: bool = False
+
+
+def of_methods(scores: Scores, split: str, metrics: tuple[str, ...], title: str) -> Table:
+    """Return each method's mean over seeds with its interval and sd, the best in bold."""
+    best = {name: _best(scores, split, name) for name in metrics}
+    rows = []
+    for method in scores.methods:
+        cells = []
+        for name in metrics:
+            value = scores.value(split, method, name)
+            sd = "" if value["sd"] is None else f"± {number(name, value['sd'])}"
+            cells.append(
+                Cell(
+                    number(name, value["mean"]),
+                    value["mean"],
+                    interval(name, value),
+                    sd,
+                    value["mean"] is not None and value["mean"] == best[name],
+                )
+            )
+        rows.append(Row(method, kind(scores, method), cells))
+    return Table(title, "method", [heading(name) for name in metrics], rows)
+
+
+def _best(scores: Scores, split: str, name: str) -> float | None:
+    """Return the best mean; none where a column holds one value or is no result."""
+    means = [scores.value(split, method, name)["mean"] for method in scores.methods]
+    known = [mean for mean in means if mean is not None]
+    if len(known) < 2 or name.endswith("_uncalibrated"):
+        return None
+    return max(known) if metric_of(name).rising else min(known)
+
+
+def heading(name: str) -> str:
+    """Return a column's heading with its unit."""
+    metric = metric_of(name)
+    label = f"{metric.label} before" if name.endswith("_uncalibrated") else metric.label
+    return f"{label}, %" if metric.percent else label
+
+
+def against_first(scores: Scores, split: str) -> Table:
+    """Return every method less the first expert."""
+    pairs = [(method, scores.first) for method in scores.methods if method != scores.first]
+    return _differences(scores, split, pairs, f"Difference to {scores.first} on {split}")
+
+
+def all_pairs(scores: Scores, split: str) -> Table:
+    """Return every pair that evaluate compares, PAIRS at most."""
+    pairs = [tuple(pair.split(" - ")) for pair in scores.metrics["paired"][split]][:PAIRS]
+    return _differences(scores, split, pairs, f"All pairs on {split}")
+
+
+def _differences(
+    scores: Scores, split: str, pairs: list[tuple[str, str]], title: str
+) -> Table:
+    rows = []
+    for method, other in pairs:
+        cells = []
+        for name in DIFFERENCES:
+            value = scores.difference(split, method, other, name)
+            low, high = value["low"], value["high"]
+            cells.append(
+                Cell(
+                    number(name, value["difference"], sign=True),
+                    value["difference"],
+                    interval(name, value, sign=True),
+                    strong=low is not None and (low > 0 or high < 0),
+                )
+            )
+        rows.append(Row(f"{method} {chr(0x2212)} {other}", "", cells))
+    return Table(title, "pair", [heading(name) for name in DIFFERENCES], rows)
+
+
+def split_sizes(results: Results) -> Table:
+    """Return the six splits: samples, classes without one, what they are for."""
+    counts = results.splits["class_counts"]
+    rows = []
+    for split in SPLITS:
+        absent = sum(counts[name][split] == 0 for name in results.classes)
+        cells = [Cell(f"{results.splits['splits'][split]:,}", results.splits["splits"][split])]
+        rows.append(Row(split, PURPOSES[split], [*cells, Cell(f"{absent:,}", absent)]))
+    return Table("The six splits", "split", ["samples", "classes without one"], rows)
+
+
+def of_classes(results: Results) -> Table:
+    """Return train count and recall on test of each class, CLASS_ROWS at most."""
+    scores = results.scores
+    methods = list(dict.fromkeys([scores.first, scores.best]))
+    table = results.tables["per_class"].query("split == 'test'").set_index(["method", "class"])
+    rows = []
+    ordered = sorted(results.train_counts, key=lambda name: -results.train_counts[name])
+    for name in ordered[:CLASS_ROWS]:
+        cells = [Cell(f"{results.train_counts[name]:,}", results.train_counts[name])]
+        cells.append(Cell(f"{table.loc[(scores.best, name), 'support']:,}"))
+        for method in methods:
+            found = table.loc[(method, name)]
+            recall, low, high = (
+                None if pd.isna(found[column]) else float(found[column])
+                for column in ("recall", "recall_low", "recall_high")
+            )
+            limits = interval("top1", {"low": low, "high": high})
+            cells.append(Cell(number("top1", recall), recall, limits))
+        rows.append(Row(name, results.groups[name], cells))
+    head = ["in train", "in test", *(f"recall, {method}, %" for method in methods)]
+    return Table("Recall of each class on test", "class", head, rows)
+
+
+def at_coverages(results: Results) -> Table:
+    """Return what the best method does on test with thresholds from tune."""
+    scores = results.scores
+    rows = []
+    for coverage in sorted(c for c in results.experiment.evaluation.coverages if c > 0):
+        for rule, label in (
+            ("chow", "Chow"), ("plugin_balanced", "plug-in, balanced"),
+            ("plugin_worst", "plug-in, worst"),
+        ):  # fmt: skip
+            cells = []
+            for what in ("coverage", "risk_standard", "risk_balanced", "risk_worst"):
+                value = scores.value("test", scores.best, f"{what}_{rule}_at_{coverage:g}")
+                cells.append(
+                    Cell(number("top1", value["mean"]), value["mean"], interval("top1", value))
+                )
+            rows.append(Row(f"{100 * coverage:g} %", label, cells))
+    head = ["answered, %", "error, %", "balanced error, %", "worst error, %"]
+    return Table(f"{scores.best} on test, thresholds from tune", "coverage asked", head, rows)
+
+
+def agreement(scores: Scores) -> Table:
+    """Return how alike the shown experts' predictions on test are, pair by pair."""
+    shown = set(scores.shown_experts)
+    rows = []
+    for pair, found in scores.metrics["agreement"]["test"].items():
+        if set(pair.split(" / ")) <= shown:
+            cells = []
+            for name in ("agreement", "kappa", "exactly_one_right"):
+                value = found["over_seeds"][name]
+                written = "nll" if name == "kappa" else "top1"
+                cells.append(
+                    Cell(
+                        number(written, value["mean"]),
+                        value["mean"],
+                        interval(written, value),
+                    )
+                )
+            rows.append(Row(pair, "", cells))
+    head = ["same class, %", "Cohen's kappa", "exactly one right, %"]
+    return Table("Agreement of the experts on test", "experts", head, rows)
+
+
+def confusion_by_group(results: Results, method: str) -> Table:
+    """Return how samples of many, medium and few are shared out over predicted groups."""
+    table = _confusion(results, method)
+    for side in ("true", "predicted"):
+        table[side] = table[side].map(results.groups)
+    names = [group for group in GROUPS if group in set(results.groups.values())]
+    return _matrix(method, table, names)
+
+
+def confusion_by_class(results: Results, method: str) -> Table:
+    """Return the confusion of all classes, as shares of the true class."""
+    return _matrix(method, _confusion(results, method), results.classes)
+
+
+def _confusion(results: Results, method: str) -> pd.DataFrame:
+    return results.tables["confusion"].query("split == 'test' and method == @method").copy()
+
+
+def _matrix(title: str, table: pd.DataFrame, names: list[str]) -> Table:
+    counts = table.pivot_table("count", "true", "predicted", "sum", fill_value=0)
+    counts = counts.reindex(index=names, columns=names, fill_value=0)
+    rows = []
+    for name in names:
+        total = counts.loc[name].sum()
+        cells = []
+        for count in counts.loc[name]:
+            share = float(count / total) if total else None
+            text = MISSING if share is None else f"{100 * share:.0f}" if count else "·"
+            cells.append(Cell(text, share, heat=share))
+        rows.append(Row(name, "", cells))
+    return Table(title, "true \\ predicted", names, rows, compact=True)

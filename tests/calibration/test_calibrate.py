@@ -1,0 +1,106 @@
+import json
+
+import numpy as np
+import pytest
+
+from tailproof.calibration.calibrate import calibrate, scores
+from tailproof.calibration.export import export
+from tailproof.core.config.calibration import Calibration
+from tailproof.core.config.splits import SPLITS
+from tailproof.core.errors import TailproofError
+from tailproof.data.logits import Logits
+
+
+def write(path, split, samples=300, sha="ab" * 32, labels=None, sharpness=3.0, seed=0):
+    rng = np.random.default_rng([seed, len(split)])
+    if labels is None:
+        labels = rng.integers(0, 4, samples)
+    values = rng.normal(size=(len(labels), 4)) + 1.5 * np.eye(4)[labels]
+    Logits(
+        np.array([f"{split}-{row}" for row in range(len(labels))], object),
+        {"label": np.asarray(labels, np.int64)},
+        np.ones(len(labels)),
+        (values * sharpness).astype(np.float32),
+        {"expert": "ce", "seed": 0, "split": split, "target": "label", "weights_sha256": sha},
+    ).write(path)
+    return path
+
+
+def test_calibration_lowers_what_it_minimises(tmp_path):
+    raw = write(tmp_path / "calib.parquet", "calib")
+    found = calibrate(raw, Calibration(), tmp_path / "calibration.json")
+    assert found == json.loads((tmp_path / "calibration.json").read_text())
+    assert found["temperature"] > 1.5
+    assert found["after"]["nll"] < found["before"]["nll"]
+    assert found["after"]["ece"] < found["before"]["ece"]
+    assert found["samples"] == 300
+    assert found["classes_present"] == 4
+    assert found["weights_sha256"] == "ab" * 32
+    assert found["warnings"] == []
+    logits = Logits.read(raw)
+    assert found["before"] == scores(logits.values, logits.target, 15)
+    assert set(found["before"]) == {"nll", "ece", "ece_equal_mass", "ece_classwise", "brier"}
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    raw = write(tmp_path / "calib.parquet", "calib")
+    for name in ("a.json", "b.json"):
+        calibrate(raw, Calibration(weighting="class_balanced"), tmp_path / name)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_few_samples_and_absent_classes_are_recorded(tmp_path):
+    raw = write(tmp_path / "calib.parquet", "calib", labels=[0, 1, 0, 1, 1] * 7)
+    found = calibrate(raw, Calibration(), tmp_path / "calibration.json")
+    assert len(found["warnings"]) == 2
+    assert "only 35 samples" in found["warnings"][0]
+    assert "2 of 4 classes" in found["warnings"][1]
+
+
+@pytest.mark.parametrize("labels", [[], [2, 2, 2]])
+def test_fewer_than_two_classes_are_refused(tmp_path, labels):
+    raw = write(tmp_path / "calib.parquet", "calib", labels=labels)
+    with pytest.raises(TailproofError, match="expected at least 2 classes"):
+        calibrate(raw, Calibration(), tmp_path / "calibration.json")
+    assert not (tmp_path / "calibration.json").exists()
+
+
+@pytest.mark.parametrize("split", [split for split in SPLITS if split != "calib"])
+def test_only_calib_sets_a_temperature(tmp_path, split):
+    raw = write(tmp_path / "logits.parquet", split)
+    with pytest.raises(TailproofError, match=f"holds the split '{split}', expected 'calib'"):
+        calibrate(raw, Calibration(), tmp_path / "calibration.json")
+
+
+def test_export_divides_every_split(tmp_path):
+    raw = {split: write(tmp_path / f"raw-{split}.parquet", split) for split in SPLITS}
+    outputs = {split: tmp_path / "logits" / f"{split}.parquet" for split in SPLITS}
+    found = calibrate(raw["calib"], Calibration(), tmp_path / "calibration.json")
+    export(raw, tmp_path / "calibration.json", outputs)
+    for split in SPLITS:
+        before, after = Logits.read(raw[split]), Logits.read(outputs[split])
+        assert after.temperature == found["temperature"]
+        assert after.metadata["weights_sha256"] == "ab" * 32
+        assert after.metadata["split"] == split
+        np.testing.assert_allclose(after.values * after.temperature, before.values, rtol=1e-6)
+        assert np.array_equal(after.values.argmax(axis=1), before.values.argmax(axis=1))
+    calibrated = Logits.read(outputs["calib"])
+    after = scores(calibrated.values, calibrated.target, 15)
+    assert after == pytest.approx(found["after"], abs=1e-6)
+
+
+def test_export_refuses_logits_of_other_weights(tmp_path):
+    raw = {split: write(tmp_path / f"raw-{split}.parquet", split) for split in ("calib", "test")}
+    calibrate(raw["calib"], Calibration(), tmp_path / "calibration.json")
+    write(raw["test"], "test", sha="cd" * 32)
+    outputs = {split: tmp_path / f"{split}.parquet" for split in raw}
+    with pytest.raises(TailproofError, match=r"raw-test.parquet comes from the weights cdcdcd"):
+        export(raw, tmp_path / "calibration.json", outputs)
+    assert not outputs["test"].exists()
+
+
+def test_export_refuses_a_file_of_another_split(tmp_path):
+    raw = write(tmp_path / "calib.parquet", "calib")
+    calibrate(raw, Calibration(), tmp_path / "calibration.json")
+    with pytest.raises(TailproofError, match="holds the split 'calib', expected 'test'"):
+        export({"test": raw}, tmp_path / "calibration.json", {"test": tmp_path / "out.parquet"})

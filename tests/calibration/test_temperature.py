@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import log_loss
+
+from tailproof.calibration.errors import log_probabilities, nll
+from tailproof.calibration.temperature import (
+    HIGHEST,
+    LOWEST,
+    fit_temperature,
+    sample_weights,
+)
+
+
+def sample(seed, samples=400, classes=5, temperature=1.0):
+    """Draw labels from softmax(z); hand out z · temperature."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(samples, classes)) * 2
+    p = np.exp(log_probabilities(logits))
+    labels = np.array([rng.choice(classes, p=row) for row in p])
+    return (logits * temperature).astype(np.float32), labels
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.floats(0.3, 6),
+    st.sampled_from(["plain", "class_balanced"]),
+)
+def test_no_temperature_on_a_grid_or_found_by_scipy_is_better(seed, temperature, weighting):
+    logits, labels = sample(seed, samples=120, temperature=temperature)
+    weights = sample_weights(labels, weighting)
+
+    def loss(log_t):
+        return nll(log_probabilities(logits / np.exp(log_t)), labels, weights)
+
+    fit = fit_temperature(logits, labels, weights)
+    assert fit.warnings == []
+    grid = np.linspace(np.log(LOWEST), np.log(HIGHEST), 301)
+    best = loss(np.log(fit.temperature))
+    assert best <= min(loss(point) for point in grid) + 1e-12
+    found = minimize_scalar(loss, bounds=(grid[0], grid[-1]), method="bounded").x
+    assert np.log(fit.temperature) == pytest.approx(found, abs=1e-4)
+
+
+def test_the_temperature_of_the_generator_is_found():
+    for temperature in (0.5, 1.0, 3.0):
+        logits, labels = sample(1, samples=6000, temperature=temperature)
+        fit = fit_temperature(logits, labels, sample_weights(labels, "plain"))
+        assert fit.temperature == pytest.approx(temperature, rel=0.05)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.5, 2), st.floats(-50, 50))
+def test_scaling_and_shifting_logits(seed, scale, shift):
+    logits, labels = sample(seed, samples=100)
+    weights = sample_weights(labels, "plain")
+    before = fit_temperature(logits, labels, weights).temperature
+    after = fit_temperature(logits.astype(float) * scale + shift, labels, weights).temperature
+    assert after == pytest.approx(before * scale, rel=1e-6)
+
+
+def test_class_balanced_weights_give_each_class_the_same_say():
+    labels = np.array([0, 0, 0, 2])
+    weights = sample_weights(labels, "class_balanced")
+    assert weights.sum() == pytest.approx(1)
+    assert weights[:3].sum() == pytest.approx(weights[3])
+    logits, _ = sample(0, samples=4, classes=3)
+    by_sklearn = log_loss(
+        labels, np.exp(log_probabilities(logits)), sample_weight=weights, labels=range(3)
+    )
+    assert nll(log_probabilities(logits), labels, weights) == pytest.approx(by_sklearn, abs=1e-6)
+
+
+def test_without_a_mistake_the_temperature_stays_and_says_why():
+    labels = np.array([0, 1, 2] * 10)
+    fit = fit_temperature(np.eye(3)[labels] * 4.0, labels, sample_weights(labels, "plain"))
+    assert fit.temperature == 1
+    assert "classified correctly" in fit.warnings[0]
+
+
+def test_constant_logits_leave_the_temperature_alone():
+    labels = np.array([0, 1, 2])
+    fit = fit_temperature(np.full((3, 3), 7.0), labels, sample_weights(labels, "plain"))
+    assert fit.temperature == 1
+    assert "constant" in fit.warnings[0]
+
+
+def test_logits_that_mislead_go_to_the_upper_bound():
+    labels = np.array([0, 1, 2] * 10)
+    wrong = np.eye(3)[(labels + 1) % 3] * 5.0
+    fit = fit_temperature(wrong, labels, sample_weights(labels, "plain"))
+    assert fit.temperature == HIGHEST
+    assert "highest temperature" in fit.warnings[0]
+
+
+def test_huge_logits_do_not_overflow():
+    logits, labels = sample(2, samples=200, temperature=1.0)
+    with np.errstate(over="raise", invalid="raise"):
+        fit = fit_temperature(logits * 15 + 1e6, labels, sample_weights(labels, "plain"))
+    assert 10 < fit.temperature < 20

@@ -1,0 +1,39 @@
+"""Real data, small: the digits, prepared, split and sharded once a session."""
+
+from pathlib import Path
+
+import pytest
+
+import tailproof.models  # noqa: F401 - lets timm be imported
+from tailproof.core.config.data import Data
+from tailproof.core.config.splits import SPLITS
+from tailproof.data.prepare import prepare
+from tailproof.data.shards import gather, shard
+from tailproof.data.splits import split
+
+DIGITS = {
+    "source": {"name": "digits"},
+    "profile": {"kind": "exponential", "imbalance": 20},
+    "parts": 2,
+}
+
+
+def build_data(config: Data, folder: Path) -> Path:
+    """Run the stages prepare to shard in `folder`; return the manifest's path."""
+    samples, splits = folder / "samples.parquet", folder / "splits.parquet"
+    prepare(config, samples)
+    split(samples, config, splits, folder / "splits.json")
+    facts = {}
+    for name in SPLITS:
+        for part in range(config.parts):
+            path = folder / "shards" / name / f"part-{part:05d}.parquet"
+            facts.setdefault(name, []).append(path.with_suffix(".json"))
+            shard(samples, splits, config, name, part, path, path.with_suffix(".json"))
+    gather(samples, facts, config, folder / "shards" / "manifest.json")
+    return folder / "shards" / "manifest.json"
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """The manifest of the sharded digits, imbalance 20, two parts a split."""
+    return build_data(Data(**DIGITS), tmp_path_factory.mktemp("digits"))

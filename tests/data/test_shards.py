@@ -1,0 +1,85 @@
+import hashlib
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from datasets import load_dataset
+from PIL import Image
+
+from tailproof.core.config.data import Data
+from tailproof.core.config.splits import SPLITS
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_json, read_parquet
+from tailproof.data.images import decode
+from tailproof.data.shards import shard
+from tests.conftest import DIGITS, build_data
+
+
+def test_manifest_tells_rows_digests_and_counts(digits):
+    manifest = read_json(digits)
+    splits = read_parquet(digits.parent.parent / "splits.parquet").to_pandas()
+    for split in SPLITS:
+        facts = manifest["splits"][split]
+        assert facts["rows"] == (splits["split"] == split).sum()
+        tables = []
+        for part in facts["shards"]:
+            path = digits.parent / part["path"]
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == part["sha256"]
+            tables.append(pd.read_parquet(path))
+            assert len(tables[-1]) == part["rows"]
+        table = pd.concat(tables)
+        assert set(table["sample_id"]) == set(splits["sample_id"][splits["split"] == split])
+        counts = table["class"].value_counts()
+        names = manifest["classes"]["class"]
+        assert facts["class_counts"]["class"] == {
+            name: counts.get(code, 0) for code, name in enumerate(names)
+        }
+
+
+def test_normalisation_is_that_of_the_training_pixels(digits):
+    manifest = read_json(digits)
+    pixels = np.concatenate(
+        [
+            np.stack([decode(image["bytes"], "L") for image in pd.read_parquet(path)["image"]])
+            for path in sorted((digits.parent / "train").glob("*.parquet"))
+        ]
+    )
+    assert manifest["normalisation"]["mean"] == pytest.approx([pixels.mean() / 255], abs=1e-6)
+    assert manifest["normalisation"]["std"] == pytest.approx([pixels.std() / 255], abs=1e-6)
+
+
+def test_hugging_face_datasets_shows_the_pictures(digits, tmp_path):
+    files = sorted(str(path) for path in (digits.parent / "dev").glob("*.parquet"))
+    dataset = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
+    first = dataset[0]
+    assert isinstance(first["image"], Image.Image) and first["image"].size == (8, 8)
+    assert dataset.features["class"].names == [str(digit) for digit in range(10)]
+    raw = pd.read_parquet(files[0]).iloc[0]
+    assert first["sample_id"] == raw["sample_id"] and first["class"] == raw["class"]
+    stored = np.asarray(Image.open(io.BytesIO(raw["image"]["bytes"])))
+    assert (np.asarray(first["image"]) == stored).all()
+
+
+def test_a_second_run_gives_the_same_bytes(digits, tmp_path):
+    again = build_data(Data(**DIGITS), tmp_path)
+    first = sorted(p for p in digits.parent.parent.rglob("*") if p.is_file())
+    second = sorted(p for p in again.parent.parent.rglob("*") if p.is_file())
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    assert len(first) == 3 + 1 + 6 * 2 * 2
+
+
+def test_more_parts_than_samples_is_told(digits, tmp_path):
+    folder = digits.parent.parent
+    config = Data(**{**DIGITS, "parts": 60})
+    with pytest.raises(TailproofError, match="too few for 60 parts: lower data.parts"):
+        shard(
+            folder / "samples.parquet",
+            folder / "splits.parquet",
+            config,
+            "val",
+            50,
+            tmp_path / "part.parquet",
+            tmp_path / "part.json",
+        )
+    assert not list(tmp_path.iterdir())

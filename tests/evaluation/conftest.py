@@ -1,0 +1,8 @@
+import pytest
+from drawn_experts import write_experts
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two experts with two seeds, as evaluate takes them; manifest.json lies in tmp_path."""
+    return write_experts(tmp_path)

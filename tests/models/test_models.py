@@ -1,0 +1,122 @@
+import pytest
+import timm
+import torch
+
+from tailproof.core.errors import TailproofError
+from tailproof.models import build_model, load_expert, save_expert
+from tailproof.models.build import best_precision, count_parameters
+
+PREPROCESSING = {
+    "input_size": [3, 32, 32],
+    "mean": [0.5, 0.4, 0.3],
+    "std": [0.2, 0.2, 0.1],
+    "interpolation": "bicubic",
+    "crop_pct": 1.0,
+    "crop_mode": "center",
+}
+
+
+def build(name="cifar_resnet32", classes=10, channels=3, **options):
+    return build_model(name, classes=classes, channels=channels, pretrained=False, options=options)
+
+
+def save(model, folder, **model_args):
+    save_expert(
+        folder,
+        model,
+        model_args=model_args,
+        preprocessing=PREPROCESSING,
+        class_names=[f"c{i}" for i in range(model.num_classes)],
+        facts={"seed": 0},
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("cifar_resnet20", 0.27), ("cifar_resnet32", 0.46), ("cifar_resnet56", 0.85)],
+)
+def test_parameters_are_those_of_he_et_al_table_6(name, millions):
+    assert count_parameters(build(name)) / 1e6 == pytest.approx(millions, abs=0.006)
+
+
+def test_channels_and_layers_are_those_of_the_paper():
+    model = build()
+    convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) + 1 == 32
+    assert [c.out_channels for c in convolutions[1::10]] == [16, 32, 64]
+    assert model.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 64, 8, 8)
+
+
+def test_cosine_logits_are_bounded_by_their_scale():
+    model = build(classifier="cosine", scale=30.0).eval()
+    weight = model.get_classifier().weight.detach()
+    features = torch.cat([1e3 * weight[:1], -weight[1:2], torch.randn(5, 64)])
+    logits = model.get_classifier()(features).detach()
+    assert logits.abs().max() <= 30.0 + 1e-4
+    assert logits[0, 0] == pytest.approx(30.0, abs=1e-4)
+    assert logits[1, 1] == pytest.approx(-30.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size"),
+    [
+        ("cifar_resnet20", {}, 32),
+        ("cifar_resnet20", {"classifier": "cosine"}, 20),
+        ("resnet10t", {}, 64),
+        ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8}, 32),
+    ],
+)
+def test_an_expert_folder_is_loaded_by_timm(tmp_path, name, options, size):
+    torch.manual_seed(0)
+    model = build(name, classes=7, **options).eval()
+    save(model, tmp_path, **options)
+    images = torch.randn(2, 3, size, size)
+    by_timm = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    by_us, config = load_expert(tmp_path)
+    assert torch.equal(by_timm(images), model(images))
+    assert torch.equal(by_us(images), model(images))
+    data = timm.data.resolve_model_data_config(by_timm)
+    assert list(data["mean"]) == PREPROCESSING["mean"] and data["crop_pct"] == 1.0
+    assert config["pretrained_cfg"]["label_names"] == [f"c{i}" for i in range(7)]
+
+
+def test_the_same_weights_give_the_same_bytes(tmp_path):
+    model = build()
+    save(model, tmp_path / "a")
+    save(model.to(memory_format=torch.channels_last), tmp_path / "b")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_first_layer_and_head_fit_the_data(channels):
+    for name in ("cifar_resnet20", "resnet10t"):
+        model = build(name, classes=3, channels=channels).eval()
+        assert model(torch.zeros(2, channels, 32, 32)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cifar_resnet23", {}, r"unknown model 'cifar_resnet23' \(did you mean 'cifar_resnet"),
+        ("cifar_resnet20", {"classifer": 1}, "unexpected keyword argument 'classifer'"),
+        ("cifar_resnet20", {"classifier": "round"}, "neither 'linear' nor 'cosine'"),
+    ],
+)
+def test_wrong_models_are_told(name, options, message):
+    with pytest.raises(TailproofError, match=message):
+        build(name, **options)
+
+
+def test_a_damaged_expert_is_told(tmp_path):
+    save(build(), tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(TailproofError, match="holds no expert that can be loaded"):
+        load_expert(tmp_path)
+
+
+def test_a_precision_that_is_asked_for_is_taken():
+    cpu = torch.device("cpu")
+    assert best_precision(cpu, "fp32") == "fp32" and best_precision(cpu, "bf16") == "bf16"
+    assert best_precision(cpu, "auto") in ("fp32", "bf16")

@@ -1,0 +1,206 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from tailproof.core.config.recipe import Recipe
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_json
+from tailproof.data.loader import Loader, Split
+from tailproof.training import train
+from tailproof.training.history import COLUMNS
+from tailproof.training.metrics import scores
+from tailproof.training.schedule import Schedule
+from tailproof.training.train import Run
+
+TINY = {
+    "model": {"name": "cifar_resnet20"},
+    "optimizer": {"learning_rate": 0.05},
+    "epochs": 3,
+    "batch_size": 64,
+    "augmentation": {"crop_padding": 1},
+}
+
+
+def run(digits, folder, seed=0, **changes):
+    train(digits, Recipe(**{**TINY, **changes}), seed, folder, folder.parent / "state")
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_history_has_a_row_an_epoch_and_learning_happens(digits, tmp_path):
+    history = run(digits, tmp_path / "a", epochs=8)
+    assert [int(row["epoch"]) for row in history] == list(range(1, 9))
+    assert tuple(history[0]) == COLUMNS
+    assert float(history[-1]["train_accuracy"]) > 0.7
+    facts = read_json(tmp_path / "a" / "training.json")
+    assert facts["attempts"][0]["last_epoch"] == facts["epochs"] == 8
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bf16", "channels_last": True},
+        {"drop_last": True, "mixing": {"mixup": 0.4, "cutmix": 1.0}},
+        {"augmentation": {"albumentations": [{"name": "Rotate", "options": {"limit": 10}}]}},
+    ],
+    ids=["bf16", "mixing", "albumentations"],
+)
+def test_the_same_run_gives_the_same_bytes(digits, tmp_path, changes):
+    for name, workers in (("a", 0), ("b", 2)):
+        run(digits, tmp_path / name, epochs=2, **{**changes, "workers": workers})
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    first, second = (tmp_path / n / "history.csv" for n in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_seeds_differ(digits, tmp_path):
+    run(digits, tmp_path / "a", seed=0, epochs=1)
+    run(digits, tmp_path / "b", seed=1, epochs=1)
+    assert weights(tmp_path / "a") != weights(tmp_path / "b")
+
+
+def test_exported_weights_give_the_last_validation_again(digits, tmp_path):
+    """The folder alone, loaded by timm, reproduces what the history says of val."""
+    history = run(digits, tmp_path / "a", loss={"name": "balanced_softmax"})
+    model = timm.create_model(f"local-dir:{tmp_path / 'a'}", pretrained=True).eval()
+    split = Split(digits, "val")
+    data = timm.data.resolve_model_data_config(model)
+    loader = Loader(split, batch_size=7, image_size=None, normalisation=data)
+    with torch.no_grad():
+        predicted = torch.cat([model(b.images) for b in loader.epoch(1)]).argmax(1).numpy()
+    truth = split.labels["class"]
+    expected = {
+        "val_accuracy": accuracy_score(truth, predicted),
+        "val_balanced_accuracy": balanced_accuracy_score(truth, predicted),
+        "val_macro_f1": f1_score(truth, predicted, average="macro"),
+    }
+    for name, value in expected.items():
+        assert float(history[-1][name]) == pytest.approx(value, abs=1e-6)
+
+
+def test_validating_every_third_epoch_leaves_cells_empty(digits, tmp_path):
+    history = run(digits, tmp_path / "a", epochs=4, validate_every=3)
+    assert [bool(row["val_loss"]) for row in history] == [False, False, True, True]
+
+
+def test_early_stopping_keeps_the_best_weights(digits, tmp_path):
+    history = run(
+        digits,
+        tmp_path / "a",
+        epochs=30,
+        weights="best",
+        monitor="val_loss",
+        early_stopping={"patience": 2},
+        optimizer={"learning_rate": 0.5},
+        schedule={"name": "constant"},
+    )
+    facts = read_json(tmp_path / "a" / "training.json")
+    losses = [float(row["val_loss"]) for row in history]
+    assert len(history) < 30 and facts["stopped_early"]
+    assert facts["best"]["epoch"] == int(np.argmin(losses)) + 1 == len(history) - 2
+    assert read_json(tmp_path / "a" / "config.json")["tailproof"]["epoch"] == len(history) - 2
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(digits, tmp_path):
+    with pytest.raises(TailproofError) as error:
+        run(
+            digits,
+            tmp_path / "a",
+            epochs=20,
+            optimizer={"learning_rate": 1e25},
+            schedule={"name": "constant", "warmup": {"steps": 14}},
+        )
+    assert "the loss is not finite in epoch 1, step " in str(error.value)
+    kept = next((tmp_path / "state").iterdir())
+    assert kept.name == "before-epoch-1.pt" and str(kept) in str(error.value)
+    state = torch.load(kept, weights_only=True)
+    assert all(torch.isfinite(value).all() for value in state.values())
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"name": "resnet19"}}, "unknown model 'resnet19'"),
+        ({"optimizer": {"name": "sdg"}}, r"unknown optimizer 'sdg' \(did you mean 'sgd'\?\)"),
+        ({"optimizer": {"options": {"nope": 1}}}, "recipe.optimizer: sgd does not take"),
+        ({"batch_size": 4096, "drop_last": True}, "recipe.batch_size is 4096, the split train"),
+    ],
+)
+def test_wrong_recipes_are_told(digits, tmp_path, changes, message):
+    with pytest.raises(TailproofError, match=message):
+        run(digits, tmp_path / "a", **changes)
+
+
+def test_norms_and_biases_are_not_decayed(digits, tmp_path):
+    found = Run(digits, Recipe(**TINY), 0, tmp_path)
+    groups = {group["weight_decay"]: group["params"] for group in found._optimizer.param_groups}
+    assert all(parameter.ndim == 1 for parameter in groups[0.0])
+    assert all(parameter.ndim > 1 for parameter in groups[5e-4])
+    assert sum(map(len, groups.values())) == len(list(found.model.parameters()))
+
+
+def rates(steps=10, **changes):
+    recipe = Recipe(**{**TINY, "optimizer": {"learning_rate": 1.0}, **changes})
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = Schedule(optimizer, recipe, steps)
+    found = []
+    for update in range(1, recipe.epochs * steps + 1):
+        found.append(schedule.learning_rate)
+        schedule.after_update(update)
+    return np.array(found)
+
+
+def test_multistep_lowers_the_rate_after_its_milestones():
+    found = rates(epochs=6, schedule={"name": "multistep", "milestones": [2, 4]})
+    assert np.allclose(found, np.repeat([1.0, 0.1, 0.01], 20))
+
+
+@pytest.mark.parametrize("warmup", [{"epochs": 2}, {"steps": 20}, {"epochs": 0.5}])
+def test_warmup_is_linear_and_reaches_the_rate(warmup):
+    found = rates(epochs=5, schedule={"name": "constant", "warmup": warmup})
+    steps = warmup.get("steps") or int(warmup["epochs"] * 10)
+    assert np.allclose(found[:steps], np.arange(1, steps + 1) / steps)
+    assert np.allclose(found[steps:], 1.0)
+
+
+def test_cosine_follows_its_formula():
+    found = rates(epochs=5, schedule={"name": "cosine", "minimum": 0.1, "warmup": {"steps": 5}})
+    step = np.arange(50)
+    expected = 0.1 + 0.9 * (1 + np.cos(np.pi * step / 50)) / 2
+    assert np.allclose(found[5:], expected[5:])
+
+
+def test_plateau_lowers_the_rate_when_waiting_was_in_vain():
+    plateau = {"name": "plateau", "factor": 0.5, "patience": 2}
+    recipe = Recipe(**{**TINY, "schedule": plateau, "optimizer": {"learning_rate": 1.0}})
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule, found = Schedule(optimizer, recipe, 1), []
+    for epoch, value in enumerate([0.1, 0.2, 0.2, 0.1, 0.3, 0.3, 0.2, 0.1, 0.1], start=1):
+        schedule.after_update(epoch)
+        schedule.after_validation(value, epoch)
+        found.append(schedule.learning_rate)
+    assert found == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
+def test_epoch_metrics_are_those_of_scikit_learn(pairs):
+    truth, predicted = (np.array(values) for values in zip(*pairs, strict=True))
+    confusion = np.zeros((5, 5), int)
+    np.add.at(confusion, (truth, predicted), 1)
+    found = scores(confusion)
+    assert found["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+    recalls = [np.mean(predicted[truth == c] == c) for c in np.unique(truth)]
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    assert found["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
