@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from tailproof.core.config.data import SPLITS
+from tailproof.core.config.splits import SPLITS
 from tailproof.report.inputs import GROUPS, Results, Scores
 from tailproof.report.wording import MISSING, interval, kind, metric_of, number
 
