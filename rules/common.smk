@@ -1,4 +1,5 @@
 # Helpers of the rules, and nothing that makes a file.
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -44,15 +45,36 @@ def experiment(wildcards):
     return read_experiment(wildcards.experiment)
 
 
+def read_recipe(name, expert):
+    experts = read_experiment(name).experts
+    if expert not in experts:
+        stop(
+            f"experiment '{name}' has no expert '{expert}'{suggestion(expert, experts)}; "
+            f"known: {', '.join(experts)}"
+        )
+    return experts[expert]
+
+
 def recipe(wildcards):
     """The recipe of the wildcards' expert."""
-    experts = experiment(wildcards).experts
-    if wildcards.expert not in experts:
-        stop(
-            f"experiment '{wildcards.experiment}' has no expert '{wildcards.expert}'"
-            f"{suggestion(wildcards.expert, experts)}; known: {', '.join(experts)}"
-        )
-    return experts[wildcards.expert]
+    return read_recipe(wildcards.experiment, wildcards.expert)
+
+
+def check_requested():
+    """Read what was asked for now: from an input function a mistake comes with a traceback.
+
+    Snakemake does not know its targets yet while it reads rules; the command line does.
+    """
+    targets = [Path(word).parts for word in sys.argv if word.startswith("results/")]
+    for parts in targets or [("results", name) for name in config["experiments"]]:
+        if parts[1] not in EXPERIMENTS:
+            stop(
+                f"there is no config/experiments/{parts[1]}.yaml"
+                f"{suggestion(parts[1], EXPERIMENTS)}; known: {', '.join(EXPERIMENTS)}"
+            )
+        read_experiment(parts[1])
+        if len(parts) > 3 and parts[2] == "experts":
+            read_recipe(parts[1], parts[3])
 
 
 def plain(model, *names):
@@ -87,3 +109,6 @@ def of_all_experts(*names):
     return lambda wildcards: [
         f"{folder}/{name}" for folder in seed_folders(wildcards) for name in names
     ]
+
+
+check_requested()

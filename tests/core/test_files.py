@@ -92,10 +92,13 @@ def test_a_full_disk_is_told_and_keeps_what_stood_there_before(tiny_disk):
 
 
 def test_a_device_that_is_always_full_is_told(tmp_path):
-    with pytest.raises(TailproofError, match=r"no space left .* while writing x\.txt"):
-        with atomic(tmp_path / "x.txt"), open("/dev/full", "w") as full:
-            full.write("x")
-            full.flush()
+    with (
+        pytest.raises(TailproofError, match=r"no space left .* while writing x\.txt"),
+        atomic(tmp_path / "x.txt"),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("x")
+        full.flush()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tailproof.core.errors import TailproofError
+from tailproof.core.errors import TailproofError, suggestion
 
 
 @contextmanager
@@ -93,22 +93,41 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
     Raises:
         TailproofError: the file is missing, truncated, or lacks a column.
     """
-    try:
-        return pq.ParquetFile(path).read(columns=columns)
-    except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist") from None
-    except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
-        raise TailproofError(
-            f"{path} cannot be read as parquet ({error}); delete it and run again"
-        ) from None
+    with _parquet(path) as file:
+        names = file.schema_arrow.names
+        for column in columns or ():
+            if column not in names:
+                raise TailproofError(
+                    f"{path} has no column '{column}'{suggestion(column, names)}; it has: "
+                    + ", ".join(names)
+                )
+        return file.read(columns=columns)
 
 
 def table_metadata(path: str | Path) -> dict[str, Any]:
-    """Return the JSON that `with_metadata` stored in a parquet file's schema."""
-    raw = (pq.read_schema(path).metadata or {}).get(b"tailproof")
+    """Return the JSON that `with_metadata` stored in a parquet file's schema.
+
+    Raises:
+        TailproofError: the file is missing, truncated, or was not written by tailproof.
+    """
+    with _parquet(path) as file:
+        raw = (file.schema_arrow.metadata or {}).get(b"tailproof")
     if raw is None:
         raise TailproofError(f"{path} was not written by tailproof (its schema has no metadata)")
     return json.loads(raw)
+
+
+@contextmanager
+def _parquet(path: str | Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise TailproofError(f"{path} does not exist") from None
+    except (pa.ArrowException, OSError) as error:
+        raise TailproofError(
+            f"{path} cannot be read as parquet ({error}); delete it and run again"
+        ) from None
 
 
 def with_metadata(table: pa.Table, value: dict[str, Any], **more: str) -> pa.Table:

@@ -14,16 +14,17 @@ from tailproof.report.drawing import (
     INK,
     ORANGE,
     PAPER,
-    RULE,
     SOFT,
     Chart,
     draw,
     legend,
 )
 from tailproof.report.inputs import GROUPS, Results, Value
-from tailproof.report.wording import interval, metric_of, number, quantity, with_interval
+from tailproof.report.wording import MINUS, metric_of, number, quantity, with_interval
 
 NAMED_CLASSES = 30
+SEEDS_QUOTED = 4
+CUT = 0.4  # the coverage from which on the error's axis holds every value
 GROUP_COLOURS = dict(zip(GROUPS, (BLUE, GREEN, ORANGE), strict=True))
 RULES = {"chow": "Chow", "plugin_balanced": "plug-in, balanced", "plugin_worst": "plug-in, worst"}
 
@@ -36,6 +37,7 @@ def intervals(
     values: dict[str, Value],
     *,
     strong: str,
+    axis: str,
     zero: bool = False,
 ) -> Chart:
     """Draw a value with its interval for each method, one below the other.
@@ -47,6 +49,7 @@ def intervals(
         metric: which decides how numbers are written.
         values: {method: mean or difference, low, high}; those without a value are left out.
         strong: the method drawn in colour.
+        axis: the axis label.
         zero: whether these are differences, so that zero is marked and signs are shown.
     """
     middle = "difference" if zero else "mean"
@@ -68,11 +71,14 @@ def intervals(
         axes.set_yticks(range(len(known)), [_short(method) for method in known])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(known) - 0.4, -0.6)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if zero else f"{x:g}"))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x, zero)))
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(_axis_label(metric, zero))
+        if scale == 100 and not zero:
+            low, high = axes.get_xlim()
+            axes.set_xlim(max(low, -1), min(high, 101))
+        axes.set_xlabel(axis)
 
     return draw(name, title, caption, 52 + 21 * max(len(known), 2), paint)
 
@@ -80,14 +86,13 @@ def intervals(
 def class_profile(results: Results) -> Chart:
     """Draw how many training samples each class has, largest first, on a log axis."""
     counts = dict(sorted(results.train_counts.items(), key=lambda item: -item[1]))
-    (most, high), (least, low) = list(counts.items())[0], list(counts.items())[-1]
+    names = list(counts)
+    most, least = (f"{counts[name]:,} of '{name}'" for name in (names[0], names[-1]))
+    members = list(results.groups.values())
     caption = (
-        f"{quantity(len(counts), 'class', 'classes')} with {quantity(sum(counts.values()), 'sample')} "
-        f"in train: {high:,} of '{most}' down to {low:,} of '{least}', {high / low:.1f} to 1. "
-        + " ".join(
-            f"{group.capitalize()}: {list(results.groups.values()).count(group)}."
-            for group in GROUPS
-        )
+        f"{quantity(sum(counts.values()), 'sample')} of {quantity(len(names), 'class', 'classes')} "
+        f"in train, from {most} to {least}: {counts[names[0]] / counts[names[-1]]:.1f} to 1. "
+        f"{', '.join(f'{members.count(group)} {group}' for group in GROUPS)}."
     )
     named = len(counts) <= NAMED_CLASSES
     height = 60 + 17 * len(counts) if named else 230
@@ -161,11 +166,11 @@ def recalls(results: Results) -> Chart:
             first = table[table["method"] == scores.first]
             axes.plot(
                 first["train_count"], 100 * first["recall"], "s", color=ORANGE,
-                markerfacecolor="none", label=scores.first,
+                markerfacecolor="none", label=_short(scores.first),
             )  # fmt: skip
         axes.plot(
             best["train_count"], 100 * best["recall"], "o", color=BLUE, markeredgecolor=PAPER,
-            markersize=6, label=scores.best,
+            markersize=6, label=_short(scores.best),
         )  # fmt: skip
         axes.set_ylim(-3, 103)
         _log_axis(axes, "x")
@@ -184,9 +189,13 @@ def training(results: Results, expert: str) -> list[Chart]:
     rows = [(seed, history.set_index("epoch")) for seed, history in histories.items()]
 
     def at(column: str, epochs: dict[int, int], write: Callable[[float], str]) -> str:
+        values = {seed: history.at[epochs[seed], column] for seed, history in rows}
+        if len(rows) > SEEDS_QUOTED:
+            low, high = write(min(values.values())), write(max(values.values()))
+            return f"{low} to {high} over {len(rows)} seeds"
         return ", ".join(
-            f"{write(history.at[epochs[seed], column])} in epoch {epochs[seed]} (seed {seed})"
-            for seed, history in rows
+            f"{write(value)} in epoch {epochs[seed]} (seed {seed})"
+            for seed, value in values.items()
         )
 
     last = {seed: int(history.index[-1]) for seed, history in rows}
@@ -238,10 +247,8 @@ def _curves(
                 markeredgecolor=PAPER, markersize=7, label="best epoch" if index == 0 else None,
             )  # fmt: skip
     if metric == "loss":
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        _log_axis(axes, "y")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss, log scale" if metric == "loss" else "balanced accuracy, %")
     legend(figure, axes)
@@ -258,9 +265,10 @@ def reliability(results: Results, method: str) -> Chart:
     else:
         found = [each["temperature"] for each in results.calibrations[method].values()]
         temperatures = ", ".join(f"{value:.2f}" for value in found)
+        if len(found) > SEEDS_QUOTED:
+            temperatures = f"{min(found):.2f} to {max(found):.2f} over {len(found)} seeds"
         caption = (
-            f"ECE {with_interval('ece', before)} before, {after} after; temperature "
-            f"{temperatures}."
+            f"ECE {with_interval('ece', before)} before, {after} after; temperature {temperatures}."
         )
 
     def paint(figure: Figure) -> None:
@@ -274,7 +282,7 @@ def reliability(results: Results, method: str) -> Chart:
             if len(bins):
                 axes.plot(
                     100 * bins["confidence"], 100 * bins["accuracy"], color=colour, linestyle=line,
-                    marker=marker, markeredgecolor=PAPER, markersize=6, label=stage,
+                    marker=marker, markeredgecolor=PAPER, markersize=6, label=stage, clip_on=False,
                 )  # fmt: skip
         bins = table[table["stage"] == "after"]
         share = 100 * bins["count"] / bins["count"].sum()
@@ -300,9 +308,9 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
     areas = {
         each: scores.value("test", scores.best, f"aurc_{risk}_{each}") for each in ("chow", rule)
     }
-    caption = f"{scores.best}: " + ", ".join(
-        f"{RULES[each]} {_at_coverage(best, each, 0.8)} error at 80 % coverage "
-        f"(area {value['mean']:.3f} {interval('aurc_standard_chow', value)})"
+    caption = f"{scores.best} at 80 % coverage: " + "; ".join(
+        f"{RULES[each]} {_at_coverage(best, each, 0.8)} (area under the whole curve "
+        f"{with_interval('aurc_standard_chow', value)})"
         for each, value in areas.items()
     )
 
@@ -322,7 +330,10 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
                 linestyle=(0, (1, 1.5)), label=f"{_short(scores.first, 16)}, Chow",
             )  # fmt: skip
         axes.set(xlim=(0, 100), xlabel="coverage, %", ylabel=f"{risk} error, %")
-        axes.set_ylim(bottom=0)
+        ending = table[
+            (table["coverage"] >= CUT) & table["method"].isin([scores.best, scores.first])
+        ]
+        axes.set_ylim(0, max(1.0, 108 * ending[["risk", "high"]].max(axis=None)))
         legend(figure, axes, 2)
 
     return draw(f"risk-{risk}", f"{risk.capitalize()} error", f"{caption}.", 250, paint)
@@ -343,20 +354,19 @@ def _log_axis(axes: Axes, which: str) -> None:
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     steps = (1, 2, 5) if high / low < 300 else (1,)
     axis.set_major_locator(
-        FixedLocator([s * 10**p for p in range(9) for s in steps if low <= s * 10**p <= high])
+        FixedLocator([s * 10**p for p in range(-9, 10) for s in steps if low <= s * 10**p <= high])
     )
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="minor", length=0)
 
 
-def _axis_label(metric: str, difference: bool) -> str:
-    label = metric_of(metric).label
-    if not metric_of(metric).percent:
-        return label
-    return f"{label}, points" if difference else f"{label}, %"
+def _tick(value: float, sign: bool) -> str:
+    text = f"{value:+g}" if sign and value else f"{value:g}"
+    return text.replace("-", MINUS)
 
 
 def _short(name: str, length: int = 18) -> str:
-    """Cut a long name; the full one is in the tables."""
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    """Cut the middle out of a long name; the full one is in the tables."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[:half]}…{name[half + 1 - length :]}"

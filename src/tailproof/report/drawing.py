@@ -16,7 +16,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-WIDTH = 340
+WIDTH = 310
 UNIT = 72  # SVG units an inch
 INK, SOFT, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
 BLUE, ORANGE, GREEN = "#050505", "#060606", "#070707"
@@ -74,7 +74,9 @@ class Chart(NamedTuple):
     caption: str
 
 
-def draw(name: str, title: str, caption: str, height: int, paint: Callable[[Figure], None]) -> Chart:
+def draw(
+    name: str, title: str, caption: str, height: int, paint: Callable[[Figure], None]
+) -> Chart:
     """Draw a chart.
 
     Args:

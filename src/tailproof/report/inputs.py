@@ -16,10 +16,11 @@ from tailproof.core.files import read_json
 CHOSEN_BY = "balanced_accuracy"
 GROUPS = ("many", "medium", "few")
 TABLES = ("per_class", "reliability", "risk_coverage", "confusion", "errors")
-SHOWN = 8  # methods of a kind in charts; tables hold all
-_TEXT = (
-    "split method class group stage weighting rule risk_kind true predicted sample_id seed"
-).split()
+SHOWN = 8  # experts in charts at most; tables hold all
+_TEXT = {
+    "split", "method", "class", "group", "stage", "weighting", "rule", "risk_kind", "true",
+    "predicted", "sample_id", "seed",
+}  # fmt: skip
 
 Value = dict[str, float | int | None]
 
@@ -188,8 +189,7 @@ class Results:
             splits=_need(read_json, folder / "splits.json"),
             manifest=_need(read_json, folder / "shards" / "manifest.json"),
             tables={
-                table: _need(read_table, folder / "evaluation" / f"{table}.csv")
-                for table in TABLES
+                table: _need(read_table, folder / "evaluation" / f"{table}.csv") for table in TABLES
             },
             histories=of_seeds(read_table, "history.csv"),
             calibrations=of_seeds(read_json, "calibration.json"),

@@ -1,11 +1,13 @@
 """Stage report: everything on disk becomes one self-contained page."""
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tailproof.core.config.experiment import Experiment
 from tailproof.core.files import write_text
@@ -15,12 +17,15 @@ from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results
 from tailproof.report.wording import (
     METRICS,
     answer,
+    cleaning,
     interval,
     kind,
     listing,
     number,
     quantity,
 )
+
+NAMES_QUOTED = 4
 
 
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
@@ -46,7 +51,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"listing": listing}
+    environment.filters |= {"breakable": _breakable}
     style = environment.loader.get_source(environment, "style.css")[0]
     page = environment.get_template("page.html.j2").render(
         style=Markup(style),  # noqa: S704 - a file of the package
@@ -64,19 +69,17 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
 
 def _results(results: Results) -> dict[str, Any]:
     scores = results.scores
-    seeds = quantity(len(results.experiment.seeds), "seed")
+    count = len(results.experiment.seeds)
+    seeds = "one seed" if count == 1 else f"mean over {count} seeds"
     rows = quantity(scores.metrics["splits"]["test"]["rows"], "test sample")
     return {
         "answer": answer(results),
         "tiles": _tiles(results),
         "main": {
-            split: tables.of_methods(
-                scores, split, tables.MAIN, f"Results on {split}, mean of {seeds}"
-            )
+            split: tables.of_methods(scores, split, tables.MAIN, f"Results on {split}, {seeds}")
             for split in ("test", "dev")
         },
         "test_rows": rows,
-        "seeds": seeds,
         "differences": tables.against_first(scores, "test"),
         "difference_charts": _difference_charts(results),
         "all_pairs": tables.all_pairs(scores, "test"),
@@ -102,7 +105,7 @@ def _tiles(results: Results) -> list[dict[str, str]]:
         {
             "label": "Balanced accuracy on test",
             "value": number(CHOSEN_BY, reached["mean"], unit=True),
-            "note": f"{interval(CHOSEN_BY, reached)} {best}",
+            "note": f"{interval(CHOSEN_BY, reached)} · {best}",
         }
     ]
     if best != scores.first:
@@ -111,7 +114,7 @@ def _tiles(results: Results) -> list[dict[str, str]]:
             {
                 "label": f"Difference to {scores.first}",
                 "value": f"{number(CHOSEN_BY, gain['difference'], sign=True)} points",
-                "note": f"{interval(CHOSEN_BY, gain, sign=True)} paired",
+                "note": f"{interval(CHOSEN_BY, gain, sign=True)} · paired",
             }
         )
     few = scores.value("test", best, "few_accuracy")
@@ -121,7 +124,7 @@ def _tiles(results: Results) -> list[dict[str, str]]:
             {
                 "label": "Accuracy in few-shot classes",
                 "value": number("few_accuracy", few["mean"], unit=True),
-                "note": f"{interval('few_accuracy', few)} {classes}",
+                "note": f"{interval('few_accuracy', few)} · {classes}",
             }
         )
     expert = scores.best_expert
@@ -153,14 +156,21 @@ def _difference_charts(results: Results) -> list[Chart]:
                     f"difference-{metric}",
                     "Few-shot accuracy" if metric == "few_accuracy" else label,
                     f"{'More' if METRICS[metric].rising else 'Less'} is better. The interval "
-                    f"leaves out zero for {listing(clear) if clear else 'none'}.",
+                    f"leaves out zero for {_some(clear, known)}.",
                     metric,
                     values,
                     strong=scores.best,
+                    axis="points" if METRICS[metric].percent else "difference",
                     zero=True,
                 )
             )
     return found
+
+
+def _some(names: list[str], known: Collection[str]) -> str:
+    if len(names) > NAMES_QUOTED:
+        return f"{len(names)} of {len(known)} methods"
+    return listing(names) if names else "none"
 
 
 def _group_charts(results: Results) -> list[Chart]:
@@ -186,18 +196,17 @@ def _group_charts(results: Results) -> list[Chart]:
                     metric,
                     values,
                     strong=scores.best,
+                    axis="mean recall on test, %",
                 )
             )
     return found
 
 
 def _data(results: Results) -> dict[str, Any]:
-    splits = results.splits
     return {
-        "splits": splits,
+        "cleaning": cleaning(results.splits, len(results.classes)),
         "profile": charts.class_profile(results),
         "split_table": tables.split_sizes(results),
-        "small_classes": splits["classes_under_10_training_samples"],
         "class_pictures": pictures.of_classes(results),
         "class_rows": tables.CLASS_ROWS,
         "classes": results.classes,
@@ -236,6 +245,7 @@ def _behaviour(results: Results) -> dict[str, Any]:
         "agreement": tables.agreement(scores),
         "errors_of": f"the {kind(scores, method)} {method}",
         "errors": errors,
+        "mistakes": quantity(len(errors), "mistake"),
     }
 
 
@@ -248,6 +258,11 @@ def _reproduction(results: Results) -> dict[str, Any]:
         "configuration": yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=88),
         "metrics": METRICS.values(),
     }
+
+
+def _breakable(name: str) -> Markup:
+    """Let a long name break after underscores, hyphens and slashes."""
+    return Markup(re.sub(r"([_/-])(?=\w)", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped
 
 
 def _changes(base: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,9 @@ def _find_in(path: Path, column: str, wanted: set[Any], found: dict[Any, Picture
                         rows.setdefault(key, row)
                 if rows:
                     images = file.read_row_group(group, ["image"])["image"]
-                    found |= {key: picture(images[row]["bytes"].as_py()) for key, row in rows.items()}
+                    found |= {
+                        key: picture(images[row]["bytes"].as_py()) for key, row in rows.items()
+                    }
     except TailproofError as error:
         raise TailproofError(f"{path}: an image is damaged: {error}; run shard again") from None
     except (OSError, KeyError, ValueError) as error:

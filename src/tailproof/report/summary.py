@@ -13,6 +13,7 @@ from tailproof.core.errors import TailproofError
 from tailproof.report.inputs import Scores
 from tailproof.report.wording import number
 
+WIDTH = 100  # of what is piped into a file
 HEADS = {
     "top1": "Top-1 %",
     "balanced_accuracy": "Balanced %",
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tailproof.report.summary", description=__doc__)
     parser.add_argument("results", type=Path, help="results/NAME")
     folder = parser.parse_args(arguments).results
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     try:
         table = summary(folder)
     except TailproofError as error:
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     console.print(table)
     best = Scores.read(folder).best
-    console.print(f"Best balanced accuracy on dev: {best}", highlight=False, markup=False)
+    console.print(f"Best on dev, by balanced accuracy: {best}", highlight=False, markup=False)
     page = folder / "report" / "index.html"
     there = "" if page.exists() else f" (not there yet: snakemake --cores all {page})"
     console.print(f"Report: {page}{there}", soft_wrap=True, highlight=False, markup=False)

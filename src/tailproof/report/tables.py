@@ -6,7 +6,7 @@ import pandas as pd
 
 from tailproof.core.config.splits import SPLITS
 from tailproof.report.inputs import GROUPS, Results, Scores
-from tailproof.report.wording import MISSING, interval, kind, metric_of, number
+from tailproof.report.wording import MINUS, MISSING, SPACE, interval, kind, metric_of, number
 
 MAIN = (
     "top1", "balanced_accuracy", "macro_f1", "nll", "brier", "ece_uncalibrated", "ece",
@@ -96,7 +96,7 @@ def of_methods(scores: Scores, split: str, metrics: tuple[str, ...], title: str)
                 )
             )
         rows.append(Row(method, kind(scores, method), cells))
-    return Table(title, "method", [heading(name) for name in metrics], rows)
+    return Table(title, "method", [_heading(name, metrics) for name in metrics], rows)
 
 
 def _best(scores: Scores, split: str, name: str) -> float | None:
@@ -108,17 +108,25 @@ def _best(scores: Scores, split: str, name: str) -> float | None:
     return max(known) if metric_of(name).rising else min(known)
 
 
-def heading(name: str) -> str:
-    """Return a column's heading with its unit."""
+def _heading(name: str, beside: tuple[str, ...] = (), unit: str = "%") -> str:
     metric = metric_of(name)
-    label = f"{metric.label} before" if name.endswith("_uncalibrated") else metric.label
-    return f"{label}, %" if metric.percent else label
+    label = metric.label
+    if name.endswith("_uncalibrated"):
+        label = f"{label} before"
+    elif f"{name}_uncalibrated" in beside:
+        label = f"{label} after"
+    return f"{label},{SPACE}{unit}" if metric.percent else label
 
 
 def against_first(scores: Scores, split: str) -> Table:
     """Return every method less the first expert."""
     pairs = [(method, scores.first) for method in scores.methods if method != scores.first]
-    return _differences(scores, split, pairs, f"Difference to {scores.first} on {split}")
+    table = _differences(scores, split, pairs, f"Difference to {scores.first} on {split}")
+    rows = [
+        row._replace(label=method, tag=kind(scores, method))
+        for row, (method, _) in zip(table.rows, pairs, strict=True)
+    ]
+    return table._replace(corner="method", rows=rows)
 
 
 def all_pairs(scores: Scores, split: str) -> Table:
@@ -127,9 +135,7 @@ def all_pairs(scores: Scores, split: str) -> Table:
     return _differences(scores, split, pairs, f"All pairs on {split}")
 
 
-def _differences(
-    scores: Scores, split: str, pairs: list[tuple[str, str]], title: str
-) -> Table:
+def _differences(scores: Scores, split: str, pairs: list[tuple[str, str]], title: str) -> Table:
     rows = []
     for method, other in pairs:
         cells = []
@@ -144,8 +150,9 @@ def _differences(
                     strong=low is not None and (low > 0 or high < 0),
                 )
             )
-        rows.append(Row(f"{method} {chr(0x2212)} {other}", "", cells))
-    return Table(title, "pair", [heading(name) for name in DIFFERENCES], rows)
+        rows.append(Row(f"{method} {MINUS} {other}", "", cells))
+    heads = [_heading(name, unit="points") for name in DIFFERENCES]
+    return Table(title, "pair", heads, rows)
 
 
 def split_sizes(results: Results) -> Table:
@@ -254,4 +261,4 @@ def _matrix(title: str, table: pd.DataFrame, names: list[str]) -> Table:
             text = MISSING if share is None else f"{100 * share:.0f}" if count else "·"
             cells.append(Cell(text, share, heat=share))
         rows.append(Row(name, "", cells))
-    return Table(title, "true \\ predicted", names, rows, compact=True)
+    return Table(title, "true", names, rows, compact=True)

@@ -1,12 +1,13 @@
 """How numbers are written, and what the page says in words."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tailproof.report.inputs import CHOSEN_BY, Results, Scores, Value
 
 LONG_TAIL = "long_tail_"
 MISSING = "–"
 MINUS = "−"
+SPACE = "\u00a0"  # keeps a number and what belongs to it on one line
 
 
 class Metric(NamedTuple):
@@ -17,12 +18,14 @@ class Metric(NamedTuple):
         percent: whether it is shown as a percentage.
         rising: whether more is better.
         meaning: one line.
+        digits: after the point, where it is no percentage.
     """
 
     label: str
     percent: bool
     rising: bool
     meaning: str
+    digits: int = 3
 
 
 METRICS = {
@@ -36,9 +39,7 @@ METRICS = {
     "many_accuracy": Metric("Many", True, True, "Mean recall of the classes with many samples."),
     "medium_accuracy": Metric("Medium", True, True, "Mean recall of the classes in between."),
     "few_accuracy": Metric("Few", True, True, "Mean recall of the classes with few samples."),
-    "nll": Metric(
-        "NLL", False, False, "Mean negative log-likelihood of the true class, in nats."
-    ),
+    "nll": Metric("NLL", False, False, "Mean negative log-likelihood of the true class, in nats."),
     "brier": Metric(
         "Brier", False, False, "Mean squared distance of the probabilities from the truth (0 to 2)."
     ),
@@ -47,22 +48,25 @@ METRICS = {
         True,
         False,
         "Expected calibration error: mean gap between confidence and accuracy over 15 bins of "
-        "equal width.",
+        "equal width. Resampling adds noise to every bin and so raises it: its value may lie "
+        "below its own interval.",
     ),
     "aurc_standard_chow": Metric(
-        "AURC", False, False, "Area under the curve of error over coverage, Chow's rule."
+        "AURC", False, False, "Area under the curve of error over coverage, Chow's rule.", 4
     ),
     "aurc_balanced_plugin_balanced": Metric(
         "AURC, balanced",
         False,
         False,
         "The same for the mean error of head and tail, with the plug-in rule made for it.",
+        4,
     ),
     "aurc_worst_plugin_worst": Metric(
         "AURC, worst",
         False,
         False,
         "The same for the larger of the errors of head and tail, with its plug-in rule.",
+        4,
     ),
 }
 
@@ -76,13 +80,13 @@ def number(name: str, value: float | None, *, unit: bool = False, sign: bool = F
     """Write a metric's value: percentages with one digit, others with three."""
     if value is None:
         return MISSING
-    percent = metric_of(name).percent
-    text = f"{100 * value:.1f}" if percent else f"{value:.3f}"
+    percent, digits = metric_of(name).percent, metric_of(name).digits
+    text = f"{100 * value:.1f}" if percent else f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.removeprefix("-")
     elif sign and value > 0:
         text = f"+{text}"
-    return text.replace("-", MINUS) + (" %" if unit and percent else "")
+    return text.replace("-", MINUS) + (f"{SPACE}%" if unit and percent else "")
 
 
 def interval(name: str, value: Value, *, sign: bool = False) -> str:
@@ -90,14 +94,14 @@ def interval(name: str, value: Value, *, sign: bool = False) -> str:
     if value["low"] is None:
         return ""
     low, high = (number(name, value[end], sign=sign) for end in ("low", "high"))
-    return f"[{low}, {high}]"
+    return f"[{low},{SPACE}{high}]"
 
 
 def with_interval(name: str, value: Value, *, sign: bool = False) -> str:
-    """Write ``54.3 % [52.3, 56.1]``."""
+    """Write ``54.3 % [52.3, 56.1]`` on one line."""
     middle = value["mean"] if "mean" in value else value["difference"]
     text = number(name, middle, unit=True, sign=sign)
-    return f"{text} {interval(name, value, sign=sign)}".rstrip()
+    return f"{text}{SPACE}{interval(name, value, sign=sign)}".rstrip()
 
 
 def quantity(count: int, noun: str, plural: str | None = None) -> str:
@@ -122,53 +126,83 @@ def answer(results: Results) -> str:
     scores = results.scores
     best = scores.best
     reached = with_interval(CHOSEN_BY, scores.value("test", best, CHOSEN_BY))
-    seeds = quantity(len(results.experiment.seeds), "seed")
     if len(scores.methods) == 1:
-        text = [
-            f"The one expert, {best}, reaches a balanced accuracy of {reached} on test "
-            f"({seeds}, 95 % interval in brackets)."
-        ]
+        text = [f"The one expert, {best}, reaches a balanced accuracy of {reached} on test."]
     else:
+        rivals = quantity(len(scores.experts), "expert")
+        if scores.ensembles:
+            rivals += f" and {quantity(len(scores.ensembles), 'ensemble')}"
         text = [
-            f"Of {quantity(len(scores.experts), 'expert')} and "
-            f"{quantity(len(scores.ensembles), 'ensemble')}, the {kind(scores, best)} {best} has "
-            f"the highest balanced accuracy on dev; on test, which was not used for choosing, it "
-            f"reaches {reached} ({seeds}, 95 % interval in brackets).",
-            _gain(scores),
+            f"Of {rivals}, the {kind(scores, best)} {best} is best on dev. On test, which was not "
+            f"used for choosing, it reaches a balanced accuracy of {reached}{_gain(scores)}."
         ]
     few = scores.value("test", best, "few_accuracy")
     if few["mean"] is not None:
         text.append(
-            f"In classes with fewer than {results.experiment.evaluation.few} training samples it "
-            f"reaches {with_interval('few_accuracy', few)}."
+            f"In the classes with fewer than {results.experiment.evaluation.few} training samples "
+            f"it reaches {with_interval('few_accuracy', few)}."
         )
     return " ".join([*text, _calibration(scores)])
 
 
 def _gain(scores: Scores) -> str:
     if scores.best == scores.first:
-        return "It is also the first expert: no other does better on dev."
+        return "; it is also the first expert, so there is no gain over that"
     gain = scores.difference("test", scores.best, scores.first, CHOSEN_BY)
-    points = f"{number(CHOSEN_BY, gain['difference'], sign=True)} points"
-    text = f"Compared with the first expert, {scores.first}, on the same samples that is {points}"
-    if gain["low"] is None:
-        return f"{text}."
-    text = f"{text} {interval(CHOSEN_BY, gain, sign=True)}"
-    if gain["low"] > 0 or gain["high"] < 0:
-        return f"{text}."
-    return f"{text}, an interval that includes zero: the difference is not established."
+    if gain["difference"] is None:
+        return ""
+    points = number(CHOSEN_BY, abs(gain["difference"]))
+    limits = interval(CHOSEN_BY, gain, sign=True)
+    text = (
+        f": {points}{SPACE}points {'less' if gain['difference'] < 0 else 'more'} than the first "
+        f"expert, {scores.first}, on the same samples (difference{SPACE}{limits})"
+    )
+    if gain["low"] is None or gain["low"] > 0 or gain["high"] < 0:
+        return text
+    return f"{text}, which is not established, since the interval includes zero"
 
 
 def _calibration(scores: Scores) -> str:
     best = scores.best_expert if scores.is_ensemble(scores.best) else scores.best
     before, after = (scores.value("test", best, name) for name in ("ece_uncalibrated", "ece"))
-    verb = "lowers" if after["mean"] < before["mean"] else "does not lower"
     change = (
         f"from {number('ece', before['mean'], unit=True)} to "
         f"{number('ece', after['mean'], unit=True)}"
     )
-    text = f"Temperature scaling {verb} the calibration error (ECE) of {best}: {change}"
+    if after["mean"] < before["mean"]:
+        text = f"Calibration lowers the expected calibration error of {best} {change}"
+    else:
+        text = f"Calibration does not lower the expected calibration error of {best}: {change}"
     if scores.is_ensemble(scores.best):
         own = number("ece", scores.value("test", scores.best, "ece")["mean"], unit=True)
         return f"{text}; that of {scores.best} is {own}."
     return f"{text}."
+
+
+def cleaning(splits: dict[str, Any], classes: int) -> str:
+    """Say what was dropped from the source, and which classes are left with hardly a sample."""
+    dropped, conflicting = splits["duplicates_dropped"], splits["conflicting_dropped"]
+    small = splits["classes_under_10_training_samples"]
+    text = [f"The source holds {quantity(splits['samples'], 'sample')}."]
+    if dropped:
+        text.append(f"{quantity(dropped, 'exact duplicate')} {_were(dropped)} dropped.")
+    if conflicting:
+        text.append(
+            f"{quantity(conflicting, 'sample')} {_were(conflicting)} dropped because copies carry "
+            "different labels."
+        )
+    if not dropped and not conflicting:
+        text.append("No two have the same content.")
+    if small:
+        text.append(
+            f"{len(small):,} of {quantity(classes, 'class', 'classes')} "
+            f"{'has' if len(small) == 1 else 'have'} fewer than 10 training samples: "
+            f"{listing(small)}."
+        )
+    else:
+        text.append("No class has fewer than 10 training samples.")
+    return " ".join(text)
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"

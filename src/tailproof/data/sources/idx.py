@@ -41,6 +41,7 @@ class Known:
         pins: sums of the uncompressed files, so that any gzip of them passes.
         url: the publisher's folder, with the .gz files.
         packed: sums of the publisher's .gz files.
+        package: where a Debian package installs the files.
     """
 
     classes: list[str]
@@ -48,6 +49,7 @@ class Known:
     parents: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     url: str = ""
     packed: dict[str, str] = field(default_factory=dict)
+    package: Path | None = None
 
 
 # Ranks: Seo and Shin 2019, "Hierarchical convolutional neural networks for fashion image
@@ -89,6 +91,7 @@ FASHION_MNIST = Known(
         "t10k-labels-idx1-ubyte": "sha256:"
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     },
+    package=Path("/usr/share/datasets/fashion-mnist"),  # of dataset-fashion-mnist
     url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     packed={
         "train-images-idx3-ubyte": (
@@ -186,8 +189,12 @@ class IdxSource(ArraySource):
         return result
 
     def _file(self, name: str) -> Path:
-        plain = self.root / name
-        return plain if plain.exists() else self.root / f"{name}.gz"
+        """Return the file in root or in the Debian package, or where it should be."""
+        folders = [self.root]
+        if self.known and self.known.package:
+            folders.append(self.known.package)
+        found = [folder / file for folder in folders for file in (name, f"{name}.gz")]
+        return next((path for path in found if path.exists()), self.root / f"{name}.gz")
 
     def _pin(self, name: str) -> str | None:
         return self.known.pins[name] if self.known else None

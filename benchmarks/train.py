@@ -1,0 +1,224 @@
+"""Training speed and accuracy: this project's loop beside the plain PyTorch loop, in one run.
+
+    make bench-train
+
+ResNet-32, 32×32 colour, batch 128, 2 CPU threads; random crop with 4 pixels of padding, mirror,
+normalisation. The plain loop is what most repositories have: torch's DataLoader with 2 workers
+(kept alive), torchvision's transforms on each PIL image, float32. Images are in memory for both.
+Every round times one epoch of each variant in turn, so that a busy neighbour meets them all.
+
+The second table trains each variant on the same digits (scaled to 32×32) with the same recipe and
+seeds, to show that what is faster does not learn less.
+"""
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from tailproof.core.config.data import Data
+from tailproof.core.config.recipe import Recipe
+from tailproof.core.config.splits import SPLITS
+from tailproof.data.loader import Split
+from tailproof.data.loader.augment import fit
+from tailproof.data.prepare import prepare
+from tailproof.data.shards import gather, shard
+from tailproof.data.splits import split
+from tailproof.models import build_model
+from tailproof.training.train import Run
+
+from torchvision import transforms  # isort: skip - tailproof.models lets it be imported
+
+BATCH, THREADS, RATE = 128, 2, 0.05
+VARIANTS = {
+    "tailproof, fp32": {"precision": "fp32", "channels_last": True},
+    "tailproof, bf16": {"precision": "bf16", "channels_last": True},
+}
+
+
+class Pictures(Dataset):
+    """Decoded pictures with torchvision's transforms, as in a plain repository."""
+
+    def __init__(self, images: list[Image.Image], labels: np.ndarray, transform: Callable) -> None:
+        self.images, self.labels, self.transform = images, labels, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.images[index]), int(self.labels[index])
+
+
+class PlainLoop:
+    """The training loop of a plain repository."""
+
+    def __init__(self, manifest: Path, epochs: int, seed: int) -> None:
+        torch.set_num_threads(THREADS)
+        torch.manual_seed(seed)
+        train, val = Split(manifest, "train"), Split(manifest, "val")
+        facts = train.manifest
+        end = [transforms.ToTensor(), transforms.Normalize(**facts["normalisation"])]
+        crop = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+        self.loader = DataLoader(
+            Pictures(_pictures(train), train.labels["class"], transforms.Compose(crop + end)),
+            batch_size=BATCH,
+            shuffle=True,
+            num_workers=2,
+            persistent_workers=True,
+        )
+        self.val = DataLoader(
+            Pictures(_pictures(val), val.labels["class"], transforms.Compose(end)), batch_size=BATCH
+        )
+        self.model = build_model(
+            "cifar_resnet32",
+            classes=len(facts["classes"]["class"]),
+            channels=train.channels,
+            pretrained=False,
+            options={},
+        )
+        self.loss = nn.CrossEntropyLoss()
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), RATE, 0.9, weight_decay=5e-4, nesterov=True
+        )
+        total = epochs * len(self.loader)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, total)
+
+    def train(self, epoch: int) -> None:
+        self.model.train()
+        for images, labels in self.loader:
+            loss = self.loss(self.model(images), labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.schedule.step()
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        self.model.eval()
+        right = [(self.model(images).argmax(1) == labels) for images, labels in self.val]
+        return {"val_accuracy": torch.cat(right).float().mean().item()}
+
+
+def _pictures(split_: Split) -> list[Image.Image]:
+    images = (fit(split_.image(row), 32) for row in range(len(split_)))
+    return [Image.fromarray(image.squeeze()) for image in images]
+
+
+def our_loop(manifest: Path, epochs: int, seed: int, options: dict) -> Run:
+    recipe = Recipe(
+        optimizer={"learning_rate": RATE, "weight_decay": 5e-4},
+        schedule={"name": "cosine"},
+        epochs=epochs,
+        batch_size=BATCH,
+        image_size=32,
+        augmentation={"crop_padding": 4, "flip": True},
+        threads=THREADS,
+        **options,
+    )
+    return Run(manifest, recipe, seed, Path(tempfile.gettempdir()))
+
+
+def build(config: Data, folder: Path) -> Path:
+    """Run the stages prepare to shard; return the manifest."""
+    prepare(config, folder / "samples.parquet")
+    split(folder / "samples.parquet", config, folder / "splits.parquet", folder / "splits.json")
+    facts = {}
+    for name in SPLITS:
+        part = folder / "shards" / name / "part-00000.parquet"
+        facts[name] = [part.with_suffix(".json")]
+        pair = (folder / "samples.parquet", folder / "splits.parquet")
+        shard(*pair, config, name, 0, part, *facts[name])
+    gather(folder / "samples.parquet", facts, config, folder / "shards" / "manifest.json")
+    return folder / "shards" / "manifest.json"
+
+
+def random_pictures(folder: Path, images: int) -> Path:
+    """Write random 32×32 colour pictures in ten class folders and shard them."""
+    rng = np.random.default_rng(0)
+    for number in range(images):
+        path = folder / "raw" / f"{number % 10}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    source = {"name": "image_folder", "root": str(folder / "raw")}
+    return build(Data(source=source, held_out=0.05), folder)
+
+
+def time_epochs(manifest: Path, rounds: int) -> dict[str, list[float]]:
+    """Return images a second of each variant in each round."""
+    loops = {"plain loop, fp32": PlainLoop(manifest, rounds + 1, 0)}
+    loops |= {name: our_loop(manifest, rounds + 1, 0, each) for name, each in VARIANTS.items()}
+    images = len(Split(manifest, "train"))
+    speeds: dict[str, list[float]] = {name: [] for name in loops}
+    for epoch in range(1, rounds + 2):
+        for name, loop in loops.items():
+            start = time.perf_counter()
+            loop.train(epoch)
+            if epoch > 1:  # the first warms up
+                speeds[name].append(images / (time.perf_counter() - start))
+    return speeds
+
+
+def accuracies(manifest: Path, epochs: int, seeds: int) -> dict[str, list[float]]:
+    """Return the final validation accuracy of each variant for each seed."""
+    makers = {"plain loop, fp32": lambda seed: PlainLoop(manifest, epochs, seed)}
+    for name, options in VARIANTS.items():
+        makers[name] = lambda seed, o=options: our_loop(manifest, epochs, seed, o)
+    found: dict[str, list[float]] = {}
+    for name, make in makers.items():
+        for seed in range(seeds):
+            loop = make(seed)
+            for epoch in range(1, epochs + 1):
+                loop.train(epoch)
+            found.setdefault(name, []).append(loop.validate()["val_accuracy"])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        speeds = time_epochs(
+            random_pictures(Path(folder) / "random", arguments.images), arguments.rounds
+        )
+        digits = build(
+            Data(source={"name": "digits"}, splits={"val": 0.2}), Path(folder) / "digits"
+        )
+        reached = accuracies(digits, arguments.epochs, arguments.seeds)
+    table = Table(title=f"ResNet-32, 32×32, batch {BATCH}, {THREADS} threads")
+    for column in ("loop", "images/s", "range", "× plain", "val accuracy, digits", "sd"):
+        table.add_column(column, justify="left" if column == "loop" else "right")
+    base = statistics.median(speeds["plain loop, fp32"])
+    for name, values in speeds.items():
+        speed, ends = statistics.median(values), reached[name]
+        table.add_row(
+            name,
+            f"{speed:.0f}",
+            f"{min(values):.0f} to {max(values):.0f}",
+            f"{speed / base:.2f}",
+            f"{statistics.mean(ends):.3f}",
+            f"{statistics.stdev(ends):.3f}",
+        )
+    Console().print(table)
+    print(
+        f"{platform.machine()}, torch {torch.__version__}, {arguments.rounds} rounds of "
+        f"{arguments.images} images; accuracy over {arguments.seeds} seeds, {arguments.epochs} epochs"
+    )
+
+
+if __name__ == "__main__":
+    main()

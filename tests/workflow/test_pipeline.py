@@ -1,0 +1,203 @@
+import hashlib
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from tailproof.core.config.splits import SPLITS
+from tests.workflow.conftest import TINY
+
+EXPERTS = list(TINY["experts"])
+NOTHING = "Nothing to be done"
+
+
+def logits(project, expert, split, kind="logits"):
+    folder = project.results / "experts" / expert / "seed-0" / kind
+    return pd.read_parquet(folder / f"{split}.parquet")
+
+
+def test_every_promised_file_is_there(finished):
+    expected = {
+        "samples.parquet",
+        "splits.parquet",
+        "shards/manifest.json",
+        "evaluation/metrics.json",
+        "evaluation/summary.csv",
+        "report/index.html",
+        *(f"shards/{split}/part-00000.parquet" for split in SPLITS),
+    }
+    for expert in EXPERTS:
+        folder = f"experts/{expert}/seed-0"
+        names = ["model.safetensors", "config.json", "history.csv", "training.json"]
+        names += ["calibration.json", *(f"logits/{s}.parquet" for s in SPLITS)]
+        expected |= {f"{folder}/{name}" for name in names}
+        expected |= {f"{folder}/raw_logits/{s}.parquet" for s in SPLITS}
+    there = {
+        str(path.relative_to(finished.results))
+        for path in finished.results.rglob("*")
+        if path.is_file()
+    }
+    assert expected <= there
+    assert not [name for name in there if "/." in name or name.startswith(".")]
+
+
+def test_sample_ids_are_disjoint_and_cover_the_splits(finished):
+    splits = pd.read_parquet(finished.results / "splits.parquet")
+    for expert in EXPERTS:
+        seen = pd.concat([logits(finished, expert, s).assign(split=s) for s in SPLITS])
+        assert seen["sample_id"].is_unique
+        merged = splits.merge(seen, on=["sample_id", "split", "weight"])
+        assert len(merged) == len(splits) == len(seen)
+
+
+def test_calibrated_logits_are_raw_ones_over_the_temperature(finished):
+    for expert in EXPERTS:
+        folder = finished.results / "experts" / expert / "seed-0"
+        temperature = json.loads((folder / "calibration.json").read_text())["temperature"]
+        for split in SPLITS:
+            raw, cooled = (
+                np.stack(logits(finished, expert, split, kind)["logits"])
+                for kind in ("raw_logits", "logits")
+            )
+            assert cooled.dtype == np.float32
+            assert np.allclose(raw / temperature, cooled, rtol=1e-6)
+            schema = pq.read_schema(folder / "logits" / f"{split}.parquet")
+            facts = json.loads(schema.metadata[b"tailproof"])
+            weights = (folder / "model.safetensors").read_bytes()
+            assert facts["temperature"] == temperature
+            assert facts["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_metrics_are_those_of_scikit_learn_and_torchmetrics(finished, split):
+    metrics = json.loads((finished.results / "evaluation" / "metrics.json").read_text())
+    for expert in EXPERTS:
+        table = logits(finished, expert, split)
+        values = np.stack(table["logits"]).astype(np.float64)
+        truth, weight = table["class"].to_numpy(), table["weight"].to_numpy()
+        p, predicted, codes = softmax(values, axis=1), values.argmax(1), np.arange(10)
+        expected = {
+            "top1": (predicted == truth).mean(),
+            "top5": top_k_accuracy_score(truth, values, k=5, labels=codes),
+            "balanced_accuracy": balanced_accuracy_score(truth, predicted),
+            "macro_f1": f1_score(truth, predicted, labels=codes, average="macro", zero_division=0),
+            "nll": log_loss(truth, p, labels=codes),
+            "brier": ((p - np.eye(10)[truth]) ** 2).sum(1).mean(),
+            "ece": multiclass_calibration_error(
+                torch.tensor(p), torch.tensor(truth), num_classes=10, n_bins=15
+            ).item(),
+            "long_tail_top1": np.average(predicted == truth, weights=weight),
+            "long_tail_nll": log_loss(truth, p, labels=codes, sample_weight=weight),
+        }
+        found = metrics["experts"][expert]["seeds"]["0"][split]
+        for name, value in expected.items():
+            assert found[name]["value"] == pytest.approx(value, abs=1e-6), (expert, name)
+
+
+def test_nothing_is_left_to_do_and_a_touch_changes_nothing(finished):
+    assert NOTHING in finished.snakemake("-n").stdout
+    os.utime(finished.folder / "workflow" / "scripts" / "train.py")
+    os.utime(finished.folder / "src" / "tailproof" / "losses.py")
+    assert NOTHING in finished.snakemake("-n").stdout
+
+
+def test_a_second_run_from_scratch_gives_the_same_bytes(finished, project):
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = sorted(p.relative_to(finished.results) for p in finished.results.rglob("*.*"))
+    compared = [f for f in files if f.name != "training.json"]
+    assert len(compared) > 60
+    different = [
+        str(f)
+        for f in compared
+        if (finished.results / f).read_bytes() != (project.results / f).read_bytes()
+    ]
+    assert not different
+
+
+def test_a_failing_job_says_why_and_where_its_log_is(project):
+    recipe = {**TINY["recipe"], "batch_size": 5000, "drop_last": True}
+    experts = {"only": {}}
+    project.write("config/experiments/tiny.yaml", {**TINY, "recipe": recipe, "experts": experts})
+    weights = "results/tiny/experts/only/seed-0/model.safetensors"
+    done = project.snakemake(weights)
+    assert done.returncode != 0
+    assert "train failed: recipe.batch_size is 5000, the split train has" in done.stderr
+    assert "log: logs/tiny/train/only-0.log" in done.stderr
+    assert "recipe.batch_size is 5000" in (project.folder / "logs/tiny/train/only-0.log").read_text()
+    assert not (project.folder / weights).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "target", "message"),
+    [
+        ({"recipee": {}}, None, "unknown key 'recipee' (did you mean 'recipe'?)"),
+        ({"data": {"source": {"name": "digit"}}}, None, "(did you mean 'digits'?)"),
+        (
+            {},
+            "results/tiny/experts/cross_entrpy/seed-0/history.csv",
+            "experiment 'tiny' has no expert 'cross_entrpy' (did you mean 'cross_entropy'?)",
+        ),
+        ({}, "results/tinny/report/index.html", "no config/experiments/tinny.yaml (did you mean 'tiny'"),
+    ],
+)
+def test_mistakes_in_the_configuration_are_told_in_a_sentence(project, change, target, message):
+    project.write("config/experiments/tiny.yaml", {**TINY, **change})
+    done = project.snakemake("-n", *([target] if target else []))
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_experts_that_are_the_same_are_warned_of(project):
+    experts = {**TINY["experts"], "twin": {"loss": {"name": "logit_adjust", "tau": 1}}}
+    project.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
+    done = project.snakemake("-n")
+    message = "experts 'balanced_softmax' and 'twin' differ in nothing but their name"
+    assert message in done.stdout + done.stderr
+
+
+def test_an_image_folder_of_colour_photographs_goes_through(project):
+    """Mixed sizes, colour, no test set, a natural imbalance, streamed by workers."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for number in range(150):
+        name = ("cat", "dog", "emu & co")[0 if number < 80 else 1 if number < 120 else 2]
+        side = 20 + number % 17
+        pixels = rng.integers(0, 256, (side, 31, 3), dtype=np.uint8)
+        pixels[..., len(name) % 3] //= 4
+        path = project.folder / "photos" / name / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    recipe = {
+        **TINY["recipe"],
+        "image_size": 16,
+        "batch_size": 16,
+        "workers": 1,
+        "memory_budget_gb": 0,
+        "augmentation": {
+            "albumentations": [{"name": "RandomResizedCrop", "options": {"size": [16, 16]}}]
+        },
+    }
+    source = {"name": "image_folder", "root": "photos"}
+    experts = {"cross_entropy": {"loss": {"name": "cross_entropy", "class_weights": "balanced"}}}
+    project.write(
+        "config/experiments/tiny.yaml",
+        {**TINY, "data": {"source": source}, "recipe": recipe, "experts": experts},
+    )
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    config = json.loads(
+        (project.results / "experts/cross_entropy/seed-0/config.json").read_text()
+    )
+    assert config["pretrained_cfg"]["input_size"] == [3, 16, 16]
+    assert config["pretrained_cfg"]["label_names"] == ["cat", "dog", "emu & co"]
+    assert "emu &amp; co" in (project.results / "report/index.html").read_text()
