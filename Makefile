@@ -1,11 +1,12 @@
 # Two commands: `make demo` and `make test`. Both set up everything in .venv, once.
-PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell command -v $(p))))
+PYTHON ?= python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
 CORES ?= 2
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint schema bench-train clean
+.PHONY: help demo test lint schema bench-train clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,30 +25,37 @@ lint: .venv/.dev ## check style and the workflow
 	$(BIN)/snakemake --lint
 
 schema: .venv/.run ## write config/schema.json from the configuration model
-	$(BIN)/python -m tailproof.core.config.schema
+	$(BIN)/python -m tailproof.core.config.schema config/schema.json
 
 bench-train: .venv/.dev ## compare training speed with a plain PyTorch loop
 	$(BIN)/python benchmarks/train.py
 
-clean: ## remove results, logs and the environment
-	rm -rf .venv .snakemake .state logs results
+clean: ## remove the environment and the tools' caches; results stay
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
 
+# The first Python named that is new enough and can make an environment makes it; one that is
+# whole is kept, one left half-made or whose Python is gone is made again.
 .venv/.run: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "tailproof needs Python 3.11 or newer: install it, or name it: make PYTHON=..."; exit 1; }
-	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || \
-	  { echo "this Python cannot make an environment: install its venv package (python3-venv)"; exit 1; }
+	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  for python in $(PYTHON); do \
+	    "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	      exec "$$python" -m venv --clear .venv; \
+	  done; \
+	  echo "tailproof needs Python 3.11 or newer with venv, found none among: $(PYTHON)"; \
+	  echo "install it (Debian, Ubuntu: python3 python3-venv) or name it: make PYTHON=/path/to/python3"; \
+	  exit 1; }
 	@echo "setting up .venv: about 2 GB, a minute or two"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(INSTALL) -e .
 	@touch $@
 
 .venv/.dev: .venv/.run
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	@touch $@
 
-.PHONY: browser
 browser:
-	@command -v chromium chromedriver >/dev/null || { \
-	  echo "the report's test needs chromium and chromium-driver"; \
-	  test "$$(id -u)" = 0 || { echo "run as root: apt-get install chromium chromium-driver"; exit 1; }; \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  echo "the report's test needs the packages chromium and chromium-driver"; \
+	  command -v apt-get >/dev/null && test "$$(id -u)" = 0 || { \
+	    echo "install them, on Debian as root: apt-get install chromium chromium-driver"; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends chromium chromium-driver; }

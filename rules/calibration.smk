@@ -10,6 +10,8 @@ rule calibrate:
         "logs/{experiment}/calibrate/{expert}-{seed}.log",
     benchmark:
         "logs/{experiment}/calibrate/{expert}-{seed}.tsv"
+    conda:
+        "../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -28,11 +30,15 @@ rule export:
         raw=rules.infer.output,
         calibration=rules.calibrate.output.calibration,
     output:
-        expand(f"{SEED_FOLDER}/logits/{{split}}.parquet", split=SPLITS, allow_missing=True),
+        expand(
+            f"{SEED_FOLDER}/logits/{{split}}.parquet", split=SPLITS, allow_missing=True
+        ),
     log:
         "logs/{experiment}/export/{expert}-{seed}.log",
     benchmark:
         "logs/{experiment}/export/{expert}-{seed}.tsv"
+    conda:
+        "../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=1000,

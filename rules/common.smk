@@ -12,6 +12,7 @@ from tailproof.provenance.closure import code_digest
 
 ROOT = Path(workflow.basedir)
 EXPERIMENTS = sorted(path.stem for path in ROOT.glob("config/experiments/*.yaml"))
+SHARD = "results/{experiment}/shards/{split}/part-{part}.parquet"
 SEED_FOLDER = "results/{experiment}/experts/{expert}/seed-{seed}"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
@@ -83,9 +84,23 @@ def plain(model, *names):
 
 
 @cache
-def code(script):
-    """The digest of the code that a script can reach; a changed one makes its outputs stale."""
-    return code_digest(ROOT / "workflow" / "scripts" / script, ROOT)
+def code(script, data=""):
+    """The digest of the code that a script can reach, and of data files that the code reads."""
+    files = sorted(path for path in ROOT.glob(data) if path.is_file()) if data else []
+    return code_digest(ROOT / "workflow" / "scripts" / script, ROOT, files)
+
+
+def raw_files(wildcards):
+    """The raw files of a source, or none where prepare downloads them."""
+    source = experiment(wildcards).data.source
+    return [] if getattr(source, "download", False) else open_source(source).files()
+
+
+def shards_of(*splits):
+    """An input function: the shards of these splits."""
+    return lambda wildcards: expand(
+        SHARD, experiment=wildcards.experiment, split=splits, part=parts(wildcards)
+    )
 
 
 def parts(wildcards):

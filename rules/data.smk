@@ -1,11 +1,6 @@
 # raw collection -> samples -> six splits -> shards and their manifest
 
 
-def raw_files(wildcards):
-    source = experiment(wildcards).data.source
-    return [] if getattr(source, "download", False) else open_source(source).files()
-
-
 rule prepare:
     input:
         raw=raw_files,
@@ -15,6 +10,8 @@ rule prepare:
         "logs/{experiment}/prepare.log",
     benchmark:
         "logs/{experiment}/prepare.tsv"
+    conda:
+        "../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -38,13 +35,21 @@ rule split:
         "logs/{experiment}/split.log",
     benchmark:
         "logs/{experiment}/split.tsv"
+    conda:
+        "../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=20,
     params:
         data=lambda w: plain(
-            experiment(w).data, "source", "target", "profile", "held_out", "splits", "seed"
+            experiment(w).data,
+            "source",
+            "target",
+            "profile",
+            "held_out",
+            "splits",
+            "seed",
         ),
         code=code("split.py"),
     message:
@@ -58,12 +63,14 @@ rule shard:
         samples=rules.prepare.output.samples,
         splits=rules.split.output.splits,
     output:
-        shard="results/{experiment}/shards/{split}/part-{part}.parquet",
+        shard=SHARD,
         facts="results/{experiment}/shards/{split}/part-{part}.json",
     log:
         "logs/{experiment}/shard/{split}-{part}.log",
     benchmark:
         "logs/{experiment}/shard/{split}-{part}.tsv"
+    conda:
+        "../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -92,6 +99,8 @@ rule manifest:
         "logs/{experiment}/manifest.log",
     benchmark:
         "logs/{experiment}/manifest.tsv"
+    conda:
+        "../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=1000,

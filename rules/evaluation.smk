@@ -23,6 +23,8 @@ rule evaluate:
         "logs/{experiment}/evaluate.log",
     benchmark:
         "logs/{experiment}/evaluate.tsv"
+    conda:
+        "../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=4000,

@@ -8,11 +8,17 @@ rule infer:
         manifest=rules.manifest.output.manifest,
         shards=shards_of(*SPLITS),
     output:
-        expand(f"{SEED_FOLDER}/raw_logits/{{split}}.parquet", split=SPLITS, allow_missing=True),
+        expand(
+            f"{SEED_FOLDER}/raw_logits/{{split}}.parquet",
+            split=SPLITS,
+            allow_missing=True,
+        ),
     log:
         "logs/{experiment}/infer/{expert}-{seed}.log",
     benchmark:
         "logs/{experiment}/infer/{expert}-{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
     threads: lambda w: recipe(w).threads
     resources:
         mem_mb=4000,

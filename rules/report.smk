@@ -16,13 +16,15 @@ rule report:
         "logs/{experiment}/report.log",
     benchmark:
         "logs/{experiment}/report.tsv"
+    conda:
+        "../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
     params:
         experiment=lambda w: plain(experiment(w)),
-        code=code("report.py"),
+        code=code("report.py", data="src/tailproof/report/templates/*"),
     message:
         "{wildcards.experiment}: write the report"
     script:

@@ -1,16 +1,6 @@
 # shards -> experts
 
 
-def shards_of(*splits):
-    """An input function: the shards of these splits."""
-    return lambda w: expand(
-        rules.shard.output.shard,
-        experiment=w.experiment,
-        split=splits,
-        part=parts(w),
-    )
-
-
 rule train:
     input:
         manifest=rules.manifest.output.manifest,
@@ -24,6 +14,8 @@ rule train:
         "logs/{experiment}/train/{expert}-{seed}.log",
     benchmark:
         "logs/{experiment}/train/{expert}-{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
     threads: lambda w: recipe(w).threads
     resources:
         mem_mb=4000,

@@ -44,7 +44,9 @@ def test_logit_adjust_at_tau_1_is_balanced_softmax(seed):
 def test_logit_adjust_is_cross_entropy_on_shifted_logits(seed, tau):
     logits, labels = batch(seed)
     shifted = logits + tau * (COUNTS / COUNTS.sum()).log()
-    assert torch.allclose(loss("logit_adjust", tau=tau)(logits, labels), cross_entropy(shifted, labels))
+    assert torch.allclose(
+        loss("logit_adjust", tau=tau)(logits, labels), cross_entropy(shifted, labels)
+    )
 
 
 @given(seed=st.integers(0, 10**6))

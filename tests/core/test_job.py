@@ -11,7 +11,8 @@ def run(body, log):
         "from tailproof.core.job import job\n"
         f"with job('train', {str(log)!r}):\n    {body}\n"
     )
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_a_job_logs_to_its_file_and_says_nothing_itself(tmp_path):

@@ -41,11 +41,12 @@ def read_all(terminal, seconds=0.5):
     return text.decode()
 
 
+@pytest.mark.timeout(60)
 def test_of_two_jobs_on_one_terminal_one_draws_and_the_next_may_after_it():
     program = (
-        "import sys; from tailproof.core.progress import track\n"
+        "import os, sys; from tailproof.core.progress import track\n"
         "for _ in track(range(2), sys.argv[1]):\n"
-        "    print('ready', flush=True); sys.stdin.readline()\n"
+        "    os.write(1, b'ready\\n'); sys.stdin.readline()\n"
     )
     controller, terminal = pty.openpty()
 

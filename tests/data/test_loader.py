@@ -36,9 +36,7 @@ def batches(found, epoch=1):
 
 
 def same(first, second):
-    return all(
-        a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in zip(first, second, strict=True)
-    )
+    return all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in zip(first, second, strict=True))
 
 
 @settings(max_examples=100)

@@ -104,9 +104,7 @@ def test_a_group_in_both_pools_is_held_out_whole():
 
 @settings(max_examples=30)
 @given(
-    counts=st.lists(
-        st.lists(st.integers(1, 30), min_size=4, max_size=4), min_size=6, max_size=6
-    )
+    counts=st.lists(st.lists(st.integers(1, 30), min_size=4, max_size=4), min_size=6, max_size=6)
 )
 def test_weights_give_every_split_the_training_prior(counts):
     names = [f"c{i}" for i in range(4)]

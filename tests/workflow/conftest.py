@@ -32,7 +32,9 @@ class Project:
             source = ROOT / name
             if source.is_dir():
                 shutil.copytree(
-                    source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+                    source,
+                    folder / name,
+                    ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
                 )
             else:
                 shutil.copy(source, folder / name)

@@ -131,21 +131,27 @@ def test_a_failing_job_says_why_and_where_its_log_is(project):
     assert done.returncode != 0
     assert "train failed: recipe.batch_size is 5000, the split train has" in done.stderr
     assert "log: logs/tiny/train/only-0.log" in done.stderr
-    assert "recipe.batch_size is 5000" in (project.folder / "logs/tiny/train/only-0.log").read_text()
+    assert (
+        "recipe.batch_size is 5000" in (project.folder / "logs/tiny/train/only-0.log").read_text()
+    )
     assert not (project.folder / weights).exists()
 
 
 @pytest.mark.parametrize(
     ("change", "target", "message"),
     [
-        ({"recipee": {}}, None, "unknown key 'recipee' (did you mean 'recipe'?)"),
+        ({"recipee": {}}, None, "'recipee' is not a known key (did you mean 'recipe'?)"),
         ({"data": {"source": {"name": "digit"}}}, None, "(did you mean 'digits'?)"),
         (
             {},
             "results/tiny/experts/cross_entrpy/seed-0/history.csv",
             "experiment 'tiny' has no expert 'cross_entrpy' (did you mean 'cross_entropy'?)",
         ),
-        ({}, "results/tinny/report/index.html", "no config/experiments/tinny.yaml (did you mean 'tiny'"),
+        (
+            {},
+            "results/tinny/report/index.html",
+            "no config/experiments/tinny.yaml (did you mean 'tiny'",
+        ),
     ],
 )
 def test_mistakes_in_the_configuration_are_told_in_a_sentence(project, change, target, message):
@@ -195,9 +201,7 @@ def test_an_image_folder_of_colour_photographs_goes_through(project):
     )
     done = project.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
-    config = json.loads(
-        (project.results / "experts/cross_entropy/seed-0/config.json").read_text()
-    )
+    config = json.loads((project.results / "experts/cross_entropy/seed-0/config.json").read_text())
     assert config["pretrained_cfg"]["input_size"] == [3, 16, 16]
     assert config["pretrained_cfg"]["label_names"] == ["cat", "dog", "emu & co"]
     assert "emu &amp; co" in (project.results / "report/index.html").read_text()

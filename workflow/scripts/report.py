@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from tailproof.report.page import write_page
-
 from tailproof.core.config.experiment import Experiment
 from tailproof.core.job import job
+from tailproof.report.page import write_page
 
 with job("report", snakemake.log[0]):
     write_page(

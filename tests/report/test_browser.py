@@ -1,0 +1,155 @@
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from tailproof.report.page import write_page
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the path"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def show(browser, path, width, scheme="light", media="screen"):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+    browser.get(path.as_uri())
+    browser.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
+
+
+@pytest.mark.parametrize("width", [320, 400, 768, 1400])
+def test_the_page_fits_its_window(browser, page, width):
+    show(browser, page, width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    beyond = browser.execute_script(
+        "return [...document.querySelectorAll('body *')].filter(each =>"
+        " !each.closest('.scroll, pre, svg') && each.getBoundingClientRect().right > innerWidth)"
+        ".map(each => each.outerHTML.slice(0, 80))"
+    )
+    assert beyond == []
+
+
+def test_the_console_stays_empty_and_nothing_is_requested(browser, page):
+    show(browser, page, 1400)
+    assert browser.get_log("browser") == []
+    requested = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(each => each.name)"
+    )
+    assert [name for name in requested if not name.startswith("data:")] == []
+
+
+def test_no_script_runs(browser, page):
+    show(browser, page, 1400)
+    assert browser.find_elements(By.TAG_NAME, "script") == []
+    assert browser.find_elements(By.CSS_SELECTOR, "[onerror], [onload]") == []
+
+
+def test_all_images_are_loaded(browser, page):
+    show(browser, page, 1400)
+    widths = browser.execute_script("return [...document.images].map(each => each.naturalWidth)")
+    assert len(widths) > 6
+    assert all(width == 12 for width in widths)
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_the_results_can_be_read(browser, page, width):
+    show(browser, page, width)
+    region = browser.find_element(By.ID, "results-test")
+    rows = region.find_elements(By.CSS_SELECTOR, "tbody tr")
+    assert [row.find_element(By.CSS_SELECTOR, "th span").text for row in rows] == [
+        "plain", "adjusted", "mean_logits", "mean_probabilities", "stacked",
+    ]  # fmt: skip
+    for row in rows:
+        assert len(row.find_elements(By.TAG_NAME, "td")) == 8
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('td, th, td small')]"
+        ".map(each => parseFloat(getComputedStyle(each).fontSize))"
+    )
+    assert min(sizes) >= 10
+    moved = browser.execute_script(
+        "const region = arguments[0], head = region.querySelector('tbody th');"
+        "region.scrollLeft = 1e6;"
+        "return [region.scrollLeft, head.getBoundingClientRect().left - "
+        "region.getBoundingClientRect().left]",
+        region,
+    )
+    assert (moved[0] > 0) == (width == 400)
+    assert moved[1] == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("width", [400, 768, 1400])
+def test_chart_text_is_large_enough(browser, page, width):
+    show(browser, page, width)
+    heights = browser.execute_script(
+        "return [...document.querySelectorAll('svg text')].map(each => "
+        "parseFloat(getComputedStyle(each).fontSize) * each.getScreenCTM().a)"
+    )
+    assert min(heights) >= 9.5
+    assert max(heights) <= 16
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("selector", ["body", "small", "td.heat", "svg text", "figcaption", "a"])
+def test_text_stands_out_from_what_is_behind_it(browser, page, scheme, selector):
+    show(browser, page, 1400, scheme)
+    worst = browser.execute_script(CONTRAST, selector)
+    assert worst >= 4.5
+
+
+CONTRAST = """
+const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+function rgb(colour, behind) {
+  canvas.fillStyle = behind; canvas.fillRect(0, 0, 1, 1);
+  canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+}
+function luminance(each) {
+  const [r, g, b] = each.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+const paper = getComputedStyle(document.body).backgroundColor;
+return Math.min(...[...document.querySelectorAll(arguments[0])].map(each => {
+  const style = getComputedStyle(each);
+  const ink = each.closest('svg') ? style.fill : style.color;
+  const behind = rgb(style.backgroundColor, paper);
+  const front = rgb(ink, paper);
+  const [low, high] = [luminance(front), luminance(behind)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+}));
+"""
+
+
+def test_print_cuts_nothing_off(browser, page):
+    show(browser, page, 718, media="print")  # A4 less margins, at 96 pixels an inch
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 718
+
+
+def test_a_page_of_one_expert_fits_too(browser, single, tmp_path):
+    folder, experiment = single
+    path = tmp_path / "index.html"
+    write_page("single", experiment, folder, path)
+    show(browser, path, 400)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 400
+    assert browser.get_log("browser") == []

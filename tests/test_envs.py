@@ -1,0 +1,60 @@
+"""The conda environments hold what their stages import, at the versions of constraints.txt."""
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tailproof.provenance.closure import closure
+
+ROOT = Path(__file__).resolve().parents[1]
+PINS = dict(
+    line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
+)
+RULES = [
+    pair
+    for path in sorted((ROOT / "rules").glob("*.smk"))
+    for pair in re.findall(
+        r'conda:\s+"\.\./envs/(\w+)\.yaml".*?script:\s+"\.\./workflow/scripts/(\w+\.py)"',
+        path.read_text(),
+        re.DOTALL,
+    )
+]
+
+
+def packages(env: str) -> dict[str, str]:
+    found = yaml.safe_load((ROOT / "envs" / f"{env}.yaml").read_text())["dependencies"]
+    return dict(line.split("==") for line in found[-1]["pip"])
+
+
+def imported(script: str) -> set[str]:
+    """The distributions that a script and all project modules it reaches import."""
+    names = set()
+    for file in closure(ROOT / "workflow" / "scripts" / script, ROOT).values():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module.split(".")[0])
+    known = packages_distributions()
+    foreign = names - set(sys.stdlib_module_names) - {"tailproof"}
+    return {known[name][0].lower() for name in foreign}
+
+
+@pytest.mark.parametrize("env", sorted({env for env, _ in RULES}))
+def test_versions_are_those_of_the_constraints(env):
+    assert packages(env).items() <= PINS.items()
+
+
+def test_every_script_has_an_environment():
+    scripts = {path.name for path in (ROOT / "workflow" / "scripts").glob("*.py")}
+    assert {script for _, script in RULES} == scripts
+
+
+@pytest.mark.parametrize(("env", "script"), RULES)
+def test_an_environment_holds_what_its_scripts_import(env, script):
+    assert imported(script) <= set(packages(env))
