@@ -216,7 +216,8 @@ def main() -> None:
     Console().print(table)
     print(
         f"{platform.machine()}, torch {torch.__version__}, {arguments.rounds} rounds of "
-        f"{arguments.images} images; accuracy over {arguments.seeds} seeds, {arguments.epochs} epochs"
+        f"{arguments.images} images; accuracy over {arguments.seeds} seeds of {arguments.epochs} "
+        "epochs"
     )
 
 

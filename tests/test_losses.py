@@ -71,9 +71,14 @@ def test_focal_has_finite_gradients_at_certainty():
 
 @pytest.mark.parametrize(
     "found",
-    [loss("cross_entropy"), loss("cross_entropy", class_weights="balanced"), loss("balanced_softmax"),
-     loss("logit_adjust", tau=2.0), loss("focal", gamma=2.0, class_weights=[1.0, 2.0, 3.0, 4.0])],
-)  # fmt: skip
+    [
+        loss("cross_entropy"),
+        loss("cross_entropy", class_weights="balanced"),
+        loss("balanced_softmax"),
+        loss("logit_adjust", tau=2.0),
+        loss("focal", gamma=2.0, class_weights=[1.0, 2.0, 3.0, 4.0]),
+    ],
+)
 def test_soft_targets_of_one_class_are_hard_targets(found):
     logits, labels = batch(1, n=1)
     soft = found(logits, one_hot(labels, 4).float())

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -150,7 +152,7 @@ def test_damaged_shards_are_told(digits, tmp_path):
             part["path"] = str(digits.parent / part["path"])
     first = manifest["splits"]["val"]["shards"][0]
     truncated = tmp_path / "truncated.parquet"
-    truncated.write_bytes(open(first["path"], "rb").read()[:-100])
+    truncated.write_bytes(Path(first["path"]).read_bytes()[:-100])
     for path, message in ((truncated, "cannot be read as parquet"), ("gone", "does not exist")):
         first["path"] = str(path)
         write_json(tmp_path / "manifest.json", manifest)

@@ -72,7 +72,7 @@ def test_a_second_run_gives_the_same_bytes(digits, tmp_path):
 def test_more_parts_than_samples_is_told(digits, tmp_path):
     folder = digits.parent.parent
     config = Data(**{**DIGITS, "parts": 60})
-    with pytest.raises(TailproofError, match="too few for 60 parts: lower data.parts"):
+    with pytest.raises(TailproofError, match=r"too few for 60 parts: lower data\.parts"):
         shard(
             folder / "samples.parquet",
             folder / "splits.parquet",

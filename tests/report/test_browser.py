@@ -103,8 +103,9 @@ def test_the_results_can_be_read(browser, page, width):
 def test_chart_text_is_large_enough(browser, page, width):
     show(browser, page, width)
     heights = browser.execute_script(
-        "return [...document.querySelectorAll('svg text')].map(each => "
-        "parseFloat(getComputedStyle(each).fontSize) * each.getScreenCTM().a)"
+        "return [...document.querySelectorAll('svg text')].map(each => {"
+        "const {a, b} = each.getScreenCTM();"  # b, since some text is turned
+        "return parseFloat(getComputedStyle(each).fontSize) * Math.hypot(a, b);})"
     )
     assert min(heights) >= 9.5
     assert max(heights) <= 16

@@ -1,4 +1,5 @@
 import re
+from html import unescape
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -10,7 +11,7 @@ from tailproof.report.inputs import Results
 
 
 def lines(chart):
-    return re.findall(r"<text[^>]*>([^<]*)</text>", chart.svg)
+    return [unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", chart.svg)]
 
 
 @pytest.fixture(scope="module")

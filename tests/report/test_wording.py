@@ -22,7 +22,7 @@ from tailproof.report.wording import (
         ("top1", 0.05, {"sign": True}, "+5.0"),
         ("top1", -0.0001, {"sign": True}, "0.0"),
         ("nll", 0.1234, {"unit": True}, "0.123"),
-        ("aurc_standard_chow", 0.00765, {}, "0.0077"),
+        ("aurc_standard_chow", 0.00768, {}, "0.0077"),
         ("long_tail_ece_uncalibrated", 0.5, {}, "50.0"),
         ("few_accuracy", None, {"unit": True}, "–"),
     ],

@@ -183,7 +183,8 @@ def _rows(
     chosen = np.array_split(order, parts)[part]
     if not len(chosen):
         raise TailproofError(
-            f"the split {split} has {len(rows)} samples, too few for {parts} parts: lower data.parts"
+            f"the split {split} has {len(rows)} samples, too few for {parts} parts: lower "
+            "data.parts"
         )
     columns = [field.name for field in pq.read_schema(samples_path)] + ["weight"]
     schema = pa.schema([*pq.read_schema(samples_path), pa.field("weight", pa.float64())])

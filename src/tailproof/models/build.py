@@ -36,7 +36,8 @@ def build_model(
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         hint = "; its pretrained weights could not be loaded" if pretrained else ""
         raise TailproofError(
-            f"recipe.model: timm cannot build '{name}' with {options or 'no options'}{hint}: {error}"
+            f"recipe.model: timm cannot build '{name}' with {options or 'no options'}{hint}: "
+            f"{error}"
         ) from error
 
 

@@ -13,7 +13,7 @@ from tailproof.core.config.experiment import Experiment
 from tailproof.core.files import write_text
 from tailproof.report import charts, pictures, tables
 from tailproof.report.drawing import Chart
-from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results
+from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
 from tailproof.report.wording import (
     METRICS,
     answer,
@@ -142,29 +142,36 @@ def _tiles(results: Results) -> list[dict[str, str]]:
 def _difference_charts(results: Results) -> list[Chart]:
     scores = results.scores
     others = [method for method in scores.shown_methods if method != scores.first]
-    found = []
+    charted = []
     for metric in ("balanced_accuracy", "few_accuracy", "nll") if others else ():
         values = {
             method: scores.difference("test", method, scores.first, metric) for method in others
         }
         known = {method: each for method, each in values.items() if each["low"] is not None}
-        clear = [method for method, each in known.items() if each["low"] > 0 or each["high"] < 0]
         if known:
-            label = METRICS[metric].label
-            found.append(
-                charts.intervals(
-                    f"difference-{metric}",
-                    "Few-shot accuracy" if metric == "few_accuracy" else label,
-                    f"{'More' if METRICS[metric].rising else 'Less'} is better. The interval "
-                    f"leaves out zero for {_some(clear, known)}.",
-                    metric,
-                    values,
-                    strong=scores.best,
-                    axis="points" if METRICS[metric].percent else "difference",
-                    zero=True,
-                )
-            )
-    return found
+            charted.append(_difference_chart(scores, metric, known))
+    return charted
+
+
+def _difference_chart(scores: Scores, metric: str, values: dict[str, Value]) -> Chart:
+    clear = [method for method, each in values.items() if each["low"] > 0 or each["high"] < 0]
+    quoted = scores.best if scores.best in values else next(iter(values))
+    value = values[quoted]
+    caption = (
+        f"{quoted}: {number(metric, value['difference'], sign=True)} "
+        f"{interval(metric, value, sign=True)}; {'more' if METRICS[metric].rising else 'less'} is "
+        f"better. The interval leaves out zero for {_some(clear, values)}."
+    )
+    return charts.intervals(
+        f"difference-{metric}",
+        "Few-shot accuracy" if metric == "few_accuracy" else METRICS[metric].label,
+        caption,
+        metric,
+        values,
+        strong=scores.best,
+        axis="points" if METRICS[metric].percent else "difference",
+        zero=True,
+    )
 
 
 def _some(names: list[str], known: Collection[str]) -> str:

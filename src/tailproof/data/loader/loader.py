@@ -126,8 +126,8 @@ class Loader:
         wrong = np.flatnonzero(delivered != np.bincount(order, minlength=len(self.split)))
         if wrong.size or delivered.max() > 1:
             raise TailproofError(
-                f"the loader delivered {wrong.size} samples of {self.split.name} not exactly once in "
-                f"epoch {epoch}, first {self.split.sample_ids[wrong[0]] if wrong.size else '?'}"
+                f"the loader delivered {wrong.size} samples of {self.split.name} not exactly once "
+                f"in epoch {epoch}, first {self.split.sample_ids[wrong[0]] if wrong.size else '?'}"
             )
 
     def _fetch(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:

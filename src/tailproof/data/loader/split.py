@@ -45,8 +45,8 @@ class Split:
             tables.append(read_parquet(path, columns))
             if len(tables[-1]) != shard["rows"]:
                 raise TailproofError(
-                    f"{path} has {len(tables[-1])} rows, the manifest says {shard['rows']}: run the "
-                    "stage shard again"
+                    f"{path} has {len(tables[-1])} rows, the manifest says {shard['rows']}: run "
+                    "the stage shard again"
                 )
             rows = pq.ParquetFile(path).metadata
             for group in range(rows.num_row_groups):
