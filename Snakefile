@@ -19,6 +19,4 @@ include: "rules/report.smk"
 rule all:
     default_target: True
     input:
-        expand(
-            "results/{experiment}/report/index.html", experiment=config["experiments"]
-        ),
+        expand("results/{experiment}/report/index.html", experiment=LISTED.experiments),

@@ -3,7 +3,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from tailproof.core.config.load import load_experiment
+from tailproof.core.config.load import load_experiment, parse_config
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.config.warnings import warnings
 from tailproof.core.errors import TailproofError, suggestion
@@ -11,7 +11,7 @@ from tailproof.data.sources import open_source
 from tailproof.provenance.closure import code_digest
 
 ROOT = Path(workflow.basedir)
-EXPERIMENTS = sorted(path.stem for path in ROOT.glob("config/experiments/*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in Path("config/experiments").glob("*.yaml"))
 SHARD = "results/{experiment}/shards/{split}/part-{part}.parquet"
 SEED_FOLDER = "results/{experiment}/experts/{expert}/seed-{seed}"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -30,12 +30,20 @@ def stop(error):
     raise WorkflowError(str(error))
 
 
-@cache
-def read_experiment(name):
+def checked(read, *arguments):
+    """Read configuration, or stop with what is wrong in it."""
     try:
-        experiment = load_experiment(ROOT / "config" / "experiments" / f"{name}.yaml")
+        return read(*arguments)
     except TailproofError as error:
         stop(error)
+
+
+LISTED = checked(parse_config, config, "config/config.yaml")
+
+
+@cache
+def read_experiment(name):
+    experiment = checked(load_experiment, f"config/experiments/{name}.yaml")
     for warning in warnings(experiment):
         logger.warning(f"config/experiments/{name}.yaml: {warning}")
     return experiment
@@ -67,12 +75,7 @@ def check_requested():
     Snakemake does not know its targets yet while it reads rules; the command line does.
     """
     targets = [Path(word).parts for word in sys.argv if word.startswith("results/")]
-    for parts in targets or [("results", name) for name in config["experiments"]]:
-        if parts[1] not in EXPERIMENTS:
-            stop(
-                f"there is no config/experiments/{parts[1]}.yaml"
-                f"{suggestion(parts[1], EXPERIMENTS)}; known: {', '.join(EXPERIMENTS)}"
-            )
+    for parts in targets or [("results", name) for name in LISTED.experiments]:
         read_experiment(parts[1])
         if len(parts) > 3 and parts[2] == "experts":
             read_recipe(parts[1], parts[3])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import tailproof.models  # noqa: F401 - lets timm be imported
 from tailproof.core.config.data import Data
@@ -10,6 +11,10 @@ from tailproof.core.config.splits import SPLITS
 from tailproof.data.prepare import prepare
 from tailproof.data.shards import gather, shard
 from tailproof.data.splits import split
+
+# A machine that is busy or slow fails no test: pytest's own limit is the only one.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 DIGITS = {
     "source": {"name": "digits"},

@@ -130,7 +130,17 @@ def test_mistakes_are_told_with_field_finding_and_remedy(sections, expected):
         ("memory_budget_gb", float("nan"), "should be a finite number, found nan"),
         ("precision", "fp16", "should be 'fp32', 'bf16' or 'auto', found 'fp16'"),
         ("early_stopping", 3, "should be a mapping of keys, found 3"),
-        ("monitor", ["val_loss"], "should be a valid string"),
+        (
+            "monitor",
+            "train_loss",
+            "should be 'val_loss', 'val_accuracy', 'val_balanced_accuracy' or 'val_macro_f1', "
+            "found 'train_loss'",
+        ),
+        (
+            "monitor",
+            ["val_loss"],
+            "should be 'val_loss', 'val_accuracy', 'val_balanced_accuracy' or 'val_macro_f1'",
+        ),
     ],
 )
 def test_values_of_another_type_are_refused_not_converted(field, value, expected):
@@ -198,7 +208,9 @@ def test_experts_start_from_the_recipe_and_a_new_variant_replaces_its_section():
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abz_1 ", max_size=5), inner)
+    ),
     max_leaves=5,
 )
 

@@ -4,7 +4,7 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
-from conftest import CLASSES
+from conftest import CLASSES, write_results
 
 from tailproof.core.config.load import parse_experiment
 from tailproof.core.config.read import read_yaml
@@ -233,3 +233,14 @@ def test_differences_turn_with_the_pair(drawn):
     assert (there["low"], there["high"]) == (-back["high"], -back["low"])
     means = [scores.value("test", name, "nll")["mean"] for name in ("plain", "adjusted")]
     assert there["difference"] == pytest.approx(means[0] - means[1], abs=1e-8)
+
+
+def test_a_group_without_classes_is_left_out(tmp_path):
+    folder = tmp_path / "heads"
+    evaluation = {"many": 1, "few": 1, "bootstrap": 100}
+    experiment = write_results(folder, ["ant", "bee"], seeds=[0], evaluation=evaluation)
+    write_page("heads", experiment, folder, tmp_path / "index.html")
+    read = Reader((tmp_path / "index.html").read_text())
+    assert "no class is in the group medium or few" in "".join(read.text["p"])
+    assert "Accuracy in few-shot classes" not in read.text["dt"]
+    assert not {"Medium", "Few"} & set(read.text["h4"])

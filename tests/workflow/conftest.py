@@ -28,7 +28,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("Snakefile", "rules", "workflow", "src", "profiles"):
+        for name in ("Snakefile", "rules", "workflow", "envs", "src", "profiles"):
             source = ROOT / name
             if source.is_dir():
                 shutil.copytree(
@@ -48,7 +48,7 @@ class Project:
     def write(self, name: str, value: dict) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(value))
+        path.write_text(yaml.safe_dump(value, sort_keys=False))
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(

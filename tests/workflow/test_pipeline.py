@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,11 @@ from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from tailproof.calibration.calibrate import calibrate
+from tailproof.core.config.load import parse_experiment
 from tailproof.core.config.splits import SPLITS
+from tailproof.report.page import write_page
+from tailproof.training import train
 from tests.workflow.conftest import TINY
 
 EXPERTS = list(TINY["experts"])
@@ -150,7 +155,7 @@ def test_a_failing_job_says_why_and_where_its_log_is(project):
         (
             {},
             "results/tinny/report/index.html",
-            "no config/experiments/tinny.yaml (did you mean 'tiny'",
+            "config/experiments/tinny.yaml does not exist (did you mean 'tiny'?)",
         ),
     ],
 )
@@ -205,3 +210,23 @@ def test_an_image_folder_of_colour_photographs_goes_through(project):
     assert config["pretrained_cfg"]["input_size"] == [3, 16, 16]
     assert config["pretrained_cfg"]["label_names"] == ["cat", "dog", "emu & co"]
     assert "emu &amp; co" in (project.results / "report/index.html").read_text()
+
+
+def test_only_infer_export_and_evaluate_open_test(finished, tmp_path):
+    """Training, calibration and the report do without every file of the split test."""
+    results = tmp_path / "results"
+    shutil.copytree(finished.results, results)
+    removed = [path for path in results.rglob("test*") if path.name in ("test", "test.parquet")]
+    for path in removed:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert len(removed) == 1 + 2 * len(EXPERTS)
+    experiment = parse_experiment(TINY)
+    folder = results / "experts" / EXPERTS[0] / "seed-0"
+    before = (folder / "model.safetensors").read_bytes()
+    train(results / "shards/manifest.json", experiment.experts[EXPERTS[0]], 0, folder, tmp_path)
+    assert (folder / "model.safetensors").read_bytes() == before
+    calibrate(folder / "raw_logits/calib.parquet", experiment.calibration, folder / "again.json")
+    assert (folder / "again.json").read_bytes() == (folder / "calibration.json").read_bytes()
+    write_page("tiny", experiment, results, tmp_path / "index.html")
+    page = (finished.results / "report" / "index.html").read_bytes()
+    assert (tmp_path / "index.html").read_bytes() == page
