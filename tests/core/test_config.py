@@ -159,6 +159,17 @@ def test_a_field_of_several_types_is_told_once(weights, expected):
     assert mistakes(value) == ["'recipe.loss.class_weights" + expected]
 
 
+def test_a_section_without_a_name_is_the_default_s_variant_with_its_mistakes_told_once():
+    experts = {"a": {}, "b": {"epochs": 3}}
+    section = {"schedule": {"warmup": {"steps": 5}}}
+    experiment = parse_experiment(changed(recipe=section, experts=experts))
+    assert experiment.recipe.schedule.name == "cosine"
+    assert experiment.experts["b"].schedule == experiment.recipe.schedule
+    assert mistakes(changed(recipe={"schedule": {"warmpu": {}}}, experts=experts)) == [
+        "'recipe.schedule.warmpu' is not a known key (did you mean 'warmup'?)"
+    ]
+
+
 def test_a_mistake_in_the_recipe_is_not_told_again_for_each_expert():
     recipe = {"epochs": 0, "optimizer": {"nam": "sgd"}, "mixing": {"mixup": 0.2}}
     experts = {"a": {}, "b": {"epochs": 3}, "c": {"epochs": -1}}
@@ -248,6 +259,8 @@ def test_whatever_stands_in_a_field_it_loads_or_is_explained(path, value):
         fields = re.findall(r"^(?:the configuration:)?\s*'([^']*)' ", str(error), flags=re.M)
         assert fields, error
         start = ".".join(path)
+        fields = [re.sub(r"^experts\.one\b", "recipe", field) for field in fields]
+        start = re.sub(r"^experts\.one\b", "recipe", start)
         assert all(f.startswith(start) or start.startswith(f) for f in fields), (path, fields)
     else:
         assert parse_experiment(experiment.model_dump(mode="json")) == experiment

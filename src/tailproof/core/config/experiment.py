@@ -38,14 +38,15 @@ class Experiment(Strict):
     @model_validator(mode="before")
     @classmethod
     def _experts_start_from_recipe(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or not isinstance(value.get("experts"), dict):
+        if not isinstance(value, dict):
             return value
-        recipe = _with_default_names(value.get("recipe"))
-        experts = {
-            name: merge(recipe, changes or {}) if isinstance(changes or {}, dict) else changes
-            for name, changes in value["experts"].items()
-        }
-        return {**value, "experts": experts}
+        recipe, experts = value.get("recipe", {}), value.get("experts")
+        if isinstance(recipe, dict):
+            value = {**value, "recipe": _with_names(recipe)}
+            if isinstance(experts, dict):
+                merged = {name: _on(value["recipe"], own) for name, own in experts.items()}
+                value = {**value, "experts": merged}
+        return value
 
     @field_validator("seeds")
     @classmethod
@@ -74,16 +75,25 @@ def _other_variant(old: dict[str, Any], new: dict[str, Any]) -> bool:
     return any(key in new and new[key] != old.get(key) for key in ("name", "kind"))
 
 
-def _with_default_names(recipe: Any) -> dict[str, Any]:
-    """Write out the names that a recipe leaves to the defaults: naming one is no change then."""
-    if not isinstance(recipe, dict):
-        return {}
-    names = {key: value["name"] for key, value in Recipe().model_dump().items() if _has_name(value)}
+def _on(recipe: dict[str, Any], changes: Any) -> Any:
+    """Return an expert's recipe; what is no mapping is left for the model to refuse."""
+    if changes is None:
+        return recipe
+    return _with_names(merge(recipe, changes)) if isinstance(changes, dict) else changes
+
+
+def _with_names(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Write out the variant where a section leaves it to the default: to name it is no change."""
     return {
-        key: {"name": names[key], **value} if key in names and isinstance(value, dict) else value
-        for key, value in recipe.items()
+        key: {"name": _NAMES[key], **section}
+        if key in _NAMES and isinstance(section, dict)
+        else section
+        for key, section in recipe.items()
     }
 
 
-def _has_name(value: Any) -> bool:
-    return isinstance(value, dict) and "name" in value
+_NAMES = {
+    key: section["name"]
+    for key, section in Recipe().model_dump().items()
+    if isinstance(section, dict) and "name" in section
+}
