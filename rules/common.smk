@@ -1,4 +1,5 @@
 # Helpers of the rules, and nothing that makes a file.
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 
 wildcard_constraints:
-    experiment="|".join(EXPERIMENTS),
+    experiment="|".join(map(re.escape, EXPERIMENTS)),
     expert=NAME,
     seed=r"\d+",
     split="|".join(SPLITS),

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,18 @@ def test_files_are_those_that_are_there_and_else_the_publishers(tmp_path):
         tmp_path / f"{TEST_IMAGES}.gz",
         tmp_path / f"{TEST_LABELS}.gz",
     ]
+
+
+def test_an_installed_package_stands_in_for_what_root_lacks(tmp_path):
+    arrays, root, package = dataset(), tmp_path / "root", tmp_path / "package"
+    root.mkdir()
+    package.mkdir()
+    write(package, arrays, packed=True)
+    known = replace(pinned(arrays, ["a", "b", "c"]), package=package)
+    assert [path.parent for path in source(root, known).files()] == [package] * 4
+    write(root, arrays)
+    assert [path.parent for path in source(root, known).files()] == [root] * 4
+    assert len(list(source(root, known).samples())) == 11
 
 
 def test_a_missing_file_is_named_under_both_its_names(tmp_path):
