@@ -5,18 +5,21 @@
 ResNet-32, 32×32 colour, batch 128, 2 CPU threads; random crop with 4 pixels of padding, mirror,
 normalisation. The plain loop is what most repositories have: torch's DataLoader with 2 workers
 (kept alive), torchvision's transforms on each PIL image, float32. Images are in memory for both.
-Every round times one epoch of each variant in turn, so that a busy neighbour meets them all.
+Each variant lives in a process of its own and every round times one epoch of each in turn, so that
+a busy neighbour meets them all.
 
 The second table trains each variant on the same digits (scaled to 32×32) with the same recipe and
 seeds, to show that what is faster does not learn less.
 """
 
 import argparse
+import multiprocessing
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +44,7 @@ from tailproof.training.train import Run
 from torchvision import transforms  # isort: skip - tailproof.models lets it be imported
 
 BATCH, THREADS, RATE = 128, 2, 0.05
+PLAIN = "plain loop, fp32"
 VARIANTS = {
     "tailproof, fp32": {"precision": "fp32", "channels_last": True},
     "tailproof, bf16": {"precision": "bf16", "channels_last": True},
@@ -154,30 +158,46 @@ def random_pictures(folder: Path, images: int) -> Path:
     return build(Data(source=source, held_out=0.05), folder)
 
 
+def make_loop(name: str, manifest: Path, epochs: int, seed: int) -> "PlainLoop | Run":
+    if name == PLAIN:
+        return PlainLoop(manifest, epochs, seed)
+    return our_loop(manifest, epochs, seed, VARIANTS[name])
+
+
+def serve_epochs(pipe: Connection, name: str, manifest: Path, epochs: int) -> None:
+    """Train an epoch whenever asked to, and answer how many seconds it took."""
+    loop = make_loop(name, manifest, epochs, 0)
+    for epoch in range(1, epochs + 1):
+        pipe.recv()
+        start = time.perf_counter()
+        loop.train(epoch)
+        pipe.send(time.perf_counter() - start)
+
+
 def time_epochs(manifest: Path, rounds: int) -> dict[str, list[float]]:
-    """Return images a second of each variant in each round."""
-    loops = {"plain loop, fp32": PlainLoop(manifest, rounds + 1, 0)}
-    loops |= {name: our_loop(manifest, rounds + 1, 0, each) for name, each in VARIANTS.items()}
+    """Return images a second of each variant in each round; each lives in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for name in (PLAIN, *VARIANTS):
+        pipes[name], far = context.Pipe()
+        context.Process(target=serve_epochs, args=(far, name, manifest, rounds + 1)).start()
     images = len(Split(manifest, "train"))
-    speeds: dict[str, list[float]] = {name: [] for name in loops}
-    for epoch in range(1, rounds + 2):
-        for name, loop in loops.items():
-            start = time.perf_counter()
-            loop.train(epoch)
-            if epoch > 1:  # the first warms up
-                speeds[name].append(images / (time.perf_counter() - start))
+    speeds: dict[str, list[float]] = {name: [] for name in pipes}
+    for epoch in range(rounds + 1):
+        for name, pipe in pipes.items():
+            pipe.send("go")
+            seconds = pipe.recv()
+            if epoch:  # the first warms up
+                speeds[name].append(images / seconds)
     return speeds
 
 
 def accuracies(manifest: Path, epochs: int, seeds: int) -> dict[str, list[float]]:
     """Return the final validation accuracy of each variant for each seed."""
-    makers = {"plain loop, fp32": lambda seed: PlainLoop(manifest, epochs, seed)}
-    for name, options in VARIANTS.items():
-        makers[name] = lambda seed, o=options: our_loop(manifest, epochs, seed, o)
     found: dict[str, list[float]] = {}
-    for name, make in makers.items():
+    for name in (PLAIN, *VARIANTS):
         for seed in range(seeds):
-            loop = make(seed)
+            loop = make_loop(name, manifest, epochs, seed)
             for epoch in range(1, epochs + 1):
                 loop.train(epoch)
             found.setdefault(name, []).append(loop.validate()["val_accuracy"])
@@ -202,7 +222,7 @@ def main() -> None:
     table = Table(title=f"ResNet-32, 32×32, batch {BATCH}, {THREADS} threads")
     for column in ("loop", "images/s", "range", "× plain", "val accuracy, digits", "sd"):
         table.add_column(column, justify="left" if column == "loop" else "right")
-    base = statistics.median(speeds["plain loop, fp32"])
+    base = statistics.median(speeds[PLAIN])
     for name, values in speeds.items():
         speed, ends = statistics.median(values), reached[name]
         table.add_row(
