@@ -10,6 +10,15 @@ a busy neighbour meets them all.
 
 The second table trains each variant on the same digits (scaled to 32×32) with the same recipe and
 seeds, to show that what is faster does not learn less.
+
+Measured on an AMD EPYC with AVX512-BF16, 2 cores, torch 2.13.0, 5 rounds of 3,000 images:
+
+    plain loop, fp32    308 images/s (290 to 313)   1.00    accuracy 0.828 ± 0.123
+    tailproof, fp32     396 images/s (263 to 406)   1.28    accuracy 0.854 ± 0.075
+    tailproof, bf16     616 images/s (492 to 627)   2.00    accuracy 0.831 ± 0.088
+
+The aim is 1.4 and 2.2. Loading and augmenting take 0.6 % of a step here; the rest is the network
+itself, two thirds of it in convolutions' and batch norms' backward passes.
 """
 
 import argparse
@@ -206,9 +215,9 @@ def accuracies(manifest: Path, epochs: int, seeds: int) -> dict[str, list[float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=3000)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
