@@ -12,7 +12,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.run ## set up, train three experts on long-tailed digits, show the results
-	$(SNAKEMAKE) --quiet host
+	$(SNAKEMAKE) --quiet host reason
 	@$(BIN)/python -m tailproof.report.summary results/digits_lt
 
 test: .venv/.dev browser ## set up and run the tests
