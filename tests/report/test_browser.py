@@ -12,13 +12,11 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
     "--disable-background-networking --disable-component-update --disable-sync"
 )
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the path"
-)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
+    assert CHROMIUM and DRIVER, "needs chromium and chromedriver: `make test` installs them"
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in FLAGS.split():
