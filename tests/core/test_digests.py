@@ -7,19 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailproof.core.digests import canonical_json, digest_of, sha256_bytes, sha256_file
-
-PLAIN = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8")),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
+from tests.core.strategies import PLAIN
 
 
 def test_digests_are_sha256(tmp_path):

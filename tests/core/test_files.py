@@ -8,7 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import (
@@ -21,6 +20,7 @@ from tailproof.core.files import (
     write_parquet,
     write_text,
 )
+from tests.core.strategies import PLAIN
 
 
 def test_a_file_appears_whole_with_its_folders_and_nothing_beside_it(tmp_path):
@@ -123,21 +123,7 @@ def test_a_folder_without_permission_is_told(as_nobody):
             write_json(path, {})
 
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8")),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-
-
-@given(JSON)
+@given(PLAIN)
 def test_json_comes_back_as_it_was(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "value.json"
     write_json(path, value)

@@ -1,6 +1,5 @@
 """The best epoch so far, and when to stop waiting for a better one."""
 
-import copy
 import math
 from typing import Any
 
@@ -19,7 +18,7 @@ class Best:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self._sign = -1.0 if recipe.monitor == "val_loss" else 1.0
+        self._sign = recipe.monitor_sign
         self._keep = recipe.weights == "best"
         stopping = recipe.early_stopping
         self._patience = stopping.patience if stopping else math.inf
@@ -45,4 +44,4 @@ class Best:
 
 def cpu_weights(model: nn.Module) -> dict[str, Any]:
     """Return a copy of a model's state dict that later steps do not change."""
-    return {name: copy.deepcopy(value.detach().cpu()) for name, value in model.state_dict().items()}
+    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}

@@ -24,7 +24,7 @@ class Schedule:
     def __init__(self, optimizer: Optimizer, recipe: Recipe, steps: int) -> None:
         self._optimizer = optimizer
         self._plateau = recipe.schedule if recipe.schedule.name == "plateau" else None
-        self._sign = -1.0 if recipe.monitor == "val_loss" else 1.0
+        self._sign = recipe.monitor_sign
         self._best, self._waited = float("-inf"), 0
         self._scheduler = _build(optimizer, recipe, steps)
         self._scheduler.step_update(0)

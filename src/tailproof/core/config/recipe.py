@@ -176,6 +176,11 @@ class Recipe(Strict):
         2.0, ge=0, description="Splits that decode to less are kept in memory, others streamed."
     )
 
+    @property
+    def monitor_sign(self) -> float:
+        """1 where a higher value of the monitor is better, -1 where a lower one is."""
+        return -1.0 if self.monitor == "val_loss" else 1.0
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         if (self.mixing.mixup or self.mixing.cutmix) and not (
