@@ -83,12 +83,15 @@ def test_the_shipped_list_of_experiments_loads():
             {"data": {"source": {"name": "digit"}}},
             [
                 "'data.source.name' is 'digit' (did you mean 'digits'?); known: "
-                "cifar10, cifar100, digits, idx, image_folder"
+                "cifar10, cifar100, digits, idx, image_folder, metadata_csv, parquet"
             ],
         ),
         (
             {"data": {"source": {"root": "raw"}}},
-            ["'data.source.name' is missing; known: cifar10, cifar100, digits, idx, image_folder"],
+            [
+                "'data.source.name' is missing; known: cifar10, cifar100, digits, idx, "
+                "image_folder, metadata_csv, parquet"
+            ],
         ),
         ({"data": {"source": {"name": "idx"}}}, ["'data.source.root' is missing"]),
         ({"data": 3}, ["'data' should be a mapping of keys, found 3"]),
@@ -128,7 +131,7 @@ def test_mistakes_are_told_with_field_finding_and_remedy(sections, expected):
         ("epochs", 0, "should be greater than or equal to 1, found 0"),
         ("channels_last", 1, "should be a valid boolean, found 1"),
         ("memory_budget_gb", float("nan"), "should be a finite number, found nan"),
-        ("precision", "fp16", "should be 'fp32', 'bf16' or 'auto', found 'fp16'"),
+        ("precision", "fp8", "should be 'fp32', 'bf16', 'fp16' or 'auto', found 'fp8'"),
         ("early_stopping", 3, "should be a mapping of keys, found 3"),
         (
             "monitor",
@@ -179,7 +182,8 @@ def test_a_mistake_in_the_recipe_is_not_told_again_for_each_expert():
         "'experts.c.epochs' should be greater than or equal to 1, found -1",
     ]
     assert mistakes(changed(recipe={"mixing": {"mixup": 0.2}}, experts=experts | {"c": {}})) == [
-        "'recipe' is wrong: mixup and cutmix pair images: set 'drop_last: true', an even batch_size"
+        "'recipe' is wrong: mixup and cutmix pair images: set 'drop_last: true', a batch_size "
+        "that divides by 2"
     ]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tailproof.core.config.data import Cifar, Digits, Idx, ImageFolder
+from tailproof.core.config.data import Cifar, Digits, Idx, ImageFolder, MetadataCsv, Parquet
 from tailproof.core.errors import TailproofError
 from tailproof.data.images import decode
 from tailproof.data.sources import SOURCES, Sample, open_source
@@ -14,10 +14,13 @@ from tailproof.data.sources.base import check_labels
 HEAVY = ("sklearn", "PIL", "pyarrow", "pandas", "scipy", "torch", "matplotlib")
 
 
-def test_importing_the_sources_imports_nothing_heavy():
+def test_importing_the_sources_imports_nothing_heavy(tmp_path):
+    (tmp_path / "x.parquet").touch()
     program = (
-        "import sys, tailproof.data.sources as s; from tailproof.core.config.data import Digits;"
-        "s.open_source(Digits(name='digits')).files();"
+        "import sys, tailproof.data.sources as s, tailproof.core.config.data as c;"
+        "s.open_source(c.Digits(name='digits')).files();"
+        "s.open_source(c.MetadataCsv(name='metadata_csv', root='.', table='x.csv')).files();"
+        f"s.open_source(c.Parquet(name='parquet', root={str(tmp_path)!r})).files();"
         f"print([m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run(
@@ -34,6 +37,8 @@ def test_importing_the_sources_imports_nothing_heavy():
         Cifar(name="cifar10", root="nowhere"),
         Cifar(name="cifar100", root="nowhere", format="binary"),
         ImageFolder(name="image_folder", root="nowhere"),
+        MetadataCsv(name="metadata_csv", root="nowhere", table="x.csv", ranks=["class"]),
+        Parquet(name="parquet", root="nowhere", ranks=["class"]),
     ],
 )
 def test_every_configured_source_opens_without_reading(config):

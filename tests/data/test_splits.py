@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,12 +10,13 @@ from hypothesis import strategies as st
 from tailproof.core.config.data import Data
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json, read_parquet
+from tailproof.core.files import read_json, read_parquet, with_metadata, write_parquet
 from tailproof.data.splits import (
     assign,
     assign_pools,
     count_classes,
     drop_duplicates,
+    drop_unlabelled,
     prior_weights,
     profile_counts,
     split,
@@ -73,6 +75,79 @@ def test_groups_and_classes_are_shared_out_whole(data):
     assert (samples.groupby("group")["sample_id"].count() > 0).all()
     together = pd.DataFrame({"group": samples["group"], "split": result})
     assert (together.groupby("group")["split"].nunique() == 1).all()
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_no_group_straddles_two_splits_whatever_the_pools(data):
+    n = data.draw(st.integers(12, 150))
+    draw = lambda values: data.draw(st.lists(values, min_size=n, max_size=n))  # noqa: E731
+    samples = frame(
+        draw(st.integers(0, 4)),
+        [f"g{group}" for group in draw(st.integers(0, n // 2))],
+        [f"d{digest}" for digest in draw(st.integers(0, 2 * n))],
+        draw(st.sampled_from(["train", "held_out"])) if data.draw(st.booleans()) else None,
+    )
+    samples["class"] = samples["class"].where(pd.Series(draw(st.integers(0, 3))) > 0)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    if samples["class"].isna().all():
+        return
+    labelled, found = drop_unlabelled(samples, "class")
+    assert found["unlabelled_dropped"] == samples["class"].isna().sum()
+    kept, _ = drop_duplicates(labelled, "class")
+    try:
+        pools = assign_pools(kept, "class", 0.3, rng)
+    except TailproofError:
+        assert kept["pool"].nunique() < 2
+        return
+    training, held_out = kept[pools == "train"], kept[pools == "held_out"]
+    splits = pd.concat(
+        [
+            assign(training, "class", {"val": 0.2, "calib": 0.1}, "train", rng),
+            assign(held_out, "class", {"tune": 0.2, "dev": 0.2}, "test", rng),
+        ]
+    )
+    assert sorted(splits.index) == sorted(kept.index)
+    assert (splits.groupby(kept["group"]).nunique() == 1).all()
+    assert kept["digest"].is_unique and kept["class"].notna().all()
+
+
+def test_a_copy_without_a_label_neither_conflicts_nor_replaces(caplog):
+    labels = pd.Series([None, "a", "a", "b", None], dtype="str")
+    samples = frame(range(5), digests=["x", "x", "y", "z", "z"]).assign(**{"class": labels})
+    labelled, found = drop_unlabelled(samples, "class")
+    assert found == {"unlabelled_dropped": 2}
+    assert caplog.messages == ["2 samples left out: they have no label at the rank 'class'"]
+    kept, copies = drop_duplicates(labelled, "class")
+    assert kept["sample_id"].tolist() == ["s1", "s2", "s3"]
+    assert copies == {"duplicates_dropped": 0, "conflicting_dropped": 0}
+
+
+@pytest.mark.parametrize("target", ["rank", "order", "species"])
+def test_a_target_with_gaps_is_split_whatever_its_name(tmp_path, target):
+    codes = np.arange(200) % 4
+    table = frame(codes).assign(path="x", row=0, height=1, width=1)
+    table[target] = [None if i % 10 == 0 else f"c{code}" for i, code in enumerate(codes)]
+    names = [f"c{code}" for code in range(4)]
+    classes = {"class": names, target: names}
+    metadata = {"ranks": list(classes), "classes": classes, "mode": "L"}
+    samples = with_metadata(pa.Table.from_pandas(table, preserve_index=False), metadata)
+    write_parquet(tmp_path / "samples.parquet", samples)
+    config = Data(source={"name": "digits"}, profile={"kind": "exponential", "imbalance": 3})
+    files = [tmp_path / name for name in ("samples.parquet", "splits.parquet", "splits.json")]
+    split(files[0], config, *files[1:])
+    summary = read_json(files[2])
+    assert summary["target"] == target and summary["unlabelled_dropped"] == 20
+    splits = read_parquet(files[1])["split"].to_pylist()
+    assert splits == sorted(splits, key=SPLITS.index)
+    unlabelled = set(table["sample_id"][table[target].isna()])
+    assert not unlabelled & set(read_parquet(files[1])["sample_id"].to_pylist())
+
+
+def test_a_target_without_any_label_is_told():
+    samples = frame(range(3)).assign(**{"class": None})
+    with pytest.raises(TailproofError, match="no sample has a label at the target rank 'class'"):
+        drop_unlabelled(samples, "class")
 
 
 def test_shares_come_out_although_classes_are_tiny():

@@ -67,7 +67,7 @@ def write_results(
 def _write_data(folder, classes, counts, labels):
     table = pd.DataFrame(counts, index=classes)[list(SPLITS)]
     samples = pd.DataFrame(index=range(table.to_numpy().sum() + 3))
-    dropped = {"duplicates_dropped": 2, "conflicting_dropped": 1}
+    dropped = {"duplicates_dropped": 2, "conflicting_dropped": 1, "unlabelled_dropped": 3}
     write_json(folder / "splits.json", summarise(samples, dropped, table, "label", classes))
     shards = {}
     for split in SPLITS:

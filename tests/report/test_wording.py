@@ -83,12 +83,14 @@ def test_cleaning():
         "samples": 1000,
         "duplicates_dropped": 1,
         "conflicting_dropped": 2,
+        "unlabelled_dropped": 3,
         "classes_under_10_training_samples": ["rare"],
     }
     text = cleaning(splits, 7)
     assert "1 exact duplicate was dropped" in text
     assert "2 samples were dropped because" in text
+    assert "3 samples without a label were left out." in text
     assert "1 of 7 classes has fewer than 10 training samples: rare." in text
-    clean = dict.fromkeys(("duplicates_dropped", "conflicting_dropped"), 0)
+    clean = dict.fromkeys(("duplicates_dropped", "conflicting_dropped", "unlabelled_dropped"), 0)
     text = cleaning({**splits, **clean, "classes_under_10_training_samples": []}, 7)
     assert "No two have the same content. No class has fewer than 10" in text

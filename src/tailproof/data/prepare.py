@@ -62,8 +62,10 @@ class _Rows:
         try:
             image = decode(encoded)
         except TailproofError as error:
+            row = "" if sample.row is None else f", row {sample.row}"
             raise TailproofError(
-                f"{Path(self.source.root or '', sample.path)}: {error}; replace it or remove it"
+                f"{Path(self.source.root or '', sample.path)}{row}: {error}; replace it or remove "
+                "it"
             ) from error
         self.colour |= image.ndim == 3
         return {

@@ -5,6 +5,7 @@ one job gathers the manifest without reading an image again.
 """
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tailproof.core.files import (
     write_json,
 )
 from tailproof.core.progress import track
-from tailproof.data.images import decode
+from tailproof.data.images import decode, pixel_digest
 from tailproof.data.sources import open_source
 
 ROW_GROUP = 1024  # rows; the loader reads and shuffles by row group
@@ -43,10 +44,10 @@ def shard(
     """Write part `part` of `config.parts` of one split, and its facts (rows, digest, pixel sums).
 
     Rows come in a seeded random order, so that a part is a fair sample of its split. Memory is
-    bounded by one row group.
+    bounded by one row group, and by what the source holds to read in that order.
 
     Raises:
-        TailproofError: the source lost a file or an image since prepare read it.
+        TailproofError: the source lost or changed an image since prepare read it.
     """
     metadata = table_metadata(samples_path)
     rows = _rows(samples_path, splits_path, config.seed, split, part, config.parts)
@@ -64,17 +65,16 @@ def shard(
             use_dictionary=False,
             write_statistics=False,
         ) as writer:
+            places = zip(rows["path"].to_pylist(), rows["row"].to_pylist(), strict=True)
+            encoded = source.read_many(list(places))
             starts = range(0, len(rows), ROW_GROUP)
             for start in track(starts, f"shard {split} {part}"):
                 group = rows.slice(start, ROW_GROUP)
-                images = [
-                    {"bytes": source.read(path, row), "path": None}
-                    for path, row in zip(
-                        group["path"].to_pylist(), group["row"].to_pylist(), strict=True
-                    )
-                ]
-                for image in images if split == "train" else []:
-                    sums.add(decode(image["bytes"], metadata["mode"]))
+                images = [{"bytes": image, "path": None} for image in islice(encoded, len(group))]
+                for image, sample in zip(images, group.to_pylist(), strict=True):
+                    pixels = _unchanged(image["bytes"], sample)
+                    if split == "train":
+                        sums.add(pixels)
                 writer.write_table(
                     _table(group, images, metadata, schema), row_group_size=ROW_GROUP
                 )
@@ -138,6 +138,18 @@ def gather(
     )
 
 
+def _unchanged(encoded: bytes, sample: dict[str, Any]) -> np.ndarray:
+    """Decode an image and hold it against what prepare saw."""
+    pixels = decode(encoded)
+    if pixel_digest(pixels) != sample["digest"]:
+        row = "" if sample["row"] is None else f", row {sample['row']}"
+        raise TailproofError(
+            f"{sample['path']}{row}: its picture is another one than the stage prepare read; run "
+            "that again (snakemake --forcerun prepare)"
+        )
+    return pixels
+
+
 class _PixelSums:
     """Exact integer sums of pixels and squares by channel: the same in any order."""
 
@@ -147,6 +159,8 @@ class _PixelSums:
         self.squares = np.zeros(channels, np.int64)
 
     def add(self, image: np.ndarray) -> None:
+        if image.ndim == 2:
+            image = np.repeat(image[:, :, None], len(self.sum), axis=2)
         flat = image.reshape(-1, len(self.sum)).astype(np.int64)
         self.count += len(flat)
         self.sum += flat.sum(0)

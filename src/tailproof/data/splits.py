@@ -33,7 +33,8 @@ def split(samples_path: str | Path, config: Data, output: str | Path, summary: s
     names = metadata["classes"][target]
     rng = np.random.default_rng(config.seed)
 
-    kept, dropped = drop_duplicates(samples, target)
+    labelled, without = drop_unlabelled(samples, target)
+    kept, copies = drop_duplicates(labelled, target)
     pools = assign_pools(kept, target, config.held_out, rng)
     training = kept[pools == "train"]
     training = training[profile_mask(training[target], names, config.profile, rng)]
@@ -53,8 +54,7 @@ def split(samples_path: str | Path, config: Data, output: str | Path, summary: s
     check(counts, names)
     table["weight"] = prior_weights(table["split"], table[target], counts)
 
-    order = table["split"].map(SPLITS.index)
-    table = table.assign(order=order).sort_values("order", kind="stable")
+    table = table.iloc[np.argsort(table["split"].map(SPLITS.index), kind="stable")]
     write_parquet(
         output,
         pa.table(
@@ -65,7 +65,18 @@ def split(samples_path: str | Path, config: Data, output: str | Path, summary: s
             }
         ),
     )
-    write_json(summary, summarise(samples, dropped, counts, target, names))
+    write_json(summary, summarise(samples, {**without, **copies}, counts, target, names))
+
+
+def drop_unlabelled(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Leave out the samples without a label at the target rank: none is learnt or scored."""
+    labelled = samples[samples[target].notna()]
+    without = len(samples) - len(labelled)
+    if labelled.empty:
+        raise TailproofError(f"no sample has a label at the target rank '{target}'")
+    if without:
+        log.warning("%d samples left out: they have no label at the rank '%s'", without, target)
+    return labelled, {"unlabelled_dropped": without}
 
 
 def drop_duplicates(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -75,8 +86,9 @@ def drop_duplicates(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, d
     """
     by_content = samples.groupby("digest", sort=False)
     conflicting = by_content[target].transform("nunique") > 1
-    first = samples.assign(rank=samples["pool"].ne("held_out")).sort_values("rank", kind="stable")
-    keep = first.index[~first.duplicated("digest")]
+    order = np.argsort(samples["pool"].ne("held_out"), kind="stable")
+    first = samples["digest"].iloc[order]
+    keep = first.index[~first.duplicated()]
     kept = samples[samples.index.isin(keep) & ~conflicting]
     found = {
         "duplicates_dropped": int((~samples.index.isin(keep) & ~conflicting).sum()),

@@ -184,6 +184,9 @@ def cleaning(splits: dict[str, Any], classes: int) -> str:
     dropped, conflicting = splits["duplicates_dropped"], splits["conflicting_dropped"]
     small = splits["classes_under_10_training_samples"]
     text = [f"The source holds {quantity(splits['samples'], 'sample')}."]
+    if unlabelled := splits["unlabelled_dropped"]:
+        left = f"{_were(unlabelled)} left out"
+        text.append(f"{quantity(unlabelled, 'sample')} without a label {left}.")
     if dropped:
         text.append(f"{quantity(dropped, 'exact duplicate')} {_were(dropped)} dropped.")
     if conflicting:

@@ -1,10 +1,48 @@
 """Configuration of the stages prepare, split and shard."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from tailproof.core.config.base import Count, Fraction, Strict
+from tailproof.core.config.base import Count, Fraction, Name, Strict
+
+# Columns of samples, splits, shards and logits, beside which the ranks stand.
+TAKEN = {
+    "sample_id",
+    "digest",
+    "group",
+    "pool",
+    "path",
+    "row",
+    "height",
+    "width",
+    "image",
+    "split",
+    "weight",
+    "logits",
+}
+
+
+def _below_root(path: str) -> str:
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise ValueError(f"'{path}' leaves root: give a path relative to root, without '..'")
+    return path
+
+
+def _distinct_ranks(ranks: list[str]) -> list[str]:
+    for position, rank in enumerate(ranks):
+        if rank in ranks[:position]:
+            raise ValueError(f"'{rank}' is named twice: keep one")
+        if rank in TAKEN:
+            raise ValueError(f"'{rank}' is a column of tailproof's own: rename yours")
+    return ranks
+
+
+Column = Annotated[str, Field(min_length=1)]
+BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
+Ranks = Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct_ranks)]
 
 
 class Digits(Strict):
@@ -59,7 +97,82 @@ class ImageFolder(Strict):
         return self
 
 
-Source = Annotated[Digits | Idx | Cifar | ImageFolder, Field(discriminator="name")]
+class LabelTable(Strict):
+    """A CSV file, and the folder of the images that it names."""
+
+    table: BelowRoot
+    images: BelowRoot
+
+
+class MetadataCsv(Strict):
+    """CSV tables of file names and labels, images in folders; columns named as in FungiTastic."""
+
+    name: Literal["metadata_csv"]
+    root: str = Field(description="Folder that the tables and the folders of images lie in.")
+    table: BelowRoot | None = Field(None, description="The CSV of a collection without a test set.")
+    images: BelowRoot | None = Field(
+        None, description="Folder of the images that `table` names; by default root."
+    )
+    train: LabelTable | None = Field(None, description="The training pool, where there is a test.")
+    test: LabelTable | None = Field(None, description="The held-out pool.")
+    filename: Column = Field("filename", description="Column of the images' paths in their folder.")
+    ranks: Ranks = Field(
+        ["phylum", "class", "order", "family", "genus", "species"],
+        description="Columns of the labels, coarse to fine; empty cells and NaN are no label.",
+    )
+    group: Column | None = Field(
+        "observationID",
+        description="Column of what must not be torn apart; null where every image stands alone.",
+    )
+
+    @model_validator(mode="after")
+    def _one_table_or_two_pools(self) -> "MetadataCsv":
+        pools = (self.train, self.test)
+        if self.table is not None and pools == (None, None):
+            return self
+        if None in pools or self.table is not None or self.images is not None:
+            raise ValueError(
+                "give 'table' (and 'images') for a collection without a test set, or both 'train' "
+                "and 'test', each with its 'table' and 'images'"
+            )
+        return self
+
+
+class Parquet(Strict):
+    """Somebody's parquet files with a column of encoded images: one, a folder, or partitioned."""
+
+    name: Literal["parquet"]
+    root: str = Field(description="A parquet file, or the folder that they lie in, at any depth.")
+    train: BelowRoot | None = Field(
+        None, description="File, folder or pattern (data/train-*.parquet) of the training pool."
+    )
+    test: BelowRoot | None = Field(None, description="The same of the held-out pool.")
+    image: Column = Field(
+        "image", description="Column of encoded images: binary, or a struct with the field bytes."
+    )
+    ranks: Ranks = Field(
+        ["label"],
+        description="Columns of the labels, coarse to fine: text, whole numbers, Hugging Face "
+        "class labels, or partition columns (key=value folders).",
+    )
+    id: Column | None = Field(
+        None, description="Column of unique sample ids; by default file and row."
+    )
+    group: Column | None = Field(None, description="Column of what must not be torn apart.")
+    filter: dict[Name, str | int | list[str | int]] = Field(
+        {}, description="Partition columns and the value or values of the files that are read."
+    )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Parquet":
+        if self.test is not None and self.train is None:
+            raise ValueError("'test' is given but 'train' is not: give both or neither")
+        return self
+
+
+Source = Annotated[
+    Digits | Idx | Cifar | ImageFolder | MetadataCsv | Parquet, Field(discriminator="name")
+]
 
 
 class Natural(Strict):

@@ -1,7 +1,7 @@
 """Sources of labelled images, found by the name in the configuration.
 
-scikit-learn and Pillow are only imported by what needs them, so that a workflow can ask for
-`Source.files` at no cost.
+scikit-learn, Pillow and pyarrow are only imported by what needs them, so that a workflow can ask
+for `Source.files` at no cost.
 """
 
 from tailproof.core.config.data import Source as SourceConfig
@@ -10,6 +10,8 @@ from tailproof.data.sources.cifar import CifarSource
 from tailproof.data.sources.digits import DigitsSource
 from tailproof.data.sources.idx import IdxSource
 from tailproof.data.sources.image_folder import ImageFolderSource
+from tailproof.data.sources.metadata_csv import MetadataCsvSource
+from tailproof.data.sources.parquet import ParquetSource
 
 __all__ = ["SOURCES", "Sample", "Source", "open_source"]
 
@@ -19,6 +21,8 @@ SOURCES: dict[str, type[Source]] = {
     "cifar10": CifarSource,
     "cifar100": CifarSource,
     "image_folder": ImageFolderSource,
+    "metadata_csv": MetadataCsvSource,
+    "parquet": ParquetSource,
 }
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ class Sample:
 
     Attributes:
         sample_id: unique in its source, and the same each time.
-        labels: class name by taxonomic rank.
+        labels: class name by taxonomic rank; None where the sample has no label at a rank.
         path: the raw file, relative to the source's root.
         row: position inside that file; None where the file is the image.
         pool: ``train`` or ``held_out``; None where the source has no test set.
@@ -29,7 +29,7 @@ class Sample:
     """
 
     sample_id: str
-    labels: dict[str, str]
+    labels: dict[str, str | None]
     path: str
     row: int | None = None
     pool: str | None = None
@@ -70,6 +70,11 @@ class Source(ABC):
     @abstractmethod
     def read(self, path: str, row: int | None) -> bytes:
         """Return the encoded image of the sample at (`path`, `row`), without loss."""
+
+    def read_many(self, wanted: Sequence[tuple[str, int | None]]) -> Iterator[bytes]:
+        """Yield the encoded images of all (path, row) in `wanted`, in that order, however wild."""
+        for path, row in wanted:
+            yield self.read(path, row)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """A folder of image files, one sub-folder a class."""
 
 import logging
-import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from tailproof.core.config.data import ImageFolder
 from tailproof.core.errors import TailproofError
 from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source
+from tailproof.data.sources.folders import hidden, read_file, walk
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,7 @@ class ImageFolderSource(Source):
 
     def read(self, path: str, row: int | None) -> bytes:
         """Return the file's own bytes."""
-        try:
-            return (self.root / path).read_bytes()
-        except OSError as error:
-            raise TailproofError(f"{self.root / path} cannot be read: {error.strerror}") from None
+        return read_file(self.root / path)
 
     @cached_property
     def _samples(self) -> list[Sample]:
@@ -82,7 +79,7 @@ class ImageFolderSource(Source):
             raise TailproofError(f"{folder} is not a folder: expected one sub-folder a class in it")
         try:
             class_folders = sorted(
-                entry for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)
+                entry for entry in folder.iterdir() if entry.is_dir() and not hidden(entry.name)
             )
             if not class_folders:
                 raise TailproofError(
@@ -99,7 +96,7 @@ class ImageFolderSource(Source):
     def _images(self, class_folder: Path) -> list[str]:
         """Return the paths below root of a class's images, sorted."""
         found, other = [], 0
-        for file in _walk(class_folder):
+        for file in walk(class_folder):
             if file.suffix.lower() in SUFFIXES:
                 found.append(self._relative(file))
             else:
@@ -122,24 +119,3 @@ class ImageFolderSource(Source):
                 f"{path!a}: this file's name is not valid UTF-8; rename it"
             ) from None
         return path
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the visible files below `folder`, through links; a folder met again is passed over."""
-    seen = set()
-    for parent, folders, names in os.walk(folder, onerror=_fail, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        yield from (Path(parent, name) for name in names if not _hidden(name))
-
-
-def _fail(error: OSError) -> None:
-    raise error
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".")
