@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint schema bench-train clean browser
+.PHONY: help demo test test-chaos lint schema bench-train clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: .venv/.run ## set up, train three experts on long-tailed digits, show the 
 
 test: .venv/.dev browser ## set up and run the tests
 	$(BIN)/pytest
+
+test-chaos: .venv/.dev ## kill training runs some hundred times and compare the bytes
+	TAILPROOF_KILLS=100 $(BIN)/pytest -k at_random_moments tests/training
 
 lint: .venv/.dev ## check style and the workflow
 	$(BIN)/ruff check

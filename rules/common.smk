@@ -1,4 +1,5 @@
 # Helpers of the rules, and nothing that makes a file.
+import json
 import re
 import sys
 from functools import cache
@@ -70,6 +71,19 @@ def recipe(wildcards):
     return read_recipe(wildcards.experiment, wildcards.expert)
 
 
+def running(wildcards):
+    """How the wildcards' expert is run, as JSON: a resource, since it makes nothing stale."""
+    return json.dumps(recipe(wildcards).running())
+
+
+def initial_weights(wildcards):
+    """The weights that the wildcards' expert starts from, if it starts from others."""
+    path = recipe(wildcards).init_from
+    if path is None or path.endswith(".safetensors"):
+        return path or []
+    return f"{path}/model.safetensors"
+
+
 def check_requested():
     """Read what was asked for now: from an input function a mistake comes with a traceback.
 
@@ -97,7 +111,9 @@ def code(script, data=""):
 def raw_files(wildcards):
     """The raw files of a source, or none where prepare downloads them."""
     source = experiment(wildcards).data.source
-    return [] if getattr(source, "download", False) else open_source(source).files()
+    return (
+        [] if getattr(source, "download", False) else checked(open_source(source).files)
+    )
 
 
 def shards_of(*splits):

@@ -23,8 +23,8 @@ rule infer:
     resources:
         mem_mb=4000,
         runtime=120,
+        running=running,
     params:
-        recipe=lambda w: plain(recipe(w), "threads", "workers", "memory_budget_gb"),
         code=code("infer.py"),
     message:
         "{wildcards.experiment}: infer with {wildcards.expert}, seed {wildcards.seed}"

@@ -23,7 +23,7 @@ rule report:
         mem_mb=2000,
         runtime=10,
     params:
-        experiment=lambda w: plain(experiment(w)),
+        experiment=lambda w: experiment(w).learning(),
         code=code("report.py", data="src/tailproof/report/templates/*"),
     message:
         "{wildcards.experiment}: write the report"

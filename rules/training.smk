@@ -5,6 +5,7 @@ rule train:
     input:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "val"),
+        weights=initial_weights,
     output:
         weights=f"{SEED_FOLDER}/model.safetensors",
         config=f"{SEED_FOLDER}/config.json",
@@ -20,8 +21,9 @@ rule train:
     resources:
         mem_mb=4000,
         runtime=720,
+        running=running,
     params:
-        recipe=lambda w: plain(recipe(w)),
+        recipe=lambda w: recipe(w).learning(),
         code=code("train.py"),
     message:
         "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}"

@@ -124,3 +124,25 @@ def test_initial_losses_are_those_of_the_readiness_review():
 def test_wrong_losses_are_told(config, message):
     with pytest.raises(TailproofError, match=message):
         build_loss(config, COUNTS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "cross_entropy", "label_smoothing": 0.1},
+        {"name": "cross_entropy", "class_weights": "balanced"},
+        {"name": "balanced_softmax"},
+        {"name": "focal", "gamma": 2.0, "class_weights": [1.0, 2.0, 3.0, 9.0]},
+    ],
+    ids=["smoothed", "weighted", "adjusted", "focal"],
+)
+@given(seed=st.integers(0, 10**6), cut=st.integers(1, 31), soft=st.booleans())
+def test_parts_of_a_batch_add_up_by_their_divisors(options, seed, cut, soft):
+    found = loss(**options)
+    logits, target = batch(seed)
+    if soft:
+        target = 0.7 * one_hot(target, 4).float() + 0.3 * one_hot(target.flip(0), 4).float()
+    parts = [(logits[:cut], target[:cut]), (logits[cut:], target[cut:])]
+    whole = found.divisor(target)
+    added = sum(found(*part) * found.divisor(part[1]) / whole for part in parts)
+    assert added.item() == pytest.approx(found(logits, target).item(), rel=1e-4)

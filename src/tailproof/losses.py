@@ -28,6 +28,12 @@ class CrossEntropy(nn.Module):
             logits, target, weight=self.weight, label_smoothing=self.label_smoothing
         )
 
+    def divisor(self, target: Tensor) -> Tensor:
+        """Return what the mean divides by, a scalar: parts of a batch are weighed by it."""
+        if self.weight is None or target.dim() == 2:
+            return _count(target)
+        return self.weight[target].sum()
+
 
 class LogitAdjust(nn.Module):
     """Cross-entropy on z + tau·log(prior) (Menon et al. 2021, equation 10).
@@ -48,6 +54,10 @@ class LogitAdjust(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean loss, a scalar."""
         return F.cross_entropy(logits + self.adjustment, target)
+
+    def divisor(self, target: Tensor) -> Tensor:
+        """Return what the mean divides by, a scalar."""
+        return _count(target)
 
 
 class BalancedSoftmax(LogitAdjust):
@@ -81,6 +91,12 @@ class Focal(nn.Module):
         focus = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny) ** self.gamma
         return -(target * focus * log_p).sum() / target.sum()
 
+    def divisor(self, target: Tensor) -> Tensor:
+        """Return what the mean divides by, a scalar."""
+        if self.weight is None:
+            return _count(target)
+        return (self.weight[target] if target.dim() == 1 else target * self.weight).sum()
+
 
 def build_loss(config: dict[str, Any], class_counts: Tensor) -> nn.Module:
     """Build a recipe's loss.
@@ -104,6 +120,10 @@ def build_loss(config: dict[str, Any], class_counts: Tensor) -> nn.Module:
     if name not in builders:
         raise choose("loss", name, builders)
     return builders[name](**options)
+
+
+def _count(target: Tensor) -> Tensor:
+    return torch.tensor(float(len(target)), device=target.device)
 
 
 def _class_weights(weights: str | list[float] | None, class_counts: Tensor) -> Tensor | None:

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json, read_parquet
 from tailproof.data.images import decode
 from tailproof.data.shards import shard
+from tailproof.data.verify import verify
 from tests.conftest import DIGITS, build_data
 
 
@@ -83,3 +85,32 @@ def test_more_parts_than_samples_is_told(digits, tmp_path):
             tmp_path / "part.json",
         )
     assert not list(tmp_path.iterdir())
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda path: path.unlink(), "does not exist: run the stage shard again"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-9]),
+            r"has \d+ bytes, the manifest says \d+",
+        ),
+        (flip_a_bit, r"is not the file of the manifest \(its SHA-256 differs\)"),
+    ],
+    ids=["missing", "truncated", "another"],
+)
+def test_harmed_shards_are_told(digits, tmp_path, harm, message):
+    shutil.copytree(digits.parent, tmp_path / "shards")
+    manifest = tmp_path / "shards" / "manifest.json"
+    verify(manifest, *SPLITS)
+    path = tmp_path / "shards" / "val" / "part-00001.parquet"
+    harm(path)
+    verify(manifest, "train")
+    with pytest.raises(TailproofError, match=f"^{path} {message}"):
+        verify(manifest, "train", "val")

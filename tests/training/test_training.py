@@ -16,8 +16,10 @@ from tailproof.data.loader import Loader, Split
 from tailproof.training import train
 from tailproof.training.history import COLUMNS
 from tailproof.training.metrics import scores
+from tailproof.training.ranks import Ranks
+from tailproof.training.run import Run
 from tailproof.training.schedule import Schedule
-from tailproof.training.train import Run
+from tailproof.training.state import read_newest
 
 TINY = {
     "model": {"name": "cifar_resnet20"},
@@ -119,13 +121,14 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(digits, tmp_path):
             tmp_path / "a",
             epochs=20,
             optimizer={"learning_rate": 1e25},
+            checkpoint={"steps": 1},
             schedule={"name": "constant", "warmup": {"steps": 14}},
         )
     assert "the loss is not finite in epoch 1, step " in str(error.value)
-    kept = next((tmp_path / "state").iterdir())
-    assert kept.name == "before-epoch-1.pt" and str(kept) in str(error.value)
-    state = torch.load(kept, weights_only=True)
-    assert all(torch.isfinite(value).all() for value in state.values())
+    (key,) = (tmp_path / "state").iterdir()
+    _, state = read_newest(key)
+    assert state["run"]["step"] < 14
+    assert all(torch.isfinite(value).all() for value in state["run"]["model"].values())
     assert not (tmp_path / "a").exists()
 
 
@@ -144,7 +147,7 @@ def test_wrong_recipes_are_told(digits, tmp_path, changes, message):
 
 
 def test_norms_and_biases_are_not_decayed(digits, tmp_path):
-    found = Run(digits, Recipe(**TINY), 0, tmp_path)
+    found = Run(digits, Recipe(**TINY), 0, Ranks(1))
     groups = {group["weight_decay"]: group["params"] for group in found._optimizer.param_groups}
     assert all(parameter.ndim == 1 for parameter in groups[0.0])
     assert all(parameter.ndim > 1 for parameter in groups[5e-4])

@@ -2,6 +2,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import time
 
 import numpy as np
 import pandas as pd
@@ -230,3 +232,45 @@ def test_only_infer_export_and_evaluate_open_test(finished, tmp_path):
     write_page("tiny", experiment, results, tmp_path / "index.html")
     page = (finished.results / "report" / "index.html").read_bytes()
     assert (tmp_path / "index.html").read_bytes() == page
+
+
+def test_a_killed_workflow_goes_on_where_its_training_was(project):
+    """Ctrl-C, then SIGKILL of everything at once; the same command goes on to the same bytes."""
+    recipe = {**TINY["recipe"], "epochs": 15, "checkpoint": {"steps": 2}}
+    experts = {"cross_entropy": TINY["experts"]["cross_entropy"]}
+    project.write("config/experiments/tiny.yaml", {**TINY, "recipe": recipe, "experts": experts})
+    target = "results/tiny/experts/cross_entropy/seed-0/calibration.json"
+    folder = project.folder / "results/tiny/experts/cross_entropy/seed-0"
+    for number in (signal.SIGINT, signal.SIGKILL):
+        before = set((project.folder / ".state").rglob("epoch-*.pt"))
+        process = project.start(target)
+        while not set((project.folder / ".state").rglob("epoch-*.pt")) - before:
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, number)
+        process.wait()
+        assert not (folder / "model.safetensors").exists()
+    unlocked = project.snakemake("--unlock")
+    assert unlocked.returncode == 0, unlocked.stderr
+    done = project.snakemake(target, "--rerun-incomplete")
+    assert done.returncode == 0, done.stdout + done.stderr
+    killed = {name: (folder / name).read_bytes() for name in ("model.safetensors", "history.csv")}
+    attempts = json.loads((folder / "training.json").read_text())["attempts"]
+    assert [entry["reason"] for entry in attempts] == ["SIGINT", "killed", "finished"]
+
+    shutil.rmtree(project.folder / ".state")
+    again = project.snakemake(target, "--force", "--forcerun", "train")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert len(json.loads((folder / "training.json").read_text())["attempts"]) == 1
+    assert killed == {name: (folder / name).read_bytes() for name in killed}
+
+
+def test_how_a_run_is_carried_out_makes_nothing_stale(finished):
+    changes = {"workers": 1, "checkpoint": {"steps": 7}, "memory_budget_gb": 1.0}
+    finished.write(
+        "config/experiments/tiny.yaml", {**TINY, "recipe": {**TINY["recipe"], **changes}}
+    )
+    try:
+        assert NOTHING in finished.snakemake("-n").stdout
+    finally:
+        finished.write("config/experiments/tiny.yaml", TINY)

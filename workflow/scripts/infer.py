@@ -1,5 +1,6 @@
 """One expert and the shards -> raw logits of all six splits."""
 
+import json
 from pathlib import Path
 
 from tailproof.core.job import job
@@ -7,6 +8,7 @@ from tailproof.core.job import job
 with job("infer", snakemake.log[0]):
     from tailproof.inference import infer
 
+    running = json.loads(snakemake.resources.running)
     infer(
         Path(snakemake.input.weights).parent,
         snakemake.wildcards.expert,
@@ -14,6 +16,6 @@ with job("infer", snakemake.log[0]):
         snakemake.input.manifest,
         Path(snakemake.output[0]).parent,
         threads=snakemake.threads,
-        memory_budget=snakemake.params.recipe["memory_budget_gb"] * 2**30,
-        workers=snakemake.params.recipe["workers"],
+        memory_budget=running["memory_budget_gb"] * 2**30,
+        workers=running["workers"],
     )

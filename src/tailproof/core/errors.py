@@ -9,7 +9,21 @@ class TailproofError(Exception):
 
     Its message is one sentence (or one a problem): which file, field or row, what was expected,
     what was found, and what to do. It is shown without a traceback.
+
+    Attributes:
+        status: what the process exits with.
     """
+
+    status = 1
+
+
+class Interrupted(TailproofError):  # noqa: N818 - no error, an answer to a signal
+    """A signal asked a job to leave; its state is saved and the next one goes on from there.
+
+    Its status is sysexits' EX_TEMPFAIL: "the user is invited to retry".
+    """
+
+    status = 75
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

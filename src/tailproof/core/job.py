@@ -15,30 +15,40 @@ SHOWN_LINES = 8
 def job(name: str, log: str | Path) -> Iterator[None]:
     """Run a script's body with the package's logging in `log`.
 
-    A `TailproofError` ends the process with status 1 and its message; any other exception with
+    A `TailproofError` ends the process with its status and its message; any other exception with
     its traceback. Both show the log's last lines and where it is.
     """
     path = Path(log)
+    with logging_to(path) as logger:
+        try:
+            yield
+        except TailproofError as error:
+            logger.error("%s", error)
+            _tell(name, path, str(error))
+            sys.exit(error.status)
+        except Exception as error:
+            logger.exception("%s", error)
+            _tell(name, path, f"{type(error).__name__}: {error}")
+            raise
+
+
+@contextmanager
+def logging_to(path: Path, mode: str = "w") -> Iterator[logging.Logger]:
+    """Write the package's logging, and Python's warnings, to a file while the block runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler = logging.FileHandler(path, mode=mode, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").addHandler(handler)
     logger = logging.getLogger("tailproof")
     logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
+    loggers = logger, logging.getLogger("py.warnings")
+    for each in loggers:
+        each.addHandler(handler)
     try:
-        yield
-    except TailproofError as error:
-        logger.error("%s", error)
-        _tell(name, path, str(error))
-        sys.exit(1)
-    except Exception as error:
-        logger.exception("%s", error)
-        _tell(name, path, f"{type(error).__name__}: {error}")
-        raise
+        yield logger
     finally:
-        logger.removeHandler(handler)
+        for each in loggers:
+            each.removeHandler(handler)
         handler.close()
 
 

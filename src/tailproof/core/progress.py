@@ -14,8 +14,10 @@ log = logging.getLogger(__name__)
 LINE_SECONDS = 10.0
 
 
-def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """Yield `items`, showing how far it has come.
+def track(
+    items: Iterable[Item], description: str, total: int | None = None, done: int = 0
+) -> Iterator[Item]:
+    """Yield `items`, showing how far it has come; `done` of `total` were before.
 
     Of several jobs that share a terminal only one draws a bar at a time: who holds the lock on
     the terminal. Every job logs a line each `LINE_SECONDS`.
@@ -23,19 +25,19 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
     if total is None:
         total = len(items) if hasattr(items, "__len__") else None
     start = last = time.monotonic()
-    with _bar(description, total) as advance:
-        for done, item in enumerate(items, start=1):
+    with _bar(description, total, done) as advance:
+        for count, item in enumerate(items, start=done + 1):
             yield item
             advance()
             now = time.monotonic()
             if now - last >= LINE_SECONDS:
                 last = now
                 share = f" of {total}" if total else ""
-                log.info("%s: %d%s after %.0f s", description, done, share, now - start)
+                log.info("%s: %d%s after %.0f s", description, count, share, now - start)
 
 
 @contextmanager
-def _bar(description: str, total: int | None) -> Iterator:
+def _bar(description: str, total: int | None, done: int) -> Iterator:
     terminal = _hold_terminal()
     if terminal is None:
         yield lambda: None
@@ -45,7 +47,7 @@ def _bar(description: str, total: int | None) -> Iterator:
 
     try:
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
-            task = progress.add_task(description, total=total)
+            task = progress.add_task(description, total=total, completed=done)
             yield lambda: progress.advance(task)
     finally:
         os.close(terminal)

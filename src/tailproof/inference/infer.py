@@ -13,6 +13,7 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import with_metadata, write_parquet
 from tailproof.core.progress import track
 from tailproof.data.loader import Loader, Split
+from tailproof.data.verify import verify
 from tailproof.models import load_expert
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,10 @@ def infer(
         workers: loader processes.
 
     Raises:
-        TailproofError: a logit is not finite, or the expert was trained on other classes.
+        TailproofError: a logit is not finite, a shard is not that of the manifest, or the
+            expert was trained on other classes.
     """
+    verify(manifest, *SPLITS)
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, config = load_expert(expert)

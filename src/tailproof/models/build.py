@@ -1,5 +1,6 @@
 """Building models through timm's registry, and expert folders that timm loads."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import nn
 
 from tailproof.core.errors import TailproofError, choose
 from tailproof.core.files import atomic, read_json, write_json
+
+log = logging.getLogger(__name__)
 
 
 def build_model(
@@ -104,6 +107,47 @@ def load_expert(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
             f"{folder} holds no expert that can be loaded ({error}): train it again"
         ) from error
     return model.eval(), config
+
+
+def load_weights(model: nn.Module, path: str | Path) -> list[str]:
+    """Start a model from other weights; return the names of those that do not fit and stay fresh.
+
+    Args:
+        model: changed in place.
+        path: a .safetensors file, or an expert's folder.
+
+    Raises:
+        TailproofError: the file is missing or damaged, or nothing in it fits.
+    """
+    path = Path(path)
+    file = path / "model.safetensors" if path.is_dir() else path
+    try:
+        weights = load_file(file)
+    except Exception as error:  # safetensors raises its own kind
+        raise TailproofError(
+            f"recipe.init_from: {file} holds no weights that can be read ({error}); expected an "
+            "expert's folder or a .safetensors file"
+        ) from error
+    own = model.state_dict()
+    fitting = {
+        name: value
+        for name, value in weights.items()
+        if name in own and value.shape == own[name].shape
+    }
+    unfit = [
+        f"{name} {list(value.shape)}"
+        + (f" for {list(own[name].shape)}" if name in own else " unknown to the model")
+        for name, value in weights.items()
+        if name not in fitting
+    ] + [f"{name} {list(own[name].shape)} not in the file" for name in own if name not in weights]
+    if not fitting:
+        raise TailproofError(
+            f"recipe.init_from: nothing in {file} fits the model: {', '.join(unfit[:5])}, …"
+        )
+    model.load_state_dict(fitting, strict=False)
+    for name in unfit:
+        log.warning("init_from %s: left out %s", file, name)
+    return unfit
 
 
 def count_parameters(model: nn.Module) -> int:

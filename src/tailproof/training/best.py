@@ -36,6 +36,15 @@ class Best:
         if self._keep:
             self.weights = cpu_weights(model)
 
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs to know."""
+        return {name: getattr(self, name) for name in ("epoch", "value", "weights", "_waited")}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
     @property
     def patience_lost(self) -> bool:
         """Whether early stopping should end the run."""

@@ -1,5 +1,8 @@
 """Metrics of an epoch from its confusion matrix, counted on the device."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,32 +14,60 @@ class Tally:
     Args:
         classes: number of classes C.
         device: where the counts are kept.
+        total: sums a tensor over the process ranks.
     """
 
-    def __init__(self, classes: int, device: torch.device) -> None:
-        self.classes = classes
+    def __init__(
+        self, classes: int, device: torch.device, total: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.classes, self._device, self._total = classes, device, total
         self.confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
         self.losses: list[Tensor] = []
         self.sizes: list[int] = []
 
-    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Count one batch: logits [B, C], labels int64 [B], its mean loss."""
+    def add(self, logits: Tensor, labels: Tensor, loss: Tensor, size: int) -> None:
+        """Count one batch.
+
+        Args:
+            logits: of this rank's samples, [B, C].
+            labels: of the same, int64 [B].
+            loss: this rank's share of the batch's mean loss, a scalar.
+            size: samples of the batch over all ranks.
+        """
         pairs = labels * self.classes + logits.argmax(1)
         self.confusion += torch.bincount(pairs, minlength=self.classes**2)
         self.losses.append(loss.detach())
-        self.sizes.append(len(labels))
+        self.sizes.append(size)
 
     def first_non_finite(self) -> int | None:
         """Return the first step (from 1) whose loss is NaN or infinite, or None."""
-        bad = (~torch.isfinite(torch.stack(self.losses))).nonzero()
+        if not self.losses:
+            return None
+        bad = (~torch.isfinite(self._total(torch.stack(self.losses)))).nonzero()
         return int(bad[0]) + 1 if len(bad) else None
 
     def metrics(self, prefix: str) -> dict[str, float]:
         """Return loss, accuracy, balanced accuracy and macro F1, their names with `prefix`."""
-        losses = torch.stack(self.losses).double().cpu().numpy()
-        confusion = self.confusion.reshape(self.classes, self.classes).cpu().numpy()
-        values = {"loss": float(np.average(losses, weights=self.sizes)), **scores(confusion)}
+        found = self.state()
+        confusion = found["confusion"].reshape(self.classes, self.classes).numpy()
+        loss = np.average(found["losses"].double().numpy(), weights=self.sizes)
+        values = {"loss": float(loss), **scores(confusion)}
         return {f"{prefix}_{name}": value for name, value in values.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the counts over all ranks, on the CPU."""
+        losses = torch.stack(self.losses) if self.losses else torch.zeros(0, device=self._device)
+        return {
+            "confusion": self._total(self.confusion).cpu(),
+            "losses": self._total(losses).cpu(),
+            "sizes": list(self.sizes),
+        }
+
+    def restore(self, state: dict[str, Any], share: float) -> None:
+        """Go on from what `state` returned; `share` is 1 on one rank and 0 on the others."""
+        self.confusion = (state["confusion"] * int(share)).to(self._device)
+        self.losses = list((state["losses"] * share).to(self._device))
+        self.sizes = list(state["sizes"])
 
 
 def scores(confusion: np.ndarray) -> dict[str, float]:

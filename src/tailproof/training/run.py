@@ -1,39 +1,34 @@
-"""The stage train: one expert, one seed, as one story from shards to weights.
-
-Order of initialisation: threads, seed, data, model, loss, optimizer, schedule. The seed decides
-the initial weights; order and augmentation follow (seed, epoch, sample).
-"""
+"""A training run: everything that takes part in it, moved on step by step, saved and restored."""
 
 import logging
-import os
-import socket
-import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError
-from tailproof.core.files import atomic, write_json
-from tailproof.core.progress import track
 from tailproof.data.loader import Split
 from tailproof.losses import build_loss
-from tailproof.models import build_model, save_expert
+from tailproof.models import save_expert
 from tailproof.models.build import best_precision, count_parameters
-from tailproof.training.best import Best, cpu_weights
-from tailproof.training.history import Row, write_history
+from tailproof.training.best import Best
+from tailproof.training.history import Row
 from tailproof.training.metrics import Tally
+from tailproof.training.ranks import Ranks
 from tailproof.training.schedule import Schedule
 from tailproof.training.setup import (
     Forward,
     build_loader,
     build_mixing,
     build_optimizer,
-    mix,
+    initial_model,
     preprocessing,
+    seed_step,
     start_device,
 )
 
@@ -42,79 +37,26 @@ log = logging.getLogger(__name__)
 CHECK_STEPS = 100  # between looks at the loss, each of which waits for the device
 
 
-def train(
-    manifest: str | Path, recipe: Recipe, seed: int, folder: str | Path, state: str | Path
-) -> None:
-    """Train one expert and write model.safetensors, config.json, history.csv, training.json.
-
-    Args:
-        manifest: shards/manifest.json.
-        recipe: how.
-        seed: of initial weights, order and augmentation.
-        folder: where the four files go.
-        state: folder for what must survive a failed run.
-
-    Raises:
-        TailproofError: the loss is not finite, or data and recipe do not fit together.
-    """
-    folder, started, clock = Path(folder), datetime.now(UTC), time.monotonic()
-    run = Run(manifest, recipe, seed, Path(state))
-    best, history, seconds = Best(recipe), [], []
-    for epoch in track(range(1, recipe.epochs + 1), f"train {folder.parent.name} {seed}"):
-        epoch_clock = time.monotonic()
-        row = run.train(epoch)
-        if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
-            row |= run.validate()
-            best.update(epoch, row[recipe.monitor], run.model)
-            run.schedule.after_validation(row[recipe.monitor], epoch * run.steps)
-        history.append(row)
-        seconds.append(round(time.monotonic() - epoch_clock, 3))
-        log.info("%s", " ".join(f"{name} {value:.5g}" for name, value in row.items()))
-        if best.patience_lost:
-            log.info("no better %s since epoch %d: stopped early", recipe.monitor, best.epoch)
-            break
-
-    if recipe.weights == "best":
-        run.model.load_state_dict(best.weights)
-    run.save(folder, best.epoch if recipe.weights == "best" else len(history))
-    write_history(folder / "history.csv", history)
-    attempt = {
-        "start": started.isoformat(timespec="seconds"),
-        "end": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - clock, 3),
-        "reason": "finished",
-        "first_epoch": 1,
-        "last_epoch": len(history),
-        "host": socket.gethostname(),
-        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
-    }
-    facts = {
-        "best": {"epoch": best.epoch, "monitor": recipe.monitor, "value": best.value},
-        "epochs": len(history),
-        "stopped_early": len(history) < recipe.epochs,
-        "parameters": count_parameters(run.model),
-        "device": str(run.device),
-        "precision": run.precision,
-        "threads": recipe.threads,
-        "seconds_an_epoch": seconds,
-        "attempts": [attempt],
-    }
-    write_json(folder / "training.json", facts)
-
-
 class Run:
-    """All that takes part in training one expert.
+    """One expert in training. Its position is `step` updates into `epoch`.
+
+    Order of initialisation: threads, seed, data, model, loss, optimizer, schedule. The seed decides
+    the initial weights; order and augmentation follow (seed, epoch, sample), all else that is
+    random (seed, epoch, step), so that no generator's state needs to be saved.
 
     Attributes:
         device: where it trains.
-        precision: fp32 or bf16.
+        precision: fp32, bf16 or fp16.
         model: the model.
-        schedule: of the learning rate.
         steps: updates an epoch.
+        epoch: the epoch in progress, from 1.
+        step: updates made in it.
+        history: one row for each finished epoch.
+        best: the best epoch so far.
     """
 
-    def __init__(self, manifest: str | Path, recipe: Recipe, seed: int, state: Path) -> None:
-        self.recipe, self.seed, self._state = recipe, seed, state
+    def __init__(self, manifest: str | Path, recipe: Recipe, seed: int, ranks: Ranks) -> None:
+        self.recipe, self.seed, self.ranks = recipe, seed, ranks
 
         # ---- device and randomness
         self.device = start_device(recipe.threads)
@@ -131,96 +73,229 @@ class Run:
             for name, split in splits.items()
         }
         self._loaders = {
-            name: build_loader(split, recipe, seed, self.device) for name, split in splits.items()
+            name: build_loader(split, recipe, seed, self.device, ranks)
+            for name, split in splits.items()
         }
         self.steps = len(self._loaders["train"])
 
         # ---- model, loss, optimizer, schedule
-        self.model: nn.Module = build_model(
-            recipe.model.name,
-            classes=len(self.names),
-            channels=self.split.channels,
-            pretrained=recipe.model.pretrained,
-            options=recipe.model.options,
-        ).to(self.device)
-        if recipe.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)
+        self.model = initial_model(recipe, len(self.names), self.split.channels, self.device)
         counts = torch.bincount(self._labels["train"], minlength=len(self.names)).cpu()
         self._loss = build_loss(recipe.loss.model_dump(), counts).to(self.device)
         self._optimizer = build_optimizer(self.model, recipe)
-        self.schedule = Schedule(self._optimizer, recipe, self.steps)
+        self._schedule = Schedule(self._optimizer, recipe, self.steps)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._mixing = build_mixing(recipe, len(self.names))
-        self._forward = Forward(self.model, self.device, self.precision, recipe.channels_last)
+        self._ema = ModelEmaV3(self.model, decay=recipe.ema.decay) if recipe.ema else None
+
+        # ---- what computes
+        self._parallel = ranks.wrap(self.model, self.device)
+        trained = torch.compile(self._parallel) if recipe.compile else self._parallel
+        forward = (self.device, self.precision, recipe.channels_last)
+        self._forward = Forward(trained, *forward)
+        self._evaluate = Forward(self.result, *forward)
+
+        # ---- where it stands
+        self.epoch, self.step = 1, 0
+        self.history: list[Row] = []
+        self.best = Best(recipe)
+        self._rate, self._tally = 0.0, self._new_tally()
         log.info(
-            "%d samples, %d steps an epoch, %d parameters, %s on %s, %d threads",
+            "%d samples, %d steps an epoch, %d parameters, %s on %s, %d processes of %d threads",
             len(self.split),
             self.steps,
             count_parameters(self.model),
             self.precision,
             self.device,
+            ranks.world,
             recipe.threads,
         )
 
-    def train(self, epoch: int) -> Row:
-        """Train for one epoch (from 1) and return its metrics on the batches as they came.
+    @property
+    def result(self) -> nn.Module:
+        """The model that is validated and exported: the average of the weights if there is one."""
+        return self._ema.module if self._ema else self.model
+
+    @property
+    def updates(self) -> int:
+        """Updates made since the start."""
+        return (self.epoch - 1) * self.steps + self.step
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left, or early stopping has lost its patience."""
+        return self.epoch > self.recipe.epochs or self.best.patience_lost
+
+    def finish_epoch(self, at_boundary: Callable[[], None]) -> Row:
+        """Train the rest of the epoch, validate where due, and go on to the next.
+
+        Args:
+            at_boundary: called after every batch; what it raises ends the run there.
+
+        Returns:
+            The epoch's row of history.csv; training metrics are of the batches as they came.
 
         Raises:
-            TailproofError: the loss is NaN or infinite.
+            TailproofError: a loss or gradient is NaN or infinite.
         """
-        self.model.train()
-        before, tally = cpu_weights(self.model), Tally(len(self.names), self.device)
-        for step, batch in enumerate(self._loaders["train"].epoch(epoch), start=1):
-            truth = self._labels["train"][torch.from_numpy(batch.rows).to(self.device)]
-            images, wanted = mix(self._mixing, batch, truth, self.seed, epoch, step)
-            rate = self.schedule.learning_rate
-            logits = self._forward(images)
-            loss = self._loss(logits, wanted)
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self._optimizer.step()
-            self.schedule.after_update((epoch - 1) * self.steps + step)
-            tally.add(logits.detach(), truth, loss)
-            if step % CHECK_STEPS == 0 or step == self.steps:
-                self._stop_if_not_finite(tally, epoch, before)
-        return {"epoch": epoch, "learning_rate": rate, **tally.metrics("train")}
+        self._train(at_boundary)
+        row = {"epoch": self.epoch, "learning_rate": self._rate, **self._tally.metrics("train")}
+        if self.epoch % self.recipe.validate_every == 0 or self.epoch == self.recipe.epochs:
+            row |= self.validate(at_boundary)
+            self.best.update(self.epoch, row[self.recipe.monitor], self.result)
+            self._schedule.after_validation(row[self.recipe.monitor], self.updates)
+        self.history.append(row)
+        self.epoch, self.step, self._tally = self.epoch + 1, 0, self._new_tally()
+        return row
+
+    def _train(self, at_boundary: Callable[[], None]) -> None:
+        self._parallel.train()
+        labels = self._labels["train"]
+        for batch in self._loaders["train"].epoch(self.epoch, first=self.step + 1):
+            seed_step(self.seed, self.epoch, self.step + 1, self.ranks.rank)
+            # A process without a sample of its own computes one that counts nothing.
+            computed = max(batch.real, 1)
+            truth = labels[torch.from_numpy(batch.rows[:computed]).to(self.device)]
+            images, wanted = batch.images[:computed], truth
+            if self._mixing:
+                images, wanted = self._mixing(images, truth)
+            logits, loss = self._update(images, wanted, 1.0 if batch.real else 0.0)
+            self._rate = self._schedule.learning_rate
+            self.step += 1
+            self._schedule.after_update(self.updates)
+            self._tally.add(logits[: batch.real], truth[: batch.real], loss, batch.size)
+            if self.step % CHECK_STEPS == 0 or self.step == self.steps:
+                self.check_finite()
+            at_boundary()
+
+    def _update(self, images: Tensor, wanted: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Make one update; return logits [B, C] and this rank's share of the batch's mean loss.
+
+        The mean is that of the whole batch, in however many parts on however many ranks it is
+        computed. DistributedDataParallel averages gradients over ranks: shares are multiplied by
+        their number.
+        """
+        parts = list(
+            zip(
+                images.chunk(self.recipe.accumulate),
+                wanted.chunk(self.recipe.accumulate),
+                strict=True,
+            )
+        )
+        whole = self.ranks.sum(self._loss.divisor(wanted) * weight)
+        self._optimizer.zero_grad(set_to_none=True)
+        found, losses = [], []
+        for number, (part, target) in enumerate(parts, start=1):
+            alone = self.ranks.world == 1 or number == len(parts)
+            with nullcontext() if alone else self._parallel.no_sync():
+                logits = self._forward(part)
+                share = self._loss.divisor(target) * weight / whole
+                loss = self._loss(logits, target) * share
+                self._scaler.scale(loss * self.ranks.world).backward()
+            found.append(logits.detach())
+            losses.append(loss.detach())
+        if self.recipe.clip_norm is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._ema:
+            self._ema.update(self.model)
+        return torch.cat(found), torch.stack(losses).sum()
 
     @torch.no_grad()
-    def validate(self) -> Row:
+    def validate(self, at_boundary: Callable[[], None]) -> Row:
         """Return the metrics of one pass over val, with the loss that is trained."""
-        self.model.eval()
-        tally, labels = Tally(len(self.names), self.device), self._labels["val"]
+        self.ranks.align(self.result)
+        self.result.eval()
+        tally, labels = self._new_tally(), self._labels["val"]
         for batch in self._loaders["val"].epoch(1):
             truth = labels[torch.from_numpy(batch.rows).to(self.device)]
-            logits = self._forward(batch.images)
-            tally.add(logits, truth, self._loss(logits, truth))
+            logits = self._evaluate(batch.images)[: batch.real]
+            truth = truth[: batch.real]
+            own = self._loss.divisor(truth)
+            mean = self._loss(logits, truth) if batch.real else logits.sum()
+            tally.add(logits, truth, mean * (own / self.ranks.sum(own)), batch.size)
+            at_boundary()
         return tally.metrics("val")
 
-    def save(self, folder: Path, epoch: int) -> None:
-        """Write the expert: its weights, and all it takes to use them, as of `epoch`."""
+    def check_finite(self) -> None:
+        """Raise a TailproofError where a loss of this epoch or the last gradient is not finite."""
+        step, what = self._tally.first_non_finite(), "loss"
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        # fp16 overflows now and then: the scaler leaves such an update out.
+        checked = step is None and gradients and self.precision != "fp16"
+        if checked and not torch.isfinite(nn.utils.get_total_norm(gradients)):
+            step, what = self.step, "gradient"
+        if step is not None:
+            raise TailproofError(
+                f"the {what} is not finite in epoch {self.epoch}, step {step}: lower "
+                "recipe.optimizer.learning_rate, lengthen the warm-up or set recipe.clip_norm"
+            )
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a process needs to go on from here, whatever the number of ranks."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "steps": self.steps,
+            "precision": self.precision,
+            "rate": self._rate,
+            "history": self.history,
+            "tally": self._tally.state(),
+            "best": self.best.state(),
+            "model": self.model.state_dict(),
+            "ema": self._ema.module.state_dict() if self._ema else None,
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            TailproofError: it is of another model, optimizer or number of steps.
+        """
+        if state["steps"] != self.steps or state["precision"] != self.precision:
+            raise TailproofError(
+                f"the state has {state['steps']} steps an epoch in {state['precision']}, this run "
+                f"{self.steps} in {self.precision}: it cannot go on from there"
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+            if self._ema:
+                self._ema.module.load_state_dict(state["ema"])
+            self._optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+            raise TailproofError(f"the state is of another model or optimizer: {error}") from error
+        self._scaler.load_state_dict(state["scaler"])
+        self.epoch, self.step, self._rate = state["epoch"], state["step"], state["rate"]
+        self.history = list(state["history"])
+        self._schedule.restore(state["schedule"], self.updates)
+        self.best.restore(state["best"])
+        self._tally = self._new_tally()
+        self._tally.restore(state["tally"], 1.0 if self.ranks.main else 0.0)
+
+    def export(self, folder: Path) -> None:
+        """Write model.safetensors and config.json: the best or the last weights."""
+        best = self.recipe.weights == "best"
+        if best:
+            self.result.load_state_dict(self.best.weights)
         save_expert(
             folder,
-            self.model,
+            self.result,
             model_args=self.recipe.model.options,
             preprocessing=preprocessing(self.split, self.recipe),
             class_names=self.names,
             facts={
                 "target": self.target,
                 "seed": self.seed,
-                "recipe": self.recipe.model_dump(mode="json"),
+                "recipe": self.recipe.learning(),
                 "precision": self.precision,
-                "epoch": epoch,
+                "epoch": self.best.epoch if best else len(self.history),
             },
         )
 
-    def _stop_if_not_finite(self, tally: Tally, epoch: int, before: dict[str, Any]) -> None:
-        step = tally.first_non_finite()
-        if step is None:
-            return
-        kept = self._state / f"before-epoch-{epoch}.pt"
-        with atomic(kept) as temporary:
-            torch.save(before, temporary)
-        raise TailproofError(
-            f"the loss is not finite in epoch {epoch}, step {step}: lower recipe.optimizer."
-            "learning_rate or lengthen the warm-up; the weights before this epoch are in "
-            f"{kept}"
-        )
+    def _new_tally(self) -> Tally:
+        return Tally(len(self.names), self.device, self.ranks.sum)

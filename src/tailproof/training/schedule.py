@@ -34,6 +34,20 @@ class Schedule:
         """The rate of the next update."""
         return self._optimizer.param_groups[0]["lr"]
 
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs to know besides the number of updates."""
+        return {
+            "best": self._best,
+            "waited": self._waited,
+            "rates": list(self._scheduler.base_values),
+        }
+
+    def restore(self, state: dict[str, Any], updates: int) -> None:
+        """Go on from what `state` returned after so many updates."""
+        self._best, self._waited = state["best"], state["waited"]
+        self._scheduler.base_values = list(state["rates"])
+        self._scheduler.step_update(updates)
+
     def after_update(self, updates: int) -> None:
         """Tell that so many updates have been made since the start."""
         self._scheduler.step_update(updates)

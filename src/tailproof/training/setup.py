@@ -1,6 +1,8 @@
 """What a run is built from, each piece checked against the recipe."""
 
 import os
+import random
+import shutil
 from typing import Any
 
 import numpy as np
@@ -11,22 +13,27 @@ from torch import Tensor, nn
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError, choose
-from tailproof.data.loader import Batch, Loader, Split
+from tailproof.data.loader import Loader, Split
+from tailproof.models import build_model
+from tailproof.models.build import load_weights
+from tailproof.training.ranks import Ranks
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Forward:
-    """The model's forward pass in the recipe's precision and memory format."""
+    """A model's forward pass in the recipe's precision and memory format."""
 
     def __init__(
         self, model: nn.Module, device: torch.device, precision: str, channels_last: bool
     ) -> None:
-        self.model, self._device, self._half = model, device.type, precision == "bf16"
+        self.model, self._device, self._half = model, device.type, HALF.get(precision)
         self._format = torch.channels_last if channels_last else torch.contiguous_format
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 logits [B, C] of images [B, channels, H, W]."""
         images = images.contiguous(memory_format=self._format)
-        with torch.autocast(self._device, torch.bfloat16, enabled=self._half):
+        with torch.autocast(self._device, self._half, enabled=self._half is not None):
             return self.model(images).float()
 
 
@@ -37,8 +44,46 @@ def start_device(threads: int) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
-        return torch.device("cuda")
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        return device
     return torch.device("cpu")
+
+
+def initial_model(recipe: Recipe, classes: int, channels: int, device: torch.device) -> nn.Module:
+    """Return the recipe's model on the device, with the weights that it starts from.
+
+    Raises:
+        TailproofError: model, weights and device do not allow what the recipe asks for.
+    """
+    model = build_model(
+        recipe.model.name,
+        classes=classes,
+        channels=channels,
+        pretrained=recipe.model.pretrained,
+        options=recipe.model.options,
+    )
+    if recipe.init_from:
+        load_weights(model, recipe.init_from)
+    if (
+        recipe.compile
+        and device.type == "cpu"
+        and shutil.which(os.environ.get("CXX", "g++")) is None
+    ):
+        raise TailproofError("recipe.compile needs a C++ compiler (g++), found none: leave it out")
+    if recipe.sync_batchnorm:
+        if device.type != "cuda":
+            raise TailproofError("recipe.sync_batchnorm needs GPUs, found none: leave it out")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if recipe.activation_checkpointing:
+        try:
+            model.set_grad_checkpointing(True)
+        except (AttributeError, AssertionError) as error:
+            raise TailproofError(
+                f"recipe.activation_checkpointing: '{recipe.model.name}' has none; leave it out"
+            ) from error
+    memory = torch.channels_last if recipe.channels_last else torch.preserve_format
+    return model.to(device, memory_format=memory)
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -80,18 +125,21 @@ def build_mixing(recipe: Recipe, classes: int) -> Mixup | None:
     )
 
 
-def mix(
-    mixing: Mixup | None, batch: Batch, truth: Tensor, seed: int, epoch: int, step: int
-) -> tuple[Tensor, Tensor]:
-    """Return the images and targets to train on; soft targets [B, C] where images are mixed."""
-    if mixing is None:
-        return batch.images, truth
-    # timm draws from numpy's global generator: seeded for each step, a resumed run draws the same.
-    np.random.seed(np.random.SeedSequence([seed, epoch, step]).generate_state(1))
-    return mixing(batch.images, truth)
+def seed_step(seed: int, epoch: int, step: int, rank: int) -> None:
+    """Seed every global generator for one step: a resumed run draws what it would have drawn.
+
+    numpy's, from which timm's MixUp and CutMix draw, is the same on all ranks; torch's is each
+    rank's own.
+    """
+    own, shared = np.random.SeedSequence([seed, epoch, step]).generate_state(2)[::-1]
+    np.random.seed(shared)
+    random.seed(int(shared))
+    torch.manual_seed(int(own) + rank)
 
 
-def build_loader(split: Split, recipe: Recipe, seed: int, device: torch.device) -> Loader:
+def build_loader(
+    split: Split, recipe: Recipe, seed: int, device: torch.device, ranks: Ranks
+) -> Loader:
     """Build the loader of train (augmented, shuffled) or of another split (in order)."""
     training = split.name == "train"
     return Loader(
@@ -105,6 +153,9 @@ def build_loader(split: Split, recipe: Recipe, seed: int, device: torch.device) 
         workers=recipe.workers,
         memory_budget=recipe.memory_budget_gb * 2**30,
         device=device,
+        rank=ranks.rank,
+        world=ranks.world,
+        total=ranks.sum,
     )
 
 

@@ -35,6 +35,12 @@ class Experiment(Strict):
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
 
+    def learning(self) -> dict[str, Any]:
+        """Return, as plain values, all but how the experts' training is carried out."""
+        recipes = {"recipe": self.recipe.learning()}
+        recipes["experts"] = {name: recipe.learning() for name, recipe in self.experts.items()}
+        return self.model_dump(mode="json") | recipes
+
     @model_validator(mode="before")
     @classmethod
     def _experts_start_from_recipe(cls, value: Any) -> Any:

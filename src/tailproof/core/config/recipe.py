@@ -145,8 +145,34 @@ class EarlyStopping(Strict):
     patience: Count
 
 
+class Ema(Strict):
+    """An exponential moving average of the weights, which is then validated and exported."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.9998
+
+
+class Checkpoint(Strict):
+    """How often a run's state is saved besides the ends of epochs: so many minutes or steps."""
+
+    minutes: Positive | None = None
+    steps: Count | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Checkpoint":
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError("give 'minutes' or 'steps', exactly one of them")
+        return self
+
+
+RUNNING = ("devices", "nodes", "workers", "memory_budget_gb", "checkpoint")
+
+
 class Recipe(Strict):
-    """How one expert is trained. An experiment's `recipe` is the default of all its experts."""
+    """How one expert is trained. An experiment's `recipe` is the default of all its experts.
+
+    Fields named in `RUNNING` say how a run is carried out, not what it learns: a change of them
+    makes nothing stale, and a run goes on from the state of one with others.
+    """
 
     model: Model = Model()
     loss: Loss = CrossEntropy()
@@ -166,15 +192,42 @@ class Recipe(Strict):
     weights: Literal["last", "best"] = "last"
     validate_every: Count = Field(1, description="In epochs; the last one always is validated.")
     early_stopping: EarlyStopping | None = None
-    precision: Literal["fp32", "bf16", "auto"] = Field(
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
         "fp32", description="auto: bf16 where the device computes in it, found by a probe."
     )
     channels_last: bool = False
+    accumulate: Count = Field(
+        1, description="Parts that a batch is computed in, one after the other, to save memory."
+    )
+    clip_norm: Positive | None = Field(None, description="Largest norm of an update's gradient.")
+    ema: Ema | None = None
+    compile: bool = Field(False, description="Through torch.compile; slow to start.")
+    activation_checkpointing: bool = Field(
+        False, description="Compute activations twice to save memory, in timm models that can."
+    )
+    sync_batchnorm: bool = Field(False, description="Batch statistics over all GPUs.")
+    init_from: str | None = Field(
+        None, description="Start from the weights of this expert's folder or .safetensors file."
+    )
+    resume_from: str | None = Field(
+        None, description="Go on from the state with this key, whatever has changed since."
+    )
     threads: Count = Field(1, description="CPU threads; other counts give other last bits.")
-    workers: int = Field(0, ge=0, description="Loader processes; any number gives the same bits.")
+    devices: Count = Field(1, description="Processes a node, one a GPU where there are GPUs.")
+    nodes: Count = Field(1, description="Nodes of the cluster that train one expert together.")
+    workers: int = Field(0, ge=0, description="Loader processes of each training process.")
+    checkpoint: Checkpoint = Checkpoint(minutes=5.0)
     memory_budget_gb: float = Field(
         2.0, ge=0, description="Splits that decode to less are kept in memory, others streamed."
     )
+
+    def learning(self) -> dict[str, Any]:
+        """Return, as plain values, the fields that decide what is learnt."""
+        return self.model_dump(mode="json", exclude=set(RUNNING))
+
+    def running(self) -> dict[str, Any]:
+        """Return, as plain values, the fields that decide only how the run is carried out."""
+        return self.model_dump(mode="json", include=set(RUNNING))
 
     @property
     def monitor_sign(self) -> float:
@@ -183,10 +236,17 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
+        ranks = self.devices * self.nodes
+        if self.batch_size % ranks:
+            raise ValueError(
+                f"batch_size is the batch of all processes together: {self.batch_size} cannot be "
+                f"shared by {self.devices} devices on {self.nodes} nodes"
+            )
         if (self.mixing.mixup or self.mixing.cutmix) and not (
-            self.drop_last and self.batch_size % 2 == 0
+            self.drop_last and self.batch_size % (2 * ranks) == 0
         ):
             raise ValueError(
-                "mixup and cutmix pair images: set 'drop_last: true', an even batch_size"
+                "mixup and cutmix pair images: set 'drop_last: true', a batch_size that divides by "
+                f"{2 * ranks}"
             )
         return self

@@ -1,7 +1,7 @@
 """The one loader: from memory where a split is small, from its shards where it is not."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +22,20 @@ BLOCK_ROWS = 16384  # rows that are shuffled together
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised images float32 [B, C, H, W], row numbers in the split int64 [B]."""
+    """What one process gets of a batch.
+
+    Attributes:
+        images: normalised, float32 [B, C, H, W].
+        rows: row numbers in the split, int64 [B].
+        real: how many of them, from the first, count; the others fill up a batch that does not
+            divide by the number of processes, and are delivered to another process.
+        size: samples of the batch in all processes together.
+    """
 
     images: Tensor
     rows: np.ndarray
+    real: int
+    size: int
 
 
 class Loader:
@@ -33,18 +43,22 @@ class Loader:
 
     Args:
         split: what to deliver.
-        batch_size: samples a batch; an epoch's last batch may be smaller.
+        batch_size: samples a batch, of all processes together; an epoch's last may be smaller.
         image_size: side in pixels, or None for the images' own.
         normalisation: mean and std of each channel in [0, 1].
         augmentation: for training; None evaluates: in order, nothing random.
         seed: of order and augmentation.
-        drop_last: leave out a smaller last batch.
+        drop_last: leave out a smaller last batch, in training.
         workers: processes that decode and augment; 0 does it in this one.
         memory_budget: bytes that the decoded split may take to be kept in memory.
         device: where batches go.
+        rank: of this process among those that share each batch.
+        world: number of those processes.
+        total: sums counts over them.
 
     Raises:
-        TailproofError: the batch is larger than the split, or sizes are mixed and none is given.
+        TailproofError: the split is empty, the batch larger than the split, or sizes are mixed and
+            none is given.
     """
 
     def __init__(
@@ -60,20 +74,27 @@ class Loader:
         workers: int = 0,
         memory_budget: float = 0,
         device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+        total: Callable[[Tensor], Tensor] = lambda counts: counts,
     ) -> None:
+        if not len(split):
+            raise TailproofError(f"the split {split.name} is empty: raise its share in data.splits")
         own = (split.manifest["height"], split.manifest["width"])
         if image_size is None and None in own:
             raise TailproofError(
                 "the images have different sizes: set recipe.image_size (the shorter side is "
                 "resized to it and the centre kept)"
             )
-        if drop_last and batch_size > len(split):
+        if drop_last and augmentation is not None and batch_size > len(split):
             raise TailproofError(
                 f"recipe.batch_size is {batch_size}, the split {split.name} has {len(split)} "
                 "samples: with drop_last nothing would be left; lower batch_size"
             )
-        self.split, self.batch_size, self.drop_last = split, batch_size, drop_last
-        self.training, self.seed = augmentation is not None, seed
+        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.training = augmentation is not None
+        self.drop_last = drop_last and self.training
+        self._rank, self._world, self._total = rank, world, total
         self.device = torch.device(device)
         named = augmentation.albumentations if augmentation else []
         self._augment = BatchAugment(
@@ -108,21 +129,36 @@ class Loader:
         rows = epoch_order(self.split.groups, self.seed, epoch, BLOCK_ROWS)
         return rows[: len(self) * self.batch_size]
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch (from 1).
+    def epoch(self, epoch: int, first: int = 1) -> Iterator[Batch]:
+        """Yield this process's share of the batches of an epoch (from 1), from batch `first` on.
 
         Raises:
             TailproofError: a sample was missed or delivered twice.
         """
-        order = self.order(epoch)
+        order = self.order(epoch)[(first - 1) * self.batch_size :]
         batches = [
             order[start : start + self.batch_size]
             for start in range(0, len(order), self.batch_size)
         ]
+        shares = [self._share(batch) for batch in batches]
         delivered = np.zeros(len(self.split), np.int64)
-        for rows, images in self._fetch(epoch, batches):
-            np.add.at(delivered, rows, 1)
-            yield Batch(self._augment(images, epoch, rows), rows)
+        fetched = self._fetch(epoch, [rows for rows, _ in shares])
+        for batch, (_, real), (rows, images) in zip(batches, shares, fetched, strict=True):
+            np.add.at(delivered, rows[:real], 1)
+            yield Batch(self._augment(images, epoch, rows), rows, real, len(batch))
+        self._check(delivered, order, epoch)
+
+    def _share(self, batch: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return this process's rows, as many as every other's, and how many of them are its own.
+
+        One after the other the processes' shares are the batch, whatever their number.
+        """
+        each = -(-len(batch) // self._world)
+        own = batch[self._rank * each : (self._rank + 1) * each]
+        return np.concatenate([own, np.repeat(batch[-1:], each - len(own))]), len(own)
+
+    def _check(self, delivered: np.ndarray, order: np.ndarray, epoch: int) -> None:
+        delivered = self._total(torch.from_numpy(delivered)).numpy()
         wrong = np.flatnonzero(delivered != np.bincount(order, minlength=len(self.split)))
         if wrong.size or delivered.max() > 1:
             raise TailproofError(

@@ -1,0 +1,33 @@
+"""Whether the shards on disk are those of their manifest."""
+
+from pathlib import Path
+
+from tailproof.core.digests import sha256_file
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_json
+from tailproof.core.progress import track
+
+
+def verify(manifest_path: str | Path, *splits: str) -> None:
+    """Check that the shards of these splits are those of the manifest, byte by byte.
+
+    Raises:
+        TailproofError: one is missing, truncated or another.
+    """
+    manifest, folder = read_json(manifest_path), Path(manifest_path).parent
+    shards = [shard for split in splits for shard in manifest["splits"][split]["shards"]]
+    for shard in track(shards, "verify the shards"):
+        path = folder / shard["path"]
+        if not path.exists():
+            raise TailproofError(f"{path} does not exist: run the stage shard again")
+        size = path.stat().st_size
+        if size != shard["bytes"]:
+            raise TailproofError(
+                f"{path} has {size} bytes, the manifest says {shard['bytes']}: delete it and run "
+                "the stage shard again"
+            )
+        if sha256_file(path) != shard["sha256"]:
+            raise TailproofError(
+                f"{path} is not the file of the manifest (its SHA-256 differs): delete it and run "
+                "the stage shard again"
+            )

@@ -1,0 +1,70 @@
+"""The attempts of a run: one entry for each process life, kept beside its states."""
+
+import logging
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+
+class Attempts:
+    """A list on disk, up to date whenever the process may be killed.
+
+    An attempt that never told its end was killed; its end is the last time it was heard of.
+
+    Args:
+        folder: of the run's states.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "attempts.json"
+        self.entries: list[dict[str, Any]] = []
+        if self._path.exists():
+            try:
+                self.entries = read_json(self._path)
+            except TailproofError as error:
+                log.warning("earlier attempts are forgotten: %s", error)
+
+    def begin(self, epoch: int, device: str, processes: int) -> None:
+        """Note a new attempt, which starts within or before `epoch`."""
+        self.entries.append(
+            {
+                "attempt": len(self.entries) + 1,
+                "start": _now(),
+                "end": _now(),
+                "reason": "killed",
+                "first_epoch": epoch,
+                "last_epoch": epoch,
+                "host": socket.gethostname(),
+                "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+                "device": device,
+                "processes": processes,
+            }
+        )
+        self._write()
+
+    def seen(self, epoch: int) -> None:
+        """Note that the attempt is alive in `epoch`."""
+        self.entries[-1] |= {"end": _now(), "last_epoch": epoch}
+        self._write()
+
+    def end(self, epoch: int, reason: str) -> None:
+        """Note why the attempt ends."""
+        self.entries[-1] |= {"end": _now(), "last_epoch": epoch, "reason": reason}
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            write_json(self._path, self.entries)
+        except TailproofError as error:
+            log.warning("the list of attempts is not up to date: %s", error)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,32 @@
+"""Signals that ask a run to leave: they set a flag, what saves state looks at it."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class StopRequest:
+    """Attributes: signal: the name of the signal that came, or None."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Catch SIGTERM, SIGUSR1 and SIGINT while the block runs; the second one ends the process."""
+    request = StopRequest()
+
+    def note(number: int, _frame: object) -> None:
+        request.signal = signal.Signals(number).name
+        for asking in ASKING:
+            signal.signal(asking, signal.SIG_DFL)
+
+    before = {asking: signal.signal(asking, note) for asking in ASKING}
+    try:
+        yield request
+    finally:
+        for asking, handler in before.items():
+            signal.signal(asking, handler)

@@ -1,0 +1,46 @@
+"""One of the processes that train an expert together: ``python -m tailproof.training.worker``."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+from tailproof.core.config.recipe import Recipe
+from tailproof.core.errors import Interrupted, TailproofError
+from tailproof.core.files import read_json
+from tailproof.core.job import logging_to
+from tailproof.training.launch import SHUTDOWN_SECONDS, rank_log
+from tailproof.training.train import train
+
+
+def main(path: Path) -> None:
+    """Train as one rank; what goes wrong is logged and recorded for the launcher, who tells it."""
+    job, rank = read_json(path), int(os.environ["RANK"])
+    arguments = job["train"]
+    recipe = Recipe(**arguments.pop("recipe"))
+    with logging_to(rank_log(Path(job["log"]), rank), "a" if rank == 0 else "w") as logger:
+        try:
+            train(recipe=recipe, **arguments)
+        except Interrupted as error:
+            logger.warning("%s", error)
+            sys.exit(error.status)
+        except TailproofError as error:
+            logger.error("%s", error)
+            _record(error)
+            sys.exit(error.status)
+        except Exception as error:
+            logger.exception("%s", error)
+            # Most likely another rank is gone: let the launcher find that one first.
+            time.sleep(SHUTDOWN_SECONDS / 5)
+            _record(error)
+            sys.exit(1)
+
+
+def _record(error: Exception) -> None:
+    get_error_handler().record_exception(error)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

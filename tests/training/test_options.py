@@ -1,0 +1,170 @@
+"""What a recipe can ask of the loop: each does what it says, and resumes to the same bytes."""
+
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.numpy import load_file
+
+import tailproof.models  # noqa: F401 - lets timm be imported
+from tailproof.core.config.recipe import Recipe
+from tailproof.core.errors import TailproofError
+from tailproof.training.ranks import Ranks
+from tailproof.training.run import Run
+from tests.training.attempts_of_a_run import RECIPE, finish, outputs, start
+
+VIT = {
+    "name": "vit_tiny_patch16_224",
+    "options": {"img_size": 8, "patch_size": 2, "depth": 2, "embed_dim": 48, "num_heads": 3},
+}
+
+
+def step(digits, **changes):
+    """Return the weights after one epoch from the same start."""
+    run = Run(digits, Recipe(**{**RECIPE, "weights": "last", **changes}), 0, Ranks(1))
+    run.finish_epoch(lambda: None)
+    return run
+
+
+def vector(module):
+    return torch.cat([p.detach().flatten() for p in module.parameters()]).numpy()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema": {"decay": 0.9}, "clip_norm": 1.0, "accumulate": 2},
+        {"precision": "fp16", "model": VIT},
+        {
+            "optimizer": {"name": "adamw", "learning_rate": 0.002},
+            "schedule": {"name": "plateau", "patience": 1},
+            "validate_every": 2,
+        },
+        {
+            "precision": "bf16",
+            "channels_last": True,
+            "drop_last": True,
+            "mixing": {"mixup": 0.4, "cutmix": 1.0},
+            "augmentation": {"albumentations": [{"name": "Rotate", "options": {"limit": 10}}]},
+        },
+        {
+            "model": {
+                **VIT,
+                "options": {**VIT["options"], "drop_path_rate": 0.2, "proj_drop_rate": 0.1},
+            }
+        },
+    ],
+    ids=["ema, clipped, in parts", "fp16", "adamw, plateau", "mixed, bf16", "dropout"],
+)
+def test_every_kind_of_state_resumes(digits, tmp_path, changes):
+    assert finish(start(digits, tmp_path / "straight", changes)) == 0
+    for stage, number in (("written", 2), ("renamed", 4)):
+        crash = (stage, number)
+        assert finish(start(digits, tmp_path / "killed", changes, crash=crash)) == -signal.SIGKILL
+    assert finish(start(digits, tmp_path / "killed", changes)) == 0
+    assert outputs(tmp_path / "killed") == outputs(tmp_path / "straight")
+
+
+def test_parts_of_a_batch_make_the_same_update(digits):
+    """Without batch norm, whose statistics are of each part."""
+    whole, parts = (vector(step(digits, model=VIT, accumulate=n).model) for n in (1, 3))
+    assert np.allclose(whole, parts, atol=1e-5)
+    assert not np.array_equal(whole, parts)
+
+
+def test_clipping_bounds_what_an_update_moves(digits):
+    recipe = {
+        "optimizer": {"name": "momentum", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0}
+    }
+    recipe |= {"schedule": {"name": "constant"}, "model": VIT}
+    start_ = vector(Run(digits, Recipe(**RECIPE | recipe), 0, Ranks(1)).model)
+    run = step(digits, **recipe, clip_norm=1e-3)
+    moved = np.linalg.norm(vector(run.model) - start_)
+    assert 0 < moved <= 1e-3 * run.steps + 1e-6
+
+
+def test_the_average_of_the_weights_follows_its_formula(digits):
+    decay, run = 0.5, Run(digits, Recipe(**RECIPE, ema={"decay": 0.5}), 0, Ranks(1))
+    expected = vector(run.model).astype(np.float64)
+
+    def follow():
+        nonlocal expected
+        if run.step:  # boundaries of the validation come after the last update
+            expected = expected if run.step in seen else decay * expected + (1 - decay) * weights()
+            seen.add(run.step)
+
+    def weights():
+        return vector(run.model)
+
+    seen = set()
+    run.finish_epoch(follow)
+    assert np.allclose(vector(run.result), expected, atol=1e-5)
+    assert not np.allclose(vector(run.result), weights(), atol=1e-5)
+
+
+def test_checkpointed_activations_give_the_same_weights(digits):
+    plain, checkpointed = (
+        vector(step(digits, model=VIT, activation_checkpointing=on).model) for on in (False, True)
+    )
+    assert np.allclose(plain, checkpointed, atol=1e-6)
+    with pytest.raises(TailproofError, match="'cifar_resnet20' has none; leave it out"):
+        step(digits, activation_checkpointing=True)
+
+
+def test_compiling_gives_the_same_weights_or_says_what_is_missing(digits):
+    if shutil.which("g++") is None:
+        with pytest.raises(TailproofError, match=r"recipe\.compile needs a C\+\+ compiler"):
+            step(digits, model=VIT, compile=True)
+        return
+    eager, compiled = (vector(step(digits, model=VIT, compile=on).model) for on in (False, True))
+    assert np.allclose(eager, compiled, atol=1e-4)
+
+
+def test_synchronised_batch_norm_needs_gpus(digits):
+    if torch.cuda.is_available():
+        assert any(
+            isinstance(m, torch.nn.SyncBatchNorm)
+            for m in step(digits, sync_batchnorm=True).model.modules()
+        )
+        return
+    with pytest.raises(
+        TailproofError, match=r"sync_batchnorm needs GPUs, found none: leave it out"
+    ):
+        step(digits, sync_batchnorm=True)
+
+
+def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, caplog):
+    assert finish(start(digits, tmp_path, {"epochs": 1})) == 0
+    expert = tmp_path / "expert/seed-0"
+    run = Run(digits, Recipe(**RECIPE, init_from=str(expert)), 1, Ranks(1))
+    for name, value in load_file(expert / "model.safetensors").items():
+        assert np.array_equal(run.model.state_dict()[name].numpy(), value), name
+
+    other = timm.create_model("cifar_resnet20", num_classes=3, in_chans=1)
+    torch.nn.init.constant_(other.conv1.weight, 0.5)
+    from safetensors.torch import save_file
+
+    save_file(
+        {k: v.contiguous() for k, v in other.state_dict().items()}, tmp_path / "o.safetensors"
+    )
+    run = Run(digits, Recipe(**RECIPE, init_from=str(tmp_path / "o.safetensors")), 1, Ranks(1))
+    assert (run.model.conv1.weight == 0.5).all()
+    assert "left out classifier.weight [3, 64] for [10, 64]" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no weights that can be read"),
+        (b"not safetensors", "holds no weights that can be read"),
+    ],
+)
+def test_weights_that_cannot_be_read_are_told(digits, tmp_path, content, message):
+    path = tmp_path / "x.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TailproofError, match=f"init_from: .*{message}"):
+        Run(digits, Recipe(**RECIPE, init_from=str(path)), 0, Ranks(1))

@@ -1,0 +1,192 @@
+"""A run that is killed, damaged or moved ends in the bytes of one that was left alone."""
+
+import csv
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+from tailproof.core.files import read_json
+from tailproof.inference import infer
+from tailproof.training.state import newest_first
+from tests.training.attempts_of_a_run import STAGES, finish, outputs, start
+
+
+@pytest.fixture(scope="module")
+def straight(digits, tmp_path_factory):
+    """What a run writes that nothing ever happened to."""
+    folder = tmp_path_factory.mktemp("straight")
+    assert finish(start(digits, folder)) == 0
+    return outputs(folder)
+
+
+def wait_for_state(folder, process):
+    """Wait until the run has saved a state."""
+    while not list((folder / "states").glob("*/epoch-*.pt")):
+        assert process.is_alive(), (folder / "train.log").read_text()
+        time.sleep(0.01)
+
+
+def interrupted(digits, folder, number=signal.SIGKILL):
+    """Start a run, and send it a signal once it has saved a state."""
+    process = start(digits, folder)
+    wait_for_state(folder, process)
+    os.kill(process.pid, number)
+    return finish(process)
+
+
+def attempts(folder):
+    return read_json(folder / "expert/seed-0/training.json")["attempts"]
+
+
+def log(folder):
+    path = folder / "train.log"
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize(("workers", "kills"), [(0, 20), (2, 6)])
+def test_kills_at_random_moments_change_no_byte(digits, tmp_path, workers, kills):
+    """`make test-chaos` sets the number of kills, for both numbers of workers."""
+    kills = int(os.environ.get("TAILPROOF_KILLS", kills))
+    recipe = {"epochs": kills, "workers": workers, "memory_budget_gb": 0}
+    reference, folder = tmp_path / "reference", tmp_path / "killed"
+    assert finish(start(digits, reference, recipe)) == 0
+    chance, done = random.Random(workers), 0
+    while done < kills:
+        (folder / "train.log").unlink(missing_ok=True)
+        crash = (chance.choice(STAGES), chance.randint(1, 3)) if done % 2 else None
+        process = start(digits, folder, recipe, crash=crash)
+        if crash is None:
+            while "goes on" not in log(folder) and "no state yet" not in log(folder):
+                assert process.is_alive()
+                time.sleep(0.005)
+            time.sleep(chance.uniform(0.0, 0.3))
+            process.kill()
+        code = finish(process)
+        assert code in (0, -signal.SIGKILL), log(folder)
+        if code == 0:
+            break
+        done += 1
+    assert finish(start(digits, folder, recipe)) == 0, log(folder)
+    assert outputs(folder) == outputs(reference)
+    assert done == kills, f"the run was over after {done} kills"
+    logits = []
+    for run in (reference, folder):
+        expert = run / "expert/seed-0"
+        infer(expert, "expert", 0, digits, run / "logits", 1, 2**30, 0)
+        logits.append({p.name: p.read_bytes() for p in (run / "logits").iterdir()})
+    assert len(logits[0]) == 6 and logits[0] == logits[1]
+    told = attempts(folder)
+    assert [entry["attempt"] for entry in told] == list(range(1, len(told) + 1))
+    assert {entry["reason"] for entry in told[:-1]} == {"killed"}
+    # An attempt may be killed before it is noted, just after it logged where it goes on.
+    assert told[-1]["reason"] == "finished" and done <= len(told) <= done + 1
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_kill_at_any_stage_of_a_write_leaves_a_whole_state(digits, tmp_path, straight, stage):
+    assert finish(start(digits, tmp_path, crash=(stage, 3))) == -signal.SIGKILL
+    assert finish(start(digits, tmp_path)) == 0
+    assert "goes on in epoch" in log(tmp_path)
+    assert outputs(tmp_path) == straight
+    assert not list((tmp_path / "states").glob("*/.epoch-*")), "no half-written file is left"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "bit flipped", "empty"])
+def test_a_damaged_state_is_told_and_the_one_before_is_used(digits, tmp_path, straight, damage):
+    assert finish(start(digits, tmp_path, crash=("created", 4))) == -signal.SIGKILL
+    (folder,) = (tmp_path / "states").iterdir()
+    newest, before = newest_first(folder)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    whole = {"truncated": content[: len(content) // 2], "bit flipped": content, "empty": b""}
+    newest.write_bytes(whole[damage])
+    assert finish(start(digits, tmp_path)) == 0
+    assert f"{newest} is damaged: its content does not match its digest" in log(tmp_path)
+    step = int(before.name.split("step-")[1].split(".")[0])
+    assert f"after step {step}" in log(tmp_path)
+    assert outputs(tmp_path) == straight
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_saves_and_leaves_with_its_own_status(digits, tmp_path, straight, number):
+    assert interrupted(digits, tmp_path, number) == 75
+    assert f"asked to leave by {number.name} in epoch" in log(tmp_path)
+    assert finish(start(digits, tmp_path)) == 0
+    assert [entry["reason"] for entry in attempts(tmp_path)] == [number.name, "finished"]
+    assert outputs(tmp_path) == straight
+
+
+def test_a_second_signal_leaves_at_once(digits, tmp_path):
+    process = start(digits, tmp_path, {"epochs": 1000})
+    wait_for_state(tmp_path, process)
+    os.kill(process.pid, signal.SIGSTOP)  # both arrive before the next batch boundary
+    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGCONT)
+    while process.is_alive():
+        os.kill(process.pid, signal.SIGTERM)
+        time.sleep(0.001)
+    assert finish(process) in (-signal.SIGTERM, 75)
+
+
+def test_another_name_in_another_folder_finds_the_state(digits, tmp_path, straight):
+    assert interrupted(digits, tmp_path / "a") == -signal.SIGKILL
+    shutil.copytree(tmp_path / "a" / "states", tmp_path / "b" / "states")
+    assert (
+        finish(start(digits, tmp_path / "b", {"workers": 1, "checkpoint": {"minutes": 1.0}})) == 0
+    )
+    assert "goes on in epoch" in log(tmp_path / "b")
+    assert outputs(tmp_path / "b") == straight
+
+
+def test_another_configuration_never_does_unless_it_says_so(digits, tmp_path):
+    assert interrupted(digits, tmp_path) == -signal.SIGKILL
+    (key,) = (path.name for path in (tmp_path / "states").iterdir())
+    changes = {"optimizer": {"learning_rate": 0.01}}
+    assert finish(start(digits, tmp_path, changes)) == 0
+    assert "no state yet, starts at epoch 1" in log(tmp_path)
+    assert read_json(tmp_path / "expert/seed-0/training.json")["resumed_from"] is None
+
+    assert finish(start(digits, tmp_path, {**changes, "resume_from": key})) == 0
+    facts = read_json(tmp_path / "expert/seed-0/training.json")
+    assert facts["resumed_from"]["key"] == key and facts["resumed_from"]["epoch"] >= 1
+    recipe = read_json(tmp_path / "expert/seed-0/config.json")["tailproof"]["recipe"]
+    assert recipe["resume_from"] == key, "the override is recorded with the weights"
+
+    assert finish(start(digits, tmp_path, {**changes, "resume_from": "0123"})) == 1
+    assert f"recipe.resume_from is '0123': no whole state in {tmp_path}/states/0123" in log(
+        tmp_path
+    )
+    wide = {"model": {"name": "cifar_resnet32"}, "resume_from": key}
+    assert finish(start(digits, tmp_path, wide)) == 1
+    assert "the state is of another model or optimizer" in log(tmp_path)
+
+
+def test_a_finished_run_is_not_trained_again(digits, tmp_path, straight):
+    assert finish(start(digits, tmp_path)) == 0
+    shutil.rmtree(tmp_path / "expert")
+    assert finish(start(digits, tmp_path)) == 0
+    assert "epoch 1 " not in log(tmp_path)
+    assert outputs(tmp_path) == straight
+    assert len(attempts(tmp_path)) == 2
+
+
+def test_the_same_run_twice_at_once_is_trained_once(digits, tmp_path, straight):
+    first, second = start(digits, tmp_path), start(digits, tmp_path)
+    assert finish(first) == finish(second) == 0
+    assert outputs(tmp_path) == straight
+    with open(tmp_path / "expert/seed-0/history.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 4
+    assert [entry["reason"] for entry in attempts(tmp_path)] == ["finished"] * 2
+
+
+def test_without_space_the_run_goes_on_with_its_old_state(digits, tmp_path, straight):
+    """A state holds the weights more than twice: it does not fit where the weights alone do."""
+    size = len(straight["model.safetensors"])
+    assert finish(start(digits, tmp_path, largest_file=int(1.5 * size))) == 0
+    assert "the run goes on without saving its state" in log(tmp_path)
+    assert outputs(tmp_path) == straight
+    assert not list((tmp_path / "states").glob("*/*epoch-*")), "nothing half-written is left"
