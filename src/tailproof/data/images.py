@@ -1,13 +1,18 @@
 """The one place where images are decoded and encoded.
 
 An image is a uint8 array: [H, W] in mode ``L`` (greyscale), [H, W, 3] in mode ``RGB``.
+
+Pillow says what a file holds. The plainest PNG and JPEG files, which most data sets are made of,
+are left to OpenCV, which gives the same pixels in half to four fifths of the time.
 """
 
 import hashlib
 import io
+import re
 import struct
 import zlib
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -16,6 +21,17 @@ from tailproof.core.errors import TailproofError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 GREY = ("1", "L", "LA", "La")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+PNG_END = b"\x00\x00\x00\x00IEND"
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+BASELINE, SCAN = 0xC0, 0xDA
+# JFIF header, quantisation and Huffman tables, restart interval, comment
+PLAIN_SEGMENTS = (0xE0, 0xDB, 0xC4, 0xDD, 0xFE)
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # in a scan: any but a restart
+
+# OpenCV's threads do not survive a fork, and the loader's workers are parallel already.
+cv2.setNumThreads(0)
 
 
 def decode(data: bytes, mode: str | None = None) -> np.ndarray:
@@ -36,30 +52,13 @@ def decode(data: bytes, mode: str | None = None) -> np.ndarray:
         TailproofError: the bytes are no such file, are truncated, or hold more than 8 bits of
             grey, for which there is no one right scale.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.load()
-            if image.mode in DEEP:
-                raise TailproofError(
-                    f"its pixels have mode {image.mode}, expected 8 bits a channel: choose the "
-                    "range that matters and convert it"
-                )
-            ImageOps.exif_transpose(image, in_place=True)
-            if mode is None:
-                return _without_equal_channels(
-                    np.array(image.convert("L" if image.mode in GREY else "RGB"))
-                )
-            return np.array(image.convert(mode))
-    except (
-        Image.DecompressionBombError,
-        EOFError,
-        OSError,
-        SyntaxError,  # Pillow's for broken PNG chunks
-        ValueError,
-        struct.error,
-        zlib.error,
-    ) as error:
-        raise TailproofError(f"it does not decode as an image ({error})") from error
+    channels = _plain_png(data) or _plain_jpeg(data)
+    if channels:
+        flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if image is not None:  # it is where the file is damaged; Pillow tells how
+            return _in_mode(image, mode)
+    return _decode_any(data, mode)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -79,6 +78,77 @@ def pixel_digest(image: np.ndarray) -> str:
     digest = hashlib.sha256(f"{mode} {height} {width} ".encode())
     digest.update(np.ascontiguousarray(image))
     return digest.hexdigest()
+
+
+def _decode_any(data: bytes, mode: str | None) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            image.load()
+            if image.mode in DEEP:
+                raise TailproofError(
+                    f"its pixels have mode {image.mode}, expected 8 bits a channel: choose the "
+                    "range that matters and convert it"
+                )
+            ImageOps.exif_transpose(image, in_place=True)
+            native = "L" if image.mode in GREY else "RGB"
+            return _in_mode(np.array(image.convert(mode or native)), mode)
+    except (
+        Image.DecompressionBombError,
+        EOFError,
+        OSError,
+        SyntaxError,  # Pillow's for broken PNG chunks
+        ValueError,
+        struct.error,
+        zlib.error,
+    ) as error:
+        raise TailproofError(f"it does not decode as an image ({error})") from error
+
+
+def _plain_png(data: bytes) -> int:
+    """Return the channels of a whole 8-bit grey or RGB PNG with nothing but pixels, 0 of others."""
+    if not data.startswith(PNG_START) or len(data) < 33:
+        return 0
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    if depth != 8 or colour not in (0, 2) or width * height > Image.MAX_IMAGE_PIXELS:
+        return 0
+    position = 33
+    while data[position + 4 : position + 8] == b"IDAT":
+        position += 12 + int.from_bytes(data[position : position + 4])
+    whole = data[position : position + 8] == PNG_END and position + 12 <= len(data)
+    return (3 if colour else 1) if whole else 0
+
+
+def _plain_jpeg(data: bytes) -> int:
+    """Return the channels of a whole baseline JPEG of one scan without EXIF, 0 of others.
+
+    Within its one scan a decoder can only meet the end, which is there: of a damaged one OpenCV
+    makes what Pillow makes.
+    """
+    if not data.startswith(JPEG_START) or not data.endswith(JPEG_END):
+        return 0
+    position, channels = 2, 0
+    while position + 10 <= len(data) and data[position] == 0xFF:
+        kind, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
+        if kind == BASELINE and not channels:
+            depth, height, width, channels = struct.unpack_from(">BHHB", data, position + 4)
+            if depth != 8 or width * height > Image.MAX_IMAGE_PIXELS or channels not in (1, 3):
+                return 0
+        elif kind == SCAN:
+            end = MARKER.search(data, position + 2 + length)
+            last = end is not None and end.start() == len(data) - 2
+            return channels if last and data[position + 4] == channels else 0
+        elif kind not in PLAIN_SEGMENTS:
+            return 0
+        position += 2 + length
+    return 0
+
+
+def _in_mode(image: np.ndarray, mode: str | None) -> np.ndarray:
+    if mode is None:
+        return _without_equal_channels(image)
+    if mode == ("L" if image.ndim == 2 else "RGB"):
+        return image
+    return np.array(Image.fromarray(image).convert(mode))
 
 
 def _without_equal_channels(image: np.ndarray) -> np.ndarray:

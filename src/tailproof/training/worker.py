@@ -11,7 +11,7 @@ from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import Interrupted, TailproofError
 from tailproof.core.files import read_json
 from tailproof.core.job import logging_to
-from tailproof.training.launch import SHUTDOWN_SECONDS, rank_log
+from tailproof.training.node import SHUTDOWN_SECONDS, rank_log
 from tailproof.training.train import train
 
 

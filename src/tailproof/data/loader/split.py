@@ -1,6 +1,7 @@
 """One split on disk: ids, labels and weights in memory, images fetched by row."""
 
-from collections import OrderedDict
+from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json, read_parquet
 from tailproof.data.images import decode
 
-CACHED_GROUPS = 24  # row groups that a reader holds; more than one shuffle block
+CACHED_ROWS = 18 * 1024  # rows that a reader holds encoded: a shuffle block and a row group
 
 
 class Split:
@@ -55,12 +56,10 @@ class Split:
             self.paths.append(str(path))
         table = pa.concat_tables(tables)
         self.sample_ids: list[str] = table["sample_id"].to_pylist()
-        self.weight = table["weight"].to_numpy()
-        self.labels = {
-            rank: table[rank].fill_null(-1).to_numpy().copy() for rank in self.manifest["ranks"]
-        }
-        self._starts = np.concatenate([[0], np.cumsum(self.groups)])
-        self._cache: OrderedDict[int, pa.Array] = OrderedDict()
+        self.weight = _numbers(table["weight"])
+        self.labels = {rank: _numbers(table[rank]) for rank in self.manifest["ranks"]}
+        self._starts = list(accumulate(self.groups, initial=0))
+        self._cache: dict[int, pa.Array] = {}  # oldest first
         self._files: dict[int, pq.ParquetFile] = {}
 
     def __len__(self) -> int:
@@ -68,7 +67,7 @@ class Split:
 
     def __getstate__(self) -> dict[str, Any]:
         """Open files stay behind when a worker process starts."""
-        return {**self.__dict__, "_cache": OrderedDict(), "_files": {}}
+        return {**self.__dict__, "_cache": {}, "_files": {}}
 
     @property
     def channels(self) -> int:
@@ -77,26 +76,52 @@ class Split:
 
     def encoded(self, row: int) -> bytes:
         """Return the encoded bytes of one image; its row group is read once and kept a while."""
-        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        group = bisect_right(self._starts, row) - 1
         images = self._cache.get(group)
         if images is None:
-            shard, inside = self._where[group]
-            if shard not in self._files:
-                self._files[shard] = pq.ParquetFile(self.paths[shard])
-            try:
-                column = self._files[shard].read_row_group(inside, columns=["image.bytes"])["image"]
-            except (pa.ArrowException, OSError) as error:
-                raise TailproofError(
-                    f"{self.paths[shard]}, row group {inside} cannot be read ({error}): run the "
-                    "stage shard again"
-                ) from error
-            images = column.combine_chunks().field("bytes")
+            images = self._read(group)
             self._cache[group] = images
-            if len(self._cache) > CACHED_GROUPS:
-                self._cache.popitem(last=False)
-        return images[row - int(self._starts[group])].as_py()
+            kept = sum(len(cached) for cached in self._cache.values())
+            for oldest in list(self._cache):
+                kept -= len(self._cache[oldest])
+                if kept < CACHED_ROWS:
+                    break
+                del self._cache[oldest]
+        return images[row - self._starts[group]].as_py()
 
     def image(self, row: int) -> np.ndarray:
         """Return one decoded image, uint8 [H, W, C], at its own size."""
         image = decode(self.encoded(row), self.manifest["mode"])
         return image if image.ndim == 3 else image[:, :, None]
+
+    def _read(self, group: int) -> pa.Array:
+        """Return the encoded images of one row group, binary [rows]."""
+        shard, inside = self._where[group]
+        if shard not in self._files:
+            # Mapped, they are copied once instead of twice.
+            self._files[shard] = pq.ParquetFile(self.paths[shard], memory_map=True)
+        try:
+            table = self._files[shard].read_row_group(
+                inside, columns=["image.bytes"], use_threads=False
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise TailproofError(
+                f"{self.paths[shard]}, row group {inside} cannot be read ({error}): run the "
+                "stage shard again"
+            ) from error
+        return table["image"].combine_chunks().field("bytes")
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column as an array of its own, -1 for nulls.
+
+    Arrow's own way, `fill_null` and `to_numpy`, would import pandas: half a second.
+    """
+    array = column.combine_chunks()
+    valid, values = array.buffers()
+    rows = slice(array.offset, array.offset + len(array))
+    numbers = np.frombuffer(values, array.type.to_pandas_dtype())[rows].copy()
+    if array.null_count:
+        bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
+        numbers[bits[rows] == 0] = -1
+    return numbers
