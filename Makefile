@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos lint schema bench-train clean browser
+.PHONY: help demo test test-chaos lint schema bench-train bench-experts bench-loader bench-scale clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ schema: .venv/.run ## write config/schema.json from the configuration model
 bench-train: .venv/.dev ## compare training speed with a plain PyTorch loop
 	$(BIN)/python benchmarks/train.py
 
+bench-experts: .venv/.dev ## time the three experts of cifar100_lt on random pixels (on a GPU)
+	$(BIN)/python benchmarks/experts.py
+
+bench-loader: .venv/.dev .venv/peers/.done ## compare the loader's speed and start-up with its peers'
+	$(BIN)/python benchmarks/loader.py
+
+bench-scale: .venv/.run ## measure how time and memory grow up to 400,000 images
+	$(BIN)/python benchmarks/scale.py
+
 clean: ## remove the environment and the tools' caches; results stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
 
@@ -53,6 +62,12 @@ clean: ## remove the environment and the tools' caches; results stay
 
 .venv/.dev: .venv/.run
 	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+.venv/peers/.done: benchmarks/peers.txt | .venv/.run
+	@$(BIN)/python -m venv --clear .venv/peers
+	@echo "setting up .venv/peers for the benchmark: about 2 GB"
+	.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 	@touch $@
 
 browser:

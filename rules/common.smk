@@ -79,7 +79,7 @@ def running(wildcards):
 def initial_weights(wildcards):
     """The weights that the wildcards' expert starts from, if it starts from others."""
     path = recipe(wildcards).init_from
-    if path is None or path.endswith(".safetensors"):
+    if path is None or path.endswith((".safetensors", ".pt")):
         return path or []
     return f"{path}/model.safetensors"
 

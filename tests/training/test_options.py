@@ -142,6 +142,9 @@ def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, caplog):
     run = Run(digits, Recipe(**RECIPE, init_from=str(expert)), 1, Ranks(1))
     for name, value in load_file(expert / "model.safetensors").items():
         assert np.array_equal(run.model.state_dict()[name].numpy(), value), name
+    (state,) = (tmp_path / "states").glob("*/*.pt")
+    same = Run(digits, Recipe(**RECIPE, init_from=str(state)), 2, Ranks(1))
+    assert np.array_equal(vector(same.model), vector(run.model))
 
     other = timm.create_model("cifar_resnet20", num_classes=3, in_chans=1)
     torch.nn.init.constant_(other.conv1.weight, 0.5)
@@ -155,16 +158,10 @@ def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, caplog):
     assert "left out classifier.weight [3, 64] for [10, 64]" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "holds no weights that can be read"),
-        (b"not safetensors", "holds no weights that can be read"),
-    ],
-)
-def test_weights_that_cannot_be_read_are_told(digits, tmp_path, content, message):
-    path = tmp_path / "x.safetensors"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(TailproofError, match=f"init_from: .*{message}"):
+@pytest.mark.parametrize("name", ["missing.safetensors", "damaged.safetensors", "damaged.pt"])
+def test_weights_that_cannot_be_read_are_told(digits, tmp_path, name):
+    path = tmp_path / name
+    if name.startswith("damaged"):
+        path.write_bytes(b"neither this nor that")
+    with pytest.raises(TailproofError, match=f"init_from: {path} holds no weights that can be"):
         Run(digits, Recipe(**RECIPE, init_from=str(path)), 0, Ranks(1))

@@ -114,7 +114,7 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
 
     Args:
         model: changed in place.
-        path: a .safetensors file, or an expert's folder.
+        path: an expert's folder, a .safetensors file, or a saved state (.pt) of a run.
 
     Raises:
         TailproofError: the file is missing or damaged, or nothing in it fits.
@@ -122,11 +122,11 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
     path = Path(path)
     file = path / "model.safetensors" if path.is_dir() else path
     try:
-        weights = load_file(file)
-    except Exception as error:  # safetensors raises its own kind
+        weights = _weights_of_state(file) if file.suffix == ".pt" else load_file(file)
+    except Exception as error:  # safetensors and pickle raise their own kinds
         raise TailproofError(
             f"recipe.init_from: {file} holds no weights that can be read ({error}); expected an "
-            "expert's folder or a .safetensors file"
+            "expert's folder, a .safetensors file or a state in .state/train"
         ) from error
     own = model.state_dict()
     fitting = {
@@ -148,6 +148,11 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
     for name in unfit:
         log.warning("init_from %s: left out %s", file, name)
     return unfit
+
+
+def _weights_of_state(file: Path) -> dict[str, Any]:
+    run = torch.load(file, map_location="cpu", weights_only=True)["run"]
+    return run["ema"] or run["model"]
 
 
 def count_parameters(model: nn.Module) -> int:

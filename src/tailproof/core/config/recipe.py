@@ -207,7 +207,8 @@ class Recipe(Strict):
     )
     sync_batchnorm: bool = Field(False, description="Batch statistics over all GPUs.")
     init_from: str | None = Field(
-        None, description="Start from the weights of this expert's folder or .safetensors file."
+        None,
+        description="Weights to start from: an expert's folder, a .safetensors file, a state.",
     )
     resume_from: str | None = Field(
         None, description="Go on from the state with this key, whatever has changed since."
