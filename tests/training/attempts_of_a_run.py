@@ -55,6 +55,8 @@ def outputs(folder):
 
 
 def _attempt(manifest, folder, changes, crash, largest_file):
+    # As in a process that Snakemake starts; a child of a fork server would start another.
+    multiprocessing.set_start_method("fork", force=True)
     Path(folder).mkdir(parents=True, exist_ok=True)
     with open(Path(folder, "stderr.txt"), "w", encoding="utf-8") as told:
         os.dup2(told.fileno(), sys.stderr.fileno())

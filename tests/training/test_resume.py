@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 
+import psutil
 import pytest
 
 from tailproof.core.files import read_json
@@ -117,6 +118,21 @@ def test_a_signal_saves_and_leaves_with_its_own_status(digits, tmp_path, straigh
     assert f"asked to leave by {number.name} in epoch" in log(tmp_path)
     assert finish(start(digits, tmp_path)) == 0
     assert [entry["reason"] for entry in attempts(tmp_path)] == [number.name, "finished"]
+    assert outputs(tmp_path) == straight
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_to_the_loaders_workers_too(digits, tmp_path, straight, number):
+    """As Slurm and a terminal send it: to every process."""
+    recipe = {"workers": 2, "memory_budget_gb": 0}
+    process = start(digits, tmp_path, recipe)
+    wait_for_state(tmp_path, process)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    for member in (*workers, psutil.Process(process.pid)):
+        member.send_signal(number)
+    assert finish(process) == 75
+    assert finish(start(digits, tmp_path, recipe)) == 0
     assert outputs(tmp_path) == straight
 
 

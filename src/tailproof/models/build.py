@@ -119,8 +119,7 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
     Raises:
         TailproofError: the file is missing or damaged, or nothing in it fits.
     """
-    path = Path(path)
-    file = path / "model.safetensors" if path.is_dir() else path
+    file = weights_file(path)
     try:
         weights = _weights_of_state(file) if file.suffix == ".pt" else load_file(file)
     except Exception as error:  # safetensors and pickle raise their own kinds
@@ -148,6 +147,19 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
     for name in unfit:
         log.warning("init_from %s: left out %s", file, name)
     return unfit
+
+
+def weights_file(path: str | Path) -> Path:
+    """Return the file that holds the weights of an expert's folder, or the file that is named.
+
+    Raises:
+        TailproofError: it does not exist.
+    """
+    path = Path(path)
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.exists():
+        raise TailproofError(f"recipe.init_from: {file} does not exist")
+    return file
 
 
 def _weights_of_state(file: Path) -> dict[str, Any]:

@@ -61,7 +61,6 @@ class Run:
         # ---- device and randomness
         self.device = start_device(recipe.threads)
         torch.manual_seed(seed)
-        self.precision = best_precision(self.device, recipe.precision)
 
         # ---- data
         splits = {name: Split(manifest, name) for name in ("train", "val")}
@@ -84,16 +83,13 @@ class Run:
         self._loss = build_loss(recipe.loss.model_dump(), counts).to(self.device)
         self._optimizer = build_optimizer(self.model, recipe)
         self._schedule = Schedule(self._optimizer, recipe, self.steps)
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._mixing = build_mixing(recipe, len(self.names))
         self._ema = ModelEmaV3(self.model, decay=recipe.ema.decay) if recipe.ema else None
 
         # ---- what computes
         self._parallel = ranks.wrap(self.model, self.device)
-        trained = torch.compile(self._parallel) if recipe.compile else self._parallel
-        forward = (self.device, self.precision, recipe.channels_last)
-        self._forward = Forward(trained, *forward)
-        self._evaluate = Forward(self.result, *forward)
+        self._trained = torch.compile(self._parallel) if recipe.compile else self._parallel
+        self._compute_in(best_precision(self.device, recipe.precision))
 
         # ---- where it stands
         self.epoch, self.step = 1, 0
@@ -257,11 +253,12 @@ class Run:
         Raises:
             TailproofError: it is of another model, optimizer or number of steps.
         """
-        if state["steps"] != self.steps or state["precision"] != self.precision:
+        if state["steps"] != self.steps:
             raise TailproofError(
-                f"the state has {state['steps']} steps an epoch in {state['precision']}, this run "
-                f"{self.steps} in {self.precision}: it cannot go on from there"
+                f"the state has {state['steps']} steps an epoch, this run {self.steps}: it cannot "
+                "go on from there"
             )
+        self._compute_in(state["precision"])  # on a node that would choose another, too
         try:
             self.model.load_state_dict(state["model"])
             if self._ema:
@@ -296,6 +293,18 @@ class Run:
                 "epoch": self.best.epoch if best else len(self.history),
             },
         )
+
+    def close(self) -> None:
+        """End the loaders' worker processes."""
+        for loader in self._loaders.values():
+            loader.close()
+
+    def _compute_in(self, precision: str) -> None:
+        self.precision = precision
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        forward = (self.device, precision, self.recipe.channels_last)
+        self._forward = Forward(self._trained, *forward)
+        self._evaluate = Forward(self.result, *forward)
 
     def _new_tally(self) -> Tally:
         return Tally(len(self.names), self.device, self.ranks.sum)

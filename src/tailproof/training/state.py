@@ -27,7 +27,9 @@ KEPT = 2
 KEY_LENGTH = 16  # hex digits of a digest that name a folder or a file
 
 
-def state_key(manifest: dict[str, Any], recipe: Recipe, seed: int, code: str) -> str:
+def state_key(
+    manifest: dict[str, Any], recipe: Recipe, seed: int, code: str, start: str | None = None
+) -> str:
     """Return the name of a run: a digest of its data, recipe, seed and code.
 
     Args:
@@ -35,10 +37,11 @@ def state_key(manifest: dict[str, Any], recipe: Recipe, seed: int, code: str) ->
         recipe: of which only what decides the result counts.
         seed: of the run.
         code: digest of the code that trains.
+        start: digest of the weights that the run starts from, if it starts from others.
     """
     data = {key: value for key, value in manifest.items() if key != "splits"}
     used = {split: manifest["splits"][split]["shards"] for split in ("train", "val")}
-    return digest_of([data, used, recipe.learning(), seed, code])[:KEY_LENGTH]
+    return digest_of([data, used, recipe.learning(), seed, code, start])[:KEY_LENGTH]
 
 
 class Store:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.core.config.recipe import Recipe
+from tailproof.core.digests import sha256_file
 from tailproof.core.errors import Interrupted
 from tailproof.core.files import read_json, write_json
 from tailproof.core.progress import track
 from tailproof.data.verify import verify
-from tailproof.models.build import count_parameters
+from tailproof.models.build import count_parameters, weights_file
 from tailproof.training.history import write_history
 from tailproof.training.keeper import Keeper
 from tailproof.training.ranks import Ranks
@@ -51,7 +52,8 @@ def train(
     ranks = Ranks(recipe.devices * recipe.nodes)
     if ranks.main:
         verify(manifest, "train", "val")
-    key = state_key(read_json(manifest), recipe, seed, code)
+    start = sha256_file(weights_file(recipe.init_from)) if recipe.init_from else None
+    key = state_key(read_json(manifest), recipe, seed, code, start)
     run = Run(manifest, recipe, seed, ranks)
     with stop_on_signals() as stop, Keeper(Path(states), key, run, stop) as keeper:
         keeper.restore()
@@ -62,6 +64,8 @@ def train(
         except Exception as error:
             keeper.end(f"failed: {error}")
             raise
+        finally:
+            run.close()
         keeper.end("finished")
         if ranks.main:
             run.export(folder)

@@ -1,6 +1,8 @@
 """The one loader: from memory where a split is small, from its shards where it is not."""
 
 import logging
+import signal
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -112,10 +114,17 @@ class Loader:
                 self._images,
                 batch_sampler=_Plan(),
                 collate_fn=_identity,
+                worker_init_fn=_leave_signals_to_parent,
                 num_workers=workers,
                 pin_memory=self.device.type == "cuda",
                 persistent_workers=workers > 0,
             )
+
+        self._finalizer = weakref.finalize(self, _end_workers, self._workers)
+
+    def close(self) -> None:
+        """End the worker processes; no epoch can be delivered afterwards."""
+        self._finalizer()
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
@@ -228,6 +237,21 @@ class _Images(Dataset):
         if self.size is not None and not self.augment:
             return self.size, self.size
         return self.split.manifest["height"], self.split.manifest["width"]
+
+
+def _leave_signals_to_parent(_worker: int) -> None:
+    """Outlive what asks a run to leave: it comes to every process, and the batch must be finished.
+
+    Workers end when the loader is closed or forgotten, or the process that has it is gone.
+    """
+    for asking in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(asking, signal.SIG_IGN)
+
+
+def _end_workers(workers: DataLoader | None) -> None:
+    # DataLoader itself would send SIGTERM, and wait.
+    if workers is not None and workers._iterator is not None:
+        workers._iterator._shutdown_workers()
 
 
 def _identity(batch: tuple[np.ndarray, Tensor]) -> tuple[np.ndarray, Tensor]:
