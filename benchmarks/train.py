@@ -33,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from data import build
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -41,14 +42,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from tailproof.core.config.data import Data
 from tailproof.core.config.recipe import Recipe
-from tailproof.core.config.splits import SPLITS
 from tailproof.data.loader import Split
 from tailproof.data.loader.augment import fit
-from tailproof.data.prepare import prepare
-from tailproof.data.shards import gather, shard
-from tailproof.data.splits import split
 from tailproof.models import build_model
-from tailproof.training.train import Run
+from tailproof.training.ranks import Ranks
+from tailproof.training.run import Run
 
 from torchvision import transforms  # isort: skip - tailproof.models lets it be imported
 
@@ -128,32 +126,28 @@ def _pictures(split_: Split) -> list[Image.Image]:
     return [Image.fromarray(image.squeeze()) for image in images]
 
 
-def our_loop(manifest: Path, epochs: int, seed: int, options: dict) -> Run:
-    recipe = Recipe(
-        optimizer={"learning_rate": RATE, "weight_decay": 5e-4},
-        schedule={"name": "cosine"},
-        epochs=epochs,
-        batch_size=BATCH,
-        image_size=32,
-        augmentation={"crop_padding": 4, "flip": True},
-        threads=THREADS,
-        **options,
-    )
-    return Run(manifest, recipe, seed, Path(tempfile.gettempdir()))
+class OurLoop:
+    """This project's loop; the last of `epochs` ends with a validation."""
 
+    def __init__(self, manifest: Path, epochs: int, seed: int, options: dict) -> None:
+        recipe = Recipe(
+            optimizer={"learning_rate": RATE, "weight_decay": 5e-4},
+            schedule={"name": "cosine"},
+            epochs=epochs,
+            validate_every=epochs,
+            batch_size=BATCH,
+            image_size=32,
+            augmentation={"crop_padding": 4, "flip": True},
+            threads=THREADS,
+            **options,
+        )
+        self.run = Run(manifest, recipe, seed, Ranks(1))
 
-def build(config: Data, folder: Path) -> Path:
-    """Run the stages prepare to shard; return the manifest."""
-    prepare(config, folder / "samples.parquet")
-    split(folder / "samples.parquet", config, folder / "splits.parquet", folder / "splits.json")
-    facts = {}
-    for name in SPLITS:
-        part = folder / "shards" / name / "part-00000.parquet"
-        facts[name] = [part.with_suffix(".json")]
-        pair = (folder / "samples.parquet", folder / "splits.parquet")
-        shard(*pair, config, name, 0, part, *facts[name])
-    gather(folder / "samples.parquet", facts, config, folder / "shards" / "manifest.json")
-    return folder / "shards" / "manifest.json"
+    def train(self, epoch: int) -> None:
+        self.row = self.run.finish_epoch(lambda: None)
+
+    def validate(self) -> dict[str, float]:
+        return self.row
 
 
 def random_pictures(folder: Path, images: int) -> Path:
@@ -167,15 +161,15 @@ def random_pictures(folder: Path, images: int) -> Path:
     return build(Data(source=source, held_out=0.05), folder)
 
 
-def make_loop(name: str, manifest: Path, epochs: int, seed: int) -> "PlainLoop | Run":
+def make_loop(name: str, manifest: Path, epochs: int, seed: int) -> "PlainLoop | OurLoop":
     if name == PLAIN:
         return PlainLoop(manifest, epochs, seed)
-    return our_loop(manifest, epochs, seed, VARIANTS[name])
+    return OurLoop(manifest, epochs, seed, VARIANTS[name])
 
 
 def serve_epochs(pipe: Connection, name: str, manifest: Path, epochs: int) -> None:
     """Train an epoch whenever asked to, and answer how many seconds it took."""
-    loop = make_loop(name, manifest, epochs, 0)
+    loop = make_loop(name, manifest, epochs + 1, 0)  # none of them is the last, which validates
     for epoch in range(1, epochs + 1):
         pipe.recv()
         start = time.perf_counter()

@@ -4,16 +4,19 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tailproof.core.errors import TailproofError
 from tailproof.data.images import decode, encode_png, pixel_digest
 
-# Pillow warns of damaged TIFF tags before it refuses the file.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+# Pillow warns of damaged TIFF tags and of great sizes before it refuses the file.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
+    pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
+]
 
 side = st.integers(1, 12)
 grey = st.tuples(side, side).flatmap(lambda shape: hnp.arrays(np.uint8, shape))
@@ -33,6 +36,26 @@ def gradient(mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> Image.Image
 def colourful(size: tuple[int, int] = (40, 30)) -> Image.Image:
     bands = [gradient("L", size).rotate(angle) for angle in (0, 90, 180)]
     return Image.merge("RGB", bands)
+
+
+def by_pillow(data: bytes, mode: str | None) -> np.ndarray | None:
+    """What Pillow alone makes of a file without EXIF, None where it refuses."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=["PNG", "JPEG"])
+        grey = image.mode in ("1", "L", "LA")
+        array = np.asarray(image.convert(mode or ("L" if grey else "RGB")))
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error):
+        return None
+    if mode is None and array.ndim == 3 and (array == array[..., :1]).all():
+        return array[..., 0]
+    return array
+
+
+def decoded(data: bytes, mode: str | None) -> np.ndarray | None:
+    try:
+        return decode(data, mode)
+    except TailproofError:
+        return None
 
 
 @given(st.one_of(grey, colour))
@@ -75,6 +98,50 @@ def test_exif_orientation_is_applied():
     exif[0x0112] = 6  # the camera was turned: rotate by 90° clockwise to show
     upright = np.asarray(colourful().transpose(Image.Transpose.ROTATE_270))
     np.testing.assert_array_equal(decode(encode(colourful(), "PNG", exif=exif)), upright)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_to_jpeg(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(colourful(), "JPEG", exif=exif)
+    turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(decode(data), np.asarray(turned))
+
+
+@settings(max_examples=300)
+@given(
+    image=st.one_of(grey, colour),
+    scale=st.integers(1, 9),
+    mode=st.sampled_from([None, "L", "RGB"]),
+    options=st.fixed_dictionaries(
+        {
+            "quality": st.integers(1, 100),
+            "subsampling": st.integers(0, 2),
+            "progressive": st.booleans(),
+            "optimize": st.booleans(),
+            "restart_marker_blocks": st.integers(0, 3),
+            "comment": st.binary(max_size=9),
+        }
+    ),
+)
+def test_a_jpeg_has_the_pixels_that_pillow_gives(image, scale, mode, options):
+    picture = Image.fromarray(image)
+    picture = picture.resize((picture.width * scale, picture.height * scale))
+    data = encode(picture, "JPEG", **options)
+    np.testing.assert_array_equal(decode(data, mode), by_pillow(data, mode))
+
+
+@given(
+    image=st.one_of(grey, colour),
+    stored=st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA"]),
+    mode=st.sampled_from([None, "L", "RGB"]),
+    level=st.integers(0, 9),
+)
+def test_a_png_has_the_pixels_that_pillow_gives(image, stored, mode, level):
+    picture = Image.fromarray(image).convert("RGB").convert(stored)
+    data = encode(picture, "PNG", compress_level=level)
+    np.testing.assert_array_equal(decode(data, mode), by_pillow(data, mode))
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK"])
@@ -148,20 +215,38 @@ def test_a_decompression_bomb_is_refused():
         decode(data)
 
 
-@given(
-    kind=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]),
-    changes=st.lists(
-        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1)), max_size=4
-    ),
-)
-def test_damaged_bytes_give_an_image_or_one_clear_error(kind, changes):
-    data = bytearray(encode(colourful((9, 7)), kind))
+changes = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1)), max_size=4)
+
+
+def damaged(data: bytes, changes: list[tuple[float, bytes]]) -> bytes:
+    """Write over `data` at shares of its length."""
+    data = bytearray(data)
     for share, new in changes:
         start = int(share * len(data))
         data[start : start + len(new)] = new
+    return bytes(data)
+
+
+@given(kind=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]), changes=changes)
+def test_damaged_bytes_give_an_image_or_one_clear_error(kind, changes):
+    data = damaged(encode(colourful((9, 7)), kind), changes)
     try:
-        image = decode(bytes(data))
+        image = decode(data)
     except TailproofError as error:
         assert "expected" in str(error) or "does not decode" in str(error)
     else:
         assert image.dtype == np.uint8 and image.shape[2:] in ((), (3,))
+
+
+@settings(max_examples=500)
+@given(
+    kind=st.sampled_from(["PNG", "JPEG"]),
+    changes=changes,
+    mode=st.sampled_from([None, "L", "RGB"]),
+)
+def test_of_damaged_bytes_becomes_what_pillow_makes_of_them(kind, changes, mode):
+    data = damaged(encode(colourful((29, 17)), kind), changes)
+    found, expected = decoded(data, mode), by_pillow(data, mode)
+    assert (found is None) == (expected is None)
+    if found is not None and b"Exif" not in data:
+        np.testing.assert_array_equal(found, expected)

@@ -45,7 +45,9 @@ def write_shards(folder: Path, shards: list[list[int]]) -> Path:
         with pq.ParquetWriter(path, table.schema) as writer:
             for start, size in zip(np.cumsum([0, *groups]), groups, strict=False):
                 writer.write_table(table.slice(int(start), size))
-        listed.append({"path": f"train/{path.name}", "rows": len(rows)})
+        listed.append(
+            {"path": f"train/{path.name}", "rows": len(rows), "bytes": path.stat().st_size}
+        )
     manifest = {
         "target": "class",
         "ranks": ["class"],

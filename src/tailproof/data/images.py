@@ -56,7 +56,7 @@ def decode(data: bytes, mode: str | None = None) -> np.ndarray:
     if channels:
         flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        if image is not None:  # it is where the file is damaged; Pillow tells how
+        if image is not None:  # else it is damaged, and Pillow tells how
             return _in_mode(image, mode)
     return _decode_any(data, mode)
 
@@ -152,6 +152,9 @@ def _in_mode(image: np.ndarray, mode: str | None) -> np.ndarray:
 
 
 def _without_equal_channels(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 3 and (image == image[..., :1]).all():
-        return np.ascontiguousarray(image[..., 0])
+    if image.ndim == 2:
+        return image
+    first = image[..., 0]
+    if (first == image[..., 1]).all() and (first == image[..., 2]).all():
+        return np.ascontiguousarray(first)
     return image

@@ -30,6 +30,7 @@ from tailproof.data.images import decode, pixel_digest
 from tailproof.data.sources import open_source
 
 ROW_GROUP = 1024  # rows; the loader reads and shuffles by row group
+LEVELS = np.arange(256)
 
 
 def shard(
@@ -161,10 +162,12 @@ class _PixelSums:
     def add(self, image: np.ndarray) -> None:
         if image.ndim == 2:
             image = np.repeat(image[:, :, None], len(self.sum), axis=2)
-        flat = image.reshape(-1, len(self.sum)).astype(np.int64)
+        flat = image.reshape(-1, len(self.sum))
         self.count += len(flat)
-        self.sum += flat.sum(0)
-        self.squares += (flat * flat).sum(0)
+        for channel in range(len(self.sum)):
+            histogram = np.bincount(flat[:, channel], minlength=256)
+            self.sum[channel] += histogram @ LEVELS
+            self.squares[channel] += histogram @ LEVELS**2
 
     def facts(self) -> dict[str, Any]:
         return {

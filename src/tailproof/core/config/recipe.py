@@ -119,7 +119,7 @@ class Transform(Strict):
 class Augmentation(Strict):
     """What happens to training images. Batch-wise on the device unless albumentations are named."""
 
-    crop_padding: int = Field(0, ge=0, description="Pad by so many reflected pixels, crop back.")
+    crop_padding: int = Field(0, ge=0, description="Pad by so many black pixels, crop back.")
     flip: bool = Field(False, description="Mirror left to right with probability 0.5.")
     cutout: int = Field(0, ge=0, description="Side of a square of mean colour, in pixels.")
     albumentations: list[Transform] = Field(

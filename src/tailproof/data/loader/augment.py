@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -32,27 +33,82 @@ class BatchAugment:
         self.mean, self.std = torch.tensor(mean) * 255, torch.tensor(std) * 255
         self.policy, self.seed = policy, seed
 
-    def __call__(self, images: Tensor, epoch: int, rows: np.ndarray) -> Tensor:
+    def draws(self, epoch: int, rows: np.ndarray) -> np.ndarray | None:
+        """Return the random numbers of crop, flip and cutout, float64 [B, DRAWS]; None if none."""
+        policy = self.policy
+        if policy and (policy.crop_padding or policy.flip or policy.cutout):
+            return uniforms(self.seed, epoch, rows, DRAWS)
+        return None
+
+    def place(self, image: np.ndarray, out: np.ndarray, draws: np.ndarray | None) -> None:
+        """Crop and flip one image into `out`, both uint8 [H, W, C]: as `__call__` does to a batch.
+
+        Args:
+            image: contiguous.
+            out: a batch's place for it.
+            draws: the image's own row of `draws`.
+        """
+        if draws is None:
+            out[...] = image
+            return
+        height, width, _ = image.shape
+        padding = self.policy.crop_padding
+        top, left = (draws[:2] * (2 * padding + 1)).astype(int) - padding
+        flip = self.policy.flip and draws[2] < 0.5
+        window = image[max(top, 0) : height + top, max(left, 0) : width + left]
+        if flip:
+            left = -left
+        if top or left:
+            out[...] = 0
+        target = out[max(-top, 0) : height - top, max(-left, 0) : width - left]
+        if flip:
+            cv2.flip(window, 1, dst=target)
+        else:
+            target[...] = window
+
+    def __call__(
+        self, images: Tensor, epoch: int, rows: np.ndarray, *, placed: bool = False
+    ) -> Tensor:
         """Return normalised images.
 
         Args:
             images: uint8 [B, H, W, C].
             epoch: from 1.
             rows: row numbers of the samples, [B].
+            placed: they are cropped and flipped already, each by `place`.
 
         Returns:
             float32 [B, C, H, W], in channels-last memory.
         """
-        policy, device = self.policy, images.device
-        draws = None
-        if policy and (policy.crop_padding or policy.flip or policy.cutout):
-            draws = torch.from_numpy(uniforms(self.seed, epoch, rows, DRAWS)).to(device)
-            images = _crop_and_flip(images, policy, draws)
-        mean, std = self.mean.to(device), self.std.to(device)
-        normal = images.float().sub_(mean).div_(std).permute(0, 3, 1, 2)
-        if policy and policy.cutout:
-            normal = normal * _outside_square(normal.shape[2:], policy.cutout, draws[:, 3:])
+        draws = self.draws(epoch, rows)
+        if draws is not None and not placed:
+            images = self._move(images, draws)
+        normal = self._normalise(images).permute(0, 3, 1, 2)
+        if self.policy and self.policy.cutout:
+            squares = torch.from_numpy(draws[:, 3:]).to(images.device)
+            normal = normal * _outside_square(normal.shape[2:], self.policy.cutout, squares)
         return normal
+
+    def _move(self, images: Tensor, draws: np.ndarray) -> Tensor:
+        if images.device.type != "cpu":
+            return _crop_and_flip(images, self.policy, torch.from_numpy(draws).to(images.device))
+        moved = np.empty(images.shape, np.uint8)
+        for image, out, own in zip(images.numpy(), moved, draws, strict=True):
+            self.place(image, out, own)
+        return torch.from_numpy(moved)
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        mean, std = self.mean.to(images.device), self.std.to(images.device)
+        if images.device.type != "cpu":
+            return images.float().sub_(mean).div_(std)
+        # By table in one pass, the same bits. Threads would wait for cores that loader processes
+        # hold, and numpy asks for huge pages where torch.empty does not.
+        count, height, width, channels = images.shape
+        table = ((torch.arange(256.0)[:, None] - mean) / std).numpy().reshape(1, 256, channels)
+        normal = np.empty(images.shape, np.float32)
+        shape = (count * height, width, channels)
+        cv2.LUT(images.numpy().reshape(shape), table, dst=normal.reshape(shape))
+        return torch.from_numpy(normal)
 
 
 class ImageAugment:

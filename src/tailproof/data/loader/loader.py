@@ -1,25 +1,21 @@
 """The one loader: from memory where a split is small, from its shards where it is not."""
 
 import logging
-import signal
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from tailproof.core.config.recipe import Augmentation
 from tailproof.core.errors import TailproofError
-from tailproof.data.loader.augment import BatchAugment, ImageAugment, fit
+from tailproof.data.loader.augment import BatchAugment, ImageAugment
 from tailproof.data.loader.order import epoch_order
 from tailproof.data.loader.split import Split
+from tailproof.data.loader.workers import Images, Workers
 
 log = logging.getLogger(__name__)
-
-BLOCK_ROWS = 16384  # rows that are shuffled together
 
 
 @dataclass(frozen=True)
@@ -102,29 +98,22 @@ class Loader:
         self._augment = BatchAugment(
             normalisation["mean"], normalisation["std"], augmentation, seed
         )
-        self._images = _Images(split, image_size, ImageAugment(named, seed) if named else None)
+        images = Images(
+            split, image_size, ImageAugment(named, seed) if named else None, self._augment
+        )
         self._resident: Tensor | None = None
-        if self._images.size_in_memory() <= memory_budget:
-            self._images.keep_in_memory()
+        if images.size_in_memory() <= memory_budget:
+            images.keep_in_memory()
             if not named:
-                self._resident = torch.from_numpy(self._images.decoded).to(self.device)
-        self._workers: DataLoader | None = None
+                self._resident = torch.from_numpy(images.decoded).to(self.device)
+        self._workers: Workers | None = None
         if self._resident is None:
-            self._workers = DataLoader(
-                self._images,
-                batch_sampler=_Plan(),
-                collate_fn=_identity,
-                worker_init_fn=_leave_signals_to_parent,
-                num_workers=workers,
-                pin_memory=self.device.type == "cuda",
-                persistent_workers=workers > 0,
-            )
-
-        self._finalizer = weakref.finalize(self, _end_workers, self._workers)
+            self._workers = Workers(images, workers, batch_size, self.device)
 
     def close(self) -> None:
         """End the worker processes; no epoch can be delivered afterwards."""
-        self._finalizer()
+        if self._workers is not None:
+            self._workers.close()
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
@@ -135,7 +124,7 @@ class Loader:
         """Return the rows of an epoch in the order they are delivered, int64."""
         if not self.training:
             return np.arange(len(self.split))
-        rows = epoch_order(self.split.groups, self.seed, epoch, BLOCK_ROWS)
+        rows = epoch_order(self.split.groups, self.seed, epoch, self.split.block_rows)
         return rows[: len(self) * self.batch_size]
 
     def epoch(self, epoch: int, first: int = 1) -> Iterator[Batch]:
@@ -152,9 +141,10 @@ class Loader:
         shares = [self._share(batch) for batch in batches]
         delivered = np.zeros(len(self.split), np.int64)
         fetched = self._fetch(epoch, [rows for rows, _ in shares])
+        placed = self._workers is not None
         for batch, (_, real), (rows, images) in zip(batches, shares, fetched, strict=True):
             np.add.at(delivered, rows[:real], 1)
-            yield Batch(self._augment(images, epoch, rows), rows, real, len(batch))
+            yield Batch(self._augment(images, epoch, rows, placed=placed), rows, real, len(batch))
         self._check(delivered, order, epoch)
 
     def _share(self, batch: np.ndarray) -> tuple[np.ndarray, int]:
@@ -176,83 +166,8 @@ class Loader:
             )
 
     def _fetch(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
-        if self._resident is not None:
-            for rows in batches:
-                yield rows, self._resident[torch.from_numpy(rows).to(self.device)]
+        if self._workers is not None:
+            yield from self._workers.batches(epoch, batches)
             return
-        self._workers.batch_sampler.plan = [(epoch, rows) for rows in batches]
-        for rows, images in self._workers:
-            yield rows, images.to(self.device, non_blocking=True)
-
-
-class _Plan:
-    """The batches that the workers shall make next, as (epoch, rows)."""
-
-    def __init__(self) -> None:
-        self.plan: list[tuple[int, np.ndarray]] = []
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        return iter(self.plan)
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-
-class _Images(Dataset):
-    """Decoded, augmented images of the asked size, from memory or from the shards."""
-
-    def __init__(self, split: Split, size: int | None, augment: ImageAugment | None) -> None:
-        self.split, self.size, self.augment = split, size, augment
-        self.decoded: np.ndarray | None = None
-
-    def size_in_memory(self) -> float:
-        """Return the bytes that all decoded images take; infinite where sizes are mixed."""
-        height, width = self._kept_size()
-        if height is None or width is None:
-            return float("inf")
-        return len(self.split) * height * width * self.split.channels
-
-    def keep_in_memory(self) -> None:
-        """Decode every image once. Those to be augmented are kept at their own size."""
-        height, width = self._kept_size()
-        self.decoded = np.empty(
-            (len(self.split), height, width, self.split.channels), dtype=np.uint8
-        )
-        size = None if self.augment else self.size
-        for row in range(len(self.split)):
-            self.decoded[row] = fit(self.split.image(row), size)
-
-    def __getitems__(self, planned: tuple[int, np.ndarray]) -> tuple[np.ndarray, Tensor]:
-        """Make one batch: (rows, uint8 [B, H, W, C])."""
-        epoch, rows = planned
-        return rows, torch.from_numpy(np.stack([self._one(epoch, int(row)) for row in rows]))
-
-    def _one(self, epoch: int, row: int) -> np.ndarray:
-        image = self.split.image(row) if self.decoded is None else self.decoded[row]
-        if self.augment:
-            image = self.augment(image, epoch, row)
-        return fit(image, self.size)
-
-    def _kept_size(self) -> tuple[int | None, int | None]:
-        if self.size is not None and not self.augment:
-            return self.size, self.size
-        return self.split.manifest["height"], self.split.manifest["width"]
-
-
-def _leave_signals_to_parent(_worker: int) -> None:
-    """Outlive what asks a run to leave: it comes to every process, and the batch must be finished.
-
-    Workers end when the loader is closed or forgotten, or the process that has it is gone.
-    """
-    for asking in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(asking, signal.SIG_IGN)
-
-
-def _end_workers(workers: DataLoader | None) -> None:
-    # DataLoader itself would send SIGTERM, and wait.
-    if workers is not None and workers._iterator is not None:
-        workers._iterator._shutdown_workers()
-
-
-def _identity(batch: tuple[np.ndarray, Tensor]) -> tuple[np.ndarray, Tensor]:
-    return batch
+        for rows in batches:
+            yield rows, self._resident[torch.from_numpy(rows).to(self.device)]

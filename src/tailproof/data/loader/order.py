@@ -1,6 +1,7 @@
 """Order and randomness of an epoch: functions of (seed, epoch, sample) and nothing else."""
 
 import numpy as np
+import numpy.random  # loaded at its first use otherwise, when the first batch is waited for
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 

@@ -13,7 +13,8 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json, read_parquet
 from tailproof.data.images import decode
 
-CACHED_ROWS = 18 * 1024  # rows that a reader holds encoded: a shuffle block and a row group
+BLOCK_ROWS = 16384  # rows that are shuffled together, unless they are large
+BLOCK_BYTES = 256 * 2**20  # of encoded images, that a reader holds besides one row group
 
 
 class Split:
@@ -25,6 +26,7 @@ class Split:
         labels: int64 [N] for each taxonomic rank, -1 where there is none.
         weight: float64 [N].
         groups: rows of each row group.
+        block_rows: rows that are shuffled together: as many as a reader can hold.
     """
 
     def __init__(self, manifest_path: str | Path, name: str) -> None:
@@ -39,7 +41,7 @@ class Split:
         self.paths: list[str] = []
         self.groups: list[int] = []
         self._where: list[tuple[int, int]] = []  # (shard, row group in it) of each row group
-        tables = []
+        tables, size = [], 0
         for number, shard in enumerate(self.manifest["splits"][name]["shards"]):
             path = folder / shard["path"]
             columns = ["sample_id", "weight", *self.manifest["ranks"]]
@@ -54,11 +56,13 @@ class Split:
                 self.groups.append(rows.row_group(group).num_rows)
                 self._where.append((number, group))
             self.paths.append(str(path))
+            size += shard["bytes"]
         table = pa.concat_tables(tables)
         self.sample_ids: list[str] = table["sample_id"].to_pylist()
         self.weight = _numbers(table["weight"])
         self.labels = {rank: _numbers(table[rank]) for rank in self.manifest["ranks"]}
         self._starts = list(accumulate(self.groups, initial=0))
+        self.block_rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES * len(self) // max(size, 1)))
         self._cache: dict[int, pa.Array] = {}  # oldest first
         self._files: dict[int, pq.ParquetFile] = {}
 
@@ -84,7 +88,7 @@ class Split:
             kept = sum(len(cached) for cached in self._cache.values())
             for oldest in list(self._cache):
                 kept -= len(self._cache[oldest])
-                if kept < CACHED_ROWS:
+                if kept < self.block_rows + max(self.groups):
                     break
                 del self._cache[oldest]
         return images[row - self._starts[group]].as_py()
@@ -105,11 +109,12 @@ class Split:
                 inside, columns=["image.bytes"], use_threads=False
             )
         except (pa.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split())
             raise TailproofError(
-                f"{self.paths[shard]}, row group {inside} cannot be read ({error}): run the "
-                "stage shard again"
+                f"{self.paths[shard]}, row group {inside} cannot be read ({reason}): run the stage "
+                "shard again"
             ) from error
-        return table["image"].combine_chunks().field("bytes")
+        return table["image"].chunk(0).field("bytes")  # a row group of structs is one chunk
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
