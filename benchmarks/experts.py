@@ -5,7 +5,7 @@
 
 10,847 images of 32×32 in 100 classes, 500 to 5 a class (imbalance 100), as CIFAR-100-LT has; speed
 does not see what is on them. ResNet-32, in-memory loader, crop, flip, validation as in the recipe;
-with everything that `train` does, from the check of the shards to the exported weights.
+with everything that the stage train does, from the check of the shards to the exported weights.
 
 On a GPU it has not been measured yet; the aim there is under 60 s an expert on an H200, where the
 run that the recipe is taken from took 8,640 s.
@@ -26,7 +26,7 @@ from tailproof.core.config.data import Data
 from tailproof.core.config.load import load_experiment
 from tailproof.core.files import read_json
 from tailproof.data.splits import profile_counts
-from tailproof.training import train
+from tailproof.training import launch
 
 CLASSES, LARGEST, HELD_OUT = 100, 500, 20
 EXPERIMENT = Path(__file__).parents[1] / "config" / "experiments" / "cifar100_lt.yaml"
@@ -66,7 +66,7 @@ def main() -> None:
             epochs = arguments.epochs or recipe.epochs
             start = time.perf_counter()
             changed = recipe.model_copy(update={**changes, "epochs": epochs})
-            train(manifest, changed, 0, folder / expert, folder / "states")
+            launch(manifest, changed, 0, folder / expert, folder / "states", "", folder / "log")
             seconds = time.perf_counter() - start
             facts = read_json(folder / expert / "training.json")
             speed = images / np.median(facts["seconds_an_epoch"])

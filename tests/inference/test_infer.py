@@ -9,14 +9,14 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json, read_parquet, table_metadata, write_json
 from tailproof.data.loader import Split
 from tailproof.inference import infer
-from tailproof.training import train
+from tailproof.training import launch
 
 
 @pytest.fixture(scope="module")
 def expert(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("expert")
     recipe = Recipe(model={"name": "cifar_resnet20"}, epochs=2, batch_size=64)
-    train(digits, recipe, 3, folder, folder)
+    launch(digits, recipe, 3, folder, folder, "code", folder / "train.log")
     return folder
 
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tailproof.core.files import read_json
-from tests.training.attempts_of_a_run import finish, start
+from tests.training.attempts_of_a_run import finish, outputs, start
 
 # Without batch norm, whose statistics are of each process's own samples.
 RECIPE = {
@@ -92,6 +92,37 @@ def test_a_run_of_four_processes_goes_on_with_two(digits, tmp_path, alone):
     assert "goes on in epoch" in (tmp_path / "train.log").read_text()
     facts = read_json(expert(tmp_path) / "training.json")
     assert [entry["processes"] for entry in facts["attempts"]] == [4, 2]
+    assert_alike(tmp_path, alone)
+
+
+def test_three_processes_that_are_killed_end_in_the_same_bytes(digits, tmp_path):
+    """With three or more the order in which gradients are added could depend on the attempt."""
+    recipe = {**RECIPE, "devices": 3, "batch_size": 63}
+    assert finish(start(digits, tmp_path / "straight", recipe)) == 0
+    process = start(digits, tmp_path / "killed", recipe)
+    wait_for(process, lambda: states(tmp_path / "killed"))
+    ranks = workers(process)
+    process.kill()
+    finish(process)
+    _, alive = psutil.wait_procs(ranks, timeout=20)
+    assert not alive, "they end with the process that started them"
+    assert finish(start(digits, tmp_path / "killed", recipe)) == 0
+    assert "goes on in epoch" in (tmp_path / "killed/train.log").read_text()
+    assert outputs(tmp_path / "killed") == outputs(tmp_path / "straight")
+
+
+def test_a_signal_to_every_process_saves_once_and_leaves(digits, tmp_path, alone):
+    process = start(digits, tmp_path, {**RECIPE, "devices": 2})
+    wait_for(process, lambda: states(tmp_path))
+    for rank in workers(process):
+        rank.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    assert finish(process) == 75
+    (key,) = (tmp_path / "states").iterdir()
+    (entry,) = read_json(key / "attempts.json")
+    assert entry["reason"] == "SIGTERM"
+    assert finish(start(digits, tmp_path, RECIPE)) == 0
     assert_alike(tmp_path, alone)
 
 

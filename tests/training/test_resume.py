@@ -39,6 +39,11 @@ def interrupted(digits, folder, number=signal.SIGKILL):
     return finish(process)
 
 
+def history(folder):
+    with open(folder / "expert/seed-0/history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def attempts(folder):
     return read_json(folder / "expert/seed-0/training.json")["attempts"]
 
@@ -112,6 +117,46 @@ def test_a_damaged_state_is_told_and_the_one_before_is_used(digits, tmp_path, st
     assert outputs(tmp_path) == straight
 
 
+def test_damaged_states_ahead_do_not_swallow_the_new_ones(digits, tmp_path, straight):
+    """Both states are damaged: the run starts anew, and what it saves from then on is kept."""
+    assert finish(start(digits, tmp_path, crash=("created", 5))) == -signal.SIGKILL
+    (folder,) = (tmp_path / "states").iterdir()
+    for state in newest_first(folder):
+        state.write_bytes(state.read_bytes()[:-1])
+    assert finish(start(digits, tmp_path, crash=("created", 3))) == -signal.SIGKILL
+    assert "no state yet" in log(tmp_path) and len(list(folder.glob("*.damaged"))) == 2
+    assert finish(start(digits, tmp_path)) == 0
+    assert "goes on in epoch 1 after step 6" in log(tmp_path)
+    assert outputs(tmp_path) == straight
+
+
+def test_workers_left_behind_keep_no_one_waiting(digits, tmp_path, straight):
+    """Many workers with much in their pipes are gone with the process that started them."""
+    recipe = {"workers": 6, "memory_budget_gb": 0}
+    process = start(digits, tmp_path, recipe)
+    wait_for_state(tmp_path, process)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+    assert finish(start(digits, tmp_path, recipe)) == 0
+    assert outputs(tmp_path) == straight
+
+
+def test_a_job_that_waits_for_another_leaves_when_asked(digits, tmp_path):
+    first = start(digits, tmp_path, {"epochs": 1000})
+    wait_for_state(tmp_path, first)
+    (tmp_path / "train.log").unlink()
+    second = start(digits, tmp_path, {"epochs": 1000})
+    while "another job trains the same" not in log(tmp_path):
+        assert second.is_alive()
+        time.sleep(0.02)
+    os.kill(second.pid, signal.SIGTERM)
+    assert finish(second) == 75
+    first.kill()
+    finish(first)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_saves_and_leaves_with_its_own_status(digits, tmp_path, straight, number):
     assert interrupted(digits, tmp_path, number) == 75
@@ -176,6 +221,11 @@ def test_another_configuration_never_does_unless_it_says_so(digits, tmp_path):
     assert f"recipe.resume_from is '0123': no whole state in {tmp_path}/states/0123" in log(
         tmp_path
     )
+    rates = {row["epoch"]: row["learning_rate"] for row in history(tmp_path)}
+    assert float(rates["4"]) < 0.01, "the rate is that of this recipe, not of the state's"
+    adamw = {"optimizer": {"name": "adamw", "learning_rate": 0.001}, "resume_from": key}
+    assert finish(start(digits, tmp_path, adamw)) == 1
+    assert "the state is of another model or optimizer" in log(tmp_path)
     wide = {"model": {"name": "cifar_resnet32"}, "resume_from": key}
     assert finish(start(digits, tmp_path, wide)) == 1
     assert "the state is of another model or optimizer" in log(tmp_path)
@@ -194,8 +244,7 @@ def test_the_same_run_twice_at_once_is_trained_once(digits, tmp_path, straight):
     first, second = start(digits, tmp_path), start(digits, tmp_path)
     assert finish(first) == finish(second) == 0
     assert outputs(tmp_path) == straight
-    with open(tmp_path / "expert/seed-0/history.csv", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 4
+    assert len(history(tmp_path)) == 4
     assert [entry["reason"] for entry in attempts(tmp_path)] == ["finished"] * 2
 
 

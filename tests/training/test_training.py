@@ -13,7 +13,8 @@ from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
 from tailproof.data.loader import Loader, Split
-from tailproof.training import train
+from tailproof.training import launch
+from tailproof.training.best import Best
 from tailproof.training.history import COLUMNS
 from tailproof.training.metrics import scores
 from tailproof.training.ranks import Ranks
@@ -31,7 +32,8 @@ TINY = {
 
 
 def run(digits, folder, seed=0, **changes):
-    train(digits, Recipe(**{**TINY, **changes}), seed, folder, folder.parent / "state")
+    recipe, state = Recipe(**{**TINY, **changes}), folder.parent / "state"
+    launch(digits, recipe, seed, folder, state, "code", folder.parent / "train.log")
     with open(folder / "history.csv", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -112,6 +114,13 @@ def test_early_stopping_keeps_the_best_weights(digits, tmp_path):
     assert len(history) < 30 and facts["stopped_early"]
     assert facts["best"]["epoch"] == int(np.argmin(losses)) + 1 == len(history) - 2
     assert read_json(tmp_path / "a" / "config.json")["tailproof"]["epoch"] == len(history) - 2
+
+
+def test_a_value_that_is_not_finite_is_never_the_best():
+    best, model = Best(Recipe(**TINY, weights="best")), torch.nn.Linear(1, 1)
+    for epoch, value in enumerate([float("nan"), 0.2, float("inf"), 0.1], start=1):
+        best.update(epoch, value, model)
+    assert (best.epoch, best.value) == (2, 0.2)
 
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(digits, tmp_path):

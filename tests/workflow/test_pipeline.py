@@ -18,7 +18,7 @@ from tailproof.calibration.calibrate import calibrate
 from tailproof.core.config.load import parse_experiment
 from tailproof.core.config.splits import SPLITS
 from tailproof.report.page import write_page
-from tailproof.training import train
+from tailproof.training import launch
 from tests.workflow.conftest import TINY
 
 EXPERTS = list(TINY["experts"])
@@ -225,7 +225,8 @@ def test_only_infer_export_and_evaluate_open_test(finished, tmp_path):
     experiment = parse_experiment(TINY)
     folder = results / "experts" / EXPERTS[0] / "seed-0"
     before = (folder / "model.safetensors").read_bytes()
-    train(results / "shards/manifest.json", experiment.experts[EXPERTS[0]], 0, folder, tmp_path)
+    manifest, recipe = results / "shards/manifest.json", experiment.experts[EXPERTS[0]]
+    launch(manifest, recipe, 0, folder, tmp_path, "code", tmp_path / "train.log")
     assert (folder / "model.safetensors").read_bytes() == before
     calibrate(folder / "raw_logits/calib.parquet", experiment.calibration, folder / "again.json")
     assert (folder / "again.json").read_bytes() == (folder / "calibration.json").read_bytes()

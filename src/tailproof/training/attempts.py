@@ -25,6 +25,7 @@ class Attempts:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "attempts.json"
         self.entries: list[dict[str, Any]] = []
+        self._begun = False
         if self._path.exists():
             try:
                 self.entries = read_json(self._path)
@@ -33,6 +34,7 @@ class Attempts:
 
     def begin(self, epoch: int, device: str, processes: int) -> None:
         """Note a new attempt, which starts within or before `epoch`."""
+        self._begun = True
         self.entries.append(
             {
                 "attempt": len(self.entries) + 1,
@@ -55,7 +57,9 @@ class Attempts:
         self._write()
 
     def end(self, epoch: int, reason: str) -> None:
-        """Note why the attempt ends."""
+        """Note why the attempt ends, if it had begun."""
+        if not self._begun:
+            return
         self.entries[-1] |= {"end": _now(), "last_epoch": epoch, "reason": reason}
         self._write()
 

@@ -28,7 +28,10 @@ class Best:
         self.weights: dict[str, Any] | None = None
 
     def update(self, epoch: int, value: float, model: nn.Module) -> None:
-        """Take note of a validated epoch."""
+        """Take note of a validated epoch; a value that is not finite is never the best."""
+        if not math.isfinite(value):
+            self._waited += 1
+            return
         if self.value is not None and self._sign * value <= self._sign * self.value:
             self._waited += 1
             return

@@ -3,7 +3,6 @@
 import logging
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tailproof.core.errors import Interrupted, TailproofError
@@ -38,21 +37,8 @@ class Keeper:
         self.key, self.seconds, self.origin = key, [], None
         self._states, self._run, self._stop = states, run, stop
         self._store = Store(states / key) if run.ranks.main else None
-        run.ranks.any(False)  # the others go on once rank 0 holds the lock
         self.attempts = Attempts(states / key) if run.ranks.main else None
         self._saved_at, self._saved = time.monotonic(), None
-
-    def __enter__(self) -> "Keeper":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._store:
-            self._store.close()
 
     def restore(self) -> None:
         """Bring the run to where its newest whole state is, if there is one; begin an attempt.
@@ -60,17 +46,17 @@ class Keeper:
         Raises:
             TailproofError: `resume_from` names a state that is not there or does not fit.
         """
-        run, found = self._run, self._find()
-        if found is None:
+        run = self._run
+        state, origin = self._find()
+        if state is None:
             log.info("run %s: no state yet, starts at epoch 1", self.key)
         else:
-            run.restore(found["run"])
-            self.seconds, self.origin = found["seconds"], found["origin"]
+            run.restore(state["run"], adopted=origin is not None)
+            self.seconds, self.origin = state["seconds"], origin or state["origin"]
             self._saved = (run.epoch, run.step)
             log.info("run %s: goes on in epoch %d after step %d", self.key, run.epoch, run.step)
         if self.attempts:
-            epoch = min(run.epoch, run.recipe.epochs)
-            self.attempts.begin(epoch, str(run.device), run.ranks.world)
+            self.attempts.begin(self._epoch_now, str(run.device), run.ranks.world)
 
     def at_boundary(self) -> None:
         """Save the state where that is due, after a batch.
@@ -102,38 +88,46 @@ class Keeper:
     def end(self, reason: str) -> None:
         """Note why the attempt ends."""
         if self.attempts:
-            self.attempts.end(self._epoch, reason)
+            self.attempts.end(self._epoch_trained, reason)
 
     def forget(self) -> None:
         """Keep only the newest state: the run is done."""
         self._store.forget(1)
 
     @property
-    def _epoch(self) -> int:
-        """The last epoch that this attempt has trained in."""
+    def _epoch_now(self) -> int:
+        """The epoch in progress, or the last of a finished run."""
+        return self._run.epoch - 1 if self._run.finished else self._run.epoch
+
+    @property
+    def _epoch_trained(self) -> int:
+        """The last epoch in which an update was made."""
         return self._run.epoch if self._run.step else max(self._run.epoch - 1, 1)
 
-    def _find(self) -> dict[str, Any] | None:
-        run = self._run
-        found = read_newest(self._states / self.key) if run.ranks.main else None
-        source = run.recipe.resume_from
-        origin = None
-        if run.ranks.main and found is None and source is not None:
-            found = read_newest(self._states / source)
-            if found is None:
-                known = sorted(path.name for path in self._states.iterdir() if newest_first(path))
-                raise TailproofError(
-                    f"recipe.resume_from is '{source}': no whole state in {self._states / source}; "
-                    f"there are: {', '.join(known) or 'none'}"
-                )
-            state = found[1]["run"]
-            origin = {"key": source, "epoch": state["epoch"], "step": state["step"]}
+    def _find(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Return the state to go on from, and where it is from if it is another run's."""
+        run, path, origin = self._run, None, None
+        found = self._store.newest() if self._store else None
+        if self._store and found is None and run.recipe.resume_from is not None:
+            found = self._of_another(run.recipe.resume_from)
+            origin = {"key": run.recipe.resume_from, **_position(found[1])}
         if run.ranks.world == 1:
-            state = found and found[1]
-        else:
-            path = run.ranks.told(str(found[0]) if found else None)
-            state = read_state(Path(path)) if path else None
-        return {**state, "origin": origin or state["origin"]} if state else None
+            return (found[1] if found else None), origin
+        path, other = run.ranks.told([str(found[0]) if found else None, origin])
+        state = read_state(Path(path)) if path else None
+        if run.ranks.any(path is not None and state is None)[0]:
+            raise TailproofError(f"{path} cannot be read by every process: is it on a shared disk?")
+        return state, other
+
+    def _of_another(self, key: str) -> tuple[Path, dict[str, Any]]:
+        found = read_newest(self._states / key)
+        if found is None:
+            known = sorted(path.name for path in self._states.iterdir() if newest_first(path))
+            raise TailproofError(
+                f"recipe.resume_from is '{key}': no whole state in {self._states / key}; "
+                f"there are: {', '.join(known) or 'none'}"
+            )
+        return found
 
     def _save(self) -> None:
         run = self._run
@@ -144,14 +138,19 @@ class Keeper:
         if self._store:
             state["attempt"] = len(self.attempts.entries)
             if self._store.save(state, run.epoch, run.step):
-                self.attempts.seen(self._epoch)
+                self.attempts.seen(self._epoch_trained)
         self._saved_at, self._saved = time.monotonic(), (run.epoch, run.step)
 
     def _leave(self) -> None:
         self._save()
         run, name = self._run, self._stop.signal or "a signal to another process"
         self.end(name)
+        run.ranks.any(False)  # none leaves before rank 0 has written: the launcher would end it
         raise Interrupted(
             f"asked to leave by {name} in epoch {run.epoch}, step {run.step}: run again, and it "
             f"goes on from its last state in {self._states / self.key}"
         )
+
+
+def _position(state: dict[str, Any]) -> dict[str, int]:
+    return {name: state["run"][name] for name in ("epoch", "step")}

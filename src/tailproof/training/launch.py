@@ -6,11 +6,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tailproof.core.config.recipe import Recipe
+from tailproof.core.digests import sha256_file
 from tailproof.core.errors import Interrupted, TailproofError
-from tailproof.core.files import write_json
+from tailproof.core.files import read_json, write_json
+from tailproof.data.verify import verify
+from tailproof.models.build import weights_file
 from tailproof.training.node import LEAVING, run_node
+from tailproof.training.signals import stop_on_signals
+from tailproof.training.state import lock_run, state_key
 from tailproof.training.train import train
 
 
@@ -36,21 +42,36 @@ def launch(
 
     Raises:
         Interrupted: a signal asked the run to leave; its state is saved.
-        TailproofError: as `train` does, or that of the process which failed first.
+        TailproofError: a shard is not that of the manifest, or what `train` raises, or what the
+            process raised that failed first.
     """
-    if recipe.devices * recipe.nodes == 1:
-        train(manifest, recipe, seed, folder, states, code)
-        return
-    with tempfile.TemporaryDirectory(prefix="launch-", dir=_made(Path(states))) as scratch:
-        job = {
-            "train": {
+    with stop_on_signals() as stop:
+        verify(manifest, "train", "val")
+        start = sha256_file(weights_file(recipe.init_from)) if recipe.init_from else None
+        key = state_key(read_json(manifest), recipe, seed, code, start)
+        with lock_run(Path(states) / key, stop):
+            if recipe.devices * recipe.nodes == 1:
+                train(manifest, recipe, seed, folder, states, key, stop)
+                return
+            arguments = {
                 "manifest": str(manifest),
                 "recipe": recipe.model_dump(mode="json"),
                 "seed": seed,
                 "folder": str(folder),
                 "states": str(states),
-                "code": code,
-            },
+                "key": key,
+            }
+            _launch_many(arguments, recipe, Path(states) / key, log_file)
+
+
+def _launch_many(
+    arguments: dict[str, Any], recipe: Recipe, state: Path, log_file: str | Path
+) -> None:
+    for left in state.glob("launch-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="launch-", dir=state) as scratch:
+        job = {
+            "train": arguments,
             "log": str(log_file),
             "scratch": scratch,
             "host": os.environ.get("SLURMD_NODENAME", "localhost"),
@@ -80,8 +101,3 @@ def _run_nodes(path: Path, nodes: int) -> None:
         told = sorted(Path(path).parent.glob("failed-*"), key=lambda file: file.stat().st_mtime_ns)
         first = told[0].read_text(encoding="utf-8") if told else f"srun ended {done.returncode}"
         raise TailproofError(first)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

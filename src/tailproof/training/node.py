@@ -38,6 +38,7 @@ def run_node(job: dict[str, Any], path: Path) -> None:
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # told below, once
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no advice on the reducer's options
     try:
         elastic_launch(config, sys.executable)("-m", "tailproof.training.worker", str(path))
     except SignalException as error:

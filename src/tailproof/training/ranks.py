@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -61,11 +62,11 @@ class Ranks:
         dist.all_reduce(raised, dist.ReduceOp.MAX, group=self._control)
         return raised.bool().tolist()
 
-    def told(self, text: str | None) -> str | None:
+    def told(self, value: Any) -> Any:
         """Return what rank 0 says."""
         if self.world == 1:
-            return text
-        box = [text]
+            return value
+        box = [value]
         dist.broadcast_object_list(box, src=0, group=self._control)
         return box[0]
 
@@ -73,8 +74,12 @@ class Ranks:
         """Return the model with gradients averaged over the ranks."""
         if self.world == 1:
             return model
+        # Without the search for unused parameters the first update of a process adds gradients in
+        # another order than the later ones, and a resumed run would end in other bits.
         return nn.parallel.DistributedDataParallel(
-            model, device_ids=[device] if device.type == "cuda" else None
+            model,
+            device_ids=[device] if device.type == "cuda" else None,
+            find_unused_parameters=True,
         )
 
     def align(self, model: nn.Module) -> None:

@@ -88,7 +88,9 @@ class Run:
 
         # ---- what computes
         self._parallel = ranks.wrap(self.model, self.device)
-        self._trained = torch.compile(self._parallel) if recipe.compile else self._parallel
+        # Not dynamic: else the kernels would depend on which batch size came first.
+        compiled = torch.compile(self._parallel, dynamic=False) if recipe.compile else None
+        self._trained = compiled or self._parallel
         self._compute_in(best_precision(self.device, recipe.precision))
 
         # ---- where it stands
@@ -184,7 +186,7 @@ class Run:
         for number, (part, target) in enumerate(parts, start=1):
             alone = self.ranks.world == 1 or number == len(parts)
             with nullcontext() if alone else self._parallel.no_sync():
-                logits = self._forward(part)
+                logits = self._forward_part(part)
                 share = self._loss.divisor(target) * weight / whole
                 loss = self._loss(logits, target) * share
                 self._scaler.scale(loss * self.ranks.world).backward()
@@ -198,6 +200,15 @@ class Run:
         if self._ema:
             self._ema.update(self.model)
         return torch.cat(found), torch.stack(losses).sum()
+
+    def _forward_part(self, images: Tensor) -> Tensor:
+        try:
+            return self._forward(images)
+        except ValueError as error:  # batch norm, of one sample and one pixel
+            raise TailproofError(
+                f"epoch {self.epoch}, step {self.step + 1}, {len(images)} of its images: {error}; "
+                "set recipe.drop_last or another recipe.batch_size"
+            ) from error
 
     @torch.no_grad()
     def validate(self, at_boundary: Callable[[], None]) -> Row:
@@ -236,6 +247,7 @@ class Run:
             "step": self.step,
             "steps": self.steps,
             "precision": self.precision,
+            "recipe": self.recipe.learning(),
             "rate": self._rate,
             "history": self.history,
             "tally": self._tally.state(),
@@ -247,8 +259,13 @@ class Run:
             "scaler": self._scaler.state_dict(),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any], *, adopted: bool = False) -> None:
         """Go on from what `state` returned.
+
+        Args:
+            state: of this run, or of another.
+            adopted: it is another's, whose weights, position and history are taken on; rates,
+                decay and what else this run's recipe says are this run's own.
 
         Raises:
             TailproofError: it is of another model, optimizer or number of steps.
@@ -258,25 +275,35 @@ class Run:
                 f"the state has {state['steps']} steps an epoch, this run {self.steps}: it cannot "
                 "go on from there"
             )
-        self._compute_in(state["precision"])  # on a node that would choose another, too
+        if self.recipe.precision == "auto":
+            self._compute_in(state["precision"])  # this node might choose another
+        optimizer, theirs = state["optimizer"], state["recipe"]
+        if adopted:
+            own = self._optimizer.state_dict()["param_groups"]
+            groups = zip(own, optimizer["param_groups"], strict=False)
+            kept = [{**mine, "params": other["params"]} for mine, other in groups]
+            optimizer = {**optimizer, "param_groups": kept}
         try:
             self.model.load_state_dict(state["model"])
             if self._ema:
-                self._ema.module.load_state_dict(state["ema"])
-            self._optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+                self._ema.module.load_state_dict(state["ema"] or state["model"])
+            self._optimizer.load_state_dict(optimizer)
+        except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise TailproofError(f"the state is of another model or optimizer: {error}") from error
-        self._scaler.load_state_dict(state["scaler"])
+        if self.precision == "fp16" and state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
         self.epoch, self.step, self._rate = state["epoch"], state["step"], state["rate"]
         self.history = list(state["history"])
-        self._schedule.restore(state["schedule"], self.updates)
-        self.best.restore(state["best"])
+        self._schedule.restore(None if adopted else state["schedule"], self.updates)
+        chosen = ("monitor", "weights")
+        if not adopted or all(theirs[name] == self.recipe.learning()[name] for name in chosen):
+            self.best.restore(state["best"])
         self._tally = self._new_tally()
         self._tally.restore(state["tally"], 1.0 if self.ranks.main else 0.0)
 
     def export(self, folder: Path) -> None:
-        """Write model.safetensors and config.json: the best or the last weights."""
-        best = self.recipe.weights == "best"
+        """Write model.safetensors and config.json: the best weights where they are kept."""
+        best = self.best.weights is not None
         if best:
             self.result.load_state_dict(self.best.weights)
         save_expert(

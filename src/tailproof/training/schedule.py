@@ -42,10 +42,11 @@ class Schedule:
             "rates": list(self._scheduler.base_values),
         }
 
-    def restore(self, state: dict[str, Any], updates: int) -> None:
-        """Go on from what `state` returned after so many updates."""
-        self._best, self._waited = state["best"], state["waited"]
-        self._scheduler.base_values = list(state["rates"])
+    def restore(self, state: dict[str, Any] | None, updates: int) -> None:
+        """Go on from what `state` returned after so many updates, or as if it had always run."""
+        if state is not None:
+            self._best, self._waited = state["best"], state["waited"]
+            self._scheduler.base_values = list(state["rates"])
         self._scheduler.step_update(updates)
 
     def after_update(self, updates: int) -> None:

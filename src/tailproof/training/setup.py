@@ -44,7 +44,10 @@ def start_device(threads: int) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        local, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= there:
+            raise TailproofError(f"recipe.devices is more than the {there} GPUs of this node")
+        device = torch.device("cuda", local)
         torch.cuda.set_device(device)
         return device
     return torch.device("cpu")
@@ -104,7 +107,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             momentum=config.momentum,
             **config.options,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, AssertionError, ImportError) as error:
         raise TailproofError(
             f"recipe.optimizer: {config.name} does not take {config.options}: {error}"
         ) from error

@@ -15,14 +15,20 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Catch SIGTERM, SIGUSR1 and SIGINT while the block runs; the second one ends the process."""
+def stop_on_signals(*, second_ends: bool = True) -> Iterator[StopRequest]:
+    """Catch SIGTERM, SIGUSR1 and SIGINT while the block runs.
+
+    Args:
+        second_ends: whether the second signal ends the process. Not so where a launcher passes on
+            what came to every process already; it has its own way to end them.
+    """
     request = StopRequest()
 
     def note(number: int, _frame: object) -> None:
         request.signal = signal.Signals(number).name
-        for asking in ASKING:
-            signal.signal(asking, signal.SIG_DFL)
+        if second_ends:
+            for asking in ASKING:
+                signal.signal(asking, signal.SIG_DFL)
 
     before = {asking: signal.signal(asking, note) for asking in ASKING}
     try:

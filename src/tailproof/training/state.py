@@ -10,7 +10,9 @@ import fcntl
 import io
 import logging
 import os
-import pickle
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ import torch
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.digests import digest_of, sha256_bytes
-from tailproof.core.errors import TailproofError
+from tailproof.core.errors import Interrupted, TailproofError
 from tailproof.core.files import atomic
+from tailproof.training.signals import StopRequest
 
 log = logging.getLogger(__name__)
 
 KEPT = 2
+POLL_SECONDS = 0.5
 KEY_LENGTH = 16  # hex digits of a digest that name a folder or a file
 
 
@@ -41,31 +45,76 @@ def state_key(
     """
     data = {key: value for key, value in manifest.items() if key != "splits"}
     used = {split: manifest["splits"][split]["shards"] for split in ("train", "val")}
-    return digest_of([data, used, recipe.learning(), seed, code, start])[:KEY_LENGTH]
+    learning = recipe.learning() | {"init_from": start}
+    return digest_of([data, used, learning, seed, code])[:KEY_LENGTH]
+
+
+@contextmanager
+def lock_run(folder: Path, stop: StopRequest) -> Iterator[None]:
+    """Let no other job train this run while the block runs; wait until none does.
+
+    Args:
+        folder: of the run, made where there is none.
+        stop: ends the waiting.
+
+    Raises:
+        Interrupted: a signal asked to leave while waiting.
+        TailproofError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise TailproofError(
+            f"{folder}, where the state of the run belongs, cannot be written: {error.strerror}; "
+            "free space or change its permissions"
+        ) from error
+    try:
+        _wait_for(handle, folder, stop)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait_for(handle: int, folder: Path, stop: StopRequest) -> None:
+    told = False
+    while True:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not for children
+            return
+        except (BlockingIOError, PermissionError):
+            if not told:
+                log.info("another job trains the same: waiting until it ends (%s)", folder)
+            told = True
+        except OSError as error:
+            log.warning("%s cannot be locked (%s): let no two jobs train the same", folder, error)
+            return
+        if stop.signal:
+            raise Interrupted(f"asked to leave by {stop.signal} while another job trains the same")
+        time.sleep(POLL_SECONDS)
 
 
 class Store:
-    """The states of one run; whoever holds the store's lock trains it.
+    """The states of one run, written by the one process that holds its lock.
 
     Args:
-        folder: of this run, made where there is none.
-
-    Raises:
-        TailproofError: the folder cannot be written.
+        folder: of this run.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / "lock")
-        except OSError as error:
-            raise TailproofError(
-                f"{folder}, where the state of the run belongs, cannot be written: "
-                f"{error.strerror}; free space or change its permissions"
-            ) from error
+        folder.mkdir(parents=True, exist_ok=True)
         for unfinished in folder.glob(".epoch-*"):
             unfinished.unlink(missing_ok=True)
+
+    def newest(self) -> tuple[Path, dict[str, Any]] | None:
+        """Return the newest whole state with its path; damaged ones before it are set aside."""
+        found = read_newest(self.folder)
+        for path in newest_first(self.folder):
+            if found and path == found[0]:
+                break
+            path.rename(path.with_name(f"{path.name}.damaged"))
+        return found
 
     def save(self, state: dict[str, Any], epoch: int, step: int) -> bool:
         """Write a state and forget the oldest; return False, and say so, where that fails.
@@ -94,11 +143,6 @@ class Store:
         for old in newest_first(self.folder)[kept:]:
             old.unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Let another job train this run."""
-        if self._lock is not None:
-            os.close(self._lock)
-
 
 def newest_first(folder: Path) -> list[Path]:
     """Return the paths of a run's states."""
@@ -115,28 +159,16 @@ def read_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """Return a state, its tensors on the CPU; None, and a warning, where it is damaged."""
+    """Return a state, its tensors on the CPU; None, and a warning, where it is damaged.
+
+    Raises:
+        TailproofError: it cannot be read now; it may be whole.
+    """
     try:
         content = path.read_bytes()
-        if sha256_bytes(content)[:KEY_LENGTH] != path.name.split(".")[1]:
-            log.warning("%s is damaged: its content does not match its digest; not used", path)
-            return None
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        log.warning("%s cannot be read (%s); not used", path, error)
-        return None
-
-
-def _locked(path: Path) -> int | None:
-    """Hold an exclusive lock until the process ends; None where the file system has none."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        log.info("another job trains the same: waiting until it ends (%s)", path)
-        fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:
-        log.warning("%s cannot be locked (%s): let no two jobs train the same", path, error)
-        os.close(handle)
+        raise TailproofError(f"{path} cannot be read ({error.strerror}): run again") from error
+    if sha256_bytes(content)[:KEY_LENGTH] != path.name.split(".")[1]:
+        log.warning("%s is damaged: its content does not match its digest; not used", path)
         return None
-    return handle
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.core.config.recipe import Recipe
-from tailproof.core.digests import sha256_file
 from tailproof.core.errors import Interrupted
-from tailproof.core.files import read_json, write_json
+from tailproof.core.files import write_json
 from tailproof.core.progress import track
-from tailproof.data.verify import verify
-from tailproof.models.build import count_parameters, weights_file
+from tailproof.models.build import count_parameters
 from tailproof.training.history import write_history
 from tailproof.training.keeper import Keeper
 from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run
-from tailproof.training.signals import stop_on_signals
-from tailproof.training.state import state_key
+from tailproof.training.signals import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +25,12 @@ def train(
     seed: int,
     folder: str | Path,
     states: str | Path,
-    code: str = "",
+    key: str,
+    stop: StopRequest,
 ) -> None:
     """Train one expert and write model.safetensors, config.json, history.csv, training.json.
 
-    A run that was killed goes on from its last state, found by what the run is: its data, recipe,
-    seed and code.
+    A run that was killed goes on from its last state. On several processes each calls this.
 
     Args:
         manifest: shards/manifest.json.
@@ -41,38 +38,33 @@ def train(
         seed: of initial weights, order and augmentation.
         folder: where the four files go.
         states: folder of the states of all runs.
-        code: digest of the code that trains.
+        key: the run's own folder among them.
+        stop: whether a signal asked this process to leave.
 
     Raises:
         Interrupted: a signal asked the run to leave; its state is saved.
-        TailproofError: the loss is not finite, a shard is not that of the manifest, or data and
-            recipe do not fit together.
+        TailproofError: the loss is not finite, or data and recipe do not fit together.
     """
     folder = Path(folder)
-    ranks = Ranks(recipe.devices * recipe.nodes)
-    if ranks.main:
-        verify(manifest, "train", "val")
-    start = sha256_file(weights_file(recipe.init_from)) if recipe.init_from else None
-    key = state_key(read_json(manifest), recipe, seed, code, start)
-    run = Run(manifest, recipe, seed, ranks)
-    with stop_on_signals() as stop, Keeper(Path(states), key, run, stop) as keeper:
+    run = Run(manifest, recipe, seed, Ranks(recipe.devices * recipe.nodes))
+    keeper = Keeper(Path(states), key, run, stop)
+    try:
         keeper.restore()
-        try:
-            _epochs(run, keeper, f"train {folder.parent.name} {seed}")
-        except Interrupted:
-            raise
-        except Exception as error:
-            keeper.end(f"failed: {error}")
-            raise
-        finally:
-            run.close()
-        keeper.end("finished")
-        if ranks.main:
+        _epochs(run, keeper, f"train {folder.parent.name} {seed}")
+        if run.ranks.main:
             run.export(folder)
             write_history(folder / "history.csv", run.history)
+            keeper.end("finished")
             write_json(folder / "training.json", _facts(run, keeper))
             keeper.forget()
-    ranks.leave()
+    except Interrupted:
+        raise
+    except Exception as error:
+        keeper.end(f"failed: {error}")
+        raise
+    finally:
+        run.close()
+    run.ranks.leave()
 
 
 def _epochs(run: Run, keeper: Keeper, description: str) -> None:

@@ -11,18 +11,22 @@ from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import Interrupted, TailproofError
 from tailproof.core.files import read_json
 from tailproof.core.job import logging_to
+from tailproof.core.process import die_with_parent
 from tailproof.training.node import SHUTDOWN_SECONDS, rank_log
+from tailproof.training.signals import stop_on_signals
 from tailproof.training.train import train
 
 
 def main(path: Path) -> None:
     """Train as one rank; what goes wrong is logged and recorded for the launcher, who tells it."""
+    die_with_parent()
     job, rank = read_json(path), int(os.environ["RANK"])
     arguments = job["train"]
     recipe = Recipe(**arguments.pop("recipe"))
     with logging_to(rank_log(Path(job["log"]), rank), "a" if rank == 0 else "w") as logger:
         try:
-            train(recipe=recipe, **arguments)
+            with stop_on_signals(second_ends=False) as stop:
+                train(recipe=recipe, stop=stop, **arguments)
         except Interrupted as error:
             logger.warning("%s", error)
             sys.exit(error.status)

@@ -243,6 +243,10 @@ class Recipe(Strict):
                 f"batch_size is the batch of all processes together: {self.batch_size} cannot be "
                 f"shared by {self.devices} devices on {self.nodes} nodes"
             )
+        if self.sync_batchnorm and self.accumulate > 1 and not self.drop_last:
+            raise ValueError(
+                "sync_batchnorm with accumulate needs batches of one size: set 'drop_last: true'"
+            )
         if (self.mixing.mixup or self.mixing.cutmix) and not (
             self.drop_last and self.batch_size % (2 * ranks) == 0
         ):

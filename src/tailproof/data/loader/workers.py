@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from tailproof.core.process import die_with_parent
 from tailproof.data.loader.augment import BatchAugment, ImageAugment, fit
 from tailproof.data.loader.split import Split
 
@@ -146,6 +147,7 @@ def _leave_signals_to_parent(_worker: int) -> None:
 
     Workers end when the loader is closed or forgotten, or the process that has it is gone.
     """
+    die_with_parent()
     for asking in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(asking, signal.SIG_IGN)
 
