@@ -8,7 +8,17 @@ largest is FungiTastic's size). Each stage runs in a process of its own; its tim
 process, imports included, its memory the peak resident set (of the reader's workers: the largest).
 The epoch is streamed by one process with 2 workers, batches of 256, crop and flip.
 
-MEASURED-RESULT: fill in when the machine is quiet (processor, versions, table)
+Measured on 2 processors of an AMD EPYC, one run, seconds (µs a row, peak MB):
+
+    rows      prepare          split           shard            epoch            its worker, MB
+     25,000    2.5 (99, 197)   0.8 (33, 251)    2.3 (90, 270)    5.5 (222, 381)   390
+     50,000    4.3 (86, 211)   1.1 (21, 286)    3.8 (77, 260)    6.0 (121, 386)   416
+    100,000    8.1 (81, 242)   1.7 (17, 338)    7.0 (70, 289)    6.6 (66, 397)    447
+    200,000   15.6 (78, 299)   2.9 (15, 410)   13.5 (68, 348)    7.7 (38, 403)    515
+    400,000   32.5 (81, 395)   4.9 (12, 634)   25.9 (65, 458)   10.3 (26, 445)    645
+
+Time grows no faster than the rows; an epoch spends its first 5 s importing torch and starting
+workers. What memory grows by is the table of samples, 0.3 to 1 kB a row.
 """
 
 import argparse
