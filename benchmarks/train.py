@@ -24,8 +24,8 @@ days:
 
 The aim is 1.4 and 2.2. Loading and augmenting take 0.6 % of a step here; the rest is the network. A
 profile of a step in fp32 has 247 of 312 ms in the convolutions, some 215 GFLOP/s: to reach 1.4 all
-else would have to take half its time. torch.compile (410 and 555 images/s without the loader, against
-410 and 600) and huge pages (+2 %) did not help.
+else would have to take half its time. torch.compile (410 and 555 images/s without the loader,
+against 410 and 600) and huge pages (+2 %) did not help.
 """
 
 import argparse
