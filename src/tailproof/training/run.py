@@ -88,9 +88,10 @@ class Run:
 
         # ---- what computes
         self._parallel = ranks.wrap(self.model, self.device)
-        # Not dynamic: else the kernels would depend on which batch size came first.
-        compiled = torch.compile(self._parallel, dynamic=False) if recipe.compile else None
-        self._trained = compiled or self._parallel
+        self._trained = self._parallel
+        if recipe.compile:
+            # Not dynamic: else the kernels would depend on which batch size came first.
+            self._trained = torch.compile(self._parallel, dynamic=False)
         self._compute_in(best_precision(self.device, recipe.precision))
 
         # ---- where it stands
