@@ -13,7 +13,7 @@ from tailproof.core.config.recipe import Augmentation
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json, write_json
 from tailproof.data.loader import Loader, Split
-from tailproof.data.loader.augment import BatchAugment, fit
+from tailproof.data.loader.augment import BatchAugment, _crop_and_flip, fit
 from tailproof.data.loader.order import epoch_order, uniforms
 
 GEOMETRIC = Augmentation(crop_padding=1, flip=True, cutout=3)
@@ -131,6 +131,24 @@ def test_flip_crop_and_cutout_are_those_of_the_definition():
     cut = BatchAugment([0.0], [1 / 255], Augmentation(cutout=3), 0)(pixels, 1, rows)
     holes = (cut == 0).sum((1, 2, 3))
     assert holes.min() >= 1 and holes.max() == 9 and torch.equal(cut[cut != 0], plain[cut != 0])
+
+
+@settings(max_examples=50)
+@given(
+    shape=st.tuples(*(st.integers(1, 9),) * 3, st.sampled_from([1, 3])),
+    padding=st.integers(0, 9),
+    flip=st.booleans(),
+    epoch=st.integers(1, 99),
+)
+def test_a_gpu_crops_and_flips_as_a_processor_does(shape, padding, flip, epoch):
+    policy = Augmentation(crop_padding=padding, flip=flip, cutout=1)
+    augment = BatchAugment([0.5], [0.5], policy, 0)
+    images = np.random.default_rng(epoch).integers(0, 256, shape, dtype=np.uint8)
+    draws, placed = augment.draws(epoch, np.arange(len(images))), np.empty_like(images)
+    for image, out, own in zip(images, placed, draws, strict=True):
+        augment.place(image, out, own)
+    batch = _crop_and_flip(torch.from_numpy(images), policy, torch.from_numpy(draws))
+    assert (batch.numpy() == placed).all()
 
 
 @pytest.mark.parametrize("shape", [(40, 20, 3), (33, 47, 3), (15, 16, 3), (9, 31, 1)])

@@ -81,7 +81,10 @@ def test_groups_and_classes_are_shared_out_whole(data):
 @given(data=st.data())
 def test_no_group_straddles_two_splits_whatever_the_pools(data):
     n = data.draw(st.integers(12, 150))
-    draw = lambda values: data.draw(st.lists(values, min_size=n, max_size=n))  # noqa: E731
+
+    def draw(values):
+        return data.draw(st.lists(values, min_size=n, max_size=n))
+
     samples = frame(
         draw(st.integers(0, 4)),
         [f"g{group}" for group in draw(st.integers(0, n // 2))],

@@ -15,15 +15,14 @@ from tailproof.training import launch
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.training.attempts_of_a_run"])
 
-RECIPE = {
+TINY = {
     "model": {"name": "cifar_resnet20"},
     "optimizer": {"learning_rate": 0.05},
-    "epochs": 4,
+    "epochs": 3,
     "batch_size": 64,
     "augmentation": {"crop_padding": 1},
-    "weights": "best",
-    "checkpoint": {"steps": 3},
 }
+RECIPE = {**TINY, "epochs": 4, "weights": "best", "checkpoint": {"steps": 3}}
 
 
 def start(manifest, folder, changes=None, *, crash=None, largest_file=None):

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 import tailproof.models  # noqa: F401 - lets timm be imported
 from tailproof.core.config.recipe import Recipe
@@ -148,8 +149,6 @@ def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, caplog):
 
     other = timm.create_model("cifar_resnet20", num_classes=3, in_chans=1)
     torch.nn.init.constant_(other.conv1.weight, 0.5)
-    from safetensors.torch import save_file
-
     save_file(
         {k: v.contiguous() for k, v in other.state_dict().items()}, tmp_path / "o.safetensors"
     )

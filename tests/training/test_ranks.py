@@ -3,6 +3,8 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from tailproof.core.files import read_json
+from tailproof.core.config.recipe import Recipe
+from tailproof.core.files import read_json, write_json
+from tests.training import attempts_of_a_run
 from tests.training.attempts_of_a_run import finish, outputs, start
 
 # Without batch norm, whose statistics are of each process's own samples.
@@ -144,3 +148,28 @@ def test_the_error_of_a_process_is_told_first(digits, tmp_path):
     told = (tmp_path / "stderr.txt").read_text()
     assert told.strip().startswith("train failed: rank")
     assert "is not finite in epoch 1, step" in told.splitlines()[1]
+
+
+def test_what_fails_first_on_one_of_several_nodes_is_told(digits, tmp_path):
+    """Its neighbours, on its node and on the other, only lose a connection."""
+    recipe = {**attempts_of_a_run.RECIPE, **RECIPE, "epochs": 500, "devices": 2, "nodes": 2}
+    states = tmp_path / "states"
+    (states / "key").mkdir(parents=True)
+    train = {"manifest": str(digits), "recipe": Recipe(**recipe).model_dump(mode="json"), "seed": 0}
+    train |= {"folder": str(expert(tmp_path)), "states": str(states), "key": "key"}
+    job, log = tmp_path / "job.json", tmp_path / "train.log"
+    write_json(
+        job, {"train": train, "log": str(log), "scratch": str(tmp_path), "host": "localhost"}
+    )
+    command = [sys.executable, "-m", "tailproof.training.node", job]
+    nodes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]  # as srun does
+    end = time.monotonic() + 120
+    while not list((states / "key").glob("epoch-*.pt")):
+        assert all(node.poll() is None for node in nodes) and time.monotonic() < end
+        time.sleep(0.02)
+    (victim,) = (rank for node in nodes for rank in workers(node) if rank.environ()["RANK"] == "1")
+    victim.kill()
+    assert [node.wait() for node in nodes] == [1, 1]
+    told = (tmp_path / "failed").read_text()
+    assert told.startswith("rank 1 of the run failed first: Signal 9 (SIGKILL)")
+    assert "onnection" in (tmp_path / "train.log").read_text()

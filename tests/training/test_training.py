@@ -21,14 +21,7 @@ from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run
 from tailproof.training.schedule import Schedule
 from tailproof.training.state import read_newest
-
-TINY = {
-    "model": {"name": "cifar_resnet20"},
-    "optimizer": {"learning_rate": 0.05},
-    "epochs": 3,
-    "batch_size": 64,
-    "augmentation": {"crop_padding": 1},
-}
+from tests.training.attempts_of_a_run import TINY
 
 
 def run(digits, folder, seed=0, **changes):

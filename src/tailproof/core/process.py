@@ -3,6 +3,7 @@
 import ctypes
 import signal
 
+ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # that ask a process to leave
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 

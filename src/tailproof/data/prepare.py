@@ -14,6 +14,7 @@ from tailproof.core.files import with_metadata, write_parquet
 from tailproof.core.progress import track
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.sources import Sample, Source, open_source
+from tailproof.data.sources.base import where
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +63,9 @@ class _Rows:
         try:
             image = decode(encoded)
         except TailproofError as error:
-            row = "" if sample.row is None else f", row {sample.row}"
+            path = Path(self.source.root or "", sample.path)
             raise TailproofError(
-                f"{Path(self.source.root or '', sample.path)}{row}: {error}; replace it or remove "
-                "it"
+                f"{where(path, sample.row)}: {error}; replace it or remove it"
             ) from error
         self.colour |= image.ndim == 3
         return {

@@ -28,6 +28,7 @@ from tailproof.core.files import (
 from tailproof.core.progress import track
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.sources import open_source
+from tailproof.data.sources.base import where
 
 ROW_GROUP = 1024  # rows; the loader reads and shuffles by row group
 LEVELS = np.arange(256)
@@ -143,10 +144,9 @@ def _unchanged(encoded: bytes, sample: dict[str, Any]) -> np.ndarray:
     """Decode an image and hold it against what prepare saw."""
     pixels = decode(encoded)
     if pixel_digest(pixels) != sample["digest"]:
-        row = "" if sample["row"] is None else f", row {sample['row']}"
         raise TailproofError(
-            f"{sample['path']}{row}: its picture is another one than the stage prepare read; run "
-            "that again (snakemake --forcerun prepare)"
+            f"{where(sample['path'], sample['row'])}: its picture is another one than the stage "
+            "prepare read; run that again (snakemake --forcerun prepare)"
         )
     return pixels
 

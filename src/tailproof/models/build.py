@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError, choose
 from tailproof.core.files import atomic, read_json, write_json
 
@@ -109,17 +110,16 @@ def load_expert(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return model.eval(), config
 
 
-def load_weights(model: nn.Module, path: str | Path) -> list[str]:
-    """Start a model from other weights; return the names of those that do not fit and stay fresh.
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Start a model from other weights; those that do not fit are logged and stay fresh.
 
     Args:
         model: changed in place.
-        path: an expert's folder, a .safetensors file, or a saved state (.pt) of a run.
+        file: a .safetensors file, or a saved state (.pt) of a run.
 
     Raises:
-        TailproofError: the file is missing or damaged, or nothing in it fits.
+        TailproofError: the file is damaged, or nothing in it fits.
     """
-    file = weights_file(path)
     try:
         weights = _weights_of_state(file) if file.suffix == ".pt" else load_file(file)
     except Exception as error:  # safetensors and pickle raise their own kinds
@@ -146,18 +146,16 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
     model.load_state_dict(fitting, strict=False)
     for name in unfit:
         log.warning("init_from %s: left out %s", file, name)
-    return unfit
 
 
-def weights_file(path: str | Path) -> Path:
-    """Return the file that holds the weights of an expert's folder, or the file that is named.
+def weights_file(recipe: Recipe) -> Path | None:
+    """Return the file of the weights that the recipe starts from, if it starts from others.
 
     Raises:
         TailproofError: it does not exist.
     """
-    path = Path(path)
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.exists():
+    file = recipe.initial_weights
+    if file is not None and not file.exists():
         raise TailproofError(f"recipe.init_from: {file} does not exist")
     return file
 

@@ -106,18 +106,18 @@ class Keeper:
 
     def _find(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Return the state to go on from, and where it is from if it is another run's."""
-        run, path, origin = self._run, None, None
+        run, origin = self._run, None
         found = self._store.newest() if self._store else None
         if self._store and found is None and run.recipe.resume_from is not None:
             found = self._of_another(run.recipe.resume_from)
             origin = {"key": run.recipe.resume_from, **_position(found[1])}
-        if run.ranks.world == 1:
-            return (found[1] if found else None), origin
-        path, other = run.ranks.told([str(found[0]) if found else None, origin])
-        state = read_state(Path(path)) if path else None
+        path, state = found or (None, None)
+        path, origin = run.ranks.told([path, origin])
+        if path and not run.ranks.main:
+            state = read_state(path)
         if run.ranks.any(path is not None and state is None)[0]:
             raise TailproofError(f"{path} cannot be read by every process: is it on a shared disk?")
-        return state, other
+        return state, origin
 
     def _of_another(self, key: str) -> tuple[Path, dict[str, Any]]:
         found = read_newest(self._states / key)

@@ -14,7 +14,7 @@ from tailproof.core.errors import Interrupted, TailproofError
 from tailproof.core.files import read_json, write_json
 from tailproof.data.verify import verify
 from tailproof.models.build import weights_file
-from tailproof.training.node import LEAVING, run_node
+from tailproof.training.node import FAILED, LEAVING, run_node
 from tailproof.training.signals import stop_on_signals
 from tailproof.training.state import lock_run, state_key
 from tailproof.training.train import train
@@ -47,9 +47,11 @@ def launch(
     """
     with stop_on_signals() as stop:
         verify(manifest, "train", "val")
-        start = sha256_file(weights_file(recipe.init_from)) if recipe.init_from else None
+        weights = weights_file(recipe)
+        start = sha256_file(weights) if weights else None
         key = state_key(read_json(manifest), recipe, seed, code, start)
-        with lock_run(Path(states) / key, stop):
+        own = Path(states) / key
+        with lock_run(own, stop):
             if recipe.devices * recipe.nodes == 1:
                 train(manifest, recipe, seed, folder, states, key, stop)
                 return
@@ -61,7 +63,7 @@ def launch(
                 "states": str(states),
                 "key": key,
             }
-            _launch_many(arguments, recipe, Path(states) / key, log_file)
+            _launch_many(arguments, recipe, own, log_file)
 
 
 def _launch_many(
@@ -95,9 +97,10 @@ def _run_nodes(path: Path, nodes: int) -> None:
         [*step, "--kill-on-bad-exit=1", sys.executable, "-m", "tailproof.training.node", path],
         check=False,
     )
+    first = path.with_name(FAILED)
+    if first.exists():  # whatever the nodes ended with that were stopped because of it
+        raise TailproofError(first.read_text(encoding="utf-8"))
     if done.returncode == Interrupted.status:
         raise Interrupted(LEAVING.format("a signal"))
     if done.returncode:
-        told = sorted(Path(path).parent.glob("failed-*"), key=lambda file: file.stat().st_mtime_ns)
-        first = told[0].read_text(encoding="utf-8") if told else f"srun ended {done.returncode}"
-        raise TailproofError(first)
+        raise TailproofError(f"srun ended {done.returncode}")

@@ -6,6 +6,7 @@ On several nodes each starts it by ``python -m tailproof.training.node JOB.json`
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tailproof.core.errors import Interrupted, TailproofError
 from tailproof.core.files import read_json
+from tailproof.core.process import ASKING
 
 SHUTDOWN_SECONDS = 25  # that the other processes have to leave once one has died
 PORT = 29400  # torchrun's own default for rendezvous between nodes
+FAILED = "failed"  # file beside the job's own that says which process failed first, and of what
 LEAVING = "asked to leave by {}: run again, and it goes on from its last state"
 
 
@@ -34,7 +37,7 @@ def run_node(job: dict[str, Any], path: Path) -> None:
         rdzv_endpoint="localhost:0" if alone else f"{job['host']}:{PORT}",
         local_addr="localhost" if alone else None,
         max_restarts=0,
-        signals_to_handle="SIGTERM,SIGINT,SIGUSR1",
+        signals_to_handle=",".join(asking.name for asking in ASKING),
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # told below, once
@@ -47,13 +50,19 @@ def run_node(job: dict[str, Any], path: Path) -> None:
         rank, failure = error.get_first_failure()
         if failure.exitcode == Interrupted.status:
             raise Interrupted(LEAVING.format("a signal")) from error
-        # What a process recorded is a mapping, what torchrun says of one that was killed a text.
-        said = failure.message
-        said = said["message"].removeprefix("TailproofError: ") if isinstance(said, dict) else said
-        raise TailproofError(
-            f"rank {rank} of the run failed first: {said} (its log: "
-            f"{rank_log(Path(job['log']), rank)})"
-        ) from error
+        killed = failure.exitcode < 0
+        said = failure.message if killed else f"it ended with status {failure.exitcode}"
+        raise TailproofError(tell_failure(job, rank, said)) from error
+
+
+def tell_failure(job: dict[str, Any], rank: int, said: str) -> str:
+    """Leave word of what failed, unless another process has; return the first one's word."""
+    path = Path(job["scratch"], FAILED)
+    word = f"rank {rank} of the run failed first: {said} (its log: "
+    word += f"{rank_log(Path(job['log']), rank)})"
+    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
+        file.write(word)
+    return path.read_text(encoding="utf-8")
 
 
 def rank_log(path: Path, rank: int) -> Path:
@@ -62,13 +71,9 @@ def rank_log(path: Path, rank: int) -> Path:
 
 
 def _main(path: Path) -> None:
-    """Run this node's share, and leave word for the others of what failed here."""
     try:
         run_node(read_json(path), path)
     except TailproofError as error:
-        if not isinstance(error, Interrupted):
-            node = os.environ.get("SLURM_NODEID", "0")
-            path.with_name(f"failed-{node}").write_text(str(error), encoding="utf-8")
         sys.exit(error.status)
 
 

@@ -15,7 +15,7 @@ from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError, choose
 from tailproof.data.loader import Loader, Split
 from tailproof.models import build_model
-from tailproof.models.build import load_weights
+from tailproof.models.build import load_weights, weights_file
 from tailproof.training.ranks import Ranks
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -66,8 +66,8 @@ def initial_model(recipe: Recipe, classes: int, channels: int, device: torch.dev
         pretrained=recipe.model.pretrained,
         options=recipe.model.options,
     )
-    if recipe.init_from:
-        load_weights(model, recipe.init_from)
+    if start := weights_file(recipe):
+        load_weights(model, start)
     if (
         recipe.compile
         and device.type == "cpu"
@@ -152,7 +152,7 @@ def build_loader(
         normalisation=split.manifest["normalisation"],
         augmentation=recipe.augmentation if training else None,
         seed=seed,
-        drop_last=recipe.drop_last and training,
+        drop_last=recipe.drop_last,
         workers=recipe.workers,
         memory_budget=recipe.memory_budget_gb * 2**30,
         device=device,

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+from tailproof.core.process import ASKING
 
 
 class StopRequest:

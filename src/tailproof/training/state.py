@@ -103,7 +103,6 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
         for unfinished in folder.glob(".epoch-*"):
             unfinished.unlink(missing_ok=True)
 

@@ -5,20 +5,18 @@ import sys
 import time
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import Interrupted, TailproofError
 from tailproof.core.files import read_json
 from tailproof.core.job import logging_to
 from tailproof.core.process import die_with_parent
-from tailproof.training.node import SHUTDOWN_SECONDS, rank_log
+from tailproof.training.node import SHUTDOWN_SECONDS, rank_log, tell_failure
 from tailproof.training.signals import stop_on_signals
 from tailproof.training.train import train
 
 
 def main(path: Path) -> None:
-    """Train as one rank; what goes wrong is logged and recorded for the launcher, who tells it."""
+    """Train as one rank; what goes wrong is logged, and told to the launcher."""
     die_with_parent()
     job, rank = read_json(path), int(os.environ["RANK"])
     arguments = job["train"]
@@ -32,18 +30,15 @@ def main(path: Path) -> None:
             sys.exit(error.status)
         except TailproofError as error:
             logger.error("%s", error)
-            _record(error)
+            tell_failure(job, rank, str(error))
             sys.exit(error.status)
         except Exception as error:
             logger.exception("%s", error)
-            # Most likely another rank is gone: let the launcher find that one first.
-            time.sleep(SHUTDOWN_SECONDS / 5)
-            _record(error)
+            # Most likely another rank is gone: let that one be told first, or what stops this one.
+            if stop.signal is None:
+                time.sleep(SHUTDOWN_SECONDS / 5)
+                tell_failure(job, rank, f"{type(error).__name__}: {error}")
             sys.exit(1)
-
-
-def _record(error: Exception) -> None:
-    get_error_handler().record_exception(error)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Configuration of the stage train: how one expert is trained."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tailproof.core.config.base import Count, Fraction, Positive, Strict
+from tailproof.core.config.base import Count, Fraction, OneOf, Positive, Strict
 
 
 class Model(Strict):
@@ -60,17 +61,11 @@ class Optimizer(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Warmup(Strict):
+class Warmup(OneOf):
     """A linear warm-up from zero over so many epochs or so many steps, exactly one of them."""
 
     epochs: Positive | None = None
     steps: Count | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "Warmup":
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give 'epochs' or 'steps', exactly one of them")
-        return self
 
 
 class Constant(Strict):
@@ -117,7 +112,7 @@ class Transform(Strict):
 
 
 class Augmentation(Strict):
-    """What happens to training images. Batch-wise on the device unless albumentations are named."""
+    """What happens to training images, the same whether they are kept in memory or streamed."""
 
     crop_padding: int = Field(0, ge=0, description="Pad by so many black pixels, crop back.")
     flip: bool = Field(False, description="Mirror left to right with probability 0.5.")
@@ -151,17 +146,11 @@ class Ema(Strict):
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.9998
 
 
-class Checkpoint(Strict):
+class Checkpoint(OneOf):
     """How often a run's state is saved besides the ends of epochs: so many minutes or steps."""
 
     minutes: Positive | None = None
     steps: Count | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "Checkpoint":
-        if (self.minutes is None) == (self.steps is None):
-            raise ValueError("give 'minutes' or 'steps', exactly one of them")
-        return self
 
 
 RUNNING = ("devices", "nodes", "workers", "memory_budget_gb", "checkpoint")
@@ -229,6 +218,14 @@ class Recipe(Strict):
     def running(self) -> dict[str, Any]:
         """Return, as plain values, the fields that decide only how the run is carried out."""
         return self.model_dump(mode="json", include=set(RUNNING))
+
+    @property
+    def initial_weights(self) -> Path | None:
+        """The file that `init_from` names, by itself or as an expert's folder."""
+        if self.init_from is None:
+            return None
+        path = Path(self.init_from)
+        return path if path.suffix in (".safetensors", ".pt") else path / "model.safetensors"
 
     @property
     def monitor_sign(self) -> float:

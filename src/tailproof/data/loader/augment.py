@@ -1,4 +1,8 @@
-"""Augmentation: whole batches on the device, or albumentations for each image in workers."""
+"""Augmentation: crop, flip, cutout and normalisation, after albumentations where they are named.
+
+Images kept in memory are cropped and flipped as whole batches on the device, streamed ones each as
+it is decoded, to the same bits.
+"""
 
 import os
 from typing import Any
@@ -54,6 +58,9 @@ class BatchAugment:
         height, width, _ = image.shape
         padding = self.policy.crop_padding
         top, left = (draws[:2] * (2 * padding + 1)).astype(int) - padding
+        if abs(top) >= height or abs(left) >= width:  # nothing of the image is left
+            out[...] = 0
+            return
         flip = self.policy.flip and draws[2] < 0.5
         window = image[max(top, 0) : height + top, max(left, 0) : width + left]
         if flip:

@@ -84,14 +84,14 @@ class Loader:
                 "the images have different sizes: set recipe.image_size (the shorter side is "
                 "resized to it and the centre kept)"
             )
-        if drop_last and augmentation is not None and batch_size > len(split):
+        self.training = augmentation is not None
+        self.drop_last = drop_last and self.training
+        if self.drop_last and batch_size > len(split):
             raise TailproofError(
                 f"recipe.batch_size is {batch_size}, the split {split.name} has {len(split)} "
                 "samples: with drop_last nothing would be left; lower batch_size"
             )
         self.split, self.batch_size, self.seed = split, batch_size, seed
-        self.training = augmentation is not None
-        self.drop_last = drop_last and self.training
         self._rank, self._world, self._total = rank, world, total
         self.device = torch.device(device)
         named = augmentation.albumentations if augmentation else []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tailproof.core.process import die_with_parent
+from tailproof.core.process import ASKING, die_with_parent
 from tailproof.data.loader.augment import BatchAugment, ImageAugment, fit
 from tailproof.data.loader.split import Split
 
@@ -135,7 +135,7 @@ class _Plan:
     def __init__(self) -> None:
         self.plan: list[tuple[int, np.ndarray, int]] = []
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray, int]]:
         return iter(self.plan)
 
     def __len__(self) -> int:
@@ -148,7 +148,7 @@ def _leave_signals_to_parent(_worker: int) -> None:
     Workers end when the loader is closed or forgotten, or the process that has it is gone.
     """
     die_with_parent()
-    for asking in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for asking in ASKING:
         signal.signal(asking, signal.SIG_IGN)
 
 

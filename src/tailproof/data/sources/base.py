@@ -131,6 +131,11 @@ class ArraySource(Source):
         return encode_png(image)
 
 
+def where(path: str | Path, row: int | None) -> str:
+    """Return where a sample is, as messages name it."""
+    return str(path) if row is None else f"{path}, row {row}"
+
+
 def check_labels(labels: np.ndarray, classes: int, file: str | Path) -> None:
     """Raise a TailproofError naming the first row whose label is not a class index."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
