@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos lint schema bench-train bench-experts bench-loader bench-scale clean browser
+.PHONY: help demo test test-chaos test-slurm slurm lint schema bench-train bench-experts bench-loader bench-scale bench-proof clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,11 +15,14 @@ demo: .venv/.run ## set up, train three experts on long-tailed digits, show the 
 	$(SNAKEMAKE) --quiet host reason
 	@$(BIN)/python -m tailproof.report.summary results/digits_lt
 
-test: .venv/.dev browser ## set up and run the tests
+test: .venv/.dev .venv/validators/.done browser ## set up and run the tests
 	$(BIN)/pytest
 
 test-chaos: .venv/.dev ## kill training runs some hundred times and compare the bytes
 	TAILPROOF_KILLS=100 $(BIN)/pytest -k at_random_moments tests/training
+
+test-slurm: .venv/.dev slurm ## run the pipeline on a Slurm of two nodes on this machine (as root)
+	$(BIN)/pytest tests/slurm
 
 lint: .venv/.dev ## check style and the workflow
 	$(BIN)/ruff check
@@ -27,8 +30,9 @@ lint: .venv/.dev ## check style and the workflow
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules
 	$(BIN)/snakemake --lint
 
-schema: .venv/.run ## write config/schema.json from the configuration model
+schema: .venv/.run ## write the schemas of experiments and records from their models
 	$(BIN)/python -m tailproof.core.config.schema config/schema.json
+	$(BIN)/python -m tailproof.provenance.schema docs/record-schema.json
 
 bench-train: .venv/.dev ## compare training speed with a plain PyTorch loop
 	$(BIN)/python benchmarks/train.py
@@ -41,6 +45,9 @@ bench-loader: .venv/.dev .venv/peers/.done ## compare the loader's speed and sta
 
 bench-scale: .venv/.run ## measure how time and memory grow up to 400,000 images
 	$(BIN)/python benchmarks/scale.py
+
+bench-proof: .venv/.run ## time `snakemake -n` on 100 finished jobs, and hashing
+	$(BIN)/python benchmarks/proof.py
 
 clean: ## remove the environment and the tools' caches; results stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
@@ -70,6 +77,12 @@ clean: ## remove the environment and the tools' caches; results stay
 	.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 	@touch $@
 
+.venv/validators/.done: tests/provenance/validators.txt | .venv/.run
+	@$(BIN)/python -m venv --clear .venv/validators
+	@echo "setting up .venv/validators for the tests: about 650 MB"
+	.venv/validators/bin/python -m pip install --quiet --disable-pip-version-check -r tests/provenance/validators.txt
+	@touch $@
+
 browser:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
 	  echo "the report's test needs the packages chromium and chromium-driver"; \
@@ -77,3 +90,15 @@ browser:
 	    echo "install them, on Debian as root: apt-get install chromium chromium-driver"; exit 1; }; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
+
+slurm:
+	@test "$$(id -u)" = 0 || { \
+	  echo "test-slurm starts Slurm's daemons, which needs root: sudo make test-slurm, or in a container"; \
+	  exit 1; }
+	@PATH="$$PATH:/usr/sbin:/sbin"; \
+	command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v srun >/dev/null && \
+	  command -v munged >/dev/null || { \
+	  command -v apt-get >/dev/null || { \
+	    echo "test-slurm needs slurmctld, slurmd, srun and munged, and installs them by apt-get only"; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge; }

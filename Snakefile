@@ -14,9 +14,12 @@ include: "rules/inference.smk"
 include: "rules/calibration.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
+include: "rules/provenance.smk"
 
 
 rule all:
     default_target: True
     input:
-        expand("results/{experiment}/report/index.html", experiment=LISTED.experiments),
+        results=expand("results/{experiment}/audit.json", experiment=LISTED.experiments),
+        # Named here, so that a job without its record runs again.
+        records=[path for name in LISTED.experiments for path in records_of_all(name)],

@@ -6,6 +6,7 @@ rule calibrate:
         raw=f"{SEED_FOLDER}/raw_logits/calib.parquet",
     output:
         calibration=f"{SEED_FOLDER}/calibration.json",
+        record=record("calibrate", "{expert}-{seed}"),
     log:
         "logs/{experiment}/calibrate/{expert}-{seed}.log",
     benchmark:
@@ -18,7 +19,7 @@ rule calibrate:
         runtime=10,
     params:
         calibration=lambda w: plain(experiment(w).calibration),
-        code=code("calibrate.py"),
+        code=code("calibrate"),
     message:
         "{wildcards.experiment}: calibrate {wildcards.expert}, seed {wildcards.seed}"
     script:
@@ -27,12 +28,13 @@ rule calibrate:
 
 rule export:
     input:
-        raw=rules.infer.output,
+        raw=rules.infer.output.logits,
         calibration=rules.calibrate.output.calibration,
     output:
-        expand(
+        logits=expand(
             f"{SEED_FOLDER}/logits/{{split}}.parquet", split=SPLITS, allow_missing=True
         ),
+        record=record("export", "{expert}-{seed}"),
     log:
         "logs/{experiment}/export/{expert}-{seed}.log",
     benchmark:
@@ -44,7 +46,7 @@ rule export:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code("export.py"),
+        code=code("export"),
     message:
         "{wildcards.experiment}: export the logits of {wildcards.expert}, seed {wildcards.seed}"
     script:

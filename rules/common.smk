@@ -1,6 +1,8 @@
 # Helpers of the rules, and nothing that makes a file.
 import json
 import re
+import shutil
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -10,9 +12,15 @@ from tailproof.core.config.splits import SPLITS
 from tailproof.core.config.warnings import warnings
 from tailproof.core.errors import TailproofError, suggestion
 from tailproof.data.sources import open_source
-from tailproof.provenance.closure import code_digest
+from tailproof.provenance import closure
+from tailproof.provenance.record import record_path
 
 ROOT = Path(workflow.basedir)
+if closure.ROOT != ROOT.resolve():
+    raise WorkflowError(
+        f"the installed tailproof is that of {closure.ROOT}, this workflow is in {ROOT}: "
+        "install this one (`pip install -e .`), so that the code that runs is the code on record"
+    )
 EXPERIMENTS = sorted(path.stem for path in Path("config/experiments").glob("*.yaml"))
 SHARD = "results/{experiment}/shards/{split}/part-{part}.parquet"
 SEED_FOLDER = "results/{experiment}/experts/{expert}/seed-{seed}"
@@ -76,12 +84,49 @@ def running(wildcards):
     return json.dumps(recipe(wildcards).running())
 
 
+def growing(amount):
+    """A resource that a job gets more of, each time that it is tried again."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def cores(wildcards):
+    """How many cores the processes that train an expert on one node, and their workers, take."""
+    found = recipe(wildcards)
+    return found.devices * (found.threads + found.workers)
+
+
+def memory(wildcards):
+    """How much memory, in MB, a process that trains or infers and its workers take."""
+    found = recipe(wildcards)
+    return round(2500 + 1024 * found.memory_budget_gb + 500 * found.workers)
+
+
+def check_slurm():
+    """Tell now what Slurm would refuse when a job is submitted, which may be a day from here."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    if shutil.which("sbatch") is None:
+        stop(
+            "the profile slurm needs Slurm's commands, and sbatch is not on the path: "
+            "run on a login node of the cluster, or load Slurm's module"
+        )
+    asked = ["sinfo", "--all", "--noheader", "--format=%R"]
+    known = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if known.returncode:
+        stop(f"Slurm does not answer: {known.stderr.strip()}")
+    for job in workflow.dag.needrun_jobs():
+        name = job.resources.get("slurm_partition")
+        if name and not set(str(name).split(",")) <= set(known.stdout.split()):
+            stop(
+                f"slurm_partition of {job.rule.name} is '{name}', a partition that this cluster "
+                f"does not have{suggestion(name, known.stdout.split())}; it has: "
+                f"{', '.join(sorted(known.stdout.split()))}; set it in slurm/config.yaml"
+            )
+
+
 def initial_weights(wildcards):
     """The weights that the wildcards' expert starts from, if it starts from others."""
-    path = recipe(wildcards).init_from
-    if path is None or path.endswith((".safetensors", ".pt")):
-        return path or []
-    return f"{path}/model.safetensors"
+    return recipe(wildcards).initial_weights or []
 
 
 def check_requested():
@@ -102,10 +147,16 @@ def plain(model, *names):
 
 
 @cache
-def code(script, data=""):
-    """The digest of the code that a script can reach, and of data files that the code reads."""
-    files = sorted(path for path in ROOT.glob(data) if path.is_file()) if data else []
-    return code_digest(ROOT / "workflow" / "scripts" / script, ROOT, files)
+def code(rule):
+    """The digest of the code that a rule's script can reach."""
+    return checked(
+        closure.code_digest, ROOT / "workflow" / "scripts" / f"{rule}.py", ROOT
+    )
+
+
+def record(rule, name=None):
+    """Where a job writes what it did, last of all."""
+    return record_path("{experiment}", rule, name or rule)
 
 
 def raw_files(wildcards):
@@ -125,7 +176,11 @@ def shards_of(*splits):
 
 def parts(wildcards):
     """The part numbers of each split."""
-    return [f"{part:05d}" for part in range(experiment(wildcards).data.parts)]
+    return part_numbers(experiment(wildcards))
+
+
+def part_numbers(found):
+    return [f"{part:05d}" for part in range(found.data.parts)]
 
 
 def seed_folders(wildcards):
@@ -146,4 +201,32 @@ def of_all_experts(*names):
     ]
 
 
+def records_of_all(name):
+    """The records of all jobs of an experiment that come before the report."""
+    found = read_experiment(name)
+    once = [record(rule) for rule in ("prepare", "split", "manifest", "evaluate")]
+    shards = expand(
+        record("shard", "{split}-{part}"),
+        split=SPLITS,
+        part=part_numbers(found),
+        allow_missing=True,
+    )
+    experts = [
+        record(rule, f"{expert}-{seed}")
+        for rule in ("train", "infer", "calibrate", "export")
+        for expert in found.experts
+        for seed in found.seeds
+    ]
+    return expand(once + shards + experts, experiment=name)
+
+
+def records_so_far(wildcards):
+    """The records of all jobs before the report."""
+    return records_of_all(wildcards.experiment)
+
+
 check_requested()
+
+
+onstart:
+    check_slurm()

@@ -6,6 +6,8 @@ rule prepare:
         raw=raw_files,
     output:
         samples="results/{experiment}/samples.parquet",
+        raw="results/{experiment}/raw.parquet",
+        record=record("prepare"),
     log:
         "logs/{experiment}/prepare.log",
     benchmark:
@@ -18,7 +20,7 @@ rule prepare:
         runtime=60,
     params:
         data=lambda w: plain(experiment(w).data, "source"),
-        code=code("prepare.py"),
+        code=code("prepare"),
     message:
         "{wildcards.experiment}: prepare the samples"
     script:
@@ -31,6 +33,7 @@ rule split:
     output:
         splits="results/{experiment}/splits.parquet",
         summary="results/{experiment}/splits.json",
+        record=record("split"),
     log:
         "logs/{experiment}/split.log",
     benchmark:
@@ -51,7 +54,7 @@ rule split:
             "splits",
             "seed",
         ),
-        code=code("split.py"),
+        code=code("split"),
     message:
         "{wildcards.experiment}: split the samples"
     script:
@@ -65,6 +68,7 @@ rule shard:
     output:
         shard=SHARD,
         facts="results/{experiment}/shards/{split}/part-{part}.json",
+        record=record("shard", "{split}-{part}"),
     log:
         "logs/{experiment}/shard/{split}-{part}.log",
     benchmark:
@@ -77,7 +81,7 @@ rule shard:
         runtime=60,
     params:
         data=lambda w: plain(experiment(w).data, "source", "seed", "parts"),
-        code=code("shard.py"),
+        code=code("shard"),
     message:
         "{wildcards.experiment}: shard {wildcards.part} of {wildcards.split}"
     script:
@@ -95,6 +99,7 @@ rule manifest:
         ),
     output:
         manifest="results/{experiment}/shards/manifest.json",
+        record=record("manifest"),
     log:
         "logs/{experiment}/manifest.log",
     benchmark:
@@ -107,7 +112,7 @@ rule manifest:
         runtime=10,
     params:
         data=lambda w: plain(experiment(w).data, "source", "target", "parts"),
-        code=code("manifest.py"),
+        code=code("manifest"),
     message:
         "{wildcards.experiment}: gather the manifest of the shards"
     script:

@@ -18,7 +18,9 @@ rule evaluate:
         manifest=rules.manifest.output.manifest,
     output:
         metrics="results/{experiment}/evaluation/metrics.json",
+        accuracy="results/{experiment}/evaluation/accuracy.json",
         tables=expand("results/{{experiment}}/evaluation/{table}.csv", table=TABLES),
+        record=record("evaluate"),
     log:
         "logs/{experiment}/evaluate.log",
     benchmark:
@@ -34,7 +36,7 @@ rule evaluate:
         seeds=lambda w: experiment(w).seeds,
         splits=EVALUATED,
         evaluation=lambda w: plain(experiment(w).evaluation),
-        code=code("evaluate.py"),
+        code=code("evaluate"),
     message:
         "{wildcards.experiment}: evaluate experts and ensembles"
     script:

@@ -8,11 +8,12 @@ rule infer:
         manifest=rules.manifest.output.manifest,
         shards=shards_of(*SPLITS),
     output:
-        expand(
+        logits=expand(
             f"{SEED_FOLDER}/raw_logits/{{split}}.parquet",
             split=SPLITS,
             allow_missing=True,
         ),
+        record=record("infer", "{expert}-{seed}"),
     log:
         "logs/{experiment}/infer/{expert}-{seed}.log",
     benchmark:
@@ -21,11 +22,13 @@ rule infer:
         "../envs/torch.yaml"
     threads: lambda w: recipe(w).threads
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=lambda w, attempt: attempt * memory(w),
+        runtime=growing(120),
+        gpu=1,
+        cpus_per_task=lambda w: recipe(w).threads + recipe(w).workers,
         running=running,
     params:
-        code=code("infer.py"),
+        code=code("infer"),
     message:
         "{wildcards.experiment}: infer with {wildcards.expert}, seed {wildcards.seed}"
     script:

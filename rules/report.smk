@@ -1,4 +1,4 @@
-# everything on disk -> one page
+# everything on disk -> one page, and the curves as a table
 
 
 rule report:
@@ -10,8 +10,11 @@ rule report:
         shards=shards_of("train", "dev"),
         histories=of_all_experts("history.csv"),
         calibrations=of_all_experts("calibration.json"),
+        records=records_so_far,
     output:
         page="results/{experiment}/report/index.html",
+        curves="results/{experiment}/report/curves.csv",
+        record=record("report"),
     log:
         "logs/{experiment}/report.log",
     benchmark:
@@ -24,7 +27,7 @@ rule report:
         runtime=10,
     params:
         experiment=lambda w: experiment(w).learning(),
-        code=code("report.py", data="src/tailproof/report/templates/*"),
+        code=code("report"),
     message:
         "{wildcards.experiment}: write the report"
     script:

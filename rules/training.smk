@@ -11,20 +11,27 @@ rule train:
         config=f"{SEED_FOLDER}/config.json",
         history=f"{SEED_FOLDER}/history.csv",
         training=f"{SEED_FOLDER}/training.json",
+        record=record("train", "{expert}-{seed}"),
     log:
         "logs/{experiment}/train/{expert}-{seed}.log",
     benchmark:
         "logs/{experiment}/train/{expert}-{seed}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: lambda w: recipe(w).threads
+    threads: cores
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=lambda w, attempt: attempt * recipe(w).devices * memory(w),
+        runtime=growing(720),
+        gpu=lambda w: recipe(w).devices * recipe(w).nodes,
+        nodes=lambda w: recipe(w).nodes,
+        tasks=lambda w: recipe(w).nodes,
+        tasks_per_gpu=0,
+        # The stage itself starts a process on each of several nodes.
+        mpi=lambda w: "srun" if recipe(w).nodes > 1 else None,
         running=running,
     params:
         recipe=lambda w: recipe(w).learning(),
-        code=code("train.py"),
+        code=code("train"),
     message:
         "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}"
     script:

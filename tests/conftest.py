@@ -11,6 +11,7 @@ from tailproof.core.config.splits import SPLITS
 from tailproof.data.prepare import prepare
 from tailproof.data.shards import gather, shard
 from tailproof.data.splits import split
+from tests.project import Project
 
 # A machine that is busy or slow fails no test: pytest's own limit is the only one.
 settings.register_profile("no deadline", deadline=None)
@@ -42,3 +43,18 @@ def build_data(config: Data, folder: Path) -> Path:
 def digits(tmp_path_factory):
     """The manifest of the sharded digits, imbalance 20, two parts a split."""
     return build_data(Data(**DIGITS), tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    """A fresh project, nothing run yet."""
+    return Project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """A project whose tiny experiment has been run whole."""
+    project = Project(tmp_path_factory.mktemp("finished"))
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project

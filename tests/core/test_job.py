@@ -8,8 +8,8 @@ def run(body, log):
     program = (
         "import logging, warnings\n"
         "from tailproof.core.errors import TailproofError\n"
-        "from tailproof.core.job import job\n"
-        f"with job('train', {str(log)!r}):\n    {body}\n"
+        "from tailproof.core.job import telling\n"
+        f"with telling('train', {str(log)!r}):\n    {body}\n"
     )
     command = [sys.executable, "-c", program]
     return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailproof.core.errors import TailproofError
-from tailproof.provenance.closure import ROOT, closure, code_digest
+from tailproof.provenance.closure import ROOT, closure, code_digest, packages
 
 SOURCES = ROOT / "src"
 
@@ -29,6 +29,9 @@ if __name__ == "__main__":
 '''
 
 PROJECT = {
+    "constraints.txt": (
+        "# pinned\nnumpy==2.4.6\nmatplotlib==3.11.2\nopencv-python-headless==5.0.0.93\n"
+    ),
     "workflow/scripts/train.py": SCRIPT,
     "src/tailproof/__init__.py": '"""The package."""\n',
     "src/tailproof/core/__init__.py": "",
@@ -56,8 +59,8 @@ def reached(project, script="workflow/scripts/train.py"):
     return list(closure(project / script, project))
 
 
-def digest(project, **more):
-    return code_digest(project / "workflow/scripts/train.py", project, **more)
+def digest(project, script="train"):
+    return code_digest(project / f"workflow/scripts/{script}.py", project)
 
 
 def test_closure_follows_imports_and_nothing_else(project):
@@ -195,15 +198,49 @@ def test_moving_a_module_changes_the_digest_and_moving_the_project_does_not(proj
     assert code_digest(moved / "workflow/scripts/fit.py", moved) != before
 
 
-def test_data_files_count_byte_by_byte(project):
-    template = project / "src/tailproof/report/page.html"
+def test_data_files_of_a_reached_package_count_byte_by_byte(project):
+    (project / "workflow/scripts/report.py").write_text("import tailproof.report.page\n")
+    before, training = digest(project, "report"), digest(project)
+    template = project / "src/tailproof/report/templates/page.html"
+    template.parent.mkdir()
     template.write_text("<p>")
-    first = digest(project, extra=[template])
-    assert first != digest(project)
+    first = digest(project, "report")
+    assert first != before
     template.write_text("<p> ")
-    assert digest(project, extra=[template]) != first
-    with pytest.raises(TailproofError, match=r"gone\.html.*cannot be read: No such file"):
-        digest(project, extra=[project / "gone.html"])
+    assert digest(project, "report") not in (before, first)
+    assert digest(project) == training
+    template.unlink()
+    (project / "src/tailproof/report/__pycache__").mkdir()
+    (project / "src/tailproof/report/__pycache__/page.pyc").write_bytes(b"x")
+    assert digest(project, "report") == before
+
+
+def test_a_package_s_version_counts_where_it_is_imported_and_nowhere_else(project):
+    (project / "workflow/scripts/report.py").write_text("import matplotlib.pyplot, os\n")
+    lock = project / "constraints.txt"
+    training, report = digest(project), digest(project, "report")
+    assert packages(project / "workflow/scripts/train.py", project) == {"numpy": "2.4.6"}
+    assert packages(project / "workflow/scripts/report.py", project) == {"matplotlib": "3.11.2"}
+    lock.write_text(lock.read_text().replace("3.11.2", "3.11.3"))
+    assert digest(project) == training
+    assert digest(project, "report") != report
+    lock.write_text("# all new\n" + lock.read_text().replace("2.4.6", "2.5"))
+    assert digest(project) != training
+
+
+def test_an_import_by_another_name_finds_its_package(project):
+    (project / "src/tailproof/losses.py").write_text("def f():\n    import cv2\n")
+    found = packages(project / "workflow/scripts/train.py", project)
+    assert found == {"numpy": "2.4.6", "opencv-python-headless": "5.0.0.93"}
+
+
+def test_a_package_without_a_version_is_named(project):
+    (project / "src/tailproof/losses.py").write_text("import scipy.special\n")
+    with pytest.raises(TailproofError, match=r"constraints\.txt gives no version of 'scipy'"):
+        digest(project)
+    (project / "constraints.txt").unlink()
+    with pytest.raises(TailproofError, match=r"constraints\.txt does not exist"):
+        digest(project)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +270,7 @@ def test_a_folder_that_is_no_repository_is_refused(project):
 
 def test_the_digest_is_the_same_on_every_python(project):
     """The value was computed by Python 3.11.7, 3.12.1 and 3.13.0."""
-    assert digest(project) == ("3786f1e3fe8b1e8dcd5689da1b8e24fd6b7cd7747f87c5b0dc93eeb9d25429be")
+    assert digest(project) == ("2a891cf3e0214b1e73ef2db638688b403003dc934ea86d6214ed4879ab16083b")
 
 
 LINES = SCRIPT.splitlines(keepends=True)

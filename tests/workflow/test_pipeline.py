@@ -19,7 +19,7 @@ from tailproof.core.config.load import parse_experiment
 from tailproof.core.config.splits import SPLITS
 from tailproof.report.page import write_page
 from tailproof.training import launch
-from tests.workflow.conftest import TINY
+from tests.project import TINY
 
 EXPERTS = list(TINY["experts"])
 NOTHING = "Nothing to be done"

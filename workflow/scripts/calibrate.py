@@ -2,9 +2,9 @@
 
 from tailproof.calibration.calibrate import calibrate
 from tailproof.core.config.calibration import Calibration
-from tailproof.core.job import job
+from tailproof.provenance.job import job
 
-with job("calibrate", snakemake.log[0]):
+with job(snakemake):
     calibrate(
         snakemake.input.raw,
         Calibration(**snakemake.params.calibration),

@@ -4,18 +4,20 @@ from itertools import product
 from pathlib import Path
 
 from tailproof.core.config.evaluation import Evaluation
-from tailproof.core.job import job
 from tailproof.evaluation.evaluate import evaluate
+from tailproof.evaluation.results import results_of
+from tailproof.provenance.job import job
 
-with job("evaluate", snakemake.log[0]):
+with job(snakemake) as results:
     params = snakemake.params
     experts = {name: {str(seed): {} for seed in params.seeds} for name in params.experts}
     named = product(params.experts, params.seeds, params.splits)
     for (expert, seed, split), path in zip(named, snakemake.input.logits, strict=True):
         experts[expert][str(seed)][split] = path
-    evaluate(
+    metrics = evaluate(
         experts,
         snakemake.input.manifest,
         Evaluation(**params.evaluation),
         Path(snakemake.output.metrics).parent,
     )
+    results.update(results_of(metrics))

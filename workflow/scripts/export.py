@@ -2,11 +2,11 @@
 
 from tailproof.calibration.export import export
 from tailproof.core.config.splits import SPLITS
-from tailproof.core.job import job
+from tailproof.provenance.job import job
 
-with job("export", snakemake.log[0]):
+with job(snakemake):
     export(
         dict(zip(SPLITS, snakemake.input.raw, strict=True)),
         snakemake.input.calibration,
-        dict(zip(SPLITS, snakemake.output, strict=True)),
+        dict(zip(SPLITS, snakemake.output.logits, strict=True)),
     )

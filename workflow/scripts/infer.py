@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from tailproof.core.job import job
+from tailproof.provenance.job import job
 
-with job("infer", snakemake.log[0]):
+with job(snakemake):
     from tailproof.inference import infer
 
     running = json.loads(snakemake.resources.running)
@@ -14,7 +14,7 @@ with job("infer", snakemake.log[0]):
         snakemake.wildcards.expert,
         int(snakemake.wildcards.seed),
         snakemake.input.manifest,
-        Path(snakemake.output[0]).parent,
+        Path(snakemake.output.logits[0]).parent,
         threads=snakemake.threads,
         memory_budget=running["memory_budget_gb"] * 2**30,
         workers=running["workers"],

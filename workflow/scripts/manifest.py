@@ -4,10 +4,10 @@ from pathlib import Path
 
 from tailproof.core.config.data import Data
 from tailproof.core.config.splits import SPLITS
-from tailproof.core.job import job
 from tailproof.data.shards import gather
+from tailproof.provenance.job import job
 
-with job("manifest", snakemake.log[0]):
+with job(snakemake):
     data = Data(**snakemake.params.data)
     facts = [Path(path) for path in snakemake.input.facts]
     gather(

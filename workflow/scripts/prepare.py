@@ -1,8 +1,11 @@
-"""Raw collection -> samples.parquet."""
+"""Raw collection -> samples.parquet, and the checksums of its files."""
 
 from tailproof.core.config.data import Data
-from tailproof.core.job import job
 from tailproof.data.prepare import prepare
+from tailproof.data.raw import list_raw
+from tailproof.provenance.job import job
 
-with job("prepare", snakemake.log[0]):
-    prepare(Data(**snakemake.params.data), snakemake.output.samples)
+with job(snakemake, raw=("raw",)):
+    data = Data(**snakemake.params.data)
+    prepare(data, snakemake.output.samples)
+    list_raw(data, snakemake.output.samples, snakemake.output.raw)

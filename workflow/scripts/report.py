@@ -1,15 +1,14 @@
-"""Everything on disk -> report/index.html."""
+"""Everything on disk -> report/index.html, and curves.csv beside it."""
 
 from pathlib import Path
 
 from tailproof.core.config.experiment import Experiment
-from tailproof.core.job import job
+from tailproof.provenance.job import job
+from tailproof.report.curves import write_curves
 from tailproof.report.page import write_page
 
-with job("report", snakemake.log[0]):
-    write_page(
-        snakemake.wildcards.experiment,
-        Experiment(**snakemake.params.experiment),
-        Path(snakemake.output.page).parents[1],
-        snakemake.output.page,
-    )
+with job(snakemake):
+    experiment = Experiment(**snakemake.params.experiment)
+    results = Path(snakemake.output.page).parents[1]
+    write_page(snakemake.wildcards.experiment, experiment, results, snakemake.output.page)
+    write_curves(experiment, results, snakemake.output.curves)

@@ -1,10 +1,10 @@
 """Samples of one split -> one shard and its facts."""
 
 from tailproof.core.config.data import Data
-from tailproof.core.job import job
 from tailproof.data.shards import shard
+from tailproof.provenance.job import job
 
-with job("shard", snakemake.log[0]):
+with job(snakemake):
     shard(
         snakemake.input.samples,
         snakemake.input.splits,

@@ -1,10 +1,10 @@
 """samples.parquet -> splits.parquet and its summary."""
 
 from tailproof.core.config.data import Data
-from tailproof.core.job import job
 from tailproof.data.splits import split
+from tailproof.provenance.job import job
 
-with job("split", snakemake.log[0]):
+with job(snakemake):
     split(
         snakemake.input.samples,
         Data(**snakemake.params.data),

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from tailproof.core.config.recipe import Recipe
-from tailproof.core.job import job
+from tailproof.provenance.job import job
 
-with job("train", snakemake.log[0]):
+with job(snakemake) as results:
     from tailproof.training import launch
+    from tailproof.training.results import results_of
 
     folder = Path(snakemake.output.weights).parent
     launch(
@@ -19,3 +20,4 @@ with job("train", snakemake.log[0]):
         snakemake.params.code,
         snakemake.log[0],
     )
+    results.update(results_of(folder))

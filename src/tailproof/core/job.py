@@ -1,4 +1,4 @@
-"""What every script of the workflow shares: a log, and failures told in one sentence."""
+"""A log for every job, and failures told in one sentence."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ SHOWN_LINES = 8
 
 
 @contextmanager
-def job(name: str, log: str | Path) -> Iterator[None]:
+def telling(name: str, log: str | Path) -> Iterator[None]:
     """Run a script's body with the package's logging in `log`.
 
     A `TailproofError` ends the process with its status and its message; any other exception with

@@ -39,6 +39,7 @@ COMPARED = (
     "long_tail_aurc_standard_chow", "long_tail_aurc_balanced_plugin_balanced",
     "long_tail_aurc_worst_plugin_worst",
 )  # fmt: skip
+ACCURACY = ("top1", "balanced_accuracy", "few_accuracy", "ece")
 _BLOCK = 2**23
 
 
@@ -62,7 +63,8 @@ def evaluate(
         experts: {expert: {seed: {split: path of the calibrated logits}}} with tune, dev, test.
         manifest: the shards' manifest.json.
         config: groups of classes, bootstrap, coverages.
-        output: folder for metrics.json and the tables; docs/evaluation.md describes them.
+        output: folder for metrics.json, accuracy.json and the tables; docs/evaluation.md describes
+            them.
 
     Returns:
         What metrics.json holds.
@@ -89,6 +91,7 @@ def evaluate(
         _measure(method, task, splits, tune_weight, config)
     result = _summary(task, methods, splits, weights)
     write_json(Path(output) / "metrics.json", result)
+    write_json(Path(output) / "accuracy.json", _accuracy(methods))
     tables.write(Path(output), task, methods, {name: s.sample_ids for name, s in splits.items()})
     return result
 
@@ -250,6 +253,20 @@ def _notes(task: Task, methods: list[Method]) -> list[str]:
     if not any(method.kind == "ensemble" for method in methods):
         notes.append("there is one expert, so there is no ensemble")
     return notes
+
+
+def _accuracy(methods: list[Method]) -> dict[str, Any]:
+    """Return the few means by which `dvc metrics diff` compares two commits."""
+    return {
+        split: {
+            method.name: {
+                metric: bootstrap.over_seeds(method.values[split][metric])["mean"]
+                for metric in ACCURACY
+            }
+            for method in methods
+        }
+        for split in MEASURED_ON
+    }
 
 
 def _of_method(method: Method) -> dict[str, Any]:

@@ -8,19 +8,22 @@ imported to find this out.
 
 The digest covers the abstract syntax and so ignores comments, layout, positions and docstrings
 (every statement that is nothing but a string). It is written out here rather than by `ast.dump`,
-whose text differs between Python versions; it is the same on Python 3.11, 3.12 and 3.13.
+whose text differs between Python versions; it is the same on Python 3.11, 3.12 and 3.13. Files
+that are not Python in the package of a reached module (templates) are taken byte by byte, and the
+packages that the closure imports with the versions that constraints.txt gives them.
 """
 
 import ast
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
-from os.path import relpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tailproof.core.digests import digest_of, sha256_bytes, sha256_file
 from tailproof.core.errors import TailproofError
+from tailproof.provenance.packages import locked
 
 ROOT = Path(__file__).resolve().parents[3]
 """The repository; its folder src holds the package."""
@@ -57,26 +60,62 @@ def closure(script: str | Path, root: str | Path = ROOT) -> dict[str, Path]:
     return {name: path for name, (path, _) in sorted(_reach(Path(script), Path(root)).items())}
 
 
-def code_digest(
-    script: str | Path, root: str | Path = ROOT, extra: Iterable[str | Path] = ()
-) -> str:
+def code_digest(script: str | Path, root: str | Path = ROOT) -> str:
     """Return the SHA-256 over the meaning of all code that a script can reach.
 
     Args:
         script: a Python file.
-        root: the repository, whose folder src holds the project's packages.
-        extra: files that the code reads as data, templates for instance, taken byte by byte.
+        root: the repository, with the project's packages in src and versions in constraints.txt.
 
     Raises:
-        TailproofError: a file is missing or is not valid Python.
+        TailproofError: a file is missing or is not valid Python, or a package has no version.
     """
-    modules = _reach(Path(script), Path(root))
+    root = Path(root)
+    modules = _reach(Path(script), root)
     return digest_of(
         {
             "code": {name: meaning.digest for name, (_, meaning) in modules.items()},
-            "data": {Path(relpath(path, root)).as_posix(): _data_digest(path) for path in extra},
+            "data": {
+                path.relative_to(root).as_posix(): _data_digest(path)
+                for path in _data(modules, root / "src")
+            },
+            "packages": locked(_packages(modules, root), root),
         }
     )
+
+
+def packages(script: str | Path, root: str | Path = ROOT) -> dict[str, str]:
+    """Return the version in constraints.txt of every package that the closure imports."""
+    return locked(_packages(_reach(Path(script), Path(root)), Path(root)), Path(root))
+
+
+def _data(modules: dict[str, tuple[Path, _Meaning]], source: Path) -> list[Path]:
+    """Return the files that are not Python in the packages of the modules."""
+    inits = [path for path, _ in modules.values() if path.name == "__init__.py"]
+    folders = [path.parent for path in inits if source in path.parents]
+    found = {
+        path
+        for folder in folders
+        for child in folder.iterdir()
+        if not (child / "__init__.py").exists() and child.name != "__pycache__"
+        for path in ([child] if child.is_file() else child.rglob("*"))
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    return sorted(found)
+
+
+def _packages(modules: dict[str, tuple[Path, _Meaning]], root: Path) -> set[str]:
+    """Return the top-level names that are imported and are neither Python's nor the project's."""
+    own = {name.split(".")[0] for name in modules}
+    names = {
+        item.module.split(".")[0]
+        for _, meaning in modules.values()
+        for item in meaning.imports
+        if not item.level
+    }
+    return {
+        name for name in names - own - sys.stdlib_module_names if not (root / "src" / name).exists()
+    }
 
 
 def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
@@ -84,13 +123,16 @@ def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
     if not (root / "src").is_dir():
         raise TailproofError(f"{root} has no folder src: expected the repository of the workflow")
     folders = (script.parent, root / "src")
+    own = {child.stem for folder in folders if folder.is_dir() for child in folder.iterdir()}
     found = {SCRIPT: (script, _read(script))}
     waiting = [SCRIPT]
     while waiting:
         name = waiting.pop()
         path, meaning = found[name]
         for target in _targets(name, path, meaning.imports, folders):
-            module = _locate(target, folders) if target not in found else None
+            if target in found or target.split(".")[0] not in own:
+                continue
+            module = _locate(target, folders)
             if module and module.resolve() != script.resolve():
                 found[target] = (module, _read(module))
                 waiting.append(target)

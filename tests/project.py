@@ -1,14 +1,16 @@
 """The real pipeline, run by the real Snakemake in a copy of the repository."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
+
+NEEDED = ("Snakefile", "rules", "workflow", "envs", "src", "profiles", "constraints.txt")
 
 TINY = {
     "title": "Tiny digits",
@@ -28,7 +30,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("Snakefile", "rules", "workflow", "envs", "src", "profiles"):
+        for name in NEEDED:
             source = ROOT / name
             if source.is_dir():
                 shutil.copytree(
@@ -45,41 +47,46 @@ class Project:
     def results(self) -> Path:
         return self.folder / "results" / "tiny"
 
+    def copy(self, folder: Path) -> "Project":
+        """The same project with its results elsewhere, to be changed."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        twin = object.__new__(Project)
+        twin.folder = folder
+        return twin
+
     def write(self, name: str, value: dict) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(value, sort_keys=False))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The project's own package first."""
+        return {**os.environ, "PYTHONPATH": str(self.folder / "src")}
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start Snakemake in a process group of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
             cwd=self.folder,
+            env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run("snakemake", "--cores", "2", *arguments)
+
+    def tailproof(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run("tailproof.cli", *arguments)
+
+    def run(self, module: str, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.folder,
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
         )
-
-
-@pytest.fixture
-def project(tmp_path) -> Project:
-    """A fresh project, nothing run yet."""
-    return Project(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
-    """A project whose tiny experiment has been run whole."""
-    project = Project(tmp_path_factory.mktemp("finished"))
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project

@@ -1,0 +1,25 @@
+# records and everything on disk -> audit
+
+
+rule audit:
+    input:
+        page=rules.report.output.page,
+        records=records_so_far,
+        report=rules.report.output.record,
+    output:
+        audit="results/{experiment}/audit.json",
+        record=record("audit"),
+    log:
+        "logs/{experiment}/audit.log",
+    benchmark:
+        "logs/{experiment}/audit.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code("audit"),
+    message:
+        "{wildcards.experiment}: audit every file"
+    script:
+        "../workflow/scripts/audit.py"

@@ -1,0 +1,116 @@
+"""The command `tailproof`: what can be asked of results that are there."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tailproof.core.errors import TailproofError
+
+app = typer.Typer(
+    help="Questions to the results of an experiment. `snakemake` makes them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+Experiment = Annotated[str, typer.Argument(help="Its name: config/experiments/NAME.yaml.")]
+
+
+@app.callback()
+def commands() -> None:
+    """Give every command its name, even while there is one alone."""
+
+
+@app.command()
+def audit(experiment: Experiment) -> None:
+    """Hash everything again: what is proven, stale, altered, orphan or missing, and why."""
+    from rich.console import Console
+
+    from tailproof.provenance.audit import audit as look
+    from tailproof.provenance.audit_text import print_audit
+
+    found = look(experiment)
+    print_audit(found, Console())
+    if not found.passed:
+        sys.exit(1)
+
+
+@app.command()
+def restore(experiment: Experiment) -> None:
+    """Check files that came with a clone or a pull against the ledger; mark fresh what holds."""
+    from tailproof.provenance.restore import restore as mark
+
+    found = mark(experiment)
+    for path, why in found.damaged.items():
+        print(f"to make again  {path}  {why}")
+    print(f"{len(found.proven)} files are what the ledger says and are marked as made")
+
+
+@app.command()
+def publish(
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Their names; without: all in config/config.yaml.")
+    ] = None,
+) -> None:
+    """Give finished experiments to DVC and their records to git, for you to commit and push."""
+    from tailproof.provenance.publish import publish as give
+    from tailproof.provenance.publish import uncommitted
+
+    names = give(experiments or [])
+    for name in names:
+        print(f"{name}: DVC has its files, git's index has dvc.lock and its records")
+    others = uncommitted()
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        print(f"not in git's index as it is here: {others[0]}{more}")
+    print(f"next: git commit -m 'Publish {', '.join(names)}' && dvc push && git push")
+
+
+@app.command()
+def lineage(
+    place: Annotated[
+        str, typer.Argument(metavar="PATH[#KEY]", help="A file that a job made; a value in it.")
+    ],
+) -> None:
+    """Follow a file, or one number in it, back to the raw data."""
+    from rich.console import Console
+
+    from tailproof.provenance.lineage import lineage as trace
+    from tailproof.provenance.lineage_text import tree, verdict
+
+    found = trace(place)
+    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
+    console.print(tree(found))
+    console.print(verdict(found))
+
+
+@app.command()
+def crate(experiment: Experiment) -> None:
+    """Describe a finished run for others: an RO-Crate, and its shards as a Croissant dataset."""
+    from tailproof.provenance.crate import write_crate
+
+    print(write_crate(experiment))
+
+
+@app.command()
+def log() -> None:
+    """Write the experiment log of all runs, past ones from git: results/log.html, log.md."""
+    from tailproof.report.log_page import write_log
+
+    paths, count = write_log()
+    print(f"{count} runs in {' and '.join(map(str, paths))}")
+
+
+def main() -> None:
+    """Run the command; a mistake is told in one sentence, with exit status 1."""
+    try:
+        app()
+    except TailproofError as error:
+        print(f"tailproof: {error}", file=sys.stderr)
+        sys.exit(error.status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The checksums of every raw file of a source: raw.parquet, where the proof of all else starts."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+
+from tailproof.core.config.data import Data
+from tailproof.core.digests import sha256_files
+from tailproof.core.files import read_parquet, write_parquet
+from tailproof.data.sources import open_source
+
+
+def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
+    """Write path, SHA-256 and bytes of every file that the source reads or its tables name.
+
+    Paths are relative to the source's root, but for files that lie elsewhere. The list is empty
+    where the images come with a package.
+
+    Raises:
+        TailproofError: samples.parquet or a raw file cannot be read.
+    """
+    source = open_source(config.source)
+    root = source.root or Path()
+    named = read_parquet(samples, ["path"])["path"].unique().to_pylist()
+    files = {root / path for path in named if (root / path).is_file()}.union(source.files())
+    write_parquet(output, _table(root, sorted(files)))
+
+
+def _table(root: Path, files: Iterable[Path]) -> pa.Table:
+    inside = [path.relative_to(root) if path.is_relative_to(root) else path for path in files]
+    columns = {
+        "path": ([path.as_posix() for path in inside], pa.string()),
+        "sha256": (sha256_files(files), pa.string()),
+        "bytes": ([path.stat().st_size for path in files], pa.int64()),
+    }
+    return pa.table({name: pa.array(*column) for name, column in columns.items()})

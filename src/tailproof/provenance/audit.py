@@ -1,0 +1,224 @@
+"""Whether every artefact of an experiment is what its record says, and still holds.
+
+All bytes are hashed again. An artefact is proven when they are those on record, when its job is
+one that Snakemake would run today with the same inputs, parameters and code, and when the same is
+true of all that it was made from, down to raw data, whose checksums raw.parquet pins.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tailproof.core.digests import sha256_files
+from tailproof.core.errors import TailproofError
+from tailproof.provenance.closure import ROOT, code_digest
+from tailproof.provenance.ledger import Ledger, experiment_of, read_ledger
+from tailproof.provenance.page_check import check_page
+from tailproof.provenance.plan import Job, plan
+from tailproof.provenance.promises import broken_promises
+from tailproof.provenance.raw_files import check_raw
+from tailproof.provenance.record import Record
+from tailproof.provenance.verdict import Verdict
+
+DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
+"""Files and folders about the results that no job makes: a crate's."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes:
+        verdicts: one an artefact, records included, by path.
+        broken: sentences about promises that do not hold: of the splits, of the page.
+        notes: sentences about what could not be checked here.
+    """
+
+    experiment: str
+    verdicts: list[Verdict]
+    broken: list[str]
+    notes: list[str]
+
+    @property
+    def wrong(self) -> list[Verdict]:
+        """All that is not proven."""
+        return [verdict for verdict in self.verdicts if verdict.state != "proven"]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything is proven and every promise holds."""
+        return not self.wrong and not self.broken
+
+    def as_json(self) -> dict[str, Any]:
+        """Return audit.json: plain values, the same for the same files."""
+        return {
+            "experiment": self.experiment,
+            "passed": self.passed,
+            "counts": self.counts(),
+            "broken": self.broken,
+            "notes": self.notes,
+            "artefacts": [asdict(verdict) for verdict in self.verdicts],
+        }
+
+    def counts(self) -> dict[str, int]:
+        """How many artefacts are in each state."""
+        states = ("proven", "stale", "altered", "orphan", "missing")
+        found = [verdict.state for verdict in self.verdicts]
+        return {state: found.count(state) for state in states}
+
+
+def audit(experiment: str) -> Audit:
+    """Audit an experiment in the working directory.
+
+    Raises:
+        TailproofError: it has no configuration, or Snakemake cannot read the workflow.
+    """
+    folder = Path("results", experiment)
+    targets = [folder / "report" / "index.html", folder / "audit.json"]
+    jobs = plan(*(str(path) for path in targets if path.exists() or path == targets[0]))
+    ledger = read_ledger(experiment)
+    raw, notes = check_raw(ledger)
+    found = _Findings(ledger, jobs, raw, raw_is_here=not notes)
+    broken = broken_promises(folder, ledger)
+    broken += _differences_of_page(targets[0], folder / "evaluation" / "metrics.json")
+    return Audit(experiment, found.verdicts(), broken, notes)
+
+
+def _differences_of_page(page: Path, metrics: Path) -> list[str]:
+    """Compare the page with metrics.json, where both are there; one unreadable is a finding."""
+    if not (page.exists() and metrics.exists()):
+        return []
+    try:
+        return check_page(page, metrics)
+    except TailproofError as error:
+        return [str(error)]
+
+
+class _Findings:
+    """What each file is by itself, then what follows for those made from it."""
+
+    def __init__(
+        self, ledger: Ledger, jobs: list[Job], raw: list[Verdict], raw_is_here: bool
+    ) -> None:
+        self.ledger = ledger
+        self.raw_is_here = raw_is_here
+        self.jobs = {path: job for job in jobs for path in job.outputs}
+        self.now = _digests(_files(ledger) | _inputs(ledger))
+        self.found = {verdict.path: verdict for verdict in raw}
+
+    def verdicts(self) -> list[Verdict]:
+        for path, why in self.ledger.unreadable.items():
+            self.found[path] = Verdict(path, "altered", why.removeprefix(f"{path} "))
+        for path in sorted(_files(self.ledger) | self.jobs.keys()):
+            if path not in self.found:
+                self._judge(path)
+        return sorted(self.found.values(), key=lambda verdict: verdict.path)
+
+    def _judge(self, path: str) -> Verdict:
+        if path not in self.found:
+            self.found[path] = Verdict(path, "proven")  # until judged: no job is its own input
+            self.found[path] = self._by_itself(path) or self._by_inputs(path)
+        return self.found[path]
+
+    def _by_itself(self, path: str) -> Verdict | None:
+        """Compare a file with its record, and its record with the job of today."""
+        record = self.ledger.records.get(path) or self.ledger.makers.get(path)
+        if path not in self.now:
+            why = "on record, and not there" if record else "not made yet"
+            return Verdict(path, "missing", why)
+        if record is None:
+            return Verdict(path, "orphan", "no record has it")
+        if path in self.ledger.files and self.now[path] != self.ledger.files[path].sha256:
+            return Verdict(
+                path,
+                "altered",
+                f"SHA-256 {self.now[path][:12]}…, its record says "
+                f"{self.ledger.files[path].sha256[:12]}…",
+            )
+        changed = self._changed(record, self.jobs.get(path))
+        return Verdict(path, "stale", changed) if changed else None
+
+    def _by_inputs(self, path: str) -> Verdict:
+        """Judge a file that is as its record says by what it was made from."""
+        record = self.ledger.records.get(path) or self.ledger.makers[path]
+        for file in record.inputs:
+            before = self._judge(file.path) if self._is_ours(file.path) else None
+            if before is not None and before.state != "proven":
+                origin = before.after or before.path
+                return Verdict(path, "stale", f"made from {origin}, {before.state}", origin)
+            if self.now.get(file.path) != file.sha256:
+                what = "made anew since" if file.path in self.now else "not there any more"
+                return Verdict(path, "stale", f"made from {file.path}, {what}", file.path)
+        unproven = [verdict for verdict in self._raw(record) if verdict.state != "proven"]
+        if unproven:
+            origin = unproven[0].path
+            return Verdict(path, "stale", f"made from {origin}, {unproven[0].state}", origin)
+        return Verdict(path, "proven")
+
+    def _changed(self, record: Record, job: Job | None) -> str:
+        """Say what of a job differs from its record."""
+        if job is not None:
+            return "; ".join(_changes(record, job))
+        # Snakemake leaves out a job whose outputs are there and whose raw inputs are not.
+        outside = [file.path for file in record.inputs if experiment_of(file.path) is None]
+        if all(map(os.path.exists, outside)) and (record.rule != "prepare" or self.raw_is_here):
+            return "no longer part of the experiment"
+        script = ROOT / "workflow" / "scripts" / f"{record.rule}.py"
+        same = code_digest(script) == record.code.closure
+        return "" if same else f"the code of {record.rule} changed"
+
+    def _is_ours(self, path: str) -> bool:
+        return experiment_of(path) == self.ledger.experiment
+
+    def _raw(self, record: Record) -> list[Verdict]:
+        """Return what was found of raw data, for the job that reads them."""
+        if record.rule != "prepare":
+            return []
+        return [found for path, found in self.found.items() if not self._is_ours(path)]
+
+
+def _changes(record: Record, job: Job) -> list[str]:
+    changes = [f"the code of {record.rule} changed"] * (record.code.closure != job.code)
+    changes += _differences(record.parameters, job.parameters)
+    names = {file.path for file in record.inputs}
+    # A job's raw inputs are in raw.parquet, not in its record.
+    planned = {path for path in job.inputs if record.rule != "prepare"}
+    changes += [f"{path} is a new input" for path in sorted(planned - names)]
+    changes += [f"{path} is no input any more" for path in sorted(names - planned)]
+    return changes
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """Name each value that differs between two plain values, by its dotted key."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            difference
+            for key in sorted(old.keys() | new.keys())
+            for difference in _differences(
+                old.get(key), new.get(key), f"{name}.{key}" if name else str(key)
+            )
+        ]
+    return [] if old == new else [f"{name}: {old} became {new}"]
+
+
+def _files(ledger: Ledger) -> set[str]:
+    """Every file of the experiment's results, but descriptions and what is being written."""
+    folder = Path("results", ledger.experiment)
+    return {
+        path.as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.relative_to(folder).parts[0] not in DESCRIPTIONS
+    }
+
+
+def _inputs(ledger: Ledger) -> set[str]:
+    return {file.path for record in ledger for file in record.inputs if Path(file.path).is_file()}
+
+
+def _digests(paths: Iterable[str]) -> dict[str, str]:
+    listed = sorted(paths)
+    return dict(zip(listed, sha256_files(listed), strict=True))

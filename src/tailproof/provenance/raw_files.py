@@ -1,0 +1,53 @@
+"""Raw data against raw.parquet, which pins the checksum of every file."""
+
+from pathlib import Path
+
+from tailproof.core.digests import sha256_files
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_parquet
+from tailproof.provenance.ledger import Ledger
+from tailproof.provenance.verdict import Verdict
+
+
+def check_raw(ledger: Ledger) -> tuple[list[Verdict], list[str]]:
+    """Hash the raw files of an experiment again.
+
+    Returns a verdict a file, and a note where the raw data as a whole are not on this machine.
+    """
+    pinned = pinned_files(ledger)
+    there = [path for path in pinned if path.is_file()]
+    if pinned and not there:
+        return [], [
+            f"none of the {len(pinned)} raw files is here ({next(iter(pinned)).parent}): their "
+            "checksums are pinned in raw.parquet, and were not checked against them"
+        ]
+    digests = dict(zip(there, sha256_files(there), strict=True))
+    return [_verdict(path, sha256, digests.get(path)) for path, sha256 in pinned.items()], []
+
+
+def pinned_files(ledger: Ledger) -> dict[Path, str]:
+    """Return the pinned SHA-256 of every raw file, by path; none where raw.parquet is not there."""
+    try:
+        table = read_parquet(Path("results", ledger.experiment, "raw.parquet"), ["path", "sha256"])
+    except TailproofError:
+        return {}  # missing or damaged: the audit of the file itself says so
+    root = raw_root(ledger)
+    return {root / row["path"]: row["sha256"] for row in table.to_pylist()}
+
+
+def raw_root(ledger: Ledger) -> Path:
+    """Return the folder that raw paths start at, as prepare's record has it."""
+    for record in ledger:
+        if record.rule == "prepare":
+            root = Path(record.parameters["data"]["source"].get("root", ""))
+            return root.parent if root.is_file() else root
+    return Path()
+
+
+def _verdict(path: Path, pinned: str, now: str | None) -> Verdict:
+    if now is None:
+        return Verdict(path.as_posix(), "missing", "raw.parquet lists it, and it is not there")
+    if now != pinned:
+        why = f"SHA-256 {now[:12]}…, raw.parquet says {pinned[:12]}…"
+        return Verdict(path.as_posix(), "altered", why)
+    return Verdict(path.as_posix(), "proven")

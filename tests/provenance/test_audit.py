@@ -1,0 +1,231 @@
+"""What an audit finds, asked of the real command on a finished experiment."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tailproof.core.digests import digest_of, sha256_file
+from tailproof.core.files import json_text, read_json, write_json
+from tests.project import TINY
+
+EXPERTS = "results/tiny/experts"
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    return finished.copy(tmp_path / "copy")
+
+
+def found(project) -> dict[str, set[str]]:
+    """Run the audit, which must fail; return the paths in each state that is a cause."""
+    done = project.tailproof("audit", "tiny")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("tiny does not hold: ")
+    states: dict[str, set[str]] = {}
+    for line in done.stdout.splitlines():
+        if cause := re.match(r"(stale|altered|orphan|missing|broken) +(.+)", line):
+            words = cause[2] if cause[1] == "broken" else cause[2].split()[0]
+            states.setdefault(cause[1], set()).add(words)
+    return states
+
+
+def depending(project, cause) -> set[str]:
+    """What the audit lists below a cause."""
+    lines = project.tailproof("audit", "tiny").stdout.splitlines()
+    start = next(n for n, line in enumerate(lines) if cause in line)
+    below = []
+    for line in lines[start + 1 :]:
+        if not line.startswith("  "):
+            break
+        below.append(line.strip())
+    return set(below[1:])
+
+
+def flip(path, position=None):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if position is None else position] ^= 1
+    path.write_bytes(content)
+
+
+def reseal(record):
+    """Write a record as one would who knows how it is sealed."""
+    value = {name: item for name, item in record.items() if name != "seal"}
+    return json_text(value | {"seal": digest_of(value)})
+
+
+def test_a_finished_experiment_holds_from_the_page_to_the_raw_data(finished):
+    done = finished.tailproof("audit", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = [path for path in finished.results.rglob("*") if path.is_file()]
+    assert done.stdout == f"tiny holds: {len(files)} proven\n"
+    written = read_json(finished.results / "audit.json")
+    assert written["passed"] is True
+    assert written["counts"]["proven"] == len(files) - 2  # but itself and its record
+
+
+def test_a_flipped_byte_is_found_in_every_file(project):
+    """One in each file at a random place, all at once: none may hide another."""
+    rng = np.random.default_rng(0)
+    files = [path for path in project.results.rglob("*") if path.is_file()]
+    records = {path for path in files if "provenance" in path.parts}
+    for path in set(files) - records:
+        flip(path, rng.integers(path.stat().st_size))
+    assert len(files) - len(records) > 70
+    names = {str(path.relative_to(project.folder)) for path in set(files) - records}
+    assert found(project)["altered"] == names
+    for path in records:
+        flip(path, rng.integers(path.stat().st_size))
+    names = {str(path.relative_to(project.folder)) for path in records}
+    assert found(project)["altered"] == names
+
+
+def test_what_depends_on_an_altered_file_is_listed(project):
+    name = f"{EXPERTS}/logit_adjust/seed-0/raw_logits/calib.parquet"
+    flip(project.folder / name)
+    states = found(project)
+    assert states["altered"] == {name}
+    below = depending(project, name)
+    assert f"{EXPERTS}/logit_adjust/seed-0/calibration.json" in below
+    assert "results/tiny/report/index.html" in below
+    assert not [path for path in below if "cross_entropy" in path or "model" in path]
+
+
+def test_swapped_logits_of_two_experts_are_found(project):
+    one, other = (
+        project.folder / f"{EXPERTS}/{name}/seed-0/logits/test.parquet"
+        for name in ("cross_entropy", "logit_adjust")
+    )
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(kept)
+    altered = found(project)["altered"]
+    assert altered == {str(path.relative_to(project.folder)) for path in (one, other)}
+
+
+def test_an_edited_record_is_found_even_where_its_seal_was_made_anew(project):
+    path = project.results / "provenance/train/cross_entropy-0.json"
+    name = str(path.relative_to(project.folder))
+    record = read_json(path)
+    record["parameters"]["recipe"]["optimizer"]["learning_rate"] = 0.3
+    write_json(path, record)
+    assert found(project)["altered"] == {name}
+    path.write_text(reseal(record))
+    states = found(project)
+    assert f"{EXPERTS}/cross_entropy/seed-0/model.safetensors" in states["stale"]
+    record["parameters"]["recipe"]["optimizer"]["learning_rate"] = 0.1
+    record["machine"]["host"] = "another"
+    path.write_text(reseal(record))
+    assert "altered" not in found(project)
+    assert "results/tiny/report/index.html" in depending(project, name)
+
+
+def test_a_row_copied_from_test_into_train_is_found_though_the_records_agree(project):
+    shards = project.results / "shards"
+    train, test = (shards / split / "part-00000.parquet" for split in ("train", "test"))
+    tables = [pq.read_table(path) for path in (train, test)]
+    joined = pa.concat_tables([tables[0], tables[1].slice(0, 1)], promote_options="none")
+    pq.write_table(joined.replace_schema_metadata(tables[0].schema.metadata), train)
+    record = project.results / "provenance/shard/train-00000.json"
+    value = read_json(record)
+    entry = next(file for file in value["outputs"] if file["path"].endswith(".parquet"))
+    entry |= {"sha256": sha256_file(train), "bytes": train.stat().st_size}
+    record.write_text(reseal(value))
+    (sentence,) = found(project)["broken"]
+    assert sentence == (
+        "results/tiny/shards/train: of the split train, 1 rows belong to another, 0 are repeated "
+        "and 0 are missing"
+    )
+
+
+def test_files_without_a_record_and_without_a_job_are_told(project):
+    (project.results / "evaluation/extra.csv").write_text("by hand\n")
+    (project.results / "experts/cross_entropy/seed-0/history.csv").unlink()
+    (project.results / "provenance/calibrate/logit_adjust-0.json").unlink()
+    states = found(project)
+    assert states["orphan"] == {
+        "results/tiny/evaluation/extra.csv",
+        f"{EXPERTS}/logit_adjust/seed-0/calibration.json",
+    }
+    assert states["missing"] == {
+        f"{EXPERTS}/cross_entropy/seed-0/history.csv",
+        "results/tiny/provenance/calibrate/logit_adjust-0.json",
+    }
+
+
+def test_what_changed_since_is_named(project):
+    losses = project.folder / "src/tailproof/losses.py"
+    losses.write_text(losses.read_text() + "\nEDITED = 1\n")
+    experts = {**TINY["experts"], "logit_adjust": {"loss": {"name": "logit_adjust", "tau": 1.5}}}
+    project.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
+    lines = project.tailproof("audit", "tiny").stdout
+    weights = f"{EXPERTS}/logit_adjust/seed-0/model.safetensors"
+    assert (
+        f"stale     {weights}  the code of train changed; recipe.loss.tau: 2.0 became 1.5\n"
+        in lines
+    )
+    assert f"{EXPERTS}/cross_entropy/seed-0/model.safetensors  the code of train changed\n" in lines
+
+
+def test_an_expert_that_was_taken_out_is_told(project):
+    experts = {name: own for name, own in TINY["experts"].items() if name != "logit_adjust"}
+    project.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
+    lines = project.tailproof("audit", "tiny").stdout
+    weights = f"{EXPERTS}/logit_adjust/seed-0/model.safetensors"
+    assert f"stale     {weights}  no longer part of the experiment\n" in lines
+
+
+def test_raw_data_are_hashed_again(project):
+    """The digits come with a package: here their list names two files instead."""
+    raw = project.folder / "photos"
+    raw.mkdir()
+    for name in ("a.png", "b.png"):
+        (raw / name).write_bytes(name.encode())
+    listed = pa.table(
+        {
+            "path": ["a.png", "b.png"],
+            "sha256": [sha256_file(raw / name) for name in ("a.png", "b.png")],
+            "bytes": [5, 5],
+        }
+    )
+    path = project.results / "raw.parquet"
+    pq.write_table(listed, path)
+    record_path = project.results / "provenance/prepare/prepare.json"
+    record = read_json(record_path)
+    record["outputs"][1] |= {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+    record["parameters"]["data"]["source"]["root"] = "photos"
+    record_path.write_text(reseal(record))
+    (raw / "a.png").write_bytes(b"other")
+    assert found(project)["altered"] == {"photos/a.png"}
+    (raw / "a.png").unlink()
+    assert found(project)["missing"] == {"photos/a.png"}
+    shutil.rmtree(raw)
+    told = project.tailproof("audit", "tiny").stdout
+    assert "note      none of the 2 raw files is here (photos): their checksums are pinned" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: {**record, "version": 2}, "was written by a newer tailproof (schema 2, "),
+        (lambda record: [], "is not a record"),
+    ],
+)
+def test_a_foreign_record_is_told_in_a_sentence(project, change, message):
+    path = project.results / "provenance/split/split.json"
+    path.write_text(json.dumps(change(read_json(path))))
+    done = project.tailproof("audit", "tiny")
+    assert done.returncode == 1
+    assert f"split.json {message}" in re.sub(" +", " ", done.stdout + done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_an_experiment_that_is_not_there_is_told(finished):
+    done = finished.tailproof("audit", "tinny")
+    assert done.returncode == 1
+    sentence = "config/experiments/tinny.yaml does not exist (did you mean 'tiny'?)"
+    assert done.stderr == f"tailproof: {sentence}\n"

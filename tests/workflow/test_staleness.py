@@ -1,0 +1,177 @@
+"""What an edit makes stale, each asked of the real Snakemake on a finished experiment."""
+
+import os
+import re
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+
+from tests.project import TINY
+
+EXPERTS = list(TINY["experts"])
+AFTERWARDS = {"evaluate", "report", "audit"}
+
+
+def planned(project) -> set[str]:
+    """The jobs that Snakemake would run: the rule, with the expert where there is one."""
+    done = project.snakemake("-n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return jobs_of(done)
+
+
+def jobs_of(done) -> set[str]:
+    jobs = re.findall(r"^Job \d+: tiny: (.+)$", done.stdout + done.stderr, flags=re.M)
+    return {short(message) for message in jobs}
+
+
+def short(message: str) -> str:
+    words = re.sub(r", seed \d+$", "", message).split()
+    rule = {"write": "report", "gather": "manifest"}.get(words[0], words[0])
+    expert = [word for word in words if word in (*EXPERTS, "added")]
+    return " ".join([rule, *expert])
+
+
+def of_experts(*rules, experts=EXPERTS) -> set[str]:
+    return {f"{rule} {expert}" for rule in rules for expert in experts}
+
+
+def edit(path: str, old: str, new: str):
+    def apply(project):
+        file = project.folder / path
+        before = file.stat()
+        text = file.read_text()
+        assert old in text, f"{path} no longer holds {old!r}"
+        file.write_text(text.replace(old, new, 1))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # content decides, not clocks
+
+    return apply
+
+
+def configure(change):
+    def apply(project):
+        value = deepcopy(TINY)
+        change(value)
+        project.write("config/experiments/tiny.yaml", value)
+
+    return apply
+
+
+def touch_everything(project):
+    for path in project.folder.rglob("*"):
+        if path.is_file() and ".snakemake" not in path.parts:
+            path.touch()
+
+
+def touch(path):
+    return lambda project: (project.folder / path).touch()
+
+
+SOURCE = "src/tailproof"
+TABLE = {
+    "a comment": (edit(f"{SOURCE}/losses.py", "import torch\n", "import torch  # well\n"), set()),
+    "a docstring": (edit("workflow/scripts/train.py", '"""', '"""Well: '), set()),
+    "every file touched": (touch_everything, set()),
+    "a large output touched": (
+        touch("results/tiny/experts/cross_entropy/seed-0/model.safetensors"),
+        set(),
+    ),
+    "a loss": (
+        edit(f"{SOURCE}/losses.py", "import torch\n", "import torch\n\nEDITED = 1\n"),
+        of_experts("train", "infer", "calibrate", "export") | AFTERWARDS,
+    ),
+    "a parameter of the calibration": (
+        configure(lambda value: value.update(calibration={"bins": 10})),
+        of_experts("calibrate", "export") | AFTERWARDS,
+    ),
+    "one expert's weight decay": (
+        configure(
+            lambda value: value["experts"]["logit_adjust"].update(optimizer={"weight_decay": 1e-4})
+        ),
+        of_experts("train", "infer", "calibrate", "export", experts=["logit_adjust"]) | AFTERWARDS,
+    ),
+    "how training is run": (
+        configure(lambda value: value["recipe"].update(workers=1, checkpoint={"steps": 7})),
+        set(),
+    ),
+    "a script behind an old time": (
+        edit("workflow/scripts/calibrate.py", "with job", "EDITED = 1\n\nwith job"),
+        of_experts("calibrate", "export") | AFTERWARDS,
+    ),
+    "a figure's colour": (
+        edit(f"{SOURCE}/report/drawing.py", '"#050505"', '"#050515"'),
+        {"report", "audit"},
+    ),
+    "the page's style": (
+        edit(f"{SOURCE}/report/templates/style.css", "{", "{ "),
+        {"report", "audit"},
+    ),
+    "a new matplotlib": (
+        edit("constraints.txt", "matplotlib==", "matplotlib==9"),
+        {"report", "audit"},
+    ),
+    "a new scipy": (
+        edit("constraints.txt", "scipy==", "scipy==9"),
+        of_experts("calibrate", "export") | AFTERWARDS,
+    ),
+    "an expert added": (
+        configure(lambda value: value["experts"].update(added={"loss": {"name": "focal"}})),
+        of_experts("train", "infer", "calibrate", "export", experts=["added"]) | AFTERWARDS,
+    ),
+    "another seed of the splits": (
+        configure(lambda value: value["data"].update(seed=1)),
+        {"split", "shard", "manifest"}
+        | of_experts("train", "infer", "calibrate", "export")
+        | AFTERWARDS,
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), TABLE.values(), ids=TABLE)
+def test_what_an_edit_makes_stale(finished, tmp_path, change, expected):
+    project = finished.copy(tmp_path / "copy")
+    change(project)
+    assert planned(project) == expected
+
+
+def test_a_shard_changed_behind_its_old_time_is_refused_by_the_stage_that_reads_it(
+    finished, tmp_path
+):
+    project = finished.copy(tmp_path / "copy")
+    shard = Path("results/tiny/shards/train/part-00000.parquet")
+    flip(project.folder / shard, 5000)
+    weights = "results/tiny/experts/cross_entropy/seed-0/model.safetensors"
+    done = project.snakemake(weights, "--force")
+    assert done.returncode != 0
+    assert f"train failed: {shard} is not what the job that made it wrote" in done.stderr
+    assert not (project.folder / weights).exists()
+
+
+def test_a_job_without_its_record_is_run_again(finished, tmp_path):
+    project = finished.copy(tmp_path / "copy")
+    (project.results / "provenance/calibrate/logit_adjust-0.json").unlink()
+    assert planned(project) == {
+        "calibrate logit_adjust",
+        "export logit_adjust",
+        *AFTERWARDS,
+    }
+
+
+def test_code_edited_after_the_start_is_refused(project):
+    """The job would run other code than the one that its record names."""
+    hook = "onstart:\n    with open('src/tailproof/data/prepare.py', 'a') as file:\n"
+    hook += "        file.write('EDITED = 1\\n')\n\n\n"
+    snakefile = project.folder / "Snakefile"
+    snakefile.write_text(snakefile.read_text().replace("rule all:", hook + "rule all:"))
+    done = project.snakemake("results/tiny/samples.parquet")
+    assert done.returncode != 0
+    assert "the code of prepare.py was edited after the workflow started" in done.stderr
+
+
+def flip(path: Path, position: int) -> None:
+    """Change one byte and leave the time as it was."""
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[position % len(content)] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
