@@ -1,0 +1,106 @@
+"""A clone starts warm: real git, DVC and Snakemake; damage and edits are found."""
+
+import sys
+
+import pytest
+
+from tailproof.core.digests import digest_of
+from tailproof.core.files import json_text, read_json
+from tests.workflow.test_staleness import AFTERWARDS, flip, jobs_of
+
+RAW_LOGITS = "results/tiny/experts/logit_adjust/seed-0/raw_logits/calib.parquet"
+
+
+@pytest.fixture
+def clone(published, tmp_path):
+    """A clone after `dvc pull`, as a colleague would have it."""
+    checkout = published.clone(tmp_path / "clone")
+    checkout.told("dvc", "pull", "--quiet")
+    return checkout
+
+
+def planned(checkout) -> set[str]:
+    done = checkout.run(sys.executable, "-m", "snakemake", "--cores", "2", "-n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return jobs_of(done)
+
+
+def restored(checkout) -> str:
+    done = checkout.tailproof("restore", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_clone_has_nothing_to_do_and_holds(clone):
+    assert restored(clone).endswith("files are what the ledger says and are marked as made\n")
+    assert planned(clone) == set()
+    done = clone.tailproof("audit", "tiny")
+    assert done.returncode == 0, done.stdout
+    assert not clone.told("git", "status", "--porcelain")
+    again = clone.run(sys.executable, "-m", "snakemake", "--cores", "2")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_a_damaged_artefact_is_made_again_with_what_follows(clone):
+    flip(clone.folder / RAW_LOGITS, 777)
+    told = restored(clone)
+    assert f"to make again  {RAW_LOGITS}  SHA-256 " in told
+    experts = {f"{rule} logit_adjust" for rule in ("infer", "calibrate", "export")}
+    assert planned(clone) == experts | AFTERWARDS
+
+
+def test_a_missing_artefact_is_made_again_with_what_follows(clone):
+    (clone.folder / RAW_LOGITS).unlink()
+    assert f"to make again  {RAW_LOGITS}  not there" in restored(clone)
+    experts = {f"{rule} logit_adjust" for rule in ("infer", "calibrate", "export")}
+    assert planned(clone) == experts | AFTERWARDS
+
+
+def test_a_module_edited_in_the_clone_makes_stale_what_reaches_it(clone):
+    module = clone.folder / "src/tailproof/calibration/export.py"
+    module.write_text(module.read_text() + "\nEDITED = 1\n")
+    restored(clone)
+    assert planned(clone) == {
+        *(f"export {name}" for name in ("cross_entropy", "balanced_softmax", "logit_adjust")),
+        *AFTERWARDS,
+    }
+
+
+def test_a_record_of_other_inputs_is_made_again(clone):
+    """A merge of two branches can bring the records of one and the experts of the other."""
+    path = clone.folder / "results/tiny/provenance/evaluate/evaluate.json"
+    record = {name: value for name, value in read_json(path).items() if name != "seal"}
+    record["inputs"][0]["sha256"] = "0" * 64
+    path.write_text(json_text(record | {"seal": digest_of(record)}))
+    told = restored(clone)
+    assert "provenance/evaluate/evaluate.json  made from " in told
+    assert planned(clone) == AFTERWARDS
+
+
+def test_a_record_that_is_gone_or_edited_is_not_taken_for_proof(clone):
+    folder = clone.folder / "results/tiny/provenance"
+    (folder / "export/cross_entropy-0.json").unlink()
+    edited = folder / "calibrate/logit_adjust-0.json"
+    edited.write_text(edited.read_text().replace('"bins": 15', '"bins": 10'))
+    restored(clone)
+    assert planned(clone) == {
+        "export cross_entropy",
+        "calibrate logit_adjust",
+        "export logit_adjust",
+        *AFTERWARDS,
+    }
+
+
+def test_what_cannot_be_restored_is_told_in_a_sentence(clone, project):
+    done = project.tailproof("restore", "tiny")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "tailproof: results/tiny/provenance holds no record: nothing was run or committed here; "
+        "run snakemake\n",
+    )
+    locks = clone.folder / ".snakemake/locks"
+    locks.mkdir(parents=True)
+    (locks / "0.input.lock").write_text("x")
+    done = clone.tailproof("restore", "tiny")
+    assert done.returncode == 1
+    assert "Snakemake runs here, or was killed: wait for it, or run" in done.stderr
