@@ -5,6 +5,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from tailproof.report.log_page import write_log
 from tailproof.report.page import write_page
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -143,6 +144,29 @@ return Math.min(...[...document.querySelectorAll(arguments[0])].map(each => {
 def test_print_cuts_nothing_off(browser, page):
     show(browser, page, 718, media="print")  # A4 less margins, at 96 pixels an inch
     assert browser.execute_script("return document.documentElement.scrollWidth") == 718
+
+
+@pytest.mark.parametrize("width", [320, 1400])
+def test_the_experiment_log_fits_its_window(browser, drawn, tmp_path, width):
+    shutil.copytree(drawn[0] / "provenance", tmp_path / "results/drawn/provenance")
+    (path, _), _ = write_log(tmp_path)
+    show(browser, path, width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    assert browser.get_log("browser") == []
+    assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 4
+
+
+@pytest.mark.parametrize("width", [320, 400, 1400])
+def test_words_stay_within_their_boxes(browser, page, width):
+    show(browser, page, width)
+    beyond = browser.execute_script(
+        "return [...document.querySelectorAll('#origin svg g')].flatMap(g => {"
+        "const box = g.querySelector('rect').getBoundingClientRect();"
+        "return [...g.querySelectorAll('text')].filter(each => {"
+        "const {left, right} = each.getBoundingClientRect();"
+        "return left < box.left || right > box.right;}).map(each => each.textContent)})"
+    )
+    assert beyond == []
 
 
 def test_a_page_of_one_expert_fits_too(browser, single, tmp_path):

@@ -1,14 +1,17 @@
 import json
 import re
 import shutil
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
-from conftest import CLASSES, write_results
+from drawn_results import CLASSES, write_results
 
 from tailproof.core.config.load import parse_experiment
 from tailproof.core.config.read import read_yaml
 from tailproof.core.errors import TailproofError
+from tailproof.provenance.page_check import check_page
+from tailproof.provenance.record import read_record
 from tailproof.report import tables
 from tailproof.report.inputs import Results, Scores
 from tailproof.report.page import write_page
@@ -88,8 +91,8 @@ def test_the_best_of_a_column_is_bold(drawn):
     table = tables.of_methods(scores, "test", ("top1", "nll", "ece_uncalibrated"), "")
     for column, best in ((0, max), (1, min)):
         cells = [row.cells[column] for row in table.rows]
-        wanted = best(cell.value for cell in cells)
-        assert [cell.strong for cell in cells] == [cell.value == wanted for cell in cells]
+        wanted = best(cell.main.value for cell in cells)
+        assert [cell.strong for cell in cells] == [cell.main.value == wanted for cell in cells]
     assert not any(row.cells[2].strong for row in table.rows)
 
 
@@ -119,7 +122,7 @@ def test_identifiers_are_unique_and_references_found(html, read):
 
 def test_every_chart_has_words_and_no_fixed_colours(html, read):
     charts = [attributes for tag, attributes in read.tags if tag == "svg"]
-    assert len(charts) == 3 + 3 + 1 + 1 + 4 + 5 + 3
+    assert len(charts) == 3 + 3 + 1 + 1 + 4 + 5 + 3 + 1
     for attributes in charts:
         assert attributes["role"] == "img"
         assert re.search(r"\d", attributes["aria-label"])
@@ -139,6 +142,53 @@ def test_a_copy_elsewhere_gives_the_same_bytes(drawn, page, tmp_path):
     folder = copied(drawn, tmp_path)
     write_page("drawn", drawn[1], folder, tmp_path / "moved.html")
     assert (tmp_path / "moved.html").read_bytes() == page.read_bytes()
+
+
+def test_when_and_where_jobs_ran_is_not_on_the_page(drawn, page, tmp_path):
+    folder = copied(drawn, tmp_path)
+    for path in folder.glob("provenance/*/*.json"):
+        record = read_record(path)
+        code = record.code.model_copy(update={"commit": "1" * 40, "dirty": True})
+        machine = record.machine.model_copy(update={"host": "elsewhere", "threads": 8})
+        outputs = [
+            file.model_copy(update={"sha256": "2" * 64})
+            if file.path.endswith("training.json")
+            else file
+            for file in record.outputs
+        ]
+        changes = {"code": code, "machine": machine, "outputs": outputs, "command": "other"}
+        times = {"started": record.started.replace(year=2027), "ended": datetime.now(UTC)}
+        record.model_copy(update=changes | times).write(path)
+    write_page("drawn", drawn[1], folder, tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
+
+
+def test_the_picture_of_the_way_names_the_digests(drawn, read):
+    results = Results.read("drawn", drawn[1], drawn[0])
+    titles = "\n".join(read.text["title"])
+    listed = "\n".join(read.text["td"])
+    for job, name in (
+        ("prepare/prepare", "samples.parquet"),
+        ("shard/test-00000", "shards/test/part-00000.parquet"),
+        ("train/plain-1", "experts/plain/seed-1/model.safetensors"),
+        ("export/adjusted-0", "experts/adjusted/seed-0/logits/test.parquet"),
+        ("evaluate/evaluate", "evaluation/metrics.json"),
+    ):
+        record = results.records[job]
+        (file,) = (each for each in record.outputs if each.path.endswith(name))
+        assert f"{name} {file.sha256[:12]}" in titles
+        assert f"code {record.code.closure[:12]}" in titles
+        assert file.sha256[:12] in listed
+    texts = read.text["text"]
+    assert [texts.count(word) for word in ("raw data", "infer", "export", "report")] == [1, 2, 2, 1]
+
+
+def test_the_page_shows_what_metrics_json_holds(drawn, single, page, tmp_path):
+    metrics = "evaluation/metrics.json"
+    assert check_page(page, drawn[0] / metrics) == []
+    folder, experiment = single
+    write_page("single", experiment, folder, tmp_path / "index.html")
+    assert check_page(tmp_path / "index.html", folder / metrics) == []
 
 
 def test_the_configuration_shown_is_the_configuration(drawn, read, tmp_path):
@@ -168,7 +218,7 @@ def test_a_single_expert_has_no_ensemble_to_speak_of(single, tmp_path):
     Reader(html)
     value = Scores.read(folder).value("test", "only", "balanced_accuracy")["mean"]
     assert "The one expert, only, reaches a balanced accuracy of" in html
-    assert number("top1", value, unit=True) in html
+    assert f"{number('top1', value)}</span>\u00a0%" in html
     assert "Against the first expert" not in html
     assert "Agreement" not in html
     assert "±" not in html
@@ -184,6 +234,7 @@ def test_a_single_expert_has_no_ensemble_to_speak_of(single, tmp_path):
         "shards/train/part-00000.parquet",
         "experts/plain/seed-1/history.csv",
         "experts/adjusted/seed-0/calibration.json",
+        "provenance/export/plain-1.json",
     ],
 )
 def test_a_missing_file_is_named(drawn, tmp_path, missing):
@@ -197,6 +248,7 @@ def test_a_missing_file_is_named(drawn, tmp_path, missing):
 
 def test_damaged_files_are_named(drawn, tmp_path):
     for name, text in (
+        ("provenance/train/plain-1.json", "{}"),
         ("evaluation/metrics.json", "{}"),
         ("evaluation/metrics.json", "{"),
         ("evaluation/confusion.csv", ""),

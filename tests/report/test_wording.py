@@ -3,7 +3,6 @@ import pytest
 from tailproof.report.inputs import Results
 from tailproof.report.wording import (
     METRICS,
-    answer,
     cleaning,
     interval,
     listing,
@@ -52,30 +51,6 @@ def test_every_metric_is_one_that_evaluate_writes(drawn, metric):
     folder, experiment = drawn
     scores = Results.read("drawn", experiment, folder).scores
     assert scores.value("test", "plain", metric)["mean"] is not None
-
-
-def test_the_answer_quotes_the_run(drawn):
-    folder, experiment = drawn
-    results = Results.read("drawn", experiment, folder)
-    scores = results.scores
-    text = answer(results)
-    value = scores.value("test", scores.best, "balanced_accuracy")
-    gain = scores.difference("test", scores.best, "plain", "balanced_accuracy")
-    assert scores.best in text
-    assert with_interval("balanced_accuracy", value) in text
-    assert f"{number('top1', abs(gain['difference']))}\u00a0points" in text
-    assert ("not established" in text) == (gain["low"] <= 0 <= gain["high"])
-    assert scores.on_dev(scores.best) == max(map(scores.on_dev, scores.methods))
-
-
-def test_the_answer_admits_what_is_not_established(drawn):
-    folder, experiment = drawn
-    results = Results.read("drawn", experiment, folder)
-    scores = results.scores
-    pair = scores.metrics["paired"]["test"][f"{scores.best} - plain"]["balanced_accuracy"]
-    pair.update(difference=-0.01, low=-0.03, high=0.01)
-    assert "1.0\u00a0points less than the first expert" in answer(results)
-    assert "not established, since the interval includes zero" in answer(results)
 
 
 def test_cleaning():

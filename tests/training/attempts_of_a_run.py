@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tailproof.core.config.recipe import Recipe
-from tailproof.core.job import job
+from tailproof.core.job import telling
 from tailproof.training import launch
 
 # Processes fork from one that has imported everything and computed nothing.
@@ -64,7 +64,7 @@ def _attempt(manifest, folder, changes, crash, largest_file):
     if largest_file:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    with job("train", Path(folder, "train.log")):
+    with telling("train", Path(folder, "train.log")):
         launch(
             manifest,
             Recipe(**{**RECIPE, **changes}),

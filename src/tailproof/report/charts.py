@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
+from tailproof.core.numbers import MINUS
 from tailproof.report.drawing import (
     BLUE,
     GREEN,
@@ -20,7 +21,7 @@ from tailproof.report.drawing import (
     legend,
 )
 from tailproof.report.inputs import GROUPS, Results, Value
-from tailproof.report.wording import MINUS, metric_of, number, quantity, with_interval
+from tailproof.report.wording import metric_of, number, quantity, with_interval
 
 NAMED_CLASSES = 30
 SEEDS_QUOTED = 4

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from tailproof.core.config.experiment import Experiment
+from tailproof.core.config.splits import SPLITS
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
+from tailproof.provenance.record import Record, read_record
 
 CHOSEN_BY = "balanced_accuracy"
 GROUPS = ("many", "medium", "few")
@@ -23,6 +25,26 @@ _TEXT = {
 }  # fmt: skip
 
 Value = dict[str, float | int | None]
+
+
+class Place(NamedTuple):
+    """Where a value and its interval stand in metrics.json.
+
+    Attributes:
+        key: dotted; empty where they stand nowhere.
+        turned: whether there it is the difference the other way round.
+    """
+
+    key: str
+    turned: bool = False
+
+    def of(self, field: str) -> str:
+        """Return the dotted key of mean, difference, low, high or sd."""
+        other = {"low": "high", "high": "low"} if self.turned else {}
+        return self.key and f"{self.key}.{other.get(field, field)}"
+
+
+NOWHERE = Place("")
 
 
 @dataclass(frozen=True)
@@ -115,9 +137,17 @@ class Scores:
 
     def value(self, split: str, method: str, metric: str) -> Value:
         """Return mean, sd, low, high and seeds; all None for a metric that a method lacks."""
-        kind = "ensembles" if self.is_ensemble(method) else "experts"
-        values = self.metrics[kind][method]["over_seeds"][split]
+        values = self.metrics[self._kind(method)][method]["over_seeds"][split]
         return values.get(metric, dict.fromkeys(("mean", "sd", "low", "high", "seeds")))
+
+    def place(self, split: str, method: str, metric: str) -> Place:
+        """Return where `value` stands."""
+        kind = self._kind(method)
+        known = metric in self.metrics[kind][method]["over_seeds"][split]
+        return Place(f"{kind}.{method}.over_seeds.{split}.{metric}") if known else NOWHERE
+
+    def _kind(self, method: str) -> str:
+        return "ensembles" if self.is_ensemble(method) else "experts"
 
     def difference(self, split: str, method: str, other: str, metric: str) -> Value:
         """Return difference, low and high of `method` less `other`, on the same samples.
@@ -125,16 +155,26 @@ class Scores:
         Raises:
             TailproofError: metrics.json does not compare the two.
         """
-        paired = self.metrics["paired"][split]
-        if (values := paired.get(f"{method} - {other}")) is not None:
-            return values[metric]
-        if (values := paired.get(f"{other} - {method}")) is None:
-            raise TailproofError(
-                f"{self.path} does not compare '{method}' with '{other}': run evaluate again"
-            )
-        turned = {"difference": "difference", "low": "high", "high": "low"}
-        each = {key: values[metric][source] for key, source in turned.items()}
+        turned = self.place_of_difference(split, method, other, metric).turned
+        pair = f"{other} - {method}" if turned else f"{method} - {other}"
+        values = self.metrics["paired"][split][pair][metric]
+        if not turned:
+            return values
+        each = {"difference": values["difference"], "low": values["high"], "high": values["low"]}
         return {key: None if value is None else -value for key, value in each.items()}
+
+    def place_of_difference(self, split: str, method: str, other: str, metric: str) -> Place:
+        """Return where `difference` stands.
+
+        Raises:
+            TailproofError: metrics.json does not compare the two.
+        """
+        for pair, turned in ((f"{method} - {other}", False), (f"{other} - {method}", True)):
+            if pair in self.metrics["paired"][split]:
+                return Place(f"paired.{split}.{pair}.{metric}", turned)
+        raise TailproofError(
+            f"{self.path} does not compare '{method}' with '{other}': run evaluate again"
+        )
 
 
 @dataclass(frozen=True)
@@ -151,6 +191,7 @@ class Results:
         tables: the CSV tables named in TABLES.
         histories: {expert: {seed: history.csv}}.
         calibrations: {expert: {seed: calibration.json}}.
+        records: of the jobs before the report, by ``RULE/NAME``.
     """
 
     name: str
@@ -162,6 +203,7 @@ class Results:
     tables: dict[str, pd.DataFrame]
     histories: dict[str, dict[int, pd.DataFrame]]
     calibrations: dict[str, dict[int, dict[str, Any]]]
+    records: dict[str, Record]
 
     @classmethod
     def read(cls, name: str, experiment: Experiment, folder: Path) -> "Results":
@@ -193,6 +235,10 @@ class Results:
             },
             histories=of_seeds(read_table, "history.csv"),
             calibrations=of_seeds(read_json, "calibration.json"),
+            records={
+                job: _need(read_record, folder / "provenance" / f"{job}.json")
+                for job in jobs_of(experiment)
+            },
         )
 
     @property
@@ -210,6 +256,20 @@ class Results:
         """Many, medium or few for each class."""
         groups = self.scores.metrics["groups"]
         return {name: group for group in GROUPS for name in groups[group]}
+
+
+def jobs_of(experiment: Experiment) -> list[str]:
+    """Return ``RULE/NAME`` of every job of an experiment that comes before the report."""
+    once = [f"{rule}/{rule}" for rule in ("prepare", "split", "manifest", "evaluate")]
+    parts = range(experiment.data.parts)
+    shards = [f"shard/{split}-{part:05d}" for split in SPLITS for part in parts]
+    experts = [
+        f"{rule}/{expert}-{seed}"
+        for rule in ("train", "infer", "calibrate", "export")
+        for expert in experiment.experts
+        for seed in experiment.seeds
+    ]
+    return once + shards + experts
 
 
 def read_table(path: Path) -> pd.DataFrame:

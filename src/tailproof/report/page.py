@@ -1,22 +1,22 @@
 """Stage report: everything on disk becomes one self-contained page."""
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from tailproof.core.config.experiment import Experiment
 from tailproof.core.files import write_text
-from tailproof.report import charts, pictures, tables
+from tailproof.report import charts, lineage_picture, pictures, tables
+from tailproof.report.answer import answer
 from tailproof.report.drawing import Chart
 from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
+from tailproof.report.rendering import render
+from tailproof.report.shown import compared, limits, measured
 from tailproof.report.wording import (
     METRICS,
-    answer,
+    SPACE,
     cleaning,
     interval,
     kind,
@@ -31,7 +31,8 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, splits.json, shards/, and each expert's history.csv and calibration.json.
+    Reads evaluation/, splits.json, shards/, each expert's history.csv and calibration.json, and
+    the records of the jobs that made them.
     The same files give the same bytes.
 
     Args:
@@ -44,17 +45,8 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         TailproofError: a file is missing, damaged, or of another configuration.
     """
     found = Results.read(name, experiment, Path(results))
-    environment = Environment(
-        loader=PackageLoader("tailproof.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"breakable": _breakable}
-    style = environment.loader.get_source(environment, "style.css")[0]
-    page = environment.get_template("page.html.j2").render(
-        style=Markup(style),  # noqa: S704 - a file of the package
+    page = render(
+        "page.html.j2",
         name=name,
         experiment=experiment,
         scores=found.scores,
@@ -96,44 +88,46 @@ def _results(results: Results) -> dict[str, Any]:
     }
 
 
-def _tiles(results: Results) -> list[dict[str, str]]:
-    """Return the key figures: label, value, and what stands below it."""
+def _tiles(results: Results) -> list[dict[str, Any]]:
+    """Return the key figures: label, value, and what stands below it, as texts and numbers."""
     scores = results.scores
-    best = scores.best
-    reached = scores.value("test", best, CHOSEN_BY)
+    best, expert = scores.best, scores.best_expert
+    percent = f"{SPACE}%"
+    reached = measured(scores, "test", best, CHOSEN_BY)
     tiles = [
         {
             "label": "Balanced accuracy on test",
-            "value": number(CHOSEN_BY, reached["mean"], unit=True),
-            "note": f"{interval(CHOSEN_BY, reached)} · {best}",
+            "value": [reached["main"], percent],
+            "note": [limits(reached), f" · {best}"],
         }
     ]
     if best != scores.first:
-        gain = scores.difference("test", best, scores.first, CHOSEN_BY)
+        gain = compared(scores, "test", best, scores.first, CHOSEN_BY)
         tiles.append(
             {
                 "label": f"Difference to {scores.first}",
-                "value": f"{number(CHOSEN_BY, gain['difference'], sign=True)} points",
-                "note": f"{interval(CHOSEN_BY, gain, sign=True)} · paired",
+                "value": [gain["main"], " points"],
+                "note": [limits(gain), " · paired"],
             }
         )
-    few = scores.value("test", best, "few_accuracy")
-    if few["mean"] is not None:
+    few = measured(scores, "test", best, "few_accuracy")
+    if few["main"].value is not None:
         classes = quantity(len(scores.metrics["groups"]["few"]), "class", "classes")
         tiles.append(
             {
                 "label": "Accuracy in few-shot classes",
-                "value": number("few_accuracy", few["mean"], unit=True),
-                "note": f"{interval('few_accuracy', few)} · {classes}",
+                "value": [few["main"], percent],
+                "note": [limits(few), f" · {classes}"],
             }
         )
-    expert = scores.best_expert
-    before, after = (scores.value("test", expert, key) for key in ("ece_uncalibrated", "ece"))
+    before, after = (
+        measured(scores, "test", expert, name)["main"] for name in ("ece_uncalibrated", "ece")
+    )
     tiles.append(
         {
             "label": "ECE before → after calibration",
-            "value": f"{number('ece', before['mean'])} → {number('ece', after['mean'], unit=True)}",
-            "note": expert,
+            "value": [before, " → ", after, percent],
+            "note": [expert],
         }
     )
     return tiles
@@ -264,12 +258,10 @@ def _reproduction(results: Results) -> dict[str, Any]:
     return {
         "configuration": yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=88),
         "metrics": METRICS.values(),
+        "way": lineage_picture.picture(results),
+        "digests": lineage_picture.digests(results),
+        "example": results.scores.place("test", results.scores.best, CHOSEN_BY).of("mean"),
     }
-
-
-def _breakable(name: str) -> Markup:
-    """Let a long name break after underscores, hyphens and slashes."""
-    return Markup(re.sub(r"([_/-])(?=\w)", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped
 
 
 def _changes(base: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:

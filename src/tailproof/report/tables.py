@@ -5,8 +5,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from tailproof.core.config.splits import SPLITS
-from tailproof.report.inputs import GROUPS, Results, Scores
-from tailproof.report.wording import MINUS, MISSING, SPACE, interval, kind, metric_of, number
+from tailproof.core.numbers import MINUS, MISSING
+from tailproof.report.inputs import GROUPS, Place, Results, Scores
+from tailproof.report.shown import Shown, compared, measured, placed
+from tailproof.report.wording import SPACE, kind, metric_of
 
 MAIN = (
     "top1", "balanced_accuracy", "macro_f1", "nll", "brier", "ece_uncalibrated", "ece",
@@ -18,6 +20,7 @@ LONG_TAILED = (
     "long_tail_aurc_standard_chow",
 )  # fmt: skip
 DIFFERENCES = ("balanced_accuracy", "top1", "few_accuracy", "nll", "ece")
+RECALL = {"mean": "recall", "low": "recall_low", "high": "recall_high"}
 PAIRS = 60
 CLASS_ROWS = 100
 CONFUSED_CLASSES = 20
@@ -35,18 +38,18 @@ class Cell(NamedTuple):
     """One number of a table.
 
     Attributes:
-        text: as it is shown.
-        value: as it is stored.
-        interval: shown below it.
+        main: the number.
+        low: of its interval, shown below it.
+        high: of its interval.
         sd: shown beside it.
         strong: best of its column, or a difference whose interval leaves out zero.
         heat: 0 to 1, how strongly the cell is tinted.
     """
 
-    text: str
-    value: float | None = None
-    interval: str = ""
-    sd: str = ""
+    main: Shown
+    low: Shown | None = None
+    high: Shown | None = None
+    sd: Shown | None = None
     strong: bool = False
     heat: float | None = None
 
@@ -84,17 +87,9 @@ def of_methods(scores: Scores, split: str, metrics: tuple[str, ...], title: str)
     for method in scores.methods:
         cells = []
         for name in metrics:
-            value = scores.value(split, method, name)
-            sd = "" if value["sd"] is None else f"± {number(name, value['sd'])}"
-            cells.append(
-                Cell(
-                    number(name, value["mean"]),
-                    value["mean"],
-                    interval(name, value),
-                    sd,
-                    value["mean"] is not None and value["mean"] == best[name],
-                )
-            )
+            shown = measured(scores, split, method, name)
+            value = shown["main"].value
+            cells.append(Cell(**shown, strong=value is not None and value == best[name]))
         rows.append(Row(method, kind(scores, method), cells))
     return Table(title, "method", [_heading(name, metrics) for name in metrics], rows)
 
@@ -140,16 +135,9 @@ def _differences(scores: Scores, split: str, pairs: list[tuple[str, str]], title
     for method, other in pairs:
         cells = []
         for name in DIFFERENCES:
-            value = scores.difference(split, method, other, name)
-            low, high = value["low"], value["high"]
-            cells.append(
-                Cell(
-                    number(name, value["difference"], sign=True),
-                    value["difference"],
-                    interval(name, value, sign=True),
-                    strong=low is not None and (low > 0 or high < 0),
-                )
-            )
+            shown = compared(scores, split, method, other, name)
+            low, high = shown["low"], shown["high"]
+            cells.append(Cell(**shown, strong=bool(low) and (low.value > 0 or high.value < 0)))
         rows.append(Row(f"{method} {MINUS} {other}", "", cells))
     heads = [_heading(name, unit="points") for name in DIFFERENCES]
     return Table(title, "pair", heads, rows)
@@ -161,8 +149,8 @@ def split_sizes(results: Results) -> Table:
     rows = []
     for split in SPLITS:
         absent = sum(counts[name][split] == 0 for name in results.classes)
-        cells = [Cell(f"{results.splits['splits'][split]:,}", results.splits["splits"][split])]
-        rows.append(Row(split, PURPOSES[split], [*cells, Cell(f"{absent:,}", absent)]))
+        cells = [_count(results.splits["splits"][split]), _count(absent)]
+        rows.append(Row(split, PURPOSES[split], cells))
     return Table("The six splits", "split", ["samples", "classes without one"], rows)
 
 
@@ -174,16 +162,15 @@ def of_classes(results: Results) -> Table:
     rows = []
     ordered = sorted(results.train_counts, key=lambda name: -results.train_counts[name])
     for name in ordered[:CLASS_ROWS]:
-        cells = [Cell(f"{results.train_counts[name]:,}", results.train_counts[name])]
-        cells.append(Cell(f"{table.loc[(scores.best, name), 'support']:,}"))
+        cells = [_count(results.train_counts[name])]
+        cells.append(_count(int(table.loc[(scores.best, name), "support"])))
         for method in methods:
             found = table.loc[(method, name)]
-            recall, low, high = (
-                None if pd.isna(found[column]) else float(found[column])
-                for column in ("recall", "recall_low", "recall_high")
-            )
-            limits = interval("top1", {"low": low, "high": high})
-            cells.append(Cell(number("top1", recall), recall, limits))
+            recall = {
+                field: None if pd.isna(found[column]) else float(found[column])
+                for field, column in RECALL.items()
+            }
+            cells.append(Cell(**placed("top1", recall)))
         rows.append(Row(name, results.groups[name], cells))
     head = ["in train", "in test", *(f"recall, {method}, %" for method in methods)]
     return Table("Recall of each class on test", "class", head, rows)
@@ -200,10 +187,9 @@ def at_coverages(results: Results) -> Table:
         ):  # fmt: skip
             cells = []
             for what in ("coverage", "risk_standard", "risk_balanced", "risk_worst"):
-                value = scores.value("test", scores.best, f"{what}_{rule}_at_{coverage:g}")
-                cells.append(
-                    Cell(number("top1", value["mean"]), value["mean"], interval("top1", value))
-                )
+                metric = f"{what}_{rule}_at_{coverage:g}"
+                shown = measured(scores, "test", scores.best, metric, like="top1")
+                cells.append(Cell(**shown | {"sd": None}))
             rows.append(Row(f"{100 * coverage:g} %", label, cells))
     head = ["answered, %", "error, %", "balanced error, %", "worst error, %"]
     return Table(f"{scores.best} on test, thresholds from tune", "coverage asked", head, rows)
@@ -217,15 +203,10 @@ def agreement(scores: Scores) -> Table:
         if set(pair.split(" / ")) <= shown:
             cells = []
             for name in ("agreement", "kappa", "exactly_one_right"):
-                value = found["over_seeds"][name]
-                written = "nll" if name == "kappa" else "top1"
-                cells.append(
-                    Cell(
-                        number(written, value["mean"]),
-                        value["mean"],
-                        interval(written, value),
-                    )
-                )
+                place = Place(f"agreement.test.{pair}.over_seeds.{name}")
+                like = "nll" if name == "kappa" else "top1"
+                numbers = placed(like, found["over_seeds"][name], place)
+                cells.append(Cell(**numbers | {"sd": None}))
             rows.append(Row(pair, "", cells))
     head = ["same class, %", "Cohen's kappa", "exactly one right, %"]
     return Table("Agreement of the experts on test", "experts", head, rows)
@@ -245,6 +226,10 @@ def confusion_by_class(results: Results, method: str) -> Table:
     return _matrix(method, _confusion(results, method), results.classes)
 
 
+def _count(value: int) -> Cell:
+    return Cell(Shown(f"{value:,}", value))
+
+
 def _confusion(results: Results, method: str) -> pd.DataFrame:
     return results.tables["confusion"].query("split == 'test' and method == @method").copy()
 
@@ -259,6 +244,6 @@ def _matrix(title: str, table: pd.DataFrame, names: list[str]) -> Table:
         for count in counts.loc[name]:
             share = float(count / total) if total else None
             text = MISSING if share is None else f"{100 * share:.0f}" if count else "·"
-            cells.append(Cell(text, share, heat=share))
+            cells.append(Cell(Shown(text, share), heat=share))
         rows.append(Row(name, "", cells))
     return Table(title, "true", names, rows, compact=True)

@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from tailproof.report.inputs import CHOSEN_BY, Results, Scores, Value
+from tailproof.core.numbers import written
+from tailproof.report.inputs import Scores, Value
 
 LONG_TAIL = "long_tail_"
-MISSING = "–"
-MINUS = "−"
 SPACE = "\u00a0"  # keeps a number and what belongs to it on one line
 
 
@@ -76,17 +75,16 @@ def metric_of(name: str) -> Metric:
     return METRICS[name.removeprefix(LONG_TAIL).removesuffix("_uncalibrated")]
 
 
+def form_of(name: str, *, sign: bool = False) -> str:
+    """Return in which form a metric's values are written: percentages with one digit."""
+    metric = metric_of(name)
+    return ("+" if sign else "") + ("%.1" if metric.percent else f".{metric.digits}")
+
+
 def number(name: str, value: float | None, *, unit: bool = False, sign: bool = False) -> str:
     """Write a metric's value: percentages with one digit, others with three."""
-    if value is None:
-        return MISSING
-    percent, digits = metric_of(name).percent, metric_of(name).digits
-    text = f"{100 * value:.1f}" if percent else f"{value:.{digits}f}"
-    if float(text) == 0:
-        text = text.removeprefix("-")
-    elif sign and value > 0:
-        text = f"+{text}"
-    return text.replace("-", MINUS) + (f"{SPACE}%" if unit and percent else "")
+    text = written(value, form_of(name, sign=sign))
+    return text + (f"{SPACE}%" if unit and value is not None and metric_of(name).percent else "")
 
 
 def interval(name: str, value: Value, *, sign: bool = False) -> str:
@@ -119,64 +117,6 @@ def listing(names: list[str], limit: int = 20) -> str:
 def kind(scores: Scores, method: str) -> str:
     """Write what a method is."""
     return "ensemble" if scores.is_ensemble(method) else "expert"
-
-
-def answer(results: Results) -> str:
-    """Say in plain words what came out: who is best, by how much, how well calibrated."""
-    scores = results.scores
-    best = scores.best
-    reached = with_interval(CHOSEN_BY, scores.value("test", best, CHOSEN_BY))
-    if len(scores.methods) == 1:
-        text = [f"The one expert, {best}, reaches a balanced accuracy of {reached} on test."]
-    else:
-        rivals = quantity(len(scores.experts), "expert")
-        if scores.ensembles:
-            rivals += f" and {quantity(len(scores.ensembles), 'ensemble')}"
-        text = [
-            f"Of {rivals}, the {kind(scores, best)} {best} is best on dev. On test, which was not "
-            f"used for choosing, it reaches a balanced accuracy of {reached}{_gain(scores)}."
-        ]
-    few = scores.value("test", best, "few_accuracy")
-    if few["mean"] is not None:
-        text.append(
-            f"In the classes with fewer than {results.experiment.evaluation.few} training samples "
-            f"it reaches {with_interval('few_accuracy', few)}."
-        )
-    return " ".join([*text, _calibration(scores)])
-
-
-def _gain(scores: Scores) -> str:
-    if scores.best == scores.first:
-        return "; it is also the first expert, so there is no gain over that"
-    gain = scores.difference("test", scores.best, scores.first, CHOSEN_BY)
-    if gain["difference"] is None:
-        return ""
-    points = number(CHOSEN_BY, abs(gain["difference"]))
-    limits = interval(CHOSEN_BY, gain, sign=True)
-    text = (
-        f": {points}{SPACE}points {'less' if gain['difference'] < 0 else 'more'} than the first "
-        f"expert, {scores.first}, on the same samples (difference{SPACE}{limits})"
-    )
-    if gain["low"] is None or gain["low"] > 0 or gain["high"] < 0:
-        return text
-    return f"{text}, which is not established, since the interval includes zero"
-
-
-def _calibration(scores: Scores) -> str:
-    best = scores.best_expert if scores.is_ensemble(scores.best) else scores.best
-    before, after = (scores.value("test", best, name) for name in ("ece_uncalibrated", "ece"))
-    change = (
-        f"from {number('ece', before['mean'], unit=True)} to "
-        f"{number('ece', after['mean'], unit=True)}"
-    )
-    if after["mean"] < before["mean"]:
-        text = f"Calibration lowers the expected calibration error of {best} {change}"
-    else:
-        text = f"Calibration does not lower the expected calibration error of {best}: {change}"
-    if scores.is_ensemble(scores.best):
-        own = number("ece", scores.value("test", scores.best, "ece")["mean"], unit=True)
-        return f"{text}; that of {scores.best} is {own}."
-    return f"{text}."
 
 
 def cleaning(splits: dict[str, Any], classes: int) -> str:

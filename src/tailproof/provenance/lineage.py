@@ -1,0 +1,264 @@
+"""From a file, or one number in it, back to the raw data: every job and file on the way."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from tailproof.core.digests import digest_of, sha256_files
+from tailproof.core.errors import TailproofError, choose, suggestion
+from tailproof.core.keys import look_up, read_keyed
+from tailproof.provenance.ledger import Ledger, experiment_of, read_ledger
+from tailproof.provenance.raw_files import check_raw, pinned_files, raw_root
+from tailproof.provenance.record import File, Record
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """One job, or those of all shards: one rule's, which read the same files."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files that the same jobs made.
+
+    Attributes:
+        files: as those who read them found them.
+        states: of each: ``unchanged``, ``altered``, ``missing`` or ``made anew since``.
+    """
+
+    files: tuple[File, ...]
+    states: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Their size together."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def digest(self) -> str:
+        """A file's SHA-256, or that of a list of them."""
+        digests = [file.sha256 for file in self.files]
+        return digests[0] if len(digests) == 1 else digest_of(digests)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The raw files that prepare read.
+
+    Attributes:
+        root: the folder that they are in.
+        files: how many raw.parquet lists; None where that is not there.
+        digest: of raw.parquet, which holds the checksum of each.
+        notes: what does not hold.
+    """
+
+    root: Path
+    files: int | None
+    digest: str
+    notes: tuple[str, ...]
+
+
+@dataclass
+class Node:
+    """What is printed, and what it was made from.
+
+    Attributes:
+        item: a number as text, files, jobs, or raw files.
+        children: what the item comes from.
+        above: whether that was told before, further up.
+    """
+
+    item: str | Files | Jobs | Raw
+    children: list["Node"] = field(default_factory=list)
+    above: bool = False
+
+    def __iter__(self) -> Iterator["Node"]:
+        yield self
+        for child in self.children:
+            yield from child
+
+
+def lineage(place: str) -> Node:
+    """Follow a file of the results, or one number of it, back to the raw data.
+
+    Args:
+        place: the path of a file that a job made, from the working directory; after ``#`` the
+            dotted key of one value in it, if it is JSON or a CSV table.
+
+    Raises:
+        TailproofError: no record has the file, or the file has no such key.
+    """
+    name, _, key = place.partition("#")
+    path = _from_here(name)
+    file = _made(path)
+    tracer = _Tracer()
+    if not key:
+        return tracer.files([file])
+    content, columns = read_keyed(path)
+    value, way = look_up(content, key, path)
+    if isinstance(value, dict | list):
+        known = [f"{key}.{child}" for child in (value if isinstance(value, dict) else [])]
+        raise TailproofError(
+            f"{path}#{key} is no single value: name one within it"
+            + (f", for instance {known[0]}" if known else "")
+        )
+    tracer.wanted = _experts_behind(tracer.maker(file), way, columns)
+    return Node(f"{key} = {value}", [tracer.files([file])])
+
+
+def _from_here(name: str) -> str:
+    """Return a path as records have it: relative to the working directory, without detours."""
+    path = Path(name)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return path.as_posix()
+
+
+def _made(path: str) -> File:
+    """Return a file as the record of its job has it."""
+    experiment = experiment_of(path)
+    if experiment is None:
+        raise TailproofError(
+            f"{path} is not in results/: give the path of a file that the workflow made, for "
+            "instance results/EXPERIMENT/evaluation/metrics.json"
+        )
+    ledger = read_ledger(experiment)
+    if not ledger.records:
+        known = [found.parent.name for found in Path("results").glob("*/provenance")]
+        if known and experiment not in known:
+            raise choose("experiment", experiment, known)
+        raise TailproofError(
+            f"results/{experiment}/provenance holds no records: run the experiment, or `git pull` "
+            "the ledger of one that was run elsewhere"
+        )
+    if path in ledger.files:
+        return ledger.files[path]
+    if path in ledger.records:
+        raise TailproofError(
+            f"{path} is itself the record of a job: give a file that the job made, for instance "
+            f"{ledger.records[path].outputs[0].path}"
+        )
+    raise TailproofError(
+        f"{path} was made by no job on record{suggestion(path, ledger.files)}: only what a job "
+        "made has a lineage"
+        + (f"; {len(ledger.unreadable)} records cannot be read" if ledger.unreadable else "")
+    )
+
+
+def _experts_behind(
+    maker: Record, way: tuple[str, ...], columns: list[str]
+) -> set[tuple[str, str]] | None:
+    """Return the (expert, seed) whose logits a value of the evaluation comes from, if not all.
+
+    The number of an expert comes from its own logits; that of a seed from the seed's; that of a
+    pair from both, where both are experts. An ensemble needs all experts of its seeds.
+    """
+    if maker.rule != "evaluate":
+        return None
+    experts, seeds = maker.parameters["experts"], [str(seed) for seed in maker.seeds]
+    if columns:
+        names = dict(zip(columns, way, strict=False))
+        method, seed = names.get("method", ""), names.get("seed")
+    else:
+        paired = way[0] in ("paired", "agreement")
+        method = way[2] if paired and len(way) > 2 else way[1] if len(way) > 1 else ""
+        seed = way[way.index("seeds") + 1] if "seeds" in way[2:-1] else None
+    parts = [part for pair in method.split(" - ") for part in pair.split(" / ")]
+    needed = parts if set(parts) <= set(experts) else experts
+    return {(expert, each) for expert in needed for each in ([seed] if seed else seeds)}
+
+
+class _Tracer:
+    """Builds the tree; remembers what it has told and hashed."""
+
+    def __init__(self) -> None:
+        self.wanted: set[tuple[str, str]] | None = None
+        self._ledger = cache(read_ledger)
+        self._now: dict[str, str | None] = {}
+        self._told: set[tuple[str, ...]] = set()
+
+    def files(self, files: list[File]) -> Node:
+        """Tell of files that the same jobs made, then of those jobs."""
+        self._hash(files)
+        node = Node(Files(tuple(files), tuple(self._state(file) for file in files)))
+        makers = [maker for file in files if (maker := self.maker(file))]
+        paths = tuple(sorted({maker.path for maker in makers}))
+        if not paths:
+            return node
+        node.above = paths in self._told
+        if not node.above:
+            self._told.add(paths)
+            jobs = {maker.path: maker for maker in makers}
+            node.children = [self._jobs(list(jobs.values()))]
+        return node
+
+    def maker(self, file: File) -> Record | None:
+        """Return the record of the job that made a file."""
+        ledger = self._ledger_of(file.path)
+        return ledger.makers.get(file.path) if ledger else None
+
+    def _ledger_of(self, path: str) -> Ledger | None:
+        experiment = experiment_of(path)
+        return self._ledger(experiment) if experiment else None
+
+    def _jobs(self, records: list[Record]) -> Node:
+        node = Node(Jobs(tuple(records)))
+        first = records[0]
+        if first.rule == "prepare":
+            node.children = [Node(self._raw(first))]
+            return node
+        for group in self._alike(self._needed(first)):
+            node.children.append(self.files(group))
+        return node
+
+    def _needed(self, record: Record) -> Iterator[File]:
+        """Yield a job's inputs; of the evaluation only those that the number comes from."""
+        for file in record.inputs:
+            maker = self.maker(file) if record.rule == "evaluate" and self.wanted else None
+            wildcards = maker.wildcards if maker else {}
+            source = (wildcards.get("expert"), wildcards.get("seed"))
+            if None in source or source in self.wanted:
+                yield file
+
+    def _alike(self, files: Iterable[File]) -> list[list[File]]:
+        """Group files of one job, of all shards, and of the ledger itself."""
+        groups: dict[tuple[str, ...], list[File]] = {}
+        for file in files:
+            groups.setdefault(self._group(file), []).append(file)
+        return list(groups.values())
+
+    def _group(self, file: File) -> tuple[str, ...]:
+        maker = self.maker(file)
+        if maker is None:
+            ledger = self._ledger_of(file.path)
+            return ("a record",) if ledger and file.path in ledger.records else (file.path,)
+        whose = maker.wildcards.get("expert", ""), maker.wildcards.get("seed", "")
+        return maker.rule, *whose, *(each.path for each in maker.inputs)
+
+    def _hash(self, files: list[File]) -> None:
+        new = [file.path for file in files if file.path not in self._now]
+        there = [path for path in new if Path(path).is_file()]
+        self._now |= dict.fromkeys(new) | dict(zip(there, sha256_files(there), strict=True))
+
+    def _state(self, file: File) -> str:
+        ledger = self._ledger_of(file.path)
+        wrote = ledger.files.get(file.path, file) if ledger else file
+        if self._now[file.path] is None:
+            return "missing"
+        if wrote.sha256 != file.sha256:
+            return "made anew since"
+        return "unchanged" if self._now[file.path] == file.sha256 else "altered"
+
+    def _raw(self, record: Record) -> Raw:
+        ledger = self._ledger(record.experiment)
+        digest = next(file.sha256 for file in record.outputs if file.path.endswith("/raw.parquet"))
+        if not Path("results", record.experiment, "raw.parquet").is_file():
+            return Raw(raw_root(ledger), None, digest, ("raw.parquet, their list, is missing",))
+        verdicts, notes = check_raw(ledger)
+        wrong = [each for each in verdicts if each.state != "proven"]
+        told = [f"{each.path} is {each.state}" for each in wrong[:3]]
+        told += [f"{len(wrong) - 3} more do not hold"] if len(wrong) > 3 else []
+        return Raw(raw_root(ledger), len(pinned_files(ledger)), digest, (*told, *notes))

@@ -1,0 +1,178 @@
+"""Every training run on the ledger: what is there now, and what git remembers of before.
+
+A job's record is overwritten when the job runs again; records are committed, so that git holds
+every version of them that was.
+"""
+
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tailproof.core.config.recipe import Recipe
+from tailproof.core.digests import digest_of
+from tailproof.provenance.record import Record
+from tailproof.provenance.settings import Settings, defaults, settings
+
+RULES = ("train", "evaluate")
+AS_BLOBS = (
+    "--full-history", "--no-renames", "--diff-filter=AM", "--format=", "--raw", "--no-abbrev",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        record: of its job.
+        changes: (before, now) by setting; ``code`` and ``data`` are digests. None before: the
+            setting is new; None now: it is no more.
+        follows: the name of the run that it is compared with; None where that is the recipe's
+            defaults, since it is the first of its expert.
+        tested: its expert's metrics on test, by the last evaluation before the next such run.
+    """
+
+    record: Record
+    changes: dict[str, tuple[str | None, str | None]]
+    follows: str | None
+    tested: dict[str, float | None]
+
+    @property
+    def name(self) -> str:
+        """``YYYYMMDD_HHMMSS`` when it started, in UTC, and ``_jID`` of its Slurm job."""
+        return _name(self.record)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All runs.
+
+    Attributes:
+        by_experiment: newest first.
+        evaluations: the newest of each experiment.
+        unreadable: how many versions of records in git are none to this tailproof.
+    """
+
+    by_experiment: dict[str, list[Run]]
+    evaluations: dict[str, Record]
+    unreadable: int
+
+
+def read_runs(root: str | Path = ".") -> Runs:
+    """Read the records of all training runs and evaluations, here and in git's history.
+
+    Args:
+        root: the repository, with results/ in it.
+    """
+    texts = [*_here(Path(root)), *_in_git(Path(root))]
+    parsed = [_parse(text) for text in dict.fromkeys(texts)]
+    records = sorted((each for each in parsed if each), key=lambda each: (each.started, each.path))
+    found: dict[str, list[Run]] = {}
+    evaluations: dict[str, Record] = {}
+    for experiment in sorted({record.experiment for record in records}):
+        own = [record for record in records if record.experiment == experiment]
+        tests = [record for record in own if record.rule == "evaluate"]
+        found[experiment] = _runs([record for record in own if record.rule == "train"], tests)
+        evaluations |= {experiment: tests[-1]} if tests else {}
+    return Runs(
+        {name: runs for name, runs in found.items() if runs}, evaluations, parsed.count(None)
+    )
+
+
+def _runs(records: list[Record], evaluations: list[Record]) -> list[Run]:
+    """Return the runs of an experiment, newest first, from records in the order of starting."""
+    before: dict[str, Record] = {}
+    runs = []
+    for record in records:
+        expert = record.wildcards["expert"]
+        previous = before.get(expert)
+        base = _settings(previous) if previous else defaults(Recipe)
+        now = _settings(record)
+        if not previous:
+            now = {key: text for key, text in now.items() if key not in ("code", "data")}
+        later = [other for other in records if other.path == record.path]
+        tested = _tested(record, later, evaluations)
+        follows = _name(previous) if previous else None
+        runs.append(Run(record, _changes(base, now, bool(previous)), follows, tested))
+        before[expert] = record
+    return runs[::-1]
+
+
+def _settings(record: Record) -> Settings:
+    data = digest_of([file.sha256 for file in record.inputs])
+    return {
+        "code": record.code.closure,
+        "data": data,
+        **settings(record.parameters.get("recipe", {})),
+    }
+
+
+def _changes(
+    base: Settings, now: Settings, both_whole: bool
+) -> dict[str, tuple[str | None, str | None]]:
+    """Return what differs; settings that are gone only where `base` is a whole run's."""
+    names = [*now, *(key for key in base if key not in now and both_whole)]
+    return {key: (base.get(key), now.get(key)) for key in names if base.get(key) != now.get(key)}
+
+
+def _tested(
+    record: Record, same: list[Record], evaluations: Iterable[Record]
+) -> dict[str, float | None]:
+    """Return what the last evaluation found that came after a run and before its successor."""
+    ends = {one.seal: other.started for one, other in pairwise(same)}
+    end = ends.get(record.seal)
+    found: dict[str, Any] = {}
+    for each in evaluations:
+        if each.started >= record.ended and (end is None or each.started < end):
+            found = each.results.get("test", {}).get(record.wildcards["expert"], found)
+    return found
+
+
+def _name(record: Record) -> str:
+    job = record.machine.slurm_job
+    return f"{record.started:%Y%m%d_%H%M%S}" + (f"_j{job}" if job else "")
+
+
+def _parse(text: str) -> Record | None:
+    """Return a record, None for what is none: of another schema, or edited."""
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError:
+        return None
+    return record if record.text() == text else None
+
+
+def _here(root: Path) -> Iterator[str]:
+    for rule in RULES:
+        for path in sorted(root.glob(f"results/*/provenance/{rule}/*.json")):
+            yield path.read_text(encoding="utf-8", errors="replace")
+
+
+def _in_git(root: Path) -> Iterator[str]:
+    """Yield every version of the records that the history of HEAD holds."""
+    patterns = [f":(glob)results/*/provenance/{rule}/*.json" for rule in RULES]
+    changed = _git(root, b"", "log", *AS_BLOBS, "--", *patterns)
+    blobs = dict.fromkeys(line.split()[3] for line in changed.splitlines() if line)
+    if not blobs:
+        return
+    stream = BytesIO(_git(root, b"\n".join(blobs), "cat-file", "--batch"))
+    while head := stream.readline():
+        size = int(head.split()[2])
+        yield stream.read(size).decode("utf-8", errors="replace")
+        stream.readline()
+
+
+def _git(root: Path, given: bytes, *arguments: str) -> bytes:
+    """Return what git prints; nothing where there is no git, no repository or no commit."""
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, check=False)
+    except FileNotFoundError:
+        return b""
+    return done.stdout if done.returncode == 0 else b""

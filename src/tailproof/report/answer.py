@@ -1,0 +1,85 @@
+"""What came out, in plain words: who is best, by how much, how well calibrated."""
+
+from markupsafe import Markup
+
+from tailproof.core.numbers import written
+from tailproof.report.inputs import CHOSEN_BY, Results, Scores
+from tailproof.report.shown import Shown, compared, limits, measured
+from tailproof.report.wording import SPACE, form_of, kind, quantity
+
+
+def answer(results: Results) -> Markup:
+    """Say what came out; its numbers carry their keys into metrics.json."""
+    scores = results.scores
+    best = scores.best
+    reached = _with_interval(measured(scores, "test", best, CHOSEN_BY))
+    if len(scores.methods) == 1:
+        text = [
+            Markup("The one expert, {}, reaches a balanced accuracy of {} on test.").format(
+                best, reached
+            )
+        ]
+    else:
+        rivals = quantity(len(scores.experts), "expert")
+        if scores.ensembles:
+            rivals += f" and {quantity(len(scores.ensembles), 'ensemble')}"
+        text = [
+            Markup(
+                "Of {}, the {} {} is best on dev. On test, which was not used for choosing, it "
+                "reaches a balanced accuracy of {}{}."
+            ).format(rivals, kind(scores, best), best, reached, _gain(scores))
+        ]
+    few = measured(scores, "test", best, "few_accuracy")
+    if few["main"].value is not None:
+        text.append(
+            Markup("In the classes with fewer than {} training samples it reaches {}.").format(
+                results.experiment.evaluation.few, _with_interval(few)
+            )
+        )
+    return Markup(" ").join([*text, _calibration(scores)])
+
+
+def _with_interval(shown: dict[str, Shown | None]) -> Markup:
+    """Write ``54.3 % [52.3, 56.1]`` on one line."""
+    text = _percent(shown["main"])
+    return text + SPACE + interval if (interval := limits(shown)) else text
+
+
+def _percent(shown: Shown) -> Markup:
+    unit = "" if shown.value is None else f"{SPACE}%"
+    return Markup("{}{}").format(shown, unit)
+
+
+def _gain(scores: Scores) -> str:
+    best, first = scores.best, scores.first
+    if best == first:
+        return "; it is also the first expert, so there is no gain over that"
+    gain = compared(scores, "test", best, first, CHOSEN_BY)
+    value, low, high = gain["main"].value, gain["low"], gain["high"]
+    if value is None:
+        return ""
+    turned = scores.place_of_difference("test", best, first, CHOSEN_BY).turned != (value < 0)
+    form = form_of(CHOSEN_BY)
+    points = Shown(written(abs(value), form), key=gain["main"].key, form="-" * turned + form)
+    text = Markup(
+        ": {}{}points {} than the first expert, {}, on the same samples (difference{}{})"
+    ).format(points, SPACE, "less" if value < 0 else "more", first, SPACE, limits(gain))
+    if low is None or low.value > 0 or high.value < 0:
+        return text
+    return text + ", which is not established, since the interval includes zero"
+
+
+def _calibration(scores: Scores) -> Markup:
+    best = scores.best_expert if scores.is_ensemble(scores.best) else scores.best
+    before, after = (
+        measured(scores, "test", best, name)["main"] for name in ("ece_uncalibrated", "ece")
+    )
+    lowers = after.value < before.value
+    text = Markup("Calibration {} the expected calibration error of {}{} from {} to {}").format(
+        "lowers" if lowers else "does not lower", best, "" if lowers else ":",
+        _percent(before), _percent(after),
+    )  # fmt: skip
+    if scores.is_ensemble(scores.best):
+        own = measured(scores, "test", scores.best, "ece")["main"]
+        text += Markup("; that of {} is {}").format(scores.best, _percent(own))
+    return text + "."

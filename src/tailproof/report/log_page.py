@@ -1,0 +1,174 @@
+"""The experiment log: every training run on the ledger, as a page and as Markdown."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import write_text
+from tailproof.core.numbers import MISSING, written
+from tailproof.provenance.record import Record
+from tailproof.provenance.runs import Run, Runs, read_runs
+from tailproof.report.rendering import render
+from tailproof.report.wording import quantity
+
+DIGITS = 12
+HEAD = ("Run", "Configuration", "Results", "Findings", "Time and place")
+PERCENT = ("accuracy", "f1", "tpr")
+
+
+class Line(NamedTuple):
+    """A run as a row of the log: the lines of each cell, in the order of HEAD."""
+
+    name: str
+    cells: list[list[str]]
+
+
+class Section(NamedTuple):
+    """The runs of an experiment, newest first, and what its newest evaluation found."""
+
+    experiment: str
+    evaluated: str
+    lines: list[Line]
+
+
+def write_log(root: str | Path = ".") -> tuple[list[Path], int]:
+    """Write results/log.html and results/log.md.
+
+    Args:
+        root: the repository, with results/ in it.
+
+    Returns:
+        The two files, and how many runs they tell of.
+
+    Raises:
+        TailproofError: there is no run on the ledger.
+    """
+    runs = read_runs(root)
+    if not runs.by_experiment:
+        raise TailproofError(
+            f"{Path(root) / 'results'} and git's history hold no record of a training run: run an "
+            "experiment first, with `snakemake`"
+        )
+    sections = [_section(runs, name) for name in runs.by_experiment]
+    count = sum(len(section.lines) for section in sections)
+    told = f"{quantity(count, 'run')} of {quantity(len(sections), 'experiment')}"
+    if runs.unreadable:
+        told += (
+            f"; {quantity(runs.unreadable, 'version')} of records are of another schema or were "
+            "edited, and are left out"
+        )
+    values = {"sections": sections, "head": HEAD, "told": told}
+    page, text = (Path(root) / "results" / f"log.{kind}" for kind in ("html", "md"))
+    write_text(page, render("log.html.j2", **values))
+    write_text(text, _markdown(sections, told))
+    return [page, text], count
+
+
+def _section(runs: Runs, experiment: str) -> Section:
+    evaluation = runs.evaluations.get(experiment)
+    lines = [Line(run.name, _cells(run)) for run in runs.by_experiment[experiment]]
+    return Section(experiment, _evaluated(evaluation) if evaluation else "", lines)
+
+
+def _cells(run: Run) -> list[list[str]]:
+    record = run.record
+    return [
+        [run.name, f"{record.wildcards['expert']}, seed {record.wildcards['seed']}"],
+        _configuration(run),
+        _results(run),
+        [str(each) for each in record.results.get("findings", [])],
+        _circumstances(record),
+    ]
+
+
+def _configuration(run: Run) -> list[str]:
+    if not run.changes:
+        return [f"as {run.follows}" if run.follows else "the defaults"]
+    start = f"against {run.follows}:" if run.follows else "against the defaults:"
+    return [start, *(_change(name, *each) for name, each in run.changes.items())]
+
+
+def _change(name: str, before: str | None, now: str | None) -> str:
+    if name in ("code", "data"):
+        before, now = before[:DIGITS], now[:DIGITS]
+    return f"{name}: {before or MISSING} → {now or MISSING}"
+
+
+def _results(run: Run) -> list[str]:
+    found = run.record.results
+    lines = []
+    if "monitor" in found:
+        value = _value(found["monitor"], found["monitored"])
+        best = found["best_epoch"] or MISSING
+        lines.append(f"best epoch {best} of {found['epochs']}: {found['monitor']} {value}")
+        last = [
+            f"{name.removeprefix('val_')} {_value(name, each)}"
+            for name, each in found["last"].items()
+        ]
+        lines.append(f"last val: {', '.join(last)}")
+    if run.tested:
+        told = [f"{name} {_value(name, each)}" for name, each in run.tested.items()]
+        lines.append(f"test, mean over seeds: {', '.join(told)}")
+    return lines
+
+
+def _value(name: str, value: float | None) -> str:
+    percent = any(word in name for word in (*PERCENT, "top1"))
+    return written(value, "%.1" if percent else ".3") + (
+        " %" if percent and value is not None else ""
+    )
+
+
+def _circumstances(record: Record) -> list[str]:
+    found, machine = record.results, record.machine
+    seconds = found.get("seconds", (record.ended - record.started).total_seconds())
+    attempts = found.get("attempts", 1)
+    commit = (record.code.commit or "no commit")[:DIGITS]
+    return [
+        _duration(seconds) + (f" in {attempts} attempts" if attempts > 1 else ""),
+        f"{machine.device}, {machine.host}",
+        f"{commit}{' + changes' if record.code.dirty else ''}",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _evaluated(record: Record) -> str:
+    tested: dict[str, Any] = record.results.get("test", {})
+    told = [
+        f"{method} {_value('balanced_accuracy', found['balanced_accuracy'])}"
+        for method, found in tested.items()
+    ]
+    return (
+        f"Balanced accuracy on test, evaluated {record.started:%Y%m%d_%H%M%S}: {', '.join(told)}."
+    )
+
+
+def _markdown(sections: list[Section], told: str) -> str:
+    text = ["# Experiment log", "", f"{told}, newest first.", ""]
+    for section in sections:
+        text += [f"## {section.experiment}", ""]
+        text += [_plain(section.evaluated), ""] if section.evaluated else []
+        text += [_table_row(HEAD), _table_row(["---"] * len(HEAD))]
+        for line in section.lines:
+            text.append(_table_row(["<br>".join(map(_plain, cell)) for cell in line.cells]))
+        text.append("")
+    return "\n".join(text)
+
+
+def _table_row(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """Keep text from being read as Markdown or HTML."""
+    for sign, instead in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;")):
+        text = text.replace(sign, instead)
+    for sign in "|*_`[]":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("\n", " ")

@@ -1,0 +1,227 @@
+"""A small results folder: drawn logits and pictures, everything else by the stages' own code."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tailproof.calibration.calibrate import calibrate
+from tailproof.calibration.export import export
+from tailproof.core.config.experiment import Experiment
+from tailproof.core.config.splits import SPLITS
+from tailproof.core.digests import sha256_bytes
+from tailproof.core.files import write_json, write_parquet
+from tailproof.data.images import encode_png
+from tailproof.data.logits import Logits
+from tailproof.data.splits import summarise
+from tailproof.evaluation.evaluate import evaluate
+from tailproof.provenance.record import File, Record
+from tailproof.report.inputs import jobs_of
+
+HELD_OUT = {"tune": 8, "dev": 6, "test": 12}
+EPOCHS = 5
+
+
+def class_counts(classes: int, largest: int = 60, imbalance: float = 20) -> np.ndarray:
+    share = imbalance ** (-np.arange(classes) / max(classes - 1, 1))
+    return np.maximum(1, (largest * share).astype(int))
+
+
+def write_results(
+    folder: Path, classes: list[str], experts=("plain", "adjusted"), seeds=(0, 1), **changes
+) -> Experiment:
+    """Fill results/NAME with all that the report reads; return the configuration."""
+    experiment = Experiment.model_validate(
+        {
+            "title": "Drawn digits",
+            "description": "Logits from a random generator.",
+            "data": {"source": {"name": "digits"}},
+            "recipe": {"epochs": EPOCHS},
+            "experts": {
+                name: {"loss": {"name": "logit_adjust", "tau": index}}
+                for index, name in enumerate(experts)
+            },
+            "seeds": list(seeds),
+            "evaluation": {"many": 40, "few": 10, "bootstrap": 100},
+            **changes,
+        }
+    )
+    train = class_counts(len(classes))
+    counts = {
+        split: train // (1 if split == "train" else 3) if split in SPLITS[:3] else None
+        for split in SPLITS
+    } | {split: np.full(len(classes), count) for split, count in HELD_OUT.items()}
+    labels = {split: np.repeat(np.arange(len(classes)), count) for split, count in counts.items()}
+    _write_data(folder, classes, counts, labels)
+    files = {
+        expert: {
+            seed: _write_expert(folder, expert, seed, index, train, labels, experiment)
+            for seed in seeds
+        }
+        for index, expert in enumerate(experts)
+    }
+    manifest = folder / "shards" / "manifest.json"
+    evaluate(files, manifest, experiment.evaluation, folder / "evaluation")
+    _write_records(folder, experiment)
+    return experiment
+
+
+OUTPUTS = {
+    "prepare": ["samples.parquet", "raw.parquet"],
+    "split": ["splits.parquet"],
+    "shard": ["shards/{}/part-{}.parquet"],
+    "manifest": ["shards/manifest.json"],
+    "train": ["experts/{}/seed-{}/model.safetensors", "experts/{}/seed-{}/training.json"],
+    "infer": ["experts/{}/seed-{}/raw_logits/test.parquet"],
+    "calibrate": ["experts/{}/seed-{}/calibration.json"],
+    "export": ["experts/{}/seed-{}/logits/test.parquet"],
+    "evaluate": ["evaluation/metrics.json"],
+}
+
+
+def _write_records(folder: Path, experiment: Experiment) -> None:
+    """Write a record for each job; files that were drawn, not made, get a digest of their path."""
+    for index, job in enumerate(jobs_of(experiment)):
+        rule, name = job.split("/")
+        paths = [f"results/drawn/{each.format(*name.rsplit('-', 1))}" for each in OUTPUTS[rule]]
+        record = {
+            "experiment": "drawn",
+            "rule": rule,
+            "name": name,
+            "wildcards": dict(zip(("expert", "seed"), name.rsplit("-", 1), strict=False)),
+            "inputs": [],
+            "outputs": [File(path=p, sha256=sha256_bytes(p.encode()), bytes=9) for p in paths],
+            "parameters": {},
+            "running": {},
+            "seeds": [],
+            "code": {
+                "closure": sha256_bytes(rule.encode()),
+                "commit": None,
+                "dirty": False,
+                "difference": None,
+                "packages": {},
+                "python": "3.11.7",
+            },
+            "machine": {
+                "host": f"node{index}",
+                "user": "somebody",
+                "slurm_job": None,
+                "device": "a processor",
+                "threads": 1,
+                "peak_memory_bytes": 1,
+            },
+            "started": datetime(2026, 1, 1, tzinfo=UTC),
+            "ended": datetime(2026, 1, 1, 0, index, tzinfo=UTC),
+            "command": "snakemake",
+            "log": "a.log",
+        }
+        Record.model_validate(record).write(folder / "provenance" / f"{job}.json")
+
+
+def _write_data(folder, classes, counts, labels):
+    table = pd.DataFrame(counts, index=classes)[list(SPLITS)]
+    samples = pd.DataFrame(index=range(table.to_numpy().sum() + 3))
+    dropped = {"duplicates_dropped": 2, "conflicting_dropped": 1, "unlabelled_dropped": 3}
+    write_json(folder / "splits.json", summarise(samples, dropped, table, "label", classes))
+    shards = {}
+    for split in SPLITS:
+        rows = np.array_split(np.arange(len(labels[split])), 2)
+        shards[split] = [f"{split}/part-{part:05d}.parquet" for part in range(2)]
+        for name, part in zip(shards[split], rows, strict=True):
+            if split in ("train", "dev"):
+                _write_shard(folder / "shards" / name, split, part, labels[split])
+    write_json(
+        folder / "shards" / "manifest.json",
+        {
+            "target": "label",
+            "ranks": ["label"],
+            "classes": {"label": classes},
+            "splits": {
+                split: {
+                    "rows": len(labels[split]),
+                    "class_counts": {
+                        "label": dict(zip(classes, counts[split].tolist(), strict=True))
+                    },
+                    "shards": [{"path": name} for name in shards[split]],
+                }
+                for split in SPLITS
+            },
+        },
+    )
+
+
+def _write_shard(path, split, rows, labels):
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = [{"bytes": encode_png(_pixels(labels[row], row)), "path": None} for row in rows]
+    columns = {
+        "sample_id": pa.array([_sample(split, row) for row in rows], pa.string()),
+        "image": pa.array(images, image),
+        "label": pa.array(labels[rows], pa.int64()),
+    }
+    write_parquet(path, pa.table(columns), row_group_size=7)
+
+
+def _pixels(label: int, row: int) -> np.ndarray:
+    y, x = np.mgrid[:12, :12] / 12
+    colour = np.random.default_rng(label).uniform(60, 255, 3)
+    wave = 0.55 + 0.45 * np.sin(2 * np.pi * (x * (label % 4) + y * (label % 3 + 1)) + row)
+    return (wave[..., None] * colour).astype(np.uint8)
+
+
+def _sample(split: str, row: int) -> str:
+    return f"{split}/<{row}>.png"
+
+
+def _write_expert(folder, expert, seed, index, train, labels, experiment):
+    rng = np.random.default_rng([index, seed])
+    prior = train / train.sum()
+    base = folder / "experts" / expert / f"seed-{seed}"
+    paths = {
+        kind: {split: base / kind / f"{split}.parquet" for split in SPLITS[2:]}
+        for kind in ("raw_logits", "logits")
+    }
+    for split, path in paths["raw_logits"].items():
+        y = labels[split]
+        tilt = np.log(prior) * (1 - 0.4 * index)
+        values = 2.6 * np.eye(len(train))[y] + rng.normal(size=(len(y), len(train))) + tilt
+        metadata = {
+            "expert": expert,
+            "seed": seed,
+            "split": split,
+            "target": "label",
+            "weights_sha256": "0" * 64,
+        }
+        ids = np.array([_sample(split, row) for row in range(len(y))], object)
+        weight = prior[y] / prior[y].mean()
+        values = (1.7 * values).astype(np.float32)
+        Logits(ids, {"label": y.astype(np.int64)}, weight, values, metadata).write(path)
+    calibration = base / "calibration.json"
+    calibrate(paths["raw_logits"]["calib"], experiment.calibration, calibration)
+    export(paths["raw_logits"], calibration, paths["logits"])
+    _history(rng).to_csv(base / "history.csv", index=False)
+    return paths["logits"]
+
+
+def _history(rng: np.random.Generator) -> pd.DataFrame:
+    epoch = np.arange(1, EPOCHS + 1)
+    history = pd.DataFrame({"epoch": epoch})
+    for part in ("train", "val"):
+        rise = 1 - np.exp(-epoch / 3) + rng.normal(0, 0.02, EPOCHS)
+        history[f"{part}_loss"] = 2.3 * (1 - rise) + 0.4
+        for metric in ("accuracy", "balanced_accuracy", "macro_f1"):
+            history[f"{part}_{metric}"] = 0.9 * rise
+    unseen = history["epoch"] == 2  # an epoch without validation
+    history.loc[unseen, [name for name in history if name.startswith("val_")]] = np.nan
+    return history.assign(learning_rate=0.1)
+
+
+CLASSES = [
+    "<script>alert(1)</script>",
+    'x" onerror="alert(2)',
+    "NA",
+    "1",
+    "a & b",
+    "$\\frac{1}{0}$",
+]
