@@ -11,7 +11,7 @@ import pytest
 
 from tailproof.core.digests import digest_of, sha256_file
 from tailproof.core.files import json_text, read_json, write_json
-from tests.project import TINY
+from tests.project import TINY, Project
 
 EXPERTS = "results/tiny/experts"
 
@@ -229,3 +229,10 @@ def test_an_experiment_that_is_not_there_is_told(finished):
     assert done.returncode == 1
     sentence = "config/experiments/tinny.yaml does not exist (did you mean 'tiny'?)"
     assert done.stderr == f"tailproof: {sentence}\n"
+
+
+def test_an_experiment_of_which_nothing_was_made_is_told(tmp_path):
+    done = Project(tmp_path).tailproof("audit", "tiny")
+    assert done.returncode == 1
+    sentence = "nothing of 'tiny' was made yet: run `snakemake --cores all results/tiny/report/"
+    assert done.stderr.startswith(f"tailproof: {sentence}")

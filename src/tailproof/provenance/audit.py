@@ -73,12 +73,17 @@ def audit(experiment: str) -> Audit:
     """Audit an experiment in the working directory.
 
     Raises:
-        TailproofError: it has no configuration, or Snakemake cannot read the workflow.
+        TailproofError: it has no configuration or nothing was made yet, or Snakemake cannot read
+            the workflow.
     """
     folder = Path("results", experiment)
     targets = [folder / "report" / "index.html", folder / "audit.json"]
     jobs = plan(*(str(path) for path in targets if path.exists() or path == targets[0]))
     ledger = read_ledger(experiment)
+    if not _files(ledger):
+        raise TailproofError(
+            f"nothing of '{experiment}' was made yet: run `snakemake --cores all {targets[0]}`"
+        )
     raw, notes = check_raw(ledger)
     found = _Findings(ledger, jobs, raw, raw_is_here=not notes)
     broken = broken_promises(folder, ledger)

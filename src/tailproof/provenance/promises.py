@@ -15,7 +15,9 @@ READS_TEST = ("shard", "manifest", "infer", "export", "evaluate")
 
 
 def broken_promises(folder: Path, ledger: Ledger) -> list[str]:
-    """Return a sentence for each promise that does not hold; unreadable files are one each."""
+    """Return a sentence for each promise that does not hold; an unreadable file is one."""
+    if not ((folder / "samples.parquet").exists() and (folder / "splits.parquet").exists()):
+        return []
     try:
         samples = read_parquet(folder / "samples.parquet", ["sample_id", "digest", "group"])
         splits = read_parquet(folder / "splits.parquet", ["sample_id", "split"])
