@@ -159,7 +159,8 @@ def test_what_fails_first_on_one_of_several_nodes_is_told(digits, tmp_path):
     train |= {"folder": str(expert(tmp_path)), "states": str(states), "key": "key"}
     job, log = tmp_path / "job.json", tmp_path / "train.log"
     write_json(
-        job, {"train": train, "log": str(log), "scratch": str(tmp_path), "host": "localhost"}
+        job,
+        {"train": train, "log": str(log), "scratch": str(tmp_path), "meeting": "localhost:20000"},
     )
     command = [sys.executable, "-m", "tailproof.training.node", job]
     nodes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]  # as srun does

@@ -19,7 +19,6 @@ from tailproof.core.files import read_json
 from tailproof.core.process import ASKING
 
 SHUTDOWN_SECONDS = 25  # that the other processes have to leave once one has died
-PORT = 29400  # torchrun's own default for rendezvous between nodes
 FAILED = "failed"  # file beside the job's own that says which process failed first, and of what
 LEAVING = "asked to leave by {}: run again, and it goes on from its last state"
 
@@ -34,7 +33,7 @@ def run_node(job: dict[str, Any], path: Path) -> None:
         nproc_per_node=recipe["devices"],
         run_id=Path(job["scratch"]).name,
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0" if alone else f"{job['host']}:{PORT}",
+        rdzv_endpoint="localhost:0" if alone else job["meeting"],
         local_addr="localhost" if alone else None,
         max_restarts=0,
         signals_to_handle=",".join(asking.name for asking in ASKING),
