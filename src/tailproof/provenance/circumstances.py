@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import socket
-import subprocess
 import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tailproof.provenance.git import ask_git
 from tailproof.provenance.record import Code, Machine
 
 WITHOUT_RESULTS = ("--", ".", ":!results", ":!dvc.lock")
@@ -21,7 +21,7 @@ WITHOUT_RESULTS = ("--", ".", ":!results", ":!dvc.lock")
 
 def code_now(closure: str, packages: Iterable[str], root: Path) -> Code:
     """Return what code runs, seen from the repository `root`."""
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = ask_git(root, "rev-parse", "HEAD")
     difference = _difference(root) if commit else None
     return Code(
         closure=closure,
@@ -64,8 +64,10 @@ def _first(words: list[str]) -> int:
 
 def _difference(root: Path) -> str | None:
     """Digest what differs from the commit: changes of tracked files, and new ones, by content."""
-    changed = _git(root, "diff", "HEAD", "--binary", "--no-ext-diff", *WITHOUT_RESULTS) or b""
-    listed = _git(root, "ls-files", "-z", "--others", "--exclude-standard", *WITHOUT_RESULTS) or b""
+    changed = ask_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", *WITHOUT_RESULTS) or b""
+    listed = (
+        ask_git(root, "ls-files", "-z", "--others", "--exclude-standard", *WITHOUT_RESULTS) or b""
+    )
     new = sorted(name for name in listed.decode(errors="surrogateescape").split("\0") if name)
     if not changed and not new:
         return None
@@ -75,16 +77,6 @@ def _difference(root: Path) -> str | None:
         content = path.read_bytes() if path.is_file() else b""
         digest.update(f"\0{name}\0{hashlib.sha256(content).hexdigest()}".encode(errors="replace"))
     return digest.hexdigest()
-
-
-def _git(root: Path, *arguments: str) -> bytes | None:
-    """Return what git prints, or None where there is no git, no repository or no commit."""
-    command = ["git", "-C", str(root), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def _installed(package: str) -> str:

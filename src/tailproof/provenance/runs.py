@@ -4,7 +4,6 @@ A job's record is overwritten when the job runs again; records are committed, so
 every version of them that was.
 """
 
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.digests import digest_of
+from tailproof.provenance.git import ask_git
 from tailproof.provenance.record import Record
 from tailproof.provenance.settings import Settings, defaults, settings
 
@@ -157,22 +157,13 @@ def _here(root: Path) -> Iterator[str]:
 def _in_git(root: Path) -> Iterator[str]:
     """Yield every version of the records that the history of HEAD holds."""
     patterns = [f":(glob)results/*/provenance/{rule}/*.json" for rule in RULES]
-    changed = _git(root, b"", "log", *AS_BLOBS, "--", *patterns)
+    changed = ask_git(root, "log", *AS_BLOBS, "--", *patterns) or b""
     blobs = dict.fromkeys(line.split()[3] for line in changed.splitlines() if line)
     if not blobs:
         return
-    stream = BytesIO(_git(root, b"\n".join(blobs), "cat-file", "--batch"))
+    listed = b"\n".join(blobs)
+    stream = BytesIO(ask_git(root, "cat-file", "--batch", given=listed) or b"")
     while head := stream.readline():
         size = int(head.split()[2])
         yield stream.read(size).decode("utf-8", errors="replace")
         stream.readline()
-
-
-def _git(root: Path, given: bytes, *arguments: str) -> bytes:
-    """Return what git prints; nothing where there is no git, no repository or no commit."""
-    command = ["git", "-C", str(root), *arguments]
-    try:
-        done = subprocess.run(command, input=given, capture_output=True, check=False)
-    except FileNotFoundError:
-        return b""
-    return done.stdout if done.returncode == 0 else b""

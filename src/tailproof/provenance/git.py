@@ -1,0 +1,14 @@
+"""Asking git, where there is one."""
+
+import subprocess
+from pathlib import Path
+
+
+def ask_git(root: Path, *arguments: str, given: bytes = b"") -> bytes | None:
+    """Return what git prints about a folder; None without git, a repository or a commit."""
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
