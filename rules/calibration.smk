@@ -15,8 +15,8 @@ rule calibrate:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         calibration=lambda w: plain(experiment(w).calibration),
         code=code("calibrate"),
@@ -43,8 +43,8 @@ rule export:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=code("export"),
     message:

@@ -16,8 +16,8 @@ rule prepare:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         data=lambda w: plain(experiment(w).data, "source"),
         code=code("prepare"),
@@ -42,8 +42,8 @@ rule split:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         data=lambda w: plain(
             experiment(w).data,
@@ -77,8 +77,8 @@ rule shard:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1000),
+        runtime=growing(60),
     params:
         data=lambda w: plain(experiment(w).data, "source", "seed", "parts"),
         code=code("shard"),
@@ -108,8 +108,8 @@ rule manifest:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         data=lambda w: plain(experiment(w).data, "source", "target", "parts"),
         code=code("manifest"),

@@ -29,8 +29,8 @@ rule evaluate:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         experts=lambda w: list(experiment(w).experts),
         seeds=lambda w: experiment(w).seeds,

@@ -15,8 +15,8 @@ rule audit:
         "logs/{experiment}/audit.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         code=code("audit"),
     message:

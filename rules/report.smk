@@ -23,8 +23,8 @@ rule report:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         experiment=lambda w: experiment(w).learning(),
         code=code("report"),

@@ -15,6 +15,7 @@ from tailproof.core.files import read_json, write_json
 from tailproof.data.verify import verify
 from tailproof.models.build import weights_file
 from tailproof.training.node import FAILED, LEAVING, run_node
+from tailproof.training.requeue import requeue_if_interrupted
 from tailproof.training.signals import stop_on_signals
 from tailproof.training.state import lock_run, state_key
 from tailproof.training.train import train
@@ -45,7 +46,7 @@ def launch(
         TailproofError: a shard is not that of the manifest, or what `train` raises, or what the
             process raised that failed first.
     """
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, requeue_if_interrupted():
         verify(manifest, "train", "val")
         weights = weights_file(recipe)
         start = sha256_file(weights) if weights else None
@@ -76,23 +77,32 @@ def _launch_many(
             "train": arguments,
             "log": str(log_file),
             "scratch": scratch,
-            "host": os.environ.get("SLURMD_NODENAME", "localhost"),
+            "meeting": _meeting_point(),
         }
         path = Path(scratch) / "job.json"
         write_json(path, job)
         if recipe.nodes == 1:
             run_node(job, path)
         else:
-            _run_nodes(path, recipe.nodes)
+            _run_nodes(path, recipe)
 
 
-def _run_nodes(path: Path, nodes: int) -> None:
+def _meeting_point() -> str:
+    """Return host and port where the nodes meet: another port for each job of a shared host."""
+    host = os.environ.get("SLURMD_NODENAME", "localhost")
+    return f"{host}:{20000 + int(os.environ.get('SLURM_JOB_ID', '0')) % 10000}"
+
+
+def _run_nodes(path: Path, recipe: Recipe) -> None:
     """Start the node module once on each node of the Slurm allocation."""
+    nodes = recipe.nodes
     if shutil.which("srun") is None or "SLURM_JOB_ID" not in os.environ:
         raise TailproofError(
             f"recipe.nodes is {nodes}: several nodes need a Slurm allocation, and this job has none"
         )
+    cores = recipe.devices * (recipe.threads + recipe.workers)
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    step.append(f"--cpus-per-task={cores}")  # a step does not take this over from its job
     done = subprocess.run(
         [*step, "--kill-on-bad-exit=1", sys.executable, "-m", "tailproof.training.node", path],
         check=False,

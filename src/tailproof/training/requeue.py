@@ -1,0 +1,48 @@
+"""A training job that Slurm is about to end goes back into the queue, once its state is saved.
+
+Slurm tells a job some time before its limit, or before its nodes go to others; one that then leaves
+by itself counts as failed, and Snakemake would have to submit it anew. A requeued one starts again
+under its own number, and Snakemake waits for it as if nothing had happened.
+"""
+
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tailproof.core.errors import Interrupted
+
+log = logging.getLogger(__name__)
+
+SECONDS = 60  # that Slurm's controller may take to answer
+
+
+@contextmanager
+def requeue_if_interrupted() -> Iterator[None]:
+    """Requeue the Slurm job that this process is in when the block was asked to leave.
+
+    Only a job that Snakemake submitted, which its comment says, and only while Slurm lets it run:
+    one that is being cancelled, or requeued already, is left alone.
+    """
+    try:
+        yield
+    except Interrupted:
+        job = os.environ.get("SLURM_JOB_ID")
+        state = _slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T %k") if job else None
+        if state and state.startswith("RUNNING rule_") and _slurm("scontrol", "requeue", job) == "":
+            log.info("Slurm job %s is back in the queue", job)
+        raise
+
+
+def _slurm(*command: str) -> str | None:
+    """Return what one of Slurm's commands prints; None, and a warning, where it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+    except subprocess.CalledProcessError as error:
+        log.warning("%s failed: %s", " ".join(command), error.stderr.strip())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.warning("%s", error)
+    else:
+        return done.stdout.strip()
+    return None

@@ -1,0 +1,95 @@
+"""The real pipeline through the profile slurm on a real Slurm."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.project import ROOT, TINY, Project
+from tests.slurm.cluster import Cluster
+
+LONG = {**TINY["recipe"], "epochs": 60, "checkpoint": {"steps": 20}}
+# Slurm asks the limited one to leave 30 to 60 seconds after its start; it takes longer than that.
+EXPERTS = {
+    "requeued": {},
+    "limited": {"epochs": 400},
+    "lost": {"epochs": 100},
+    "two_nodes": {"epochs": 20, "nodes": 2},
+}
+# For this cluster: it keeps no accounts, and a job need not wait long for the next question.
+HERE = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "6")
+
+
+class SlurmProject(Project):
+    """A project with the profile, and the cluster that it is for."""
+
+    def __init__(self, folder, cluster: Cluster) -> None:
+        super().__init__(folder)
+        self.cluster = cluster
+        shutil.copytree(ROOT / "slurm", folder / "slurm")
+        self.write_experts(EXPERTS)
+
+    def write_experts(self, experts: dict) -> None:
+        tiny = {**TINY, "recipe": LONG, "experts": experts}
+        self.write("config/experiments/tiny.yaml", tiny)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return (
+            super().environment
+            | self.cluster.environment
+            | {
+                "PYTHONPATH": str(self.folder / "src"),
+                "OMP_NUM_THREADS": "1",
+            }
+        )
+
+    def set_resources(self, rule: str, **values: str) -> None:
+        """Add to the profile's resources of a rule."""
+        path = self.folder / "slurm" / "config.yaml"
+        profile = yaml.safe_load(path.read_text())
+        profile["set-resources"][rule] |= values
+        self.write("slurm/config.yaml", profile)
+
+    def submit(self, *arguments: str) -> subprocess.Popen:
+        """Start Snakemake with the profile; what it says goes to submit.txt."""
+        with open(self.folder / "submit.txt", "w") as told:
+            return subprocess.Popen(
+                [sys.executable, "-m", "snakemake", "--profile", "slurm", *HERE, *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=told,
+                stderr=told,
+                start_new_session=True,
+            )
+
+    @property
+    def told(self) -> str:
+        return (self.folder / "submit.txt").read_text()
+
+    def log(self, expert: str) -> str:
+        path = self.folder / "logs" / "tiny" / "train" / f"{expert}-0.log"
+        return path.read_text() if path.exists() else ""
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End Snakemake at once if it still runs: asked to, it would wait for its jobs."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm(tmp_path, cluster) -> SlurmProject:
+    """A fresh project, nothing run yet."""
+    return SlurmProject(tmp_path, cluster)
