@@ -23,3 +23,4 @@ rule all:
         results=expand("results/{experiment}/audit.json", experiment=LISTED.experiments),
         # Named here, so that a job without its record runs again.
         records=[path for name in LISTED.experiments for path in records_of_all(name)],
+        last=expand([record("report"), record("audit")], experiment=LISTED.experiments),

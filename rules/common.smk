@@ -11,7 +11,7 @@ from tailproof.core.config.load import load_experiment, parse_config
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.config.warnings import warnings
 from tailproof.core.errors import TailproofError, suggestion
-from tailproof.data.sources import open_source
+from tailproof.data.raw import files_to_read
 from tailproof.provenance import closure
 from tailproof.provenance.record import record_path
 
@@ -161,10 +161,10 @@ def record(rule, name=None):
 
 def raw_files(wildcards):
     """The raw files of a source, or none where prepare downloads them."""
-    source = experiment(wildcards).data.source
-    return (
-        [] if getattr(source, "download", False) else checked(open_source(source).files)
-    )
+    data = experiment(wildcards).data
+    if getattr(data.source, "download", False):
+        return []
+    return checked(files_to_read, data, f"results/{wildcards.experiment}/raw.parquet")
 
 
 def shards_of(*splits):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -171,41 +170,42 @@ def test_what_changed_since_is_named(project):
     assert f"{EXPERTS}/cross_entropy/seed-0/model.safetensors  the code of train changed\n" in lines
 
 
-def test_an_expert_that_was_taken_out_is_told(project):
+def test_an_expert_that_was_taken_out_is_told_and_is_no_reason_to_fail(project):
     experts = {name: own for name, own in TINY["experts"].items() if name != "logit_adjust"}
     project.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
-    lines = project.tailproof("audit", "tiny").stdout
-    weights = f"{EXPERTS}/logit_adjust/seed-0/model.safetensors"
-    assert f"stale     {weights}  no longer part of the experiment\n" in lines
-
-
-def test_raw_data_are_hashed_again(project):
-    """The digits come with a package: here their list names two files instead."""
-    raw = project.folder / "photos"
-    raw.mkdir()
-    for name in ("a.png", "b.png"):
-        (raw / name).write_bytes(name.encode())
-    listed = pa.table(
-        {
-            "path": ["a.png", "b.png"],
-            "sha256": [sha256_file(raw / name) for name in ("a.png", "b.png")],
-            "bytes": [5, 5],
-        }
-    )
-    path = project.results / "raw.parquet"
-    pq.write_table(listed, path)
-    record_path = project.results / "provenance/prepare/prepare.json"
-    record = read_json(record_path)
-    record["outputs"][1] |= {"sha256": sha256_file(path), "bytes": path.stat().st_size}
-    record["parameters"]["data"]["source"]["root"] = "photos"
-    record_path.write_text(reseal(record))
-    (raw / "a.png").write_bytes(b"other")
-    assert found(project)["altered"] == {"photos/a.png"}
-    (raw / "a.png").unlink()
-    assert found(project)["missing"] == {"photos/a.png"}
-    shutil.rmtree(raw)
     told = project.tailproof("audit", "tiny").stdout
-    assert "note      none of the 2 raw files is here (photos): their checksums are pinned" in told
+    assert f"{EXPERTS}/logit_adjust/seed-0/model.safetensors" not in told
+    assert "files are of jobs that are no longer part of the experiment, in " in told
+    done = project.snakemake("--quiet", "all")
+    assert done.returncode == 0, done.stderr
+    done = project.tailproof("audit", "tiny")
+    assert done.returncode == 0, done.stdout
+    assert f"{EXPERTS}/logit_adjust/seed-0, " in done.stdout
+
+
+def test_results_behind_a_link_are_the_same_results(project, tmp_path):
+    folder = (project.results / "experts").rename(tmp_path / "elsewhere")
+    (project.results / "experts").symlink_to(folder)
+    done = project.tailproof("audit", "tiny")
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(project):
+    start = f"{EXPERTS}/cross_entropy/seed-0"
+    recipe = {**TINY["recipe"], "epochs": 1, "init_from": start}
+    experts = {"tuned": TINY["experts"]["logit_adjust"]}
+    project.write("config/experiments/next.yaml", {**TINY, "recipe": recipe, "experts": experts})
+    done = project.snakemake("--quiet", "all", "--", "results/next/audit.json")
+    assert done.returncode == 0, done.stderr
+    assert "missing" not in project.tailproof("audit", "next").stdout
+    project.tailproof("restore", "next")
+    done = project.snakemake("-n")
+    assert "Nothing to be done" in done.stdout + done.stderr
+    flip(project.folder / start / "model.safetensors")
+    told = project.tailproof("audit", "next")
+    assert told.returncode == 1
+    assert "results/next/experts/tuned/seed-0/model.safetensors" in told.stdout
+    assert project.tailproof("audit", "tiny").returncode == 1
 
 
 @pytest.mark.parametrize(

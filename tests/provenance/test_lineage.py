@@ -212,7 +212,7 @@ def test_weights_of_another_experiment_are_followed_there(changed):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("README.md", r"README\.md is not in results/: give the path of a file"),
+        ("README.md", r"README\.md is no file of an experiment: give the path of one"),
         ("results/tinny/report/index.html", r"unknown experiment 'tinny' \(did you mean 'tiny'"),
         (
             "results/tiny/evaluation/metric.json",

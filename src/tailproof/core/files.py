@@ -77,7 +77,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise TailproofError(
             f"{path} is not valid JSON ({error}); delete it and run again"
         ) from None

@@ -27,6 +27,24 @@ def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
     write_parquet(output, _table(root, sorted(files)))
 
 
+def files_to_read(config: Data, listed: str | Path) -> list[Path]:
+    """Return the raw files of a source; those of raw.parquet where its folder is not there.
+
+    So results can be used on a machine without the raw data that they were made from.
+
+    Raises:
+        TailproofError: the source is not there, and nothing was made from it yet.
+    """
+    root = Path(getattr(config.source, "root", "."))
+    if root.exists() or not Path(listed).exists():
+        return open_source(config.source).files()
+    # A root that was itself a file held the rows of that one file.
+    return [
+        root if root.suffix == ".parquet" else root / path
+        for path in read_parquet(listed, ["path"])["path"].to_pylist()
+    ]
+
+
 def _table(root: Path, files: Iterable[Path]) -> pa.Table:
     inside = [path.relative_to(root) if path.is_relative_to(root) else path for path in files]
     columns = {

@@ -8,6 +8,7 @@ true of all that it was made from, down to raw data, whose checksums raw.parquet
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,12 @@ def audit(experiment: str) -> Audit:
         raise TailproofError(
             f"nothing of '{experiment}' was made yet: run `snakemake --cores all {targets[0]}`"
         )
-    raw, notes = check_raw(ledger)
-    found = _Findings(ledger, jobs, raw, raw_is_here=not notes)
+    found = _Findings(ledger, jobs)
+    verdicts = found.verdicts()
     broken = broken_promises(folder, ledger)
     broken += _differences_of_page(targets[0], folder / "evaluation" / "metrics.json")
-    return Audit(experiment, found.verdicts(), broken, notes)
+    notes = [*found.notes, *found.left_over()]
+    return Audit(experiment, verdicts, broken, notes)
 
 
 def _differences_of_page(page: Path, metrics: Path) -> list[str]:
@@ -99,29 +101,47 @@ def _differences_of_page(page: Path, metrics: Path) -> list[str]:
         return check_page(page, metrics)
     except TailproofError as error:
         return [str(error)]
+    except (AttributeError, KeyError, TypeError) as error:
+        return [f"{metrics} is not what evaluate writes ({error}): delete it and run again"]
 
 
 class _Findings:
     """What each file is by itself, then what follows for those made from it."""
 
-    def __init__(
-        self, ledger: Ledger, jobs: list[Job], raw: list[Verdict], raw_is_here: bool
-    ) -> None:
+    def __init__(self, ledger: Ledger, jobs: list[Job]) -> None:
         self.ledger = ledger
-        self.raw_is_here = raw_is_here
-        self.jobs = {path: job for job in jobs for path in job.outputs}
+        self.planned = jobs
+        own = [job for job in jobs if experiment_of(job.outputs[0]) == ledger.experiment]
+        self.jobs = {path: job for job in own for path in job.outputs}
+        read = [path for job in own if job.rule == "prepare" for path in job.inputs]
+        raw, self.notes = check_raw(ledger, read)
         self.now = _digests(_files(ledger) | _inputs(ledger))
         self.found = {verdict.path: verdict for verdict in raw}
+        for path, why in ledger.unreadable.items():
+            self.found[path] = Verdict(path, "altered", why.removeprefix(f"{path} "))
+        self._of_others = cache(lambda name: _Findings(read_ledger(name), jobs))
 
     def verdicts(self) -> list[Verdict]:
-        for path, why in self.ledger.unreadable.items():
-            self.found[path] = Verdict(path, "altered", why.removeprefix(f"{path} "))
         for path in sorted(_files(self.ledger) | self.jobs.keys()):
-            if path not in self.found:
-                self._judge(path)
+            if not self._is_left_over(path):
+                self.judge(path)
         return sorted(self.found.values(), key=lambda verdict: verdict.path)
 
-    def _judge(self, path: str) -> Verdict:
+    def left_over(self) -> list[str]:
+        """Tell what lies there of jobs that the experiment no longer has: no reason to fail."""
+        files = [path for path in sorted(_files(self.ledger)) if self._is_left_over(path)]
+        folders = sorted({str(Path(path).parent) for path in files if path in self.ledger.files})
+        return [
+            f"{len(files)} files are of jobs that are no longer part of the experiment, in "
+            f"{', '.join(folders)}: put these back, or delete the files and their records"
+        ] * bool(files)
+
+    def _is_left_over(self, path: str) -> bool:
+        record = self.ledger.records.get(path) or self.ledger.makers.get(path)
+        return record is not None and path not in self.jobs and self._could_be_planned(record)
+
+    def judge(self, path: str) -> Verdict:
+        """Return what a file of the experiment is."""
         if path not in self.found:
             self.found[path] = Verdict(path, "proven")  # until judged: no job is its own input
             self.found[path] = self._by_itself(path) or self._by_inputs(path)
@@ -149,7 +169,7 @@ class _Findings:
         """Judge a file that is as its record says by what it was made from."""
         record = self.ledger.records.get(path) or self.ledger.makers[path]
         for file in record.inputs:
-            before = self._judge(file.path) if self._is_ours(file.path) else None
+            before = self._before(file.path)
             if before is not None and before.state != "proven":
                 origin = before.after or before.path
                 return Verdict(path, "stale", f"made from {origin}, {before.state}", origin)
@@ -166,13 +186,26 @@ class _Findings:
         """Say what of a job differs from its record."""
         if job is not None:
             return "; ".join(_changes(record, job))
-        # Snakemake leaves out a job whose outputs are there and whose raw inputs are not.
-        outside = [file.path for file in record.inputs if experiment_of(file.path) is None]
-        if all(map(os.path.exists, outside)) and (record.rule != "prepare" or self.raw_is_here):
-            return "no longer part of the experiment"
         script = ROOT / "workflow" / "scripts" / f"{record.rule}.py"
         same = code_digest(script) == record.code.closure
         return "" if same else f"the code of {record.rule} changed"
+
+    def _could_be_planned(self, record: Record) -> bool:
+        """Tell whether Snakemake sees a job: not where its outputs are there and its raw data not.
+
+        An audit is planned once audit.json is there.
+        """
+        outside = [file.path for file in record.inputs if experiment_of(file.path) is None]
+        here = all(map(os.path.exists, outside)) and (record.rule != "prepare" or not self.notes)
+        return here and record.rule != "audit"
+
+    def _before(self, path: str) -> Verdict | None:
+        """Return what an input is that a job made, of this experiment or of another."""
+        experiment = experiment_of(path)
+        if experiment is None:
+            return None
+        ours = experiment == self.ledger.experiment
+        return (self if ours else self._of_others(experiment)).judge(path)
 
     def _is_ours(self, path: str) -> bool:
         return experiment_of(path) == self.ledger.experiment
@@ -211,7 +244,8 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
 def _files(ledger: Ledger) -> set[str]:
     """Every file of the experiment's results, but descriptions and what is being written."""
     folder = Path("results", ledger.experiment)
-    return {
+    linked = {path for path in [*ledger.files, *ledger.records] if Path(path).is_file()}
+    return linked | {
         path.as_posix()
         for path in folder.rglob("*")
         if path.is_file()

@@ -41,6 +41,9 @@ def _lines(found: Audit) -> Iterator[Text]:
         yield Text.assemble(("broken    ", "red"), f"and {len(found.broken) - SENTENCES} more")
     for sentence in found.notes:
         yield Text.assemble(("note      ", "cyan"), sentence)
+    if any(verdict.state in ("altered", "missing") for verdict in causes):
+        remedy = f"`tailproof restore {found.experiment}` and snakemake make it again"
+        yield Text.assemble(("note      ", "cyan"), remedy)
     counted = [f"{count} {state}" for state, count in found.counts().items() if count]
     holds = "holds" if found.passed else "does not hold"
     colour = "green" if found.passed else "red"

@@ -8,8 +8,8 @@ imported to find this out.
 
 The digest covers the abstract syntax and so ignores comments, layout, positions and docstrings
 (every statement that is nothing but a string). It is written out here rather than by `ast.dump`,
-whose text differs between Python versions; it is the same on Python 3.11, 3.12 and 3.13. Files
-that are not Python in the package of a reached module (templates) are taken byte by byte, and the
+whose text differs between Python versions; it is the same on Python 3.11, 3.12 and 3.13. Data
+files in the package of a reached module (templates) are taken byte by byte, and the
 packages that the closure imports with the versions that constraints.txt gives them.
 """
 
@@ -30,6 +30,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 SCRIPT = "__main__"
 """The script's name in its own closure: calling the file otherwise changes nothing."""
+
+DATA = {".css", ".html", ".j2", ".js", ".json", ".svg", ".txt", ".yaml"}
+"""What files are called that code reads; what editors and systems leave is not among them."""
 
 _MODULE = re.compile(r"tailproof(\.[A-Za-z_]\w*)+")
 
@@ -90,7 +93,7 @@ def packages(script: str | Path, root: str | Path = ROOT) -> dict[str, str]:
 
 
 def _data(modules: dict[str, tuple[Path, _Meaning]], source: Path) -> list[Path]:
-    """Return the files that are not Python in the packages of the modules."""
+    """Return the data files in the packages of the modules."""
     inits = [path for path, _ in modules.values() if path.name == "__init__.py"]
     folders = [path.parent for path in inits if source in path.parents]
     found = {
@@ -99,7 +102,7 @@ def _data(modules: dict[str, tuple[Path, _Meaning]], source: Path) -> list[Path]
         for child in folder.iterdir()
         if not (child / "__init__.py").exists() and child.name != "__pycache__"
         for path in ([child] if child.is_file() else child.rglob("*"))
-        if path.is_file() and path.suffix not in (".py", ".pyc")
+        if path.is_file() and path.suffix in DATA
     }
     return sorted(found)
 

@@ -28,12 +28,15 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
 
     Raises:
         SystemExit: with one sentence, what `tailproof.core.job.telling` says, or: an input is not
-            what the job wrote that made it, or the code was edited after the workflow started.
+            what the job wrote that made it, the code was edited after the workflow started, or
+            a package is not the one of constraints.txt.
     """
     with telling(snakemake.rule, snakemake.log[0]):
         started = datetime.now(UTC)
         script = ROOT / "workflow" / "scripts" / f"{snakemake.rule}.py"
         _check_code(script, snakemake.params.code)
+        code = code_now(snakemake.params.code, [*packages(script), "snakemake"], ROOT)
+        _check_packages(code.packages, packages(script))
         left_out = {path for name in raw for path in _paths(snakemake.input.get(name, ()))}
         inputs = described([path for path in snakemake.input if path not in left_out])
         _check_inputs(inputs)
@@ -41,7 +44,7 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
         yield results
         record = snakemake.output.record
         outputs = described([path for path in snakemake.output if path != record])
-        parameters = dict(snakemake.params.items())
+        parameters = {name: each for name, each in snakemake.params.items() if name != "code"}
         Record(
             experiment=snakemake.wildcards.experiment,
             rule=snakemake.rule,
@@ -49,7 +52,7 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
             wildcards=dict(snakemake.wildcards.items()),
             inputs=inputs,
             outputs=outputs,
-            code=code_now(parameters.pop("code"), [*packages(script), "snakemake"], ROOT),
+            code=code,
             parameters=parameters,
             running=_running(snakemake.resources),
             seeds=_seeds(snakemake),
@@ -84,6 +87,16 @@ def _check_code(script: Path, planned: str) -> None:
             f"the code of {script.name} was edited after the workflow started: run the same "
             "command again, so that what is stale is found anew"
         )
+
+
+def _check_packages(installed: dict[str, str], locked: dict[str, str]) -> None:
+    """Refuse packages of other versions than those by which it is decided what is stale."""
+    for name, version in locked.items():
+        if installed[name].partition("+")[0] != version:  # torch adds what it was built for
+            raise TailproofError(
+                f"{name} {installed[name]} is installed, constraints.txt says {version}: run "
+                "`pip install -c constraints.txt -e .`, or correct constraints.txt"
+            )
 
 
 def _check_inputs(inputs: list[File]) -> None:

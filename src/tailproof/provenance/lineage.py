@@ -122,7 +122,7 @@ def _made(path: str) -> File:
     experiment = experiment_of(path)
     if experiment is None:
         raise TailproofError(
-            f"{path} is not in results/: give the path of a file that the workflow made, for "
+            f"{path} is no file of an experiment: give the path of one that the workflow made, for "
             "instance results/EXPERIMENT/evaluation/metrics.json"
         )
     ledger = read_ledger(experiment)

@@ -38,6 +38,8 @@ def plan(*targets: str) -> list[Job]:
     Raises:
         TailproofError: Snakemake cannot read the workflow or the configuration.
     """
+    if not Path("Snakefile").exists():
+        raise TailproofError(f"{Path.cwd()} holds no Snakefile: work in the repository's folder")
     command = [sys.executable, "-m", __name__, *targets]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
@@ -55,8 +57,7 @@ def _plan(targets: list[str]) -> list[Job]:
 
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         workflow = api.workflow(ResourceSettings(), snakefile=Path("Snakefile"))
-        # Forced, so that jobs are kept whose results are there.
-        workflow.dag(DAGSettings(targets=targets, forceall=True)).execute_workflow("dryrun")
+        workflow.dag(DAGSettings(targets=targets)).execute_workflow("dryrun")
         jobs = workflow._workflow.dag.jobs  # Snakemake has no other way to ask
         return [_job(job) for job in jobs if job.rule.script]
 

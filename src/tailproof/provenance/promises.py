@@ -29,7 +29,7 @@ def broken_promises(folder: Path, ledger: Ledger) -> list[str]:
             *_wrong_rows(folder / "experts", splits, ("*", "*", "logits")),
             *_wrong_rows(folder / "experts", splits, ("*", "*", "raw_logits")),
         ]
-    except TailproofError as error:
+    except (TailproofError, pa.ArrowException) as error:
         found = [str(error)]
     return found + list(_readers_of_test(ledger))
 

@@ -1,6 +1,9 @@
 """Raw data against raw.parquet, which pins the checksum of every file."""
 
+from collections.abc import Iterable
 from pathlib import Path
+
+import pyarrow as pa
 
 from tailproof.core.digests import sha256_files
 from tailproof.core.errors import TailproofError
@@ -9,12 +12,21 @@ from tailproof.provenance.ledger import Ledger
 from tailproof.provenance.verdict import Verdict
 
 
-def check_raw(ledger: Ledger) -> tuple[list[Verdict], list[str]]:
+def check_raw(ledger: Ledger, read_today: Iterable[str] = ()) -> tuple[list[Verdict], list[str]]:
     """Hash the raw files of an experiment again.
+
+    Args:
+        ledger: of the experiment.
+        read_today: the files that prepare would read now.
 
     Returns a verdict a file, and a note where the raw data as a whole are not on this machine.
     """
     pinned = pinned_files(ledger)
+    added = [
+        Verdict(path, "orphan", "raw.parquet does not list it: it is new since prepare ran")
+        for path in sorted(set(read_today) - {str(path) for path in pinned})
+        if pinned
+    ]
     there = [path for path in pinned if path.is_file()]
     if pinned and not there:
         return [], [
@@ -22,14 +34,16 @@ def check_raw(ledger: Ledger) -> tuple[list[Verdict], list[str]]:
             "checksums are pinned in raw.parquet, and were not checked against them"
         ]
     digests = dict(zip(there, sha256_files(there), strict=True))
-    return [_verdict(path, sha256, digests.get(path)) for path, sha256 in pinned.items()], []
+    verdicts = [_verdict(path, sha256, digests.get(path)) for path, sha256 in pinned.items()]
+    return added + verdicts, []
 
 
 def pinned_files(ledger: Ledger) -> dict[Path, str]:
     """Return the pinned SHA-256 of every raw file, by path; none where raw.parquet is not there."""
     try:
         table = read_parquet(Path("results", ledger.experiment, "raw.parquet"), ["path", "sha256"])
-    except TailproofError:
+        table = table.cast(pa.schema([("path", pa.string()), ("sha256", pa.string())]))
+    except (TailproofError, pa.ArrowException):
         return {}  # missing or damaged: the audit of the file itself says so
     root = raw_root(ledger)
     return {root / row["path"]: row["sha256"] for row in table.to_pylist()}

@@ -139,7 +139,7 @@ def read_record(path: str | Path) -> Record:
         version = value.get("version")
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist") from None
-    except (AttributeError, ValueError) as error:
+    except (AttributeError, OSError, RecursionError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     if isinstance(version, int) and version > VERSION:
         raise NewerSchema(

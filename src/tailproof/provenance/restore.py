@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tailproof.core.digests import sha256_files
 from tailproof.core.errors import TailproofError
-from tailproof.provenance.ledger import Ledger, read_ledger
-from tailproof.provenance.plan import plan
+from tailproof.provenance.ledger import Ledger, experiment_of, read_ledger
+from tailproof.provenance.plan import Job, plan
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.record import Record
 
@@ -51,13 +51,14 @@ def restore(experiment: str) -> Restored:
         raise TailproofError(
             "Snakemake runs here, or was killed: wait for it, or run `snakemake --unlock`"
         )
-    damaged = _damaged(ledger)
+    jobs = plan(f"results/{experiment}/report/index.html")
+    damaged = _damaged(ledger, jobs)
     _set_times(ledger)
-    _remember(experiment, ledger, damaged)
+    _remember(ledger, jobs, damaged)
     return Restored(sorted(ledger.files.keys() - damaged.keys()), damaged)
 
 
-def _damaged(ledger: Ledger) -> dict[str, str]:
+def _damaged(ledger: Ledger, jobs: list[Job]) -> dict[str, str]:
     """Return what is wrong with files on record, and with records that cannot be read."""
     there = [path for path in ledger.files if Path(path).is_file()]
     digests = dict(zip(there, sha256_files(there), strict=True))
@@ -67,7 +68,8 @@ def _damaged(ledger: Ledger) -> dict[str, str]:
             found[path] = "not there"
         elif digests[path] != file.sha256:
             found[path] = f"SHA-256 {digests[path][:12]}…, its record says {file.sha256[:12]}…"
-    raw, _ = check_raw(ledger)
+    read = [path for job in jobs if job.rule == "prepare" for path in job.inputs]
+    raw, _ = check_raw(ledger, read)
     wrong = [verdict for verdict in raw if verdict.state != "proven"]
     if wrong:
         listed = f"results/{ledger.experiment}/raw.parquet"
@@ -96,10 +98,16 @@ def _set_times(ledger: Ledger) -> None:
     benchmarks = [Path(record.log).with_suffix(".tsv") for record in ledger]
     for path in [*ledger.files, *ledger.records, *ledger.unreadable, *benchmarks]:
         if Path(path).is_file():
-            os.utime(path, (now, now))
+            try:
+                os.utime(path, (now, now))
+            except OSError as error:
+                raise TailproofError(
+                    f"{path} cannot be marked as made ({error.strerror}): restore needs results "
+                    "that you may write"
+                ) from None
 
 
-def _remember(experiment: str, ledger: Ledger, damaged: dict[str, str]) -> None:
+def _remember(ledger: Ledger, jobs: list[Job], damaged: dict[str, str]) -> None:
     """Write Snakemake's metadata of every output."""
     from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
     from snakemake.persistence.file import FilePersistence
@@ -117,8 +125,9 @@ def _remember(experiment: str, ledger: Ledger, damaged: dict[str, str]) -> None:
             facts["params"] = TO_MAKE_AGAIN
         for path in outputs:
             write(path, **facts)
-    for job in plan(f"results/{experiment}/report/index.html"):
-        if not any(path in ledger.files for path in job.outputs):
+    for job in jobs:
+        ours = experiment_of(job.outputs[0]) == ledger.experiment
+        if ours and not any(path in ledger.files for path in job.outputs):
             for path in job.outputs:
                 write(path, rule=job.rule, params=TO_MAKE_AGAIN)
 

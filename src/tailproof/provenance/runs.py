@@ -21,7 +21,7 @@ from tailproof.provenance.settings import Settings, defaults, settings
 
 RULES = ("train", "evaluate")
 AS_BLOBS = (
-    "--full-history", "--no-renames", "--diff-filter=AM", "--format=", "--raw", "--no-abbrev",
+    "--full-history", "-m", "--no-renames", "--diff-filter=AM", "--format=", "--raw", "--no-abbrev",
 )  # fmt: skip
 
 
