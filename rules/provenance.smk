@@ -13,6 +13,8 @@ rule audit:
         "logs/{experiment}/audit.log",
     benchmark:
         "logs/{experiment}/audit.tsv"
+    conda:
+        "../envs/audit.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
