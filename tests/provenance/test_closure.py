@@ -342,23 +342,11 @@ def test_what_python_really_loads_lies_in_the_closure(tmp_path):
         assert set(ast.literal_eval(line)) <= set(closure(script)), name
 
 
-def test_the_whole_project_takes_less_than_a_third_of_a_second(tmp_path):
+def test_a_script_that_imports_all_reaches_all(tmp_path):
     modules = [
         ".".join(path.relative_to(SOURCES).with_suffix("").parts).removesuffix(".__init__")
         for path in sorted(SOURCES.rglob("*.py"))
     ]
     script = tmp_path / "all.py"
     script.write_text("".join(f"import {name}\n" for name in modules))
-    program = (
-        "import sys, time; from tailproof.provenance.closure import code_digest;"
-        "start = time.process_time(); code_digest(sys.argv[1]); print(time.process_time() - start)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, script],
-        env={"PYTHONPATH": str(SOURCES), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     assert set(modules) <= set(closure(script))
-    assert float(done.stdout) < 0.3

@@ -209,13 +209,21 @@ def _meaning(source: bytes) -> _Meaning:
 
 
 def _note_imports(node: ast.AST, imports: dict[_Import, None]) -> None:
-    if isinstance(node, ast.Import):
+    kind = type(node)
+    if kind is ast.Constant:
+        if type(node.value) is str and _MODULE.fullmatch(node.value):
+            imports[_Import(node.value)] = None
+    elif kind is ast.Import:
         imports.update((_Import(alias.name), None) for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
+    elif kind is ast.ImportFrom:
         names = tuple(alias.name for alias in node.names)
         imports[_Import(node.module or "", names, node.level)] = None
-    elif isinstance(getattr(node, "value", None), str) and _MODULE.fullmatch(node.value):
-        imports[_Import(node.value)] = None
+
+
+@cache
+def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    """Return the fields of a syntax node but for expression contexts and ``u`` before strings."""
+    return tuple(field for field in kind._fields if field not in ("ctx", "kind"))
 
 
 def _written(value: Any, imports: dict[_Import, None]) -> str:
@@ -229,14 +237,14 @@ def _written(value: Any, imports: dict[_Import, None]) -> str:
     if not isinstance(value, ast.AST):
         return ascii(value)
     _note_imports(value, imports)
-    fields = []
-    for field in value._fields:
+    written = []
+    for field in _fields(type(value)):
         inner = getattr(value, field, None)
         if isinstance(inner, list):
             inner = [part for part in inner if not _is_silent(part, value)]
-        if inner is not None and inner != [] and field not in ("ctx", "kind"):
-            fields.append(f"{field}={_written(inner, imports)}")
-    return f"{type(value).__name__}({','.join(fields)})"
+        if inner is not None and inner != []:
+            written.append(f"{field}={_written(inner, imports)}")
+    return f"{type(value).__name__}({','.join(written)})"
 
 
 def _is_silent(part: Any, parent: ast.AST) -> bool:
