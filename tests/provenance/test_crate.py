@@ -194,4 +194,4 @@ def test_results_that_do_not_hold_get_no_crate(finished, tmp_path):
 def test_an_experiment_that_is_not_built_gets_no_crate(project):
     done = project.tailproof("crate", "tiny")
     assert done.returncode == 1
-    assert "`snakemake results/tiny/report/index.html`" in done.stderr
+    assert "`snakemake --cores all results/tiny/report/index.html`" in done.stderr

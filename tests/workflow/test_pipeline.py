@@ -119,7 +119,7 @@ def test_a_second_run_from_scratch_gives_the_same_bytes(finished, project):
     done = project.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
     files = sorted(p.relative_to(finished.results) for p in finished.results.rglob("*.*"))
-    compared = [f for f in files if f.name != "training.json"]
+    compared = [f for f in files if f.name != "training.json" and f.parts[0] != "provenance"]
     assert len(compared) > 60
     different = [
         str(f)
