@@ -257,7 +257,7 @@ def test_both_schedules_of_the_case_can_be_said_and_the_faulty_one_is_flagged():
     assert warnings(bare) == [], "no phase has augmentation: nothing was switched off"
     twice = experts | {"again": experts["faulty"] | {"epochs": 61}}
     found = warnings(parse_experiment(changed(recipe=recipe, experts=twice)))
-    assert found == [expected.replace("'faulty'", "'faulty', 'again'")]
+    assert found == [expected.replace("expert 'faulty'", "experts 'faulty', 'again'")]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,10 @@ def bare_phases(experiment: Experiment) -> list[str]:
                     "other phases with: to evaluate at another size, set 'evaluation_size'"
                 )
                 found.setdefault(text, []).append(f"'{name}'")
-    return [f"expert {', '.join(names)}: {text}" for text, names in found.items()]
+    return [
+        f"expert{'s' if len(names) > 1 else ''} {', '.join(names)}: {text}"
+        for text, names in found.items()
+    ]
 
 
 def same_function(recipe: dict[str, Any]) -> dict[str, Any]:
