@@ -75,8 +75,18 @@ def workers(process):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"accumulate": 3, "loss": {"name": "cross_entropy", "class_weights": "balanced"}}],
-    ids=["plain", "accumulated and weighted"],
+    [
+        {},
+        {"accumulate": 3, "loss": {"name": "cross_entropy", "class_weights": "balanced"}},
+        {
+            "evaluation_size": 10,
+            "phases": [
+                {"from_epoch": 1},
+                {"from_epoch": 2, "image_size": 12, "batch_size": 32},
+            ],
+        },
+    ],
+    ids=["plain", "accumulated and weighted", "phases"],
 )
 def test_two_processes_train_what_one_does(digits, tmp_path, changes):
     recipe = {**RECIPE, **changes}

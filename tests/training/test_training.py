@@ -17,6 +17,7 @@ from tailproof.training import launch
 from tailproof.training.best import Best
 from tailproof.training.history import COLUMNS
 from tailproof.training.metrics import scores
+from tailproof.training.phases import Phases
 from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run
 from tailproof.training.schedule import Schedule
@@ -159,7 +160,7 @@ def test_norms_and_biases_are_not_decayed(digits, tmp_path):
 def rates(steps=10, **changes):
     recipe = Recipe(**{**TINY, "optimizer": {"learning_rate": 1.0}, **changes})
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = Schedule(optimizer, recipe, steps)
+    schedule = Schedule(optimizer, recipe, Phases(recipe, [steps]))
     found = []
     for update in range(1, recipe.epochs * steps + 1):
         found.append(schedule.learning_rate)
@@ -191,7 +192,7 @@ def test_plateau_lowers_the_rate_when_waiting_was_in_vain():
     plateau = {"name": "plateau", "factor": 0.5, "patience": 2}
     recipe = Recipe(**{**TINY, "schedule": plateau, "optimizer": {"learning_rate": 1.0}})
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule, found = Schedule(optimizer, recipe, 1), []
+    schedule, found = Schedule(optimizer, recipe, Phases(recipe, [1])), []
     for epoch, value in enumerate([0.1, 0.2, 0.2, 0.1, 0.3, 0.3, 0.2, 0.1, 0.1], start=1):
         schedule.after_update(epoch)
         schedule.after_validation(value, epoch)

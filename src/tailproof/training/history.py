@@ -19,13 +19,16 @@ COLUMNS = (
     "val_macro_f1",
 )
 
+PHASE_COLUMNS = ("phase", "image_size")  # of a run with phases
+
 Row = dict[str, float]
 
 
 def write_history(path: str | Path, rows: list[Row]) -> None:
     """Write the rows; a column without a value in an epoch is left empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    columns = COLUMNS + (PHASE_COLUMNS if any("phase" in row for row in rows) else ())
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _shown(value) for name, value in row.items()})

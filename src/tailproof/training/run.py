@@ -19,6 +19,7 @@ from tailproof.models.build import best_precision, count_parameters
 from tailproof.training.best import Best
 from tailproof.training.history import Row
 from tailproof.training.metrics import Tally
+from tailproof.training.phases import Phases
 from tailproof.training.ranks import Ranks
 from tailproof.training.schedule import Schedule
 from tailproof.training.setup import (
@@ -27,6 +28,7 @@ from tailproof.training.setup import (
     build_mixing,
     build_optimizer,
     initial_model,
+    model_options,
     preprocessing,
     seed_step,
     start_device,
@@ -48,7 +50,7 @@ class Run:
         device: where it trains.
         precision: fp32, bf16 or fp16.
         model: the model.
-        steps: updates an epoch.
+        phases: what the recipe changes at some epochs.
         epoch: the epoch in progress, from 1.
         step: updates made in it.
         history: one row for each finished epoch.
@@ -71,19 +73,22 @@ class Run:
             name: torch.from_numpy(split.labels[self.target]).to(self.device)
             for name, split in splits.items()
         }
-        self._loaders = {
-            name: build_loader(split, recipe, seed, self.device, ranks)
-            for name, split in splits.items()
-        }
-        self.steps = len(self._loaders["train"])
+        building = (seed, self.device, ranks)
+        # One a phase: what is wrong with a later one is told now. Only the current one is open.
+        self._loaders = [
+            build_loader(self.split, recipe, phase, *building) for phase in recipe.timeline
+        ]
+        self._val_loader = build_loader(splits["val"], recipe, None, *building)
+        self.phases = Phases(recipe, [len(loader) for loader in self._loaders])
 
         # ---- model, loss, optimizer, schedule
-        self.model = initial_model(recipe, len(self.names), self.split.channels, self.device)
+        self._options = model_options(self.split, recipe)
+        self.model = initial_model(recipe, self._options, len(self.names), self.split, self.device)
         counts = torch.bincount(self._labels["train"], minlength=len(self.names)).cpu()
         self._loss = build_loss(recipe.loss.model_dump(), counts).to(self.device)
         self._optimizer = build_optimizer(self.model, recipe)
-        self._schedule = Schedule(self._optimizer, recipe, self.steps)
-        self._mixing = build_mixing(recipe, len(self.names))
+        self._schedule = Schedule(self._optimizer, recipe, self.phases)
+        self._mixing = [build_mixing(phase.mixing, len(self.names)) for phase in recipe.timeline]
         self._ema = ModelEmaV3(self.model, decay=recipe.ema.decay) if recipe.ema else None
 
         # ---- what computes
@@ -116,9 +121,14 @@ class Run:
         return self._ema.module if self._ema else self.model
 
     @property
+    def steps(self) -> int:
+        """Updates of the epoch in progress."""
+        return self.phases.steps(self.epoch)
+
+    @property
     def updates(self) -> int:
         """Updates made since the start."""
-        return (self.epoch - 1) * self.steps + self.step
+        return self.phases.updates(self.epoch - 1) + self.step
 
     @property
     def finished(self) -> bool:
@@ -139,6 +149,7 @@ class Run:
         """
         self._train(at_boundary)
         row = {"epoch": self.epoch, "learning_rate": self._rate, **self._tally.metrics("train")}
+        row |= self._phase_columns()
         if self.epoch % self.recipe.validate_every == 0 or self.epoch == self.recipe.epochs:
             row |= self.validate(at_boundary)
             self.best.update(self.epoch, row[self.recipe.monitor], self.result)
@@ -149,15 +160,18 @@ class Run:
 
     def _train(self, at_boundary: Callable[[], None]) -> None:
         self._parallel.train()
-        labels = self._labels["train"]
-        for batch in self._loaders["train"].epoch(self.epoch, first=self.step + 1):
+        labels, phase = self._labels["train"], self.phases.number(self.epoch)
+        mixing = self._mixing[phase]
+        for over in self._loaders[:phase]:
+            over.close()
+        for batch in self._loaders[phase].epoch(self.epoch, first=self.step + 1):
             seed_step(self.seed, self.epoch, self.step + 1, self.ranks.rank)
             # A process without a sample of its own computes one that counts nothing.
             computed = max(batch.real, 1)
             truth = labels[torch.from_numpy(batch.rows[:computed]).to(self.device)]
             images, wanted = batch.images[:computed], truth
-            if self._mixing:
-                images, wanted = self._mixing(images, truth)
+            if mixing:
+                images, wanted = mixing(images, truth)
             logits, loss = self._update(images, wanted, 1.0 if batch.real else 0.0)
             self._rate = self._schedule.learning_rate
             self.step += 1
@@ -217,7 +231,7 @@ class Run:
         self.ranks.align(self.result)
         self.result.eval()
         tally, labels = self._new_tally(), self._labels["val"]
-        for batch in self._loaders["val"].epoch(1):
+        for batch in self._val_loader.epoch(1):
             truth = labels[torch.from_numpy(batch.rows).to(self.device)]
             logits = self._evaluate(batch.images)[: batch.real]
             truth = truth[: batch.real]
@@ -271,9 +285,10 @@ class Run:
         Raises:
             TailproofError: it is of another model, optimizer or number of steps.
         """
-        if state["steps"] != self.steps:
+        steps = self.phases.steps(state["epoch"])
+        if state["steps"] != steps:
             raise TailproofError(
-                f"the state has {state['steps']} steps an epoch, this run {self.steps}: it cannot "
+                f"the state has {state['steps']} steps an epoch, this run {steps}: it cannot "
                 "go on from there"
             )
         if self.recipe.precision == "auto":
@@ -310,7 +325,7 @@ class Run:
         save_expert(
             folder,
             self.result,
-            model_args=self.recipe.model.options,
+            model_args=self._options,
             preprocessing=preprocessing(self.split, self.recipe),
             class_names=self.names,
             facts={
@@ -324,8 +339,16 @@ class Run:
 
     def close(self) -> None:
         """End the loaders' worker processes."""
-        for loader in self._loaders.values():
+        for loader in (*self._loaders, self._val_loader):
             loader.close()
+
+    def _phase_columns(self) -> Row:
+        """Return what history.csv tells of the epoch's phase, where the recipe has phases."""
+        if not self.recipe.phases:
+            return {}
+        number = self.phases.number(self.epoch)
+        size = self.phases[number].image_size
+        return {"phase": number + 1} | ({"image_size": size} if size else {})
 
     def _compute_in(self, precision: str) -> None:
         self.precision = precision

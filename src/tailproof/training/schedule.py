@@ -6,6 +6,7 @@ from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler
 from torch.optim import Optimizer
 
 from tailproof.core.config.recipe import Recipe
+from tailproof.training.phases import Phases
 
 
 class Schedule:
@@ -18,16 +19,16 @@ class Schedule:
     Args:
         optimizer: whose groups are driven.
         recipe: schedule, epochs, optimizer.
-        steps: updates an epoch.
+        phases: of the recipe; each multiplies the rate by its factor.
     """
 
-    def __init__(self, optimizer: Optimizer, recipe: Recipe, steps: int) -> None:
-        self._optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, recipe: Recipe, phases: Phases) -> None:
+        self._optimizer, self._phases = optimizer, phases
         self._plateau = recipe.schedule if recipe.schedule.name == "plateau" else None
         self._sign = recipe.monitor_sign
         self._best, self._waited = float("-inf"), 0
-        self._scheduler = _build(optimizer, recipe, steps)
-        self._scheduler.step_update(0)
+        self._scheduler = _build(optimizer, recipe, phases)
+        self.after_update(0)
 
     @property
     def learning_rate(self) -> float:
@@ -47,11 +48,15 @@ class Schedule:
         if state is not None:
             self._best, self._waited = state["best"], state["waited"]
             self._scheduler.base_values = list(state["rates"])
-        self._scheduler.step_update(updates)
+        self.after_update(updates)
 
     def after_update(self, updates: int) -> None:
         """Tell that so many updates have been made since the start."""
         self._scheduler.step_update(updates)
+        factor = self._phases.factor(updates)
+        if factor != 1:
+            for group in self._optimizer.param_groups:
+                group["lr"] *= factor
 
     def after_validation(self, monitor: float, updates: int) -> None:
         """Tell the monitored value; a plateau lowers the rate after `patience` without a better."""
@@ -65,19 +70,19 @@ class Schedule:
             self._waited = 0
             rates = [rate * self._plateau.factor for rate in self._scheduler.base_values]
             self._scheduler.base_values = rates
-            self._scheduler.step_update(updates)
+            self.after_update(updates)
 
 
-def warmup_steps(recipe: Recipe, steps: int) -> int:
-    """Return the updates of the warm-up; `steps` are those of an epoch."""
+def warmup_steps(recipe: Recipe, phases: Phases) -> int:
+    """Return the updates of the warm-up."""
     warmup = recipe.schedule.warmup
     if warmup is None:
         return 0
-    return warmup.steps or max(1, round(warmup.epochs * steps))
+    return warmup.steps or max(1, round(phases.updates(warmup.epochs)))
 
 
-def _build(optimizer: Optimizer, recipe: Recipe, steps: int) -> Any:
-    schedule, warmup = recipe.schedule, warmup_steps(recipe, steps)
+def _build(optimizer: Optimizer, recipe: Recipe, phases: Phases) -> Any:
+    schedule, warmup = recipe.schedule, warmup_steps(recipe, phases)
     common = {
         # timm counts from update 0: start at 1/w of the rate and reach it at update w.
         "warmup_t": max(warmup - 1, 0),
@@ -87,13 +92,13 @@ def _build(optimizer: Optimizer, recipe: Recipe, steps: int) -> Any:
     }
     if schedule.name == "cosine":
         return CosineLRScheduler(
-            optimizer, t_initial=recipe.epochs * steps, lr_min=schedule.minimum, **common
+            optimizer, t_initial=phases.updates(recipe.epochs), lr_min=schedule.minimum, **common
         )
     milestones = schedule.milestones if schedule.name == "multistep" else []
     return MultiStepLRScheduler(
         optimizer,
         # timm lets milestone m act at update m - 1
-        decay_t=[milestone * steps + 1 for milestone in milestones],
+        decay_t=[phases.updates(milestone) + 1 for milestone in milestones],
         decay_rate=schedule.gamma if milestones else 1.0,
         **common,
     )

@@ -11,11 +11,12 @@ from timm.data import Mixup
 from timm.optim import create_optimizer_v2, list_optimizers
 from torch import Tensor, nn
 
-from tailproof.core.config.recipe import Recipe
+from tailproof.core.config.recipe import Mixing, Phase, Recipe
 from tailproof.core.errors import TailproofError, choose
 from tailproof.data.loader import Loader, Split
 from tailproof.models import build_model
 from tailproof.models.build import load_weights, weights_file
+from tailproof.models.sizes import Size, check_sizes, options_for_sizes
 from tailproof.training.ranks import Ranks
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -53,19 +54,22 @@ def start_device(threads: int) -> torch.device:
     return torch.device("cpu")
 
 
-def initial_model(recipe: Recipe, classes: int, channels: int, device: torch.device) -> nn.Module:
+def initial_model(
+    recipe: Recipe, options: dict[str, Any], classes: int, split: Split, device: torch.device
+) -> nn.Module:
     """Return the recipe's model on the device, with the weights that it starts from.
 
     Raises:
-        TailproofError: model, weights and device do not allow what the recipe asks for.
+        TailproofError: model, weights, sizes and device do not allow what the recipe asks for.
     """
     model = build_model(
         recipe.model.name,
         classes=classes,
-        channels=channels,
+        channels=split.channels,
         pretrained=recipe.model.pretrained,
-        options=recipe.model.options,
+        options=options,
     )
+    check_sizes(model, recipe.model.name, split.channels, sizes(split, recipe))
     if start := weights_file(recipe):
         load_weights(model, start)
     if (
@@ -113,9 +117,8 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         ) from error
 
 
-def build_mixing(recipe: Recipe, classes: int) -> Mixup | None:
-    """Build timm's MixUp and CutMix, or None where the recipe has neither."""
-    mixing = recipe.mixing
+def build_mixing(mixing: Mixing, classes: int) -> Mixup | None:
+    """Build timm's MixUp and CutMix, or None where neither is asked for."""
     if not (mixing.mixup or mixing.cutmix):
         return None
     return Mixup(
@@ -141,16 +144,18 @@ def seed_step(seed: int, epoch: int, step: int, rank: int) -> None:
 
 
 def build_loader(
-    split: Split, recipe: Recipe, seed: int, device: torch.device, ranks: Ranks
+    split: Split, recipe: Recipe, phase: Phase | None, seed: int, device: torch.device, ranks: Ranks
 ) -> Loader:
-    """Build the loader of train (augmented, shuffled) or of another split (in order)."""
-    training = split.name == "train"
+    """Build the loader of a phase's training (augmented, shuffled), or without one of evaluation.
+
+    All evaluation is of one size, so that epochs can be compared.
+    """
     return Loader(
         split,
-        batch_size=recipe.batch_size,
-        image_size=recipe.image_size,
+        batch_size=phase.batch_size if phase else recipe.batch_size,
+        image_size=phase.image_size if phase else recipe.final_size,
         normalisation=split.manifest["normalisation"],
-        augmentation=recipe.augmentation if training else None,
+        augmentation=phase.augmentation if phase else None,
         seed=seed,
         drop_last=recipe.drop_last,
         workers=recipe.workers,
@@ -162,14 +167,24 @@ def build_loader(
     )
 
 
+def sizes(split: Split, recipe: Recipe) -> list[Size]:
+    """Return height and width of all images that the model is given, evaluation's first."""
+    own = (split.manifest["height"], split.manifest["width"])
+    sides = [recipe.final_size, *(phase.image_size for phase in recipe.timeline)]
+    return list(dict.fromkeys((side, side) if side else own for side in sides))
+
+
+def model_options(split: Split, recipe: Recipe) -> dict[str, Any]:
+    """Return what the model is built with besides its name, classes and channels."""
+    return options_for_sizes(recipe.model.name, recipe.model.options, sizes(split, recipe))
+
+
 def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
     """Return how images become the model's input, in timm's words; it travels with the weights."""
-    manifest = split.manifest
-    size = [recipe.image_size] * 2 if recipe.image_size else [manifest["height"], manifest["width"]]
     return {
-        "input_size": [split.channels, *size],
+        "input_size": [split.channels, *sizes(split, recipe)[0]],
         "interpolation": "bicubic",
         "crop_pct": 1.0,
         "crop_mode": "center",
-        **manifest["normalisation"],
+        **split.manifest["normalisation"],
     }

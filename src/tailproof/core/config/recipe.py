@@ -1,5 +1,6 @@
 """Configuration of the stage train: how one expert is trained."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -131,6 +132,21 @@ class Mixing(Strict):
     switch_probability: Fraction = Field(0.5, description="Of CutMix where both are on.")
 
 
+class Phase(Strict):
+    """What training changes from an epoch on; what a phase leaves out is as the recipe says."""
+
+    from_epoch: Count = Field(
+        description="Its first epoch, counted from 1; the first phase's is 1."
+    )
+    image_size: Count | None = Field(None, description="Side of the images trained on, in pixels.")
+    augmentation: Augmentation | None = None
+    mixing: Mixing | None = None
+    batch_size: Count | None = None
+    learning_rate_factor: Positive = Field(1.0, description="Times the schedule's rate.")
+
+
+INHERITED = ("image_size", "augmentation", "mixing", "batch_size")
+
 Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1"]
 
 
@@ -153,6 +169,7 @@ class Checkpoint(OneOf):
     steps: Count | None = None
 
 
+UNSAID = ("evaluation_size", "phases")
 RUNNING = ("devices", "nodes", "workers", "memory_budget_gb", "checkpoint")
 
 
@@ -160,7 +177,8 @@ class Recipe(Strict):
     """How one expert is trained. An experiment's `recipe` is the default of all its experts.
 
     Fields named in `RUNNING` say how a run is carried out, not what it learns: a change of them
-    makes nothing stale, and a run goes on from the state of one with others.
+    makes nothing stale, and a run goes on from the state of one with others. Fields named in
+    `UNSAID` are no part of what identifies a run that does without them.
     """
 
     model: Model = Model()
@@ -173,8 +191,16 @@ class Recipe(Strict):
     image_size: Count | None = Field(
         None, description="Side in pixels; by default the images' own size, if they all share it."
     )
+    evaluation_size: Count | None = Field(
+        None,
+        description="Side of the images validated and inferred on, where it is not the last "
+        "phase's.",
+    )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
+    phases: list[Phase] = Field(
+        [], description="Sizes, augmentation and more that change at some epochs."
+    )
     monitor: Monitor = Field(
         "val_balanced_accuracy", description="Which column of history.csv chooses the best epoch."
     )
@@ -213,11 +239,29 @@ class Recipe(Strict):
 
     def learning(self) -> dict[str, Any]:
         """Return, as plain values, the fields that decide what is learnt."""
-        return self.model_dump(mode="json", exclude=set(RUNNING))
+        learnt = self.model_dump(mode="json", exclude=set(RUNNING))
+        return {key: value for key, value in learnt.items() if value or key not in UNSAID}
 
     def running(self) -> dict[str, Any]:
         """Return, as plain values, the fields that decide only how the run is carried out."""
         return self.model_dump(mode="json", include=set(RUNNING))
+
+    @property
+    def timeline(self) -> list[Phase]:
+        """The phases, nothing left out that the recipe says; without phases one long one."""
+        return [
+            phase.model_copy(
+                update={
+                    name: getattr(self, name) for name in INHERITED if getattr(phase, name) is None
+                }
+            )
+            for phase in self.phases or [Phase(from_epoch=1)]
+        ]
+
+    @property
+    def final_size(self) -> int | None:
+        """Side of the images that are validated and inferred on; None is the images' own."""
+        return self.evaluation_size or self.timeline[-1].image_size
 
     @property
     def initial_weights(self) -> Path | None:
@@ -234,21 +278,45 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
-        ranks = self.devices * self.nodes
-        if self.batch_size % ranks:
-            raise ValueError(
-                f"batch_size is the batch of all processes together: {self.batch_size} cannot be "
-                f"shared by {self.devices} devices on {self.nodes} nodes"
-            )
+        self._check_order()
         if self.sync_batchnorm and self.accumulate > 1 and not self.drop_last:
             raise ValueError(
                 "sync_batchnorm with accumulate needs batches of one size: set 'drop_last: true'"
             )
-        if (self.mixing.mixup or self.mixing.cutmix) and not (
-            self.drop_last and self.batch_size % (2 * ranks) == 0
+        for number, phase in enumerate(self.timeline, start=1):
+            self._check_batches(phase, f"phase {number}: " if self.phases else "")
+        return self
+
+    def _check_order(self) -> None:
+        starts = [phase.from_epoch for phase in self.phases]
+        if starts and starts[0] != 1:
+            raise ValueError(
+                f"the first phase starts at epoch {starts[0]}: set its from_epoch to 1"
+            )
+        for number, (before, start) in enumerate(pairwise(starts), start=2):
+            if start <= before:
+                raise ValueError(
+                    f"phase {number} starts at epoch {start}, phase {number - 1} at {before}: each "
+                    "lasts until the next one starts, so name them in the order of their epochs, "
+                    "no two from the same"
+                )
+        if starts and starts[-1] > self.epochs:
+            raise ValueError(
+                f"phase {len(starts)} starts at epoch {starts[-1]}, after the last: raise epochs, "
+                f"which is {self.epochs}, or leave it out"
+            )
+
+    def _check_batches(self, phase: Phase, where: str) -> None:
+        ranks = self.devices * self.nodes
+        if phase.batch_size % ranks:
+            raise ValueError(
+                f"{where}batch_size is the batch of all processes together: {phase.batch_size} "
+                f"cannot be shared by {self.devices} devices on {self.nodes} nodes"
+            )
+        if (phase.mixing.mixup or phase.mixing.cutmix) and not (
+            self.drop_last and phase.batch_size % (2 * ranks) == 0
         ):
             raise ValueError(
-                "mixup and cutmix pair images: set 'drop_last: true', a batch_size that divides by "
-                f"{2 * ranks}"
+                f"{where}mixup and cutmix pair images: set 'drop_last: true', a batch_size that "
+                f"divides by {2 * ranks}"
             )
-        return self

@@ -3,10 +3,16 @@
 from typing import Any
 
 from tailproof.core.config.experiment import Experiment
+from tailproof.core.config.recipe import Augmentation
 from tailproof.core.digests import canonical_json
 
 
 def warnings(experiment: Experiment) -> list[str]:
+    """Name experts that differ in nothing but their name, and phases that lack augmentation."""
+    return same_experts(experiment) + bare_phases(experiment)
+
+
+def same_experts(experiment: Experiment) -> list[str]:
     """Name experts that differ in nothing but their name."""
     first: dict[str, str] = {}
     found = []
@@ -16,6 +22,28 @@ def warnings(experiment: Experiment) -> list[str]:
             found.append(f"experts '{first[key]}' and '{name}' differ in nothing but their name")
         first.setdefault(key, name)
     return found
+
+
+def bare_phases(experiment: Experiment) -> list[str]:
+    """Name phases without augmentation beside others with some.
+
+    A larger size at the end is to train on (Touvron et al. 2019, FixRes); with the transforms of
+    evaluation such a phase learns its training images by heart.
+    """
+    found: dict[str, list[str]] = {}
+    for name, recipe in experiment.experts.items():
+        bare = [phase.augmentation == Augmentation() for phase in recipe.timeline]
+        for number, phase in enumerate(recipe.timeline, start=1):
+            if bare[number - 1] and not all(bare):
+                text = (
+                    f"phase {number}, from epoch {phase.from_epoch}, trains without augmentation, "
+                    "other phases with: to evaluate at another size, set 'evaluation_size'"
+                )
+                found.setdefault(text, []).append(f"'{name}'")
+    return [
+        f"expert{'s' if len(names) > 1 else ''} {', '.join(names)}: {text}"
+        for text, names in found.items()
+    ]
 
 
 def same_function(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Images kept in memory are cropped and flipped as whole batches on the device, st
 it is decoded, to the same bits.
 """
 
+import inspect
 import os
 from typing import Any
 
@@ -124,17 +125,19 @@ class ImageAugment:
     Args:
         transforms: names of albumentations classes with their options.
         seed: of the run.
+        size: side in pixels of the images to be made, for transforms that need a size and name
+            none; None is the images' own.
 
     Raises:
         TailproofError: an unknown transform or option.
     """
 
-    def __init__(self, transforms: list[Transform], seed: int) -> None:
+    def __init__(self, transforms: list[Transform], seed: int, size: int | None = None) -> None:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import albumentations
 
         self.seed = seed
-        self.compose = albumentations.Compose([_build(albumentations, t) for t in transforms])
+        self.compose = albumentations.Compose([_build(albumentations, t, size) for t in transforms])
 
     def __call__(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
         """Return the augmented image, uint8 [H', W', C]."""
@@ -159,7 +162,7 @@ def fit(image: np.ndarray, size: int | None) -> np.ndarray:
     return resized[top : top + size, left : left + size].reshape(size, size, -1)
 
 
-def _build(albumentations: Any, transform: Transform) -> Any:
+def _build(albumentations: Any, transform: Transform, size: int | None) -> Any:
     known = [
         name
         for name in dir(albumentations)
@@ -168,8 +171,12 @@ def _build(albumentations: Any, transform: Transform) -> Any:
     ]
     if transform.name not in known:
         raise choose("albumentations transform", transform.name, known)
+    kind, options = getattr(albumentations, transform.name), transform.options
+    needed = inspect.signature(kind.__init__).parameters.get("size")
+    if size and needed and needed.default is needed.empty:
+        options = {"size": (size, size), **options}
     try:
-        return getattr(albumentations, transform.name)(**transform.options)
+        return kind(**options)
     except (TypeError, ValueError) as error:
         raise TailproofError(
             f"recipe.augmentation.albumentations: {transform.name} does not take "

@@ -98,22 +98,32 @@ class Loader:
         self._augment = BatchAugment(
             normalisation["mean"], normalisation["std"], augmentation, seed
         )
-        images = Images(
-            split, image_size, ImageAugment(named, seed) if named else None, self._augment
+        self._images: Images | None = Images(
+            split,
+            image_size,
+            ImageAugment(named, seed, image_size) if named else None,
+            self._augment,
         )
+        self._resides = self._images.size_in_memory() <= memory_budget
+        self._worker_count = workers
         self._resident: Tensor | None = None
-        if images.size_in_memory() <= memory_budget:
-            images.keep_in_memory()
-            if not named:
-                self._resident = torch.from_numpy(images.decoded).to(self.device)
         self._workers: Workers | None = None
-        if self._resident is None:
-            self._workers = Workers(images, workers, batch_size, self.device)
+
+    def _open(self) -> None:
+        """Decode what stays in memory and make workers: at the first epoch, which may be late."""
+        images = self._images
+        if self._resides:
+            images.keep_in_memory()
+        if self._resides and not images.augment:
+            self._resident = torch.from_numpy(images.decoded).to(self.device)
+        else:
+            self._workers = Workers(images, self._worker_count, self.batch_size, self.device)
 
     def close(self) -> None:
-        """End the worker processes; no epoch can be delivered afterwards."""
+        """End the worker processes and free memory; no epoch can be delivered afterwards."""
         if self._workers is not None:
             self._workers.close()
+        self._images = self._resident = self._workers = None
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
@@ -133,6 +143,8 @@ class Loader:
         Raises:
             TailproofError: a sample was missed or delivered twice.
         """
+        if self._resident is None and self._workers is None:
+            self._open()
         order = self.order(epoch)[(first - 1) * self.batch_size :]
         batches = [
             order[start : start + self.batch_size]
