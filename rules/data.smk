@@ -111,7 +111,9 @@ rule manifest:
         mem_mb=1000,
         runtime=10,
     params:
-        data=lambda w: plain(experiment(w).data, "source", "target", "parts"),
+        data=lambda w: plain(
+            experiment(w).data, "source", "target", "positive", "parts"
+        ),
         code=code("manifest"),
     message:
         "{wildcards.experiment}: gather the manifest of the shards"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tailproof.core.config.data import Data
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.digests import sha256_file
-from tailproof.core.errors import TailproofError
+from tailproof.core.errors import TailproofError, choose
 from tailproof.core.files import (
     atomic,
     read_json,
@@ -105,17 +105,21 @@ def gather(
         output: where the manifest goes; shard paths in it are relative to its folder.
 
     Raises:
-        TailproofError: normalisation cannot be measured because `train` holds one flat colour.
+        TailproofError: normalisation cannot be measured because `train` holds one flat colour, or
+            `config.positive` is no class of two.
     """
     metadata = table_metadata(samples_path)
     sizes = read_parquet(samples_path, ["height", "width"])
     height, width = (_only(sizes[name]) for name in ("height", "width"))
     found = {split: [read_json(path) for path in paths] for split, paths in facts.items()}
     folder = Path(output).parent
+    target = config.target or metadata["ranks"][-1]
+    counts = _add_counts([part["class_counts"] for part in found["train"]])[target]
     write_json(
         output,
         {
-            "target": config.target or metadata["ranks"][-1],
+            "target": target,
+            "positive": _positive(config.positive, counts),
             "ranks": metadata["ranks"],
             "classes": metadata["classes"],
             "mode": metadata["mode"],
@@ -262,6 +266,21 @@ def _add_counts(parts: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, i
         rank: {name: sum(part[rank][name] for part in parts) for name in names}
         for rank, names in parts[0].items()
     }
+
+
+def _positive(named: str | None, counts: dict[str, int]) -> str | None:
+    """Return the class that is looked for among two; None where there are more."""
+    if named is not None and len(counts) != 2:
+        raise TailproofError(
+            f"data.positive is '{named}', but the target has {len(counts)} classes: only of two "
+            "one can be positive; leave it out"
+        )
+    if named is not None and named not in counts:
+        raise choose("class in data.positive", named, counts)
+    if len(counts) != 2:
+        return None
+    first, second = counts
+    return named or (first if counts[first] < counts[second] else second)
 
 
 def _only(column: pa.ChunkedArray) -> int | None:

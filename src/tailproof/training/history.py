@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 from tailproof.core.files import write_text
+from tailproof.core.operating_points import POINTS
 
 COLUMNS = (
     "epoch",
@@ -19,13 +20,19 @@ COLUMNS = (
     "val_macro_f1",
 )
 
+OF_TWO_CLASSES = ("val_auroc", *POINTS)
+
 Row = dict[str, float]
 
 
 def write_history(path: str | Path, rows: list[Row]) -> None:
-    """Write the rows; a column without a value in an epoch is left empty."""
+    """Write the rows; a column without a value in an epoch is left empty.
+
+    Those of `OF_TWO_CLASSES` that no epoch has are left out.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    further = [name for name in OF_TWO_CLASSES if any(name in row for row in rows)]
+    writer = csv.DictWriter(text, [*COLUMNS, *further], restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _shown(value) for name, value in row.items()})

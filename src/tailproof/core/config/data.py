@@ -223,6 +223,11 @@ class Data(Strict):
     target: str | None = Field(
         None, description="The taxonomic rank that is learnt; by default the finest."
     )
+    positive: str | None = Field(
+        None,
+        description="Of two classes the one that is looked for; by default the rarer in train, of "
+        "equals the second.",
+    )
     profile: Profile = Natural()
     held_out: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.3, description="Share that becomes the held-out pool where the source has no test set."
