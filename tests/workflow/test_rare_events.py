@@ -39,6 +39,8 @@ def test_lenses_go_through_and_are_probed(project):
     assert len(config["pretrained_cfg"]["mean"]) == 4
     reached = json.loads((project.results / "shortcuts.json").read_text())["reached"]
     assert reached["file_size"]["auroc"] == 0.5
+    page = (project.results / "report/index.html").read_text()
+    assert "<h3>Rare events</h3>" in page and "too few for tpr_at_fpr_1e-3 (1,000)" in page
     audited = json.loads((project.results / "audit.json").read_text())
     states = {each["path"]: each["state"] for each in audited["artefacts"]}
     assert audited["passed"] and states["results/tiny/shortcuts.json"] == "proven"

@@ -69,7 +69,7 @@ def probe(manifest: str | Path, output: str | Path) -> dict[str, Any]:
         "summaries": {**SUMMARIES, "all": "all of these"},
         "reached": found,
         "warnings": [
-            f"a model that sees nothing but {SUMMARIES.get(name, 'all summaries')} reaches an "
+            f"a model that sees nothing but {SUMMARIES.get(name, 'these summaries')} reaches an "
             f"AUROC of {each['auroc']:.3f} on {MEASURED}: the data may leak the answer"
             for name, each in found.items()
             if each["auroc"] is not None and each["auroc"] >= LEAK
