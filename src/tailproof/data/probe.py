@@ -69,14 +69,19 @@ def probe(manifest: str | Path, output: str | Path) -> dict[str, Any]:
         "summaries": {**SUMMARIES, "all": "all of these"},
         "reached": found,
         "warnings": [
-            f"a model that sees nothing but {SUMMARIES.get(name, 'these summaries')} reaches an "
-            f"AUROC of {each['auroc']:.3f} on {MEASURED}: the data may leak the answer"
-            for name, each in found.items()
-            if each["auroc"] is not None and each["auroc"] >= LEAK
+            _warning(name, each["auroc"]) for name, each in found.items() if each["auroc"] >= LEAK
         ],
     }
     write_json(output, result)
     return result
+
+
+def _warning(name: str, auroc: float) -> str:
+    seen = SUMMARIES.get(name, "these summaries")
+    return (
+        f"a model that sees nothing but {seen} reaches an AUROC of {auroc:.3f} on {MEASURED}: the "
+        "data may leak the answer"
+    )
 
 
 def summarise(image: np.ndarray, size: int) -> dict[str, list[float]]:
