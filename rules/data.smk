@@ -111,9 +111,36 @@ rule manifest:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        data=lambda w: plain(experiment(w).data, "source", "target", "parts"),
+        data=lambda w: plain(
+            experiment(w).data, "source", "target", "positive", "parts"
+        ),
         code=code("manifest"),
     message:
         "{wildcards.experiment}: gather the manifest of the shards"
     script:
         "../workflow/scripts/manifest.py"
+
+
+rule probe:
+    input:
+        manifest=rules.manifest.output.manifest,
+        shards=shards_of("train", "dev"),
+    output:
+        shortcuts="results/{experiment}/shortcuts.json",
+        record=record("probe"),
+    log:
+        "logs/{experiment}/probe.log",
+    benchmark:
+        "logs/{experiment}/probe.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code("probe"),
+    message:
+        "{wildcards.experiment}: probe the images for shortcuts"
+    script:
+        "../workflow/scripts/probe.py"

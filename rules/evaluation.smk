@@ -8,6 +8,7 @@ TABLES = [
     "confusion",
     "errors",
     "rejectors",
+    "low_fpr",
 ]
 EVALUATED = ["tune", "dev", "test"]
 

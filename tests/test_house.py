@@ -136,6 +136,7 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "split": {"data"},
         "shard": {"data"},
         "manifest": {"data"},
+        "probe": set(),
         "train": {"recipe"},
         "infer": {"recipe"},
         "calibrate": {"calibration"},

@@ -1,6 +1,7 @@
 import copy
 import json
 import re
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from tailproof.core.config.load import (
     parse_experiment,
 )
 from tailproof.core.config.read import read_yaml
+from tailproof.core.config.recipe import Monitor
 from tailproof.core.config.schema import schema
 from tailproof.core.config.warnings import same_function, warnings
 from tailproof.core.errors import TailproofError
@@ -23,6 +25,7 @@ from tailproof.provenance.closure import ROOT
 SHIPPED = sorted((ROOT / "config" / "experiments").glob("*.yaml"))
 
 MINIMAL = {"title": "t", "data": {"source": {"name": "digits"}}, "experts": {"one": {}}}
+MONITORS = ", ".join(map(repr, get_args(Monitor)[:-1])) + f" or {get_args(Monitor)[-1]!r}"
 
 
 def changed(**sections):
@@ -84,14 +87,14 @@ def test_the_shipped_list_of_experiments_loads():
             {"data": {"source": {"name": "digit"}}},
             [
                 "'data.source.name' is 'digit' (did you mean 'digits'?); known: "
-                "cifar10, cifar100, digits, idx, image_folder, metadata_csv, parquet"
+                "cifar10, cifar100, digits, idx, image_folder, lens, metadata_csv, parquet"
             ],
         ),
         (
             {"data": {"source": {"root": "raw"}}},
             [
                 "'data.source.name' is missing; known: cifar10, cifar100, digits, idx, "
-                "image_folder, metadata_csv, parquet"
+                "image_folder, lens, metadata_csv, parquet"
             ],
         ),
         ({"data": {"source": {"name": "idx"}}}, ["'data.source.root' is missing"]),
@@ -137,13 +140,12 @@ def test_mistakes_are_told_with_field_finding_and_remedy(sections, expected):
         (
             "monitor",
             "train_loss",
-            "should be 'val_loss', 'val_accuracy', 'val_balanced_accuracy' or 'val_macro_f1', "
-            "found 'train_loss'",
+            f"should be {MONITORS}, found 'train_loss'",
         ),
         (
             "monitor",
             ["val_loss"],
-            "should be 'val_loss', 'val_accuracy', 'val_balanced_accuracy' or 'val_macro_f1'",
+            f"should be {MONITORS}",
         ),
     ],
 )

@@ -53,6 +53,7 @@ def write_shards(folder: Path, shards: list[list[int]]) -> Path:
         "ranks": ["class"],
         "classes": {"class": ["a", "b", "c"]},
         "mode": "L",
+        "bands": 1,
         "height": 2,
         "width": 2,
         "normalisation": {"mean": [0.5], "std": [0.5]},

@@ -27,7 +27,9 @@ def manifest(tmp_path):
                 row += rows
         shards.append({"path": name, "rows": sum(groups), "bytes": 100 * sum(groups)})
     splits = {name: {"shards": shards if name == "train" else []} for name in SPLITS}
-    write_json(tmp_path / "manifest.json", {"mode": "L", "ranks": ["class"], "splits": splits})
+    write_json(
+        tmp_path / "manifest.json", {"mode": "L", "bands": 1, "ranks": ["class"], "splits": splits}
+    )
     return tmp_path / "manifest.json"
 
 

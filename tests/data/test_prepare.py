@@ -53,6 +53,7 @@ def test_the_columns_are_the_contract(tmp_path):
         "ranks": ["class"],
         "classes": {"class": [str(digit) for digit in range(10)]},
         "mode": "L",
+        "bands": 1,
     }
     rows = table.to_pandas()
     assert rows["sample_id"].is_unique

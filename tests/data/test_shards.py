@@ -13,7 +13,7 @@ from tailproof.core.config.splits import SPLITS
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json, read_parquet
 from tailproof.data.images import decode
-from tailproof.data.shards import shard
+from tailproof.data.shards import _positive, shard
 from tailproof.data.verify import verify
 from tests.conftest import DIGITS, build_data
 
@@ -114,3 +114,29 @@ def test_harmed_shards_are_told(digits, tmp_path, harm, message):
     verify(manifest, "train")
     with pytest.raises(TailproofError, match=f"^{path} {message}"):
         verify(manifest, "train", "val")
+
+
+@pytest.mark.parametrize(
+    ("named", "counts", "expected"),
+    [
+        (None, {"a": 5, "b": 9}, "a"),
+        (None, {"a": 9, "b": 5}, "b"),
+        (None, {"a": 5, "b": 5}, "b"),
+        ("a", {"a": 9, "b": 5}, "a"),
+        (None, {"a": 1, "b": 2, "c": 3}, None),
+    ],
+)
+def test_the_positive_class_is_the_named_or_the_rarer(named, counts, expected):
+    assert _positive(named, counts) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "counts", "message"),
+    [
+        ("lense", {"lens": 1, "star": 2}, r"'lense' \(did you mean 'lens'\?\); known: lens, star"),
+        ("a", {"a": 1, "b": 2, "c": 3}, "data.positive is 'a', but the target has 3 classes"),
+    ],
+)
+def test_a_positive_class_that_cannot_be_is_told(named, counts, message):
+    with pytest.raises(TailproofError, match=message):
+        _positive(named, counts)

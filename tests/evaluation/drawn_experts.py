@@ -55,3 +55,41 @@ def write_experts(root: Path, experts=("plain", "adjusted"), seeds=(0, 1), sizes
     }
     (root / "manifest.json").write_text(json.dumps(manifest))
     return files
+
+
+NEGATIVES = {"tune": 300, "dev": 500, "test": 2000}
+POSITIVES = {"tune": 40, "dev": 50, "test": 200}
+
+
+def write_two_classes(root: Path, positives=POSITIVES):
+    """Write a rare class 'lens' and its controls, with ties, as `write_experts` does."""
+    names, files = ["lens", "control"], {}
+    for index, (expert, sharpness) in enumerate({"plain": 3.0, "second": 4.0}.items()):
+        for seed in (0, 1):
+            rng = np.random.default_rng([index, seed])
+            for split, negatives in NEGATIVES.items():
+                labels = np.repeat([0, 1], [positives[split], negatives])
+                ids = np.array([f"{split}-{row}" for row in range(len(labels))], object)
+                noise = np.round(8 * rng.normal(size=(len(ids), 2))) / 8  # exact, so they tie
+                values = (sharpness / 2 * np.eye(2)[labels] + noise).astype(np.float32)
+                path = root / "experts" / expert / f"seed-{seed}" / "logits" / f"{split}.parquet"
+                metadata = {
+                    "expert": expert,
+                    "seed": seed,
+                    "split": split,
+                    "target": "label",
+                    "weights_sha256": "0" * 64,
+                    "temperature": 1.5,
+                }
+                columns, weight = {"label": labels.astype(np.int64)}, np.ones(len(ids))
+                Logits(ids, columns, weight, values, metadata).write(path)
+                files.setdefault(expert, {}).setdefault(seed, {})[split] = path
+    manifest = {
+        "target": "label",
+        "positive": "lens",
+        "ranks": ["label"],
+        "classes": {"label": names},
+        "splits": {"train": {"class_counts": {"label": {"lens": 100, "control": 900}}}},
+    }
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    return files

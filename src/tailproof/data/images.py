@@ -1,6 +1,7 @@
 """The one place where images are decoded and encoded.
 
-An image is a uint8 array: [H, W] in mode ``L`` (greyscale), [H, W, 3] in mode ``RGB``.
+An image is a uint8 array: [H, W] in mode ``L`` (greyscale), [H, W, 3] in mode ``RGB``; or, from a
+.npy file, a float32 array [H, W, bands] in mode ``float32``.
 
 Pillow says what a file holds. The plainest PNG and JPEG files, which most data sets are made of,
 are left to OpenCV, which gives the same pixels in half to four fifths of the time.
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tailproof.core.errors import TailproofError
+from tailproof.data.bands import MODE, START, decode_bands
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 GREY = ("1", "L", "LA", "La")
@@ -41,17 +43,22 @@ def decode(data: bytes, mode: str | None = None) -> np.ndarray:
     RGB, alpha is dropped (as in torchvision's ImageFolder), of several frames the first is taken.
 
     Args:
-        data: a PNG, JPEG, WebP, BMP or TIFF file.
-        mode: ``L`` or ``RGB``; by default ``L`` for a picture that holds no colour, whether its
-            file says greyscale or not, and ``RGB`` for others.
+        data: a PNG, JPEG, WebP, BMP, TIFF or .npy file.
+        mode: ``L``, ``RGB`` or ``float32``; by default ``float32`` for a .npy file, ``L`` for a
+            picture that holds no colour, whether its file says greyscale or not, and ``RGB`` for
+            others.
 
     Returns:
-        uint8, [H, W] in mode ``L`` and [H, W, 3] in mode ``RGB``.
+        uint8, [H, W] in mode ``L`` and [H, W, 3] in mode ``RGB``; float32 [H, W, bands].
 
     Raises:
         TailproofError: the bytes are no such file, are truncated, or hold more than 8 bits of
             grey, for which there is no one right scale.
     """
+    if data.startswith(START) and mode in (None, MODE):
+        return decode_bands(data)
+    if mode == MODE:
+        raise TailproofError("it is no .npy array of bands, expected one as in the other images")
     channels = _plain_png(data) or _plain_jpeg(data)
     if channels:
         flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
@@ -75,6 +82,8 @@ def pixel_digest(image: np.ndarray) -> str:
     """
     height, width = image.shape[:2]
     mode = "L" if image.ndim == 2 else "RGB"
+    if image.dtype == np.float32:
+        mode = f"{MODE}x{image.shape[2]}"
     digest = hashlib.sha256(f"{mode} {height} {width} ".encode())
     digest.update(np.ascontiguousarray(image))
     return digest.hexdigest()

@@ -6,12 +6,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from tailproof.core.config.data import Data
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import with_metadata, write_parquet
 from tailproof.core.progress import track
+from tailproof.data.bands import MODE
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.sources import Sample, Source, open_source
 from tailproof.data.sources.base import where
@@ -24,7 +26,8 @@ BATCH = 8192  # rows held as Python objects; as Arrow a row takes about 300 byte
 def prepare(config: Data, output: str | Path) -> None:
     """Decode every image of the configured source and write samples.parquet.
 
-    The mode is ``L`` if no image holds any colour, however its file says so, else ``RGB``.
+    The mode is ``L`` if no image holds any colour, however its file says so, else ``RGB``; and
+    ``float32`` where the images are arrays of bands.
 
     Raises:
         TailproofError: the source is missing, damaged or wrong, or an image does not decode.
@@ -40,7 +43,8 @@ def prepare(config: Data, output: str | Path) -> None:
     metadata = {
         "ranks": list(source.ranks),
         "classes": source.classes,
-        "mode": "RGB" if rows.colour else "L",
+        "mode": MODE if rows.arrays else "RGB" if rows.colour else "L",
+        "bands": rows.bands if rows.arrays else 3 if rows.colour else 1,
     }
     table = pa.concat_tables(batches)
     write_parquet(output, with_metadata(table, metadata))
@@ -48,11 +52,19 @@ def prepare(config: Data, output: str | Path) -> None:
 
 
 class _Rows:
-    """The rows of samples.parquet; `colour` tells whether an image so far held any."""
+    """The rows of samples.parquet.
+
+    Attributes:
+        colour: whether an image so far held any.
+        arrays: whether the images are arrays of bands; None before the first.
+        bands: of such images.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.colour = False
+        self.arrays: bool | None = None
+        self.bands = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for sample in self.source.samples():
@@ -62,12 +74,13 @@ class _Rows:
         encoded = self.source.read(sample.path, sample.row)
         try:
             image = decode(encoded)
+            self._check_kind(image)
         except TailproofError as error:
             path = Path(self.source.root or "", sample.path)
             raise TailproofError(
                 f"{where(path, sample.row)}: {error}; replace it or remove it"
             ) from error
-        self.colour |= image.ndim == 3
+        self.colour |= image.ndim == 3 and not self.arrays
         return {
             "sample_id": sample.sample_id,
             "digest": pixel_digest(image),
@@ -79,6 +92,20 @@ class _Rows:
             "height": image.shape[0],
             "width": image.shape[1],
         }
+
+    def _check_kind(self, image: np.ndarray) -> None:
+        """Hold an image against the first: of what kind it is, and of how many bands."""
+        arrays = image.dtype == np.float32
+        if self.arrays is None:
+            self.arrays, self.bands = arrays, image.shape[2] if arrays else 0
+        kinds = {True: "an array of bands", False: "a picture of 8 bits"}
+        if arrays != self.arrays:
+            raise TailproofError(f"it is {kinds[arrays]}, the first image {kinds[self.arrays]}")
+        if arrays and image.shape[2] != self.bands:
+            raise TailproofError(
+                f"it has {image.shape[2]} bands, the first image {self.bands} (its shape is "
+                f"{list(image.shape)}: height, width, bands)"
+            )
 
 
 def _schema(source: Source) -> pa.Schema:

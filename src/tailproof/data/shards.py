@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tailproof.core.config.data import Data
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.digests import sha256_file
-from tailproof.core.errors import TailproofError
+from tailproof.core.errors import TailproofError, choose
 from tailproof.core.files import (
     atomic,
     read_json,
@@ -26,12 +26,13 @@ from tailproof.core.files import (
     write_json,
 )
 from tailproof.core.progress import track
+from tailproof.data.bands import MODE
 from tailproof.data.images import decode, pixel_digest
+from tailproof.data.normalisation import BandMoments, PixelSums, normalisation
 from tailproof.data.sources import open_source
 from tailproof.data.sources.base import where
 
 ROW_GROUP = 1024  # rows; the loader reads and shuffles by row group
-LEVELS = np.arange(256)
 
 
 def shard(
@@ -55,7 +56,7 @@ def shard(
     rows = _rows(samples_path, splits_path, config.seed, split, part, config.parts)
     schema = _schema(metadata)
     source = open_source(config.source)
-    sums = _PixelSums(3 if metadata["mode"] == "RGB" else 1)
+    sums = (BandMoments if metadata["mode"] == MODE else PixelSums)(metadata["bands"])
     with atomic(output) as temporary:
         with pq.ParquetWriter(
             # PNG and JPEG do not shrink further; plain pages are the quickest to read.
@@ -105,23 +106,28 @@ def gather(
         output: where the manifest goes; shard paths in it are relative to its folder.
 
     Raises:
-        TailproofError: normalisation cannot be measured because `train` holds one flat colour.
+        TailproofError: normalisation cannot be measured because `train` holds one flat colour, or
+            `config.positive` is no class of two.
     """
     metadata = table_metadata(samples_path)
     sizes = read_parquet(samples_path, ["height", "width"])
     height, width = (_only(sizes[name]) for name in ("height", "width"))
     found = {split: [read_json(path) for path in paths] for split, paths in facts.items()}
     folder = Path(output).parent
+    target = config.target or metadata["ranks"][-1]
+    counts = _add_counts([part["class_counts"] for part in found["train"]])[target]
     write_json(
         output,
         {
-            "target": config.target or metadata["ranks"][-1],
+            "target": target,
+            "positive": _positive(config.positive, counts),
             "ranks": metadata["ranks"],
             "classes": metadata["classes"],
             "mode": metadata["mode"],
+            "bands": metadata["bands"],
             "height": height if width is not None else None,
             "width": width if height is not None else None,
-            "normalisation": _normalisation([part["pixels"] for part in found["train"]]),
+            "normalisation": normalisation([part["pixels"] for part in found["train"]]),
             "splits": {
                 split: {
                     "rows": sum(part["rows"] for part in found[split]),
@@ -151,44 +157,6 @@ def _unchanged(encoded: bytes, sample: dict[str, Any]) -> np.ndarray:
     return pixels
 
 
-class _PixelSums:
-    """Exact integer sums of pixels and squares by channel: the same in any order."""
-
-    def __init__(self, channels: int) -> None:
-        self.count = 0
-        self.sum = np.zeros(channels, np.int64)
-        self.squares = np.zeros(channels, np.int64)
-
-    def add(self, image: np.ndarray) -> None:
-        if image.ndim == 2:
-            image = np.repeat(image[:, :, None], len(self.sum), axis=2)
-        flat = image.reshape(-1, len(self.sum))
-        self.count += len(flat)
-        for channel in range(len(self.sum)):
-            histogram = np.bincount(flat[:, channel], minlength=256)
-            self.sum[channel] += histogram @ LEVELS
-            self.squares[channel] += histogram @ LEVELS**2
-
-    def facts(self) -> dict[str, Any]:
-        return {
-            "count": self.count,
-            "sum": self.sum.tolist(),
-            "squares": self.squares.tolist(),
-        }
-
-
-def _normalisation(pixels: list[dict[str, Any]]) -> dict[str, list[float]]:
-    count = sum(part["count"] for part in pixels)
-    mean = np.sum([part["sum"] for part in pixels], 0) / count
-    variance = np.sum([part["squares"] for part in pixels], 0) / count - mean**2
-    if not (variance > 0).all():
-        raise TailproofError("every image of the split train has one flat colour: nothing to learn")
-    return {
-        "mean": [round(float(value), 6) for value in mean / 255],
-        "std": [round(float(value), 6) for value in np.sqrt(variance) / 255],
-    }
-
-
 def _rows(
     samples_path: str | Path, splits_path: str | Path, seed: int, split: str, part: int, parts: int
 ) -> pa.Table:
@@ -214,7 +182,7 @@ def _schema(metadata: dict[str, Any]) -> pa.Schema:
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     features: dict[str, Any] = {
         "sample_id": {"dtype": "string", "_type": "Value"},
-        "image": {"_type": "Image"},
+        "image": _feature(metadata["mode"]),
     }
     for rank in metadata["ranks"]:
         features[rank] = {"names": metadata["classes"][rank], "_type": "ClassLabel"}
@@ -228,9 +196,19 @@ def _schema(metadata: dict[str, Any]) -> pa.Schema:
         ]
     )
     huggingface = json.dumps({"info": {"features": features}}, sort_keys=True)
-    kept = {key: metadata[key] for key in ("ranks", "classes", "mode")}
+    kept = {key: metadata[key] for key in ("ranks", "classes", "mode", "bands")}
     empty = with_metadata(schema.empty_table(), kept, huggingface=huggingface)
     return empty.schema
+
+
+def _feature(mode: str) -> dict[str, Any]:
+    """Return what Hugging Face's datasets shall make of the images: pictures, or .npy bytes."""
+    if mode != MODE:
+        return {"_type": "Image"}
+    return {
+        "bytes": {"dtype": "binary", "_type": "Value"},
+        "path": {"dtype": "string", "_type": "Value"},
+    }
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
@@ -262,6 +240,21 @@ def _add_counts(parts: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, i
         rank: {name: sum(part[rank][name] for part in parts) for name in names}
         for rank, names in parts[0].items()
     }
+
+
+def _positive(named: str | None, counts: dict[str, int]) -> str | None:
+    """Return the class that is looked for among two; None where there are more."""
+    if named is not None and len(counts) != 2:
+        raise TailproofError(
+            f"data.positive is '{named}', but the target has {len(counts)} classes: only of two "
+            "one can be positive; leave it out"
+        )
+    if named is not None and named not in counts:
+        raise choose("class in data.positive", named, counts)
+    if len(counts) != 2:
+        return None
+    first, second = counts
+    return named or (first if counts[first] < counts[second] else second)
 
 
 def _only(column: pa.ChunkedArray) -> int | None:

@@ -10,7 +10,7 @@ from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import write_json
 from tailproof.core.progress import track
-from tailproof.evaluation import bootstrap, tables
+from tailproof.evaluation import bootstrap, low_fpr, tables
 from tailproof.evaluation.ensembles import NAMES, combine, stack
 from tailproof.evaluation.inputs import (
     FITTED_ON,
@@ -170,6 +170,8 @@ def _measure(
                     task=task,
                     config=config,
                 )
+                if weighting == "plain" and task.positive is not None:
+                    found |= low_fpr.measure_low_fpr(predictions[name], task.positive, split.counts)
                 method.add(name, weighting, found, curves)
             sums = ClassSums.of(predictions[name], split.counts.astype(float))
             method.recalls.setdefault(name, []).append(sums.recall)
@@ -221,6 +223,7 @@ def _summary(
     result = {
         "target": task.target,
         "classes": task.classes,
+        "positive": None if task.positive is None else task.classes[task.positive],
         "groups": {
             name: [task.classes[index] for index in np.flatnonzero(members)]
             for name, members in task.groups.items()
@@ -252,7 +255,8 @@ def _notes(task: Task, methods: list[Method]) -> list[str]:
         )
     if not any(method.kind == "ensemble" for method in methods):
         notes.append("there is one expert, so there is no ensemble")
-    return notes
+    seen = next(iter(methods[0].predictions.values()))
+    return notes + low_fpr.notes(task, {split: seen[split].labels for split in MEASURED_ON})
 
 
 def _accuracy(methods: list[Method]) -> dict[str, Any]:
@@ -290,7 +294,8 @@ def _paired(experts: list[Method], ensembles: list[Method], split: str) -> dict[
     return {
         f"{a.name} - {b.name}": {
             metric: bootstrap.difference(a.values[split][metric], b.values[split][metric])
-            for metric in COMPARED
+            for metric in COMPARED + low_fpr.MEASURED
+            if metric in a.values[split]
         }
         for a, b in pairs
     }

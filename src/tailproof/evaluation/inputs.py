@@ -26,12 +26,14 @@ class Task:
         classes: its C class names.
         train_counts: int [C], samples of each class in the split train.
         groups: for many, medium and few a boolean mask [C].
+        positive: of two classes the index of the one that is looked for; None for more.
     """
 
     target: str
     classes: list[str]
     train_counts: np.ndarray
     groups: dict[str, np.ndarray]
+    positive: int | None = None
 
     @classmethod
     def read(cls, manifest: str | Path, config: Evaluation) -> "Task":
@@ -52,7 +54,14 @@ class Task:
             ) from None
         counts = np.array([named.get(name, 0) for name in classes], int)
         many, few = counts > config.many, counts < config.few
-        return cls(target, classes, counts, {"many": many, "medium": ~many & ~few, "few": few})
+        positive = value.get("positive")
+        return cls(
+            target,
+            classes,
+            counts,
+            {"many": many, "medium": ~many & ~few, "few": few},
+            None if positive is None else classes.index(positive),
+        )
 
     @cached_property
     def tail(self) -> np.ndarray:

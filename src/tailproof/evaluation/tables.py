@@ -10,6 +10,7 @@ import numpy as np
 
 from tailproof.calibration.errors import BINS, equal_width_bins
 from tailproof.core.files import write_text
+from tailproof.evaluation import low_fpr
 from tailproof.evaluation.bootstrap import bounds, over_seeds, plain
 from tailproof.evaluation.inputs import MEASURED_ON, Task
 from tailproof.evaluation.method import Method
@@ -28,6 +29,7 @@ COLUMNS = {
     "errors": "method seed rank sample_id true predicted confidence",
     "rejectors": "method seed weighting rule coverage shift_head shift_tail gain_head gain_tail "
     "multiplier_head multiplier_tail threshold",
+    "low_fpr": low_fpr.COLUMNS,
 }
 Row = tuple[Any, ...]
 
@@ -44,6 +46,7 @@ def write(
         "confusion": _confusion(task, methods),
         "errors": _errors(task, methods, sample_ids["dev"]),
         "rejectors": _rejectors(task, methods),
+        "low_fpr": low_fpr.rows(task, methods),
     }
     for name, each in rows.items():
         write_text(folder / f"{name}.csv", _csv(COLUMNS[name].split(), each))

@@ -78,7 +78,7 @@ def audit(experiment: str) -> Audit:
             the workflow.
     """
     folder = Path("results", experiment)
-    targets = [folder / "report" / "index.html", folder / "audit.json"]
+    targets = [folder / "report" / "index.html", folder / "audit.json", folder / "shortcuts.json"]
     jobs = plan(*(str(path) for path in targets if path.exists() or path == targets[0]))
     ledger = read_ledger(experiment)
     if not _files(ledger):

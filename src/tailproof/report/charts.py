@@ -186,7 +186,10 @@ def training(results: Results, expert: str) -> list[Chart]:
     """Draw an expert's loss and balanced accuracy over its epochs, every seed a line."""
     recipe = results.experiment.experts[expert]
     histories = results.histories[expert]
-    best = {seed: best_epoch(history, recipe.monitor) for seed, history in histories.items()}
+    best = {
+        seed: best_epoch(history, recipe.monitor, recipe.monitor_sign)
+        for seed, history in histories.items()
+    }
     rows = [(seed, history.set_index("epoch")) for seed, history in histories.items()]
 
     def at(column: str, epochs: dict[int, int], write: Callable[[float], str]) -> str:
@@ -220,10 +223,10 @@ def training(results: Results, expert: str) -> list[Chart]:
     ]
 
 
-def best_epoch(history: pd.DataFrame, monitor: str) -> int:
+def best_epoch(history: pd.DataFrame, monitor: str, sign: float) -> int:
     """Return the epoch with the best monitored value, the first of equals, as training does."""
-    values = history.set_index("epoch")[monitor]
-    return int(values.idxmin() if monitor == "val_loss" else values.idxmax())
+    values = sign * history.set_index("epoch")[monitor]
+    return int(values.idxmax())
 
 
 def _curves(

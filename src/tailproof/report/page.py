@@ -85,6 +85,20 @@ def _results(results: Results) -> dict[str, Any]:
         "long_tail": tables.of_methods(
             scores, "test", tables.LONG_TAILED, "Results on test, weighted to the training prior"
         ),
+        **_rare(scores),
+    }
+
+
+def _rare(scores: Scores) -> dict[str, Any]:
+    """Return what is said of the positive class of two; None of more classes."""
+    positive = scores.metrics["positive"]
+    if positive is None:
+        return {"positive": None}
+    title = f"'{positive}' found on test at low false-positive rates"
+    return {
+        "positive": positive,
+        "rare": tables.of_methods(scores, "test", tables.RARE, title),
+        "rare_notes": [note for note in scores.metrics["notes"] if "negatives" in note],
     }
 
 
@@ -252,12 +266,14 @@ def _behaviour(results: Results) -> dict[str, Any]:
 
 def _reproduction(results: Results) -> dict[str, Any]:
     value = results.experiment.model_dump(mode="json")
+    scores = results.scores
+    known = scores.metrics["experts"][scores.first]["over_seeds"]["test"]
     value["experts"] = {
         name: _changes(value["recipe"], recipe) for name, recipe in value["experts"].items()
     }
     return {
         "configuration": yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=88),
-        "metrics": METRICS.values(),
+        "metrics": [each for name, each in METRICS.items() if name in known],
         "way": lineage_picture.picture(results),
         "digests": lineage_picture.digests(results),
         "example": results.scores.place("test", results.scores.best, CHOSEN_BY).of("mean"),

@@ -5,10 +5,12 @@ import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
 from tailproof.core.errors import TailproofError
+from tailproof.data.bands import viewable
 from tailproof.data.images import decode
 from tailproof.report.inputs import Results
 
@@ -102,7 +104,8 @@ def picture(data: bytes) -> Picture:
     Raises:
         TailproofError: it does not decode.
     """
-    image = Image.fromarray(decode(data))
+    decoded = decode(data)
+    image = Image.fromarray(viewable(decoded) if decoded.dtype == np.float32 else decoded)
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)

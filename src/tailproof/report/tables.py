@@ -19,6 +19,10 @@ LONG_TAILED = (
     "long_tail_top1", "long_tail_nll", "long_tail_ece_uncalibrated", "long_tail_ece",
     "long_tail_aurc_standard_chow",
 )  # fmt: skip
+RARE = (
+    "auroc", "tpr_at_fpr_1e-2", "tpr_at_fpr_1e-3", "tpr_at_fpr_1e-4", "tpr_at_fpr_1e-5",
+    "tpr_at_fpr_0", "fpr_at_tpr_0.85",
+)  # fmt: skip
 DIFFERENCES = ("balanced_accuracy", "top1", "few_accuracy", "nll", "ece")
 RECALL = {"mean": "recall", "low": "recall_low", "high": "recall_high"}
 PAIRS = 60

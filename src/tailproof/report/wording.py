@@ -67,6 +67,22 @@ METRICS = {
         "The same for the larger of the errors of head and tail, with its plug-in rule.",
         4,
     ),
+    "auroc": Metric("AUROC", False, True, "How often a positive scores above a negative.", 4),
+    **{
+        f"tpr_at_fpr_1e-{digits}": Metric(
+            f"TPR at FPR 1e-{digits}",
+            True,
+            True,
+            f"Share of the positives found at one false positive in {10**digits:,} negatives.",
+        )
+        for digits in (2, 3, 4, 5)
+    },
+    "tpr_at_fpr_0": Metric(
+        "TPR at no FP", True, True, "Share of the positives found without a false positive."
+    ),
+    "fpr_at_tpr_0.85": Metric(
+        "FPR at TPR 0.85", False, False, "False-positive rate where 85 % are found.", 5
+    ),
 }
 
 

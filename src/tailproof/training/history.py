@@ -19,16 +19,17 @@ COLUMNS = (
     "val_macro_f1",
 )
 
-PHASE_COLUMNS = ("phase", "image_size")  # of a run with phases
-
 Row = dict[str, float]
 
 
 def write_history(path: str | Path, rows: list[Row]) -> None:
-    """Write the rows; a column without a value in an epoch is left empty."""
+    """Write the rows; a column without a value in an epoch is left empty.
+
+    What only some runs measure follows `COLUMNS` in the order of its first appearance.
+    """
     text = io.StringIO()
-    columns = COLUMNS + (PHASE_COLUMNS if any("phase" in row for row in rows) else ())
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    further = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
+    writer = csv.DictWriter(text, [*COLUMNS, *further], restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _shown(value) for name, value in row.items()})

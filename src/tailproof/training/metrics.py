@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tailproof.core.operating_points import epoch_points
+
 
 class Tally:
     """Counts predictions and sums losses over an epoch without waiting for the device.
@@ -68,6 +70,35 @@ class Tally:
         self.confusion = (state["confusion"] * int(share)).to(self._device)
         self.losses = list((state["losses"] * share).to(self._device))
         self.sizes = list(state["sizes"])
+
+
+class RareScores:
+    """The scores of the positive class of two over a whole split, gathered from all ranks.
+
+    Args:
+        labels: int64 [N].
+        positive: index of the positive class; None where there are more than two: nothing is kept.
+        total: sums a tensor over the process ranks.
+    """
+
+    def __init__(
+        self, labels: Tensor, positive: int | None, total: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._labels, self._positive, self._total = labels, positive, total
+        self._scores = torch.zeros(len(labels), dtype=torch.float64, device=labels.device)
+
+    def add(self, logits: Tensor, rows: Tensor) -> None:
+        """Take in one batch: logits [B, 2] of these rows of the split, int64 [B]."""
+        if self._positive is not None:
+            own = logits[:, self._positive].double() - logits[:, 1 - self._positive].double()
+            self._scores[rows] = own
+
+    def metrics(self) -> dict[str, float]:
+        """Return `epoch_points` of the split."""
+        if self._positive is None:
+            return {}
+        scores = self._total(self._scores).cpu().numpy()
+        return epoch_points(scores, (self._labels == self._positive).cpu().numpy())
 
 
 def scores(confusion: np.ndarray) -> dict[str, float]:

@@ -18,7 +18,7 @@ from tailproof.models import save_expert
 from tailproof.models.build import best_precision, count_parameters
 from tailproof.training.best import Best
 from tailproof.training.history import Row
-from tailproof.training.metrics import Tally
+from tailproof.training.metrics import RareScores, Tally
 from tailproof.training.phases import Phases
 from tailproof.training.ranks import Ranks
 from tailproof.training.schedule import Schedule
@@ -27,6 +27,7 @@ from tailproof.training.setup import (
     build_loader,
     build_mixing,
     build_optimizer,
+    check_monitor,
     initial_model,
     model_options,
     preprocessing,
@@ -69,6 +70,9 @@ class Run:
         self.split = splits["train"]
         self.target = self.split.manifest["target"]
         self.names = self.split.manifest["classes"][self.target]
+        positive = self.split.manifest["positive"]
+        self._positive = None if positive is None else self.names.index(positive)
+        check_monitor(recipe, splits["val"], positive)
         self._labels = {
             name: torch.from_numpy(split.labels[self.target]).to(self.device)
             for name, split in splits.items()
@@ -231,15 +235,16 @@ class Run:
         self.ranks.align(self.result)
         self.result.eval()
         tally, labels = self._new_tally(), self._labels["val"]
+        rare = RareScores(labels, self._positive, self.ranks.sum)
         for batch in self._val_loader.epoch(1):
-            truth = labels[torch.from_numpy(batch.rows).to(self.device)]
-            logits = self._evaluate(batch.images)[: batch.real]
-            truth = truth[: batch.real]
+            rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
+            logits, truth = self._evaluate(batch.images)[: batch.real], labels[rows]
+            rare.add(logits, rows)
             own = self._loss.divisor(truth)
             mean = self._loss(logits, truth) if batch.real else logits.sum()
             tally.add(logits, truth, mean * (own / self.ranks.sum(own)), batch.size)
             at_boundary()
-        return tally.metrics("val")
+        return tally.metrics("val") | rare.metrics()
 
     def check_finite(self) -> None:
         """Raise a TailproofError where a loss of this epoch or the last gradient is not finite."""
@@ -353,9 +358,10 @@ class Run:
     def _compute_in(self, precision: str) -> None:
         self.precision = precision
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        forward = (self.device, precision, self.recipe.channels_last)
-        self._forward = Forward(self._trained, *forward)
-        self._evaluate = Forward(self.result, *forward)
+        self._forward = Forward(self._trained, self.device, precision, self.recipe.channels_last)
+        # The 8 bits of a bf16 logit make ties of scores; infer computes in fp32, too.
+        exact = precision if self._positive is None else "fp32"
+        self._evaluate = Forward(self.result, self.device, exact, self.recipe.channels_last)
 
     def _new_tally(self) -> Tally:
         return Tally(len(self.names), self.device, self.ranks.sum)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tailproof.core.config.recipe import Mixing, Phase, Recipe
 from tailproof.core.errors import TailproofError, choose
+from tailproof.core.operating_points import ONE_IN, POINTS, enough_negatives
 from tailproof.data.loader import Loader, Split
 from tailproof.models import build_model
 from tailproof.models.build import load_weights, weights_file
@@ -91,6 +92,41 @@ def initial_model(
             ) from error
     memory = torch.channels_last if recipe.channels_last else torch.preserve_format
     return model.to(device, memory_format=memory)
+
+
+def check_monitor(recipe: Recipe, val: Split, positive: str | None) -> None:
+    """Check that the split val can show what the recipe monitors.
+
+    Args:
+        recipe: with its monitor.
+        val: the split.
+        positive: the positive class of two; None where there are more.
+
+    Raises:
+        TailproofError: the monitor is of two classes and there are more, one of the two is absent,
+            or there are too few negatives.
+    """
+    name = recipe.monitor
+    if name not in ("val_auroc", *POINTS):
+        return
+    target = val.manifest["target"]
+    if positive is None:
+        raise TailproofError(
+            f"recipe.monitor is {name}, which is of two classes; '{target}' has "
+            f"{len(val.manifest['classes'][target])}: choose one that starts with val_"
+        )
+    counts = val.manifest["splits"]["val"]["class_counts"][target]
+    negatives = sum(counts.values()) - counts[positive]
+    if not counts[positive] or not negatives:
+        raise TailproofError(
+            f"recipe.monitor is {name}, but val has {counts[positive]} '{positive}' and "
+            f"{negatives} others: raise data.splits.val"
+        )
+    if not enough_negatives(name, negatives):
+        raise TailproofError(
+            f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
+            f"found {negatives:,}: raise data.splits.val or choose a larger rate, or tpr_at_fpr_0"
+        )
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

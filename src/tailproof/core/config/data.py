@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tailproof.core.config.base import Count, Fraction, Name, Strict
+from tailproof.core.config.base import Count, Fraction, Name, Positive, Strict
 
 # Columns of samples, splits, shards and logits, beside which the ranks stand.
 TAKEN = {
@@ -148,7 +148,16 @@ class Parquet(Strict):
     )
     test: BelowRoot | None = Field(None, description="The same of the held-out pool.")
     image: Column = Field(
-        "image", description="Column of encoded images: binary, or a struct with the field bytes."
+        "image",
+        description="Column of the images: encoded (binary, or a struct with the field bytes), or "
+        "arrays of numbers (lists in lists).",
+    )
+    bands: Literal["first", "last"] = Field(
+        "first", description="Which axis of an array has the bands; the others are height, width."
+    )
+    shape: Annotated[list[Count], Field(min_length=2, max_length=3)] | None = Field(
+        None,
+        description="Of arrays that are flat lists: [bands, height, width] or as `bands` says.",
     )
     ranks: Ranks = Field(
         ["label"],
@@ -170,8 +179,34 @@ class Parquet(Strict):
         return self
 
 
+class Lens(Strict):
+    """Simulated gravitational lenses and other galaxies, in the bands g, r, i and z."""
+
+    name: Literal["lens"]
+    lenses: Count = Field(1000, description="Galaxies with arcs around them.")
+    controls: Literal["paired", "unpaired"] = Field(
+        "unpaired",
+        description="paired: each lens's own galaxy without its arcs, in the same split; unpaired: "
+        "other galaxies.",
+    )
+    controls_per_lens: Count = Field(1, description="Of unpaired controls.")
+    arc_brightness: Positive = Field(
+        20.0,
+        description="Surface brightness of the lensed source's peak before the seeing, in the "
+        "sky's noise of a pixel.",
+    )
+    size: int = Field(32, ge=24, description="Side of the images in pixels.")
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_of_a_pair(self) -> "Lens":
+        if self.controls == "paired" and self.controls_per_lens > 1:
+            raise ValueError("a lens has one paired control: leave controls_per_lens out")
+        return self
+
+
 Source = Annotated[
-    Digits | Idx | Cifar | ImageFolder | MetadataCsv | Parquet, Field(discriminator="name")
+    Digits | Idx | Cifar | ImageFolder | MetadataCsv | Parquet | Lens, Field(discriminator="name")
 ]
 
 
@@ -222,6 +257,11 @@ class Data(Strict):
     source: Source
     target: str | None = Field(
         None, description="The taxonomic rank that is learnt; by default the finest."
+    )
+    positive: str | None = Field(
+        None,
+        description="Of two classes the one that is looked for; by default the rarer in train, of "
+        "equals the second.",
     )
     profile: Profile = Natural()
     held_out: Annotated[float, Field(gt=0, lt=1)] = Field(

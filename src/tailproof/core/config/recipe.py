@@ -147,7 +147,21 @@ class Phase(Strict):
 
 INHERITED = ("image_size", "augmentation", "mixing", "batch_size")
 
-Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1"]
+Monitor = Literal[
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "val_macro_f1",
+    "val_auroc",
+    "tpr_at_fpr_1e-2",
+    "tpr_at_fpr_1e-3",
+    "tpr_at_fpr_1e-4",
+    "tpr_at_fpr_1e-5",
+    "tpr_at_fpr_0",
+    "fpr_at_tpr_0.5",
+    "fpr_at_tpr_0.7",
+    "fpr_at_tpr_0.85",
+]
 
 
 class EarlyStopping(Strict):
@@ -202,7 +216,9 @@ class Recipe(Strict):
         [], description="Sizes, augmentation and more that change at some epochs."
     )
     monitor: Monitor = Field(
-        "val_balanced_accuracy", description="Which column of history.csv chooses the best epoch."
+        "val_balanced_accuracy",
+        description="Which column of history.csv chooses the best epoch; those from val_auroc on "
+        "are for two classes.",
     )
     weights: Literal["last", "best"] = "last"
     validate_every: Count = Field(1, description="In epochs; the last one always is validated.")
@@ -274,7 +290,7 @@ class Recipe(Strict):
     @property
     def monitor_sign(self) -> float:
         """1 where a higher value of the monitor is better, -1 where a lower one is."""
-        return -1.0 if self.monitor == "val_loss" else 1.0
+        return -1.0 if self.monitor.startswith(("val_loss", "fpr_at")) else 1.0
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":

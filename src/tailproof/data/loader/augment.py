@@ -26,16 +26,22 @@ class BatchAugment:
     """Crop, flip, normalisation and cutout of a batch, on its device.
 
     Args:
-        mean: of each channel, in [0, 1].
-        std: of each channel, in [0, 1].
+        mean: of each channel; in [0, 1] of 8-bit pixels.
+        std: the same.
         policy: what to do to training images; None for evaluation.
         seed: of the run.
+        full_scale: what the pixels are divided by before mean and std apply.
     """
 
     def __init__(
-        self, mean: list[float], std: list[float], policy: Augmentation | None, seed: int
+        self,
+        mean: list[float],
+        std: list[float],
+        policy: Augmentation | None,
+        seed: int,
+        full_scale: float = 255.0,
     ) -> None:
-        self.mean, self.std = torch.tensor(mean) * 255, torch.tensor(std) * 255
+        self.mean, self.std = torch.tensor(mean) * full_scale, torch.tensor(std) * full_scale
         self.policy, self.seed = policy, seed
 
     def draws(self, epoch: int, rows: np.ndarray) -> np.ndarray | None:
@@ -46,7 +52,7 @@ class BatchAugment:
         return None
 
     def place(self, image: np.ndarray, out: np.ndarray, draws: np.ndarray | None) -> None:
-        """Crop and flip one image into `out`, both uint8 [H, W, C]: as `__call__` does to a batch.
+        """Crop and flip one image into `out`, both [H, W, C]: as `__call__` does to a batch.
 
         Args:
             image: contiguous.
@@ -80,7 +86,7 @@ class BatchAugment:
         """Return normalised images.
 
         Args:
-            images: uint8 [B, H, W, C].
+            images: uint8 or float32 [B, H, W, C].
             epoch: from 1.
             rows: row numbers of the samples, [B].
             placed: they are cropped and flipped already, each by `place`.
@@ -100,15 +106,16 @@ class BatchAugment:
     def _move(self, images: Tensor, draws: np.ndarray) -> Tensor:
         if images.device.type != "cpu":
             return _crop_and_flip(images, self.policy, torch.from_numpy(draws).to(images.device))
-        moved = np.empty(images.shape, np.uint8)
-        for image, out, own in zip(images.numpy(), moved, draws, strict=True):
+        before = images.numpy()
+        moved = np.empty_like(before)
+        for image, out, own in zip(before, moved, draws, strict=True):
             self.place(image, out, own)
         return torch.from_numpy(moved)
 
     def _normalise(self, images: Tensor) -> Tensor:
         mean, std = self.mean.to(images.device), self.std.to(images.device)
-        if images.device.type != "cpu":
-            return images.float().sub_(mean).div_(std)
+        if images.device.type != "cpu" or images.dtype != torch.uint8:
+            return images.float().sub(mean).div_(std)
         # By table in one pass, the same bits. Threads would wait for cores that loader processes
         # hold, and numpy asks for huge pages where torch.empty does not.
         count, height, width, channels = images.shape
@@ -140,14 +147,14 @@ class ImageAugment:
         self.compose = albumentations.Compose([_build(albumentations, t, size) for t in transforms])
 
     def __call__(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
-        """Return the augmented image, uint8 [H', W', C]."""
+        """Return the augmented image, [H', W', C]."""
         bits = random_bits(self.seed, epoch, np.array([row]), 1)[0, 0]
         self.compose.set_random_seed(int(bits >> np.uint64(32)))
         return self.compose(image=image)["image"]
 
 
 def fit(image: np.ndarray, size: int | None) -> np.ndarray:
-    """Resize the shorter side to `size` (bicubic) and crop the centre, uint8 [size, size, C].
+    """Resize the shorter side to `size` (bicubic) and crop the centre, [size, size, C].
 
     The same as timm's evaluation transform at crop_pct 1.
     """
@@ -156,10 +163,16 @@ def fit(image: np.ndarray, size: int | None) -> np.ndarray:
         return image
     scale = size / min(height, width)
     new = max(size, int(height * scale)), max(size, int(width * scale))
-    picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
-    resized = np.asarray(picture.resize(new[::-1], Image.Resampling.BICUBIC))
+    if image.dtype == np.uint8:
+        resized = _resized(image if image.shape[2] == 3 else image[:, :, 0], new)
+    else:
+        resized = np.stack([_resized(band, new) for band in np.moveaxis(image, 2, 0)], axis=2)
     top, left = round((new[0] - size) / 2), round((new[1] - size) / 2)
     return resized[top : top + size, left : left + size].reshape(size, size, -1)
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 def _build(albumentations: Any, transform: Transform, size: int | None) -> Any:

@@ -43,7 +43,7 @@ class Loader:
         split: what to deliver.
         batch_size: samples a batch, of all processes together; an epoch's last may be smaller.
         image_size: side in pixels, or None for the images' own.
-        normalisation: mean and std of each channel in [0, 1].
+        normalisation: mean and std of each channel, in [0, 1] of 8-bit pixels.
         augmentation: for training; None evaluates: in order, nothing random.
         seed: of order and augmentation.
         drop_last: leave out a smaller last batch, in training.
@@ -96,7 +96,7 @@ class Loader:
         self.device = torch.device(device)
         named = augmentation.albumentations if augmentation else []
         self._augment = BatchAugment(
-            normalisation["mean"], normalisation["std"], augmentation, seed
+            normalisation["mean"], normalisation["std"], augmentation, seed, split.full_scale
         )
         self._images: Images | None = Images(
             split,

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json, read_parquet
+from tailproof.data.bands import MODE
 from tailproof.data.images import decode
 
 BLOCK_ROWS = 16384  # rows that are shuffled together, unless they are large
@@ -75,8 +76,18 @@ class Split:
 
     @property
     def channels(self) -> int:
-        """1 for grey images, 3 for colour."""
-        return 3 if self.manifest["mode"] == "RGB" else 1
+        """1 for grey images, 3 for colour, the bands of arrays."""
+        return self.manifest["bands"]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the pixels: uint8, float32 for arrays of bands."""
+        return np.dtype(np.float32 if self.manifest["mode"] == MODE else np.uint8)
+
+    @property
+    def full_scale(self) -> float:
+        """Pixels over this are in the unit of the normalisation."""
+        return 1.0 if self.manifest["mode"] == MODE else 255.0
 
     def encoded(self, row: int) -> bytes:
         """Return the encoded bytes of one image; its row group is read once and kept a while."""
@@ -94,7 +105,7 @@ class Split:
         return images[row - self._starts[group]].as_py()
 
     def image(self, row: int) -> np.ndarray:
-        """Return one decoded image, uint8 [H, W, C], at its own size."""
+        """Return one decoded image, [H, W, C] of `dtype`, at its own size."""
         image = decode(self.encoded(row), self.manifest["mode"])
         return image if image.ndim == 3 else image[:, :, None]
 

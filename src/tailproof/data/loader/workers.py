@@ -37,7 +37,8 @@ class Images(Dataset):
         height, width = self._kept_size()
         if height is None or width is None:
             return float("inf")
-        return len(self.split) * height * width * self.split.channels
+        pixels = len(self.split) * height * width * self.split.channels
+        return pixels * self.split.dtype.itemsize
 
     def share_slots(self, batch_size: int, count: int) -> None:
         """Make shared memory for `count` batches, where the images' size is known.
@@ -51,21 +52,22 @@ class Images(Dataset):
             return
         shape = (count, batch_size, height, width, self.split.channels)
         # Tensor.share_memory_ would fill it first.
-        storage = torch.UntypedStorage._new_shared(math.prod(shape))
-        self.slots = torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+        size = math.prod(shape) * self.split.dtype.itemsize
+        storage = torch.UntypedStorage._new_shared(size)
+        self.slots = torch.empty(0, dtype=self._dtype).set_(storage).view(shape)
 
     def keep_in_memory(self) -> None:
         """Decode every image once. Those to be augmented are kept at their own size."""
         height, width = self._kept_size()
         self.decoded = np.empty(
-            (len(self.split), height, width, self.split.channels), dtype=np.uint8
+            (len(self.split), height, width, self.split.channels), dtype=self.split.dtype
         )
         size = None if self.augment else self.size
         for row in range(len(self.split)):
             self.decoded[row] = fit(self.split.image(row), size)
 
     def __getitems__(self, planned: tuple[int, np.ndarray, int]) -> tuple[np.ndarray, Tensor | int]:
-        """Make one batch: (rows, uint8 [B, H, W, C]), cropped and flipped.
+        """Make one batch: (rows, [B, H, W, C]), cropped and flipped.
 
         Where there are slots it goes into one, whose number is returned instead.
         """
@@ -75,10 +77,14 @@ class Images(Dataset):
         for number, row in enumerate(rows.tolist()):
             image = self._one(epoch, row)
             if batch is None:
-                batch = torch.empty((len(rows), *image.shape), dtype=torch.uint8)
+                batch = torch.empty((len(rows), *image.shape), dtype=self._dtype)
             own = None if draws is None else draws[number]
             self.batch_augment.place(image, batch.numpy()[number], own)
         return rows, slot if len(self.slots) else batch
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.from_numpy(np.empty(0, self.split.dtype)).dtype
 
     def _one(self, epoch: int, row: int) -> np.ndarray:
         image = self.split.image(row) if self.decoded is None else self.decoded[row]
@@ -119,7 +125,7 @@ class Workers:
         self.close = weakref.finalize(self, _end, self._loader)
 
     def batches(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield for each batch its rows and images, uint8 [B, H, W, C], cropped and flipped."""
+        """Yield for each batch its rows and images, [B, H, W, C], cropped and flipped."""
         slots = self._images.slots
         self._loader.batch_sampler.plan = [
             (epoch, rows, number % max(len(slots), 1)) for number, rows in enumerate(batches)

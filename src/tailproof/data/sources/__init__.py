@@ -10,6 +10,7 @@ from tailproof.data.sources.cifar import CifarSource
 from tailproof.data.sources.digits import DigitsSource
 from tailproof.data.sources.idx import IdxSource
 from tailproof.data.sources.image_folder import ImageFolderSource
+from tailproof.data.sources.lens import LensSource
 from tailproof.data.sources.metadata_csv import MetadataCsvSource
 from tailproof.data.sources.parquet import ParquetSource
 
@@ -23,6 +24,7 @@ SOURCES: dict[str, type[Source]] = {
     "image_folder": ImageFolderSource,
     "metadata_csv": MetadataCsvSource,
     "parquet": ParquetSource,
+    "lens": LensSource,
 }
 
 

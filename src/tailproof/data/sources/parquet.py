@@ -79,7 +79,7 @@ class ParquetSource(Source):
         if self._file is None or self._file.path != file:
             if self._file is not None:
                 self._file.close()
-            self._file = ParquetFile(file, self.config.image)
+            self._file = ParquetFile(file, self.config)
         return self._file.read(row)
 
     def read_many(self, wanted: Sequence[tuple[str, int | None]]) -> Iterator[bytes]:
@@ -165,7 +165,7 @@ class _Listing:
         columns = dict.fromkeys(
             [*self.config.ranks, *filter(None, [self.config.id, self.config.group])]
         )
-        with closing(ParquetFile(path, self.config.image)) as file:
+        with closing(ParquetFile(path, self.config)) as file:
             file.check_image()
             own = {name: file.kind(name) for name in columns if name not in part.keys}
             self._check_kinds(own, path)

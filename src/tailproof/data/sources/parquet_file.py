@@ -8,7 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tailproof.core.config.data import Parquet
 from tailproof.core.errors import TailproofError, suggestion
+from tailproof.data.bands import START
+from tailproof.data.sources.arrays import from_lists, from_npy, is_array
 from tailproof.data.sources.labels import clean
 
 if TYPE_CHECKING:
@@ -51,16 +54,17 @@ TEXT, NULLS = Kind("text"), Kind("nulls")
 
 
 class ParquetFile:
-    """A parquet file; `image` is the column of its images.
+    """A parquet file of the configured columns.
 
     Raises:
         TailproofError: it is missing, truncated or no parquet.
     """
 
-    def __init__(self, path: Path, image: str) -> None:
+    def __init__(self, path: Path, config: Parquet) -> None:
         import pyarrow.parquet as pq
 
-        self.path, self.image = path, image
+        self.path, self.image = path, config.image
+        self._shape, self._bands = config.shape, config.bands
         with self._readable():
             # Buffered and not pre-buffered: a row group is streamed, not held.
             self.file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
@@ -83,10 +87,10 @@ class ParquetFile:
 
         found = self._field(self.image).type
         data = found.field("bytes").type if self._is_struct(found) else found
-        if not (pa.types.is_binary(data) or pa.types.is_large_binary(data)):
+        if not (pa.types.is_binary(data) or pa.types.is_large_binary(data) or is_array(found)):
             raise TailproofError(
                 f"{self.path}: its column '{self.image}' has type {found}, expected encoded "
-                "images: binary, or a struct with the field bytes"
+                "images: binary, or a struct with the field bytes; or numbers in lists"
             )
 
     def kind(self, column: str) -> Kind:
@@ -140,7 +144,11 @@ class ParquetFile:
         if self._batch is None or not self._first <= row < self._first + len(self._batch):
             with self._readable():
                 self._seek(row)
-        cell = self._batch[row - self._first].as_py()
+        value = self._batch[row - self._first]
+        if value.is_valid and is_array(value.type):
+            with self._named(row):
+                return from_lists(value, self._shape, self._bands)
+        cell = value.as_py()
         data = cell["bytes"] if isinstance(cell, dict) else cell
         if data is None:
             path = cell.get("path") if isinstance(cell, dict) else None
@@ -149,7 +157,19 @@ class ParquetFile:
                 f"{self.path}, row {row}: its column '{self.image}' holds {found}; save the "
                 "dataset with the images embedded, or remove the row"
             )
+        if data.startswith(START):
+            with self._named(row):
+                return from_npy(data, self._bands)
         return data
+
+    @contextmanager
+    def _named(self, row: int) -> Iterator[None]:
+        try:
+            yield
+        except TailproofError as error:
+            raise TailproofError(
+                f"{self.path}, row {row}: its column '{self.image}': {error}"
+            ) from error
 
     def _seek(self, row: int) -> None:
         """Make the batch that holds `row` the current one."""

@@ -1,0 +1,121 @@
+"""Two classes, one of them rare: how much of it is found at very low false-positive rates.
+
+The score is log p(positive) − log p(negative), in which nothing saturates: probabilities that all
+round to 1 would tie.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.stats import beta
+
+from tailproof.core.operating_points import ONE_IN, POINTS, Curve, enough_negatives
+from tailproof.evaluation.bootstrap import INTERVAL, plain
+from tailproof.evaluation.inputs import MEASURED_ON, Task
+from tailproof.evaluation.method import Method
+from tailproof.evaluation.metrics import Values
+from tailproof.evaluation.prediction import Prediction
+
+MEASURED = ("auroc", *POINTS)
+COLUMNS = (
+    "split method seed metric threshold true_positives positives tpr tpr_low tpr_high "
+    "false_positives negatives fpr fpr_low fpr_high"
+)
+_BLOCK = 2**23
+
+
+def curve(prediction: Prediction, positive: int, counts: np.ndarray) -> Curve:
+    """Count along the falling score of the positive class.
+
+    Args:
+        prediction: of N samples and two classes.
+        positive: index of the positive class.
+        counts: integers [B, N].
+    """
+    scores = prediction.log_p[:, positive] - prediction.log_p[:, 1 - positive]
+    return Curve.of(scores, prediction.labels == positive, counts)
+
+
+def measure_low_fpr(prediction: Prediction, positive: int, counts: np.ndarray) -> Values:
+    """Return each metric of `MEASURED` for all rows of counts, in blocks that bound memory.
+
+    A rate that the split has too few negatives to show is NaN: none allowed is another metric.
+
+    Args:
+        prediction: of N samples and two classes.
+        positive: index of the positive class.
+        counts: integers [1 + B, N], the first row all 1.
+    """
+    step = max(1, _BLOCK // counts.shape[1])
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in MEASURED}
+    for start in range(0, len(counts), step):
+        found = curve(prediction, positive, counts[start : start + step])
+        parts["auroc"].append(found.auroc())
+        for name in POINTS:
+            parts[name].append(found.value(name))
+    values = {name: np.concatenate(part) for name, part in parts.items()}
+    negatives = int((prediction.labels != positive).sum())
+    return {
+        name: value if enough_negatives(name, negatives) else np.full(len(value), np.nan)
+        for name, value in values.items()
+    }
+
+
+def clopper_pearson(hits: int, trials: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a share (Clopper and Pearson 1934); NaN without trials."""
+    if not trials:
+        return np.nan, np.nan
+    low = beta.ppf(INTERVAL[0], hits, trials - hits + 1) if hits else 0.0
+    high = beta.ppf(INTERVAL[1], hits + 1, trials - hits) if hits < trials else 1.0
+    return float(low), float(high)
+
+
+def rows(task: Task, methods: list[Method]) -> Iterator[tuple]:
+    """Yield the rows of low_fpr.csv: a method, seed and metric with the counts behind it."""
+    if task.positive is None:
+        return
+    for split in MEASURED_ON:
+        for method in methods:
+            for seed, predictions in method.predictions.items():
+                prediction = predictions[split]
+                once = np.ones((1, len(prediction.labels)), np.uint8)
+                found = curve(prediction, task.positive, once)
+                for name in POINTS:
+                    yield (split, method.name, seed, name, *_point(found, name))
+
+
+def _point(found: Curve, name: str) -> Iterator[float | int | None]:
+    positives, negatives = int(found.positives[0]), int(found.negatives[0])
+    if not positives or not enough_negatives(name, negatives):
+        return (None, None, positives, None, None, None, None, negatives, None, None, None)
+    column = int(found.column(name)[0])
+    true, false = (int(each[0, column]) for each in (found.true_positives, found.false_positives))
+    return (
+        plain(found.thresholds[column - 1]) if column else None,
+        true, positives, plain(true / positives), *map(plain, clopper_pearson(true, positives)),
+        false, negatives, plain(false / negatives), *map(plain, clopper_pearson(false, negatives)),
+    )  # fmt: skip
+
+
+def notes(task: Task, labels: dict[str, np.ndarray]) -> list[str]:
+    """Say which rates cannot be shown, and by which splits.
+
+    Args:
+        task: what is told apart.
+        labels: N class indices, by split.
+    """
+    if task.positive is None:
+        return []
+    found = []
+    for split, values in labels.items():
+        positives = int((values == task.positive).sum())
+        negatives = len(values) - positives
+        missing = [name for name in ONE_IN if not enough_negatives(name, negatives)]
+        if missing:
+            needed = " and ".join(f"{name} ({ONE_IN[name]:,})" for name in missing)
+            found.append(
+                f"{split} has {negatives:,} negatives, too few for {needed}: these are null"
+            )
+        if not positives or not negatives:
+            found.append(f"{split} has {positives} positives and {negatives} negatives")
+    return found
