@@ -265,7 +265,7 @@ def _reproduction(results: Results) -> dict[str, Any]:
 
 
 def _changes(base: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """Return what `core.config.experiment.merge` must lay over `base` to give `whole`."""
+    """Return what `core.config.merge.merge` must lay over `base` to give `whole`."""
     changes = {}
     for key, value in whole.items():
         old = base.get(key)

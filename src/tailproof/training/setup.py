@@ -149,7 +149,7 @@ def build_loader(
         split,
         batch_size=recipe.batch_size,
         image_size=recipe.image_size,
-        normalisation=split.manifest["normalisation"],
+        normalisation=_normalisation(split, recipe),
         augmentation=recipe.augmentation if training else None,
         seed=seed,
         drop_last=recipe.drop_last,
@@ -171,5 +171,12 @@ def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
         "interpolation": "bicubic",
         "crop_pct": 1.0,
         "crop_mode": "center",
-        **manifest["normalisation"],
+        **_normalisation(split, recipe),
     }
+
+
+def _normalisation(split: Split, recipe: Recipe) -> dict[str, list[float]]:
+    """Return mean and std of each channel: as measured on train, or those that change nothing."""
+    if recipe.normalise:
+        return split.manifest["normalisation"]
+    return {"mean": [0.0] * split.channels, "std": [1.0] * split.channels}

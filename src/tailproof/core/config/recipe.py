@@ -173,6 +173,9 @@ class Recipe(Strict):
     image_size: Count | None = Field(
         None, description="Side in pixels; by default the images' own size, if they all share it."
     )
+    normalise: bool = Field(
+        True, description="By mean and std of the training split; else pixels are in [0, 1]."
+    )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
     monitor: Monitor = Field(

@@ -3,17 +3,22 @@
 from typing import Any
 
 from tailproof.core.config.experiment import Experiment
+from tailproof.core.config.recipe import Recipe
 from tailproof.core.digests import canonical_json
 
 
 def warnings(experiment: Experiment) -> list[str]:
-    """Name experts that differ in nothing but their name."""
+    """Name experts, and points of the sweep, that differ in nothing but their name."""
+    return [*_alike("experts", experiment.experts), *_alike("points", experiment.points)]
+
+
+def _alike(what: str, recipes: dict[str, Recipe]) -> list[str]:
     first: dict[str, str] = {}
     found = []
-    for name, recipe in experiment.experts.items():
+    for name, recipe in recipes.items():
         key = canonical_json(same_function(recipe.model_dump(mode="json")))
         if key in first:
-            found.append(f"experts '{first[key]}' and '{name}' differ in nothing but their name")
+            found.append(f"{what} '{first[key]}' and '{name}' differ in nothing but their name")
         first.setdefault(key, name)
     return found
 
