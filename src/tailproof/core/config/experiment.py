@@ -95,7 +95,7 @@ class Experiment(Strict):
         if not experts and "sweep" in info.data and info.data["sweep"] is None:
             raise ValueError("should name at least one expert, where there is no 'sweep'")
         sweep, recipe = info.data.get("sweep"), info.data.get("recipe")
-        points = sweep.expand(recipe) if sweep and recipe else ()
+        points = sweep.expand(recipe) if experts and sweep and recipe else ()
         for name in experts:
             if RESERVED.fullmatch(name):
                 raise ValueError(f"'{name}' is a name that sweeps use: choose another")

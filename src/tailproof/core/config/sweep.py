@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import combinations, product
 from typing import Any
 
@@ -100,7 +101,7 @@ class Sweep(Strict):
         return [{key: own[key] for key in own if key != "name"} for own in self.points]
 
     def _names(self) -> list[str]:
-        short = _short(self.keys)
+        short = short_names(self.keys)
         made = [_name(changes, short) for changes in self._changes()]
         given = [own.get("name") for own in self.points or []] or [None] * len(made)
         return [str(name or other) for name, other in zip(given, made, strict=True)]
@@ -163,7 +164,7 @@ def _check_key(key: str) -> None:
     reason = NOT_SWEPT.get(key.split(".", maxsplit=1)[0])
     if reason:
         raise ValueError(f"'{key}' cannot be swept: it {reason}")
-    known = list(_known(Recipe.model_json_schema()))
+    known = _known_keys()
     free = [name.removesuffix("*") for name in known if name.endswith("*")]
     if key in known or key.startswith(tuple(free)):
         return
@@ -171,6 +172,11 @@ def _check_key(key: str) -> None:
     last = [name for name in known if name.split(".")[-1] == key.rsplit(".", maxsplit=1)[-1]]
     near = f" (did you mean '{last[0]}'?)" if last else suggestion(key, known)
     raise ValueError(f"the recipe has no key '{key}'{near}")
+
+
+@cache
+def _known_keys() -> list[str]:
+    return list(_known(Recipe.model_json_schema()))
 
 
 def _known(schema: dict[str, Any], node: dict[str, Any] | None = None, at: str = "") -> Iterator:
@@ -199,7 +205,7 @@ def _check_name(name: str, taken: dict[str, Recipe]) -> None:
         )
 
 
-def _short(keys: list[str]) -> dict[str, str]:
+def short_names(keys: list[str]) -> dict[str, str]:
     """Return what each key is called in names: its last word that says something, if unique."""
     words = {key: [part for part in key.split(".") if part != "name"][-1:] for key in keys}
     short = {key: found[0] if found else key for key, found in words.items()}
