@@ -55,7 +55,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         **_data(found),
         **_behaviour(found),
         **_reproduction(found),
-        sweep=sweep.section(found),
+        sweep=sweep.section(experiment.sweep, found.selection) if experiment.sweep else None,
     )
     write_text(output, page)
 

@@ -3,10 +3,9 @@
 from itertools import product
 from typing import Any, NamedTuple
 
-from tailproof.core.config.sweep import short_names
+from tailproof.core.config.sweep import Sweep, short_names
 from tailproof.core.digests import canonical_json
 from tailproof.core.numbers import MISSING, written
-from tailproof.report.inputs import Results
 from tailproof.report.shown import Shown
 from tailproof.report.tables import Cell, Row, Table
 from tailproof.report.wording import SPACE, quantity
@@ -36,13 +35,18 @@ class Section(NamedTuple):
     maps: list[Table]
 
 
-def section(results: Results) -> Section | None:
-    """Return the section; None for an experiment without a sweep."""
-    if results.selection is None:
-        return None
-    keys = results.experiment.sweep.keys
-    axes = f"Rows: {keys[-2]}; columns: {keys[-1]}." if len(keys) in MAPPED_KEYS else ""
-    return Section(_words(results.selection), _points(results), axes, _maps(results))
+def section(sweep: Sweep, selection: dict[str, Any]) -> Section:
+    """Return the section.
+
+    Args:
+        sweep: the configuration.
+        selection: selection.json, its points in the order of the configuration.
+    """
+    keys = sweep.keys
+    axes = (
+        f"Rows: {keys[-2]}; columns: {keys[-1]}." if sweep.grid and len(keys) in MAPPED_KEYS else ""
+    )
+    return Section(_words(selection), _points(keys, selection), axes, _maps(sweep.grid, selection))
 
 
 def _words(selection: dict[str, Any]) -> str:
@@ -65,9 +69,8 @@ def _words(selection: dict[str, Any]) -> str:
     )
 
 
-def _points(results: Results) -> Table:
-    selection = results.selection
-    monitor, keys = selection["monitor"], results.experiment.sweep.keys
+def _points(keys: list[str], selection: dict[str, Any]) -> Table:
+    monitor = selection["monitor"]
     rows = []
     for each in selection["points"]:
         won = each["point"] == selection["winner"]
@@ -95,9 +98,8 @@ def _points(results: Results) -> Table:
     return Table("Points of the sweep, on val", "point", head, rows)
 
 
-def _maps(results: Results) -> list[Table]:
+def _maps(grid: dict[str, list[Any]] | None, selection: dict[str, Any]) -> list[Table]:
     """Return a matrix of two keys, or of three keys one for each value of the first."""
-    grid, selection = results.experiment.sweep.grid, results.selection
     if not grid or len(grid) not in MAPPED_KEYS:
         return []
     values = [each["value"] for each in selection["points"]]
