@@ -7,12 +7,15 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from tailproof.core.config.base import NAME
 from tailproof.core.config.load import load_experiment, parse_config
 from tailproof.core.config.splits import SPLITS
+from tailproof.core.config.sweep import WINNER
 from tailproof.core.config.warnings import warnings
 from tailproof.core.errors import TailproofError, suggestion
 from tailproof.data.raw import files_to_read
 from tailproof.provenance import closure
+from tailproof.provenance.jobs import jobs_of
 from tailproof.provenance.record import record_path
 
 ROOT = Path(workflow.basedir)
@@ -24,7 +27,6 @@ if closure.ROOT != ROOT.resolve():
 EXPERIMENTS = sorted(path.stem for path in Path("config/experiments").glob("*.yaml"))
 SHARD = "results/{experiment}/shards/{split}/part-{part}.parquet"
 SEED_FOLDER = "results/{experiment}/experts/{expert}/seed-{seed}"
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 
 wildcard_constraints:
@@ -33,6 +35,7 @@ wildcard_constraints:
     seed=r"\d+",
     split="|".join(SPLITS),
     part=r"\d{5}",
+    rung=r"\d+",
 
 
 def stop(error):
@@ -64,19 +67,67 @@ def experiment(wildcards):
     return read_experiment(wildcards.experiment)
 
 
-def read_recipe(name, expert):
-    experts = read_experiment(name).experts
-    if expert not in experts:
-        stop(
-            f"experiment '{name}' has no expert '{expert}'{suggestion(expert, experts)}; "
-            f"known: {', '.join(experts)}"
-        )
-    return experts[expert]
+def read_recipes(name, expert):
+    """The recipes that an expert may have: one, or those of all points of the sweep."""
+    found = read_experiment(name)
+    known = found.experts | found.points
+    if expert in known:
+        return [known[expert]]
+    if expert in found.evaluated or any(expert in names for names in found.rounds):
+        return list(found.points.values())
+    stop(
+        f"experiment '{name}' has no expert '{expert}'{suggestion(expert, known)}; "
+        f"known: {', '.join(known)}"
+    )
+
+
+def recipes(wildcards):
+    return read_recipes(wildcards.experiment, wildcards.expert)
 
 
 def recipe(wildcards):
-    """The recipe of the wildcards' expert."""
-    return read_recipe(wildcards.experiment, wildcards.expert)
+    """The wildcards' expert's recipe, or of those it may have the one that takes most."""
+    return max(recipes(wildcards), key=lambda found: found.threads)
+
+
+def learning(wildcards):
+    """What the wildcards' expert learns, as plain values; nothing where a rung decides that."""
+    return {} if rung_of(wildcards.expert) > 1 else recipe(wildcards).learning()
+
+
+def rung_of(expert):
+    """The rung of a sweep that an expert is trained in; places are named by theirs."""
+    place = re.fullmatch(r"rung-(\d+)-place-\d+", expert)
+    return int(place[1]) if place else 1
+
+
+def standing_before(wildcards, rung):
+    """The file that says who came to which place of a rung; none of the first."""
+    before = f"results/{wildcards.experiment}/experts/{WINNER}/rung-{rung - 1}.json"
+    return before if rung > 1 else []
+
+
+def standing(wildcards):
+    """The file that says which point the wildcards' expert is, if it is a place."""
+    return standing_before(wildcards, rung_of(wildcards.expert))
+
+
+def of_round(wildcards, number):
+    """The histories of a round of the sweep, counted from 1, by expert, then by seed."""
+    found = experiment(wildcards)
+    whole = number == len(found.rounds)
+    return expand(
+        f"{SEED_FOLDER}/{'history' if whole else 'rung'}.csv",
+        experiment=wildcards.experiment,
+        expert=found.rounds[number - 1],
+        seed=found.seeds,
+    )
+
+
+def selection_of(wildcards):
+    """What the sweep chose, if there is one."""
+    path = f"results/{wildcards.experiment}/experts/{WINNER}/selection.json"
+    return path if experiment(wildcards).sweep else []
 
 
 def running(wildcards):
@@ -126,7 +177,8 @@ def check_slurm():
 
 def initial_weights(wildcards):
     """The weights that the wildcards' expert starts from, if it starts from others."""
-    return recipe(wildcards).initial_weights or []
+    found = [each.initial_weights for each in recipes(wildcards)]
+    return [path for path in dict.fromkeys(found) if path]
 
 
 def check_requested():
@@ -138,7 +190,7 @@ def check_requested():
     for parts in targets or [("results", name) for name in LISTED.experiments]:
         read_experiment(parts[1])
         if len(parts) > 3 and parts[2] == "experts":
-            read_recipe(parts[1], parts[3])
+            read_recipes(parts[1], parts[3])
 
 
 def plain(model, *names):
@@ -189,7 +241,7 @@ def seed_folders(wildcards):
     return expand(
         SEED_FOLDER,
         experiment=wildcards.experiment,
-        expert=found.experts,
+        expert=found.evaluated,
         seed=found.seeds,
     )
 
@@ -203,21 +255,8 @@ def of_all_experts(*names):
 
 def records_of_all(name):
     """The records of all jobs of an experiment that come before the report."""
-    found = read_experiment(name)
-    once = [record(rule) for rule in ("prepare", "split", "manifest", "evaluate")]
-    shards = expand(
-        record("shard", "{split}-{part}"),
-        split=SPLITS,
-        part=part_numbers(found),
-        allow_missing=True,
-    )
-    experts = [
-        record(rule, f"{expert}-{seed}")
-        for rule in ("train", "infer", "calibrate", "export")
-        for expert in found.experts
-        for seed in found.seeds
-    ]
-    return expand(once + shards + experts, experiment=name)
+    jobs = [job.split("/") for job in jobs_of(read_experiment(name))]
+    return [record_path(name, rule, job) for rule, job in jobs]
 
 
 def records_so_far(wildcards):

@@ -33,7 +33,7 @@ rule evaluate:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        experts=lambda w: list(experiment(w).experts),
+        experts=lambda w: experiment(w).evaluated,
         seeds=lambda w: experiment(w).seeds,
         splits=EVALUATED,
         evaluation=lambda w: plain(experiment(w).evaluation),

@@ -6,6 +6,7 @@ rule train:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "val"),
         weights=initial_weights,
+        standing=standing,
     output:
         weights=f"{SEED_FOLDER}/model.safetensors",
         config=f"{SEED_FOLDER}/config.json",
@@ -30,7 +31,7 @@ rule train:
         mpi=lambda w: "srun" if recipe(w).nodes > 1 else None,
         running=running,
     params:
-        recipe=lambda w: recipe(w).learning(),
+        recipe=learning,
         code=code("train"),
     message:
         "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}"

@@ -19,7 +19,7 @@ FLOORS = [
     {"data"},
     {"models", "losses"},
     {"training", "inference"},
-    {"calibration"},
+    {"calibration", "sweep"},
     {"evaluation"},
     {"diagnosis"},
     {"report"},
@@ -91,7 +91,8 @@ def test_torch_stays_on_its_floors(path):
 
 
 @pytest.mark.parametrize(
-    "room", ["core", "provenance", "data", "calibration", "evaluation", "diagnosis", "report"]
+    "room",
+    ["core", "provenance", "data", "calibration", "sweep", "evaluation", "diagnosis", "report"],
 )
 def test_no_other_floor_can_reach_torch(room, tmp_path):
     script = tmp_path / "script.py"
@@ -138,6 +139,10 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "manifest": {"data"},
         "probe": set(),
         "train": {"recipe"},
+        "rung": {"recipe"},
+        "promote": {"recipe"},
+        "selection": {"recipe"},
+        "winner": {"recipe"},
         "infer": {"recipe"},
         "calibrate": {"calibration"},
         "export": set(),

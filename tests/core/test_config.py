@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from tailproof.core.config.experiment import Experiment, merge
+from tailproof.core.config.experiment import Experiment
 from tailproof.core.config.load import (
     load_config,
     load_experiment,
     parse_config,
     parse_experiment,
 )
+from tailproof.core.config.merge import merge
 from tailproof.core.config.read import read_yaml
 from tailproof.core.config.recipe import Monitor
 from tailproof.core.config.schema import schema
@@ -102,7 +103,7 @@ def test_the_shipped_list_of_experiments_loads():
         ({"title": None}, ["'title' should be a valid string, found None"]),
         (
             {"experts": {}},
-            ["'experts' should have at least 1 item after validation, not 0"],
+            ["'experts' should name at least one expert, where there is no 'sweep'"],
         ),
         (
             {"experts": {"a b": {}}},

@@ -17,8 +17,8 @@ from tailproof.data.images import encode_png
 from tailproof.data.logits import Logits
 from tailproof.data.splits import summarise
 from tailproof.evaluation.evaluate import evaluate
+from tailproof.provenance.jobs import jobs_of
 from tailproof.provenance.record import File, Record
-from tailproof.report.inputs import jobs_of
 
 HELD_OUT = {"tune": 8, "dev": 6, "test": 12}
 EPOCHS = 5

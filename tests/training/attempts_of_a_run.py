@@ -25,7 +25,7 @@ TINY = {
 RECIPE = {**TINY, "epochs": 4, "weights": "best", "checkpoint": {"steps": 3}}
 
 
-def start(manifest, folder, changes=None, *, crash=None, largest_file=None):
+def start(manifest, folder, changes=None, *, crash=None, largest_file=None, until=0):
     """Start an attempt in `folder`/expert/seed-0, its states in `folder`/states.
 
     Args:
@@ -34,8 +34,9 @@ def start(manifest, folder, changes=None, *, crash=None, largest_file=None):
         changes: to the recipe.
         crash: (stage, number): kill itself at this stage of the write with that number.
         largest_file: bytes; the disk is as if full for larger files.
+        until: the epoch to train to for now.
     """
-    arguments = (str(manifest), str(folder), changes or {}, crash, largest_file)
+    arguments = (str(manifest), str(folder), changes or {}, crash, largest_file, until)
     process = PROCESSES.Process(target=_attempt, args=arguments)
     process.start()
     return process
@@ -53,7 +54,7 @@ def outputs(folder):
     return {name: (Path(folder) / "expert/seed-0" / name).read_bytes() for name in names}
 
 
-def _attempt(manifest, folder, changes, crash, largest_file):
+def _attempt(manifest, folder, changes, crash, largest_file, until):
     # As in a process that Snakemake starts; a child of a fork server would start another.
     multiprocessing.set_start_method("fork", force=True)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -73,6 +74,7 @@ def _attempt(manifest, folder, changes, crash, largest_file):
             Path(folder, "states"),
             "code",
             Path(folder, "train.log"),
+            until,
         )
 
 

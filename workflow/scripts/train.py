@@ -8,16 +8,19 @@ from tailproof.provenance.job import job
 
 with job(snakemake) as results:
     from tailproof.training import launch
+    from tailproof.training.places import recipe_of_place
     from tailproof.training.results import results_of
 
+    params, wildcards = snakemake.params, snakemake.wildcards
+    recipe = params.recipe or recipe_of_place(snakemake.input.standing, wildcards.expert)
     folder = Path(snakemake.output.weights).parent
     launch(
         snakemake.input.manifest,
-        Recipe(**snakemake.params.recipe, **json.loads(snakemake.resources.running)),
-        int(snakemake.wildcards.seed),
+        Recipe(**recipe, **json.loads(snakemake.resources.running)),
+        int(wildcards.seed),
         folder,
         Path(".state/train"),
-        snakemake.params.code,
+        params.code,
         snakemake.log[0],
     )
     results.update(results_of(folder))

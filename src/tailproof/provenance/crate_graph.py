@@ -277,16 +277,22 @@ def _file(this: str, name: str, size: int, sha256: str) -> Entity:
 
 
 def _in_order(ledger: Ledger) -> dict[str, list[Record]]:
-    """Return the records of each rule, a rule after those whose files it reads."""
+    """Return the records of each rule, by how many jobs lie before the last of them.
+
+    That is a rule after those whose files it reads, unless they read each other's, as in a sweep.
+    """
+    before = {
+        record.path: [ledger.makers[f.path].path for f in record.inputs if f.path in ledger.makers]
+        for record in ledger
+    }
+    depth: dict[str, int] = {}
+    for path in TopologicalSorter(before).static_order():
+        depth[path] = max((depth[other] + 1 for other in before[path]), default=0)
     by_rule: dict[str, list[Record]] = {}
     for record in ledger:
         by_rule.setdefault(record.rule, []).append(record)
-    makers = {path: maker.rule for path, maker in ledger.makers.items()}
-    before = {
-        rule: sorted({makers[f.path] for r in records for f in r.inputs if f.path in makers})
-        for rule, records in by_rule.items()
-    }
-    return {rule: by_rule[rule] for rule in TopologicalSorter(before).static_order()}
+    last = {rule: max(depth[each.path] for each in records) for rule, records in by_rule.items()}
+    return {rule: by_rule[rule] for rule in sorted(by_rule, key=lambda rule: last[rule])}
 
 
 def _parameters(record: Record) -> list[tuple[str, Any]]:

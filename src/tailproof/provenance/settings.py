@@ -10,11 +10,18 @@ from tailproof.core.config.calibration import Calibration
 from tailproof.core.config.data import Data
 from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.config.recipe import Recipe
+from tailproof.core.config.sweep import Sweep
 
 Settings = dict[str, str]
 """Values by dotted key, written as JSON but for text, which is itself."""
 
-MODELS = {"data": Data, "recipe": Recipe, "calibration": Calibration, "evaluation": Evaluation}
+MODELS = {
+    "data": Data,
+    "recipe": Recipe,
+    "sweep": Sweep,
+    "calibration": Calibration,
+    "evaluation": Evaluation,
+}
 
 
 def settings(value: Any, key: str = "") -> Settings:
@@ -63,7 +70,7 @@ def defaults(model: type[BaseModel]) -> Settings:
 
 def _chosen_of_experiment(value: dict[str, Any]) -> Settings:
     found: Settings = {}
-    for name in MODELS.keys() & value.keys():
+    for name in (name for name in MODELS if value.get(name)):
         own = beyond(settings(value[name]), defaults(MODELS[name]))
         found |= {f"{name}.{key}": text for key, text in own.items()}
     for expert, recipe in value.get("experts", {}).items():

@@ -184,7 +184,7 @@ def recalls(results: Results) -> Chart:
 
 def training(results: Results, expert: str) -> list[Chart]:
     """Draw an expert's loss and balanced accuracy over its epochs, every seed a line."""
-    recipe = results.experiment.experts[expert]
+    recipe = results.recipe(expert)
     histories = results.histories[expert]
     best = {
         seed: best_epoch(history, recipe.monitor, recipe.monitor_sign)

@@ -11,7 +11,7 @@ from tailproof.core.files import write_text
 def write_curves(experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write expert, seed and the columns of history.csv, one row an expert, seed and epoch."""
     histories = []
-    for expert in experiment.experts:
+    for expert in experiment.evaluated:
         for seed in experiment.seeds:
             path = Path(results, "experts", expert, f"seed-{seed}", "history.csv")
             history = pd.read_csv(path, dtype=str, keep_default_na=False)

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tailproof.core.config.experiment import Experiment
-from tailproof.core.config.splits import SPLITS
+from tailproof.core.config.recipe import Recipe
+from tailproof.core.config.sweep import WINNER
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
+from tailproof.provenance.jobs import jobs_of
 from tailproof.provenance.record import Record, read_record
 
 CHOSEN_BY = "balanced_accuracy"
@@ -192,6 +194,7 @@ class Results:
         histories: {expert: {seed: history.csv}}.
         calibrations: {expert: {seed: calibration.json}}.
         records: of the jobs before the report, by ``RULE/NAME``.
+        selection: experts/winner/selection.json; None without a sweep.
     """
 
     name: str
@@ -204,6 +207,7 @@ class Results:
     histories: dict[str, dict[int, pd.DataFrame]]
     calibrations: dict[str, dict[int, dict[str, Any]]]
     records: dict[str, Record]
+    selection: dict[str, Any] | None
 
     @classmethod
     def read(cls, name: str, experiment: Experiment, folder: Path) -> "Results":
@@ -212,7 +216,7 @@ class Results:
         Raises:
             TailproofError: a file is missing, damaged, or of another configuration.
         """
-        scores = Scores.read(folder, list(experiment.experts))
+        scores = Scores.read(folder, experiment.evaluated)
 
         def of_seeds(read: Callable[[Path], Any], file: str) -> dict[str, dict[int, Any]]:
             return {
@@ -220,7 +224,7 @@ class Results:
                     seed: _need(read, folder / "experts" / expert / f"seed-{seed}" / file)
                     for seed in experiment.seeds
                 }
-                for expert in experiment.experts
+                for expert in experiment.evaluated
             }
 
         return cls(
@@ -239,7 +243,16 @@ class Results:
                 job: _need(read_record, folder / "provenance" / f"{job}.json")
                 for job in jobs_of(experiment)
             },
+            selection=_need(read_json, folder / "experts" / WINNER / "selection.json")
+            if experiment.sweep
+            else None,
         )
+
+    def recipe(self, expert: str) -> Recipe:
+        """Return the recipe of an expert that was evaluated."""
+        if self.selection and expert == WINNER:
+            return self.experiment.points[self.selection["winner"]]
+        return self.experiment.experts[expert]
 
     @property
     def classes(self) -> list[str]:
@@ -256,20 +269,6 @@ class Results:
         """Many, medium or few for each class."""
         groups = self.scores.metrics["groups"]
         return {name: group for group in GROUPS for name in groups[group]}
-
-
-def jobs_of(experiment: Experiment) -> list[str]:
-    """Return ``RULE/NAME`` of every job of an experiment that comes before the report."""
-    once = [f"{rule}/{rule}" for rule in ("prepare", "split", "manifest", "evaluate")]
-    parts = range(experiment.data.parts)
-    shards = [f"shard/{split}-{part:05d}" for split in SPLITS for part in parts]
-    experts = [
-        f"{rule}/{expert}-{seed}"
-        for rule in ("train", "infer", "calibrate", "export")
-        for expert in experiment.experts
-        for seed in experiment.seeds
-    ]
-    return once + shards + experts
 
 
 def read_table(path: Path) -> pd.DataFrame:

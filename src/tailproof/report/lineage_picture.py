@@ -9,6 +9,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from tailproof.core.config.splits import SPLITS
+from tailproof.core.config.sweep import WINNER
 from tailproof.provenance.record import Record
 from tailproof.report.drawing import WIDTH, Chart
 from tailproof.report.inputs import Results
@@ -73,12 +74,12 @@ class Way(NamedTuple):
             expert: [
                 _step(
                     results,
-                    rule,
+                    (rule := _rule(stage, expert)),
                     writes,
                     [f"{rule}/{expert}-{seed}" for seed in results.experiment.seeds],
                     file,
                 )
-                for rule, (writes, file) in OF_EXPERT.items()
+                for stage, (writes, file) in OF_EXPERT.items()
             ]
             for expert in results.scores.shown_experts
         }
@@ -122,6 +123,11 @@ def digests(results: Results) -> Table:
         for path, digest in step.files.items()
     ]
     return Table("Files and code on the way", "file", ["SHA-256 of the file", "of the code"], rows)
+
+
+def _rule(stage: str, expert: str) -> str:
+    """Return the rule that does a stage for an expert: the sweep's winner is a copy."""
+    return "winner" if stage == "train" and expert == WINNER else stage
 
 
 def _parts(results: Results) -> range:

@@ -8,7 +8,7 @@ import yaml
 
 from tailproof.core.config.experiment import Experiment
 from tailproof.core.files import write_text
-from tailproof.report import charts, lineage_picture, pictures, tables
+from tailproof.report import charts, lineage_picture, pictures, sweep, tables
 from tailproof.report.answer import answer
 from tailproof.report.drawing import Chart
 from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
@@ -31,8 +31,8 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, splits.json, shards/, each expert's history.csv and calibration.json, and
-    the records of the jobs that made them.
+    Reads evaluation/, splits.json, shards/, each expert's history.csv and calibration.json, what a
+    sweep selected, and the records of the jobs that made them.
     The same files give the same bytes.
 
     Args:
@@ -55,6 +55,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         **_data(found),
         **_behaviour(found),
         **_reproduction(found),
+        sweep=sweep.section(experiment.sweep, found.selection) if experiment.sweep else None,
     )
     write_text(output, page)
 
@@ -281,7 +282,7 @@ def _reproduction(results: Results) -> dict[str, Any]:
 
 
 def _changes(base: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """Return what `core.config.experiment.merge` must lay over `base` to give `whole`."""
+    """Return what `core.config.merge.merge` must lay over `base` to give `whole`."""
     changes = {}
     for key, value in whole.items():
         old = base.get(key)

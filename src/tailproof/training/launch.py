@@ -29,6 +29,7 @@ def launch(
     states: str | Path,
     code: str,
     log_file: str | Path,
+    until: int = 0,
 ) -> None:
     """Train one expert on the recipe's devices and nodes.
 
@@ -36,10 +37,11 @@ def launch(
         manifest: shards/manifest.json.
         recipe: how.
         seed: of initial weights, order and augmentation.
-        folder: where the four files go.
+        folder: where what `train` writes goes.
         states: folder of the states of all runs.
         code: digest of the code that trains.
         log_file: where rank 0 logs; rank R writes to ``…rank-R`` beside it.
+        until: the epoch to train to for now; 0 trains to the end.
 
     Raises:
         Interrupted: a signal asked the run to leave; its state is saved.
@@ -54,7 +56,7 @@ def launch(
         own = Path(states) / key
         with lock_run(own, stop):
             if recipe.devices * recipe.nodes == 1:
-                train(manifest, recipe, seed, folder, states, key, stop)
+                train(manifest, recipe, seed, folder, states, key, stop, until)
                 return
             arguments = {
                 "manifest": str(manifest),
@@ -63,6 +65,7 @@ def launch(
                 "folder": str(folder),
                 "states": str(states),
                 "key": key,
+                "until": until,
             }
             _launch_many(arguments, recipe, own, log_file)
 

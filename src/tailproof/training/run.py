@@ -48,6 +48,7 @@ class Run:
     random (seed, epoch, step), so that no generator's state needs to be saved.
 
     Attributes:
+        until: the epoch to train to for now; rates follow the recipe's own epochs all the same.
         device: where it trains.
         precision: fp32, bf16 or fp16.
         model: the model.
@@ -58,8 +59,10 @@ class Run:
         best: the best epoch so far.
     """
 
-    def __init__(self, manifest: str | Path, recipe: Recipe, seed: int, ranks: Ranks) -> None:
-        self.recipe, self.seed, self.ranks = recipe, seed, ranks
+    def __init__(
+        self, manifest: str | Path, recipe: Recipe, seed: int, ranks: Ranks, until: int = 0
+    ) -> None:
+        self.recipe, self.seed, self.ranks, self.until = recipe, seed, ranks, until or recipe.epochs
 
         # ---- device and randomness
         self.device = start_device(recipe.threads)
@@ -136,8 +139,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether no epoch is left, or early stopping has lost its patience."""
-        return self.epoch > self.recipe.epochs or self.best.patience_lost
+        """Whether no epoch is left for now, or early stopping has lost its patience."""
+        return self.epoch > self.until or self.best.patience_lost
 
     def finish_epoch(self, at_boundary: Callable[[], None]) -> Row:
         """Train the rest of the epoch, validate where due, and go on to the next.

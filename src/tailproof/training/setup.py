@@ -190,7 +190,7 @@ def build_loader(
         split,
         batch_size=phase.batch_size if phase else recipe.batch_size,
         image_size=phase.image_size if phase else recipe.final_size,
-        normalisation=split.manifest["normalisation"],
+        normalisation=_normalisation(split, recipe),
         augmentation=phase.augmentation if phase else None,
         seed=seed,
         drop_last=recipe.drop_last,
@@ -222,5 +222,12 @@ def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
         "interpolation": "bicubic",
         "crop_pct": 1.0,
         "crop_mode": "center",
-        **split.manifest["normalisation"],
+        **_normalisation(split, recipe),
     }
+
+
+def _normalisation(split: Split, recipe: Recipe) -> dict[str, list[float]]:
+    """Return mean and std of each channel: as measured on train, or those that change nothing."""
+    if recipe.normalise:
+        return split.manifest["normalisation"]
+    return {"mean": [0.0] * split.channels, "std": [1.0] * split.channels}

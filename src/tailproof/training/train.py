@@ -27,31 +27,39 @@ def train(
     states: str | Path,
     key: str,
     stop: StopRequest,
+    until: int = 0,
 ) -> None:
     """Train one expert and write model.safetensors, config.json, history.csv, training.json.
 
     A run that was killed goes on from its last state. On several processes each calls this.
+    One that trains only `until` some epoch, for now, writes rung.csv instead: its history up to
+    there, the same bytes even where the run has gone further since.
 
     Args:
         manifest: shards/manifest.json.
         recipe: how.
         seed: of initial weights, order and augmentation.
-        folder: where the four files go.
+        folder: where the files go.
         states: folder of the states of all runs.
         key: the run's own folder among them.
         stop: whether a signal asked this process to leave.
+        until: the epoch to train to for now; 0 trains to the end.
 
     Raises:
         Interrupted: a signal asked the run to leave; its state is saved.
         TailproofError: the loss is not finite, or data and recipe do not fit together.
     """
     folder = Path(folder)
-    run = Run(manifest, recipe, seed, Ranks(recipe.devices * recipe.nodes))
+    run = Run(manifest, recipe, seed, Ranks(recipe.devices * recipe.nodes), until)
     keeper = Keeper(Path(states), key, run, stop)
     try:
         keeper.restore()
         _epochs(run, keeper, f"train {folder.parent.name} {seed}")
-        if run.ranks.main:
+        if run.ranks.main and until:
+            write_history(folder / "rung.csv", run.history[:until])
+            keeper.end(f"trained until epoch {until}")
+            keeper.forget()
+        elif run.ranks.main:
             run.export(folder)
             write_history(folder / "history.csv", run.history)
             keeper.end("finished")
@@ -68,8 +76,8 @@ def train(
 
 
 def _epochs(run: Run, keeper: Keeper, description: str) -> None:
-    left = range(run.epoch, run.recipe.epochs + 1)
-    for _ in track(left, description, total=run.recipe.epochs, done=run.epoch - 1):
+    left = range(run.epoch, run.until + 1)
+    for _ in track(left, description, total=run.until, done=min(run.epoch - 1, run.until)):
         if run.finished:
             log.info("no better %s since epoch %d", run.recipe.monitor, run.best.epoch)
             return

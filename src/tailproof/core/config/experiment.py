@@ -1,15 +1,18 @@
 """The whole configuration of an experiment, and the list of those that are built."""
 
+from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tailproof.core.config.base import Name, Strict
 from tailproof.core.config.calibration import Calibration
 from tailproof.core.config.data import Data
 from tailproof.core.config.evaluation import Evaluation
+from tailproof.core.config.merge import merged_recipe, with_names
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.config.report import Report
+from tailproof.core.config.sweep import RESERVED, WINNER, Sweep
 
 
 class Config(Strict):
@@ -27,8 +30,9 @@ class Experiment(Strict):
     description: str = ""
     data: Data
     recipe: Recipe = Field(Recipe(), description="The default of every expert.")
+    sweep: Sweep | None = Field(None, description="Recipes of which the best becomes an expert.")
     experts: dict[Name, Recipe] = Field(
-        min_length=1, description="What each expert changes in the recipe."
+        {}, validate_default=True, description="What each expert changes in the recipe."
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
     calibration: Calibration = Calibration()
@@ -41,6 +45,26 @@ class Experiment(Strict):
         recipes["experts"] = {name: recipe.learning() for name, recipe in self.experts.items()}
         return self.model_dump(mode="json") | recipes
 
+    @cached_property
+    def points(self) -> dict[str, Recipe]:
+        """The recipe of every point of the sweep, by name; none without a sweep."""
+        return self.sweep.expand(self.recipe) if self.sweep else {}
+
+    @cached_property
+    def rounds(self) -> list[list[str]]:
+        """Who is trained in each round of the sweep; the last round in full."""
+        return self.sweep.rounds(list(self.points)) if self.sweep else []
+
+    @property
+    def trained(self) -> list[str]:
+        """The experts that are trained in full: those by name, then the sweep's."""
+        return [*self.experts, *(self.rounds[-1] if self.rounds else ())]
+
+    @property
+    def evaluated(self) -> list[str]:
+        """The experts that are evaluated: those by name, then the sweep's winner."""
+        return [*self.experts, *([WINNER] if self.sweep else ())]
+
     @model_validator(mode="before")
     @classmethod
     def _experts_start_from_recipe(cls, value: Any) -> Any:
@@ -48,11 +72,36 @@ class Experiment(Strict):
             return value
         recipe, experts = value.get("recipe", {}), value.get("experts")
         if isinstance(recipe, dict):
-            value = {**value, "recipe": _with_names(recipe)}
+            value = {**value, "recipe": with_names(recipe)}
             if isinstance(experts, dict):
-                merged = {name: _on(value["recipe"], own) for name, own in experts.items()}
+                merged = {
+                    name: merged_recipe(value["recipe"], own) for name, own in experts.items()
+                }
                 value = {**value, "experts": merged}
         return value
+
+    @field_validator("sweep")
+    @classmethod
+    def _sweep_fits_recipe(cls, sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
+        if sweep and "recipe" in info.data:
+            sweep.expand(info.data["recipe"])  # raises what is wrong
+        return sweep
+
+    @field_validator("experts")
+    @classmethod
+    def _experts_are_named_apart(
+        cls, experts: dict[str, Recipe], info: ValidationInfo
+    ) -> dict[str, Recipe]:
+        if not experts and "sweep" in info.data and info.data["sweep"] is None:
+            raise ValueError("should name at least one expert, where there is no 'sweep'")
+        sweep, recipe = info.data.get("sweep"), info.data.get("recipe")
+        points = sweep.expand(recipe) if experts and sweep and recipe else ()
+        for name in experts:
+            if RESERVED.fullmatch(name):
+                raise ValueError(f"'{name}' is a name that sweeps use: choose another")
+            if name in points:
+                raise ValueError(f"'{name}' is also a point of the sweep: choose another name")
+        return experts
 
     @field_validator("seeds")
     @classmethod
@@ -60,46 +109,3 @@ class Experiment(Strict):
         if len(set(seeds)) < len(seeds):
             raise ValueError("a seed is named twice")
         return seeds
-
-
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with `changes` laid over it, section by section.
-
-    A section that names another variant (another ``name`` or ``kind``) replaces the base's whole.
-    """
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and not _other_variant(old, value):
-            merged[key] = merge(old, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _other_variant(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return any(key in new and new[key] != old.get(key) for key in ("name", "kind"))
-
-
-def _on(recipe: dict[str, Any], changes: Any) -> Any:
-    """Return an expert's recipe; what is no mapping is left for the model to refuse."""
-    if changes is None:
-        return recipe
-    return _with_names(merge(recipe, changes)) if isinstance(changes, dict) else changes
-
-
-def _with_names(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Write out the variant where a section leaves it to the default: to name it is no change."""
-    return {
-        key: {"name": _NAMES[key], **section}
-        if key in _NAMES and isinstance(section, dict)
-        else section
-        for key, section in recipe.items()
-    }
-
-
-_NAMES = {
-    key: section["name"]
-    for key, section in Recipe().model_dump().items()
-    if isinstance(section, dict) and "name" in section
-}

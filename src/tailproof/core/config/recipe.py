@@ -183,7 +183,6 @@ class Checkpoint(OneOf):
     steps: Count | None = None
 
 
-UNSAID = ("evaluation_size", "phases")
 RUNNING = ("devices", "nodes", "workers", "memory_budget_gb", "checkpoint")
 
 
@@ -191,8 +190,7 @@ class Recipe(Strict):
     """How one expert is trained. An experiment's `recipe` is the default of all its experts.
 
     Fields named in `RUNNING` say how a run is carried out, not what it learns: a change of them
-    makes nothing stale, and a run goes on from the state of one with others. Fields named in
-    `UNSAID` are no part of what identifies a run that does without them.
+    makes nothing stale, and a run goes on from the state of one with others.
     """
 
     model: Model = Model()
@@ -209,6 +207,11 @@ class Recipe(Strict):
         None,
         description="Side of the images validated and inferred on, where it is not the last "
         "phase's.",
+    )
+    normalise: bool = Field(
+        True,
+        description="By mean and std of the training split; else 8-bit pixels are in [0, 1] and "
+        "others as they are.",
     )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
@@ -255,8 +258,7 @@ class Recipe(Strict):
 
     def learning(self) -> dict[str, Any]:
         """Return, as plain values, the fields that decide what is learnt."""
-        learnt = self.model_dump(mode="json", exclude=set(RUNNING))
-        return {key: value for key, value in learnt.items() if value or key not in UNSAID}
+        return self.model_dump(mode="json", exclude=set(RUNNING))
 
     def running(self) -> dict[str, Any]:
         """Return, as plain values, the fields that decide only how the run is carried out."""

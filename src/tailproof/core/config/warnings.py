@@ -3,35 +3,38 @@
 from typing import Any
 
 from tailproof.core.config.experiment import Experiment
-from tailproof.core.config.recipe import Augmentation
+from tailproof.core.config.recipe import Augmentation, Recipe
 from tailproof.core.digests import canonical_json
 
 
 def warnings(experiment: Experiment) -> list[str]:
-    """Name experts that differ in nothing but their name, and phases that lack augmentation."""
-    return same_experts(experiment) + bare_phases(experiment)
+    """Name recipes that differ in nothing but their name, and phases that lack augmentation."""
+    return [
+        *_alike("experts", experiment.experts),
+        *_alike("points", experiment.points),
+        *_bare_phases(experiment),
+    ]
 
 
-def same_experts(experiment: Experiment) -> list[str]:
-    """Name experts that differ in nothing but their name."""
+def _alike(what: str, recipes: dict[str, Recipe]) -> list[str]:
     first: dict[str, str] = {}
     found = []
-    for name, recipe in experiment.experts.items():
+    for name, recipe in recipes.items():
         key = canonical_json(same_function(recipe.model_dump(mode="json")))
         if key in first:
-            found.append(f"experts '{first[key]}' and '{name}' differ in nothing but their name")
+            found.append(f"{what} '{first[key]}' and '{name}' differ in nothing but their name")
         first.setdefault(key, name)
     return found
 
 
-def bare_phases(experiment: Experiment) -> list[str]:
+def _bare_phases(experiment: Experiment) -> list[str]:
     """Name phases without augmentation beside others with some.
 
     A larger size at the end is to train on (Touvron et al. 2019, FixRes); with the transforms of
     evaluation such a phase learns its training images by heart.
     """
     found: dict[str, list[str]] = {}
-    for name, recipe in experiment.experts.items():
+    for name, recipe in (experiment.experts | experiment.points).items():
         bare = [phase.augmentation == Augmentation() for phase in recipe.timeline]
         for number, phase in enumerate(recipe.timeline, start=1):
             if bare[number - 1] and not all(bare):

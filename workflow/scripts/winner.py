@@ -1,0 +1,15 @@
+"""The selection and the trained points -> the winner's expert, a copy."""
+
+from pathlib import Path
+
+from tailproof.provenance.job import job
+from tailproof.sweep.selection import adopt
+
+with job(snakemake):
+    output = Path(snakemake.output.weights).parent
+    adopt(
+        snakemake.input.selection,
+        output.parents[1],
+        int(snakemake.wildcards.seed),
+        output,
+    )
