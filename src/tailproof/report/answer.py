@@ -5,7 +5,7 @@ from markupsafe import Markup
 from tailproof.core.numbers import written
 from tailproof.report.inputs import CHOSEN_BY, Results, Scores
 from tailproof.report.shown import Shown, compared, limits, measured
-from tailproof.report.wording import SPACE, form_of, kind, quantity
+from tailproof.report.wording import SPACE, form_of, kind, metric_of, quantity
 
 
 def answer(results: Results) -> Markup:
@@ -59,7 +59,7 @@ def _gain(scores: Scores) -> str:
     if value is None:
         return ""
     turned = scores.place_of_difference("test", best, first, CHOSEN_BY).turned != (value < 0)
-    form = form_of(CHOSEN_BY)
+    form = form_of(metric_of(CHOSEN_BY))
     points = Shown(written(abs(value), form), key=gain["main"].key, form="-" * turned + form)
     text = Markup(
         ": {}{}points {} than the first expert, {}, on the same samples (difference{}{})"

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from tailproof.core.numbers import written
 from tailproof.report.inputs import NOWHERE, Place, Scores, Value
-from tailproof.report.wording import SPACE, form_of
+from tailproof.report.wording import SPACE, form_of, metric_of
 
 
 class Shown(NamedTuple):
@@ -81,7 +81,7 @@ def placed(
     """
 
     def shown(field: str, sign: bool) -> Shown:
-        form, key = form_of(like, sign=sign), place.of(field)
+        form, key = form_of(metric_of(like), sign=sign), place.of(field)
         turned = "-" if key and place.turned else ""
         return Shown(written(value[field], form), value[field], key, key and turned + form)
 

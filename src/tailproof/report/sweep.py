@@ -8,14 +8,8 @@ from tailproof.core.digests import canonical_json
 from tailproof.core.numbers import MISSING, written
 from tailproof.report.shown import Shown
 from tailproof.report.tables import Cell, Row, Table
-from tailproof.report.wording import SPACE, quantity
+from tailproof.report.wording import SPACE, form_of, monitored, quantity
 
-LABELS = {
-    "val_loss": "loss",
-    "val_accuracy": "accuracy",
-    "val_balanced_accuracy": "balanced accuracy",
-    "val_macro_f1": "macro F1",
-}
 MAPPED_KEYS = (2, 3)
 
 
@@ -56,7 +50,7 @@ def _words(selection: dict[str, Any]) -> str:
     low, high = (_number(monitor, limit, unit=True) for limit in (min(known), max(known)))
     name = selection["winner"]
     text = (
-        f"Of {quantity(len(points), 'point')} the best on val is {name}: {LABELS[monitor]} "
+        f"Of {quantity(len(points), 'point')} the best on val is {name}: {_spoken(monitor)} "
         f"{_number(monitor, values[name], unit=True)} in its best epoch. All lie between {low} and "
         f"{high}."
     )
@@ -92,7 +86,7 @@ def _points(keys: list[str], selection: dict[str, Any]) -> Table:
         rows.append(Row(each["point"], "winner" if won else "", cells))
     head = [
         *short_names(keys).values(), _label(monitor), "best epoch", "loss there",
-        "train better by" if monitor == "val_loss" else f"train better by,{SPACE}points",
+        f"train better by,{SPACE}points" if monitored(monitor).percent else "train better by",
         "lowest loss", "its epoch", "epochs trained",
     ]  # fmt: skip
     return Table("Points of the sweep, on val", "point", head, rows)
@@ -125,21 +119,23 @@ def _heats(monitor: str, values: list[float | None]) -> dict[float, float]:
     known = [value for value in values if value is not None]
     low, span = min(known), max(known) - min(known) or 1.0
     share = {value: (value - low) / span for value in known}
-    return {v: 1 - s for v, s in share.items()} if monitor == "val_loss" else share
+    return share if monitored(monitor).rising else {v: 1 - s for v, s in share.items()}
+
+
+def _spoken(monitor: str) -> str:
+    """Return a metric's name within a sentence."""
+    label = monitored(monitor).label
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
 
 
 def _label(monitor: str) -> str:
-    label = LABELS[monitor]
-    return label if monitor == "val_loss" else f"{label},{SPACE}%"
-
-
-def _form(name: str, sign: bool) -> str:
-    return ("+" if sign else "") + (".3" if name == "val_loss" else "%.1")
+    return _spoken(monitor) + (f",{SPACE}%" if monitored(monitor).percent else "")
 
 
 def _number(name: str, value: float | None, *, sign: bool = False, unit: bool = False) -> str:
-    percent = unit and name != "val_loss" and value is not None
-    return written(value, _form(name, sign)) + (f"{SPACE}%" if percent else "")
+    metric = monitored(name)
+    percent = unit and metric.percent and value is not None
+    return written(value, form_of(metric, sign=sign)) + (f"{SPACE}%" if percent else "")
 
 
 def _shown(name: str, value: float | None, *, sign: bool = False) -> Shown:

@@ -80,9 +80,20 @@ METRICS = {
     "tpr_at_fpr_0": Metric(
         "TPR at no FP", True, True, "Share of the positives found without a false positive."
     ),
-    "fpr_at_tpr_0.85": Metric(
-        "FPR at TPR 0.85", False, False, "False-positive rate where 85 % are found.", 5
-    ),
+    **{
+        f"fpr_at_tpr_{share}": Metric(
+            f"FPR at TPR {share}",
+            False,
+            False,
+            f"False-positive rate where {100 * float(share):.0f} % are found.",
+            5,
+        )
+        for share in ("0.5", "0.7", "0.85")
+    },
+}
+MONITORED = METRICS | {
+    "loss": Metric("Loss", False, False, "Mean training loss of the samples of val."),
+    "accuracy": METRICS["top1"]._replace(label="Accuracy"),
 }
 
 
@@ -91,15 +102,19 @@ def metric_of(name: str) -> Metric:
     return METRICS[name.removeprefix(LONG_TAIL).removesuffix("_uncalibrated")]
 
 
-def form_of(name: str, *, sign: bool = False) -> str:
+def monitored(name: str) -> Metric:
+    """Return how a column of history.csv is shown that is measured on val."""
+    return MONITORED[name.removeprefix("val_")]
+
+
+def form_of(metric: Metric, *, sign: bool = False) -> str:
     """Return in which form a metric's values are written: percentages with one digit."""
-    metric = metric_of(name)
     return ("+" if sign else "") + ("%.1" if metric.percent else f".{metric.digits}")
 
 
 def number(name: str, value: float | None, *, unit: bool = False, sign: bool = False) -> str:
     """Write a metric's value: percentages with one digit, others with three."""
-    text = written(value, form_of(name, sign=sign))
+    text = written(value, form_of(metric_of(name), sign=sign))
     return text + (f"{SPACE}%" if unit and value is not None and metric_of(name).percent else "")
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from tailproof.core.config.recipe import Recipe
+from tailproof.core.config.recipe import Recipe, sign_of
 from tailproof.core.config.sweep import values_at
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import atomic, read_json, write_json, write_text
-from tailproof.sweep.trial import Trial, read_trial, sign
+from tailproof.sweep.trial import Trial, read_trial
 
 Histories = Mapping[str, Mapping[int, str | Path]]
 """{who was trained: {seed: history.csv or rung.csv}}: points, or places of the rung before."""
@@ -141,7 +141,7 @@ def _ranked(trials: dict[str, list[Trial]], points: Iterable[str], monitor: str)
 
     def merit(name: str) -> float:
         mean = _mean(trials[name])
-        return -math.inf if mean is None else sign(monitor) * mean
+        return -math.inf if mean is None else sign_of(monitor) * mean
 
     return sorted((name for name in points if name in trials), key=merit, reverse=True)
 

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from tailproof.core.config.recipe import sign_of
 from tailproof.core.errors import TailproofError
 
 
@@ -16,8 +17,8 @@ class Trial(NamedTuple):
         value: best monitored value, in its best epoch, the first of equals.
         best_epoch: that epoch.
         val_loss: in that epoch.
-        gap: of the monitored metric between train and val in that epoch; positive where train is
-            better.
+        gap: of the monitored metric between train and val in that epoch, where it is measured on
+            train too; positive where train is better.
         lowest_val_loss: of any epoch.
         lowest_val_loss_epoch: its epoch.
     """
@@ -29,11 +30,6 @@ class Trial(NamedTuple):
     gap: float | None = None
     lowest_val_loss: float | None = None
     lowest_val_loss_epoch: int | None = None
-
-
-def sign(monitor: str) -> float:
-    """Return 1 where a higher value of the monitor is better, -1 where a lower one is."""
-    return -1.0 if monitor == "val_loss" else 1.0
 
 
 def read_trial(history: str | Path, monitor: str) -> Trial:
@@ -49,12 +45,14 @@ def read_trial(history: str | Path, monitor: str) -> Trial:
     try:
         with open(history, encoding="utf-8", newline="") as file:
             rows = [_numbers(row) for row in csv.DictReader(file)]
-        best = _first(rows, monitor, sign(monitor))
+        sign = sign_of(monitor)
+        best = _first(rows, monitor, sign)
         lowest = _first(rows, "val_loss", -1.0)
         if best is None:
             return Trial(len(rows))
         value, loss = best[monitor], best["val_loss"]
-        trained = best[monitor.replace("val_", "train_", 1)]
+        on_train = f"train_{monitor.removeprefix('val_')}"
+        trained = best.get(on_train, math.nan)
         lowest_loss, lowest_epoch = (
             (lowest["val_loss"], lowest["epoch"]) if lowest else (None, None)
         )
@@ -63,7 +61,7 @@ def read_trial(history: str | Path, monitor: str) -> Trial:
             value=value,
             best_epoch=int(best["epoch"]),
             val_loss=_finite(loss),
-            gap=_finite(sign(monitor) * (trained - value)),
+            gap=_finite(sign * (trained - value)),
             lowest_val_loss=lowest_loss,
             lowest_val_loss_epoch=lowest_epoch and int(lowest_epoch),
         )

@@ -164,6 +164,11 @@ Monitor = Literal[
 ]
 
 
+def sign_of(monitor: str) -> float:
+    """Return 1 where a higher value of the monitor is better, -1 where a lower one is."""
+    return -1.0 if monitor.startswith(("val_loss", "fpr_at")) else 1.0
+
+
 class EarlyStopping(Strict):
     """Stop after `patience` validations without a better value of the recipe's monitor."""
 
@@ -292,7 +297,7 @@ class Recipe(Strict):
     @property
     def monitor_sign(self) -> float:
         """1 where a higher value of the monitor is better, -1 where a lower one is."""
-        return -1.0 if self.monitor.startswith(("val_loss", "fpr_at")) else 1.0
+        return sign_of(self.monitor)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
