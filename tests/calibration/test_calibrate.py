@@ -20,7 +20,7 @@ def write(path, split, samples=300, sha="ab" * 32, labels=None, sharpness=3.0, s
         np.array([f"{split}-{row}" for row in range(len(labels))], object),
         {"label": np.asarray(labels, np.int64)},
         np.ones(len(labels)),
-        (values * sharpness).astype(np.float32),
+        {"label": (values * sharpness).astype(np.float32)},
         {"expert": "ce", "seed": 0, "split": split, "target": "label", "weights_sha256": sha},
     ).write(path)
     return path
@@ -104,3 +104,34 @@ def test_export_refuses_a_file_of_another_split(tmp_path):
     calibrate(raw, Calibration(), tmp_path / "calibration.json")
     with pytest.raises(TailproofError, match="holds the split 'calib', expected 'test'"):
         export({"test": raw}, tmp_path / "calibration.json", {"test": tmp_path / "out.parquet"})
+
+
+def test_each_head_has_a_temperature_of_its_own(tmp_path):
+    rng = np.random.default_rng(0)
+    fine = rng.integers(0, 4, 400)
+    coarse = np.where(rng.random(400) < 0.2, -1, fine // 2)
+    heads = {
+        "coarse": 5 * (rng.normal(size=(400, 2)) + 1.5 * np.eye(2)[fine // 2]),
+        "fine": 2 * (rng.normal(size=(400, 4)) + 1.5 * np.eye(4)[fine]),
+    }
+    facts = {"expert": "ce", "seed": 0, "split": "calib", "target": "fine"}
+    Logits(
+        np.array([f"s{row}" for row in range(400)], object),
+        {"coarse": coarse, "fine": fine},
+        np.ones(400),
+        {rank: each.astype(np.float32) for rank, each in heads.items()},
+        facts | {"weights_sha256": "ab" * 32},
+    ).write(tmp_path / "raw.parquet")
+    found = calibrate(tmp_path / "raw.parquet", Calibration(), tmp_path / "calibration.json")
+    other = found["other_ranks"]["coarse"]
+    assert other["samples"] == (coarse >= 0).sum()
+    assert other["temperature"] > found["temperature"] > 1
+    export(
+        {"calib": tmp_path / "raw.parquet"},
+        tmp_path / "calibration.json",
+        {"calib": tmp_path / "calib.parquet"},
+    )
+    after = Logits.read(tmp_path / "calib.parquet")
+    np.testing.assert_allclose(
+        after.heads["coarse"] * other["temperature"], heads["coarse"], rtol=1e-5
+    )

@@ -27,7 +27,7 @@ def logits(samples=5, classes=3, **changes):
             "fine": np.arange(samples, dtype=np.int64) % classes,
         },
         "weight": np.linspace(0.5, 1.5, samples),
-        "values": rng.normal(size=(samples, classes)).astype(np.float32),
+        "heads": {"fine": rng.normal(size=(samples, classes)).astype(np.float32)},
         "metadata": METADATA,
     }
     return Logits(**{**fields, **changes})
@@ -59,10 +59,30 @@ def test_the_file_keeps_its_contract(tmp_path):
 
 def test_cooling_divides_and_says_so(tmp_path):
     written = logits()
-    written.cooled(2.5).write(tmp_path / "calib.parquet")
+    written.cooled({"fine": 2.5}).write(tmp_path / "calib.parquet")
     read = Logits.read(tmp_path / "calib.parquet")
     assert read.temperature == 2.5
     np.testing.assert_allclose(read.values * 2.5, written.values, rtol=1e-6)
+
+
+def test_each_head_has_a_column_and_missing_labels_are_nulls(tmp_path):
+    labels = {"coarse": np.array([0, -1, 1, -1, 0]), "fine": np.arange(5) % 3}
+    coarse = np.arange(10, dtype=np.float32).reshape(5, 2)
+    written = logits(labels=labels, heads={"coarse": coarse, **logits().heads})
+    written.cooled({"coarse": 4.0, "fine": 2.0}).write(tmp_path / "calib.parquet")
+    schema = pq.read_schema(tmp_path / "calib.parquet")
+    assert schema.field("logits_coarse").type == pa.list_(pa.float32(), 2)
+    assert schema.field("logits_fine").type == pa.list_(pa.float32(), 3)
+    assert "logits" not in schema.names
+    assert pq.read_table(tmp_path / "calib.parquet")["coarse"].null_count == 2
+    read = Logits.read(tmp_path / "calib.parquet")
+    assert np.array_equal(read.labels["coarse"], labels["coarse"])
+    assert np.array_equal(read.heads["coarse"] * 4, coarse)
+    np.testing.assert_allclose(read.values * 2, written.values, rtol=1e-6)
+    assert read.temperature == 2
+    assert read.metadata["temperatures"] == {"coarse": 4.0, "fine": 2.0}
+    with pytest.raises(TailproofError, match="no temperature for the rank 'coarse'"):
+        written.cooled({"fine": 2.0})
 
 
 def test_a_file_without_rows_can_be_read(tmp_path):
@@ -79,12 +99,19 @@ def broken_values():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"values": broken_values()}, r"row 2 \(s2\): a logit is not finite"),
+        ({"heads": {"fine": broken_values()}}, r"row 2 \(s2\): a logit is not finite"),
         ({"labels": {"fine": np.array([0, 1, 2, 3, 0])}}, r"row 3 \(s3\): .*outside 0 to 2"),
         ({"labels": {"fine": np.array([0, -1, 2, 0, 0])}}, r"row 1 \(s1\): .*outside 0 to 2"),
         ({"weight": np.array([1, 1, 1, 1, -0.1])}, r"row 4 \(s4\): the weight"),
         ({"weight": np.array([1, np.inf, 1, 1, 1])}, r"row 1 \(s1\): the weight"),
         ({"sample_ids": np.array(["a", "b", "c", "b", "d"], object)}, r"row 3 \(b\): .*twice"),
+        (
+            {
+                "labels": {"coarse": np.array([0, 1, 2, 0, 0]), "fine": np.zeros(5, int)},
+                "heads": {**logits().heads, "coarse": np.zeros((5, 2), np.float32)},
+            },
+            r"row 2 \(s2\): .*outside 0 to 1",
+        ),
         ({"labels": {"coarse": np.zeros(5, int)}}, "has no column 'fine'"),
         ({"metadata": {"target": "fine"}}, "lack expert, seed, split, weights_sha256"),
     ],

@@ -43,11 +43,12 @@ def write_experts(root: Path, experts=("plain", "adjusted"), seeds=(0, 1), sizes
                 }
                 columns = {"label": labels.astype(np.int64)}
                 values = values.astype(np.float32)
-                Logits(ids, columns, weight, values, metadata).write(path)
+                Logits(ids, columns, weight, {"label": values}, metadata).write(path)
                 files.setdefault(expert, {}).setdefault(seed, {})[split] = path
     manifest = {
         "target": "label",
         "ranks": ["label"],
+        "ancestors": {"label": {}},
         "classes": {"label": names},
         "splits": {
             "train": {"class_counts": {"label": dict(zip(names, COUNTS.tolist(), strict=True))}}
@@ -82,12 +83,13 @@ def write_two_classes(root: Path, positives=POSITIVES):
                     "temperature": 1.5,
                 }
                 columns, weight = {"label": labels.astype(np.int64)}, np.ones(len(ids))
-                Logits(ids, columns, weight, values, metadata).write(path)
+                Logits(ids, columns, weight, {"label": values}, metadata).write(path)
                 files.setdefault(expert, {}).setdefault(seed, {})[split] = path
     manifest = {
         "target": "label",
         "positive": "lens",
         "ranks": ["label"],
+        "ancestors": {"label": {}},
         "classes": {"label": names},
         "splits": {"train": {"class_counts": {"label": {"lens": 100, "control": 900}}}},
     }

@@ -90,7 +90,7 @@ def test_a_logit_that_is_not_finite_is_named(files, tmp_path):
     path = files["plain"][0]["test"]
     values = Logits.read(path).values.copy()
     values[12, 3] = np.inf
-    change(path, values=values)
+    change(path, heads={"label": values})
     refused(files, tmp_path, re.escape(str(path)) + r", row 12 \(test-12\): a logit is not finite")
 
 
@@ -116,7 +116,7 @@ def test_raw_logits_are_refused(files, tmp_path):
 
 def test_logits_of_another_number_of_classes_are_refused(files, tmp_path):
     path = files["plain"][0]["tune"]
-    change(path, values=np.zeros((120, 7), np.float32))
+    change(path, heads={"label": np.zeros((120, 7), np.float32)})
     refused(files, tmp_path, "has 7 logits a sample, expected 6")
 
 

@@ -138,6 +138,7 @@ def _write_data(folder, classes, counts, labels):
             "target": "label",
             "ranks": ["label"],
             "classes": {"label": classes},
+            "ancestors": {"label": {}},
             "splits": {
                 split: {
                     "rows": len(labels[split]),
@@ -196,7 +197,7 @@ def _write_expert(folder, expert, seed, index, train, labels, experiment):
         ids = np.array([_sample(split, row) for row in range(len(y))], object)
         weight = prior[y] / prior[y].mean()
         values = (1.7 * values).astype(np.float32)
-        Logits(ids, {"label": y.astype(np.int64)}, weight, values, metadata).write(path)
+        Logits(ids, {"label": y.astype(np.int64)}, weight, {"label": values}, metadata).write(path)
     calibration = base / "calibration.json"
     calibrate(paths["raw_logits"]["calib"], experiment.calibration, calibration)
     export(paths["raw_logits"], calibration, paths["logits"])

@@ -16,7 +16,7 @@ FEW_SAMPLES = 200
 
 
 def calibrate(raw_logits: str | Path, config: Calibration, output: str | Path) -> dict[str, Any]:
-    """Fit the temperature of one expert and write calibration.json.
+    """Fit the temperatures of one expert and write calibration.json.
 
     Args:
         raw_logits: the expert's raw logits on the split calib.
@@ -24,39 +24,51 @@ def calibrate(raw_logits: str | Path, config: Calibration, output: str | Path) -
         output: where calibration.json goes.
 
     Returns:
-        What was written: temperature, weighting, samples, classes_present, weights_sha256,
-        before and after (nll, ece, ece_equal_mass, ece_classwise, brier on calib, every sample
-        weighing the same) and warnings.
+        What was written: of the target rank temperature, weighting, samples, classes_present,
+        weights_sha256, before and after (nll, ece, ece_equal_mass, ece_classwise, brier on calib,
+        every sample weighing the same) and warnings; of the other ranks that the expert has a head
+        for, by name in other_ranks, the same without weighting and weights.
 
     Raises:
-        TailproofError: the file is of another split, or holds fewer than two classes.
+        TailproofError: the file is of another split, or holds fewer than two classes of a rank.
     """
     logits = Logits.read(raw_logits)
-    labels, classes = logits.target, logits.values.shape[1]
     if logits.metadata["split"] != "calib":
         raise TailproofError(
             f"{raw_logits} holds the split '{logits.metadata['split']}', expected 'calib': "
             "no other split may set a temperature"
         )
-    present = len(np.unique(labels))
-    if present < 2:
-        raise TailproofError(
-            f"{raw_logits} holds {len(labels)} samples of {present} classes, expected at least 2 "
-            "classes to fit a temperature: raise data.splits.calib"
-        )
-    fit = fit_temperature(logits.values, labels, sample_weights(labels, config.weighting))
+    fitted = {rank: _fitted(raw_logits, logits, rank, config) for rank in logits.heads}
+    target = fitted.pop(logits.metadata["target"])
     result = {
-        "temperature": fit.temperature,
+        **target,
         "weighting": config.weighting,
-        "samples": len(labels),
-        "classes_present": present,
         "weights_sha256": logits.metadata["weights_sha256"],
-        "before": scores(logits.values, labels, config.bins),
-        "after": scores(logits.values / np.float64(fit.temperature), labels, config.bins),
-        "warnings": _coverage_warnings(len(labels), present, classes) + fit.warnings,
+        "other_ranks": fitted,
     }
     write_json(output, result)
     return result
+
+
+def _fitted(path: str | Path, logits: Logits, rank: str, config: Calibration) -> dict[str, Any]:
+    """Fit the temperature of one head on the samples that have a label at its rank."""
+    labelled = logits.labels[rank] >= 0
+    values, labels = logits.heads[rank][labelled], logits.labels[rank][labelled]
+    present = len(np.unique(labels))
+    if present < 2:
+        raise TailproofError(
+            f"{path} holds {len(labels)} samples of {present} classes of the rank '{rank}', "
+            "expected at least 2 classes to fit a temperature: raise data.splits.calib"
+        )
+    fit = fit_temperature(values, labels, sample_weights(labels, config.weighting))
+    return {
+        "temperature": fit.temperature,
+        "samples": len(labels),
+        "classes_present": present,
+        "before": scores(values, labels, config.bins),
+        "after": scores(values / np.float64(fit.temperature), labels, config.bins),
+        "warnings": _coverage_warnings(len(labels), present, values.shape[1]) + fit.warnings,
+    }
 
 
 def scores(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, float]:

@@ -10,9 +10,10 @@ from tailproof.data.logits import Logits
 def export(
     raw: dict[str, str | Path], calibration: str | Path, outputs: dict[str, str | Path]
 ) -> None:
-    """Divide the raw logits of each split by the temperature of calibration.json.
+    """Divide the raw logits of each split by the temperatures of calibration.json.
 
-    Each output carries the raw file's metadata and the temperature, so raw = logits · temperature.
+    Each output carries the raw file's metadata and the temperature of each rank, so
+    raw = logits · temperature.
 
     Args:
         raw: the raw logits file of each split.
@@ -41,4 +42,8 @@ def export(
                 f"{calibration} was fitted on {fitted['weights_sha256'][:12]}…: run infer and "
                 "calibrate again, so that both come from one model"
             )
-        logits.cooled(fitted["temperature"]).write(outputs[split])
+        temperatures = {
+            logits.metadata["target"]: fitted["temperature"],
+            **{rank: each["temperature"] for rank, each in fitted["other_ranks"].items()},
+        }
+        logits.cooled(temperatures).write(outputs[split])

@@ -1,4 +1,8 @@
-"""Logits files: what an expert says of every sample of a split, with the labels beside it."""
+"""Logits files: what an expert says of every sample of a split, with the labels beside it.
+
+An expert that learnt the target rank alone has the column `logits`, one with a head for each of
+several ranks the columns `logits_RANK`.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +14,7 @@ import pyarrow as pa
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_parquet, table_metadata, with_metadata, write_parquet
 
+PREFIX = "logits_"
 REQUIRED = ("expert", "seed", "split", "target", "weights_sha256")
 
 
@@ -19,16 +24,17 @@ class Logits:
 
     Attributes:
         sample_ids: N strings.
-        labels: for each taxonomic rank the N class indices.
+        labels: for each taxonomic rank the N class indices; -1 where there is none.
         weight: N weights that give the split the long-tailed prior of the training pool (mean 1).
-        values: float32 [N, C], one column a class of the target rank.
-        metadata: expert, seed, split, target, weights_sha256; temperature once calibrated.
+        heads: for each rank that was learnt float32 [N, C], one column a class.
+        metadata: expert, seed, split, target, weights_sha256; temperature (the target's) once
+            calibrated, and temperatures by rank where there are several heads.
     """
 
     sample_ids: np.ndarray
     labels: dict[str, np.ndarray]
     weight: np.ndarray
-    values: np.ndarray
+    heads: dict[str, np.ndarray]
     metadata: dict[str, Any]
 
     @property
@@ -37,24 +43,46 @@ class Logits:
         return self.labels[self.metadata["target"]]
 
     @property
+    def values(self) -> np.ndarray:
+        """The logits of the target rank, [N, C]."""
+        return self.heads[self.metadata["target"]]
+
+    @property
     def temperature(self) -> float:
-        """What the raw logits were divided by: 1 before calibration."""
+        """What the target's raw logits were divided by: 1 before calibration."""
         return float(self.metadata.get("temperature", 1.0))
 
-    def cooled(self, temperature: float) -> "Logits":
-        """Return these logits divided by a temperature, which their metadata then name."""
-        values = (self.values / np.float64(temperature)).astype(np.float32)
-        metadata = {**self.metadata, "temperature": float(temperature)}
-        return replace(self, values=values, metadata=metadata)
+    def cooled(self, temperatures: dict[str, float]) -> "Logits":
+        """Return these logits divided by each rank's temperature, which their metadata then name.
+
+        Raises:
+            TailproofError: a rank has none.
+        """
+        missing = [rank for rank in self.heads if rank not in temperatures]
+        if missing:
+            raise TailproofError(
+                f"there is no temperature for the rank '{missing[0]}': run calibrate again"
+            )
+        own = {rank: float(temperatures[rank]) for rank in self.heads}
+        heads = {
+            rank: (values / np.float64(own[rank])).astype(np.float32)
+            for rank, values in self.heads.items()
+        }
+        metadata = {**self.metadata, "temperature": own[self.metadata["target"]]}
+        if len(own) > 1:
+            metadata["temperatures"] = own
+        return replace(self, heads=heads, metadata=metadata)
 
     def write(self, path: str | Path) -> None:
         """Write the parquet file, whole or not at all."""
-        values = np.ascontiguousarray(self.values, dtype=np.float32)
         columns: dict[str, pa.Array] = {"sample_id": pa.array(self.sample_ids, pa.string())}
         for rank, labels in self.labels.items():
-            columns[rank] = pa.array(labels, pa.int64())
+            columns[rank] = pa.array(labels, pa.int64(), mask=labels < 0)
         columns["weight"] = pa.array(self.weight, pa.float64())
-        columns["logits"] = pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+        for rank, found in self.heads.items():
+            name = "logits" if len(self.heads) == 1 else f"{PREFIX}{rank}"
+            values = np.ascontiguousarray(found, dtype=np.float32)
+            columns[name] = pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
         write_parquet(path, with_metadata(pa.table(columns), self.metadata))
 
     @classmethod
@@ -70,29 +98,39 @@ class Logits:
         missing = [key for key in REQUIRED if key not in metadata]
         if missing:
             raise TailproofError(f"{path}: its metadata lack {', '.join(missing)}; run infer again")
-        for name in ("sample_id", metadata["target"], "weight", "logits"):
+        target = metadata["target"]
+        heads = _columns(table.column_names, target)
+        for name in ("sample_id", target, "weight", heads[target]):
             if name not in table.column_names:
                 raise TailproofError(f"{path} has no column '{name}'; run infer again")
         logits = cls(
             sample_ids=table["sample_id"].to_numpy(),
             labels={
-                field.name: table[field.name].to_numpy()
+                field.name: table[field.name].fill_null(-1).to_numpy()
                 for field in table.schema
                 if pa.types.is_integer(field.type)
             },
             weight=table["weight"].to_numpy().astype(np.float64),
-            values=_matrix(path, table["logits"]),
+            heads={rank: _matrix(path, name, table[name]) for rank, name in heads.items()},
             metadata=metadata,
         )
         _check(path, logits)
         return logits
 
 
-def _matrix(path: str | Path, column: pa.ChunkedArray) -> np.ndarray:
+def _columns(names: list[str], target: str) -> dict[str, str]:
+    """Return the column of each rank's logits, the target's whether it is there or not."""
+    if "logits" in names:
+        return {target: "logits"}
+    ranks = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
+    return {rank: f"{PREFIX}{rank}" for rank in ranks} or {target: "logits"}
+
+
+def _matrix(path: str | Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     kind = column.type
     if not pa.types.is_fixed_size_list(kind) or column.null_count:
         raise TailproofError(
-            f"{path}: its column 'logits' is {kind} with {column.null_count} nulls, expected "
+            f"{path}: its column '{name}' is {kind} with {column.null_count} nulls, expected "
             "fixed_size_list<float>[classes] without; run infer again"
         )
     flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
@@ -106,24 +144,23 @@ def _check(path: str | Path, logits: Logits) -> None:
             row = int(np.flatnonzero(bad)[0])
             raise TailproofError(f"{path}, row {row} ({logits.sample_ids[row]}): {what}; {remedy}")
 
-    labels, classes = logits.target, logits.values.shape[1]
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise TailproofError(f"{path}: its column '{logits.metadata['target']}' has empty rows")
-    refuse(
-        ~np.isfinite(logits.values).all(axis=1),
-        "a logit is not finite",
-        "the expert diverged: look at its history.csv",
-    )
-    refuse(
-        (labels < 0) | (labels >= classes),
-        f"the class index is outside 0 to {classes - 1}",
-        "the logits belong to other data: run infer again",
-    )
+    for rank, values in logits.heads.items():
+        refuse(
+            ~np.isfinite(values).all(axis=1),
+            "a logit is not finite",
+            "the expert diverged: look at its history.csv",
+        )
+        classes, lowest = values.shape[1], 0 if rank == logits.metadata["target"] else -1
+        refuse(
+            (logits.labels[rank] < lowest) | (logits.labels[rank] >= classes),
+            f"the class index is outside 0 to {classes - 1}",
+            "the logits belong to other data: run infer again",
+        )
     refuse(
         ~(np.isfinite(logits.weight) & (logits.weight >= 0)),
         "the weight is no number from 0 on",
         "run split and infer again",
     )
-    repeated = np.ones(len(labels), bool)
+    repeated = np.ones(len(logits.sample_ids), bool)
     repeated[np.unique(logits.sample_ids.astype(str), return_index=True)[1]] = False
     refuse(repeated, "the sample stands twice", "run infer again")

@@ -31,6 +31,7 @@ from tailproof.data.images import decode, pixel_digest
 from tailproof.data.normalisation import BandMoments, PixelSums, normalisation
 from tailproof.data.sources import open_source
 from tailproof.data.sources.base import where
+from tailproof.data.taxonomy import ancestors
 
 ROW_GROUP = 1024  # rows; the loader reads and shuffles by row group
 
@@ -110,8 +111,8 @@ def gather(
             `config.positive` is no class of two.
     """
     metadata = table_metadata(samples_path)
-    sizes = read_parquet(samples_path, ["height", "width"])
-    height, width = (_only(sizes[name]) for name in ("height", "width"))
+    samples = read_parquet(samples_path, ["height", "width", *metadata["ranks"]])
+    height, width = (_only(samples[name]) for name in ("height", "width"))
     found = {split: [read_json(path) for path in paths] for split, paths in facts.items()}
     folder = Path(output).parent
     target = config.target or metadata["ranks"][-1]
@@ -123,6 +124,7 @@ def gather(
             "positive": _positive(config.positive, counts),
             "ranks": metadata["ranks"],
             "classes": metadata["classes"],
+            "ancestors": ancestors(samples.to_pandas(), metadata["ranks"], metadata["classes"]),
             "mode": metadata["mode"],
             "bands": metadata["bands"],
             "height": height if width is not None else None,

@@ -1,7 +1,7 @@
 """Reading what evaluate needs, and refusing what does not fit together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +27,9 @@ class Task:
         train_counts: int [C], samples of each class in the split train.
         groups: for many, medium and few a boolean mask [C].
         positive: of two classes the index of the one that is looked for; None for more.
+        coarser: for each rank above the target, from the top, the ancestor of each class, int [C];
+            -1 where it is unknown.
+        rank_classes: class names by rank.
     """
 
     target: str
@@ -34,6 +37,8 @@ class Task:
     train_counts: np.ndarray
     groups: dict[str, np.ndarray]
     positive: int | None = None
+    coarser: dict[str, np.ndarray] = field(default_factory=dict)
+    rank_classes: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, manifest: str | Path, config: Evaluation) -> "Task":
@@ -47,10 +52,11 @@ class Task:
             target = value["target"]
             classes = value["classes"][target]
             named = value["splits"]["train"]["class_counts"][target]
+            above = value["ancestors"][target]
         except (KeyError, TypeError) as error:
             raise TailproofError(
-                f"{manifest} has no field {error}, expected target, classes and the class counts "
-                "of the split train: run shard again"
+                f"{manifest} has no field {error}, expected target, classes, their ancestors "
+                "and the class counts of the split train: run manifest again"
             ) from None
         counts = np.array([named.get(name, 0) for name in classes], int)
         many, few = counts > config.many, counts < config.few
@@ -61,6 +67,12 @@ class Task:
             counts,
             {"many": many, "medium": ~many & ~few, "few": few},
             None if positive is None else classes.index(positive),
+            {
+                rank: np.array([-1 if index is None else index for index in indices], int)
+                for rank in value["ranks"]
+                if (indices := above.get(rank))
+            },
+            value["classes"],
         )
 
     @cached_property

@@ -19,7 +19,8 @@ class Method:
         name: as in the configuration, or the ensemble's.
         kind: expert or ensemble.
         predictions: {seed: {split: Prediction}} for tune, dev and test.
-        raw: the same for dev and test before calibration; empty for ensembles.
+        heads: {seed: {split: {rank: log-probabilities}}} of coarser ranks, for dev and test.
+        raw: as predictions, for dev and test before calibration; empty for ensembles.
         values: {split: {metric: one [1 + B] array a seed}}.
         recalls: {split: one [1 + B, C] array a seed}.
         curves: {split: {(weighting, rule, risk): [1 + B, 50] mean over seeds}}.
@@ -29,6 +30,7 @@ class Method:
     name: str
     kind: str
     predictions: dict[str, dict[str, Prediction]]
+    heads: dict[str, dict[str, dict[str, np.ndarray]]] = field(default_factory=dict)
     raw: dict[str, dict[str, Prediction]] = field(default_factory=dict)
     values: dict[str, dict[str, list[np.ndarray]]] = field(default_factory=dict)
     recalls: dict[str, list[np.ndarray]] = field(default_factory=dict)

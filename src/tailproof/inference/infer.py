@@ -4,15 +4,14 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
-from tailproof.core.files import with_metadata, write_parquet
 from tailproof.core.progress import track
 from tailproof.data.loader import Loader, Split
+from tailproof.data.logits import Logits
 from tailproof.data.verify import verify
 from tailproof.models import load_expert
 
@@ -58,10 +57,11 @@ def infer(
     model = model.to(device, memory_format=torch.channels_last)
     weights = sha256_file(Path(expert) / "model.safetensors")
     prepared = config["pretrained_cfg"]
-    target = config["tailproof"]["target"]
+    heads, target = config["tailproof"]["heads"], config["tailproof"]["target"]
     for split_name in track(SPLITS, f"infer {name} {seed}"):
         split = Split(manifest, split_name)
-        if split.manifest["classes"][target] != prepared["label_names"]:
+        known = split.manifest["classes"]
+        if [name for rank in heads for name in known.get(rank, [])] != prepared["label_names"]:
             raise TailproofError(f"{expert} was trained on other classes than {manifest} holds")
         _, height, width = prepared["input_size"]
         loader = Loader(
@@ -82,16 +82,6 @@ def infer(
                 f"{expert} gives a logit that is not finite for sample "
                 f"{split.sample_ids[row]} of {split_name}: train it again"
             )
-        values = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1])
-        labels = {rank: pa.array(codes, mask=codes < 0) for rank, codes in split.labels.items()}
-        table = pa.table(
-            {
-                "sample_id": pa.array(split.sample_ids, pa.string()),
-                **labels,
-                "weight": pa.array(split.weight),
-                "logits": values,
-            }
-        )
         facts = {
             "expert": name,
             "seed": seed,
@@ -99,5 +89,8 @@ def infer(
             "target": target,
             "weights_sha256": weights,
         }
-        write_parquet(Path(output) / f"{split_name}.parquet", with_metadata(table, facts))
+        columns = np.split(logits, np.cumsum(list(heads.values()))[:-1], axis=1)
+        parts = dict(zip(heads, columns, strict=True))
+        found = Logits(np.array(split.sample_ids), split.labels, split.weight, parts, facts)
+        found.write(Path(output) / f"{split_name}.parquet")
         log.info("%s: %d rows", split_name, len(split))

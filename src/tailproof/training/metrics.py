@@ -8,22 +8,26 @@ import torch
 from torch import Tensor
 
 from tailproof.core.operating_points import epoch_points
+from tailproof.training.heads import Heads
 
 
 class Tally:
     """Counts predictions and sums losses over an epoch without waiting for the device.
 
     Args:
-        classes: number of classes C.
+        heads: the model's, one a taxonomic rank.
         device: where the counts are kept.
         total: sums a tensor over the process ranks.
     """
 
     def __init__(
-        self, classes: int, device: torch.device, total: Callable[[Tensor], Tensor]
+        self, heads: Heads, device: torch.device, total: Callable[[Tensor], Tensor]
     ) -> None:
-        self.classes, self._device, self._total = classes, device, total
-        self.confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+        self._heads, self._device, self._total = heads, device, total
+        self.confusion = {
+            rank: torch.zeros(size * size, dtype=torch.int64, device=device)
+            for rank, size in heads.sizes.items()
+        }
         self.losses: list[Tensor] = []
         self.sizes: list[int] = []
 
@@ -31,13 +35,18 @@ class Tally:
         """Count one batch.
 
         Args:
-            logits: of this rank's samples, [B, C].
-            labels: of the same, int64 [B].
+            logits: of this rank's samples, [B, all classes].
+            labels: of the same, int64 [B, R]; -1 is none.
             loss: this rank's share of the batch's mean loss, a scalar.
             size: samples of the batch over all ranks.
         """
-        pairs = labels * self.classes + logits.argmax(1)
-        self.confusion += torch.bincount(pairs, minlength=self.classes**2)
+        outputs = self._heads.parts(logits).items()
+        for (rank, own), truth in zip(outputs, labels.unbind(1), strict=True):
+            classes = own.shape[1]
+            pairs = truth * classes + own.argmax(1)
+            # The target has all labels: no row is looked for, which would wait for the device.
+            pairs = pairs if rank == self._heads.target else pairs[truth >= 0]
+            self.confusion[rank] += torch.bincount(pairs, minlength=classes**2)
         self.losses.append(loss.detach())
         self.sizes.append(size)
 
@@ -49,25 +58,35 @@ class Tally:
         return int(bad[0]) + 1 if len(bad) else None
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """Return loss, accuracy, balanced accuracy and macro F1, their names with `prefix`."""
+        """Return loss, accuracy, balanced accuracy and macro F1, their names with `prefix`.
+
+        Those of ranks beside the target end in the rank's name.
+        """
         found = self.state()
-        confusion = found["confusion"].reshape(self.classes, self.classes).numpy()
         loss = np.average(found["losses"].double().numpy(), weights=self.sizes)
-        values = {"loss": float(loss), **scores(confusion)}
-        return {f"{prefix}_{name}": value for name, value in values.items()}
+        values = {f"{prefix}_loss": float(loss)}
+        ranks = sorted(found["confusion"], key=lambda rank: rank != self._heads.target)
+        for rank in ranks:
+            classes = self._heads.sizes[rank]
+            measured = scores(found["confusion"][rank].reshape(classes, classes).numpy())
+            ending = "" if rank == self._heads.target else f"_{rank}"
+            values |= {f"{prefix}_{name}{ending}": value for name, value in measured.items()}
+        return values
 
     def state(self) -> dict[str, Any]:
         """Return the counts over all ranks, on the CPU."""
         losses = torch.stack(self.losses) if self.losses else torch.zeros(0, device=self._device)
         return {
-            "confusion": self._total(self.confusion).cpu(),
+            "confusion": {rank: self._total(own).cpu() for rank, own in self.confusion.items()},
             "losses": self._total(losses).cpu(),
             "sizes": list(self.sizes),
         }
 
     def restore(self, state: dict[str, Any], share: float) -> None:
         """Go on from what `state` returned; `share` is 1 on one rank and 0 on the others."""
-        self.confusion = (state["confusion"] * int(share)).to(self._device)
+        self.confusion = {
+            rank: (own * int(share)).to(self._device) for rank, own in state["confusion"].items()
+        }
         self.losses = list((state["losses"] * share).to(self._device))
         self.sizes = list(state["sizes"])
 
@@ -88,7 +107,7 @@ class RareScores:
         self._scores = torch.zeros(len(labels), dtype=torch.float64, device=labels.device)
 
     def add(self, logits: Tensor, rows: Tensor) -> None:
-        """Take in one batch: logits [B, 2] of these rows of the split, int64 [B]."""
+        """Take in one batch: the target's logits [B, 2] of these rows of the split, int64 [B]."""
         if self._positive is not None:
             own = logits[:, self._positive].double() - logits[:, 1 - self._positive].double()
             self._scores[rows] = own

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError
 from tailproof.data.loader import Split
-from tailproof.losses import build_loss
 from tailproof.models import save_expert
 from tailproof.models.build import best_precision, count_parameters
 from tailproof.training.best import Best
+from tailproof.training.heads import Heads, LossOfHeads
 from tailproof.training.history import Row
 from tailproof.training.metrics import RareScores, Tally
 from tailproof.training.phases import Phases
@@ -71,14 +71,14 @@ class Run:
         # ---- data
         splits = {name: Split(manifest, name) for name in ("train", "val")}
         self.split = splits["train"]
-        self.target = self.split.manifest["target"]
-        self.names = self.split.manifest["classes"][self.target]
+        self.heads = Heads(self.split.manifest, recipe)
         positive = self.split.manifest["positive"]
-        self._positive = None if positive is None else self.names.index(positive)
+        self._positive = (
+            None if positive is None else self.heads.classes[self.heads.target].index(positive)
+        )
         check_monitor(recipe, splits["val"], positive)
         self._labels = {
-            name: torch.from_numpy(split.labels[self.target]).to(self.device)
-            for name, split in splits.items()
+            name: self.heads.labels(split).to(self.device) for name, split in splits.items()
         }
         building = (seed, self.device, ranks)
         # One a phase: what is wrong with a later one is told now. Only the current one is open.
@@ -90,12 +90,13 @@ class Run:
 
         # ---- model, loss, optimizer, schedule
         self._options = model_options(self.split, recipe)
-        self.model = initial_model(recipe, self._options, len(self.names), self.split, self.device)
-        counts = torch.bincount(self._labels["train"], minlength=len(self.names)).cpu()
-        self._loss = build_loss(recipe.loss.model_dump(), counts).to(self.device)
+        outputs = len(self.heads.names)
+        self.model = initial_model(recipe, self._options, outputs, self.split, self.device)
+        labels = self._labels["train"].cpu()
+        self._loss = LossOfHeads(self.heads, recipe.loss.model_dump(), labels).to(self.device)
         self._optimizer = build_optimizer(self.model, recipe)
         self._schedule = Schedule(self._optimizer, recipe, self.phases)
-        self._mixing = [build_mixing(phase.mixing, len(self.names)) for phase in recipe.timeline]
+        self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
         self._ema = ModelEmaV3(self.model, decay=recipe.ema.decay) if recipe.ema else None
 
         # ---- what computes
@@ -178,7 +179,8 @@ class Run:
             truth = labels[torch.from_numpy(batch.rows[:computed]).to(self.device)]
             images, wanted = batch.images[:computed], truth
             if mixing:
-                images, wanted = mixing(images, truth)
+                images, shares = mixing(images, torch.arange(computed, device=self.device))
+                wanted = shares @ self.heads.one_hot(truth)
             logits, loss = self._update(images, wanted, 1.0 if batch.real else 0.0)
             self._rate = self._schedule.learning_rate
             self.step += 1
@@ -189,7 +191,7 @@ class Run:
             at_boundary()
 
     def _update(self, images: Tensor, wanted: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        """Make one update; return logits [B, C] and this rank's share of the batch's mean loss.
+        """Make one update; return all logits and this rank's share of the batch's mean loss.
 
         The mean is that of the whole batch, in however many parts on however many ranks it is
         computed. DistributedDataParallel averages gradients over ranks: shares are multiplied by
@@ -202,7 +204,7 @@ class Run:
                 strict=True,
             )
         )
-        whole = self.ranks.sum(self._loss.divisor(wanted) * weight)
+        whole = self._whole(self._loss.divisor(wanted) * weight)
         self._optimizer.zero_grad(set_to_none=True)
         found, losses = [], []
         for number, (part, target) in enumerate(parts, start=1):
@@ -210,7 +212,7 @@ class Run:
             with nullcontext() if alone else self._parallel.no_sync():
                 logits = self._forward_part(part)
                 share = self._loss.divisor(target) * weight / whole
-                loss = self._loss(logits, target) * share
+                loss = (self._loss(logits, target) * share).sum()
                 self._scaler.scale(loss * self.ranks.world).backward()
             found.append(logits.detach())
             losses.append(loss.detach())
@@ -222,6 +224,10 @@ class Run:
         if self._ema:
             self._ema.update(self.model)
         return torch.cat(found), torch.stack(losses).sum()
+
+    def _whole(self, divisor: Tensor) -> Tensor:
+        """Return the divisor of the whole batch; more than 0 where no sample has a label."""
+        return self.ranks.sum(divisor).clamp_min(torch.finfo(divisor.dtype).tiny)
 
     def _forward_part(self, images: Tensor) -> Tensor:
         try:
@@ -238,14 +244,15 @@ class Run:
         self.ranks.align(self.result)
         self.result.eval()
         tally, labels = self._new_tally(), self._labels["val"]
-        rare = RareScores(labels, self._positive, self.ranks.sum)
+        place = list(self.heads.classes).index(self.heads.target)
+        rare = RareScores(labels[:, place], self._positive, self.ranks.sum)
         for batch in self._val_loader.epoch(1):
             rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
             logits, truth = self._evaluate(batch.images)[: batch.real], labels[rows]
-            rare.add(logits, rows)
+            rare.add(self.heads.parts(logits)[self.heads.target], rows)
             own = self._loss.divisor(truth)
             mean = self._loss(logits, truth) if batch.real else logits.sum()
-            tally.add(logits, truth, mean * (own / self.ranks.sum(own)), batch.size)
+            tally.add(logits, truth, (mean * (own / self._whole(own))).sum(), batch.size)
             at_boundary()
         return tally.metrics("val") | rare.metrics()
 
@@ -335,9 +342,10 @@ class Run:
             self.result,
             model_args=self._options,
             preprocessing=preprocessing(self.split, self.recipe),
-            class_names=self.names,
+            class_names=self.heads.names,
             facts={
-                "target": self.target,
+                "target": self.heads.target,
+                "heads": self.heads.sizes,
                 "seed": self.seed,
                 "recipe": self.recipe.learning(),
                 "precision": self.precision,
@@ -367,4 +375,4 @@ class Run:
         self._evaluate = Forward(self.result, self.device, exact, self.recipe.channels_last)
 
     def _new_tally(self) -> Tally:
-        return Tally(len(self.names), self.device, self.ranks.sum)
+        return Tally(self.heads, self.device, self.ranks.sum)

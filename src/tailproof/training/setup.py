@@ -11,7 +11,7 @@ from timm.data import Mixup
 from timm.optim import create_optimizer_v2, list_optimizers
 from torch import Tensor, nn
 
-from tailproof.core.config.recipe import Mixing, Phase, Recipe
+from tailproof.core.config.recipe import Phase, Recipe
 from tailproof.core.errors import TailproofError, choose
 from tailproof.core.operating_points import ONE_IN, POINTS, enough_negatives
 from tailproof.data.loader import Loader, Split
@@ -153,8 +153,13 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         ) from error
 
 
-def build_mixing(mixing: Mixing, classes: int) -> Mixup | None:
-    """Build timm's MixUp and CutMix, or None where neither is asked for."""
+def build_mixing(phase: Phase, world: int) -> Mixup | None:
+    """Build timm's MixUp and CutMix, or None where neither is asked for.
+
+    Each image of a batch stands for a class of its own, so that what comes out beside the images
+    are the shares [B, B] that the images have in each other: labels of any rank are mixed by them.
+    """
+    mixing = phase.mixing
     if not (mixing.mixup or mixing.cutmix):
         return None
     return Mixup(
@@ -163,7 +168,7 @@ def build_mixing(mixing: Mixing, classes: int) -> Mixup | None:
         prob=mixing.probability,
         switch_prob=mixing.switch_probability,
         label_smoothing=0.0,  # the loss smooths
-        num_classes=classes,
+        num_classes=phase.batch_size // world,
     )
 
 
