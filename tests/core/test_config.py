@@ -88,14 +88,15 @@ def test_the_shipped_list_of_experiments_loads():
             {"data": {"source": {"name": "digit"}}},
             [
                 "'data.source.name' is 'digit' (did you mean 'digits'?); known: "
-                "cifar10, cifar100, digits, idx, image_folder, lens, metadata_csv, parquet"
+                "cifar10, cifar100, digits, idx, image_folder, lens, metadata_csv, parquet, "
+                "scan_lines"
             ],
         ),
         (
             {"data": {"source": {"root": "raw"}}},
             [
                 "'data.source.name' is missing; known: cifar10, cifar100, digits, idx, "
-                "image_folder, lens, metadata_csv, parquet"
+                "image_folder, lens, metadata_csv, parquet, scan_lines"
             ],
         ),
         ({"data": {"source": {"name": "idx"}}}, ["'data.source.root' is missing"]),

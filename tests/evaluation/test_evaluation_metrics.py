@@ -10,12 +10,14 @@ from sklearn.metrics import (
     cohen_kappa_score,
     f1_score,
     recall_score,
+    roc_auc_score,
     top_k_accuracy_score,
 )
 
 import tailproof.models.torchvision_stub  # noqa: F401 - torchmetrics imports torchvision
 from tailproof.evaluation.inputs import Task
 from tailproof.evaluation.metrics import ClassSums, agreement, measure
+from tailproof.evaluation.one_vs_rest import measure_auroc
 from tailproof.evaluation.prediction import Prediction
 
 fast = settings(max_examples=40, deadline=None)
@@ -154,3 +156,35 @@ def test_classes_that_never_occur_are_undefined_not_zero():
     found = measured(prediction, np.ones(3))
     assert np.isnan(found["few_accuracy"])
     assert found["balanced_accuracy"] == 0.75
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_vs_rest_auroc_is_scikit_learns(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(4, size=80)
+    logits = np.round(rng.normal(size=(80, 4)) + np.eye(4)[labels], 1)  # some tie
+    prediction = Prediction.from_logits(logits, labels)
+    chosen = rng.integers(80, size=80)
+    counts = np.stack([np.ones(80, int), np.bincount(chosen, minlength=80)])
+    found = measure_auroc(prediction, counts)["auroc_one_vs_rest"]
+    for value, rows in zip(found, (np.arange(80), chosen), strict=True):
+        expected = np.mean(
+            [
+                roc_auc_score(labels[rows] == index, prediction.log_p[rows, index])
+                for index in range(4)
+            ]
+        )
+        assert value == pytest.approx(expected)
+
+
+def test_one_vs_rest_leaves_out_a_class_without_samples_and_says_nothing_of_two_or_many():
+    logits = np.random.default_rng(0).normal(size=(30, 3))
+    prediction = Prediction.from_logits(logits, np.arange(30) % 2)
+    found = measure_auroc(prediction, np.ones((1, 30), int))["auroc_one_vs_rest"]
+    both = [
+        roc_auc_score(prediction.labels == index, prediction.log_p[:, index]) for index in (0, 1)
+    ]
+    assert found[0] == pytest.approx(np.mean(both))
+    for classes in (2, 21):
+        wide = Prediction.from_logits(np.zeros((4, classes)), np.zeros(4, int))
+        assert measure_auroc(wide, np.ones((1, 4), int)) == {}

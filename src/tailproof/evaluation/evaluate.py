@@ -10,7 +10,7 @@ from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import write_json
 from tailproof.core.progress import track
-from tailproof.evaluation import bootstrap, low_fpr, tables
+from tailproof.evaluation import bootstrap, low_fpr, tables, taxonomy
 from tailproof.evaluation.ensembles import NAMES, combine, stack
 from tailproof.evaluation.inputs import (
     FITTED_ON,
@@ -28,6 +28,7 @@ from tailproof.evaluation.metrics import (
     measure,
     measure_uncalibrated,
 )
+from tailproof.evaluation.one_vs_rest import AUROC, measure_auroc
 from tailproof.evaluation.prediction import Prediction
 from tailproof.evaluation.rejection import Rule
 from tailproof.evaluation.selective import fit_rules, measure_selective
@@ -45,11 +46,12 @@ _BLOCK = 2**23
 
 @dataclass(frozen=True)
 class Split:
-    """The samples of a split: rows of bootstrap counts, long-tail weights, ids."""
+    """The samples of a split: rows of bootstrap counts, long-tail weights, ids, labels by rank."""
 
     counts: np.ndarray
     long_tail: np.ndarray
     sample_ids: np.ndarray
+    labels: dict[str, np.ndarray]
 
 
 def evaluate(
@@ -80,11 +82,12 @@ def evaluate(
             bootstrap.resamples(len(first[name].target), config.bootstrap, config.seed, name),
             first[name].weight,
             first[name].sample_ids,
+            first[name].labels,
         )
         for name in MEASURED_ON
     }
     tune_weight = first[FITTED_ON].weight
-    methods = _experts(logits)
+    methods = _experts(logits, task)
     ensembles, weights = _ensembles(logits)
     methods += ensembles
     for method in track(methods, "evaluate"):
@@ -96,7 +99,7 @@ def evaluate(
     return result
 
 
-def _experts(logits: Experts) -> list[Method]:
+def _experts(logits: Experts, task: Task) -> list[Method]:
     methods = []
     for name, seeds in logits.items():
         method = Method(name, "expert", {})
@@ -104,6 +107,9 @@ def _experts(logits: Experts) -> list[Method]:
             method.predictions[seed] = {
                 split: Prediction.from_logits(each.values, each.target)
                 for split, each in splits.items()
+            }
+            method.heads[seed] = {
+                split: taxonomy.heads_of(splits[split], task) for split in MEASURED_ON
             }
             method.raw[seed] = {
                 split: Prediction.from_logits(
@@ -170,11 +176,22 @@ def _measure(
                     task=task,
                     config=config,
                 )
-                if weighting == "plain" and task.positive is not None:
-                    found |= low_fpr.measure_low_fpr(predictions[name], task.positive, split.counts)
+                if weighting == "plain":
+                    found |= _measure_once(method, seed, name, split, task)
                 method.add(name, weighting, found, curves)
             sums = ClassSums.of(predictions[name], split.counts.astype(float))
             method.recalls.setdefault(name, []).append(sums.recall)
+
+
+def _measure_once(method: Method, seed: str, name: str, split: Split, task: Task) -> Values:
+    """Return what is measured where every sample weighs the same, and only there."""
+    prediction = method.predictions[seed][name]
+    heads = method.heads.get(seed, {}).get(name, {})
+    found = measure_auroc(prediction, split.counts)
+    found |= taxonomy.measure_ranks(prediction, split.labels, heads, split.counts, task)
+    if task.positive is not None:
+        found |= low_fpr.measure_low_fpr(prediction, task.positive, split.counts)
+    return found
 
 
 def _weightings(long_tail: np.ndarray) -> dict[str, np.ndarray]:
@@ -223,6 +240,7 @@ def _summary(
     result = {
         "target": task.target,
         "classes": task.classes,
+        "coarser_ranks": list(task.coarser),
         "positive": None if task.positive is None else task.classes[task.positive],
         "groups": {
             name: [task.classes[index] for index in np.flatnonzero(members)]
@@ -232,7 +250,7 @@ def _summary(
         "notes": _notes(task, methods),
         "experts": {method.name: _of_method(method) for method in experts},
         "ensembles": {method.name: _of_method(method) for method in ensembles},
-        "paired": {split: _paired(experts, ensembles, split) for split in splits},
+        "paired": {split: _paired(experts, ensembles, split, task) for split in splits},
         "agreement": {
             name: _agreement(experts, name, split.counts) for name, split in splits.items()
         },
@@ -288,14 +306,16 @@ def _of_method(method: Method) -> dict[str, Any]:
     return {"seeds": seeds, "over_seeds": over}
 
 
-def _paired(experts: list[Method], ensembles: list[Method], split: str) -> dict[str, Any]:
+def _paired(
+    experts: list[Method], ensembles: list[Method], split: str, task: Task
+) -> dict[str, Any]:
     pairs = [(a, b) for index, a in enumerate(experts) for b in experts[index + 1 :]]
     pairs += [(a, b) for a in ensembles for b in experts]
     return {
         f"{a.name} - {b.name}": {
             metric: bootstrap.difference(a.values[split][metric], b.values[split][metric])
-            for metric in COMPARED + low_fpr.MEASURED
-            if metric in a.values[split]
+            for metric in (*COMPARED, AUROC, *low_fpr.MEASURED, *taxonomy.measured(task))
+            if metric in a.values[split] and metric in b.values[split]
         }
         for a, b in pairs
     }

@@ -1,7 +1,7 @@
-"""Models: timm's registry, with the CIFAR ResNets added to it."""
+"""Models: timm's registry, with CIFAR ResNets and scan-line transformers added."""
 
 import tailproof.models.torchvision_stub  # noqa: F401 - before timm
-from tailproof.models import resnet_cifar  # noqa: F401 - registers its models
+from tailproof.models import resnet_cifar, scan_lines  # noqa: F401 - they register models
 from tailproof.models.build import build_model, load_expert, save_expert
 
 __all__ = ["build_model", "load_expert", "save_expert"]

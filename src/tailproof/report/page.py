@@ -8,7 +8,7 @@ import yaml
 
 from tailproof.core.config.experiment import Experiment
 from tailproof.core.files import write_text
-from tailproof.report import charts, lineage_picture, pictures, sweep, tables
+from tailproof.report import charts, lineage_picture, pictures, sweep, tables, taxonomy
 from tailproof.report.answer import answer
 from tailproof.report.drawing import Chart
 from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
@@ -69,7 +69,7 @@ def _results(results: Results) -> dict[str, Any]:
         "answer": answer(results),
         "tiles": _tiles(results),
         "main": {
-            split: tables.of_methods(scores, split, tables.MAIN, f"Results on {split}, {seeds}")
+            split: tables.of_methods(scores, split, _main(scores), f"Results on {split}, {seeds}")
             for split in ("test", "dev")
         },
         "test_rows": rows,
@@ -87,7 +87,14 @@ def _results(results: Results) -> dict[str, Any]:
             scores, "test", tables.LONG_TAILED, "Results on test, weighted to the training prior"
         ),
         **_rare(scores),
+        "ranks": taxonomy.section(scores),
     }
+
+
+def _main(scores: Scores) -> tuple[str, ...]:
+    """Return the metrics of the first table: of few classes how they are ranked, too."""
+    known = scores.metrics["experts"][scores.first]["over_seeds"]["test"]
+    return (*tables.MAIN, *(name for name in tables.OF_FEW_CLASSES if name in known))
 
 
 def _rare(scores: Scores) -> dict[str, Any]:

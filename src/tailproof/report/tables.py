@@ -14,6 +14,7 @@ MAIN = (
     "top1", "balanced_accuracy", "macro_f1", "nll", "brier", "ece_uncalibrated", "ece",
     "aurc_standard_chow",
 )  # fmt: skip
+OF_FEW_CLASSES = ("auroc_one_vs_rest",)
 GROUP_METRICS = tuple(f"{group}_accuracy" for group in GROUPS)
 LONG_TAILED = (
     "long_tail_top1", "long_tail_nll", "long_tail_ece_uncalibrated", "long_tail_ece",

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 from tailproof.core.numbers import written
 from tailproof.report.inputs import Scores, Value
 
-LONG_TAIL = "long_tail_"
 SPACE = "\u00a0"  # keeps a number and what belongs to it on one line
 
 
@@ -29,6 +28,9 @@ class Metric(NamedTuple):
 
 METRICS = {
     "top1": Metric("Top-1", True, True, "Share of samples whose most probable class is right."),
+    "top3": Metric(
+        "Top-3", True, True, "Share of samples whose class is among the three most probable."
+    ),
     "balanced_accuracy": Metric(
         "Balanced accuracy", True, True, "Mean of the recalls of all classes: each counts the same."
     ),
@@ -67,6 +69,33 @@ METRICS = {
         "The same for the larger of the errors of head and tail, with its plug-in rule.",
         4,
     ),
+    "consistency": Metric(
+        "Ranks agree, heads",
+        True,
+        True,
+        "Share of samples whose classes at all ranks lie on one path of the taxonomy.",
+    ),
+    "consistency_summed": Metric(
+        "Ranks agree, sums",
+        True,
+        True,
+        "The same where upper ranks take the class of the largest sum of probabilities.",
+    ),
+    "tree_distance": Metric(
+        "Tree distance of errors",
+        False,
+        False,
+        "How many ranks above the target an error meets the truth, on average: 1 is the same "
+        "parent.",
+        2,
+    ),
+    "auroc_one_vs_rest": Metric(
+        "AUROC, one vs rest",
+        False,
+        True,
+        "How often a sample of a class scores above one of another, by that class's probability; "
+        "mean over classes, of up to 20.",
+    ),
     "auroc": Metric("AUROC", False, True, "How often a positive scores above a negative.", 4),
     **{
         f"tpr_at_fpr_1e-{digits}": Metric(
@@ -98,8 +127,18 @@ MONITORED = METRICS | {
 
 
 def metric_of(name: str) -> Metric:
-    """Return how a metric is shown; the long-tail-weighted one like the plain one."""
-    return METRICS[name.removeprefix(LONG_TAIL).removesuffix("_uncalibrated")]
+    """Return how a metric is shown; what is weighted, or of a taxonomic rank, like the plain one.
+
+    Raises:
+        KeyError: there is no such metric.
+    """
+    plain = name.removesuffix("_uncalibrated")
+    if plain in METRICS:
+        return METRICS[plain]
+    ending = [known for known in METRICS if plain.endswith(f"_{known}")]
+    if not ending:
+        raise KeyError(name)
+    return METRICS[max(ending, key=len)]
 
 
 def monitored(name: str) -> Metric:

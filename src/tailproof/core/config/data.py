@@ -205,8 +205,30 @@ class Lens(Strict):
         return self
 
 
+class ScanLines(Strict):
+    """Simulated scanning-tunnelling scans of dimer rows, cut into windows of consecutive lines."""
+
+    name: Literal["scan_lines"]
+    scans: Count = 200
+    lines: Count = Field(128, description="Of a scan.")
+    pixels: int = Field(64, ge=16, description="Of a line.")
+    window: Count = Field(16, description="Lines of a sample; its class is that of the last one.")
+    stride: Count = Field(8, description="Lines from one window to the next.")
+    noise: float = Field(
+        0.5, ge=0, description="Standard deviation, in the amplitude of the dimer rows."
+    )
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ScanLines":
+        if self.window > self.lines:
+            raise ValueError(f"window is {self.window}, expected at most the {self.lines} lines")
+        return self
+
+
 Source = Annotated[
-    Digits | Idx | Cifar | ImageFolder | MetadataCsv | Parquet | Lens, Field(discriminator="name")
+    Digits | Idx | Cifar | ImageFolder | MetadataCsv | Parquet | Lens | ScanLines,
+    Field(discriminator="name"),
 ]
 
 

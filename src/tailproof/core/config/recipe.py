@@ -118,6 +118,13 @@ class Augmentation(Strict):
     crop_padding: int = Field(0, ge=0, description="Pad by so many black pixels, crop back.")
     flip: bool = Field(False, description="Mirror left to right with probability 0.5.")
     cutout: int = Field(0, ge=0, description="Side of a square of mean colour, in pixels.")
+    line_dropout: Fraction = Field(0.0, description="Share of lines set to the mean, each alone.")
+    noise: float = Field(
+        0.0,
+        ge=0,
+        description="Gaussian, in the standard deviation of the normalised pixels. Meant for small "
+        "arrays: large pictures have GaussNoise among the albumentations.",
+    )
     albumentations: list[Transform] = Field(
         default_factory=list, description="Run for each image in workers, before the above."
     )
@@ -200,6 +207,11 @@ class Recipe(Strict):
 
     model: Model = Model()
     loss: Loss = CrossEntropy()
+    heads: Literal["all"] | Annotated[dict[str, Positive], Field(min_length=1)] | None = Field(
+        None,
+        description="Taxonomic ranks that the model has a head for: all, half of the loss on the "
+        "finest, or each with its weight in the loss; by default the target alone.",
+    )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Cosine()
     epochs: Count = 200

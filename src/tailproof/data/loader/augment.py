@@ -1,4 +1,4 @@
-"""Augmentation: crop, flip, cutout and normalisation, after albumentations where they are named.
+"""Augmentation after albumentations, where they are named: crop, flip, normalisation and more.
 
 Images kept in memory are cropped and flipped as whole batches on the device, streamed ones each as
 it is decoded, to the same bits.
@@ -17,13 +17,14 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 from tailproof.core.config.recipe import Augmentation, Transform
 from tailproof.core.errors import TailproofError, choose
+from tailproof.data.loader.disturb import disturb
 from tailproof.data.loader.order import random_bits, uniforms
 
 DRAWS = 5  # crop y and x, flip, cutout y and x
 
 
 class BatchAugment:
-    """Crop, flip, normalisation and cutout of a batch, on its device.
+    """Crop, flip, normalisation, cutout and what disturbs lines of a batch, on its device.
 
     Args:
         mean: of each channel; in [0, 1] of 8-bit pixels.
@@ -101,6 +102,8 @@ class BatchAugment:
         if self.policy and self.policy.cutout:
             squares = torch.from_numpy(draws[:, 3:]).to(images.device)
             normal = normal * _outside_square(normal.shape[2:], self.policy.cutout, squares)
+        if self.policy and (self.policy.line_dropout or self.policy.noise):
+            normal = disturb(normal, self.policy, self.seed, epoch, rows, DRAWS)
         return normal
 
     def _move(self, images: Tensor, draws: np.ndarray) -> Tensor:
@@ -134,17 +137,34 @@ class ImageAugment:
         seed: of the run.
         size: side in pixels of the images to be made, for transforms that need a size and name
             none; None is the images' own.
+        pictures: whether pixels are of 8 bits. Others only take transforms that move pixels:
+            what changes values takes all but 8 bits to lie between 0 and 1, and clips.
 
     Raises:
-        TailproofError: an unknown transform or option.
+        TailproofError: an unknown transform or option, or one that the pixels do not take.
     """
 
-    def __init__(self, transforms: list[Transform], seed: int, size: int | None = None) -> None:
+    def __init__(
+        self,
+        transforms: list[Transform],
+        seed: int,
+        size: int | None = None,
+        *,
+        pictures: bool = True,
+    ) -> None:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import albumentations
 
         self.seed = seed
-        self.compose = albumentations.Compose([_build(albumentations, t, size) for t in transforms])
+        built = [_build(albumentations, transform, size) for transform in transforms]
+        for transform, made in zip(transforms, built, strict=True):
+            if not pictures and isinstance(made, albumentations.ImageOnlyTransform):
+                raise TailproofError(
+                    f"recipe.augmentation.albumentations: {transform.name} changes pixels between "
+                    "0 and 1 and would clip arrays of bands, which are in a unit of their own: "
+                    "leave it out; 'noise' and 'line_dropout' work on them"
+                )
+        self.compose = albumentations.Compose(built)
 
     def __call__(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
         """Return the augmented image, [H', W', C]."""

@@ -101,7 +101,9 @@ class Loader:
         self._images: Images | None = Images(
             split,
             image_size,
-            ImageAugment(named, seed, image_size) if named else None,
+            ImageAugment(named, seed, image_size, pictures=split.dtype == np.uint8)
+            if named
+            else None,
             self._augment,
         )
         self._resides = self._images.size_in_memory() <= memory_budget

@@ -13,6 +13,7 @@ from tailproof.data.sources.image_folder import ImageFolderSource
 from tailproof.data.sources.lens import LensSource
 from tailproof.data.sources.metadata_csv import MetadataCsvSource
 from tailproof.data.sources.parquet import ParquetSource
+from tailproof.data.sources.scan_lines import ScanLinesSource
 
 __all__ = ["SOURCES", "Sample", "Source", "open_source"]
 
@@ -25,6 +26,7 @@ SOURCES: dict[str, type[Source]] = {
     "metadata_csv": MetadataCsvSource,
     "parquet": ParquetSource,
     "lens": LensSource,
+    "scan_lines": ScanLinesSource,
 }
 
 

@@ -1,0 +1,234 @@
+"""Transformers over scan lines, in timm's registry: every line of a window becomes one token.
+
+`scanline_vit` sees the whole window from every line. `scanline_causal` sees only what came before,
+so it can follow an instrument line by line: `Stream` keeps what is known of earlier lines.
+Both answer for the last line.
+"""
+
+import torch
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
+
+FLAT = 1e-6  # variance below which a line is only shifted
+
+Cache = tuple[Tensor, Tensor]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (Vaswani et al. 2017), causal where asked for."""
+
+    def __init__(self, dim: int, heads: int, causal: bool, drop: float) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
+        """Return the attended tokens [N, T, dim], and keys and values of all tokens so far.
+
+        Args:
+            x: T tokens; one, where there is a cache.
+            cache: keys and values of the tokens before.
+        """
+        samples, tokens, dim = x.shape
+        split = self.qkv(x).view(samples, tokens, 3, self.heads, dim // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
+        if cache is not None:
+            key, value = torch.cat([cache[0], key], 2), torch.cat([cache[1], value], 2)
+        found = F.scaled_dot_product_attention(
+            query, key, value, is_causal=self.causal and cache is None
+        )
+        return self.drop(self.proj(found.transpose(1, 2).reshape(x.shape))), (key, value)
+
+
+class Block(nn.Module):
+    """Attention and a two-layer perceptron, each after a norm and beside a shortcut."""
+
+    def __init__(self, dim: int, heads: int, causal: bool, drop: float) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads, causal, drop)
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim), nn.Dropout(drop)
+        )
+
+    def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
+        """Return tokens [N, T, dim] and the keys and values of all so far."""
+        attended, cache = self.attention(self.norm1(x), cache)
+        x = x + attended
+        return x + self.mlp(self.norm2(x)), cache
+
+
+class LineEmbedding(nn.Module):
+    """A line of fixed length as one vector, by one linear map."""
+
+    def __init__(self, channels: int, width: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(channels * width, dim)
+
+    def forward(self, lines: Tensor) -> Tensor:
+        """Return [M, dim] of lines [M, channels, W]."""
+        return self.proj(lines.flatten(1))
+
+
+class LineTokeniser(nn.Sequential):
+    """A line of any length as one vector, by a small convolutional network."""
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__(
+            nn.Conv1d(channels, 32, 7, stride=2, padding=3),
+            nn.GELU(),
+            nn.Conv1d(32, 64, 5, stride=2, padding=2),
+            nn.GELU(),
+            nn.Conv1d(64, dim, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.AdaptiveAvgPool1d(1),
+            nn.Flatten(),
+        )
+
+
+class ScanLineTransformer(nn.Module):
+    """Classifies the last line of a window of lines.
+
+    Args:
+        causal: whether a line sees only the ones before it. The order is then known from what can
+            be seen; else lines have learnt positions.
+        num_classes: outputs; 0 leaves features.
+        in_chans: channels of a line.
+        img_size: lines in a window, pixels in a line.
+        dim: of a token.
+        depth: blocks.
+        num_heads: of each block's attention.
+        drop_rate: dropout after attention and perceptron.
+        normalise_lines: bring each line to mean 0 and standard deviation 1 first.
+    """
+
+    def __init__(
+        self,
+        *,
+        causal: bool,
+        num_classes: int = 4,
+        in_chans: int = 1,
+        img_size: tuple[int, int] = (16, 64),
+        dim: int = 256,
+        depth: int = 6,
+        num_heads: int = 8,
+        drop_rate: float = 0.0,
+        normalise_lines: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_features = self.head_hidden_size = dim
+        self.normalise_lines = normalise_lines
+        self.lines, width = img_size
+        self.tokenise: nn.Module = (
+            LineTokeniser(in_chans, dim) if causal else LineEmbedding(in_chans, width, dim)
+        )
+        self.position = None if causal else nn.Parameter(torch.zeros(1, self.lines, dim))
+        self.blocks = nn.ModuleList(Block(dim, num_heads, causal, drop_rate) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+        self.apply(_initialise)
+        if self.position is not None:
+            nn.init.trunc_normal_(self.position, std=0.02)
+        self.reset_classifier(num_classes)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the head by a fresh one with so many outputs; 0 leaves features."""
+        self.num_classes = num_classes
+        self.head: nn.Module = (
+            nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        )
+
+    def get_classifier(self) -> nn.Module:
+        """Return the head."""
+        return self.head
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Return one token a line, [N, L, dim] of lines [N, channels, L, W]."""
+        samples, channels, lines, width = x.shape
+        flat = x.transpose(1, 2).reshape(samples * lines, channels, width)
+        if self.normalise_lines:
+            variance, mean = torch.var_mean(flat, 2, correction=0, keepdim=True)
+            flat = (flat - mean) * torch.where(variance > FLAT, variance, 1.0).rsqrt()
+        return self.tokenise(flat).view(samples, lines, -1)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return what is known at each line, [N, L, dim]."""
+        tokens = self.tokens(x)
+        if self.position is not None:
+            tokens = tokens + self.position
+        for block in self.blocks:
+            tokens, _ = block(tokens)
+        return self.norm(tokens)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return logits [N, C] for the last line, or with `pre_logits` its features [N, dim]."""
+        return x[:, -1] if pre_logits else self.head(x[:, -1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits [N, C] of windows [N, channels, L, W]."""
+        return self.forward_head(self.forward_features(x))
+
+
+class Stream:
+    """A causal model that is fed line by line, as the instrument delivers them.
+
+    What it says of a line is what the model says of a window that ends there. It remembers
+    `lines` lines; a window's model sees no further back than its window either.
+
+    Args:
+        model: `scanline_causal`.
+        lines: how many it remembers; by default those of the model's window.
+    """
+
+    def __init__(self, model: ScanLineTransformer, lines: int | None = None) -> None:
+        self.model, self.lines = model.eval(), lines or model.lines
+        self._caches: list[Cache | None] = [None] * len(model.blocks)
+
+    @torch.inference_mode()
+    def step(self, line: Tensor) -> Tensor:
+        """Return logits [C] for the next line, [channels, W]."""
+        token = self.model.tokens(line[None, :, None])
+        for number, block in enumerate(self.model.blocks):
+            token, (keys, values) = block(token, self._caches[number])
+            kept = slice(-(self.lines - 1), None) if self.lines > 1 else slice(0, 0)
+            self._caches[number] = keys[:, :, kept], values[:, :, kept]
+        return self.model.forward_head(self.model.norm(token))[0]
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def _config(fixed: bool) -> dict:
+    return {
+        "num_classes": 4,
+        "input_size": (1, 16, 64),
+        "first_conv": None,
+        "classifier": "head",
+        "fixed_input_size": fixed,
+    }
+
+
+default_cfgs = generate_default_cfgs(
+    {"scanline_vit": _config(True), "scanline_causal": _config(False)}
+)
+
+
+@register_model
+def scanline_vit(pretrained: bool = False, **options) -> ScanLineTransformer:
+    """Line encoder: 6 layers of dimension 256 with 8 heads, all lines of a window at once."""
+    return build_model_with_cfg(
+        ScanLineTransformer, "scanline_vit", pretrained, causal=False, **options
+    )
+
+
+@register_model
+def scanline_causal(pretrained: bool = False, **options) -> ScanLineTransformer:
+    """Sequential: lines go through a small convolutional network, each sees those before it."""
+    return build_model_with_cfg(
+        ScanLineTransformer, "scanline_causal", pretrained, causal=True, **options
+    )
