@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos test-slurm slurm lint schema bench-train bench-experts bench-loader bench-scale bench-proof clean browser
+.PHONY: help demo test test-chaos test-slurm slurm lint schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ bench-loader: .venv/.dev .venv/peers/.done ## compare the loader's speed and sta
 
 bench-scale: .venv/.run ## measure how time and memory grow up to 400,000 images
 	$(BIN)/python benchmarks/scale.py
+
+bench-systems: .venv/.dev ## compare training speed with timm's script on three large networks
+	$(BIN)/python benchmarks/systems.py
+
+bench-stream: .venv/.run ## time a scan line when it is classified as it comes
+	$(BIN)/python benchmarks/stream.py
 
 bench-proof: .venv/.run ## time `snakemake -n` on 100 finished jobs, and hashing
 	$(BIN)/python benchmarks/proof.py

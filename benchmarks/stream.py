@@ -1,0 +1,69 @@
+"""How long a line takes when an instrument is followed live: each line as it comes, a batch of one.
+
+    make bench-stream
+
+The causal model keeps what it knows of earlier lines and computes the new one alone; the line
+encoder computes its whole window of 16 lines again. Lines of 64 pixels, full size (6 layers,
+d = 256, 8 heads), fp32; each model follows the same 512 lines, the first 64 do not count.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+
+import timm
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+import tailproof.models  # noqa: F401 - registers them
+from tailproof.models.scan_lines import Stream
+
+LINES, WARM, WINDOW, PIXELS = 512, 64, 16, 64
+
+
+def windows(model: torch.nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return a function of the next line that looks at the last window."""
+    kept = deque([torch.zeros(1, PIXELS)] * WINDOW, maxlen=WINDOW)
+    model.eval()
+
+    @torch.inference_mode()
+    def step(line: Tensor) -> Tensor:
+        kept.append(line)
+        return model(torch.stack(list(kept), dim=1)[None])[0]
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    torch.set_num_threads(parser.parse_args().threads)
+    steps = {
+        "scanline_causal, line by line": Stream(timm.create_model("scanline_causal")).step,
+        "scanline_causal, window": windows(timm.create_model("scanline_causal")),
+        "scanline_vit, window": windows(timm.create_model("scanline_vit")),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for number, line in enumerate(torch.randn(LINES, 1, PIXELS)):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step(line)
+            if number >= WARM:
+                seconds[name].append(time.perf_counter() - start)
+    table = Table(title="time a line, ms")
+    for column in ("model", "median", "95 %"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name, values in seconds.items():
+        high = statistics.quantiles(values, n=20)[-1]
+        table.add_row(name, f"{1e3 * statistics.median(values):.2f}", f"{1e3 * high:.2f}")
+    Console().print(table)
+    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+
+
+if __name__ == "__main__":
+    main()
