@@ -5,6 +5,7 @@ prints them as JSON. Nothing is run and no lock is taken.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -40,6 +41,12 @@ def plan(*targets: str) -> list[Job]:
     """
     if not Path("Snakefile").exists():
         raise TailproofError(f"{Path.cwd()} holds no Snakefile: work in the repository's folder")
+    kept = next(path for path in (Path(".snakemake"), Path()) if path.exists())
+    if not os.access(kept, os.W_OK):
+        raise TailproofError(
+            f"{kept.absolute()} cannot be written, and Snakemake keeps notes there while it plans: "
+            "work in a clone that can be written"
+        )
     command = [sys.executable, "-m", __name__, *targets]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
