@@ -14,13 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+import tailproof.models  # noqa: F401  # isort: skip - before timm: it registers models
 import timm
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-import tailproof.models  # noqa: F401 - registers them
 from tailproof.models.scan_lines import Stream
 
 LINES, WARM, WINDOW, PIXELS = 512, 64, 16, 64

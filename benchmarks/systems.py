@@ -19,6 +19,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import tailproof.models  # noqa: F401  # isort: skip - before timm: it registers models
 import timm
 import torch
 from data import build, pictures
