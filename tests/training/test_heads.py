@@ -14,7 +14,7 @@ from tailproof.training.heads import Heads, LossOfHeads, rank_weights
 from tailproof.training.setup import build_mixing
 
 RANKS = {"family": ["F", "G"], "genus": ["a", "b", "c"], "species": ["v", "w", "x", "y", "z"]}
-MANIFEST = {"target": "species", "ranks": list(RANKS), "classes": RANKS}
+MANIFEST = {"target": "species", "positive": None, "ranks": list(RANKS), "classes": RANKS}
 
 
 def heads(value="all"):

@@ -23,6 +23,7 @@ class Heads:
         classes: class names by rank, in the order of the outputs.
         target: the rank that the run is monitored by.
         weights: of each rank in the loss.
+        positive: of two classes of the target the index of the one that is looked for, or None.
     """
 
     def __init__(self, manifest: dict[str, Any], recipe: Recipe) -> None:
@@ -43,6 +44,8 @@ class Heads:
                     f"the rank '{rank}' has one class ({', '.join(names)}), so there is nothing to "
                     "learn: leave it out of recipe.heads, or out of the source's ranks"
                 )
+        named = manifest["positive"]
+        self.positive = None if named is None else self.classes[self.target].index(named)
         ends = list(accumulate((len(names) for names in self.classes.values()), initial=0))
         self._slices = {
             rank: slice(*limits) for rank, limits in zip(self.classes, pairwise(ends), strict=True)

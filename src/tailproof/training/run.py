@@ -72,11 +72,7 @@ class Run:
         splits = {name: Split(manifest, name) for name in ("train", "val")}
         self.split = splits["train"]
         self.heads = Heads(self.split.manifest, recipe)
-        positive = self.split.manifest["positive"]
-        self._positive = (
-            None if positive is None else self.heads.classes[self.heads.target].index(positive)
-        )
-        check_monitor(recipe, splits["val"], positive)
+        check_monitor(recipe, splits["val"])
         self._labels = {
             name: self.heads.labels(split).to(self.device) for name, split in splits.items()
         }
@@ -244,8 +240,8 @@ class Run:
         self.ranks.align(self.result)
         self.result.eval()
         tally, labels = self._new_tally(), self._labels["val"]
-        place = list(self.heads.classes).index(self.heads.target)
-        rare = RareScores(labels[:, place], self._positive, self.ranks.sum)
+        truths = labels[:, list(self.heads.classes).index(self.heads.target)]
+        rare = RareScores(truths, self.heads.positive, self.ranks.sum)
         for batch in self._val_loader.epoch(1):
             rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
             logits, truth = self._evaluate(batch.images)[: batch.real], labels[rows]
@@ -371,7 +367,7 @@ class Run:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self._forward = Forward(self._trained, self.device, precision, self.recipe.channels_last)
         # The 8 bits of a bf16 logit make ties of scores; infer computes in fp32, too.
-        exact = precision if self._positive is None else "fp32"
+        exact = precision if self.heads.positive is None else "fp32"
         self._evaluate = Forward(self.result, self.device, exact, self.recipe.channels_last)
 
     def _new_tally(self) -> Tally:

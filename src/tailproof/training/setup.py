@@ -94,13 +94,12 @@ def initial_model(
     return model.to(device, memory_format=memory)
 
 
-def check_monitor(recipe: Recipe, val: Split, positive: str | None) -> None:
+def check_monitor(recipe: Recipe, val: Split) -> None:
     """Check that the split val can show what the recipe monitors.
 
     Args:
         recipe: with its monitor.
         val: the split.
-        positive: the positive class of two; None where there are more.
 
     Raises:
         TailproofError: the monitor is of two classes and there are more, one of the two is absent,
@@ -109,7 +108,7 @@ def check_monitor(recipe: Recipe, val: Split, positive: str | None) -> None:
     name = recipe.monitor
     if name not in ("val_auroc", *POINTS):
         return
-    target = val.manifest["target"]
+    target, positive = val.manifest["target"], val.manifest["positive"]
     if positive is None:
         raise TailproofError(
             f"recipe.monitor is {name}, which is of two classes; '{target}' has "
