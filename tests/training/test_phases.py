@@ -186,12 +186,8 @@ def _pairs(batch):
     return zip(batch.rows.tolist(), batch.images, strict=True)
 
 
-def test_a_run_without_phases_is_named_as_before():
-    recipe = Recipe(**TINY)
-    assert not {"phases", "evaluation_size"} & set(recipe.learning())
-    assert Recipe(**recipe.learning(), **recipe.running()) == recipe
+def test_what_is_learnt_and_how_it_runs_are_the_whole_recipe():
     growing = Recipe(**TINY | GROWING)
-    assert {"phases", "evaluation_size"} <= set(growing.learning())
     assert Recipe(**growing.learning(), **growing.running()) == growing
 
 

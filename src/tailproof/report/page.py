@@ -69,7 +69,7 @@ def _results(results: Results) -> dict[str, Any]:
         "answer": answer(results),
         "tiles": _tiles(results),
         "main": {
-            split: tables.of_methods(scores, split, _main(scores), f"Results on {split}, {seeds}")
+            split: tables.of_methods(scores, split, tables.MAIN, f"Results on {split}, {seeds}")
             for split in ("test", "dev")
         },
         "test_rows": rows,
@@ -78,7 +78,7 @@ def _results(results: Results) -> dict[str, Any]:
         "all_pairs": tables.all_pairs(scores, "test"),
         "pairs": len(scores.metrics["paired"]["test"]),
         "groups": tables.of_methods(
-            scores, "test", tables.GROUP_METRICS, "Accuracy by group of classes on test"
+            scores, "test", _by_class(scores), "Accuracy by group of classes on test"
         ),
         "group_charts": _group_charts(results),
         "recalls": charts.recalls(results),
@@ -91,10 +91,10 @@ def _results(results: Results) -> dict[str, Any]:
     }
 
 
-def _main(scores: Scores) -> tuple[str, ...]:
-    """Return the metrics of the first table: of few classes how they are ranked, too."""
+def _by_class(scores: Scores) -> tuple[str, ...]:
+    """Return the metrics that look at classes apart: of few classes how they are ranked, too."""
     known = scores.metrics["experts"][scores.first]["over_seeds"]["test"]
-    return (*tables.MAIN, *(name for name in tables.OF_FEW_CLASSES if name in known))
+    return (*tables.GROUP_METRICS, *(name for name in tables.OF_FEW_CLASSES if name in known))
 
 
 def _rare(scores: Scores) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What a scanning tip sees of a surface of dimer rows; heights in the amplitude of the rows."""
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, shift
 
 SHARES = {"atoms": 0.0879, "rows": 0.4394, "tip_change": 0.1691, "double_tip": 0.3036}
 """States of the tip and how often they are met, as unbalanced as in published scans."""
@@ -63,12 +62,33 @@ def _through(
     """Return the surface as a tip in one state shows it, [lines, pixels]."""
     if state == "atoms":
         return surface.copy()
-    blunt = gaussian_filter1d(surface, period / 6, axis=1, mode="nearest")
+    blunt = _blur(surface, period / 6)
     if state == "rows":
         return blunt
     if state == "double_tip":
         away = (rng.uniform(-3, 3), rng.choice([-1, 1]) * rng.uniform(0.3, 0.7) * period)
-        return 0.55 * blunt + 0.45 * shift(blunt, away, order=1, mode="nearest")
+        return 0.55 * blunt + 0.45 * _moved(blunt, *away)
     jumps = rng.normal(0, 1.2, len(blunt)) * (rng.random(len(blunt)) < 0.5)
     start = rng.integers(0, blunt.shape[1], len(blunt))
     return blunt + jumps[:, None] * (np.arange(blunt.shape[1]) >= start[:, None])
+
+
+def _blur(heights: np.ndarray, width: float) -> np.ndarray:
+    """Return the mean along each line under a Gaussian of this standard deviation in pixels."""
+    reach = int(4 * width + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    kernel /= kernel.sum()
+    padded = np.pad(heights, ((0, 0), (reach, reach)), mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=1) @ kernel
+
+
+def _moved(heights: np.ndarray, down: float, right: float) -> np.ndarray:
+    """Return the surface moved by parts of pixels, between which it is linear."""
+    found = heights
+    for axis, by in enumerate((down, right)):
+        at = np.clip(np.arange(found.shape[axis]) - by, 0, found.shape[axis] - 1)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, found.shape[axis] - 1)
+        part = np.expand_dims(at - low, 1 - axis)
+        found = found.take(low, axis) * (1 - part) + found.take(high, axis) * part
+    return found
