@@ -12,6 +12,7 @@ rule rung:
         shards=shards_of("train", "val"),
         weights=initial_weights,
         standing=standing,
+        clearance=cleared,
     output:
         history=f"{SEED_FOLDER}/rung.csv",
         record=record("rung", "{expert}-{seed}"),
@@ -24,7 +25,7 @@ rule rung:
     threads: cores
     resources:
         mem_mb=lambda w, attempt: attempt * recipe(w).devices * memory(w),
-        runtime=growing(720),
+        runtime=growing(TRAIN_MINUTES),
         gpu=lambda w: recipe(w).devices * recipe(w).nodes,
         nodes=lambda w: recipe(w).nodes,
         tasks=lambda w: recipe(w).nodes,

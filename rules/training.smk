@@ -7,6 +7,7 @@ rule train:
         shards=shards_of("train", "val"),
         weights=initial_weights,
         standing=standing,
+        clearance=cleared,
     output:
         weights=f"{SEED_FOLDER}/model.safetensors",
         config=f"{SEED_FOLDER}/config.json",
@@ -22,7 +23,7 @@ rule train:
     threads: cores
     resources:
         mem_mb=lambda w, attempt: attempt * recipe(w).devices * memory(w),
-        runtime=growing(720),
+        runtime=growing(TRAIN_MINUTES),
         gpu=lambda w: recipe(w).devices * recipe(w).nodes,
         nodes=lambda w: recipe(w).nodes,
         tasks=lambda w: recipe(w).nodes,
