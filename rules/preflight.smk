@@ -44,9 +44,9 @@ rule clearance:
         "logs/{experiment}/clearance.log",
     benchmark:
         "logs/{experiment}/clearance.tsv"
+    localrule: True
     conda:
         "../envs/light.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=500,

@@ -53,9 +53,10 @@ def _losses(
     own = -log_p[:, columns]
     if loss["name"] == "focal":
         own = own * (-np.expm1(-own)) ** loss["gamma"]
-    smooth = loss.get("label_smoothing", 0.0)
-    own = (1 - smooth) * own - smooth * log_p.mean(axis=1, keepdims=True)
-    return [float(each) for each in own.mean(axis=0) * _weights(loss, sizes)[columns]]
+    smooth, weights = loss.get("label_smoothing", 0.0), _weights(loss, sizes)
+    spread = (log_p * weights).mean(axis=1, keepdims=True)
+    own = (1 - smooth) * own * weights[columns] - smooth * spread
+    return [float(each) for each in own.mean(axis=0)]
 
 
 def _weights(loss: dict[str, Any], sizes: np.ndarray) -> np.ndarray:

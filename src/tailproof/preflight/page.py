@@ -65,39 +65,28 @@ def _data(data: dict[str, Any]) -> str:
 
 
 def _learning(experts: dict[str, Any], all_of_them: int) -> str:
-    rows = []
+    rows, rates = [], []
     for name, each in experts.items():
         batches = ", ".join(
             f"{phase['batches_an_epoch']} of {phase['batch_size']}" for phase in each["phases"]
         )
-        rates = ", ".join(
-            f"{rate['learning_rate']:.2g} at {rate['epoch']}" for rate in each["learning_rates"]
+        steps, epochs = each["warmup"]["steps"], each["warmup"]["epochs"]
+        warm = f"{epochs:.2g} epochs, {steps} steps" if steps else "–"
+        rows.append([name, each["epochs"], batches, f"{each['updates']:,}", warm])
+        told = ", ".join(
+            f"{rate['learning_rate']:.2g} at epoch {rate['epoch']}"
+            for rate in each["learning_rates"]
         )
-        warmup = each["warmup"]
-        warm = (
-            f"{warmup['epochs']:.2g} epochs ({warmup['steps']} steps)" if warmup["steps"] else "–"
-        )
-        resolved = each["resolved_on_val"]
-        told = "–" if resolved is None else f"{100 * resolved:.1f} points"
-        rows.append(
-            [
-                name,
-                each["epochs"],
-                batches,
-                f"{each['updates']:,}",
-                warm,
-                rates,
-                each["monitor"],
-                told,
-            ]
-        )
-    header = ["expert", "epochs", "batches an epoch", "updates", "warm-up", "rate at epoch"]
+        rates.append([name, f"{each['schedule']}, {told}{_resolved(each)}"])
     more = f"\n\n{all_of_them - SHOWN} more are in preflight.json." if all_of_them > SHOWN else ""
-    return (
-        "## Learning\n\n"
-        + _table([*header, "monitor", "least difference that val resolves"], rows)
-        + more
-    )
+    header = ["expert", "epochs", "batches an epoch", "updates", "warm-up"]
+    return f"## Learning\n\n{_table(header, rows)}\n\n{_list(rates)}{more}"
+
+
+def _resolved(expert: dict[str, Any]) -> str:
+    least = expert["resolved_on_val"]
+    told = "" if least is None else f", of which val resolves {100 * least:.1f} points"
+    return f"; monitored by {expert['monitor']}{told}"
 
 
 def _losses(experts: dict[str, Any], data: dict[str, Any]) -> str:
@@ -121,39 +110,32 @@ def _losses(experts: dict[str, Any], data: dict[str, Any]) -> str:
 
 
 def _normalisation(experts: dict[str, Any]) -> str:
-    kinds: dict[str, list[str]] = {}
+    lines = []
     for name, each in experts.items():
         own = each["normalisation"]
         told = own["source"]
         if own["mean"] is not None:
             told += f", mean {_numbers(own['mean'])}, std {_numbers(own['std'])}"
-        kinds.setdefault(told, []).append(name)
-    lines = [f"- {', '.join(names)}: {told}" for told, names in kinds.items()]
-    return "## Normalisation\n\nThe same at training and at evaluation.\n\n" + "\n".join(lines)
+        lines.append([name, told])
+    return f"## Normalisation\n\nThe same at training and at evaluation.\n\n{_list(lines)}"
 
 
 def _sizes(experts: dict[str, Any]) -> str:
-    rows = []
+    keys = ("parameters", "weights_mb", "estimated_memory_mb", "checkpoints_mb", "logits_mb")
+    rows, requests = [], []
     for name, each in experts.items():
+        rows.append([name, *(f"{each[key]:,}" if key in each else "–" for key in keys)])
         asked = each["request"]
-        request = (
-            f"{asked['nodes']} × {asked['cores_a_node']} cores, "
-            f"{asked['memory_mb_a_node']:,} MB, {asked['gpus']} GPU, {asked['minutes']} min"
-        )
-        sizes = [
-            f"{each[key]:,}" if key in each else "–"
-            for key in (
-                "parameters",
-                "weights_mb",
-                "estimated_memory_mb",
-                "checkpoints_mb",
-                "logits_mb",
-            )
-        ]
-        rows.append([name, *sizes, request])
-    header = ["expert", "parameters", "weights, MB", "memory to train, MB", "checkpoints, MB"]
-    return "## Sizes and what is asked of Slurm\n\n" + _table(
-        [*header, "logits, MB", "request of a run"], rows
+        nodes, gpus = _count(asked["nodes"], "node"), _count(asked["gpus"], "GPU")
+        cores = _count(asked["cores_a_node"], "core")
+        told = f"{nodes} with {cores} and {asked['memory_mb_a_node']:,} MB each, {gpus}, "
+        requests.append([name, f"{told}{asked['minutes']} minutes"])
+    header = ["expert", "parameters", "weights", "training", "checkpoints", "logits"]
+    return (
+        "## Sizes\n\nIn MB; training is the memory for weights, gradients, the optimizer and what "
+        f"the backward pass needs.\n\n{_table(header, rows)}\n\n"
+        f"What a run asks Slurm for at its first attempt, unless slurm/config.yaml says "
+        f"otherwise:\n\n{_list(requests)}"
     )
 
 
@@ -198,11 +180,23 @@ def _numbers(values: list[float]) -> str:
     return shown + (", …" if len(values) > 4 else "")
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def _list(rows: list[list[str]]) -> str:
+    return "\n".join(f"- {names}: {told}" for names, told in _together(rows))
 
 
 def _table(header: list[str], rows: list[list[Any]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
+    lines = [header, ["---"] * len(header), *_together(rows)]
     cells = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+
+
+def _together(rows: list[list[Any]]) -> list[list[Any]]:
+    """Return the rows, those that differ in nothing but their name as one."""
+    names: dict[tuple[Any, ...], list[str]] = {}
+    for name, *cells in rows:
+        names.setdefault(tuple(cells), []).append(name)
+    return [[", ".join(those), *cells] for cells, those in names.items()]

@@ -11,6 +11,7 @@ from tailproof.preflight.timeline import Timeline
 
 TRANSFORMER = re.compile(r"vit|deit|beit|swin|eva|cait|xcit|former|scanline_causal|mixer")
 ENOUGH_TO_FALL = 5  # epochs from which on a rate should fall
+WELL_WITHIN = 3  # times inside the bounds: what is proposed
 FAR = 10  # times outside of what is usual from which on it is an error
 
 
@@ -105,7 +106,8 @@ def unusual_rate(recipe: Recipe, facts: Facts) -> Finding | None:
         return None
     low, high, source = known
     last = timeline.last_rate
-    word, bound = ("high", high) if rate > high else ("low", low)
+    word, better = ("high", high / WELL_WITHIN) if rate > high else ("low", low * WELL_WITHIN)
+    better *= recipe.optimizer.learning_rate / rate  # a phase's factor is left as it is
     falls = f"; the schedule takes it to {last:.2g}" if last < rate / 2 else ""
     return Finding(
         "unusual_rate",
@@ -120,7 +122,7 @@ def unusual_rate(recipe: Recipe, facts: Facts) -> Finding | None:
             "source": source,
         },
         confidence=0.7 if last < rate / 100 else 0.85,
-        change={"optimizer": {"learning_rate": float(f"{bound:.2g}")}},
+        change={"optimizer": {"learning_rate": float(f"{better:.2g}")}},
         expects="a loss that neither jumps nor crawls",
     )
 

@@ -1,6 +1,5 @@
 """A few real steps of training and validation, timed on the device there is."""
 
-import platform
 import resource
 import sys
 import time
@@ -15,6 +14,7 @@ from tailproof.core.config.recipe import Recipe
 from tailproof.core.digests import canonical_json
 from tailproof.core.errors import TailproofError
 from tailproof.core.finding import Finding
+from tailproof.provenance.circumstances import machine_now
 from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run
 
@@ -71,7 +71,7 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
         alone = _alone(recipe)
         plain = alone.model_dump(mode="json")
         key = canonical_json({each: plain[each] for each in plain if each not in SAME_COST})
-        if key not in known:
+        if "failed" in known.get(key, {"failed": ""}):  # of what the others need not fail of
             known[key] = _measure(manifest, alone)
         found[name] = known[key]
         if "failed" in known[key]:
@@ -81,7 +81,7 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
         for why, names in failed.items()
     ]
     return {
-        "device": _device(),
+        "device": machine_now(1).device,
         "experts": found,
         "findings": [finding.plain() for finding in findings],
     }
@@ -163,9 +163,3 @@ def _peak(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)
-
-
-def _device() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return platform.processor() or platform.machine()
