@@ -156,12 +156,33 @@ def most(amount):
     return lambda wildcards: max(map(amount, everyone(wildcards).values()))
 
 
-def cleared(wildcards):
-    """The file that says that training may start.
+STARTED = []  # holds something once jobs run
 
-    It lets training start and has no say in what is learnt: made again it makes nothing stale.
+
+def cleared(wildcards, input):
+    """Whether the job may train: not where the preflight finds an error that is not accepted.
+
+    A resource, looked up when the job is about to start: an input would make finished experts
+    stale with every change of the preflight, and `ancient` hides other changes from Snakemake.
+    Before the first job it ends everything; later, when other jobs run, the job itself ends.
     """
-    return ancient(f"results/{wildcards.experiment}/clearance.json")
+    manifest = Path(input.manifest)
+    said = stopping_sentences(
+        wildcards.experiment, manifest, manifest.stat().st_mtime_ns
+    )
+    if said and not STARTED:
+        stop(said)
+    return said or "yes"
+
+
+@cache
+def stopping_sentences(name, manifest, _changed):
+    from tailproof.preflight.clearance import sentences
+
+    found = read_experiment(name)
+    return checked(
+        sentences, manifest, found.experts | found.points, found.preflight.accept
+    )
 
 
 def growing(amount):
@@ -296,3 +317,4 @@ check_requested()
 
 onstart:
     check_slurm()
+    STARTED.append(True)

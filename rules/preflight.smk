@@ -1,4 +1,4 @@
-# shards + configuration -> what training is about to do, and whether it may start
+# shards + configuration -> what training is about to do, and what is wrong with it
 
 
 rule preflight:
@@ -14,6 +14,7 @@ rule preflight:
         "logs/{experiment}/preflight.log",
     benchmark:
         "logs/{experiment}/preflight.tsv"
+    priority: 1
     conda:
         "../envs/torch.yaml"
     threads: most(lambda recipe: recipe.threads)
@@ -30,31 +31,3 @@ rule preflight:
         "{wildcards.experiment}: preflight"
     script:
         "../workflow/scripts/preflight.py"
-
-
-rule clearance:
-    input:
-        preflight=rules.preflight.output.preflight,
-        probe=rules.preflight.output.probe,
-    output:
-        # Not deleted before it is made again: without it finished experts would count as stale.
-        clearance=update("results/{experiment}/clearance.json"),
-        record=record("clearance"),
-    log:
-        "logs/{experiment}/clearance.log",
-    benchmark:
-        "logs/{experiment}/clearance.tsv"
-    localrule: True
-    conda:
-        "../envs/light.yaml"
-    threads: 1
-    resources:
-        mem_mb=500,
-        runtime=10,
-    params:
-        accept=lambda w: experiment(w).preflight.accept,
-        code=code("clearance"),
-    message:
-        "{wildcards.experiment}: clear training"
-    script:
-        "../workflow/scripts/clearance.py"

@@ -12,7 +12,6 @@ rule rung:
         shards=shards_of("train", "val"),
         weights=initial_weights,
         standing=standing,
-        clearance=cleared,
     output:
         history=f"{SEED_FOLDER}/rung.csv",
         record=record("rung", "{expert}-{seed}"),
@@ -32,6 +31,7 @@ rule rung:
         tasks_per_gpu=0,
         # The stage itself starts a process on each of several nodes.
         mpi=lambda w: "srun" if recipe(w).nodes > 1 else None,
+        cleared=cleared,
         running=running,
     params:
         recipe=learning,

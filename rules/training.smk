@@ -7,7 +7,6 @@ rule train:
         shards=shards_of("train", "val"),
         weights=initial_weights,
         standing=standing,
-        clearance=cleared,
     output:
         weights=f"{SEED_FOLDER}/model.safetensors",
         config=f"{SEED_FOLDER}/config.json",
@@ -30,6 +29,7 @@ rule train:
         tasks_per_gpu=0,
         # The stage itself starts a process on each of several nodes.
         mpi=lambda w: "srun" if recipe(w).nodes > 1 else None,
+        cleared=cleared,
         running=running,
     params:
         recipe=learning,

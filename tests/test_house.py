@@ -150,7 +150,6 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "manifest": {"data"},
         "probe": set(),
         "preflight": {"recipe"},
-        "clearance": set(),
         "train": {"recipe"},
         "rung": {"recipe"},
         "promote": {"recipe"},

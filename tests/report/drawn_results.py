@@ -74,7 +74,6 @@ OUTPUTS = {
     "shard": ["shards/{}/part-{}.parquet"],
     "manifest": ["shards/manifest.json"],
     "preflight": ["preflight.json"],
-    "clearance": ["clearance.json"],
     "train": ["experts/{}/seed-{}/model.safetensors", "experts/{}/seed-{}/training.json"],
     "infer": ["experts/{}/seed-{}/raw_logits/test.parquet"],
     "calibrate": ["experts/{}/seed-{}/calibration.json"],

@@ -3,40 +3,32 @@
 from pathlib import Path
 from typing import Any
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json, write_json
-
-CLEARED = {"cleared": True}
-"""What the file says, always: that it is there is all that training needs to know."""
+from tailproof.core.config.recipe import Recipe
+from tailproof.preflight.checks import findings
+from tailproof.preflight.facts import facts_of
 
 
-def stopping(findings: list[dict[str, Any]], accept: list[str]) -> list[dict[str, Any]]:
-    """Return the findings that stop a run, as plain values."""
-    return [each for each in findings if each["severity"] == "error" and each["kind"] not in accept]
-
-
-def clear(preflight: str | Path, probe: str | Path, accept: list[str], output: str | Path) -> None:
-    """Write clearance.json.
+def sentences(manifest: str | Path, recipes: dict[str, Recipe], accept: list[str]) -> str:
+    """Return why training does not start, a line for each error; nothing where it may.
 
     Args:
-        preflight: preflight.json.
-        probe: preflight_probe.json.
+        manifest: shards/manifest.json.
+        recipes: of all experts and points.
         accept: kinds of findings that do not stop.
-        output: the file.
-
-    Raises:
-        TailproofError: one sentence for each error that is not accepted.
     """
-    found = [*read_json(preflight)["findings"], *read_json(probe)["findings"]]
+    found = [each.plain() for each in findings(facts_of(manifest, recipes))]
     wrong = stopping(found, accept)
-    if wrong:
-        kinds = ", ".join(dict.fromkeys(each["kind"] for each in wrong))
-        lines = [sentence(each) for each in wrong]
-        raise TailproofError(
-            "\n  ".join(["training does not start:", *lines])
-            + f"\n  mend the recipe, or start all the same by 'preflight: {{accept: [{kinds}]}}'"
-        )
-    write_json(output, CLEARED)
+    if not wrong:
+        return ""
+    kinds = ", ".join(dict.fromkeys(each["kind"] for each in wrong))
+    lines = [sentence(each) for each in wrong]
+    last = f"mend the recipe, or train all the same by 'preflight: {{accept: [{kinds}]}}'"
+    return "\n  ".join(["training does not start:", *lines, last])
+
+
+def stopping(found: list[dict[str, Any]], accept: list[str]) -> list[dict[str, Any]]:
+    """Return the findings that stop a run, as plain values."""
+    return [each for each in found if each["severity"] == "error" and each["kind"] not in accept]
 
 
 def sentence(finding: dict[str, Any]) -> str:

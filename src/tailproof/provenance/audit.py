@@ -26,9 +26,6 @@ from tailproof.provenance.verdict import Verdict
 DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
 """Files and folders about the results that no job makes: a crate's."""
 
-GATE = "clearance.json"
-"""An input that lets a job start and has no say in what it makes."""
-
 
 @dataclass(frozen=True)
 class Audit:
@@ -172,8 +169,6 @@ class _Findings:
         """Judge a file that is as its record says by what it was made from."""
         record = self.ledger.records.get(path) or self.ledger.makers[path]
         for file in record.inputs:
-            if Path(file.path).name == GATE:
-                continue
             before = self._before(file.path)
             if before is not None and before.state != "proven":
                 origin = before.after or before.path
