@@ -9,6 +9,7 @@ configfile: "config/config.yaml"
 
 include: "rules/common.smk"
 include: "rules/data.smk"
+include: "rules/preflight.smk"
 include: "rules/training.smk"
 include: "rules/sweep.smk"
 include: "rules/inference.smk"

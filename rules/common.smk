@@ -13,6 +13,8 @@ from tailproof.core.config.splits import SPLITS
 from tailproof.core.config.sweep import WINNER
 from tailproof.core.config.warnings import warnings
 from tailproof.core.errors import TailproofError, suggestion
+from tailproof.core.request import TRAIN_MINUTES, memory_mb
+from tailproof.core.request import cores as cores_of
 from tailproof.data.raw import files_to_read
 from tailproof.provenance import closure
 from tailproof.provenance.jobs import jobs_of
@@ -135,6 +137,54 @@ def running(wildcards):
     return json.dumps(recipe(wildcards).running())
 
 
+def everyone(wildcards):
+    """The recipe of every expert and of every point of the sweep, by name."""
+    found = experiment(wildcards)
+    return found.experts | found.points
+
+
+def running_of_all(wildcards):
+    """How experts and points are run, as JSON: that of the recipe, and of those that differ."""
+    usual = experiment(wildcards).recipe.running()
+    of_each = {name: each.running() for name, each in everyone(wildcards).items()}
+    others = {name: each for name, each in of_each.items() if each != usual}
+    return json.dumps({"usual": usual, "others": others})
+
+
+def most(amount):
+    """A resource: of what all experts and points take, the most."""
+    return lambda wildcards: max(map(amount, everyone(wildcards).values()))
+
+
+STARTED = []  # holds something once jobs run
+
+
+def cleared(wildcards, input):
+    """Whether the job may train: not where the preflight finds an error that is not accepted.
+
+    A resource, looked up when the job is about to start: an input would make finished experts
+    stale with every change of the preflight, and `ancient` hides other changes from Snakemake.
+    Before the first job it ends everything; later, when other jobs run, the job itself ends.
+    """
+    manifest = Path(input.manifest)
+    said = stopping_sentences(
+        wildcards.experiment, manifest, manifest.stat().st_mtime_ns
+    )
+    if said and not STARTED:
+        stop(said)
+    return said or "yes"
+
+
+@cache
+def stopping_sentences(name, manifest, _changed):
+    from tailproof.preflight.clearance import sentences
+
+    found = read_experiment(name)
+    return checked(
+        sentences, manifest, found.experts | found.points, found.preflight.accept
+    )
+
+
 def growing(amount):
     """A resource that a job gets more of, each time that it is tried again."""
     return lambda wildcards, attempt: amount * attempt
@@ -142,14 +192,12 @@ def growing(amount):
 
 def cores(wildcards):
     """How many cores the processes that train an expert on one node, and their workers, take."""
-    found = recipe(wildcards)
-    return found.devices * (found.threads + found.workers)
+    return cores_of(recipe(wildcards))
 
 
 def memory(wildcards):
     """How much memory, in MB, a process that trains or infers and its workers take."""
-    found = recipe(wildcards)
-    return round(2500 + 1024 * found.memory_budget_gb + 500 * found.workers)
+    return memory_mb(recipe(wildcards))
 
 
 def check_slurm():
@@ -269,3 +317,4 @@ check_requested()
 
 onstart:
     check_slurm()
+    STARTED.append(True)

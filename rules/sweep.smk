@@ -24,13 +24,14 @@ rule rung:
     threads: cores
     resources:
         mem_mb=lambda w, attempt: attempt * recipe(w).devices * memory(w),
-        runtime=growing(720),
+        runtime=growing(TRAIN_MINUTES),
         gpu=lambda w: recipe(w).devices * recipe(w).nodes,
         nodes=lambda w: recipe(w).nodes,
         tasks=lambda w: recipe(w).nodes,
         tasks_per_gpu=0,
         # The stage itself starts a process on each of several nodes.
         mpi=lambda w: "srun" if recipe(w).nodes > 1 else None,
+        cleared=cleared,
         running=running,
     params:
         recipe=learning,

@@ -22,13 +22,14 @@ FLOORS = [
     {"calibration", "sweep"},
     {"evaluation"},
     {"diagnosis"},
+    {"preflight"},
     {"report"},
     {"cli"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
 TORCH = {"torch", "timm", "torchvision"}
-TORCH_MODULES = ("models", "losses", "training", "inference", "data.loader")
+TORCH_MODULES = ("models", "losses", "training", "inference", "data.loader", "preflight.probe")
 
 DIRECTIVES = (
     "input",
@@ -92,7 +93,17 @@ def test_torch_stays_on_its_floors(path):
 
 @pytest.mark.parametrize(
     "room",
-    ["core", "provenance", "data", "calibration", "sweep", "evaluation", "diagnosis", "report"],
+    [
+        "core",
+        "provenance",
+        "data",
+        "calibration",
+        "sweep",
+        "evaluation",
+        "diagnosis",
+        "preflight",
+        "report",
+    ],
 )
 def test_no_other_floor_can_reach_torch(room, tmp_path):
     script = tmp_path / "script.py"
@@ -138,6 +149,7 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "shard": {"data"},
         "manifest": {"data"},
         "probe": set(),
+        "preflight": {"recipe"},
         "train": {"recipe"},
         "rung": {"recipe"},
         "promote": {"recipe"},

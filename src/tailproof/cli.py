@@ -24,6 +24,20 @@ def commands() -> None:
 
 
 @app.command()
+def preflight(experiment: Experiment) -> None:
+    """Show what training is about to do and what is wrong with it; make what is missing for it."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from tailproof.preflight.ask import ask
+
+    text, stopped = ask(experiment)
+    Console().print(Markdown(text))
+    if stopped:
+        sys.exit(1)
+
+
+@app.command()
 def audit(experiment: Experiment) -> None:
     """Hash everything again: what is proven, stale, altered, orphan or missing, and why."""
     from rich.console import Console

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tailproof.core.config.experiment import Experiment
+from tailproof.core.config.forms import same_function
 from tailproof.core.config.load import (
     load_config,
     load_experiment,
@@ -19,7 +20,7 @@ from tailproof.core.config.merge import merge
 from tailproof.core.config.read import read_yaml
 from tailproof.core.config.recipe import Monitor
 from tailproof.core.config.schema import schema
-from tailproof.core.config.warnings import same_function, warnings
+from tailproof.core.config.warnings import warnings
 from tailproof.core.errors import TailproofError
 from tailproof.provenance.closure import ROOT
 

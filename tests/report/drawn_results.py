@@ -73,6 +73,7 @@ OUTPUTS = {
     "split": ["splits.parquet"],
     "shard": ["shards/{}/part-{}.parquet"],
     "manifest": ["shards/manifest.json"],
+    "preflight": ["preflight.json"],
     "train": ["experts/{}/seed-{}/model.safetensors", "experts/{}/seed-{}/training.json"],
     "infer": ["experts/{}/seed-{}/raw_logits/test.parquet"],
     "calibrate": ["experts/{}/seed-{}/calibration.json"],

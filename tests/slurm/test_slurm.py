@@ -123,6 +123,7 @@ def test_every_stage_ran_once_and_short_ones_shared_a_job(interrupted, cluster):
     assert len(submitted) == len(set(submitted)) == 14
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
         "group_data": 1,
+        "rule_preflight": 1,
         "rule_train": 4,
         "rule_infer": 4,
         "group_calibration": 4,
@@ -132,9 +133,10 @@ def test_every_stage_ran_once_and_short_ones_shared_a_job(interrupted, cluster):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
-def test_only_training_and_inference_hold_a_gpu(interrupted, cluster):
+def test_only_training_inference_and_the_preflight_hold_a_gpu(interrupted, cluster):
     jobs = cluster.jobs()
     assert {comment.split("_")[1] for comment, job in jobs.items() if "TresPerJob" in job} == {
+        "preflight",
         "train",
         "infer",
     }

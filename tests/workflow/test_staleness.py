@@ -11,6 +11,7 @@ from tests.project import TINY
 
 EXPERTS = list(TINY["experts"])
 AFTERWARDS = {"evaluate", "report", "audit"}
+BEFORE = {"preflight"}
 
 
 def planned(project) -> set[str]:
@@ -78,7 +79,7 @@ TABLE = {
     ),
     "a loss": (
         edit(f"{SOURCE}/losses.py", "import torch\n", "import torch\n\nEDITED = 1\n"),
-        of_experts("train", "infer", "calibrate", "export") | AFTERWARDS,
+        BEFORE | of_experts("train", "infer", "calibrate", "export") | AFTERWARDS,
     ),
     "a parameter of the calibration": (
         configure(lambda value: value.update(calibration={"bins": 10})),
@@ -88,7 +89,9 @@ TABLE = {
         configure(
             lambda value: value["experts"]["logit_adjust"].update(optimizer={"weight_decay": 1e-4})
         ),
-        of_experts("train", "infer", "calibrate", "export", experts=["logit_adjust"]) | AFTERWARDS,
+        BEFORE
+        | of_experts("train", "infer", "calibrate", "export", experts=["logit_adjust"])
+        | AFTERWARDS,
     ),
     "how training is run": (
         configure(lambda value: value["recipe"].update(workers=1, checkpoint={"steps": 7})),
@@ -97,6 +100,14 @@ TABLE = {
     "a script behind an old time": (
         edit("workflow/scripts/calibrate.py", "with job", "EDITED = 1\n\nwith job"),
         of_experts("calibrate", "export") | AFTERWARDS,
+    ),
+    "a sentence of the preflight": (
+        edit(f"{SOURCE}/preflight/checks/images.py", "images are not normalised", "not so"),
+        BEFORE | {"report", "audit"},
+    ),
+    "what is accepted of the preflight": (
+        configure(lambda value: value.update(preflight={"accept": ["unusual_rate"]})),
+        set(),
     ),
     "a figure's colour": (
         edit(f"{SOURCE}/report/drawing.py", '"#050505"', '"#050515"'),
@@ -111,16 +122,22 @@ TABLE = {
         {"report", "audit"},
     ),
     "a new scipy": (
-        edit("constraints.txt", "scipy==", "scipy==9"),
-        of_experts("calibrate", "export") | AFTERWARDS,
+        edit("constraints.txt", "scipy==", "scipy==9"),  # which a source of data takes, too
+        {"prepare", "split", "shard", "manifest"}
+        | BEFORE
+        | of_experts("train", "infer", "calibrate", "export")
+        | AFTERWARDS,
     ),
     "an expert added": (
         configure(lambda value: value["experts"].update(added={"loss": {"name": "focal"}})),
-        of_experts("train", "infer", "calibrate", "export", experts=["added"]) | AFTERWARDS,
+        BEFORE
+        | of_experts("train", "infer", "calibrate", "export", experts=["added"])
+        | AFTERWARDS,
     ),
     "another seed of the splits": (
         configure(lambda value: value["data"].update(seed=1)),
         {"split", "shard", "manifest"}
+        | BEFORE
         | of_experts("train", "infer", "calibrate", "export")
         | AFTERWARDS,
     ),

@@ -7,7 +7,8 @@ from tailproof.core.config.sweep import WINNER
 
 def jobs_of(experiment: Experiment) -> list[str]:
     """Return ``RULE/NAME`` of every job of an experiment that comes before the report."""
-    once = [f"{rule}/{rule}" for rule in ("prepare", "split", "manifest", "evaluate")]
+    rules = ("prepare", "split", "manifest", "preflight", "evaluate")
+    once = [f"{rule}/{rule}" for rule in rules]
     parts = range(experiment.data.parts)
     shards = [f"shard/{split}-{part:05d}" for split in SPLITS for part in parts]
     experts = [

@@ -10,6 +10,7 @@ from tailproof.core.config.calibration import Calibration
 from tailproof.core.config.data import Data
 from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.config.merge import merged_recipe, with_names
+from tailproof.core.config.preflight import Preflight
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.config.report import Report
 from tailproof.core.config.sweep import RESERVED, WINNER, Sweep
@@ -35,6 +36,7 @@ class Experiment(Strict):
         {}, validate_default=True, description="What each expert changes in the recipe."
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    preflight: Preflight = Preflight()
     calibration: Calibration = Calibration()
     evaluation: Evaluation = Evaluation()
     report: Report = Report()

@@ -1,0 +1,50 @@
+"""What a stage says that looked for faults: one fault, its evidence and a change to try."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Severity = Literal["info", "warning", "error"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth to know.
+
+    Attributes:
+        kind: its name, the same each time.
+        title: a sentence with the numbers that matter.
+        severity: error: stop; warning: it costs points or time; info: know it.
+        epochs: that it is about; empty where it is about none.
+        evidence: values by name.
+        confidence: from 0 to 1.
+        cost: what it costs, as far as known, by name.
+        change: what to lay over the recipe, as plain values; None where no recipe mends it.
+        expects: what the change should do.
+    """
+
+    kind: str
+    title: str
+    severity: Severity
+    epochs: tuple[int, ...] = ()
+    evidence: dict[str, Any] = field(default_factory=dict)
+    confidence: float = 0.9
+    cost: dict[str, float] = field(default_factory=dict)
+    change: dict[str, Any] | None = None
+    expects: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """Return values that JSON takes; numbers have six digits, none is NaN."""
+        return plain(asdict(self))
+
+
+def plain(value: Any) -> Any:
+    """Return nested values as JSON takes them; numbers have six digits, one not finite is None."""
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,101 @@
+"""The preflight in the real pipeline: what stops training, what does not, what is made again."""
+
+import json
+import re
+from copy import deepcopy
+
+from tests.project import TINY
+
+WEIGHTS = "results/tiny/experts/{}/seed-0/model.safetensors"
+SHOWING = {"write the report", "audit every file"}
+FAR_OFF = {"optimizer": {"name": "adamw", "learning_rate": 0.05}}
+
+
+def configure(project, **changes):
+    project.write("config/experiments/tiny.yaml", {**deepcopy(TINY), **changes})
+
+
+def planned(project) -> set[str]:
+    done = project.snakemake("-n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return set(re.findall(r"^Job \d+: tiny: (.+)$", done.stdout + done.stderr, flags=re.M))
+
+
+def test_an_error_stops_before_training_unless_it_is_accepted(project):
+    recipe = {**TINY["recipe"], "epochs": 1}
+    configure(project, recipe=recipe, experts={"fast": FAR_OFF, "slow": {}})
+    target = WEIGHTS.format("slow")
+    done = project.snakemake(target)
+    assert done.returncode != 0
+    assert "train failed: training does not start:\n  unusual_rate: a learning" in done.stderr
+    assert "(fast)" in done.stderr and "'preflight: {accept: [unusual_rate]}'" in done.stderr
+    assert not (project.folder / target).exists()
+    assert not (project.folder / ".state").exists()
+    again = project.snakemake(target)  # the data are there now: it is told before any job
+    assert again.returncode != 0 and "training does not start" in again.stdout + again.stderr
+    assert "Finished jobid" not in again.stdout + again.stderr
+
+    shown = project.tailproof("preflight", "tiny")
+    assert shown.returncode == 1 and "unusual_rate" in shown.stdout
+    assert "unusual_rate" in (project.results / "preflight.md").read_text()
+    probe = (project.results / "preflight_probe.json").read_bytes()
+
+    accept = {"accept": ["unusual_rate"]}
+    configure(project, recipe=recipe, experts={"fast": FAR_OFF, "slow": {}}, preflight=accept)
+    done = project.snakemake(target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project.folder / target).exists()
+    shown = project.tailproof("preflight", "tiny")
+    assert shown.returncode == 0 and "What came" in shown.stdout
+    assert (project.results / "preflight_probe.json").read_bytes() == probe  # not made again
+
+
+def test_a_faulty_expert_added_makes_no_finished_one_stale(finished, tmp_path):
+    project = finished.copy(tmp_path / "copy")
+    experts = {**TINY["experts"], "added": FAR_OFF}
+    configure(project, experts=experts)
+    done = project.snakemake()
+    assert done.returncode != 0 and "training does not start" in done.stdout + done.stderr
+    assert project.tailproof("preflight", "tiny").returncode == 1
+    experts["added"] = {"optimizer": {"name": "adamw", "learning_rate": 1e-3}}
+    configure(project, experts=experts)
+    trained = {job for job in planned(project) if job.startswith("train ")}
+    assert trained == {"train added, seed 0"}
+    configure(project)
+    assert planned(project) == {"preflight", *SHOWING}
+
+
+def test_new_times_make_nothing_stale_but_what_shows_them(finished, tmp_path):
+    project = finished.copy(tmp_path / "copy")
+    first = (project.results / "preflight.json").read_bytes()
+    page = "results/tiny/preflight.md"
+    done = project.snakemake(page, "--forcerun", "preflight")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project.results / "preflight.json").read_bytes() == first
+    assert planned(project) == SHOWING
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "holds: " in project.tailproof("audit", "tiny").stdout
+
+
+def test_other_workers_are_told_of_on_request(finished, tmp_path):
+    project = finished.copy(tmp_path / "copy")
+    configure(project, recipe={**TINY["recipe"], "workers": 3, "memory_budget_gb": 0.0})
+    assert planned(project) == set()
+    shown = project.tailproof("preflight", "tiny")
+    assert shown.returncode == 0, shown.stderr
+    assert "3 loader workers for 1 row groups" in re.sub(r"\s+", " ", shown.stdout)
+    found = json.loads((project.results / "preflight.json").read_text())
+    assert found["experts"]["cross_entropy"]["request"]["cores_a_node"] == 4
+
+
+def test_a_kind_that_is_not_known_is_told_with_a_suggestion(project):
+    configure(project, preflight={"accept": ["unusual_rates"]})
+    done = project.snakemake("-n")
+    assert done.returncode != 0
+    told = "'unusual_rates' is no kind of finding (did you mean 'unusual_rate'?)"
+    assert told in done.stdout + done.stderr
+    shown = project.tailproof("preflight", "tiny")
+    assert shown.returncode == 1 and told in shown.stderr
+    missing = project.tailproof("preflight", "tinny")
+    assert missing.returncode == 1 and "(did you mean 'tiny'?)" in missing.stderr

@@ -1,0 +1,27 @@
+"""Configuration and shards -> what training is about to do: preflight.json, .md and timed steps."""
+
+import json
+
+from tailproof.core.config.recipe import Recipe
+from tailproof.core.files import read_json, write_json, write_text
+from tailproof.preflight.describe import describe
+from tailproof.preflight.facts import facts_of
+from tailproof.preflight.page import page
+from tailproof.provenance.job import job
+
+with job(snakemake) as results:
+    from tailproof.preflight.probe import measure, structures
+
+    manifest, output = snakemake.input.manifest, snakemake.output
+    running = json.loads(snakemake.resources.running)
+    recipes = {
+        name: Recipe(**learning, **running["others"].get(name, running["usual"]))
+        for name, learning in snakemake.params.recipes.items()
+    }
+    normalisation = read_json(manifest)["normalisation"]
+    found = describe(facts_of(manifest, recipes), normalisation, structures(manifest, recipes))
+    probe = measure(manifest, recipes)
+    write_json(output.preflight, found)
+    write_json(output.probe, probe)
+    write_text(output.page, page(snakemake.wildcards.experiment, found, probe))
+    results["findings"] = [each["kind"] for each in [*found["findings"], *probe["findings"]]]
