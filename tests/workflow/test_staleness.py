@@ -10,6 +10,7 @@ import pytest
 from tests.project import TINY
 
 EXPERTS = list(TINY["experts"])
+OF_EXPERT = ("train", "infer", "calibrate", "export", "diagnose")
 AFTERWARDS = {"evaluate", "report", "audit"}
 
 
@@ -78,7 +79,7 @@ TABLE = {
     ),
     "a loss": (
         edit(f"{SOURCE}/losses.py", "import torch\n", "import torch\n\nEDITED = 1\n"),
-        of_experts("train", "infer", "calibrate", "export") | AFTERWARDS,
+        of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
     "a parameter of the calibration": (
         configure(lambda value: value.update(calibration={"bins": 10})),
@@ -88,7 +89,11 @@ TABLE = {
         configure(
             lambda value: value["experts"]["logit_adjust"].update(optimizer={"weight_decay": 1e-4})
         ),
-        of_experts("train", "infer", "calibrate", "export", experts=["logit_adjust"]) | AFTERWARDS,
+        of_experts(*OF_EXPERT, experts=["logit_adjust"]) | AFTERWARDS,
+    ),
+    "what is expected of a run": (
+        configure(lambda value: value.update(expect={"val_accuracy": [{"at_least": 0.9}]})),
+        of_experts("diagnose") | {"report", "audit"},
     ),
     "how training is run": (
         configure(lambda value: value["recipe"].update(workers=1, checkpoint={"steps": 7})),
@@ -116,13 +121,11 @@ TABLE = {
     ),
     "an expert added": (
         configure(lambda value: value["experts"].update(added={"loss": {"name": "focal"}})),
-        of_experts("train", "infer", "calibrate", "export", experts=["added"]) | AFTERWARDS,
+        of_experts(*OF_EXPERT, experts=["added"]) | AFTERWARDS,
     ),
     "another seed of the splits": (
         configure(lambda value: value["data"].update(seed=1)),
-        {"split", "shard", "manifest"}
-        | of_experts("train", "infer", "calibrate", "export")
-        | AFTERWARDS,
+        {"split", "shard", "manifest"} | of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
 }
 

@@ -8,7 +8,7 @@ from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.facts import context_of, read_facts
 from tailproof.diagnosis.finding import Finding
 from tailproof.diagnosis.reading import read_histories
-from tailproof.diagnosis.targets import final_target
+from tailproof.diagnosis.targets import target_of
 from tailproof.diagnosis.together import Run, Together
 
 TOGETHER = ""
@@ -31,8 +31,8 @@ def diagnose_files(paths: list[str], config: str | None = None) -> dict[str, lis
         context = context_of(facts, path)
         found[history.name] = diagnose(history, context)
         name, seed = _named(path, history.name)
-        runs.append(Run.of(history, context, name, seed))
-        target = final_target(context, runs[-1].metric)
+        runs.append(Run.of(history, context.recipe, name, seed))
+        target = target_of(context.expect, runs[-1].metric)
     if len(runs) > 1:
         found[TOGETHER] = compare(Together(runs, target))
     return found

@@ -1,8 +1,6 @@
 """What a configuration and the files beside a history tell of a run."""
 
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -17,6 +15,7 @@ from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
 from tailproof.diagnosis.context import Context
+from tailproof.diagnosis.run import resumed_at
 
 
 class Facts(Strict):
@@ -69,15 +68,6 @@ def context_of(facts: Facts | Experiment | None, history: str | Path) -> Context
         resumed=resumed,
         expect=facts.expect,
     )
-
-
-def resumed_at(attempts: list[dict[str, Any]]) -> tuple[int, ...]:
-    """Return the first whole epoch of each attempt of training.json after the first."""
-    found = []
-    for before, after in pairwise(attempts):
-        within = after["first_epoch"] <= before["last_epoch"]
-        found.append(after["first_epoch"] + (1 if within else 0))
-    return tuple(found)
 
 
 def _resumed(history: Path) -> tuple[int, ...]:

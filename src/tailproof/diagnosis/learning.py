@@ -83,8 +83,10 @@ def stuck(history: History, context: Context) -> list[Finding]:
     """Tell of training that stays low, with val at its side: near chance, or underfitting."""
     accuracy = history.curve("train_accuracy")
     loss = history.curve("train_loss")
-    if not len(accuracy) or history.done < SETTLED or context.goes_on(2 * history.done):
+    if history.done < SETTLED or context.goes_on(2 * history.done):
         return []
+    if not len(accuracy):
+        return _stuck_by_loss(history, loss)
     if len(accuracy) >= 6 and not _flat(accuracy) and not _chance(accuracy.tail, context, 0.1):
         return []
     val = history.curve("val_accuracy")
@@ -237,6 +239,28 @@ def rate_too_low(history: History, context: Context) -> list[Finding]:
             {},
             slower(history, context, 5.0),
             "training loss falls fast at first",
+        )
+    ]
+
+
+def _stuck_by_loss(history: History, loss: Curve) -> list[Finding]:
+    """Tell of a loss that soon stays where it began, where no accuracy was measured."""
+    if len(loss) < SETTLED or loss.values[0] <= 0 or loss.tail < 0.88 * loss.values[0]:
+        return []
+    change, errors = trend(loss.since(int(loss.epochs[len(loss) // 2])))
+    if abs(change) > 0.02 * loss.values[0] and abs(errors) > 3:
+        return []
+    return [
+        Finding(
+            "underfitting",
+            f"Training loss stays near where it began: {loss.tail:.4g} after {loss.values[0]:.4g}.",
+            "warning",
+            (int(loss.epochs[0]), history.last),
+            {"train_loss_first": loss.values[0], "train_loss_last": loss.tail},
+            0.7,
+            {},
+            warmed(Context()),
+            "training loss falls within the first epochs",
         )
     ]
 

@@ -1,6 +1,6 @@
 """What an experiment expects of its runs, and what of it was missed."""
 
-from tailproof.core.config.expect import Target
+from tailproof.core.config.expect import Expect, Target
 from tailproof.core.errors import suggestion
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.finding import Finding
@@ -19,9 +19,9 @@ def target_missed(history: History, context: Context) -> list[Finding]:
     return found
 
 
-def final_target(context: Context, metric: str) -> float | None:
+def target_of(expect: Expect, metric: str) -> float | None:
     """Return what a metric should reach in the end, if anything is said of it."""
-    for target in context.expect.get(metric, []):
+    for target in expect.get(metric, []):
         limit = target.at_most if "loss" in metric else target.at_least
         if target.at_epoch is None and limit is not None:
             return limit

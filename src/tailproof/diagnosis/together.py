@@ -6,7 +6,6 @@ from itertools import combinations
 import numpy as np
 
 from tailproof.core.config.recipe import Recipe
-from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.history import History
 
 
@@ -43,12 +42,14 @@ class Run:
     values: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, history: History, context: Context, name: str = "", seed: int = 0) -> "Run":
-        """Read the numbers off a history."""
-        curve, loss = history.monitor(context.monitor), history.curve("val_loss")
+    def of(
+        cls, history: History, recipe: Recipe | None = None, name: str = "", seed: int = 0
+    ) -> "Run":
+        """Read the numbers off a history; the recipe says by which metric and what was set."""
+        curve = history.monitor(recipe.monitor if recipe else None)
+        loss = history.curve("val_loss")
         train = history.curve(curve.name.replace("val_", "train_"))
         known = len(curve) > 0
-        recipe = context.recipe
         return cls(
             name=name or history.name,
             seed=seed,
