@@ -2,7 +2,7 @@
 
     make bench-diagnosis
 
-Histories are drawn by tests/diagnosis (seed 0 unless told): healthy ones of 17 shapes, and each
+Histories are drawn by tests/diagnosis (seed 0 unless told): healthy ones of 18 shapes, and each
 fault at three strengths and three noise levels. `sk-autod` reads train and val loss alone, so it is
 given only histories that have both for at least 5 epochs, all of them finite, and is asked for
 the faults that its detectors name; tailproof is shown beside it on the same histories with no

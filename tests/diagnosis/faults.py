@@ -89,7 +89,7 @@ def rate_too_high(draw: Draw, strength: int) -> Context:
     learnt(draw)
     draw.columns["learning_rate"] = np.full(draw.epochs, 1.0)
     if draw.rng.random() < 0.5:
-        jumps = np.exp(draw.rng.normal(0, (0.1, 0.2, 0.4)[strength], draw.epochs))
+        jumps = np.exp(draw.rng.normal(0, (0.12, 0.2, 0.4)[strength], draw.epochs))
     else:
         jumps = np.ones(draw.epochs)
         count = (3, 4, 6)[strength]

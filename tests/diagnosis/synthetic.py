@@ -238,6 +238,23 @@ def _operating_points(draw: Draw) -> None:
     draw.columns["val_auroc"] = 0.5 + 0.49 * way
 
 
+def few_samples(draw: Draw) -> tuple[Draw, Context]:
+    """So few training samples that what is left of the loss moves by much of itself.
+
+    As the digits' does: val loss is wild at first, val accuracy has steps of a 42nd.
+    """
+    draw.learn(draw.rng.uniform(0.85, 0.95), draw.epochs / 8, 0.03, low=0.01)
+    rng = draw.rng
+    draw.columns["train_loss"] *= np.exp(
+        rng.normal(0, 0.15 * np.minimum(4 * draw.t / draw.epochs, 1))
+    )
+    draw.columns["val_loss"] *= np.exp(rng.normal(0, 0.2, draw.epochs) + 4 * np.exp(-draw.t / 2))
+    draw.noisy()
+    draw.columns["val_accuracy"] = np.round(42 * draw.columns["val_accuracy"]) / 42
+    draw.columns["learning_rate"] = cosine(draw)
+    return draw, Context(classes=draw.classes)
+
+
 def short(draw: Draw) -> tuple[Draw, Context]:
     """One to five epochs."""
     own = Draw(draw.rng, draw.sd, int(draw.rng.choice([1, 2, 3, 3, 4, 5])), draw.classes)
@@ -254,7 +271,8 @@ def in_progress(draw: Draw) -> tuple[Draw, Context]:
 
 HEALTHY: tuple[Callable[[Draw], tuple[Draw, Context]], ...] = (
     plain, long_plateau, small_val, correlated, multistep, warm_up, annealed, constant_gap,
-    augmented, easy, fine_tuned, early_stopped, resized, attempts, rare, short, in_progress,
+    augmented, easy, fine_tuned, early_stopped, resized, attempts, rare, few_samples, short,
+    in_progress,
 )  # fmt: skip
 
 DROPPED = (

@@ -78,7 +78,7 @@ def costly_regularisation(runs: Together) -> list[Finding]:
             values[settings == settings.min()].mean() - values[settings == settings.max()].mean()
         )
         falling, narrowing = -_rank(settings, values), -_rank(settings, train)
-        if falling >= 0.6 and narrowing >= 0.5 and cost > max(0.01, 2 * (_noise(points) or 0)):
+        if falling >= 0.7 and narrowing >= 0.5 and cost > max(0.01, 2 * (_noise(points) or 0)):
             found.append((cost, falling, narrowing, key, settings))
     if not found:
         return []

@@ -51,8 +51,13 @@ def slower(history: History, context: Context, factor: float, **more: Any) -> Ch
 
 
 def warmed(context: Context) -> Change:
-    """Return a warm-up of two epochs on the recipe's schedule, cosine where it has none."""
+    """Return a warm-up of two epochs on the recipe's schedule, cosine where it has none.
+
+    Nothing is changed where there is a warm-up of an epoch or more.
+    """
     schedule = context.recipe.schedule if context.recipe else None
+    if schedule and schedule.warmup and (schedule.warmup.epochs or 0) >= 1:
+        return {}
     if schedule is None or schedule.name == "constant":
         return {"schedule": {"name": "cosine", "warmup": {"epochs": 2.0}}}
     return {"schedule": {"name": schedule.name, "warmup": {"epochs": 2.0, "steps": None}}}

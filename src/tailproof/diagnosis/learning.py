@@ -11,7 +11,7 @@ from tailproof.diagnosis.noise import Curve, noise_of, trend
 SETTLED = 8
 """Epochs before which a run is too young to be called stuck, crawling or unfinished."""
 
-JUMPY = 0.06
+JUMPY = 0.075
 """Noise of the logarithm of the training loss that a rate in its usual range does not make."""
 
 
@@ -163,17 +163,18 @@ def still_improving(history: History, context: Context) -> list[Finding]:
 
 def rate_too_high(history: History, context: Context) -> list[Finding]:
     """Tell of a training loss that jumps from epoch to epoch, or springs up again and again."""
-    loss = history.curve("train_loss")
-    if len(loss) < SETTLED:
+    loss = _while_high(history, history.curve("train_loss"))
+    if len(loss) < SETTLED or loss.values[0] <= 0:
         return []
     middle = np.array(
         [np.median(loss.values[max(i - 2, 0) : i + 3]) for i in range(len(loss.values))]
     )
     apart = loss.values - middle
     noise = max(1.4826 * float(np.median(np.abs(apart))), 0.01 * float(np.median(loss.values)))
-    spikes = np.flatnonzero((apart > 6 * noise) & (apart > 0.25 * middle))
+    spikes = np.flatnonzero((apart > 6 * noise) & (apart > 0.25 * middle + 0.05 * loss.values[0]))
     spikes = spikes[spikes > 1]
-    relative = noise_of(np.log(np.maximum(loss.values, 1e-12)))
+    # Where the loss has nearly gone, what is left of it moves by as much as itself.
+    relative = noise_of(np.log(loss.values + 0.1 * loss.values[0]))
     upward = float((np.diff(loss.values) > 0).mean())
     if len(spikes) < 2 and (relative < JUMPY or upward < 0.25):
         return []
@@ -241,6 +242,16 @@ def rate_too_low(history: History, context: Context) -> list[Finding]:
             "training loss falls fast at first",
         )
     ]
+
+
+def _while_high(history: History, loss: Curve) -> Curve:
+    """Return the part of a curve in which the learning rate is, where known, near its highest."""
+    rates = history.columns.get("learning_rate")
+    if rates is None or not np.isfinite(rates).any():
+        return loss
+    high = history.epochs[~(rates < 0.2 * np.nanmax(rates))]
+    keep = np.isin(loss.epochs, high)
+    return Curve(loss.name, loss.epochs[keep], loss.values[keep])
 
 
 def _stuck_by_loss(history: History, loss: Curve) -> list[Finding]:

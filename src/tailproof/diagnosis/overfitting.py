@@ -138,7 +138,8 @@ def widening_gap(history: History, context: Context) -> list[Finding]:
         if gap.tail < (GAP if len(gap) >= 4 else 2 * GAP):
             continue
         found.append((gap, noise, grown, effect, train, val))
-    if not found:
+    whole = next((t.tail - v.tail for t, v in history.pairs() if t.name == "train_accuracy"), GAP)
+    if not found or whole < 0.75 * GAP:  # a few samples of rare classes make no gap
         return []
     gap, noise, grown, effect, train, val = max(found, key=lambda each: each[0].tail)
     return [
