@@ -6,10 +6,10 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos test-slurm slurm lint schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream clean browser
+.PHONY: help demo test test-chaos test-slurm slurm lint schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-diagnosis clean browser
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.run ## set up, train three experts on long-tailed digits, show the results
 	$(SNAKEMAKE) --quiet host reason
@@ -52,6 +52,9 @@ bench-systems: .venv/.dev ## compare training speed with timm's script on three 
 bench-stream: .venv/.run ## time a scan line when it is classified as it comes
 	$(BIN)/python benchmarks/stream.py
 
+bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on histories with known faults
+	$(BIN)/python benchmarks/diagnosis.py
+
 bench-proof: .venv/.run ## time `snakemake -n` on 100 finished jobs, and hashing
 	$(BIN)/python benchmarks/proof.py
 
@@ -81,6 +84,11 @@ clean: ## remove the environment and the tools' caches; results stay
 	@$(BIN)/python -m venv --clear .venv/peers
 	@echo "setting up .venv/peers for the benchmark: about 2 GB"
 	.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	@touch $@
+
+.venv/autod/.done: benchmarks/autod.txt | .venv/.run
+	@$(BIN)/python -m venv --clear .venv/autod
+	.venv/autod/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/autod.txt
 	@touch $@
 
 .venv/validators/.done: tests/provenance/validators.txt | .venv/.run

@@ -15,6 +15,7 @@ include: "rules/sweep.smk"
 include: "rules/inference.smk"
 include: "rules/calibration.smk"
 include: "rules/evaluation.smk"
+include: "rules/diagnosis.smk"
 include: "rules/report.smk"
 include: "rules/provenance.smk"
 

@@ -92,6 +92,14 @@ def recipe(wildcards):
     return max(recipes(wildcards), key=lambda found: found.threads)
 
 
+def recipes_by_name(wildcards):
+    """What the wildcards' expert learns, or by name what each point may that it can be."""
+    found = experiment(wildcards)
+    if wildcards.expert in found.experts:
+        return {wildcards.expert: found.experts[wildcards.expert].learning()}
+    return {name: each.learning() for name, each in found.points.items()}
+
+
 def learning(wildcards):
     """What the wildcards' expert learns, as plain values; nothing where a rung decides that."""
     return {} if rung_of(wildcards.expert) > 1 else recipe(wildcards).learning()

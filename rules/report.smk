@@ -10,6 +10,7 @@ rule report:
         shards=shards_of("train", "dev"),
         histories=of_all_experts("history.csv"),
         calibrations=of_all_experts("calibration.json"),
+        diagnoses=of_all_experts("diagnosis.json"),
         selection=selection_of,
         records=records_so_far,
     output:

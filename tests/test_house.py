@@ -159,6 +159,7 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "calibrate": {"calibration"},
         "export": set(),
         "evaluate": {"evaluation"},
+        "diagnose": {"recipe"},
     }
     reached = {
         stage: {name for name in sections if f"tailproof.core.config.{name}" in modules}

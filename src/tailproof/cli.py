@@ -101,6 +101,33 @@ def lineage(
 
 
 @app.command()
+def diagnose(
+    histories: Annotated[
+        list[str], typer.Argument(metavar="HISTORY…", help="CSV, JSON or JSON lines; several runs.")
+    ],
+    config: Annotated[
+        str | None, typer.Option(help="An experiment, or YAML with recipe, classes, expect.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Read runs off their histories, anyone's, also while they go on: what is wrong, and a change.
+
+    Lightning's metrics.csv and TensorBoard's exports are read too. Several runs are compared.
+    """
+    from rich.console import Console
+
+    from tailproof.core.files import json_text
+    from tailproof.diagnosis.command import diagnose_files, plain
+    from tailproof.diagnosis.text import print_findings
+
+    found = diagnose_files(histories, config)
+    if as_json:
+        print(json_text(plain(found)), end="")
+    else:
+        print_findings(found, Console(highlight=False))
+
+
+@app.command()
 def crate(experiment: Experiment) -> None:
     """Describe a finished run for others: an RO-Crate, and its shards as a Croissant dataset."""
     from tailproof.provenance.crate import write_crate

@@ -16,6 +16,9 @@ from tailproof.core.files import write_json, write_parquet
 from tailproof.data.images import encode_png
 from tailproof.data.logits import Logits
 from tailproof.data.splits import summarise
+from tailproof.diagnosis.context import Context
+from tailproof.diagnosis.diagnose import diagnose
+from tailproof.diagnosis.reading import read_history
 from tailproof.evaluation.evaluate import evaluate
 from tailproof.provenance.jobs import jobs_of
 from tailproof.provenance.record import File, Record
@@ -78,6 +81,7 @@ OUTPUTS = {
     "infer": ["experts/{}/seed-{}/raw_logits/test.parquet"],
     "calibrate": ["experts/{}/seed-{}/calibration.json"],
     "export": ["experts/{}/seed-{}/logits/test.parquet"],
+    "diagnose": ["experts/{}/seed-{}/diagnosis.json"],
     "evaluate": ["evaluation/metrics.json"],
 }
 
@@ -203,6 +207,8 @@ def _write_expert(folder, expert, seed, index, train, labels, experiment):
     calibrate(paths["raw_logits"]["calib"], experiment.calibration, calibration)
     export(paths["raw_logits"], calibration, paths["logits"])
     _history(rng).to_csv(base / "history.csv", index=False)
+    found = diagnose(read_history(base / "history.csv"), Context(classes=len(train)))
+    write_json(base / "diagnosis.json", {"findings": [each.plain() for each in found]})
     return paths["logits"]
 
 

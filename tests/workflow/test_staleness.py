@@ -10,6 +10,7 @@ import pytest
 from tests.project import TINY
 
 EXPERTS = list(TINY["experts"])
+OF_EXPERT = ("train", "infer", "calibrate", "export", "diagnose")
 AFTERWARDS = {"evaluate", "report", "audit"}
 BEFORE = {"preflight"}
 
@@ -79,7 +80,7 @@ TABLE = {
     ),
     "a loss": (
         edit(f"{SOURCE}/losses.py", "import torch\n", "import torch\n\nEDITED = 1\n"),
-        BEFORE | of_experts("train", "infer", "calibrate", "export") | AFTERWARDS,
+        BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
     "a parameter of the calibration": (
         configure(lambda value: value.update(calibration={"bins": 10})),
@@ -89,9 +90,11 @@ TABLE = {
         configure(
             lambda value: value["experts"]["logit_adjust"].update(optimizer={"weight_decay": 1e-4})
         ),
-        BEFORE
-        | of_experts("train", "infer", "calibrate", "export", experts=["logit_adjust"])
-        | AFTERWARDS,
+        BEFORE | of_experts(*OF_EXPERT, experts=["logit_adjust"]) | AFTERWARDS,
+    ),
+    "what is expected of a run": (
+        configure(lambda value: value.update(expect={"val_accuracy": [{"at_least": 0.9}]})),
+        of_experts("diagnose") | {"report", "audit"},
     ),
     "how training is run": (
         configure(lambda value: value["recipe"].update(workers=1, checkpoint={"steps": 7})),
@@ -122,24 +125,16 @@ TABLE = {
         {"report", "audit"},
     ),
     "a new scipy": (
-        edit("constraints.txt", "scipy==", "scipy==9"),  # which a source of data takes, too
-        {"prepare", "split", "shard", "manifest"}
-        | BEFORE
-        | of_experts("train", "infer", "calibrate", "export")
-        | AFTERWARDS,
+        edit("constraints.txt", "scipy==", "scipy==9"),
+        of_experts("calibrate", "export") | AFTERWARDS,
     ),
     "an expert added": (
         configure(lambda value: value["experts"].update(added={"loss": {"name": "focal"}})),
-        BEFORE
-        | of_experts("train", "infer", "calibrate", "export", experts=["added"])
-        | AFTERWARDS,
+        BEFORE | of_experts(*OF_EXPERT, experts=["added"]) | AFTERWARDS,
     ),
     "another seed of the splits": (
         configure(lambda value: value["data"].update(seed=1)),
-        {"split", "shard", "manifest"}
-        | BEFORE
-        | of_experts("train", "infer", "calibrate", "export")
-        | AFTERWARDS,
+        {"split", "shard", "manifest"} | BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
 }
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 Severity = Literal["info", "warning", "error"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
@@ -16,10 +18,10 @@ class Finding:
         kind: its name, the same each time.
         title: a sentence with the numbers that matter.
         severity: error: stop; warning: it costs points or time; info: know it.
-        epochs: that it is about; empty where it is about none.
-        evidence: values by name.
+        epochs: that it is about, counted as the history counts; empty where it is about none.
+        evidence: values and sizes of effects by name; those in noise are ``effect_in_noise``.
         confidence: from 0 to 1.
-        cost: what it costs, as far as known, by name.
+        cost: ``epochs_wasted``, ``points_lost`` (1 is a hundredth), as far as known.
         change: what to lay over the recipe, as plain values; None where no recipe mends it.
         expects: what the change should do.
     """
@@ -38,13 +40,23 @@ class Finding:
         """Return values that JSON takes; numbers have six digits, none is NaN."""
         return plain(asdict(self))
 
+    @property
+    def order(self) -> tuple[int, float, float, str]:
+        """Sort by it: the worst first, among equals what costs most."""
+        points, epochs = (self.cost.get(name, 0) for name in ("points_lost", "epochs_wasted"))
+        return SEVERITIES.index(self.severity), -points, -epochs, self.kind
+
 
 def plain(value: Any) -> Any:
     """Return nested values as JSON takes them; numbers have six digits, one not finite is None."""
     if isinstance(value, dict):
         return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | np.ndarray):
         return [plain(each) for each in value]
-    if isinstance(value, float):
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value

@@ -18,6 +18,7 @@ def jobs_of(experiment: Experiment) -> list[str]:
             ("infer", experiment.evaluated),
             ("calibrate", experiment.evaluated),
             ("export", experiment.evaluated),
+            ("diagnose", experiment.evaluated),
         )
         for expert in names
         for seed in experiment.seeds

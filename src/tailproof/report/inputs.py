@@ -193,6 +193,7 @@ class Results:
         tables: the CSV tables named in TABLES.
         histories: {expert: {seed: history.csv}}.
         calibrations: {expert: {seed: calibration.json}}.
+        diagnoses: {expert: {seed: diagnosis.json}}.
         records: of the jobs before the report, by ``RULE/NAME``.
         selection: experts/winner/selection.json; None without a sweep.
     """
@@ -206,6 +207,7 @@ class Results:
     tables: dict[str, pd.DataFrame]
     histories: dict[str, dict[int, pd.DataFrame]]
     calibrations: dict[str, dict[int, dict[str, Any]]]
+    diagnoses: dict[str, dict[int, dict[str, Any]]]
     records: dict[str, Record]
     selection: dict[str, Any] | None
 
@@ -239,6 +241,7 @@ class Results:
             },
             histories=of_seeds(read_table, "history.csv"),
             calibrations=of_seeds(read_json, "calibration.json"),
+            diagnoses=of_seeds(read_json, "diagnosis.json"),
             records={
                 job: _need(read_record, folder / "provenance" / f"{job}.json")
                 for job in jobs_of(experiment)

@@ -8,7 +8,7 @@ import yaml
 
 from tailproof.core.config.experiment import Experiment
 from tailproof.core.files import write_text
-from tailproof.report import charts, lineage_picture, pictures, sweep, tables, taxonomy
+from tailproof.report import charts, findings, lineage_picture, pictures, sweep, tables, taxonomy
 from tailproof.report.answer import answer
 from tailproof.report.drawing import Chart
 from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
@@ -31,8 +31,8 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, splits.json, shards/, each expert's history.csv and calibration.json, what a
-    sweep selected, and the records of the jobs that made them.
+    Reads evaluation/, splits.json, shards/, each expert's history.csv, calibration.json and
+    diagnosis.json, what a sweep selected, and the records of the jobs that made them.
     The same files give the same bytes.
 
     Args:
@@ -55,6 +55,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         **_data(found),
         **_behaviour(found),
         **_reproduction(found),
+        findings=findings.cards(found),
         sweep=sweep.section(experiment.sweep, found.selection) if experiment.sweep else None,
     )
     write_text(output, page)

@@ -9,6 +9,7 @@ from tailproof.core.config.base import Name, Strict
 from tailproof.core.config.calibration import Calibration
 from tailproof.core.config.data import Data
 from tailproof.core.config.evaluation import Evaluation
+from tailproof.core.config.expect import Expect
 from tailproof.core.config.merge import merged_recipe, with_names
 from tailproof.core.config.preflight import Preflight
 from tailproof.core.config.recipe import Recipe
@@ -36,6 +37,10 @@ class Experiment(Strict):
         {}, validate_default=True, description="What each expert changes in the recipe."
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    expect: Expect = Field(
+        {},
+        description="What runs should reach, by column of history.csv; what is missed is told.",
+    )
     preflight: Preflight = Preflight()
     calibration: Calibration = Calibration()
     evaluation: Evaluation = Evaluation()

@@ -1,0 +1,56 @@
+"""`tailproof diagnose`: files in, findings out."""
+
+from pathlib import Path
+from typing import Any
+
+from tailproof.core.finding import Finding
+from tailproof.diagnosis.across import compare
+from tailproof.diagnosis.diagnose import diagnose
+from tailproof.diagnosis.facts import context_of, read_facts
+from tailproof.diagnosis.reading import read_histories
+from tailproof.diagnosis.targets import target_of
+from tailproof.diagnosis.together import Run, Together
+
+TOGETHER = ""
+"""The name under which findings of all runs together stand."""
+
+
+def diagnose_files(paths: list[str], config: str | None = None) -> dict[str, list[Finding]]:
+    """Return findings by run, in the order of the files; those of all together last.
+
+    Args:
+        paths: histories; several TensorBoard files of one run are one history.
+        config: an experiment's configuration, or facts (`tailproof.diagnosis.facts.Facts`).
+
+    Raises:
+        TailproofError: a file is no history, or the configuration is wrong.
+    """
+    facts = read_facts(config) if config else None
+    found, runs, target = {}, [], None
+    for path, history in read_histories([Path(path) for path in paths]):
+        context = context_of(facts, path)
+        found[history.name] = diagnose(history, context)
+        name, seed = _named(path, history.name)
+        runs.append(Run.of(history, context.recipe, name, seed))
+        target = target_of(context.expect, runs[-1].metric)
+    if len(runs) > 1:
+        found[TOGETHER] = compare(Together(runs, target))
+    return found
+
+
+def plain(found: dict[str, list[Finding]]) -> list[dict[str, Any]]:
+    """Return the findings as plain values, each with the name of its run; null is all together."""
+    return [
+        {"run": name or None, **finding.plain()}
+        for name, findings in found.items()
+        for finding in findings
+    ]
+
+
+def _named(path: Path, name: str) -> tuple[str, int]:
+    """Return expert and seed of a history that lies where tailproof puts it."""
+    folder = path.resolve().parent
+    seed = folder.name.removeprefix("seed-")
+    if folder.name.startswith("seed-") and seed.isdigit():
+        return folder.parent.name, int(seed)
+    return name, 0

@@ -1,0 +1,38 @@
+"""What is known of a run beside its history; everything may be unknown."""
+
+from dataclasses import dataclass, field
+
+from tailproof.core.config.expect import Target
+from tailproof.core.config.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Context:
+    """Facts of the configuration and the data.
+
+    Attributes:
+        recipe: how the run was trained.
+        classes: how many there are.
+        train_samples: of the training split.
+        delivered: how many samples an epoch of training had; where it is not in the history.
+        resumed: first epochs of the attempts after the first, counted from 1.
+        expect: targets by metric.
+    """
+
+    recipe: Recipe | None = None
+    classes: int | None = None
+    train_samples: int | None = None
+    delivered: int | None = None
+    resumed: tuple[int, ...] = ()
+    expect: dict[str, list[Target]] = field(default_factory=dict)
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric by which the recipe chooses its best epoch."""
+        return self.recipe.monitor if self.recipe else None
+
+    def goes_on(self, done: int) -> bool:
+        """Tell whether a run of so many epochs is known not to have ended."""
+        if self.recipe is None or self.recipe.early_stopping:
+            return False
+        return done < self.recipe.epochs

@@ -1,0 +1,79 @@
+"""What a configuration and the files beside a history tell of a run."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from tailproof.core.config.base import Count, Strict
+from tailproof.core.config.expect import Expect
+from tailproof.core.config.experiment import Experiment
+from tailproof.core.config.explain import explain
+from tailproof.core.config.load import parse_experiment
+from tailproof.core.config.merge import with_names
+from tailproof.core.config.read import read_yaml
+from tailproof.core.config.recipe import Recipe
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_json
+from tailproof.diagnosis.context import Context
+from tailproof.diagnosis.run import resumed_at
+
+
+class Facts(Strict):
+    """What may be told of a run that is no experiment of this project; all may be left out."""
+
+    recipe: Recipe | None = None
+    classes: Count | None = None
+    train_samples: Count | None = None
+    samples_per_epoch: Count | None = Field(None, description="That training was given.")
+    expect: Expect = Field({}, description="What the run should reach.")
+
+
+def read_facts(path: str | Path) -> Facts | Experiment:
+    """Read an experiment's configuration, or one with `recipe`, `classes`, `expect` alone.
+
+    Raises:
+        TailproofError: one line a mistake.
+    """
+    value = read_yaml(path)
+    if isinstance(value, dict) and "data" in value:
+        return parse_experiment(value, str(path))
+    if not isinstance(value, dict):
+        raise TailproofError(f"{path} holds {type(value).__name__}, expected a mapping of keys")
+    if isinstance(value.get("recipe"), dict):
+        value = {**value, "recipe": with_names(value["recipe"])}
+    try:
+        return Facts.model_validate(value)
+    except ValidationError as error:
+        raise TailproofError(f"{path}: {' '.join(explain(error, Facts))}") from None
+
+
+def context_of(facts: Facts | Experiment | None, history: str | Path) -> Context:
+    """Return what is known of the run whose history lies at a path.
+
+    Of an experiment the expert is that of the path, ``…/experts/EXPERT/seed-S/…``; beside it
+    training.json says where attempts began.
+    """
+    resumed = _resumed(Path(history))
+    if facts is None:
+        return Context(resumed=resumed)
+    if isinstance(facts, Experiment):
+        known = facts.experts | facts.points
+        own = next((known[part] for part in Path(history).parts if part in known), facts.recipe)
+        return Context(recipe=own, resumed=resumed, expect=facts.expect)
+    return Context(
+        recipe=facts.recipe,
+        classes=facts.classes,
+        train_samples=facts.train_samples,
+        delivered=facts.samples_per_epoch,
+        resumed=resumed,
+        expect=facts.expect,
+    )
+
+
+def _resumed(history: Path) -> tuple[int, ...]:
+    path = history.parent / "training.json"
+    if not path.is_file():
+        return ()
+    found = read_json(path)
+    attempts = found.get("attempts", []) if isinstance(found, dict) else []
+    return resumed_at(attempts)

@@ -1,0 +1,127 @@
+"""`tailproof diagnose`, as it is typed, outside of any project."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from tailproof.core.config.load import parse_experiment
+from tailproof.core.errors import TailproofError
+from tailproof.diagnosis.facts import read_facts
+from tests.project import TINY
+
+
+def command(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "tailproof.cli", "diagnose", *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def write(path, val_loss, **more):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {"val_loss": val_loss, **more}
+    lines = [",".join(["epoch", *columns])]
+    lines += [
+        ",".join(str(value) for value in (epoch, *row))
+        for epoch, row in enumerate(zip(*columns.values(), strict=True), start=1)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def curves():
+    rng = np.random.default_rng(0)
+    epochs = np.arange(1, 31)
+    fall = np.exp(-epochs / 5)
+    return {
+        "healthy": 0.5 + fall + rng.normal(0, 0.005, 30),
+        "spoilt": 0.5 + fall + 0.03 * np.maximum(epochs - 12, 0) + rng.normal(0, 0.005, 30),
+        "train": 0.4 + fall - 0.005 * epochs,
+    }
+
+
+def test_a_finding_is_shown_with_its_change_as_yaml(tmp_path, curves):
+    write(tmp_path / "h.csv", curves["spoilt"], train_loss=curves["train"])
+    done = command(tmp_path, "h.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "warning  Overfitting from epoch 1" in done.stdout
+    assert "evidence: " in done.stdout and "cost: epochs wasted" in done.stdout
+    patch = done.stdout[done.stdout.index("recipe:") :].split("\nwarning")[0].split("\ninfo")[0]
+    assert yaml.safe_load("        " + patch)["recipe"]["early_stopping"] == {"patience": 3}
+
+
+def test_a_healthy_run_gets_nothing_found(tmp_path, curves):
+    write(tmp_path / "h.csv", curves["healthy"], train_loss=curves["train"])
+    assert command(tmp_path, "h.csv").stdout == "nothing found\n"
+    assert json.loads(command(tmp_path, "h.csv", "--json").stdout) == []
+
+
+def test_findings_as_json_and_several_runs_together(tmp_path, curves):
+    for name in ("spoilt", "healthy"):
+        write(tmp_path / "experts" / name / "seed-0" / "history.csv", curves[name],
+              val_accuracy=0.7 + 0 * curves["train"])  # fmt: skip
+    paths = [f"experts/{name}/seed-0/history.csv" for name in ("spoilt", "healthy")]
+    found = json.loads(command(tmp_path, *paths, "--json").stdout)
+    wanted = {"run", "kind", "title", "severity", "epochs", "evidence", "cost", "change"}
+    assert all(wanted <= set(finding) for finding in found)
+    assert {(each["run"], each["kind"]) for each in found} == {
+        ("spoilt", "overconfidence"),
+        (None, "experts_too_alike"),
+    }
+    assert "all together" in command(tmp_path, *paths).stdout
+
+
+def test_a_configuration_names_targets_and_the_length_of_the_run(tmp_path, curves):
+    write(tmp_path / "h.csv", curves["healthy"], val_accuracy=1 - curves["healthy"])
+    facts = {
+        "recipe": {"epochs": 90, "monitor": "val_accuracy"},
+        "classes": 10,
+        "expect": {
+            "val_accuracy": [{"at_least": 0.6, "at_epoch": 15}, {"at_least": 0.9}],
+        },
+    }
+    (tmp_path / "facts.yaml").write_text(yaml.safe_dump(facts))
+    found = json.loads(command(tmp_path, "h.csv", "--config", "facts.yaml", "--json").stdout)
+    assert [each["kind"] for each in found] == ["target_missed"], "the run has 60 epochs to go"
+    assert found[0]["epochs"] == [15]
+
+
+def test_an_experiment_is_a_configuration_too(tmp_path):
+    value = {**TINY, "expect": {"val_loss": [{"at_most": 0.1}]}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(value))
+    assert read_facts(tmp_path / "tiny.yaml") == parse_experiment(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("clases: 3\n", "'clases' is not a known key (did you mean 'classes'?)"),
+        ("expect: {val_loss: [{at_mots: 3}]}\n", "did you mean 'at_most'?"),
+        ("expect: {val_loss: [{at_epoch: 3}]}\n", "give 'at_least', 'at_most' or 'gap_at_most'"),
+        ("- 1\n", "holds list, expected a mapping"),
+    ],
+)
+def test_a_wrong_configuration_gets_one_sentence(tmp_path, text, words):
+    (tmp_path / "facts.yaml").write_text(text)
+    with pytest.raises(TailproofError) as error:
+        read_facts(tmp_path / "facts.yaml")
+    assert words in str(error.value)
+
+
+def test_what_is_no_history_ends_with_one_sentence(tmp_path):
+    (tmp_path / "words.csv").write_text("some words\n")
+    for name, words in (("words.csv", "is not a CSV table"), ("none.csv", "does not exist")):
+        done = command(tmp_path, name)
+        assert done.returncode == 1 and done.stdout == ""
+        assert words in done.stderr and done.stderr.count("\n") == 1

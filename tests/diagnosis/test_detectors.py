@@ -1,0 +1,167 @@
+"""Detectors against histories with known faults; `make bench-diagnosis` prints the whole table."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailproof.core.config.expect import Target
+from tailproof.core.config.merge import merged_recipe
+from tailproof.core.config.recipe import Recipe
+from tailproof.diagnosis.across import compare
+from tailproof.diagnosis.context import Context
+from tailproof.diagnosis.diagnose import diagnose
+from tailproof.diagnosis.history import History
+from tailproof.diagnosis.kinds import KINDS
+from tailproof.diagnosis.noise import Curve, noise_of
+from tests.diagnosis.faults import faulty
+from tests.diagnosis.scores import Scores
+from tests.diagnosis.sets import sets
+from tests.diagnosis.synthetic import healthy
+
+SEED, EACH = 7, 4
+
+
+def kinds(case) -> set[str]:
+    return {finding.kind for finding in diagnose(case.history, case.context)}
+
+
+@pytest.fixture(scope="module")
+def scores():
+    found = Scores().count(healthy(SEED, 3 * EACH), kinds).count(faulty(SEED, EACH), kinds)
+    return found.count(sets(SEED, EACH), lambda each: {f.kind for f in compare(each.runs)})
+
+
+def test_healthy_runs_get_nothing_found(scores):
+    assert scores.healthy > 600
+    assert scores.false_alarms <= 0.02
+
+
+def test_faults_are_found(scores):
+    assert set(scores.there) == set(KINDS), "every kind has cases"
+    assert sum(scores.found.values()) / sum(scores.there.values()) >= 0.95
+    assert {kind: scores.recall(kind) for kind in KINDS if scores.recall(kind) < 0.9} == {}
+
+
+def test_what_is_found_is_there(scores):
+    assert {kind: scores.precision(kind) for kind in KINDS if scores.precision(kind) < 0.9} == {}
+
+
+def test_every_change_can_be_applied_and_says_what_it_expects():
+    changed = set()
+    for case in faulty(SEED, 1):
+        recipes = [case.context.recipe] if case.context.recipe else [
+            Recipe(), Recipe.model_validate({"loss": {"name": "focal"},
+                                             "schedule": {"name": "multistep", "milestones": [9],
+                                                          "warmup": {"steps": 5}}}),
+        ]  # fmt: skip
+        for recipe in recipes:
+            context = dataclasses.replace(case.context, recipe=recipe)
+            for finding in diagnose(case.history, context):
+                if finding.change is not None:
+                    merged = merged_recipe(recipe.model_dump(mode="json"), finding.change)
+                    changed.add(finding.kind)
+                    assert Recipe.model_validate(merged) != recipe, finding.kind
+                    assert finding.expects
+    assert len(changed) >= 12
+
+
+def test_findings_are_plain_and_in_order():
+    for case in faulty(SEED, 1):
+        found = diagnose(case.history, case.context)
+        assert [each.order for each in found] == sorted(each.order for each in found)
+        for finding in found:
+            plain = finding.plain()
+            wanted = {"kind", "title", "severity", "epochs", "evidence", "cost", "change"}
+            assert wanted <= set(plain)
+            assert 0 <= plain["confidence"] <= 1
+            assert set(plain["epochs"]) <= set(map(int, case.history.passed))
+
+
+@given(
+    columns=st.dictionaries(
+        st.sampled_from(
+            ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_auroc",
+             "tpr_at_fpr_1e-4", "fpr_at_tpr_0.5", "fpr_at_tpr_0.85", "learning_rate", "attempt"]
+        ),
+        st.lists(st.floats(0, 1e6) | st.just(np.nan) | st.just(np.inf), min_size=1, max_size=12),
+        min_size=1,
+    ),
+    origin=st.integers(0, 1),
+)  # fmt: skip
+def test_no_history_breaks_a_detector(columns, origin):
+    length = max(map(len, columns.values()))
+    padded = {
+        name: np.array(values + [np.nan] * (length - len(values)))
+        for name, values in columns.items()
+    }
+    passed = tuple(range(origin, length + origin))
+    history = History("any", np.arange(length) + origin, padded, passed)
+    for context in (Context(), Context(recipe=Recipe(), classes=3, train_samples=9, resumed=(2,))):
+        for finding in diagnose(history, context):
+            finding.plain()
+
+
+@given(st.floats(-5, 5), st.floats(0.001, 1), st.integers(0, 10**6))
+def test_noise_is_of_residuals_and_not_of_the_trend(slope, sd, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, sd, 400)
+    assert noise_of(values + slope * np.arange(400)) == pytest.approx(noise_of(values), rel=1e-6)
+    assert noise_of(values) == pytest.approx(sd, rel=0.35)
+
+
+def test_a_step_is_no_noise():
+    values = np.where(np.arange(60) < 30, 1.0, 0.5)
+    assert noise_of(values) == 0
+    assert Curve("val_loss", np.arange(60), values).noise > 0, "but never none at all"
+
+
+def history_of(values, name="val_accuracy"):
+    rows = [{"epoch": float(i + 1), name: value} for i, value in enumerate(values)]
+    return History.of("run", rows)
+
+
+def missed(values, *targets, recipe=None, metric="val_accuracy"):
+    context = Context(recipe=recipe, expect={metric: list(targets)})
+    return [f for f in diagnose(history_of(values), context) if f.kind == "target_missed"]
+
+
+def test_a_milestone_is_judged_while_the_run_goes_on_and_the_end_at_the_end():
+    values, running = [0.1, 0.2, 0.3, 0.3], Recipe(epochs=50)
+    milestone, end = Target(at_least=0.35, at_epoch=4), Target(at_least=0.75)
+    assert missed(values[:3], milestone, recipe=running) == []
+    (finding,) = missed(values, milestone, end, recipe=running)
+    assert finding.title == "Val_accuracy is 0.3 at epoch 4, expected at least 0.35."
+    assert len(missed(values, milestone, end)) == 2
+    assert missed(values, Target(at_least=0.3), Target(at_most=0.31)) == []
+
+
+def test_an_expected_gap_is_held_against_train():
+    rows = [
+        {"epoch": float(i), "train_accuracy": 0.5 + 0.02 * i, "val_accuracy": 0.5} for i in range(9)
+    ]
+    history = History.of("run", rows)
+    context = Context(expect={"val_accuracy": [Target(gap_at_most=0.05)]})
+    titles = [f.title for f in diagnose(history, context) if f.kind == "target_missed"]
+    assert titles == [] or "gap of val_accuracy" in titles[0]
+    at_end = Context(expect={"val_accuracy": [Target(gap_at_most=0.05, at_epoch=9)]})
+    (finding,) = [f for f in diagnose(history, at_end) if f.kind == "target_missed"]
+    assert finding.evidence["value"] == pytest.approx(0.16)
+
+
+def test_a_metric_that_was_not_measured_is_told_with_the_nearest():
+    (finding,) = missed([0.1, 0.2], Target(at_least=0.1), metric="val_acuracy")
+    assert "did you mean 'val_accuracy'" in finding.title
+
+
+def test_a_restart_leaves_only_what_led_to_the_end():
+    epochs = [1, 2, 3, 1, 2, 3, 4]
+    rows = [{"epoch": float(e), "attempt": 1.0 + (i > 2), "train_loss": 10.0 * (i < 3) + 1 / e}
+            for i, e in enumerate(epochs)]  # fmt: skip
+    history = History.of("run", rows)
+    assert list(history.epochs) == [1, 2, 3, 4] and history.passed == tuple(epochs)
+    assert history.columns["train_loss"].max() == 1
+    (finding,) = diagnose(history)
+    assert finding.kind == "repeated_epochs" and finding.cost == {"epochs_wasted": 3}

@@ -1,0 +1,16 @@
+"""history.csv -> diagnosis.json."""
+
+from tailproof.diagnosis.run import write_diagnosis
+from tailproof.provenance.job import job
+
+with job(snakemake) as results:
+    kinds = write_diagnosis(
+        snakemake.input.history,
+        snakemake.input.training,
+        snakemake.input.manifest,
+        snakemake.params.recipes,
+        snakemake.input.get("selection"),
+        snakemake.params.expect,
+        snakemake.output.diagnosis,
+    )
+    results["findings"] = ", ".join(kinds) or "nothing found"
