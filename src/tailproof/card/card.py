@@ -13,10 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tailproof.card import words
 from tailproof.card.facts import MEASURED_ON, Facts
 from tailproof.card.metrics import METRICS, results, rows, with_interval
-from tailproof.card.settings import settings_of
+from tailproof.card.rules import deployed
 from tailproof.core.config.splits import SPLITS
-from tailproof.core.files import write_json, write_text
+from tailproof.core.files import write_text
 from tailproof.data.bands import MODE
+from tailproof.evaluation.deployed import Deployed
 
 OURS = ("cifar_resnet", "scanline_")
 """How the names begin of the models that timm gets from `tailproof.models`."""
@@ -43,11 +44,11 @@ def write_card(
     Raises:
         TailproofError: rejectors.csv has no rule for the expert.
     """
-    settings = settings_of(facts, rejectors)
+    own = deployed(facts, rejectors)
     code = example_of(facts.config, facts.manifest["mode"], facts.columns)
     write_text(example, code)
-    write_json(predict, settings)
-    write_text(readme, card_of(facts, settings, code))
+    own.write(predict)
+    write_text(readme, card_of(facts, own, code))
 
 
 def example_of(config: dict[str, Any], mode: str, columns: tuple[int, int]) -> str:
@@ -67,14 +68,14 @@ def example_of(config: dict[str, Any], mode: str, columns: tuple[int, int]) -> s
     )
 
 
-def card_of(facts: Facts, settings: dict[str, Any], example: str) -> str:
+def card_of(facts: Facts, own: Deployed, example: str) -> str:
     """Return the text of README.md."""
     counts = {split: facts.counts(split) for split in SPLITS}
     groups = facts.metrics["groups"]
     group_of = {name: group for group, names in groups.items() for name in names}
     return _template("README.md.j2").render(
         facts=facts,
-        settings=settings,
+        coverage=own.coverage,
         example=example.rstrip(),
         front_matter=yaml.safe_dump(_front_matter(facts), sort_keys=False, allow_unicode=True),
         splits={split: sum(own.values()) for split, own in counts.items()},
@@ -89,7 +90,7 @@ def card_of(facts: Facts, settings: dict[str, Any], example: str) -> str:
         several_seeds=facts.over_seeds("top1")["seeds"],
         before=with_interval(facts.measured("ece_uncalibrated"), METRICS["ece"].form),
         after=with_interval(facts.measured("ece"), METRICS["ece"].form),
-        rejection=words.rejection(facts, settings),
+        rejection=words.rejection(facts, own),
         limits=words.limits(facts),
     )
 

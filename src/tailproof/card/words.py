@@ -5,6 +5,7 @@ from typing import Any
 from tailproof.card.facts import MEASURED_ON, Facts
 from tailproof.card.metrics import PERCENT, with_interval
 from tailproof.core.numbers import written
+from tailproof.evaluation.deployed import Deployed
 
 USED_FOR = {
     "train": "to learn from",
@@ -80,19 +81,19 @@ def limits(facts: Facts) -> list[str]:
     return found
 
 
-def rejection(facts: Facts, settings: dict[str, Any]) -> list[dict[str, str]]:
+def rejection(facts: Facts, own: Deployed) -> list[dict[str, str]]:
     """Return what Chow's rule does on test at each listed coverage."""
     found = []
-    for each in settings["rules"]["chow"]:
-        coverage = f"{each['coverage']:g}"
+    for each in own.rules["chow"]:
+        coverage = f"{each.coverage:g}"
         reached = facts.measured(f"coverage_chow_at_{coverage}")
-        if reached is None or each["threshold"] is None:
+        if reached is None or each.threshold is None:
             continue
         found.append(
             {
                 "coverage": coverage,
                 # The score of Chow's rule is the largest probability, less one.
-                "threshold": f"{1 + each['threshold']:.4f}",
+                "threshold": f"{1 + each.threshold:.4f}",
                 "reached": with_interval(reached, PERCENT),
                 "risk": with_interval(facts.measured(f"risk_standard_chow_at_{coverage}"), PERCENT),
             }

@@ -32,8 +32,8 @@ def predict_images(
         TailproofError: the folder, the rule or a place is wrong.
     """
     expert = open_expert(folder)
-    rejector = Rejector(expert.settings, expert.classes[expert.target], rule, coverage)
-    files = find_images(places, expert.mode)
+    rejector = Rejector(expert.deployed, expert.classes[expert.target], rule, coverage)
+    files = find_images(places, expert.deployed.images)
     broken: list[TailproofError] = []
     count = {True: 0, False: 0}
 
@@ -54,7 +54,7 @@ def predict_images(
         print(f"tailproof: {printable(str(error))}", file=sys.stderr)
     done = sum(count.values())
     print(
-        f"{done} image{'' if done == 1 else 's'}, {count[False]} rejected by {rejector.rule} at "
+        f"{done} image{'' if done == 1 else 's'}, {count[False]} rejected by {rejector.name} at "
         f"coverage {rejector.coverage:g}; {seconds:.2f} s on {expert.device.type}, "
         f"{done / seconds:.0f} images/s",
         file=sys.stderr,

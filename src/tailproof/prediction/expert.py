@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
 from tailproof.data.bands import MODE
 from tailproof.data.loader.augment import BatchAugment
+from tailproof.evaluation.deployed import Deployed
 from tailproof.models import load_expert
 
 WEIGHTS, CONFIG, CALIBRATION, PREDICT = (
@@ -35,9 +35,9 @@ class Expert:
         target: the taxonomic rank that decisions are about.
         classes: class names of each rank that there is a head for, in the order of the outputs.
         temperatures: what each rank's logits are divided by.
-        mode: of the images, as `tailproof.data.images.decode` takes it.
         shape: channels, height and width of the model's input.
-        settings: what predict.json holds.
+        normalise: what makes a batch of images the model's input.
+        deployed: predict.json.
     """
 
     model: nn.Module
@@ -45,10 +45,9 @@ class Expert:
     target: str
     classes: dict[str, list[str]]
     temperatures: dict[str, float]
-    mode: str
     shape: tuple[int, int, int]
     normalise: BatchAugment
-    settings: dict[str, Any]
+    deployed: Deployed
 
     @torch.inference_mode()
     def log_probabilities(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -85,32 +84,35 @@ def open_expert(folder: str | Path) -> Expert:
     """
     folder = Path(folder)
     _check_files(folder)
-    calibration, settings = read_json(folder / CALIBRATION), read_json(folder / PREDICT)
+    calibration, deployed = read_json(folder / CALIBRATION), Deployed.read(folder / PREDICT)
     model, config = load_expert(folder)
     weights = sha256_file(folder / WEIGHTS)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        for name, own in ((CALIBRATION, calibration), (PREDICT, settings)):
-            if own["weights_sha256"] != weights:
+        made_for = {
+            CALIBRATION: calibration["weights_sha256"],
+            PREDICT: deployed.weights_sha256,
+        }
+        for name, digest in made_for.items():
+            if digest != weights:
                 raise TailproofError(
                     f"{folder / name} was made for other weights than {folder / WEIGHTS}: copy the "
                     "whole folder again, from one run"
                 )
         prepared, facts = config["pretrained_cfg"], config["tailproof"]
-        names, heads, mode = iter(prepared["label_names"]), facts["heads"], settings["images"]
+        names, heads = iter(prepared["label_names"]), facts["heads"]
         others = calibration["other_ranks"].items()
         temperatures = {rank: each["temperature"] for rank, each in others}
-        full_scale = 1.0 if mode == MODE else 255.0
+        full_scale = 1.0 if deployed.images == MODE else 255.0
         return Expert(
             model=model.to(device, memory_format=torch.channels_last),
             device=device,
             target=facts["target"],
             classes={rank: [next(names) for _ in range(size)] for rank, size in heads.items()},
             temperatures={facts["target"]: calibration["temperature"], **temperatures},
-            mode=mode,
             shape=tuple(prepared["input_size"]),
             normalise=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),
-            settings=settings,
+            deployed=deployed,
         )
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise TailproofError(

@@ -83,7 +83,7 @@ def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
     """Return the image, prepared as the stage infer does it."""
     channels, height, width = expert.shape
     try:
-        image = decode(read_file(file), expert.mode)
+        image = decode(read_file(file), expert.deployed.images)
     except TailproofError as error:
         text = str(error)
         return TailproofError(text if text.startswith(str(file)) else f"{file}: {text}")
