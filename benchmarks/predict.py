@@ -33,8 +33,8 @@ from tailproof.prediction.predict import BATCH_SIZE, predict
 from tailproof.prediction.rejector import Rejector
 
 CASES = {
-    "cifar_resnet32, 8 px, PNG": ("cifar_resnet32", "L", 8, 10, 4000),
-    "resnet18, 224 px, JPEG": ("resnet18", "RGB", 224, 1000, 512),
+    "cifar_resnet32, 8 px, PNG": ("cifar_resnet32", "L", 8, 10, 2000),
+    "resnet18, 224 px, JPEG": ("resnet18", "RGB", 224, 1000, 128),
 }
 
 
@@ -112,6 +112,10 @@ def alone(expert: Expert, count: int) -> Callable[[], int]:
     return run
 
 
+def cell(found: list[float]) -> str:
+    return f"{statistics.median(found):,.0f} ({min(found):,.0f} to {max(found):,.0f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
@@ -131,11 +135,7 @@ def main() -> None:
                 return sum(len(batch.answers) for batch in predict(expert, rejector, files))
 
             told = [rates(each, runs) for each in (whole, alone(expert, count))]
-            cells = [
-                f"{statistics.median(own):,.0f} ({min(own):,.0f} to {max(own):,.0f})"
-                for own in told
-            ]
-            table.add_row(name, f"{count:,}", *cells)
+            table.add_row(name, f"{count:,}", *map(cell, told))
     Console(width=120).print(table)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     print(f"{device}, torch {torch.__version__}, {torch.get_num_threads()} threads")
