@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos test-slurm slurm lint schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-diagnosis clean browser
+.PHONY: help demo test test-chaos test-slurm slurm lint schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-systems: .venv/.dev ## compare training speed with timm's script on three 
 
 bench-stream: .venv/.run ## time a scan line when it is classified as it comes
 	$(BIN)/python benchmarks/stream.py
+
+bench-predict: .venv/.run ## count the images a second that `tailproof predict` classifies
+	$(BIN)/python benchmarks/predict.py
 
 bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on histories with known faults
 	$(BIN)/python benchmarks/diagnosis.py

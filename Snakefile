@@ -16,6 +16,7 @@ include: "rules/inference.smk"
 include: "rules/calibration.smk"
 include: "rules/evaluation.smk"
 include: "rules/diagnosis.smk"
+include: "rules/card.smk"
 include: "rules/report.smk"
 include: "rules/provenance.smk"
 

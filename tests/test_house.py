@@ -23,13 +23,21 @@ FLOORS = [
     {"evaluation"},
     {"diagnosis"},
     {"preflight"},
-    {"report"},
+    {"report", "card", "prediction"},
     {"cli"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
 TORCH = {"torch", "timm", "torchvision"}
-TORCH_MODULES = ("models", "losses", "training", "inference", "data.loader", "preflight.probe")
+TORCH_MODULES = (
+    "models",
+    "losses",
+    "training",
+    "inference",
+    "data.loader",
+    "preflight.probe",
+    "prediction",
+)
 
 DIRECTIVES = (
     "input",
@@ -103,6 +111,7 @@ def test_torch_stays_on_its_floors(path):
         "diagnosis",
         "preflight",
         "report",
+        "card",
     ],
 )
 def test_no_other_floor_can_reach_torch(room, tmp_path):
@@ -160,6 +169,7 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "export": set(),
         "evaluate": {"evaluation"},
         "diagnose": {"recipe"},
+        "card": {"evaluation"},
     }
     reached = {
         stage: {name for name in sections if f"tailproof.core.config.{name}" in modules}

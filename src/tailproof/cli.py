@@ -128,6 +128,29 @@ def diagnose(
 
 
 @app.command()
+def predict(
+    expert: Annotated[
+        str, typer.Argument(help="Its folder: results/NAME/experts/EXPERT/seed-S, or a copy.")
+    ],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Files and folders.")],
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the probabilities of all classes as CSV.")
+    ] = False,
+    rule: Annotated[
+        str, typer.Option(help="When to accept: chow, plugin_balanced or plugin_worst.")
+    ] = "chow",
+    coverage: Annotated[
+        float | None, typer.Option(help="The share to accept, as on the split tune.")
+    ] = None,
+) -> None:
+    """Classify images by an expert's folder alone: calibrated probabilities, accept or reject."""
+    from tailproof.prediction.command import predict_images
+
+    if not predict_images(expert, images, as_csv=as_csv, rule=rule, coverage=coverage):
+        sys.exit(1)
+
+
+@app.command()
 def crate(experiment: Experiment) -> None:
     """Describe a finished run for others: an RO-Crate, and its shards as a Croissant dataset."""
     from tailproof.provenance.crate import write_crate

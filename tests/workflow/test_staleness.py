@@ -11,7 +11,7 @@ from tests.project import TINY
 
 EXPERTS = list(TINY["experts"])
 OF_EXPERT = ("train", "infer", "calibrate", "export", "diagnose")
-AFTERWARDS = {"evaluate", "report", "audit"}
+AFTERWARDS = {"evaluate", "report", "audit"} | {f"card {expert}" for expert in EXPERTS}
 BEFORE = {"preflight"}
 
 
@@ -30,6 +30,7 @@ def jobs_of(done) -> set[str]:
 def short(message: str) -> str:
     words = re.sub(r", seed \d+$", "", message).split()
     rule = {"write": "report", "gather": "manifest"}.get(words[0], words[0])
+    rule = "card" if "card" in words else rule
     expert = [word for word in words if word in (*EXPERTS, "added")]
     return " ".join([rule, *expert])
 
@@ -94,7 +95,7 @@ TABLE = {
     ),
     "what is expected of a run": (
         configure(lambda value: value.update(expect={"val_accuracy": [{"at_least": 0.9}]})),
-        of_experts("diagnose") | {"report", "audit"},
+        of_experts("diagnose", "card") | {"report", "audit"},
     ),
     "how training is run": (
         configure(lambda value: value["recipe"].update(workers=1, checkpoint={"steps": 7})),
@@ -111,6 +112,10 @@ TABLE = {
     "what is accepted of the preflight": (
         configure(lambda value: value.update(preflight={"accept": ["unusual_rate"]})),
         set(),
+    ),
+    "a word of the cards": (
+        edit(f"{SOURCE}/card/templates/README.md.j2", "How to use it", "Use"),
+        of_experts("card") | {"report", "audit"},
     ),
     "a figure's colour": (
         edit(f"{SOURCE}/report/drawing.py", '"#050505"', '"#050515"'),
@@ -130,7 +135,7 @@ TABLE = {
     ),
     "an expert added": (
         configure(lambda value: value["experts"].update(added={"loss": {"name": "focal"}})),
-        BEFORE | of_experts(*OF_EXPERT, experts=["added"]) | AFTERWARDS,
+        BEFORE | of_experts(*OF_EXPERT, "card", experts=["added"]) | AFTERWARDS,
     ),
     "another seed of the splits": (
         configure(lambda value: value["data"].update(seed=1)),

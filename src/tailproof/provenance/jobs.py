@@ -19,6 +19,7 @@ def jobs_of(experiment: Experiment) -> list[str]:
             ("calibrate", experiment.evaluated),
             ("export", experiment.evaluated),
             ("diagnose", experiment.evaluated),
+            ("card", experiment.evaluated),
         )
         for expert in names
         for seed in experiment.seeds

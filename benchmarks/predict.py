@@ -1,0 +1,145 @@
+"""How many images a second `tailproof predict` classifies, from files on disk to decisions.
+
+    make bench-predict
+
+Two networks of random weights, in folders as the stage card leaves them: ResNet-32 on 8×8 grey PNG
+files, and timm's ResNet-18 at 224 pixels, 1,000 classes, on JPEG files of 640×480. Reading,
+decoding, resizing, the network, probabilities and the rule of rejection count, loading the network
+does not; one run before the counted ones is left out. Beside it the network alone, on batches that
+are in memory: what is lost to all the rest. fp32, on a GPU where there is one.
+"""
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from tailproof.core.digests import sha256_file
+from tailproof.core.files import write_json
+from tailproof.evaluation.deployed import Deployed, FittedRule
+from tailproof.models import build_model, save_expert
+from tailproof.prediction.expert import Expert, open_expert
+from tailproof.prediction.images import find_images
+from tailproof.prediction.predict import BATCH_SIZE, predict
+from tailproof.prediction.rejector import Rejector
+
+CASES = {
+    "cifar_resnet32, 8 px, PNG": ("cifar_resnet32", "L", 8, 10, 2000),
+    "resnet18, 224 px, JPEG": ("resnet18", "RGB", 224, 1000, 128),
+}
+
+
+def make_expert(folder: Path, model: str, mode: str, size: int, classes: int) -> Expert:
+    """Write the folder of an expert that nobody trained, and open it."""
+    channels = 1 if mode == "L" else 3
+    names = [str(number) for number in range(classes)]
+    torch.manual_seed(0)
+    network = build_model(model, classes=classes, channels=channels, pretrained=False, options={})
+    save_expert(
+        folder,
+        network,
+        model_args={},
+        preprocessing={
+            "input_size": [channels, size, size],
+            "mean": [0.5] * channels,
+            "std": [0.25] * channels,
+        },
+        class_names=names,
+        facts={"target": "class", "heads": {"class": classes}},
+    )
+    weights = {"weights_sha256": sha256_file(folder / "model.safetensors")}
+    write_json(folder / "calibration.json", {**weights, "temperature": 1.5, "other_ranks": {}})
+    flat = {"shift": (0, 0), "gain": (1, 1), "multiplier": (0, 0)}
+    Deployed(
+        experiment="random",
+        expert="random",
+        seed=0,
+        **weights,
+        images=mode,
+        tail=names[classes // 2 :],
+        coverage=0.9,
+        rules={"chow": [FittedRule(coverage=0.9, threshold=-0.5, **flat)]},
+    ).write(folder / "predict.json")
+    return open_expert(folder)
+
+
+def write_images(folder: Path, mode: str, count: int) -> None:
+    """Write smooth random pictures: 8×8 PNG in grey, 640×480 JPEG in colour."""
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(count):
+        if mode == "L":
+            bits = draw.integers(0, 256, (8, 8), np.uint8)
+            Image.fromarray(bits).save(folder / f"{number:05d}.png")
+        else:
+            small = Image.fromarray(draw.integers(0, 256, (30, 40, 3), np.uint8))
+            large = small.resize((640, 480), Image.Resampling.BICUBIC)
+            large.save(folder / f"{number:05d}.jpg", quality=90)
+
+
+def rates(run: Callable[[], int], runs: int) -> list[float]:
+    """Return images a second of each run, after one that does not count."""
+    run()
+    found = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        count = run()
+        found.append(count / (time.perf_counter() - start))
+    return found
+
+
+def alone(expert: Expert, count: int) -> Callable[[], int]:
+    """Return a run of the network on `count` images that are in memory as it takes them."""
+    batch = torch.zeros(BATCH_SIZE, *expert.shape, device=expert.device)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    batches = max(1, count // BATCH_SIZE)
+
+    @torch.inference_mode()
+    def run() -> int:
+        for _ in range(batches):
+            expert.model(batch).cpu()
+        return batches * BATCH_SIZE
+
+    return run
+
+
+def cell(found: list[float]) -> str:
+    return f"{statistics.median(found):,.0f} ({min(found):,.0f} to {max(found):,.0f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5)
+    runs = parser.parse_args().runs
+    table = Table(title=f"images a second, median of {runs} runs (smallest to largest)")
+    for column in ("expert", "images", "tailproof predict", "network alone"):
+        table.add_column(column, justify="left" if column == "expert" else "right")
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, (model, mode, size, classes, count) in CASES.items():
+            folder = Path(temporary) / model
+            expert = make_expert(folder / "expert", model, mode, size, classes)
+            write_images(folder / "images", mode, count)
+            files = find_images([folder / "images"], mode)
+            rejector = Rejector(expert.deployed, expert.classes["class"], "chow")
+
+            def whole(expert=expert, rejector=rejector, files=files) -> int:
+                return sum(len(batch.answers) for batch in predict(expert, rejector, files))
+
+            told = [rates(each, runs) for each in (whole, alone(expert, count))]
+            table.add_row(name, f"{count:,}", *map(cell, told))
+    Console(width=120).print(table)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    print(f"{device}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""An expert's folder, opened: the model, its temperatures, how it sees images, when it answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from tailproof.calibration.errors import log_probabilities
+from tailproof.core.digests import sha256_file
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import read_json
+from tailproof.data.bands import MODE
+from tailproof.data.loader.augment import BatchAugment
+from tailproof.evaluation.deployed import Deployed
+from tailproof.models import load_expert
+
+WEIGHTS, CONFIG, CALIBRATION, PREDICT = (
+    "model.safetensors",
+    "config.json",
+    "calibration.json",
+    "predict.json",
+)
+FILES = (WEIGHTS, CONFIG, CALIBRATION, PREDICT)
+
+
+@dataclass(frozen=True)
+class Expert:
+    """All that a prediction needs.
+
+    Attributes:
+        model: in evaluation mode, on its device.
+        device: of the model.
+        target: the taxonomic rank that decisions are about.
+        classes: class names of each rank that there is a head for, in the order of the outputs.
+        temperatures: what each rank's logits are divided by.
+        shape: channels, height and width of the model's input.
+        normalise: what makes a batch of images the model's input.
+        deployed: predict.json.
+    """
+
+    model: nn.Module
+    device: torch.device
+    target: str
+    classes: dict[str, list[str]]
+    temperatures: dict[str, float]
+    shape: tuple[int, int, int]
+    normalise: BatchAugment
+    deployed: Deployed
+
+    @torch.inference_mode()
+    def log_probabilities(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return calibrated log-probabilities float64 [N, C] of each rank, the target's first.
+
+        Args:
+            images: uint8 or float32 [N, H, W, C].
+
+        Raises:
+            TailproofError: a logit is not finite.
+        """
+        batch = torch.from_numpy(images).to(self.device)
+        logits = self.model(self.normalise(batch, 1, np.arange(len(images))))
+        logits = logits.float().cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise TailproofError(
+                "the expert gives logits that are not finite: train it again, or look whether the "
+                "images are in the unit of those it was trained on"
+            )
+        ends = np.cumsum([len(names) for names in self.classes.values()])[:-1]
+        parts = zip(self.classes, np.split(logits, ends, axis=1), strict=True)
+        found = {
+            rank: log_probabilities(part / np.float64(self.temperatures[rank]))
+            for rank, part in parts
+        }
+        return {self.target: found.pop(self.target), **found}
+
+
+def open_expert(folder: str | Path) -> Expert:
+    """Load an expert from its folder, wherever that lies.
+
+    Raises:
+        TailproofError: the folder is another one, lacks a file, or its files do not fit together.
+    """
+    folder = Path(folder)
+    _check_files(folder)
+    calibration, deployed = read_json(folder / CALIBRATION), Deployed.read(folder / PREDICT)
+    model, config = load_expert(folder)
+    weights = sha256_file(folder / WEIGHTS)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        made_for = {
+            CALIBRATION: calibration["weights_sha256"],
+            PREDICT: deployed.weights_sha256,
+        }
+        for name, digest in made_for.items():
+            if digest != weights:
+                raise TailproofError(
+                    f"{folder / name} was made for other weights than {folder / WEIGHTS}: copy the "
+                    "whole folder again, from one run"
+                )
+        prepared, facts = config["pretrained_cfg"], config["tailproof"]
+        names, heads = iter(prepared["label_names"]), facts["heads"]
+        others = calibration["other_ranks"].items()
+        temperatures = {rank: each["temperature"] for rank, each in others}
+        full_scale = 1.0 if deployed.images == MODE else 255.0
+        return Expert(
+            model=model.to(device, memory_format=torch.channels_last),
+            device=device,
+            target=facts["target"],
+            classes={rank: [next(names) for _ in range(size)] for rank, size in heads.items()},
+            temperatures={facts["target"]: calibration["temperature"], **temperatures},
+            shape=tuple(prepared["input_size"]),
+            normalise=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),
+            deployed=deployed,
+        )
+    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
+        raise TailproofError(
+            f"{folder} holds files of another form than expected ({type(error).__name__}: {error})"
+            ": copy the whole folder again, or make it again with this tailproof"
+        ) from None
+
+
+def _check_files(folder: Path) -> None:
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if not missing:
+        return
+    if not folder.is_dir():
+        raise TailproofError(f"{folder} is no folder: expected one of an expert, with {FILES[0]}")
+    if len(missing) == 1:
+        raise TailproofError(
+            f"{folder} lacks {missing[0]}: copy the whole folder of the expert, or make what is "
+            "missing with snakemake"
+        )
+    seeds = sorted(path.name for path in folder.glob("seed-*"))
+    hint = f"; name one of its seeds: {folder / seeds[0]}" if seeds else ""
+    raise TailproofError(
+        f"{folder} is not the folder of an expert, it lacks {', '.join(missing)}; expected "
+        f"results/NAME/experts/EXPERT/seed-S or a copy of it{hint}"
+    )
