@@ -1,4 +1,4 @@
-# everything on disk -> one page, and the curves as a table
+# everything on disk -> one page, one on what the preflight foretold, and the curves as a table
 
 
 rule report:
@@ -8,6 +8,9 @@ rule report:
         splits=rules.split.output.summary,
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "dev"),
+        preflight=rules.preflight.output.preflight,
+        probe=rules.preflight.output.probe,
+        trainings=of_all_trained("training.json"),
         histories=of_all_experts("history.csv"),
         calibrations=of_all_experts("calibration.json"),
         diagnoses=of_all_experts("diagnosis.json"),
@@ -15,6 +18,7 @@ rule report:
         records=records_so_far,
     output:
         page="results/{experiment}/report/index.html",
+        preflight="results/{experiment}/report/preflight.html",
         curves="results/{experiment}/report/curves.csv",
         record=record("report"),
     log:

@@ -120,7 +120,7 @@ class Progress:
 
     def _trained(self) -> Criterion:
         runs = self._runs(self.experiment.trained)
-        done = [run for run in runs if self._file(run, "training.json").exists()]
+        done = [run for run in runs if isinstance(self._records[_job("train", run)], Record)]
         under_way = [
             f"{_named(run)}: {quantity(history.done, 'epoch')} so far"
             for run in runs
@@ -162,7 +162,7 @@ class Progress:
         due = {split: facts["rows"] for split, facts in read_json(path)["splits"].items()}
         whole, wrong = 0, []
         for run in runs:
-            record = self._records[f"export/{run[0]}-{run[1]}"]
+            record = self._records[_job("export", run)]
             if not isinstance(record, Record):
                 continue
             rows = record.results.get("rows", {})
@@ -224,6 +224,10 @@ def counted(findings: list[dict[str, Any]]) -> str:
         if (count := sum(each["severity"] == severity for each in findings))
     ]
     return " and ".join(told) or "no error and no warning"
+
+
+def _job(rule: str, run: tuple[str, int]) -> str:
+    return f"{rule}/{run[0]}-{run[1]}"
 
 
 def _named(run: tuple[str, int]) -> str:

@@ -1,5 +1,6 @@
 """The page's section on what the runs say: findings of each expert, and of all together."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tailproof.core.config.sweep import WINNER
@@ -10,9 +11,11 @@ from tailproof.diagnosis.targets import target_of
 from tailproof.diagnosis.text import details, epochs_of, patch
 from tailproof.diagnosis.together import Run, Together
 from tailproof.report.inputs import Results
+from tailproof.report.wording import listing
 
 MEASURED_ON = "dev"
 TOGETHER = "all together"
+NAMED = 5  # experts in the head of a card
 
 
 class Card(NamedTuple):
@@ -51,6 +54,16 @@ def cards(results: Results) -> list[Card]:
         shown.append((worst, who))
     shown += [(finding, TOGETHER) for finding in _together(results)]
     return [_card(*each) for each in sorted(shown, key=lambda each: each[0].order)]
+
+
+def before_training(preflight: dict[str, Any]) -> list[Card]:
+    """Return a card for each finding of preflight.json, the worst first."""
+    shown = []
+    for finding in map(_read, preflight["findings"]):
+        evidence = {name: each for name, each in finding.evidence.items() if name != "experts"}
+        who = listing(finding.evidence.get("experts", []), NAMED)
+        shown.append(_card(replace(finding, evidence=evidence), who))
+    return shown
 
 
 def _card(finding: Finding, who: str) -> Card:
