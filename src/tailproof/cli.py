@@ -158,6 +158,15 @@ def log() -> None:
     print(f"{count} runs in {' and '.join(map(str, paths))}")
 
 
+@app.command()
+def index() -> None:
+    """Write the index over all experiments that are evaluated: results/index.html."""
+    from tailproof.report.index_page import write_index
+
+    path, count = write_index()
+    print(f"{count} experiment{'s' if count > 1 else ''} in {path}")
+
+
 def main() -> None:
     """Run the command; a mistake is told in one sentence, with exit status 1."""
     try:

@@ -166,7 +166,10 @@ def _came(came: list[Came]) -> str:
     if not came:
         return ""
     names = list(dict.fromkeys(name for each in came for name in (*each.seconds, *each.megabytes)))
-    rows = [[run_name(each), *(came_cells(each).get(name, "–") for name in names)] for each in came]
+    rows = [
+        [run_name(each), *(", ".join(came_cells(each).get(name, ("–",))) for name in names)]
+        for each in came
+    ]
     return "## What came\n\nEstimated → came, and the error of the estimate.\n\n" + _table(
         ["run", *(WHAT[name] for name in names)], rows
     )
@@ -178,14 +181,14 @@ def run_name(came: Came) -> str:
     return f"{came.expert}, seed {came.seed}{early}"
 
 
-def came_cells(came: Came) -> dict[str, str]:
-    """Return by name what was estimated, what came, and the error, as text."""
+def came_cells(came: Came) -> dict[str, tuple[str, str]]:
+    """Return by name what was estimated and what came, and the error, as texts."""
     pairs = [
         *((name, pair, _seconds) for name, pair in came.seconds.items()),
         *((name, pair, _megabytes) for name, pair in came.megabytes.items()),
     ]
     return {
-        name: f"{write(estimated)} → {write(true)}, {100 * (estimated / true - 1):+.0f} %"
+        name: (f"{write(estimated)} → {write(true)}", f"{100 * (estimated / true - 1):+.0f} %")
         for name, (estimated, true), write in pairs
     }
 

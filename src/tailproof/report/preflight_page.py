@@ -39,7 +39,7 @@ def write_preflight_page(
         device=probe["device"],
         head=[WHAT[each] for each in names],
         rows=[
-            (run_name(each), [came_cells(each).get(column, "–") for column in names])
+            (run_name(each), [came_cells(each).get(column, ("–", "")) for column in names])
             for each in came
         ],
         failed=before_training(probe),
