@@ -1,6 +1,6 @@
 """history.csv -> diagnosis.json."""
 
-from tailproof.diagnosis.results import results_of
+from tailproof.core.finding import brief
 from tailproof.diagnosis.run import write_diagnosis
 from tailproof.provenance.job import job
 
@@ -14,4 +14,4 @@ with job(snakemake) as results:
         snakemake.params.expect,
         snakemake.output.diagnosis,
     )
-    results["findings"] = results_of(found)
+    results["findings"] = [brief(finding.plain()) for finding in found]
