@@ -17,9 +17,24 @@ rule report:
         selection=selection_of,
         records=records_so_far,
     output:
-        page="results/{experiment}/report/index.html",
-        preflight="results/{experiment}/report/preflight.html",
-        curves="results/{experiment}/report/curves.csv",
+        page=report(
+            "results/{experiment}/report/index.html",
+            caption="../workflow/report/page.rst",
+            category="{experiment}",
+            labels={"what": "report"},
+        ),
+        preflight=report(
+            "results/{experiment}/report/preflight.html",
+            caption="../workflow/report/foretold.rst",
+            category="{experiment}",
+            labels={"what": "estimates and what came"},
+        ),
+        curves=report(
+            "results/{experiment}/report/curves.csv",
+            caption="../workflow/report/curves.rst",
+            category="{experiment}",
+            labels={"what": "learning curves"},
+        ),
         record=record("report"),
     log:
         "logs/{experiment}/report.log",
