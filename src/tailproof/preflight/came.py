@@ -21,6 +21,7 @@ class Came(NamedTuple):
         seed: as the name of its folder has it.
         epochs: that were trained.
         planned: epochs of its recipe, which the estimate of the whole run is for.
+        afterwards: whether the estimate was made when the run was over already.
         seconds: (estimated, came) by ``epoch``, a median one, and ``run``, all attempts together.
         megabytes: (estimated, came) by ``memory``, ``weights``, ``checkpoints``, ``logits``.
     """
@@ -29,6 +30,7 @@ class Came(NamedTuple):
     seed: str
     epochs: int
     planned: int
+    afterwards: bool
     seconds: dict[str, Pair]
     megabytes: dict[str, Pair]
 
@@ -48,6 +50,7 @@ def came_true(
         found: preflight.json.
         probe: preflight_probe.json.
     """
+    foretold = _record(folder / "provenance" / "preflight" / "preflight.json")
     runs = []
     for path in sorted(folder.glob("experts/*/seed-*/training.json")):
         expert, seed = path.parts[-3], path.parts[-2].removeprefix("seed-")
@@ -73,6 +76,7 @@ def came_true(
                 seed,
                 training["epochs"],
                 sizes["epochs"],
+                bool(foretold and records["train"] and foretold.started > records["train"].ended),
                 _seconds(timed, training),
                 {
                     name: (estimated[name], size / 2**20)

@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from tailproof.core.numbers import written
 from tailproof.preflight.came import Came
 from tailproof.preflight.clearance import sentence
 
@@ -176,9 +177,10 @@ def _came(came: list[Came]) -> str:
 
 
 def run_name(came: Came) -> str:
-    """Return whose run it is, and that it ended early where it did."""
+    """Return whose run it is, and what keeps it from being compared fairly."""
     early = f" ({came.epochs} of {came.planned} epochs)" if came.epochs < came.planned else ""
-    return f"{came.expert}, seed {came.seed}{early}"
+    late = " (estimated afterwards)" if came.afterwards else ""
+    return f"{came.expert}, seed {came.seed}{early}{late}"
 
 
 def came_cells(came: Came) -> dict[str, tuple[str, str]]:
@@ -188,7 +190,7 @@ def came_cells(came: Came) -> dict[str, tuple[str, str]]:
         *((name, pair, _megabytes) for name, pair in came.megabytes.items()),
     ]
     return {
-        name: (f"{write(estimated)} → {write(true)}", f"{100 * (estimated / true - 1):+.0f} %")
+        name: (f"{write(estimated)} → {write(true)}", f"{written(estimated / true - 1, '+%.0')} %")
         for name, (estimated, true), write in pairs
     }
 

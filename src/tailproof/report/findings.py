@@ -53,7 +53,8 @@ def cards(results: Results) -> list[Card]:
         who = expert if len(seeds) == 1 else f"{expert}, seed {', '.join(named)}"
         shown.append((worst, who))
     shown += [(finding, TOGETHER) for finding in _together(results)]
-    return [_card(*each) for each in sorted(shown, key=lambda each: each[0].order)]
+    shown.sort(key=lambda each: each[0].order)
+    return [_card(finding, who, _clarity(finding)) for finding, who in shown]
 
 
 def before_training(preflight: dict[str, Any]) -> list[Card]:
@@ -62,14 +63,18 @@ def before_training(preflight: dict[str, Any]) -> list[Card]:
     for finding in map(_read, preflight["findings"]):
         evidence = {name: each for name, each in finding.evidence.items() if name != "experts"}
         who = listing(finding.evidence.get("experts", []), NAMED)
-        shown.append(_card(replace(finding, evidence=evidence), who))
+        shown.append(_card(replace(finding, evidence=evidence), who, finding.kind))
     return shown
 
 
-def _card(finding: Finding, who: str) -> Card:
+def _clarity(finding: Finding) -> str:
     sure = f"{100 * finding.confidence:.0f} % sure"
     where = f"epochs {epochs_of(finding)} · {sure}" if finding.epochs else sure
-    lines = [f"{finding.kind.replace('_', ' ')} · {where}"]
+    return f"{finding.kind} · {where}"
+
+
+def _card(finding: Finding, who: str, first: str) -> Card:
+    lines = [first.replace("_", " ")]
     lines += [text for text in (details(finding.evidence),) if text]
     lines += [f"costs: {text}" for text in (details(finding.cost),) if text]
     return Card(who, finding.severity, finding.title, lines, finding.expects, patch(finding))
