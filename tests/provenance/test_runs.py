@@ -211,7 +211,9 @@ def test_what_a_recommendation_did_is_told(ledger):
     run_again(ledger, "a", 0.5)
     diagnosed(ledger, [LATE, {**LATE, "kind": "overfitting", "change": None}])
     git(ledger, "commit", "-qam", "before")
-    run_again(ledger, "b", 0.625, loss={"name": "logit_adjust", "tau": 3.0}, epochs=3)
+    run_again(
+        ledger, "b", 0.625, weights="best", loss={"name": "logit_adjust", "tau": 3.0}, epochs=3
+    )
     newest, before, *_ = of_expert(read_runs(ledger).by_experiment["tiny"], "logit_adjust")
     assert [each["kind"] for each in before.findings] == ["best_against_last", "overfitting"]
     assert newest.findings is None and before.followed == []
@@ -244,8 +246,7 @@ def test_a_change_that_was_there_before_or_is_only_half_taken_is_none(ledger):
 @pytest.mark.parametrize("expert", ["cross_entropy", "logit_adjust"])
 def test_recommendations_of_the_preflight_count_for_their_experts(ledger, expert):
     found = {**LATE, "kind": "no_schedule", "change": {"epochs": 3}, "experts": [expert]}
-    second = 1 / 3600
-    rewrite(ledger, "preflight/preflight", 0.1 * second, results={"findings": [found]})
+    rewrite(ledger, "preflight/preflight", 1, results={"findings": [found]})
     git(ledger, "commit", "-qam", "before")
     run_again(ledger, "c", 0.6, epochs=3)
     newest = of_expert(read_runs(ledger).by_experiment["tiny"], "logit_adjust")[0]

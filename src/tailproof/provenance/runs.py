@@ -136,16 +136,13 @@ def _diagnosed(run: Record, own: list[Record]) -> list[Finding] | None:
 
 
 def _foretold(run: Record, own: list[Record]) -> list[Finding] | None:
-    """Return what the last preflight before a run said of its expert."""
-    said = [
-        _told(record)
-        for record in own
-        if record.rule == "preflight" and record.started <= run.started
-    ]
-    if not said:
-        return None
-    expert = run.wildcards["expert"]
-    return [each for each in said[-1] if expert in each.get("experts", [expert])]
+    """Return what the newest preflight of a run's very recipe said of its expert."""
+    expert, recipe = run.wildcards["expert"], run.parameters.get("recipe")
+    found = None
+    for record in own:
+        if record.rule == "preflight" and record.parameters["recipes"].get(expert) == recipe:
+            found = [each for each in _told(record) if expert in each.get("experts", [expert])]
+    return found
 
 
 def _told(record: Record) -> list[Finding]:
