@@ -64,7 +64,7 @@ def test_targets_are_told_with_what_the_runs_have(drawn):
     missed = found["Target: val_accuracy at least 0.5 at epoch 1"]
     assert missed.state == "fails" and "missed: plain, seed 0 has 0." in missed.said
     unknown = found["Target: val_aurocc at least 0.5 at the end"]
-    assert (unknown.state, unknown.said) == ("fails", "0 of 4 runs; not measured in 4")
+    assert (unknown.state, unknown.said) == ("open", "0 of 4 runs; no value in 4 that ended")
 
 
 def test_a_milestone_is_missed_while_the_run_goes_on(copied):

@@ -41,6 +41,7 @@ def test_every_promised_file_is_there(finished):
         "evaluation/metrics.json",
         "evaluation/summary.csv",
         "report/index.html",
+        "report/preflight.html",
         *(f"shards/{split}/part-00000.parquet" for split in SPLITS),
     }
     for expert in EXPERTS:

@@ -237,7 +237,7 @@ def _named(run: tuple[str, int]) -> str:
 def _target(wanted: str, standings: list[Standing]) -> Criterion:
     missed = [each for each in standings if each.outcome.short_by]
     known = [each for each in standings if each.outcome.value is not None]
-    unmeasured = [each for each in standings if each.ended and each not in known]
+    valueless = sum(each.ended and each not in known for each in standings)
     told = f"{len(known) - len(missed)} of {quantity(len(standings), 'run')}"
     if missed:
         named = "; ".join(f"{each.run} has {each.outcome.value:.4g}" for each in missed[:NAMED])
@@ -248,7 +248,6 @@ def _target(wanted: str, standings: list[Standing]) -> Criterion:
         lowest = known[0].outcome.side == "at least"
         end = min(values) if lowest else max(values)
         told += f", {'lowest' if lowest else 'highest'} {end:.4g}"
-    told += f"; not measured in {len(unmeasured)}" if unmeasured else ""
-    if missed or unmeasured:
-        return Criterion(f"Target: {wanted}", "fails", told)
-    return Criterion(f"Target: {wanted}", "holds" if len(known) == len(standings) else "open", told)
+    told += f"; no value in {valueless} that ended" if valueless else ""
+    state = "fails" if missed else "holds" if len(known) == len(standings) else "open"
+    return Criterion(f"Target: {wanted}", state, told)

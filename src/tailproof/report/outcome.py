@@ -22,6 +22,7 @@ def outcome(cards: list[Card], criteria: list[Criterion]) -> dict[str, Any]:
         "wrong": wrong(cards),
         "criteria": [(SIGNS[each.state], WORDS[each.state], each) for each in criteria],
         "holding": holding(criteria),
+        "whole": all(each.state == "holds" for each in criteria),
     }
 
 
