@@ -309,6 +309,16 @@ def of_all_experts(*names):
     ]
 
 
+def of_all_trained(name):
+    """An input function: this file of every run that is trained in full."""
+    return lambda wildcards: expand(
+        f"{SEED_FOLDER}/{name}",
+        experiment=wildcards.experiment,
+        expert=experiment(wildcards).trained,
+        seed=experiment(wildcards).seeds,
+    )
+
+
 def records_of_all(name):
     """The records of all jobs of an experiment that come before the report."""
     jobs = [job.split("/") for job in jobs_of(read_experiment(name))]

@@ -8,7 +8,13 @@ rule diagnose:
         manifest=rules.manifest.output.manifest,
         selection=lambda w: selection_of(w) if w.expert == WINNER else [],
     output:
-        diagnosis=f"{SEED_FOLDER}/diagnosis.json",
+        diagnosis=report(
+            f"{SEED_FOLDER}/diagnosis.json",
+            caption="../workflow/report/diagnosis.rst",
+            category="{experiment}",
+            subcategory="diagnosis",
+            labels={"what": "{expert}, seed {seed}"},
+        ),
         record=record("diagnose", "{expert}-{seed}"),
     log:
         "logs/{experiment}/diagnose/{expert}-{seed}.log",

@@ -1,7 +1,6 @@
 # calibrated logits of all experts -> metrics and tables
 
 TABLES = [
-    "summary",
     "per_class",
     "reliability",
     "risk_coverage",
@@ -20,6 +19,12 @@ rule evaluate:
     output:
         metrics="results/{experiment}/evaluation/metrics.json",
         accuracy="results/{experiment}/evaluation/accuracy.json",
+        summary=report(
+            "results/{experiment}/evaluation/summary.csv",
+            caption="../workflow/report/summary.rst",
+            category="{experiment}",
+            labels={"what": "results of all methods"},
+        ),
         tables=expand("results/{{experiment}}/evaluation/{table}.csv", table=TABLES),
         record=record("evaluate"),
     log:

@@ -8,7 +8,12 @@ rule preflight:
     output:
         preflight="results/{experiment}/preflight.json",
         probe="results/{experiment}/preflight_probe.json",
-        page="results/{experiment}/preflight.md",
+        page=report(
+            "results/{experiment}/preflight.md",
+            caption="../workflow/report/preflight.rst",
+            category="{experiment}",
+            labels={"what": "preflight"},
+        ),
         record=record("preflight"),
     log:
         "logs/{experiment}/preflight.log",

@@ -1,4 +1,4 @@
-# everything on disk -> one page, and the curves as a table
+# everything on disk -> one page, one on what the preflight foretold, and the curves as a table
 
 
 rule report:
@@ -8,14 +8,33 @@ rule report:
         splits=rules.split.output.summary,
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "dev"),
+        preflight=rules.preflight.output.preflight,
+        probe=rules.preflight.output.probe,
+        trainings=of_all_trained("training.json"),
         histories=of_all_experts("history.csv"),
         calibrations=of_all_experts("calibration.json"),
         diagnoses=of_all_experts("diagnosis.json"),
         selection=selection_of,
         records=records_so_far,
     output:
-        page="results/{experiment}/report/index.html",
-        curves="results/{experiment}/report/curves.csv",
+        page=report(
+            "results/{experiment}/report/index.html",
+            caption="../workflow/report/page.rst",
+            category="{experiment}",
+            labels={"what": "report"},
+        ),
+        preflight=report(
+            "results/{experiment}/report/preflight.html",
+            caption="../workflow/report/foretold.rst",
+            category="{experiment}",
+            labels={"what": "estimates and what came"},
+        ),
+        curves=report(
+            "results/{experiment}/report/curves.csv",
+            caption="../workflow/report/curves.rst",
+            category="{experiment}",
+            labels={"what": "learning curves"},
+        ),
         record=record("report"),
     log:
         "logs/{experiment}/report.log",

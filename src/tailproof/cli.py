@@ -38,6 +38,20 @@ def preflight(experiment: Experiment) -> None:
 
 
 @app.command()
+def ready(experiment: Experiment) -> None:
+    """Tell which criteria hold, are open or are missed: before, while and after it trains."""
+    from rich.console import Console
+
+    from tailproof.report.ready import print_criteria
+    from tailproof.report.ready import ready as look
+
+    found = look(experiment)
+    print_criteria(found, Console(highlight=False))
+    if any(each.state == "fails" for each in found):
+        sys.exit(1)
+
+
+@app.command()
 def audit(experiment: Experiment) -> None:
     """Hash everything again: what is proven, stale, altered, orphan or missing, and why."""
     from rich.console import Console
@@ -165,6 +179,15 @@ def log() -> None:
 
     paths, count = write_log()
     print(f"{count} runs in {' and '.join(map(str, paths))}")
+
+
+@app.command()
+def index() -> None:
+    """Write the index over all experiments that are evaluated: results/index.html."""
+    from tailproof.report.index_page import write_index
+
+    path, count = write_index()
+    print(f"{count} experiment{'s' if count > 1 else ''} in {path}")
 
 
 def main() -> None:

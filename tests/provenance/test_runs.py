@@ -44,6 +44,38 @@ def recipe(folder, **changes):
     return {"recipe": record.parameters["recipe"] | changes}
 
 
+LATE = {
+    "kind": "best_against_last",
+    "severity": "warning",
+    "title": "Best epoch is 1",
+    "change": {"weights": "best", "loss": {"name": "logit_adjust", "tau": 3}},
+    "expects": "the weights of epoch 1 are kept",
+}
+
+
+def diagnosed(folder, findings):
+    """Write the diagnosis of the history that the newest run of logit_adjust wrote."""
+    train = read_record(folder / "results/tiny/provenance/train/logit_adjust-0.json")
+    history = [file for file in train.outputs if file.path.endswith("history.csv")]
+    return rewrite(
+        folder, "diagnose/logit_adjust-0", 1, inputs=history, results={"findings": findings}
+    )
+
+
+def run_again(folder, digest, monitored, **changes):
+    """Train logit_adjust again, to another history."""
+    path = "train/logit_adjust-0"
+    train = read_record(folder / f"results/tiny/provenance/{path}.json")
+    outputs = [
+        file.model_copy(update={"sha256": digest * 64})
+        if file.path.endswith("history.csv")
+        else file
+        for file in train.outputs
+    ]
+    results = train.results | {"monitored": monitored}
+    rewrite(folder, path, 1, outputs=outputs, results=results, parameters=recipe(folder, **changes))
+
+
 def of_expert(runs, expert):
     return [run for run in runs if run.record.wildcards["expert"] == expert]
 
@@ -151,9 +183,10 @@ def test_names_tell_the_slurm_job(ledger):
 
 def test_the_log_is_written_as_page_and_markdown(ledger):
     record = read_record(ledger / "results/tiny/provenance/train/logit_adjust-0.json")
-    results = record.results | {"findings": ["<b>late</b> | best in epoch 1"], "attempts": 3}
+    results = record.results | {"attempts": 3}
     results["seconds"] = 3 * 3600 + 240
     rewrite(ledger, "train/logit_adjust-0", 1, parameters=recipe(ledger, epochs=3), results=results)
+    diagnosed(ledger, [{**LATE, "title": "<b>late</b> | best in epoch 1"}])
     broken = ledger / "results/tiny/provenance/train/cross_entropy-0.json"
     broken.write_text(json.dumps(read_json(broken) | {"seeds": [7]}))
     (page, text), count = write_log(ledger)
@@ -172,6 +205,59 @@ def test_the_log_is_written_as_page_and_markdown(ledger):
     assert f"test, mean over seeds: balanced\\_accuracy {value}" in markdown
     write_log(ledger)
     assert page.read_text() == html
+
+
+def test_what_a_recommendation_did_is_told(ledger):
+    run_again(ledger, "a", 0.5)
+    diagnosed(ledger, [LATE, {**LATE, "kind": "overfitting", "change": None}])
+    git(ledger, "commit", "-qam", "before")
+    run_again(
+        ledger, "b", 0.625, weights="best", loss={"name": "logit_adjust", "tau": 3.0}, epochs=3
+    )
+    newest, before, *_ = of_expert(read_runs(ledger).by_experiment["tiny"], "logit_adjust")
+    assert [each["kind"] for each in before.findings] == ["best_against_last", "overfitting"]
+    assert newest.findings is None and before.followed == []
+    (taken,) = newest.followed
+    assert (taken.metric, taken.before, taken.after) == ("val_balanced_accuracy", 0.5, 0.625)
+    assert taken.gone is None and taken.beside == ["epochs"]
+    diagnosed(ledger, [LATE])
+    assert (
+        of_expert(read_runs(ledger).by_experiment["tiny"], "logit_adjust")[0].followed[0].gone
+        is False
+    )
+    diagnosed(ledger, [])
+    (page, text), _ = write_log(ledger)
+    row = next(
+        line for line in text.read_text().splitlines() if line.startswith("| best\\_against")
+    )
+    assert "val\\_balanced\\_accuracy 50.0 % → 62.5 % (+12.5 points)<br>the finding is gone" in row
+    assert "changed too: epochs" in row and "the weights of epoch 1 are kept" in row
+    assert "What recommendations did" in page.read_text()
+
+
+def test_a_change_that_was_there_before_or_is_only_half_taken_is_none(ledger):
+    run_again(ledger, "a", 0.5, loss={"name": "logit_adjust", "tau": 3.0})
+    diagnosed(ledger, [LATE, {**LATE, "change": {"epochs": 9, "batch_size": 8}}])
+    git(ledger, "commit", "-qam", "before")
+    run_again(ledger, "b", 0.6, epochs=9)
+    assert of_expert(read_runs(ledger).by_experiment["tiny"], "logit_adjust")[0].followed == []
+
+
+@pytest.mark.parametrize("expert", ["cross_entropy", "logit_adjust"])
+def test_recommendations_of_the_preflight_count_for_their_experts(ledger, expert):
+    found = {**LATE, "kind": "no_schedule", "change": {"epochs": 3}, "experts": [expert]}
+    rewrite(ledger, "preflight/preflight", 1, results={"findings": [found]})
+    git(ledger, "commit", "-qam", "before")
+    run_again(ledger, "c", 0.6, epochs=3)
+    newest = of_expert(read_runs(ledger).by_experiment["tiny"], "logit_adjust")[0]
+    own = ["no_schedule"] if expert == "logit_adjust" else []
+    assert [each.finding["kind"] for each in newest.followed] == own
+
+
+def test_names_of_findings_in_older_records_are_passed_over(ledger):
+    rewrite(ledger, "diagnose/logit_adjust-0", 1, results={"findings": "overfitting"})
+    rewrite(ledger, "preflight/preflight", 0, results={"findings": ["no_schedule"]})
+    assert of_expert(read_runs(ledger).by_experiment["tiny"], "logit_adjust")[0].findings == []
 
 
 def test_a_log_without_runs_is_refused(tmp_path):

@@ -1,4 +1,7 @@
+import shutil
+
 import pytest
+import yaml
 from drawn_results import CLASSES, write_results
 
 
@@ -25,3 +28,15 @@ def page(drawn):
     path = folder / "report" / "index.html"
     write_page("drawn", experiment, folder, path)
     return path
+
+
+@pytest.fixture
+def indexed(drawn, single, tmp_path):
+    """A repository with the two drawn experiments, one of which no configuration fits any more."""
+    for name, (folder, experiment) in {"drawn": drawn, "single": single}.items():
+        shutil.copytree(folder, tmp_path / "results" / name)
+        text = yaml.safe_dump(experiment.model_dump(mode="json", exclude_unset=True))
+        path = tmp_path / "config" / "experiments" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("only:", "other:"))
+    return tmp_path

@@ -13,6 +13,7 @@ from tailproof.core.config.experiment import Experiment
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.digests import sha256_bytes
 from tailproof.core.files import write_json, write_parquet
+from tailproof.core.finding import Finding
 from tailproof.data.images import encode_png
 from tailproof.data.logits import Logits
 from tailproof.data.splits import summarise
@@ -67,8 +68,25 @@ def write_results(
     }
     manifest = folder / "shards" / "manifest.json"
     evaluate(files, manifest, experiment.evaluation, folder / "evaluation")
-    _write_records(folder, experiment)
+    _write_preflight(folder, experiment)
+    rows = {split: len(each) for split, each in labels.items()}
+    _write_records(folder, experiment, {"export": {"rows": rows}})
     return experiment
+
+
+def _write_preflight(folder: Path, experiment: Experiment) -> None:
+    """Write what the preflight estimated: epochs of 2 s, and one warning."""
+    names = list(experiment.experts)
+    warning = Finding(
+        "no_schedule", "the rate <stays> the same", "warning", evidence={"experts": names},
+        change={"schedule": {"name": "cosine"}}, expects="a lower loss at the end",
+    )  # fmt: skip
+    sizes = {"epochs": EPOCHS, "weights_mb": 2.0, "checkpoints_mb": 8.0, "logits_mb": 1.0}
+    found = {"experts": dict.fromkeys(names, sizes), "findings": [warning.plain()]}
+    timed = {"epoch": [2.0], "run": 11.0, "peak_memory_mb": 300.0}
+    probe = {"device": "a processor", "experts": dict.fromkeys(names, timed), "findings": []}
+    write_json(folder / "preflight.json", found)
+    write_json(folder / "preflight_probe.json", probe)
 
 
 OUTPUTS = {
@@ -86,7 +104,7 @@ OUTPUTS = {
 }
 
 
-def _write_records(folder: Path, experiment: Experiment) -> None:
+def _write_records(folder: Path, experiment: Experiment, results: dict) -> None:
     """Write a record for each job; files that were drawn, not made, get a digest of their path."""
     for index, job in enumerate(jobs_of(experiment)):
         rule, name = job.split("/")
@@ -121,6 +139,7 @@ def _write_records(folder: Path, experiment: Experiment) -> None:
             "ended": datetime(2026, 1, 1, 0, index, tzinfo=UTC),
             "command": "snakemake",
             "log": "a.log",
+            "results": results.get(rule, {}),
         }
         Record.model_validate(record).write(folder / "provenance" / f"{job}.json")
 
@@ -207,9 +226,23 @@ def _write_expert(folder, expert, seed, index, train, labels, experiment):
     calibrate(paths["raw_logits"]["calib"], experiment.calibration, calibration)
     export(paths["raw_logits"], calibration, paths["logits"])
     _history(rng).to_csv(base / "history.csv", index=False)
+    write_json(base / "training.json", training())
     found = diagnose(read_history(base / "history.csv"), Context(classes=len(train)))
     write_json(base / "diagnosis.json", {"findings": [each.plain() for each in found]})
     return paths["logits"]
+
+
+def training() -> dict:
+    """What training.json tells of a run that took 2.5 s an epoch on the processor."""
+    attempt = {
+        "device": "cpu",
+        "start": "2026-01-01T00:00:00+00:00",
+        "end": "2026-01-01T00:00:10+00:00",
+    }
+    seconds = [2.5] * EPOCHS
+    return {
+        "epochs": EPOCHS, "seconds_an_epoch": seconds, "state": "0123", "attempts": [attempt],
+    }  # fmt: skip
 
 
 def _history(rng: np.random.Generator) -> pd.DataFrame:

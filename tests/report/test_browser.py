@@ -5,8 +5,10 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from tailproof.report.index_page import write_index
 from tailproof.report.log_page import write_log
 from tailproof.report.page import write_page
+from tailproof.report.preflight_page import write_preflight_page
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -176,3 +178,38 @@ def test_a_page_of_one_expert_fits_too(browser, single, tmp_path):
     show(browser, path, 400)
     assert browser.execute_script("return document.documentElement.scrollWidth") == 400
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [320, 400, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_preflights_page_can_be_read(browser, drawn, tmp_path, width, scheme):
+    folder, experiment = drawn
+    path = tmp_path / "preflight.html"
+    write_preflight_page("drawn", experiment, folder, tmp_path, path)
+    show(browser, path, width, scheme)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    assert browser.get_log("browser") == []
+    assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 4
+    assert browser.execute_script(CONTRAST, "body, small, a, td") >= 4.5
+
+
+@pytest.mark.parametrize("width", [320, 400, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_index_can_be_read(browser, indexed, width, scheme):
+    path, _ = write_index(indexed)
+    show(browser, path, width, scheme)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    assert browser.get_log("browser") == []
+    assert len(browser.find_elements(By.CSS_SELECTOR, "article")) == 2
+    assert browser.execute_script(CONTRAST, "body, dt, dd, a") >= 4.5
+    show(browser, path, 718, media="print")
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 718
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_checklist_is_told_by_words_and_signs(browser, page, scheme):
+    show(browser, page, 400, scheme)
+    items = browser.find_elements(By.CSS_SELECTOR, ".checklist li")
+    assert [item.text.split("\n")[0] for item in items] == ["✓"] * 6
+    assert all(" holds: " in item.text for item in items)
+    assert browser.execute_script(CONTRAST, ".checklist span, .checklist p, .wrong") >= 4.5

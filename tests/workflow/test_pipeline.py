@@ -41,6 +41,7 @@ def test_every_promised_file_is_there(finished):
         "evaluation/metrics.json",
         "evaluation/summary.csv",
         "report/index.html",
+        "report/preflight.html",
         *(f"shards/{split}/part-00000.parquet" for split in SPLITS),
     }
     for expert in EXPERTS:
@@ -122,7 +123,7 @@ def test_a_second_run_from_scratch_gives_the_same_bytes(finished, project):
     done = project.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
     files = sorted(p.relative_to(finished.results) for p in finished.results.rglob("*.*"))
-    timed = ("training.json", "preflight_probe.json", "preflight.md")
+    timed = ("training.json", "preflight_probe.json", "preflight.md", "preflight.html")
     compared = [f for f in files if f.name not in timed and f.parts[0] != "provenance"]
     assert len(compared) > 60
     different = [

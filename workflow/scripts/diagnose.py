@@ -1,10 +1,11 @@
 """history.csv -> diagnosis.json."""
 
+from tailproof.core.finding import brief
 from tailproof.diagnosis.run import write_diagnosis
 from tailproof.provenance.job import job
 
 with job(snakemake) as results:
-    kinds = write_diagnosis(
+    found = write_diagnosis(
         snakemake.input.history,
         snakemake.input.training,
         snakemake.input.manifest,
@@ -13,4 +14,4 @@ with job(snakemake) as results:
         snakemake.params.expect,
         snakemake.output.diagnosis,
     )
-    results["findings"] = ", ".join(kinds) or "nothing found"
+    results["findings"] = [brief(finding.plain()) for finding in found]

@@ -4,6 +4,7 @@ import json
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.files import read_json, write_json, write_text
+from tailproof.core.finding import brief
 from tailproof.preflight.describe import describe
 from tailproof.preflight.facts import facts_of
 from tailproof.preflight.page import page
@@ -24,4 +25,4 @@ with job(snakemake) as results:
     write_json(output.preflight, found)
     write_json(output.probe, probe)
     write_text(output.page, page(snakemake.wildcards.experiment, found, probe))
-    results["findings"] = [each["kind"] for each in [*found["findings"], *probe["findings"]]]
+    results["findings"] = [brief(each) for each in [*found["findings"], *probe["findings"]]]

@@ -1,4 +1,4 @@
-"""Everything on disk -> report/index.html, and curves.csv beside it."""
+"""Everything on disk -> report/index.html, and preflight.html and curves.csv beside it."""
 
 from pathlib import Path
 
@@ -6,9 +6,17 @@ from tailproof.core.config.experiment import Experiment
 from tailproof.provenance.job import job
 from tailproof.report.curves import write_curves
 from tailproof.report.page import write_page
+from tailproof.report.preflight_page import write_preflight_page
 
 with job(snakemake):
     experiment = Experiment(**snakemake.params.experiment)
     results = Path(snakemake.output.page).parents[1]
     write_page(snakemake.wildcards.experiment, experiment, results, snakemake.output.page)
+    write_preflight_page(
+        snakemake.wildcards.experiment,
+        experiment,
+        results,
+        Path(".state/train"),
+        snakemake.output.preflight,
+    )
     write_curves(experiment, results, snakemake.output.curves)

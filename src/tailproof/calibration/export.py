@@ -9,7 +9,7 @@ from tailproof.data.logits import Logits
 
 def export(
     raw: dict[str, str | Path], calibration: str | Path, outputs: dict[str, str | Path]
-) -> None:
+) -> dict[str, int]:
     """Divide the raw logits of each split by the temperatures of calibration.json.
 
     Each output carries the raw file's metadata and the temperature of each rank, so
@@ -19,6 +19,9 @@ def export(
         raw: the raw logits file of each split.
         calibration: calibration.json of the same expert.
         outputs: where each split's calibrated logits go; the same splits as `raw`.
+
+    Returns:
+        How many rows each split has.
 
     Raises:
         TailproofError: a file holds another split than its name says, or logits of other weights
@@ -30,6 +33,7 @@ def export(
             f"({', '.join(sorted(outputs))}) differ"
         )
     fitted = read_json(calibration)
+    rows = {}
     for split, path in raw.items():
         logits = Logits.read(path)
         if logits.metadata["split"] != split:
@@ -47,3 +51,5 @@ def export(
             **{rank: each["temperature"] for rank, each in fitted["other_ranks"].items()},
         }
         logits.cooled(temperatures).write(outputs[split])
+        rows[split] = len(logits.sample_ids)
+    return rows

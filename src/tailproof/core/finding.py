@@ -47,6 +47,17 @@ class Finding:
         return SEVERITIES.index(self.severity), -points, -epochs, self.kind
 
 
+def brief(finding: dict[str, Any]) -> dict[str, Any]:
+    """Return of a finding as plain values what a record keeps of it.
+
+    That is what is wrong, the change that is recommended, and what it should do; and the experts
+    that it is about, where its evidence names them.
+    """
+    kept = {name: finding[name] for name in ("kind", "severity", "title", "change", "expects")}
+    experts = finding["evidence"].get("experts")
+    return kept | ({"experts": experts} if experts else {})
+
+
 def plain(value: Any) -> Any:
     """Return nested values as JSON takes them; numbers have six digits, one not finite is None."""
     if isinstance(value, dict):

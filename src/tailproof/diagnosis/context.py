@@ -17,6 +17,7 @@ class Context:
         delivered: how many samples an epoch of training had; where it is not in the history.
         resumed: first epochs of the attempts after the first, counted from 1.
         expect: targets by metric.
+        ended: whether the run has; None where only recipe and history tell.
     """
 
     recipe: Recipe | None = None
@@ -25,6 +26,7 @@ class Context:
     delivered: int | None = None
     resumed: tuple[int, ...] = ()
     expect: dict[str, list[Target]] = field(default_factory=dict)
+    ended: bool | None = None
 
     @property
     def monitor(self) -> str | None:
@@ -33,6 +35,8 @@ class Context:
 
     def goes_on(self, done: int) -> bool:
         """Tell whether a run of so many epochs is known not to have ended."""
+        if self.ended is not None:
+            return not self.ended
         if self.recipe is None or self.recipe.early_stopping:
             return False
         return done < self.recipe.epochs

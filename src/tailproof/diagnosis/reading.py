@@ -1,4 +1,4 @@
-"""Reading a history that anyone has: CSV, JSON, JSON lines, of Lightning or TensorBoard."""
+"""Reading a history that anyone has: CSV, JSON, JSON lines, Lightning, TensorBoard, our logs."""
 
 import csv
 import io
@@ -17,6 +17,7 @@ Row = dict[str, float]
 _MISSING = {"", "none", "null", "na", "n/a", "-"}
 _LISTS = ("history", "log_history", "epochs", "rows")
 _SCALARS = ("step", "value")
+_LOGGED = re.compile(r" INFO (epoch \d+(?: \S+ \S+)+)$", re.MULTILINE)
 _EXPORTED = re.compile(r"run-(?P<run>.+)-tag-(?P<tag>.+)")
 
 
@@ -78,10 +79,18 @@ def _rows(path: Path, tag: str = "") -> list[dict[str, Any]]:
         raise TailproofError(f"{path} is not UTF-8 text: a history is a CSV or JSON file") from None
     if not text.strip():
         raise TailproofError(f"{path} is empty: a history has a row for each epoch")
+    if logged := _LOGGED.findall(text):
+        return [_of_line(line) for line in logged]
     rows = _json(path, text) if text.lstrip()[0] in "{[" else _table(path, text)
     if not rows:
         raise TailproofError(f"{path} has a header and no row: nothing was measured yet")
     return _wide(rows, tag)
+
+
+def _of_line(line: str) -> dict[str, Any]:
+    """Read an epoch off the log of a training job: names and values by turns."""
+    words = line.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
 def _json(path: Path, text: str) -> list[dict[str, Any]]:

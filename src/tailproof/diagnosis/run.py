@@ -7,6 +7,7 @@ from typing import Any
 from tailproof.core.config.expect import Target
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.files import read_json, write_json
+from tailproof.core.finding import Finding
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.reading import read_history
@@ -20,8 +21,8 @@ def write_diagnosis(
     selection: str | Path | None,
     expect: dict[str, list[dict[str, Any]]],
     output: str | Path,
-) -> list[str]:
-    """Write what is found in the history of one expert and seed; return the kinds of it.
+) -> list[Finding]:
+    """Write what is found in the history of one expert and seed, and return it.
 
     Args:
         history: history.csv.
@@ -46,7 +47,7 @@ def write_diagnosis(
     )
     found = diagnose(read_history(history), context)
     write_json(output, {"findings": [finding.plain() for finding in found]})
-    return [finding.kind for finding in found]
+    return found
 
 
 def resumed_at(attempts: list[dict[str, Any]]) -> tuple[int, ...]:

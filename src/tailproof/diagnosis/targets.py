@@ -1,5 +1,7 @@
 """What an experiment expects of its runs, and what of it was missed."""
 
+from typing import NamedTuple
+
 from tailproof.core.config.expect import Expect, Target
 from tailproof.core.errors import suggestion
 from tailproof.core.finding import Finding
@@ -7,16 +9,60 @@ from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.history import History
 
 
+class Outcome(NamedTuple):
+    """How a run stands to one thing that is expected of it.
+
+    Attributes:
+        name: of the metric, or ``the gap of …``.
+        side: ``at least`` or ``at most``.
+        limit: what is expected.
+        when: ``at epoch 15`` or ``at the end``.
+        epoch: that is looked at, as the history counts.
+        value: what the run has; None while it is not known.
+    """
+
+    name: str
+    side: str
+    limit: float
+    when: str
+    epoch: int
+    value: float | None
+
+    @property
+    def wanted(self) -> str:
+        """What is expected, in words."""
+        return f"{self.name} {self.side} {self.limit:g} {self.when}"
+
+    @property
+    def short_by(self) -> float:
+        """How far the value is on the wrong side of the limit; 0 where it is not or is unknown."""
+        if self.value is None:
+            return 0.0
+        short = self.limit - self.value if self.side == "at least" else self.value - self.limit
+        return max(short, 0.0)
+
+
+def outcomes(history: History | None, context: Context) -> list[Outcome]:
+    """Return how a run stands to each target and milestone; those to come have no value yet.
+
+    Args:
+        history: of the run; None while it has no epoch.
+        context: what else is known of it.
+    """
+    return [
+        outcome
+        for metric, targets in context.expect.items()
+        for target in targets
+        for outcome in _outcomes(history, context, metric, target)
+    ]
+
+
 def target_missed(history: History, context: Context) -> list[Finding]:
     """Name every milestone that has passed, and every target of a run that has ended."""
-    found = []
-    for metric, targets in context.expect.items():
-        if not len(history.curve(metric)):
-            found.append(_unmeasured(history, metric))
-            continue
-        for target in targets:
-            found += _missed(history, context, metric, target)
-    return found
+    found = [
+        _unmeasured(history, metric) for metric in context.expect if not len(history.curve(metric))
+    ]
+    return found + [_finding(each) for each in outcomes(history, context) if each.short_by]
 
 
 def target_of(expect: Expect, metric: str) -> float | None:
@@ -40,44 +86,45 @@ def _unmeasured(history: History, metric: str) -> Finding:
     )
 
 
-def _missed(history: History, context: Context, metric: str, target: Target) -> list[Finding]:
+def _outcomes(
+    history: History | None, context: Context, metric: str, target: Target
+) -> list[Outcome]:
     if target.at_epoch is None:
-        if context.goes_on(history.done):
-            return []
-        epoch, when = history.last, "at the end"
+        epoch, when = history.last if history else 0, "at the end"
+        come = history is not None and not context.goes_on(history.done)
     else:
-        epoch = target.at_epoch - 1 + history.origin
-        if history.last < epoch:
-            return []
-        when = f"at epoch {epoch}"
-    value = _value(history, context, metric, target, epoch)
-    found = []
-    if target.at_least is not None and value is not None and value < target.at_least:
-        short = target.at_least - value
-        found.append(_finding(metric, value, "at least", target.at_least, when, epoch, short))
-    if target.at_most is not None and value is not None and value > target.at_most:
-        short = value - target.at_most
-        found.append(_finding(metric, value, "at most", target.at_most, when, epoch, short))
-    gap = _gap(history, metric, epoch)
-    if target.gap_at_most is not None and gap is not None and gap > target.gap_at_most:
-        short = gap - target.gap_at_most
-        name = f"the gap of {metric}"
-        found.append(_finding(name, gap, "at most", target.gap_at_most, when, epoch, short))
-    return found
+        epoch = target.at_epoch - (1 - history.origin if history else 0)
+        when, come = f"at epoch {epoch}", history is not None and history.last >= epoch
+    value = _value(history, context, metric, target, epoch) if come else None
+    gap = _gap(history, metric, epoch) if come else None
+    limits = (
+        (metric, "at least", target.at_least, value),
+        (metric, "at most", target.at_most, value),
+        (f"the gap of {metric}", "at most", target.gap_at_most, gap),
+    )
+    return [
+        Outcome(name, side, limit, when, epoch, known)
+        for name, side, limit, known in limits
+        if limit is not None
+    ]
 
 
-def _finding(
-    name: str, value: float, side: str, limit: float, when: str, epoch: int, short: float
-) -> Finding:
-    points = 0.0 if "loss" in name else short
+def _finding(missed: Outcome) -> Finding:
+    name, side, short = missed.name, missed.side, missed.short_by
+    title = f"{name[0].upper()}{name[1:]} is {missed.value:.4g} {missed.when}"
     return Finding(
         "target_missed",
-        f"{name[0].upper()}{name[1:]} is {value:.4g} {when}, expected {side} {limit:g}.",
+        f"{title}, expected {side} {missed.limit:g}.",
         "warning",
-        (epoch,),
-        {"metric": name, "value": value, side.replace(" ", "_"): limit, "short_by": short},
+        (missed.epoch,),
+        {
+            "metric": name,
+            "value": missed.value,
+            side.replace(" ", "_"): missed.limit,
+            "short_by": short,
+        },
         0.99,
-        {"points_lost": points} if points else {},
+        {} if "loss" in name else {"points_lost": short},
     )
 
 

@@ -32,7 +32,8 @@ def ask(experiment: str) -> tuple[str, bool]:
     if of_each != {name: each.running() for name, each in everyone.items()}:
         found, probe = _made(folder, "--forcerun", "preflight")
     findings = [*found["findings"], *probe["findings"]]
-    text = page(experiment, found, probe, came_true(folder, probe))
+    came = came_true(folder, Path(".state/train"), found, probe)
+    text = page(experiment, found, probe, came)
     return text, bool(stopping(findings, config.preflight.accept))
 
 

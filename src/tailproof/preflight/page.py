@@ -4,9 +4,19 @@ from typing import Any
 
 import yaml
 
+from tailproof.core.numbers import written
+from tailproof.preflight.came import Came
 from tailproof.preflight.clearance import sentence
 
 SHOWN = 12  # experts in tables
+WHAT = {
+    "epoch": "epoch",
+    "run": "whole run",
+    "memory": "memory",
+    "weights": "weights",
+    "checkpoints": "checkpoints",
+    "logits": "logits",
+}
 SIGNS = {"error": "**error**", "warning": "**warning**", "info": "info"}
 
 
@@ -14,7 +24,7 @@ def page(
     name: str,
     found: dict[str, Any],
     probe: dict[str, Any],
-    came: list[dict[str, Any]] | None = None,
+    came: list[Came] | None = None,
 ) -> str:
     """Return the page as Markdown.
 
@@ -22,7 +32,7 @@ def page(
         name: of the experiment.
         found: preflight.json.
         probe: preflight_probe.json.
-        came: of each finished run what was estimated and what came, as `came.came_true` has it.
+        came: of each finished run what was estimated and what came.
     """
     experts = dict(list(found["experts"].items())[:SHOWN])
     parts = [
@@ -153,20 +163,40 @@ def _times(experts: dict[str, Any], probe: dict[str, Any]) -> str:
     return f"## Time\n\nA few steps on {probe['device']}.\n\n" + _table(header, rows)
 
 
-def _came(came: list[dict[str, Any]]) -> str:
+def _came(came: list[Came]) -> str:
     if not came:
         return ""
+    names = list(dict.fromkeys(name for each in came for name in (*each.seconds, *each.megabytes)))
     rows = [
-        [
-            f"{each['expert']}, seed {each['seed']}",
-            _seconds(each["estimated"]),
-            _seconds(each["came"]),
-            f"{100 * (each['estimated'] / each['came'] - 1):+.0f} %",
-        ]
+        [run_name(each), *(", ".join(came_cells(each).get(name, ("–",))) for name in names)]
         for each in came
     ]
-    header = ["run", "epoch as estimated", "epoch as it came", "error of the estimate"]
-    return "## What came\n\n" + _table(header, rows)
+    return "## What came\n\nEstimated → came, and the error of the estimate.\n\n" + _table(
+        ["run", *(WHAT[name] for name in names)], rows
+    )
+
+
+def run_name(came: Came) -> str:
+    """Return whose run it is, and what keeps it from being compared fairly."""
+    early = f" ({came.epochs} of {came.planned} epochs)" if came.epochs < came.planned else ""
+    late = " (estimated afterwards)" if came.afterwards else ""
+    return f"{came.expert}, seed {came.seed}{early}{late}"
+
+
+def came_cells(came: Came) -> dict[str, tuple[str, str]]:
+    """Return by name what was estimated and what came, and the error, as texts."""
+    pairs = [
+        *((name, pair, _seconds) for name, pair in came.seconds.items()),
+        *((name, pair, _megabytes) for name, pair in came.megabytes.items()),
+    ]
+    return {
+        name: (f"{write(estimated)} → {write(true)}", f"{written(estimated / true - 1, '+%.0')} %")
+        for name, (estimated, true), write in pairs
+    }
+
+
+def _megabytes(size: float) -> str:
+    return f"{size:,.0f} MB" if size >= 100 else f"{size:.3g} MB"
 
 
 def _seconds(seconds: float) -> str:

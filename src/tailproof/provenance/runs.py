@@ -16,10 +16,11 @@ from pydantic import ValidationError
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.digests import digest_of
 from tailproof.provenance.git import ask_git
+from tailproof.provenance.recommendations import Finding, Followed, followed
 from tailproof.provenance.record import Record
 from tailproof.provenance.settings import Settings, defaults, settings
 
-RULES = ("train", "evaluate")
+RULES = ("train", "evaluate", "diagnose", "preflight")
 AS_BLOBS = (
     "--full-history", "-m", "--no-renames", "--diff-filter=AM", "--format=", "--raw", "--no-abbrev",
 )  # fmt: skip
@@ -36,12 +37,16 @@ class Run:
         follows: the name of the run that it is compared with; None where that is the recipe's
             defaults, since it is the first of its expert.
         tested: its expert's metrics on test, by the last evaluation before the next such run.
+        findings: of its history, as the diagnosis has them; None while it has not been diagnosed.
+        followed: recommendations on the run before it, of the same seed, that it took on.
     """
 
     record: Record
     changes: dict[str, tuple[str | None, str | None]]
     follows: str | None
     tested: dict[str, float | None]
+    findings: list[Finding] | None
+    followed: list[Followed]
 
     @property
     def name(self) -> str:
@@ -78,17 +83,19 @@ def read_runs(root: str | Path = ".") -> Runs:
     for experiment in sorted({record.experiment for record in records}):
         own = [record for record in records if record.experiment == experiment]
         tests = [record for record in own if record.rule == "evaluate"]
-        found[experiment] = _runs([record for record in own if record.rule == "train"], tests)
+        found[experiment] = _runs(own, tests)
         evaluations |= {experiment: tests[-1]} if tests else {}
     return Runs(
         {name: runs for name, runs in found.items() if runs}, evaluations, parsed.count(None)
     )
 
 
-def _runs(records: list[Record], evaluations: list[Record]) -> list[Run]:
+def _runs(own: list[Record], evaluations: list[Record]) -> list[Run]:
     """Return the runs of an experiment, newest first, from records in the order of starting."""
     before: dict[str, Record] = {}
+    of_seed: dict[str, Record] = {}
     runs = []
+    records = [record for record in own if record.rule == "train"]
     for record in records:
         expert = record.wildcards["expert"]
         previous = before.get(expert)
@@ -99,9 +106,48 @@ def _runs(records: list[Record], evaluations: list[Record]) -> list[Run]:
         later = [other for other in records if other.path == record.path]
         tested = _tested(record, later, evaluations)
         follows = _name(previous) if previous else None
-        runs.append(Run(record, _changes(base, now, bool(previous)), follows, tested))
-        before[expert] = record
+        changes = _changes(base, now, bool(previous))
+        took = _followed(of_seed.get(record.path), record, own)
+        runs.append(Run(record, changes, follows, tested, _diagnosed(record, own), took))
+        before[expert] = of_seed[record.path] = record
     return runs[::-1]
+
+
+def _followed(earlier: Record | None, later: Record, own: list[Record]) -> list[Followed]:
+    """Return the recommendations on a run, of diagnosis and preflight, that the next one took."""
+    if earlier is None:
+        return []
+    changed = list(_changes(_settings(earlier), _settings(later), both_whole=True))
+    return [
+        each
+        for found in (_diagnosed, _foretold)
+        for each in followed(earlier, found(earlier, own) or [], later, found(later, own), changed)
+    ]
+
+
+def _diagnosed(run: Record, own: list[Record]) -> list[Finding] | None:
+    """Return what the newest diagnosis found that read the history which a run wrote."""
+    wrote = [file for file in run.outputs if file.path.endswith("history.csv")]
+    found = None
+    for record in own:
+        if record.rule == "diagnose" and any(file in record.inputs for file in wrote):
+            found = _told(record)
+    return found
+
+
+def _foretold(run: Record, own: list[Record]) -> list[Finding] | None:
+    """Return what the newest preflight of a run's very recipe said of its expert."""
+    expert, recipe = run.wildcards["expert"], run.parameters.get("recipe")
+    found = None
+    for record in own:
+        if record.rule == "preflight" and record.parameters["recipes"].get(expert) == recipe:
+            found = [each for each in _told(record) if expert in each.get("experts", [expert])]
+    return found
+
+
+def _told(record: Record) -> list[Finding]:
+    """Return the findings on record; records of earlier versions hold but their names."""
+    return [each for each in record.results.get("findings", []) if isinstance(each, dict)]
 
 
 def _settings(record: Record) -> Settings:

@@ -11,25 +11,8 @@ from tailproof.report.wording import SPACE, form_of, kind, metric_of, quantity
 def answer(results: Results) -> Markup:
     """Say what came out; its numbers carry their keys into metrics.json."""
     scores = results.scores
-    best = scores.best
-    reached = _with_interval(measured(scores, "test", best, CHOSEN_BY))
-    if len(scores.methods) == 1:
-        text = [
-            Markup("The one expert, {}, reaches a balanced accuracy of {} on test.").format(
-                best, reached
-            )
-        ]
-    else:
-        rivals = quantity(len(scores.experts), "expert")
-        if scores.ensembles:
-            rivals += f" and {quantity(len(scores.ensembles), 'ensemble')}"
-        text = [
-            Markup(
-                "Of {}, the {} {} is best on dev. On test, which was not used for choosing, it "
-                "reaches a balanced accuracy of {}{}."
-            ).format(rivals, kind(scores, best), best, reached, _gain(scores))
-        ]
-    few = measured(scores, "test", best, "few_accuracy")
+    text = [in_short(scores)]
+    few = measured(scores, "test", scores.best, "few_accuracy")
     if few["main"].value is not None:
         text.append(
             Markup("In the classes with fewer than {} training samples it reaches {}.").format(
@@ -37,6 +20,22 @@ def answer(results: Results) -> Markup:
             )
         )
     return Markup(" ").join([*text, _calibration(scores)])
+
+
+def in_short(scores: Scores) -> Markup:
+    """Say which method is best, how good it is, and what it gains, in a sentence or two."""
+    best = scores.best
+    reached = _with_interval(measured(scores, "test", best, CHOSEN_BY))
+    if len(scores.methods) == 1:
+        said = Markup("The one expert, {}, reaches a balanced accuracy of {} on test.")
+        return said.format(best, reached)
+    rivals = quantity(len(scores.experts), "expert")
+    if scores.ensembles:
+        rivals += f" and {quantity(len(scores.ensembles), 'ensemble')}"
+    return Markup(
+        "Of {}, the {} {} is best on dev. On test, which was not used for choosing, it reaches a "
+        "balanced accuracy of {}{}."
+    ).format(rivals, kind(scores, best), best, reached, _gain(scores))
 
 
 def _with_interval(shown: dict[str, Shown | None]) -> Markup:

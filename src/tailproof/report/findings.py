@@ -1,5 +1,6 @@
 """The page's section on what the runs say: findings of each expert, and of all together."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tailproof.core.config.sweep import WINNER
@@ -10,9 +11,11 @@ from tailproof.diagnosis.targets import target_of
 from tailproof.diagnosis.text import details, epochs_of, patch
 from tailproof.diagnosis.together import Run, Together
 from tailproof.report.inputs import Results
+from tailproof.report.wording import listing
 
 MEASURED_ON = "dev"
 TOGETHER = "all together"
+NAMED = 5  # experts in the head of a card
 
 
 class Card(NamedTuple):
@@ -50,13 +53,28 @@ def cards(results: Results) -> list[Card]:
         who = expert if len(seeds) == 1 else f"{expert}, seed {', '.join(named)}"
         shown.append((worst, who))
     shown += [(finding, TOGETHER) for finding in _together(results)]
-    return [_card(*each) for each in sorted(shown, key=lambda each: each[0].order)]
+    shown.sort(key=lambda each: each[0].order)
+    return [_card(finding, who, _clarity(finding)) for finding, who in shown]
 
 
-def _card(finding: Finding, who: str) -> Card:
+def before_training(preflight: dict[str, Any]) -> list[Card]:
+    """Return a card for each finding of preflight.json, the worst first."""
+    shown = []
+    for finding in map(_read, preflight["findings"]):
+        evidence = {name: each for name, each in finding.evidence.items() if name != "experts"}
+        who = listing(finding.evidence.get("experts", []), NAMED)
+        shown.append(_card(replace(finding, evidence=evidence), who, finding.kind))
+    return shown
+
+
+def _clarity(finding: Finding) -> str:
     sure = f"{100 * finding.confidence:.0f} % sure"
     where = f"epochs {epochs_of(finding)} · {sure}" if finding.epochs else sure
-    lines = [f"{finding.kind.replace('_', ' ')} · {where}"]
+    return f"{finding.kind} · {where}"
+
+
+def _card(finding: Finding, who: str, first: str) -> Card:
+    lines = [first.replace("_", " ")]
     lines += [text for text in (details(finding.evidence),) if text]
     lines += [f"costs: {text}" for text in (details(finding.cost),) if text]
     return Card(who, finding.severity, finding.title, lines, finding.expects, patch(finding))

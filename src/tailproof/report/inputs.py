@@ -190,6 +190,7 @@ class Results:
         scores: evaluation/metrics.json.
         splits: splits.json.
         manifest: shards/manifest.json.
+        preflight: preflight.json.
         tables: the CSV tables named in TABLES.
         histories: {expert: {seed: history.csv}}.
         calibrations: {expert: {seed: calibration.json}}.
@@ -204,6 +205,7 @@ class Results:
     scores: Scores
     splits: dict[str, Any]
     manifest: dict[str, Any]
+    preflight: dict[str, Any]
     tables: dict[str, pd.DataFrame]
     histories: dict[str, dict[int, pd.DataFrame]]
     calibrations: dict[str, dict[int, dict[str, Any]]]
@@ -236,6 +238,7 @@ class Results:
             scores=scores,
             splits=_need(read_json, folder / "splits.json"),
             manifest=_need(read_json, folder / "shards" / "manifest.json"),
+            preflight=_need(read_json, folder / "preflight.json"),
             tables={
                 table: _need(read_table, folder / "evaluation" / f"{table}.csv") for table in TABLES
             },

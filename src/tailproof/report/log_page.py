@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import write_text
 from tailproof.core.numbers import MISSING, written
+from tailproof.provenance.recommendations import Followed
 from tailproof.provenance.record import Record
 from tailproof.provenance.runs import Run, Runs, read_runs
 from tailproof.report.rendering import render
 from tailproof.report.wording import quantity
 
 DIGITS = 12
+FOLLOWED = ("Recommended", "By", "Expected", "What came")
 HEAD = ("Run", "Configuration", "Results", "Findings", "Time and place")
 PERCENT = ("accuracy", "f1", "tpr")
 
@@ -24,11 +28,12 @@ class Line(NamedTuple):
 
 
 class Section(NamedTuple):
-    """The runs of an experiment, newest first, and what its newest evaluation found."""
+    """An experiment: its newest evaluation, its runs, what recommendations did; newest first."""
 
     experiment: str
     evaluated: str
     lines: list[Line]
+    followed: list[list[list[str]]]
 
 
 def write_log(root: str | Path = ".") -> tuple[list[Path], int]:
@@ -57,7 +62,7 @@ def write_log(root: str | Path = ".") -> tuple[list[Path], int]:
             f"; {quantity(runs.unreadable, 'version')} of records are of another schema or were "
             "edited, and are left out"
         )
-    values = {"sections": sections, "head": HEAD, "told": told}
+    values = {"sections": sections, "head": HEAD, "followed": FOLLOWED, "told": told}
     page, text = (Path(root) / "results" / f"log.{kind}" for kind in ("html", "md"))
     write_text(page, render("log.html.j2", **values))
     write_text(text, _markdown(sections, told))
@@ -67,7 +72,12 @@ def write_log(root: str | Path = ".") -> tuple[list[Path], int]:
 def _section(runs: Runs, experiment: str) -> Section:
     evaluation = runs.evaluations.get(experiment)
     lines = [Line(run.name, _cells(run)) for run in runs.by_experiment[experiment]]
-    return Section(experiment, _evaluated(evaluation) if evaluation else "", lines)
+    taken = [
+        _recommendation(run, each)
+        for run in runs.by_experiment[experiment]
+        for each in run.followed
+    ]
+    return Section(experiment, _evaluated(evaluation) if evaluation else "", lines, taken)
 
 
 def _cells(run: Run) -> list[list[str]]:
@@ -76,9 +86,36 @@ def _cells(run: Run) -> list[list[str]]:
         [run.name, f"{record.wildcards['expert']}, seed {record.wildcards['seed']}"],
         _configuration(run),
         _results(run),
-        [str(each) for each in record.results.get("findings", [])],
+        [f"{each['severity']}: {each['title']}" for each in run.findings or []],
         _circumstances(record),
     ]
+
+
+def _recommendation(run: Run, taken: Followed) -> list[list[str]]:
+    """Return the cells of a recommendation that a run followed, in the order of FOLLOWED."""
+    finding = taken.finding
+    change = yaml.safe_dump(finding["change"], default_flow_style=True, width=10_000).strip()
+    wildcards = run.record.wildcards
+    gone = {True: "the finding is gone", False: "the finding is still there"}
+    came = [_effect(taken), gone.get(taken.gone, "not diagnosed yet")]
+    if taken.beside:
+        came.append(f"changed too: {', '.join(taken.beside)}")
+    return [
+        [f"{finding['kind']}: {finding['title']}", f"recipe: {change}"],
+        [run.name, f"{wildcards['expert']}, seed {wildcards['seed']}"],
+        [finding["expects"]],
+        came,
+    ]
+
+
+def _effect(taken: Followed) -> str:
+    if taken.before is None or taken.after is None:
+        return "the runs chose their best epoch by different metrics"
+    told = " → ".join(_value(taken.metric, each) for each in (taken.before, taken.after))
+    change = taken.after - taken.before
+    points = any(word in taken.metric for word in (*PERCENT, "top1"))
+    by = f"{written(change, '+%.1')} points" if points else written(change, "+.3")
+    return f"{taken.metric} {told} ({by})"
 
 
 def _configuration(run: Run) -> list[str]:
@@ -154,11 +191,15 @@ def _markdown(sections: list[Section], told: str) -> str:
     for section in sections:
         text += [f"## {section.experiment}", ""]
         text += [_plain(section.evaluated), ""] if section.evaluated else []
-        text += [_table_row(HEAD), _table_row(["---"] * len(HEAD))]
-        for line in section.lines:
-            text.append(_table_row(["<br>".join(map(_plain, cell)) for cell in line.cells]))
-        text.append("")
+        text += _table(HEAD, [line.cells for line in section.lines])
+        if section.followed:
+            text += ["What recommendations did:", "", *_table(FOLLOWED, section.followed)]
     return "\n".join(text)
+
+
+def _table(head: tuple[str, ...], rows: list[list[list[str]]]) -> list[str]:
+    shown = [_table_row(["<br>".join(map(_plain, cell)) for cell in cells]) for cells in rows]
+    return [_table_row(head), _table_row(["---"] * len(head)), *shown, ""]
 
 
 def _table_row(cells: list[str] | tuple[str, ...]) -> str:

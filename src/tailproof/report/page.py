@@ -10,8 +10,10 @@ from tailproof.core.config.experiment import Experiment
 from tailproof.core.files import write_text
 from tailproof.report import charts, findings, lineage_picture, pictures, sweep, tables, taxonomy
 from tailproof.report.answer import answer
+from tailproof.report.checklist import Progress
 from tailproof.report.drawing import Chart
 from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
+from tailproof.report.outcome import outcome
 from tailproof.report.rendering import render
 from tailproof.report.shown import compared, limits, measured
 from tailproof.report.wording import (
@@ -31,8 +33,9 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, splits.json, shards/, each expert's history.csv, calibration.json and
-    diagnosis.json, what a sweep selected, and the records of the jobs that made them.
+    Reads evaluation/, splits.json, shards/, preflight.json, each expert's history.csv,
+    calibration.json and diagnosis.json, what a sweep selected, and the records of the jobs that
+    made them.
     The same files give the same bytes.
 
     Args:
@@ -45,6 +48,8 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         TailproofError: a file is missing, damaged, or of another configuration.
     """
     found = Results.read(name, experiment, Path(results))
+    cards = findings.cards(found)
+    progress = Progress(experiment, found.folder, Path("logs", name))
     page = render(
         "page.html.j2",
         name=name,
@@ -55,7 +60,9 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         **_data(found),
         **_behaviour(found),
         **_reproduction(found),
-        findings=findings.cards(found),
+        findings=cards,
+        outcome=outcome(cards, progress.criteria()),
+        preflight=findings.before_training(found.preflight),
         sweep=sweep.section(experiment.sweep, found.selection) if experiment.sweep else None,
     )
     write_text(output, page)

@@ -13,13 +13,13 @@ from tailproof.core.errors import TailproofError
 from tailproof.data.loader import Split
 from tailproof.models import build_model
 from tailproof.models.build import count_parameters
+from tailproof.preflight.facts import KEPT_STATES
 from tailproof.training.heads import Heads
 from tailproof.training.setup import model_options
 
 STATES = {"sgd": 1, "sgdw": 1, "momentum": 1, "nesterov": 1, "lion": 1}
 """Numbers that an optimizer keeps of each weight; two where it is not named."""
 
-KEPT_STATES = 2  # of a run, on disk
 LOGITS_FILES = 2  # of each split: raw and calibrated
 SHOWN = 2  # images that the network is shown
 

@@ -1,0 +1,89 @@
+"""The index over all experiments: results/index.html."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from tailproof.core.config.load import load_experiment
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import write_text
+from tailproof.report.answer import in_short
+from tailproof.report.checklist import Progress, counted
+from tailproof.report.findings import cards
+from tailproof.report.inputs import CHOSEN_BY, Results
+from tailproof.report.outcome import holding
+from tailproof.report.rendering import render
+from tailproof.report.wording import kind, with_interval
+
+
+class Entry(NamedTuple):
+    """An experiment as the index shows it.
+
+    Attributes:
+        name: of the experiment.
+        title: its own.
+        page: of its report, from the index; empty while there is none.
+        answer: what came out, in a sentence; or why that cannot be said.
+        facts: further short texts by name.
+    """
+
+    name: str
+    title: str
+    page: str
+    answer: Markup | str
+    facts: dict[str, Any]
+
+
+def write_index(root: str | Path = ".") -> tuple[Path, int]:
+    """Write results/index.html.
+
+    An experiment whose results do not fit its configuration is listed with the reason.
+
+    Args:
+        root: the repository, with config/ and results/ in it.
+
+    Returns:
+        The page, and how many experiments it lists.
+
+    Raises:
+        TailproofError: no experiment is evaluated yet.
+    """
+    root = Path(root)
+    evaluated = sorted(root.glob("results/*/evaluation/metrics.json"))
+    if not evaluated:
+        raise TailproofError(
+            f"{root / 'results'} holds no experiment that is evaluated: run one first, with "
+            "`snakemake`"
+        )
+    entries = [_entry(root, path.parts[-3]) for path in evaluated]
+    page = root / "results" / "index.html"
+    write_text(page, render("index.html.j2", entries=entries))
+    return page, len(entries)
+
+
+def _entry(root: Path, name: str) -> Entry:
+    folder = root / "results" / name
+    there = (folder / "report" / "index.html").exists()
+    page = f"{name}/report/index.html" if there else ""
+    title = name
+    try:
+        experiment = load_experiment(root / "config" / "experiments" / f"{name}.yaml")
+        title = experiment.title
+        results = Results.read(name, experiment, folder)
+        progress = Progress(experiment, folder, root / "logs" / name)
+        return Entry(name, title, page, in_short(results.scores), _facts(results, progress))
+    except TailproofError as error:
+        return Entry(name, title, page, f"Cannot be told: {error}", {})
+
+
+def _facts(results: Results, progress: Progress) -> dict[str, Any]:
+    scores = results.scores
+    reached = scores.value("test", scores.best, CHOSEN_BY)
+    criteria = [*progress.criteria(), progress.audited()]
+    return {
+        "Best on dev": f"{scores.best} ({kind(scores, scores.best)})",
+        "Balanced accuracy on test": with_interval(CHOSEN_BY, reached),
+        "What the runs say": counted([card._asdict() for card in cards(results)]),
+        "Checklist": holding(criteria),
+    }

@@ -1,0 +1,48 @@
+"""report/preflight.html: what the preflight estimated, and what came.
+
+Its times are never twice the same, so they stay off the report's main page, which is.
+"""
+
+from pathlib import Path
+
+from tailproof.core.config.experiment import Experiment
+from tailproof.core.files import read_json, write_text
+from tailproof.preflight.came import came_true
+from tailproof.preflight.page import WHAT, came_cells, run_name
+from tailproof.report.findings import before_training
+from tailproof.report.rendering import render
+
+
+def write_preflight_page(
+    name: str, experiment: Experiment, results: str | Path, states: str | Path, output: str | Path
+) -> None:
+    """Write the page.
+
+    Args:
+        name: of the experiment.
+        experiment: its configuration.
+        results: the folder results/NAME.
+        states: where training keeps its states; the last one tells how large checkpoints were.
+        output: the page.
+
+    Raises:
+        TailproofError: a file is missing or damaged.
+    """
+    folder = Path(results)
+    found, probe = (read_json(folder / f"{each}.json") for each in ("preflight", "preflight_probe"))
+    came = came_true(folder, Path(states), found, probe)
+    names = [name for name in WHAT if any(name in came_cells(each) for each in came)]
+    page = render(
+        "preflight.html.j2",
+        name=name,
+        title=experiment.title,
+        device=probe["device"],
+        head=[WHAT[each] for each in names],
+        rows=[
+            (run_name(each), [came_cells(each).get(column, ("–", "")) for column in names])
+            for each in came
+        ],
+        failed=before_training(probe),
+        findings=before_training(found),
+    )
+    write_text(output, page)

@@ -1,0 +1,56 @@
+"""The index over all experiments."""
+
+import re
+
+import pytest
+from drawn_results import training
+
+from tailproof.core.errors import TailproofError
+from tailproof.core.files import write_json
+from tailproof.report.index_page import write_index
+from tailproof.report.inputs import Scores
+from tailproof.report.wording import with_interval
+
+
+def entry(html, name):
+    start = html.index(f'<article class="experiment" id="{name}">')
+    return html[start : html.index("</article>", start)]
+
+
+def test_every_evaluated_experiment_is_listed_with_its_answer(indexed):
+    (indexed / "results/drawn/report").mkdir(exist_ok=True)
+    (indexed / "results/drawn/report/index.html").write_text("the page")
+    path, count = write_index(indexed)
+    assert (path, count) == (indexed / "results/index.html", 2)
+    shown = entry(path.read_text(), "drawn").replace("<wbr>", "")
+    scores = Scores.read(indexed / "results/drawn")
+    assert '<a href="drawn/report/index.html">Drawn digits</a>' in shown
+    value = scores.value("test", scores.best, "balanced_accuracy")
+    assert f"<dd>{with_interval('balanced_accuracy', value)}</dd>" in shown
+    assert f"{scores.best} is best on dev" in re.sub(r"<[^>]*>", "", shown)
+    assert "6 of 7 hold; not: Audit" in shown
+    assert re.search(r"<dt>What the runs say</dt><dd>(no error|\d)", shown)
+
+
+def test_results_that_do_not_fit_their_configuration_are_told_of(indexed):
+    path, _ = write_index(indexed)
+    shown = entry(path.read_text(), "single").replace("<wbr>", "")
+    assert "Cannot be told: " in shown and "run evaluate again" in shown
+    assert "<a href" not in shown, "there is no page to go to"
+    (indexed / "config/experiments/single.yaml").unlink()
+    path, _ = write_index(indexed)
+    assert "single.yaml does not exist" in entry(path.read_text(), "single").replace("<wbr>", "")
+
+
+def test_the_same_files_give_the_same_bytes_whatever_the_times(indexed):
+    path, _ = write_index(indexed)
+    before = path.read_bytes()
+    slower = training() | {"seconds_an_epoch": [9.0]}
+    write_json(indexed / "results/drawn/experts/plain/seed-0/training.json", slower)
+    assert write_index(indexed)[0].read_bytes() == before
+
+
+def test_without_results_there_is_no_index(tmp_path):
+    with pytest.raises(TailproofError, match="no experiment that is evaluated"):
+        write_index(tmp_path)
+    assert not (tmp_path / "results").exists()
