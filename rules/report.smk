@@ -9,6 +9,7 @@ rule report:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "dev"),
         histories=of_all_experts("history.csv"),
+        trainings=of_all_experts("training.json"),
         calibrations=of_all_experts("calibration.json"),
         diagnoses=of_all_experts("diagnosis.json"),
         selection=selection_of,

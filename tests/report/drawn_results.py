@@ -25,6 +25,10 @@ from tailproof.provenance.record import File, Record
 
 HELD_OUT = {"tune": 8, "dev": 6, "test": 12}
 EPOCHS = 5
+ATTEMPTS = [  # of even and odd seeds
+    [{"first_epoch": 1, "last_epoch": 3}, {"first_epoch": 4, "last_epoch": EPOCHS}],
+    [{"first_epoch": 1, "last_epoch": EPOCHS}],
+]
 
 
 def class_counts(classes: int, largest: int = 60, imbalance: float = 20) -> np.ndarray:
@@ -207,6 +211,7 @@ def _write_expert(folder, expert, seed, index, train, labels, experiment):
     calibrate(paths["raw_logits"]["calib"], experiment.calibration, calibration)
     export(paths["raw_logits"], calibration, paths["logits"])
     _history(rng).to_csv(base / "history.csv", index=False)
+    write_json(base / "training.json", {"attempts": ATTEMPTS[seed % 2]})
     found = diagnose(read_history(base / "history.csv"), Context(classes=len(train)))
     write_json(base / "diagnosis.json", {"findings": [each.plain() for each in found]})
     return paths["logits"]

@@ -8,6 +8,7 @@ import pytest
 from tailproof.report import charts
 from tailproof.report.drawing import VARIABLES, draw
 from tailproof.report.inputs import Results
+from tailproof.report.training_charts import best_epoch, training
 
 
 def lines(chart):
@@ -65,9 +66,9 @@ def test_profile_names_and_counts_each_class(results):
 
 
 def test_training_marks_the_best_validated_epoch(results):
-    loss, accuracy = charts.training(results, "plain")
+    loss, accuracy = training(results, "plain")
     for seed, history in results.histories["plain"].items():
-        best = charts.best_epoch(history, "val_balanced_accuracy", 1)
+        best = best_epoch(history, "val_balanced_accuracy", 1)
         row = history.set_index("epoch").loc[best]
         assert row["val_balanced_accuracy"] == history["val_balanced_accuracy"].max()
         assert f"in epoch {best} (seed {seed})" in accuracy.caption
@@ -78,8 +79,8 @@ def test_the_best_epoch_is_the_first_of_equals_and_lowest_for_a_loss():
     history = pd.DataFrame(
         {"epoch": [1, 2, 3, 4], "val_loss": [3.0, None, 1.0, 1.0], "val_f": [0.1, None, 0.9, 0.9]}
     )
-    assert charts.best_epoch(history, "val_loss", -1) == 3
-    assert charts.best_epoch(history, "val_f", 1) == 3
+    assert best_epoch(history, "val_loss", -1) == 3
+    assert best_epoch(history, "val_f", 1) == 3
 
 
 def test_reliability_quotes_ece_and_temperatures(results):

@@ -14,6 +14,7 @@ from tailproof.report.drawing import Chart
 from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
 from tailproof.report.rendering import render
 from tailproof.report.shown import compared, limits, measured
+from tailproof.report.training_charts import training
 from tailproof.report.wording import (
     METRICS,
     SPACE,
@@ -31,9 +32,9 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, splits.json, shards/, each expert's history.csv, calibration.json and
-    diagnosis.json, what a sweep selected, and the records of the jobs that made them.
-    The same files give the same bytes.
+    Reads evaluation/, splits.json, shards/, each expert's history.csv, training.json,
+    calibration.json and diagnosis.json, what a sweep selected, and the records of the jobs that
+    made them. The same files give the same bytes.
 
     Args:
         name: of the experiment.
@@ -250,7 +251,7 @@ def _behaviour(results: Results) -> dict[str, Any]:
     }
     return {
         "training": [
-            chart for expert in scores.shown_experts for chart in charts.training(results, expert)
+            chart for expert in scores.shown_experts for chart in training(results, expert)
         ],
         "reliability": [charts.reliability(results, each) for each in scores.shown_methods],
         "calibration_warnings": list(warnings),
