@@ -9,6 +9,7 @@ TABLES = [
     "errors",
     "rejectors",
     "low_fpr",
+    "roc",
 ]
 EVALUATED = ["tune", "dev", "test"]
 
