@@ -37,7 +37,13 @@ def class_counts(classes: int, largest: int = 60, imbalance: float = 20) -> np.n
 
 
 def write_results(
-    folder: Path, classes: list[str], experts=("plain", "adjusted"), seeds=(0, 1), **changes
+    folder: Path,
+    classes: list[str],
+    experts=("plain", "adjusted"),
+    seeds=(0, 1),
+    held_out=HELD_OUT,
+    positive=None,
+    **changes,
 ) -> Experiment:
     """Fill results/NAME with all that the report reads; return the configuration."""
     experiment = Experiment.model_validate(
@@ -59,9 +65,9 @@ def write_results(
     counts = {
         split: train // (1 if split == "train" else 3) if split in SPLITS[:3] else None
         for split in SPLITS
-    } | {split: np.full(len(classes), count) for split, count in HELD_OUT.items()}
+    } | {split: np.full(len(classes), count) for split, count in held_out.items()}
     labels = {split: np.repeat(np.arange(len(classes)), count) for split, count in counts.items()}
-    _write_data(folder, classes, counts, labels)
+    _write_data(folder, classes, counts, labels, positive)
     files = {
         expert: {
             seed: _write_expert(folder, expert, seed, index, train, labels, experiment)
@@ -129,7 +135,7 @@ def _write_records(folder: Path, experiment: Experiment) -> None:
         Record.model_validate(record).write(folder / "provenance" / f"{job}.json")
 
 
-def _write_data(folder, classes, counts, labels):
+def _write_data(folder, classes, counts, labels, positive):
     table = pd.DataFrame(counts, index=classes)[list(SPLITS)]
     samples = pd.DataFrame(index=range(table.to_numpy().sum() + 3))
     dropped = {"duplicates_dropped": 2, "conflicting_dropped": 1, "unlabelled_dropped": 3}
@@ -145,6 +151,7 @@ def _write_data(folder, classes, counts, labels):
         folder / "shards" / "manifest.json",
         {
             "target": "label",
+            "positive": positive,
             "ranks": ["label"],
             "classes": {"label": classes},
             "ancestors": {"label": {}},

@@ -1,41 +1,11 @@
 import shutil
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from chromium import show
 from selenium.webdriver.common.by import By
 
 from tailproof.report.log_page import write_log
 from tailproof.report.page import write_page
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    assert CHROMIUM and DRIVER, "needs chromium and chromedriver: `make test` installs them"
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def show(browser, path, width, scheme="light", media="screen"):
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-    browser.get(path.as_uri())
-    browser.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
 
 
 @pytest.mark.parametrize("width", [320, 400, 768, 1400])
@@ -59,10 +29,19 @@ def test_the_console_stays_empty_and_nothing_is_requested(browser, page):
     assert [name for name in requested if not name.startswith("data:")] == []
 
 
-def test_no_script_runs(browser, page):
+def test_no_script_runs_but_the_page_s_own(browser, page):
     show(browser, page, 1400)
-    assert browser.find_elements(By.TAG_NAME, "script") == []
+    assert len(browser.find_elements(By.TAG_NAME, "script")) == 1
     assert browser.find_elements(By.CSS_SELECTOR, "[onerror], [onload]") == []
+    ran = browser.execute_script(
+        "const other = document.createElement('script');"
+        "other.textContent = 'window.ran = true';"
+        "document.head.append(other);"
+        "return window.ran ?? false"
+    )
+    assert not ran
+    (refused,) = browser.get_log("browser")
+    assert "Content Security Policy" in refused["message"]
 
 
 def test_all_images_are_loaded(browser, page):

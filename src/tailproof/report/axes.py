@@ -1,9 +1,14 @@
-"""What several charts share: log axes, tick labels, names that fit."""
+"""What several charts share: log axes, tick labels, names that fit, values to point at."""
 
+from collections.abc import Callable
+
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from tailproof.core.numbers import MINUS
+from tailproof.report.drawing import Point
+from tailproof.report.wording import with_interval
 
 
 def log_axis(axes: Axes, which: str) -> None:
@@ -35,3 +40,23 @@ def short(name: str, length: int = 18) -> str:
     """Cut the middle out of a long name; the full one is in the tables."""
     half = length // 2
     return name if len(name) <= length else f"{name[:half]}…{name[half + 1 - length :]}"
+
+
+def shares(
+    curve: pd.DataFrame, x: str, y: str, words: Callable[[float], str], scale: float = 1
+) -> list[Point]:
+    """Return the points of a curve of shares, which is drawn in percent, with their intervals.
+
+    Args:
+        curve: with columns x, y, low and high, from 0 to 1.
+        x: the column.
+        y: the column.
+        words: says in words where on x a value is.
+        scale: what x is multiplied by in the chart.
+    """
+    points = []
+    for each in curve.dropna(subset=[y]).to_dict("records"):
+        ends = {end: None if pd.isna(each[end]) else each[end] for end in ("low", "high")}
+        value = with_interval("top1", {"mean": each[y], **ends})
+        points.append(Point(scale * each[x], 100 * each[y], words(each[x]), value))
+    return points

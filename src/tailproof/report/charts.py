@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tailproof.report.axes import log_axis, short, tick
+from tailproof.report.axes import log_axis, shares, short, tick
 from tailproof.report.drawing import (
     BLUE,
     GREEN,
@@ -300,14 +300,15 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
             (drawn,) = axes.plot(
                 x, 100 * curve["risk"], color=colour, linestyle=line, label=RULES[each]
             )
-            _mark_risk(figure, drawn, scores.best, RULES[each], curve)
+            figure.mark(drawn, method=scores.best, name=RULES[each], points=_risks(curve))
         if scores.first != scores.best:
             curve = table[(table["method"] == scores.first) & (table["rule"] == "chow")]
             (drawn,) = axes.plot(
                 100 * curve["coverage"], 100 * curve["risk"], color=SOFT, linewidth=1.1,
                 linestyle=(0, (1, 1.5)), label=f"{short(scores.first, 16)}, Chow",
             )  # fmt: skip
-            _mark_risk(figure, drawn, scores.first, f"{scores.first}, Chow", curve)
+            name = f"{scores.first}, Chow"
+            figure.mark(drawn, method=scores.first, name=name, points=_risks(curve))
         axes.set(xlim=(0, 100), xlabel="coverage, %", ylabel=f"{risk} error, %")
         ending = table[
             (table["coverage"] >= CUT) & table["method"].isin([scores.best, scores.first])
@@ -319,21 +320,8 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
     return draw(f"risk-{risk}", title, f"{caption}.", 250, paint, along="x")
 
 
-def _mark_risk(figure: Drawing, line: Line2D, method: str, name: str, curve: pd.DataFrame) -> None:
-    points = [
-        Point(
-            100 * each["coverage"],
-            100 * each["risk"],
-            f"coverage {100 * each['coverage']:g}{SPACE}%",
-            with_interval("top1", {"mean": each["risk"], **_interval(each)}),
-        )
-        for each in curve.dropna(subset=["risk"]).to_dict("records")
-    ]
-    figure.mark(line, method=method, name=name, points=points)
-
-
-def _interval(row: dict[str, float]) -> dict[str, float | None]:
-    return {end: None if pd.isna(row[end]) else row[end] for end in ("low", "high")}
+def _risks(curve: pd.DataFrame) -> list[Point]:
+    return shares(curve, "coverage", "risk", lambda each: f"coverage {100 * each:g}{SPACE}%", 100)
 
 
 def _at_coverage(curves: pd.DataFrame, rule: str, coverage: float) -> str:

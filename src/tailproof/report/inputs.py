@@ -19,7 +19,7 @@ from tailproof.provenance.record import Record, read_record
 
 CHOSEN_BY = "balanced_accuracy"
 GROUPS = ("many", "medium", "few")
-TABLES = ("per_class", "reliability", "risk_coverage", "confusion", "errors")
+TABLES = ("per_class", "reliability", "risk_coverage", "confusion", "errors", "roc")
 SHOWN = 8  # experts in charts at most; tables hold all
 _TEXT = {
     "split", "method", "class", "group", "stage", "weighting", "rule", "risk_kind", "true",

@@ -12,6 +12,7 @@ from tailproof.report import charts, findings, lineage_picture, pictures, sweep,
 from tailproof.report.answer import answer
 from tailproof.report.drawing import Chart
 from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
+from tailproof.report.rare_charts import low_fpr
 from tailproof.report.rendering import render
 from tailproof.report.shown import compared, limits, measured
 from tailproof.report.training_charts import training
@@ -88,7 +89,7 @@ def _results(results: Results) -> dict[str, Any]:
         "long_tail": tables.of_methods(
             scores, "test", tables.LONG_TAILED, "Results on test, weighted to the training prior"
         ),
-        **_rare(scores),
+        **_rare(results),
         "ranks": taxonomy.section(scores),
     }
 
@@ -99,14 +100,16 @@ def _by_class(scores: Scores) -> tuple[str, ...]:
     return (*tables.GROUP_METRICS, *(name for name in tables.OF_FEW_CLASSES if name in known))
 
 
-def _rare(scores: Scores) -> dict[str, Any]:
+def _rare(results: Results) -> dict[str, Any]:
     """Return what is said of the positive class of two; None of more classes."""
+    scores = results.scores
     positive = scores.metrics["positive"]
     if positive is None:
         return {"positive": None}
     title = f"'{positive}' found on test at low false-positive rates"
     return {
         "positive": positive,
+        "rare_charts": low_fpr(results),
         "rare": tables.of_methods(scores, "test", tables.RARE, title),
         "rare_notes": [note for note in scores.metrics["notes"] if "negatives" in note],
     }

@@ -152,8 +152,8 @@
     const place = new DOMPoint(stop[0].x, top).matrixTransform(svg.getScreenCTM());
     const { width, height } = tip.getBoundingClientRect();
     const left = place.x + 14 + width > innerWidth ? place.x - 14 - width : place.x + 14;
-    tip.style.left = `${Math.max(4, left)}px`;
-    tip.style.top = `${Math.min(Math.max(4, place.y - height - 8), innerHeight - height - 4)}px`;
+    tip.style.left = `${scrollX + Math.max(4, left)}px`;
+    tip.style.top = `${scrollY + Math.max(4, place.y - height - 8)}px`;
     for (const dot of all(".near", svg)) dot.remove();
     for (const point of stop) {
       const dot = document.createElementNS(svg.namespaceURI, "circle");
@@ -227,7 +227,6 @@
   all("main section").forEach(comparable);
   all("svg").filter((svg) => svg.querySelector("[data-points]")).forEach(readable);
   document.body.append(tip);
-  addEventListener("scroll", silence, { passive: true, capture: true });
   showMethods();
   unfoldForPrint();
 })();
