@@ -21,7 +21,7 @@ def single(tmp_path_factory):
 def many_classes(tmp_path_factory):
     """(folder, experiment) with so many classes that their table can be filtered."""
     folder = tmp_path_factory.mktemp("results") / "many_classes"
-    return folder, write_results(folder, [f"class {index}" for index in range(14)], ["only"], [3])
+    return folder, write_results(folder, [f"class {index}" for index in range(20)], ["only"], [3])
 
 
 @pytest.fixture(scope="session")

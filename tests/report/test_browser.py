@@ -120,9 +120,16 @@ return Math.min(...[...document.querySelectorAll(arguments[0])].map(each => {
 """
 
 
-def test_print_cuts_nothing_off(browser, page):
-    show(browser, page, 718, media="print")  # A4 less margins, at 96 pixels an inch
+@pytest.mark.parametrize("name", ["page", "long_page", "rare_page"])
+def test_print_cuts_nothing_off(browser, request, name):
+    # A4 less margins, at 96 pixels an inch
+    show(browser, request.getfixturevalue(name), 718, media="print")
     assert browser.execute_script("return document.documentElement.scrollWidth") == 718
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll, pre')].filter(each =>"
+        " each.scrollWidth > each.clientWidth).map(each => each.textContent.slice(0, 40))"
+    )
+    assert cut == []
 
 
 @pytest.mark.parametrize("width", [320, 1400])
