@@ -59,13 +59,18 @@ def test_a_point_is_the_expert_with_the_same_changes():
     assert warning.startswith("points 'a' and 'loss.name-focal--gamma")
 
 
+def numbers(low, high):
+    """Floats as people write them: with three digits, so that names stay short."""
+    return st.floats(low, high).map(lambda value: float(f"{value:.3g}"))
+
+
 VALUES = {
-    "optimizer.learning_rate": st.floats(1e-6, 10),
-    "optimizer.weight_decay": st.floats(0, 1),
+    "optimizer.learning_rate": numbers(1e-6, 10),
+    "optimizer.weight_decay": numbers(0, 1),
     "epochs": st.integers(1, 999),
     "normalise": st.booleans(),
     "loss.class_weights": st.sampled_from([None, "balanced"]),
-    "model.options.drop_rate": st.floats(0, 1),
+    "model.options.drop_rate": numbers(0, 1),
 }
 GRIDS = st.dictionaries(st.sampled_from(list(VALUES)), st.none(), min_size=1, max_size=3).flatmap(
     lambda keys: st.fixed_dictionaries(

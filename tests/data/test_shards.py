@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 from PIL import Image
@@ -12,6 +13,7 @@ from tailproof.core.config.data import Data
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json, read_parquet
+from tailproof.data import shards
 from tailproof.data.images import decode
 from tailproof.data.shards import _positive, shard
 from tailproof.data.verify import verify
@@ -69,6 +71,23 @@ def test_a_second_run_gives_the_same_bytes(digits, tmp_path):
     second = sorted(p for p in again.parent.parent.rglob("*") if p.is_file())
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
     assert len(first) == 3 + 1 + 6 * 2 * 2
+
+
+def test_large_images_make_smaller_row_groups(digits, tmp_path, monkeypatch):
+    folder = digits.parent.parent
+    inputs = (folder / "samples.parquet", folder / "splits.parquet", Data(**DIGITS), "train", 0)
+    monkeypatch.setattr(shards, "GROUP_BYTES", 3000)
+    shard(*inputs, tmp_path / "part.parquet", tmp_path / "facts.json")
+    (own, *_) = read_json(digits)["splits"]["train"]["shards"]
+    usual = pq.ParquetFile(digits.parent / own["path"])
+    small = pq.ParquetFile(tmp_path / "part.parquet")
+    assert small.read().equals(usual.read())
+    sizes = []
+    for number in range(small.num_row_groups):
+        images = small.read_row_group(number)["image"].to_pylist()
+        sizes.append([len(image["bytes"]) for image in images])
+    assert all(sum(group[:-1]) < 3000 <= sum(group) for group in sizes[:-1])
+    assert len(sizes) > 3 > usual.num_row_groups
 
 
 def test_more_parts_than_samples_is_told(digits, tmp_path):

@@ -44,7 +44,9 @@ NOT_SHOWN = {
             "off the recipe, and the change puts the augmentation back"
         ),
         "too few epochs at the first resolution (17%)": SETTINGS,
-        "weight decay too low, MixUp weak, CutMix off": SETTINGS,
+        "weight decay too low, MixUp weak, CutMix off": (
+            "recipes with the same values reach more on the same images"
+        ),
     },
     "stm_baseline": {
         "class weights not used": SETTINGS,

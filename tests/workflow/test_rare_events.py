@@ -1,28 +1,24 @@
-"""Simulated lenses of four bands through the real pipeline, and the probe beside it."""
+"""The shipped experiment on simulated lenses, tinier, by the real pipeline, and the probe."""
 
 import csv
 import json
 
+import yaml
+
 from tailproof.core.operating_points import POINTS
-from tests.project import TINY
+from tests.project import ROOT, TINY
 
 
 def test_lenses_go_through_and_are_probed(project):
-    source = {"name": "lens", "lenses": 60, "controls_per_lens": 10, "size": 24}
-    recipe = {
-        **TINY["recipe"],
-        "epochs": 1,
-        "monitor": "tpr_at_fpr_0",
-        "weights": "best",
-        "augmentation": {"flip": True},
-    }
-    experiment = {
-        **TINY,
-        "data": {"source": source, "positive": "lens"},
-        "recipe": recipe,
-        "experts": {"focal": {"loss": {"name": "focal"}}},
-    }
-    project.write("config/experiments/tiny.yaml", experiment)
+    shipped = yaml.safe_load((ROOT / "config/experiments/lens_small.yaml").read_text())
+    shipped["data"]["source"] |= {"lenses": 60, "controls_per_lens": 10, "size": 24}
+    shipped["data"]["splits"] = {}
+    shipped["recipe"] |= {"epochs": 1, "monitor": "tpr_at_fpr_0", "precision": "fp32"}
+    del shipped["experts"]["cross_entropy"]
+    project.write(
+        "config/experiments/tiny.yaml",
+        shipped | {"seeds": [0], "evaluation": TINY["evaluation"]},
+    )
     for target in ("shortcuts.json", "audit.json"):
         done = project.snakemake(f"results/tiny/{target}")
         assert done.returncode == 0, done.stdout + done.stderr

@@ -5,7 +5,7 @@ one job gathers the manifest without reading an image again.
 """
 
 import json
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ from tailproof.data.sources import open_source
 from tailproof.data.sources.base import where
 from tailproof.data.taxonomy import ancestors
 
-ROW_GROUP = 1024  # rows; the loader reads and shuffles by row group
+ROW_GROUP = 1024  # rows at most; the loader reads and shuffles by row group
+GROUP_BYTES = 128 * 2**20  # a row group of large images ends once it holds so much
 
 
 def shard(
@@ -48,7 +49,8 @@ def shard(
     """Write part `part` of `config.parts` of one split, and its facts (rows, digest, pixel sums).
 
     Rows come in a seeded random order, so that a part is a fair sample of its split. Memory is
-    bounded by one row group, and by what the source holds to read in that order.
+    bounded by one row group, which ends at `GROUP_BYTES`, and by what the source holds to read in
+    that order.
 
     Raises:
         TailproofError: the source lost or changed an image since prepare read it.
@@ -71,12 +73,10 @@ def shard(
         ) as writer:
             places = zip(rows["path"].to_pylist(), rows["row"].to_pylist(), strict=True)
             encoded = source.read_many(list(places))
-            starts = range(0, len(rows), ROW_GROUP)
-            for start in track(starts, f"shard {split} {part}"):
-                group = rows.slice(start, ROW_GROUP)
-                images = [{"bytes": image, "path": None} for image in islice(encoded, len(group))]
+            encoded = track(encoded, f"shard {split} {part}", total=len(rows))
+            for group, images in _groups(rows, encoded):
                 for image, sample in zip(images, group.to_pylist(), strict=True):
-                    pixels = _unchanged(image["bytes"], sample)
+                    pixels = _unchanged(image, sample)
                     if split == "train":
                         sums.add(pixels)
                 writer.write_table(
@@ -146,6 +146,17 @@ def gather(
             },
         },
     )
+
+
+def _groups(rows: pa.Table, encoded: Iterable[bytes]) -> Iterator[tuple[pa.Table, list[bytes]]]:
+    """Yield the rows with their images, cut into row groups that are bounded in rows and bytes."""
+    start, size, images = 0, 0, []
+    for image in encoded:
+        images.append(image)
+        size += len(image)
+        if len(images) == ROW_GROUP or size >= GROUP_BYTES or start + len(images) == len(rows):
+            yield rows.slice(start, len(images)), images
+            start, size, images = start + len(images), 0, []
 
 
 def _unchanged(encoded: bytes, sample: dict[str, Any]) -> np.ndarray:
@@ -219,9 +230,13 @@ def _leaves(schema: pa.Schema) -> list[str]:
 
 
 def _table(
-    rows: pa.Table, images: list[dict[str, Any]], metadata: dict[str, Any], schema: pa.Schema
+    rows: pa.Table, images: list[bytes], metadata: dict[str, Any], schema: pa.Schema
 ) -> pa.Table:
-    columns = {"sample_id": rows["sample_id"], "image": images, "weight": rows["weight"]}
+    columns = {
+        "sample_id": rows["sample_id"],
+        "image": [{"bytes": image, "path": None} for image in images],
+        "weight": rows["weight"],
+    }
     for rank in metadata["ranks"]:
         index = {name: code for code, name in enumerate(metadata["classes"][rank])}
         columns[rank] = [None if n is None else index[n] for n in rows[rank].to_pylist()]
