@@ -232,10 +232,10 @@ def named(element):
 def test_paper_shows_no_controls_and_what_was_folded(browser, page):
     show(browser, page, 718, media="print")
     assert shown(browser, ".controls, .tip") == []
-    browser.execute_script(
-        "document.querySelectorAll('details').forEach(each => each.open = false);"
-        "dispatchEvent(new Event('beforeprint'))"
-    )
+    browser.execute_script("document.querySelectorAll('details').forEach(e => e.open = false)")
+    seen = "return document.querySelector('#results-dev tr').checkVisibility()"
+    assert browser.execute_script(seen), "by the style alone"
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
     assert all(each.is_displayed() for each in found(browser, "#results-dev tr"))
     browser.execute_script("dispatchEvent(new Event('afterprint'))")
     assert all(each.get_attribute("open") is None for each in found(browser, "details"))

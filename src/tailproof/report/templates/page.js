@@ -36,7 +36,7 @@
       const button = make("button", { type: "button", className: "sort" }, ...heading.childNodes);
       heading.append(button);
       button.addEventListener("click", () => {
-        const now = { ascending: "descending", descending: null }[heading.ariaSort];
+        const now = { ascending: "descending", descending: null }[heading.getAttribute("aria-sort")];
         const order = now === undefined ? "ascending" : now;
         headings.forEach((each) => each.removeAttribute("aria-sort"));
         if (order) heading.setAttribute("aria-sort", order);
