@@ -8,6 +8,7 @@ TABLES = [
     "errors",
     "rejectors",
     "low_fpr",
+    "roc",
 ]
 EVALUATED = ["tune", "dev", "test"]
 

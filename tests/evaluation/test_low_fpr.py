@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from tailproof.core.config.evaluation import Evaluation
-from tailproof.core.operating_points import POINTS
+from tailproof.core.operating_points import ONE_IN, POINTS
 from tailproof.data.logits import Logits
 from tailproof.evaluation.evaluate import evaluate
 from tailproof.evaluation.low_fpr import MEASURED, clopper_pearson, measure_low_fpr
@@ -90,8 +90,39 @@ def test_saturated_scores_are_told_apart():
     logits = np.array([[60.0, 0.0], [80.0, 0.0], [0.0, 1.0]])
     prediction = Prediction.from_logits(logits, np.array([1, 0, 1]))
     assert prediction.p[0, 0] == prediction.p[1, 0] == 1
-    found = measure_low_fpr(prediction, 0, np.ones((1, 3), np.uint16))
+    found, _ = measure_low_fpr(prediction, 0, np.ones((1, 3), np.uint16))
     assert found["tpr_at_fpr_0"] == 1
+
+
+def test_the_curve_goes_through_the_operating_points(done):
+    _, result, _, root = done
+    with open(root / "evaluation" / "roc.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 5 * 51
+    methods = result["experts"] | result["ensembles"]
+    points = {str(1 / one_in): name for name, one_in in ONE_IN.items()}
+    held = 0
+    for row in rows:
+        if row["fpr"] in points:
+            values = methods[row["method"]]["over_seeds"][row["split"]]
+            point = values[points[row["fpr"]]]
+            held += row["tpr"] != ""
+            for column, field in (("tpr", "mean"), ("low", "low"), ("high", "high")):
+                assert (float(row[column]) if row[column] else None) == point[field], row
+    assert held == 5 * (1 + 2)  # on dev 1e-2, on test 1e-3 too
+
+
+def test_the_curve_rises_and_stops_where_negatives_run_out(done):
+    _, _, _, root = done
+    with open(root / "evaluation" / "roc.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "stacked"]
+    for split, negatives in (("dev", 500), ("test", 2000)):
+        own = [row for row in rows if row["split"] == split]
+        shown = [row for row in own if row["tpr"]]
+        assert float(shown[0]["fpr"]) == float(shown[0]["tpr"]) == 1
+        assert float(shown[-1]["fpr"]) * negatives >= 1 > float(own[len(shown)]["fpr"]) * negatives
+        found = [float(row["tpr"]) for row in shown]
+        assert found == sorted(found, reverse=True) and found[-1] < 1
 
 
 @given(st.integers(1, 60), st.floats(0.01, 0.99))
@@ -112,7 +143,8 @@ def test_a_target_of_more_classes_has_no_positive_one(files, tmp_path):
     result = evaluate(files, tmp_path / "manifest.json", CONFIG, tmp_path / "evaluation")
     assert result["positive"] is None
     assert "auroc" not in result["experts"]["plain"]["over_seeds"]["test"]
-    assert (tmp_path / "evaluation" / "low_fpr.csv").read_text().count("\n") == 1
+    for table in ("low_fpr", "roc"):
+        assert (tmp_path / "evaluation" / f"{table}.csv").read_text().count("\n") == 1
 
 
 def test_a_split_without_positives_has_no_value(tmp_path):

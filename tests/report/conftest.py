@@ -1,5 +1,6 @@
 import shutil
 
+import chromium
 import pytest
 import yaml
 from drawn_results import CLASSES, write_results
@@ -20,13 +21,25 @@ def single(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def page(drawn):
-    """Where the page of `drawn` is."""
+def many_classes(tmp_path_factory):
+    """(folder, experiment) with so many classes that their table can be filtered."""
+    folder = tmp_path_factory.mktemp("results") / "many_classes"
+    return folder, write_results(folder, [f"class {index}" for index in range(20)], ["only"], [3])
+
+
+@pytest.fixture(scope="session")
+def rare(tmp_path_factory):
+    """(folder, experiment) of two classes of which one is looked for."""
+    folder = tmp_path_factory.mktemp("results") / "rare"
+    held_out = {"tune": 40, "dev": 40, "test": 1200}
+    return folder, write_results(folder, ["control", "lens"], held_out=held_out, positive="lens")
+
+
+def written(name, folder, experiment):
     from tailproof.report.page import write_page
 
-    folder, experiment = drawn
     path = folder / "report" / "index.html"
-    write_page("drawn", experiment, folder, path)
+    write_page(name, experiment, folder, path)
     return path
 
 
@@ -40,3 +53,29 @@ def indexed(drawn, single, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.replace("only:", "other:"))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def page(drawn):
+    """Where the page of `drawn` is."""
+    return written("drawn", *drawn)
+
+
+@pytest.fixture(scope="session")
+def long_page(many_classes):
+    """Where the page of `many_classes` is."""
+    return written("many_classes", *many_classes)
+
+
+@pytest.fixture(scope="session")
+def rare_page(rare):
+    """Where the page of `rare` is."""
+    return written("rare", *rare)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Chromium without a window."""
+    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
+    yield driver
+    driver.quit()

@@ -1,43 +1,13 @@
 import shutil
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from chromium import show
 from selenium.webdriver.common.by import By
 
 from tailproof.report.index_page import write_index
 from tailproof.report.log_page import write_log
 from tailproof.report.page import write_page
 from tailproof.report.preflight_page import write_preflight_page
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    assert CHROMIUM and DRIVER, "needs chromium and chromedriver: `make test` installs them"
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def show(browser, path, width, scheme="light", media="screen"):
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-    browser.get(path.as_uri())
-    browser.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
 
 
 @pytest.mark.parametrize("width", [320, 400, 768, 1400])
@@ -61,10 +31,19 @@ def test_the_console_stays_empty_and_nothing_is_requested(browser, page):
     assert [name for name in requested if not name.startswith("data:")] == []
 
 
-def test_no_script_runs(browser, page):
+def test_no_script_runs_but_the_page_s_own(browser, page):
     show(browser, page, 1400)
-    assert browser.find_elements(By.TAG_NAME, "script") == []
+    assert len(browser.find_elements(By.TAG_NAME, "script")) == 1
     assert browser.find_elements(By.CSS_SELECTOR, "[onerror], [onload]") == []
+    ran = browser.execute_script(
+        "const other = document.createElement('script');"
+        "other.textContent = 'window.ran = true';"
+        "document.head.append(other);"
+        "return window.ran ?? false"
+    )
+    assert not ran
+    (refused,) = browser.get_log("browser")
+    assert "Content Security Policy" in refused["message"]
 
 
 def test_all_images_are_loaded(browser, page):
@@ -143,9 +122,16 @@ return Math.min(...[...document.querySelectorAll(arguments[0])].map(each => {
 """
 
 
-def test_print_cuts_nothing_off(browser, page):
-    show(browser, page, 718, media="print")  # A4 less margins, at 96 pixels an inch
+@pytest.mark.parametrize("name", ["page", "long_page", "rare_page"])
+def test_print_cuts_nothing_off(browser, request, name):
+    # A4 less margins, at 96 pixels an inch
+    show(browser, request.getfixturevalue(name), 718, media="print")
     assert browser.execute_script("return document.documentElement.scrollWidth") == 718
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll, pre')].filter(each =>"
+        " each.scrollWidth > each.clientWidth).map(each => each.textContent.slice(0, 40))"
+    )
+    assert cut == []
 
 
 @pytest.mark.parametrize("width", [320, 1400])

@@ -1,17 +1,29 @@
+import json
 import re
+from dataclasses import replace
 from html import unescape
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
+from drawn_results import write_results
 
 from tailproof.report import charts
-from tailproof.report.drawing import VARIABLES, draw
+from tailproof.report.drawing import VARIABLES, Point, draw
 from tailproof.report.inputs import Results
+from tailproof.report.rare_charts import low_fpr
+from tailproof.report.training_charts import best_epoch, training
 
 
 def lines(chart):
     return [unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", chart.svg)]
+
+
+def groups(chart, attribute="data-points"):
+    """The groups of the SVG that carry an attribute, as {attribute: value} each."""
+    root = ElementTree.fromstring(chart.svg.replace("xlink:href", "href"))
+    return [each.attrib for each in root.iter("g") if attribute in each.attrib]
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +39,30 @@ def test_a_chart_is_well_formed_and_takes_no_colour_from_its_text():
     assert name in ["".join(each.itertext()) for each in root.iter("text")]
     outside = re.sub(r">[^<]*<", "><", chart.svg[chart.svg.index(">") :])
     assert not any(colour in outside for colour in VARIABLES)
+
+
+def test_what_is_marked_is_told_where_it_is_drawn():
+    hostile = """<b> & ' " </title> 1>0"""
+
+    def paint(figure):
+        axes = figure.subplots()
+        axes.set_xlim(0, 10)
+        (line,) = axes.plot([0, 10, 20], [1, 2, 3])
+        points = [Point(x, y, hostile, f"{y}") for x, y in ((0, 1), (10, 2), (20, 3))]
+        figure.mark(line, method=hostile, name=hostile, points=points)
+
+    chart = draw("a", "T", "c", 100, paint, along="x")
+    (told,) = groups(chart)
+    assert told["data-method"] == told["data-name"] == hostile
+    points = json.loads(told["data-points"])
+    assert [point[2:] for point in points] == [[hostile, "1"], [hostile, "2"]], "one is cut off"
+    path = re.search(
+        r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) ', chart.svg.split("data-points")[1]
+    )
+    drawn = [float(number) for number in path.groups()]
+    assert [*points[0][:2], *points[1][:2]] == pytest.approx(drawn, abs=0.06)
+    titles = re.findall("<title>(.*?)</title>", chart.svg)
+    assert [unescape(title) for title in titles] == [hostile]
 
 
 def test_charts_of_the_same_name_are_the_same():
@@ -65,21 +101,82 @@ def test_profile_names_and_counts_each_class(results):
 
 
 def test_training_marks_the_best_validated_epoch(results):
-    loss, accuracy = charts.training(results, "plain")
+    loss, accuracy = training(results, "plain")
     for seed, history in results.histories["plain"].items():
-        best = charts.best_epoch(history, "val_balanced_accuracy", 1)
+        best = best_epoch(history, "val_balanced_accuracy", 1)
         row = history.set_index("epoch").loc[best]
         assert row["val_balanced_accuracy"] == history["val_balanced_accuracy"].max()
         assert f"in epoch {best} (seed {seed})" in accuracy.caption
     assert "best epoch" in lines(loss)
 
 
+def test_training_tells_each_epoch_of_each_seed(results):
+    loss, accuracy = training(results, "plain")
+    for chart, column, scale in ((loss, "loss", 1), (accuracy, "balanced_accuracy", 100)):
+        told = {each["data-name"]: json.loads(each["data-points"]) for each in groups(chart)}
+        assert list(told) == ["train, seed 0", "val, seed 0", "train, seed 1", "val, seed 1"]
+        history = results.histories["plain"][1].dropna(subset=[f"val_{column}"])
+        assert [point[2] for point in told["val, seed 1"]] == [
+            f"epoch {epoch}" for epoch in history["epoch"]
+        ]
+        values = [float(point[3].split()[0]) for point in told["val, seed 1"]]
+        assert values == pytest.approx(scale * history[f"val_{column}"].to_numpy(), abs=0.051)
+
+
+def test_training_says_where_a_run_was_taken_up_again(results):
+    loss, _ = training(results, "plain")
+    assert "taken up again, seed 0 in epoch 4." in loss.caption
+    whole = {"attempts": [{"first_epoch": 1, "last_epoch": 5}]}
+    once = replace(results, trainings={"plain": {0: whole, 1: whole}})
+    assert "taken up" not in training(once, "plain")[0].caption
+
+
+def test_training_marks_the_phases_that_were_reached(results):
+    value = results.experiment.model_dump(mode="json")
+    sizes = {1: 8, 3: 12, 4: 12, 9: 16}
+    phases = [{"from_epoch": epoch, "image_size": size} for epoch, size in sizes.items()]
+    value["experts"]["plain"] |= {"phases": phases, "epochs": 9}
+    changed = replace(results, experiment=type(results.experiment).model_validate(value))
+    for chart in training(changed, "plain"):
+        shown = lines(chart)
+        assert [text for text in shown if text in ("8 px", "12 px", "phase 3")] == [
+            "8 px", "12 px", "phase 3",
+        ]  # fmt: skip
+        assert "16 px" not in shown, "early stopping ended before"
+    caption = training(changed, "plain")[0].caption
+    assert "Phases: 8 px from epoch 1, 12 px from epoch 3, phase 3 from epoch 4." in caption
+    assert "Phases" not in training(results, "plain")[0].caption
+
+
+def test_low_fpr_draws_and_quotes_what_is_found(rare):
+    results = Results.read("rare", rare[1], rare[0])
+    drawn = low_fpr(results)
+    assert [chart.method for chart in drawn] == results.scores.shown_methods
+    for chart in drawn:
+        found = results.scores.value("test", chart.method, "tpr_at_fpr_1e-2")["mean"]
+        assert f"{100 * found:.1f}\u00a0%" in chart.caption and "at 0.01" in chart.caption
+        told = {each["data-name"]: json.loads(each["data-points"]) for each in groups(chart)}
+        assert list(told) == list(dict.fromkeys([results.scores.first, chart.method]))
+        at = {point[2]: point[3] for point in told[chart.method]}
+        assert at["false-positive rate 0.01"].startswith(f"{100 * found:.1f}\u00a0%")
+        assert "false-positive rate 0.0001" not in at, "1,200 negatives cannot show it"
+        across = [point[0] for point in told[chart.method]]
+        assert np.diff(across) == pytest.approx(np.diff(across).mean(), abs=0.15), "log axis"
+
+
+def test_low_fpr_is_of_two_classes_with_negatives_alone(results, tmp_path):
+    assert low_fpr(results) == []
+    experiment = write_results(tmp_path / "few", ["control", "lens"], seeds=[0], positive="lens")
+    few = low_fpr(Results.read("few", experiment, tmp_path / "few"))
+    assert "too few negatives" in few[0].caption
+
+
 def test_the_best_epoch_is_the_first_of_equals_and_lowest_for_a_loss():
     history = pd.DataFrame(
         {"epoch": [1, 2, 3, 4], "val_loss": [3.0, None, 1.0, 1.0], "val_f": [0.1, None, 0.9, 0.9]}
     )
-    assert charts.best_epoch(history, "val_loss", -1) == 3
-    assert charts.best_epoch(history, "val_f", 1) == 3
+    assert best_epoch(history, "val_loss", -1) == 3
+    assert best_epoch(history, "val_f", 1) == 3
 
 
 def test_reliability_quotes_ece_and_temperatures(results):

@@ -184,13 +184,18 @@ def _measure(
 
 
 def _measure_once(method: Method, seed: str, name: str, split: Split, task: Task) -> Values:
-    """Return what is measured where every sample weighs the same, and only there."""
+    """Return what is measured where every sample weighs the same, and only there.
+
+    The curve of two classes goes into the method.
+    """
     prediction = method.predictions[seed][name]
     heads = method.heads.get(seed, {}).get(name, {})
     found = measure_auroc(prediction, split.counts)
     found |= taxonomy.measure_ranks(prediction, split.labels, heads, split.counts, task)
     if task.positive is not None:
-        found |= low_fpr.measure_low_fpr(prediction, task.positive, split.counts)
+        values, curve = low_fpr.measure_low_fpr(prediction, task.positive, split.counts)
+        found |= values
+        method.found[name] = method.found.get(name, 0) + curve / len(method.predictions)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import beta
 
 from tailproof.core.operating_points import ONE_IN, POINTS, Curve, enough_negatives
-from tailproof.evaluation.bootstrap import INTERVAL, plain
+from tailproof.evaluation.bootstrap import INTERVAL, bounds, plain
 from tailproof.evaluation.inputs import MEASURED_ON, Task
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.metrics import Values
@@ -21,6 +21,10 @@ COLUMNS = (
     "split method seed metric threshold true_positives positives tpr tpr_low tpr_high "
     "false_positives negatives fpr fpr_low fpr_high"
 )
+ROC_COLUMNS = "split method fpr tpr low high"
+ONE_IN_OF_CURVE = 10.0 ** (np.arange(51) / 10)
+"""One over the false-positive rates at which a curve is told: ten a decade, down to 1e-5."""
+
 _BLOCK = 2**23
 
 
@@ -36,8 +40,10 @@ def curve(prediction: Prediction, positive: int, counts: np.ndarray) -> Curve:
     return Curve.of(scores, prediction.labels == positive, counts)
 
 
-def measure_low_fpr(prediction: Prediction, positive: int, counts: np.ndarray) -> Values:
-    """Return each metric of `MEASURED` for all rows of counts, in blocks that bound memory.
+def measure_low_fpr(
+    prediction: Prediction, positive: int, counts: np.ndarray
+) -> tuple[Values, np.ndarray]:
+    """Measure all rows of counts, in blocks that bound memory.
 
     A rate that the split has too few negatives to show is NaN: none allowed is another metric.
 
@@ -45,20 +51,37 @@ def measure_low_fpr(prediction: Prediction, positive: int, counts: np.ndarray) -
         prediction: of N samples and two classes.
         positive: index of the positive class.
         counts: integers [1 + B, N], the first row all 1.
+
+    Returns:
+        Each metric of `MEASURED`, [1 + B]; and the share of the positives that is found at each
+        rate of `ONE_IN_OF_CURVE`, [1 + B, 51].
     """
     step = max(1, _BLOCK // counts.shape[1])
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in MEASURED}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*MEASURED, "found")}
     for start in range(0, len(counts), step):
-        found = curve(prediction, positive, counts[start : start + step])
-        parts["auroc"].append(found.auroc())
+        block = curve(prediction, positive, counts[start : start + step])
+        parts["auroc"].append(block.auroc())
+        parts["found"].append(_found(block))
         for name in POINTS:
-            parts[name].append(found.value(name))
+            parts[name].append(block.value(name))
     values = {name: np.concatenate(part) for name, part in parts.items()}
     negatives = int((prediction.labels != positive).sum())
+    found = values.pop("found")
+    found[:, negatives < ONE_IN_OF_CURVE] = np.nan
     return {
         name: value if enough_negatives(name, negatives) else np.full(len(value), np.nan)
         for name, value in values.items()
-    }
+    }, found
+
+
+def _found(block: Curve) -> np.ndarray:
+    """Return the share of the positives found at each rate of the curve, in each resample."""
+    allowed = np.floor(block.negatives[:, None] / ONE_IN_OF_CURVE)
+    flagged = zip(block.false_positives, allowed, strict=True)
+    columns = np.stack([np.searchsorted(row, most, side="right") - 1 for row, most in flagged])
+    found = np.take_along_axis(block.true_positives, columns, axis=1)
+    both = ((block.positives > 0) & (block.negatives > 0))[:, None]
+    return np.where(both, found / np.maximum(block.positives, 1)[:, None], np.nan)
 
 
 def clopper_pearson(hits: int, trials: int) -> tuple[float, float]:
@@ -82,6 +105,16 @@ def rows(task: Task, methods: list[Method]) -> Iterator[tuple]:
                 found = curve(prediction, task.positive, once)
                 for name in POINTS:
                     yield (split, method.name, seed, name, *_point(found, name))
+
+
+def roc(task: Task, methods: list[Method]) -> Iterator[tuple]:
+    """Yield the rows of roc.csv: the share that a method finds at each rate, mean over seeds."""
+    if task.positive is None:
+        return
+    for split in MEASURED_ON:
+        for method in methods:
+            for one_in, found in zip(ONE_IN_OF_CURVE, method.found[split].T, strict=True):
+                yield (split, method.name, plain(1 / one_in), plain(found[0]), *bounds(found))
 
 
 def _point(found: Curve, name: str) -> Iterator[float | int | None]:

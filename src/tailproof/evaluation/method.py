@@ -24,6 +24,8 @@ class Method:
         values: {split: {metric: one [1 + B] array a seed}}.
         recalls: {split: one [1 + B, C] array a seed}.
         curves: {split: {(weighting, rule, risk): [1 + B, 50] mean over seeds}}.
+        found: {split: [1 + B, 51] positives found at `low_fpr.ONE_IN_OF_CURVE`, mean over seeds};
+            empty but for two classes.
         rules: {seed: {weighting: {rule: fitted rules}}}.
     """
 
@@ -35,6 +37,7 @@ class Method:
     values: dict[str, dict[str, list[np.ndarray]]] = field(default_factory=dict)
     recalls: dict[str, list[np.ndarray]] = field(default_factory=dict)
     curves: dict[str, dict[tuple[str, str, str], np.ndarray]] = field(default_factory=dict)
+    found: dict[str, np.ndarray] = field(default_factory=dict)
     rules: dict[str, dict[str, dict[str, list[Rule]]]] = field(default_factory=dict)
 
     def add(

@@ -30,6 +30,7 @@ COLUMNS = {
     "rejectors": "method seed weighting rule coverage shift_head shift_tail gain_head gain_tail "
     "multiplier_head multiplier_tail threshold",
     "low_fpr": low_fpr.COLUMNS,
+    "roc": low_fpr.ROC_COLUMNS,
 }
 Row = tuple[Any, ...]
 
@@ -47,6 +48,7 @@ def write(
         "errors": _errors(task, methods, sample_ids["dev"]),
         "rejectors": _rejectors(task, methods),
         "low_fpr": low_fpr.rows(task, methods),
+        "roc": low_fpr.roc(task, methods),
     }
     for name, each in rows.items():
         write_text(folder / f"{name}.csv", _csv(COLUMNS[name].split(), each))

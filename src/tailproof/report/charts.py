@@ -1,14 +1,12 @@
 """The page's charts. Each caption quotes the values that the chart shows."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tailproof.core.numbers import MINUS
+from tailproof.report.axes import log_axis, shares, short, tick
 from tailproof.report.drawing import (
     BLUE,
     GREEN,
@@ -17,11 +15,13 @@ from tailproof.report.drawing import (
     PAPER,
     SOFT,
     Chart,
+    Drawing,
+    Point,
     draw,
     legend,
 )
 from tailproof.report.inputs import GROUPS, Results, Value
-from tailproof.report.wording import metric_of, number, quantity, with_interval
+from tailproof.report.wording import SPACE, metric_of, number, quantity, with_interval
 
 NAMED_CLASSES = 30
 SEEDS_QUOTED = 4
@@ -57,7 +57,7 @@ def intervals(
     known = {method: value for method, value in values.items() if value[middle] is not None}
     scale = 100 if metric_of(metric).percent else 1
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Drawing) -> None:
         axes = figure.subplots()
         if zero:
             axes.axvline(0, color=SOFT, linewidth=1)
@@ -65,15 +65,27 @@ def intervals(
             colour = BLUE if method == strong else SOFT
             if value["low"] is not None:
                 ends = [scale * value["low"], scale * value["high"]]
-                axes.plot(ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
-            axes.plot([scale * value[middle]], [row], "o", color=colour, markersize=6)
+                (bar,) = axes.plot(
+                    ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt"
+                )
+                figure.mark(bar, method=method)
+            (dot,) = axes.plot([scale * value[middle]], [row], "o", color=colour, markersize=6)
+            words = with_interval(metric, value, sign=zero)
+            figure.mark(
+                dot, method=method, points=[Point(scale * value[middle], row, method, words)]
+            )
             text = number(metric, value[middle], sign=zero)
-            axes.text(1.03, row, text, transform=axes.get_yaxis_transform(), va="center", color=INK)
-        axes.set_yticks(range(len(known)), [_short(method) for method in known])
+            beside = axes.get_yaxis_transform()
+            figure.mark(
+                axes.text(1.03, row, text, transform=beside, va="center", color=INK), method=method
+            )
+        axes.set_yticks(range(len(known)), [short(method) for method in known])
+        for label, method in zip(axes.get_yticklabels(), known, strict=True):
+            figure.mark(label, method=method)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(known) - 0.4, -0.6)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x, zero)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x, sign=zero)))
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
         if scale == 100 and not zero:
@@ -81,7 +93,7 @@ def intervals(
             axes.set_xlim(max(low, -1), min(high, 101))
         axes.set_xlabel(axis)
 
-    return draw(name, title, caption, 52 + 21 * max(len(known), 2), paint)
+    return draw(name, title, caption, 52 + 21 * max(len(known), 2), paint, along="y")
 
 
 def class_profile(results: Results) -> Chart:
@@ -98,12 +110,12 @@ def class_profile(results: Results) -> Chart:
     named = len(counts) <= NAMED_CLASSES
     height = 60 + 17 * len(counts) if named else 230
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Drawing) -> None:
         axes = figure.subplots()
         (_bars if named else _steps)(axes, counts, results.groups)
         legend(figure, axes)
 
-    return draw("profile", "Training samples of each class", caption, height, paint)
+    return draw("profile", "Training samples of each class", caption, height, paint, along="x")
 
 
 def _bars(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
@@ -116,11 +128,11 @@ def _bars(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
         axes.annotate(
             f"{value:,}", (value, row), (4, 0), textcoords="offset points", va="center", color=SOFT
         )
-    axes.set_yticks(range(len(counts)), [_short(name) for name in counts])
+    axes.set_yticks(range(len(counts)), [short(name) for name in counts])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.set_ylim(len(counts) - 0.4, -0.6)
     axes.set_xlim(0.8, 1.9 * max(counts.values()))
-    _log_axis(axes, "x")
+    log_axis(axes, "x")
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("samples in train, log scale")
 
@@ -131,7 +143,7 @@ def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
     place = np.arange(len(values))
     for group in GROUPS:
         if (member == group).any():
-            axes.fill_between(
+            area = axes.fill_between(
                 np.append(place, len(place)),
                 0.8,
                 np.append(np.where(member == group, values, 0.8), 0.8),
@@ -140,9 +152,15 @@ def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
                 linewidth=0,
                 label=group,
             )
+            points = [
+                Point(index + 0.5, count, name, quantity(count, "sample"))
+                for index, (name, count) in enumerate(counts.items())
+                if groups[name] == group
+            ]
+            axes.figure.mark(area, name=group, points=points)
     axes.set_xlim(0, len(values))
     axes.set_ylim(0.8, 1.5 * values.max())
-    _log_axis(axes, "y")
+    log_axis(axes, "y")
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("classes, largest first")
     axes.set_ylabel("samples in train")
@@ -161,20 +179,22 @@ def recalls(results: Results) -> Chart:
         f"{number('top1', best['recall'].median(), unit=True)}."
     )
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Drawing) -> None:
         axes = figure.subplots()
         if scores.first != scores.best:
             first = table[table["method"] == scores.first]
-            axes.plot(
+            (dots,) = axes.plot(
                 first["train_count"], 100 * first["recall"], "s", color=ORANGE,
-                markerfacecolor="none", label=_short(scores.first),
+                markerfacecolor="none", label=short(scores.first),
             )  # fmt: skip
-        axes.plot(
+            _mark_recalls(figure, dots, scores.first, first)
+        (dots,) = axes.plot(
             best["train_count"], 100 * best["recall"], "o", color=BLUE, markeredgecolor=PAPER,
-            markersize=6, label=_short(scores.best),
+            markersize=6, label=short(scores.best),
         )  # fmt: skip
+        _mark_recalls(figure, dots, scores.best, best)
         axes.set_ylim(-3, 103)
-        _log_axis(axes, "x")
+        log_axis(axes, "x")
         axes.set_xlabel("samples in train, log scale")
         axes.set_ylabel("recall on test, %")
         legend(figure, axes, 2)
@@ -182,80 +202,17 @@ def recalls(results: Results) -> Chart:
     return draw("recalls", "Recall of each class", caption, 240, paint)
 
 
-def training(results: Results, expert: str) -> list[Chart]:
-    """Draw an expert's loss and balanced accuracy over its epochs, every seed a line."""
-    recipe = results.recipe(expert)
-    histories = results.histories[expert]
-    best = {
-        seed: best_epoch(history, recipe.monitor, recipe.monitor_sign)
-        for seed, history in histories.items()
-    }
-    rows = [(seed, history.set_index("epoch")) for seed, history in histories.items()]
-
-    def at(column: str, epochs: dict[int, int], write: Callable[[float], str]) -> str:
-        values = {seed: history.at[epochs[seed], column] for seed, history in rows}
-        if len(rows) > SEEDS_QUOTED:
-            low, high = write(min(values.values())), write(max(values.values()))
-            return f"{low} to {high} over {len(rows)} seeds"
-        return ", ".join(
-            f"{write(value)} in epoch {epochs[seed]} (seed {seed})"
-            for seed, value in values.items()
+def _mark_recalls(figure: Drawing, dots: Line2D, method: str, table: pd.DataFrame) -> None:
+    points = [
+        Point(
+            each["train_count"],
+            100 * each["recall"],
+            f"{each['class']}, {each['train_count']:,} in train",
+            number("top1", each["recall"], unit=True),
         )
-
-    last = {seed: int(history.index[-1]) for seed, history in rows}
-    return [
-        draw(
-            f"loss-{expert}",
-            f"{expert}: loss",
-            f"Validation loss ends at {at('val_loss', last, '{:.3f}'.format)}. "
-            f"Dots: best epoch by {recipe.monitor}.",
-            210,
-            lambda figure: _curves(figure, rows, best, "loss", 1),
-        ),
-        draw(
-            f"accuracy-{expert}",
-            f"{expert}: balanced accuracy",
-            f"Best validated: {at('val_balanced_accuracy', best, _percent)}; "
-            f"weights kept: {recipe.weights}.",
-            210,
-            lambda figure: _curves(figure, rows, best, "balanced_accuracy", 100),
-        ),
+        for each in table.dropna(subset=["recall"]).to_dict("records")
     ]
-
-
-def best_epoch(history: pd.DataFrame, monitor: str, sign: float) -> int:
-    """Return the epoch with the best monitored value, the first of equals, as training does."""
-    values = sign * history.set_index("epoch")[monitor]
-    return int(values.idxmax())
-
-
-def _curves(
-    figure: Figure,
-    rows: list[tuple[int, pd.DataFrame]],
-    best: dict[int, int],
-    metric: str,
-    scale: float,
-) -> None:
-    axes = figure.subplots()
-    for index, (seed, history) in enumerate(rows):
-        for part, colour, line in (("train", SOFT, (0, (3, 2))), ("val", BLUE, "-")):
-            values = scale * history[f"{part}_{metric}"].dropna()
-            axes.plot(
-                values.index, values, color=colour, linestyle=line, linewidth=1.3, alpha=0.85,
-                label=part if index == 0 else None,
-            )  # fmt: skip
-        values = history[f"val_{metric}"]
-        if pd.notna(values[best[seed]]):
-            axes.plot(
-                [best[seed]], [scale * values[best[seed]]], "o", color=ORANGE, zorder=3,
-                markeredgecolor=PAPER, markersize=7, label="best epoch" if index == 0 else None,
-            )  # fmt: skip
-    if metric == "loss":
-        _log_axis(axes, "y")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss, log scale" if metric == "loss" else "balanced accuracy, %")
-    legend(figure, axes)
+    figure.mark(dots, method=method, name=method, points=points)
 
 
 def reliability(results: Results, method: str) -> Chart:
@@ -275,7 +232,7 @@ def reliability(results: Results, method: str) -> Chart:
             f"ECE {with_interval('ece', before)} before, {after} after; temperature {temperatures}."
         )
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Drawing) -> None:
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
         axes.plot([0, 100], [0, 100], color=SOFT, linewidth=0.8, linestyle=(0, (1, 2)))
         for stage, colour, line, marker in (
@@ -284,10 +241,11 @@ def reliability(results: Results, method: str) -> Chart:
         ):
             bins = table[(table["stage"] == stage) & (table["count"] > 0)]
             if len(bins):
-                axes.plot(
+                (curve,) = axes.plot(
                     100 * bins["confidence"], 100 * bins["accuracy"], color=colour, linestyle=line,
                     marker=marker, markeredgecolor=PAPER, markersize=6, label=stage, clip_on=False,
                 )  # fmt: skip
+                figure.mark(curve, name=stage, points=_bin_points(bins))
         bins = table[table["stage"] == "after"]
         share = 100 * bins["count"] / bins["count"].sum()
         width = 100 * (bins["upper"] - bins["lower"])
@@ -299,7 +257,19 @@ def reliability(results: Results, method: str) -> Chart:
         figure.align_ylabels()
         legend(figure, axes)
 
-    return draw(f"reliability-{method}", method, caption, 300, paint)
+    return draw(f"reliability-{method}", method, caption, 300, paint, method=method)
+
+
+def _bin_points(bins: pd.DataFrame) -> list[Point]:
+    return [
+        Point(
+            100 * each["confidence"],
+            100 * each["accuracy"],
+            f"{_percent(each['confidence'])} sure",
+            f"{_percent(each['accuracy'])} right of {quantity(each['count'], 'sample')}",
+        )
+        for each in bins.to_dict("records")
+    ]
 
 
 def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
@@ -318,21 +288,27 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
         for each, value in areas.items()
     )
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Drawing) -> None:
         axes = figure.subplots()
         for each, colour, line in (("chow", BLUE, "-"), (rule, ORANGE, (0, (4, 1.5)))):
             curve = best[best["rule"] == each]
             x = 100 * curve["coverage"]
-            axes.fill_between(
+            band = axes.fill_between(
                 x, 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.14, linewidth=0
             )
-            axes.plot(x, 100 * curve["risk"], color=colour, linestyle=line, label=RULES[each])
+            figure.mark(band, method=scores.best)
+            (drawn,) = axes.plot(
+                x, 100 * curve["risk"], color=colour, linestyle=line, label=RULES[each]
+            )
+            figure.mark(drawn, method=scores.best, name=RULES[each], points=_risks(curve))
         if scores.first != scores.best:
             curve = table[(table["method"] == scores.first) & (table["rule"] == "chow")]
-            axes.plot(
+            (drawn,) = axes.plot(
                 100 * curve["coverage"], 100 * curve["risk"], color=SOFT, linewidth=1.1,
-                linestyle=(0, (1, 1.5)), label=f"{_short(scores.first, 16)}, Chow",
+                linestyle=(0, (1, 1.5)), label=f"{short(scores.first, 16)}, Chow",
             )  # fmt: skip
+            name = f"{scores.first}, Chow"
+            figure.mark(drawn, method=scores.first, name=name, points=_risks(curve))
         axes.set(xlim=(0, 100), xlabel="coverage, %", ylabel=f"{risk} error, %")
         ending = table[
             (table["coverage"] >= CUT) & table["method"].isin([scores.best, scores.first])
@@ -340,7 +316,12 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
         axes.set_ylim(0, max(1.0, 108 * ending[["risk", "high"]].max(axis=None)))
         legend(figure, axes, 2)
 
-    return draw(f"risk-{risk}", f"{risk.capitalize()} error", f"{caption}.", 250, paint)
+    title = f"{risk.capitalize()} error"
+    return draw(f"risk-{risk}", title, f"{caption}.", 250, paint, along="x")
+
+
+def _risks(curve: pd.DataFrame) -> list[Point]:
+    return shares(curve, "coverage", "risk", lambda each: f"coverage {100 * each:g}{SPACE}%", 100)
 
 
 def _at_coverage(curves: pd.DataFrame, rule: str, coverage: float) -> str:
@@ -350,27 +331,3 @@ def _at_coverage(curves: pd.DataFrame, rule: str, coverage: float) -> str:
 
 def _percent(value: float) -> str:
     return number("top1", None if pd.isna(value) else value, unit=True)
-
-
-def _log_axis(axes: Axes, which: str) -> None:
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
-    steps = (1, 2, 5) if high / low < 300 else (1,)
-    axis.set_major_locator(
-        FixedLocator([s * 10**p for p in range(-9, 10) for s in steps if low <= s * 10**p <= high])
-    )
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_tick_params(which="minor", length=0)
-
-
-def _tick(value: float, sign: bool) -> str:
-    text = f"{value:+g}" if sign and value else f"{value:g}"
-    return text.replace("-", MINUS)
-
-
-def _short(name: str, length: int = 18) -> str:
-    """Cut the middle out of a long name; the full one is in the tables."""
-    half = length // 2
-    return name if len(name) <= length else f"{name[:half]}…{name[half + 1 - length :]}"

@@ -3,16 +3,22 @@
 Charts are drawn in sentinel colours, which become CSS variables, so that one SVG serves light,
 dark and print. The text stays text. A chart is `WIDTH` units wide and is shown at about that many
 pixels, on a phone as on a desk, so its type is the size it was set in.
+
+Lines and rows say what they show, in their group of the SVG: `data-method`, by which the page's
+script hides them, and `data-points`, which it shows near the pointer. Without a script the browser
+shows their `<title>`.
 """
 
 import io
+import json
 import re
 import warnings
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from markupsafe import Markup
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -67,15 +73,75 @@ STYLE = {
 
 
 class Chart(NamedTuple):
-    """A drawn chart with its words."""
+    """A drawn chart with its words.
+
+    Attributes:
+        title: above the chart.
+        svg: the drawing.
+        caption: below it.
+        method: the expert or ensemble that all of it is of; empty where it is of several.
+    """
 
     title: str
     svg: Markup
     caption: str
+    method: str = ""
+
+
+class Point(NamedTuple):
+    """A value of a chart that can be asked for.
+
+    Attributes:
+        x: in data.
+        y: in data.
+        at: what it is the value of, in words.
+        value: in words.
+    """
+
+    x: float
+    y: float
+    at: str
+    value: str
+
+
+class _Mark(NamedTuple):
+    artist: Artist
+    method: str
+    name: str
+    points: list[Point]
+
+
+class Drawing(Figure):
+    """A figure whose lines and rows say what they show."""
+
+    def __init__(self, height: int) -> None:
+        super().__init__((WIDTH / UNIT, height / UNIT), dpi=UNIT, layout="constrained")
+        self.marks: list[_Mark] = []
+
+    def mark(
+        self, artist: Artist, *, method: str = "", name: str = "", points: Iterable[Point] = ()
+    ) -> None:
+        """Say what an artist shows.
+
+        Args:
+            artist: a line, an area, a text; with points it lies in axes.
+            method: the expert or ensemble that it is of, if of one.
+            name: of the line or row.
+            points: the values along it.
+        """
+        artist.set_gid(f"mark-{len(self.marks)}")
+        self.marks.append(_Mark(artist, method, name, list(points)))
 
 
 def draw(
-    name: str, title: str, caption: str, height: int, paint: Callable[[Figure], None]
+    name: str,
+    title: str,
+    caption: str,
+    height: int,
+    paint: Callable[[Drawing], None],
+    *,
+    along: str = "",
+    method: str = "",
 ) -> Chart:
     """Draw a chart.
 
@@ -85,17 +151,22 @@ def draw(
         caption: shown below, and read to those who do not see the chart.
         height: in units.
         paint: fills the figure.
+        along: x where values are read at one x together, as of curves, y likewise; else each alone.
+        method: the expert or ensemble that all of it is of.
     """
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         # A script that the font lacks is only mismeasured: the reader's fonts write it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(WIDTH / UNIT, height / UNIT), layout="constrained")
+        figure = Drawing(height)
         paint(figure)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
-    return Chart(title, _inline(name, f"{title}. {caption}", file.getvalue()), caption)
+    svg = _told(name, figure, _inline(name, file.getvalue()))
+    opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}. {}" data-along="{}">')
+    words = opening.format(WIDTH, height, title, caption, along)
+    return Chart(title, words + svg + Markup("</svg>"), caption, method)
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
@@ -104,12 +175,10 @@ def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, labelcolor=INK)
 
 
-def _inline(name: str, words: str, svg: str) -> Markup:
-    """Return matplotlib's file as an element: no prologue, own identifiers, the page's colours."""
-    body = svg[svg.index("<svg") :]
-    box = re.search(r'viewBox="[^"]*"', body).group()
+def _inline(name: str, svg: str) -> str:
+    """Return what matplotlib drew, with own identifiers and in the page's colours."""
+    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = body[body.index(">") + 1 :]
 
     def adapt(tag: re.Match) -> str:
         text = re.sub(r' id="|href="#|url\(#', lambda m: f"{m.group()}{name}-", tag.group())
@@ -117,6 +186,46 @@ def _inline(name: str, words: str, svg: str) -> Markup:
             text = text.replace(colour, f"var({variable})")
         return text
 
-    body = re.sub(r"<[^>]+>", adapt, body)
-    opening = Markup('<svg {} role="img" aria-label="{}">').format(Markup(box), words)  # noqa: S704
-    return opening + Markup(re.sub(r"\n\s*", "\n", body).strip())  # noqa: S704 - text is escaped
+    return re.sub(r"\n\s*", "\n", re.sub(r"<[^>]+>", adapt, body)).strip()
+
+
+def _told(name: str, figure: Drawing, svg: str) -> Markup:
+    """Return the drawing with what its marks say in place of their identifiers."""
+
+    def tell(group: re.Match) -> str:
+        mark = figure.marks[int(group[1])]
+        told = Markup("<g")
+        if mark.method:
+            told += Markup(' data-method="{}"').format(mark.method)
+        if mark.points:
+            told += Markup(' data-name="{}"').format(mark.name)
+            told += Markup(" data-points='{}'").format(_json(_placed(mark, figure)))
+        return told + Markup("><title>{}</title>").format(_title(mark))
+
+    return Markup(re.sub(f'<g id="{re.escape(name)}-mark-([0-9]+)">', tell, svg))  # noqa: S704 - text is escaped
+
+
+def _title(mark: _Mark) -> str:
+    if len(mark.points) == 1:
+        return f"{mark.points[0].at}: {mark.points[0].value}"
+    return mark.name or mark.method
+
+
+def _json(value: Any) -> Markup:
+    """Write JSON for an attribute in single quotes, so that its own quotes stay short."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for letter, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;")):
+        text = text.replace(letter, written)
+    return Markup(text)  # noqa: S704 - just escaped
+
+
+def _placed(mark: _Mark, figure: Drawing) -> list[tuple[float, float, str, str]]:
+    """Return where the points lie in the SVG, with their words; not those outside the axes."""
+    axes = mark.artist.axes
+    places = axes.transData.transform([point[:2] for point in mark.points])
+    inside = axes.bbox.padded(1)
+    return [
+        (round(float(x), 1), round(float(figure.bbox.height - y), 1), point.at, point.value)
+        for (x, y), point in zip(places, mark.points, strict=True)
+        if inside.contains(x, y)
+    ]

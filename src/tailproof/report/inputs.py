@@ -19,7 +19,7 @@ from tailproof.provenance.record import Record, read_record
 
 CHOSEN_BY = "balanced_accuracy"
 GROUPS = ("many", "medium", "few")
-TABLES = ("per_class", "reliability", "risk_coverage", "confusion", "errors")
+TABLES = ("per_class", "reliability", "risk_coverage", "confusion", "errors", "roc")
 SHOWN = 8  # experts in charts at most; tables hold all
 _TEXT = {
     "split", "method", "class", "group", "stage", "weighting", "rule", "risk_kind", "true",
@@ -193,6 +193,7 @@ class Results:
         preflight: preflight.json.
         tables: the CSV tables named in TABLES.
         histories: {expert: {seed: history.csv}}.
+        trainings: {expert: {seed: training.json}}.
         calibrations: {expert: {seed: calibration.json}}.
         diagnoses: {expert: {seed: diagnosis.json}}.
         records: of the jobs before the report, by ``RULE/NAME``.
@@ -208,6 +209,7 @@ class Results:
     preflight: dict[str, Any]
     tables: dict[str, pd.DataFrame]
     histories: dict[str, dict[int, pd.DataFrame]]
+    trainings: dict[str, dict[int, dict[str, Any]]]
     calibrations: dict[str, dict[int, dict[str, Any]]]
     diagnoses: dict[str, dict[int, dict[str, Any]]]
     records: dict[str, Record]
@@ -243,6 +245,7 @@ class Results:
                 table: _need(read_table, folder / "evaluation" / f"{table}.csv") for table in TABLES
             },
             histories=of_seeds(read_table, "history.csv"),
+            trainings=of_seeds(read_json, "training.json"),
             calibrations=of_seeds(read_json, "calibration.json"),
             diagnoses=of_seeds(read_json, "diagnosis.json"),
             records={

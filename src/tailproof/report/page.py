@@ -14,8 +14,10 @@ from tailproof.report.checklist import Progress
 from tailproof.report.drawing import Chart
 from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
 from tailproof.report.outcome import outcome
+from tailproof.report.rare_charts import low_fpr
 from tailproof.report.rendering import render
 from tailproof.report.shown import compared, limits, measured
+from tailproof.report.training_charts import training
 from tailproof.report.wording import (
     METRICS,
     SPACE,
@@ -33,10 +35,9 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, splits.json, shards/, preflight.json, each expert's history.csv,
+    Reads evaluation/, splits.json, shards/, preflight.json, each expert's history.csv, training.json,
     calibration.json and diagnosis.json, what a sweep selected, and the records of the jobs that
-    made them.
-    The same files give the same bytes.
+    made them. The same files give the same bytes.
 
     Args:
         name: of the experiment.
@@ -94,7 +95,7 @@ def _results(results: Results) -> dict[str, Any]:
         "long_tail": tables.of_methods(
             scores, "test", tables.LONG_TAILED, "Results on test, weighted to the training prior"
         ),
-        **_rare(scores),
+        **_rare(results),
         "ranks": taxonomy.section(scores),
     }
 
@@ -105,14 +106,16 @@ def _by_class(scores: Scores) -> tuple[str, ...]:
     return (*tables.GROUP_METRICS, *(name for name in tables.OF_FEW_CLASSES if name in known))
 
 
-def _rare(scores: Scores) -> dict[str, Any]:
+def _rare(results: Results) -> dict[str, Any]:
     """Return what is said of the positive class of two; None of more classes."""
+    scores = results.scores
     positive = scores.metrics["positive"]
     if positive is None:
         return {"positive": None}
     title = f"'{positive}' found on test at low false-positive rates"
     return {
         "positive": positive,
+        "rare_charts": low_fpr(results),
         "rare": tables.of_methods(scores, "test", tables.RARE, title),
         "rare_notes": [note for note in scores.metrics["notes"] if "negatives" in note],
     }
@@ -257,7 +260,7 @@ def _behaviour(results: Results) -> dict[str, Any]:
     }
     return {
         "training": [
-            chart for expert in scores.shown_experts for chart in charts.training(results, expert)
+            chart for expert in scores.shown_experts for chart in training(results, expert)
         ],
         "reliability": [charts.reliability(results, each) for each in scores.shown_methods],
         "calibration_warnings": list(warnings),

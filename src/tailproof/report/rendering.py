@@ -1,14 +1,24 @@
-"""Templates of pages, with the style that all pages share."""
+"""Templates of pages, with the style and the script that they may hold."""
 
+import base64
+import hashlib
 import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+)
+
 
 def render(template: str, **values: Any) -> str:
-    """Return a template of this package filled in; what is no markup is escaped."""
+    """Return a template of this package filled in; what is no markup is escaped.
+
+    Beside the values it has `style`, `script`, and `policy`: the content security policy of a page
+    that runs this script, no other, and fetches nothing.
+    """
     environment = Environment(
         loader=PackageLoader("tailproof.report"),
         autoescape=True,
@@ -17,9 +27,16 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"breakable": _breakable}
-    style = environment.loader.get_source(environment, "style.css")[0]
-    values["style"] = Markup(style)  # noqa: S704 - a file of the package
-    return environment.get_template(template).render(**values)
+    style, script = (
+        environment.loader.get_source(environment, name)[0] for name in ("style.css", "page.js")
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        **values,
+        style=Markup(style),  # noqa: S704 - a file of the package
+        script=Markup(script),  # noqa: S704 - a file of the package
+        policy=Markup(POLICY.format(digest=digest)),  # noqa: S704 - of the line above
+    )
 
 
 def _breakable(name: str) -> Markup:

@@ -60,11 +60,19 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row: its heading, a word beside it, its cells."""
+    """A row.
+
+    Attributes:
+        label: its heading.
+        tag: a word beside it.
+        cells: its numbers.
+        method: the expert or ensemble that it is of, if of one.
+    """
 
     label: str
     tag: str
     cells: list[Cell]
+    method: str = ""
 
 
 class Table(NamedTuple):
@@ -76,6 +84,7 @@ class Table(NamedTuple):
         head: heads the others.
         rows: each with one cell a heading.
         compact: whether cells are narrow, as in a matrix.
+        method: the expert or ensemble that all of it is of, if of one.
     """
 
     title: str
@@ -83,6 +92,7 @@ class Table(NamedTuple):
     head: list[str]
     rows: list[Row]
     compact: bool = False
+    method: str = ""
 
 
 def of_methods(scores: Scores, split: str, metrics: tuple[str, ...], title: str) -> Table:
@@ -95,7 +105,7 @@ def of_methods(scores: Scores, split: str, metrics: tuple[str, ...], title: str)
             shown = measured(scores, split, method, name)
             value = shown["main"].value
             cells.append(Cell(**shown, strong=value is not None and value == best[name]))
-        rows.append(Row(method, kind(scores, method), cells))
+        rows.append(Row(method, kind(scores, method), cells, method))
     return Table(title, "method", [_heading(name, metrics) for name in metrics], rows)
 
 
@@ -123,7 +133,7 @@ def against_first(scores: Scores, split: str) -> Table:
     pairs = [(method, scores.first) for method in scores.methods if method != scores.first]
     table = _differences(scores, split, pairs, f"Difference to {scores.first} on {split}")
     rows = [
-        row._replace(label=method, tag=kind(scores, method))
+        row._replace(label=method, tag=kind(scores, method), method=method)
         for row, (method, _) in zip(table.rows, pairs, strict=True)
     ]
     return table._replace(corner="method", rows=rows)
@@ -239,7 +249,7 @@ def _confusion(results: Results, method: str) -> pd.DataFrame:
     return results.tables["confusion"].query("split == 'test' and method == @method").copy()
 
 
-def _matrix(title: str, table: pd.DataFrame, names: list[str]) -> Table:
+def _matrix(method: str, table: pd.DataFrame, names: list[str]) -> Table:
     counts = table.pivot_table("count", "true", "predicted", "sum", fill_value=0)
     counts = counts.reindex(index=names, columns=names, fill_value=0)
     rows = []
@@ -251,4 +261,4 @@ def _matrix(title: str, table: pd.DataFrame, names: list[str]) -> Table:
             text = MISSING if share is None else f"{100 * share:.0f}" if count else "·"
             cells.append(Cell(Shown(text, share), heat=share))
         rows.append(Row(name, "", cells))
-    return Table(title, "true", names, rows, compact=True)
+    return Table(method, "true", names, rows, compact=True, method=method)

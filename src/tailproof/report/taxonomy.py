@@ -40,7 +40,7 @@ def _by_rank(scores: Scores, ranks: list[str], metric: str, way: str) -> Table:
         if scores.value(SPLIT, method, names[0])["mean"] is None:
             continue
         cells = [_cell(scores, method, name, sign=way == GAINED) for name in names]
-        rows.append(Row(method, kind(scores, method), cells))
+        rows.append(Row(method, kind(scores, method), cells, method))
     label = metric_of(metric).label
     head = [*ranks, scores.metrics["target"]][: len(names)]
     title = TITLES[way].format(f"{label},{SPACE}%" if way != GAINED else label)

@@ -1,0 +1,232 @@
+"use strict";
+// Adds to the page ways to sort, filter and compare. Without it everything can be read as it is.
+(() => {
+  const LONG = 10; // rows from which on a table can be filtered
+  const LINES = 12; // values near the pointer at most
+
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  function make(name, properties = {}, ...children) {
+    const element = Object.assign(document.createElement(name), properties);
+    element.append(...children);
+    return element;
+  }
+
+  // ---- tables: a click on a heading sorts rising, then falling, then as they were ----
+
+  function keyOf(cell) {
+    const data = cell.querySelector("data");
+    const text = (data?.value ?? (cell.querySelector("span") ?? cell).textContent).trim();
+    if (text === "" || text === "–") return null;
+    const value = Number(text.replaceAll(",", "").replace("−", "-"));
+    return Number.isNaN(value) ? text : value;
+  }
+
+  function compare(a, b) {
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    return String(a).localeCompare(String(b), "en", { numeric: true });
+  }
+
+  function sortable(table) {
+    const body = table.tBodies[0];
+    const original = [...body.rows];
+    const headings = [...table.tHead.rows[0].cells];
+    if (original.length < 2) return;
+    headings.forEach((heading, column) => {
+      const button = make("button", { type: "button", className: "sort" }, ...heading.childNodes);
+      heading.append(button);
+      button.addEventListener("click", () => {
+        const now = { ascending: "descending", descending: null }[heading.getAttribute("aria-sort")];
+        const order = now === undefined ? "ascending" : now;
+        headings.forEach((each) => each.removeAttribute("aria-sort"));
+        if (order) heading.setAttribute("aria-sort", order);
+        const keys = new Map(original.map((row) => [row, keyOf(row.cells[column])]));
+        const known = original.filter((row) => keys.get(row) !== null);
+        const missing = original.filter((row) => keys.get(row) === null);
+        const sign = order === "descending" ? -1 : 1;
+        known.sort((a, b) => sign * compare(keys.get(a), keys.get(b)));
+        body.append(...(order ? [...known, ...missing] : original));
+      });
+    });
+  }
+
+  // ---- long tables: a field finds rows by name, a choice keeps those of one kind ----
+
+  function filterable(table) {
+    const rows = [...table.tBodies[0].rows];
+    if (rows.length <= LONG) return;
+    const words = (row, selector) => row.cells[0].querySelector(selector)?.textContent.trim() ?? "";
+    const kinds = [...new Set(rows.map((row) => words(row, "small")))].filter(Boolean);
+    const named = table.caption.textContent.trim();
+    const field = make("input", { type: "search", placeholder: "find a row" });
+    field.setAttribute("aria-label", `Find rows of: ${named}`);
+    const choice = make("select", {}, make("option", { value: "", textContent: "all" }));
+    choice.setAttribute("aria-label", `Kind of rows of: ${named}`);
+    choice.append(...kinds.map((kind) => make("option", { value: kind, textContent: kind })));
+    const count = make("output");
+    const update = () => {
+      const wanted = field.value.trim().toLowerCase();
+      const shown = rows.filter((row) => {
+        const fits =
+          words(row, "span").toLowerCase().includes(wanted) &&
+          (!choice.value || words(row, "small") === choice.value);
+        row.toggleAttribute("data-unmatched", !fits);
+        return fits;
+      });
+      count.textContent = shown.length < rows.length ? `${shown.length} of ${rows.length}` : "";
+    };
+    field.addEventListener("input", update);
+    choice.addEventListener("input", update);
+    const some = kinds.length > 1 && kinds.length <= rows.length / 2;
+    const controls = make("div", { className: "controls" }, field, ...(some ? [choice] : []), count);
+    table.closest(".scroll").before(controls);
+  }
+
+  // ---- experts and ensembles: a button each hides it in all charts and tables ----
+
+  const hidden = new Set();
+
+  function showMethods() {
+    for (const each of all("[data-method]"))
+      each.toggleAttribute("data-off", hidden.has(each.dataset.method));
+    for (const button of all("button.method"))
+      button.setAttribute("aria-pressed", String(!hidden.has(button.value)));
+    for (const button of all("button.everything")) button.disabled = !hidden.size;
+  }
+
+  function comparable(section) {
+    const names = [...new Set(all("[data-method]", section).map((each) => each.dataset.method))];
+    if (names.length < 2) return;
+    const buttons = names.map((name) => {
+      const button = make("button", { type: "button", className: "method", value: name }, name);
+      button.addEventListener("click", () => {
+        if (!hidden.delete(name)) hidden.add(name);
+        showMethods();
+      });
+      return button;
+    });
+    const everything = make("button", { type: "button", className: "everything" }, "show all");
+    everything.addEventListener("click", () => {
+      hidden.clear();
+      showMethods();
+    });
+    const group = make("div", { className: "controls methods" }, "Shown:", ...buttons, everything);
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", "Experts and ensembles that are shown");
+    section.querySelector("h2").after(group);
+  }
+
+  // ---- charts: the values nearest to the pointer; with the keyboard by the arrow keys ----
+
+  const tip = make("div", { className: "tip", hidden: true });
+  tip.setAttribute("role", "status");
+
+  function pointsOf(svg) {
+    const groups = all("[data-points]", svg).filter((group) => !group.closest("[data-off]"));
+    return groups.flatMap((group) =>
+      JSON.parse(group.dataset.points).map(([x, y, at, value]) => {
+        const name = group.dataset.name;
+        return { x, y, at, line: name ? `${name}: ${value}` : value };
+      }),
+    );
+  }
+
+  function stopsOf(svg) {
+    // What is read together: the points of one place along the axis, or each point alone.
+    const along = svg.dataset.along;
+    const stops = new Map();
+    for (const point of pointsOf(svg)) {
+      const key = along ? `${point.at} ${Math.round(point[along])}` : `${point.x} ${point.y} ${point.at}`;
+      stops.set(key, [...(stops.get(key) ?? []), point]);
+    }
+    const first = along || "x";
+    return [...stops.values()].sort((a, b) => a[0][first] - b[0][first]);
+  }
+
+  function tell(svg, stop) {
+    const lines = stop.slice(0, LINES).map((point) => make("div", { textContent: point.line }));
+    if (stop.length > LINES) lines.push(make("div", { textContent: `and ${stop.length - LINES} more` }));
+    tip.replaceChildren(make("b", { textContent: stop[0].at }), ...lines);
+    tip.hidden = false;
+    const top = Math.min(...stop.map((point) => point.y));
+    const place = new DOMPoint(stop[0].x, top).matrixTransform(svg.getScreenCTM());
+    const { width, height } = tip.getBoundingClientRect();
+    const left = place.x + 14 + width > innerWidth ? place.x - 14 - width : place.x + 14;
+    tip.style.left = `${scrollX + Math.max(4, left)}px`;
+    tip.style.top = `${scrollY + Math.max(4, place.y - height - 8)}px`;
+    for (const dot of all(".near", svg)) dot.remove();
+    for (const point of stop) {
+      const dot = document.createElementNS(svg.namespaceURI, "circle");
+      dot.setAttribute("class", "near");
+      dot.setAttribute("cx", point.x);
+      dot.setAttribute("cy", point.y);
+      dot.setAttribute("r", 4);
+      svg.append(dot);
+    }
+  }
+
+  function silence() {
+    tip.hidden = true;
+    for (const dot of all("svg .near")) dot.remove();
+  }
+
+  function nearest(svg, stops, event) {
+    const place = new DOMPoint(event.clientX, event.clientY);
+    const { x, y } = place.matrixTransform(svg.getScreenCTM().inverse());
+    const along = svg.dataset.along;
+    const far = (point) =>
+      along ? Math.abs(point[along] - { x, y }[along]) : Math.hypot(point.x - x, point.y - y);
+    const least = (stop) => Math.min(...stop.map(far));
+    return stops.reduce((best, stop) => (least(stop) < least(best) ? stop : best));
+  }
+
+  function readable(svg) {
+    let place = 0;
+    for (const title of all("title", svg)) title.remove(); // else the browser shows it as well
+    svg.setAttribute("tabindex", "0");
+    const at = (event) => {
+      const stops = stopsOf(svg);
+      if (!stops.length) return silence();
+      const stop = nearest(svg, stops, event);
+      place = stops.indexOf(stop);
+      tell(svg, stop);
+    };
+    svg.addEventListener("pointermove", at);
+    svg.addEventListener("pointerdown", at);
+    svg.addEventListener("pointerleave", silence);
+    svg.addEventListener("blur", silence);
+    svg.addEventListener("keydown", (event) => {
+      const stops = stopsOf(svg);
+      const moves = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
+      if (event.key === "Escape") return silence();
+      if (!stops.length || !(event.key in moves)) return;
+      event.preventDefault();
+      if (!tip.hidden) place += moves[event.key];
+      place = Math.min(Math.max(place, 0), stops.length - 1);
+      tell(svg, stops[place]);
+    });
+  }
+
+  // ---- paper shows what is folded on the screen ----
+
+  function unfoldForPrint() {
+    let opened = [];
+    addEventListener("beforeprint", () => {
+      opened = all("details:not([open])");
+      for (const each of opened) each.open = true;
+    });
+    addEventListener("afterprint", () => {
+      for (const each of opened) each.open = false;
+    });
+  }
+
+  for (const table of all("table:not(.compact)")) {
+    sortable(table);
+    filterable(table);
+  }
+  all("main section").forEach(comparable);
+  all("svg").filter((svg) => svg.querySelector("[data-points]")).forEach(readable);
+  document.body.append(tip);
+  showMethods();
+  unfoldForPrint();
+})();

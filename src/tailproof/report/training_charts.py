@@ -1,0 +1,183 @@
+"""The charts of training: every epoch of every attempt, phases, and the epoch that was kept."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from tailproof.core.config.recipe import Recipe
+from tailproof.report.axes import log_axis
+from tailproof.report.drawing import (
+    BLUE,
+    INK,
+    ORANGE,
+    PAPER,
+    SOFT,
+    Chart,
+    Drawing,
+    Point,
+    draw,
+    legend,
+)
+from tailproof.report.inputs import Results
+from tailproof.report.wording import listing, number, quantity
+
+SEEDS_QUOTED = 4
+
+
+class _Seed(NamedTuple):
+    """What is drawn of a seed: history by epoch, the best epoch, where later attempts began."""
+
+    seed: int
+    history: pd.DataFrame
+    best: int
+    resumed: list[int]
+
+
+def training(results: Results, expert: str) -> list[Chart]:
+    """Draw an expert's loss and balanced accuracy over its epochs, every seed a line."""
+    recipe = results.recipe(expert)
+    seeds = [
+        _Seed(
+            seed,
+            history.set_index("epoch"),
+            best_epoch(history, recipe.monitor, recipe.monitor_sign),
+            [each["first_epoch"] for each in results.trainings[expert][seed]["attempts"][1:]],
+        )
+        for seed, history in results.histories[expert].items()
+    ]
+    ends = _quoted(seeds, "val_loss", lambda each: int(each.history.index[-1]), "{:.3f}".format)
+    best = _quoted(seeds, "val_balanced_accuracy", lambda each: each.best, _percent)
+    captions = {
+        "loss": f"Validation loss ends at {ends}. Dots: best epoch by {recipe.monitor}."
+        + _told_of_phases(_begun(recipe, seeds))
+        + _told_of_attempts(seeds),
+        "balanced_accuracy": f"Best validated: {best}; weights kept: {recipe.weights}.",
+    }
+    return [
+        draw(
+            f"{name}-{expert}",
+            f"{expert}: {title}",
+            captions[metric],
+            210,
+            lambda figure, metric=metric: _paint(figure, seeds, recipe, metric),
+            along="x",
+            method=expert,
+        )
+        for name, title, metric in (
+            ("loss", "loss", "loss"),
+            ("accuracy", "balanced accuracy", "balanced_accuracy"),
+        )
+    ]
+
+
+def best_epoch(history: pd.DataFrame, monitor: str, sign: float) -> int:
+    """Return the epoch with the best monitored value, the first of equals, as training does."""
+    values = sign * history.set_index("epoch")[monitor]
+    return int(values.idxmax())
+
+
+def _quoted(
+    seeds: list[_Seed],
+    column: str,
+    epoch_of: Callable[[_Seed], int],
+    write: Callable[[float], str],
+) -> str:
+    epochs = [epoch_of(each) for each in seeds]
+    values = [each.history.at[epoch, column] for each, epoch in zip(seeds, epochs, strict=True)]
+    if len(seeds) > SEEDS_QUOTED:
+        return f"{write(min(values))} to {write(max(values))} over {len(seeds)} seeds"
+    return ", ".join(
+        f"{write(value)} in epoch {epoch} (seed {each.seed})"
+        for each, epoch, value in zip(seeds, epochs, values, strict=True)
+    )
+
+
+def _told_of_phases(begun: list[tuple[int, str]]) -> str:
+    told = [f"{name} from epoch {epoch}" for epoch, name in begun]
+    return f" Phases: {', '.join(told)}." if told else ""
+
+
+def _told_of_attempts(seeds: list[_Seed]) -> str:
+    """Say where runs were taken up again; nothing where none was."""
+    told = [
+        f"seed {each.seed} in epoch {listing([str(epoch) for epoch in each.resumed])}"
+        for each in seeds
+        if each.resumed
+    ]
+    if len(told) > SEEDS_QUOTED:
+        return f" Notches on the axis: {quantity(len(told), 'seed')} were taken up again."
+    return f" Notches on the axis: taken up again, {'; '.join(told)}." if told else ""
+
+
+def _paint(figure: Drawing, seeds: list[_Seed], recipe: Recipe, metric: str) -> None:
+    axes = figure.subplots()
+    scale = 1 if metric == "loss" else 100
+    write = "{:.3f}".format if metric == "loss" else _percent
+    for index, each in enumerate(seeds):
+        for part, colour, line in (("train", SOFT, (0, (3, 2))), ("val", BLUE, "-")):
+            values = each.history[f"{part}_{metric}"].dropna()
+            (curve,) = axes.plot(
+                values.index, scale * values, color=colour, linestyle=line, linewidth=1.3,
+                alpha=0.85, label=part if index == 0 else None,
+            )  # fmt: skip
+            name = part if len(seeds) == 1 else f"{part}, seed {each.seed}"
+            points = [
+                Point(epoch, scale * value, f"epoch {epoch}", write(value))
+                for epoch, value in values.items()
+            ]
+            figure.mark(curve, name=name, points=points)
+        at_best = each.history.at[each.best, f"val_{metric}"]
+        if pd.notna(at_best):
+            axes.plot(
+                [each.best], [scale * at_best], "o", color=ORANGE, zorder=3,
+                markeredgecolor=PAPER, markersize=7, label="best epoch" if index == 0 else None,
+            )  # fmt: skip
+    if metric == "loss":
+        log_axis(axes, "y")
+    _mark_phases(axes, _begun(recipe, seeds))
+    _mark_attempts(axes, seeds)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss, log scale" if metric == "loss" else "balanced accuracy, %")
+    legend(figure, axes)
+
+
+def _begun(recipe: Recipe, seeds: list[_Seed]) -> list[tuple[int, str]]:
+    """Return first epoch and name of each phase that a seed came to; none of a single phase."""
+    if len(recipe.timeline) == 1:
+        return []
+    last = max(each.history.index[-1] for each in seeds)
+    begun, before = [], None
+    for index, phase in enumerate(recipe.timeline, start=1):
+        size = phase.image_size
+        name = f"{size} px" if size and size != before else f"phase {index}"
+        begun.append((phase.from_epoch, name))
+        before = size
+    return [each for each in begun if each[0] <= last]
+
+
+def _mark_phases(axes: Axes, begun: list[tuple[int, str]]) -> None:
+    """Draw a line before the first epoch of each later phase, and name each above the axes."""
+    for epoch, name in begun:
+        if epoch > 1:
+            axes.axvline(epoch - 0.5, color=SOFT, linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.annotate(
+            name, (max(epoch - 0.5, 1), 1), (0, 2), xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points", color=SOFT, fontsize=10,
+        )  # fmt: skip
+
+
+def _mark_attempts(axes: Axes, seeds: list[_Seed]) -> None:
+    """Draw a notch on the axis where a run was taken up again."""
+    places = [epoch - 0.5 for each in seeds for epoch in each.resumed]
+    if places:
+        foot = axes.get_xaxis_transform()
+        axes.plot(places, [0] * len(places), "|", color=INK, markersize=11, transform=foot,
+                  clip_on=False)  # fmt: skip
+
+
+def _percent(value: float) -> str:
+    return number("top1", None if pd.isna(value) else value, unit=True)
