@@ -110,6 +110,7 @@ OUTPUTS = {
     "calibrate": ["experts/{}/seed-{}/calibration.json"],
     "export": ["experts/{}/seed-{}/logits/test.parquet"],
     "diagnose": ["experts/{}/seed-{}/diagnosis.json"],
+    "card": ["experts/{}/seed-{}/README.md"],
     "evaluate": ["evaluation/metrics.json"],
 }
 

@@ -45,7 +45,7 @@ def test_results_that_do_not_fit_their_configuration_are_told_of(indexed):
 def test_the_same_files_give_the_same_bytes_whatever_the_times(indexed):
     path, _ = write_index(indexed)
     before = path.read_bytes()
-    slower = training() | {"seconds_an_epoch": [9.0]}
+    slower = training(0) | {"seconds_an_epoch": [9.0]}
     write_json(indexed / "results/drawn/experts/plain/seed-0/training.json", slower)
     assert write_index(indexed)[0].read_bytes() == before
 

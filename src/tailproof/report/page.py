@@ -35,9 +35,9 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, splits.json, shards/, preflight.json, each expert's history.csv, training.json,
-    calibration.json and diagnosis.json, what a sweep selected, and the records of the jobs that
-    made them. The same files give the same bytes.
+    Reads evaluation/, splits.json, shards/, preflight.json, each expert's history.csv,
+    training.json, calibration.json and diagnosis.json, what a sweep selected, and the records of
+    the jobs that made them. The same files give the same bytes.
 
     Args:
         name: of the experiment.
