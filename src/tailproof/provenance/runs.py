@@ -141,13 +141,16 @@ def _foretold(run: Record, own: list[Record]) -> list[Finding] | None:
     found = None
     for record in own:
         if record.rule == "preflight" and record.parameters["recipes"].get(expert) == recipe:
-            found = [each for each in _told(record) if expert in each.get("experts", [expert])]
+            told = _told(record) or []
+            found = [each for each in told if expert in each.get("experts", [expert])]
     return found
 
 
-def _told(record: Record) -> list[Finding]:
-    """Return the findings on record; records of earlier versions hold but their names."""
-    return [each for each in record.results.get("findings", []) if isinstance(each, dict)]
+def _told(record: Record) -> list[Finding] | None:
+    """Return the findings on record; None where an earlier version put but their names there."""
+    found = record.results.get("findings")
+    whole = isinstance(found, list) and all(isinstance(each, dict) for each in found)
+    return found if whole else None
 
 
 def _settings(record: Record) -> Settings:

@@ -86,9 +86,16 @@ def _cells(run: Run) -> list[list[str]]:
         [run.name, f"{record.wildcards['expert']}, seed {record.wildcards['seed']}"],
         _configuration(run),
         _results(run),
-        [f"{each['severity']}: {each['title']}" for each in run.findings or []],
+        _findings(run),
         _circumstances(record),
     ]
+
+
+def _findings(run: Run) -> list[str]:
+    if run.findings is None:
+        return []
+    told = [f"{each['severity']}: {each['title']}" for each in run.findings]
+    return told or ["nothing found"]
 
 
 def _recommendation(run: Run, taken: Followed) -> list[list[str]]:
