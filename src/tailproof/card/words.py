@@ -55,7 +55,7 @@ def limits(facts: Facts) -> list[str]:
         "It knows its classes alone. Of a picture of anything else it names one of them, and may "
         "be sure of it: the rules of rejection were fitted on images of these classes.",
         f"Training images a class go from {counts[least]:,} ({least}) to {counts[most]:,} "
-        f"({most}). The temperature was fitted on a split of that same long-tailed pool: where "
+        f"({most}). The temperature was fitted on a split of the same pool: where "
         "classes are distributed otherwise, probabilities are less well calibrated.",
     ]
     if few:

@@ -1,5 +1,6 @@
 """Finding images, and making them what an expert was trained on."""
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -85,7 +86,7 @@ def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
     try:
         image = decode(read_file(file), expert.deployed.images)
     except TailproofError as error:
-        text = str(error)
+        text = re.sub(r" <_io\.BytesIO [^>]*>", "", str(error))  # Pillow's name for the bytes
         return TailproofError(text if text.startswith(str(file)) else f"{file}: {text}")
     image = image if image.ndim == 3 else image[:, :, None]
     if image.shape[2] != channels:
