@@ -123,6 +123,27 @@ def test_training_tells_each_epoch_of_each_seed(results):
         assert values == pytest.approx(scale * history[f"val_{column}"].to_numpy(), abs=0.051)
 
 
+@pytest.mark.parametrize(
+    ("monitor", "parts"), [("val_macro_f1", {"train", "val"}), ("tpr_at_fpr_0", {"val"})]
+)
+def test_training_draws_what_the_epoch_is_chosen_by(results, monitor, parts):
+    value = results.experiment.model_dump(mode="json")
+    value["experts"]["plain"]["monitor"] = monitor
+    histories = {
+        seed: history.assign(tpr_at_fpr_0=[0.2, None, 0.7, 0.6, 0.5])
+        for seed, history in results.histories["plain"].items()
+    }
+    experiment = type(results.experiment).model_validate(value)
+    changed = replace(results, experiment=experiment, histories={"plain": histories})
+    loss, accuracy, chosen = training(changed, "plain")
+    assert f"best epoch by {monitor}" in loss.caption
+    assert accuracy.caption.startswith("In the best epoch: ")
+    best = best_epoch(histories[0], monitor, 1)
+    reached = 100 * histories[0].set_index("epoch").at[best, monitor]
+    assert f"Best validated: {reached:.1f}\u00a0% in epoch {best} (seed 0)" in chosen.caption
+    assert {each["data-name"].split(",")[0] for each in groups(chosen)} == parts
+
+
 def test_training_says_where_a_run_was_taken_up_again(results):
     loss, _ = training(results, "plain")
     assert "taken up again, seed 0 in epoch 4." in loss.caption

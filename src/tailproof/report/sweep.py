@@ -8,7 +8,7 @@ from tailproof.core.digests import canonical_json
 from tailproof.core.numbers import MISSING, written
 from tailproof.report.shown import Shown
 from tailproof.report.tables import Cell, Row, Table
-from tailproof.report.wording import SPACE, form_of, monitored, quantity
+from tailproof.report.wording import SPACE, form_of, monitored, quantity, spoken
 
 MAPPED_KEYS = (2, 3)
 
@@ -50,7 +50,7 @@ def _words(selection: dict[str, Any]) -> str:
     low, high = (_number(monitor, limit, unit=True) for limit in (min(known), max(known)))
     name = selection["winner"]
     text = (
-        f"Of {quantity(len(points), 'point')} the best on val is {name}: {_spoken(monitor)} "
+        f"Of {quantity(len(points), 'point')} the best on val is {name}: {spoken(monitor)} "
         f"{_number(monitor, values[name], unit=True)} in its best epoch. All lie between {low} and "
         f"{high}."
     )
@@ -122,14 +122,8 @@ def _heats(monitor: str, values: list[float | None]) -> dict[float, float]:
     return share if monitored(monitor).rising else {v: 1 - s for v, s in share.items()}
 
 
-def _spoken(monitor: str) -> str:
-    """Return a metric's name within a sentence."""
-    label = monitored(monitor).label
-    return label if label[:2].isupper() else label[0].lower() + label[1:]
-
-
 def _label(monitor: str) -> str:
-    return _spoken(monitor) + (f",{SPACE}%" if monitored(monitor).percent else "")
+    return spoken(monitor) + (f",{SPACE}%" if monitored(monitor).percent else "")
 
 
 def _number(name: str, value: float | None, *, sign: bool = False, unit: bool = False) -> str:

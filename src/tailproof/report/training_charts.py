@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tailproof.core.config.recipe import Recipe
+from tailproof.core.numbers import written
 from tailproof.report.axes import log_axis
 from tailproof.report.drawing import (
     BLUE,
@@ -22,8 +23,9 @@ from tailproof.report.drawing import (
     legend,
 )
 from tailproof.report.inputs import Results
-from tailproof.report.wording import listing, number, quantity
+from tailproof.report.wording import SPACE, form_of, listing, monitored, quantity, spoken
 
+LOSS, RECALL = "val_loss", "val_balanced_accuracy"
 SEEDS_QUOTED = 4
 
 
@@ -37,7 +39,7 @@ class _Seed(NamedTuple):
 
 
 def training(results: Results, expert: str) -> list[Chart]:
-    """Draw an expert's loss and balanced accuracy over its epochs, every seed a line."""
+    """Draw an expert's loss, balanced accuracy and what it is chosen by; every seed a line."""
     recipe = results.recipe(expert)
     seeds = [
         _Seed(
@@ -48,28 +50,24 @@ def training(results: Results, expert: str) -> list[Chart]:
         )
         for seed, history in results.histories[expert].items()
     ]
-    ends = _quoted(seeds, "val_loss", lambda each: int(each.history.index[-1]), "{:.3f}".format)
-    best = _quoted(seeds, "val_balanced_accuracy", lambda each: each.best, _percent)
-    captions = {
-        "loss": f"Validation loss ends at {ends}. Dots: best epoch by {recipe.monitor}."
-        + _told_of_phases(_begun(recipe, seeds))
-        + _told_of_attempts(seeds),
-        "balanced_accuracy": f"Best validated: {best}; weights kept: {recipe.weights}.",
-    }
+    begun = _begun(recipe, seeds)
+    captions = {LOSS: _told_of_loss(seeds, begun, recipe), RECALL: ""}
+    at_best = _quoted(seeds, recipe.monitor, lambda each: each.best)
+    captions[recipe.monitor] = (
+        f"{captions.get(recipe.monitor, '')} Best validated: {at_best}; weights kept: "
+        f"{recipe.weights}.".strip()
+    )
     return [
         draw(
-            f"{name}-{expert}",
-            f"{expert}: {title}",
-            captions[metric],
+            f"{column}-{expert}",
+            f"{expert}: {spoken(column)}",
+            caption or f"In the best epoch: {_quoted(seeds, column, lambda each: each.best)}.",
             210,
-            lambda figure, metric=metric: _paint(figure, seeds, recipe, metric),
+            lambda figure, column=column: _paint(figure, seeds, begun, column),
             along="x",
             method=expert,
         )
-        for name, title, metric in (
-            ("loss", "loss", "loss"),
-            ("accuracy", "balanced accuracy", "balanced_accuracy"),
-        )
+        for column, caption in captions.items()
     ]
 
 
@@ -79,19 +77,30 @@ def best_epoch(history: pd.DataFrame, monitor: str, sign: float) -> int:
     return int(values.idxmax())
 
 
-def _quoted(
-    seeds: list[_Seed],
-    column: str,
-    epoch_of: Callable[[_Seed], int],
-    write: Callable[[float], str],
-) -> str:
+def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int]) -> str:
     epochs = [epoch_of(each) for each in seeds]
     values = [each.history.at[epoch, column] for each, epoch in zip(seeds, epochs, strict=True)]
     if len(seeds) > SEEDS_QUOTED:
-        return f"{write(min(values))} to {write(max(values))} over {len(seeds)} seeds"
+        ends = (_written(column, value) for value in (min(values), max(values)))
+        return f"{' to '.join(ends)} over {len(seeds)} seeds"
     return ", ".join(
-        f"{write(value)} in epoch {epoch} (seed {each.seed})"
+        f"{_written(column, value)} in epoch {epoch} (seed {each.seed})"
         for each, epoch, value in zip(seeds, epochs, values, strict=True)
+    )
+
+
+def _written(column: str, value: float) -> str:
+    metric = monitored(column)
+    text = written(None if pd.isna(value) else value, form_of(metric))
+    return f"{text}{SPACE}%" if metric.percent else text
+
+
+def _told_of_loss(seeds: list[_Seed], begun: list[tuple[int, str]], recipe: Recipe) -> str:
+    ends = _quoted(seeds, LOSS, lambda each: int(each.history.index[-1]))
+    return (
+        f"Validation loss ends at {ends}. Dots: best epoch by {recipe.monitor}."
+        + _told_of_phases(begun)
+        + _told_of_attempts(seeds)
     )
 
 
@@ -112,36 +121,42 @@ def _told_of_attempts(seeds: list[_Seed]) -> str:
     return f" Notches on the axis: taken up again, {'; '.join(told)}." if told else ""
 
 
-def _paint(figure: Drawing, seeds: list[_Seed], recipe: Recipe, metric: str) -> None:
+def _paint(figure: Drawing, seeds: list[_Seed], begun: list[tuple[int, str]], column: str) -> None:
     axes = figure.subplots()
-    scale = 1 if metric == "loss" else 100
-    write = "{:.3f}".format if metric == "loss" else _percent
+    metric = monitored(column)
+    scale = 100 if metric.percent else 1
+    parts = [("val", column, BLUE, "-")]
+    if column.startswith("val_"):
+        parts.insert(0, ("train", column.replace("val_", "train_"), SOFT, (0, (3, 2))))
     for index, each in enumerate(seeds):
-        for part, colour, line in (("train", SOFT, (0, (3, 2))), ("val", BLUE, "-")):
-            values = each.history[f"{part}_{metric}"].dropna()
+        for part, own, colour, line in parts:
+            if own not in each.history:  # some metrics are looked at on val alone
+                continue
+            values = each.history[own].dropna()
             (curve,) = axes.plot(
                 values.index, scale * values, color=colour, linestyle=line, linewidth=1.3,
                 alpha=0.85, label=part if index == 0 else None,
             )  # fmt: skip
             name = part if len(seeds) == 1 else f"{part}, seed {each.seed}"
             points = [
-                Point(epoch, scale * value, f"epoch {epoch}", write(value))
+                Point(epoch, scale * value, f"epoch {epoch}", _written(column, value))
                 for epoch, value in values.items()
             ]
             figure.mark(curve, name=name, points=points)
-        at_best = each.history.at[each.best, f"val_{metric}"]
+        at_best = each.history.at[each.best, column]
         if pd.notna(at_best):
             axes.plot(
                 [each.best], [scale * at_best], "o", color=ORANGE, zorder=3,
                 markeredgecolor=PAPER, markersize=7, label="best epoch" if index == 0 else None,
             )  # fmt: skip
-    if metric == "loss":
+    if column == LOSS:
         log_axis(axes, "y")
-    _mark_phases(axes, _begun(recipe, seeds))
+    _mark_phases(axes, begun)
     _mark_attempts(axes, seeds)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("loss, log scale" if metric == "loss" else "balanced accuracy, %")
+    unit = ", log scale" if column == LOSS else f",{SPACE}%" if metric.percent else ""
+    axes.set_ylabel(spoken(column) + unit)
     legend(figure, axes)
 
 
@@ -177,7 +192,3 @@ def _mark_attempts(axes: Axes, seeds: list[_Seed]) -> None:
         foot = axes.get_xaxis_transform()
         axes.plot(places, [0] * len(places), "|", color=INK, markersize=11, transform=foot,
                   clip_on=False)  # fmt: skip
-
-
-def _percent(value: float) -> str:
-    return number("top1", None if pd.isna(value) else value, unit=True)

@@ -146,6 +146,12 @@ def monitored(name: str) -> Metric:
     return MONITORED[name.removeprefix("val_")]
 
 
+def spoken(name: str) -> str:
+    """Return a monitored metric's name within a sentence."""
+    label = monitored(name).label
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
+
+
 def form_of(metric: Metric, *, sign: bool = False) -> str:
     """Return in which form a metric's values are written: percentages with one digit."""
     return ("+" if sign else "") + ("%.1" if metric.percent else f".{metric.digits}")
