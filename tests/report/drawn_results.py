@@ -82,6 +82,7 @@ OUTPUTS = {
     "calibrate": ["experts/{}/seed-{}/calibration.json"],
     "export": ["experts/{}/seed-{}/logits/test.parquet"],
     "diagnose": ["experts/{}/seed-{}/diagnosis.json"],
+    "card": ["experts/{}/seed-{}/README.md"],
     "evaluate": ["evaluation/metrics.json"],
 }
 
