@@ -76,6 +76,7 @@ TABLE = {
         (None, facts({"optimizer": {"name": "adagrad", "learning_rate": 9.0}})),
         (None, facts({"batch_size": 1024, "optimizer": {"learning_rate": 1.7}})),
         ("warning", facts({"phases": [{"from_epoch": 1, "learning_rate_factor": 9.0}]})),
+        (None, facts({"epochs": 1, "schedule": {"warmup": {"epochs": 2, "steps": None}}})),
     ],
     "no_schedule": [
         ("warning", facts(CONSTANT)),

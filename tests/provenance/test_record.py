@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from tailproof.core.config.load import load_experiment
+from tailproof.core.config.load import parse_experiment
 from tailproof.core.errors import TailproofError
 from tailproof.provenance.closure import ROOT
 from tailproof.provenance.jobs import jobs_of
 from tailproof.provenance.ledger import read_ledger
 from tailproof.provenance.record import Code, File, Machine, NewerSchema, Record, read_record
 from tailproof.provenance.schema import schema
+from tests.project import TINY
 
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -91,8 +92,7 @@ def test_the_published_schema_is_the_model_s_and_takes_what_jobs_write(finished,
     validator = Draft202012Validator(published)
     monkeypatch.chdir(finished.folder)
     ledger = read_ledger("tiny")
-    experiment = load_experiment("config/experiments/tiny.yaml")
-    assert len(ledger.records) == len(jobs_of(experiment)) + 2  # report and audit
+    assert len(ledger.records) == len(jobs_of(parse_experiment(TINY))) + 2, "report and audit"
     assert not ledger.unreadable
     for path, record in ledger.records.items():
         value = json.loads(record.text())

@@ -111,7 +111,7 @@ TABLE = {
     ),
     "what is accepted of the preflight": (
         configure(lambda value: value.update(preflight={"accept": ["unusual_rate"]})),
-        set(),
+        {"report", "audit"},
     ),
     "a word of the cards": (
         edit(f"{SOURCE}/card/templates/README.md.j2", "How to use it", "Use"),

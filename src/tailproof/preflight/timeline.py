@@ -87,6 +87,7 @@ class Timeline:
         found = []
         for number, phase in enumerate(self.phases):
             first = max(self._updates[number], self.warmup_steps - 1 if number == 0 else 0)
+            first = min(first, max(self.total - 1, 0))  # the run may end within the warm-up
             found.append((self.rate(first), phase.batch_size))
         return max(found)
 
