@@ -183,7 +183,7 @@ def log() -> None:
 
 @app.command()
 def index() -> None:
-    """Write the index over all experiments that are evaluated: results/index.html."""
+    """Write the index over all experiments, finished or under way: results/index.html."""
     from tailproof.report.index_page import write_index
 
     path, count = write_index()

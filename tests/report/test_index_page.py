@@ -1,6 +1,7 @@
 """The index over all experiments."""
 
 import re
+import shutil
 
 import pytest
 from drawn_results import training
@@ -42,6 +43,15 @@ def test_results_that_do_not_fit_their_configuration_are_told_of(indexed):
     assert "single.yaml does not exist" in entry(path.read_text(), "single").replace("<wbr>", "")
 
 
+def test_an_experiment_under_way_is_listed_with_what_is_still_open(indexed):
+    shutil.rmtree(indexed / "results/drawn/evaluation")
+    (indexed / "results/drawn/preflight.json").unlink()
+    path, count = write_index(indexed)
+    shown = entry(path.read_text(), "drawn").replace("<wbr>", "")
+    assert count == 2 and "Not evaluated yet." in shown
+    assert "<b>Data</b> holds: " in shown and "<b>Preflight</b> open: not made yet" in shown
+
+
 def test_the_same_files_give_the_same_bytes_whatever_the_times(indexed):
     path, _ = write_index(indexed)
     before = path.read_bytes()
@@ -51,6 +61,6 @@ def test_the_same_files_give_the_same_bytes_whatever_the_times(indexed):
 
 
 def test_without_results_there_is_no_index(tmp_path):
-    with pytest.raises(TailproofError, match="no experiment that is evaluated"):
+    with pytest.raises(TailproofError, match="holds nothing of any experiment"):
         write_index(tmp_path)
     assert not (tmp_path / "results").exists()

@@ -12,7 +12,7 @@ from tailproof.report.answer import in_short
 from tailproof.report.checklist import Progress, counted
 from tailproof.report.findings import cards
 from tailproof.report.inputs import CHOSEN_BY, Results
-from tailproof.report.outcome import holding
+from tailproof.report.outcome import outcome
 from tailproof.report.rendering import render
 from tailproof.report.wording import kind, with_interval
 
@@ -26,6 +26,7 @@ class Entry(NamedTuple):
         page: of its report, from the index; empty while there is none.
         answer: what came out, in a sentence; or why that cannot be said.
         facts: further short texts by name.
+        outcome: its checklist, as `outcome.html.j2` shows it; None where that cannot be told.
     """
 
     name: str
@@ -33,12 +34,14 @@ class Entry(NamedTuple):
     page: str
     answer: Markup | str
     facts: dict[str, Any]
+    outcome: dict[str, Any] | None
 
 
 def write_index(root: str | Path = ".") -> tuple[Path, int]:
     """Write results/index.html.
 
-    An experiment whose results do not fit its configuration is listed with the reason.
+    Experiments under way are listed with their checklist, those whose results do not fit their
+    configuration with the reason.
 
     Args:
         root: the repository, with config/ and results/ in it.
@@ -47,19 +50,27 @@ def write_index(root: str | Path = ".") -> tuple[Path, int]:
         The page, and how many experiments it lists.
 
     Raises:
-        TailproofError: no experiment is evaluated yet.
+        TailproofError: there is nothing of any experiment yet.
     """
     root = Path(root)
-    evaluated = sorted(root.glob("results/*/evaluation/metrics.json"))
-    if not evaluated:
+    names = [folder.name for folder in sorted(root.glob("results/*/")) if _begun(root, folder)]
+    if not names:
         raise TailproofError(
-            f"{root / 'results'} holds no experiment that is evaluated: run one first, with "
-            "`snakemake`"
+            f"{root / 'results'} holds nothing of any experiment: run one first, with `snakemake`"
         )
-    entries = [_entry(root, path.parts[-3]) for path in evaluated]
+    entries = [_entry(root, name) for name in names]
     page = root / "results" / "index.html"
     write_text(page, render("index.html.j2", entries=entries))
     return page, len(entries)
+
+
+def _begun(root: Path, folder: Path) -> bool:
+    configured = (root / "config" / "experiments" / f"{folder.name}.yaml").exists()
+    return configured or _evaluated(folder)
+
+
+def _evaluated(folder: Path) -> bool:
+    return (folder / "evaluation" / "metrics.json").exists()
 
 
 def _entry(root: Path, name: str) -> Entry:
@@ -70,20 +81,21 @@ def _entry(root: Path, name: str) -> Entry:
     try:
         experiment = load_experiment(root / "config" / "experiments" / f"{name}.yaml")
         title = experiment.title
-        results = Results.read(name, experiment, folder)
         progress = Progress(experiment, folder, root / "logs" / name)
-        return Entry(name, title, page, in_short(results.scores), _facts(results, progress))
+        listed = outcome([], [*progress.criteria(), progress.audited()])
+        if not _evaluated(folder):
+            return Entry(name, title, page, "Not evaluated yet.", {}, listed)
+        results = Results.read(name, experiment, folder)
+        return Entry(name, title, page, in_short(results.scores), _facts(results), listed)
     except TailproofError as error:
-        return Entry(name, title, page, f"Cannot be told: {error}", {})
+        return Entry(name, title, page, f"Cannot be told: {error}", {}, None)
 
 
-def _facts(results: Results, progress: Progress) -> dict[str, Any]:
+def _facts(results: Results) -> dict[str, Any]:
     scores = results.scores
     reached = scores.value("test", scores.best, CHOSEN_BY)
-    criteria = [*progress.criteria(), progress.audited()]
     return {
         "Best on dev": f"{scores.best} ({kind(scores, scores.best)})",
         "Balanced accuracy on test": with_interval(CHOSEN_BY, reached),
         "What the runs say": counted([card._asdict() for card in cards(results)]),
-        "Checklist": holding(criteria),
     }
