@@ -1,12 +1,15 @@
 """What the page's script adds, and that nothing is lost without it."""
 
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
 import pytest
 from chromium import show
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-CONTROLS = ".controls, .sort, .tip, svg[tabindex]"
+CONTROLS = ".controls, .sort, .tip, .origin, svg[tabindex]"
 
 
 def found(browser, selector):
@@ -247,3 +250,17 @@ def test_controls_and_rare_events_fit_the_window(browser, request, width, name):
     show(browser, request.getfixturevalue(name), width)
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
     assert browser.get_log("browser") == []
+
+
+def test_a_number_that_is_clicked_tells_its_place_and_its_record(browser, page):
+    show(browser, page, 1400)
+    number = found(browser, "#results-test [data-key]")[0]
+    assert not shown(browser, ".origin")
+    number.click()
+    (origin,) = shown(browser, ".origin")
+    place = f"results/drawn/evaluation/metrics.json#{number.get_attribute('data-key')}"
+    assert f'tailproof lineage "{place}"' in origin.text
+    link = origin.find_element(By.TAG_NAME, "a").get_attribute("href")
+    assert Path(unquote(urlsplit(link).path)).is_file()
+    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
+    assert not shown(browser, ".origin")

@@ -207,6 +207,31 @@
     });
   }
 
+  // ---- a number that is clicked tells where it is written, and which record vouches for it ----
+
+  function traceable() {
+    const origin = make("aside", { className: "origin", hidden: true });
+    origin.setAttribute("role", "status");
+    const place = `results/${document.body.dataset.experiment}/evaluation/metrics.json`;
+    const record = "../provenance/evaluate/evaluate.json";
+    document.body.append(origin);
+    document.body.classList.add("traceable");
+    document.addEventListener("click", (event) => {
+      const number = event.target.closest("[data-key]");
+      if (origin.contains(event.target)) return;
+      origin.hidden = !number;
+      if (!number) return;
+      const command = `tailproof lineage "${place}#${number.dataset.key}"`;
+      origin.replaceChildren(
+        make("code", { textContent: command }),
+        make("a", { href: record, textContent: "the record of the job that wrote it" }),
+      );
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") origin.hidden = true;
+    });
+  }
+
   // ---- paper shows what is folded on the screen ----
 
   function unfoldForPrint() {
@@ -228,5 +253,6 @@
   all("svg").filter((svg) => svg.querySelector("[data-points]")).forEach(readable);
   document.body.append(tip);
   showMethods();
+  traceable();
   unfoldForPrint();
 })();
