@@ -13,8 +13,9 @@ from tailproof.core.config.splits import SPLITS
 from tailproof.core.config.sweep import WINNER
 from tailproof.core.config.warnings import warnings
 from tailproof.core.errors import TailproofError, suggestion
-from tailproof.core.request import TRAIN_MINUTES, memory_mb
+from tailproof.core.files import read_json
 from tailproof.core.request import cores as cores_of
+from tailproof.core.request import informed, memory_mb, request_of
 from tailproof.data.raw import files_to_read
 from tailproof.provenance import closure
 from tailproof.provenance.jobs import jobs_of
@@ -206,6 +207,21 @@ def cores(wildcards):
 def memory(wildcards):
     """How much memory, in MB, a process that trains or infers and its workers take."""
     return memory_mb(recipe(wildcards))
+
+
+def requested(name):
+    """A resource of a job that trains: by what the preflight measured, where there is one.
+
+    It grows each time that the job is tried again.
+    """
+
+    def amount(wildcards, attempt):
+        probe = Path(f"results/{wildcards.experiment}/preflight_probe.json")
+        experts = checked(read_json, probe)["experts"] if probe.exists() else {}
+        timed = experts.get(wildcards.expert, {})
+        return attempt * informed(request_of(recipe(wildcards)), timed)[name]
+
+    return amount
 
 
 def check_slurm():

@@ -21,8 +21,8 @@ rule train:
         "../envs/torch.yaml"
     threads: cores
     resources:
-        mem_mb=lambda w, attempt: attempt * recipe(w).devices * memory(w),
-        runtime=growing(TRAIN_MINUTES),
+        mem_mb=requested("memory_mb_a_node"),
+        runtime=requested("minutes"),
         gpu=lambda w: recipe(w).devices * recipe(w).nodes,
         nodes=lambda w: recipe(w).nodes,
         tasks=lambda w: recipe(w).nodes,

@@ -93,7 +93,7 @@ def _write_preflight(folder: Path, experiment: Experiment) -> None:
     )  # fmt: skip
     sizes = {"epochs": EPOCHS, "weights_mb": 2.0, "checkpoints_mb": 8.0, "logits_mb": 1.0}
     found = {"experts": dict.fromkeys(names, sizes), "findings": [warning.plain()]}
-    timed = {"epoch": [2.0], "run": 11.0, "peak_memory_mb": 300.0}
+    timed = {"epoch": [2.0], "run": 11.0, "peak_memory_mb": 300.0, "host_memory_mb": 300.0}
     probe = {"device": "a processor", "experts": dict.fromkeys(names, timed), "findings": []}
     write_json(folder / "preflight.json", found)
     write_json(folder / "preflight_probe.json", probe)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from copy import deepcopy
 
 from tests.project import TINY
@@ -9,6 +11,18 @@ from tests.project import TINY
 WEIGHTS = "results/tiny/experts/{}/seed-0/model.safetensors"
 SHOWING = {"write the report", "audit every file"}
 FAR_OFF = {"optimizer": {"name": "adamw", "learning_rate": 0.05}}
+
+RUNTIME = """
+import sys
+from pathlib import Path
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import DAGSettings, OutputSettings, ResourceSettings
+with SnakemakeApi(OutputSettings(dryrun=True)) as api:
+    workflow = api.workflow(ResourceSettings(), snakefile=Path("Snakefile"))
+    workflow.dag(DAGSettings(targets=sys.argv[1:])).execute_workflow("dryrun")
+    (job,) = [job for job in workflow._workflow.dag.jobs if job.rule.name == "train"]
+    print(job.resources.runtime)
+"""
 
 
 def configure(project, **changes):
@@ -87,6 +101,24 @@ def test_other_workers_are_told_of_on_request(finished, tmp_path):
     assert "3 loader workers for 1 row groups" in re.sub(r"\s+", " ", shown.stdout)
     found = json.loads((project.results / "preflight.json").read_text())
     assert found["experts"]["cross_entropy"]["request"]["cores_a_node"] == 4
+
+
+def test_the_request_follows_the_measured_time(finished, tmp_path):
+    project = finished.copy(tmp_path / "copy")
+    probe = project.results / "preflight_probe.json"
+    found = json.loads(probe.read_text())
+    found["experts"]["cross_entropy"]["run"] = 7200.0
+    probe.write_text(json.dumps(found))
+    command = [sys.executable, "-c", RUNTIME, WEIGHTS.format("cross_entropy")]
+    told = subprocess.run(
+        command,
+        cwd=project.folder,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.stdout.splitlines()[-1] == "270", told.stderr
 
 
 def test_a_kind_that_is_not_known_is_told_with_a_suggestion(project):

@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from tailproof.core.numbers import written
+from tailproof.core.request import informed
 from tailproof.preflight.came import Came
 from tailproof.preflight.clearance import sentence
 
@@ -42,7 +43,7 @@ def page(
         _learning(experts, len(found["experts"])),
         _losses(experts, found["data"]),
         _normalisation(experts),
-        _sizes(experts),
+        _sizes(experts, probe),
         _times(experts, probe),
         _came(came or []),
     ]
@@ -130,12 +131,12 @@ def _normalisation(experts: dict[str, Any]) -> str:
     return f"## Normalisation\n\nThe same at training and at evaluation.\n\n{_list(lines)}"
 
 
-def _sizes(experts: dict[str, Any]) -> str:
+def _sizes(experts: dict[str, Any], probe: dict[str, Any]) -> str:
     keys = ("parameters", "weights_mb", "estimated_memory_mb", "checkpoints_mb", "logits_mb")
     rows, requests = [], []
     for name, each in experts.items():
         rows.append([name, *(f"{each[key]:,}" if key in each else "–" for key in keys)])
-        asked = each["request"]
+        asked = informed(each["request"], probe["experts"].get(name, {}))
         nodes, gpus = _count(asked["nodes"], "node"), _count(asked["gpus"], "GPU")
         cores = _count(asked["cores_a_node"], "core")
         told = f"{nodes} with {cores} and {asked['memory_mb_a_node']:,} MB each, {gpus}, "

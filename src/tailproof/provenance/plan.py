@@ -16,8 +16,8 @@ from typing import Any
 
 from tailproof.core.errors import TailproofError
 
-CLEARED = {rule: {"cleared": "yes"} for rule in ("train", "rung")}
-"""What keeps jobs from training, or a damaged manifest from being asked, is nothing to a plan."""
+AT_HAND = {rule: {"cleared": "yes", "mem_mb": 1, "runtime": 1} for rule in ("train", "rung")}
+"""Resources that are looked up in files: those may be damaged, and a plan runs nothing."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _plan(targets: list[str]) -> list[Job]:
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-    resources = ResourceSettings(overwrite_resources=CLEARED)
+    resources = ResourceSettings(overwrite_resources=AT_HAND)
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         workflow = api.workflow(resources, snakefile=Path("Snakefile"))
         workflow.dag(DAGSettings(targets=targets)).execute_workflow("dryrun")

@@ -149,6 +149,7 @@ def _timed(run: Run, recipe: Recipe, started: float) -> dict[str, Any]:
         "validation": _rounded(validation),
         "run": _rounded(waited + whole),
         "peak_memory_mb": _rounded(_peak(run.device) / 2**20),
+        "host_memory_mb": _rounded(_peak_of_process() / 2**20),
         "precision": run.precision,
     }
 
@@ -161,5 +162,9 @@ def _peak(device: torch.device) -> int:
     """Return the most bytes: of a GPU those allocated, else those of this process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    return _peak_of_process()
+
+
+def _peak_of_process() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)
