@@ -144,14 +144,6 @@ def test_training_draws_what_the_epoch_is_chosen_by(results, monitor, parts):
     assert {each["data-name"].split(",")[0] for each in groups(chosen)} == parts
 
 
-def test_training_says_where_a_run_was_taken_up_again(results):
-    loss, _ = training(results, "plain")
-    assert "taken up again, seed 0 in epoch 4." in loss.caption
-    whole = {"attempts": [{"first_epoch": 1, "last_epoch": 5}]}
-    once = replace(results, trainings={"plain": {0: whole, 1: whole}})
-    assert "taken up" not in training(once, "plain")[0].caption
-
-
 def test_training_marks_the_phases_that_were_reached(results):
     value = results.experiment.model_dump(mode="json")
     sizes = {1: 8, 3: 12, 4: 12, 9: 16}

@@ -74,7 +74,7 @@ def test_what_cannot_be_compared_is_left_out(copied):
     write_json(path, training | {"epochs": 3})
     run = of_plain(copied)
     assert "memory" not in run.megabytes and "checkpoints" not in run.megabytes
-    assert run_name(run) == "plain, seed 0 (3 of 5 epochs)"
+    assert run_name(run) == "plain, seed 0 (3 of 5 epochs; taken up again in epoch 4)"
     (copied / RUN.format("train")).unlink()
     assert "weights" not in of_plain(copied).megabytes
     probe = read_json(copied / "preflight_probe.json")
@@ -89,7 +89,8 @@ def test_an_estimate_that_came_after_the_run_is_told(copied):
     path = copied / "provenance/preflight/preflight.json"
     record = read_record(path)
     record.model_copy(update={"started": record.started + timedelta(days=1)}).write(path)
-    assert run_name(of_plain(copied)) == "plain, seed 0 (estimated afterwards)"
+    told = run_name(of_plain(copied))
+    assert told == "plain, seed 0 (taken up again in epoch 4; estimated afterwards)"
 
 
 def test_the_page_has_estimates_and_findings_escaped(copied, drawn):

@@ -11,8 +11,8 @@ from tests.slurm.conftest import EXPERTS, SlurmProject, stop
 
 pytestmark = pytest.mark.timeout(1800)  # some minutes; longer on a busy machine
 
-# What says when, where and in which attempts something ran.
-ABOUT_A_RUN = re.compile(r"training\.json$|^provenance/|^audit\.json$")
+# What says when, where, how long and in which attempts something ran.
+ABOUT_A_RUN = re.compile(r"training\.json$|^provenance/|^audit\.json$|(^|/)preflight")
 
 # Where each expert is trained, and for how long a job of it may run.
 ON_NODE = "{'lost': 'node2', 'two_nodes': None}.get(wildcards.expert, 'node1')"
@@ -120,7 +120,7 @@ def test_every_stage_ran_once_and_short_ones_shared_a_job(interrupted, cluster):
     project, _ = interrupted
     submitted = re.findall(r"SLURM jobid (\d+) \(log: .*/logs/slurm/(\w+?)[/_]", project.told)
     kinds = re.findall(r"/logs/slurm/(rule_\w+|group_[a-z]+)", project.told)
-    assert len(submitted) == len(set(submitted)) == 14
+    assert len(submitted) == len(set(submitted)) == 15
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
         "group_data": 1,
         "rule_preflight": 1,

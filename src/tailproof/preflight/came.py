@@ -21,6 +21,7 @@ class Came(NamedTuple):
         seed: as the name of its folder has it.
         epochs: that were trained.
         planned: epochs of its recipe, which the estimate of the whole run is for.
+        resumed: first epochs of its attempts after the first.
         afterwards: whether the estimate was made when the run was over already.
         seconds: (estimated, came) by ``epoch``, a median one, and ``run``, all attempts together.
         megabytes: (estimated, came) by ``memory``, ``weights``, ``checkpoints``, ``logits``.
@@ -30,6 +31,7 @@ class Came(NamedTuple):
     seed: str
     epochs: int
     planned: int
+    resumed: tuple[int, ...]
     afterwards: bool
     seconds: dict[str, Pair]
     megabytes: dict[str, Pair]
@@ -76,6 +78,7 @@ def came_true(
                 seed,
                 training["epochs"],
                 sizes["epochs"],
+                tuple(attempt["first_epoch"] for attempt in training["attempts"][1:]),
                 bool(foretold and records["train"] and foretold.started > records["train"].ended),
                 _seconds(timed, training),
                 {

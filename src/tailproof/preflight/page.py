@@ -179,9 +179,15 @@ def _came(came: list[Came]) -> str:
 
 def run_name(came: Came) -> str:
     """Return whose run it is, and what keeps it from being compared fairly."""
-    early = f" ({came.epochs} of {came.planned} epochs)" if came.epochs < came.planned else ""
-    late = " (estimated afterwards)" if came.afterwards else ""
-    return f"{came.expert}, seed {came.seed}{early}{late}"
+    notes = []
+    if came.epochs < came.planned:
+        notes.append(f"{came.epochs} of {came.planned} epochs")
+    if came.resumed:
+        notes.append(f"taken up again in epoch {', '.join(map(str, came.resumed))}")
+    if came.afterwards:
+        notes.append("estimated afterwards")
+    name = f"{came.expert}, seed {came.seed}"
+    return f"{name} ({'; '.join(notes)})" if notes else name
 
 
 def came_cells(came: Came) -> dict[str, tuple[str, str]]:

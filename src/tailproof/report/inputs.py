@@ -193,7 +193,6 @@ class Results:
         preflight: preflight.json.
         tables: the CSV tables named in TABLES.
         histories: {expert: {seed: history.csv}}.
-        trainings: {expert: {seed: training.json}}.
         calibrations: {expert: {seed: calibration.json}}.
         diagnoses: {expert: {seed: diagnosis.json}}.
         records: of the jobs before the report, by ``RULE/NAME``.
@@ -209,7 +208,6 @@ class Results:
     preflight: dict[str, Any]
     tables: dict[str, pd.DataFrame]
     histories: dict[str, dict[int, pd.DataFrame]]
-    trainings: dict[str, dict[int, dict[str, Any]]]
     calibrations: dict[str, dict[int, dict[str, Any]]]
     diagnoses: dict[str, dict[int, dict[str, Any]]]
     records: dict[str, Record]
@@ -245,7 +243,6 @@ class Results:
                 table: _need(read_table, folder / "evaluation" / f"{table}.csv") for table in TABLES
             },
             histories=of_seeds(read_table, "history.csv"),
-            trainings=of_seeds(read_json, "training.json"),
             calibrations=of_seeds(read_json, "calibration.json"),
             diagnoses=of_seeds(read_json, "diagnosis.json"),
             records={

@@ -36,7 +36,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
     """Write the report of an experiment.
 
     Reads evaluation/, splits.json, shards/, preflight.json, each expert's history.csv,
-    training.json, calibration.json and diagnosis.json, what a sweep selected, and the records of
+    calibration.json and diagnosis.json, what a sweep selected, and the records of
     the jobs that made them. The same files give the same bytes.
 
     Args:

@@ -1,4 +1,7 @@
-"""The charts of training: every epoch of every attempt, phases, and the epoch that was kept."""
+"""The charts of training: every epoch of every attempt, phases, and the best epoch.
+
+Where attempts began is not drawn: a run that was killed gives the page of one that was not.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +15,6 @@ from tailproof.core.numbers import written
 from tailproof.report.axes import log_axis
 from tailproof.report.drawing import (
     BLUE,
-    INK,
     ORANGE,
     PAPER,
     SOFT,
@@ -23,19 +25,18 @@ from tailproof.report.drawing import (
     legend,
 )
 from tailproof.report.inputs import Results
-from tailproof.report.wording import SPACE, form_of, listing, monitored, quantity, spoken
+from tailproof.report.wording import SPACE, form_of, monitored, spoken
 
 LOSS, RECALL = "val_loss", "val_balanced_accuracy"
 SEEDS_QUOTED = 4
 
 
 class _Seed(NamedTuple):
-    """What is drawn of a seed: history by epoch, the best epoch, where later attempts began."""
+    """What is drawn of a seed: history by epoch, and the best epoch."""
 
     seed: int
     history: pd.DataFrame
     best: int
-    resumed: list[int]
 
 
 def training(results: Results, expert: str) -> list[Chart]:
@@ -46,7 +47,6 @@ def training(results: Results, expert: str) -> list[Chart]:
             seed,
             history.set_index("epoch"),
             best_epoch(history, recipe.monitor, recipe.monitor_sign),
-            [each["first_epoch"] for each in results.trainings[expert][seed]["attempts"][1:]],
         )
         for seed, history in results.histories[expert].items()
     ]
@@ -100,25 +100,12 @@ def _told_of_loss(seeds: list[_Seed], begun: list[tuple[int, str]], recipe: Reci
     return (
         f"Validation loss ends at {ends}. Dots: best epoch by {recipe.monitor}."
         + _told_of_phases(begun)
-        + _told_of_attempts(seeds)
     )
 
 
 def _told_of_phases(begun: list[tuple[int, str]]) -> str:
     told = [f"{name} from epoch {epoch}" for epoch, name in begun]
     return f" Phases: {', '.join(told)}." if told else ""
-
-
-def _told_of_attempts(seeds: list[_Seed]) -> str:
-    """Say where runs were taken up again; nothing where none was."""
-    told = [
-        f"seed {each.seed} in epoch {listing([str(epoch) for epoch in each.resumed])}"
-        for each in seeds
-        if each.resumed
-    ]
-    if len(told) > SEEDS_QUOTED:
-        return f" Notches on the axis: {quantity(len(told), 'seed')} were taken up again."
-    return f" Notches on the axis: taken up again, {'; '.join(told)}." if told else ""
 
 
 def _paint(figure: Drawing, seeds: list[_Seed], begun: list[tuple[int, str]], column: str) -> None:
@@ -152,7 +139,6 @@ def _paint(figure: Drawing, seeds: list[_Seed], begun: list[tuple[int, str]], co
     if column == LOSS:
         log_axis(axes, "y")
     _mark_phases(axes, begun)
-    _mark_attempts(axes, seeds)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("epoch")
     unit = ", log scale" if column == LOSS else f",{SPACE}%" if metric.percent else ""
@@ -183,12 +169,3 @@ def _mark_phases(axes: Axes, begun: list[tuple[int, str]]) -> None:
             name, (max(epoch - 0.5, 1), 1), (0, 2), xycoords=axes.get_xaxis_transform(),
             textcoords="offset points", color=SOFT, fontsize=10,
         )  # fmt: skip
-
-
-def _mark_attempts(axes: Axes, seeds: list[_Seed]) -> None:
-    """Draw a notch on the axis where a run was taken up again."""
-    places = [epoch - 0.5 for each in seeds for epoch in each.resumed]
-    if places:
-        foot = axes.get_xaxis_transform()
-        axes.plot(places, [0] * len(places), "|", color=INK, markersize=11, transform=foot,
-                  clip_on=False)  # fmt: skip
