@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from tailproof.core.config.expect import Target
 from tailproof.core.config.merge import merged_recipe
 from tailproof.core.config.recipe import Recipe
-from tailproof.diagnosis.across import compare
+from tailproof.diagnosis.across import compare, sweep_ceiling
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.history import History
 from tailproof.diagnosis.kinds import KINDS
 from tailproof.diagnosis.noise import Curve, noise_of
+from tailproof.diagnosis.together import Run, Together
 from tests.diagnosis.faults import faulty
 from tests.diagnosis.scores import Scores
 from tests.diagnosis.sets import sets
@@ -165,3 +166,14 @@ def test_a_restart_leaves_only_what_led_to_the_end():
     assert history.columns["train_loss"].max() == 1
     (finding,) = diagnose(history)
     assert finding.kind == "repeated_epochs" and finding.cost == {"epochs_wasted": 3}
+
+
+def test_of_a_metric_that_falls_the_lowest_point_of_a_sweep_is_best():
+    values = [0.30, 0.29, 0.31, 0.32]
+    runs = [
+        Run(str(rate), settings={"rate": rate}, metric="fpr_at_tpr_0.5", best=value)
+        for rate, value in enumerate(values)
+    ]
+    (ceiling,) = sweep_ceiling(Together(runs, target=0.01))
+    assert ceiling.evidence["best"] == "1"
+    assert ceiling.cost["points_lost"] == pytest.approx(0.28)

@@ -7,6 +7,7 @@ from tailproof.core.errors import suggestion
 from tailproof.core.finding import Finding
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.history import History
+from tailproof.diagnosis.names import rises
 
 
 class Outcome(NamedTuple):
@@ -68,7 +69,7 @@ def target_missed(history: History, context: Context) -> list[Finding]:
 def target_of(expect: Expect, metric: str) -> float | None:
     """Return what a metric should reach in the end, if anything is said of it."""
     for target in expect.get(metric, []):
-        limit = target.at_most if "loss" in metric else target.at_least
+        limit = target.at_least if rises(metric) else target.at_most
         if target.at_epoch is None and limit is not None:
             return limit
     return None

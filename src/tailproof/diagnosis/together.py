@@ -7,6 +7,7 @@ import numpy as np
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.diagnosis.history import History
+from tailproof.diagnosis.names import rises
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Together:
     @property
     def sign(self) -> float:
         """1 where more of the metric is better, else -1."""
-        return -1.0 if self.compared and "loss" in self.compared[0].metric else 1.0
+        return 1.0 if not self.compared or rises(self.compared[0].metric) else -1.0
 
     def by_name(self) -> dict[str, list[Run]]:
         """Return the compared runs of each expert."""

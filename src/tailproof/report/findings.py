@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from tailproof.core.config.recipe import sign_of
 from tailproof.core.config.sweep import WINNER
 from tailproof.core.finding import Finding
 from tailproof.diagnosis.across import compare
@@ -129,7 +130,7 @@ def _ece(results: Results) -> dict[str, dict[str, tuple[float, float, float]]]:
 
 
 def _points(selection: dict[str, Any]) -> list[Run]:
-    sign = -1.0 if "loss" in selection["monitor"] else 1.0
+    sign = sign_of(selection["monitor"])
     return [
         Run(
             each["point"],
