@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tailproof.calibration.fitted import temperatures
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
 from tailproof.data.logits import Logits
@@ -46,10 +47,7 @@ def export(
                 f"{calibration} was fitted on {fitted['weights_sha256'][:12]}…: run infer and "
                 "calibrate again, so that both come from one model"
             )
-        temperatures = {
-            logits.metadata["target"]: fitted["temperature"],
-            **{rank: each["temperature"] for rank, each in fitted["other_ranks"].items()},
-        }
-        logits.cooled(temperatures).write(outputs[split])
+        own = temperatures(fitted, logits.metadata["target"])
+        logits.cooled(own).write(outputs[split])
         rows[split] = len(logits.sample_ids)
     return rows

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tailproof.calibration.fitted import temperatures
 from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
@@ -98,11 +99,7 @@ class Facts:
     @property
     def temperatures(self) -> dict[str, float]:
         """What the logits of each rank are divided by, the target's first."""
-        others = self.calibration["other_ranks"].items()
-        return {
-            self.target: self.calibration["temperature"],
-            **{rank: each["temperature"] for rank, each in others},
-        }
+        return temperatures(self.calibration, self.target)
 
     def counts(self, split: str) -> dict[str, int]:
         """Return the images of each class of the target in a split."""

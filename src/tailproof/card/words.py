@@ -5,6 +5,7 @@ from typing import Any
 from tailproof.card.facts import MEASURED_ON, Facts
 from tailproof.card.metrics import PERCENT, with_interval
 from tailproof.core.numbers import written
+from tailproof.core.words import listed
 from tailproof.evaluation.deployed import Deployed
 
 USED_FOR = {
@@ -62,10 +63,12 @@ def limits(facts: Facts) -> list[str]:
         recall = with_interval(facts.measured("few_accuracy"), PERCENT)
         found.append(
             f"{_classes(len(few))} fewer than {facts.evaluation.few} training images: "
-            f"{listing(few)}. Their mean accuracy on {MEASURED_ON} is {recall}."
+            f"{listed(few, LISTED)}. Their mean accuracy on {MEASURED_ON} is {recall}."
         )
     if tiny := facts.splits["classes_under_10_training_samples"]:
-        found.append(f"{_classes(len(tiny))} fewer than 10 training images: {listing(tiny)}.")
+        found.append(
+            f"{_classes(len(tiny))} fewer than 10 training images: {listed(tiny, LISTED)}."
+        )
     found += [f"Calibration: {_sentence(text)}" for text in facts.calibration["warnings"]]
     for rank, each in facts.calibration["other_ranks"].items():
         found += [f"Calibration of {rank}: {_sentence(text)}" for text in each["warnings"]]
@@ -110,12 +113,6 @@ def cleaning(splits: dict[str, Any]) -> str:
     }
     told = [f"{count:,} {what}" for what, count in left_out.items() if count]
     return f"{splits['samples']:,} images; left out: {', '.join(told) or 'none'}"
-
-
-def listing(names: list[str]) -> str:
-    """Write names in a row; beyond some how many more."""
-    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
 
 
 def percent(value: float) -> str:

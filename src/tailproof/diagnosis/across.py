@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import rankdata
 
-from tailproof.core.config.warnings import same_function
+from tailproof.core.config.forms import same_function
 from tailproof.core.digests import canonical_json
 from tailproof.core.finding import Finding
 from tailproof.diagnosis.kinds import certainty

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tailproof.calibration.errors import log_probabilities
+from tailproof.calibration.fitted import temperatures
 from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
@@ -101,15 +102,13 @@ def open_expert(folder: str | Path) -> Expert:
                 )
         prepared, facts = config["pretrained_cfg"], config["tailproof"]
         names, heads = iter(prepared["label_names"]), facts["heads"]
-        others = calibration["other_ranks"].items()
-        temperatures = {rank: each["temperature"] for rank, each in others}
         full_scale = 1.0 if deployed.images == MODE else 255.0
         return Expert(
             model=model.to(device, memory_format=torch.channels_last),
             device=device,
             target=facts["target"],
             classes={rank: [next(names) for _ in range(size)] for rank, size in heads.items()},
-            temperatures={facts["target"]: calibration["temperature"], **temperatures},
+            temperatures=temperatures(calibration, facts["target"]),
             shape=tuple(prepared["input_size"]),
             normalise=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),
             deployed=deployed,

@@ -6,6 +6,7 @@ import yaml
 
 from tailproof.core.numbers import written
 from tailproof.core.request import informed
+from tailproof.core.words import quantity
 from tailproof.preflight.came import Came
 from tailproof.preflight.clearance import sentence
 
@@ -70,7 +71,7 @@ def _data(data: dict[str, Any]) -> str:
     return (
         f"## Data\n\n{data['samples']:,} training samples of {data['classes']} classes, "
         f"{most:,} of {head} to {least:,} of {tail}: imbalance {data['imbalance']:.3g}. "
-        f"{_count(rare, 'class has', 'classes have')} fewer than 10. {data['val_samples']:,} "
+        f"{quantity(rare, 'class has', 'classes have')} fewer than 10. {data['val_samples']:,} "
         "samples in val."
     )
 
@@ -137,8 +138,8 @@ def _sizes(experts: dict[str, Any], probe: dict[str, Any]) -> str:
     for name, each in experts.items():
         rows.append([name, *(f"{each[key]:,}" if key in each else "–" for key in keys)])
         asked = informed(each["request"], probe["experts"].get(name, {}))
-        nodes, gpus = _count(asked["nodes"], "node"), _count(asked["gpus"], "GPU")
-        cores = _count(asked["cores_a_node"], "core")
+        nodes, gpus = quantity(asked["nodes"], "node"), quantity(asked["gpus"], "GPU")
+        cores = quantity(asked["cores_a_node"], "core")
         told = f"{nodes} with {cores} and {asked['memory_mb_a_node']:,} MB each, {gpus}, "
         requests.append([name, f"{told}{asked['minutes']} minutes"])
     header = ["expert", "parameters", "weights", "training", "checkpoints", "logits"]
@@ -215,10 +216,6 @@ def _seconds(seconds: float) -> str:
 def _numbers(values: list[float]) -> str:
     shown = ", ".join(f"{value:.3g}" for value in values[:4])
     return shown + (", …" if len(values) > 4 else "")
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def _list(rows: list[list[str]]) -> str:

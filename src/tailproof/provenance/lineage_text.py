@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
+from tailproof.core.words import quantity
 from tailproof.provenance.lineage import Files, Jobs, Node, Raw
 from tailproof.provenance.record import Record
 from tailproof.provenance.settings import chosen
@@ -37,7 +38,7 @@ def verdict(node: Node) -> Text:
     jobs = {record.path for item in traced if isinstance(item, Jobs) for record in item.records}
     raw = [note for item in traced if isinstance(item, Raw) for note in item.notes]
     changed = sum(state != "unchanged" for state in files.values())
-    text = f"{_count(len(files), 'file')} of {_count(len(jobs), 'job')}: "
+    text = f"{quantity(len(files), 'file')} of {quantity(len(jobs), 'job')}: "
     if not changed and not raw:
         return Text.assemble(text, ("all unchanged", "green"))
     told = [f"{changed} not as they were"] * bool(changed) + raw
@@ -113,7 +114,7 @@ def _of_raw(item: Raw) -> Text:
     if item.files == 0:
         text = Text("raw data that come with a package", style="bold")
     else:
-        count = "files" if item.files is None else _count(item.files, "file")
+        count = "files" if item.files is None else quantity(item.files, "file")
         text = Text(f"raw data: {count} in {item.root}", style="bold")
     text.append(f"  {item.digest[:DIGITS]} (raw.parquet)", style="not bold dim")
     for note in item.notes:
@@ -149,10 +150,6 @@ def _start(names: list[str]) -> str:
 def _one_of(values: Iterable[str]) -> str:
     found = list(dict.fromkeys(values))
     return found[0] if len(found) == 1 else f"{found[0]} and {len(found) - 1} others"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _size(number: float) -> str:

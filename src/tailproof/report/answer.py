@@ -3,9 +3,10 @@
 from markupsafe import Markup
 
 from tailproof.core.numbers import written
+from tailproof.core.words import quantity
 from tailproof.report.inputs import CHOSEN_BY, Results, Scores
 from tailproof.report.shown import Shown, compared, limits, measured
-from tailproof.report.wording import SPACE, form_of, kind, metric_of, quantity
+from tailproof.report.wording import SPACE, form_of, kind, metric_of
 
 
 def answer(results: Results) -> Markup:

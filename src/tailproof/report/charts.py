@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from tailproof.core.words import quantity
 from tailproof.report.axes import log_axis, shares, short, tick
 from tailproof.report.drawing import (
     BLUE,
@@ -21,7 +22,7 @@ from tailproof.report.drawing import (
     legend,
 )
 from tailproof.report.inputs import GROUPS, Results, Value
-from tailproof.report.wording import SPACE, metric_of, number, quantity, with_interval
+from tailproof.report.wording import SPACE, metric_of, number, with_interval
 
 NAMED_CLASSES = 30
 SEEDS_QUOTED = 4

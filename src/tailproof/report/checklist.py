@@ -6,7 +6,7 @@ All is read off files: while training goes on, from its logs.
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from tailproof.core.config.experiment import Experiment
 from tailproof.core.config.recipe import Recipe
@@ -14,6 +14,7 @@ from tailproof.core.config.splits import SPLITS
 from tailproof.core.config.sweep import WINNER
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
+from tailproof.core.words import quantity
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.history import History
 from tailproof.diagnosis.reading import read_history
@@ -21,7 +22,6 @@ from tailproof.diagnosis.targets import Outcome, outcomes
 from tailproof.preflight.clearance import sentence, stopping
 from tailproof.provenance.jobs import jobs_of
 from tailproof.provenance.record import Record, read_record
-from tailproof.report.wording import quantity
 
 State = Literal["holds", "fails", "open"]
 NAMED = 5  # runs by name in a sentence
@@ -106,7 +106,7 @@ class Progress:
             return Criterion(name, "open", "made for other experts than the configuration names")
         accept = self.experiment.preflight.accept
         wrong = stopping(found["findings"], accept)
-        told = counted(found["findings"])
+        told = counted([each["severity"] for each in found["findings"]])
         accepted = [
             each["kind"]
             for each in found["findings"]
@@ -216,12 +216,12 @@ class Progress:
         return known.get(expert)
 
 
-def counted(findings: list[dict[str, Any]]) -> str:
-    """Write how many errors and warnings there are among findings as plain values."""
+def counted(severities: list[str]) -> str:
+    """Write how many errors and warnings there are among the severities of findings."""
     told = [
         quantity(count, severity)
         for severity in ("error", "warning")
-        if (count := sum(each["severity"] == severity for each in findings))
+        if (count := severities.count(severity))
     ]
     return " and ".join(told) or "no error and no warning"
 

@@ -97,5 +97,5 @@ def _facts(results: Results) -> dict[str, Any]:
     return {
         "Best on dev": f"{scores.best} ({kind(scores, scores.best)})",
         "Balanced accuracy on test": with_interval(CHOSEN_BY, reached),
-        "What the runs say": counted([card._asdict() for card in cards(results)]),
+        "What the runs say": counted([card.severity for card in cards(results)]),
     }

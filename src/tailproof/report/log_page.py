@@ -8,11 +8,11 @@ import yaml
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import write_text
 from tailproof.core.numbers import MISSING, written
+from tailproof.core.words import quantity
 from tailproof.provenance.recommendations import Followed
 from tailproof.provenance.record import Record
 from tailproof.provenance.runs import Run, Runs, read_runs
 from tailproof.report.rendering import render
-from tailproof.report.wording import quantity
 
 DIGITS = 12
 FOLLOWED = ("Recommended", "By", "Expected", "What came")
@@ -120,7 +120,7 @@ def _effect(taken: Followed) -> str:
         return "the runs chose their best epoch by different metrics"
     told = " → ".join(_value(taken.metric, each) for each in (taken.before, taken.after))
     change = taken.after - taken.before
-    points = any(word in taken.metric for word in (*PERCENT, "top1"))
+    points = _in_percent(taken.metric)
     by = f"{written(change, '+%.1')} points" if points else written(change, "+.3")
     return f"{taken.metric} {told} ({by})"
 
@@ -156,8 +156,12 @@ def _results(run: Run) -> list[str]:
     return lines
 
 
+def _in_percent(name: str) -> bool:
+    return any(word in name for word in (*PERCENT, "top1"))
+
+
 def _value(name: str, value: float | None) -> str:
-    percent = any(word in name for word in (*PERCENT, "top1"))
+    percent = _in_percent(name)
     return written(value, "%.1" if percent else ".3") + (
         " %" if percent and value is not None else ""
     )

@@ -31,7 +31,7 @@ def wrong(cards: list[Card]) -> Markup:
     serious = [card for card in cards if card.severity != "info"]
     if not serious:
         return Markup()
-    count = counted([card._asdict() for card in serious])
+    count = counted([card.severity for card in serious])
     worst = serious[0]
     which = "" if len(serious) == 1 else ", the worst"
     return Markup('<a href="#findings">What the runs say</a>: {}{} of {}: {}').format(

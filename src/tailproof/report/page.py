@@ -8,6 +8,7 @@ import yaml
 
 from tailproof.core.config.experiment import Experiment
 from tailproof.core.files import write_text
+from tailproof.core.words import quantity
 from tailproof.report import charts, findings, lineage_picture, pictures, sweep, tables, taxonomy
 from tailproof.report.answer import answer
 from tailproof.report.checklist import Progress
@@ -26,7 +27,6 @@ from tailproof.report.wording import (
     kind,
     listing,
     number,
-    quantity,
 )
 
 NAMES_QUOTED = 4

@@ -31,7 +31,8 @@ def write_preflight_page(
     folder = Path(results)
     found, probe = (read_json(folder / f"{each}.json") for each in ("preflight", "preflight_probe"))
     came = came_true(folder, Path(states), found, probe)
-    names = [name for name in WHAT if any(name in came_cells(each) for each in came)]
+    cells = [came_cells(each) for each in came]
+    names = [name for name in WHAT if any(name in own for own in cells)]
     page = render(
         "preflight.html.j2",
         name=name,
@@ -39,8 +40,8 @@ def write_preflight_page(
         device=probe["device"],
         head=[WHAT[each] for each in names],
         rows=[
-            (run_name(each), [came_cells(each).get(column, ("–", "")) for column in names])
-            for each in came
+            (run_name(each), [own.get(column, ("–", "")) for column in names])
+            for each, own in zip(came, cells, strict=True)
         ],
         failed=before_training(probe),
         findings=before_training(found),

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 from tailproof.core.config.sweep import Sweep, short_names
 from tailproof.core.digests import canonical_json
 from tailproof.core.numbers import MISSING, written
+from tailproof.core.words import quantity
 from tailproof.report.shown import Shown
 from tailproof.report.tables import Cell, Row, Table
-from tailproof.report.wording import SPACE, form_of, monitored, quantity, spoken
+from tailproof.report.wording import SPACE, form_of, monitored, spoken
 
 MAPPED_KEYS = (2, 3)
 

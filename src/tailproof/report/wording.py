@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from tailproof.core.numbers import written
+from tailproof.core.words import listed, quantity
 from tailproof.report.inputs import Scores, Value
 
 SPACE = "\u00a0"  # keeps a number and what belongs to it on one line
@@ -178,15 +179,10 @@ def with_interval(name: str, value: Value, *, sign: bool = False) -> str:
     return f"{text}{SPACE}{interval(name, value, sign=sign)}".rstrip()
 
 
-def quantity(count: int, noun: str, plural: str | None = None) -> str:
-    """Write ``1 seed``, ``1,797 images``."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
-
-
 def listing(names: list[str], limit: int = 20) -> str:
     """Write ``a, b and c``; beyond the limit how many more."""
     if len(names) > limit:
-        return f"{', '.join(names[:limit])} and {len(names) - limit:,} more"
+        return listed(names, limit)
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 

@@ -31,9 +31,3 @@ def each_recipe(check: Callable[[Recipe, Facts], Finding | None]) -> Check:
         ]
 
     return of_all
-
-
-def listed(names: list[str], most: int = 5) -> str:
-    """Return names as a list in a sentence, not more than so many."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -4,7 +4,8 @@ from tailproof.core.config.forms import same_function as one_form
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.digests import canonical_json
 from tailproof.core.finding import Finding
-from tailproof.preflight.checks.common import each_recipe, listed
+from tailproof.core.words import listed
+from tailproof.preflight.checks.common import each_recipe
 from tailproof.preflight.facts import FEW, Facts
 from tailproof.preflight.losses import effect, rebalances
 
