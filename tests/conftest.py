@@ -1,5 +1,7 @@
 """Real data, small: the digits, prepared, split and sharded once a session."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -48,13 +50,28 @@ def digits(tmp_path_factory):
 @pytest.fixture
 def project(tmp_path) -> Project:
     """A fresh project, nothing run yet."""
-    return Project(tmp_path)
+    return Project.fresh(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    """A project whose tiny experiment has been run whole."""
-    project = Project(tmp_path_factory.mktemp("finished"))
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+    """A project whose tiny experiment has been run whole; not to be changed.
+
+    It is run once, however many processes run the tests; each has a copy.
+    """
+    mine = tmp_path_factory.mktemp("finished")
+    shared = mine.parents[1] if "PYTEST_XDIST_WORKER" in os.environ else mine
+    with (shared / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "original").exists():
+            project = Project.fresh(shared / "unfinished")
+            done = project.snakemake()
+            assert done.returncode == 0, done.stdout + done.stderr
+            project.folder.rename(shared / "original")
+    return Project(shared / "original").copy(mine / "project")
+
+
+@pytest.fixture
+def twin(finished, tmp_path) -> Project:
+    """A copy of the finished project, to be changed."""
+    return finished.copy(tmp_path / "twin")

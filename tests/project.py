@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -25,11 +26,16 @@ TINY = {
 }
 
 
+@dataclass(frozen=True)
 class Project:
     """A copy of what the workflow needs, with one tiny experiment."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
+
+    @classmethod
+    def fresh(cls, folder: Path) -> "Project":
+        """A project of which nothing was run yet."""
+        folder.mkdir(exist_ok=True)
         for name in NEEDED:
             source = ROOT / name
             if source.is_dir():
@@ -40,8 +46,10 @@ class Project:
                 )
             else:
                 shutil.copy(source, folder / name)
-        self.write("config/config.yaml", {"experiments": ["tiny"]})
-        self.write("config/experiments/tiny.yaml", TINY)
+        project = cls(folder)
+        project.write("config/config.yaml", {"experiments": ["tiny"]})
+        project.write("config/experiments/tiny.yaml", TINY)
+        return project
 
     @property
     def results(self) -> Path:
@@ -50,9 +58,7 @@ class Project:
     def copy(self, folder: Path) -> "Project":
         """The same project with its results elsewhere, to be changed."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        twin = object.__new__(Project)
-        twin.folder = folder
-        return twin
+        return Project(folder)
 
     def write(self, name: str, value: dict) -> None:
         path = self.folder / name

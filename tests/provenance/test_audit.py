@@ -15,14 +15,9 @@ from tests.project import TINY, Project
 EXPERTS = "results/tiny/experts"
 
 
-@pytest.fixture
-def project(finished, tmp_path):
-    return finished.copy(tmp_path / "copy")
-
-
-def found(project) -> dict[str, set[str]]:
+def found(twin) -> dict[str, set[str]]:
     """Run the audit, which must fail; return the paths in each state that is a cause."""
-    done = project.tailproof("audit", "tiny")
+    done = twin.tailproof("audit", "tiny")
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("tiny does not hold: ")
     states: dict[str, set[str]] = {}
@@ -33,9 +28,9 @@ def found(project) -> dict[str, set[str]]:
     return states
 
 
-def depending(project, cause) -> set[str]:
+def depending(twin, cause) -> set[str]:
     """What the audit lists below a cause."""
-    lines = project.tailproof("audit", "tiny").stdout.splitlines()
+    lines = twin.tailproof("audit", "tiny").stdout.splitlines()
     start = next(n for n, line in enumerate(lines) if cause in line)
     below = []
     for line in lines[start + 1 :]:
@@ -67,28 +62,28 @@ def test_a_finished_experiment_holds_from_the_page_to_the_raw_data(finished):
     assert written["counts"]["proven"] == len(files) - 2  # but itself and its record
 
 
-def test_a_flipped_byte_is_found_in_every_file(project):
+def test_a_flipped_byte_is_found_in_every_file(twin):
     """One in each file at a random place, all at once: none may hide another."""
     rng = np.random.default_rng(0)
-    files = [path for path in project.results.rglob("*") if path.is_file()]
+    files = [path for path in twin.results.rglob("*") if path.is_file()]
     records = {path for path in files if "provenance" in path.parts}
     for path in set(files) - records:
         flip(path, rng.integers(path.stat().st_size))
     assert len(files) - len(records) > 70
-    names = {str(path.relative_to(project.folder)) for path in set(files) - records}
-    assert found(project)["altered"] == names
+    names = {str(path.relative_to(twin.folder)) for path in set(files) - records}
+    assert found(twin)["altered"] == names
     for path in records:
         flip(path, rng.integers(path.stat().st_size))
-    names = {str(path.relative_to(project.folder)) for path in records}
-    assert found(project)["altered"] == names
+    names = {str(path.relative_to(twin.folder)) for path in records}
+    assert found(twin)["altered"] == names
 
 
-def test_what_depends_on_an_altered_file_is_listed(project):
+def test_what_depends_on_an_altered_file_is_listed(twin):
     name = f"{EXPERTS}/logit_adjust/seed-0/raw_logits/calib.parquet"
-    flip(project.folder / name)
-    states = found(project)
+    flip(twin.folder / name)
+    states = found(twin)
     assert states["altered"] == {name}
-    below = depending(project, name)
+    below = depending(twin, name)
     assert f"{EXPERTS}/logit_adjust/seed-0/calibration.json" in below
     assert "results/tiny/report/index.html" in below
     others = [path for path in below if "cross_entropy" in path or "model" in path]
@@ -97,58 +92,58 @@ def test_what_depends_on_an_altered_file_is_listed(project):
     assert not [path for path in others if not path.endswith(cards)]
 
 
-def test_swapped_logits_of_two_experts_are_found(project):
+def test_swapped_logits_of_two_experts_are_found(twin):
     one, other = (
-        project.folder / f"{EXPERTS}/{name}/seed-0/logits/test.parquet"
+        twin.folder / f"{EXPERTS}/{name}/seed-0/logits/test.parquet"
         for name in ("cross_entropy", "logit_adjust")
     )
     kept = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(kept)
-    altered = found(project)["altered"]
-    assert altered == {str(path.relative_to(project.folder)) for path in (one, other)}
+    altered = found(twin)["altered"]
+    assert altered == {str(path.relative_to(twin.folder)) for path in (one, other)}
 
 
-def test_an_edited_record_is_found_even_where_its_seal_was_made_anew(project):
-    path = project.results / "provenance/train/cross_entropy-0.json"
-    name = str(path.relative_to(project.folder))
+def test_an_edited_record_is_found_even_where_its_seal_was_made_anew(twin):
+    path = twin.results / "provenance/train/cross_entropy-0.json"
+    name = str(path.relative_to(twin.folder))
     record = read_json(path)
     record["parameters"]["recipe"]["optimizer"]["learning_rate"] = 0.3
     write_json(path, record)
-    assert found(project)["altered"] == {name}
+    assert found(twin)["altered"] == {name}
     path.write_text(reseal(record))
-    states = found(project)
+    states = found(twin)
     assert f"{EXPERTS}/cross_entropy/seed-0/model.safetensors" in states["stale"]
     record["parameters"]["recipe"]["optimizer"]["learning_rate"] = 0.1
     record["machine"]["host"] = "another"
     path.write_text(reseal(record))
-    assert "altered" not in found(project)
-    assert "results/tiny/report/index.html" in depending(project, name)
+    assert "altered" not in found(twin)
+    assert "results/tiny/report/index.html" in depending(twin, name)
 
 
-def test_a_row_copied_from_test_into_train_is_found_though_the_records_agree(project):
-    shards = project.results / "shards"
+def test_a_row_copied_from_test_into_train_is_found_though_the_records_agree(twin):
+    shards = twin.results / "shards"
     train, test = (shards / split / "part-00000.parquet" for split in ("train", "test"))
     tables = [pq.read_table(path) for path in (train, test)]
     joined = pa.concat_tables([tables[0], tables[1].slice(0, 1)], promote_options="none")
     pq.write_table(joined.replace_schema_metadata(tables[0].schema.metadata), train)
-    record = project.results / "provenance/shard/train-00000.json"
+    record = twin.results / "provenance/shard/train-00000.json"
     value = read_json(record)
     entry = next(file for file in value["outputs"] if file["path"].endswith(".parquet"))
     entry |= {"sha256": sha256_file(train), "bytes": train.stat().st_size}
     record.write_text(reseal(value))
-    (sentence,) = found(project)["broken"]
+    (sentence,) = found(twin)["broken"]
     assert sentence == (
         "results/tiny/shards/train: of the split train, 1 rows belong to another, 0 are repeated "
         "and 0 are missing"
     )
 
 
-def test_files_without_a_record_and_without_a_job_are_told(project):
-    (project.results / "evaluation/extra.csv").write_text("by hand\n")
-    (project.results / "experts/cross_entropy/seed-0/history.csv").unlink()
-    (project.results / "provenance/calibrate/logit_adjust-0.json").unlink()
-    states = found(project)
+def test_files_without_a_record_and_without_a_job_are_told(twin):
+    (twin.results / "evaluation/extra.csv").write_text("by hand\n")
+    (twin.results / "experts/cross_entropy/seed-0/history.csv").unlink()
+    (twin.results / "provenance/calibrate/logit_adjust-0.json").unlink()
+    states = found(twin)
     assert states["orphan"] == {
         "results/tiny/evaluation/extra.csv",
         f"{EXPERTS}/logit_adjust/seed-0/calibration.json",
@@ -159,12 +154,12 @@ def test_files_without_a_record_and_without_a_job_are_told(project):
     }
 
 
-def test_what_changed_since_is_named(project):
-    losses = project.folder / "src/tailproof/losses.py"
+def test_what_changed_since_is_named(twin):
+    losses = twin.folder / "src/tailproof/losses.py"
     losses.write_text(losses.read_text() + "\nEDITED = 1\n")
     experts = {**TINY["experts"], "logit_adjust": {"loss": {"name": "logit_adjust", "tau": 1.5}}}
-    project.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
-    lines = project.tailproof("audit", "tiny").stdout
+    twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
+    lines = twin.tailproof("audit", "tiny").stdout
     weights = f"{EXPERTS}/logit_adjust/seed-0/model.safetensors"
     assert (
         f"stale     {weights}  the code of train changed; recipe.loss.tau: 2.0 became 1.5\n"
@@ -173,42 +168,42 @@ def test_what_changed_since_is_named(project):
     assert f"{EXPERTS}/cross_entropy/seed-0/model.safetensors  the code of train changed\n" in lines
 
 
-def test_an_expert_that_was_taken_out_is_told_and_is_no_reason_to_fail(project):
+def test_an_expert_that_was_taken_out_is_told_and_is_no_reason_to_fail(twin):
     experts = {name: own for name, own in TINY["experts"].items() if name != "logit_adjust"}
-    project.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
-    told = project.tailproof("audit", "tiny").stdout
+    twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
+    told = twin.tailproof("audit", "tiny").stdout
     assert f"{EXPERTS}/logit_adjust/seed-0/model.safetensors" not in told
     assert "files are of jobs that are no longer part of the experiment, in " in told
-    done = project.snakemake("--quiet", "all")
+    done = twin.snakemake("--quiet", "all")
     assert done.returncode == 0, done.stderr
-    done = project.tailproof("audit", "tiny")
+    done = twin.tailproof("audit", "tiny")
     assert done.returncode == 0, done.stdout
     assert f"{EXPERTS}/logit_adjust/seed-0, " in done.stdout
 
 
-def test_results_behind_a_link_are_the_same_results(project, tmp_path):
-    folder = (project.results / "experts").rename(tmp_path / "elsewhere")
-    (project.results / "experts").symlink_to(folder)
-    done = project.tailproof("audit", "tiny")
+def test_results_behind_a_link_are_the_same_results(twin, tmp_path):
+    folder = (twin.results / "experts").rename(tmp_path / "elsewhere")
+    (twin.results / "experts").symlink_to(folder)
+    done = twin.tailproof("audit", "tiny")
     assert done.returncode == 0, done.stdout
 
 
-def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(project):
+def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(twin):
     start = f"{EXPERTS}/cross_entropy/seed-0"
     recipe = {**TINY["recipe"], "epochs": 1, "init_from": start}
     experts = {"tuned": TINY["experts"]["logit_adjust"]}
-    project.write("config/experiments/next.yaml", {**TINY, "recipe": recipe, "experts": experts})
-    done = project.snakemake("--quiet", "all", "--", "results/next/audit.json")
+    twin.write("config/experiments/next.yaml", {**TINY, "recipe": recipe, "experts": experts})
+    done = twin.snakemake("--quiet", "all", "--", "results/next/audit.json")
     assert done.returncode == 0, done.stderr
-    assert "missing" not in project.tailproof("audit", "next").stdout
-    project.tailproof("restore", "next")
-    done = project.snakemake("-n")
+    assert "missing" not in twin.tailproof("audit", "next").stdout
+    twin.tailproof("restore", "next")
+    done = twin.snakemake("-n")
     assert "Nothing to be done" in done.stdout + done.stderr
-    flip(project.folder / start / "model.safetensors")
-    told = project.tailproof("audit", "next")
+    flip(twin.folder / start / "model.safetensors")
+    told = twin.tailproof("audit", "next")
     assert told.returncode == 1
     assert "results/next/experts/tuned/seed-0/model.safetensors" in told.stdout
-    assert project.tailproof("audit", "tiny").returncode == 1
+    assert twin.tailproof("audit", "tiny").returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -218,10 +213,10 @@ def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(p
         (lambda record: [], "is not a record"),
     ],
 )
-def test_a_foreign_record_is_told_in_a_sentence(project, change, message):
-    path = project.results / "provenance/split/split.json"
+def test_a_foreign_record_is_told_in_a_sentence(twin, change, message):
+    path = twin.results / "provenance/split/split.json"
     path.write_text(json.dumps(change(read_json(path))))
-    done = project.tailproof("audit", "tiny")
+    done = twin.tailproof("audit", "tiny")
     assert done.returncode == 1
     assert f"split.json {message}" in re.sub(" +", " ", done.stdout + done.stderr)
     assert "Traceback" not in done.stderr
@@ -235,7 +230,7 @@ def test_an_experiment_that_is_not_there_is_told(finished):
 
 
 def test_an_experiment_of_which_nothing_was_made_is_told(tmp_path):
-    done = Project(tmp_path).tailproof("audit", "tiny")
+    done = Project.fresh(tmp_path).tailproof("audit", "tiny")
     assert done.returncode == 1
     sentence = "nothing of 'tiny' was made yet: run `snakemake --cores all results/tiny/report/"
     assert done.stderr.startswith(f"tailproof: {sentence}")

@@ -180,15 +180,14 @@ def test_writing_a_crate_again_gives_the_same_bytes(crated):
     assert {name: (crated.results / name).read_bytes() for name in names} == before
 
 
-def test_results_that_do_not_hold_get_no_crate(finished, tmp_path):
-    project = finished.copy(tmp_path / "project")
-    history = project.results / "experts" / "logit_adjust" / "seed-0" / "history.csv"
+def test_results_that_do_not_hold_get_no_crate(twin):
+    history = twin.results / "experts" / "logit_adjust" / "seed-0" / "history.csv"
     history.write_text(history.read_text() + "\n")
-    done = project.tailproof("crate", "tiny")
+    done = twin.tailproof("crate", "tiny")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "seed-0/history.csv is altered): see `tailproof audit tiny`" in done.stderr
-    assert not (project.results / METADATA).exists()
+    assert not (twin.results / METADATA).exists()
 
 
 def test_an_experiment_that_is_not_built_gets_no_crate(project):

@@ -13,7 +13,7 @@ from tests.workflow.test_staleness import jobs_of
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     """An experiment on a folder of pictures, finished."""
-    project = Project(tmp_path_factory.mktemp("photographs"))
+    project = Project.fresh(tmp_path_factory.mktemp("photographs"))
     rng = np.random.default_rng(0)
     for number in range(90):
         path = project.folder / "my photos" / ("cät" if number % 3 else "dog") / f"{number}.png"

@@ -22,7 +22,7 @@ MINUTES = "4 if wildcards.expert == 'limited' else 60"
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """The same experiment, run here."""
-    project = Project(tmp_path_factory.mktemp("local"))
+    project = Project.fresh(tmp_path_factory.mktemp("local"))
     here = {**EXPERTS, "two_nodes": {**EXPERTS["two_nodes"], "nodes": 1, "devices": 2}}
     SlurmProject.write_experts(project, here)
     done = project.snakemake()

@@ -134,19 +134,17 @@ def test_a_second_run_from_scratch_gives_the_same_bytes(finished, project):
     assert not different
 
 
-def test_a_failing_job_says_why_and_where_its_log_is(project):
+def test_a_failing_job_says_why_and_where_its_log_is(twin):
     recipe = {**TINY["recipe"], "batch_size": 5000, "drop_last": True}
     experts = {"only": {}}
-    project.write("config/experiments/tiny.yaml", {**TINY, "recipe": recipe, "experts": experts})
+    twin.write("config/experiments/tiny.yaml", {**TINY, "recipe": recipe, "experts": experts})
     weights = "results/tiny/experts/only/seed-0/model.safetensors"
-    done = project.snakemake(weights)
+    done = twin.snakemake(weights)
     assert done.returncode != 0
     assert "train failed: recipe.batch_size is 5000, the split train has" in done.stderr
     assert "log: logs/tiny/train/only-0.log" in done.stderr
-    assert (
-        "recipe.batch_size is 5000" in (project.folder / "logs/tiny/train/only-0.log").read_text()
-    )
-    assert not (project.folder / weights).exists()
+    assert "recipe.batch_size is 5000" in (twin.folder / "logs/tiny/train/only-0.log").read_text()
+    assert not (twin.folder / weights).exists()
 
 
 @pytest.mark.parametrize(
@@ -240,32 +238,32 @@ def test_only_infer_export_and_evaluate_open_test(finished, tmp_path):
     assert (tmp_path / "index.html").read_bytes() == page
 
 
-def test_a_killed_workflow_goes_on_where_its_training_was(project):
+def test_a_killed_workflow_goes_on_where_its_training_was(twin):
     """Ctrl-C, then SIGKILL of everything at once; the same command goes on to the same bytes."""
     recipe = {**TINY["recipe"], "epochs": 15, "checkpoint": {"steps": 2}}
-    experts = {"cross_entropy": TINY["experts"]["cross_entropy"]}
-    project.write("config/experiments/tiny.yaml", {**TINY, "recipe": recipe, "experts": experts})
-    target = "results/tiny/experts/cross_entropy/seed-0/calibration.json"
-    folder = project.folder / "results/tiny/experts/cross_entropy/seed-0"
+    experts = {"only": {}}
+    twin.write("config/experiments/tiny.yaml", {**TINY, "recipe": recipe, "experts": experts})
+    target = "results/tiny/experts/only/seed-0/calibration.json"
+    folder = twin.folder / "results/tiny/experts/only/seed-0"
     for number in (signal.SIGINT, signal.SIGKILL):
-        before = set((project.folder / ".state").rglob("epoch-*.pt"))
-        process = project.start(target)
-        while not set((project.folder / ".state").rglob("epoch-*.pt")) - before:
+        before = set((twin.folder / ".state").rglob("epoch-*.pt"))
+        process = twin.start(target)
+        while not set((twin.folder / ".state").rglob("epoch-*.pt")) - before:
             assert process.poll() is None
             time.sleep(0.02)
         os.killpg(process.pid, number)
         process.wait()
         assert not (folder / "model.safetensors").exists()
-    unlocked = project.snakemake("--unlock")
+    unlocked = twin.snakemake("--unlock")
     assert unlocked.returncode == 0, unlocked.stderr
-    done = project.snakemake(target, "--rerun-incomplete")
+    done = twin.snakemake(target, "--rerun-incomplete")
     assert done.returncode == 0, done.stdout + done.stderr
     killed = {name: (folder / name).read_bytes() for name in ("model.safetensors", "history.csv")}
     attempts = json.loads((folder / "training.json").read_text())["attempts"]
     assert [entry["reason"] for entry in attempts] == ["SIGINT", "killed", "finished"]
 
-    shutil.rmtree(project.folder / ".state")
-    again = project.snakemake(target, "--force", "--forcerun", "train")
+    shutil.rmtree(twin.folder / ".state")
+    again = twin.snakemake(target, "--force", "--forcerun", "train")
     assert again.returncode == 0, again.stdout + again.stderr
     assert len(json.loads((folder / "training.json").read_text())["attempts"]) == 1
     assert killed == {name: (folder / name).read_bytes() for name in killed}

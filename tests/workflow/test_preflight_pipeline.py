@@ -64,56 +64,52 @@ def test_an_error_stops_before_training_unless_it_is_accepted(project):
     assert (project.results / "preflight_probe.json").read_bytes() == probe  # not made again
 
 
-def test_a_faulty_expert_added_makes_no_finished_one_stale(finished, tmp_path):
-    project = finished.copy(tmp_path / "copy")
+def test_a_faulty_expert_added_makes_no_finished_one_stale(twin):
     experts = {**TINY["experts"], "added": FAR_OFF}
-    configure(project, experts=experts)
-    done = project.snakemake()
+    configure(twin, experts=experts)
+    done = twin.snakemake()
     assert done.returncode != 0 and "training does not start" in done.stdout + done.stderr
-    assert project.tailproof("preflight", "tiny").returncode == 1
+    assert twin.tailproof("preflight", "tiny").returncode == 1
     experts["added"] = {"optimizer": {"name": "adamw", "learning_rate": 1e-3}}
-    configure(project, experts=experts)
-    trained = {job for job in planned(project) if job.startswith("train ")}
+    configure(twin, experts=experts)
+    trained = {job for job in planned(twin) if job.startswith("train ")}
     assert trained == {"train added, seed 0"}
-    configure(project)
-    assert planned(project) == {"preflight", *SHOWING}
+    configure(twin)
+    assert planned(twin) == {"preflight", *SHOWING}
 
 
-def test_new_times_make_nothing_stale_but_what_shows_them(finished, tmp_path):
-    project = finished.copy(tmp_path / "copy")
-    first = (project.results / "preflight.json").read_bytes()
+def test_new_times_make_nothing_stale_but_what_shows_them(twin):
+    first = (twin.results / "preflight.json").read_bytes()
     page = "results/tiny/preflight.md"
-    done = project.snakemake(page, "--forcerun", "preflight")
+    done = twin.snakemake(page, "--forcerun", "preflight")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (project.results / "preflight.json").read_bytes() == first
-    assert planned(project) == SHOWING
-    done = project.snakemake()
+    assert (twin.results / "preflight.json").read_bytes() == first
+    assert planned(twin) == SHOWING
+    done = twin.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "holds: " in project.tailproof("audit", "tiny").stdout
+    assert "holds: " in twin.tailproof("audit", "tiny").stdout
 
 
-def test_other_workers_are_told_of_on_request(finished, tmp_path):
-    project = finished.copy(tmp_path / "copy")
-    configure(project, recipe={**TINY["recipe"], "workers": 3, "memory_budget_gb": 0.0})
-    assert planned(project) == set()
-    shown = project.tailproof("preflight", "tiny")
+def test_other_workers_are_told_of_on_request(twin):
+    configure(twin, recipe={**TINY["recipe"], "workers": 3, "memory_budget_gb": 0.0})
+    assert planned(twin) == set()
+    shown = twin.tailproof("preflight", "tiny")
     assert shown.returncode == 0, shown.stderr
     assert "3 loader workers for 1 row groups" in re.sub(r"\s+", " ", shown.stdout)
-    found = json.loads((project.results / "preflight.json").read_text())
+    found = json.loads((twin.results / "preflight.json").read_text())
     assert found["experts"]["cross_entropy"]["request"]["cores_a_node"] == 4
 
 
-def test_the_request_follows_the_measured_time(finished, tmp_path):
-    project = finished.copy(tmp_path / "copy")
-    probe = project.results / "preflight_probe.json"
+def test_the_request_follows_the_measured_time(twin):
+    probe = twin.results / "preflight_probe.json"
     found = json.loads(probe.read_text())
     found["experts"]["cross_entropy"]["run"] = 7200.0
     probe.write_text(json.dumps(found))
     command = [sys.executable, "-c", RUNTIME, WEIGHTS.format("cross_entropy")]
     told = subprocess.run(
         command,
-        cwd=project.folder,
-        env=project.environment,
+        cwd=twin.folder,
+        env=twin.environment,
         capture_output=True,
         text=True,
         check=False,

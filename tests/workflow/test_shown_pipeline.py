@@ -23,10 +23,9 @@ def test_readiness_before_and_after(project, finished):
     assert wrong.returncode == 1 and "(did you mean 'tiny'?)" in wrong.stderr
 
 
-def test_targets_are_on_the_checklist(finished, tmp_path):
-    project = finished.copy(tmp_path / "copy")
-    project.write("config/experiments/tiny.yaml", {**TINY, "expect": MILESTONES})
-    told = project.tailproof("ready", "tiny")
+def test_targets_are_on_the_checklist(twin):
+    twin.write("config/experiments/tiny.yaml", {**TINY, "expect": MILESTONES})
+    told = twin.tailproof("ready", "tiny")
     assert told.returncode == 1
     text = re.sub(r"\s+", " ", told.stdout)
     assert "✗ Target: val_accuracy at least 1.01 at epoch 1: 0 of 3 runs; missed: " in text
@@ -37,14 +36,13 @@ def test_targets_are_on_the_checklist(finished, tmp_path):
     )
 
 
-def test_a_milestone_is_missed_in_the_log_of_a_run_that_was_stopped(finished, tmp_path):
+def test_a_milestone_is_missed_in_the_log_of_a_run_that_was_stopped(twin):
     """Real logs of real runs, which hold what a run in progress has told so far."""
-    project = finished.copy(tmp_path / "copy")
-    project.write("config/experiments/tiny.yaml", {**TINY, "expect": MILESTONES})
-    folder = project.results / "experts" / "cross_entropy" / "seed-0"
+    twin.write("config/experiments/tiny.yaml", {**TINY, "expect": MILESTONES})
+    folder = twin.results / "experts" / "cross_entropy" / "seed-0"
     (folder / "history.csv").unlink()
-    (project.results / "provenance" / "train" / "cross_entropy-0.json").unlink()
-    told = re.sub(r"\s+", " ", project.tailproof("ready", "tiny").stdout)
+    (twin.results / "provenance" / "train" / "cross_entropy-0.json").unlink()
+    told = re.sub(r"\s+", " ", twin.tailproof("ready", "tiny").stdout)
     assert (
         "Experts trained: 2 of 3 runs (still open) cross_entropy, seed 0: 2 epochs so far" in told
     )

@@ -145,29 +145,24 @@ TABLE = {
 
 
 @pytest.mark.parametrize(("change", "expected"), TABLE.values(), ids=TABLE)
-def test_what_an_edit_makes_stale(finished, tmp_path, change, expected):
-    project = finished.copy(tmp_path / "copy")
-    change(project)
-    assert planned(project) == expected
+def test_what_an_edit_makes_stale(twin, change, expected):
+    change(twin)
+    assert planned(twin) == expected
 
 
-def test_a_shard_changed_behind_its_old_time_is_refused_by_the_stage_that_reads_it(
-    finished, tmp_path
-):
-    project = finished.copy(tmp_path / "copy")
+def test_a_shard_changed_behind_its_old_time_is_refused_by_the_stage_that_reads_it(twin):
     shard = Path("results/tiny/shards/train/part-00000.parquet")
-    flip(project.folder / shard, 5000)
+    flip(twin.folder / shard, 5000)
     weights = "results/tiny/experts/cross_entropy/seed-0/model.safetensors"
-    done = project.snakemake(weights, "--force")
+    done = twin.snakemake(weights, "--force")
     assert done.returncode != 0
     assert f"train failed: {shard} is not what the job that made it wrote" in done.stderr
-    assert not (project.folder / weights).exists()
+    assert not (twin.folder / weights).exists()
 
 
-def test_a_job_without_its_record_is_run_again(finished, tmp_path):
-    project = finished.copy(tmp_path / "copy")
-    (project.results / "provenance/calibrate/logit_adjust-0.json").unlink()
-    assert planned(project) == {
+def test_a_job_without_its_record_is_run_again(twin):
+    (twin.results / "provenance/calibrate/logit_adjust-0.json").unlink()
+    assert planned(twin) == {
         "calibrate logit_adjust",
         "export logit_adjust",
         *AFTERWARDS,

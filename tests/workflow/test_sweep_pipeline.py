@@ -40,7 +40,7 @@ def configure(project, value):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("swept"))
+    project = Project.fresh(tmp_path_factory.mktemp("swept"))
     project.write("config/config.yaml", {"experiments": [NAME]})
     configure(project, small())
     standing = project.folder / SELECTION.replace("selection", "rung-1")
