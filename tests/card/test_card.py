@@ -230,7 +230,7 @@ def test_the_example_needs_timm_and_the_folder_alone(tmp_path, capsys, mode):
     bands = {"L": 1, "RGB": 3, "float32": 4}[mode]
     ranks = {"family": ["x", "y"], "class": ["a", "b", "c"]} if mode == "RGB" else None
     expert = make_expert(tmp_path / "expert", mode=mode, shape=(bands, 32, 32), ranks=ranks)
-    columns = (2, 5) if mode == "RGB" else (0, 3)
+    columns = slice(2, 5) if mode == "RGB" else slice(0, 3)
     code = example_of(read_json(expert / "config.json"), mode, columns)
     (expert / "example.py").write_text(code)
     assert len([line for line in code.splitlines() if line]) <= 10

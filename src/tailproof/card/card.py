@@ -51,20 +51,20 @@ def write_card(
     write_text(readme, card_of(facts, own, code))
 
 
-def example_of(config: dict[str, Any], mode: str, columns: tuple[int, int]) -> str:
+def example_of(config: dict[str, Any], mode: str, columns: slice) -> str:
     """Return ten lines of Python that classify an image by timm and the folder they lie in.
 
     Args:
         config: config.json.
         mode: of the images.
-        columns: first and last but one of the target's outputs.
+        columns: which of the outputs are the target's.
     """
     total = config["num_classes"]
     return _template("example.py.j2").render(
         ours=config["architecture"].startswith(OURS),
         bands=mode == MODE,
         mode=mode,
-        columns="" if columns == (0, total) else f"[{columns[0]}:{columns[1]}]",
+        columns="" if columns == slice(0, total) else f"[{columns.start}:{columns.stop}]",
     )
 
 

@@ -9,6 +9,7 @@ from tailproof.core.config.evaluation import Evaluation
 from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
+from tailproof.core.heads import head_columns
 
 MEASURED_ON = "test"
 SHOWN_DIGESTS = ("config", "calibration", "manifest", "metrics")
@@ -87,14 +88,9 @@ class Facts:
         return self.metrics["classes"]
 
     @property
-    def columns(self) -> tuple[int, int]:
-        """First and last but one of the model's outputs that are the target's."""
-        first = 0
-        for rank, size in self.config["tailproof"]["heads"].items():
-            if rank == self.target:
-                return first, first + size
-            first += size
-        raise TailproofError(f"config.json of {self.expert} has no head for '{self.target}'")
+    def columns(self) -> slice:
+        """Which of the model's outputs are the target's."""
+        return head_columns(self.config["tailproof"]["heads"])[self.target]
 
     @property
     def temperatures(self) -> dict[str, float]:

@@ -9,6 +9,7 @@ import torch
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
+from tailproof.core.heads import head_columns
 from tailproof.core.progress import track
 from tailproof.data.loader import Loader, Split
 from tailproof.data.logits import Logits
@@ -89,8 +90,7 @@ def infer(
             "target": target,
             "weights_sha256": weights,
         }
-        columns = np.split(logits, np.cumsum(list(heads.values()))[:-1], axis=1)
-        parts = dict(zip(heads, columns, strict=True))
+        parts = {rank: logits[:, columns] for rank, columns in head_columns(heads).items()}
         found = Logits(np.array(split.sample_ids), split.labels, split.weight, parts, facts)
         found.write(Path(output) / f"{split_name}.parquet")
         log.info("%s: %d rows", split_name, len(split))

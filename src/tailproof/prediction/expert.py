@@ -12,6 +12,7 @@ from tailproof.calibration.fitted import temperatures
 from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
+from tailproof.core.heads import head_columns
 from tailproof.data.bands import MODE
 from tailproof.data.loader.augment import BatchAugment
 from tailproof.evaluation.deployed import Deployed
@@ -68,11 +69,10 @@ class Expert:
                 "the expert gives logits that are not finite: train it again, or look whether the "
                 "images are in the unit of those it was trained on"
             )
-        ends = np.cumsum([len(names) for names in self.classes.values()])[:-1]
-        parts = zip(self.classes, np.split(logits, ends, axis=1), strict=True)
+        columns = head_columns({rank: len(names) for rank, names in self.classes.items()})
         found = {
-            rank: log_probabilities(part / np.float64(self.temperatures[rank]))
-            for rank, part in parts
+            rank: log_probabilities(logits[:, own] / np.float64(self.temperatures[rank]))
+            for rank, own in columns.items()
         }
         return {self.target: found.pop(self.target), **found}
 
@@ -101,13 +101,13 @@ def open_expert(folder: str | Path) -> Expert:
                     "whole folder again, from one run"
                 )
         prepared, facts = config["pretrained_cfg"], config["tailproof"]
-        names, heads = iter(prepared["label_names"]), facts["heads"]
+        names, columns = prepared["label_names"], head_columns(facts["heads"])
         full_scale = 1.0 if deployed.images == MODE else 255.0
         return Expert(
             model=model.to(device, memory_format=torch.channels_last),
             device=device,
             target=facts["target"],
-            classes={rank: [next(names) for _ in range(size)] for rank, size in heads.items()},
+            classes={rank: names[own] for rank, own in columns.items()},
             temperatures=temperatures(calibration, facts["target"]),
             shape=tuple(prepared["input_size"]),
             normalise=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),

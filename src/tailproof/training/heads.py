@@ -1,6 +1,5 @@
 """A model's outputs: one classification head a taxonomic rank, side by side in the last layer."""
 
-from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError, choose
+from tailproof.core.heads import head_columns
 from tailproof.data.loader import Split
 from tailproof.losses import build_loss
 
@@ -46,10 +46,7 @@ class Heads:
                 )
         named = manifest["positive"]
         self.positive = None if named is None else self.classes[self.target].index(named)
-        ends = list(accumulate((len(names) for names in self.classes.values()), initial=0))
-        self._slices = {
-            rank: slice(*limits) for rank, limits in zip(self.classes, pairwise(ends), strict=True)
-        }
+        self._columns = head_columns(self.sizes)
 
     @property
     def names(self) -> list[str]:
@@ -67,7 +64,7 @@ class Heads:
 
     def parts(self, outputs: Tensor) -> dict[str, Tensor]:
         """Return the columns of each rank of [N, all classes]."""
-        return {rank: outputs[:, columns] for rank, columns in self._slices.items()}
+        return {rank: outputs[:, columns] for rank, columns in self._columns.items()}
 
     def one_hot(self, labels: Tensor) -> Tensor:
         """Return labels [N, R] as float32 [N, all classes]; zeros where there is none."""
