@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from tailproof.core.config.data import ImageFolder
+from tailproof.core.config.data import Data, ImageFolder
 from tailproof.core.errors import TailproofError
 from tailproof.data.images import encode_png
+from tailproof.data.raw import files_to_read
 from tailproof.data.sources import Sample, open_source
 from tailproof.data.sources.image_folder import ImageFolderSource
 
@@ -90,6 +92,19 @@ def test_a_class_with_no_image_is_an_error(tmp_path, content):
         list(source(tmp_path).samples())
 
 
+@pytest.mark.parametrize("outside", ["/train", "../train"])
+def test_pools_lie_below_the_root(tmp_path, outside):
+    with pytest.raises(ValidationError, match="leaves root"):
+        source(tmp_path, train=outside)
+
+
+def test_a_name_with_braces_is_refused_since_snakemake_reads_them(tmp_path):
+    write(tmp_path, "cat/a{1}.png")
+    data = Data(source={"name": "image_folder", "root": str(tmp_path)})
+    with pytest.raises(TailproofError, match=r"a\{1\}\.png: Snakemake takes braces for wildcards"):
+        files_to_read(data, tmp_path / "raw.parquet")
+
+
 def test_a_class_that_only_the_test_folder_has_is_an_error(tmp_path):
     write(tmp_path, "train/cat/1.png", "test/cat/1.png", "test/owl/1.png")
     with pytest.raises(
@@ -98,8 +113,9 @@ def test_a_class_that_only_the_test_folder_has_is_an_error(tmp_path):
         source(tmp_path, train="train", test="test").files()
 
 
-def test_split_folders_are_not_taken_for_classes(tmp_path):
-    write(tmp_path, "Train/cat/1.png", "Test/cat/1.png")
+@pytest.mark.parametrize("other", ["Test", "val", "validation"])
+def test_split_folders_are_not_taken_for_classes(tmp_path, other):
+    write(tmp_path, "Train/cat/1.png", f"{other}/cat/1.png")
     with pytest.raises(TailproofError, match=r"set data\.source\.train and data\.source\.test"):
         source(tmp_path).files()
 

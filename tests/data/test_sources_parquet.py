@@ -246,7 +246,7 @@ FAULTS = {
     "split files": (
         lambda root: [write(root / f"data/{name}-0.parquet") for name in ("train", "test")],
         {},
-        " holds files of a training and of a test set: set data.source.train and data.source.test",
+        " holds files of a training and of another set: set data.source.train and data.source.test",
     ),
     "unlike folders": (
         lambda root: [write(root / name) for name in ("a=1/x.parquet", "b=1/x.parquet")],

@@ -23,6 +23,7 @@ from tailproof.data.bands import MODE, START, decode_bands
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 GREY = ("1", "L", "LA", "La")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+DEEP_COLOUR = re.compile(r"(RGB|LA|CMYK)\w*;16\w?")
 
 PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 PNG_END = b"\x00\x00\x00\x00IEND"
@@ -52,8 +53,8 @@ def decode(data: bytes, mode: str | None = None) -> np.ndarray:
         uint8, [H, W] in mode ``L`` and [H, W, 3] in mode ``RGB``; float32 [H, W, bands].
 
     Raises:
-        TailproofError: the bytes are no such file, are truncated, or hold more than 8 bits of
-            grey, for which there is no one right scale.
+        TailproofError: the bytes are no such file, are truncated, or hold more than 8 bits a
+            channel, for which there is no one right scale.
     """
     if data.startswith(START) and mode in (None, MODE):
         return decode_bands(data)
@@ -92,11 +93,12 @@ def pixel_digest(image: np.ndarray) -> str:
 def _decode_any(data: bytes, mode: str | None) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            stored = DEEP_COLOUR.search(str(image.tile))  # Pillow makes 8 bits of these
             image.load()
-            if image.mode in DEEP:
+            if stored or image.mode in DEEP:
                 raise TailproofError(
-                    f"its pixels have mode {image.mode}, expected 8 bits a channel: choose the "
-                    "range that matters and convert it"
+                    f"its pixels have mode {stored[0] if stored else image.mode}, expected 8 bits "
+                    "a channel: choose the range that matters and convert it"
                 )
             ImageOps.exif_transpose(image, in_place=True)
             native = "L" if image.mode in GREY else "RGB"

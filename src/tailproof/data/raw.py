@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from tailproof.core.config.data import Data
 from tailproof.core.digests import sha256_files
+from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_parquet, write_parquet
 from tailproof.data.sources import open_source
 
@@ -21,10 +22,11 @@ def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
         TailproofError: samples.parquet or a raw file cannot be read.
     """
     source = open_source(config.source)
-    root = source.root or Path()
-    named = read_parquet(samples, ["path"])["path"].unique().to_pylist()
-    files = {root / path for path in named if (root / path).is_file()}.union(source.files())
-    write_parquet(output, _table(root, sorted(files)))
+    files = set(source.files())
+    if source.root is not None:
+        named = read_parquet(samples, ["path"])["path"].unique().to_pylist()
+        files |= {source.root / path for path in named if (source.root / path).is_file()}
+    write_parquet(output, _table(source.root or Path(), sorted(files)))
 
 
 def files_to_read(config: Data, listed: str | Path) -> list[Path]:
@@ -33,11 +35,16 @@ def files_to_read(config: Data, listed: str | Path) -> list[Path]:
     So results can be used on a machine without the raw data that they were made from.
 
     Raises:
-        TailproofError: the source is not there, and nothing was made from it yet.
+        TailproofError: the source is not there, and nothing was made from it yet; or the name of a
+            file has braces.
     """
     root = Path(getattr(config.source, "root", "."))
     if root.exists() or not Path(listed).exists():
-        return open_source(config.source).files()
+        files = open_source(config.source).files()
+        for file in files:
+            if "{" in str(file):
+                raise TailproofError(f"{file}: Snakemake takes braces for wildcards: rename it")
+        return files
     # A root that was itself a file held the rows of that one file.
     return [
         root if root.suffix == ".parquet" else root / path

@@ -87,8 +87,10 @@ class ImageFolder(Strict):
 
     name: Literal["image_folder"]
     root: str
-    train: str | None = Field(None, description="Sub-folder with the training pool's classes.")
-    test: str | None = Field(None, description="Sub-folder with the held-out pool's classes.")
+    train: BelowRoot | None = Field(
+        None, description="Sub-folder with the training pool's classes."
+    )
+    test: BelowRoot | None = Field(None, description="Sub-folder with the held-out pool's classes.")
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "ImageFolder":

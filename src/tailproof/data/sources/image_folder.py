@@ -8,7 +8,7 @@ from pathlib import Path
 from tailproof.core.config.data import ImageFolder
 from tailproof.core.errors import TailproofError
 from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source
-from tailproof.data.sources.folders import hidden, read_file, walk
+from tailproof.data.sources.folders import are_splits, hidden, read_file, walk
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +68,10 @@ class ImageFolderSource(Source):
         return train + test
 
     def _refuse_split_folders(self, names: set[str]) -> None:
-        if {"train", "test"} <= {name.lower() for name in names}:
+        if are_splits({name.lower() for name in names}):
             raise TailproofError(
-                f"{self.root} holds the folders train and test, which are no classes: set "
-                "data.source.train and data.source.test"
+                f"{self.root} holds folders of a training and of another set, which are no "
+                "classes: set data.source.train and data.source.test"
             )
 
     def _pool(self, folder: Path, pool: str | None) -> list[Sample]:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from tailproof.core.errors import TailproofError, suggestion
-from tailproof.data.sources.folders import walk
+from tailproof.data.sources.folders import are_splits, walk
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 Filter = dict[str, str | int | list[str | int]]
@@ -115,9 +115,9 @@ def _keys(path: str) -> dict[str, str | None]:
 
 def _refuse_split_files(root: Path, paths: dict[str, Part]) -> None:
     words = {re.split(r"[-_.]", word)[0].lower() for path in paths for word in path.split("/")}
-    if {"train", "test"} <= words:
+    if are_splits(words):
         raise TailproofError(
-            f"{root} holds files of a training and of a test set: set data.source.train and "
+            f"{root} holds files of a training and of another set: set data.source.train and "
             "data.source.test (patterns like data/train-*.parquet are understood)"
         )
 
