@@ -1,6 +1,7 @@
 """What a record says of the code and the machine, in real repositories."""
 
 import getpass
+import os
 import subprocess
 
 import pytest
@@ -71,3 +72,11 @@ def test_the_machine_is_named(monkeypatch):
     assert found.user == getpass.getuser()
     assert found.device
     assert found.peak_memory_bytes > 2**24
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch):
+    def unknown():
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert machine_now(1).user == str(os.getuid())

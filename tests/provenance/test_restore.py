@@ -32,7 +32,7 @@ def restored(checkout) -> str:
 
 
 def test_a_clone_has_nothing_to_do_and_holds(clone):
-    assert restored(clone).endswith("files are what the ledger says and are marked as made\n")
+    assert restored(clone).endswith("files found as the ledger says and marked as made\n")
     assert planned(clone) == set()
     done = clone.tailproof("audit", "tiny")
     assert done.returncode == 0, done.stdout

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tailproof.core.digests import sha256_file
 from tailproof.provenance.git import ask_git
 from tailproof.provenance.record import Code, Machine
 
@@ -38,7 +39,7 @@ def machine_now(threads: int) -> Machine:
     peaks = [resource.getrusage(who).ru_maxrss for who in _PROCESSES]
     return Machine(
         host=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
-        user=getpass.getuser(),
+        user=_user(),
         slurm_job=os.environ.get("SLURM_JOB_ID"),
         device=_device(),
         threads=threads,
@@ -74,9 +75,16 @@ def _difference(root: Path) -> str | None:
     digest = hashlib.sha256(changed)
     for name in new:
         path = root / name
-        content = path.read_bytes() if path.is_file() else b""
-        digest.update(f"\0{name}\0{hashlib.sha256(content).hexdigest()}".encode(errors="replace"))
+        content = sha256_file(path) if path.is_file() else ""
+        digest.update(f"\0{name}\0{content}".encode(errors="replace"))
     return digest.hexdigest()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container whose user has no name
+        return str(os.getuid())
 
 
 def _installed(package: str) -> str:

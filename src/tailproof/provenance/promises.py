@@ -72,9 +72,18 @@ def _readers_of_test(ledger: Ledger) -> Iterator[str]:
     """Tell every job that read a file of the split test without being one that may."""
     for record in ledger:
         for file in record.inputs:
-            path = Path(file.path)
-            if "provenance" in path.parts or "test" not in (path.stem, path.parent.name):
+            if not _of_test(Path(file.path).parts):
                 continue
-            facts = record.rule == "manifest" and path.suffix != ".json"
-            if record.rule not in READS_TEST or facts:
+            images = record.rule == "manifest" and not file.path.endswith(".json")
+            if record.rule not in READS_TEST or images:
                 yield f"{record.path}: {record.rule} read {file.path}, of the split test"
+
+
+def _of_test(parts: tuple[str, ...]) -> bool:
+    """Whether a path is that of a shard, or of logits, of the split test."""
+    match parts:
+        case ("results", _, "shards", "test", _):
+            return True
+        case ("results", _, "experts", _, _, "logits" | "raw_logits", "test.parquet"):
+            return True
+    return False

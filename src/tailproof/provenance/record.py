@@ -42,7 +42,7 @@ class Code(Strict):
         commit: git's, None outside of a repository.
         dirty: whether tracked or new files differed from the commit, results apart.
         difference: digest of that difference; None where there is none.
-        packages: the installed version of each package that the closure imports.
+        packages: the installed version of each package that the closure imports, and of Snakemake.
         python: of the interpreter.
     """
 
