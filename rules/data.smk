@@ -136,8 +136,8 @@ rule probe:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code("probe"),
     message:

@@ -60,8 +60,8 @@ rule promote:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         seeds=lambda w: experiment(w).seeds,
         recipe=lambda w: experiment(w).recipe.learning(),
@@ -96,8 +96,8 @@ rule selection:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         seeds=lambda w: experiment(w).seeds,
         recipe=lambda w: experiment(w).recipe.learning(),
@@ -131,8 +131,8 @@ rule winner:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         code=code("winner"),
     message:
