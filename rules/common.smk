@@ -258,7 +258,8 @@ def check_requested():
 
     Snakemake does not know its targets yet while it reads rules; the command line does.
     """
-    targets = [Path(word).parts for word in sys.argv if word.startswith("results/")]
+    words = [Path(word).parts for word in sys.argv if word.startswith("results/")]
+    targets = [parts for parts in words if len(parts) > 2]
     for parts in targets or [("results", name) for name in LISTED.experiments]:
         read_experiment(parts[1])
         if len(parts) > 3 and parts[2] == "experts":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tailproof.core.errors import TailproofError
+from tailproof.core.words import quantity
 
 app = typer.Typer(
     help="Questions to the results of an experiment. `snakemake` makes them.",
@@ -73,7 +74,7 @@ def restore(experiment: Experiment) -> None:
     found = mark(experiment)
     for path, why in found.damaged.items():
         print(f"to make again  {path}  {why}")
-    print(f"{len(found.proven)} files are what the ledger says and are marked as made")
+    print(f"{quantity(len(found.proven), 'file')} found as the ledger says and marked as made")
 
 
 @app.command()
@@ -178,7 +179,7 @@ def log() -> None:
     from tailproof.report.log_page import write_log
 
     paths, count = write_log()
-    print(f"{count} runs in {' and '.join(map(str, paths))}")
+    print(f"{quantity(count, 'run')} in {' and '.join(map(str, paths))}")
 
 
 @app.command()
@@ -187,7 +188,7 @@ def index() -> None:
     from tailproof.report.index_page import write_index
 
     path, count = write_index()
-    print(f"{count} experiment{'s' if count > 1 else ''} in {path}")
+    print(f"{quantity(count, 'experiment')} in {path}")
 
 
 def main() -> None:

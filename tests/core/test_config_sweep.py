@@ -231,6 +231,9 @@ def test_names_of_experts_and_points_are_apart():
     assert "'normalise-true' is also a point of the sweep" in mistake(
         grid, experts={"normalise-true": {}}
     )
+    assert mistake(None, experts={"stacked": {}}) == (
+        "'experts' is wrong: 'stacked' is the name of an ensemble: choose another"
+    )
     assert "should name at least one expert, where there is no 'sweep'" in mistake(None)
 
 

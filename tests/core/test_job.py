@@ -38,6 +38,11 @@ def test_a_mistake_of_the_user_ends_in_one_sentence_and_the_log_s_last_lines(tmp
     assert "line 05" not in done.stderr
 
 
+def test_a_mistake_of_several_lines_is_told_once(tmp_path):
+    done = run("raise TailproofError('config:\\n  one thing\\n  another')", tmp_path / "train.log")
+    assert done.stderr.count("one thing") == done.stderr.count("another") == 1
+
+
 @pytest.mark.parametrize("body", ["1 / 0", "raise KeyError('x')"])
 def test_a_mistake_of_ours_shows_its_traceback_here_and_in_the_log(tmp_path, body):
     done = run(body, tmp_path / "train.log")

@@ -130,12 +130,18 @@ def test_experts_need_the_same_seeds(files, tmp_path):
     refused(files, tmp_path, "expert 'adjusted' has the seeds 0, but 'plain' has 0, 1")
 
 
-def test_no_expert_may_be_called_like_an_ensemble(files, tmp_path):
-    for seed, splits in files["plain"].items():
-        for path in splits.values():
-            metadata(path, expert="stacked", seed=seed)
-    files["stacked"] = files.pop("plain")
-    refused(files, tmp_path, "an expert is named 'stacked'")
+def test_what_is_fitted_in_halves_takes_two_samples(files, tmp_path):
+    for seeds in files.values():
+        for splits in seeds.values():
+            one = Logits.read(splits["tune"])
+            replace(
+                one,
+                sample_ids=one.sample_ids[:1],
+                labels={rank: labels[:1] for rank, labels in one.labels.items()},
+                weight=one.weight[:1],
+                heads={rank: values[:1] for rank, values in one.heads.items()},
+            ).write(splits["tune"])
+    refused(files, tmp_path, r"tune\.parquet holds one sample, and rules fitted in halves")
 
 
 def test_nothing_to_evaluate(tmp_path, files):

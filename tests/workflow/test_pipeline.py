@@ -172,6 +172,13 @@ def test_mistakes_in_the_configuration_are_told_in_a_sentence(project, change, t
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_words_that_only_look_like_targets_are_left_to_snakemake(finished):
+    done = finished.snakemake("-n", "results/")
+    assert "IndexError" not in done.stdout + done.stderr
+    done = finished.snakemake("--report", "results/report.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_experts_that_are_the_same_are_warned_of(project):
     experts = {**TINY["experts"], "twin": {"loss": {"name": "logit_adjust", "tau": 1}}}
     project.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})

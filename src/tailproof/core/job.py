@@ -54,5 +54,6 @@ def logging_to(path: Path, mode: str = "w") -> Iterator[logging.Logger]:
 
 def _tell(name: str, path: Path, message: str) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:]
-    tail = "".join(f"\n  | {line}" for line in lines if message not in line)
+    said = [part for part in message.splitlines() if part]
+    tail = "".join(f"\n  | {line}" for line in lines if not any(part in line for part in said))
     print(f"\n{name} failed: {message}\n  log: {path}{tail}\n", file=sys.stderr, flush=True)

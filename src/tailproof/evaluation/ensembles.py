@@ -6,8 +6,6 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from tailproof.evaluation.prediction import Prediction
 
-NAMES = ("mean_logits", "mean_probabilities", "stacked")
-
 
 def combine(name: str, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Prediction:
     """Combine the calibrated logits of E experts on N samples.

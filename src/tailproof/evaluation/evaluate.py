@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tailproof.core.config.evaluation import Evaluation
-from tailproof.core.errors import TailproofError
+from tailproof.core.config.evaluation import ENSEMBLES, Evaluation
 from tailproof.core.files import write_json
 from tailproof.core.progress import track
 from tailproof.evaluation import bootstrap, low_fpr, tables, taxonomy
-from tailproof.evaluation.ensembles import NAMES, combine, stack
+from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.inputs import (
     FITTED_ON,
     MEASURED_ON,
@@ -124,15 +123,9 @@ def _experts(logits: Experts, task: Task) -> list[Method]:
 
 def _ensembles(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float]]]:
     """Return the ensembles of two or more experts, and {seed: {expert: weight in stacked}}."""
-    taken = sorted(set(NAMES) & set(logits))
-    if taken:
-        raise TailproofError(
-            f"an expert is named '{taken[0]}', which is the name of an ensemble: rename it in "
-            "the configuration"
-        )
     if len(logits) < 2:
         return [], {}
-    methods = [Method(name, "ensemble", {}) for name in NAMES]
+    methods = [Method(name, "ensemble", {}) for name in ENSEMBLES]
     weights = {}
     for seed, first in next(iter(logits.values())).items():
         stacked = {

@@ -143,6 +143,11 @@ def _read(
         raise TailproofError(
             f"{path} holds no sample of positive weight: give '{split}' a larger share of the data"
         )
+    if split == FITTED_ON and len(logits.weight) < 2:
+        raise TailproofError(
+            f"{path} holds one sample, and rules fitted in halves take two at least: give "
+            f"'{split}' a larger share of the data"
+        )
     return logits
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tailproof.core.errors import TailproofError
 from tailproof.core.progress import track
+from tailproof.core.words import quantity
 from tailproof.prediction.expert import open_expert
 from tailproof.prediction.images import find_images
 from tailproof.prediction.output import print_table, printable, write_csv
@@ -54,7 +55,7 @@ def predict_images(
         print(f"tailproof: {printable(str(error))}", file=sys.stderr)
     done = sum(count.values())
     print(
-        f"{done} image{'' if done == 1 else 's'}, {count[False]} rejected by {rejector.name} at "
+        f"{quantity(done, 'image')}, {count[False]} rejected by {rejector.name} at "
         f"coverage {rejector.coverage:g}; {seconds:.2f} s on {expert.device.type}, "
         f"{done / seconds:.0f} images/s",
         file=sys.stderr,

@@ -195,7 +195,7 @@ def at_coverages(results: Results) -> Table:
     """Return what the best method does on test with thresholds from tune."""
     scores = results.scores
     rows = []
-    for coverage in sorted(c for c in results.experiment.evaluation.coverages if c > 0):
+    for coverage in sorted(results.experiment.evaluation.coverages):
         for rule, label in (
             ("chow", "Chow"), ("plugin_balanced", "plug-in, balanced"),
             ("plugin_worst", "plug-in, worst"),

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from tailproof.core.config.base import Strict
 
+ENSEMBLES = ("mean_logits", "mean_probabilities", "stacked")
+
 
 class Evaluation(Strict):
     """What is measured on dev and test."""

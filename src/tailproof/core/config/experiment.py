@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from tailproof.core.config.base import Name, Strict
 from tailproof.core.config.calibration import Calibration
 from tailproof.core.config.data import Data
-from tailproof.core.config.evaluation import Evaluation
+from tailproof.core.config.evaluation import ENSEMBLES, Evaluation
 from tailproof.core.config.expect import Expect
 from tailproof.core.config.merge import merged_recipe, with_names
 from tailproof.core.config.preflight import Preflight
@@ -106,6 +106,8 @@ class Experiment(Strict):
         for name in experts:
             if RESERVED.fullmatch(name):
                 raise ValueError(f"'{name}' is a name that sweeps use: choose another")
+            if name in ENSEMBLES:
+                raise ValueError(f"'{name}' is the name of an ensemble: choose another")
             if name in points:
                 raise ValueError(f"'{name}' is also a point of the sweep: choose another name")
         return experts
