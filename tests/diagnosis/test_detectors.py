@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailproof.calibration.errors import ece
 from tailproof.core.config.expect import Target
 from tailproof.core.config.merge import merged_recipe
 from tailproof.core.config.recipe import Recipe
 from tailproof.diagnosis.across import compare, sweep_ceiling
+from tailproof.diagnosis.changes import soften
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.history import History
@@ -177,3 +179,51 @@ def test_of_a_metric_that_falls_the_lowest_point_of_a_sweep_is_best():
     (ceiling,) = sweep_ceiling(Together(runs, target=0.01))
     assert ceiling.evidence["best"] == "1"
     assert ceiling.cost["points_lost"] == pytest.approx(0.28)
+
+
+@pytest.mark.parametrize(("sharpened", "told"), [(1.0, False), (3.0, True)])
+def test_splits_of_different_sizes_are_no_drift_of_calibration(sharpened, told):
+    """Labels drawn from p itself; ECE of 150 samples is far above that of 3,000 all the same."""
+    rng, found = np.random.default_rng(0), 0
+    for _ in range(20):
+        errors = {
+            split: resampled_ece(rng, samples, sharpened if split == "test" else 1.0)
+            for split, samples in (("dev", 150), ("test", 3000))
+        }
+        if sharpened == 1.0:
+            assert errors["dev"][0] > errors["test"][0]
+        cards = compare(Together([], ece={"a": errors}))
+        found += any(card.kind == "calibration_drift" for card in cards)
+    assert (found >= 15) if told else (found <= 1)
+
+
+def resampled_ece(rng, samples, power):
+    """ECE of a model whose p is sharpened, with the ends of 200 resamples."""
+    p = rng.dirichlet(np.full(10, 0.3), samples)
+    labels = (p.cumsum(1) < rng.random((samples, 1))).sum(1).clip(max=9)
+    p = p**power / (p**power).sum(1, keepdims=True)
+    drawn = rng.multinomial(samples, np.full(samples, 1 / samples), 200)
+    return float(ece(p, labels)), *np.quantile(ece(p, labels, drawn), (0.025, 0.975))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"train_loss": [1.0, 0, 0, 0, 0, 0, 0.5, 3.0, 5.0, 9.0]},
+        {"tpr_at_fpr_1pct": [0.1, 0.2], "fpr_at_tpr_0.5": [0.3, 0.3], "fpr_at_tpr_0.7": [0.3, 0.3]},
+    ],
+)
+def test_odd_columns_break_no_detector(columns):
+    rows = [
+        {"epoch": number, **dict(zip(columns, values, strict=True))}
+        for number, values in enumerate(zip(*columns.values(), strict=True), 1)
+    ]
+    diagnose(History.of("odd", rows), Context())
+
+
+def test_a_change_never_asks_for_less_of_what_it_asks_for():
+    for recipe in (
+        Recipe(loss={"name": "cross_entropy", "label_smoothing": 0.5}),
+        Recipe(loss={"name": "focal"}, mixing={"mixup": 1.0}, drop_last=True),
+    ):
+        assert soften(Context(recipe=recipe)) == {}

@@ -35,11 +35,15 @@ def regularise(context: Context) -> Change:
 
 
 def soften(context: Context) -> Change:
-    """Ask for less certainty: label smoothing where the loss has it, else mixing."""
+    """Ask for less certainty: label smoothing where the loss has it, else mixing, up to a limit."""
     recipe = context.recipe
     if recipe is None or recipe.loss.name == "cross_entropy":
         smoothing = recipe.loss.label_smoothing if recipe else 0.0
+        if smoothing >= 0.3:
+            return {}
         return {"loss": {"name": "cross_entropy", "label_smoothing": min(smoothing + 0.1, 0.3)}}
+    if recipe.mixing.mixup >= 1.0:
+        return {}
     return {"mixing": {"mixup": min(recipe.mixing.mixup + 0.2, 1.0)}} | _even
 
 

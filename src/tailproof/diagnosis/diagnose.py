@@ -36,7 +36,6 @@ EXPLAINED = {
                    "near_chance", "underfitting"},
     "rate_too_low": {"still_improving", "underfitting", "near_chance"},
     "near_chance": {"still_improving"},
-    "rate_too_high": {"divergence"},
 }  # fmt: skip
 """What a finding is the cause of, so that it is not told twice; the first that holds wins."""
 

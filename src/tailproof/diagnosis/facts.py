@@ -22,7 +22,7 @@ class Facts(Strict):
     """What may be told of a run that is no experiment of this project; all may be left out."""
 
     recipe: Recipe | None = None
-    classes: Count | None = None
+    classes: int | None = Field(None, ge=2)
     train_samples: Count | None = None
     samples_per_epoch: Count | None = Field(None, description="That training was given.")
     expect: Expect = Field({}, description="What the run should reach.")

@@ -29,14 +29,12 @@ class History:
         epochs: N rising integers, counted as the file counts, from 0 or 1.
         columns: N numbers each; NaN is missing, an infinite loss was no finite number.
         passed: every epoch in the order in which it was trained, those trained again too.
-        attempts: the attempt of each of `passed`; empty where the file does not say.
     """
 
     name: str
     epochs: np.ndarray
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     passed: tuple[int, ...] = ()
-    attempts: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, name: str, rows: list[dict[str, float]]) -> "History":
@@ -49,7 +47,6 @@ class History:
             rows: canonical names to numbers, ``epoch`` among them; what is absent is missing.
         """
         passed = [int(row["epoch"]) for row in rows]
-        attempts = [int(row["attempt"]) for row in rows] if "attempt" in rows[0] else []
         if len(set(passed)) == len(passed):
             kept = sorted(rows, key=lambda row: row["epoch"])
         else:
@@ -63,7 +60,7 @@ class History:
             key: np.array([row.get(key, np.nan) for row in kept], dtype=float) for key in names
         }
         epochs = np.array([int(row["epoch"]) for row in kept])
-        return cls(name, epochs, columns, tuple(passed), tuple(attempts))
+        return cls(name, epochs, columns, tuple(passed))
 
     @property
     def origin(self) -> int:

@@ -87,7 +87,7 @@ def stuck(history: History, context: Context) -> list[Finding]:
     if history.done < SETTLED or context.goes_on(2 * history.done):
         return []
     if not len(accuracy):
-        return _stuck_by_loss(history, loss)
+        return _stuck_by_loss(history, loss, context)
     if len(accuracy) >= 6 and not _flat(accuracy) and not _chance(accuracy.tail, context, 0.1):
         return []
     val = history.curve("val_accuracy")
@@ -255,7 +255,7 @@ def _while_high(history: History, loss: Curve) -> Curve:
     return Curve(loss.name, loss.epochs[keep], loss.values[keep])
 
 
-def _stuck_by_loss(history: History, loss: Curve) -> list[Finding]:
+def _stuck_by_loss(history: History, loss: Curve, context: Context) -> list[Finding]:
     """Tell of a loss that soon stays where it began, where no accuracy was measured."""
     if len(loss) < SETTLED or loss.values[0] <= 0 or loss.tail < 0.88 * loss.values[0]:
         return []
@@ -271,7 +271,7 @@ def _stuck_by_loss(history: History, loss: Curve) -> list[Finding]:
             {"train_loss_first": loss.values[0], "train_loss_last": loss.tail},
             0.7,
             {},
-            warmed(Context()),
+            warmed(context) or slower(history, context, 3.0) or None,
             "training loss falls within the first epochs",
         )
     ]

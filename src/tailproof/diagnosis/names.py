@@ -29,6 +29,7 @@ _WHOLE = {
     "balanced_accuracy": "val_balanced_accuracy",
     "macro_f1": "val_macro_f1",
 }
+_POINT = re.compile(r"(tpr_at_fpr|fpr_at_tpr)_([0-9.]+(?:e-?[0-9]+)?)")
 RATES = re.compile(r"accuracy|f1|auroc|tpr_at_fpr|fpr_at_tpr|recall|precision")
 LEVEL = {"epoch": 0, "": 1, "step": 2}
 """Of columns with one name that of the finest summary is taken: Lightning writes several."""
@@ -67,7 +68,7 @@ def canonical(name: str) -> tuple[str, int]:
 
 def _operating_point(metric: str) -> str:
     """Write the rate as tailproof does: ``1e-4``, ``0.85``."""
-    found = re.fullmatch(r"(tpr_at_fpr|fpr_at_tpr)_([0-9.]+(?:e-?[0-9]+)?)", metric)
+    found = _POINT.fullmatch(metric)
     if not found:
         return metric
     value = float(found[2]) if found[2].count(".") < 2 and found[2] != "." else 0.0
@@ -80,7 +81,7 @@ def _operating_point(metric: str) -> str:
 
 def is_metric(name: str) -> bool:
     """Tell whether a canonical name is one of a metric that detectors know."""
-    return name.startswith(("train_", "val_", "tpr_at_fpr_", "fpr_at_tpr_"))
+    return name.startswith(("train_", "val_")) or bool(_POINT.fullmatch(name))
 
 
 def rises(name: str) -> bool:

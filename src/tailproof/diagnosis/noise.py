@@ -77,7 +77,8 @@ class Curve:
     @property
     def noise(self) -> float:
         """Standard deviation between epochs, and at least what short or rounded series hide."""
-        level = float(np.median(np.abs(self.values))) if len(self) else 0.0
+        sizes = np.abs(self.values) if len(self) else np.zeros(1)
+        level = float(np.median(sizes) or sizes.mean())
         rate = bool(RATES.search(self.name))
         least = 5e-4 if rate else 2e-3 * level
         if len(self) < FEW:

@@ -189,6 +189,8 @@ def _history(name: str, origin: str, raw: list[dict[str, Any]]) -> History:
     _shares(rows)
     merged = _epochs(origin, rows, ranks)
     kept = [row for row in merged if any(is_metric(key) for key in row)]
+    if not kept:
+        raise TailproofError(f"{origin} is no history: no row has both an epoch and a metric")
     return History.of(name, kept)
 
 
