@@ -81,6 +81,15 @@ def test_without_a_mistake_the_temperature_stays_and_says_why():
     assert "classified correctly" in fit.warnings[0]
 
 
+def test_logits_that_are_far_too_small_go_to_the_lower_bound():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    shown = np.where(rng.random(300) < 0.1, (labels + 1) % 3, labels)  # one in ten is wrong
+    fit = fit_temperature(np.eye(3)[shown] * 0.01, labels, sample_weights(labels, "plain"))
+    assert fit.temperature == LOWEST
+    assert "far too small" in fit.warnings[0]
+
+
 def test_constant_logits_leave_the_temperature_alone():
     labels = np.array([0, 1, 2])
     fit = fit_temperature(np.full((3, 3), 7.0), labels, sample_weights(labels, "plain"))

@@ -31,10 +31,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
     less a linear one), so in log T it has one minimum and its derivative one change of sign,
     which Brent's method finds (Guo et al. 2017, section 4.2, fit the same T by gradient descent).
 
-    Where there is no such change the likelihood has no maximum inside the bounds. If it still
-    rises at 0.05 (every sample is right) or does not depend on T (constant logits), the samples
-    say nothing of how sure to be, and T stays 1; if it still rises at 20, T is 20. Each case is
-    reported as a warning.
+    Where there is no such change the likelihood has no maximum inside the bounds. If every sample
+    is right, or the logits are constant, the samples say nothing of how sure to be, and T stays 1;
+    else T is the bound at which it still rises. Each case is reported as a warning.
 
     Args:
         logits: [N, C]; used in double precision.
@@ -52,13 +51,20 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
     low, high = np.log(LOWEST), np.log(HIGHEST)
     if not logits.any():
         return Fit(1.0, ["the logits of every sample are constant: the temperature stays 1"])
-    if slope(low) <= 0:
+    if (truth >= 0).all():
         return Fit(
             1.0,
             [
-                f"the likelihood still rises at the lowest temperature {LOWEST} (all samples of "
-                "calib are classified correctly, or nearly so): the temperature stays 1; more "
-                "samples in calib would tell"
+                "all samples of calib are classified correctly, so no temperature is the most "
+                "likely: it stays 1; more samples in calib would tell"
+            ],
+        )
+    if slope(low) <= 0:
+        return Fit(
+            LOWEST,
+            [
+                f"the likelihood still rises at the lowest temperature {LOWEST}: the logits are "
+                "far too small for how often they are right"
             ],
         )
     if slope(high) >= 0:
