@@ -146,3 +146,13 @@ def test_parts_of_a_batch_add_up_by_their_divisors(options, seed, cut, soft):
     whole = found.divisor(target)
     added = sum(found(*part) * found.divisor(part[1]) / whole for part in parts)
     assert added.item() == pytest.approx(found(logits, target).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("weights", [{}, {"class_weights": [1.0, 1.0, 1.0, 1.0]}])
+def test_focal_adds_up_where_some_of_a_mixed_image_has_no_label(weights):
+    found = loss(name="focal", gamma=2.0, **weights)
+    logits, target = batch(0)
+    soft = one_hot(target, 4).float() * torch.linspace(0.2, 1, len(target))[:, None]
+    parts = [(logits[:9], soft[:9]), (logits[9:], soft[9:])]
+    added = sum(found(*part) * found.divisor(part[1]) for part in parts) / found.divisor(soft)
+    assert added.item() == pytest.approx(found(logits, soft).item(), rel=1e-5)

@@ -93,9 +93,9 @@ class Focal(nn.Module):
 
     def divisor(self, target: Tensor) -> Tensor:
         """Return what the mean divides by, a scalar."""
-        if self.weight is None:
-            return _count(target)
-        return (self.weight[target] if target.dim() == 1 else target * self.weight).sum()
+        if target.dim() == 2:
+            return (target if self.weight is None else target * self.weight).sum()
+        return _count(target) if self.weight is None else self.weight[target].sum()
 
 
 def build_loss(config: dict[str, Any], class_counts: Tensor) -> nn.Module:

@@ -148,6 +148,7 @@ TABLE = {
         ("error", rare("tpr_at_fpr_1e-4", val={"event": 9, "other": 9_999})),
         ("warning", rare("tpr_at_fpr_1e-4", val={"event": 9, "other": 10_000})),
         (None, rare("tpr_at_fpr_1e-4")),
+        (None, rare("tpr_at_fpr_1e-2", val={"event": 9, "other": 0})),
     ],
     "saturating_monitor": [
         ("warning", facts({"monitor": "val_accuracy"}, train={"a": 900, "b": 100})),
@@ -205,6 +206,15 @@ def test_a_change_mends_what_it_is_for(kind):
             if kind not in ("outputs_differ", "too_few_negatives"):
                 assert kind not in after, (kind, finding.change)
             assert after.get(kind) != "error" or kind == "outputs_differ"
+
+
+def test_no_rate_is_recommended_that_stands_on_fewer_negatives_still():
+    (few,) = (
+        each
+        for each in findings(rare("tpr_at_fpr_1e-2", val={"event": 99, "other": 500}))
+        if each.kind == "too_few_negatives"
+    )
+    assert few.change is None and few.title.endswith("; raise data.splits.val")
 
 
 def test_what_experts_share_is_told_once():

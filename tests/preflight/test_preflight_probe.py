@@ -17,7 +17,6 @@ from tailproof.preflight.losses import effect
 from tailproof.preflight.page import page
 from tailproof.preflight.probe import measure, structures
 from tailproof.preflight.timeline import Timeline
-from tailproof.training.phases import Phases
 from tailproof.training.schedule import Schedule
 
 SMALL = {"model": {"name": "cifar_resnet20"}, "epochs": 4, "batch_size": 64}
@@ -53,8 +52,8 @@ def test_rates_are_told_as_training_will_set_them(schedule, warmup, phases, samp
     )
     timeline = Timeline(recipe, samples)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    real = Schedule(optimizer, recipe, Phases(recipe, timeline.steps))
-    for update in range(timeline.total):
+    real = Schedule(optimizer, recipe, timeline.phases)
+    for update in range(timeline.phases.total):
         assert timeline.rate(update) == pytest.approx(real.learning_rate, rel=1e-9)
         real.after_update(update + 1)
 
@@ -131,6 +130,9 @@ def test_phases_are_timed_each(digits):
     ("change", "words"),
     [
         ({"model": {"name": "cifar_resnet23"}}, "unknown model 'cifar_resnet23'"),
+        ({"activation_checkpointing": True}, "recipe.activation_checkpointing: 'cifar_resnet"),
+        ({"model": {"name": "vit_tiny_patch16_224", "options": {"embed_dim": 50}}}, "recipe.model"),
+        ({"model": {"name": "vit_tiny_patch16_224", "options": {"patch_size": 0}}}, "recipe.model"),
         ({"batch_size": 100_000, "drop_last": True}, "recipe.batch_size is 100000"),
         ({"optimizer": {"name": "sdg"}}, "unknown optimizer 'sdg'"),
         ({"loss": {"name": "focal", "class_weights": [1.0]}}, "class_weights has 1 values"),

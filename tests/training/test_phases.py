@@ -15,9 +15,9 @@ from sklearn.metrics import balanced_accuracy_score
 from tailproof.core.config.recipe import Augmentation, Recipe
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
+from tailproof.core.phases import Phases
 from tailproof.data.loader import Loader, Split
 from tailproof.training.history import COLUMNS
-from tailproof.training.phases import Phases
 from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run
 from tailproof.training.schedule import Schedule

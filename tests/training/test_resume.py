@@ -209,10 +209,13 @@ def test_another_configuration_never_does_unless_it_says_so(digits, tmp_path):
     changes = {"optimizer": {"learning_rate": 0.01}}
     assert finish(start(digits, tmp_path, changes)) == 0
     assert "no state yet, starts at epoch 1" in log(tmp_path)
-    assert read_json(tmp_path / "expert/seed-0/training.json")["resumed_from"] is None
+    alone = read_json(tmp_path / "expert/seed-0/training.json")
+    assert alone["resumed_from"] is None
+    first = alone["initial_weights"]
 
     assert finish(start(digits, tmp_path, {**changes, "resume_from": key})) == 0
     facts = read_json(tmp_path / "expert/seed-0/training.json")
+    assert facts["initial_weights"] == first
     assert facts["resumed_from"]["key"] == key and facts["resumed_from"]["epoch"] >= 1
     recipe = read_json(tmp_path / "expert/seed-0/config.json")["tailproof"]["recipe"]
     assert recipe["resume_from"] == key, "the override is recorded with the weights"

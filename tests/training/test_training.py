@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from tailproof.core.config.recipe import Recipe
+from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
+from tailproof.core.phases import Phases
 from tailproof.data.loader import Loader, Split
 from tailproof.training import launch
 from tailproof.training.best import Best
 from tailproof.training.history import COLUMNS
 from tailproof.training.metrics import scores
-from tailproof.training.phases import Phases
 from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run
 from tailproof.training.schedule import Schedule
@@ -43,6 +44,8 @@ def test_history_has_a_row_an_epoch_and_learning_happens(digits, tmp_path):
     assert float(history[-1]["train_accuracy"]) > 0.7
     facts = read_json(tmp_path / "a" / "training.json")
     assert facts["attempts"][0]["last_epoch"] == facts["epochs"] == 8
+    assert len(facts["initial_weights"]) == 64
+    assert facts["initial_weights"] != sha256_file(tmp_path / "a" / "model.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from tailproof.core.config.recipe import Recipe
+from tailproof.core.digests import sha256_bytes
 from tailproof.core.errors import TailproofError, choose
 from tailproof.core.files import atomic, read_json, write_json
 
@@ -37,7 +38,15 @@ def build_model(
         return timm.create_model(
             name, pretrained=pretrained, num_classes=classes, in_chans=channels, **options
         )
-    except (TypeError, ValueError, RuntimeError, OSError) as error:
+    # timm's models also assert what their options must fulfil, or divide by them.
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OSError,
+        AssertionError,
+        ArithmeticError,
+    ) as error:
         hint = "; its pretrained weights could not be loaded" if pretrained else ""
         raise TailproofError(
             f"recipe.model: timm cannot build '{name}' with {options or 'no options'}{hint}: "
@@ -64,10 +73,8 @@ def save_expert(
         class_names: in the order of the outputs.
         facts: further plain values, kept under ``tailproof`` in config.json.
     """
-    # One byte order of keys whatever the model's memory format; no metadata, whose order varies.
-    tensors = {k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())}
     with atomic(Path(folder) / "model.safetensors") as temporary:
-        temporary.write_bytes(save(tensors))
+        temporary.write_bytes(save(_tensors(model)))
     source = model.pretrained_cfg
     write_json(
         Path(folder) / "config.json",
@@ -163,6 +170,30 @@ def weights_file(recipe: Recipe) -> Path | None:
 def _weights_of_state(file: Path) -> dict[str, Any]:
     run = torch.load(file, map_location="cpu", weights_only=True)["run"]
     return run["ema"] or run["model"]
+
+
+def checkpoint_activations(model: nn.Module, name: str) -> None:
+    """Let a model compute activations again in the backward pass instead of keeping them.
+
+    Raises:
+        TailproofError: timm's model `name` cannot.
+    """
+    try:
+        model.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError) as error:
+        raise TailproofError(
+            f"recipe.activation_checkpointing: '{name}' has none; leave it out"
+        ) from error
+
+
+def digest_of_weights(model: nn.Module) -> str:
+    """Return the SHA-256 of what `save_expert` would write to model.safetensors."""
+    return sha256_bytes(save(_tensors(model)))
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    # One byte order of keys whatever the model's memory format; no metadata, whose order varies.
+    return {k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())}
 
 
 def count_parameters(model: nn.Module) -> int:

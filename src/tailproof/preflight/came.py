@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from tailproof.core.config.recipe import KEPT_STATES
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
-from tailproof.preflight.facts import KEPT_STATES
 from tailproof.provenance.record import Record, read_record
 
 Pair = tuple[float, float]

@@ -61,10 +61,10 @@ def _expert(
                 "batch_size": phase.batch_size,
                 "batches_an_epoch": steps,
             }
-            for phase, steps in zip(timeline.phases, timeline.steps, strict=True)
+            for phase, steps in zip(recipe.timeline, timeline.steps, strict=True)
         ],
-        "updates": timeline.total,
-        "warmup": {"steps": timeline.warmup_steps, "epochs": timeline.warmup_epochs},
+        "updates": timeline.phases.total,
+        "warmup": {"steps": timeline.phases.warmup_steps, "epochs": timeline.warmup_epochs},
         "schedule": recipe.schedule.name,
         "learning_rates": timeline.rates(),
         "losses": effect(recipe, facts.train, [facts.head, facts.tail]),

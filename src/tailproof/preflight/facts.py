@@ -11,7 +11,6 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
 from tailproof.data.bands import MODE
 
-KEPT_STATES = 2  # of a run, on disk
 FEW = 10  # training samples of a class below which it is rare
 
 

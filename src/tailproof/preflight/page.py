@@ -9,6 +9,7 @@ from tailproof.core.request import informed
 from tailproof.core.words import quantity
 from tailproof.preflight.came import Came
 from tailproof.preflight.clearance import sentence
+from tailproof.preflight.facts import FEW
 
 SHOWN = 12  # experts in tables
 WHAT = {
@@ -71,7 +72,7 @@ def _data(data: dict[str, Any]) -> str:
     return (
         f"## Data\n\n{data['samples']:,} training samples of {data['classes']} classes, "
         f"{most:,} of {head} to {least:,} of {tail}: imbalance {data['imbalance']:.3g}. "
-        f"{quantity(rare, 'class has', 'classes have')} fewer than 10. {data['val_samples']:,} "
+        f"{quantity(rare, 'class has', 'classes have')} fewer than {FEW}. {data['val_samples']:,} "
         "samples in val."
     )
 

@@ -1,10 +1,9 @@
 """Updates and learning rates of a recipe over its epochs, by its configuration alone."""
 
 import math
-from bisect import bisect_right
-from itertools import pairwise
 
 from tailproof.core.config.recipe import Recipe
+from tailproof.core.phases import Phases
 
 
 class Timeline:
@@ -13,52 +12,38 @@ class Timeline:
     Args:
         recipe: with schedule and phases.
         samples: of an epoch.
+
+    Attributes:
+        steps: updates an epoch of each phase.
+        phases: how many updates come before what.
     """
 
     def __init__(self, recipe: Recipe, samples: int) -> None:
-        self._recipe, self.phases = recipe, recipe.timeline
-        self.steps = [_steps(samples, each.batch_size, recipe.drop_last) for each in self.phases]
-        self.starts = [phase.from_epoch for phase in self.phases]
-        self._updates = [0]
-        for (start, end), each in zip(pairwise(self.starts), self.steps, strict=False):
-            self._updates.append(self._updates[-1] + (end - start) * each)
-
-    def updates(self, epochs: float) -> float:
-        """Return the updates of so many epochs from the start."""
-        number = bisect_right(self.starts, epochs + 1) - 1
-        return self._updates[number] + (epochs - (self.starts[number] - 1)) * self.steps[number]
-
-    @property
-    def total(self) -> int:
-        """Updates of the whole run."""
-        return round(self.updates(self._recipe.epochs))
-
-    @property
-    def warmup_steps(self) -> int:
-        """Updates of the warm-up; 0 without one."""
-        warmup = self._recipe.schedule.warmup
-        if warmup is None:
-            return 0
-        return warmup.steps or max(1, round(self.updates(warmup.epochs)))
+        self._recipe = recipe
+        sizes = [phase.batch_size for phase in recipe.timeline]
+        self.steps = [_steps(samples, size, recipe.drop_last) for size in sizes]
+        self.phases = Phases(recipe, self.steps)
 
     @property
     def warmup_epochs(self) -> float:
         """The warm-up in epochs of the first phase."""
-        return self.warmup_steps / max(self.steps[0], 1)
+        return self.phases.warmup_steps / max(self.steps[0], 1)
 
     def rate(self, updates: int) -> float:
         """Return the rate of the update that comes after so many, a plateau's never lowered."""
-        recipe, warmup = self._recipe, self.warmup_steps
+        recipe, warmup = self._recipe, self.phases.warmup_steps
         schedule, rate = recipe.schedule, recipe.optimizer.learning_rate
-        factor = self.phases[bisect_right(self._updates, updates) - 1].learning_rate_factor
+        factor = self.phases.factor(updates)
         if updates < warmup - 1:
             return factor * rate * (updates + 1) / warmup
         if schedule.name == "cosine":
-            done = min(updates / max(self.total, 1), 1.0)
+            done = min(updates / max(self.phases.total, 1), 1.0)
             low = schedule.minimum
             return factor * (low + 0.5 * (rate - low) * (1 + math.cos(math.pi * done)))
         if schedule.name == "multistep":
-            passed = sum(self.updates(milestone) <= updates for milestone in schedule.milestones)
+            passed = sum(
+                self.phases.updates(milestone) <= updates for milestone in schedule.milestones
+            )
             return factor * rate * schedule.gamma**passed
         return factor * rate
 
@@ -68,10 +53,10 @@ class Timeline:
         Each is that of the first update of its ``epoch``; the last is of the run's last update.
         """
         milestones = getattr(self._recipe.schedule, "milestones", [])
-        warm = math.ceil(self.warmup_epochs) + 1 if self.warmup_steps else 1
-        epochs = {1, warm, *self.starts, *(each + 1 for each in milestones)}
+        warm = math.ceil(self.warmup_epochs) + 1 if self.phases.warmup_steps else 1
+        epochs = {1, warm, *self.phases.starts, *(each + 1 for each in milestones)}
         found = [
-            {"epoch": epoch, "learning_rate": self.rate(round(self.updates(epoch - 1)))}
+            {"epoch": epoch, "learning_rate": self.rate(round(self.phases.updates(epoch - 1)))}
             for epoch in sorted(epochs)
             if epoch <= self._recipe.epochs
         ]
@@ -80,14 +65,15 @@ class Timeline:
     @property
     def last_rate(self) -> float:
         """The rate of the last update."""
-        return self.rate(max(self.total - 1, 0))
+        return self.rate(max(self.phases.total - 1, 0))
 
     def peak(self) -> tuple[float, int]:
         """Return the highest rate of the run, and the batch size that it is taken with."""
         found = []
-        for number, phase in enumerate(self.phases):
-            first = max(self._updates[number], self.warmup_steps - 1 if number == 0 else 0)
-            first = min(first, max(self.total - 1, 0))  # the run may end within the warm-up
+        for number, phase in enumerate(self._recipe.timeline):
+            warm = self.phases.warmup_steps - 1 if number == 0 else 0
+            first = max(self.phases.before[number], warm)
+            first = min(first, max(self.phases.total - 1, 0))  # the run may end within the warm-up
             found.append((self.rate(first), phase.batch_size))
         return max(found)
 

@@ -116,4 +116,7 @@ def _run_nodes(path: Path, recipe: Recipe) -> None:
     if done.returncode == Interrupted.status:
         raise Interrupted(LEAVING.format("a signal"))
     if done.returncode:
-        raise TailproofError(f"srun ended {done.returncode}")
+        raise TailproofError(
+            f"srun ended with status {done.returncode} before any process said why: see Slurm's "
+            f"own output of job {os.environ['SLURM_JOB_ID']}, and whether its nodes are up"
+        )

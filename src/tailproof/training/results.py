@@ -10,7 +10,7 @@ from tailproof.core.files import read_json
 
 
 def results_of(folder: str | Path) -> dict[str, Any]:
-    """Return best epoch, last validated metrics, and how long all attempts took.
+    """Return best epoch, last validated metrics, first weights, how long all attempts took.
 
     Args:
         folder: of the expert and seed, with training.json and history.csv.
@@ -27,6 +27,7 @@ def results_of(folder: str | Path) -> dict[str, Any]:
         "monitor": training["best"]["monitor"],
         "monitored": training["best"]["value"],
         "epochs": training["epochs"],
+        "initial_weights": training["initial_weights"],
         "last": {name: _finite(text) for name, text in last.items() if name.startswith("val_")},
         "attempts": len(spans),
         "seconds": sum(span.total_seconds() for span in spans),

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError
+from tailproof.core.phases import Phases
 from tailproof.data.loader import Split
 from tailproof.models import save_expert
-from tailproof.models.build import best_precision, count_parameters
+from tailproof.models.build import best_precision, count_parameters, digest_of_weights
 from tailproof.training.best import Best
 from tailproof.training.heads import Heads, LossOfHeads
 from tailproof.training.history import Row
 from tailproof.training.metrics import RareScores, Tally
-from tailproof.training.phases import Phases
 from tailproof.training.ranks import Ranks
 from tailproof.training.schedule import Schedule
 from tailproof.training.setup import (
@@ -52,6 +52,7 @@ class Run:
         device: where it trains.
         precision: fp32, bf16 or fp16.
         model: the model.
+        initial: SHA-256 of the weights that the run began with, in whichever attempt.
         phases: what the recipe changes at some epochs.
         epoch: the epoch in progress, from 1.
         step: updates made in it.
@@ -88,6 +89,7 @@ class Run:
         self._options = model_options(self.split, recipe)
         outputs = len(self.heads.names)
         self.model = initial_model(recipe, self._options, outputs, self.split, self.device)
+        self.initial = digest_of_weights(self.model)
         labels = self._labels["train"].cpu()
         self._loss = LossOfHeads(self.heads, recipe.loss.model_dump(), labels).to(self.device)
         self._optimizer = build_optimizer(self.model, recipe)
@@ -278,6 +280,7 @@ class Run:
             "history": self.history,
             "tally": self._tally.state(),
             "best": self.best.state(),
+            "initial": self.initial,
             "model": self.model.state_dict(),
             "ema": self._ema.module.state_dict() if self._ema else None,
             "optimizer": self._optimizer.state_dict(),
@@ -319,6 +322,7 @@ class Run:
             raise TailproofError(f"the state is of another model or optimizer: {error}") from error
         if self.precision == "fp16" and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
+        self.initial = state["initial"]
         self.epoch, self.step, self._rate = state["epoch"], state["step"], state["rate"]
         self.history = list(state["history"])
         self._schedule.restore(None if adopted else state["schedule"], self.updates)

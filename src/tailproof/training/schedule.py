@@ -6,7 +6,7 @@ from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler
 from torch.optim import Optimizer
 
 from tailproof.core.config.recipe import Recipe
-from tailproof.training.phases import Phases
+from tailproof.core.phases import Phases
 
 
 class Schedule:
@@ -73,16 +73,8 @@ class Schedule:
             self.after_update(updates)
 
 
-def warmup_steps(recipe: Recipe, phases: Phases) -> int:
-    """Return the updates of the warm-up."""
-    warmup = recipe.schedule.warmup
-    if warmup is None:
-        return 0
-    return warmup.steps or max(1, round(phases.updates(warmup.epochs)))
-
-
 def _build(optimizer: Optimizer, recipe: Recipe, phases: Phases) -> Any:
-    schedule, warmup = recipe.schedule, warmup_steps(recipe, phases)
+    schedule, warmup = recipe.schedule, phases.warmup_steps
     common = {
         # timm counts from update 0: start at 1/w of the rate and reach it at update w.
         "warmup_t": max(warmup - 1, 0),

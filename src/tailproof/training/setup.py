@@ -16,7 +16,7 @@ from tailproof.core.errors import TailproofError, choose
 from tailproof.core.operating_points import ONE_IN, POINTS, enough_negatives
 from tailproof.data.loader import Loader, Split
 from tailproof.models import build_model
-from tailproof.models.build import load_weights, weights_file
+from tailproof.models.build import checkpoint_activations, load_weights, weights_file
 from tailproof.models.sizes import Size, check_sizes, options_for_sizes
 from tailproof.training.ranks import Ranks
 
@@ -84,12 +84,7 @@ def initial_model(
             raise TailproofError("recipe.sync_batchnorm needs GPUs, found none: leave it out")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if recipe.activation_checkpointing:
-        try:
-            model.set_grad_checkpointing(True)
-        except (AttributeError, AssertionError) as error:
-            raise TailproofError(
-                f"recipe.activation_checkpointing: '{recipe.model.name}' has none; leave it out"
-            ) from error
+        checkpoint_activations(model, recipe.model.name)
     memory = torch.channels_last if recipe.channels_last else torch.preserve_format
     return model.to(device, memory_format=memory)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from tailproof.core.config.recipe import Recipe
+from tailproof.core.config.recipe import KEPT_STATES, Recipe
 from tailproof.core.digests import digest_of, sha256_bytes
 from tailproof.core.errors import Interrupted, TailproofError
 from tailproof.core.files import atomic
@@ -26,7 +26,6 @@ from tailproof.training.signals import StopRequest
 
 log = logging.getLogger(__name__)
 
-KEPT = 2
 POLL_SECONDS = 0.5
 KEY_LENGTH = 16  # hex digits of a digest that name a folder or a file
 
@@ -134,7 +133,7 @@ class Store:
         except (TailproofError, OSError) as error:
             log.warning("the run goes on without saving its state: %s", error)
             return False
-        self.forget(KEPT)
+        self.forget(KEPT_STATES)
         return True
 
     def forget(self, kept: int) -> None:

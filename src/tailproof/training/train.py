@@ -97,6 +97,7 @@ def _facts(run: Run, keeper: Keeper) -> dict[str, Any]:
         "epochs": len(run.history),
         "stopped_early": len(run.history) < run.recipe.epochs,
         "parameters": count_parameters(run.model),
+        "initial_weights": run.initial,
         **({"phases": run.phases.told()} if run.recipe.phases else {}),
         "precision": run.precision,
         "threads": run.recipe.threads,

@@ -154,6 +154,8 @@ class Phase(Strict):
 
 INHERITED = ("image_size", "augmentation", "mixing", "batch_size")
 
+KEPT_STATES = 2  # of a run, on disk
+
 Monitor = Literal[
     "val_loss",
     "val_accuracy",

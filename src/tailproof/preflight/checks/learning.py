@@ -74,7 +74,7 @@ def is_transformer(recipe: Recipe) -> bool:
 def short_warmup(recipe: Recipe, facts: Facts) -> Finding | None:
     """Find a warm-up of less than an epoch, and none of a transformer that starts from nothing."""
     timeline = Timeline(recipe, facts.samples)
-    steps, epochs = timeline.warmup_steps, timeline.warmup_epochs
+    steps, epochs = timeline.phases.warmup_steps, timeline.warmup_epochs
     fresh = not recipe.model.pretrained and recipe.init_from is None
     if steps == 0 and not (fresh and is_transformer(recipe)):
         return None

@@ -13,7 +13,7 @@ MANY_VALIDATIONS = 200
 @each_recipe
 def no_early_stopping(recipe: Recipe, facts: Facts) -> Finding | None:
     """Find a long run that goes on whatever val says."""
-    updates = Timeline(recipe, facts.samples).total
+    updates = Timeline(recipe, facts.samples).phases.total
     if recipe.early_stopping or (recipe.epochs < LONG_EPOCHS and updates < LONG_UPDATES):
         return None
     falls = recipe.schedule.name in ("cosine", "multistep")

@@ -44,11 +44,10 @@ def too_few_negatives(recipe: Recipe, facts: Facts) -> Finding | None:
     if needed is None or facts.positive is None:
         return None
     negatives = sum(facts.val.values()) - facts.val[facts.positive]
-    if negatives >= COUNTED * needed:
+    if not 0 < negatives < COUNTED * needed:
         return None
     enough = enough_negatives(recipe.monitor, negatives)
-    shown = [name for name, least in ONE_IN.items() if negatives >= COUNTED * least]
-    better = shown[-1] if shown else "tpr_at_fpr_0"
+    better = _steady(negatives)
     told = (
         f"stands on {negatives // needed} false positives among the {negatives:,} negatives of "
         "val: it will jump from epoch to epoch"
@@ -57,11 +56,12 @@ def too_few_negatives(recipe: Recipe, facts: Facts) -> Finding | None:
     )
     return Finding(
         "too_few_negatives",
-        f"the monitor {recipe.monitor} {told}; take {better}, or raise data.splits.val",
+        f"the monitor {recipe.monitor} {told}; "
+        + (f"take {better}, or raise data.splits.val" if better else "raise data.splits.val"),
         "warning" if enough else "error",
         evidence={"monitor": recipe.monitor, "negatives": negatives, "needed": COUNTED * needed},
         confidence=1.0,
-        change={"monitor": better},
+        change={"monitor": better} if better else None,
         expects="a best epoch that is not chosen by chance",
     )
 
@@ -81,9 +81,7 @@ def saturating_monitor(recipe: Recipe, facts: Facts) -> Finding | None:
             f"{1 - largest:.1%} of val are of the rare class: AUROC stays near 1 while what is "
             "found at low false-positive rates collapses"
         )
-        negatives = total - facts.val[facts.positive]
-        shown = [name for name, least in ONE_IN.items() if negatives >= COUNTED * least]
-        better = shown[-1] if shown else "tpr_at_fpr_0"
+        better = _steady(total - facts.val[facts.positive])
     else:
         return None
     return Finding(
@@ -91,9 +89,15 @@ def saturating_monitor(recipe: Recipe, facts: Facts) -> Finding | None:
         f"the monitor {recipe.monitor} saturates: {told}",
         "warning",
         evidence={"monitor": recipe.monitor, "share_of_the_largest_class": largest},
-        change={"monitor": better},
+        change={"monitor": better} if better else None,
         expects="a best epoch that is better at what is asked for",
     )
+
+
+def _steady(negatives: int) -> str | None:
+    """Return the smallest false-positive rate that so many negatives show without much chance."""
+    shown = [name for name, least in ONE_IN.items() if negatives >= COUNTED * least]
+    return shown[-1] if shown else None
 
 
 def small_validation(facts: Facts) -> list[Finding]:

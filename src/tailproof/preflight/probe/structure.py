@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tailproof.core.config.recipe import Phase, Recipe
+from tailproof.core.config.recipe import KEPT_STATES, Phase, Recipe
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.digests import canonical_json
 from tailproof.core.errors import TailproofError
 from tailproof.data.loader import Split
 from tailproof.models import build_model
-from tailproof.models.build import count_parameters
-from tailproof.preflight.facts import KEPT_STATES
+from tailproof.models.build import checkpoint_activations, count_parameters
 from tailproof.training.heads import Heads
 from tailproof.training.setup import model_options
 
@@ -37,7 +36,7 @@ def structures(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, di
         if key not in known:
             try:
                 known[key] = structure_of(recipe, split)
-            except (TailproofError, RuntimeError, ValueError, AssertionError):
+            except (TailproofError, RuntimeError):
                 known[key] = {}  # the timed steps tell why
         found[name] = known[key]
     return found
@@ -58,7 +57,7 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
         options=model_options(split, recipe),
     )
     if recipe.activation_checkpointing:
-        model.set_grad_checkpointing(True)
+        checkpoint_activations(model, recipe.model.name)
     weights = _bytes(model.state_dict().values())
     trained = _bytes(parameter for parameter in model.parameters() if parameter.requires_grad)
     states = STATES.get(recipe.optimizer.name, 2) * trained
@@ -81,7 +80,7 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
 def _deciding(recipe: Recipe) -> dict[str, Any]:
     """Return what of a recipe decides the sizes."""
     plain = recipe.model_dump(mode="json")
-    return {name: each for name, each in plain.items() if name not in ("loss", "schedule", "seed")}
+    return {name: each for name, each in plain.items() if name not in ("loss", "schedule")}
 
 
 def _kept(model: nn.Module, split: Split, recipe: Recipe, phase: Phase) -> float:
