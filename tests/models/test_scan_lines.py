@@ -46,6 +46,21 @@ def test_line_by_line_it_says_what_it_says_of_the_window():
         torch.testing.assert_close(said, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_beyond_its_window_it_slides_as_a_block_does():
+    lines = torch.randn(1, 1, 15, 20, generator=torch.Generator().manual_seed(2))
+    for depth, same in ((1, True), (2, False)):
+        torch.manual_seed(0)
+        options = {**SMALL, "depth": depth}
+        model = timm.create_model("scanline_causal", num_classes=4, in_chans=1, **options).eval()
+        for parameter in model.parameters():
+            parameter.data *= 3
+        stream = Stream(model)
+        said = [stream.step(line) for line in lines[0].unbind(1)][-1]
+        with torch.no_grad():
+            cut_out = model(lines[:, :, -6:])[0]
+        assert torch.allclose(said, cut_out, rtol=1e-3, atol=1e-3) is same
+
+
 def test_a_stream_remembers_as_many_lines_as_it_is_told():
     model = build()
     generator = torch.Generator().manual_seed(3)

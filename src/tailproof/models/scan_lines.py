@@ -174,8 +174,11 @@ class ScanLineTransformer(nn.Module):
 class Stream:
     """A causal model that is fed line by line, as the instrument delivers them.
 
-    What it says of a line is what the model says of a window that ends there. It remembers
-    `lines` lines; a window's model sees no further back than its window either.
+    Until it has seen more than `lines` lines, what it says of a line is what the model says of the
+    lines so far. From then on each block attends to the last `lines` of what the block below made
+    of the stream, as in attention over a sliding window (Beltagy et al. 2020, section 3.1): what a
+    block remembers was made with lines before the window in sight, which a window cut out does
+    not have. With one block the two are the same.
 
     Args:
         model: `scanline_causal`.
