@@ -1,6 +1,7 @@
 # points -> some go on from rung to rung -> the winner, an expert like the others
+from tailproof.sweep.selection import FILES
+
 WINNER_FOLDER = f"results/{{experiment}}/experts/{WINNER}"
-EXPERT_FILES = ["model.safetensors", "config.json", "history.csv", "training.json"]
 
 
 ruleorder: winner > train
@@ -115,7 +116,7 @@ rule winner:
         candidates=lambda w: [
             f"{SEED_FOLDER}/{name}".format(**w, expert=expert)
             for expert in experiment(w).rounds[-1]
-            for name in EXPERT_FILES
+            for name in FILES
         ],
     output:
         weights=f"{WINNER_FOLDER}/seed-{{seed}}/model.safetensors",

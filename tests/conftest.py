@@ -19,6 +19,14 @@ from tests.project import Project
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
+LONGEST = ("workflow", "provenance", "training")
+
+
+def pytest_collection_modifyitems(items):
+    """The folders of the longest files first, so that no process is left alone with one."""
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+
+
 DIGITS = {
     "source": {"name": "digits"},
     "profile": {"kind": "exponential", "imbalance": 20},

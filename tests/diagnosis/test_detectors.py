@@ -210,6 +210,7 @@ def resampled_ece(rng, samples, power):
     "columns",
     [
         {"train_loss": [1.0, 0, 0, 0, 0, 0, 0.5, 3.0, 5.0, 9.0]},
+        {"val_loss": [0.0, 0.0, 0.0, 1.0], "attempt": [1.0, 1.0, 1.0, 2.0]},
         {"tpr_at_fpr_1pct": [0.1, 0.2], "fpr_at_tpr_0.5": [0.3, 0.3], "fpr_at_tpr_0.7": [0.3, 0.3]},
     ],
 )

@@ -57,7 +57,8 @@ def bad_resume(history: History, context: Context) -> list[Finding]:
             slope = float(np.median(np.diff(before)))
             expected = float(before[-1]) + min(slope, 0.0)
             jump = float(curve.values[at]) - expected
-            noise = max(noise_of(before), noise_of(curve.values[:at]), 0.015 * float(before[-1]))
+            level = float(before[-1]) or float(curve.values[at])
+            noise = max(noise_of(before), noise_of(curve.values[:at]), 0.015 * level)
             least = 0.1 * float(before[-1])
             if jump > JUMP * noise and jump > least and curve.values[at] > before[-1]:
                 found.append((jump / noise, start, name, jump, expected, curve.values[at]))
@@ -125,7 +126,7 @@ def _boundaries(history: History, context: Context) -> list[int]:
     """Return the first epoch of each attempt after the first that is part of the history."""
     own = history.curve("attempt")
     if len(own):
-        return [int(epoch) for epoch in own.epochs[1:][np.diff(own.values) != 0]]
+        return own.turns
     if _starts(history):
         return _starts(history)
     shift = 1 - history.origin

@@ -87,6 +87,11 @@ class Curve:
         return max(noise_of(self.values), lasting, least)
 
     @property
+    def turns(self) -> list[int]:
+        """The epochs whose value is another than that of the epoch before."""
+        return [int(epoch) for epoch in self.epochs[1:][np.diff(self.values) != 0]]
+
+    @property
     def tail(self) -> float:
         """The level of the last epochs."""
         return float(self.values[-self.window :].mean())

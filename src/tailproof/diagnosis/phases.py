@@ -97,7 +97,7 @@ def _boundaries(history: History, context: Context) -> list[int]:
     for name in ("phase", "image_size", "resolution", "img_size"):
         own = history.curve(name)
         if len(own):
-            return [int(epoch) for epoch in own.epochs[1:][np.diff(own.values) != 0]]
+            return own.turns
     return []
 
 
