@@ -16,7 +16,7 @@ demo: .venv/.run ## set up, train three experts on long-tailed digits, show the 
 	@$(BIN)/python -m tailproof.report.summary results/digits_lt
 
 test: .venv/.dev .venv/validators/.done browser ## set up and run the tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-chaos: .venv/.dev ## kill training runs some hundred times and compare the bytes
 	TAILPROOF_KILLS=100 $(BIN)/pytest -k at_random_moments tests/training
