@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
@@ -24,14 +26,19 @@ EXPERTS = {
 HERE = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "6")
 
 
+@dataclass(frozen=True)
 class SlurmProject(Project):
     """A project with the profile, and the cluster that it is for."""
 
-    def __init__(self, folder, cluster: Cluster) -> None:
-        super().__init__(folder)
-        self.cluster = cluster
+    cluster: Cluster
+
+    @classmethod
+    def on(cls, cluster: Cluster, folder: Path) -> "SlurmProject":
+        """A project of which nothing was run yet."""
+        project = cls(Project.fresh(folder).folder, cluster)
         shutil.copytree(ROOT / "slurm", folder / "slurm")
-        self.write_experts(EXPERTS)
+        project.write_experts(EXPERTS)
+        return project
 
     def write_experts(self, experts: dict) -> None:
         tiny = {**TINY, "recipe": LONG, "experts": experts}
@@ -92,4 +99,4 @@ def cluster(tmp_path_factory):
 @pytest.fixture
 def slurm(tmp_path, cluster) -> SlurmProject:
     """A fresh project, nothing run yet."""
-    return SlurmProject(tmp_path, cluster)
+    return SlurmProject.on(cluster, tmp_path)

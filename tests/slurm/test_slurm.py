@@ -33,7 +33,7 @@ def local(tmp_path_factory):
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory, cluster):
     """Run through Slurm: one expert is requeued, one reaches its limit, one loses its node."""
-    project = SlurmProject(tmp_path_factory.mktemp("slurm"), cluster)
+    project = SlurmProject.on(cluster, tmp_path_factory.mktemp("slurm"))
     project.set_resources("train", constraint=ON_NODE, runtime=MINUTES)
     process = project.submit()
 
