@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from tests.project import TINY, Project
@@ -76,3 +77,13 @@ def test_results_hold_where_the_raw_data_are_not(project):
     shutil.rmtree(project.folder / "results")
     done = project.snakemake("-n")
     assert "my photos is not a folder" in done.stdout + done.stderr
+
+
+def test_a_root_that_is_mistyped_later_is_told_before_anything_runs(project):
+    value = yaml.safe_load((project.folder / "config/experiments/tiny.yaml").read_text())
+    value["data"]["source"]["root"] = "my photo"
+    project.write("config/experiments/tiny.yaml", value)
+    done = project.snakemake("-n")
+    assert done.returncode != 0
+    told = "my photo does not exist; the results were made from my photos"
+    assert told in done.stdout + done.stderr

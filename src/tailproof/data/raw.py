@@ -8,7 +8,7 @@ import pyarrow as pa
 from tailproof.core.config.data import Data
 from tailproof.core.digests import sha256_files
 from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_parquet, write_parquet
+from tailproof.core.files import read_parquet, table_metadata, with_metadata, write_parquet
 from tailproof.data.sources import open_source
 
 
@@ -26,7 +26,8 @@ def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
     if source.root is not None:
         named = read_parquet(samples, ["path"])["path"].unique().to_pylist()
         files |= {source.root / path for path in named if (source.root / path).is_file()}
-    write_parquet(output, _table(source.root or Path(), sorted(files)))
+    table = _table(source.root or Path(), sorted(files))
+    write_parquet(output, with_metadata(table, {"root": _root(config)}))
 
 
 def files_to_read(config: Data, listed: str | Path) -> list[Path]:
@@ -35,21 +36,28 @@ def files_to_read(config: Data, listed: str | Path) -> list[Path]:
     So results can be used on a machine without the raw data that they were made from.
 
     Raises:
-        TailproofError: the source is not there, and nothing was made from it yet; or the name of a
-            file has braces.
+        TailproofError: the source is not there, and nothing was made from it yet, or from one
+            elsewhere; or the name of a file has braces.
     """
-    root = Path(getattr(config.source, "root", "."))
+    root = Path(_root(config))
     if root.exists() or not Path(listed).exists():
         files = open_source(config.source).files()
         for file in files:
             if "{" in str(file):
                 raise TailproofError(f"{file}: Snakemake takes braces for wildcards: rename it")
         return files
+    known = table_metadata(listed)["root"]
+    if known != _root(config):
+        raise TailproofError(f"{root} does not exist; the results were made from {known}")
     # A root that was itself a file held the rows of that one file.
     return [
         root if root.suffix == ".parquet" else root / path
         for path in read_parquet(listed, ["path"])["path"].to_pylist()
     ]
+
+
+def _root(config: Data) -> str:
+    return getattr(config.source, "root", ".")
 
 
 def _table(root: Path, files: Iterable[Path]) -> pa.Table:
