@@ -168,5 +168,5 @@ def test_criteria_are_printed_with_signs_and_words(drawn):
     print_criteria([*criteria, progress(*drawn).audited()], console)
     text = console.export_text()
     assert "✓ Data: " in text and "✗ Target: val_accuracy at least 0.99" in text
-    assert "(does not hold)" in text and "○ Audit: not made yet (still open)" in text
+    assert "(does not hold)" in text and "○ Audit: not made yet: snakemake --cores all " in text
     assert "6 of 8 hold" in text

@@ -14,13 +14,22 @@ MILESTONES = {
 def test_readiness_before_and_after(project, finished):
     fresh = project.tailproof("ready", "tiny")
     assert fresh.returncode == 0, fresh.stderr
-    assert "○ Data: not made yet (still open)" in fresh.stdout and "0 of 7 hold" in fresh.stdout
+    assert "○ Data: not made yet (still open)" in fresh.stdout and "0 of 8 hold" in fresh.stdout
     done = finished.tailproof("ready", "tiny")
     assert done.returncode == 0, done.stderr
     assert "✓ Logits exported: 18 of 18 files with all rows of their split" in done.stdout
-    assert "✓ Audit: " in done.stdout and "7 of 7 hold" in done.stdout
+    assert "✓ Audit: " in done.stdout and "8 of 8 hold" in done.stdout
     wrong = project.tailproof("ready", "tinny")
     assert wrong.returncode == 1 and "(did you mean 'tiny'?)" in wrong.stderr
+
+
+def test_what_was_made_by_another_configuration_is_still_open(twin):
+    experts = {**TINY["experts"], "logit_adjust": {"loss": {"name": "logit_adjust", "tau": 1.5}}}
+    twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
+    told = re.sub(r"\s+", " ", twin.tailproof("ready", "tiny").stdout)
+    assert re.search("○ Made by the configuration and code of now: [0-9]+ jobs to run again", told)
+    assert "train/logit_adjust-0: recipe.loss.tau: 2.0 became 1.5" in told
+    assert "7 of 8 hold" in told
 
 
 def test_targets_are_on_the_checklist(twin):

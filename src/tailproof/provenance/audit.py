@@ -93,6 +93,23 @@ def audit(experiment: str) -> Audit:
     return Audit(experiment, verdicts, broken, notes)
 
 
+def changed_jobs(experiment: str) -> dict[str, str]:
+    """Return what of each finished job the configuration or code of now have otherwise.
+
+    No file is hashed; what is made from those jobs' files is stale with them.
+
+    Raises:
+        TailproofError: Snakemake cannot read the workflow or the configuration.
+    """
+    ledger = read_ledger(experiment)
+    found = {}
+    for job in plan(f"results/{experiment}/report/index.html"):
+        record = ledger.makers.get(job.outputs[0])
+        if record and (changes := _changes(record, job)):
+            found[f"{record.rule}/{record.name}"] = "; ".join(changes)
+    return dict(sorted(found.items()))
+
+
 def _differences_of_page(page: Path, metrics: Path) -> list[str]:
     """Compare the page with metrics.json, where both are there; one unreadable is a finding."""
     if not (page.exists() and metrics.exists()):

@@ -85,7 +85,7 @@ class Progress:
         """Return whether the audit, which comes last, found that everything holds."""
         path = self.folder / "audit.json"
         if not path.exists():
-            return Criterion("Audit", "open", "not made yet")
+            return Criterion("Audit", "open", f"not made yet: snakemake --cores all {path}")
         found = read_json(path)
         told = ", ".join(f"{count} {name}" for name, count in found["counts"].items() if count)
         return Criterion("Audit", "holds" if found["passed"] else "fails", told)

@@ -7,6 +7,8 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from tailproof.core.config.load import load_experiment
+from tailproof.core.words import quantity
+from tailproof.provenance.audit import changed_jobs
 from tailproof.report.checklist import Criterion, Progress
 
 SIGNS = {"holds": "[green]✓[/green]", "fails": "[bold red]✗[/bold red]", "open": "○"}
@@ -14,14 +16,25 @@ WORDS = {"holds": "holds", "fails": "does not hold", "open": "still open"}
 
 
 def ready(experiment: str) -> list[Criterion]:
-    """Return what must hold of an experiment in the working directory, the audit last.
+    """Return what must hold of an experiment in the working directory now, the audit last.
 
     Raises:
         TailproofError: its configuration is wrong, or a file is damaged.
     """
     config = load_experiment(f"config/experiments/{experiment}.yaml")
     progress = Progress(config, Path("results", experiment), Path("logs", experiment))
-    return [*progress.criteria(), progress.audited()]
+    return [*progress.criteria(), _up_to_date(experiment, progress), progress.audited()]
+
+
+def _up_to_date(experiment: str, progress: Progress) -> Criterion:
+    name = "Made by the configuration and code of now"
+    if not (progress.folder / "provenance").exists():
+        return Criterion(name, "open", "not made yet")
+    changed = changed_jobs(experiment)
+    if not changed:
+        return Criterion(name, "holds", "no finished job would run otherwise")
+    told = f"{quantity(len(changed), 'job')} to run again, with all that is made from them"
+    return Criterion(name, "open", told, tuple(f"{job}: {why}" for job, why in changed.items()))
 
 
 def print_criteria(criteria: list[Criterion], console: Console) -> None:
