@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tailproof.core.config.load import parse_experiment
+from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError
 from tailproof.diagnosis.facts import read_facts
 from tests.project import TINY
@@ -59,6 +60,18 @@ def test_a_finding_is_shown_with_its_change_as_yaml(tmp_path, curves):
     assert "evidence: " in done.stdout and "cost: epochs wasted" in done.stdout
     patch = done.stdout[done.stdout.index("recipe:") :].split("\nwarning")[0].split("\ninfo")[0]
     assert yaml.safe_load("        " + patch)["recipe"]["early_stopping"] == {"patience": 3}
+
+
+def test_the_recipe_is_that_of_the_expert_whose_history_it_is(tmp_path, curves):
+    write(tmp_path / "history.csv", curves["spoilt"], train_loss=curves["train"])
+    recipe = Recipe(augmentation={"flip": True, "crop_padding": 4}, epochs=30)
+    facts = {"tailproof": {"recipe": recipe.learning()}}
+    (tmp_path / "config.json").write_text(json.dumps(facts))
+    told = command(tmp_path, "history.csv").stdout
+    assert "crop_padding" not in told and "weight_decay" in told
+    for foreign in ("{}", "[]", "no json"):
+        (tmp_path / "config.json").write_text(foreign)
+        assert "crop_padding" in command(tmp_path, "history.csv").stdout
 
 
 def test_a_healthy_run_gets_nothing_found(tmp_path, curves):

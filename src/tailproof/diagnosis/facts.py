@@ -51,11 +51,12 @@ def context_of(facts: Facts | Experiment | None, history: str | Path) -> Context
     """Return what is known of the run whose history lies at a path.
 
     Of an experiment the expert is that of the path, ``…/experts/EXPERT/seed-S/…``; beside it
-    training.json says where attempts began.
+    training.json says where attempts began, and where nothing else is given config.json by which
+    recipe.
     """
     resumed = _resumed(Path(history))
     if facts is None:
-        return Context(resumed=resumed)
+        return Context(recipe=_own_recipe(Path(history)), resumed=resumed)
     if isinstance(facts, Experiment):
         known = facts.experts | facts.points
         own = next((known[part] for part in Path(history).parts if part in known), facts.recipe)
@@ -68,6 +69,16 @@ def context_of(facts: Facts | Experiment | None, history: str | Path) -> Context
         resumed=resumed,
         expect=facts.expect,
     )
+
+
+def _own_recipe(history: Path) -> Recipe | None:
+    path = history.parent / "config.json"
+    if not path.is_file():
+        return None
+    try:
+        return Recipe.model_validate(read_json(path)["tailproof"]["recipe"])
+    except (KeyError, TypeError, ValidationError, TailproofError):
+        return None  # somebody else's, of that name
 
 
 def _resumed(history: Path) -> tuple[int, ...]:
