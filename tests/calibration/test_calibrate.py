@@ -54,7 +54,7 @@ def test_few_samples_and_absent_classes_are_recorded(tmp_path):
     found = calibrate(raw, Calibration(), tmp_path / "calibration.json")
     assert len(found["warnings"]) == 2
     assert "only 35 samples" in found["warnings"][0]
-    assert "2 of 4 classes" in found["warnings"][1]
+    assert found["warnings"][1] == "2 classes have no sample in calib, of 4"
 
 
 @pytest.mark.parametrize("labels", [[], [2, 2, 2]])

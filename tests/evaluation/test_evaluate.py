@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,18 @@ def test_what_is_fitted_does_not_look_at_dev_or_test(files, tmp_path):
                 logits.values[:] = logits.values[:, ::-1]
                 logits.write(splits[split])
     assert fitted("after") == before
+
+
+def test_classes_without_a_sample_are_named(tmp_path):
+    files = write_experts(tmp_path)
+    for seeds in files.values():
+        for splits in seeds.values():
+            logits = Logits.read(splits["test"])
+            others = {rank: np.where(own == 5, 4, own) for rank, own in logits.labels.items()}
+            replace(logits, labels=others).write(splits["test"])
+    result = evaluate(files, tmp_path / "manifest.json", CONFIG, tmp_path / "evaluation")
+    (name,) = (note for note in result["notes"] if note.startswith("test has no sample of "))
+    assert name.endswith(": means over classes leave out it")
 
 
 def test_one_expert_one_seed_few_classes_and_empty_groups(tmp_path):

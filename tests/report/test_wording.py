@@ -40,6 +40,7 @@ def test_intervals():
     assert interval("top1", value) == "[40.0,\u00a060.0]"
     assert with_interval("top1", value) == "50.0\u00a0%\u00a0[40.0,\u00a060.0]"
     assert interval("top1", {"low": None, "high": None}) == ""
+    assert interval("top1", {"low": 0.0, "high": 0.0}) == "", "six samples, all wrong"
     assert with_interval("nll", {"mean": None, "low": None, "high": None}) == "–"
 
 

@@ -10,6 +10,7 @@ from tailproof.calibration.temperature import fit_temperature, sample_weights
 from tailproof.core.config.calibration import Calibration
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import write_json
+from tailproof.core.words import quantity
 from tailproof.data.logits import Logits
 
 FEW_SAMPLES = 200
@@ -92,5 +93,6 @@ def _coverage_warnings(samples: int, present: int, classes: int) -> list[str]:
             "uncertain, and so are the errors listed here"
         )
     if present < classes:
-        found.append(f"{classes - present} of {classes} classes have no sample in calib")
+        lacking = quantity(classes - present, "class has", "classes have")
+        found.append(f"{lacking} no sample in calib, of {classes}")
     return found

@@ -9,6 +9,7 @@ import numpy as np
 from tailproof.core.config.evaluation import ENSEMBLES, Evaluation
 from tailproof.core.files import write_json
 from tailproof.core.progress import track
+from tailproof.core.words import listed
 from tailproof.evaluation import bootstrap, low_fpr, tables, taxonomy
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.inputs import (
@@ -272,6 +273,14 @@ def _notes(task: Task, methods: list[Method]) -> list[str]:
     if not any(method.kind == "ensemble" for method in methods):
         notes.append("there is one expert, so there is no ensemble")
     seen = next(iter(methods[0].predictions.values()))
+    for split in MEASURED_ON:
+        there = set(seen[split].labels.tolist())
+        lacking = [name for index, name in enumerate(task.classes) if index not in there]
+        if lacking:
+            notes.append(
+                f"{split} has no sample of {listed(lacking)}: means over classes leave out "
+                f"{'it' if len(lacking) == 1 else 'them'}"
+            )
     return notes + low_fpr.notes(task, {split: seen[split].labels for split in MEASURED_ON})
 
 

@@ -34,9 +34,16 @@ def in_short(scores: Scores) -> Markup:
     if scores.ensembles:
         rivals += f" and {quantity(len(scores.ensembles), 'ensemble')}"
     return Markup(
-        "Of {}, the {} {} is best on dev. On test, which was not used for choosing, it reaches a "
-        "balanced accuracy of {}{}."
-    ).format(rivals, kind(scores, best), best, reached, _gain(scores))
+        "Of {}, the {} {} is best on dev ({}). On test ({}), which was not used for choosing, it "
+        "reaches a balanced accuracy of {}{}."
+    ).format(
+        rivals, kind(scores, best), best, _size(scores, "dev"), _size(scores, "test"), reached,
+        _gain(scores),
+    )  # fmt: skip
+
+
+def _size(scores: Scores, split: str) -> str:
+    return quantity(scores.metrics["splits"][split]["rows"], "sample")
 
 
 def _with_interval(shown: dict[str, Shown | None]) -> Markup:
@@ -58,13 +65,18 @@ def _gain(scores: Scores) -> str:
     value, low, high = gain["main"].value, gain["low"], gain["high"]
     if value is None:
         return ""
+    if value == 0:
+        return f", as much as the first expert, {first}"
     turned = scores.place_of_difference("test", best, first, CHOSEN_BY).turned != (value < 0)
     form = form_of(metric_of(CHOSEN_BY))
     points = Shown(written(abs(value), form), key=gain["main"].key, form="-" * turned + form)
-    text = Markup(
-        ": {}{}points {} than the first expert, {}, on the same samples (difference{}{})"
-    ).format(points, SPACE, "less" if value < 0 else "more", first, SPACE, limits(gain))
-    if low is None or low.value > 0 or high.value < 0:
+    text = Markup(": {}{}points {} than the first expert, {}, on the same samples").format(
+        points, SPACE, "less" if value < 0 else "more", first
+    )
+    if low is None:
+        return text
+    text += Markup(" (difference{}{})").format(SPACE, limits(gain))
+    if low.value > 0 or high.value < 0:
         return text
     return text + ", which is not established, since the interval includes zero"
 
@@ -74,11 +86,9 @@ def _calibration(scores: Scores) -> Markup:
     before, after = (
         measured(scores, "test", best, name)["main"] for name in ("ece_uncalibrated", "ece")
     )
-    lowers = after.value < before.value
-    text = Markup("Calibration {} the expected calibration error of {}{} from {} to {}").format(
-        "lowers" if lowers else "does not lower", best, "" if lowers else ":",
-        _percent(before), _percent(after),
-    )  # fmt: skip
+    text = Markup("Calibration takes the expected calibration error of {} from {} to {}").format(
+        best, _percent(before), _percent(after)
+    )
     if scores.is_ensemble(scores.best):
         own = measured(scores, "test", scores.best, "ece")["main"]
         text += Markup("; that of {} is {}").format(scores.best, _percent(own))

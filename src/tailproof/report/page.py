@@ -145,12 +145,15 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
         )
     few = measured(scores, "test", best, "few_accuracy")
     if few["main"].value is not None:
-        classes = quantity(len(scores.metrics["groups"]["few"]), "class", "classes")
+        named = scores.metrics["groups"]["few"]
+        classes = quantity(len(named), "class", "classes")
+        tested = results.manifest["splits"]["test"]["class_counts"][results.manifest["target"]]
+        rows = quantity(sum(tested.get(name, 0) for name in named), "test sample")
         tiles.append(
             {
                 "label": "Accuracy in few-shot classes",
                 "value": [few["main"], percent],
-                "note": [limits(few), f" · {classes}"],
+                "note": [limits(few), f" · {classes}, {rows}"],
             }
         )
     before, after = (

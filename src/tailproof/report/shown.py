@@ -73,6 +73,8 @@ def placed(
 ) -> dict[str, Shown | None]:
     """Return the parts of a value as they are shown; None for an end or sd that it has not.
 
+    Where all resamples give the same, as of six samples that are all wrong, that is no interval.
+
     Args:
         like: the metric that they are written like.
         value: mean or difference, low, high, perhaps sd.
@@ -88,5 +90,7 @@ def placed(
     found = {"main": shown("mean" if "mean" in value else "difference", sign)}
     for field in ("low", "high", "sd"):
         known = value.get(field) is not None
+        if field != "sd":
+            known = known and value["low"] != value["high"]
         found[field] = shown(field, sign and field != "sd") if known else None
     return found

@@ -165,8 +165,8 @@ def number(name: str, value: float | None, *, unit: bool = False, sign: bool = F
 
 
 def interval(name: str, value: Value, *, sign: bool = False) -> str:
-    """Write low and high as ``[52.3, 56.1]``; nothing where undefined."""
-    if value["low"] is None:
+    """Write low and high as ``[52.3, 56.1]``; nothing where undefined or all resamples agree."""
+    if value["low"] is None or value["low"] == value["high"]:
         return ""
     low, high = (number(name, value[end], sign=sign) for end in ("low", "high"))
     return f"[{low},{SPACE}{high}]"

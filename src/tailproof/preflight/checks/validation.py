@@ -110,9 +110,9 @@ def small_validation(facts: Facts) -> list[Finding]:
         return []
     finding = Finding(
         "small_validation",
-        f"val tells experts apart that differ by {100 * resolved:.1f} points of {monitor} or "
-        f"more: it has {sum(facts.val.values()):,} samples, {min(facts.val.values())} of the "
-        "rarest class",
+        f"val shows no difference between experts below {100 * resolved:.1f} points of {monitor}: "
+        f"it has {sum(facts.val.values()):,} samples, {min(facts.val.values())} of the rarest "
+        "class",
         "warning" if resolved > COARSE else "info",
         evidence={
             "monitor": monitor,
