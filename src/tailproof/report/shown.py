@@ -63,17 +63,17 @@ def compared(
 
 
 def limits(shown: dict[str, Shown | None]) -> Markup:
-    """Write low and high as ``[52.3, 56.1]``; nothing where undefined."""
+    """Write low and high as ``[52.3, 56.1]``; nothing where undefined or all resamples agree."""
     low, high = shown["low"], shown["high"]
-    return Markup("[{},{}{}]").format(low, SPACE, high) if low and high else Markup()
+    if not (low and high) or low.value == high.value:
+        return Markup()
+    return Markup("[{},{}{}]").format(low, SPACE, high)
 
 
 def placed(
     like: str, value: Value, place: Place = NOWHERE, *, sign: bool = False
 ) -> dict[str, Shown | None]:
     """Return the parts of a value as they are shown; None for an end or sd that it has not.
-
-    Where all resamples give the same, as of six samples that are all wrong, that is no interval.
 
     Args:
         like: the metric that they are written like.
@@ -90,7 +90,5 @@ def placed(
     found = {"main": shown("mean" if "mean" in value else "difference", sign)}
     for field in ("low", "high", "sd"):
         known = value.get(field) is not None
-        if field != "sd":
-            known = known and value["low"] != value["high"]
         found[field] = shown(field, sign and field != "sd") if known else None
     return found
