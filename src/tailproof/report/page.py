@@ -148,7 +148,7 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
         named = scores.metrics["groups"]["few"]
         classes = quantity(len(named), "class", "classes")
         tested = results.manifest["splits"]["test"]["class_counts"][results.manifest["target"]]
-        rows = quantity(sum(tested.get(name, 0) for name in named), "test sample")
+        rows = quantity(sum(tested.get(name, 0) for name in named), "sample")
         tiles.append(
             {
                 "label": "Accuracy in few-shot classes",
