@@ -26,9 +26,9 @@ The aim is 1.4 and 2.2. Loading and augmenting take 0.6 % of a step here; the re
 profile of a step in fp32 has 247 of 312 ms in the convolutions, some 215 GFLOP/s: to reach 1.4 all
 else would have to take half its time. torch.compile (410 and 555 images/s without the loader,
 against 410 and 600) and huge pages (+2 %) did not help. Nor did batch norm, ReLU and shortcut fused
-by hand in C++ into two passes each way: several times as fast as torch's on what lies in cache, yet
-a step in fp32 took as long as before and one in bf16 was a twentieth shorter. What is left waits
-for memory, where every activation is written once and read back once.
+by hand in C++ into two passes each way: faster than torch's own on what lies in cache, yet a step
+in fp32 took as long as before and one in bf16 was a twentieth shorter. What is left waits for
+memory, where every activation is written once and read back.
 """
 
 import argparse
