@@ -147,13 +147,12 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
     if few["main"].value is not None:
         named = scores.metrics["groups"]["few"]
         classes = quantity(len(named), "class", "classes")
-        tested = results.manifest["splits"]["test"]["class_counts"][results.manifest["target"]]
-        rows = quantity(sum(tested.get(name, 0) for name in named), "sample")
+        tested = sum(results.splits["class_counts"][name]["test"] for name in named)
         tiles.append(
             {
                 "label": "Accuracy in few-shot classes",
                 "value": [few["main"], percent],
-                "note": [limits(few), f" · {classes}, {rows}"],
+                "note": [limits(few), f" · {classes}, {quantity(tested, 'sample')}"],
             }
         )
     before, after = (

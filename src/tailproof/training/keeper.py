@@ -49,6 +49,7 @@ class Keeper:
         run = self._run
         state, origin = self._find()
         if state is None:
+            run.begin()
             log.info("run %s: no state yet, starts at epoch 1", self.key)
         else:
             run.restore(state["run"], adopted=origin is not None)

@@ -52,10 +52,10 @@ class Run:
         device: where it trains.
         precision: fp32, bf16 or fp16.
         model: the model.
-        initial: SHA-256 of the weights that the run began with, in whichever attempt.
         phases: what the recipe changes at some epochs.
         epoch: the epoch in progress, from 1.
         step: updates made in it.
+        initial: SHA-256 of the weights that the run began with; empty until it begins.
         history: one row for each finished epoch.
         best: the best epoch so far.
     """
@@ -89,7 +89,6 @@ class Run:
         self._options = model_options(self.split, recipe)
         outputs = len(self.heads.names)
         self.model = initial_model(recipe, self._options, outputs, self.split, self.device)
-        self.initial = digest_of_weights(self.model)
         labels = self._labels["train"].cpu()
         self._loss = LossOfHeads(self.heads, recipe.loss.model_dump(), labels).to(self.device)
         self._optimizer = build_optimizer(self.model, recipe)
@@ -106,7 +105,7 @@ class Run:
         self._compute_in(best_precision(self.device, recipe.precision))
 
         # ---- where it stands
-        self.epoch, self.step = 1, 0
+        self.epoch, self.step, self.initial = 1, 0, ""
         self.history: list[Row] = []
         self.best = Best(recipe)
         self._rate, self._tally = 0.0, self._new_tally()
@@ -267,6 +266,10 @@ class Run:
                 f"the {what} is not finite in epoch {self.epoch}, step {step}: lower "
                 "recipe.optimizer.learning_rate, lengthen the warm-up or set recipe.clip_norm"
             )
+
+    def begin(self) -> None:
+        """Note the weights that training begins with, where no state is restored."""
+        self.initial = digest_of_weights(self.model)
 
     def state(self) -> dict[str, Any]:
         """Return all that a process needs to go on from here, whatever the number of ranks."""

@@ -41,10 +41,10 @@ def read_file(path: Path) -> bytes:
         raise TailproofError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _fail(error: OSError) -> None:
-    raise error
-
-
 def are_splits(names: set[str]) -> bool:
     """Whether these, in lower case, name a training set and another one, not classes."""
     return "train" in names and bool(names & {"test", "val", "valid", "validation"})
+
+
+def _fail(error: OSError) -> None:
+    raise error
