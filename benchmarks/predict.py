@@ -26,6 +26,7 @@ from rich.table import Table
 
 from tailproof.core.digests import sha256_file
 from tailproof.core.files import write_json
+from tailproof.core.process import keep_freed_memory
 from tailproof.evaluation.deployed import Deployed, FittedRule
 from tailproof.models import build_model, save_expert
 from tailproof.prediction.expert import Expert, open_expert
@@ -124,6 +125,7 @@ def main() -> None:
     table = Table(title=f"images a second, fastest of {runs} runs (median)")
     for column in ("expert", "images", "tailproof predict", "network alone"):
         table.add_column(column, justify="left" if column == "expert" else "right")
+    keep_freed_memory()  # as the command does
     with tempfile.TemporaryDirectory() as temporary:
         for name, (model, mode, size, classes, count) in CASES.items():
             folder = Path(temporary) / model

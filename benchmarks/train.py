@@ -11,24 +11,23 @@ a busy neighbour meets them all.
 The second table trains each variant on the same digits (scaled to 32×32) with the same recipe and
 seeds, to show that what is faster does not learn less.
 
-Measured on an AMD EPYC with AVX512-BF16, 2 cores, torch 2.13.0, 5 rounds of 3,000 images, on two
-days:
+Measured on an AMD EPYC with AVX512-BF16, 2 cores, torch 2.13.0, that other work shares; images a
+second and their range over rounds of 3,000 images, three runs, of 5, 5 and 15 rounds:
 
-    plain loop, fp32    308 images/s (290 to 313)   1.00    accuracy 0.828 ± 0.123
-    tailproof, fp32     396 images/s (263 to 406)   1.28    accuracy 0.854 ± 0.075
-    tailproof, bf16     616 images/s (492 to 627)   2.00    accuracy 0.831 ± 0.088
+    plain loop, fp32    214 (198 to 258)  1.00    238 (223 to 289)  1.00    227 (202 to 258)  1.00
+    tailproof, fp32     309 (226 to 340)  1.44    324 (255 to 343)  1.36    331 (218 to 367)  1.46
+    tailproof, bf16     426 (357 to 488)  1.99    463 (408 to 530)  1.94    481 (340 to 600)  2.12
 
-    plain loop, fp32    303 images/s (291 to 306)   1.00
-    tailproof, fp32     378 images/s (259 to 384)   1.25
-    tailproof, bf16     552 images/s (441 to 553)   1.82
+Accuracy after 10 epochs, 3 seeds: 0.828 ± 0.123 plain, 0.854 ± 0.075 fp32, 0.831 ± 0.088 bf16.
 
-The aim is 1.4 and 2.2. Loading and augmenting take 0.6 % of a step here; the rest is the network. A
-profile of a step in fp32 has 247 of 312 ms in the convolutions, some 215 GFLOP/s: to reach 1.4 all
-else would have to take half its time. torch.compile (410 and 555 images/s without the loader,
-against 410 and 600) and huge pages (+2 %) did not help. Nor did batch norm, ReLU and shortcut fused
-by hand in C++ into two passes each way: faster than torch's own on what lies in cache, yet a step
-in fp32 took as long as before and one in bf16 was a twentieth shorter. What is left waits for
-memory, where every activation is written once and read back.
+The aim is 1.4 and 2.2: fp32 reaches it in two of three runs, bf16 misses it by 4 to 12 %. Loading
+and augmenting take 0.6 % of a step; memory that is kept for the next step (core/process.py) makes
+the loop 11 to 17 % faster in fp32 and 11 to 14 % in bf16. Of what is left, convolutions take 240 of
+315 ms in fp32 and 144 of 200 ms in bf16, where gradients of weights reach 310 GFLOP/s and all other
+convolutions 370 to 510. Tried without reaching 2.2: torch.compile; batch norm, ReLU and shortcut
+fused by hand in C++ (a step in bf16 a twentieth shorter); a residual block with its own backward
+that works on gradients in place (the same bits, 2.07 beside 2.02); huge pages (nothing, and a third
+more memory). For fp32, NNPACK's Winograd convolutions take 1.8 to 2.4 times oneDNN's time.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from tailproof.evaluation.deployed import Deployed
 
 USED_FOR = {
     "train": "to learn from",
-    "val": "to choose the epoch",
+    "val": "to validate between epochs",
     "calib": "to fit the temperature",
     "tune": "to fit the rules of rejection and the weights of ensembles",
     "dev": "to look at while developing",

@@ -5,8 +5,21 @@ import signal
 
 ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # that ask a process to leave
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def die_with_parent() -> None:
     """Have this process killed when the one that started it ends, however that ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def keep_freed_memory() -> None:
+    """Have malloc keep what is freed for what is allocated next.
+
+    Every activation of a network is freed and allocated again at each step. By default glibc gives
+    large blocks back to the system and receives them anew, emptied page by page. What a process
+    holds at most may grow by a quarter (see mallopt(3)).
+    """
+    malloc = ctypes.CDLL(None)
+    malloc.mallopt(M_MMAP_MAX, 0)
+    malloc.mallopt(M_TRIM_THRESHOLD, -1)

@@ -10,6 +10,7 @@ from tailproof.core.config.splits import SPLITS
 from tailproof.core.digests import sha256_file
 from tailproof.core.errors import TailproofError
 from tailproof.core.heads import head_columns
+from tailproof.core.process import keep_freed_memory
 from tailproof.core.progress import track
 from tailproof.data.loader import Loader, Split
 from tailproof.data.logits import Logits
@@ -53,6 +54,7 @@ def infer(
     """
     verify(manifest, *SPLITS)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, config = load_expert(expert)
     model = model.to(device, memory_format=torch.channels_last)

@@ -44,7 +44,7 @@ class Block(nn.Module):
         if self.padding:
             pad = (0, 0, 0, 0, self.padding, self.padding)
             x = F.pad(x[:, :, :: self.stride, :: self.stride], pad)
-        return F.relu(y + x, inplace=True)
+        return F.relu(y.add_(x), inplace=True)  # batch norm's gradient needs its input, not y
 
 
 class CifarResNet(nn.Module):

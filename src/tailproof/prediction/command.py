@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 from tailproof.core.errors import TailproofError
+from tailproof.core.process import keep_freed_memory
 from tailproof.core.progress import track
 from tailproof.core.words import quantity
 from tailproof.prediction.expert import open_expert
@@ -32,6 +33,7 @@ def predict_images(
     Raises:
         TailproofError: the folder, the rule or a place is wrong.
     """
+    keep_freed_memory()
     expert = open_expert(folder)
     rejector = Rejector(expert.deployed, expert.classes[expert.target], rule, coverage)
     files = find_images(places, expert.deployed.images)

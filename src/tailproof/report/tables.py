@@ -31,7 +31,7 @@ CLASS_ROWS = 100
 CONFUSED_CLASSES = 20
 PURPOSES = {
     "train": "training",
-    "val": "choice of the epoch",
+    "val": "validation between epochs",
     "calib": "temperatures",
     "tune": "ensemble weights, rejection rules",
     "dev": "choice of the method, sample pictures",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tailproof.core.config.recipe import Phase, Recipe
 from tailproof.core.errors import TailproofError, choose
 from tailproof.core.operating_points import ONE_IN, POINTS, enough_negatives
+from tailproof.core.process import keep_freed_memory
 from tailproof.data.loader import Loader, Split
 from tailproof.models import build_model
 from tailproof.models.build import checkpoint_activations, load_weights, weights_file
@@ -52,6 +53,7 @@ def start_device(threads: int) -> torch.device:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
         return device
+    keep_freed_memory()
     return torch.device("cpu")
 
 
