@@ -13,7 +13,6 @@ from tailproof.core.config.forms import same_function
 from tailproof.core.config.load import (
     load_config,
     load_experiment,
-    parse_config,
     parse_experiment,
 )
 from tailproof.core.config.merge import merge
@@ -23,34 +22,11 @@ from tailproof.core.config.schema import schema
 from tailproof.core.config.warnings import warnings
 from tailproof.core.errors import TailproofError
 from tailproof.provenance.closure import ROOT
+from tests.core.minimal import MINIMAL, changed, mistakes
 
 SHIPPED = sorted((ROOT / "config" / "experiments").glob("*.yaml"))
 
-MINIMAL = {"title": "t", "data": {"source": {"name": "digits"}}, "experts": {"one": {}}}
 MONITORS = ", ".join(map(repr, get_args(Monitor)[:-1])) + f" or {get_args(Monitor)[-1]!r}"
-
-
-def changed(**sections):
-    return {**copy.deepcopy(MINIMAL), **sections}
-
-
-def mistakes(value):
-    with pytest.raises(TailproofError) as caught:
-        parse_experiment(value, "x.yaml")
-    text = str(caught.value)
-    assert text.startswith("x.yaml:")
-    return [line.strip() for line in text.removeprefix("x.yaml:").strip().splitlines()]
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(text, name="x.yaml"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -154,115 +130,6 @@ def test_mistakes_are_told_with_field_finding_and_remedy(sections, expected):
 )
 def test_values_of_another_type_are_refused_not_converted(field, value, expected):
     assert mistakes(changed(recipe={field: value})) == [f"'recipe.{field}' {expected}"]
-
-
-def of_phases(*starts, **first):
-    return [{"from_epoch": start} for start in starts[:1]] + [
-        {"from_epoch": start, **first} for start in starts[1:]
-    ]
-
-
-@pytest.mark.parametrize(
-    ("recipe", "expected"),
-    [
-        (
-            {"phases": of_phases(0)},
-            "'recipe.phases.0.from_epoch' should be greater than or equal to 1, found 0",
-        ),
-        (
-            {"phases": of_phases(3, 9)},
-            "'recipe' is wrong: the first phase starts at epoch 3: set its from_epoch to 1",
-        ),
-        (
-            {"phases": of_phases(1, 9, 5)},
-            "'recipe' is wrong: phase 3 starts at epoch 5, phase 2 at 9: each lasts until the next "
-            "one starts, so name them in the order of their epochs, no two from the same",
-        ),
-        (
-            {"phases": of_phases(1, 9, 9)},
-            "'recipe' is wrong: phase 3 starts at epoch 9, phase 2 at 9: each lasts until the next "
-            "one starts, so name them in the order of their epochs, no two from the same",
-        ),
-        (
-            {"phases": of_phases(1, 31), "epochs": 30},
-            "'recipe' is wrong: phase 2 starts at epoch 31, after the last: raise epochs, which is "
-            "30, or leave it out",
-        ),
-        (
-            {"phases": of_phases(1, 2, batch_size=30), "devices": 4},
-            "'recipe' is wrong: phase 2: batch_size is the batch of all processes together: 30 "
-            "cannot be shared by 4 devices on 1 nodes",
-        ),
-        (
-            {"phases": of_phases(1, 2, mixing={"mixup": 0.2})},
-            "'recipe' is wrong: phase 2: mixup and cutmix pair images: set 'drop_last: true', a "
-            "batch_size that divides by 2",
-        ),
-        (
-            {"phases": [{"from_epoch": 1, "imagesize": 4}]},
-            "'recipe.phases.0.imagesize' is not a known key (did you mean 'image_size'?)",
-        ),
-        (
-            {"phases": [{"image_size": 4}]},
-            "'recipe.phases.0.from_epoch' is missing",
-        ),
-        (
-            {"evaluation_size": 0},
-            "'recipe.evaluation_size' should be greater than or equal to 1, found 0",
-        ),
-    ],
-)
-def test_phases_that_do_not_fit_are_told(recipe, expected):
-    assert mistakes(changed(recipe=recipe)) == [expected]
-
-
-def test_what_a_phase_leaves_out_is_the_recipe_s():
-    recipe = {
-        "image_size": 20,
-        "batch_size": 64,
-        "augmentation": {"flip": True},
-        "phases": [
-            {"from_epoch": 1, "image_size": 12},
-            {"from_epoch": 5, "augmentation": {"cutout": 3}, "learning_rate_factor": 0.5},
-        ],
-    }
-    found = parse_experiment(changed(recipe=recipe)).recipe
-    first, second = found.timeline
-    assert (first.image_size, second.image_size) == (12, 20)
-    assert first.augmentation.flip and not second.augmentation.flip
-    assert (first.batch_size, second.learning_rate_factor) == (64, 0.5)
-    assert found.final_size == 20
-    (only,) = parse_experiment(MINIMAL).recipe.timeline
-    assert (only.from_epoch, only.image_size, only.batch_size) == (1, None, 128)
-
-
-def test_both_schedules_of_the_case_can_be_said_and_the_faulty_one_is_flagged():
-    """Sizes by epoch, counted from 0, of a run of 60 epochs; the faulty one ends with "eval"."""
-    schedules = {
-        "faulty": {0: (128, "train"), 10: (224, "train"), 50: (256, "eval")},
-        "mended": {0: (160, "train"), 15: (224, "train"), 45: (256, "train")},
-    }
-    experts = {
-        name: {
-            "phases": [
-                {"from_epoch": epoch + 1, "image_size": size}
-                | ({"augmentation": {}} if transforms == "eval" else {})
-                for epoch, (size, transforms) in schedule.items()
-            ]
-        }
-        for name, schedule in schedules.items()
-    }
-    recipe = {"epochs": 60, "augmentation": {"flip": True}}
-    expected = (
-        "expert 'faulty': phase 3, from epoch 51, trains without augmentation, other phases with: "
-        "to evaluate at another size, set 'evaluation_size'"
-    )
-    assert warnings(parse_experiment(changed(recipe=recipe, experts=experts))) == [expected]
-    bare = parse_experiment(changed(recipe={"epochs": 60}, experts=experts))
-    assert warnings(bare) == [], "no phase has augmentation: nothing was switched off"
-    twice = experts | {"again": experts["faulty"] | {"epochs": 61}}
-    found = warnings(parse_experiment(changed(recipe=recipe, experts=twice)))
-    assert found == [expected.replace("expert 'faulty'", "experts 'faulty', 'again'")]
 
 
 @pytest.mark.parametrize(
@@ -383,97 +250,6 @@ def test_whatever_stands_in_a_field_it_loads_or_is_explained(path, value):
         assert all(f.startswith(start) or start.startswith(f) for f in fields), (path, fields)
     else:
         assert parse_experiment(experiment.model_dump(mode="json")) == experiment
-
-
-@pytest.mark.parametrize("value", [None, [], "text", 3])
-def test_a_file_without_keys_is_refused(value):
-    kind = type(value).__name__
-    with pytest.raises(TailproofError, match=f"holds {kind}, expected a mapping of keys"):
-        parse_experiment(value)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1e-4", 1e-4),
-        ("5E3", 5e3),
-        ("-1.5e+2", -150.0),
-        (".5e1", 5.0),
-        ("1.e2", 100.0),
-        ("0.1", 0.1),
-        ("20", 20),
-        ("1e", "1e"),
-        ("e5", "e5"),
-        ("1e-4x", "1e-4x"),
-        ("'1e-4'", "1e-4"),
-    ],
-)
-def test_numbers_with_an_exponent_are_numbers(write, text, value):
-    read = read_yaml(write(f"x: {text}\n"))["x"]
-    assert (read, type(read)) == (value, type(value))
-
-
-def test_merge_keys_and_anchors_work(write):
-    text = "a: &a {x: 1, y: 2}\nb: &b\n  <<: *a\n  x: 3\nc: {<<: *b, y: 4}\n'1': q\n1: r\n"
-    assert read_yaml(write(text)) == {
-        "a": {"x": 1, "y": 2},
-        "b": {"x": 3, "y": 2},
-        "c": {"x": 3, "y": 4},
-        "1": "q",
-        1: "r",
-    }
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a: 1\nb: 2\na: 3\n", r"x\.yaml, line 3: the key 'a' is given twice: keep one"),
-        ("a:\n  c: 1\n  'c': 2\n", r"x\.yaml, line 3: the key 'c' is given twice"),
-        ("a: {b: 1, b: 1}\n", r"x\.yaml, line 1: the key 'b' is given twice"),
-        ("a: [1\nb: 2\n", r"x\.yaml, line 2: not valid YAML: "),
-        ("a: !!python/object/apply:os.getcwd []\n", r"x\.yaml, line 1: not valid YAML: could not"),
-        ("? [a, b]\n: 1\n", r"x\.yaml, line 1: not valid YAML: found unhashable key"),
-        ("a: \x01\n", r"x\.yaml is not valid YAML: "),
-        (b"a: \xff\n", r"x\.yaml is not UTF-8 text"),
-    ],
-)
-def test_broken_yaml_is_named_with_its_line(write, text, expected):
-    with pytest.raises(TailproofError, match=expected):
-        read_yaml(write(text))
-
-
-def test_a_missing_experiment_suggests_the_one_meant(write):
-    path = write("title: t\n", "experiments/digits_lt.yaml")
-    with pytest.raises(TailproofError, match=r"digit_lt\.yaml does not exist \(did you mean 'dig"):
-        load_experiment(path.with_name("digit_lt.yaml"))
-    with pytest.raises(TailproofError, match=r"experiments cannot be read: Is a directory"):
-        load_experiment(path.parent)
-    with pytest.raises(TailproofError, match=r"absent\.yaml does not exist"):
-        read_yaml(path.with_name("absent.yaml"))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("experiment: [a]\n", "'experiments' is missing"),
-        ("experiments: [a]\nextra: 1\n", "'extra' is not a known key"),
-        ("experiments: []\n", "'experiments' should have at least 1 item"),
-        ("experiments: a\n", "'experiments' should be a valid list, found 'a'"),
-        ("experiments: [a, b/c]\n", "'experiments.1' should be a name of letters"),
-        ("experiments: [b]\n", r"experiments/b\.yaml does not exist"),
-        ("experiments: [aa]\n", r"experiments/aa\.yaml does not exist \(did you mean 'a'\?\)"),
-    ],
-)
-def test_the_list_of_experiments_is_checked(write, text, expected):
-    write("", "experiments/a.yaml")
-    with pytest.raises(TailproofError, match=expected):
-        load_config(write(text, "config.yaml"))
-
-
-def test_the_list_of_experiments_can_come_from_the_workflow(write):
-    write("", "experiments/a.yaml")
-    path = write("experiments: [a]\n", "config.yaml")
-    assert parse_config({"experiments": ["a"]}, path) == load_config(path)
 
 
 def test_experts_that_are_one_function_are_named():
