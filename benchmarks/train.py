@@ -8,8 +8,8 @@ normalisation. The plain loop is what most repositories have: torch's DataLoader
 Each variant lives in a process of its own and every round times one epoch of each in turn, so that
 a busy neighbour meets them all.
 
-The second table trains each variant on the same digits (scaled to 32×32) with the same recipe and
-seeds, to show that what is faster does not learn less.
+The last columns are of each variant trained on the same digits (scaled to 32×32) with the same
+recipe and seeds, to show that what is faster does not learn less.
 
 Measured on an AMD EPYC with AVX512-BF16, 2 cores, torch 2.13.0, that other work shares; images a
 second and their range over rounds of 3,000 images, three runs, of 5, 5 and 15 rounds:
@@ -21,13 +21,13 @@ second and their range over rounds of 3,000 images, three runs, of 5, 5 and 15 r
 Accuracy after 10 epochs, 3 seeds: 0.828 ± 0.123 plain, 0.854 ± 0.075 fp32, 0.831 ± 0.088 bf16.
 
 The aim is 1.4 and 2.2: fp32 reaches it in two of three runs, bf16 misses it by 4 to 12 %. Loading
-and augmenting take 0.6 % of a step; memory that is kept for the next step (core/process.py) makes
-the loop 11 to 17 % faster in fp32 and 11 to 14 % in bf16. Of what is left, convolutions take 240 of
-315 ms in fp32 and 144 of 200 ms in bf16, where gradients of weights reach 310 GFLOP/s and all other
-convolutions 370 to 510. Tried without reaching 2.2: torch.compile; batch norm, ReLU and shortcut
-fused by hand in C++ (a step in bf16 a twentieth shorter); a residual block with its own backward
-that works on gradients in place (the same bits, 2.07 beside 2.02); huge pages (nothing, and a third
-more memory). For fp32, NNPACK's Winograd convolutions take 1.8 to 2.4 times oneDNN's time.
+and augmenting take 0.6 % of a step. Before memory was kept for the next step (core/process.py) two
+runs gave 1.28 and 1.25, 2.00 and 1.82. Of what is left, convolutions take 240 of 315 ms in fp32 and
+144 of 200 ms in bf16, where gradients of weights reach 310 GFLOP/s and all other convolutions 370
+to 510. Tried without reaching 2.2: torch.compile; batch norm, ReLU and shortcut fused by hand in
+C++ (a step in bf16 a twentieth shorter); a residual block with its own backward that works on
+gradients in place (the same bits, 2.07 beside 2.02); huge pages (nothing, and up to 45 % more
+memory). For fp32, NNPACK's Winograd convolutions take 1.8 to 2.4 times oneDNN's time.
 """
 
 import argparse

@@ -73,9 +73,10 @@ def _gain(scores: Scores) -> str:
     text = Markup(": {}{}points {} than the first expert, {}, on the same samples").format(
         points, SPACE, "less" if value < 0 else "more", first
     )
-    if low is None:
+    interval = limits(gain)
+    if not interval:
         return text
-    text += Markup(" (difference{}{})").format(SPACE, limits(gain))
+    text += Markup(" (difference{}{})").format(SPACE, interval)
     if low.value > 0 or high.value < 0:
         return text
     return text + ", which is not established, since the interval includes zero"
