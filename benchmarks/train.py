@@ -6,28 +6,32 @@ ResNet-32, 32×32 colour, batch 128, 2 CPU threads; random crop with 4 pixels of
 normalisation. The plain loop is what most repositories have: torch's DataLoader with 2 workers
 (kept alive), torchvision's transforms on each PIL image, float32. Images are in memory for both.
 Each variant lives in a process of its own and every round times one epoch of each in turn, so that
-a busy neighbour meets them all.
+a busy neighbour meets them all; speeds are compared within a round, and the median of the rounds is
+what counts.
 
 The last columns are of each variant trained on the same digits (scaled to 32×32) with the same
 recipe and seeds, to show that what is faster does not learn less.
 
-Measured on an AMD EPYC with AVX512-BF16, 2 cores, torch 2.13.0, that other work shares; images a
-second and their range over rounds of 3,000 images, three runs, of 5, 5 and 15 rounds:
+Measured on an AMD EPYC with AVX512-BF16, 2 cores, torch 2.13.0, that other work shares: images a
+second and times the plain loop, medians and ranges over 15 rounds of 3,000 images, two runs:
 
-    plain loop, fp32    214 (198 to 258)  1.00    238 (223 to 289)  1.00    227 (202 to 258)  1.00
-    tailproof, fp32     309 (226 to 340)  1.44    324 (255 to 343)  1.36    331 (218 to 367)  1.46
-    tailproof, bf16     426 (357 to 488)  1.99    463 (408 to 530)  1.94    481 (340 to 600)  2.12
+    plain, fp32    253 (232 to 270)                        239 (188 to 268)
+    ours, fp32     361 (203 to 394)  1.42 (0.81 to 1.63)   349 (231 to 372)  1.45 (0.97 to 1.57)
+    ours, bf16     539 (336 to 600)  2.12 (1.35 to 2.49)   504 (415 to 644)  2.06 (1.75 to 2.68)
 
 Accuracy after 10 epochs, 3 seeds: 0.828 ± 0.123 plain, 0.854 ± 0.075 fp32, 0.831 ± 0.088 bf16.
 
-The aim is 1.4 and 2.2: fp32 reaches it in two of three runs, bf16 misses it by 4 to 12 %. Loading
-and augmenting take 0.6 % of a step. Before memory was kept for the next step (core/process.py) two
-runs gave 1.28 and 1.25, 2.00 and 1.82. Of what is left, convolutions take 240 of 315 ms in fp32 and
-144 of 200 ms in bf16, where gradients of weights reach 310 GFLOP/s and all other convolutions 370
-to 510. Tried without reaching 2.2: torch.compile; batch norm, ReLU and shortcut fused by hand in
-C++ (a step in bf16 a twentieth shorter); a residual block with its own backward that works on
-gradients in place (the same bits, 2.07 beside 2.02); huge pages (nothing, and up to 45 % more
-memory). For fp32, NNPACK's Winograd convolutions take 1.8 to 2.4 times oneDNN's time.
+The aim is 1.4 and 2.2: fp32 reaches it, bf16 misses it by 4 and 6 %. Loading and augmenting take
+0.6 % of a step. Beyond channels_last and bf16 two things helped, with the same bits: memory that is
+kept for the next step (core/process.py), a tenth; shortcuts whose gradient stays channels_last
+(models/resnet_cifar.py), 3 % in fp32 and 4 % in bf16. Of what is left, convolutions take 240 of 305
+ms in fp32, at 190 to 240 GFLOP/s, and 148 of 210 ms in bf16, where gradients of weights reach 320
+to 350 GFLOP/s (oneDNN's older kernels, where there is no AMX), all others 400 to 500; batch norm
+takes 29 ms. Tried without reaching 2.2: torch.compile (2 % in bf16, after a minute); batch norm,
+ReLU and shortcut fused by hand in C++ (a twentieth); a residual block with its own backward that
+works on gradients in place, SGD in one kernel, huge pages, jemalloc, mimalloc and tcmalloc
+(nothing); gradients of strided weights by unfolding (slower). For fp32, NNPACK's Winograd
+convolutions take 1.8 to 2.4 times oneDNN's time.
 """
 
 import argparse
@@ -170,6 +174,11 @@ def random_pictures(folder: Path, images: int) -> Path:
     return build(Data(source=source, held_out=0.05), folder)
 
 
+def times_plain(speeds: dict[str, list[float]], name: str) -> list[float]:
+    """Return how many times as fast as the plain loop a variant was in each round."""
+    return [own / plain for own, plain in zip(speeds[name], speeds[PLAIN], strict=True)]
+
+
 def make_loop(name: str, manifest: Path, epochs: int, seed: int) -> "PlainLoop | OurLoop":
     if name == PLAIN:
         return PlainLoop(manifest, epochs, seed)
@@ -218,7 +227,7 @@ def accuracies(manifest: Path, epochs: int, seeds: int) -> dict[str, list[float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
@@ -232,18 +241,15 @@ def main() -> None:
         )
         reached = accuracies(digits, arguments.epochs, arguments.seeds)
     table = Table(title=f"ResNet-32, 32×32, batch {BATCH}, {THREADS} threads")
-    for column in ("loop", "images/s", "range", "× plain", "val accuracy, digits", "sd"):
-        table.add_column(column, justify="left" if column == "loop" else "right")
-    base = statistics.median(speeds[PLAIN])
+    for column in ("loop", "images/s (range)", "× plain (range)", "accuracy, digits"):
+        table.add_column(column, no_wrap=True)
     for name, values in speeds.items():
-        speed, ends = statistics.median(values), reached[name]
+        ratios, ends = times_plain(speeds, name), reached[name]
         table.add_row(
             name,
-            f"{speed:.0f}",
-            f"{min(values):.0f} to {max(values):.0f}",
-            f"{speed / base:.2f}",
-            f"{statistics.mean(ends):.3f}",
-            f"{statistics.stdev(ends):.3f}",
+            f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})",
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+            f"{statistics.mean(ends):.3f} ± {statistics.stdev(ends):.3f}",
         )
     Console().print(table)
     print(

@@ -5,6 +5,7 @@ import torch
 from tailproof.core.errors import TailproofError
 from tailproof.models import build_model, load_expert, save_expert
 from tailproof.models.build import best_precision, count_parameters
+from tailproof.models.resnet_cifar import Block
 
 PREPROCESSING = {
     "input_size": [3, 32, 32],
@@ -45,6 +46,23 @@ def test_channels_and_layers_are_those_of_the_paper():
     assert len(convolutions) + 1 == 32
     assert [c.out_channels for c in convolutions[1::10]] == [16, 32, 64]
     assert model.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 64, 8, 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_shortcut_subsamples_pads_and_keeps_its_gradient_channels_last(dtype):
+    block = Block(16, 32, stride=2).to(memory_format=torch.channels_last)
+    torch.nn.init.zeros_(block.bn2.weight)  # leaves the shortcut alone
+    x = torch.randn(2, 16, 7, 8).to(dtype, memory_format=torch.channels_last).requires_grad_()
+    gradients = []
+    x.register_hook(gradients.append)  # x.grad would follow the format of x
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        y = block(x)
+    assert torch.equal(y[:, 8:-8], x[:, :, ::2, ::2].relu())
+    assert not y[:, :8].any()
+    assert not y[:, -8:].any()
+    y.sum().backward()
+    assert torch.equal(gradients[0][:, :, ::2, ::2], (x[:, :, ::2, ::2] > 0).to(dtype))
+    assert gradients[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_cosine_logits_are_bounded_by_their_scale():

@@ -42,8 +42,9 @@ class Block(nn.Module):
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
         if self.padding:
-            pad = (0, 0, 0, 0, self.padding, self.padding)
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], pad)
+            # x[:, :, ::stride, ::stride], with a gradient that stays channels_last.
+            x = F.avg_pool2d(x, kernel_size=1, stride=self.stride)
+            x = F.pad(x, (0, 0, 0, 0, self.padding, self.padding))
         return F.relu(y.add_(x), inplace=True)  # batch norm's gradient needs its input, not y
 
 
