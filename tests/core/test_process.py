@@ -1,7 +1,10 @@
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from tailproof.core.process import importing
 
 BLOCK, TIMES = 64 << 20, 10
 
@@ -36,3 +39,23 @@ def test_freed_memory_that_is_kept_is_allocated_again_without_its_pages_anew(mem
     command = [sys.executable, "-c", ALLOCATE, memory]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(times, abs=0.5)
+
+
+@pytest.fixture
+def collector():
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_is_imported_is_no_garbage_to_look_for(collector, enabled):
+    gc.enable() if enabled else gc.disable()
+    gc.unfreeze()
+    with pytest.raises(ImportError), importing():
+        assert not gc.isenabled()
+        kept = [[]]
+        raise ImportError
+    assert gc.isenabled() is enabled
+    assert gc.get_freeze_count() > 0
+    assert not any(each is kept for each in gc.get_objects())  # which a collection looks through

@@ -1,7 +1,10 @@
 """Models: timm's registry, with CIFAR ResNets and scan-line transformers added."""
 
-import tailproof.models.torchvision_stub  # noqa: F401 - before timm
-from tailproof.models import resnet_cifar, scan_lines  # noqa: F401 - they register models
-from tailproof.models.build import build_model, load_expert, save_expert
+from tailproof.core.process import importing
+
+with importing():
+    import tailproof.models.torchvision_stub  # noqa: F401 - before timm
+    from tailproof.models import resnet_cifar, scan_lines  # noqa: F401 - they register models
+    from tailproof.models.build import build_model, load_expert, save_expert
 
 __all__ = ["build_model", "load_expert", "save_expert"]
