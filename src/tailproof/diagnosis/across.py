@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
 from tailproof.core.config.forms import same_function
 from tailproof.core.digests import canonical_json
@@ -305,7 +305,7 @@ def _rank(first: np.ndarray, second: np.ndarray) -> float:
     """Return Spearman's rank correlation; 0 where one of them is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+    return float(np.corrcoef(pd.Series(first).rank(), pd.Series(second).rank())[0, 1])
 
 
 def _difference(runs: Together, first: str, second: str, metric: str) -> float | None:

@@ -7,7 +7,7 @@ round to 1 would tie.
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from tailproof.core.operating_points import ONE_IN, POINTS, Curve, enough_negatives
 from tailproof.evaluation.bootstrap import INTERVAL, bounds, plain
@@ -88,8 +88,9 @@ def clopper_pearson(hits: int, trials: int) -> tuple[float, float]:
     """Return the exact 95 % interval of a share (Clopper and Pearson 1934); NaN without trials."""
     if not trials:
         return np.nan, np.nan
-    low = beta.ppf(INTERVAL[0], hits, trials - hits + 1) if hits else 0.0
-    high = beta.ppf(INTERVAL[1], hits + 1, trials - hits) if hits < trials else 1.0
+    # Quantiles of beta distributions, without the half second that scipy.stats takes to import.
+    low = betaincinv(hits, trials - hits + 1, INTERVAL[0]) if hits else 0.0
+    high = betaincinv(hits + 1, trials - hits, INTERVAL[1]) if hits < trials else 1.0
     return float(low), float(high)
 
 
