@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Iterator
 
-import tailproof.models  # noqa: F401 - first: torch is imported faster with it
 from tailproof.core.errors import TailproofError
 from tailproof.core.process import keep_freed_memory
 from tailproof.core.progress import track
