@@ -44,3 +44,15 @@ def test_every_number_of_the_answer_has_its_key(drawn):
     place = scores.place_of_difference("test", scores.best, scores.first, "balanced_accuracy")
     form = "-%.1" if place.turned != (gain["difference"] < 0) else "%.1"
     assert f'data-key="{place.key}.difference" data-format="{form}"' in text
+
+
+def test_the_answer_admits_that_calibration_did_not_help(drawn):
+    folder, experiment = drawn
+    scores = (results := Results.read("drawn", experiment, folder)).scores
+    expert = scores.best_expert if scores.is_ensemble(scores.best) else scores.best
+    own = scores.metrics["experts"][expert]["over_seeds"]["test"]
+    own["ece_uncalibrated"]["mean"], own["ece"]["mean"] = 0.058, 0.023
+    assert f"error of {expert} from 5.8\u00a0% to 2.3\u00a0%" in words(answer(results))
+    own["ece_uncalibrated"]["mean"], own["ece"]["mean"] = 0.023, 0.058
+    said = "does not lower the expected calibration error of"
+    assert f"{said} {expert} (2.3\u00a0% before, 5.8\u00a0% after)" in words(answer(results))

@@ -87,9 +87,13 @@ def _calibration(scores: Scores) -> Markup:
     before, after = (
         measured(scores, "test", best, name)["main"] for name in ("ece_uncalibrated", "ece")
     )
-    text = Markup("Calibration takes the expected calibration error of {} from {} to {}").format(
-        best, _percent(before), _percent(after)
-    )
+    if after.value < before.value:
+        text = Markup("Calibration takes the expected calibration error of {} from {} to {}")
+    else:
+        text = Markup(
+            "Calibration does not lower the expected calibration error of {} ({} before, {} after)"
+        )
+    text = text.format(best, _percent(before), _percent(after))
     if scores.is_ensemble(scores.best):
         own = measured(scores, "test", scores.best, "ece")["main"]
         text += Markup("; that of {} is {}").format(scores.best, _percent(own))

@@ -40,7 +40,10 @@ class Card(NamedTuple):
 
 
 def cards(results: Results) -> list[Card]:
-    """Return a card a finding, the worst first; what several seeds of an expert show, once."""
+    """Return a card a finding, the worst first.
+
+    What several seeds of an expert show is one card, with the numbers of the worst of them.
+    """
     seeds = results.experiment.seeds
     found: dict[tuple[str, str], list[tuple[int, Finding]]] = {}
     for expert, diagnoses in results.diagnoses.items():
@@ -49,9 +52,11 @@ def cards(results: Results) -> list[Card]:
                 found.setdefault((expert, finding.kind), []).append((seed, finding))
     shown = []
     for (expert, _), own in found.items():
-        _, worst = min(own, key=lambda each: each[1].order)
-        named = dict.fromkeys(str(seed) for seed, _ in own)
+        seed, worst = min(own, key=lambda each: each[1].order)
+        named = dict.fromkeys(str(each) for each, _ in own)
         who = expert if len(seeds) == 1 else f"{expert}, seed {', '.join(named)}"
+        if len(named) > 1:
+            who += f", numbers of seed {seed}"
         shown.append((worst, who))
     shown += [(finding, TOGETHER) for finding in _together(results)]
     shown.sort(key=lambda each: each[0].order)
