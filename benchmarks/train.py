@@ -12,26 +12,34 @@ what counts.
 The last columns are of each variant trained on the same digits (scaled to 32×32) with the same
 recipe and seeds, to show that what is faster does not learn less.
 
-Measured on an AMD EPYC with AVX512-BF16, 2 cores, torch 2.13.0, that other work shares: images a
-second and times the plain loop, medians and ranges over 15 rounds of 3,000 images, two runs:
+Measured on two machines, both 2 cores of an AMD EPYC with AVX512-BF16 that other work shares, torch
+2.13.0: images a second and times the plain loop, medians and ranges over 15 rounds of 3,000 images,
+every run made with this code.
 
-    plain, fp32    253 (232 to 270)                        239 (188 to 268)
-    ours, fp32     361 (203 to 394)  1.42 (0.81 to 1.63)   349 (231 to 372)  1.45 (0.97 to 1.57)
-    ours, bf16     539 (336 to 600)  2.12 (1.35 to 2.49)   504 (415 to 644)  2.06 (1.75 to 2.68)
+    Zen 5 (family 26)   plain, fp32         ours, fp32                ours, bf16
+    run 1               277 (242 to 307)    1.53 (1.28 to 1.73)       2.25 (1.78 to 2.44)
+    run 2               236 (170 to 267)    1.47 (1.15 to 1.94)       2.26 (1.92 to 2.79)
+    run 3               266 (232 to 297)    1.50 (1.34 to 1.63)       2.21 (1.75 to 2.43)
+
+    another EPYC
+    run 1               253 (232 to 270)    1.42 (0.81 to 1.63)       2.12 (1.35 to 2.49)
+    run 2               239 (188 to 268)    1.45 (0.97 to 1.57)       2.06 (1.75 to 2.68)
 
 Accuracy after 10 epochs, 3 seeds: 0.828 ± 0.123 plain, 0.854 ± 0.075 fp32, 0.831 ± 0.088 bf16.
 
-The aim is 1.4 and 2.2: fp32 reaches it, bf16 misses it by 4 and 6 %. Loading and augmenting take
-0.6 % of a step. Beyond channels_last and bf16 two things helped, with the same bits: memory that is
-kept for the next step (core/process.py), a tenth; shortcuts whose gradient stays channels_last
-(models/resnet_cifar.py), 3 % in fp32 and 4 % in bf16. Of what is left, convolutions take 240 of 305
-ms in fp32, at 190 to 240 GFLOP/s, and 148 of 210 ms in bf16, where gradients of weights reach 320
-to 350 GFLOP/s (oneDNN's older kernels, where there is no AMX), all others 400 to 500; batch norm
-takes 29 ms. Tried without reaching 2.2: torch.compile (2 % in bf16, after a minute); batch norm,
-ReLU and shortcut fused by hand in C++ (a twentieth); a residual block with its own backward that
-works on gradients in place, SGD in one kernel, huge pages, jemalloc, mimalloc and tcmalloc
-(nothing); gradients of strided weights by unfolding (slower). For fp32, NNPACK's Winograd
-convolutions take 1.8 to 2.4 times oneDNN's time.
+The aim is 1.4 and 2.2: the first machine reaches both, the second misses that of bf16 by 4 and 6 %.
+They differ in how fast they are at bf16: oneDNN's convolutions of 32 and 64 channels do 600 to 740
+GFLOP/s on the first and 400 to 500 on the second, while gradients of weights (oneDNN's older
+kernels, where there is no AMX) and convolutions of 16 channels do 290 to 450 on both. Loading and
+augmenting take 0.6 % of a step. Beyond channels_last and bf16 two things helped, with the same
+bits: memory that is kept for the next step (core/process.py), a tenth; shortcuts whose gradient
+stays channels_last (models/resnet_cifar.py), 3 % in fp32 and 4 % in bf16. Of what is left in bf16,
+convolutions are 130 of 180 ms on the first machine, batch norm 34, ReLU 8. Tried without a gain:
+torch.compile (2 % after a minute); batch norm, ReLU and shortcut fused by hand in C++ (a twentieth,
+for a compiler on every machine); batch norm of 16 channels computed as one of 128; ReLU's gradient
+on bits read as integers; a residual block with its own backward; SGD in one kernel; huge pages,
+jemalloc, mimalloc and tcmalloc; gradients of strided weights by unfolding (slower). For fp32,
+NNPACK's Winograd convolutions take 1.8 to 2.4 times oneDNN's time.
 """
 
 import argparse
