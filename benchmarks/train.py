@@ -20,6 +20,7 @@ every run made with this code.
     run 1               277 (242 to 307)    1.53 (1.28 to 1.73)       2.25 (1.78 to 2.44)
     run 2               236 (170 to 267)    1.47 (1.15 to 1.94)       2.26 (1.92 to 2.79)
     run 3               266 (232 to 297)    1.50 (1.34 to 1.63)       2.21 (1.75 to 2.43)
+    run 4, quietest     349 (266 to 385)    1.45 (1.17 to 1.67)       2.06 (1.77 to 2.61)
 
     another EPYC
     run 1               253 (232 to 270)    1.42 (0.81 to 1.63)       2.12 (1.35 to 2.49)
@@ -27,10 +28,12 @@ every run made with this code.
 
 Accuracy after 10 epochs, 3 seeds: 0.828 ± 0.123 plain, 0.854 ± 0.075 fp32, 0.831 ± 0.088 bf16.
 
-The aim is 1.4 and 2.2: the first machine reaches both, the second misses that of bf16 by 4 and 6 %.
-They differ in how fast they are at bf16: oneDNN's convolutions of 32 and 64 channels do 600 to 740
-GFLOP/s on the first and 400 to 500 on the second, while gradients of weights (oneDNN's older
-kernels, where there is no AMX) and convolutions of 16 channels do 290 to 450 on both. Loading and
+The aim is 1.4 and 2.2: fp32 reaches it in all runs, bf16 in three of the six, and misses it by 4 to
+6 % in the others, on a quiet machine too. Convolutions of 32 and 64 channels (oneDNN) do 600 to 740
+GFLOP/s in bf16 on the first machine and 400 to 500 on the second; what holds both back are
+gradients of weights (oneDNN's older kernels, where there is no AMX) and convolutions of 16
+channels, at 290 to 450. Of 16 channels, gradients of weights take 1.9 ms in channels_last and 1.1
+in oneDNN's blocked layout, which is the same bytes, but torch cannot name it. Loading and
 augmenting take 0.6 % of a step. Beyond channels_last and bf16 two things helped, with the same
 bits: memory that is kept for the next step (core/process.py), a tenth; shortcuts whose gradient
 stays channels_last (models/resnet_cifar.py), 3 % in fp32 and 4 % in bf16. Of what is left in bf16,
