@@ -33,16 +33,18 @@ The aim is 1.4 and 2.2: fp32 reaches it in all runs, bf16 in three of the six, a
 GFLOP/s in bf16 on the first machine and 400 to 500 on the second; what holds both back are
 gradients of weights (oneDNN's older kernels, where there is no AMX) and convolutions of 16
 channels, at 290 to 450. Of 16 channels, gradients of weights take 1.9 ms in channels_last and 1.1
-in oneDNN's blocked layout, which is the same bytes, but torch cannot name it. Loading and
-augmenting take 0.6 % of a step. Beyond channels_last and bf16 two things helped, with the same
-bits: memory that is kept for the next step (core/process.py), a tenth; shortcuts whose gradient
-stays channels_last (models/resnet_cifar.py), 3 % in fp32 and 4 % in bf16. Of what is left in bf16,
-convolutions are 130 of 180 ms on the first machine, batch norm 34, ReLU 8. Tried without a gain:
-torch.compile (2 % after a minute); batch norm, ReLU and shortcut fused by hand in C++ (a twentieth,
-for a compiler on every machine); batch norm of 16 channels computed as one of 128; ReLU's gradient
-on bits read as integers; a residual block with its own backward; SGD in one kernel; huge pages,
-jemalloc, mimalloc and tcmalloc; gradients of strided weights by unfolding (slower). For fp32,
-NNPACK's Winograd convolutions take 1.8 to 2.4 times oneDNN's time.
+in oneDNN's blocked layout, which is the same bytes, but torch cannot name it. On the first machine
+convolutions are 130 of a step's 180 ms in bf16, batch norm 34, ReLU 8.
+
+On the second machine loading and augmenting take 0.6 % of a step, and two things helped beyond
+channels_last and bf16, with the same bits: memory that is kept for the next step (core/process.py),
+a tenth; shortcuts whose gradient stays channels_last (models/resnet_cifar.py), 3 % in fp32 and 4 %
+in bf16. Tried and not kept, for little: torch.compile (2 % after a minute); batch norm, ReLU and
+shortcut fused by hand in C++ (a twentieth, for a compiler on every machine). For nothing: batch
+norm of 16 channels computed as one of 128; ReLU's gradient on bits read as integers; a residual
+block with its own backward; SGD in one kernel; huge pages, jemalloc, mimalloc and tcmalloc;
+gradients of strided weights by unfolding. For fp32, NNPACK's Winograd convolutions take 1.8 to 2.4
+times oneDNN's time.
 """
 
 import argparse
