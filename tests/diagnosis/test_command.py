@@ -74,6 +74,25 @@ def test_the_recipe_is_that_of_the_expert_whose_history_it_is(tmp_path, curves):
         assert "crop_padding" in command(tmp_path, "history.csv").stdout
 
 
+def test_only_anothers_state_can_have_been_resumed_badly(tmp_path, curves):
+    """Attempts of one run leave its history as it is, so what they say changes no finding."""
+    jump = curves["healthy"] + 2 * np.exp(-np.maximum(np.arange(30) - 14, 0)) * (np.arange(30) > 13)
+    write(tmp_path / "history.csv", jump)
+
+    def told(training):
+        (tmp_path / "training.json").write_text(training)
+        return json.loads(command(tmp_path, "history.csv", "--json").stdout)
+
+    attempts = [{"first_epoch": 1, "last_epoch": 14}, {"first_epoch": 15, "last_epoch": 30}]
+    own = told(json.dumps({"attempts": attempts, "resumed_from": None}))
+    assert "bad_resume" not in {each["kind"] for each in own}
+    state = {"key": "0123", "epoch": 15, "step": 0}
+    bad = told(json.dumps({"attempts": attempts[:1], "resumed_from": state}))
+    assert [each["epochs"] for each in bad if each["kind"] == "bad_resume"] == [[15]]
+    for foreign in ("{}", "[]", "no json", '{"resumed_from": "elsewhere"}'):
+        assert told(foreign) == own
+
+
 def test_a_healthy_run_gets_nothing_found(tmp_path, curves):
     write(tmp_path / "h.csv", curves["healthy"], train_loss=curves["train"])
     assert command(tmp_path, "h.csv").stdout == "nothing found\n"

@@ -102,7 +102,7 @@ def test_no_history_breaks_a_detector(columns, origin):
     }
     passed = tuple(range(origin, length + origin))
     history = History("any", np.arange(length) + origin, padded, passed)
-    for context in (Context(), Context(recipe=Recipe(), classes=3, train_samples=9, resumed=(2,))):
+    for context in (Context(), Context(recipe=Recipe(), classes=3, train_samples=9, taken_over=2)):
         for finding in diagnose(history, context):
             finding.plain()
 
@@ -168,6 +168,17 @@ def test_a_restart_leaves_only_what_led_to_the_end():
     assert history.columns["train_loss"].max() == 1
     (finding,) = diagnose(history)
     assert finding.kind == "repeated_epochs" and finding.cost == {"epochs_wasted": 3}
+
+
+@pytest.mark.parametrize(("jump", "told"), [(0.3, []), (1.2, ["bad_resume"])])
+def test_a_spike_like_others_is_no_bad_resume(jump, told):
+    loss = 1 + 0.001 * np.arange(40.0, 0.0, -1.0)
+    loss[[8, 17, 31]] *= 1.3  # as small and hot runs have
+    loss[24] *= 1 + jump
+    rows = [{"epoch": float(i + 1), "attempt": 1.0 + (i > 23), "val_loss": value}
+            for i, value in enumerate(loss)]  # fmt: skip
+    found = [each.kind for each in diagnose(History.of("run", rows))]
+    assert [kind for kind in found if kind == "bad_resume"] == told
 
 
 def test_of_a_metric_that_falls_the_lowest_point_of_a_sweep_is_best():

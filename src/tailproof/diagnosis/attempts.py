@@ -8,9 +8,12 @@ from tailproof.core.finding import Finding
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.history import History
 from tailproof.diagnosis.kinds import certainty
-from tailproof.diagnosis.noise import noise_of
+from tailproof.diagnosis.noise import Curve, noise_of
 
 JUMP = 6.0
+"""So many times the noise a loss rises at least where an attempt lost something,"""
+TIMES = 2.0
+"""and so many times what it ever rises elsewhere: small or hot runs have spikes anywhere."""
 
 
 def repeated_epochs(history: History, context: Context) -> list[Finding]:
@@ -45,27 +48,19 @@ def repeated_epochs(history: History, context: Context) -> list[Finding]:
 
 
 def bad_resume(history: History, context: Context) -> list[Finding]:
-    """Tell of a loss that jumps where an attempt begins, against how it moves elsewhere."""
-    found = []
-    for start in _boundaries(history, context):
+    """Tell of a loss that jumps where an attempt begins as it does nowhere else."""
+    starts, found = _boundaries(history, context), []
+    for start in starts:
         for name in ("train_loss", "val_loss"):
             curve = history.curve(name)
             at = int(np.searchsorted(curve.epochs, start))
-            if at < 2 or at >= len(curve) or len(curve) < 4:
-                continue
-            before = curve.values[max(at - 4, 0) : at]
-            slope = float(np.median(np.diff(before)))
-            expected = float(before[-1]) + min(slope, 0.0)
-            jump = float(curve.values[at]) - expected
-            level = float(before[-1]) or float(curve.values[at])
-            noise = max(noise_of(before), noise_of(curve.values[:at]), 0.015 * level)
-            least = 0.1 * float(before[-1])
-            if jump > JUMP * noise and jump > least and curve.values[at] > before[-1]:
-                found.append((jump / noise, start, name, jump, expected, curve.values[at]))
+            jump, noise = _jump(curve.values, at)
+            if jump > JUMP * noise and jump > TIMES * _largest_rise(curve, starts, at):
+                found.append((jump / noise, start, name, jump, float(curve.values[at])))
                 break
     if not found:
         return []
-    effect, start, name, jump, _, value = max(found)
+    effect, start, name, jump, value = max(found)
     rates = history.curve("learning_rate")
     back = int((history.curve(name).since(start).values > value - 0.5 * jump).sum())
     return [
@@ -116,6 +111,28 @@ def seen_more_than_once(history: History, context: Context) -> list[Finding]:
     ]
 
 
+def _jump(values: np.ndarray, at: int) -> tuple[float, float]:
+    """Return how far a loss lies above where it was going, and the noise before it.
+
+    No jump is what comes after fewer than two epochs, is less than a tenth, or falls.
+    """
+    if at < 2 or at >= len(values) or len(values) < 4:
+        return 0.0, 1.0
+    before, last, value = values[max(at - 4, 0) : at], float(values[at - 1]), float(values[at])
+    jump = value - last - min(float(np.median(np.diff(before))), 0.0)
+    if value <= last or jump <= 0.1 * last:
+        return 0.0, 1.0
+    return jump, max(noise_of(before), noise_of(values[:at]), 0.015 * (last or value))
+
+
+def _largest_rise(curve: Curve, starts: list[int], at: int) -> float:
+    """Return the largest relative rise where no attempt begins, times the level before `at`."""
+    before, after = curve.values[:-1], curve.values[1:]
+    elsewhere = ~np.isin(curve.epochs[1:], starts) & (before > 0)
+    rises = after[elsewhere] / before[elsewhere] - 1
+    return float(rises.max(initial=0.0) * curve.values[at - 1])
+
+
 def _starts(history: History) -> list[int]:
     """Return the epochs at which `passed` goes back."""
     pairs = zip(history.passed, history.passed[1:], strict=False)
@@ -123,11 +140,12 @@ def _starts(history: History) -> list[int]:
 
 
 def _boundaries(history: History, context: Context) -> list[int]:
-    """Return the first epoch of each attempt after the first that is part of the history."""
+    """Return the first epoch of each attempt after the first, and of what was taken over."""
     own = history.curve("attempt")
     if len(own):
         return own.turns
     if _starts(history):
         return _starts(history)
-    shift = 1 - history.origin
-    return [epoch - shift for epoch in context.resumed]
+    if context.taken_over is None:
+        return []
+    return [context.taken_over - 1 + history.origin]

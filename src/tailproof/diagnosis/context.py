@@ -15,7 +15,8 @@ class Context:
         classes: how many there are.
         train_samples: of the training split.
         delivered: how many samples an epoch of training had; where it is not in the history.
-        resumed: first epochs of the attempts after the first, counted from 1.
+        taken_over: first whole epoch after the state of another configuration's run from which this
+            one went on, counted from 1. Attempts of one run leave no trace in its history.
         expect: targets by metric.
         ended: whether the run has; None where only recipe and history tell.
     """
@@ -24,7 +25,7 @@ class Context:
     classes: int | None = None
     train_samples: int | None = None
     delivered: int | None = None
-    resumed: tuple[int, ...] = ()
+    taken_over: int | None = None
     expect: dict[str, list[Target]] = field(default_factory=dict)
     ended: bool | None = None
 

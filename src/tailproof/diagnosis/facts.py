@@ -15,7 +15,7 @@ from tailproof.core.config.recipe import Recipe
 from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
 from tailproof.diagnosis.context import Context
-from tailproof.diagnosis.run import resumed_at
+from tailproof.diagnosis.run import taken_over_at
 
 
 class Facts(Strict):
@@ -51,22 +51,22 @@ def context_of(facts: Facts | Experiment | None, history: str | Path) -> Context
     """Return what is known of the run whose history lies at a path.
 
     Of an experiment the expert is that of the path, ``…/experts/EXPERT/seed-S/…``; beside it
-    training.json says where attempts began, and where nothing else is given config.json by which
-    recipe.
+    training.json says from which other run's state it went on, and where nothing else is given
+    config.json by which recipe.
     """
-    resumed = _resumed(Path(history))
+    taken_over = _taken_over(Path(history))
     if facts is None:
-        return Context(recipe=_own_recipe(Path(history)), resumed=resumed)
+        return Context(recipe=_own_recipe(Path(history)), taken_over=taken_over)
     if isinstance(facts, Experiment):
         known = facts.experts | facts.points
         own = next((known[part] for part in Path(history).parts if part in known), facts.recipe)
-        return Context(recipe=own, resumed=resumed, expect=facts.expect)
+        return Context(recipe=own, taken_over=taken_over, expect=facts.expect)
     return Context(
         recipe=facts.recipe,
         classes=facts.classes,
         train_samples=facts.train_samples,
         delivered=facts.samples_per_epoch,
-        resumed=resumed,
+        taken_over=taken_over,
         expect=facts.expect,
     )
 
@@ -81,10 +81,11 @@ def _own_recipe(history: Path) -> Recipe | None:
         return None  # somebody else's, of that name
 
 
-def _resumed(history: Path) -> tuple[int, ...]:
+def _taken_over(history: Path) -> int | None:
     path = history.parent / "training.json"
     if not path.is_file():
-        return ()
-    found = read_json(path)
-    attempts = found.get("attempts", []) if isinstance(found, dict) else []
-    return resumed_at(attempts)
+        return None
+    try:
+        return taken_over_at(read_json(path))
+    except (KeyError, TypeError, TailproofError):
+        return None  # somebody else's, of that name

@@ -1,6 +1,5 @@
 """Stage diagnose: an expert's history becomes diagnosis.json."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def write_diagnosis(
 
     Args:
         history: history.csv.
-        training: training.json, which says where attempts began.
+        training: training.json, which says from which other run's state this one went on.
         manifest: of the shards, which says how many classes and samples there are.
         recipes: the expert's, or by name those of all points that it may be.
         selection: what the sweep selected, where the expert is one of several points.
@@ -42,7 +41,7 @@ def write_diagnosis(
         recipe=Recipe(**recipes[name]),
         classes=len(facts["classes"][facts["target"]]),
         train_samples=facts["splits"]["train"]["rows"],
-        resumed=resumed_at(read_json(training)["attempts"]),
+        taken_over=taken_over_at(read_json(training)),
         expect={metric: [Target(**each) for each in own] for metric, own in expect.items()},
     )
     found = diagnose(read_history(history), context)
@@ -50,10 +49,10 @@ def write_diagnosis(
     return found
 
 
-def resumed_at(attempts: list[dict[str, Any]]) -> tuple[int, ...]:
-    """Return the first whole epoch of each attempt of training.json after the first."""
-    found = []
-    for before, after in pairwise(attempts):
-        within = after["first_epoch"] <= before["last_epoch"]
-        found.append(after["first_epoch"] + (1 if within else 0))
-    return tuple(found)
+def taken_over_at(training: dict[str, Any]) -> int | None:
+    """Return the first whole epoch after another run's state, of training.json; None without one.
+
+    Where the run's own attempts began does not count: its history has the same bytes without them.
+    """
+    state = training["resumed_from"]
+    return state and state["epoch"] + (1 if state["step"] else 0)
