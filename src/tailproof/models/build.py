@@ -13,6 +13,7 @@ from tailproof.core.config.recipe import Recipe
 from tailproof.core.digests import sha256_bytes
 from tailproof.core.errors import TailproofError, choose
 from tailproof.core.files import atomic, read_json, write_json
+from tailproof.models import onednn
 
 log = logging.getLogger(__name__)
 
@@ -204,11 +205,10 @@ def count_parameters(model: nn.Module) -> int:
 def best_precision(device: torch.device, requested: str) -> str:
     """Return the precision to compute in: `requested`, or for ``auto`` what the device is good at.
 
-    On processors bf16 pays only with instructions for it (AVX512-BF16 or AMX on x86).
+    On processors bf16 pays only with instructions for it.
     """
     if requested != "auto":
         return requested
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if capable else "fp32"
+    return "bf16" if onednn.has_bf16() else "fp32"

@@ -10,6 +10,8 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
+from tailproof.models import onednn
+
 
 class CosineClassifier(nn.Module):
     """scale · cos(x, w_c): logits bounded by the scale (Gidaris & Komodakis 2018, equation 3)."""
@@ -42,10 +44,17 @@ class Block(nn.Module):
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
         if self.padding:
-            # x[:, :, ::stride, ::stride], with a gradient that stays channels_last.
-            x = F.avg_pool2d(x, kernel_size=1, stride=self.stride)
-            x = F.pad(x, (0, 0, 0, 0, self.padding, self.padding))
+            x = self._narrow(x)
         return F.relu(y.add_(x), inplace=True)  # batch norm's gradient needs its input, not y
+
+    def _narrow(self, x: Tensor) -> Tensor:
+        """Return x[:, :, ::stride, ::stride] between zero channels."""
+        padding = (0, 0, self.padding, self.padding)
+        if x.is_mkldnn:  # which a convolution that picks each channel leaves as it is
+            picks = F.pad(torch.eye(x.shape[1]), padding)
+            return F.conv2d(x, picks[:, :, None, None], stride=self.stride)
+        # A gradient of indexing would not stay channels_last.
+        return F.pad(F.avg_pool2d(x, kernel_size=1, stride=self.stride), (0, 0, *padding))
 
 
 class CifarResNet(nn.Module):
@@ -103,6 +112,12 @@ class CifarResNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last feature map [N, 64, H/4, W/4]."""
+        if not onednn.suits(x):
+            return self._features(x)
+        with torch.autocast("cpu", enabled=False):  # oneDNN itself casts the weights
+            return self._features(x.bfloat16().to_mkldnn()).to_dense()
+
+    def _features(self, x: Tensor) -> Tensor:
         return self.blocks(F.relu(self.bn1(self.conv1(x)), inplace=True))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
