@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import timm
 import torch
 
 from tailproof.core.errors import TailproofError
-from tailproof.models import build_model, load_expert, save_expert
+from tailproof.models import build_model, load_expert, onednn, save_expert
 from tailproof.models.build import best_precision, count_parameters
 from tailproof.models.resnet_cifar import Block
 
@@ -63,6 +64,62 @@ def test_a_shortcut_subsamples_pads_and_keeps_its_gradient_channels_last(dtype):
     y.sum().backward()
     assert torch.equal(gradients[0][:, :, ::2, ::2], (x[:, :, ::2, ::2] > 0).to(dtype))
     assert gradients[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_shortcut_is_the_same_in_the_layouts_of_onednn():
+    block = Block(16, 32, stride=2)
+    plain = torch.randn(2, 16, 7, 8).requires_grad_()
+    opaque = plain.detach().clone().requires_grad_()
+    one, other = block._narrow(plain), block._narrow(opaque.to_mkldnn()).to_dense()
+    assert torch.equal(one, other)
+    upstream = torch.randn_like(one)
+    one.backward(upstream)
+    other.backward(upstream)
+    assert torch.equal(plain.grad, opaque.grad)
+
+
+@pytest.mark.parametrize(("name", "size"), [("cifar_resnet20", 8), ("cifar_resnet32", 28)])
+def test_the_layouts_of_onednn_are_used_and_as_near_to_fp32_as_others(name, size, monkeypatch):
+    torch.manual_seed(0)
+    images = torch.rand(32, 1, size, size)
+    labels = torch.arange(32) % 10
+
+    def step(half):
+        """Return the loss, all gradients and running statistics, and whether they were used."""
+        torch.manual_seed(0)
+        model, used = build(name, channels=1), []
+        model.blocks.register_forward_hook(lambda _, inputs, out: used.append(out.is_mkldnn))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logits = model(images)
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+        loss.backward()
+        seen = torch.cat([b.flatten() for b in model.buffers() if b.is_floating_point()])
+        gradients = [p.grad.double() for p in model.parameters()]
+        return loss.detach(), gradients, seen.double(), used[0]
+
+    exact, blocked = step(half=False), step(half=True)
+    monkeypatch.setattr(onednn, "suits", lambda x: False)
+    plain = step(half=True)
+    assert (exact[3], blocked[3], plain[3]) == (False, onednn.has_bf16(), False)
+    assert blocked[0] == pytest.approx(exact[0].item(), rel=0.02)
+    errors = [
+        [(each - true).norm() / true.norm() for each, true in zip(own, exact[1], strict=True)]
+        for own in (blocked[1], plain[1])
+    ]
+    assert np.median(errors[0]) < 1.25 * np.median(errors[1])
+    assert (blocked[2] - exact[2]).abs().max() < 0.02 * exact[2].abs().max()
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_what_is_not_finite_reaches_the_logits(half):
+    """Also in the layouts of oneDNN, whose ReLU makes 0 of it: training stops at once."""
+    torch.manual_seed(0)
+    for place in ("image", "conv1.weight", "blocks.4.conv2.weight", "blocks.8.bn1.weight"):
+        model, images = build("cifar_resnet20"), torch.rand(4, 3, 8, 8)
+        with torch.no_grad():
+            (images if place == "image" else model.get_parameter(place)).view(-1)[0] = np.nan
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            assert model(images).isnan().all(), place
 
 
 def test_cosine_logits_are_bounded_by_their_scale():
