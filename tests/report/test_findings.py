@@ -33,7 +33,7 @@ def test_a_card_a_finding_the_worst_first_and_seeds_together(spoilt):
     ]
     assert [(card.severity, card.who) for card in shown] == [
         ("error", "plain, seed 1"),
-        ("warning", "plain, seed 0, 1, numbers of seed 1"),
+        ("warning", "plain, seeds 0, 1 (numbers of 1)"),
     ]
     assert shown[1].title == "Worse <b>from</b> epoch 3.", "the dearer of the two"
     assert shown[1].patch.splitlines() == [

@@ -54,9 +54,11 @@ def cards(results: Results) -> list[Card]:
     for (expert, _), own in found.items():
         seed, worst = min(own, key=lambda each: each[1].order)
         named = dict.fromkeys(str(each) for each, _ in own)
-        who = expert if len(seeds) == 1 else f"{expert}, seed {', '.join(named)}"
+        who = expert
         if len(named) > 1:
-            who += f", numbers of seed {seed}"
+            who += f", seeds {', '.join(named)} (numbers of {seed})"
+        elif len(seeds) > 1:
+            who += f", seed {seed}"
         shown.append((worst, who))
     shown += [(finding, TOGETHER) for finding in _together(results)]
     shown.sort(key=lambda each: each[0].order)
