@@ -12,39 +12,28 @@ what counts.
 The last columns are of each variant trained on the same digits (scaled to 32×32) with the same
 recipe and seeds, to show that what is faster does not learn less.
 
-Measured on two machines, both 2 cores of an AMD EPYC with AVX512-BF16 that other work shares, torch
-2.13.0: images a second and times the plain loop, medians and ranges over 15 rounds of 3,000 images,
-every run made with this code.
+Measured on 2 cores of an AMD EPYC (Zen 5, family 26, AVX512-BF16) that other work shares, torch
+2.13.0: images a second and times the plain loop, medians and ranges over 15 rounds of 3,000 images.
 
-    Zen 5 (family 26)   plain, fp32         ours, fp32                ours, bf16
-    run 1               277 (242 to 307)    1.53 (1.28 to 1.73)       2.25 (1.78 to 2.44)
-    run 2               236 (170 to 267)    1.47 (1.15 to 1.94)       2.26 (1.92 to 2.79)
-    run 3               266 (232 to 297)    1.50 (1.34 to 1.63)       2.21 (1.75 to 2.43)
-    run 4, quietest     349 (266 to 385)    1.45 (1.17 to 1.67)       2.06 (1.77 to 2.61)
+                        plain, fp32         ours, fp32                ours, bf16
+    run 1               358 (275 to 402)    1.53 (1.02 to 1.87)       2.48 (1.98 to 3.33)
+    run 2, quietest     422 (359 to 443)    1.45 (1.01 to 1.58)       2.34 (1.79 to 2.73)
 
-    another EPYC
-    run 1               253 (232 to 270)    1.42 (0.81 to 1.63)       2.12 (1.35 to 2.49)
-    run 2               239 (188 to 268)    1.45 (0.97 to 1.57)       2.06 (1.75 to 2.68)
+Accuracy after 10 epochs, 3 seeds: 0.828 ± 0.123 plain, 0.854 ± 0.075 fp32, 0.836 ± 0.075 bf16. Both
+reach the aim, 1.4 and 2.2.
 
-Accuracy after 10 epochs, 3 seeds: 0.828 ± 0.123 plain, 0.854 ± 0.075 fp32, 0.831 ± 0.088 bf16.
+What helped beyond channels_last and bf16: memory that is kept for the next step (core/process.py),
+a tenth; shortcuts whose gradient stays channels_last (models/resnet_cifar.py), 3 to 4 %; and in
+bf16 oneDNN's own layouts (models/onednn.py), a sixth: batch norm takes a half to a third of torch's
+time in them, ReLU and sums a half, gradients of the weights of 16 channels four fifths. Without
+them bf16 was 2.06 to 2.26 times the plain loop here, and 2.12 and 2.06 on another EPYC, where fp32
+came to 1.42 and 1.45; there they have not been measured. In fp32 channels_last is faster.
 
-The aim is 1.4 and 2.2: fp32 reaches it in all runs, bf16 in three of the six, and misses it by 4 to
-6 % in the others, on a quiet machine too. Convolutions of 32 and 64 channels (oneDNN) do 600 to 740
-GFLOP/s in bf16 on the first machine and 400 to 500 on the second; what holds both back are
-gradients of weights (oneDNN's older kernels, where there is no AMX) and convolutions of 16
-channels, at 290 to 450. Of 16 channels, gradients of weights take 1.9 ms in channels_last and 1.1
-in oneDNN's blocked layout, which is the same bytes, but torch cannot name it. On the first machine
-convolutions are 130 of a step's 180 ms in bf16, batch norm 34, ReLU 8.
-
-On the second machine loading and augmenting take 0.6 % of a step, and two things helped beyond
-channels_last and bf16, with the same bits: memory that is kept for the next step (core/process.py),
-a tenth; shortcuts whose gradient stays channels_last (models/resnet_cifar.py), 3 % in fp32 and 4 %
-in bf16. Tried and not kept, for little: torch.compile (2 % after a minute); batch norm, ReLU and
-shortcut fused by hand in C++ (a twentieth, for a compiler on every machine). For nothing: batch
-norm of 16 channels computed as one of 128; ReLU's gradient on bits read as integers; a residual
-block with its own backward; SGD in one kernel; huge pages, jemalloc, mimalloc and tcmalloc;
-gradients of strided weights by unfolding. For fp32, NNPACK's Winograd convolutions take 1.8 to 2.4
-times oneDNN's time.
+Tried and not kept, for little: torch.compile (2 % after a minute); batch norm, ReLU and shortcut
+fused by hand in C++ (a twentieth, for a compiler on every machine). For nothing: batch norm of 16
+channels computed as one of 128; ReLU's gradient on bits read as integers; a residual block with its
+own backward; SGD in one kernel; huge pages, jemalloc, mimalloc and tcmalloc; gradients of strided
+weights by unfolding. For fp32, NNPACK's Winograd convolutions take 1.8 to 2.4 times oneDNN's time.
 """
 
 import argparse
@@ -254,7 +243,7 @@ def main() -> None:
         )
         reached = accuracies(digits, arguments.epochs, arguments.seeds)
     table = Table(title=f"ResNet-32, 32×32, batch {BATCH}, {THREADS} threads")
-    for column in ("loop", "images/s (range)", "× plain (range)", "accuracy, digits"):
+    for column in ("loop", "images/s (range)", "× plain (range)", "digits accuracy"):
         table.add_column(column, no_wrap=True)
     for name, values in speeds.items():
         ratios, ends = times_plain(speeds, name), reached[name]
