@@ -11,9 +11,9 @@ from tailproof.diagnosis.kinds import certainty
 from tailproof.diagnosis.noise import Curve, noise_of
 
 JUMP = 6.0
-"""So many times the noise a loss rises at least where an attempt lost something,"""
+"""A loss rises by so many times its noise where an attempt lost something."""
 TIMES = 2.0
-"""and so many times what it ever rises elsewhere: small or hot runs have spikes anywhere."""
+"""It also rises by so many times what it ever does elsewhere: some runs have spikes anywhere."""
 
 
 def repeated_epochs(history: History, context: Context) -> list[Finding]:

@@ -1,6 +1,8 @@
 """What a configuration and the files beside a history tell of a run."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -16,6 +18,8 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.run import taken_over_at
+
+T = TypeVar("T")
 
 
 class Facts(Strict):
@@ -54,9 +58,10 @@ def context_of(facts: Facts | Experiment | None, history: str | Path) -> Context
     training.json says from which other run's state it went on, and where nothing else is given
     config.json by which recipe.
     """
-    taken_over = _taken_over(Path(history))
+    taken_over = _beside(Path(history), "training.json", taken_over_at)
     if facts is None:
-        return Context(recipe=_own_recipe(Path(history)), taken_over=taken_over)
+        own = _beside(Path(history), "config.json", _own_recipe)
+        return Context(recipe=own, taken_over=taken_over)
     if isinstance(facts, Experiment):
         known = facts.experts | facts.points
         own = next((known[part] for part in Path(history).parts if part in known), facts.recipe)
@@ -71,21 +76,16 @@ def context_of(facts: Facts | Experiment | None, history: str | Path) -> Context
     )
 
 
-def _own_recipe(history: Path) -> Recipe | None:
-    path = history.parent / "config.json"
+def _own_recipe(config: Any) -> Recipe:
+    return Recipe.model_validate(config["tailproof"]["recipe"])
+
+
+def _beside(history: Path, name: str, take: Callable[[Any], T]) -> T | None:
+    """Return what is taken from a JSON file beside a history; None where it is not one of ours."""
+    path = history.parent / name
     if not path.is_file():
         return None
     try:
-        return Recipe.model_validate(read_json(path)["tailproof"]["recipe"])
+        return take(read_json(path))
     except (KeyError, TypeError, ValidationError, TailproofError):
-        return None  # somebody else's, of that name
-
-
-def _taken_over(history: Path) -> int | None:
-    path = history.parent / "training.json"
-    if not path.is_file():
         return None
-    try:
-        return taken_over_at(read_json(path))
-    except (KeyError, TypeError, TailproofError):
-        return None  # somebody else's, of that name
