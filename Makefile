@@ -13,7 +13,7 @@ help: ## show this list
 
 demo: .venv/.run ## set up, train three experts on long-tailed digits, show the results
 	$(SNAKEMAKE) --quiet host reason
-	@$(BIN)/python -m tailproof.report.summary results/digits_lt
+	@$(BIN)/python -m tailproof.report.terminal_summary results/digits_lt
 
 test: .venv/.dev .venv/validators/.done browser ## set up and run the tests
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -27,12 +27,13 @@ test-slurm: .venv/.dev slurm ## run the pipeline on a Slurm of two nodes on this
 lint: .venv/.dev ## check style and the workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules
 	$(BIN)/snakemake --lint
 
 schema: .venv/.run ## write the schemas of experiments and records from their models
-	$(BIN)/python -m tailproof.core.config.schema config/schema.json
-	$(BIN)/python -m tailproof.provenance.schema docs/record-schema.json
+	$(BIN)/python -m tailproof.config.schema config/schema.json
+	$(BIN)/python -m tailproof.provenance.record_schema docs/record-schema.json
 
 bench-train: .venv/.dev ## compare training speed with a plain PyTorch loop
 	$(BIN)/python benchmarks/train.py

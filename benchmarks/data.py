@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.splits import SPLITS
+from tailproof.config.data import Data
+from tailproof.config.splits import SPLITS
 from tailproof.data.prepare import prepare
 from tailproof.data.shards import gather, shard
 from tailproof.data.splits import split

@@ -24,11 +24,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tailproof.diagnosis.across import compare
+from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
+from tailproof.diagnosis.finding_ids import KINDS
 from tailproof.diagnosis.history import History
-from tailproof.diagnosis.kinds import KINDS
 from tests.diagnosis.faults import faulty
 from tests.diagnosis.scores import Scores
 from tests.diagnosis.sets import sets

@@ -22,11 +22,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.load import load_experiment
-from tailproof.core.files import read_json
+from tailproof.config.data import Data
+from tailproof.config.load import load_experiment
 from tailproof.data.splits import profile_counts
-from tailproof.training import launch
+from tailproof.files import read_json
+from tailproof.training.launcher import launch
 
 CLASSES, LARGEST, HELD_OUT = 100, 500, 20
 EXPERIMENT = Path(__file__).parents[1] / "config" / "experiments" / "cifar100_lt.yaml"

@@ -49,8 +49,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tailproof.core.config.data import Data
-from tailproof.data.loader import Split
+from tailproof.config.data import Data
+from tailproof.loading import Split
 
 HERE = Path(__file__).parent
 PEERS = HERE.parent / ".venv" / "peers" / "bin" / "python"
@@ -100,8 +100,8 @@ def read_ours(folder: Path, size: int, batch: int) -> Iterable:
     """Stream the split train, epoch after epoch."""
     from peers import MEAN, STD, WORKERS
 
-    from tailproof.core.config.recipe import Augmentation
-    from tailproof.data.loader import Loader
+    from tailproof.config.recipe import Augmentation
+    from tailproof.loading import Loader
 
     loader = Loader(
         Split(folder / "shards" / "manifest.json", "train"),

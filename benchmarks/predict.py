@@ -24,15 +24,15 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from tailproof.core.digests import sha256_file
-from tailproof.core.files import write_json
-from tailproof.core.process import keep_freed_memory
-from tailproof.evaluation.deployed import Deployed, FittedRule
+from tailproof.digests import sha256_file
+from tailproof.evaluation.deployment import Deployed, FittedRule
+from tailproof.files import write_json
 from tailproof.models import build_model, save_expert
-from tailproof.prediction.expert import Expert, open_expert
-from tailproof.prediction.images import find_images
-from tailproof.prediction.predict import BATCH_SIZE, predict
-from tailproof.prediction.rejector import Rejector
+from tailproof.predict.classify import BATCH_SIZE, predict
+from tailproof.predict.expert import Expert, open_expert
+from tailproof.predict.image_files import find_images
+from tailproof.predict.rejector import Rejector
+from tailproof.runtime.process import keep_freed_memory
 
 CASES = {
     "cifar_resnet32, 8 px, PNG": ("cifar_resnet32", "L", 8, 10, 2000),

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from tailproof.core.digests import sha256_files
-from tailproof.provenance.closure import ROOT
+from tailproof.digests import sha256_files
+from tailproof.runtime.code_digest import ROOT
 
 NEEDED = ("Snakefile", "rules", "workflow", "envs", "src", "profiles", "constraints.txt")
 SEEDS = 22  # 22 experts of 4 jobs each, and 12 jobs besides
@@ -52,7 +52,7 @@ def seconds_of_digests() -> float:
         script = Path(folder, "all.py")
         script.write_text("".join(f"import {name.removesuffix('.__init__')}\n" for name in names))
         program = (
-            "import sys, time; from tailproof.provenance.closure import code_digest;"
+            "import sys, time; from tailproof.runtime.code_digest import code_digest;"
             "start = time.perf_counter(); code_digest(sys.argv[1]);"
             "print(time.perf_counter() - start)"
         )
@@ -75,7 +75,7 @@ def finished(project: Path) -> int:
     (project / "config/experiments/many.yaml").write_text(yaml.safe_dump(experiment))
     (project / "config/config.yaml").write_text("experiments: [many]\n")
     program = (
-        "from tailproof.provenance.plan import plan; from pathlib import Path\n"
+        "from tailproof.provenance.snakemake_bridge import plan; from pathlib import Path\n"
         "jobs = plan('results/many/audit.json')\n"
         "for path in [Path(path) for job in jobs for path in job.outputs]:\n"
         "    path.parent.mkdir(parents=True, exist_ok=True)\n"

@@ -37,8 +37,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.recipe import Augmentation
+from tailproof.config.data import Data
+from tailproof.config.recipe import Augmentation
 from tailproof.data.prepare import prepare
 from tailproof.data.splits import split
 
@@ -91,7 +91,7 @@ def run_split(config: Data, folder: Path) -> None:
 
 
 def run_epoch(config: Data, folder: Path) -> None:
-    from tailproof.data.loader import Loader, Split
+    from tailproof.loading import Loader, Split
 
     train = Split(folder / "shards" / "manifest.json", "train")
     loader = Loader(

@@ -44,10 +44,10 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from torch import nn
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.recipe import Recipe
+from tailproof.config.data import Data
+from tailproof.config.recipe import Recipe
 from tailproof.models.build import best_precision
-from tailproof.training.ranks import Ranks
+from tailproof.training.distributed import Ranks
 from tailproof.training.run import Run
 
 BATCHES = {"vit_tiny_patch16_224": 32, "convnext_tiny": 16, "beit_base_patch16_224": 16}

@@ -55,12 +55,12 @@ from rich.table import Table
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.recipe import Recipe
-from tailproof.data.loader import Split
-from tailproof.data.loader.augment import fit
+from tailproof.config.data import Data
+from tailproof.config.recipe import Recipe
+from tailproof.loading import Split
+from tailproof.loading.augmentation import fit
 from tailproof.models import build_model
-from tailproof.training.ranks import Ranks
+from tailproof.training.distributed import Ranks
 from tailproof.training.run import Run
 
 from torchvision import transforms  # isort: skip - tailproof.models lets it be imported

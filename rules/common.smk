@@ -7,24 +7,24 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from tailproof.core.config.base import NAME
-from tailproof.core.config.load import load_experiment, parse_config
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.config.sweep import WINNER
-from tailproof.core.config.warnings import warnings
-from tailproof.core.errors import TailproofError, suggestion
-from tailproof.core.files import read_json
-from tailproof.core.request import cores as cores_of
-from tailproof.core.request import informed, memory_mb, request_of
-from tailproof.data.raw import files_to_read
-from tailproof.provenance import closure
-from tailproof.provenance.jobs import jobs_of
-from tailproof.provenance.record import record_path
+from tailproof.config.base import NAME
+from tailproof.config.load import load_experiment, parse_config
+from tailproof.config.splits import SPLITS
+from tailproof.config.sweep import WINNER
+from tailproof.config.lint import warnings
+from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.files import read_json
+from tailproof.preflight.slurm_resources import cores as cores_of
+from tailproof.preflight.slurm_resources import informed, memory_mb, request_of
+from tailproof.data.raw_checksums import files_to_read
+from tailproof.runtime import code_digest
+from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.runtime.records import record_path
 
 ROOT = Path(workflow.basedir)
-if closure.ROOT != ROOT.resolve():
+if code_digest.ROOT != ROOT.resolve():
     raise WorkflowError(
-        f"the installed tailproof is that of {closure.ROOT}, this workflow is in {ROOT}: "
+        f"the installed tailproof is that of {code_digest.ROOT}, this workflow is in {ROOT}: "
         "install this one (`pip install -e .`), so that the code that runs is the code on record"
     )
 EXPERIMENTS = sorted(path.stem for path in Path("config/experiments").glob("*.yaml"))
@@ -186,7 +186,7 @@ def cleared(wildcards, input):
 
 @cache
 def stopping_sentences(name, manifest, _changed):
-    from tailproof.preflight.clearance import sentences
+    from tailproof.preflight.gate import sentences
 
     found = read_experiment(name)
     return checked(
@@ -275,7 +275,7 @@ def plain(model, *names):
 def code(rule):
     """The digest of the code that a rule's script can reach."""
     return checked(
-        closure.code_digest, ROOT / "workflow" / "scripts" / f"{rule}.py", ROOT
+        code_digest.code_digest, ROOT / "workflow" / "scripts" / f"{rule}.py", ROOT
     )
 
 

@@ -121,17 +121,17 @@ rule manifest:
         "../workflow/scripts/manifest.py"
 
 
-rule probe:
+rule shortcut_probe:
     input:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "dev"),
     output:
         shortcuts="results/{experiment}/shortcuts.json",
-        record=record("probe"),
+        record=record("shortcut_probe"),
     log:
-        "logs/{experiment}/probe.log",
+        "logs/{experiment}/shortcut_probe.log",
     benchmark:
-        "logs/{experiment}/probe.tsv"
+        "logs/{experiment}/shortcut_probe.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
@@ -139,8 +139,8 @@ rule probe:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        code=code("probe"),
+        code=code("shortcut_probe"),
     message:
         "{wildcards.experiment}: probe the images for shortcuts"
     script:
-        "../workflow/scripts/probe.py"
+        "../workflow/scripts/shortcut_probe.py"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import settings
 
 import tailproof.models  # noqa: F401 - lets timm be imported
-from tailproof.core.config.data import Data
-from tailproof.core.config.splits import SPLITS
+from tailproof.config.data import Data
+from tailproof.config.splits import SPLITS
 from tailproof.data.prepare import prepare
 from tailproof.data.shards import gather, shard
 from tailproof.data.splits import split

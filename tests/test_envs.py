@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tailproof.provenance.closure import closure
+from tailproof.runtime.code_digest import closure
 
 ROOT = Path(__file__).resolve().parents[1]
 PINS = dict(

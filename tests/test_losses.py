@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, one_hot
 from torchvision.ops import sigmoid_focal_loss
 
-from tailproof.core.errors import TailproofError
 from tailproof.losses import build_loss
+from tailproof.runtime.errors import TailproofError
 
 COUNTS = torch.tensor([400, 90, 20, 4])
 

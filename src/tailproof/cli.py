@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.words import quantity
+from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 app = typer.Typer(
     help="Questions to the results of an experiment. `snakemake` makes them.",
@@ -30,7 +30,7 @@ def preflight(experiment: Experiment) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from tailproof.preflight.ask import ask
+    from tailproof.preflight.command import ask
 
     text, stopped = ask(experiment)
     Console().print(Markdown(text))
@@ -43,8 +43,8 @@ def ready(experiment: Experiment) -> None:
     """Tell which criteria hold, are open or are missed: before, while and after it trains."""
     from rich.console import Console
 
-    from tailproof.report.ready import print_criteria
-    from tailproof.report.ready import ready as look
+    from tailproof.report.status import print_criteria
+    from tailproof.report.status import ready as look
 
     found = look(experiment)
     print_criteria(found, Console(highlight=False))
@@ -58,7 +58,7 @@ def audit(experiment: Experiment) -> None:
     from rich.console import Console
 
     from tailproof.provenance.audit import audit as look
-    from tailproof.provenance.audit_text import print_audit
+    from tailproof.provenance.audit import print_audit
 
     found = look(experiment)
     print_audit(found, Console())
@@ -107,7 +107,7 @@ def lineage(
     from rich.console import Console
 
     from tailproof.provenance.lineage import lineage as trace
-    from tailproof.provenance.lineage_text import tree, verdict
+    from tailproof.provenance.lineage import tree, verdict
 
     found = trace(place)
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
@@ -131,9 +131,9 @@ def diagnose(
     """
     from rich.console import Console
 
-    from tailproof.core.files import json_text
     from tailproof.diagnosis.command import diagnose_files, plain
-    from tailproof.diagnosis.text import print_findings
+    from tailproof.diagnosis.terminal import print_findings
+    from tailproof.files import json_text
 
     found = diagnose_files(histories, config)
     if as_json:
@@ -159,7 +159,7 @@ def predict(
     ] = None,
 ) -> None:
     """Classify images by an expert's folder alone: calibrated probabilities, accept or reject."""
-    from tailproof.prediction.command import predict_images
+    from tailproof.predict.command import predict_images
 
     if not predict_images(expert, images, as_csv=as_csv, rule=rule, coverage=coverage):
         sys.exit(1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-from tailproof.core.errors import TailproofError, choose
+from tailproof.runtime.errors import TailproofError, choose
 
 
 class CrossEntropy(nn.Module):

@@ -5,10 +5,10 @@ import pytest
 
 from tailproof.calibration.calibrate import calibrate, scores
 from tailproof.calibration.export import export
-from tailproof.core.config.calibration import Calibration
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.errors import TailproofError
+from tailproof.config.calibration import Calibration
+from tailproof.config.splits import SPLITS
 from tailproof.data.logits import Logits
+from tailproof.runtime.errors import TailproofError
 
 
 def write(path, split, samples=300, sha="ab" * 32, labels=None, sharpness=3.0, seed=0):

@@ -5,13 +5,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from tailproof.calibration.errors import log_probabilities, nll
-from tailproof.calibration.temperature import (
-    HIGHEST,
-    LOWEST,
-    fit_temperature,
-    sample_weights,
-)
+from tailproof.calibration.metrics import log_probabilities, nll
+from tailproof.calibration.temperature import HIGHEST, LOWEST, fit_temperature, sample_weights
 
 
 def sample(seed, samples=400, classes=5, temperature=1.0):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageOps
 
-from tailproof.core.errors import TailproofError
 from tailproof.data.images import decode, encode_png, pixel_digest
+from tailproof.runtime.errors import TailproofError
 
 # Pillow warns of damaged TIFF tags and of great sizes before it refuses the file.
 pytestmark = [

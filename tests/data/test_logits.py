@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_parquet, with_metadata, write_parquet
 from tailproof.data.logits import Logits
+from tailproof.data.tables import read_parquet, with_metadata, write_parquet
+from tailproof.runtime.errors import TailproofError
 
 METADATA = {
     "expert": "ce",

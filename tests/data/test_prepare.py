@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tailproof.core.config.data import Data
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_parquet, table_metadata
+from tailproof.config.data import Data
 from tailproof.data import prepare as module
 from tailproof.data.images import encode_png
 from tailproof.data.prepare import prepare
 from tailproof.data.sources.cifar import CifarSource
 from tailproof.data.sources.idx import NAMES
+from tailproof.data.tables import read_parquet, table_metadata
+from tailproof.runtime.errors import TailproofError
 
 DIGITS = Data(source={"name": "digits"})
 

@@ -9,14 +9,15 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json, read_parquet
+from tailproof.config.data import Data
+from tailproof.config.splits import SPLITS
 from tailproof.data import shards
 from tailproof.data.images import decode
 from tailproof.data.shards import _positive, shard
+from tailproof.data.tables import read_parquet
 from tailproof.data.verify import verify
+from tailproof.files import read_json
+from tailproof.runtime.errors import TailproofError
 from tests.conftest import DIGITS, build_data
 
 

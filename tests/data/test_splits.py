@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json, read_parquet, with_metadata, write_parquet
+from tailproof.config.data import Data
+from tailproof.config.splits import SPLITS
 from tailproof.data.splits import (
     assign,
     assign_pools,
@@ -21,6 +19,9 @@ from tailproof.data.splits import (
     profile_counts,
     split,
 )
+from tailproof.data.tables import read_parquet, with_metadata, write_parquet
+from tailproof.files import read_json
+from tailproof.runtime.errors import TailproofError
 
 
 def frame(labels, groups=None, digests=None, pools=None):

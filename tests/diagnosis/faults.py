@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tailproof.core.config.expect import Target
-from tailproof.core.config.recipe import Recipe
+from tailproof.config.recipe import Recipe
+from tailproof.config.targets import Target
 from tailproof.diagnosis.context import Context
 from tests.diagnosis.synthetic import NOISES, STRENGTHS, Case, Draw, cosine, fresh
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.diagnosis.together import Run, Together
+from tailproof.config.recipe import Recipe
+from tailproof.diagnosis.run_set import Run, Together
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tailproof.core.config.recipe import Recipe
+from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.history import History
 

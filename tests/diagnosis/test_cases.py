@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tailproof.core.config.expect import Target
-from tailproof.core.config.recipe import Recipe
-from tailproof.diagnosis.across import compare
+from tailproof.config.recipe import Recipe
+from tailproof.config.targets import Target
+from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.history import History
-from tailproof.diagnosis.reading import read_history
-from tailproof.diagnosis.together import Run, Together
+from tailproof.diagnosis.readers import read_history
+from tailproof.diagnosis.run_set import Run, Together
 
 CASES = Path(__file__).parent / "cases"
 SETTINGS = "it is in the configuration, before any number: preflight's"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from tailproof.core.config.load import parse_experiment
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.errors import TailproofError
-from tailproof.diagnosis.facts import read_facts
+from tailproof.config.load import parse_experiment
+from tailproof.config.recipe import Recipe
+from tailproof.diagnosis.run_config import read_facts
+from tailproof.runtime.errors import TailproofError
 from tests.project import TINY
 
 

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailproof.calibration.errors import ece
-from tailproof.core.config.expect import Target
-from tailproof.core.config.merge import merged_recipe
-from tailproof.core.config.recipe import Recipe
-from tailproof.diagnosis.across import compare, sweep_ceiling
-from tailproof.diagnosis.changes import soften
+from tailproof.calibration.metrics import ece
+from tailproof.config.merge import merged_recipe
+from tailproof.config.recipe import Recipe
+from tailproof.config.targets import Target
+from tailproof.diagnosis.compare_runs import compare, sweep_ceiling
 from tailproof.diagnosis.context import Context
+from tailproof.diagnosis.curves import Curve, noise_of
 from tailproof.diagnosis.diagnose import diagnose
+from tailproof.diagnosis.finding_ids import KINDS
 from tailproof.diagnosis.history import History
-from tailproof.diagnosis.kinds import KINDS
-from tailproof.diagnosis.noise import Curve, noise_of
-from tailproof.diagnosis.together import Run, Together
+from tailproof.diagnosis.patches import soften
+from tailproof.diagnosis.run_set import Run, Together
 from tests.diagnosis.faults import faulty
 from tests.diagnosis.scores import Scores
 from tests.diagnosis.sets import sets

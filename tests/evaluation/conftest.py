@@ -1,5 +1,6 @@
 import pytest
-from drawn_experts import write_experts
+
+from tests.evaluation.drawn_experts import write_experts
 
 
 @pytest.fixture

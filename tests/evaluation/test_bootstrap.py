@@ -9,9 +9,9 @@ from tailproof.evaluation.bootstrap import (
     plain,
     resamples,
 )
-from tailproof.evaluation.inputs import Task
 from tailproof.evaluation.metrics import measure
-from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.task import Task
 
 
 def test_rows_are_ones_and_then_multinomial_counts():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from tailproof.calibration.errors import log_probabilities, nll
+from tailproof.calibration.metrics import log_probabilities, nll
 from tailproof.evaluation.ensembles import combine, stack
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_experts import COUNTS, SIZES, write_experts
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -16,11 +15,12 @@ from sklearn.metrics import (
     log_loss,
 )
 
-from tailproof.calibration.errors import ece, log_probabilities
-from tailproof.core.config.evaluation import Evaluation
+from tailproof.calibration.metrics import ece, log_probabilities
+from tailproof.config.evaluation import Evaluation
 from tailproof.data.logits import Logits
 from tailproof.evaluation.evaluate import COMPARED, evaluate
 from tailproof.evaluation.tables import COLUMNS
+from tests.evaluation.drawn_experts import COUNTS, SIZES, write_experts
 
 CONFIG = Evaluation(bootstrap=100, coverages=[0.5, 1.0])
 METHODS = ["plain", "adjusted", "mean_logits", "mean_probabilities", "stacked"]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import (
     FITTED_AT,
     Grouped,

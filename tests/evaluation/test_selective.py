@@ -3,9 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailproof.calibration.errors import log_probabilities
-from tailproof.evaluation.inputs import Task
-from tailproof.evaluation.prediction import Prediction
+from tailproof.calibration.metrics import log_probabilities
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.selective import (
     FITTERS,
     GRID,
@@ -16,6 +15,7 @@ from tailproof.evaluation.selective import (
     measure_selective,
     risks,
 )
+from tailproof.evaluation.task import Task
 
 fast = settings(max_examples=25, deadline=None)
 TAIL = np.array([False, False, True, True])

@@ -3,10 +3,10 @@ import pytest
 import timm
 import torch
 
-from tailproof.core.errors import TailproofError
 from tailproof.models import build_model, load_expert, onednn, save_expert
 from tailproof.models.build import best_precision, count_parameters
 from tailproof.models.resnet_cifar import Block
+from tailproof.runtime.errors import TailproofError
 
 PREPROCESSING = {
     "input_size": [3, 32, 32],

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailproof.core.digests import digest_of, sha256_file
-from tailproof.core.files import json_text, read_json, write_json
+from tailproof.digests import digest_of, sha256_file
+from tailproof.files import json_text, read_json, write_json
 from tests.project import TINY, Project
 
 EXPERTS = "results/tiny/experts"

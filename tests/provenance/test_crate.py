@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tailproof.core.config.load import load_experiment
+from tailproof.config.load import load_experiment
 from tailproof.provenance.crate_graph import LISTED_RAW, Run, crate_of
-from tailproof.provenance.ledger import Ledger, read_ledger
-from tailproof.provenance.record import File
+from tailproof.runtime.ledger import Ledger, read_ledger
+from tailproof.runtime.records import File
 from tests.project import Project
 from tests.provenance import validators
 

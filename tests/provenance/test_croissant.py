@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailproof.core.config.splits import SPLITS
+from tailproof.config.splits import SPLITS
 from tailproof.provenance.croissant import UNKNOWN_LICENCE, describe_shards
-from tailproof.provenance.record import read_record
+from tailproof.runtime.records import read_record
 from tests.provenance import validators
 
 READ = """

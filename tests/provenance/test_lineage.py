@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json, write_parquet
-from tailproof.provenance.ledger import read_ledger
-from tailproof.provenance.lineage import Files, Jobs, Raw, lineage
-from tailproof.provenance.lineage_text import together, tree, verdict
-from tailproof.provenance.record import read_record
+from tailproof.data.tables import write_parquet
+from tailproof.files import read_json
+from tailproof.provenance.lineage import Files, Jobs, Raw, lineage, together, tree, verdict
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import read_ledger
+from tailproof.runtime.records import read_record
 
 METRICS = "results/tiny/evaluation/metrics.json"
 TOP1 = "seeds.0.test.top1.value"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.numbers import written
+from tailproof.number_format import written
 from tailproof.provenance.page_check import check_page, shown_numbers
+from tailproof.runtime.errors import TailproofError
 
 KEY = "experts.cross_entropy.over_seeds.test.balanced_accuracy.mean"
 

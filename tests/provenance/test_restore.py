@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from tailproof.core.digests import digest_of
-from tailproof.core.files import json_text, read_json
+from tailproof.digests import digest_of
+from tailproof.files import json_text, read_json
 from tests.workflow.test_staleness import AFTERWARDS, flip, jobs_of
 
 RAW_LOGITS = "results/tiny/experts/logit_adjust/seed-0/raw_logits/calib.parquet"

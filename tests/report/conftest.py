@@ -1,9 +1,10 @@
 import shutil
 
-import chromium
 import pytest
 import yaml
-from drawn_results import CLASSES, write_results
+
+from tests.report import chromium
+from tests.report.drawn_results import CLASSES, write_results
 
 
 @pytest.fixture(scope="session")

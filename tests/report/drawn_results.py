@@ -9,20 +9,21 @@ import pyarrow as pa
 
 from tailproof.calibration.calibrate import calibrate
 from tailproof.calibration.export import export
-from tailproof.core.config.experiment import Experiment
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.digests import sha256_bytes
-from tailproof.core.files import write_json, write_parquet
-from tailproof.core.finding import Finding
+from tailproof.config.experiment import Experiment
+from tailproof.config.splits import SPLITS
 from tailproof.data.images import encode_png
 from tailproof.data.logits import Logits
 from tailproof.data.splits import summarise
+from tailproof.data.tables import write_parquet
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
-from tailproof.diagnosis.reading import read_history
+from tailproof.diagnosis.finding import Finding
+from tailproof.diagnosis.readers import read_history
+from tailproof.digests import sha256_bytes
 from tailproof.evaluation.evaluate import evaluate
-from tailproof.provenance.jobs import jobs_of
-from tailproof.provenance.record import File, Record
+from tailproof.files import write_json
+from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.runtime.records import File, Record
 
 HELD_OUT = {"tune": 8, "dev": 6, "test": 12}
 EPOCHS = 5

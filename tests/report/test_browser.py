@@ -1,13 +1,13 @@
 import shutil
 
 import pytest
-from chromium import show
 from selenium.webdriver.common.by import By
 
 from tailproof.report.index_page import write_index
 from tailproof.report.log_page import write_log
 from tailproof.report.page import write_page
 from tailproof.report.preflight_page import write_preflight_page
+from tests.report.chromium import show
 
 
 @pytest.mark.parametrize("width", [320, 400, 768, 1400])

@@ -7,13 +7,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_results import write_results
 
 from tailproof.report import charts
-from tailproof.report.drawing import VARIABLES, Point, draw
-from tailproof.report.inputs import Results
-from tailproof.report.rare_charts import low_fpr
+from tailproof.report.charts import low_fpr
+from tailproof.report.results import Results
+from tailproof.report.svg import VARIABLES, Point, draw
 from tailproof.report.training_charts import best_epoch, training
+from tests.report.drawn_results import write_results
 
 
 def lines(chart):

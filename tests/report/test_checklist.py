@@ -6,15 +6,15 @@ import shutil
 import pytest
 from rich.console import Console
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json, write_json
-from tailproof.provenance.record import read_record
+from tailproof.files import read_json, write_json
 from tailproof.report.checklist import Progress
-from tailproof.report.findings import cards
-from tailproof.report.inputs import Results
-from tailproof.report.outcome import holding, outcome, wrong
+from tailproof.report.finding_cards import cards
 from tailproof.report.page import write_page
-from tailproof.report.ready import print_criteria
+from tailproof.report.results import Results
+from tailproof.report.status import print_criteria
+from tailproof.report.status_block import holding, outcome, wrong
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.records import read_record
 
 LINE = "2026-01-01 00:00:{:02d},000 INFO epoch {} learning_rate 0.1 train_loss 1 val_accuracy {}\n"
 

@@ -4,13 +4,13 @@ import re
 import shutil
 
 import pytest
-from drawn_results import training
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import write_json
+from tailproof.files import write_json
 from tailproof.report.index_page import write_index
-from tailproof.report.inputs import Scores
-from tailproof.report.wording import with_interval
+from tailproof.report.metric_format import with_interval
+from tailproof.report.results import Scores
+from tailproof.runtime.errors import TailproofError
+from tests.report.drawn_results import training
 
 
 def entry(html, name):

@@ -4,10 +4,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from chromium import show
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+
+from tests.report.chromium import show
 
 CONTROLS = ".controls, .sort, .tip, .origin, svg[tabindex]"
 

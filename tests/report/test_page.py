@@ -5,17 +5,17 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
-from drawn_results import CLASSES, write_results
 
-from tailproof.core.config.load import parse_experiment
-from tailproof.core.config.read import read_yaml
-from tailproof.core.errors import TailproofError
+from tailproof.config.load import parse_experiment
+from tailproof.config.yaml_reader import read_yaml
 from tailproof.provenance.page_check import check_page
-from tailproof.provenance.record import read_record
 from tailproof.report import tables
-from tailproof.report.inputs import Results, Scores
+from tailproof.report.metric_format import number
 from tailproof.report.page import write_page
-from tailproof.report.wording import number
+from tailproof.report.results import Results, Scores
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.records import read_record
+from tests.report.drawn_results import CLASSES, write_results
 
 
 class Reader(HTMLParser):

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json, write_json
-from tailproof.preflight.came import came_true
-from tailproof.preflight.page import came_cells, run_name
-from tailproof.provenance.record import File, read_record
+from tailproof.files import read_json, write_json
+from tailproof.preflight.estimate_accuracy import came_true
+from tailproof.preflight.markdown_page import came_cells, run_name
 from tailproof.report.preflight_page import write_preflight_page
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.records import File, read_record
 
 RUN = "provenance/{}/plain-0.json"
 

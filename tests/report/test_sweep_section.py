@@ -1,7 +1,7 @@
 import pytest
 
-from tailproof.core.config.sweep import Sweep
-from tailproof.report.sweep import section
+from tailproof.config.sweep import Sweep
+from tailproof.report.sweep_section import section
 
 GRID = {"epochs": [10, 20], "optimizer.weight_decay": [0.0, 5e-4, 0.1], "normalise": [True, False]}
 

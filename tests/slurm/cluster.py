@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import psutil
 
-from tailproof.core.process import die_with_parent
+from tailproof.runtime.process import die_with_parent
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "unshare")
 NODES = ("node1", "node2")  # each has a feature of its name, so that a job can ask for it

@@ -148,7 +148,7 @@ def test_a_cancelled_job_stays_cancelled(cluster, tmp_path):
     script.write_text(
         "import time\n"
         "from pathlib import Path\n"
-        "from tailproof.core.errors import Interrupted\n"
+        "from tailproof.runtime.errors import Interrupted\n"
         "from tailproof.training.requeue import requeue_if_interrupted\n"
         "from tailproof.training.signals import stop_on_signals\n"
         "with stop_on_signals() as stop, requeue_if_interrupted():\n"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.errors import TailproofError
+from tailproof.config.recipe import Recipe
+from tailproof.runtime.errors import TailproofError
 from tailproof.sweep.selection import FILES, adopt, promote, select
 from tailproof.sweep.trial import read_trial
 from tailproof.training.history import COLUMNS, write_history

@@ -11,11 +11,11 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 import tailproof.models  # noqa: F401 - lets timm be imported
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.errors import TailproofError
-from tailproof.training.ranks import Ranks
+from tailproof.config.recipe import Recipe
+from tailproof.runtime.errors import TailproofError
+from tailproof.training.distributed import Ranks
 from tailproof.training.run import Run
-from tests.training.attempts_of_a_run import RECIPE, finish, outputs, start
+from tests.training.interrupted_runs import RECIPE, finish, outputs, start
 
 VIT = {
     "name": "vit_tiny_patch16_224",

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
-from tailproof.core.config.recipe import Augmentation, Recipe
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json
-from tailproof.core.phases import Phases
-from tailproof.data.loader import Loader, Split
+from tailproof.config.recipe import Augmentation, Recipe
+from tailproof.files import read_json
+from tailproof.loading import Loader, Split
+from tailproof.runtime.errors import TailproofError
+from tailproof.schedules import Phases
+from tailproof.training.distributed import Ranks
 from tailproof.training.history import COLUMNS
-from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run
 from tailproof.training.schedule import Schedule
-from tests.training.attempts_of_a_run import RECIPE, TINY, finish, outputs, start
+from tests.training.interrupted_runs import RECIPE, TINY, finish, outputs, start
 
 NAMED = {"flip": True, "albumentations": [{"name": "RandomResizedCrop"}]}
 GROWING = {

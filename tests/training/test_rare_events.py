@@ -5,14 +5,14 @@ import csv
 import numpy as np
 import pytest
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.recipe import Monitor, Recipe
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json
-from tailproof.core.operating_points import POINTS, epoch_points
+from tailproof.config.data import Data
+from tailproof.config.recipe import Monitor, Recipe
 from tailproof.data.logits import Logits
-from tailproof.inference.infer import infer
-from tailproof.training import launch
+from tailproof.files import read_json
+from tailproof.operating_points import POINTS, epoch_points
+from tailproof.predict.infer import infer
+from tailproof.runtime.errors import TailproofError
+from tailproof.training.launcher import launch
 from tests.conftest import build_data
 
 RECIPE = {

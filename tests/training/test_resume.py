@@ -10,10 +10,10 @@ import time
 import psutil
 import pytest
 
-from tailproof.core.files import read_json
-from tailproof.inference import infer
-from tailproof.training.state import newest_first
-from tests.training.attempts_of_a_run import STAGES, finish, outputs, start
+from tailproof.files import read_json
+from tailproof.predict.infer import infer
+from tailproof.training.checkpoint_store import newest_first
+from tests.training.interrupted_runs import STAGES, finish, outputs, start
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from tailproof.core.files import read_json
-from tests.training.attempts_of_a_run import finish, outputs, start
+from tailproof.files import read_json
+from tests.training.interrupted_runs import finish, outputs, start
 
 
 @pytest.fixture(scope="module")

@@ -9,21 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.digests import sha256_file
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json
-from tailproof.core.phases import Phases
-from tailproof.data.loader import Loader, Split
-from tailproof.training import launch
-from tailproof.training.best import Best
+from tailproof.config.recipe import Recipe
+from tailproof.digests import sha256_file
+from tailproof.files import read_json
+from tailproof.loading import Loader, Split
+from tailproof.runtime.errors import TailproofError
+from tailproof.schedules import Phases
+from tailproof.training.checkpoint_store import read_newest
+from tailproof.training.distributed import Ranks
+from tailproof.training.early_stopping import Best
+from tailproof.training.epoch_metrics import scores
 from tailproof.training.history import COLUMNS
-from tailproof.training.metrics import scores
-from tailproof.training.ranks import Ranks
+from tailproof.training.launcher import launch
 from tailproof.training.run import Run
 from tailproof.training.schedule import Schedule
-from tailproof.training.state import read_newest
-from tests.training.attempts_of_a_run import TINY
+from tests.training.interrupted_runs import TINY
 
 
 def run(digits, folder, seed=0, **changes):

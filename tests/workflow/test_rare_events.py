@@ -5,7 +5,7 @@ import json
 
 import yaml
 
-from tailproof.core.operating_points import POINTS
+from tailproof.operating_points import POINTS
 from tests.project import ROOT, TINY
 
 

@@ -5,7 +5,8 @@ import csv
 import timm
 import yaml
 
-from tailproof.core.files import read_json, read_parquet
+from tailproof.data.tables import read_parquet
+from tailproof.files import read_json
 from tests.project import ROOT
 
 TINIER = {

@@ -10,9 +10,9 @@ import time
 import pandas as pd
 import pytest
 
-from tailproof.core.config.load import parse_experiment
-from tailproof.core.config.read import read_yaml
-from tailproof.training import launch
+from tailproof.config.load import parse_experiment
+from tailproof.config.yaml_reader import read_yaml
+from tailproof.training.launcher import launch
 from tests.project import ROOT, Project
 
 NAME = "digits_sweep_small"

@@ -1,9 +1,9 @@
 """Every file and record of an experiment -> audit.json."""
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import write_json
+from tailproof.files import write_json
 from tailproof.provenance.audit import audit
-from tailproof.provenance.job import job
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.stage import job
 
 with job(snakemake):
     experiment = snakemake.wildcards.experiment

@@ -1,8 +1,8 @@
 """Raw logits on calib -> calibration.json."""
 
 from tailproof.calibration.calibrate import calibrate
-from tailproof.core.config.calibration import Calibration
-from tailproof.provenance.job import job
+from tailproof.config.calibration import Calibration
+from tailproof.runtime.stage import job
 
 with job(snakemake):
     calibrate(

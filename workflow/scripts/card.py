@@ -1,9 +1,9 @@
 """What was measured of an expert -> README.md, example.py and predict.json in its folder."""
 
-from tailproof.card.card import write_card
-from tailproof.card.facts import Facts
-from tailproof.core.config.evaluation import Evaluation
-from tailproof.provenance.job import job
+from tailproof.config.evaluation import Evaluation
+from tailproof.model_card.card import write_card
+from tailproof.model_card.expert_facts import Facts
+from tailproof.runtime.stage import job
 
 with job(snakemake):
     files = dict(snakemake.input.items())

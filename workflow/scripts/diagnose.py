@@ -1,8 +1,8 @@
 """history.csv -> diagnosis.json."""
 
-from tailproof.core.finding import brief
-from tailproof.diagnosis.run import write_diagnosis
-from tailproof.provenance.job import job
+from tailproof.diagnosis.diagnose import write_diagnosis
+from tailproof.diagnosis.finding import brief
+from tailproof.runtime.stage import job
 
 with job(snakemake) as results:
     found = write_diagnosis(

@@ -3,10 +3,9 @@
 from itertools import product
 from pathlib import Path
 
-from tailproof.core.config.evaluation import Evaluation
-from tailproof.evaluation.evaluate import evaluate
-from tailproof.evaluation.results import results_of
-from tailproof.provenance.job import job
+from tailproof.config.evaluation import Evaluation
+from tailproof.evaluation.evaluate import evaluate, results_of
+from tailproof.runtime.stage import job
 
 with job(snakemake) as results:
     params = snakemake.params

@@ -1,8 +1,8 @@
 """Raw logits and temperature -> calibrated logits of all six splits."""
 
 from tailproof.calibration.export import export
-from tailproof.core.config.splits import SPLITS
-from tailproof.provenance.job import job
+from tailproof.config.splits import SPLITS
+from tailproof.runtime.stage import job
 
 with job(snakemake) as results:
     results["rows"] = export(

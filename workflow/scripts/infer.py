@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from tailproof.provenance.job import job
+from tailproof.runtime.stage import job
 
 with job(snakemake):
-    from tailproof.inference import infer
+    from tailproof.predict.infer import infer
 
     running = json.loads(snakemake.resources.running)
     infer(

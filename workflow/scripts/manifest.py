@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.splits import SPLITS
+from tailproof.config.data import Data
+from tailproof.config.splits import SPLITS
 from tailproof.data.shards import gather
-from tailproof.provenance.job import job
+from tailproof.runtime.stage import job
 
 with job(snakemake):
     data = Data(**snakemake.params.data)

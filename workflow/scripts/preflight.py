@@ -2,16 +2,16 @@
 
 import json
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.files import read_json, write_json, write_text
-from tailproof.core.finding import brief
-from tailproof.preflight.describe import describe
-from tailproof.preflight.facts import facts_of
-from tailproof.preflight.page import page
-from tailproof.provenance.job import job
+from tailproof.config.recipe import Recipe
+from tailproof.diagnosis.finding import brief
+from tailproof.files import read_json, write_json, write_text
+from tailproof.preflight.experiment_facts import facts_of
+from tailproof.preflight.markdown_page import page
+from tailproof.preflight.summary import describe
+from tailproof.runtime.stage import job
 
 with job(snakemake) as results:
-    from tailproof.preflight.probe import measure, structures
+    from tailproof.preflight.timing import measure, structures
 
     manifest, output = snakemake.input.manifest, snakemake.output
     running = json.loads(snakemake.resources.running)

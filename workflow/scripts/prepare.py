@@ -1,9 +1,9 @@
 """Raw collection -> samples.parquet, and the checksums of its files."""
 
-from tailproof.core.config.data import Data
+from tailproof.config.data import Data
 from tailproof.data.prepare import prepare
-from tailproof.data.raw import list_raw
-from tailproof.provenance.job import job
+from tailproof.data.raw_checksums import list_raw
+from tailproof.runtime.stage import job
 
 with job(snakemake, raw=("raw",)):
     data = Data(**snakemake.params.data)

@@ -1,8 +1,8 @@
 """Histories up to a rung -> who goes on."""
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.config.sweep import Sweep
-from tailproof.provenance.job import job
+from tailproof.config.recipe import Recipe
+from tailproof.config.sweep import Sweep
+from tailproof.runtime.stage import job
 from tailproof.sweep.selection import promote
 
 with job(snakemake):

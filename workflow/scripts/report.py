@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tailproof.core.config.experiment import Experiment
-from tailproof.provenance.job import job
-from tailproof.report.curves import write_curves
+from tailproof.config.experiment import Experiment
 from tailproof.report.page import write_page
 from tailproof.report.preflight_page import write_preflight_page
+from tailproof.report.training_charts import write_curves
+from tailproof.runtime.stage import job
 
 with job(snakemake):
     experiment = Experiment(**snakemake.params.experiment)

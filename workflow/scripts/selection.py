@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.config.sweep import Sweep
-from tailproof.provenance.job import job
+from tailproof.config.recipe import Recipe
+from tailproof.config.sweep import Sweep
+from tailproof.runtime.stage import job
 from tailproof.sweep.selection import select
 
 with job(snakemake) as results:

@@ -1,8 +1,8 @@
 """Samples of one split -> one shard and its facts."""
 
-from tailproof.core.config.data import Data
+from tailproof.config.data import Data
 from tailproof.data.shards import shard
-from tailproof.provenance.job import job
+from tailproof.runtime.stage import job
 
 with job(snakemake):
     shard(

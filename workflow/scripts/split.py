@@ -1,8 +1,8 @@
 """samples.parquet -> splits.parquet and its summary."""
 
-from tailproof.core.config.data import Data
+from tailproof.config.data import Data
 from tailproof.data.splits import split
-from tailproof.provenance.job import job
+from tailproof.runtime.stage import job
 
 with job(snakemake):
     split(

@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.errors import TailproofError
-from tailproof.provenance.job import job
+from tailproof.config.recipe import Recipe
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.stage import job
 
 with job(snakemake) as results:
     if snakemake.resources.cleared != "yes":
         raise TailproofError(snakemake.resources.cleared)
-    from tailproof.training import launch
-    from tailproof.training.places import recipe_of_place
-    from tailproof.training.results import results_of
+    from tailproof.sweep.rungs import recipe_of_place
+    from tailproof.training.launcher import launch
+    from tailproof.training.run_summary import results_of
 
     params, wildcards = snakemake.params, snakemake.wildcards
     recipe = params.recipe or recipe_of_place(snakemake.input.standing, wildcards.expert)

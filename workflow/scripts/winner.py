@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tailproof.provenance.job import job
+from tailproof.runtime.stage import job
 from tailproof.sweep.selection import adopt
 
 with job(snakemake):

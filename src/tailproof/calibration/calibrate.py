@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from tailproof.calibration import errors
+from tailproof.calibration import metrics
 from tailproof.calibration.temperature import fit_temperature, sample_weights
-from tailproof.core.config.calibration import Calibration
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import write_json
-from tailproof.core.words import quantity
+from tailproof.config.calibration import Calibration
 from tailproof.data.logits import Logits
+from tailproof.files import write_json
+from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 FEW_SAMPLES = 200
 
@@ -74,14 +74,14 @@ def _fitted(path: str | Path, logits: Logits, rank: str, config: Calibration) ->
 
 def scores(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, float]:
     """Return the proper scores and calibration errors of [N, C] logits."""
-    log_p = errors.log_probabilities(logits)
+    log_p = metrics.log_probabilities(logits)
     p = np.exp(log_p)
     return {
-        "nll": float(errors.nll(log_p, labels)),
-        "ece": float(errors.ece(p, labels, bins=bins)),
-        "ece_equal_mass": float(errors.ece_equal_mass(p, labels, bins=bins)),
-        "ece_classwise": float(errors.ece_classwise(p, labels, bins=bins)),
-        "brier": float(errors.brier(p, labels)),
+        "nll": float(metrics.nll(log_p, labels)),
+        "ece": float(metrics.ece(p, labels, bins=bins)),
+        "ece_equal_mass": float(metrics.ece_equal_mass(p, labels, bins=bins)),
+        "ece_classwise": float(metrics.ece_classwise(p, labels, bins=bins)),
+        "brier": float(metrics.brier(p, labels)),
     }
 
 

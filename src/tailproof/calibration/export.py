@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tailproof.calibration.fitted import temperatures
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json
+from tailproof.calibration.calibration_file import temperatures
 from tailproof.data.logits import Logits
+from tailproof.files import read_json
+from tailproof.runtime.errors import TailproofError
 
 
 def export(

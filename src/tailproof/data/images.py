@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from tailproof.core.errors import TailproofError
-from tailproof.data.bands import MODE, START, decode_bands
+from tailproof.data.multiband import MODE, START, decode_bands
+from tailproof.runtime.errors import TailproofError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 GREY = ("1", "L", "LA", "La")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_parquet, table_metadata, with_metadata, write_parquet
+from tailproof.data.tables import read_parquet, table_metadata, with_metadata, write_parquet
+from tailproof.runtime.errors import TailproofError
 
 PREFIX = "logits_"
 REQUIRED = ("expert", "seed", "split", "target", "weights_sha256")

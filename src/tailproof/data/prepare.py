@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tailproof.core.config.data import Data
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import with_metadata, write_parquet
-from tailproof.core.progress import track
-from tailproof.data.bands import MODE
+from tailproof.config.data import Data
 from tailproof.data.images import decode, pixel_digest
+from tailproof.data.multiband import MODE
 from tailproof.data.sources import Sample, Source, open_source
 from tailproof.data.sources.base import where
+from tailproof.data.tables import with_metadata, write_parquet
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.progress import track
 
 log = logging.getLogger(__name__)
 

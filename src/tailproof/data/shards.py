@@ -13,25 +13,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.digests import sha256_file
-from tailproof.core.errors import TailproofError, choose
-from tailproof.core.files import (
-    atomic,
-    read_json,
-    read_parquet,
-    table_metadata,
-    with_metadata,
-    write_json,
-)
-from tailproof.core.progress import track
-from tailproof.data.bands import MODE
+from tailproof.config.data import Data
+from tailproof.config.splits import SPLITS
 from tailproof.data.images import decode, pixel_digest
-from tailproof.data.normalisation import BandMoments, PixelSums, normalisation
+from tailproof.data.multiband import MODE
+from tailproof.data.normalization import BandMoments, PixelSums, normalisation
 from tailproof.data.sources import open_source
 from tailproof.data.sources.base import where
+from tailproof.data.tables import read_parquet, table_metadata, with_metadata
 from tailproof.data.taxonomy import ancestors
+from tailproof.digests import sha256_file
+from tailproof.files import atomic, read_json, write_json
+from tailproof.runtime.errors import TailproofError, choose
+from tailproof.runtime.progress import track
 
 ROW_GROUP = 1024  # rows at most; the loader reads and shuffles by row group
 GROUP_BYTES = 128 * 2**20  # a row group of large images ends once it holds so much

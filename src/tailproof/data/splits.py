@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.errors import TailproofError, choose
-from tailproof.core.files import read_parquet, table_metadata, write_json, write_parquet
+from tailproof.config.data import Data
+from tailproof.config.splits import SPLITS
+from tailproof.data.tables import read_parquet, table_metadata, write_parquet
+from tailproof.files import write_json
+from tailproof.runtime.errors import TailproofError, choose
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """The tree of classes over the taxonomic ranks, as the samples' labels tell it."""
 
 from collections.abc import Mapping
+from itertools import accumulate, pairwise
 
 import pandas as pd
 
@@ -42,3 +43,13 @@ def _told(
     index = {name: position for position, name in enumerate(classes[coarse])}
     known = dict(zip(both[fine], both[coarse].map(index), strict=True))
     return [None if (place := known.get(name)) is None else int(place) for name in classes[fine]]
+
+
+def head_columns(sizes: Mapping[str, int]) -> dict[str, slice]:
+    """Return which of the outputs are each rank's.
+
+    Args:
+        sizes: classes by rank, in the order of the heads.
+    """
+    limits = pairwise(accumulate(sizes.values(), initial=0))
+    return {rank: slice(*own) for rank, own in zip(sizes, limits, strict=True)}

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tailproof.core.digests import sha256_file
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json
-from tailproof.core.progress import track
+from tailproof.digests import sha256_file
+from tailproof.files import read_json
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.progress import track
 
 
 def verify(manifest_path: str | Path, *splits: str) -> None:

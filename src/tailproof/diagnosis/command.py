@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from tailproof.core.finding import Finding
-from tailproof.diagnosis.across import compare
+from tailproof.diagnosis.compare_runs import compare
+from tailproof.diagnosis.detectors.missed_targets import target_of
 from tailproof.diagnosis.diagnose import diagnose
-from tailproof.diagnosis.facts import context_of, read_facts
-from tailproof.diagnosis.reading import read_histories
-from tailproof.diagnosis.targets import target_of
-from tailproof.diagnosis.together import Run, Together
+from tailproof.diagnosis.finding import Finding
+from tailproof.diagnosis.readers import read_histories
+from tailproof.diagnosis.run_config import context_of, read_facts
+from tailproof.diagnosis.run_set import Run, Together
 
 TOGETHER = ""
 """The name under which findings of all runs together stand."""
@@ -20,7 +20,7 @@ def diagnose_files(paths: list[str], config: str | None = None) -> dict[str, lis
 
     Args:
         paths: histories; several TensorBoard files of one run are one history.
-        config: an experiment's configuration, or facts (`tailproof.diagnosis.facts.Facts`).
+        config: an experiment's configuration, or facts (`tailproof.diagnosis.run_config.Facts`).
 
     Raises:
         TailproofError: a file is no history, or the configuration is wrong.

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from tailproof.core.config.expect import Target
-from tailproof.core.config.recipe import Recipe
+from tailproof.config.recipe import Recipe
+from tailproof.config.targets import Target
 
 
 @dataclass(frozen=True)

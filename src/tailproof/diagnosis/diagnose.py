@@ -1,11 +1,24 @@
 """All detectors over one history."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from tailproof.core.finding import Finding
-from tailproof.diagnosis import attempts, learning, low_fpr, overfitting, phases, targets
+from tailproof.config.recipe import Recipe
+from tailproof.config.targets import Target
 from tailproof.diagnosis.context import Context
+from tailproof.diagnosis.detectors import (
+    learning,
+    missed_targets,
+    overfitting,
+    phase_changes,
+    rare_events,
+    resuming,
+)
+from tailproof.diagnosis.finding import Finding
 from tailproof.diagnosis.history import History
+from tailproof.diagnosis.readers import read_history
+from tailproof.files import read_json, write_json
 
 Detector = Callable[[History, Context], list[Finding]]
 
@@ -16,17 +29,17 @@ DETECTORS: tuple[Detector, ...] = (
     learning.rate_too_high,
     learning.rate_too_low,
     learning.still_improving,
-    low_fpr.score_collapse,
-    low_fpr.nearly_binary_scores,
+    rare_events.score_collapse,
+    rare_events.nearly_binary_scores,
     overfitting.best_against_last,
     overfitting.rising_loss,
     overfitting.widening_gap,
     overfitting.memorisation,
-    attempts.bad_resume,
-    attempts.repeated_epochs,
-    attempts.seen_more_than_once,
-    phases.regime_change,
-    targets.target_missed,
+    resuming.bad_resume,
+    resuming.repeated_epochs,
+    resuming.seen_more_than_once,
+    phase_changes.regime_change,
+    missed_targets.target_missed,
 )
 
 EXPLAINED = {
@@ -54,3 +67,49 @@ def diagnose(history: History, context: Context | None = None) -> list[Finding]:
         if cause in kinds:
             kinds -= effects
     return sorted((each for each in found if each.kind in kinds), key=lambda each: each.order)
+
+
+def write_diagnosis(
+    history: str | Path,
+    training: str | Path,
+    manifest: str | Path,
+    recipes: dict[str, dict[str, Any]],
+    selection: str | Path | None,
+    expect: dict[str, list[dict[str, Any]]],
+    output: str | Path,
+) -> list[Finding]:
+    """Write what is found in the history of one expert and seed, and return it.
+
+    Args:
+        history: history.csv.
+        training: training.json, which says from which other run's state this one went on.
+        manifest: of the shards, which says how many classes and samples there are.
+        recipes: the expert's, or by name those of all points that it may be.
+        selection: what the sweep selected, where the expert is one of several points.
+        expect: targets by metric.
+        output: diagnosis.json.
+
+    Raises:
+        TailproofError: a file is missing or damaged.
+    """
+    facts = read_json(manifest)
+    name = read_json(selection)["winner"] if selection else next(iter(recipes))
+    context = Context(
+        recipe=Recipe(**recipes[name]),
+        classes=len(facts["classes"][facts["target"]]),
+        train_samples=facts["splits"]["train"]["rows"],
+        taken_over=taken_over_at(read_json(training)),
+        expect={metric: [Target(**each) for each in own] for metric, own in expect.items()},
+    )
+    found = diagnose(read_history(history), context)
+    write_json(output, {"findings": [finding.plain() for finding in found]})
+    return found
+
+
+def taken_over_at(training: dict[str, Any]) -> int | None:
+    """Return the first whole epoch after another run's state, of training.json; None without one.
+
+    Where the run's own attempts began does not count: its history has the same bytes without them.
+    """
+    state = training["resumed_from"]
+    return state and state["epoch"] + (1 if state["step"] else 0)

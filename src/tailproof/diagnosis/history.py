@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tailproof.diagnosis.names import is_metric
-from tailproof.diagnosis.noise import Curve
+from tailproof.diagnosis.column_aliases import is_metric
+from tailproof.diagnosis.curves import Curve
 
 MONITORS = (
     "tpr_at_fpr_1e-4",

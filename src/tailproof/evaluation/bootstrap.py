@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tailproof.core.config.splits import SPLITS
+from tailproof.config.splits import SPLITS
 
 INTERVAL = (0.025, 0.975)
 DIGITS = 10

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, softmax
 
-from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.probabilities import Prediction
 
 
 def combine(name: str, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Prediction:

@@ -6,32 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from tailproof.core.config.evaluation import ENSEMBLES, Evaluation
-from tailproof.core.files import write_json
-from tailproof.core.progress import track
-from tailproof.core.words import listed
-from tailproof.evaluation import bootstrap, low_fpr, tables, taxonomy
+from tailproof.config.evaluation import ENSEMBLES, Evaluation
+from tailproof.evaluation import bootstrap, hierarchy, roc, tables
 from tailproof.evaluation.ensembles import combine, stack
-from tailproof.evaluation.inputs import (
-    FITTED_ON,
-    MEASURED_ON,
-    Experts,
-    Files,
-    Task,
-    read_experts,
-)
 from tailproof.evaluation.method import Method
-from tailproof.evaluation.metrics import (
-    ClassSums,
-    Values,
-    agreement,
-    measure,
-    measure_uncalibrated,
-)
-from tailproof.evaluation.one_vs_rest import AUROC, measure_auroc
-from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.metrics import ClassSums, Values, agreement, measure, measure_uncalibrated
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import Rule
+from tailproof.evaluation.roc import AUROC, measure_auroc
 from tailproof.evaluation.selective import fit_rules, measure_selective
+from tailproof.evaluation.task import FITTED_ON, MEASURED_ON, Experts, Files, Task, read_experts
+from tailproof.files import write_json
+from tailproof.runtime.progress import track
+from tailproof.text import listed
 
 COMPARED = (
     "top1", "balanced_accuracy", "macro_f1", "many_accuracy", "medium_accuracy", "few_accuracy",
@@ -109,7 +96,7 @@ def _experts(logits: Experts, task: Task) -> list[Method]:
                 for split, each in splits.items()
             }
             method.heads[seed] = {
-                split: taxonomy.heads_of(splits[split], task) for split in MEASURED_ON
+                split: hierarchy.heads_of(splits[split], task) for split in MEASURED_ON
             }
             method.raw[seed] = {
                 split: Prediction.from_logits(
@@ -185,9 +172,9 @@ def _measure_once(method: Method, seed: str, name: str, split: Split, task: Task
     prediction = method.predictions[seed][name]
     heads = method.heads.get(seed, {}).get(name, {})
     found = measure_auroc(prediction, split.counts)
-    found |= taxonomy.measure_ranks(prediction, split.labels, heads, split.counts, task)
+    found |= hierarchy.measure_ranks(prediction, split.labels, heads, split.counts, task)
     if task.positive is not None:
-        values, curve = low_fpr.measure_low_fpr(prediction, task.positive, split.counts)
+        values, curve = roc.measure_low_fpr(prediction, task.positive, split.counts)
         found |= values
         method.found[name] = method.found.get(name, 0) + curve / len(method.predictions)
     return found
@@ -281,7 +268,7 @@ def _notes(task: Task, methods: list[Method]) -> list[str]:
                 f"{split} has no sample of {listed(lacking)}: means over classes leave out "
                 f"{'it' if len(lacking) == 1 else 'them'}"
             )
-    return notes + low_fpr.notes(task, {split: seen[split].labels for split in MEASURED_ON})
+    return notes + roc.notes(task, {split: seen[split].labels for split in MEASURED_ON})
 
 
 def _accuracy(methods: list[Method]) -> dict[str, Any]:
@@ -321,7 +308,7 @@ def _paired(
     return {
         f"{a.name} - {b.name}": {
             metric: bootstrap.difference(a.values[split][metric], b.values[split][metric])
-            for metric in (*COMPARED, AUROC, *low_fpr.MEASURED, *taxonomy.measured(task))
+            for metric in (*COMPARED, AUROC, *roc.MEASURED, *hierarchy.measured(task))
             if metric in a.values[split] and metric in b.values[split]
         }
         for a, b in pairs
@@ -348,3 +335,21 @@ def _agreement(experts: list[Method], split: str, counts: np.ndarray) -> dict[st
                 },
             }
     return found
+
+
+KEPT = ("balanced_accuracy", "top1")
+
+
+def results_of(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return ``{test: {method: {metric: mean over seeds}}}`` of every expert and ensemble.
+
+    Args:
+        metrics: what metrics.json holds.
+    """
+    methods = metrics["experts"] | metrics["ensembles"]
+    return {
+        "test": {
+            name: {metric: found["over_seeds"]["test"][metric]["mean"] for metric in KEPT}
+            for name, found in methods.items()
+        }
+    }

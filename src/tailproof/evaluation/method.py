@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tailproof.evaluation.metrics import Values
-from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import Rule
 
 LONG_TAIL = "long_tail_"

@@ -6,9 +6,9 @@ rows times the long-tail weight the long-tail-weighted variant of both.
 
 import numpy as np
 
-from tailproof.calibration import errors
-from tailproof.evaluation.inputs import Task
-from tailproof.evaluation.prediction import Prediction
+from tailproof.calibration import metrics
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.task import Task
 
 Array = np.ndarray
 Values = dict[str, Array]
@@ -25,27 +25,27 @@ def measure(prediction: Prediction, weights: Array, base: Array, task: Task) -> 
     """
     labels, p = prediction.labels, prediction.p
     found = {
-        "top1": errors.weighted_mean(prediction.correct.astype(float), weights),
-        "top5": errors.weighted_mean((prediction.rank_of_truth() < 5).astype(float), weights),
+        "top1": metrics.weighted_mean(prediction.correct.astype(float), weights),
+        "top5": metrics.weighted_mean((prediction.rank_of_truth() < 5).astype(float), weights),
     }
     sums = ClassSums.of(prediction, weights)
     found["balanced_accuracy"] = nanmean(sums.recall)
     found["macro_f1"] = nanmean(sums.f1)
     for name, members in task.groups.items():
         found[f"{name}_accuracy"] = nanmean(sums.recall[:, members])
-    found["nll"] = errors.nll(prediction.log_p, labels, weights)
-    found["brier"] = errors.brier(p, labels, weights)
-    found["ece"] = errors.ece(p, labels, weights)
-    found["ece_equal_mass"] = errors.ece_equal_mass(p, labels, weights, base=base)
-    found["ece_classwise"] = errors.ece_classwise(p, labels, weights)
+    found["nll"] = metrics.nll(prediction.log_p, labels, weights)
+    found["brier"] = metrics.brier(p, labels, weights)
+    found["ece"] = metrics.ece(p, labels, weights)
+    found["ece_equal_mass"] = metrics.ece_equal_mass(p, labels, weights, base=base)
+    found["ece_classwise"] = metrics.ece_classwise(p, labels, weights)
     return found
 
 
 def measure_uncalibrated(raw: Prediction, weights: Array) -> Values:
     """Return the scores of an expert before calibration."""
     return {
-        "nll_uncalibrated": errors.nll(raw.log_p, raw.labels, weights),
-        "ece_uncalibrated": errors.ece(raw.p, raw.labels, weights),
+        "nll_uncalibrated": metrics.nll(raw.log_p, raw.labels, weights),
+        "ece_uncalibrated": metrics.ece(raw.p, raw.labels, weights),
     }
 
 
@@ -103,7 +103,7 @@ def agreement(first: Prediction, second: Prediction, weights: Array) -> Values:
     """
     same = (first.predicted == second.predicted).astype(float)
     one = (first.correct != second.correct).astype(float)
-    observed = errors.weighted_mean(same, weights)
+    observed = metrics.weighted_mean(same, weights)
     classes = np.eye(first.log_p.shape[1])
     total = weights.sum(axis=1)
     by_chance = ((weights @ classes[first.predicted]) * (weights @ classes[second.predicted])).sum(
@@ -112,5 +112,5 @@ def agreement(first: Prediction, second: Prediction, weights: Array) -> Values:
     return {
         "agreement": observed,
         "kappa": ratio(observed - by_chance, np.where(by_chance < 1 - 1e-12, 1 - by_chance, 0)),
-        "exactly_one_right": errors.weighted_mean(one, weights),
+        "exactly_one_right": metrics.weighted_mean(one, weights),
     }

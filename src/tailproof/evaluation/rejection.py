@@ -35,7 +35,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from tailproof.evaluation.metrics import ratio
-from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.probabilities import Prediction
 
 FITTED_AT = tuple(round(0.1 * step, 1) for step in range(1, 11))
 MULTIPLIERS = (0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 6.0, -6.0, 11.0, -11.0)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailproof.evaluation.inputs import Task
 from tailproof.evaluation.metrics import Values, nanmean, ratio
-from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import (
     FITTED_AT,
     Grouped,
@@ -24,6 +23,7 @@ from tailproof.evaluation.rejection import (
     fit_worst,
     head_and_tail,
 )
+from tailproof.evaluation.task import Task
 
 GRID = tuple(round(0.02 * step, 2) for step in range(1, 51))
 FITTERS: dict[str, Callable[[Grouped, tuple[float, ...]], list[Rule]]] = {

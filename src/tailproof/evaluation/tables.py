@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tailproof.calibration.errors import BINS, equal_width_bins
-from tailproof.core.files import write_text
-from tailproof.evaluation import low_fpr
+from tailproof.calibration.metrics import BINS, equal_width_bins
+from tailproof.evaluation import roc
 from tailproof.evaluation.bootstrap import bounds, over_seeds, plain
-from tailproof.evaluation.inputs import MEASURED_ON, Task
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.metrics import ClassSums, nanmean, ratio
-from tailproof.evaluation.prediction import Prediction
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.selective import GRID
+from tailproof.evaluation.task import MEASURED_ON, Task
+from tailproof.files import write_text
 
 WORST_ERRORS = 48
 COLUMNS = {
@@ -29,8 +29,8 @@ COLUMNS = {
     "errors": "method seed rank sample_id true predicted confidence",
     "rejectors": "method seed weighting rule coverage shift_head shift_tail gain_head gain_tail "
     "multiplier_head multiplier_tail threshold",
-    "low_fpr": low_fpr.COLUMNS,
-    "roc": low_fpr.ROC_COLUMNS,
+    "low_fpr": roc.COLUMNS,
+    "roc": roc.ROC_COLUMNS,
 }
 Row = tuple[Any, ...]
 
@@ -47,8 +47,8 @@ def write(
         "confusion": _confusion(task, methods),
         "errors": _errors(task, methods, sample_ids["dev"]),
         "rejectors": _rejectors(task, methods),
-        "low_fpr": low_fpr.rows(task, methods),
-        "roc": low_fpr.roc(task, methods),
+        "low_fpr": roc.rows(task, methods),
+        "roc": roc.roc(task, methods),
     }
     for name, each in rows.items():
         write_text(folder / f"{name}.csv", _csv(COLUMNS[name].split(), each))

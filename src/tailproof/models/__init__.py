@@ -1,6 +1,6 @@
 """Models: timm's registry, with CIFAR ResNets and scan-line transformers added."""
 
-from tailproof.core.process import importing
+from tailproof.runtime.process import importing
 
 with importing():
     import tailproof.models.torchvision_stub  # noqa: F401 - before timm

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.digests import sha256_bytes
-from tailproof.core.errors import TailproofError, choose
-from tailproof.core.files import atomic, read_json, write_json
+from tailproof.config.recipe import Recipe
+from tailproof.digests import sha256_bytes
+from tailproof.files import atomic, read_json, write_json
 from tailproof.models import onednn
+from tailproof.runtime.errors import TailproofError, choose
 
 log = logging.getLogger(__name__)
 

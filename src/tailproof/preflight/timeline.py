@@ -2,8 +2,8 @@
 
 import math
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.phases import Phases
+from tailproof.config.recipe import Recipe
+from tailproof.schedules import Phases
 
 
 class Timeline:

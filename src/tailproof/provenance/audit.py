@@ -6,22 +6,25 @@ true of all that it was made from, down to raw data, whose checksums raw.parquet
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tailproof.core.digests import sha256_files
-from tailproof.core.errors import TailproofError
-from tailproof.provenance.closure import ROOT, code_digest
-from tailproof.provenance.ledger import Ledger, experiment_of, read_ledger
+from rich.console import Console
+from rich.text import Text
+
+from tailproof.digests import sha256_files
 from tailproof.provenance.page_check import check_page
-from tailproof.provenance.plan import Job, plan
-from tailproof.provenance.promises import broken_promises
 from tailproof.provenance.raw_files import check_raw
-from tailproof.provenance.record import Record
+from tailproof.provenance.snakemake_bridge import Job, plan
+from tailproof.provenance.split_invariants import broken_promises
 from tailproof.provenance.verdict import Verdict
+from tailproof.runtime.code_digest import ROOT, code_digest
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
+from tailproof.runtime.records import Record
 
 DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
 """Files and folders about the results that no job makes: a crate's."""
@@ -278,3 +281,57 @@ def _inputs(ledger: Ledger) -> set[str]:
 def _digests(paths: Iterable[str]) -> dict[str, str]:
     listed = sorted(paths)
     return dict(zip(listed, sha256_files(listed), strict=True))
+
+
+SENTENCES = 10
+
+COLOURS = {
+    "proven": "green",
+    "stale": "yellow",
+    "altered": "red",
+    "orphan": "magenta",
+    "missing": "red",
+}
+
+
+def print_audit(found: Audit, console: Console) -> None:
+    """Print causes with their consequences, then broken promises, notes and the counts."""
+    for line in _lines(found):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _lines(found: Audit) -> Iterator[Text]:
+    causes = [verdict for verdict in found.wrong if not verdict.after]
+    known = {verdict.path for verdict in causes}
+    for cause in causes:
+        yield _line(cause)
+        yield from _consequences(found, cause.path)
+    elsewhere = {verdict.after for verdict in found.wrong if verdict.after} - known
+    for path in sorted(elsewhere):
+        yield Text.assemble(("changed   ", "yellow"), path)
+        yield from _consequences(found, path)
+    for sentence in found.broken[:SENTENCES]:
+        yield Text.assemble(("broken    ", "red"), sentence)
+    if len(found.broken) > SENTENCES:
+        yield Text.assemble(("broken    ", "red"), f"and {len(found.broken) - SENTENCES} more")
+    for sentence in found.notes:
+        yield Text.assemble(("note      ", "cyan"), sentence)
+    if any(verdict.state in ("altered", "missing") for verdict in causes):
+        remedy = f"`tailproof restore {found.experiment}` and snakemake make it again"
+        yield Text.assemble(("note      ", "cyan"), remedy)
+    counted = [f"{count} {state}" for state, count in found.counts().items() if count]
+    holds = "holds" if found.passed else "does not hold"
+    colour = "green" if found.passed else "red"
+    yield Text.assemble((f"{found.experiment} {holds}", f"bold {colour}"), ": ", ", ".join(counted))
+
+
+def _line(verdict: Verdict) -> Text:
+    state = (f"{verdict.state:<10}", COLOURS[verdict.state])
+    return Text.assemble(state, verdict.path, (f"  {verdict.why}", "dim"))
+
+
+def _consequences(found: Audit, path: str) -> Iterator[Text]:
+    after = [verdict.path for verdict in found.wrong if verdict.after == path]
+    if after:
+        yield Text(f"          {len(after)} depend on it:")
+        yield from (Text(f"            {name}") for name in after)

@@ -8,14 +8,15 @@ import os
 import shutil
 from pathlib import Path
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json, read_parquet, write_json
+from tailproof.data.tables import read_parquet
+from tailproof.files import read_json, write_json
 from tailproof.provenance import croissant
 from tailproof.provenance.audit import audit
-from tailproof.provenance.closure import ROOT
 from tailproof.provenance.crate_graph import Run, crate_of
-from tailproof.provenance.job import described
-from tailproof.provenance.ledger import Ledger, read_ledger
+from tailproof.runtime.code_digest import ROOT
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import Ledger, read_ledger
+from tailproof.runtime.stage import described
 
 FILE = "ro-crate-metadata.json"
 

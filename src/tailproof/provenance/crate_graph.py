@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from tailproof.core.digests import canonical_json, digest_of
+from tailproof.digests import canonical_json, digest_of
 from tailproof.provenance.crate_terms import (
     CONTEXT,
     LANGUAGE,
@@ -23,8 +23,8 @@ from tailproof.provenance.crate_terms import (
     media_type,
 )
 from tailproof.provenance.croissant import UNKNOWN_LICENCE
-from tailproof.provenance.ledger import Ledger
-from tailproof.provenance.record import Code, File, Machine, Record
+from tailproof.runtime.ledger import Ledger
+from tailproof.runtime.records import Code, File, Machine, Record
 
 LISTED_RAW = 100
 """Up to so many raw files are entities; more are in raw.parquet alone, as all are."""

@@ -6,7 +6,7 @@ Its paths are relative to the folder that it lies in, ``results/EXPERIMENT/``.
 from typing import Any
 from urllib.parse import quote
 
-from tailproof.provenance.record import Record
+from tailproof.runtime.records import Record
 
 FILE = "croissant.json"
 

@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json
-from tailproof.core.keys import look_up
-from tailproof.core.numbers import written
+from tailproof.files import read_json
+from tailproof.number_format import written
+from tailproof.provenance.dotted_path import look_up
+from tailproof.runtime.errors import TailproofError
 
 REMEDY = "one of the two was changed: delete both and run again"
 

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tailproof.core.config.load import load_config
-from tailproof.core.errors import TailproofError, suggestion
+from tailproof.config.load import load_config
 from tailproof.provenance.audit import audit
+from tailproof.runtime.errors import TailproofError, suggestion
 
 CONFIG = "config/config.yaml"
 STAGES = ("dataset", "experts", "evaluation")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tailproof.core.digests import sha256_files
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_parquet
-from tailproof.provenance.ledger import Ledger
+from tailproof.data.tables import read_parquet
+from tailproof.digests import sha256_files
 from tailproof.provenance.verdict import Verdict
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import Ledger
 
 
 def check_raw(ledger: Ledger, read_today: Iterable[str] = ()) -> tuple[list[Verdict], list[str]]:

@@ -11,12 +11,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tailproof.core.digests import sha256_files
-from tailproof.core.errors import TailproofError
-from tailproof.provenance.ledger import Ledger, experiment_of, read_ledger
-from tailproof.provenance.plan import Job, plan
+from tailproof.digests import sha256_files
 from tailproof.provenance.raw_files import check_raw
-from tailproof.provenance.record import Record
+from tailproof.provenance.snakemake_bridge import Job, plan
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
+from tailproof.runtime.records import Record
 
 TO_MAKE_AGAIN = ["not what its record says"]
 """Parameters that no job has."""

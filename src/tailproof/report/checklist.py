@@ -8,20 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tailproof.core.config.experiment import Experiment
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.config.sweep import WINNER
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json
-from tailproof.core.words import quantity
+from tailproof.config.experiment import Experiment
+from tailproof.config.recipe import Recipe
+from tailproof.config.splits import SPLITS
+from tailproof.config.sweep import WINNER
 from tailproof.diagnosis.context import Context
+from tailproof.diagnosis.detectors.missed_targets import Outcome, outcomes
 from tailproof.diagnosis.history import History
-from tailproof.diagnosis.reading import read_history
-from tailproof.diagnosis.targets import Outcome, outcomes
-from tailproof.preflight.clearance import sentence, stopping
-from tailproof.provenance.jobs import jobs_of
-from tailproof.provenance.record import Record, read_record
+from tailproof.diagnosis.readers import read_history
+from tailproof.files import read_json
+from tailproof.preflight.gate import sentence, stopping
+from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.records import Record, read_record
+from tailproof.text import quantity
 
 State = Literal["holds", "fails", "open"]
 NAMED = 5  # runs by name in a sentence

@@ -5,16 +5,16 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from tailproof.core.config.load import load_experiment
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import write_text
-from tailproof.report.answer import in_short
+from tailproof.config.load import load_experiment
+from tailproof.files import write_text
 from tailproof.report.checklist import Progress, counted
-from tailproof.report.findings import cards
-from tailproof.report.inputs import CHOSEN_BY, Results
-from tailproof.report.outcome import outcome
-from tailproof.report.rendering import render
-from tailproof.report.wording import kind, with_interval
+from tailproof.report.finding_cards import cards
+from tailproof.report.headline import in_short
+from tailproof.report.metric_format import kind, with_interval
+from tailproof.report.render import render
+from tailproof.report.results import CHOSEN_BY, Results
+from tailproof.report.status_block import outcome
+from tailproof.runtime.errors import TailproofError
 
 
 class Entry(NamedTuple):

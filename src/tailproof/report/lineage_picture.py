@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.config.sweep import WINNER
-from tailproof.core.words import quantity
-from tailproof.provenance.record import Record
-from tailproof.report.drawing import WIDTH, Chart
-from tailproof.report.inputs import Results
-from tailproof.report.shown import Shown
+from tailproof.config.splits import SPLITS
+from tailproof.config.sweep import WINNER
+from tailproof.report.keyed_number import Shown
+from tailproof.report.results import Results
+from tailproof.report.svg import WIDTH, Chart
 from tailproof.report.tables import Cell, Row, Table
+from tailproof.runtime.records import Record
+from tailproof.text import quantity
 
 DIGITS = 12
 LEFT, BOX, GAP, HEIGHT = 17, 65, 8, 36

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import write_text
-from tailproof.core.numbers import MISSING, written
-from tailproof.core.words import quantity
-from tailproof.provenance.recommendations import Followed
-from tailproof.provenance.record import Record
-from tailproof.provenance.runs import Run, Runs, read_runs
-from tailproof.report.rendering import render
+from tailproof.files import write_text
+from tailproof.number_format import MISSING, written
+from tailproof.provenance.followed_advice import Followed
+from tailproof.provenance.run_history import Run, Runs, read_runs
+from tailproof.report.render import render
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.records import Record
+from tailproof.text import quantity
 
 DIGITS = 12
 FOLLOWED = ("Recommended", "By", "Expected", "What came")

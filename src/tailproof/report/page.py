@@ -6,28 +6,27 @@ from typing import Any
 
 import yaml
 
-from tailproof.core.config.experiment import Experiment
-from tailproof.core.files import write_text
-from tailproof.core.words import quantity
-from tailproof.report import charts, findings, lineage_picture, pictures, sweep, tables, taxonomy
-from tailproof.report.answer import answer
-from tailproof.report.checklist import Progress
-from tailproof.report.drawing import Chart
-from tailproof.report.inputs import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
-from tailproof.report.outcome import outcome
-from tailproof.report.rare_charts import low_fpr
-from tailproof.report.rendering import render
-from tailproof.report.shown import compared, limits, measured
-from tailproof.report.training_charts import training
-from tailproof.report.wording import (
-    METRICS,
-    SPACE,
-    cleaning,
-    interval,
-    kind,
-    listing,
-    number,
+from tailproof.config.experiment import Experiment
+from tailproof.files import write_text
+from tailproof.report import (
+    charts,
+    finding_cards,
+    lineage_picture,
+    sweep_section,
+    tables,
+    thumbnails,
 )
+from tailproof.report.charts import low_fpr
+from tailproof.report.checklist import Progress
+from tailproof.report.headline import answer
+from tailproof.report.keyed_number import compared, limits, measured
+from tailproof.report.metric_format import METRICS, SPACE, cleaning, interval, kind, listing, number
+from tailproof.report.render import render
+from tailproof.report.results import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
+from tailproof.report.status_block import outcome
+from tailproof.report.svg import Chart
+from tailproof.report.training_charts import training
+from tailproof.text import quantity
 
 NAMES_QUOTED = 4
 
@@ -49,7 +48,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         TailproofError: a file is missing, damaged, or of another configuration.
     """
     found = Results.read(name, experiment, Path(results))
-    cards = findings.cards(found)
+    cards = finding_cards.cards(found)
     progress = Progress(experiment, found.folder, Path("logs", name))
     page = render(
         "page.html.j2",
@@ -63,8 +62,10 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         **_reproduction(found),
         findings=cards,
         outcome=outcome(cards, progress.criteria()),
-        preflight=findings.before_training(found.preflight),
-        sweep=sweep.section(experiment.sweep, found.selection) if experiment.sweep else None,
+        preflight=finding_cards.before_training(found.preflight),
+        sweep=sweep_section.section(experiment.sweep, found.selection)
+        if experiment.sweep
+        else None,
     )
     write_text(output, page)
 
@@ -96,7 +97,7 @@ def _results(results: Results) -> dict[str, Any]:
             scores, "test", tables.LONG_TAILED, "Results on test, weighted to the training prior"
         ),
         **_rare(results),
-        "ranks": taxonomy.section(scores),
+        "ranks": tables.section(scores),
     }
 
 
@@ -243,7 +244,7 @@ def _data(results: Results) -> dict[str, Any]:
         "cleaning": cleaning(results.splits, len(results.classes)),
         "profile": charts.class_profile(results),
         "split_table": tables.split_sizes(results),
-        "class_pictures": pictures.of_classes(results),
+        "class_pictures": thumbnails.of_classes(results),
         "class_rows": tables.CLASS_ROWS,
         "classes": results.classes,
         "train_counts": results.train_counts,
@@ -253,7 +254,7 @@ def _data(results: Results) -> dict[str, Any]:
 def _behaviour(results: Results) -> dict[str, Any]:
     scores = results.scores
     by_class = dict.fromkeys([scores.first, scores.best])
-    method, errors = pictures.of_errors(results)
+    method, errors = thumbnails.of_errors(results)
     warnings = {
         warning: None
         for seeds in results.calibrations.values()

@@ -5,12 +5,12 @@ Its times are never twice the same, so they stay off the report's main page, whi
 
 from pathlib import Path
 
-from tailproof.core.config.experiment import Experiment
-from tailproof.core.files import read_json, write_text
-from tailproof.preflight.came import came_true
-from tailproof.preflight.page import WHAT, came_cells, run_name
-from tailproof.report.findings import before_training
-from tailproof.report.rendering import render
+from tailproof.config.experiment import Experiment
+from tailproof.files import read_json, write_text
+from tailproof.preflight.estimate_accuracy import came_true
+from tailproof.preflight.markdown_page import WHAT, came_cells, run_name
+from tailproof.report.finding_cards import before_training
+from tailproof.report.render import render
 
 
 def write_preflight_page(

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from tailproof.core.config.splits import SPLITS
-from tailproof.core.numbers import MINUS, MISSING
-from tailproof.report.inputs import GROUPS, Place, Results, Scores
-from tailproof.report.shown import Shown, compared, measured, placed
-from tailproof.report.wording import SPACE, kind, metric_of
+from tailproof.config.splits import SPLITS
+from tailproof.number_format import MINUS, MISSING
+from tailproof.report.keyed_number import Shown, compared, measured, placed
+from tailproof.report.metric_format import SPACE, kind, metric_of
+from tailproof.report.results import GROUPS, Place, Results, Scores
 
 MAIN = (
     "top1", "balanced_accuracy", "macro_f1", "nll", "brier", "ece_uncalibrated", "ece",
@@ -262,3 +262,54 @@ def _matrix(method: str, table: pd.DataFrame, names: list[str]) -> Table:
             cells.append(Cell(Shown(text, share), heat=share))
         rows.append(Row(name, "", cells))
     return Table(method, "true", names, rows, compact=True, method=method)
+
+
+SPLIT = "test"
+SHOWN = ("top1", "macro_f1")
+TREE = ("consistency", "consistency_summed", "tree_distance")
+HEADS, SUMMED, GAINED = "", "summed_", "gained_"
+TITLES = {
+    HEADS: "{} on test by rank, each rank from a head of its own",
+    SUMMED: "{} on test by rank, upper ranks from summed probabilities",
+    GAINED: "{} on test by rank: head of its own less summed probabilities, points",
+}
+
+
+def section(scores: Scores) -> list[Table]:
+    """Return the tables; none where the target has no coarser rank."""
+    ranks = scores.metrics["coarser_ranks"]
+    if not ranks:
+        return []
+    tables = [
+        table
+        for metric in SHOWN
+        for way in TITLES
+        if (table := _by_rank(scores, ranks, metric, way)).rows
+    ]
+    return [*tables, of_methods(scores, SPLIT, TREE, "Agreement of the ranks on test, and errors")]
+
+
+def _by_rank(scores: Scores, ranks: list[str], metric: str, way: str) -> Table:
+    """Return a row for each method that has the metric, a column for each rank."""
+    names = [f"{rank}_{way}{metric}" for rank in ranks]
+    if way != GAINED:
+        names.append(metric)
+    rows = []
+    for method in scores.methods:
+        if scores.value(SPLIT, method, names[0])["mean"] is None:
+            continue
+        cells = [_cell(scores, method, name, sign=way == GAINED) for name in names]
+        rows.append(Row(method, kind(scores, method), cells, method))
+    label = metric_of(metric).label
+    head = [*ranks, scores.metrics["target"]][: len(names)]
+    title = TITLES[way].format(f"{label},{SPACE}%" if way != GAINED else label)
+    return Table(title, "method", head, rows)
+
+
+def _cell(scores: Scores, method: str, name: str, *, sign: bool) -> Cell:
+    if not sign:
+        return Cell(**measured(scores, SPLIT, method, name))
+    value, place = (read(SPLIT, method, name) for read in (scores.value, scores.place))
+    shown = placed(name, value, place, sign=True)
+    ends = [shown[end].value for end in ("low", "high") if shown[end]]
+    return Cell(**shown, strong=len(ends) == 2 and ends[0] * ends[1] > 0)

@@ -4,16 +4,20 @@ Where attempts began is not drawn: a run that was killed gives the page of one t
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.numbers import written
-from tailproof.report.axes import log_axis
-from tailproof.report.drawing import (
+from tailproof.config.experiment import Experiment
+from tailproof.config.recipe import Recipe
+from tailproof.files import write_text
+from tailproof.number_format import written
+from tailproof.report.metric_format import SPACE, form_of, monitored, spoken
+from tailproof.report.results import Results
+from tailproof.report.svg import (
     BLUE,
     ORANGE,
     PAPER,
@@ -23,9 +27,8 @@ from tailproof.report.drawing import (
     Point,
     draw,
     legend,
+    log_axis,
 )
-from tailproof.report.inputs import Results
-from tailproof.report.wording import SPACE, form_of, monitored, spoken
 
 LOSS, RECALL = "val_loss", "val_balanced_accuracy"
 SEEDS_QUOTED = 4
@@ -169,3 +172,16 @@ def _mark_phases(axes: Axes, begun: list[tuple[int, str]]) -> None:
             name, (max(epoch - 0.5, 1), 1), (0, 2), xycoords=axes.get_xaxis_transform(),
             textcoords="offset points", color=SOFT, fontsize=10,
         )  # fmt: skip
+
+
+def write_curves(experiment: Experiment, results: str | Path, output: str | Path) -> None:
+    """Write expert, seed and the columns of history.csv, one row an expert, seed and epoch."""
+    histories = []
+    for expert in experiment.evaluated:
+        for seed in experiment.seeds:
+            path = Path(results, "experts", expert, f"seed-{seed}", "history.csv")
+            history = pd.read_csv(path, dtype=str, keep_default_na=False)
+            history.insert(0, "expert", expert)
+            history.insert(1, "seed", str(seed))
+            histories.append(history)
+    write_text(output, pd.concat(histories).to_csv(index=False))

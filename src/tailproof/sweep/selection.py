@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from tailproof.core.config.recipe import Recipe, sign_of
-from tailproof.core.config.sweep import values_at
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import atomic, read_json, write_json, write_text
+from tailproof.config.recipe import Recipe, sign_of
+from tailproof.config.sweep import values_at
+from tailproof.files import atomic, read_json, write_json, write_text
+from tailproof.runtime.errors import TailproofError
 from tailproof.sweep.trial import Trial, read_trial
 
 Histories = Mapping[str, Mapping[int, str | Path]]

@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from tailproof.core.config.recipe import sign_of
-from tailproof.core.errors import TailproofError
+from tailproof.config.recipe import sign_of
+from tailproof.runtime.errors import TailproofError
 
 
 class Trial(NamedTuple):

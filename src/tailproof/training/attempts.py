@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import read_json, write_json
+from tailproof.files import read_json, write_json
+from tailproof.runtime.errors import TailproofError
 
 log = logging.getLogger(__name__)
 

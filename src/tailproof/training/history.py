@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from tailproof.core.files import write_text
+from tailproof.files import write_text
 
 COLUMNS = (
     "epoch",

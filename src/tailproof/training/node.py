@@ -14,9 +14,9 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from tailproof.core.errors import Interrupted, TailproofError
-from tailproof.core.files import read_json
-from tailproof.core.process import ASKING
+from tailproof.files import read_json
+from tailproof.runtime.errors import Interrupted, TailproofError
+from tailproof.runtime.process import ASKING
 
 SHUTDOWN_SECONDS = 25  # that the other processes have to leave once one has died
 FAILED = "failed"  # file beside the job's own that says which process failed first, and of what

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tailproof.core.errors import Interrupted
+from tailproof.runtime.errors import Interrupted
 
 log = logging.getLogger(__name__)
 

@@ -10,19 +10,13 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.errors import TailproofError
-from tailproof.core.phases import Phases
-from tailproof.data.loader import Split
+from tailproof.config.recipe import Recipe
+from tailproof.loading import Split
 from tailproof.models import save_expert
 from tailproof.models.build import best_precision, count_parameters, digest_of_weights
-from tailproof.training.best import Best
-from tailproof.training.heads import Heads, LossOfHeads
-from tailproof.training.history import Row
-from tailproof.training.metrics import RareScores, Tally
-from tailproof.training.ranks import Ranks
-from tailproof.training.schedule import Schedule
-from tailproof.training.setup import (
+from tailproof.runtime.errors import TailproofError
+from tailproof.schedules import Phases
+from tailproof.training.builders import (
     Forward,
     build_loader,
     build_mixing,
@@ -34,6 +28,12 @@ from tailproof.training.setup import (
     seed_step,
     start_device,
 )
+from tailproof.training.distributed import Ranks
+from tailproof.training.early_stopping import Best
+from tailproof.training.epoch_metrics import RareScores, Tally
+from tailproof.training.history import Row
+from tailproof.training.multi_head import Heads, LossOfHeads
+from tailproof.training.schedule import Schedule
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from typing import Any
 from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler
 from torch.optim import Optimizer
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.phases import Phases
+from tailproof.config.recipe import Recipe
+from tailproof.schedules import Phases
 
 
 class Schedule:

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tailproof.core.process import ASKING
+from tailproof.runtime.process import ASKING
 
 
 class StopRequest:

@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.errors import Interrupted
-from tailproof.core.files import write_json
-from tailproof.core.progress import track
+from tailproof.config.recipe import Recipe
+from tailproof.files import write_json
 from tailproof.models.build import count_parameters
+from tailproof.runtime.errors import Interrupted
+from tailproof.runtime.progress import track
+from tailproof.training.checkpointing import Keeper
+from tailproof.training.distributed import Ranks
 from tailproof.training.history import write_history
-from tailproof.training.keeper import Keeper
-from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run
 from tailproof.training.signals import StopRequest
 

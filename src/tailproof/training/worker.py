@@ -5,11 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.errors import Interrupted, TailproofError
-from tailproof.core.files import read_json
-from tailproof.core.job import logging_to
-from tailproof.core.process import die_with_parent
+from tailproof.config.recipe import Recipe
+from tailproof.files import read_json
+from tailproof.runtime.errors import Interrupted, TailproofError
+from tailproof.runtime.job_logging import logging_to
+from tailproof.runtime.process import die_with_parent
 from tailproof.training.node import SHUTDOWN_SECONDS, rank_log, tell_failure
 from tailproof.training.signals import stop_on_signals
 from tailproof.training.train import train

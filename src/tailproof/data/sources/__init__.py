@@ -4,16 +4,16 @@ scikit-learn, Pillow and pyarrow are only imported by what needs them, so that a
 for `Source.files` at no cost.
 """
 
-from tailproof.core.config.data import Source as SourceConfig
+from tailproof.config.data import Source as SourceConfig
 from tailproof.data.sources.base import Sample, Source
 from tailproof.data.sources.cifar import CifarSource
 from tailproof.data.sources.digits import DigitsSource
 from tailproof.data.sources.idx import IdxSource
 from tailproof.data.sources.image_folder import ImageFolderSource
-from tailproof.data.sources.lens import LensSource
 from tailproof.data.sources.metadata_csv import MetadataCsvSource
 from tailproof.data.sources.parquet import ParquetSource
-from tailproof.data.sources.scan_lines import ScanLinesSource
+from tailproof.data.sources.simulated.lens import LensSource
+from tailproof.data.sources.simulated.scan_lines import ScanLinesSource
 
 __all__ = ["SOURCES", "Sample", "Source", "open_source"]
 

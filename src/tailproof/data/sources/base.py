@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tailproof.core.errors import TailproofError
+from tailproof.runtime.errors import TailproofError
 
 TRAIN, HELD_OUT = "train", "held_out"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailproof.core.config.data import Digits
+from tailproof.config.data import Digits
 from tailproof.data.sources.base import ArraySource, Block
 
 

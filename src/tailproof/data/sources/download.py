@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tailproof.core.errors import TailproofError
+from tailproof.runtime.errors import TailproofError
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def fetch(url: str, target: Path, sha256: str) -> None:
         TailproofError: the publisher cannot be reached or does not have the file, the connection
             breaks, the checksum differs, or the disk is full.
     """
-    from tailproof.core.files import atomic
+    from tailproof.files import atomic
 
     log.info("fetching %s", url)
     digest = hashlib.sha256()

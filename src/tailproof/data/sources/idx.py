@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailproof.core.config.data import Idx
-from tailproof.core.errors import TailproofError
+from tailproof.config.data import Idx
 from tailproof.data.sources.base import (
     HELD_OUT,
     TRAIN,
@@ -24,6 +23,7 @@ from tailproof.data.sources.base import (
     check_labels,
 )
 from tailproof.data.sources.download import fetch
+from tailproof.runtime.errors import TailproofError
 
 UNSIGNED_BYTE = 0x08
 POOLS = {TRAIN: "train", HELD_OUT: "t10k"}

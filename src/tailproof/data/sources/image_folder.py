@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from tailproof.core.config.data import ImageFolder
-from tailproof.core.errors import TailproofError
+from tailproof.config.data import ImageFolder
 from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source
-from tailproof.data.sources.folders import are_splits, hidden, read_file, walk
+from tailproof.data.sources.filesystem import are_splits, hidden, read_file, walk
+from tailproof.runtime.errors import TailproofError
 
 log = logging.getLogger(__name__)
 

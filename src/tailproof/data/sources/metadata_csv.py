@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from posixpath import normpath, split
 
-from tailproof.core.config.data import LabelTable, MetadataCsv
-from tailproof.core.errors import TailproofError, suggestion
+from tailproof.config.data import LabelTable, MetadataCsv
 from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source
-from tailproof.data.sources.folders import read_file
-from tailproof.data.sources.labels import Labels, class_order, clean
+from tailproof.data.sources.filesystem import read_file
+from tailproof.data.sources.label_tree import Labels, class_order, clean
+from tailproof.runtime.errors import TailproofError, suggestion
 
 
 class MetadataCsvSource(Source):

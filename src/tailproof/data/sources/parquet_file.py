@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailproof.core.config.data import Parquet
-from tailproof.core.errors import TailproofError, suggestion
-from tailproof.data.bands import START
-from tailproof.data.sources.arrays import from_lists, from_npy, is_array
-from tailproof.data.sources.labels import clean
+from tailproof.config.data import Parquet
+from tailproof.data.multiband import START
+from tailproof.data.sources.array_images import from_lists, from_npy, is_array
+from tailproof.data.sources.label_tree import clean
+from tailproof.runtime.errors import TailproofError, suggestion
 
 if TYPE_CHECKING:
     import pyarrow as pa

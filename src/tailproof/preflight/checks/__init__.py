@@ -1,29 +1,36 @@
 """All checks of what is known before training; numpy alone."""
 
-from tailproof.core.finding import SEVERITIES, Finding
-from tailproof.preflight.checks import images, learning, length, loading, losses, validation
-from tailproof.preflight.facts import Facts
+from tailproof.diagnosis.finding import SEVERITIES, Finding
+from tailproof.preflight.checks import (
+    duration,
+    learning_rate,
+    preprocessing,
+    rebalancing,
+    validation,
+    workers,
+)
+from tailproof.preflight.experiment_facts import Facts
 
 CHECKS = (
-    learning.short_warmup,
-    learning.unusual_rate,
-    learning.no_schedule,
-    length.no_early_stopping,
-    length.frequent_validation,
-    losses.outputs_differ,
-    losses.no_rebalancing,
-    losses.rare_classes,
-    losses.loss_effect,
-    losses.same_function,
-    images.no_normalisation,
-    images.normalisation_differs,
-    images.bare_phase,
-    images.short_first_phase,
+    learning_rate.short_warmup,
+    learning_rate.unusual_rate,
+    learning_rate.no_schedule,
+    duration.no_early_stopping,
+    duration.frequent_validation,
+    rebalancing.outputs_differ,
+    rebalancing.no_rebalancing,
+    rebalancing.rare_classes,
+    rebalancing.loss_effect,
+    rebalancing.same_function,
+    preprocessing.no_normalisation,
+    preprocessing.normalisation_differs,
+    preprocessing.bare_phase,
+    preprocessing.short_first_phase,
     validation.undefined_monitor,
     validation.too_few_negatives,
     validation.saturating_monitor,
     validation.small_validation,
-    loading.more_workers_than_shards,
+    workers.more_workers_than_shards,
 )
 
 

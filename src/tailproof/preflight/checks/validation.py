@@ -2,11 +2,11 @@
 
 import math
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.finding import Finding
-from tailproof.core.operating_points import ONE_IN, POINTS, enough_negatives
-from tailproof.preflight.checks.common import each_recipe
-from tailproof.preflight.facts import Facts
+from tailproof.config.recipe import Recipe
+from tailproof.diagnosis.finding import Finding
+from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
+from tailproof.preflight.checks.per_recipe import each_recipe
+from tailproof.preflight.experiment_facts import Facts
 
 COUNTED = 10  # false positives that a rate should stand on
 ONE_CLASS = 0.8  # share of the largest class from which on accuracy says little

@@ -1,0 +1,79 @@
+"""Images that are no pictures of 8 bits: float32 arrays [H, W, bands] as .npy files.
+
+The format is numpy's own, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html:
+``np.load(io.BytesIO(data))`` reads it anywhere.
+"""
+
+import io
+
+import numpy as np
+
+from tailproof.runtime.errors import TailproofError
+
+MODE = "float32"
+START = b"\x93NUMPY"
+VIEWED = (0.5, 99.5)  # percentiles that become black and white
+
+
+def encode_bands(image: np.ndarray) -> bytes:
+    """Encode an array [H, W, bands]: the same array gives the same bytes."""
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(image, np.float32), allow_pickle=False)
+    return file.getvalue()
+
+
+def load_array(data: bytes) -> np.ndarray:
+    """Return the numbers of a .npy file as they are.
+
+    Raises:
+        TailproofError: it is damaged or holds something else than numbers.
+    """
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError, MemoryError) as error:
+        raise TailproofError(f"it does not decode as a .npy array ({error})") from error
+    if array.dtype.kind not in "fiu":
+        raise TailproofError(f"it is an array of {array.dtype}, expected numbers")
+    return array
+
+
+def decode_bands(data: bytes) -> np.ndarray:
+    """Decode a .npy file to float32 [H, W, bands].
+
+    Raises:
+        TailproofError: it is damaged, has another number of axes, or a pixel is NaN or infinite,
+            also for being too large for float32.
+    """
+    array = load_array(data)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or not array.size:
+        raise TailproofError(
+            f"its array has the shape {list(array.shape)}, expected [height, width, bands]"
+        )
+    with np.errstate(over="ignore"):
+        image = np.ascontiguousarray(array, np.float32)
+    finite = np.isfinite(image)
+    if not finite.all():
+        bad = np.argwhere(~finite)
+        row, column, band = bad[0].tolist()
+        raise TailproofError(
+            f"{len(bad)} of its pixels are NaN or infinite, the first in band {band}, row {row}, "
+            f"column {column}: fill such pixels in before"
+        )
+    return image
+
+
+def viewable(image: np.ndarray) -> np.ndarray:
+    """Return a picture of bands, uint8 [H, W, 3] or [H, W]: for people, not for models.
+
+    Of three bands or more the last, middle and first are red, green and blue, as bands go from
+    short to long wavelengths. Faint and bright are shown together by an inverse hyperbolic sine.
+    """
+    bands = image.shape[2]
+    chosen = image[:, :, [bands - 1, bands // 2, 0]] if bands > 2 else image.mean(2)
+    spread = np.median(np.abs(chosen - np.median(chosen))) or 1.0
+    stretched = np.arcsinh(chosen / (3 * spread))
+    low, high = np.percentile(stretched, VIEWED)
+    scaled = (stretched - low) / max(high - low, 1e-12)
+    return np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)

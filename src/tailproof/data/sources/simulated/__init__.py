@@ -1,0 +1,1 @@
+"""Simulated images of two domains: gravitational lenses and scanning-probe lines."""

@@ -1,0 +1,148 @@
+"""How much a series moves from epoch to epoch for no reason: what every effect is held against."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailproof.diagnosis.column_aliases import RATES, rises
+
+FEW = 6
+"""With fewer values than this a spread is a guess, so that it is not taken for less than usual."""
+LONG = 20
+"""From so many values on, noise that lasts for some epochs can be told from a trend."""
+_TO_SD = 1.4826  # of the median absolute deviation, for a normal distribution
+
+
+def noise_of(values: np.ndarray, lag: int = 1) -> float:
+    """Return the robust standard deviation of a series around its local trend.
+
+    The residual of a value is that against the mean of its neighbours, so a straight trend leaves
+    none; its variance is 6/4 of the noise's. Of the residuals the median absolute deviation counts,
+    so that steps and single spikes do not.
+
+    Args:
+        values: N finite numbers in order.
+        lag: how far away the neighbours are; a larger one sees noise that lasts for some epochs.
+
+    Returns:
+        0 for fewer than 1 + 2 lag values.
+    """
+    if len(values) < 1 + 2 * lag:
+        return 0.0
+    residuals = values[lag:-lag] - (values[: -2 * lag] + values[2 * lag :]) / 2
+    return float(_TO_SD * np.median(np.abs(residuals)) / np.sqrt(1.5))
+
+
+def smoothed(values: np.ndarray, window: int) -> np.ndarray:
+    """Return moving means over `window` (odd) values; at the ends over as many as there are."""
+    half = window // 2
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
+    return (total[high] - total[low]) / (high - low)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The finite values of one column.
+
+    Attributes:
+        name: of the column.
+        epochs: N integers, as the history counts.
+        values: N numbers.
+    """
+
+    name: str
+    epochs: np.ndarray
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def sign(self) -> float:
+        """1 where more is better, else -1."""
+        return 1.0 if rises(self.name) else -1.0
+
+    @property
+    def window(self) -> int:
+        """How many epochs a level is the mean of: 1 for short runs, 7 from 29 epochs on."""
+        return 1 + 2 * min(3, (len(self) + 1) // 10)
+
+    @property
+    def smooth(self) -> np.ndarray:
+        """The curve's level at each epoch."""
+        return smoothed(self.values, self.window)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation between epochs, and at least what short or rounded series hide."""
+        sizes = np.abs(self.values) if len(self) else np.zeros(1)
+        level = float(np.median(sizes) or sizes.mean())
+        rate = bool(RATES.search(self.name))
+        least = 5e-4 if rate else 2e-3 * level
+        if len(self) < FEW:
+            least = 0.01 if rate else 0.02 * level
+        lasting = noise_of(self.values, lag=3) if len(self) >= LONG else 0.0
+        return max(noise_of(self.values), lasting, least)
+
+    @property
+    def turns(self) -> list[int]:
+        """The epochs whose value is another than that of the epoch before."""
+        return [int(epoch) for epoch in self.epochs[1:][np.diff(self.values) != 0]]
+
+    @property
+    def tail(self) -> float:
+        """The level of the last epochs."""
+        return float(self.values[-self.window :].mean())
+
+    @property
+    def best(self) -> int:
+        """Index of the best value itself, the first of equals."""
+        return int(np.argmax(self.sign * self.values))
+
+    @property
+    def best_level(self) -> float:
+        """The best level of a whole window, which a single lucky epoch does not make."""
+        half = self.window // 2
+        whole = self.smooth[half : len(self) - half]
+        return float(self.sign * np.max(self.sign * whole))
+
+    @property
+    def lost(self) -> float:
+        """How far the last level is below the best one, in the metric's better direction."""
+        return float(max(self.sign * (self.best_level - self.tail), 0.0))
+
+    @property
+    def lost_in_noise(self) -> float:
+        """`lost` in standard deviations of the difference of two levels."""
+        return self.lost / (self.noise * np.sqrt(2 / self.window))
+
+    def falls(self, least: float, times: float = 4.0) -> bool:
+        """Tell whether the end is below the best level by more than noise, and by `least`."""
+        return self.lost > least and self.lost_in_noise > times
+
+    def since(self, epoch: int) -> "Curve":
+        """Return the part from an epoch on."""
+        keep = self.epochs >= epoch
+        return Curve(self.name, self.epochs[keep], self.values[keep])
+
+    def at(self, epoch: int) -> float | None:
+        """Return the level at an epoch, or at the last one before it; None before the first."""
+        before = np.flatnonzero(self.epochs <= epoch)
+        return float(self.smooth[before[-1]]) if len(before) else None
+
+
+def trend(curve: Curve) -> tuple[float, float]:
+    """Return a straight line's change over the curve, and that in its standard errors.
+
+    The line is fitted by least squares; (0, 0) for fewer than 4 values.
+    """
+    if len(curve) < 4:
+        return 0.0, 0.0
+    x = curve.epochs - curve.epochs.mean()
+    slope = float((x * curve.values).sum() / (x**2).sum())
+    residual = curve.values - curve.values.mean() - slope * x
+    sd = float(np.sqrt((residual**2).sum() / (len(curve) - 2)))
+    error = max(sd, curve.noise / 4) / np.sqrt(float((x**2).sum()))
+    return slope * float(np.ptp(curve.epochs)), slope / error

@@ -1,0 +1,306 @@
+"""Reading a history that anyone has: CSV, JSON, JSON lines, Lightning, TensorBoard, our logs."""
+
+import csv
+import io
+import json
+import math
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tailproof.diagnosis.column_aliases import RATES, canonical, is_metric
+from tailproof.diagnosis.history import History
+from tailproof.runtime.errors import TailproofError
+
+Row = dict[str, float]
+_MISSING = {"", "none", "null", "na", "n/a", "-"}
+_LISTS = ("history", "log_history", "epochs", "rows")
+_SCALARS = ("step", "value")
+_LOGGED = re.compile(r" INFO (epoch \d+(?: \S+ \S+)+)$", re.MULTILINE)
+_EXPORTED = re.compile(r"run-(?P<run>.+)-tag-(?P<tag>.+)")
+
+
+def read_history(path: str | Path) -> History:
+    """Read one file.
+
+    Raises:
+        TailproofError: the file is missing, empty, no table, or holds no metric that is known.
+    """
+    path = Path(path)
+    return _history(path.stem, str(path), _rows(path))
+
+
+def read_histories(paths: list[Path]) -> list[tuple[Path, History]]:
+    """Read several files; TensorBoard's, one a tag, become one history a run.
+
+    Histories get the shortest names that tell them apart, and come with their first file.
+    """
+    scalars: dict[str, list[tuple[Path, str]]] = {}
+    for path in paths:
+        found = _EXPORTED.fullmatch(path.stem)
+        run = str(path.parent / found["run"]) if found else str(path)
+        scalars.setdefault(run, []).append((path, found["tag"] if found else ""))
+    names = _short(list(scalars))
+    histories = []
+    for run, files in scalars.items():
+        rows = [row for path, tag in files for row in _rows(path, tag)]
+        origin = " and ".join(str(path) for path, _ in files)
+        histories.append((files[0][0], _history(names[run], origin, rows)))
+    return histories
+
+
+def _short(runs: list[str]) -> dict[str, str]:
+    """Name each by the parts of its path that are not the same in all."""
+    parts = [Path(run).with_suffix("").parts for run in runs]
+    if len(runs) == 1:
+        return {runs[0]: parts[0][-1]}
+    longest = max(map(len, parts))
+    padded = [("",) * (longest - len(each)) + each for each in parts]
+    differ = [len({each[i] for each in padded}) > 1 for i in range(longest)]
+    return {
+        run: "/".join(part for part, apart in zip(each, differ, strict=True) if apart and part)
+        or each[-1]
+        for run, each in zip(runs, padded, strict=True)
+    }
+
+
+def _rows(path: Path, tag: str = "") -> list[dict[str, Any]]:
+    """Return the file's rows with its own names, values as they stand."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise TailproofError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise TailproofError(f"{path} is a folder: name the file in it, as history.csv") from None
+    except OSError as error:
+        raise TailproofError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise TailproofError(f"{path} is not UTF-8 text: a history is a CSV or JSON file") from None
+    if not text.strip():
+        raise TailproofError(f"{path} is empty: a history has a row for each epoch")
+    if logged := _LOGGED.findall(text):
+        return [_of_line(line) for line in logged]
+    rows = _json(path, text) if text.lstrip()[0] in "{[" else _table(path, text)
+    if not rows:
+        raise TailproofError(f"{path} has a header and no row: nothing was measured yet")
+    return _wide(rows, tag)
+
+
+def _of_line(line: str) -> dict[str, Any]:
+    """Read an epoch off the log of a training job: names and values by turns."""
+    words = line.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _json(path: Path, text: str) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return _json_lines(path, text)
+    if isinstance(value, dict):
+        lists = [value[key] for key in _LISTS if isinstance(value.get(key), list)]
+        if not lists and is_metric(canonical(next(iter(value), ""))[0]) | ("epoch" in value):
+            lists = [_columns(path, value)]
+        if not lists:
+            raise TailproofError(
+                f"{path} is JSON without a list of epochs: expected one, or one under "
+                f"{' or '.join(map(repr, _LISTS[:2]))}"
+            )
+        value = lists[0]
+    for number, row in enumerate(value, start=1):
+        if not isinstance(row, dict):
+            raise TailproofError(
+                f"{path}, entry {number}: expected a mapping of names to numbers, found "
+                f"{type(row).__name__}"
+            )
+    return value
+
+
+def _columns(path: Path, value: dict[str, Any]) -> list[dict[str, Any]]:
+    """Turn one row, or a mapping of names to lists of one length, into rows."""
+    lists = {key: each for key, each in value.items() if isinstance(each, list)}
+    if not lists:
+        return [value]
+    if len({len(each) for each in lists.values()}) > 1:
+        raise TailproofError(f"{path}: its lists have different lengths, expected one an epoch")
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def _json_lines(path: Path, text: str) -> list[dict[str, Any]]:
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    rows = []
+    for number, line in lines:
+        try:
+            rows.append(json.loads(line))
+        except (json.JSONDecodeError, RecursionError) as error:
+            if number == lines[-1][0] and rows:
+                break  # a run in progress is writing it
+            raise TailproofError(f"{path}, line {number} is not JSON: {error}") from None
+        if not isinstance(rows[-1], dict):
+            raise TailproofError(f"{path}, line {number}: expected a mapping of names to numbers")
+    return rows
+
+
+def _table(path: Path, text: str) -> list[dict[str, Any]]:
+    head = text.lstrip().splitlines()[0]
+    delimiter = max(",;\t", key=head.count)
+    try:
+        rows = list(csv.reader(io.StringIO(text.lstrip()), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise TailproofError(f"{path} is not a CSV table: {error}") from None
+    names, *rest = (row for row in rows if row)
+    if len(names) < 2:
+        raise TailproofError(f"{path} is not a CSV table: its first line has one column, {head!r}")
+    found = []
+    for number, row in enumerate(rest, start=2):
+        if len(row) != len(names):
+            if number == len(rest) + 1 and len(row) < len(names) and found:
+                break  # a run in progress is writing it
+            raise TailproofError(
+                f"{path}, row {number} has {len(row)} values, its header {len(names)}"
+            )
+        found.append(dict(zip(names, row, strict=True)))
+    return found
+
+
+def _wide(rows: list[dict[str, Any]], tag: str) -> list[dict[str, Any]]:
+    """Turn TensorBoard's long rows (tag, step, value) into rows of one value by name."""
+    keys = {str(key).strip().lower().replace("_", " "): key for key in rows[0]}
+    if not {*_SCALARS} <= set(keys) or len(keys) > 5:
+        return rows
+    named = keys.get("tag", keys.get("name", keys.get("metric")))
+    if named is None and not tag:
+        return rows
+    return [
+        {"step": row.get(keys["step"]), str(row[named]) if named else tag: row.get(keys["value"])}
+        for row in rows
+    ]
+
+
+def _history(name: str, origin: str, raw: list[dict[str, Any]]) -> History:
+    names, ranks = _names(raw)
+    rows = [_numbers(origin, number, row, names) for number, row in enumerate(raw, start=1)]
+    if not any(is_metric(key) for row in rows for key in row):
+        raise TailproofError(
+            f"{origin} is no history: none of its columns ({', '.join(map(str, names))[:200]}) is "
+            "a metric; expected some of train_loss, val_loss, train_accuracy, val_accuracy, …"
+        )
+    _shares(rows)
+    merged = _epochs(origin, rows, ranks)
+    kept = [row for row in merged if any(is_metric(key) for key in row)]
+    if not kept:
+        raise TailproofError(f"{origin} is no history: no row has both an epoch and a metric")
+    return History.of(name, kept)
+
+
+def _names(raw: list[dict[str, Any]]) -> tuple[dict[str, str], bool]:
+    """Return our name of each of the file's, and whether any is a value of single steps."""
+    own = dict.fromkeys(key for row in raw for key in row if key is not None)
+    ranked: dict[str, tuple[int, str]] = {}
+    for key in own:
+        name, rank = canonical(str(key))
+        if name not in ranked or rank < ranked[name][0]:
+            ranked[name] = (rank, key)
+    return {key: name for name, (_, key) in ranked.items()}, any(r == 2 for r, _ in ranked.values())
+
+
+def _numbers(origin: str, number: int, row: dict[str, Any], names: dict[str, str]) -> Row:
+    found: Row = {}
+    for key, name in names.items():
+        value = row.get(key)
+        if value is None or (isinstance(value, str) and value.strip().lower() in _MISSING):
+            continue
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            if is_metric(name) or name == "epoch":
+                raise TailproofError(
+                    f"{origin}, row {number}: {key} is {value!r}, expected a number"
+                ) from None
+            continue
+        if "loss" in name and not math.isfinite(found[name]):
+            found[name] = math.inf
+    return found
+
+
+def _shares(rows: list[Row]) -> None:
+    """Write percentages as shares."""
+    rated = {key for row in rows for key in row if is_metric(key) and RATES.search(key)}
+    largest = max((row[key] for row in rows for key in rated if key in row), default=0)
+    if 1.5 < largest <= 100:
+        for row in rows:
+            row.update({key: row[key] / 100 for key in rated if key in row})
+
+
+def _epochs(origin: str, rows: list[Row], of_steps: bool) -> list[Row]:
+    """Give each row its epoch, and make one row of what belongs to one epoch."""
+    if not any("epoch" in row for row in rows):
+        return _of_steps(rows) if any("step" in row for row in rows) else _numbered(rows)
+    if any("step" in row for row in rows):
+        rows = _spread(rows)
+    rows = [row for row in rows if "epoch" in row]
+    for number, row in enumerate(rows, start=1):
+        if not math.isfinite(row["epoch"]) or row["epoch"] < 0:
+            raise TailproofError(f"{origin}, row {number}: the epoch is {row['epoch']:g}")
+    fractions = any(row["epoch"] % 1 for row in rows)
+    for row in rows:
+        row["epoch"] = math.ceil(row["epoch"])
+    merging = of_steps or fractions or any("step" in row for row in rows)
+    found: list[Row] = []
+    for _, group in groupby(rows, key=lambda row: (row["epoch"], row.get("attempt"))):
+        each = list(group)
+        apart = {"epoch", "attempt", "step", "learning_rate", "samples"}
+        if merging or not any(
+            set(a) & set(b) - apart for i, a in enumerate(each) for b in each[:i]
+        ):
+            found.append(_merged(each))
+        else:
+            found += each
+    return found
+
+
+def _merged(rows: list[Row]) -> Row:
+    """Take the mean over steps of what is measured while training, the last of all else."""
+    found = {key: value for row in rows for key, value in row.items()}
+    for key in found:
+        values = [row[key] for row in rows if key in row]
+        if key.startswith("train_") and len(values) > 1:
+            found[key] = sum(values) / len(values)
+    return found
+
+
+def _spread(rows: list[Row]) -> list[Row]:
+    """Give rows of steps without an epoch (a learning rate's) that of the row after."""
+    following = next((row["epoch"] for row in reversed(rows) if "epoch" in row), None)
+    found = []
+    for row in reversed(rows):
+        following = row.get("epoch", following)
+        found.append({**row, "epoch": following})
+    return found[::-1]
+
+
+def _numbered(rows: list[Row]) -> list[Row]:
+    return [{**row, "epoch": float(number)} for number, row in enumerate(rows, start=1)]
+
+
+def _of_steps(rows: list[Row]) -> list[Row]:
+    """Take a validation, or where there is none a step, for an epoch."""
+    steps = sorted({row["step"] for row in rows if "step" in row})
+    ends = sorted(
+        {row["step"] for row in rows if "step" in row and any(k.startswith("val_") for k in row)}
+    )
+    ends = ends or steps
+    numbers = ends if ends == list(range(int(ends[0]), int(ends[0]) + len(ends))) else None
+    if numbers is None or numbers[0] > 1:
+        numbers = list(range(1, len(ends) + 1))
+    grouped: dict[float, list[Row]] = {end: [] for end in ends}
+    position = 0
+    for row in sorted((row for row in rows if "step" in row), key=lambda row: row["step"]):
+        while position < len(ends) - 1 and row["step"] > ends[position]:
+            position += 1
+        grouped[ends[position]].append(row)
+    return [
+        {**_merged(group), "epoch": float(number)}
+        for number, group in zip(numbers, grouped.values(), strict=True)
+    ]

@@ -1,0 +1,82 @@
+"""predict.json: what a prediction needs besides weights, configuration and temperatures."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tailproof.evaluation.rejection import Rule
+from tailproof.files import read_json, write_json
+from tailproof.runtime.errors import TailproofError
+
+Pair = tuple[float | None, float | None]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FittedRule(_Form):
+    """A rule that was fitted on the split tune, each sample weighing the same.
+
+    Attributes:
+        coverage: the share of tune that it accepts.
+        shift, gain, multiplier: of head and tail; None for a group without classes.
+        threshold: the score from which on it accepts; None where it accepts everything.
+    """
+
+    coverage: float
+    shift: Pair
+    gain: Pair
+    multiplier: Pair
+    threshold: float | None
+
+    def rule(self) -> Rule:
+        """Return it as the evaluation applies it."""
+        threshold = -np.inf if self.threshold is None else self.threshold
+        parts = (self.shift, self.gain, self.multiplier)
+        there = [np.array([value for value in part if value is not None]) for part in parts]
+        return Rule(self.coverage, *there, threshold)
+
+
+class Deployed(_Form):
+    """What predict.json holds.
+
+    Attributes:
+        weights_sha256: of model.safetensors.
+        images: the mode that they are decoded in.
+        tail: the few-shot classes.
+        coverage: of the rule that is applied unless another one is asked for.
+        rules: the fitted rules by name.
+    """
+
+    experiment: str
+    expert: str
+    seed: int
+    weights_sha256: str
+    images: Literal["L", "RGB", "float32"]
+    tail: list[str]
+    coverage: float
+    rules: dict[str, list[FittedRule]]
+
+    def write(self, path: str | Path) -> None:
+        """Write the file, whole or not at all."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Deployed":
+        """Read the file.
+
+        Raises:
+            TailproofError: it is missing, damaged or of another form.
+        """
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise TailproofError(
+                f"{path} is of another form than expected ({field}: {first['msg']}): copy the "
+                "whole folder again, or make it again with this tailproof"
+            ) from None

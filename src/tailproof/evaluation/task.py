@@ -1,0 +1,184 @@
+"""Reading what evaluate needs, and refusing what does not fit together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tailproof.config.evaluation import Evaluation
+from tailproof.data.logits import Logits
+from tailproof.files import read_json
+from tailproof.runtime.errors import TailproofError
+
+FITTED_ON = "tune"
+MEASURED_ON = ("dev", "test")
+GROUPS = ("many", "medium", "few")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be told apart.
+
+    Attributes:
+        target: the taxonomic rank that was learnt.
+        classes: its C class names.
+        train_counts: int [C], samples of each class in the split train.
+        groups: for many, medium and few a boolean mask [C].
+        positive: of two classes the index of the one that is looked for; None for more.
+        coarser: for each rank above the target, from the top, the ancestor of each class, int [C];
+            -1 where it is unknown.
+        rank_classes: class names by rank.
+    """
+
+    target: str
+    classes: list[str]
+    train_counts: np.ndarray
+    groups: dict[str, np.ndarray]
+    positive: int | None = None
+    coarser: dict[str, np.ndarray] = field(default_factory=dict)
+    rank_classes: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, manifest: str | Path, config: Evaluation) -> "Task":
+        """Read the shards' manifest.
+
+        Raises:
+            TailproofError: the manifest lacks the class counts of the split train.
+        """
+        value = read_json(manifest)
+        try:
+            target = value["target"]
+            classes = value["classes"][target]
+            named = value["splits"]["train"]["class_counts"][target]
+            above = value["ancestors"][target]
+        except (KeyError, TypeError) as error:
+            raise TailproofError(
+                f"{manifest} has no field {error}, expected target, classes, their ancestors "
+                "and the class counts of the split train: run manifest again"
+            ) from None
+        counts = np.array([named.get(name, 0) for name in classes], int)
+        many, few = counts > config.many, counts < config.few
+        positive = value.get("positive")
+        return cls(
+            target,
+            classes,
+            counts,
+            {"many": many, "medium": ~many & ~few, "few": few},
+            None if positive is None else classes.index(positive),
+            {
+                rank: np.array([-1 if index is None else index for index in indices], int)
+                for rank in value["ranks"]
+                if (indices := above.get(rank))
+            },
+            value["classes"],
+        )
+
+    @cached_property
+    def tail(self) -> np.ndarray:
+        """Boolean mask [C] of the few-shot classes; the others are the head."""
+        return self.groups["few"]
+
+    def group_of(self, index: int) -> str:
+        """Return many, medium or few."""
+        return next(name for name in GROUPS if self.groups[name][index])
+
+
+Files = Mapping[str, Mapping[str | int, Mapping[str, str | Path]]]
+Experts = dict[str, dict[str, dict[str, Logits]]]
+
+
+def read_experts(files: Files, task: Task) -> Experts:
+    """Read {expert: {seed: {split: path}}} into {expert: {seed: {split: Logits}}}.
+
+    Raises:
+        TailproofError: a file is damaged or belongs elsewhere, experts were trained with
+            different seeds or saw different samples, or splits share samples.
+    """
+    if not files:
+        raise TailproofError("there is no expert to evaluate")
+    experts: Experts = {}
+    for expert, seeds in files.items():
+        experts[expert] = {
+            str(seed): {split: _read(seeds[seed], expert, seed, split, task) for split in _splits()}
+            for seed in sorted(seeds, key=int)
+        }
+    first = next(iter(experts))
+    for expert, seeds in experts.items():
+        if list(seeds) != list(experts[first]):
+            raise TailproofError(
+                f"expert '{expert}' has the seeds {', '.join(seeds)}, but '{first}' has "
+                f"{', '.join(experts[first])}: train each expert with the same seeds"
+            )
+    for split in _splits():
+        _same_samples(split, experts, files)
+    _disjoint(next(iter(experts[first].values())))
+    return experts
+
+
+def _splits() -> tuple[str, ...]:
+    return (FITTED_ON, *MEASURED_ON)
+
+
+def _read(
+    paths: Mapping[str, str | Path], expert: str, seed: str | int, split: str, task: Task
+) -> Logits:
+    path = paths[split]
+    logits = Logits.read(path)
+    expected = {"expert": expert, "seed": str(seed), "split": split, "target": task.target}
+    for key, value in expected.items():
+        if str(logits.metadata[key]) != value:
+            raise TailproofError(
+                f"{path} says that its {key} is '{logits.metadata[key]}', expected '{value}'"
+            )
+    if "temperature" not in logits.metadata:
+        raise TailproofError(f"{path} holds raw logits, expected calibrated ones: run export")
+    if logits.values.shape[1] != len(task.classes):
+        raise TailproofError(
+            f"{path} has {logits.values.shape[1]} logits a sample, expected {len(task.classes)}, "
+            f"the classes of '{task.target}' in the manifest: train the expert again"
+        )
+    if not logits.weight.sum() > 0:
+        raise TailproofError(
+            f"{path} holds no sample of positive weight: give '{split}' a larger share of the data"
+        )
+    if split == FITTED_ON and len(logits.weight) < 2:
+        raise TailproofError(
+            f"{path} holds one sample, and rules fitted in halves take two at least: give "
+            f"'{split}' a larger share of the data"
+        )
+    return logits
+
+
+def _same_samples(split: str, experts: Experts, files: Files) -> None:
+    base, origin = None, None
+    for expert, seeds in experts.items():
+        paths = {str(seed): path for seed, path in files[expert].items()}
+        for seed, splits in seeds.items():
+            logits, path = splits[split], paths[seed][split]
+            if base is None:
+                base, origin = logits, path
+                continue
+            for what, mine, theirs in (
+                ("samples", logits.sample_ids, base.sample_ids),
+                ("labels", logits.target, base.target),
+                ("weights", logits.weight, base.weight),
+            ):
+                if not np.array_equal(mine, theirs):
+                    raise TailproofError(
+                        f"{path} and {origin} differ in their {what}, expected the same rows in "
+                        f"the same order for '{split}': run infer again for both"
+                    )
+
+
+def _disjoint(splits: dict[str, Logits]) -> None:
+    seen: dict[str, str] = {}
+    for split, logits in splits.items():
+        for sample in logits.sample_ids:
+            other = seen.setdefault(sample, split)
+            if other != split:
+                raise TailproofError(
+                    f"sample '{sample}' is in both '{other}' and '{split}': splits must be "
+                    "disjoint, run split again"
+                )

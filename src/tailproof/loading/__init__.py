@@ -1,0 +1,6 @@
+"""Batches from shards: every sample once an epoch, the same bits with any number of workers."""
+
+from tailproof.loading.dataset import Split
+from tailproof.loading.loader import Batch, Loader
+
+__all__ = ["Batch", "Loader", "Split"]

@@ -1,0 +1,248 @@
+"""Augmentation after albumentations, where they are named: crop, flip, normalisation and more.
+
+Images kept in memory are cropped and flipped as whole batches on the device, streamed ones each as
+it is decoded, to the same bits.
+"""
+
+import inspect
+import os
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
+
+from tailproof.config.recipe import Augmentation, Transform
+from tailproof.loading.line_noise import disturb
+from tailproof.loading.sampler import random_bits, uniforms
+from tailproof.runtime.errors import TailproofError, choose
+
+DRAWS = 5  # crop y and x, flip, cutout y and x
+
+
+class BatchAugment:
+    """Crop, flip, normalisation, cutout and what disturbs lines of a batch, on its device.
+
+    Args:
+        mean: of each channel; in [0, 1] of 8-bit pixels.
+        std: the same.
+        policy: what to do to training images; None for evaluation.
+        seed: of the run.
+        full_scale: what the pixels are divided by before mean and std apply.
+    """
+
+    def __init__(
+        self,
+        mean: list[float],
+        std: list[float],
+        policy: Augmentation | None,
+        seed: int,
+        full_scale: float = 255.0,
+    ) -> None:
+        self.mean, self.std = torch.tensor(mean) * full_scale, torch.tensor(std) * full_scale
+        self.policy, self.seed = policy, seed
+
+    def draws(self, epoch: int, rows: np.ndarray) -> np.ndarray | None:
+        """Return the random numbers of crop, flip and cutout, float64 [B, DRAWS]; None if none."""
+        policy = self.policy
+        if policy and (policy.crop_padding or policy.flip or policy.cutout):
+            return uniforms(self.seed, epoch, rows, DRAWS)
+        return None
+
+    def place(self, image: np.ndarray, out: np.ndarray, draws: np.ndarray | None) -> None:
+        """Crop and flip one image into `out`, both [H, W, C]: as `__call__` does to a batch.
+
+        Args:
+            image: contiguous.
+            out: a batch's place for it.
+            draws: the image's own row of `draws`.
+        """
+        if draws is None:
+            out[...] = image
+            return
+        height, width, _ = image.shape
+        padding = self.policy.crop_padding
+        top, left = (draws[:2] * (2 * padding + 1)).astype(int) - padding
+        if abs(top) >= height or abs(left) >= width:  # nothing of the image is left
+            out[...] = 0
+            return
+        flip = self.policy.flip and draws[2] < 0.5
+        window = image[max(top, 0) : height + top, max(left, 0) : width + left]
+        if flip:
+            left = -left
+        if top or left:
+            out[...] = 0
+        target = out[max(-top, 0) : height - top, max(-left, 0) : width - left]
+        if flip:
+            cv2.flip(window, 1, dst=target)
+        else:
+            target[...] = window
+
+    def __call__(
+        self, images: Tensor, epoch: int, rows: np.ndarray, *, placed: bool = False
+    ) -> Tensor:
+        """Return normalised images.
+
+        Args:
+            images: uint8 or float32 [B, H, W, C].
+            epoch: from 1.
+            rows: row numbers of the samples, [B].
+            placed: they are cropped and flipped already, each by `place`.
+
+        Returns:
+            float32 [B, C, H, W], in channels-last memory.
+        """
+        draws = self.draws(epoch, rows)
+        if draws is not None and not placed:
+            images = self._move(images, draws)
+        normal = self._normalise(images).permute(0, 3, 1, 2)
+        if self.policy and self.policy.cutout:
+            squares = torch.from_numpy(draws[:, 3:]).to(images.device)
+            normal = normal * _outside_square(normal.shape[2:], self.policy.cutout, squares)
+        if self.policy and (self.policy.line_dropout or self.policy.noise):
+            normal = disturb(normal, self.policy, self.seed, epoch, rows, DRAWS)
+        return normal
+
+    def _move(self, images: Tensor, draws: np.ndarray) -> Tensor:
+        if images.device.type != "cpu":
+            return _crop_and_flip(images, self.policy, torch.from_numpy(draws).to(images.device))
+        before = images.numpy()
+        moved = np.empty_like(before)
+        for image, out, own in zip(before, moved, draws, strict=True):
+            self.place(image, out, own)
+        return torch.from_numpy(moved)
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        mean, std = self.mean.to(images.device), self.std.to(images.device)
+        if images.device.type != "cpu" or images.dtype != torch.uint8:
+            return images.float().sub(mean).div_(std)
+        # By table in one pass, the same bits. Threads would wait for cores that loader processes
+        # hold, and numpy asks for huge pages where torch.empty does not.
+        count, height, width, channels = images.shape
+        table = ((torch.arange(256.0)[:, None] - mean) / std).numpy().reshape(1, 256, channels)
+        normal = np.empty(images.shape, np.float32)
+        shape = (count * height, width, channels)
+        cv2.LUT(images.numpy().reshape(shape), table, dst=normal.reshape(shape))
+        return torch.from_numpy(normal)
+
+
+class ImageAugment:
+    """A pipeline of albumentations, seeded for each image by (seed, epoch, row).
+
+    Args:
+        transforms: names of albumentations classes with their options.
+        seed: of the run.
+        size: side in pixels of the images to be made, for transforms that need a size and name
+            none; None is the images' own.
+        pictures: whether pixels are of 8 bits. Others only take transforms that move pixels:
+            what changes values takes all but 8 bits to lie between 0 and 1, and clips.
+
+    Raises:
+        TailproofError: an unknown transform or option, or one that the pixels do not take.
+    """
+
+    def __init__(
+        self,
+        transforms: list[Transform],
+        seed: int,
+        size: int | None = None,
+        *,
+        pictures: bool = True,
+    ) -> None:
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        import albumentations
+
+        self.seed = seed
+        built = [_build(albumentations, transform, size) for transform in transforms]
+        for transform, made in zip(transforms, built, strict=True):
+            if not pictures and isinstance(made, albumentations.ImageOnlyTransform):
+                raise TailproofError(
+                    f"recipe.augmentation.albumentations: {transform.name} changes pixels between "
+                    "0 and 1 and would clip arrays of bands, which are in a unit of their own: "
+                    "leave it out; 'noise' and 'line_dropout' work on them"
+                )
+        self.compose = albumentations.Compose(built)
+
+    def __call__(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
+        """Return the augmented image, [H', W', C]."""
+        bits = random_bits(self.seed, epoch, np.array([row]), 1)[0, 0]
+        self.compose.set_random_seed(int(bits >> np.uint64(32)))
+        return self.compose(image=image)["image"]
+
+
+def fit(image: np.ndarray, size: int | None) -> np.ndarray:
+    """Resize the shorter side to `size` (bicubic) and crop the centre, [size, size, C].
+
+    The same as timm's evaluation transform at crop_pct 1.
+    """
+    height, width = image.shape[:2]
+    if size is None or (height == size and width == size):
+        return image
+    scale = size / min(height, width)
+    new = max(size, int(height * scale)), max(size, int(width * scale))
+    if image.dtype == np.uint8:
+        resized = _resized(image if image.shape[2] == 3 else image[:, :, 0], new)
+    else:
+        resized = np.stack([_resized(band, new) for band in np.moveaxis(image, 2, 0)], axis=2)
+    top, left = round((new[0] - size) / 2), round((new[1] - size) / 2)
+    return resized[top : top + size, left : left + size].reshape(size, size, -1)
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def _build(albumentations: Any, transform: Transform, size: int | None) -> Any:
+    known = [
+        name
+        for name in dir(albumentations)
+        if isinstance(getattr(albumentations, name), type)
+        and issubclass(getattr(albumentations, name), albumentations.BasicTransform)
+    ]
+    if transform.name not in known:
+        raise choose("albumentations transform", transform.name, known)
+    kind, options = getattr(albumentations, transform.name), transform.options
+    needed = inspect.signature(kind.__init__).parameters.get("size")
+    if size and needed and needed.default is needed.empty:
+        options = {"size": (size, size), **options}
+    try:
+        return kind(**options)
+    except (TypeError, ValueError) as error:
+        raise TailproofError(
+            f"recipe.augmentation.albumentations: {transform.name} does not take "
+            f"{transform.options}: {error}"
+        ) from error
+
+
+def _crop_and_flip(images: Tensor, policy: Augmentation, draws: Tensor) -> Tensor:
+    count, height, width, _ = images.shape
+    padding = policy.crop_padding
+    device = images.device
+    offset = (draws[:, :2] * (2 * padding + 1)).long()
+    ys = torch.arange(height, device=device) + offset[:, :1]
+    xs = torch.arange(width, device=device).expand(count, width)
+    if policy.flip:
+        xs = torch.where(draws[:, 2:3] < 0.5, width - 1 - xs, xs)
+    xs = xs + offset[:, 1:2]
+    if padding:
+        images = F.pad(images, (0, 0, padding, padding, padding, padding))
+    batch = torch.arange(count, device=device)
+    return images[batch[:, None, None], ys[:, :, None], xs[:, None, :]]
+
+
+def _outside_square(shape: torch.Size, side: int, draws: Tensor) -> Tensor:
+    """Return 0 inside a square around a random centre, 1 outside, [B, 1, H, W].
+
+    The centre is anywhere in the image and the square is clipped (DeVries & Taylor 2017).
+    """
+    inside = []
+    for axis, length in enumerate(shape):
+        centre = (draws[:, axis] * length).long()[:, None]
+        position = torch.arange(length, device=draws.device)
+        low = centre - side // 2
+        inside.append((position >= low) & (position < low + side))
+    square = inside[0][:, :, None] & inside[1][:, None, :]
+    return (~square)[:, None].float()

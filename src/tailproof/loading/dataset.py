@@ -1,0 +1,144 @@
+"""One split on disk: ids, labels and weights in memory, images fetched by row."""
+
+from bisect import bisect_right
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tailproof.data.images import decode
+from tailproof.data.multiband import MODE
+from tailproof.data.tables import read_parquet
+from tailproof.files import read_json
+from tailproof.runtime.errors import TailproofError
+
+BLOCK_ROWS = 16384  # rows that are shuffled together, unless they are large
+BLOCK_BYTES = 256 * 2**20  # of encoded images, that a reader holds besides one row group
+
+
+class Split:
+    """The rows of one split, in the order of its shards.
+
+    Attributes:
+        manifest: the manifest of all splits.
+        sample_ids: list of str [N].
+        labels: int64 [N] for each taxonomic rank, -1 where there is none.
+        weight: float64 [N].
+        groups: rows of each row group.
+        block_rows: rows that are shuffled together: as many as a reader can hold.
+    """
+
+    def __init__(self, manifest_path: str | Path, name: str) -> None:
+        """Open the shards.
+
+        Raises:
+            TailproofError: a shard is missing, damaged, or not the one of the manifest.
+        """
+        self.name = name
+        self.manifest: dict[str, Any] = read_json(manifest_path)
+        folder = Path(manifest_path).parent
+        self.paths: list[str] = []
+        self.groups: list[int] = []
+        self._where: list[tuple[int, int]] = []  # (shard, row group in it) of each row group
+        tables, size = [], 0
+        for number, shard in enumerate(self.manifest["splits"][name]["shards"]):
+            path = folder / shard["path"]
+            columns = ["sample_id", "weight", *self.manifest["ranks"]]
+            tables.append(read_parquet(path, columns))
+            if len(tables[-1]) != shard["rows"]:
+                raise TailproofError(
+                    f"{path} has {len(tables[-1])} rows, the manifest says {shard['rows']}: run "
+                    "the stage shard again"
+                )
+            rows = pq.ParquetFile(path).metadata
+            for group in range(rows.num_row_groups):
+                self.groups.append(rows.row_group(group).num_rows)
+                self._where.append((number, group))
+            self.paths.append(str(path))
+            size += shard["bytes"]
+        table = pa.concat_tables(tables)
+        self.sample_ids: list[str] = table["sample_id"].to_pylist()
+        self.weight = _numbers(table["weight"])
+        self.labels = {rank: _numbers(table[rank]) for rank in self.manifest["ranks"]}
+        self._starts = list(accumulate(self.groups, initial=0))
+        self.block_rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES * len(self) // max(size, 1)))
+        self._cache: dict[int, pa.Array] = {}  # oldest first
+        self._files: dict[int, pq.ParquetFile] = {}
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Open files stay behind when a worker process starts."""
+        return {**self.__dict__, "_cache": {}, "_files": {}}
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for colour, the bands of arrays."""
+        return self.manifest["bands"]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the pixels: uint8, float32 for arrays of bands."""
+        return np.dtype(np.float32 if self.manifest["mode"] == MODE else np.uint8)
+
+    @property
+    def full_scale(self) -> float:
+        """Pixels over this are in the unit of the normalisation."""
+        return 1.0 if self.manifest["mode"] == MODE else 255.0
+
+    def encoded(self, row: int) -> bytes:
+        """Return the encoded bytes of one image; its row group is read once and kept a while."""
+        group = bisect_right(self._starts, row) - 1
+        images = self._cache.get(group)
+        if images is None:
+            images = self._read(group)
+            self._cache[group] = images
+            kept = sum(len(cached) for cached in self._cache.values())
+            for oldest in list(self._cache):
+                kept -= len(self._cache[oldest])
+                if kept < self.block_rows + max(self.groups):
+                    break
+                del self._cache[oldest]
+        return images[row - self._starts[group]].as_py()
+
+    def image(self, row: int) -> np.ndarray:
+        """Return one decoded image, [H, W, C] of `dtype`, at its own size."""
+        image = decode(self.encoded(row), self.manifest["mode"])
+        return image if image.ndim == 3 else image[:, :, None]
+
+    def _read(self, group: int) -> pa.Array:
+        """Return the encoded images of one row group, binary [rows]."""
+        shard, inside = self._where[group]
+        if shard not in self._files:
+            # Mapped, they are copied once instead of twice.
+            self._files[shard] = pq.ParquetFile(self.paths[shard], memory_map=True)
+        try:
+            table = self._files[shard].read_row_group(
+                inside, columns=["image.bytes"], use_threads=False
+            )
+        except (pa.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise TailproofError(
+                f"{self.paths[shard]}, row group {inside} cannot be read ({reason}): run the stage "
+                "shard again"
+            ) from error
+        return table["image"].chunk(0).field("bytes")  # a row group of structs is one chunk
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column as an array of its own, -1 for nulls.
+
+    Arrow's own way, `fill_null` and `to_numpy`, would import pandas: half a second.
+    """
+    array = column.combine_chunks()
+    valid, values = array.buffers()
+    rows = slice(array.offset, array.offset + len(array))
+    numbers = np.frombuffer(values, array.type.to_pandas_dtype())[rows].copy()
+    if array.null_count:
+        bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
+        numbers[bits[rows] == 0] = -1
+    return numbers

@@ -1,0 +1,37 @@
+"""Augmentation of scan lines after normalisation: lines that are left out, and noise."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tailproof.config.recipe import Augmentation
+from tailproof.loading.sampler import uniforms
+
+
+def disturb(
+    normal: Tensor, policy: Augmentation, seed: int, epoch: int, rows: np.ndarray, taken: int
+) -> Tensor:
+    """Return images with some lines at the mean and Gaussian noise on all pixels.
+
+    Args:
+        normal: normalised, float32 [B, C, H, W].
+        policy: how much of it.
+        seed: of the run.
+        epoch: from 1.
+        rows: row numbers of the samples, [B].
+        taken: random numbers of each sample that are used elsewhere.
+    """
+    count, channels, height, width = normal.shape
+    pixels = channels * height * width
+    if policy.line_dropout:
+        drawn = uniforms(seed, epoch, rows, taken + height)[:, taken:]
+        kept = torch.from_numpy((drawn >= policy.line_dropout).astype(np.float32))
+        normal = normal * kept.to(normal.device)[:, None, :, None]
+    if policy.noise:
+        taken += height
+        drawn = uniforms(seed, epoch, rows, taken + 2 * pixels)[:, taken:]
+        radius = np.sqrt(-2 * np.log1p(-drawn[:, :pixels]))  # Box and Muller 1958
+        noise = radius * np.cos(2 * np.pi * drawn[:, pixels:])
+        noise = torch.from_numpy(noise.astype(np.float32)).view(count, channels, height, width)
+        normal = normal + policy.noise * noise.to(normal.device)
+    return normal

@@ -1,0 +1,187 @@
+"""The one loader: from memory where a split is small, from its shards where it is not."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tailproof.config.recipe import Augmentation
+from tailproof.loading.augmentation import BatchAugment, ImageAugment
+from tailproof.loading.dataset import Split
+from tailproof.loading.prefetch import Images, Workers
+from tailproof.loading.sampler import epoch_order
+from tailproof.runtime.errors import TailproofError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process gets of a batch.
+
+    Attributes:
+        images: normalised, float32 [B, C, H, W].
+        rows: row numbers in the split, int64 [B].
+        real: how many of them, from the first, count; the others fill up a batch that does not
+            divide by the number of processes, and are delivered to another process.
+        size: samples of the batch in all processes together.
+    """
+
+    images: Tensor
+    rows: np.ndarray
+    real: int
+    size: int
+
+
+class Loader:
+    """Delivers a split in batches: shuffled and augmented for training, in order for evaluation.
+
+    Args:
+        split: what to deliver.
+        batch_size: samples a batch, of all processes together; an epoch's last may be smaller.
+        image_size: side in pixels, or None for the images' own.
+        normalisation: mean and std of each channel, in [0, 1] of 8-bit pixels.
+        augmentation: for training; None evaluates: in order, nothing random.
+        seed: of order and augmentation.
+        drop_last: leave out a smaller last batch, in training.
+        workers: processes that decode and augment; 0 does it in this one.
+        memory_budget: bytes that the decoded split may take to be kept in memory.
+        device: where batches go.
+        rank: of this process among those that share each batch.
+        world: number of those processes.
+        total: sums counts over them.
+
+    Raises:
+        TailproofError: the split is empty, the batch larger than the split, or sizes are mixed and
+            none is given.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        image_size: int | None,
+        normalisation: dict[str, list[float]],
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        drop_last: bool = False,
+        workers: int = 0,
+        memory_budget: float = 0,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+        total: Callable[[Tensor], Tensor] = lambda counts: counts,
+    ) -> None:
+        if not len(split):
+            raise TailproofError(f"the split {split.name} is empty: raise its share in data.splits")
+        own = (split.manifest["height"], split.manifest["width"])
+        if image_size is None and None in own:
+            raise TailproofError(
+                "the images have different sizes: set recipe.image_size (the shorter side is "
+                "resized to it and the centre kept)"
+            )
+        self.training = augmentation is not None
+        self.drop_last = drop_last and self.training
+        if self.drop_last and batch_size > len(split):
+            raise TailproofError(
+                f"recipe.batch_size is {batch_size}, the split {split.name} has {len(split)} "
+                "samples: with drop_last nothing would be left; lower batch_size"
+            )
+        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self._rank, self._world, self._total = rank, world, total
+        self.device = torch.device(device)
+        named = augmentation.albumentations if augmentation else []
+        self._augment = BatchAugment(
+            normalisation["mean"], normalisation["std"], augmentation, seed, split.full_scale
+        )
+        self._images: Images | None = Images(
+            split,
+            image_size,
+            ImageAugment(named, seed, image_size, pictures=split.dtype == np.uint8)
+            if named
+            else None,
+            self._augment,
+        )
+        self._resides = self._images.size_in_memory() <= memory_budget
+        self._worker_count = workers
+        self._resident: Tensor | None = None
+        self._workers: Workers | None = None
+
+    def _open(self) -> None:
+        """Decode what stays in memory and make workers: at the first epoch, which may be late."""
+        images = self._images
+        if self._resides:
+            images.keep_in_memory()
+        if self._resides and not images.augment:
+            self._resident = torch.from_numpy(images.decoded).to(self.device)
+        else:
+            self._workers = Workers(images, self._worker_count, self.batch_size, self.device)
+
+    def close(self) -> None:
+        """End the worker processes and free memory; no epoch can be delivered afterwards."""
+        if self._workers is not None:
+            self._workers.close()
+        self._images = self._resident = self._workers = None
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch."""
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return whole + (1 if rest and not self.drop_last else 0)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the rows of an epoch in the order they are delivered, int64."""
+        if not self.training:
+            return np.arange(len(self.split))
+        rows = epoch_order(self.split.groups, self.seed, epoch, self.split.block_rows)
+        return rows[: len(self) * self.batch_size]
+
+    def epoch(self, epoch: int, first: int = 1) -> Iterator[Batch]:
+        """Yield this process's share of the batches of an epoch (from 1), from batch `first` on.
+
+        Raises:
+            TailproofError: a sample was missed or delivered twice.
+        """
+        if self._resident is None and self._workers is None:
+            self._open()
+        order = self.order(epoch)[(first - 1) * self.batch_size :]
+        batches = [
+            order[start : start + self.batch_size]
+            for start in range(0, len(order), self.batch_size)
+        ]
+        shares = [self._share(batch) for batch in batches]
+        delivered = np.zeros(len(self.split), np.int64)
+        fetched = self._fetch(epoch, [rows for rows, _ in shares])
+        placed = self._workers is not None
+        for batch, (_, real), (rows, images) in zip(batches, shares, fetched, strict=True):
+            np.add.at(delivered, rows[:real], 1)
+            yield Batch(self._augment(images, epoch, rows, placed=placed), rows, real, len(batch))
+        self._check(delivered, order, epoch)
+
+    def _share(self, batch: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return this process's rows, as many as every other's, and how many of them are its own.
+
+        One after the other the processes' shares are the batch, whatever their number.
+        """
+        each = -(-len(batch) // self._world)
+        own = batch[self._rank * each : (self._rank + 1) * each]
+        return np.concatenate([own, np.repeat(batch[-1:], each - len(own))]), len(own)
+
+    def _check(self, delivered: np.ndarray, order: np.ndarray, epoch: int) -> None:
+        delivered = self._total(torch.from_numpy(delivered)).numpy()
+        wrong = np.flatnonzero(delivered != np.bincount(order, minlength=len(self.split)))
+        if wrong.size or delivered.max() > 1:
+            raise TailproofError(
+                f"the loader delivered {wrong.size} samples of {self.split.name} not exactly once "
+                f"in epoch {epoch}, first {self.split.sample_ids[wrong[0]] if wrong.size else '?'}"
+            )
+
+    def _fetch(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
+        if self._workers is not None:
+            yield from self._workers.batches(epoch, batches)
+            return
+        for rows in batches:
+            yield rows, self._resident[torch.from_numpy(rows).to(self.device)]

@@ -1,0 +1,168 @@
+"""Images made ready one by one, in this process or ahead of it in worker processes."""
+
+import math
+import signal
+import weakref
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tailproof.loading.augmentation import BatchAugment, ImageAugment, fit
+from tailproof.loading.dataset import Split
+from tailproof.runtime.process import ASKING, die_with_parent
+
+AHEAD = 2  # batches that each worker makes before they are asked for
+
+
+class Images(Dataset):
+    """Decoded, augmented images of the asked size, from memory or from the shards."""
+
+    def __init__(
+        self,
+        split: Split,
+        size: int | None,
+        augment: ImageAugment | None,
+        batch_augment: BatchAugment,
+    ) -> None:
+        self.split, self.size, self.augment = split, size, augment
+        self.batch_augment = batch_augment
+        self.slots = torch.empty(0)
+        self.decoded: np.ndarray | None = None
+
+    def size_in_memory(self) -> float:
+        """Return the bytes that all decoded images take; infinite where sizes are mixed."""
+        height, width = self._kept_size()
+        if height is None or width is None:
+            return float("inf")
+        pixels = len(self.split) * height * width * self.split.channels
+        return pixels * self.split.dtype.itemsize
+
+    def share_slots(self, batch_size: int, count: int) -> None:
+        """Make shared memory for `count` batches, where the images' size is known.
+
+        Used again and again, it spares the workers and the reader the page faults of fresh memory,
+        a quarter of the time at 224 pixels. With one slot more than there are batches on their way
+        a slot is read before its next batch is asked for.
+        """
+        height, width = (self.size, self.size) if self.size else self._kept_size()
+        if height is None or width is None or (self.augment and not self.size):
+            return
+        shape = (count, batch_size, height, width, self.split.channels)
+        # Tensor.share_memory_ would fill it first.
+        size = math.prod(shape) * self.split.dtype.itemsize
+        storage = torch.UntypedStorage._new_shared(size)
+        self.slots = torch.empty(0, dtype=self._dtype).set_(storage).view(shape)
+
+    def keep_in_memory(self) -> None:
+        """Decode every image once. Those to be augmented are kept at their own size."""
+        height, width = self._kept_size()
+        self.decoded = np.empty(
+            (len(self.split), height, width, self.split.channels), dtype=self.split.dtype
+        )
+        size = None if self.augment else self.size
+        for row in range(len(self.split)):
+            self.decoded[row] = fit(self.split.image(row), size)
+
+    def __getitems__(self, planned: tuple[int, np.ndarray, int]) -> tuple[np.ndarray, Tensor | int]:
+        """Make one batch: (rows, [B, H, W, C]), cropped and flipped.
+
+        Where there are slots it goes into one, whose number is returned instead.
+        """
+        epoch, rows, slot = planned
+        draws = self.batch_augment.draws(epoch, rows)
+        batch = self.slots[slot, : len(rows)] if len(self.slots) else None
+        for number, row in enumerate(rows.tolist()):
+            image = self._one(epoch, row)
+            if batch is None:
+                batch = torch.empty((len(rows), *image.shape), dtype=self._dtype)
+            own = None if draws is None else draws[number]
+            self.batch_augment.place(image, batch.numpy()[number], own)
+        return rows, slot if len(self.slots) else batch
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.from_numpy(np.empty(0, self.split.dtype)).dtype
+
+    def _one(self, epoch: int, row: int) -> np.ndarray:
+        image = self.split.image(row) if self.decoded is None else self.decoded[row]
+        if self.augment:
+            image = self.augment(image, epoch, row)
+        return fit(image, self.size)
+
+    def _kept_size(self) -> tuple[int | None, int | None]:
+        if self.size is not None and not self.augment:
+            return self.size, self.size
+        return self.split.manifest["height"], self.split.manifest["width"]
+
+
+class Workers:
+    """Makes batches of images, ahead of their use where there are worker processes.
+
+    Args:
+        images: what they are made of.
+        count: of processes; with 0 the one that asks makes them.
+        batch_size: the most images in a batch.
+        device: where batches go.
+    """
+
+    def __init__(self, images: Images, count: int, batch_size: int, device: torch.device) -> None:
+        self._images, self._device = images, device
+        if count and device.type == "cpu":  # for a GPU the DataLoader pins memory
+            images.share_slots(batch_size, count * AHEAD + 1)
+        self._loader = DataLoader(
+            images,
+            batch_sampler=_Plan(),
+            collate_fn=_identity,
+            worker_init_fn=_leave_signals_to_parent,
+            num_workers=count,
+            pin_memory=device.type == "cuda",
+            persistent_workers=count > 0,
+            prefetch_factor=AHEAD if count else None,
+        )
+        self.close = weakref.finalize(self, _end, self._loader)
+
+    def batches(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Yield for each batch its rows and images, [B, H, W, C], cropped and flipped."""
+        slots = self._images.slots
+        self._loader.batch_sampler.plan = [
+            (epoch, rows, number % max(len(slots), 1)) for number, rows in enumerate(batches)
+        ]
+        for rows, made in self._loader:
+            images = slots[made, : len(rows)] if len(slots) else made
+            yield rows, images.to(self._device, non_blocking=True)
+
+
+class _Plan:
+    """The batches that the workers shall make next, as (epoch, rows, slot)."""
+
+    def __init__(self) -> None:
+        self.plan: list[tuple[int, np.ndarray, int]] = []
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray, int]]:
+        return iter(self.plan)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+
+def _leave_signals_to_parent(_worker: int) -> None:
+    """Outlive what asks a run to leave: it comes to every process, and the batch must be finished.
+
+    Workers end when the loader is closed or forgotten, or the process that has it is gone.
+    """
+    die_with_parent()
+    for asking in ASKING:
+        signal.signal(asking, signal.SIG_IGN)
+
+
+def _end(loader: DataLoader) -> None:
+    # Left to itself it would send the workers SIGTERM, and wait.
+    if loader._iterator is not None:
+        loader._iterator._shutdown_workers()
+
+
+def _identity(batch: tuple[np.ndarray, Tensor | int]) -> tuple[np.ndarray, Tensor | int]:
+    return batch

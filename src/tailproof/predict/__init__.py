@@ -1,0 +1,5 @@
+"""The stage infer."""
+
+from tailproof.predict.infer import infer
+
+__all__ = ["infer"]

@@ -1,0 +1,139 @@
+"""An expert's folder, opened: the model, its temperatures, how it sees images, when it answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from tailproof.calibration.calibration_file import temperatures
+from tailproof.calibration.metrics import log_probabilities
+from tailproof.data.multiband import MODE
+from tailproof.data.taxonomy import head_columns
+from tailproof.digests import sha256_file
+from tailproof.evaluation.deployment import Deployed
+from tailproof.files import read_json
+from tailproof.loading.augmentation import BatchAugment
+from tailproof.models import load_expert
+from tailproof.runtime.errors import TailproofError
+
+WEIGHTS, CONFIG, CALIBRATION, PREDICT = (
+    "model.safetensors",
+    "config.json",
+    "calibration.json",
+    "predict.json",
+)
+FILES = (WEIGHTS, CONFIG, CALIBRATION, PREDICT)
+
+
+@dataclass(frozen=True)
+class Expert:
+    """All that a prediction needs.
+
+    Attributes:
+        model: in evaluation mode, on its device.
+        device: of the model.
+        target: the taxonomic rank that decisions are about.
+        classes: class names of each rank that there is a head for, in the order of the outputs.
+        temperatures: what each rank's logits are divided by.
+        shape: channels, height and width of the model's input.
+        normalise: what makes a batch of images the model's input.
+        deployed: predict.json.
+    """
+
+    model: nn.Module
+    device: torch.device
+    target: str
+    classes: dict[str, list[str]]
+    temperatures: dict[str, float]
+    shape: tuple[int, int, int]
+    normalise: BatchAugment
+    deployed: Deployed
+
+    @torch.inference_mode()
+    def log_probabilities(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return calibrated log-probabilities float64 [N, C] of each rank, the target's first.
+
+        Args:
+            images: uint8 or float32 [N, H, W, C].
+
+        Raises:
+            TailproofError: a logit is not finite.
+        """
+        batch = torch.from_numpy(images).to(self.device)
+        logits = self.model(self.normalise(batch, 1, np.arange(len(images))))
+        logits = logits.float().cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise TailproofError(
+                "the expert gives logits that are not finite: train it again, or look whether the "
+                "images are in the unit of those it was trained on"
+            )
+        columns = head_columns({rank: len(names) for rank, names in self.classes.items()})
+        found = {
+            rank: log_probabilities(logits[:, own] / np.float64(self.temperatures[rank]))
+            for rank, own in columns.items()
+        }
+        return {self.target: found.pop(self.target), **found}
+
+
+def open_expert(folder: str | Path) -> Expert:
+    """Load an expert from its folder, wherever that lies.
+
+    Raises:
+        TailproofError: the folder is another one, lacks a file, or its files do not fit together.
+    """
+    folder = Path(folder)
+    _check_files(folder)
+    calibration, deployed = read_json(folder / CALIBRATION), Deployed.read(folder / PREDICT)
+    model, config = load_expert(folder)
+    weights = sha256_file(folder / WEIGHTS)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        made_for = {
+            CALIBRATION: calibration["weights_sha256"],
+            PREDICT: deployed.weights_sha256,
+        }
+        for name, digest in made_for.items():
+            if digest != weights:
+                raise TailproofError(
+                    f"{folder / name} was made for other weights than {folder / WEIGHTS}: copy the "
+                    "whole folder again, from one run"
+                )
+        prepared, facts = config["pretrained_cfg"], config["tailproof"]
+        names, columns = prepared["label_names"], head_columns(facts["heads"])
+        full_scale = 1.0 if deployed.images == MODE else 255.0
+        return Expert(
+            model=model.to(device, memory_format=torch.channels_last),
+            device=device,
+            target=facts["target"],
+            classes={rank: names[own] for rank, own in columns.items()},
+            temperatures=temperatures(calibration, facts["target"]),
+            shape=tuple(prepared["input_size"]),
+            normalise=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),
+            deployed=deployed,
+        )
+    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
+        raise TailproofError(
+            f"{folder} holds files of another form than expected ({type(error).__name__}: {error})"
+            ": copy the whole folder again, or make it again with this tailproof"
+        ) from None
+
+
+def _check_files(folder: Path) -> None:
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if not missing:
+        return
+    if not folder.is_dir():
+        raise TailproofError(f"{folder} is no folder: expected one of an expert, with {FILES[0]}")
+    if len(missing) == 1:
+        raise TailproofError(
+            f"{folder} lacks {missing[0]}: copy the whole folder of the expert, or make what is "
+            "missing with snakemake"
+        )
+    seeds = sorted(path.name for path in folder.glob("seed-*"))
+    hint = f"; name one of its seeds: {folder / seeds[0]}" if seeds else ""
+    raise TailproofError(
+        f"{folder} is not the folder of an expert, it lacks {', '.join(missing)}; expected "
+        f"results/NAME/experts/EXPERT/seed-S or a copy of it{hint}"
+    )

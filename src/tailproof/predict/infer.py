@@ -1,0 +1,98 @@
+"""The stage infer: raw logits of all six splits, one job an expert."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tailproof.config.splits import SPLITS
+from tailproof.data.logits import Logits
+from tailproof.data.taxonomy import head_columns
+from tailproof.data.verify import verify
+from tailproof.digests import sha256_file
+from tailproof.loading import Loader, Split
+from tailproof.models import load_expert
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.process import keep_freed_memory
+from tailproof.runtime.progress import track
+
+log = logging.getLogger(__name__)
+
+BATCH_SIZE = 256
+
+
+@torch.inference_mode()
+def infer(
+    expert: str | Path,
+    name: str,
+    seed: int,
+    manifest: str | Path,
+    output: str | Path,
+    threads: int,
+    memory_budget: float,
+    workers: int,
+) -> None:
+    """Write the raw float32 logits of every split to ``OUTPUT/SPLIT.parquet``.
+
+    The images are prepared as config.json of the expert says: the preprocessing travels with the
+    weights.
+
+    Args:
+        expert: folder of the trained expert.
+        name: of the expert.
+        seed: of the expert.
+        manifest: shards/manifest.json.
+        output: folder of the six files.
+        threads: CPU threads.
+        memory_budget: bytes that a decoded split may take.
+        workers: loader processes.
+
+    Raises:
+        TailproofError: a logit is not finite, a shard is not that of the manifest, or the
+            expert was trained on other classes.
+    """
+    verify(manifest, *SPLITS)
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, config = load_expert(expert)
+    model = model.to(device, memory_format=torch.channels_last)
+    weights = sha256_file(Path(expert) / "model.safetensors")
+    prepared = config["pretrained_cfg"]
+    heads, target = config["tailproof"]["heads"], config["tailproof"]["target"]
+    for split_name in track(SPLITS, f"infer {name} {seed}"):
+        split = Split(manifest, split_name)
+        known = split.manifest["classes"]
+        if [name for rank in heads for name in known.get(rank, [])] != prepared["label_names"]:
+            raise TailproofError(f"{expert} was trained on other classes than {manifest} holds")
+        _, height, width = prepared["input_size"]
+        loader = Loader(
+            split,
+            batch_size=BATCH_SIZE,
+            image_size=height if height == width else None,
+            normalisation={key: prepared[key] for key in ("mean", "std")},
+            workers=workers,
+            memory_budget=memory_budget,
+            device=device,
+        )
+        logits = np.concatenate(
+            [model(batch.images).float().cpu().numpy() for batch in loader.epoch(1)]
+        )
+        if not np.isfinite(logits).all():
+            row = int(np.flatnonzero(~np.isfinite(logits).all(1))[0])
+            raise TailproofError(
+                f"{expert} gives a logit that is not finite for sample "
+                f"{split.sample_ids[row]} of {split_name}: train it again"
+            )
+        facts = {
+            "expert": name,
+            "seed": seed,
+            "split": split_name,
+            "target": target,
+            "weights_sha256": weights,
+        }
+        parts = {rank: logits[:, columns] for rank, columns in head_columns(heads).items()}
+        found = Logits(np.array(split.sample_ids), split.labels, split.weight, parts, facts)
+        found.write(Path(output) / f"{split_name}.parquet")
+        log.info("%s: %d rows", split_name, len(split))

@@ -1,1 +1,0 @@
-"""Predictions for new images, from an expert's folder alone."""

@@ -1,0 +1,53 @@
+"""Checks of how long a run is, and how often it is looked at."""
+
+from tailproof.config.recipe import Recipe
+from tailproof.diagnosis.finding import Finding
+from tailproof.preflight.checks.per_recipe import each_recipe
+from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.timeline import Timeline
+
+LONG_EPOCHS, LONG_UPDATES = 50, 20_000
+MANY_VALIDATIONS = 200
+
+
+@each_recipe
+def no_early_stopping(recipe: Recipe, facts: Facts) -> Finding | None:
+    """Find a long run that goes on whatever val says."""
+    updates = Timeline(recipe, facts.samples).phases.total
+    if recipe.early_stopping or (recipe.epochs < LONG_EPOCHS and updates < LONG_UPDATES):
+        return None
+    falls = recipe.schedule.name in ("cosine", "multistep")
+    patience = max(5, recipe.epochs // recipe.validate_every // 5)
+    reason = (
+        "; its schedule falls to the end, so that to stop before gives up the lowest rates"
+        if falls
+        else ""
+    )
+    return Finding(
+        "no_early_stopping",
+        f"no early stopping over {recipe.epochs} epochs, {updates:,} updates{reason}",
+        "info" if falls else "warning",
+        evidence={"epochs": recipe.epochs, "updates": updates, "schedule": recipe.schedule.name},
+        confidence=0.6 if falls else 0.85,
+        change={"early_stopping": {"patience": patience}, "weights": "best"},
+        expects="fewer epochs after the best one",
+    )
+
+
+@each_recipe
+def frequent_validation(recipe: Recipe, _: Facts) -> Finding | None:
+    """Find many validations that decide nothing."""
+    decides = recipe.early_stopping or recipe.schedule.name == "plateau"
+    if decides or recipe.weights == "best":
+        return None
+    if recipe.epochs // recipe.validate_every < MANY_VALIDATIONS:
+        return None
+    return Finding(
+        "frequent_validation",
+        f"val is looked at {recipe.epochs // recipe.validate_every} times and decides nothing: "
+        "every 10 epochs would do",
+        "info",
+        evidence={"epochs": recipe.epochs, "validate_every": recipe.validate_every},
+        change={"validate_every": 10},
+        expects="less time, the same weights",
+    )

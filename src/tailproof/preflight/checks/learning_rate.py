@@ -1,0 +1,149 @@
+"""Checks of the learning rate: its warm-up, its size, its schedule."""
+
+import re
+from typing import NamedTuple
+
+from tailproof.config.recipe import Recipe
+from tailproof.diagnosis.finding import Finding
+from tailproof.preflight.checks.per_recipe import each_recipe
+from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.timeline import Timeline
+
+TRANSFORMER = re.compile(r"vit|deit|beit|swin|eva|cait|xcit|former|scanline_causal|mixer")
+ENOUGH_TO_FALL = 5  # epochs from which on a rate should fall
+WELL_WITHIN = 3  # times inside the bounds: what is proposed
+FAR = 10  # times outside of what is usual from which on it is an error
+
+
+class Usual(NamedTuple):
+    """Rates that are used with a batch of so many, and who says so."""
+
+    low: float
+    high: float
+    batch: int
+    source: str
+
+
+SGD = Usual(1e-4, 0.5, 256, "Goyal et al. 2017: 0.1; FFCV's ImageNet recipes: 0.5")
+ADAM = Usual(1e-5, 3e-3, 256, "Kingma & Ba 2015: 1e-3; Liu et al. 2022, ConvNeXt: 2.5e-4")
+ADAM_TRANSFORMER = Usual(
+    1e-6, 2e-3, 512, "Touvron et al. 2021, DeiT: 5e-4; Steiner et al. 2022: 1e-3 at 4096"
+)
+LION = Usual(1e-6, 5e-4, 256, "Chen et al. 2023: a third to a tenth of AdamW's")
+LAMB = Usual(1e-4, 1e-2, 2048, "Wightman et al. 2021: 5e-3")
+RMSPROP = Usual(1e-5, 5e-2, 256, "Tan & Le 2019, EfficientNet: 0.016")
+FAMILIES = {
+    "sgd": SGD,
+    "sgdw": SGD,
+    "momentum": SGD,
+    "nesterov": SGD,
+    "adam": ADAM,
+    "adamw": ADAM,
+    "nadam": ADAM,
+    "nadamw": ADAM,
+    "radam": ADAM,
+    "lion": LION,
+    "lamb": LAMB,
+    "rmsprop": RMSPROP,
+    "rmsproptf": RMSPROP,
+}
+"""By optimizer; of others nothing is said."""
+
+
+def usual_rates(recipe: Recipe, batch: int) -> tuple[float, float, str] | None:
+    """Return the lowest and the highest rate usual with a batch, and the source; None: unknown.
+
+    Whether a rate goes with the batch (Goyal et al. 2017) or with its root (Krizhevsky 2014) is
+    open, so the bounds are those that either allows.
+    """
+    usual = FAMILIES.get(recipe.optimizer.name)
+    if usual is ADAM and is_transformer(recipe):
+        usual = ADAM_TRANSFORMER
+    if usual is None:
+        return None
+    scales = (batch / usual.batch, (batch / usual.batch) ** 0.5)
+    return usual.low * min(scales), usual.high * max(scales), usual.source
+
+
+def is_transformer(recipe: Recipe) -> bool:
+    """Tell a transformer by its name."""
+    return bool(TRANSFORMER.search(recipe.model.name))
+
+
+@each_recipe
+def short_warmup(recipe: Recipe, facts: Facts) -> Finding | None:
+    """Find a warm-up of less than an epoch, and none of a transformer that starts from nothing."""
+    timeline = Timeline(recipe, facts.samples)
+    steps, epochs = timeline.phases.warmup_steps, timeline.warmup_epochs
+    fresh = not recipe.model.pretrained and recipe.init_from is None
+    if steps == 0 and not (fresh and is_transformer(recipe)):
+        return None
+    if epochs >= 1 or recipe.epochs < ENOUGH_TO_FALL:
+        return None
+    told = (
+        f"the warm-up of {steps} steps is {epochs:.2f} of an epoch of {timeline.steps[0]}"
+        if steps
+        else "a transformer that starts from nothing has no warm-up"
+    )
+    return Finding(
+        "short_warmup",
+        f"{told}: give it 1 or 2 epochs",
+        "warning",
+        epochs=(1,),
+        evidence={"warmup_steps": steps, "warmup_epochs": epochs, "steps": timeline.steps[0]},
+        change={"schedule": {"warmup": {"epochs": 1.0, "steps": None}}},
+        expects="a smoother first epoch, and less risk to diverge",
+    )
+
+
+@each_recipe
+def unusual_rate(recipe: Recipe, facts: Facts) -> Finding | None:
+    """Find a rate far outside of what is usual for optimizer, network and batch."""
+    timeline = Timeline(recipe, facts.samples)
+    rate, batch = timeline.peak()
+    known = usual_rates(recipe, batch)
+    if known is None or known[0] <= rate <= known[1]:
+        return None
+    low, high, source = known
+    last = timeline.last_rate
+    word, better = ("high", high / WELL_WITHIN) if rate > high else ("low", low * WELL_WITHIN)
+    better *= recipe.optimizer.learning_rate / rate  # a phase's factor is left as it is
+    falls = f"; the schedule takes it to {last:.2g}" if last < rate / 2 else ""
+    return Finding(
+        "unusual_rate",
+        f"a learning rate of {rate:.3g} is {word} for {recipe.optimizer.name} with batches of "
+        f"{batch}, where {low:.1g} to {high:.2g} is usual{falls}",
+        "error" if rate > FAR * high else "warning",
+        evidence={
+            "learning_rate": rate,
+            "batch_size": batch,
+            "usual": [low, high],
+            "last_learning_rate": last,
+            "source": source,
+        },
+        confidence=0.7 if last < rate / 100 else 0.85,
+        change={"optimizer": {"learning_rate": float(f"{better:.2g}")}},
+        expects="a loss that neither jumps nor crawls",
+    )
+
+
+@each_recipe
+def no_schedule(recipe: Recipe, _: Facts) -> Finding | None:
+    """Find a rate that stays the same to the end."""
+    constant = recipe.schedule.name == "constant"
+    still = recipe.schedule.name == "multistep" and not recipe.schedule.milestones
+    if not (constant or still) or recipe.epochs < ENOUGH_TO_FALL:
+        return None
+    if len({phase.learning_rate_factor for phase in recipe.timeline}) > 1:
+        return None
+    warmup = recipe.schedule.warmup
+    kept = warmup.model_dump(mode="json") if warmup else None
+    return Finding(
+        "no_schedule",
+        f"the learning rate stays at {recipe.optimizer.learning_rate:.3g} over all "
+        f"{recipe.epochs} epochs: let it fall",
+        "warning",
+        evidence={"learning_rate": recipe.optimizer.learning_rate, "epochs": recipe.epochs},
+        change={"schedule": {"name": "cosine", "warmup": kept}},
+        expects="less noise and a higher accuracy at the end",
+    )

@@ -1,0 +1,106 @@
+"""Checks of what happens to images: normalisation, augmentation, sizes."""
+
+from typing import Any
+
+from tailproof.config.equivalence import bare_phases
+from tailproof.config.recipe import Recipe
+from tailproof.diagnosis.finding import Finding
+from tailproof.preflight.checks.per_recipe import each_recipe
+from tailproof.preflight.experiment_facts import Facts
+
+FIRST_SHARE = 0.2  # of the epochs that the first of growing sizes should have
+
+
+@each_recipe
+def no_normalisation(recipe: Recipe, _: Facts) -> Finding | None:
+    """Find images that are taken as they come."""
+    if recipe.normalise:
+        return None
+    return Finding(
+        "no_normalisation",
+        "images are not normalised",
+        "warning",
+        evidence={"normalise": False},
+        change={"normalise": True},
+        expects="a faster start",
+    )
+
+
+def normalisation_differs(facts: Facts) -> list[Finding]:
+    """Find images that are evaluated otherwise than they were trained on.
+
+    Never of this project, where one preprocessing object travels with the weights.
+    """
+    known = facts.normalisation
+    if len(known) < 2 or known["train"] == known["evaluation"]:
+        return []
+    finding = Finding(
+        "normalisation_differs",
+        f"images are normalised by {known['train']} at training and by {known['evaluation']} at "
+        "evaluation",
+        "error",
+        evidence=dict(known),
+        confidence=1.0,
+        expects="the accuracy that training reached",
+    )
+    return [finding]
+
+
+@each_recipe
+def bare_phase(recipe: Recipe, _: Facts) -> Finding | None:
+    """Find a phase that trains with the transforms of evaluation.
+
+    A misreading of Touvron et al. 2019, FixRes: a larger size at the end is to evaluate at.
+    """
+    numbers = bare_phases(recipe)
+    if not numbers:
+        return None
+    phases = [phase.model_dump(mode="json") for phase in recipe.phases]
+    for number in numbers:
+        phases[number - 1]["augmentation"] = None
+    starts = [recipe.phases[number - 1].from_epoch for number in numbers]
+    if recipe.augmentation == type(recipe.augmentation)():
+        phases = None  # the recipe has none that it could fall back on
+    return Finding(
+        "bare_phase",
+        f"phase {numbers[0]}, from epoch {starts[0]}, trains without augmentation, other phases "
+        "with: training will run ahead of val; to evaluate at another size, set 'evaluation_size'",
+        "warning",
+        epochs=tuple(starts),
+        evidence={"phases": numbers, "from_epochs": starts},
+        change={"phases": phases} if phases else None,
+        expects="no jump of training accuracy at the phase's start, and a higher val accuracy",
+    )
+
+
+@each_recipe
+def short_first_phase(recipe: Recipe, _: Facts) -> Finding | None:
+    """Find growing sizes of which the first has hardly any epochs."""
+    phases = recipe.phases
+    if len(phases) < 2 or not all(phase.image_size for phase in phases):
+        return None
+    grows = phases[0].image_size < phases[1].image_size
+    own = phases[1].from_epoch - 1
+    if not grows or own >= FIRST_SHARE * recipe.epochs:
+        return None
+    return Finding(
+        "short_first_phase",
+        f"the first size has {own} of {recipe.epochs} epochs ({own / recipe.epochs:.0%}), too few "
+        "to learn what small images teach cheaply",
+        "info",
+        epochs=(1,),
+        evidence={"epochs": own, "of": recipe.epochs, "image_size": phases[0].image_size},
+        confidence=0.6,
+        change=_longer_first(recipe),
+        expects="the same accuracy in less time",
+    )
+
+
+def _longer_first(recipe: Recipe) -> dict[str, Any] | None:
+    """Return the phases with a quarter of the epochs in the first, where the third lets it."""
+    start = round(recipe.epochs / 4) + 1
+    if len(recipe.phases) > 2 and start >= recipe.phases[2].from_epoch:
+        return None
+    phases = [phase.model_dump(mode="json") for phase in recipe.phases]
+    phases[1]["from_epoch"] = start
+    return {"phases": phases}

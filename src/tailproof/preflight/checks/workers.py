@@ -1,0 +1,31 @@
+"""Checks of how images come to the model."""
+
+from tailproof.config.recipe import Recipe
+from tailproof.diagnosis.finding import Finding
+from tailproof.preflight.checks.per_recipe import each_recipe
+from tailproof.preflight.experiment_facts import Facts
+
+
+def streams(recipe: Recipe, facts: Facts) -> bool:
+    """Tell whether the shards are read again in every epoch."""
+    return facts.decoded_bytes > recipe.memory_budget_gb * 2**30
+
+
+@each_recipe
+def more_workers_than_shards(recipe: Recipe, facts: Facts) -> Finding | None:
+    """Find more loader processes than there are pieces to read."""
+    if facts.row_groups is None or not streams(recipe, facts):
+        return None
+    processes = recipe.devices * recipe.nodes
+    workers = processes * recipe.workers
+    if workers <= facts.row_groups:
+        return None
+    return Finding(
+        "more_workers_than_shards",
+        f"{workers} loader workers for {facts.row_groups} row groups of the shards: several read "
+        "the same ones",
+        "warning",
+        evidence={"workers": workers, "row_groups": facts.row_groups, "processes": processes},
+        change={"workers": facts.row_groups // processes},
+        expects="less reading and memory at the same speed",
+    )

@@ -1,0 +1,49 @@
+"""The preflight of an experiment on request, made by Snakemake where it is not there."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tailproof.config.load import load_experiment
+from tailproof.files import read_json
+from tailproof.preflight.estimate_accuracy import came_true
+from tailproof.preflight.gate import stopping
+from tailproof.preflight.markdown_page import page
+from tailproof.runtime.errors import TailproofError
+
+FILES = ("preflight.json", "preflight_probe.json", "preflight.md")
+
+
+def ask(experiment: str) -> tuple[str, bool]:
+    """Return the page, with what came of finished runs, and whether training would not start.
+
+    It is made again where it was made for other workers, devices or nodes: that makes nothing
+    stale, so that Snakemake by itself would leave it.
+
+    Raises:
+        TailproofError: the configuration is wrong, or Snakemake could not make it.
+    """
+    config = load_experiment(f"config/experiments/{experiment}.yaml")
+    folder = Path("results", experiment)
+    everyone = config.experts | config.points
+    found, probe = _made(folder)
+    of_each = {name: each["running"] for name, each in found["experts"].items()}
+    if of_each != {name: each.running() for name, each in everyone.items()}:
+        found, probe = _made(folder, "--forcerun", "preflight")
+    findings = [*found["findings"], *probe["findings"]]
+    came = came_true(folder, Path(".state/train"), found, probe)
+    text = page(experiment, found, probe, came)
+    return text, bool(stopping(findings, config.preflight.accept))
+
+
+def _made(folder: Path, *options: str) -> list[dict[str, Any]]:
+    """Let Snakemake make the preflight; return preflight.json and preflight_probe.json."""
+    files = [folder / name for name in FILES]
+    quiet = ("--quiet", "all", "--cores", "all")
+    command = [sys.executable, "-m", "snakemake", *quiet, *options, "--", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()
+        raise TailproofError(f"Snakemake could not make {files[0]}:\n{said}")
+    return [read_json(path) for path in files[:2]]

@@ -1,0 +1,101 @@
+"""What is known of an experiment before it is trained."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tailproof.config.recipe import Recipe
+from tailproof.data.multiband import MODE
+from tailproof.files import read_json
+from tailproof.runtime.errors import TailproofError
+
+FEW = 10  # training samples of a class below which it is rare
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Configuration and data, of this project or of another.
+
+    Attributes:
+        recipes: by expert, or by point of a sweep.
+        train: samples of each class of the target rank in train.
+        val: the same in val.
+        samples: of train, with or without a label.
+        positive: the class that is looked for among two; None where there are more.
+        row_groups: pieces that the shards of train can be read in.
+        decoded_bytes: of the split train in memory; infinite where image sizes differ.
+        normalisation: mean and std, or another description, at training and at evaluation where
+            the two are not one.
+        outputs: of the model's head, where that is not built from the data.
+    """
+
+    recipes: dict[str, Recipe]
+    train: dict[str, int]
+    val: dict[str, int]
+    samples: int
+    positive: str | None = None
+    row_groups: int | None = None
+    decoded_bytes: float = float("inf")
+    normalisation: dict[str, Any] = field(default_factory=dict)
+    outputs: int | None = None
+
+    @property
+    def imbalance(self) -> float:
+        """Samples of the largest class for one of the smallest that has any."""
+        counts = [count for count in self.train.values() if count]
+        return max(counts) / min(counts) if counts else 1.0
+
+    @property
+    def rare(self) -> list[str]:
+        """Classes with fewer than `FEW` training samples, the fewest first."""
+        found = [name for name, count in self.train.items() if count < FEW]
+        return sorted(found, key=lambda name: self.train[name])
+
+    @property
+    def head(self) -> str:
+        """The class with the most training samples."""
+        return max(self.train, key=self.train.__getitem__)
+
+    @property
+    def tail(self) -> str:
+        """The class with the fewest training samples."""
+        return min(self.train, key=self.train.__getitem__)
+
+
+def facts_of(manifest_path: str | Path, recipes: dict[str, Recipe]) -> Facts:
+    """Read the facts of an experiment of this project.
+
+    Args:
+        manifest_path: shards/manifest.json.
+        recipes: by expert.
+
+    Raises:
+        TailproofError: the manifest or a shard of train cannot be read.
+    """
+    manifest = read_json(manifest_path)
+    train, val = (manifest["splits"][split] for split in ("train", "val"))
+    height, width = manifest["height"], manifest["width"]
+    itemsize = 4 if manifest["mode"] == MODE else 1
+    pixels = float("inf") if None in (height, width) else height * width * manifest["bands"]
+    return Facts(
+        recipes=recipes,
+        train=train["class_counts"][manifest["target"]],
+        val=val["class_counts"][manifest["target"]],
+        samples=train["rows"],
+        positive=manifest["positive"],
+        row_groups=_row_groups(Path(manifest_path).parent, train["shards"]),
+        decoded_bytes=train["rows"] * pixels * itemsize,
+    )
+
+
+def _row_groups(folder: Path, shards: list[dict[str, Any]]) -> int:
+    total = 0
+    for shard in shards:
+        path = folder / shard["path"]
+        try:
+            total += pq.read_metadata(path).num_row_groups
+        except (OSError, ValueError) as error:
+            raise TailproofError(f"{path} cannot be read ({error}): run shard again") from None
+    return total

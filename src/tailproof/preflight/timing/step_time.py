@@ -1,0 +1,170 @@
+"""A few real steps of training and validation, timed on the device there is."""
+
+import resource
+import sys
+import time
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tailproof.config.recipe import Recipe
+from tailproof.diagnosis.finding import Finding
+from tailproof.digests import canonical_json
+from tailproof.runtime.environment import machine_now
+from tailproof.runtime.errors import TailproofError
+from tailproof.training.distributed import Ranks
+from tailproof.training.run import Run
+
+WARM, STEPS = 2, 8  # not timed, timed at most
+ENOUGH_SECONDS = 3.0  # of timed steps
+SAME_COST = ("loss", "monitor", "weights", "early_stopping", "resume_from")
+"""What of a recipe does not decide how long a step takes."""
+
+
+class _Enough(Exception):  # noqa: N818 - no error
+    """So many steps have been timed."""
+
+
+class _Clock:
+    """Looks at the time after every batch, and ends after some.
+
+    Args:
+        device: which is waited for.
+        steps: batches that there are.
+    """
+
+    def __init__(self, device: torch.device, steps: int) -> None:
+        self._device, self._limit = device, min(steps, WARM + STEPS)
+        self.ticks: list[float] = []
+
+    def __call__(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self.ticks.append(time.monotonic())
+        timed = self.ticks[-1] - self.ticks[min(WARM, len(self.ticks)) - 1]
+        if len(self.ticks) >= self._limit or (len(self.ticks) > WARM and timed > ENOUGH_SECONDS):
+            raise _Enough
+
+    def seconds(self, start: float) -> float:
+        """Return the mean of a batch, without the first ones where there are more."""
+        first = min(WARM, len(self.ticks) - 1)
+        if first == 0:
+            return self.ticks[0] - start
+        return (self.ticks[-1] - self.ticks[first - 1]) / (len(self.ticks) - first)
+
+
+def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
+    """Train every expert for a few steps and throw away what it learnt.
+
+    Experts whose steps cost the same are timed once. Of a run on many devices one process with
+    its share of the batch is timed, without what the processes tell one another.
+
+    Returns:
+        ``device``; ``experts`` with the times of each in seconds; ``findings``: runs that fail.
+    """
+    known: dict[str, dict[str, Any]] = {}
+    found, failed = {}, {}
+    for name, recipe in recipes.items():
+        alone = _alone(recipe)
+        plain = alone.model_dump(mode="json")
+        key = canonical_json({each: plain[each] for each in plain if each not in SAME_COST})
+        if "failed" in known.get(key, {"failed": ""}):  # of what the others need not fail of
+            known[key] = _measure(manifest, alone)
+        found[name] = known[key]
+        if "failed" in known[key]:
+            failed.setdefault(known[key]["failed"], []).append(name)
+    findings = [
+        Finding("probe_failed", why, "error", evidence={"experts": names}, confidence=1.0)
+        for why, names in failed.items()
+    ]
+    return {
+        "device": machine_now(1).device,
+        "experts": found,
+        "findings": [finding.plain() for finding in findings],
+    }
+
+
+def _alone(recipe: Recipe) -> Recipe:
+    """Return the recipe of one of its processes, from fresh weights."""
+    processes = recipe.devices * recipe.nodes
+    shared = [
+        phase.model_copy(update={"batch_size": phase.batch_size // processes})
+        for phase in (recipe.timeline if recipe.phases else [])
+    ]
+    return recipe.model_copy(
+        update={
+            "model": recipe.model.model_copy(update={"pretrained": False}),
+            "init_from": None,
+            "devices": 1,
+            "nodes": 1,
+            "phases": shared,
+            "batch_size": recipe.batch_size // processes,
+        }
+    )
+
+
+def _measure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
+    run = None
+    try:
+        started = time.monotonic()
+        run = Run(manifest, recipe, 0, Ranks(1))
+        if run.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(run.device)
+        return _timed(run, recipe, started)
+    except (TailproofError, RuntimeError) as error:  # as torch says that memory is full
+        return {"failed": str(error).splitlines()[0]}
+    finally:
+        if run is not None:
+            run.close()
+
+
+def _timed(run: Run, recipe: Recipe, started: float) -> dict[str, Any]:
+    steps, epochs, waited = [], [], 0.0
+    for phase in recipe.timeline:
+        run.epoch, run.step = phase.from_epoch, 0
+        clock = _Clock(run.device, run.steps)
+        begun = time.monotonic()
+        with suppress(_Enough):
+            run.finish_epoch(clock)
+        waited += clock.ticks[0] - (begun if steps else started)
+        steps.append(clock.seconds(begun))
+        epochs.append(run.phases.steps(phase.from_epoch) * steps[-1])
+    batches = -(-run.split.manifest["splits"]["val"]["rows"] // recipe.batch_size)
+    clock = _Clock(run.device, batches)
+    begun = time.monotonic()
+    with suppress(_Enough):
+        run.validate(clock)
+    validation = batches * clock.seconds(begun)
+    starts = [*(phase.from_epoch for phase in recipe.timeline), recipe.epochs + 1]
+    lengths = [after - start for start, after in pairwise(starts)]
+    whole = sum(length * each for length, each in zip(lengths, epochs, strict=True))
+    whole += -(-recipe.epochs // recipe.validate_every) * validation
+    return {
+        "start": _rounded(waited),
+        "step": [_rounded(each) for each in steps],
+        "epoch": [_rounded(each + validation / recipe.validate_every) for each in epochs],
+        "validation": _rounded(validation),
+        "run": _rounded(waited + whole),
+        "peak_memory_mb": _rounded(_peak(run.device) / 2**20),
+        "host_memory_mb": _rounded(_peak_of_process() / 2**20),
+        "precision": run.precision,
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _peak(device: torch.device) -> int:
+    """Return the most bytes: of a GPU those allocated, else those of this process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _peak_of_process()
+
+
+def _peak_of_process() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,100 @@
+"""Finding one value in nested mappings and lists by a dotted key; names may hold dots too."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from tailproof.files import read_json
+from tailproof.runtime.errors import TailproofError, suggestion
+
+SHOWN = 12
+
+
+def look_up(value: Any, key: str, where: str | Path) -> tuple[Any, tuple[str, ...]]:
+    """Return what stands under ``a.b.0.c``, and the names on the way there.
+
+    Args:
+        value: mappings and lists.
+        key: names and positions, dots between them.
+        where: of the value, for error messages.
+
+    Raises:
+        TailproofError: there is no such key.
+    """
+    if (found := _steps(value, key)) is not None:
+        for name in found:
+            value = _children(value)[name]
+        return value, found
+    way: list[str] = []
+    while (name := _prefix(value, key)) is not None:
+        value, key = _children(value)[name], key[len(name) + 1 :]
+        way.append(name)
+    known, word = list(_children(value)), key.split(".")[0]
+    shown = ", ".join(known[:SHOWN]) + (", …" if len(known) > SHOWN else "")
+    raise TailproofError(
+        f"{where} has no '{'.'.join([*way, word])}'{suggestion(word, known)}; "
+        + (f"known there: {shown}" if known else f"'{'.'.join(way)}' is a value itself")
+    )
+
+
+def read_keyed(path: str | Path) -> tuple[Any, list[str]]:
+    """Read what keys lead into: JSON, or a CSV table.
+
+    A row of a table stands under the values of its first columns, as many as tell the rows apart;
+    under it each further cell stands under its column's name.
+
+    Returns:
+        The content, and the names of those first columns; none for JSON.
+
+    Raises:
+        TailproofError: the file is missing or damaged, or neither JSON nor CSV.
+    """
+    suffix = Path(path).suffix
+    if suffix == ".json":
+        return read_json(path), []
+    if suffix != ".csv":
+        raise TailproofError(
+            f"{path} has no keys: only JSON files and CSV tables do, leave '#' out"
+        )
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            head, *rows = csv.reader(file, strict=True)
+    except FileNotFoundError:
+        raise TailproofError(f"{path} does not exist") from None
+    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise TailproofError(f"{path} is not a CSV table ({error}); delete it, run again") from None
+    count = next(
+        (n for n in range(1, len(head)) if len({tuple(row[:n]) for row in rows}) == len(rows)),
+        len(head),
+    )
+    content: dict[str, Any] = {}
+    for row in rows:
+        place = content
+        for name in row[:count]:
+            place = place.setdefault(name, {})
+        place |= zip(head[count:], row[count:], strict=False)
+    return content, head[:count]
+
+
+def _children(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    return {str(index): item for index, item in enumerate(value)} if isinstance(value, list) else {}
+
+
+def _steps(value: Any, key: str) -> tuple[str, ...] | None:
+    children = _children(value)
+    if key in children:
+        return (key,)
+    for name, child in children.items():
+        if key.startswith(f"{name}."):
+            rest = _steps(child, key[len(name) + 1 :])
+            if rest is not None:
+                return (name, *rest)
+    return None
+
+
+def _prefix(value: Any, key: str) -> str | None:
+    """Return the longest name of a child that the key goes through."""
+    names = [name for name in _children(value) if f"{key}.".startswith(f"{name}.")]
+    return max(names, key=len, default=None)

@@ -1,0 +1,89 @@
+"""What the splits promise, read back from the files: disjoint, whole, and test left alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tailproof.data.tables import read_parquet
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import Ledger
+
+READS_TEST = ("shard", "manifest", "infer", "export", "evaluate")
+"""Rules that may read files of the split test; `manifest` only the facts about its shards."""
+
+
+def broken_promises(folder: Path, ledger: Ledger) -> list[str]:
+    """Return a sentence for each promise that does not hold; an unreadable file is one."""
+    if not ((folder / "samples.parquet").exists() and (folder / "splits.parquet").exists()):
+        return []
+    try:
+        samples = read_parquet(folder / "samples.parquet", ["sample_id", "digest", "group"])
+        splits = read_parquet(folder / "splits.parquet", ["sample_id", "split"])
+        joined = splits.join(samples, "sample_id")
+        found = [
+            *_shared(joined, "digest", "content"),
+            *_shared(joined, "group", "group"),
+            *_wrong_rows(folder / "shards", splits, ("*",)),
+            *_wrong_rows(folder / "experts", splits, ("*", "*", "logits")),
+            *_wrong_rows(folder / "experts", splits, ("*", "*", "raw_logits")),
+        ]
+    except (TailproofError, pa.ArrowException) as error:
+        found = [str(error)]
+    return found + list(_readers_of_test(ledger))
+
+
+def _shared(joined: pa.Table, column: str, word: str) -> Iterator[str]:
+    """Tell the contents or groups that lie in more than one split."""
+    counted = joined.group_by(column).aggregate([("split", "count_distinct")])
+    shared = counted.filter(pc.greater(counted["split_count_distinct"], 1))[column]
+    if len(shared):
+        rows = joined.filter(pc.is_in(joined[column], shared)).sort_by(column)
+        first = rows.filter(pc.equal(rows[column], rows[column][0])).to_pylist()
+        yield (
+            f"splits.parquet: {len(shared)} of one {word} lie in more than one split, for instance "
+            + ", ".join(f"{row['sample_id']} in {row['split']}" for row in first[:3])
+        )
+
+
+def _wrong_rows(folder: Path, splits: pa.Table, pattern: tuple[str, ...]) -> Iterator[str]:
+    """Compare which samples each split's files hold with splits.parquet."""
+    tables = "/".join(pattern)
+    by_place: dict[tuple[Path, str], list[Path]] = {}
+    for path in sorted(folder.glob(f"{tables}/*.parquet")):
+        shard = path.stem.startswith("part-")
+        split = path.parent.name if shard else path.stem
+        by_place.setdefault((path.parent, split), []).append(path)
+    for (place, split), paths in by_place.items():
+        held = pa.concat_tables([read_parquet(path, ["sample_id"]) for path in paths])["sample_id"]
+        due = splits.filter(pc.equal(splits["split"], split))["sample_id"]
+        repeated = len(held) - len(pc.unique(held))
+        foreign = pc.sum(pc.invert(pc.is_in(held, due))).as_py() or 0
+        lacking = pc.sum(pc.invert(pc.is_in(due, held))).as_py() or 0
+        if repeated or foreign or lacking:
+            yield (
+                f"{place}: of the split {split}, {foreign} rows belong to another, {repeated} are "
+                f"repeated and {lacking} are missing"
+            )
+
+
+def _readers_of_test(ledger: Ledger) -> Iterator[str]:
+    """Tell every job that read a file of the split test without being one that may."""
+    for record in ledger:
+        for file in record.inputs:
+            if not _of_test(Path(file.path).parts):
+                continue
+            images = record.rule == "manifest" and not file.path.endswith(".json")
+            if record.rule not in READS_TEST or images:
+                yield f"{record.path}: {record.rule} read {file.path}, of the split test"
+
+
+def _of_test(parts: tuple[str, ...]) -> bool:
+    """Whether a path is that of a shard, or of logits, of the split test."""
+    match parts:
+        case ("results", _, "shards", "test", _):
+            return True
+        case ("results", _, "experts", _, _, "logits" | "raw_logits", "test.parquet"):
+            return True
+    return False

@@ -1,0 +1,100 @@
+"""What came out, in plain words: who is best, by how much, how well calibrated."""
+
+from markupsafe import Markup
+
+from tailproof.number_format import written
+from tailproof.report.keyed_number import Shown, compared, limits, measured
+from tailproof.report.metric_format import SPACE, form_of, kind, metric_of
+from tailproof.report.results import CHOSEN_BY, Results, Scores
+from tailproof.text import quantity
+
+
+def answer(results: Results) -> Markup:
+    """Say what came out; its numbers carry their keys into metrics.json."""
+    scores = results.scores
+    text = [in_short(scores)]
+    few = measured(scores, "test", scores.best, "few_accuracy")
+    if few["main"].value is not None:
+        text.append(
+            Markup("In the classes with fewer than {} training samples it reaches {}.").format(
+                results.experiment.evaluation.few, _with_interval(few)
+            )
+        )
+    return Markup(" ").join([*text, _calibration(scores)])
+
+
+def in_short(scores: Scores) -> Markup:
+    """Say which method is best, how good it is, and what it gains, in a sentence or two."""
+    best = scores.best
+    reached = _with_interval(measured(scores, "test", best, CHOSEN_BY))
+    if len(scores.methods) == 1:
+        said = Markup("The one expert, {}, reaches a balanced accuracy of {} on test.")
+        return said.format(best, reached)
+    rivals = quantity(len(scores.experts), "expert")
+    if scores.ensembles:
+        rivals += f" and {quantity(len(scores.ensembles), 'ensemble')}"
+    return Markup(
+        "Of {}, the {} {} is best on dev ({}). On test ({}), which was not used for choosing, it "
+        "reaches a balanced accuracy of {}{}."
+    ).format(
+        rivals, kind(scores, best), best, _size(scores, "dev"), _size(scores, "test"), reached,
+        _gain(scores),
+    )  # fmt: skip
+
+
+def _size(scores: Scores, split: str) -> str:
+    return quantity(scores.metrics["splits"][split]["rows"], "sample")
+
+
+def _with_interval(shown: dict[str, Shown | None]) -> Markup:
+    """Write ``54.3 % [52.3, 56.1]`` on one line."""
+    text = _percent(shown["main"])
+    return text + SPACE + interval if (interval := limits(shown)) else text
+
+
+def _percent(shown: Shown) -> Markup:
+    unit = "" if shown.value is None else f"{SPACE}%"
+    return Markup("{}{}").format(shown, unit)
+
+
+def _gain(scores: Scores) -> str:
+    best, first = scores.best, scores.first
+    if best == first:
+        return "; it is also the first expert, so there is no gain over that"
+    gain = compared(scores, "test", best, first, CHOSEN_BY)
+    value, low, high = gain["main"].value, gain["low"], gain["high"]
+    if value is None:
+        return ""
+    if value == 0:
+        return f", as much as the first expert, {first}"
+    turned = scores.place_of_difference("test", best, first, CHOSEN_BY).turned != (value < 0)
+    form = form_of(metric_of(CHOSEN_BY))
+    points = Shown(written(abs(value), form), key=gain["main"].key, form="-" * turned + form)
+    text = Markup(": {}{}points {} than the first expert, {}, on the same samples").format(
+        points, SPACE, "less" if value < 0 else "more", first
+    )
+    interval = limits(gain)
+    if not interval:
+        return text
+    text += Markup(" (difference{}{})").format(SPACE, interval)
+    if low.value > 0 or high.value < 0:
+        return text
+    return text + ", which is not established, since the interval includes zero"
+
+
+def _calibration(scores: Scores) -> Markup:
+    best = scores.best_expert if scores.is_ensemble(scores.best) else scores.best
+    before, after = (
+        measured(scores, "test", best, name)["main"] for name in ("ece_uncalibrated", "ece")
+    )
+    if after.value < before.value:
+        text = Markup("Calibration takes the expected calibration error of {} from {} to {}")
+    else:
+        text = Markup(
+            "Calibration does not lower the expected calibration error of {} ({} before, {} after)"
+        )
+    text = text.format(best, _percent(before), _percent(after))
+    if scores.is_ensemble(scores.best):
+        own = measured(scores, "test", scores.best, "ece")["main"]
+        text += Markup("; that of {} is {}").format(scores.best, _percent(own))
+    return text + "."

@@ -1,0 +1,301 @@
+"""Reading what the report shows, and the few choices it makes."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from tailproof.config.experiment import Experiment
+from tailproof.config.recipe import Recipe
+from tailproof.config.sweep import WINNER
+from tailproof.files import read_json
+from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.records import Record, read_record
+
+CHOSEN_BY = "balanced_accuracy"
+GROUPS = ("many", "medium", "few")
+TABLES = ("per_class", "reliability", "risk_coverage", "confusion", "errors", "roc")
+SHOWN = 8  # experts in charts at most; tables hold all
+_TEXT = {
+    "split", "method", "class", "group", "stage", "weighting", "rule", "risk_kind", "true",
+    "predicted", "sample_id", "seed",
+}  # fmt: skip
+
+Value = dict[str, float | int | None]
+
+
+class Place(NamedTuple):
+    """Where a value and its interval stand in metrics.json.
+
+    Attributes:
+        key: dotted; empty where they stand nowhere.
+        turned: whether there it is the difference the other way round.
+    """
+
+    key: str
+    turned: bool = False
+
+    def of(self, field: str) -> str:
+        """Return the dotted key of mean, difference, low, high or sd."""
+        other = {"low": "high", "high": "low"} if self.turned else {}
+        return self.key and f"{self.key}.{other.get(field, field)}"
+
+
+NOWHERE = Place("")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What metrics.json holds of an experiment.
+
+    Attributes:
+        path: of metrics.json, for error messages.
+        metrics: its content.
+        experts: in the order of the configuration.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    experts: list[str]
+
+    @classmethod
+    def read(cls, folder: Path, experts: list[str] | None = None) -> "Scores":
+        """Read ``evaluation/metrics.json`` under an experiment's results.
+
+        Raises:
+            TailproofError: the file is missing or lacks one of the named experts.
+        """
+        path = folder / "evaluation" / "metrics.json"
+        metrics = _need(read_json, path)
+        try:
+            found = list(metrics["experts"])
+            metrics["ensembles"], metrics["paired"]["test"], metrics["agreement"]["test"]
+        except (KeyError, TypeError) as error:
+            raise TailproofError(
+                f"{path} has no field {error}: it is not what evaluate writes, run evaluate again"
+            ) from None
+        if experts is not None and set(experts) != set(found):
+            raise TailproofError(
+                f"{path} holds the experts {', '.join(found)}, the configuration names "
+                f"{', '.join(experts)}: run evaluate again"
+            )
+        return cls(path, metrics, experts or found)
+
+    @property
+    def ensembles(self) -> list[str]:
+        """The ensembles; none where there is one expert."""
+        return list(self.metrics["ensembles"])
+
+    @property
+    def methods(self) -> list[str]:
+        """Experts, then ensembles."""
+        return self.experts + self.ensembles
+
+    @property
+    def first(self) -> str:
+        """The expert that the others are compared with."""
+        return self.experts[0]
+
+    @cached_property
+    def best(self) -> str:
+        """The method of the highest balanced accuracy on dev; the first of equals."""
+        return max(self.methods, key=self.on_dev)
+
+    @cached_property
+    def best_expert(self) -> str:
+        """The best of the experts alone."""
+        return max(self.experts, key=self.on_dev)
+
+    @cached_property
+    def best_ensemble(self) -> str | None:
+        """The best of the ensembles alone."""
+        return max(self.ensembles, key=self.on_dev, default=None)
+
+    @cached_property
+    def shown_experts(self) -> list[str]:
+        """At most `SHOWN` experts for charts: the best on dev, and always the first."""
+        ranked = sorted(self.experts, key=self.on_dev, reverse=True)
+        kept = {self.first, *[name for name in ranked if name != self.first][: SHOWN - 1]}
+        return [name for name in self.experts if name in kept]
+
+    @property
+    def shown_methods(self) -> list[str]:
+        """The shown experts, then all ensembles."""
+        return self.shown_experts + self.ensembles
+
+    def is_ensemble(self, method: str) -> bool:
+        """Tell an ensemble from an expert."""
+        return method in self.metrics["ensembles"]
+
+    def on_dev(self, method: str) -> float:
+        """Return what methods are ranked by."""
+        value = self.value("dev", method, CHOSEN_BY)["mean"]
+        return -math.inf if value is None else value
+
+    def value(self, split: str, method: str, metric: str) -> Value:
+        """Return mean, sd, low, high and seeds; all None for a metric that a method lacks."""
+        values = self.metrics[self._kind(method)][method]["over_seeds"][split]
+        return values.get(metric, dict.fromkeys(("mean", "sd", "low", "high", "seeds")))
+
+    def place(self, split: str, method: str, metric: str) -> Place:
+        """Return where `value` stands."""
+        kind = self._kind(method)
+        known = metric in self.metrics[kind][method]["over_seeds"][split]
+        return Place(f"{kind}.{method}.over_seeds.{split}.{metric}") if known else NOWHERE
+
+    def _kind(self, method: str) -> str:
+        return "ensembles" if self.is_ensemble(method) else "experts"
+
+    def difference(self, split: str, method: str, other: str, metric: str) -> Value:
+        """Return difference, low and high of `method` less `other`, on the same samples.
+
+        Raises:
+            TailproofError: metrics.json does not compare the two.
+        """
+        turned = self.place_of_difference(split, method, other, metric).turned
+        pair = f"{other} - {method}" if turned else f"{method} - {other}"
+        values = self.metrics["paired"][split][pair][metric]
+        if not turned:
+            return values
+        each = {"difference": values["difference"], "low": values["high"], "high": values["low"]}
+        return {key: None if value is None else -value for key, value in each.items()}
+
+    def place_of_difference(self, split: str, method: str, other: str, metric: str) -> Place:
+        """Return where `difference` stands.
+
+        Raises:
+            TailproofError: metrics.json does not compare the two.
+        """
+        for pair, turned in ((f"{method} - {other}", False), (f"{other} - {method}", True)):
+            if pair in self.metrics["paired"][split]:
+                return Place(f"paired.{split}.{pair}.{metric}", turned)
+        raise TailproofError(
+            f"{self.path} does not compare '{method}' with '{other}': run evaluate again"
+        )
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the page shows.
+
+    Attributes:
+        name: of the experiment.
+        experiment: its configuration.
+        folder: results/NAME.
+        scores: evaluation/metrics.json.
+        splits: splits.json.
+        manifest: shards/manifest.json.
+        preflight: preflight.json.
+        tables: the CSV tables named in TABLES.
+        histories: {expert: {seed: history.csv}}.
+        calibrations: {expert: {seed: calibration.json}}.
+        diagnoses: {expert: {seed: diagnosis.json}}.
+        records: of the jobs before the report, by ``RULE/NAME``.
+        selection: experts/winner/selection.json; None without a sweep.
+    """
+
+    name: str
+    experiment: Experiment
+    folder: Path
+    scores: Scores
+    splits: dict[str, Any]
+    manifest: dict[str, Any]
+    preflight: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+    histories: dict[str, dict[int, pd.DataFrame]]
+    calibrations: dict[str, dict[int, dict[str, Any]]]
+    diagnoses: dict[str, dict[int, dict[str, Any]]]
+    records: dict[str, Record]
+    selection: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, name: str, experiment: Experiment, folder: Path) -> "Results":
+        """Read an experiment's results.
+
+        Raises:
+            TailproofError: a file is missing, damaged, or of another configuration.
+        """
+        scores = Scores.read(folder, experiment.evaluated)
+
+        def of_seeds(read: Callable[[Path], Any], file: str) -> dict[str, dict[int, Any]]:
+            return {
+                expert: {
+                    seed: _need(read, folder / "experts" / expert / f"seed-{seed}" / file)
+                    for seed in experiment.seeds
+                }
+                for expert in experiment.evaluated
+            }
+
+        return cls(
+            name=name,
+            experiment=experiment,
+            folder=folder,
+            scores=scores,
+            splits=_need(read_json, folder / "splits.json"),
+            manifest=_need(read_json, folder / "shards" / "manifest.json"),
+            preflight=_need(read_json, folder / "preflight.json"),
+            tables={
+                table: _need(read_table, folder / "evaluation" / f"{table}.csv") for table in TABLES
+            },
+            histories=of_seeds(read_table, "history.csv"),
+            calibrations=of_seeds(read_json, "calibration.json"),
+            diagnoses=of_seeds(read_json, "diagnosis.json"),
+            records={
+                job: _need(read_record, folder / "provenance" / f"{job}.json")
+                for job in jobs_of(experiment)
+            },
+            selection=_need(read_json, folder / "experts" / WINNER / "selection.json")
+            if experiment.sweep
+            else None,
+        )
+
+    def recipe(self, expert: str) -> Recipe:
+        """Return the recipe of an expert that was evaluated."""
+        if self.selection and expert == WINNER:
+            return self.experiment.points[self.selection["winner"]]
+        return self.experiment.experts[expert]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names of the target rank."""
+        return self.scores.metrics["classes"]
+
+    @cached_property
+    def train_counts(self) -> dict[str, int]:
+        """Training samples of each class, in class order."""
+        return {name: self.splits["class_counts"][name]["train"] for name in self.classes}
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """Many, medium or few for each class."""
+        groups = self.scores.metrics["groups"]
+        return {name: group for group in GROUPS for name in groups[group]}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV table; a class may be called ``NA`` or ``1`` and stays that text.
+
+    Raises:
+        TailproofError: the file is missing or no table.
+    """
+    try:
+        return pd.read_csv(
+            path, dtype=dict.fromkeys(_TEXT, "str"), keep_default_na=False, na_values=[""]
+        )
+    except FileNotFoundError:
+        raise TailproofError(f"{path} does not exist") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise TailproofError(f"{path} is not a CSV table ({error}): delete it, run again") from None
+
+
+def _need(read: Callable[[Path], Any], path: Path) -> Any:
+    if not path.exists():
+        raise TailproofError(
+            f"{path} does not exist, the report needs it: build it with `snakemake {path}`"
+        )
+    return read(path)

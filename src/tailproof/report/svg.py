@@ -1,0 +1,287 @@
+"""Matplotlib figures as inline SVG that follows the page's colours and fonts.
+
+Charts are drawn in sentinel colours, which become CSS variables, so that one SVG serves light,
+dark and print. The text stays text. A chart is `WIDTH` units wide and is shown at about that many
+pixels, on a phone as on a desk, so its type is the size it was set in.
+
+Lines and rows say what they show, in their group of the SVG: `data-method`, by which the page's
+script hides them, and `data-points`, which it shows near the pointer. Without a script the browser
+shows their `<title>`.
+"""
+
+import io
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+from tailproof.number_format import MINUS
+from tailproof.report.metric_format import with_interval
+
+WIDTH = 310
+UNIT = 72  # SVG units an inch
+INK, SOFT, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
+BLUE, ORANGE, GREEN = "#050505", "#060606", "#070707"
+VARIABLES = {
+    INK: "--ink",
+    SOFT: "--soft",
+    RULE: "--rule",
+    PAPER: "--paper",
+    BLUE: "--blue",
+    ORANGE: "--orange",
+    GREEN: "--green",
+}
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tailproof",
+    "font.size": 10.5,
+    "axes.labelsize": 10.5,
+    "axes.labelcolor": SOFT,
+    "axes.edgecolor": RULE,
+    "axes.facecolor": "none",
+    "axes.linewidth": 1,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "figure.facecolor": "none",
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "legend.handlelength": 1.8,
+    "legend.columnspacing": 1.4,
+    "legend.borderpad": 0,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+}
+
+
+class Chart(NamedTuple):
+    """A drawn chart with its words.
+
+    Attributes:
+        title: above the chart.
+        svg: the drawing.
+        caption: below it.
+        method: the expert or ensemble that all of it is of; empty where it is of several.
+    """
+
+    title: str
+    svg: Markup
+    caption: str
+    method: str = ""
+
+
+class Point(NamedTuple):
+    """A value of a chart that can be asked for.
+
+    Attributes:
+        x: in data.
+        y: in data.
+        at: what it is the value of, in words.
+        value: in words.
+    """
+
+    x: float
+    y: float
+    at: str
+    value: str
+
+
+class _Mark(NamedTuple):
+    artist: Artist
+    method: str
+    name: str
+    points: list[Point]
+
+
+class Drawing(Figure):
+    """A figure whose lines and rows say what they show."""
+
+    def __init__(self, height: int) -> None:
+        super().__init__((WIDTH / UNIT, height / UNIT), dpi=UNIT, layout="constrained")
+        self.marks: list[_Mark] = []
+
+    def mark(
+        self, artist: Artist, *, method: str = "", name: str = "", points: Iterable[Point] = ()
+    ) -> None:
+        """Say what an artist shows.
+
+        Args:
+            artist: a line, an area, a text; with points it lies in axes.
+            method: the expert or ensemble that it is of, if of one.
+            name: of the line or row.
+            points: the values along it.
+        """
+        artist.set_gid(f"mark-{len(self.marks)}")
+        self.marks.append(_Mark(artist, method, name, list(points)))
+
+
+def draw(
+    name: str,
+    title: str,
+    caption: str,
+    height: int,
+    paint: Callable[[Drawing], None],
+    *,
+    along: str = "",
+    method: str = "",
+) -> Chart:
+    """Draw a chart.
+
+    Args:
+        name: unique on the page; identifiers within the SVG start with it.
+        title: shown above.
+        caption: shown below, and read to those who do not see the chart.
+        height: in units.
+        paint: fills the figure.
+        along: x where values are read at one x together, as of curves, y likewise; else each alone.
+        method: the expert or ensemble that all of it is of.
+    """
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        # A script that the font lacks is only mismeasured: the reader's fonts write it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Drawing(height)
+        paint(figure)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    svg = _told(name, figure, _inline(name, file.getvalue()))
+    opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}. {}" data-along="{}">')
+    words = opening.format(WIDTH, height, title, caption, along)
+    return Chart(title, words + svg + Markup("</svg>"), caption, method)
+
+
+def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
+    """Name the lines in a row above the axes."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, labelcolor=INK)
+
+
+def _inline(name: str, svg: str) -> str:
+    """Return what matplotlib drew, with own identifiers and in the page's colours."""
+    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+
+    def adapt(tag: re.Match) -> str:
+        text = re.sub(r' id="|href="#|url\(#', lambda m: f"{m.group()}{name}-", tag.group())
+        for colour, variable in VARIABLES.items():
+            text = text.replace(colour, f"var({variable})")
+        return text
+
+    return re.sub(r"\n\s*", "\n", re.sub(r"<[^>]+>", adapt, body)).strip()
+
+
+def _told(name: str, figure: Drawing, svg: str) -> Markup:
+    """Return the drawing with what its marks say in place of their identifiers."""
+
+    def tell(group: re.Match) -> str:
+        mark = figure.marks[int(group[1])]
+        told = Markup("<g")
+        if mark.method:
+            told += Markup(' data-method="{}"').format(mark.method)
+        if mark.points:
+            told += Markup(' data-name="{}"').format(mark.name)
+            told += Markup(" data-points='{}'").format(_json(_placed(mark, figure)))
+        return told + Markup("><title>{}</title>").format(_title(mark))
+
+    return Markup(re.sub(f'<g id="{re.escape(name)}-mark-([0-9]+)">', tell, svg))  # noqa: S704 - text is escaped
+
+
+def _title(mark: _Mark) -> str:
+    if len(mark.points) == 1:
+        return f"{mark.points[0].at}: {mark.points[0].value}"
+    return mark.name or mark.method
+
+
+def _json(value: Any) -> Markup:
+    """Write JSON for an attribute in single quotes, so that its own quotes stay short."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for letter, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;")):
+        text = text.replace(letter, written)
+    return Markup(text)  # noqa: S704 - just escaped
+
+
+def _placed(mark: _Mark, figure: Drawing) -> list[tuple[float, float, str, str]]:
+    """Return where the points lie in the SVG, with their words; not those outside the axes."""
+    axes = mark.artist.axes
+    places = axes.transData.transform([point[:2] for point in mark.points])
+    inside = axes.bbox.padded(1)
+    return [
+        (round(float(x), 1), round(float(figure.bbox.height - y), 1), point.at, point.value)
+        for (x, y), point in zip(places, mark.points, strict=True)
+        if inside.contains(x, y)
+    ]
+
+
+def log_axis(axes: Axes, which: str) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 or at the powers of ten.
+
+    Args:
+        axes: with its limits set.
+        which: x or y.
+    """
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    steps = (1, 2, 5) if high / low < 300 else (1,)
+    axis.set_major_locator(
+        FixedLocator([s * 10**p for p in range(-9, 10) for s in steps if low <= s * 10**p <= high])
+    )
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", length=0)
+
+
+def tick(value: float, *, sign: bool) -> str:
+    """Write the number at a tick, with its sign if wanted."""
+    text = f"{value:+g}" if sign and value else f"{value:g}"
+    return text.replace("-", MINUS)
+
+
+def short(name: str, length: int = 18) -> str:
+    """Cut the middle out of a long name; the full one is in the tables."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[:half]}…{name[half + 1 - length :]}"
+
+
+def shares(
+    curve: pd.DataFrame, x: str, y: str, words: Callable[[float], str], scale: float = 1
+) -> list[Point]:
+    """Return the points of a curve of shares, which is drawn in percent, with their intervals.
+
+    Args:
+        curve: with columns x, y, low and high, from 0 to 1.
+        x: the column.
+        y: the column.
+        words: says in words where on x a value is.
+        scale: what x is multiplied by in the chart.
+    """
+    points = []
+    for each in curve.dropna(subset=[y]).to_dict("records"):
+        ends = {end: None if pd.isna(each[end]) else each[end] for end in ("low", "high")}
+        value = with_interval("top1", {"mean": each[y], **ends})
+        points.append(Point(scale * each[x], 100 * each[y], words(each[x]), value))
+    return points

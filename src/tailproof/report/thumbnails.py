@@ -1,0 +1,113 @@
+"""Pictures from the shards as data URIs: one of each class, and the worst mistakes on dev."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from tailproof.data.images import decode
+from tailproof.data.multiband import viewable
+from tailproof.report.results import Results
+from tailproof.runtime.errors import TailproofError
+
+SIDE = 96  # pixels; larger images are shrunk
+PIXELATED = 64  # smaller ones are shown with hard pixels
+CLASSES = 100
+
+
+class Picture(NamedTuple):
+    """An image with what is known of it.
+
+    Attributes:
+        uri: a PNG as a data URI.
+        width: in pixels.
+        height: in pixels.
+        pixelated: whether it is so small that it is enlarged with hard pixels.
+    """
+
+    uri: str
+    width: int
+    height: int
+    pixelated: bool
+
+
+def of_classes(results: Results) -> dict[str, Picture]:
+    """Return a training picture of each class, the largest class first.
+
+    Of more than CLASSES classes so many are taken, evenly from the largest to the smallest.
+    """
+    ordered = sorted(results.train_counts, key=lambda name: -results.train_counts[name])
+    step = max(1, len(ordered) / CLASSES)
+    chosen = [ordered[int(index * step)] for index in range(min(len(ordered), CLASSES))]
+    target = results.manifest["target"]
+    index = {name: results.manifest["classes"][target].index(name) for name in chosen}
+    found = _find(results, "train", target, set(index.values()))
+    return {name: found[code] for name, code in index.items()}
+
+
+def of_errors(results: Results) -> tuple[str, list[dict[str, Any]]]:
+    """Return the method, and its most confident mistakes on dev with their pictures.
+
+    The method is the best ensemble, or the best expert where there is no ensemble.
+    """
+    method = results.scores.best_ensemble or results.scores.best_expert
+    errors = results.tables["errors"].query("method == @method")
+    errors = errors.head(results.experiment.report.worst_errors)
+    found = _find(results, "dev", "sample_id", set(errors["sample_id"]))
+    return method, [
+        {**row, "picture": found[row["sample_id"]]} for row in errors.to_dict("records")
+    ]
+
+
+def _find(results: Results, split: str, column: str, wanted: set[Any]) -> dict[Any, Picture]:
+    """Return the first picture for each wanted value of a column; others are never decoded."""
+    found: dict[Any, Picture] = {}
+    for shard in results.manifest["splits"][split]["shards"]:
+        path = results.folder / "shards" / shard["path"]
+        if found.keys() != wanted:
+            _find_in(path, column, wanted, found)
+    if missing := sorted(map(str, wanted - found.keys())):
+        raise TailproofError(
+            f"the shards of '{split}' under {results.folder / 'shards'} hold no row with {column} "
+            f"{missing[0]}: they do not fit the evaluation, run it again"
+        )
+    return found
+
+
+def _find_in(path: Path, column: str, wanted: set[Any], found: dict[Any, Picture]) -> None:
+    try:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                keys = file.read_row_group(group, [column])[column].to_pylist()
+                rows = {}
+                for row, key in enumerate(keys):
+                    if key in wanted and key not in found:
+                        rows.setdefault(key, row)
+                if rows:
+                    images = file.read_row_group(group, ["image"])["image"]
+                    found |= {
+                        key: picture(images[row]["bytes"].as_py()) for key, row in rows.items()
+                    }
+    except TailproofError as error:
+        raise TailproofError(f"{path}: an image is damaged: {error}; run shard again") from None
+    except (OSError, KeyError, ValueError) as error:
+        raise TailproofError(f"{path} cannot be read ({error}): run shard again") from None
+
+
+def picture(data: bytes) -> Picture:
+    """Decode an image file and write it anew, shrunk to SIDE: nothing of the file but its pixels.
+
+    Raises:
+        TailproofError: it does not decode.
+    """
+    decoded = decode(data)
+    image = Image.fromarray(viewable(decoded) if decoded.dtype == np.float32 else decoded)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Picture(uri, *image.size, max(image.size) < PIXELATED)

@@ -1,0 +1,254 @@
+"""The code that a script can reach, and a digest of what it means.
+
+A module belongs to a script's closure when any module of the closure imports it: at the top of a
+file or lazily in a function, absolutely or relatively, under ``TYPE_CHECKING`` or not, or when it
+holds the module's full name as a string (``python -m``, `importlib.import_module`). A package's
+``__init__.py`` belongs wherever one of its modules does, because Python runs it. Nothing is
+imported to find this out.
+
+The digest covers the abstract syntax and so ignores comments, layout, positions and docstrings
+(every statement that is nothing but a string). It is written out here rather than by `ast.dump`,
+whose text differs between Python versions; it is the same on Python 3.11, 3.12 and 3.13. Data
+files in the package of a reached module (templates) are taken byte by byte, and the
+packages that the closure imports with the versions that constraints.txt gives them.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tailproof.digests import digest_of, sha256_bytes, sha256_file
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.packages import locked
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The repository; its folder src holds the package."""
+
+SCRIPT = "__main__"
+"""The script's name in its own closure: calling the file otherwise changes nothing."""
+
+DATA = {".css", ".html", ".j2", ".js", ".json", ".svg", ".txt", ".yaml"}
+"""What files are called that code reads; what editors and systems leave is not among them."""
+
+_MODULE = re.compile(r"tailproof(\.[A-Za-z_]\w*)+")
+
+
+class _Import(NamedTuple):
+    """``from MODULE import NAMES`` with `level` leading dots; no names for ``import MODULE``."""
+
+    module: str
+    names: tuple[str, ...] = ()
+    level: int = 0
+
+
+class _Meaning(NamedTuple):
+    digest: str
+    imports: tuple[_Import, ...]
+
+
+def closure(script: str | Path, root: str | Path = ROOT) -> dict[str, Path]:
+    """Return the files of the script and of every project module it can import, by module name.
+
+    Args:
+        script: a Python file; modules beside it are project modules too.
+        root: the repository, whose folder src holds the project's packages.
+
+    Raises:
+        TailproofError: a file of the closure is missing or is not valid Python.
+    """
+    return {name: path for name, (path, _) in sorted(_reach(Path(script), Path(root)).items())}
+
+
+def code_digest(script: str | Path, root: str | Path = ROOT) -> str:
+    """Return the SHA-256 over the meaning of all code that a script can reach.
+
+    Args:
+        script: a Python file.
+        root: the repository, with the project's packages in src and versions in constraints.txt.
+
+    Raises:
+        TailproofError: a file is missing or is not valid Python, or a package has no version.
+    """
+    root = Path(root)
+    modules = _reach(Path(script), root)
+    return digest_of(
+        {
+            "code": {name: meaning.digest for name, (_, meaning) in modules.items()},
+            "data": {
+                path.relative_to(root).as_posix(): _data_digest(path)
+                for path in _data(modules, root / "src")
+            },
+            "packages": locked(_packages(modules, root), root),
+        }
+    )
+
+
+def packages(script: str | Path, root: str | Path = ROOT) -> dict[str, str]:
+    """Return the version in constraints.txt of every package that the closure imports."""
+    return locked(_packages(_reach(Path(script), Path(root)), Path(root)), Path(root))
+
+
+def _data(modules: dict[str, tuple[Path, _Meaning]], source: Path) -> list[Path]:
+    """Return the data files in the packages of the modules."""
+    inits = [path for path, _ in modules.values() if path.name == "__init__.py"]
+    folders = [path.parent for path in inits if source in path.parents]
+    found = {
+        path
+        for folder in folders
+        for child in folder.iterdir()
+        if not (child / "__init__.py").exists() and child.name != "__pycache__"
+        for path in ([child] if child.is_file() else child.rglob("*"))
+        if path.is_file() and path.suffix in DATA
+    }
+    return sorted(found)
+
+
+def _packages(modules: dict[str, tuple[Path, _Meaning]], root: Path) -> set[str]:
+    """Return the top-level names that are imported and are neither Python's nor the project's."""
+    own = {name.split(".")[0] for name in modules}
+    names = {
+        item.module.split(".")[0]
+        for _, meaning in modules.values()
+        for item in meaning.imports
+        if not item.level
+    }
+    return {
+        name for name in names - own - sys.stdlib_module_names if not (root / "src" / name).exists()
+    }
+
+
+def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
+    """Follow imports from the script; modules are looked for beside it, then under src."""
+    if not (root / "src").is_dir():
+        raise TailproofError(f"{root} has no folder src: expected the repository of the workflow")
+    folders = (script.parent, root / "src")
+    own = {child.stem for folder in folders if folder.is_dir() for child in folder.iterdir()}
+    found = {SCRIPT: (script, _read(script))}
+    waiting = [SCRIPT]
+    while waiting:
+        name = waiting.pop()
+        path, meaning = found[name]
+        for target in _targets(name, path, meaning.imports, folders):
+            if target in found or target.split(".")[0] not in own:
+                continue
+            module = _locate(target, folders)
+            if module and module.resolve() != script.resolve():
+                found[target] = (module, _read(module))
+                waiting.append(target)
+    return found
+
+
+def _targets(
+    name: str, path: Path, imports: Iterable[_Import], folders: tuple[Path, ...]
+) -> Iterator[str]:
+    """Yield every name that could be a module, each after the packages that hold it."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for item in imports:
+        base = package[: len(package) - item.level + 1] if item.level else []
+        parts = base + [part for part in item.module.split(".") if part]
+        for end in range(1, len(parts) + 1):
+            yield ".".join(parts[:end])
+        for imported in item.names:
+            if imported == "*":
+                yield from _submodules(".".join(parts), folders)
+            else:
+                yield ".".join([*parts, imported])
+
+
+def _submodules(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
+    """Yield what ``from package import *`` may import: without running it, any module in it."""
+    path = _locate(package, folders)
+    if path is not None and path.name == "__init__.py":
+        for child in sorted(path.parent.iterdir()):
+            if child != path:
+                yield f"{package}.{child.stem}"
+
+
+def _locate(name: str, folders: tuple[Path, ...]) -> Path | None:
+    parts = name.split(".")
+    for folder in folders:
+        stem = folder.joinpath(*parts)
+        for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
+            if path.is_file():
+                return path
+    return None
+
+
+def _read(path: Path) -> _Meaning:
+    try:
+        return _meaning(path.read_bytes())
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{path}, line {line}" if line else str(path)
+        raise TailproofError(f"{where}: not valid Python: {getattr(error, 'msg', error)}") from None
+
+
+def _data_digest(path: str | Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str | Path, error: OSError) -> TailproofError:
+    return TailproofError(f"{path}, part of the workflow's code, cannot be read: {error.strerror}")
+
+
+@cache
+def _meaning(source: bytes) -> _Meaning:
+    """Digest one module; remembered by content, so an edit is seen within the same process."""
+    imports: dict[_Import, None] = {}
+    text = _written(ast.parse(source), imports)
+    return _Meaning(sha256_bytes(text.encode()), tuple(imports))
+
+
+def _note_imports(node: ast.AST, imports: dict[_Import, None]) -> None:
+    kind = type(node)
+    if kind is ast.Constant:
+        if type(node.value) is str and _MODULE.fullmatch(node.value):
+            imports[_Import(node.value)] = None
+    elif kind is ast.Import:
+        imports.update((_Import(alias.name), None) for alias in node.names)
+    elif kind is ast.ImportFrom:
+        names = tuple(alias.name for alias in node.names)
+        imports[_Import(node.module or "", names, node.level)] = None
+
+
+@cache
+def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    """Return the fields of a syntax node but for expression contexts and ``u`` before strings."""
+    return tuple(field for field in kind._fields if field not in ("ctx", "kind"))
+
+
+def _written(value: Any, imports: dict[_Import, None]) -> str:
+    """Write a syntax tree as text, fields by name, without the empty ones; note its imports.
+
+    Left out are expression contexts (the place says them), ``u`` before strings, and what
+    `_is_silent` tells.
+    """
+    if isinstance(value, list):
+        return "[" + ",".join([_written(inner, imports) for inner in value]) + "]"
+    if not isinstance(value, ast.AST):
+        return ascii(value)
+    _note_imports(value, imports)
+    written = []
+    for field in _fields(type(value)):
+        inner = getattr(value, field, None)
+        if isinstance(inner, list):
+            inner = [part for part in inner if not _is_silent(part, value)]
+        if inner is not None and inner != []:
+            written.append(f"{field}={_written(inner, imports)}")
+    return f"{type(value).__name__}({','.join(written)})"
+
+
+def _is_silent(part: Any, parent: ast.AST) -> bool:
+    """Tell statements that are only a string, and the empty pieces of Python 3.12's f-strings."""
+    if isinstance(part, ast.Expr):
+        return isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
+    return isinstance(parent, ast.JoinedStr) and isinstance(part, ast.Constant) and not part.value

@@ -1,0 +1,106 @@
+"""What a record says about the code and the machine of a job, looked up while it runs."""
+
+import getpass
+import hashlib
+import os
+import platform
+import resource
+import socket
+import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from tailproof.digests import sha256_file
+from tailproof.runtime.git import ask_git
+from tailproof.runtime.records import Code, Machine
+
+WITHOUT_RESULTS = ("--", ".", ":!results", ":!dvc.lock")
+
+
+def code_now(closure: str, packages: Iterable[str], root: Path) -> Code:
+    """Return what code runs, seen from the repository `root`."""
+    commit = ask_git(root, "rev-parse", "HEAD")
+    difference = _difference(root) if commit else None
+    return Code(
+        closure=closure,
+        commit=commit.decode().strip() if commit else None,
+        dirty=difference is not None,
+        difference=difference,
+        packages={name: _installed(name) for name in packages},
+        python=platform.python_version(),
+    )
+
+
+def machine_now(threads: int) -> Machine:
+    """Return where this process runs and what it took so far."""
+    peaks = [resource.getrusage(who).ru_maxrss for who in _PROCESSES]
+    return Machine(
+        host=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        user=_user(),
+        slurm_job=os.environ.get("SLURM_JOB_ID"),
+        device=_device(),
+        threads=threads,
+        peak_memory_bytes=max(peaks) * (1 if sys.platform == "darwin" else 1024),
+    )
+
+
+def command_now() -> str:
+    """Return the command line of the Snakemake that started this process, or of itself."""
+    for process in psutil.Process().parents():
+        words = process.cmdline()
+        if any("snakemake" in Path(word).name for word in words[:3]):
+            return " ".join(["snakemake", *words[_first(words) :]])
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+_PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+
+
+def _first(words: list[str]) -> int:
+    return 1 + next(i for i, word in enumerate(words) if "snakemake" in Path(word).name)
+
+
+def _difference(root: Path) -> str | None:
+    """Digest what differs from the commit: changes of tracked files, and new ones, by content."""
+    changed = ask_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", *WITHOUT_RESULTS) or b""
+    listed = (
+        ask_git(root, "ls-files", "-z", "--others", "--exclude-standard", *WITHOUT_RESULTS) or b""
+    )
+    new = sorted(name for name in listed.decode(errors="surrogateescape").split("\0") if name)
+    if not changed and not new:
+        return None
+    digest = hashlib.sha256(changed)
+    for name in new:
+        path = root / name
+        content = sha256_file(path) if path.is_file() else ""
+        digest.update(f"\0{name}\0{content}".encode(errors="replace"))
+    return digest.hexdigest()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container whose user has no name
+        return str(os.getuid())
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _device() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,59 @@
+"""A log for every job, and failures told in one sentence."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tailproof.runtime.errors import TailproofError
+
+SHOWN_LINES = 8
+
+
+@contextmanager
+def telling(name: str, log: str | Path) -> Iterator[None]:
+    """Run a script's body with the package's logging in `log`.
+
+    A `TailproofError` ends the process with its status and its message; any other exception with
+    its traceback. Both show the log's last lines and where it is.
+    """
+    path = Path(log)
+    with logging_to(path) as logger:
+        try:
+            yield
+        except TailproofError as error:
+            logger.error("%s", error)
+            _tell(name, path, str(error))
+            sys.exit(error.status)
+        except Exception as error:
+            logger.exception("%s", error)
+            _tell(name, path, f"{type(error).__name__}: {error}")
+            raise
+
+
+@contextmanager
+def logging_to(path: Path, mode: str = "w") -> Iterator[logging.Logger]:
+    """Write the package's logging, and Python's warnings, to a file while the block runs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, mode=mode, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.captureWarnings(True)
+    logger = logging.getLogger("tailproof")
+    logger.setLevel(logging.INFO)
+    loggers = logger, logging.getLogger("py.warnings")
+    for each in loggers:
+        each.addHandler(handler)
+    try:
+        yield logger
+    finally:
+        for each in loggers:
+            each.removeHandler(handler)
+        handler.close()
+
+
+def _tell(name: str, path: Path, message: str) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:]
+    said = [part for part in message.splitlines() if part]
+    tail = "".join(f"\n  | {line}" for line in lines if not any(part in line for part in said))
+    print(f"\n{name} failed: {message}\n  log: {path}{tail}\n", file=sys.stderr, flush=True)

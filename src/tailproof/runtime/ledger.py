@@ -1,0 +1,59 @@
+"""All records of an experiment, and who made which file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.records import File, NewerSchema, Record, read_record
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The records of one experiment, read from the working directory.
+
+    Attributes:
+        records: by the path of each record's file, sorted.
+        unreadable: why, by the path of each file that is no record.
+    """
+
+    experiment: str
+    records: dict[str, Record]
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def makers(self) -> dict[str, Record]:
+        """The record of the job that made a file, by its path."""
+        return {file.path: record for record in self for file in record.outputs}
+
+    @cached_property
+    def files(self) -> dict[str, File]:
+        """Every output as its record has it, by path."""
+        return {file.path: file for record in self for file in record.outputs}
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records.values())
+
+
+def read_ledger(experiment: str) -> Ledger:
+    """Read all records of an experiment; what is none is kept with the reason.
+
+    Raises:
+        NewerSchema: a newer tailproof wrote one of them.
+    """
+    records, unreadable = {}, {}
+    for path in sorted(Path("results", experiment, "provenance").glob("*/*.json")):
+        try:
+            records[path.as_posix()] = read_record(path)
+        except NewerSchema:
+            raise
+        except TailproofError as error:
+            unreadable[path.as_posix()] = str(error)
+    return Ledger(experiment, records, unreadable)
+
+
+def experiment_of(path: str | Path) -> str | None:
+    """Return the experiment whose results a path belongs to."""
+    parts = Path(path).parts
+    return parts[1] if len(parts) > 2 and parts[0] == "results" else None

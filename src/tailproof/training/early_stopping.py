@@ -1,0 +1,59 @@
+"""The best epoch so far, and when to stop waiting for a better one."""
+
+import math
+from typing import Any
+
+from torch import nn
+
+from tailproof.config.recipe import Recipe
+
+
+class Best:
+    """Keeps the best epoch by the recipe's monitor, its weights if they are wanted.
+
+    Attributes:
+        epoch: the best epoch, None before the first validation.
+        value: its monitored value.
+        weights: its state dict on the CPU, where the recipe asks for the best weights.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._sign = recipe.monitor_sign
+        self._keep = recipe.weights == "best"
+        stopping = recipe.early_stopping
+        self._patience = stopping.patience if stopping else math.inf
+        self._waited = 0
+        self.epoch: int | None = None
+        self.value: float | None = None
+        self.weights: dict[str, Any] | None = None
+
+    def update(self, epoch: int, value: float, model: nn.Module) -> None:
+        """Take note of a validated epoch; a value that is not finite is never the best."""
+        if not math.isfinite(value):
+            self._waited += 1
+            return
+        if self.value is not None and self._sign * value <= self._sign * self.value:
+            self._waited += 1
+            return
+        self.epoch, self.value, self._waited = epoch, value, 0
+        if self._keep:
+            self.weights = cpu_weights(model)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs to know."""
+        return {name: getattr(self, name) for name in ("epoch", "value", "weights", "_waited")}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    @property
+    def patience_lost(self) -> bool:
+        """Whether early stopping should end the run."""
+        return self._waited >= self._patience
+
+
+def cpu_weights(model: nn.Module) -> dict[str, Any]:
+    """Return a copy of a model's state dict that later steps do not change."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}

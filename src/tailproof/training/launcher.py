@@ -1,0 +1,122 @@
+"""One launcher: a run of one process here, of several through torchrun's agent on each node."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tailproof.config.recipe import Recipe
+from tailproof.data.verify import verify
+from tailproof.digests import sha256_file
+from tailproof.files import read_json, write_json
+from tailproof.models.build import weights_file
+from tailproof.runtime.errors import Interrupted, TailproofError
+from tailproof.training.checkpoint_store import lock_run, state_key
+from tailproof.training.node import FAILED, LEAVING, run_node
+from tailproof.training.requeue import requeue_if_interrupted
+from tailproof.training.signals import stop_on_signals
+from tailproof.training.train import train
+
+
+def launch(
+    manifest: str | Path,
+    recipe: Recipe,
+    seed: int,
+    folder: str | Path,
+    states: str | Path,
+    code: str,
+    log_file: str | Path,
+    until: int = 0,
+) -> None:
+    """Train one expert on the recipe's devices and nodes.
+
+    Args:
+        manifest: shards/manifest.json.
+        recipe: how.
+        seed: of initial weights, order and augmentation.
+        folder: where what `train` writes goes.
+        states: folder of the states of all runs.
+        code: digest of the code that trains.
+        log_file: where rank 0 logs; rank R writes to ``…rank-R`` beside it.
+        until: the epoch to train to for now; 0 trains to the end.
+
+    Raises:
+        Interrupted: a signal asked the run to leave; its state is saved.
+        TailproofError: a shard is not that of the manifest, or what `train` raises, or what the
+            process raised that failed first.
+    """
+    with stop_on_signals() as stop, requeue_if_interrupted():
+        verify(manifest, "train", "val")
+        weights = weights_file(recipe)
+        start = sha256_file(weights) if weights else None
+        key = state_key(read_json(manifest), recipe, seed, code, start)
+        own = Path(states) / key
+        with lock_run(own, stop):
+            if recipe.devices * recipe.nodes == 1:
+                train(manifest, recipe, seed, folder, states, key, stop, until)
+                return
+            arguments = {
+                "manifest": str(manifest),
+                "recipe": recipe.model_dump(mode="json"),
+                "seed": seed,
+                "folder": str(folder),
+                "states": str(states),
+                "key": key,
+                "until": until,
+            }
+            _launch_many(arguments, recipe, own, log_file)
+
+
+def _launch_many(
+    arguments: dict[str, Any], recipe: Recipe, state: Path, log_file: str | Path
+) -> None:
+    for left in state.glob("launch-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="launch-", dir=state) as scratch:
+        job = {
+            "train": arguments,
+            "log": str(log_file),
+            "scratch": scratch,
+            "meeting": _meeting_point(),
+        }
+        path = Path(scratch) / "job.json"
+        write_json(path, job)
+        if recipe.nodes == 1:
+            run_node(job, path)
+        else:
+            _run_nodes(path, recipe)
+
+
+def _meeting_point() -> str:
+    """Return host and port where the nodes meet: another port for each job of a shared host."""
+    host = os.environ.get("SLURMD_NODENAME", "localhost")
+    return f"{host}:{20000 + int(os.environ.get('SLURM_JOB_ID', '0')) % 10000}"
+
+
+def _run_nodes(path: Path, recipe: Recipe) -> None:
+    """Start the node module once on each node of the Slurm allocation."""
+    nodes = recipe.nodes
+    if shutil.which("srun") is None or "SLURM_JOB_ID" not in os.environ:
+        raise TailproofError(
+            f"recipe.nodes is {nodes}: several nodes need a Slurm allocation, and this job has none"
+        )
+    cores = recipe.devices * (recipe.threads + recipe.workers)
+    step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    step.append(f"--cpus-per-task={cores}")  # a step does not take this over from its job
+    done = subprocess.run(
+        [*step, "--kill-on-bad-exit=1", sys.executable, "-m", "tailproof.training.node", path],
+        check=False,
+    )
+    first = path.with_name(FAILED)
+    if first.exists():  # whatever the nodes ended with that were stopped because of it
+        raise TailproofError(first.read_text(encoding="utf-8"))
+    if done.returncode == Interrupted.status:
+        raise Interrupted(LEAVING.format("a signal"))
+    if done.returncode:
+        raise TailproofError(
+            f"srun ended with status {done.returncode} before any process said why: see Slurm's "
+            f"own output of job {os.environ['SLURM_JOB_ID']}, and whether its nodes are up"
+        )

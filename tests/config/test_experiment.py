@@ -1,0 +1,303 @@
+import copy
+import json
+import re
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from tailproof.config.equivalence import same_function
+from tailproof.config.experiment import Experiment
+from tailproof.config.lint import warnings
+from tailproof.config.load import load_config, load_experiment, parse_experiment
+from tailproof.config.merge import merge
+from tailproof.config.recipe import Monitor
+from tailproof.config.schema import schema
+from tailproof.config.yaml_reader import read_yaml
+from tailproof.runtime.code_digest import ROOT
+from tailproof.runtime.errors import TailproofError
+from tests.config.minimal import MINIMAL, changed, mistakes
+
+SHIPPED = sorted((ROOT / "config" / "experiments").glob("*.yaml"))
+
+MONITORS = ", ".join(map(repr, get_args(Monitor)[:-1])) + f" or {get_args(Monitor)[-1]!r}"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_experiment_loads_and_loads_again_from_its_plain_form(path):
+    experiment = load_experiment(path)
+    assert parse_experiment(experiment.model_dump(mode="json")) == experiment
+    shown = 1 if path.stem == "imagenet_fixres" else 0  # a faulty schedule, to compare with
+    assert len(warnings(experiment)) == shown
+
+
+def test_the_shipped_list_of_experiments_loads():
+    assert load_config(ROOT / "config" / "config.yaml").experiments == ["digits_lt"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"expert": {}}, ["'expert' is not a known key (did you mean 'experts'?)"]),
+        (
+            {"recipe": {"optimizer": {"lerning_rate": 0.1}}},
+            ["'recipe.optimizer.lerning_rate' is not a known key (did you mean 'learning_rate'?)"],
+        ),
+        (
+            {"experts": {"a": {"loss": {"name": "logit_adjust", "ta": 1}}}},
+            ["'experts.a.loss.ta' is not a known key (did you mean 'tau'?)"],
+        ),
+        (
+            {"recipe": {"augmentation": {"albumentations": [{"name": "A"}, {"nam": "B"}]}}},
+            [
+                "'recipe.augmentation.albumentations.1.name' is missing",
+                "'recipe.augmentation.albumentations.1.nam' is not a known key"
+                " (did you mean 'name'?)",
+            ],
+        ),
+        (
+            {"data": {"source": {"name": "digit"}}},
+            [
+                "'data.source.name' is 'digit' (did you mean 'digits'?); known: "
+                "cifar10, cifar100, digits, idx, image_folder, lens, metadata_csv, parquet, "
+                "scan_lines"
+            ],
+        ),
+        (
+            {"data": {"source": {"root": "raw"}}},
+            [
+                "'data.source.name' is missing; known: cifar10, cifar100, digits, idx, "
+                "image_folder, lens, metadata_csv, parquet, scan_lines"
+            ],
+        ),
+        ({"data": {"source": {"name": "idx"}}}, ["'data.source.root' is missing"]),
+        ({"data": 3}, ["'data' should be a mapping of keys, found 3"]),
+        ({"title": None}, ["'title' should be a valid string, found None"]),
+        (
+            {"experts": {}},
+            ["'experts' should name at least one expert, where there is no 'sweep'"],
+        ),
+        (
+            {"experts": {"a b": {}}},
+            ["'experts.a b' should be a name of letters, digits, '_', '-' and '.', found 'a b'"],
+        ),
+        ({"experts": {"a": 5}}, ["'experts.a' should be a mapping of keys, found 5"]),
+        ({"recipe": 5}, ["'recipe' should be a mapping of keys, found 5"]),
+        ({"seeds": [0, 1, 0]}, ["'seeds' is wrong: a seed is named twice"]),
+        ({"seeds": [-1]}, ["'seeds.0' should be greater than or equal to 0, found -1"]),
+        (
+            {"evaluation": {"many": 5, "few": 6}},
+            ["'evaluation' is wrong: few (6) is larger than many (5)"],
+        ),
+        (
+            {"recipe": {"schedule": {"name": "cosine", "warmup": {"epochs": 1, "steps": 1}}}},
+            ["'recipe.schedule.warmup' is wrong: give 'epochs' or 'steps', exactly one of them"],
+        ),
+    ],
+)
+def test_mistakes_are_told_with_field_finding_and_remedy(sections, expected):
+    assert mistakes(changed(**sections)) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("epochs", "5", "should be a valid integer, found '5'"),
+        ("epochs", True, "should be a valid integer, found True"),
+        ("epochs", 2.5, "should be a valid integer, found 2.5"),
+        ("epochs", 0, "should be greater than or equal to 1, found 0"),
+        ("channels_last", 1, "should be a valid boolean, found 1"),
+        ("memory_budget_gb", float("nan"), "should be a finite number, found nan"),
+        ("precision", "fp8", "should be 'fp32', 'bf16', 'fp16' or 'auto', found 'fp8'"),
+        ("early_stopping", 3, "should be a mapping of keys, found 3"),
+        (
+            "monitor",
+            "train_loss",
+            f"should be {MONITORS}, found 'train_loss'",
+        ),
+        (
+            "monitor",
+            ["val_loss"],
+            f"should be {MONITORS}",
+        ),
+    ],
+)
+def test_values_of_another_type_are_refused_not_converted(field, value, expected):
+    assert mistakes(changed(recipe={field: value})) == [f"'recipe.{field}' {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ("equal", "' should be 'balanced' or should be a valid list, found 'equal'"),
+        ([1.0, -2.0], ".1' should be greater than 0, found -2.0"),
+    ],
+)
+def test_a_field_of_several_types_is_told_once(weights, expected):
+    value = changed(recipe={"loss": {"name": "cross_entropy", "class_weights": weights}})
+    assert mistakes(value) == ["'recipe.loss.class_weights" + expected]
+
+
+def test_a_section_without_a_name_is_the_default_s_variant_with_its_mistakes_told_once():
+    experts = {"a": {}, "b": {"epochs": 3}}
+    section = {"schedule": {"warmup": {"steps": 5}}}
+    experiment = parse_experiment(changed(recipe=section, experts=experts))
+    assert experiment.recipe.schedule.name == "cosine"
+    assert experiment.experts["b"].schedule == experiment.recipe.schedule
+    assert mistakes(changed(recipe={"schedule": {"warmpu": {}}}, experts=experts)) == [
+        "'recipe.schedule.warmpu' is not a known key (did you mean 'warmup'?)"
+    ]
+
+
+def test_a_mistake_in_the_recipe_is_not_told_again_for_each_expert():
+    recipe = {"epochs": 0, "optimizer": {"nam": "sgd"}, "mixing": {"mixup": 0.2}}
+    experts = {"a": {}, "b": {"epochs": 3}, "c": {"epochs": -1}}
+    assert mistakes(changed(recipe=recipe, experts=experts)) == [
+        "'recipe.optimizer.nam' is not a known key (did you mean 'name'?)",
+        "'recipe.epochs' should be greater than or equal to 1, found 0",
+        "'experts.c.epochs' should be greater than or equal to 1, found -1",
+    ]
+    assert mistakes(changed(recipe={"mixing": {"mixup": 0.2}}, experts=experts | {"c": {}})) == [
+        "'recipe' is wrong: mixup and cutmix pair images: set 'drop_last: true', a batch_size "
+        "that divides by 2"
+    ]
+
+
+def test_experts_start_from_the_recipe_and_a_new_variant_replaces_its_section():
+    experiment = parse_experiment(
+        changed(
+            recipe={
+                "epochs": 7,
+                "loss": {"name": "focal", "gamma": 3},
+                "optimizer": {"learning_rate": 0.5, "momentum": 0.8},
+                "schedule": {"name": "cosine", "minimum": 0.1, "warmup": {"epochs": 2}},
+            },
+            experts={
+                "plain": None,
+                "other_gamma": {"loss": {"gamma": 1}},
+                "other_loss": {"loss": {"name": "logit_adjust"}},
+                "same_optimizer": {"optimizer": {"name": "sgd", "momentum": 0.7}},
+                "adam": {"optimizer": {"name": "adamw"}, "schedule": {"warmup": None}},
+            },
+        )
+    )
+    experts = experiment.experts
+    assert experts["plain"] == experiment.recipe
+    assert {recipe.epochs for recipe in experts.values()} == {7}
+    assert experts["other_gamma"].loss.model_dump() == {
+        "name": "focal",
+        "gamma": 1,
+        "class_weights": None,
+    }
+    assert experts["other_loss"].loss.model_dump() == {"name": "logit_adjust", "tau": 1.0}
+    assert experts["same_optimizer"].optimizer.learning_rate == 0.5
+    assert experts["same_optimizer"].optimizer.momentum == 0.7
+    assert experts["adam"].optimizer.learning_rate == 0.1
+    assert experts["adam"].schedule.minimum == 0.1
+    assert experts["adam"].schedule.warmup is None
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abz_1 ", max_size=5), inner)
+    ),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), PLAIN), st.dictionaries(st.text(max_size=3), PLAIN))
+def test_merge_keeps_what_is_not_changed_and_leaves_its_arguments_alone(base, changes):
+    before = repr((base, changes))
+    merged = merge(base, changes)
+    assert repr((base, changes)) == before
+    assert set(merged) == set(base) | set(changes)
+    assert all(merged[key] is base[key] for key in set(base) - set(changes))
+    assert repr(merge(merged, changes)) == repr(merged)
+
+
+def paths(value, prefix=()):
+    yield prefix
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from paths(inner, (*prefix, key))
+
+
+FULL = json.loads((parse_experiment(MINIMAL)).model_dump_json())
+
+
+@given(st.sampled_from(list(paths(FULL))[1:]), PLAIN | st.sampled_from([{}, [], "x", -1, 1e9]))
+def test_whatever_stands_in_a_field_it_loads_or_is_explained(path, value):
+    broken = copy.deepcopy(FULL)
+    node = broken
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    try:
+        experiment = parse_experiment(broken)
+    except TailproofError as error:
+        fields = re.findall(r"^(?:the configuration:)?\s*'([^']*)' ", str(error), flags=re.M)
+        assert fields, error
+        start = ".".join(path)
+        fields = [re.sub(r"^experts\.one\b", "recipe", field) for field in fields]
+        start = re.sub(r"^experts\.one\b", "recipe", start)
+        assert all(f.startswith(start) or start.startswith(f) for f in fields), (path, fields)
+    else:
+        assert parse_experiment(experiment.model_dump(mode="json")) == experiment
+
+
+def test_experts_that_are_one_function_are_named():
+    losses = {
+        "bs": {"name": "balanced_softmax"},
+        "la": {"name": "logit_adjust", "tau": 1},
+        "la2": {"name": "logit_adjust", "tau": 2},
+        "la0": {"name": "logit_adjust", "tau": 0},
+        "ce": {"name": "cross_entropy"},
+        "smooth": {"name": "cross_entropy", "label_smoothing": 0.1},
+        "focal0": {"name": "focal", "gamma": 0},
+        "weighted_focal0": {"name": "focal", "gamma": 0, "class_weights": "balanced"},
+        "weighted": {"name": "cross_entropy", "class_weights": "balanced"},
+    }
+    experts = {name: {"loss": loss} for name, loss in losses.items()}
+    experts["longer"] = {"loss": losses["bs"], "epochs": 3}
+    found = warnings(parse_experiment(changed(experts=experts)))
+    assert [re.findall(r"'(\w+)'", text) for text in found] == [
+        ["bs", "la"],
+        ["la0", "ce"],
+        ["la0", "focal0"],
+        ["weighted_focal0", "weighted"],
+    ]
+
+
+def test_same_function_changes_nothing_else():
+    recipe = parse_experiment(MINIMAL).recipe.model_dump(mode="json")
+    assert same_function(recipe) == recipe
+
+
+def test_the_schema_on_disk_is_the_models():
+    found = json.loads((ROOT / "config" / "schema.json").read_text())
+    assert found == schema(), "run `make schema`"
+
+
+def test_the_schema_takes_what_is_shipped_and_refuses_unknown_keys_everywhere():
+    Draft202012Validator.check_schema(schema())
+    validator = Draft202012Validator(schema())
+    for path in SHIPPED:
+        validator.validate(read_yaml(path))
+    for spoilt in (changed(extra=1), changed(recipe={"epoch": 1}), changed(experts={"a b": {}})):
+        assert not validator.is_valid(spoilt)
+    closed = [
+        node
+        for node in [schema(), *schema()["$defs"].values(), schema()["properties"]["experts"]]
+        if node.get("type") == "object"
+    ]
+    assert len(closed) > 20
+    assert all(node["additionalProperties"] is False for node in closed)
+
+
+def test_a_configuration_cannot_be_changed():
+    experiment = Experiment(**MINIMAL)
+    with pytest.raises(ValueError, match="frozen"):
+        experiment.title = "other"

@@ -1,0 +1,242 @@
+import json
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailproof.config.base import NAME
+from tailproof.config.lint import warnings
+from tailproof.config.load import parse_experiment
+from tailproof.config.recipe import Recipe
+from tailproof.config.sweep import values_at
+from tailproof.runtime.errors import TailproofError
+
+RECIPE = {"weights": "best", "epochs": 20}
+
+
+def experiment(sweep, recipe=RECIPE, **more):
+    data = {"source": {"name": "digits"}}
+    return parse_experiment({"title": "t", "data": data, "recipe": recipe, "sweep": sweep, **more})
+
+
+def mistake(sweep, *arguments, **more):
+    with pytest.raises(TailproofError) as caught:
+        experiment(sweep, *arguments, **more)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix("the configuration: ")
+
+
+GRID = {"optimizer.weight_decay": [0.0, 5e-4], "model.name": ["cifar_resnet20", "cifar_resnet32"]}
+
+
+def test_a_grid_is_the_product_of_its_values_in_order():
+    found = experiment({"grid": GRID})
+    assert list(found.points) == [
+        "weight_decay-0--model-cifar_resnet20",
+        "weight_decay-0--model-cifar_resnet32",
+        "weight_decay-0.0005--model-cifar_resnet20",
+        "weight_decay-0.0005--model-cifar_resnet32",
+    ]
+    last = list(found.points.values())[-1]
+    assert (last.optimizer.weight_decay, last.model.name) == (5e-4, "cifar_resnet32")
+    assert last.epochs == 20
+    assert found.trained == list(found.points)
+    assert found.evaluated == ["winner"]
+
+
+def test_a_point_is_the_expert_with_the_same_changes():
+    changes = {"loss": {"name": "focal", "gamma": 3}, "optimizer": {"name": "adamw"}}
+    recipe = {**RECIPE, "optimizer": {"learning_rate": 0.5, "momentum": 0.7}}
+    points = [{"name": "a", **changes}, {"loss.name": "focal", "loss.gamma": 3,
+                                         "optimizer.name": "adamw"}]  # fmt: skip
+    found = experiment({"points": points}, recipe, experts={"by_hand": changes})
+    assert list(found.points) == ["a", "loss.name-focal--gamma-3--optimizer.name-adamw"]
+    assert all(point == found.experts["by_hand"] for point in found.points.values())
+    assert found.evaluated == ["by_hand", "winner"]
+    (warning,) = warnings(found)
+    assert warning.startswith("points 'a' and 'loss.name-focal--gamma")
+
+
+def numbers(low, high):
+    """Floats as people write them: with three digits, so that names stay short."""
+    return st.floats(low, high).map(lambda value: float(f"{value:.3g}"))
+
+
+VALUES = {
+    "optimizer.learning_rate": numbers(1e-6, 10),
+    "optimizer.weight_decay": numbers(0, 1),
+    "epochs": st.integers(1, 999),
+    "normalise": st.booleans(),
+    "loss.class_weights": st.sampled_from([None, "balanced"]),
+    "model.options.drop_rate": numbers(0, 1),
+}
+GRIDS = st.dictionaries(st.sampled_from(list(VALUES)), st.none(), min_size=1, max_size=3).flatmap(
+    lambda keys: st.fixed_dictionaries(
+        {key: st.lists(VALUES[key], min_size=1, max_size=2, unique=True) for key in keys}
+    )
+)
+
+
+@given(GRIDS)
+def test_every_grid_has_points_with_names_of_their_own_and_the_values_asked_for(grid):
+    found = experiment({"grid": grid})
+    count = 1
+    for values in grid.values():
+        count *= len(values)
+    assert len(found.points) == count
+    assert all(re.fullmatch(NAME, name) for name in found.points)
+    seen = [values_at(recipe, list(grid)) for recipe in found.points.values()]
+    assert all(values[key] in grid[key] for values in seen for key in grid)
+    assert len({json.dumps(values) for values in seen}) == count
+    assert parse_experiment(found.model_dump(mode="json")) == found
+    again = parse_experiment(found.learning())
+    assert [each.learning() for each in again.points.values()] == [
+        each.learning() for each in found.points.values()
+    ]
+
+
+@given(st.integers(1, 60), st.integers(2, 5), st.integers(1, 4))
+def test_each_rung_leaves_one_in_eta_rounded_up(count, eta, rungs):
+    halving = {"rungs": list(range(1, rungs + 1)), "eta": eta}
+    points = [{"name": f"p{number}"} for number in range(count)]
+    rounds = experiment({"points": points, "halving": halving}).rounds
+    assert len(rounds) == rungs + 1
+    assert rounds[0] == [f"p{number}" for number in range(count)]
+    for before, after in pairwise(rounds):
+        assert 0 <= len(after) * eta - len(before) < eta
+    assert rounds[1][0] == "rung-2-place-1"
+
+
+def test_the_sweep_of_a_scan_line_transformer_can_be_written_down():
+    """Eight named points over weight decay and dropout, as a person once ran them by hand."""
+    runs = {
+        "no_wd_control": (0.0, 0.1), "baseline": (0.01, 0.1), "wd05_drop10": (0.05, 0.1),
+        "wd10_drop15": (0.1, 0.15), "wd01_drop15": (0.01, 0.15), "wd05_drop15": (0.05, 0.15),
+        "wd01_drop20": (0.01, 0.2), "wd05_drop20": (0.05, 0.2),
+    }  # fmt: skip
+    keys = ("optimizer.weight_decay", "model.options.proj_drop_rate")
+    points = [{"name": name, **dict(zip(keys, v, strict=True))} for name, v in runs.items()]
+    recipe = {
+        "model": {"name": "vit_tiny_patch16_224", "options": {"img_size": 8, "patch_size": 2}},
+        "optimizer": {"name": "adamw", "learning_rate": 1e-4},
+        "schedule": {"name": "cosine", "warmup": {"epochs": 5}},
+        "epochs": 50,
+        "batch_size": 32,
+        "weights": "best",
+        "monitor": "val_accuracy",
+    }
+    found = experiment({"points": points}, recipe)
+    assert {
+        name: tuple(values_at(point, list(keys)).values()) for name, point in found.points.items()
+    } == runs
+    assert all(point.model.options["img_size"] == 8 for point in found.points.values())
+
+
+@pytest.mark.parametrize(
+    ("sweep", "expected"),
+    [
+        (
+            {"grid": {"optimizer.lerning_rate": [0.1]}},
+            "'sweep' is wrong: the recipe has no key 'optimizer.lerning_rate' (did you mean "
+            "'optimizer.learning_rate'?)",
+        ),
+        (
+            {"points": [{"weight_decay": 0.1}]},
+            "'sweep' is wrong: the recipe has no key 'weight_decay' (did you mean "
+            "'optimizer.weight_decay'?)",
+        ),
+        ({"griid": {}}, "'sweep.griid' is not a known key (did you mean 'grid'?)"),
+        (
+            {"grid": {"optimizer.learning_rate": [0.1, "x"]}},
+            "'sweep' is wrong: in 'learning_rate-x' 'optimizer.learning_rate' should be a valid "
+            "number, found 'x'",
+        ),
+        (
+            {"grid": {"loss.tau": [1.0]}},
+            "'sweep' is wrong: in 'tau-1' 'loss.tau' is not a known key",
+        ),
+        (
+            {"grid": {"workers": [0, 2]}},
+            "'sweep' is wrong: 'workers' cannot be swept: it says how a run is carried out, not "
+            "what it learns",
+        ),
+        (
+            {"grid": {"monitor": ["val_loss"]}},
+            "'sweep' is wrong: 'monitor' cannot be swept: it is what points are compared by",
+        ),
+        ({}, "'sweep' is wrong: give 'grid' or 'points', exactly one of them"),
+        (
+            {"grid": {"epochs": [1]}, "points": []},
+            "'sweep' is wrong: give 'grid' or 'points', exactly one of them",
+        ),
+        ({"grid": {}}, "'sweep' is wrong: there is no point in it"),
+        ({"grid": {"epochs": []}}, "'sweep' is wrong: grid.epochs has no value"),
+        ({"grid": {"epochs": 3}}, "'sweep.grid.epochs' should be a valid list, found 3"),
+        (
+            {"grid": {"normalise": [True, True]}},
+            "'sweep' is wrong: two points are called 'normalise-true': list them as 'points', "
+            "each with a name",
+        ),
+        (
+            {"points": [{"name": "a b"}]},
+            "'sweep' is wrong: 'a b' is no name for a point, expected 100 letters, digits, '_', "
+            "'-' and '.' at most: list the points as 'points', each with a name",
+        ),
+        (
+            {"points": [{"name": "rung-2-place-1"}]},
+            "'sweep' is wrong: 'rung-2-place-1' is a name that sweeps use themselves: choose "
+            "another",
+        ),
+        (
+            {"points": [{"loss": {"name": "focal"}, "loss.gamma": 1}]},
+            "'sweep' is wrong: 'loss' and 'loss.gamma' are given together: give one of them",
+        ),
+        (
+            {"grid": {"normalise": [True]}, "halving": {"rungs": [5, 3]}},
+            "'sweep.halving' is wrong: rungs should rise, found [5, 3]",
+        ),
+        (
+            {"grid": {"epochs": [5, 10]}, "halving": {"rungs": [5]}},
+            "'sweep' is wrong: halving.rungs holds 5, expected less than the 5 epochs of "
+            "'epochs-5' and one that is validated, every 1",
+        ),
+        (
+            {"grid": {"validate_every": [2]}, "halving": {"rungs": [5]}},
+            "'sweep' is wrong: halving.rungs holds 5, expected less than the 20 epochs of "
+            "'validate_every-2' and one that is validated, every 2",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(sweep, expected):
+    assert mistake(sweep) == expected
+
+
+def test_points_that_cannot_be_compared_are_refused():
+    grid = {"grid": {"normalise": [True, False]}}
+    assert "set 'weights: best' in the recipe" in mistake(grid, {})
+    losses = {"grid": {"loss.name": ["cross_entropy", "balanced_softmax"]}}
+    experiment(losses)
+    assert "val_loss of different losses does not compare" in mistake(
+        losses, {**RECIPE, "monitor": "val_loss"}
+    )
+
+
+def test_names_of_experts_and_points_are_apart():
+    grid = {"grid": {"normalise": [True]}}
+    assert mistake(grid, experts={"winner": {}}) == (
+        "'experts' is wrong: 'winner' is a name that sweeps use: choose another"
+    )
+    assert "'normalise-true' is also a point of the sweep" in mistake(
+        grid, experts={"normalise-true": {}}
+    )
+    assert mistake(None, experts={"stacked": {}}) == (
+        "'experts' is wrong: 'stacked' is the name of an ensemble: choose another"
+    )
+    assert "should name at least one expert, where there is no 'sweep'" in mistake(None)
+
+
+def test_values_of_keys_that_a_recipe_has_not_are_none():
+    keys = ["model.options.depth", "optimizer.learning_rate", "loss.gamma.x"]
+    assert list(values_at(Recipe(), keys).values()) == [None, 0.1, None]

@@ -1,0 +1,107 @@
+import pytest
+
+from tailproof.config.load import load_config, load_experiment, parse_config, parse_experiment
+from tailproof.config.yaml_reader import read_yaml
+from tailproof.runtime.errors import TailproofError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="x.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 3])
+def test_a_file_without_keys_is_refused(value):
+    kind = type(value).__name__
+    with pytest.raises(TailproofError, match=f"holds {kind}, expected a mapping of keys"):
+        parse_experiment(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("5E3", 5e3),
+        ("-1.5e+2", -150.0),
+        (".5e1", 5.0),
+        ("1.e2", 100.0),
+        ("0.1", 0.1),
+        ("20", 20),
+        ("1e", "1e"),
+        ("e5", "e5"),
+        ("1e-4x", "1e-4x"),
+        ("'1e-4'", "1e-4"),
+    ],
+)
+def test_numbers_with_an_exponent_are_numbers(write, text, value):
+    read = read_yaml(write(f"x: {text}\n"))["x"]
+    assert (read, type(read)) == (value, type(value))
+
+
+def test_merge_keys_and_anchors_work(write):
+    text = "a: &a {x: 1, y: 2}\nb: &b\n  <<: *a\n  x: 3\nc: {<<: *b, y: 4}\n'1': q\n1: r\n"
+    assert read_yaml(write(text)) == {
+        "a": {"x": 1, "y": 2},
+        "b": {"x": 3, "y": 2},
+        "c": {"x": 3, "y": 4},
+        "1": "q",
+        1: "r",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\nb: 2\na: 3\n", r"x\.yaml, line 3: the key 'a' is given twice: keep one"),
+        ("a:\n  c: 1\n  'c': 2\n", r"x\.yaml, line 3: the key 'c' is given twice"),
+        ("a: {b: 1, b: 1}\n", r"x\.yaml, line 1: the key 'b' is given twice"),
+        ("a: [1\nb: 2\n", r"x\.yaml, line 2: not valid YAML: "),
+        ("a: !!python/object/apply:os.getcwd []\n", r"x\.yaml, line 1: not valid YAML: could not"),
+        ("? [a, b]\n: 1\n", r"x\.yaml, line 1: not valid YAML: found unhashable key"),
+        ("a: \x01\n", r"x\.yaml is not valid YAML: "),
+        (b"a: \xff\n", r"x\.yaml is not UTF-8 text"),
+    ],
+)
+def test_broken_yaml_is_named_with_its_line(write, text, expected):
+    with pytest.raises(TailproofError, match=expected):
+        read_yaml(write(text))
+
+
+def test_a_missing_experiment_suggests_the_one_meant(write):
+    path = write("title: t\n", "experiments/digits_lt.yaml")
+    with pytest.raises(TailproofError, match=r"digit_lt\.yaml does not exist \(did you mean 'dig"):
+        load_experiment(path.with_name("digit_lt.yaml"))
+    with pytest.raises(TailproofError, match=r"experiments cannot be read: Is a directory"):
+        load_experiment(path.parent)
+    with pytest.raises(TailproofError, match=r"absent\.yaml does not exist"):
+        read_yaml(path.with_name("absent.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("experiment: [a]\n", "'experiments' is missing"),
+        ("experiments: [a]\nextra: 1\n", "'extra' is not a known key"),
+        ("experiments: []\n", "'experiments' should have at least 1 item"),
+        ("experiments: a\n", "'experiments' should be a valid list, found 'a'"),
+        ("experiments: [a, b/c]\n", "'experiments.1' should be a name of letters"),
+        ("experiments: [b]\n", r"experiments/b\.yaml does not exist"),
+        ("experiments: [aa]\n", r"experiments/aa\.yaml does not exist \(did you mean 'a'\?\)"),
+    ],
+)
+def test_the_list_of_experiments_is_checked(write, text, expected):
+    write("", "experiments/a.yaml")
+    with pytest.raises(TailproofError, match=expected):
+        load_config(write(text, "config.yaml"))
+
+
+def test_the_list_of_experiments_can_come_from_the_workflow(write):
+    write("", "experiments/a.yaml")
+    path = write("experiments: [a]\n", "config.yaml")
+    assert parse_config({"experiments": ["a"]}, path) == load_config(path)

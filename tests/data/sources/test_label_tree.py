@@ -1,0 +1,81 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailproof.data.sources.label_tree import Labels, class_order, clean
+from tailproof.runtime.errors import TailproofError
+
+RANKS = ("order", "family", "species")
+
+
+def columns(rows, ranks=RANKS) -> Labels:
+    labels = Labels(ranks)
+    for row in rows:
+        for rank, label in zip(ranks, row, strict=True):
+            labels.add(rank, label)
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("", None),
+        ("  ", None),
+        ("NaN", None),
+        ("nan", None),
+        (" Amanita ", "Amanita"),
+        ("NA", "NA"),
+    ],
+)
+def test_empty_cells_and_nan_are_no_label(text, label):
+    assert clean(text) == label
+
+
+@pytest.mark.parametrize(
+    ("names", "ordered"),
+    [
+        (["10", "9", "-1", "2.5"], ["-1", "2.5", "9", "10"]),
+        (["b", "10", "9", "B"], ["10", "9", "B", "b"]),
+        (["1e3", "inf", "2"], ["1e3", "2", "inf"]),
+        (["01", "1"], ["01", "1"]),
+        ([], []),
+    ],
+)
+def test_classes_are_sorted_and_numbers_by_their_value(names, ordered):
+    assert class_order(names) == class_order(names[::-1]) == ordered
+
+
+@given(st.lists(st.tuples(*[st.none() | st.sampled_from("abc")] * 3)))
+def test_labels_come_back_as_they_went_in(rows):
+    labels = columns(rows)
+    assert [tuple(labels.of(row).values()) for row in range(len(rows))] == rows
+
+
+@given(st.lists(st.tuples(*[st.none() | st.sampled_from("abc")] * 3), min_size=1))
+def test_a_label_with_two_parents_is_found_wherever_it_is(rows):
+    rows = [("a", "a", "a"), *rows]
+    pairs = [
+        {(row[fine], row[coarse]) for row in rows if None not in (row[fine], row[coarse])}
+        for coarse, fine in ((0, 1), (0, 2), (1, 2))
+    ]
+    is_tree = all(len({child for child, _ in pair}) == len(pair) for pair in pairs)
+    try:
+        columns(rows).check("x.csv", str)
+        assert is_tree
+    except TailproofError:
+        assert not is_tree
+
+
+def test_both_rows_of_a_contradiction_are_named():
+    rows = [(None, "F", "x"), ("O", None, "x"), ("O", "F", "y"), ("P", None, "x")]
+    with pytest.raises(TailproofError) as error:
+        columns(rows).check("x.csv", "x.csv, row {}".format)
+    assert str(error.value) == (
+        "x.csv, row 3: the species 'x' lies in the order 'P', but in 'O' in x.csv, row 1; correct "
+        "one, give the two different names, or leave a rank out of data.source.ranks"
+    )
+
+
+def test_a_rank_without_any_label_is_an_error():
+    with pytest.raises(TailproofError, match=r"^x\.csv: no row has a label in the column 'family'"):
+        columns([("O", None, "x")]).check("x.csv", str)

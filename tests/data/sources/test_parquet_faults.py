@@ -1,0 +1,251 @@
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset, Features, Image
+from pydantic import ValidationError
+
+from tailproof.config.data import Data, Parquet
+from tailproof.data.prepare import prepare
+from tailproof.runtime.errors import TailproofError
+from tests.data.sources.parquet_files import (
+    STRUCT,
+    complaint,
+    partitioned,
+    png,
+    source,
+    structs,
+    write,
+)
+
+FAULTS = {
+    "nothing": (lambda root: None, {}, ": no .parquet file there; correct data.source"),
+    "no match": (
+        lambda root: write(root / "x.parquet"),
+        {"train": "train-*.parquet"},
+        "train-*.parquet: no .parquet file there",
+    ),
+    "pools overlap": (
+        lambda root: write(root / "x.parquet"),
+        {"train": "*.parquet", "test": "x.parquet"},
+        "x.parquet is in both pools: data.source.train and data.source.test must not overlap",
+    ),
+    "split files": (
+        lambda root: [write(root / f"data/{name}-0.parquet") for name in ("train", "test")],
+        {},
+        " holds files of a training and of another set: set data.source.train and data.source.test",
+    ),
+    "unlike folders": (
+        lambda root: [write(root / name) for name in ("a=1/x.parquet", "b=1/x.parquet")],
+        {},
+        "b=1/x.parquet has the partition columns ['b'], a=1/x.parquet has ['a']; name one dataset",
+    ),
+    "no rows": (
+        lambda root: write(root / "x.parquet", rows=0, label=pa.array([], pa.int64())),
+        {},
+        ": its parquet files hold no row",
+    ),
+    "no image column": (
+        lambda root: write(root / "x.parquet"),
+        {"image": "img"},
+        "x.parquet has no column 'img' (did you mean 'image'?); it has: image, label",
+    ),
+    "image type": (
+        lambda root: write(root / "x.parquet", image=["a", "b", "c"]),
+        {},
+        "x.parquet: its column 'image' has type string, expected encoded images: binary, or a str",
+    ),
+    "no label column": (
+        lambda root: write(root / "x.parquet"),
+        {"ranks": ["labels"]},
+        "x.parquet has no column 'labels' (did you mean 'label'?)",
+    ),
+    "label type": (
+        lambda root: write(root / "x.parquet", label=[0.5, 1, 2]),
+        {},
+        "x.parquet: its column 'label' has type double, expected text or whole numbers",
+    ),
+    "unlike files": (
+        lambda root: [
+            write(root / "a.parquet"),
+            write(root / "b.parquet", label=pa.array([1, 2, 3])),
+        ],
+        {},
+        "b.parquet: its column 'label' holds whole numbers, but text in a.parquet; write both",
+    ),
+    "a column less": (
+        lambda root: [write(root / "a.parquet", x=[1, 2, 3]), write(root / "b.parquet")],
+        {"ranks": ["x"]},
+        "b.parquet has no column 'x'; it has: image, label",
+    ),
+    "truncated": (
+        lambda root: [write(root / "x.parquet"), os.truncate(root / "x.parquet", 600)],
+        {},
+        "x.parquet cannot be read as parquet (Parquet magic bytes not found in footer",
+    ),
+    "empty file": (
+        lambda root: (root / "x.parquet").touch(),
+        {},
+        "x.parquet cannot be read as parquet (Parquet file size is 0 bytes); fetch it again",
+    ),
+    "null image": (
+        lambda root: write(root / "x.parquet", image=structs(png(0), None, png(1))),
+        {},
+        "x.parquet, row 1: its column 'image' holds no image; save the dataset with the images",
+    ),
+    "path only": (
+        lambda root: write(
+            root / "x.parquet",
+            image=pa.array([{"bytes": None, "path": "a/b.png"}] * 3, STRUCT),
+        ),
+        {},
+        "x.parquet, row 0: its column 'image' holds only the path 'a/b.png' of an image; save",
+    ),
+    "id twice": (
+        lambda root: [
+            write(root / "a.parquet", key=["x", "y", "z"]),
+            write(root / "b.parquet", key=["u", "v", "y"]),
+        ],
+        {"id": "key"},
+        "b.parquet, row 2: the sample id 'y' stands a second time, first in a.parquet, row 1; make",
+    ),
+    "no id": (
+        lambda root: write(root / "x.parquet", key=["x", None, "z"]),
+        {"id": "key"},
+        "x.parquet, row 1: its column 'key' holds no sample id; fill it in, or leave",
+    ),
+    "two parents": (
+        lambda root: write(root / "x.parquet", genus=["g", "g", "h"]),
+        {"ranks": ["genus", "label"]},
+        "x.parquet, row 2: the label 'c0' lies in the genus 'h', but in 'g' in x.parquet, row 0;",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_dataset_is_told_in_one_sentence(tmp_path, fault):
+    make, options, message = FAULTS[fault]
+    make(tmp_path)
+    found = complaint(tmp_path, **options).removeprefix(str(tmp_path))
+    assert found.startswith(message)
+
+
+def test_a_class_label_out_of_range_is_named(tmp_path):
+    features = {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}
+    named = pa.table({"image": structs(png(0), png(1)), "label": [1, 2]})
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(named.replace_schema_metadata(metadata), tmp_path / "x.parquet")
+    assert complaint(tmp_path) == (
+        "x.parquet, row 1: its column 'label' holds 2, expected 0 to 1, the classes that its "
+        "schema names, or -1 for none"
+    )
+
+
+@pytest.mark.parametrize("metadata", ["{", "[]", '{"info": 1}'])
+def test_metadata_that_is_no_mapping_is_named(tmp_path, metadata):
+    table = pa.table({"image": structs(png(0)), "label": [1]})
+    table = table.replace_schema_metadata({"huggingface": metadata})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert complaint(tmp_path).startswith("x.parquet: the metadata 'huggingface' of its schema is")
+
+
+def test_files_with_other_class_names_are_not_mixed(tmp_path):
+    for name in ("a", "b"):
+        features = Features(image=Image(), label=ClassLabel(names=[name, "z"]))
+        rows = {"image": [{"bytes": png(0), "path": None}], "label": [0]}
+        Dataset.from_dict(rows, features).to_parquet(tmp_path / f"{name}.parquet")
+    assert complaint(tmp_path).startswith("b.parquet: its column 'label' holds other class labels")
+
+
+def test_a_missing_root_and_pools_of_a_single_file_are_told(tmp_path):
+    with pytest.raises(TailproofError, match=r"nowhere does not exist; correct data\.source\.root"):
+        source(tmp_path / "nowhere").files()
+    write(tmp_path / "x.parquet")
+    with pytest.raises(TailproofError, match=r"x\.parquet is a file: leave data\.source\.train"):
+        source(tmp_path / "x.parquet", train="a", test="b").files()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"test": "x"}, "'test' is given but 'train' is not"),
+        ({"train": "../x"}, "leaves root"),
+        ({"filter": {"year": 1.5}}, "valid string"),
+        ({"ranks": ["path"]}, "'path' is a column of tailproof's own"),
+    ],
+)
+def test_a_contradictory_configuration_is_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
+        Parquet(name="parquet", root="x", **options)
+
+
+def test_what_is_gone_since_prepare_is_named(tmp_path):
+    write(tmp_path / "x.parquet")
+    opened = source(tmp_path)
+    with pytest.raises(TailproofError, match=r"x\.parquet, row 3: no longer in the source; run"):
+        opened.read("x.parquet", 3)
+    with pytest.raises(TailproofError, match=r"y\.parquet does not exist; run the stage prepare"):
+        opened.read("y.parquet", 0)
+
+
+def test_a_damaged_page_is_named(tmp_path):
+    write(tmp_path / "x.parquet", rows=1000, row_group_size=500)
+    content = bytearray((tmp_path / "x.parquet").read_bytes())
+    content[1000:60000] = bytes(59000)
+    (tmp_path / "x.parquet").write_bytes(content)
+    assert complaint(tmp_path).startswith("x.parquet cannot be read as parquet (")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"filter": {"yaer": 2020}},
+            "data.source.filter names 'yaer', which is no partition column (did you mean 'year'?); "
+            "partition columns: year, site",
+        ),
+        (
+            {"filter": {"year": 2021}},
+            "data.source.filter asks for '2021' in 'year', which matches nothing; its values: "
+            "'2019', '2020'",
+        ),
+        (
+            {"filter": {"year": ["2020", "202"], "site": "x"}},
+            "data.source.filter asks for '202' in 'year'",
+        ),
+        ({"filter": {"year": []}}, "data.source.filter asks for no value in 'year'"),
+        (
+            {"filter": {"label": "a"}},
+            "data.source.filter names 'label', which is no partition column; partition columns: y",
+        ),
+    ],
+)
+def test_a_filter_that_cannot_match_is_told_before_a_file_is_opened(tmp_path, options, message):
+    opened = source(partitioned(tmp_path), **options)
+    with pytest.raises(TailproofError) as error:
+        opened.files()
+    assert str(error.value).startswith(f"{tmp_path}: {message}")
+
+
+def test_a_filter_without_partitions_is_told(tmp_path):
+    write(tmp_path / "x.parquet")
+    message = complaint(tmp_path, filter={"label": "a"})
+    assert message.endswith("; partition columns: none (there are no folders key=value)")
+
+
+def test_many_values_are_cut_short(tmp_path):
+    for number in range(30):
+        (tmp_path / f"n={number:02d}").mkdir()
+        (tmp_path / f"n={number:02d}/x.parquet").touch()
+    with pytest.raises(TailproofError, match=r"'18', '19' and 10 more$"):
+        source(tmp_path, filter={"n": 99}).files()
+
+
+def test_an_image_that_does_not_decode_is_named_with_its_row(tmp_path):
+    write(tmp_path / "raw/x.parquet", image=structs(png(0), b"GIF89a", png(1)))
+    data = Data(source={"name": "parquet", "root": str(tmp_path / "raw")})
+    with pytest.raises(TailproofError, match=r"x\.parquet, row 1: it does not decode as an image"):
+        prepare(data, tmp_path / "samples.parquet")
+    assert not (tmp_path / "samples.parquet").exists()

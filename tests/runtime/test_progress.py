@@ -1,0 +1,75 @@
+import logging
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tailproof.runtime import progress
+from tailproof.runtime.progress import track
+
+
+@pytest.mark.parametrize("items", [[], [1, 2, 3], iter([1, 2]), range(5)])
+def test_every_item_comes_once_in_order(items):
+    expected = list(items) if hasattr(items, "__len__") else [1, 2]
+    assert list(track(items, "count")) == expected
+
+
+def test_a_line_is_logged_every_few_seconds(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "tailproof")
+    list(track(range(3), "count"))
+    assert caplog.messages == []
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    list(track(range(2), "count"))
+    list(track(iter("ab"), "letters"))
+    started = [message.split(" after ")[0] for message in caplog.messages]
+    assert started == ["count: 1 of 2", "count: 2 of 2", "letters: 1", "letters: 2"]
+
+
+def read_all(terminal, seconds=0.5):
+    text = b""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if select.select([terminal], [], [], 0.05)[0]:
+            try:
+                text += os.read(terminal, 65536)
+            except OSError:
+                break
+    return text.decode()
+
+
+@pytest.mark.timeout(60)
+def test_of_two_jobs_on_one_terminal_one_draws_and_the_next_may_after_it():
+    program = (
+        "import os, sys; from tailproof.runtime.progress import track\n"
+        "for _ in track(range(2), sys.argv[1]):\n"
+        "    os.write(1, b'ready\\n'); sys.stdin.readline()\n"
+    )
+    controller, terminal = pty.openpty()
+
+    def start(name):
+        job = subprocess.Popen(
+            [sys.executable, "-c", program, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            text=True,
+        )
+        assert job.stdout.readline() == "ready\n"
+        return job
+
+    jobs = [start("first"), start("second")]
+    shown = read_all(controller)
+    assert "first" in shown
+    assert "second" not in shown
+    for job in jobs:
+        job.communicate("\n\n", timeout=30)
+        assert job.returncode == 0
+    third = start("third")
+    assert "third" in read_all(controller)
+    third.communicate("\n\n", timeout=30)
+    os.close(terminal)
+    os.close(controller)

@@ -1,0 +1,129 @@
+"""Records: read back as they were written, or refused."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from tailproof.config.load import parse_experiment
+from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.provenance.record_schema import schema
+from tailproof.runtime.code_digest import ROOT
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import read_ledger
+from tailproof.runtime.records import Code, File, Machine, NewerSchema, Record, read_record
+from tests.project import TINY
+
+DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
+NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+TIMES = st.datetimes(
+    datetime(2000, 1, 1),
+    datetime(2100, 1, 1),
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]),
+)
+FILES = st.lists(st.builds(File, path=NAMES, sha256=DIGESTS, bytes=st.integers(0, 2**50)))
+RECORDS = st.builds(
+    Record,
+    version=st.just(1),
+    experiment=NAMES,
+    rule=NAMES,
+    name=NAMES,
+    wildcards=st.dictionaries(NAMES, NAMES, max_size=2),
+    inputs=FILES,
+    outputs=FILES,
+    parameters=st.dictionaries(NAMES, VALUES, max_size=3),
+    running=st.dictionaries(NAMES, VALUES, max_size=2),
+    results=st.dictionaries(NAMES, VALUES, max_size=2),
+    seeds=st.lists(st.integers(0, 2**32)),
+    code=st.builds(
+        Code,
+        closure=DIGESTS,
+        commit=st.none() | NAMES,
+        difference=st.none() | DIGESTS,
+        packages=st.dictionaries(NAMES, NAMES, max_size=2),
+        python=NAMES,
+    ),
+    machine=st.builds(Machine, host=NAMES, user=NAMES, slurm_job=st.none() | NAMES, device=NAMES),
+    started=TIMES,
+    ended=TIMES,
+    command=NAMES,
+    log=NAMES,
+    seal=st.just(""),
+)
+
+
+@given(RECORDS)
+def test_what_is_written_is_read(tmp_path_factory, record):
+    path = tmp_path_factory.mktemp("record") / "record.json"
+    record.write(path)
+    found = read_record(path)
+    assert found.model_copy(update={"seal": ""}) == record
+    assert len(found.seal) == 64
+
+
+@given(record=RECORDS, data=st.data())
+def test_any_changed_byte_is_noticed(tmp_path_factory, record, data):
+    path = tmp_path_factory.mktemp("record") / "record.json"
+    record.write(path)
+    content = bytearray(path.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    with pytest.raises(TailproofError):
+        read_record(path)
+
+
+def test_the_published_schema_is_the_model_s_and_takes_what_jobs_write(finished, monkeypatch):
+    published = json.loads((ROOT / "docs" / "record-schema.json").read_text())
+    assert published == schema(), "run `make schema`"
+    Draft202012Validator.check_schema(published)
+    validator = Draft202012Validator(published)
+    monkeypatch.chdir(finished.folder)
+    ledger = read_ledger("tiny")
+    assert len(ledger.records) == len(jobs_of(parse_experiment(TINY))) + 2, "report and audit"
+    assert not ledger.unreadable
+    for path, record in ledger.records.items():
+        value = json.loads(record.text())
+        validator.validate(value)
+        assert path == record.path
+        assert not validator.is_valid({**value, "more": 1})
+        assert record.started < record.ended
+        assert record.machine.peak_memory_bytes > 2**24
+        assert (finished.folder / record.log).exists()
+        assert record.command.startswith("snakemake --cores 2")
+    (train,) = [r for r in ledger if (r.rule, r.name) == ("train", "cross_entropy-0")]
+    assert train.seeds == [0]
+    assert train.code.packages["torch"].startswith("2.")
+    assert "code" not in train.parameters
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ('{"version": 2, "more": 1}', NewerSchema, "schema 2, this one reads up to 1.: update"),
+        ('{"version": 1}', TailproofError, "is not a record .experiment: Field required"),
+        ("[]", TailproofError, "is not a record"),
+        ("{", TailproofError, "is not a record"),
+        ("\udcff", TailproofError, "is not a record"),
+    ],
+)
+def test_what_is_no_record_is_refused_in_a_sentence(tmp_path, text, error, message):
+    path = tmp_path / "record.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(error, match=message) as told:
+        read_record(path)
+    assert str(told.value).startswith(f"{path} ")
+    with pytest.raises(TailproofError, match=r"absent\.json does not exist"):
+        read_record(tmp_path / "absent.json")

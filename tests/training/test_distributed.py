@@ -1,0 +1,186 @@
+"""Several processes train one expert as one would, and stop together."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from tailproof.config.recipe import Recipe
+from tailproof.files import read_json, write_json
+from tests.training import attempts_of_a_run
+from tests.training.interrupted_runs import finish, outputs, start
+
+# Without batch norm, whose statistics are of each process's own samples.
+RECIPE = {
+    "model": {
+        "name": "vit_tiny_patch16_224",
+        "options": {"img_size": 8, "patch_size": 2, "depth": 2, "embed_dim": 48, "num_heads": 3},
+    },
+    "optimizer": {"learning_rate": 0.02},
+    "epochs": 3,
+}
+
+
+def expert(folder):
+    return Path(folder) / "expert/seed-0"
+
+
+def assert_alike(first, second):
+    """The two runs gave the same weights and history, up to the order of float additions."""
+    one, other = (load_file(expert(folder) / "model.safetensors") for folder in (first, second))
+    for name, value in one.items():
+        assert np.allclose(value, other[name], rtol=1e-3, atol=2e-5), name
+    rows = []
+    for folder in (first, second):
+        with open(expert(folder) / "history.csv", newline="") as file:
+            rows.append([[float(v or 0) for v in row.values()] for row in csv.DictReader(file)])
+    assert np.allclose(*rows, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def alone(digits, tmp_path_factory):
+    """The run of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert finish(start(digits, folder, RECIPE)) == 0
+    return folder
+
+
+def wait_for(process, found, seconds=120):
+    """Wait until `found` returns something, and return it."""
+    end = time.monotonic() + seconds
+    while not (result := found()):
+        assert process.is_alive() and time.monotonic() < end
+        time.sleep(0.02)
+    return result
+
+
+def states(folder):
+    return list((folder / "states").glob("*/epoch-*.pt"))
+
+
+def workers(process):
+    """Return the training processes, in the order of their ranks."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    found = [c for c in children if "tailproof.training.worker" in c.cmdline()]
+    return sorted(found, key=lambda child: int(child.environ()["RANK"]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"accumulate": 3, "loss": {"name": "cross_entropy", "class_weights": "balanced"}},
+        {
+            "evaluation_size": 10,
+            "phases": [
+                {"from_epoch": 1},
+                {"from_epoch": 2, "image_size": 12, "batch_size": 32},
+            ],
+        },
+    ],
+    ids=["plain", "accumulated and weighted", "phases"],
+)
+def test_two_processes_train_what_one_does(digits, tmp_path, changes):
+    recipe = {**RECIPE, **changes}
+    assert finish(start(digits, tmp_path / "one", {**recipe, "accumulate": 1})) == 0
+    assert finish(start(digits, tmp_path / "two", {**recipe, "devices": 2})) == 0
+    assert_alike(tmp_path / "one", tmp_path / "two")
+    (entry,) = read_json(expert(tmp_path / "two") / "training.json")["attempts"]
+    assert entry["processes"] == 2
+
+
+def test_a_run_of_four_processes_goes_on_with_two(digits, tmp_path, alone):
+    process = start(digits, tmp_path, {**RECIPE, "devices": 4})
+    wait_for(process, lambda: states(tmp_path))
+    os.kill(process.pid, signal.SIGTERM)
+    assert finish(process) == 75
+    assert finish(start(digits, tmp_path, {**RECIPE, "devices": 2})) == 0
+    assert "goes on in epoch" in (tmp_path / "train.log").read_text()
+    facts = read_json(expert(tmp_path) / "training.json")
+    assert [entry["processes"] for entry in facts["attempts"]] == [4, 2]
+    assert_alike(tmp_path, alone)
+
+
+def test_three_processes_that_are_killed_end_in_the_same_bytes(digits, tmp_path):
+    """With three or more the order in which gradients are added could depend on the attempt."""
+    recipe = {**RECIPE, "devices": 3, "batch_size": 63}
+    assert finish(start(digits, tmp_path / "straight", recipe)) == 0
+    process = start(digits, tmp_path / "killed", recipe)
+    wait_for(process, lambda: states(tmp_path / "killed"))
+    ranks = workers(process)
+    process.kill()
+    finish(process)
+    _, alive = psutil.wait_procs(ranks, timeout=20)
+    assert not alive, "they end with the process that started them"
+    assert finish(start(digits, tmp_path / "killed", recipe)) == 0
+    assert "goes on in epoch" in (tmp_path / "killed/train.log").read_text()
+    assert outputs(tmp_path / "killed") == outputs(tmp_path / "straight")
+
+
+def test_a_signal_to_every_process_saves_once_and_leaves(digits, tmp_path, alone):
+    process = start(digits, tmp_path, {**RECIPE, "devices": 2})
+    wait_for(process, lambda: states(tmp_path))
+    for rank in workers(process):
+        rank.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    assert finish(process) == 75
+    (key,) = (tmp_path / "states").iterdir()
+    (entry,) = read_json(key / "attempts.json")
+    assert entry["reason"] == "SIGTERM"
+    assert finish(start(digits, tmp_path, RECIPE)) == 0
+    assert_alike(tmp_path, alone)
+
+
+def test_a_process_that_dies_stops_all_and_is_named(digits, tmp_path):
+    process = start(digits, tmp_path, {**RECIPE, "devices": 2, "epochs": 500})
+    wait_for(process, lambda: states(tmp_path))
+    ranks, clock = workers(process), time.monotonic()
+    ranks[1].kill()
+    assert finish(process) == 1
+    assert time.monotonic() - clock < 30
+    assert not any(rank.is_running() for rank in ranks)
+    told = (tmp_path / "stderr.txt").read_text().strip()
+    assert told.startswith("train failed: rank 1 of the run failed first: Signal 9 (SIGKILL)")
+
+
+def test_the_error_of_a_process_is_told_first(digits, tmp_path):
+    wrong = {"optimizer": {"learning_rate": 1e25}, "schedule": {"name": "constant"}}
+    assert finish(start(digits, tmp_path, {**RECIPE, **wrong, "devices": 2})) == 1
+    told = (tmp_path / "stderr.txt").read_text()
+    assert told.strip().startswith("train failed: rank")
+    assert "is not finite in epoch 1, step" in told.splitlines()[1]
+
+
+def test_what_fails_first_on_one_of_several_nodes_is_told(digits, tmp_path):
+    """Its neighbours, on its node and on the other, only lose a connection."""
+    recipe = {**attempts_of_a_run.RECIPE, **RECIPE, "epochs": 500, "devices": 2, "nodes": 2}
+    states = tmp_path / "states"
+    (states / "key").mkdir(parents=True)
+    train = {"manifest": str(digits), "recipe": Recipe(**recipe).model_dump(mode="json"), "seed": 0}
+    train |= {"folder": str(expert(tmp_path)), "states": str(states), "key": "key"}
+    job, log = tmp_path / "job.json", tmp_path / "train.log"
+    write_json(
+        job,
+        {"train": train, "log": str(log), "scratch": str(tmp_path), "meeting": "localhost:20000"},
+    )
+    command = [sys.executable, "-m", "tailproof.training.node", job]
+    nodes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]  # as srun does
+    end = time.monotonic() + 120
+    while not list((states / "key").glob("epoch-*.pt")):
+        assert all(node.poll() is None for node in nodes) and time.monotonic() < end
+        time.sleep(0.02)
+    (victim,) = (rank for node in nodes for rank in workers(node) if rank.environ()["RANK"] == "1")
+    victim.kill()
+    assert [node.wait() for node in nodes] == [1, 1]
+    told = (tmp_path / "failed").read_text()
+    assert told.startswith("rank 1 of the run failed first: Signal 9 (SIGKILL)")
+    assert "onnection" in (tmp_path / "train.log").read_text()
