@@ -32,7 +32,7 @@ from tailproof.predict.classify import BATCH_SIZE, predict
 from tailproof.predict.expert import Expert, open_expert
 from tailproof.predict.image_files import find_images
 from tailproof.predict.rejector import Rejector
-from tailproof.runtime.process import keep_freed_memory
+from tailproof.runtime.process import tune_malloc
 
 CASES = {
     "cifar_resnet32, 8 px, PNG": ("cifar_resnet32", "L", 8, 10, 2000),
@@ -125,7 +125,7 @@ def main() -> None:
     table = Table(title=f"images a second, fastest of {runs} runs (median)")
     for column in ("expert", "images", "tailproof predict", "network alone"):
         table.add_column(column, justify="left" if column == "expert" else "right")
-    keep_freed_memory()  # as the command does
+    tune_malloc()  # as the command does
     with tempfile.TemporaryDirectory() as temporary:
         for name, (model, mode, size, classes, count) in CASES.items():
             folder = Path(temporary) / model

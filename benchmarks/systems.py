@@ -47,8 +47,8 @@ from torch import nn
 from tailproof.config.data import Data
 from tailproof.config.recipe import Recipe
 from tailproof.models.build import best_precision
-from tailproof.training.distributed import Ranks
-from tailproof.training.run import Run
+from tailproof.training.distributed import ProcessGroup
+from tailproof.training.run import TrainingRun
 
 BATCHES = {"vit_tiny_patch16_224": 32, "convnext_tiny": 16, "beit_base_patch16_224": 16}
 RATE, THREADS, WORKERS, CLASSES, EPOCHS = 1e-4, 2, 2, 10, 1000
@@ -123,7 +123,7 @@ class OurLoop:
             workers=WORKERS,
             memory_budget_gb=0.0,
         )
-        self.run = Run(root / "shards" / "manifest.json", recipe, 0, Ranks(1))
+        self.run = TrainingRun(root / "shards" / "manifest.json", recipe, 0, ProcessGroup(1))
 
     def train(self) -> int:
         """Train an epoch; return how many images it had."""

@@ -60,8 +60,8 @@ from tailproof.config.recipe import Recipe
 from tailproof.loading import Split
 from tailproof.loading.augmentation import fit
 from tailproof.models import build_model
-from tailproof.training.distributed import Ranks
-from tailproof.training.run import Run
+from tailproof.training.distributed import ProcessGroup
+from tailproof.training.run import TrainingRun
 
 from torchvision import transforms  # isort: skip - tailproof.models lets it be imported
 
@@ -156,7 +156,7 @@ class OurLoop:
             threads=THREADS,
             **options,
         )
-        self.run = Run(manifest, recipe, seed, Ranks(1))
+        self.run = TrainingRun(manifest, recipe, seed, ProcessGroup(1))
 
     def train(self, epoch: int) -> None:
         self.row = self.run.finish_epoch(lambda: None)

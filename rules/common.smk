@@ -15,10 +15,10 @@ from tailproof.config.lint import warnings
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.files import read_json
 from tailproof.preflight.slurm_resources import cores as cores_of
-from tailproof.preflight.slurm_resources import informed, memory_mb, request_of
+from tailproof.preflight.slurm_resources import with_measurements, memory_mb, request_of
 from tailproof.data.raw_checksums import files_to_read
 from tailproof.runtime import code_digest
-from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.records import record_path
 
 ROOT = Path(workflow.basedir)
@@ -97,13 +97,13 @@ def recipes_by_name(wildcards):
     """What the wildcards' expert learns, or by name what each point may that it can be."""
     found = experiment(wildcards)
     if wildcards.expert in found.experts:
-        return {wildcards.expert: found.experts[wildcards.expert].learning()}
-    return {name: each.learning() for name, each in found.points.items()}
+        return {wildcards.expert: found.experts[wildcards.expert].result_fields()}
+    return {name: each.result_fields() for name, each in found.points.items()}
 
 
 def learning(wildcards):
     """What the wildcards' expert learns, as plain values; nothing where a rung decides that."""
-    return {} if rung_of(wildcards.expert) > 1 else recipe(wildcards).learning()
+    return {} if rung_of(wildcards.expert) > 1 else recipe(wildcards).result_fields()
 
 
 def rung_of(expert):
@@ -143,7 +143,7 @@ def selection_of(wildcards):
 
 def running(wildcards):
     """How the wildcards' expert is run, as JSON: a resource, since it makes nothing stale."""
-    return json.dumps(recipe(wildcards).running())
+    return json.dumps(recipe(wildcards).execution_fields())
 
 
 def everyone(wildcards):
@@ -154,8 +154,8 @@ def everyone(wildcards):
 
 def running_of_all(wildcards):
     """How experts and points are run, as JSON: that of the recipe, and of those that differ."""
-    usual = experiment(wildcards).recipe.running()
-    of_each = {name: each.running() for name, each in everyone(wildcards).items()}
+    usual = experiment(wildcards).recipe.execution_fields()
+    of_each = {name: each.execution_fields() for name, each in everyone(wildcards).items()}
     others = {name: each for name, each in of_each.items() if each != usual}
     return json.dumps({"usual": usual, "others": others})
 
@@ -186,11 +186,11 @@ def cleared(wildcards, input):
 
 @cache
 def stopping_sentences(name, manifest, _changed):
-    from tailproof.preflight.gate import sentences
+    from tailproof.preflight.gate import blocking_message
 
     found = read_experiment(name)
     return checked(
-        sentences, manifest, found.experts | found.points, found.preflight.accept
+        blocking_message, manifest, found.experts | found.points, found.preflight.accept
     )
 
 
@@ -219,7 +219,7 @@ def requested(name):
         probe = Path(f"results/{wildcards.experiment}/preflight_probe.json")
         experts = checked(read_json, probe)["experts"] if probe.exists() else {}
         timed = experts.get(wildcards.expert, {})
-        return attempt * informed(request_of(recipe(wildcards)), timed)[name]
+        return attempt * with_measurements(request_of(recipe(wildcards)), timed)[name]
 
     return amount
 
@@ -338,7 +338,7 @@ def of_all_trained(name):
 
 def records_of_all(name):
     """The records of all jobs of an experiment that come before the report."""
-    jobs = [job.split("/") for job in jobs_of(read_experiment(name))]
+    jobs = [job.split("/") for job in expected_jobs(read_experiment(name))]
     return [record_path(name, rule, job) for rule, job in jobs]
 
 

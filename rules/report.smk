@@ -47,7 +47,7 @@ rule report:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        experiment=lambda w: experiment(w).learning(),
+        experiment=lambda w: experiment(w).result_fields(),
         code=code("report"),
     message:
         "{wildcards.experiment}: write the report"

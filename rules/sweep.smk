@@ -65,7 +65,7 @@ rule promote:
         runtime=growing(10),
     params:
         seeds=lambda w: experiment(w).seeds,
-        recipe=lambda w: experiment(w).recipe.learning(),
+        recipe=lambda w: experiment(w).recipe.result_fields(),
         sweep=lambda w: plain(experiment(w).sweep),
         code=code("promote"),
     message:
@@ -101,7 +101,7 @@ rule selection:
         runtime=growing(10),
     params:
         seeds=lambda w: experiment(w).seeds,
-        recipe=lambda w: experiment(w).recipe.learning(),
+        recipe=lambda w: experiment(w).recipe.result_fields(),
         sweep=lambda w: plain(experiment(w).sweep),
         code=code("selection"),
     message:

@@ -143,8 +143,8 @@ def test_parts_of_a_batch_add_up_by_their_divisors(options, seed, cut, soft):
     if soft:
         target = 0.7 * one_hot(target, 4).float() + 0.3 * one_hot(target.flip(0), 4).float()
     parts = [(logits[:cut], target[:cut]), (logits[cut:], target[cut:])]
-    whole = found.divisor(target)
-    added = sum(found(*part) * found.divisor(part[1]) / whole for part in parts)
+    whole = found.reduction_weight(target)
+    added = sum(found(*part) * found.reduction_weight(part[1]) / whole for part in parts)
     assert added.item() == pytest.approx(found(logits, target).item(), rel=1e-4)
 
 
@@ -154,5 +154,7 @@ def test_focal_adds_up_where_some_of_a_mixed_image_has_no_label(weights):
     logits, target = batch(0)
     soft = one_hot(target, 4).float() * torch.linspace(0.2, 1, len(target))[:, None]
     parts = [(logits[:9], soft[:9]), (logits[9:], soft[9:])]
-    added = sum(found(*part) * found.divisor(part[1]) for part in parts) / found.divisor(soft)
+    added = sum(
+        found(*part) * found.reduction_weight(part[1]) for part in parts
+    ) / found.reduction_weight(soft)
     assert added.item() == pytest.approx(found(logits, soft).item(), rel=1e-5)

@@ -9,7 +9,7 @@ from tailproof.operating_points import (
     ONE_IN,
     POINTS,
     SHARES,
-    Curve,
+    ScoreCurve,
     enough_negatives,
     epoch_points,
 )
@@ -48,7 +48,7 @@ def by_brute_force(scores, positive):
 
 
 def once(scores, positive):
-    return Curve.of(scores, positive, np.ones((1, len(scores)), np.uint8))
+    return ScoreCurve.of(scores, positive, np.ones((1, len(scores)), np.uint8))
 
 
 @given(cases)
@@ -66,7 +66,7 @@ def test_counts_are_weights_of_scikit_learn(case, seed):
     rng = np.random.default_rng(seed)
     chosen = rng.integers(0, 4, (3, len(scores)))
     chosen[:, :2] += 1  # both classes in every row
-    curve = Curve.of(scores, positive, chosen.astype(np.uint16))
+    curve = ScoreCurve.of(scores, positive, chosen.astype(np.uint16))
     for row, weight in enumerate(chosen):
         expected = by_scikit_learn(scores, positive, weight)
         for name, value in expected.items():
@@ -115,7 +115,7 @@ def test_an_epoch_shows_only_what_its_negatives_can():
 
 
 def test_without_both_classes_there_is_no_value():
-    curve = Curve.of(np.arange(4.0), np.arange(4) > 1, np.array([[1, 1, 0, 0], [1, 1, 1, 1]]))
+    curve = ScoreCurve.of(np.arange(4.0), np.arange(4) > 1, np.array([[1, 1, 0, 0], [1, 1, 1, 1]]))
     for name in POINTS:
         first, second = curve.value(name)
         assert np.isnan(first) and not np.isnan(second)

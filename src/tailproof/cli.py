@@ -131,13 +131,13 @@ def diagnose(
     """
     from rich.console import Console
 
-    from tailproof.diagnosis.command import diagnose_files, plain
+    from tailproof.diagnosis.command import diagnose_files, findings_as_dicts
     from tailproof.diagnosis.terminal import print_findings
     from tailproof.files import json_text
 
     found = diagnose_files(histories, config)
     if as_json:
-        print(json_text(plain(found)), end="")
+        print(json_text(findings_as_dicts(found)), end="")
     else:
         print_findings(found, Console(highlight=False))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-from tailproof.runtime.errors import TailproofError, choose
+from tailproof.runtime.errors import TailproofError, unknown_name
 
 
 class CrossEntropy(nn.Module):
@@ -28,7 +28,7 @@ class CrossEntropy(nn.Module):
             logits, target, weight=self.weight, label_smoothing=self.label_smoothing
         )
 
-    def divisor(self, target: Tensor) -> Tensor:
+    def reduction_weight(self, target: Tensor) -> Tensor:
         """Return what the mean divides by, a scalar: parts of a batch are weighed by it."""
         if self.weight is None or target.dim() == 2:
             return _count(target)
@@ -55,7 +55,7 @@ class LogitAdjust(nn.Module):
         """Return the mean loss, a scalar."""
         return F.cross_entropy(logits + self.adjustment, target)
 
-    def divisor(self, target: Tensor) -> Tensor:
+    def reduction_weight(self, target: Tensor) -> Tensor:
         """Return what the mean divides by, a scalar."""
         return _count(target)
 
@@ -91,7 +91,7 @@ class Focal(nn.Module):
         focus = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny) ** self.gamma
         return -(target * focus * log_p).sum() / target.sum()
 
-    def divisor(self, target: Tensor) -> Tensor:
+    def reduction_weight(self, target: Tensor) -> Tensor:
         """Return what the mean divides by, a scalar."""
         if target.dim() == 2:
             return (target if self.weight is None else target * self.weight).sum()
@@ -118,7 +118,7 @@ def build_loss(config: dict[str, Any], class_counts: Tensor) -> nn.Module:
         "focal": Focal,
     }
     if name not in builders:
-        raise choose("loss", name, builders)
+        raise unknown_name("loss", name, builders)
     return builders[name](**options)
 
 

@@ -21,7 +21,7 @@ POINTS = (*ONE_IN, NO_FALSE_POSITIVE, *SHARES)
 
 
 @dataclass(frozen=True)
-class Curve:
+class ScoreCurve:
     """What each threshold flags, in B resamples of N samples; T thresholds from the highest.
 
     Attributes:
@@ -35,7 +35,7 @@ class Curve:
     false_positives: np.ndarray
 
     @classmethod
-    def of(cls, scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> "Curve":
+    def of(cls, scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> "ScoreCurve":
         """Count along falling scores.
 
         Args:
@@ -111,7 +111,7 @@ def epoch_points(scores: np.ndarray, positive: np.ndarray) -> dict[str, float]:
     """
     if positive.all() or not positive.any():
         return {}
-    curve = Curve.of(scores, positive, np.ones((1, len(scores)), np.uint8))
+    curve = ScoreCurve.of(scores, positive, np.ones((1, len(scores)), np.uint8))
     negatives = int(curve.negatives[0])
     shown = [name for name in POINTS if enough_negatives(name, negatives)]
     values = {name: float(curve.value(name)[0]) for name in shown}

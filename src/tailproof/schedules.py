@@ -63,7 +63,7 @@ class Phases:
         """Return what multiplies the rate of the update that comes after so many."""
         return self._timeline[bisect_right(self.before, updates) - 1].learning_rate_factor
 
-    def told(self) -> list[dict[str, Any]]:
+    def as_dicts(self) -> list[dict[str, Any]]:
         """Return for each phase its epochs, updates an epoch and settings, as plain values."""
         ends = [*(start - 1 for start in self.starts[1:]), self._epochs]
         return [

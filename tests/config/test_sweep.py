@@ -91,9 +91,9 @@ def test_every_grid_has_points_with_names_of_their_own_and_the_values_asked_for(
     assert all(values[key] in grid[key] for values in seen for key in grid)
     assert len({json.dumps(values) for values in seen}) == count
     assert parse_experiment(found.model_dump(mode="json")) == found
-    again = parse_experiment(found.learning())
-    assert [each.learning() for each in again.points.values()] == [
-        each.learning() for each in found.points.values()
+    again = parse_experiment(found.result_fields())
+    assert [each.result_fields() for each in again.points.values()] == [
+        each.result_fields() for each in found.points.values()
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailproof.config.recipe import Recipe
-from tailproof.diagnosis.run_set import Run, Together
+from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 
 
 @dataclass(frozen=True)
@@ -14,14 +14,14 @@ class Set:
     """Runs together with what must, and what may, be found in them."""
 
     name: str
-    runs: Together
+    runs: RunSet
     expected: frozenset[str] = frozenset()
     allowed: frozenset[str] = frozenset()
     strength: str = ""
     noise: str = ""
 
 
-def run(rng: np.random.Generator, name: str, best: float, **more) -> Run:
+def run(rng: np.random.Generator, name: str, best: float, **more) -> DiagnosedRun:
     sd = rng.uniform(0.002, 0.006)
     values = tuple(best * (1 - np.exp(-np.arange(1, 41) / 6)) + rng.normal(0, sd, 40))
     known = {
@@ -34,10 +34,10 @@ def run(rng: np.random.Generator, name: str, best: float, **more) -> Run:
         "levels": {"val_accuracy": best, "val_balanced_accuracy": best - 0.1},
         "values": values,
     }
-    return Run(name, **(known | more))
+    return DiagnosedRun(name, **(known | more))
 
 
-def sweep(rng, values, **more) -> list[Run]:
+def sweep(rng, values, **more) -> list[DiagnosedRun]:
     """Eight points of weight decay and dropout."""
     settings = [(decay, drop) for decay in (1e-4, 1e-3, 1e-2, 1e-1) for drop in (0.1, 0.2)]
     return [
@@ -51,7 +51,7 @@ def sweep(rng, values, **more) -> list[Run]:
 def healthy_sweep(rng, strength):
     """One setting matters, its best value is in the middle, the target is reached."""
     peak = np.repeat([0.0, 0.05, 0.08, 0.02], 2) + np.tile([0, 0.02], 4)
-    return Together(sweep(rng, 0.75 + peak + rng.normal(0, 0.003, 8)), target=0.8)
+    return RunSet(sweep(rng, 0.75 + peak + rng.normal(0, 0.003, 8)), target=0.8)
 
 
 def healthy_experts(rng, strength):
@@ -61,29 +61,29 @@ def healthy_experts(rng, strength):
         for i, name in enumerate(("a", "b", "c"))
     ]  # fmt: skip
     ece = {"a": {"dev": (0.015, 0.01, 0.02), "test": (0.018, 0.013, 0.024)}}
-    return Together(experts, agreement={("a", "b"): 0.85, ("a", "c"): 0.9}, ece=ece)
+    return RunSet(experts, agreement={("a", "b"): 0.85, ("a", "c"): 0.9}, ece=ece)
 
 
 def healthy_seeds(rng, strength):
-    return Together([run(rng, "a", 0.7 + rng.normal(0, 0.004), seed=i) for i in range(3)])
+    return RunSet([run(rng, "a", 0.7 + rng.normal(0, 0.004), seed=i) for i in range(3)])
 
 
 def sweep_ceiling(rng, strength):
     values = rng.uniform(0.6, 0.66, 8)
-    return Together(sweep(rng, values), target=0.66 + (0.08, 0.12, 0.2)[strength])
+    return RunSet(sweep(rng, values), target=0.66 + (0.08, 0.12, 0.2)[strength])
 
 
 def costly_regularisation(rng, strength):
     cost = np.repeat([0, 1, 2, 3], 2) / 3 * (0.03, 0.06, 0.1)[strength]
     values = 0.7 - cost + rng.normal(0, 0.003, 8)
     train = 0.9 - 2 * cost + rng.normal(0, 0.003, 8)
-    return Together(sweep(rng, values, train=train))
+    return RunSet(sweep(rng, values, train=train))
 
 
 def head_tail_trade_off(rng, strength):
     by = (0.03, 0.05, 0.1)[strength]
     levels = [(0.75 + by, 0.5), (0.75, 0.5 + by)]
-    return Together(
+    return RunSet(
         [
             run(rng, name, rare, levels={"val_accuracy": all_, "val_balanced_accuracy": rare})
             for name, (all_, rare) in zip(("plain", "adjusted"), levels, strict=True)
@@ -94,36 +94,36 @@ def head_tail_trade_off(rng, strength):
 def calibration_drift(rng, strength):
     high = 0.02 + (0.03, 0.05, 0.1)[strength]
     splits = {"dev": (0.02, 0.015, 0.026), "test": (high, high - 0.008, high + 0.008)}
-    return Together([run(rng, "a", 0.7)], ece={"a": splits})
+    return RunSet([run(rng, "a", 0.7)], ece={"a": splits})
 
 
 def experts_too_alike(rng, strength):
     experts = [run(rng, name, best) for name, best in (("a", 0.7), ("b", 0.78))]
     if strength == 0:
-        return Together(experts, agreement={("a", "b"): 0.98})
+        return RunSet(experts, agreement={("a", "b"): 0.98})
     if strength == 1:
-        return Together([experts[0], run(rng, "b", 0.7, values=experts[0].values)])
+        return RunSet([experts[0], run(rng, "b", 0.7, values=experts[0].values)])
     losses = ({"name": "balanced_softmax"}, {"name": "logit_adjust", "tau": 1.0})
     recipes = {
         name: Recipe.model_validate({"loss": loss})
         for name, loss in zip(("a", "b"), losses, strict=True)
     }
-    return Together(experts, recipes=recipes)
+    return RunSet(experts, recipes=recipes)
 
 
 def difference_inside_noise(rng, strength):
     by = (0.003, 0.001, 0.0)[strength]
-    return Together([run(rng, "a", 0.7, noise=0.005), run(rng, "b", 0.7 + by, noise=0.005)])
+    return RunSet([run(rng, "a", 0.7, noise=0.005), run(rng, "b", 0.7 + by, noise=0.005)])
 
 
 def overconfidence(rng, strength):
     lowest = rng.integers(*((14, 20), (10, 16), (5, 12))[strength], 8)
     peak = np.repeat([0.0, 0.05, 0.08, 0.02], 2) + np.tile([0, 0.02], 4)
-    return Together(sweep(rng, 0.75 + peak, val_loss_epoch=lowest.tolist()), target=0.8)
+    return RunSet(sweep(rng, 0.75 + peak, val_loss_epoch=lowest.tolist()), target=0.8)
 
 
 STRENGTHS = ("weak", "medium", "strong")
-Maker = Callable[[np.random.Generator, int], Together]
+Maker = Callable[[np.random.Generator, int], RunSet]
 HEALTHY: tuple[Maker, ...] = (healthy_sweep, healthy_experts, healthy_seeds)
 NOISE = frozenset({"difference_inside_noise"})
 FAULTS: dict[Maker, frozenset[str]] = {

@@ -17,7 +17,7 @@ from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.history import History
 from tailproof.diagnosis.readers import read_history
-from tailproof.diagnosis.run_set import Run, Together
+from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 
 CASES = Path(__file__).parent / "cases"
 SETTINGS = "it is in the configuration, before any number: preflight's"
@@ -227,7 +227,7 @@ def run1():
 
 def sweep():
     runs = [
-        Run(
+        DiagnosedRun(
             each["name"],
             settings={"optimizer.weight_decay": each["weight_decay"],
                       "model.options.drop_rate": each["dropout"]},
@@ -240,7 +240,7 @@ def sweep():
         for each in case("stm_sweep")["runs"]
     ]  # fmt: skip
     target = case("stm_sweep")["config"]["target_accuracy"]
-    found = kinds(compare(Together(runs, target)))
+    found = kinds(compare(RunSet(runs, target)))
     assert set(found) == {"sweep_ceiling", "costly_regularisation", "overconfidence"}
     ceiling, early = found["sweep_ceiling"].evidence, found["overconfidence"]
     costly = found["costly_regularisation"]
@@ -287,7 +287,7 @@ def test_what_nobody_noticed_then_is_noticed():
         {"name": "balanced_softmax"},
     ]
     recipes = {loss["name"]: Recipe.model_validate({"loss": loss}) for loss in losses}
-    (finding,) = compare(Together(recipes=recipes))
+    (finding,) = compare(RunSet(recipes=recipes))
     assert finding.kind == "experts_too_alike"
     assert finding.evidence["experts"] == ["logit_adjust", "balanced_softmax"]
     assert case("expert_readiness")["not_noticed_then"], "which is this"

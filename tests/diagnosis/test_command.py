@@ -11,7 +11,7 @@ import yaml
 
 from tailproof.config.load import parse_experiment
 from tailproof.config.recipe import Recipe
-from tailproof.diagnosis.run_config import read_facts
+from tailproof.diagnosis.run_config import read_run_config
 from tailproof.runtime.errors import TailproofError
 from tests.project import TINY
 
@@ -65,7 +65,7 @@ def test_a_finding_is_shown_with_its_change_as_yaml(tmp_path, curves):
 def test_the_recipe_is_that_of_the_expert_whose_history_it_is(tmp_path, curves):
     write(tmp_path / "history.csv", curves["spoilt"], train_loss=curves["train"])
     recipe = Recipe(augmentation={"flip": True, "crop_padding": 4}, epochs=30)
-    facts = {"tailproof": {"recipe": recipe.learning()}}
+    facts = {"tailproof": {"recipe": recipe.result_fields()}}
     (tmp_path / "config.json").write_text(json.dumps(facts))
     told = command(tmp_path, "history.csv").stdout
     assert "crop_padding" not in told and "weight_decay" in told
@@ -132,7 +132,7 @@ def test_a_configuration_names_targets_and_the_length_of_the_run(tmp_path, curve
 def test_an_experiment_is_a_configuration_too(tmp_path):
     value = {**TINY, "expect": {"val_loss": [{"at_most": 0.1}]}}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(value))
-    assert read_facts(tmp_path / "tiny.yaml") == parse_experiment(value)
+    assert read_run_config(tmp_path / "tiny.yaml") == parse_experiment(value)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_an_experiment_is_a_configuration_too(tmp_path):
 def test_a_wrong_configuration_gets_one_sentence(tmp_path, text, words):
     (tmp_path / "facts.yaml").write_text(text)
     with pytest.raises(TailproofError) as error:
-        read_facts(tmp_path / "facts.yaml")
+        read_run_config(tmp_path / "facts.yaml")
     assert words in str(error.value)
 
 

@@ -18,7 +18,7 @@ from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.finding_ids import KINDS
 from tailproof.diagnosis.history import History
 from tailproof.diagnosis.patches import soften
-from tailproof.diagnosis.run_set import Run, Together
+from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 from tests.diagnosis.faults import faulty
 from tests.diagnosis.scores import Scores
 from tests.diagnosis.sets import sets
@@ -184,10 +184,10 @@ def test_a_spike_like_others_is_no_bad_resume(jump, told):
 def test_of_a_metric_that_falls_the_lowest_point_of_a_sweep_is_best():
     values = [0.30, 0.29, 0.31, 0.32]
     runs = [
-        Run(str(rate), settings={"rate": rate}, metric="fpr_at_tpr_0.5", best=value)
+        DiagnosedRun(str(rate), settings={"rate": rate}, metric="fpr_at_tpr_0.5", best=value)
         for rate, value in enumerate(values)
     ]
-    (ceiling,) = sweep_ceiling(Together(runs, target=0.01))
+    (ceiling,) = sweep_ceiling(RunSet(runs, target=0.01))
     assert ceiling.evidence["best"] == "1"
     assert ceiling.cost["points_lost"] == pytest.approx(0.28)
 
@@ -203,7 +203,7 @@ def test_splits_of_different_sizes_are_no_drift_of_calibration(sharpened, told):
         }
         if sharpened == 1.0:
             assert errors["dev"][0] > errors["test"][0]
-        cards = compare(Together([], ece={"a": errors}))
+        cards = compare(RunSet([], ece={"a": errors}))
         found += any(card.kind == "calibration_drift" for card in cards)
     assert (found >= 15) if told else (found <= 1)
 

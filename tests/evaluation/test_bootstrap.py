@@ -4,9 +4,9 @@ import pytest
 from tailproof.evaluation.bootstrap import (
     bounds,
     difference,
+    finite_or_none,
     interval,
     over_seeds,
-    plain,
     resamples,
 )
 from tailproof.evaluation.metrics import measure
@@ -59,9 +59,9 @@ def test_what_is_undefined_is_null():
 
 
 def test_numbers_are_cut_to_ten_digits():
-    assert plain(1 / 3) == 0.3333333333
-    assert plain(0.1 + 0.2) == plain(0.3)
-    assert plain(float("nan")) is None
+    assert finite_or_none(1 / 3) == 0.3333333333
+    assert finite_or_none(0.1 + 0.2) == finite_or_none(0.3)
+    assert finite_or_none(float("nan")) is None
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():

@@ -15,7 +15,7 @@ from tailproof.config.splits import SPLITS
 from tailproof.evaluation.deployment import Deployed
 from tailproof.files import read_json, write_json
 from tailproof.model_card.card import OURS, card_of, example_of, write_card
-from tailproof.model_card.expert_facts import Facts
+from tailproof.model_card.expert_facts import ExpertFacts
 from tailproof.model_card.rejection_rules import deployed
 from tailproof.models import torchvision_stub
 from tailproof.predict.command import predict_images
@@ -53,10 +53,10 @@ MEASURED = {
 
 
 @pytest.fixture
-def facts() -> Facts:
+def facts() -> ExpertFacts:
     """What is known of an expert that was drawn."""
     over = {name: {**each, "mean": each["value"], "seeds": 1} for name, each in MEASURED.items()}
-    return Facts(
+    return ExpertFacts(
         experiment="drawn",
         title="Drawn _things_",
         source="image_folder",
@@ -69,7 +69,7 @@ def facts() -> Facts:
             "tailproof": {
                 "target": "class",
                 "heads": {"class": 3},
-                "recipe": Recipe(model={"name": "test_resnet"}).learning(),
+                "recipe": Recipe(model={"name": "test_resnet"}).result_fields(),
                 "precision": "fp32",
                 "epoch": 7,
             },
@@ -192,11 +192,11 @@ def test_an_expert_that_was_not_evaluated_is_refused(facts, tmp_path):
     for name, path in files.items():
         write_json(path, getattr(facts, name))
     named = {"experiment": "drawn", "title": "", "source": "digits"}
-    found = Facts.read(files, Evaluation(), **named, expert="own", seed=3)
+    found = ExpertFacts.read(files, Evaluation(), **named, expert="own", seed=3)
     assert found.digests[str(tmp_path / "model.safetensors")] == "e" * 64
     for expert, seed in (("own", 4), ("nobody", 3)):
         with pytest.raises(TailproofError, match="run evaluate again"):
-            Facts.read(files, Evaluation(), **named, expert=expert, seed=seed)
+            ExpertFacts.read(files, Evaluation(), **named, expert=expert, seed=seed)
 
 
 def test_the_models_that_need_tailproof_are_known_by_name():

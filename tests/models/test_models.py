@@ -5,7 +5,7 @@ import torch
 
 from tailproof.models import build_model, load_expert, onednn, save_expert
 from tailproof.models.build import best_precision, count_parameters
-from tailproof.models.resnet_cifar import Block
+from tailproof.models.resnet_cifar import ResidualBlock
 from tailproof.runtime.errors import TailproofError
 
 PREPROCESSING = {
@@ -51,7 +51,7 @@ def test_channels_and_layers_are_those_of_the_paper():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_shortcut_subsamples_pads_and_keeps_its_gradient_channels_last(dtype):
-    block = Block(16, 32, stride=2).to(memory_format=torch.channels_last)
+    block = ResidualBlock(16, 32, stride=2).to(memory_format=torch.channels_last)
     torch.nn.init.zeros_(block.bn2.weight)  # leaves the shortcut alone
     x = torch.randn(2, 16, 7, 8).to(dtype, memory_format=torch.channels_last).requires_grad_()
     gradients = []
@@ -67,7 +67,7 @@ def test_a_shortcut_subsamples_pads_and_keeps_its_gradient_channels_last(dtype):
 
 
 def test_a_shortcut_is_the_same_in_the_layouts_of_onednn():
-    block = Block(16, 32, stride=2)
+    block = ResidualBlock(16, 32, stride=2)
     plain = torch.randn(2, 16, 7, 8).requires_grad_()
     opaque = plain.detach().clone().requires_grad_()
     one, other = block._narrow(plain), block._narrow(opaque.to_mkldnn()).to_dense()

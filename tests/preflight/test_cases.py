@@ -13,7 +13,7 @@ import pytest
 from tailproof.config.recipe import Recipe
 from tailproof.preflight.checks import findings
 from tailproof.preflight.checks.learning_rate import usual_rates
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.loss_effect import effect
 from tailproof.preflight.timeline import Timeline
 
@@ -49,7 +49,7 @@ def ready():
         for name in config["experts"]
     }
     kept = {name: max(1, round(count * 8648 / 10847)) for name, count in counts.items()}
-    return Facts(recipes=recipes, train=kept, val=counts, samples=68 * 128)
+    return ExperimentFacts(recipes=recipes, train=kept, val=counts, samples=68 * 128)
 
 
 def test_the_readiness_review_of_three_experts(ready):
@@ -101,8 +101,8 @@ def test_the_faulty_schedule_of_sizes_and_the_one_that_was_set_right():
     counts = {f"class{number}": 1250 for number in range(1000)}
     known = {"train": counts, "val": counts, "samples": 1_250_000}
     crops = {"flip": True, "albumentations": [{"name": "RandomResizedCrop"}]}
-    faulty = Facts(recipes={"run": resolutions("config", crops)}, **known)
-    mended = Facts(recipes={"run": resolutions("fixed_config", crops)}, **known)
+    faulty = ExperimentFacts(recipes={"run": resolutions("config", crops)}, **known)
+    mended = ExperimentFacts(recipes={"run": resolutions("fixed_config", crops)}, **known)
     found = by_kind(faulty)
     assert found["bare_phase"].severity == "warning"
     assert found["bare_phase"].evidence["from_epochs"] == [50]
@@ -123,7 +123,7 @@ def test_the_transformer_that_stayed_near_chance():
     )
     weights = case("stm_baseline")["reference"]["class_weights"]
     counts = {f"class{number}": round(1000 / each) for number, each in enumerate(weights)}
-    facts = Facts(
+    facts = ExperimentFacts(
         recipes={"baseline": recipe},
         train=counts,
         val=counts,

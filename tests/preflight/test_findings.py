@@ -9,7 +9,7 @@ from tailproof.config.preflight import KINDS
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import SEVERITIES
 from tailproof.preflight.checks import findings
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 
 LEVEL = {"a": 400, "b": 400, "c": 400}
 TAIL = {"a": 1000, "b": 300, "c": 20}
@@ -37,7 +37,7 @@ def recipe(**changes) -> Recipe:
     return Recipe(**merged_recipe(GOOD, changes))
 
 
-def facts(*changes: dict, **more) -> Facts:
+def facts(*changes: dict, **more) -> ExperimentFacts:
     recipes = {f"expert{number}": recipe(**own) for number, own in enumerate(changes or [{}])}
     train = more.pop("train", LEVEL)
     known = {
@@ -48,14 +48,14 @@ def facts(*changes: dict, **more) -> Facts:
         "row_groups": 4,
         "decoded_bytes": 1e6,
     }
-    return Facts(**known | more)
+    return ExperimentFacts(**known | more)
 
 
-def rare(monitor: str, **more) -> Facts:
+def rare(monitor: str, **more) -> ExperimentFacts:
     return facts({"monitor": monitor}, train=RARE, positive="event", **{"val": RARE} | more)
 
 
-def workers(count: int) -> Facts:
+def workers(count: int) -> ExperimentFacts:
     return facts({"workers": count}, decoded_bytes=1e12)
 
 

@@ -1,7 +1,7 @@
 """What is asked of the cluster, with and without a preflight."""
 
 from tailproof.config.recipe import Recipe
-from tailproof.preflight.slurm_resources import TRAIN_MINUTES, informed, request_of
+from tailproof.preflight.slurm_resources import TRAIN_MINUTES, request_of, with_measurements
 
 TIMED = {"run": 3600.0, "host_memory_mb": 8000.0}
 
@@ -19,13 +19,17 @@ def test_a_request_follows_the_recipe():
 
 def test_a_preflight_tells_time_and_raises_memory():
     plain = request_of(Recipe(devices=2, workers=0, memory_budget_gb=1.0))
-    found = informed(plain, TIMED)
+    found = with_measurements(plain, TIMED)
     assert found == {**plain, "minutes": 150, "memory_mb_a_node": 20_000}
-    small = informed(plain, TIMED | {"host_memory_mb": 100.0})
+    small = with_measurements(plain, TIMED | {"host_memory_mb": 100.0})
     assert small["memory_mb_a_node"] == plain["memory_mb_a_node"], "never less than by the recipe"
 
 
 def test_a_long_run_asks_for_the_longest_time_and_an_unknown_one_too():
     plain = request_of(Recipe())
-    assert informed(plain, TIMED | {"run": 1e6})["minutes"] == TRAIN_MINUTES
-    assert informed(plain, {}) == informed(plain, {"failed": "memory is full"}) == plain
+    assert with_measurements(plain, TIMED | {"run": 1e6})["minutes"] == TRAIN_MINUTES
+    assert (
+        with_measurements(plain, {})
+        == with_measurements(plain, {"failed": "memory is full"})
+        == plain
+    )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tailproof.config.recipe import Recipe
 from tailproof.losses import build_loss
-from tailproof.preflight.estimate_accuracy import Came
+from tailproof.preflight.estimate_accuracy import EstimateCheck
 from tailproof.preflight.experiment_facts import facts_of
 from tailproof.preflight.loss_effect import effect
 from tailproof.preflight.markdown_page import page
@@ -111,7 +111,7 @@ def test_a_tiny_network_is_measured_and_described(digits):
     assert expert["normalisation"]["mean"] == pytest.approx(normalisation["mean"], rel=1e-5)
     assert sum(phase["batches_an_epoch"] for phase in expert["phases"]) * 4 == expert["updates"]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    came = Came("one", "0", 2, 2, (2,), False, {"epoch": (2.0, 2.5)}, {})
+    came = EstimateCheck("one", "0", 2, 2, (2,), False, {"epoch": (2.0, 2.5)}, {})
     text = page("tiny", found, probe, [came])
     assert (
         "269,434" in text

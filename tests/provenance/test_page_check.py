@@ -57,7 +57,7 @@ def test_every_changed_digit_of_the_page_is_found(files):
         other = str((int(html[digit]) + 1) % 10)
         files[0].write_text(html[:digit] + other + html[digit + 1 :])
         found.append(check_page(*files))
-    assert [len(sentences) for sentences in found] == [1] * len(found)
+    assert [len(blocking_message) for blocking_message in found] == [1] * len(found)
     assert all("where" in sentence and "holds" in sentence for (sentence,) in found)
 
 

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from tests.project import TINY, Project
-from tests.workflow.test_staleness import jobs_of
+from tests.workflow.test_staleness import expected_jobs
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def project(photographs, tmp_path):
 def planned(project) -> set[str]:
     done = project.snakemake("-n")
     assert done.returncode == 0, done.stderr
-    return jobs_of(done)
+    return expected_jobs(done)
 
 
 def add(folder):

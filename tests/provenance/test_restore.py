@@ -6,7 +6,7 @@ import pytest
 
 from tailproof.digests import digest_of
 from tailproof.files import json_text, read_json
-from tests.workflow.test_staleness import AFTERWARDS, flip, jobs_of
+from tests.workflow.test_staleness import AFTERWARDS, expected_jobs, flip
 
 RAW_LOGITS = "results/tiny/experts/logit_adjust/seed-0/raw_logits/calib.parquet"
 
@@ -22,7 +22,7 @@ def clone(published, tmp_path):
 def planned(checkout) -> set[str]:
     done = checkout.run(sys.executable, "-m", "snakemake", "--cores", "2", "-n")
     assert done.returncode == 0, done.stdout + done.stderr
-    return jobs_of(done)
+    return expected_jobs(done)
 
 
 def restored(checkout) -> str:

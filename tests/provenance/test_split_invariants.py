@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tailproof.provenance.split_invariants import broken_promises
+from tailproof.provenance.split_invariants import broken_invariants
 from tailproof.runtime.ledger import read_ledger
 from tailproof.runtime.records import File
 
@@ -20,7 +20,7 @@ def broken(finished, ledger, rule, path):
     name, record = next((name, each) for name, each in ledger.records.items() if each.rule == rule)
     read = [*record.inputs, File(path=path, sha256="0" * 64, bytes=1)]
     changed = record.model_copy(update={"inputs": read})
-    return broken_promises(finished.results, replace(ledger, records={name: changed}))
+    return broken_invariants(finished.results, replace(ledger, records={name: changed}))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from tailproof.diagnosis.readers import read_history
 from tailproof.digests import sha256_bytes
 from tailproof.evaluation.evaluate import evaluate
 from tailproof.files import write_json
-from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.records import File, Record
 
 HELD_OUT = {"tune": 8, "dev": 6, "test": 12}
@@ -118,7 +118,7 @@ OUTPUTS = {
 
 def _write_records(folder: Path, experiment: Experiment, results: dict) -> None:
     """Write a record for each job; files that were drawn, not made, get a digest of their path."""
-    for index, job in enumerate(jobs_of(experiment)):
+    for index, job in enumerate(expected_jobs(experiment)):
         rule, name = job.split("/")
         paths = [f"results/drawn/{each.format(*name.rsplit('-', 1))}" for each in OUTPUTS[rule]]
         record = {

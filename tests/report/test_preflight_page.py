@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tailproof.files import read_json, write_json
-from tailproof.preflight.estimate_accuracy import came_true
+from tailproof.preflight.estimate_accuracy import check_estimates
 from tailproof.preflight.markdown_page import came_cells, run_name
 from tailproof.report.preflight_page import write_preflight_page
 from tailproof.runtime.errors import TailproofError
@@ -35,7 +35,7 @@ def sized(folder, rule, name, mebibytes):
 
 def came(folder):
     found, probe = (read_json(folder / f"{each}.json") for each in ("preflight", "preflight_probe"))
-    return came_true(folder, folder / "states", found, probe)
+    return check_estimates(folder, folder / "states", found, probe)
 
 
 def of_plain(folder):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tailproof.runtime.environment import code_now, machine_now
+from tailproof.runtime.environment import describe_code, describe_machine
 
 
 def git(folder, *arguments):
@@ -26,7 +26,7 @@ def repository(tmp_path):
 
 
 def now(folder):
-    return code_now("0" * 64, ["numpy", "no-such-package"], folder)
+    return describe_code("0" * 64, ["numpy", "no-such-package"], folder)
 
 
 def test_a_clean_tree_is_its_commit(repository):
@@ -67,7 +67,7 @@ def test_a_folder_without_git_has_no_commit(tmp_path):
 def test_the_machine_is_named(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURMD_NODENAME", "node3")
-    found = machine_now(4)
+    found = describe_machine(4)
     assert (found.host, found.slurm_job, found.threads) == ("node3", "17", 4)
     assert found.user == getpass.getuser()
     assert found.device
@@ -79,4 +79,4 @@ def test_a_user_without_a_name_is_a_number(monkeypatch):
         raise KeyError("getpwuid(): uid not found: 54321")
 
     monkeypatch.setattr(getpass, "getuser", unknown)
-    assert machine_now(1).user == str(os.getuid())
+    assert describe_machine(1).user == str(os.getuid())

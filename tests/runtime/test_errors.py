@@ -1,6 +1,6 @@
 import pytest
 
-from tailproof.runtime.errors import choose, suggestion
+from tailproof.runtime.errors import suggestion, unknown_name
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,9 @@ def test_the_nearest_word_is_suggested_and_only_a_near_one(word, expected):
 
 
 def test_an_unknown_name_lists_what_is_known_where_that_is_short():
-    assert str(choose("source", "idxx", {"idx", "digits"})) == (
+    assert str(unknown_name("source", "idxx", {"idx", "digits"})) == (
         "unknown source 'idxx' (did you mean 'idx'?); known: digits, idx"
     )
-    assert str(choose("model", "resnt", [f"resnet{n}" for n in range(100)])).endswith("100 names")
+    assert str(unknown_name("model", "resnt", [f"resnet{n}" for n in range(100)])).endswith(
+        "100 names"
+    )

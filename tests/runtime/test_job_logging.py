@@ -8,8 +8,8 @@ def run(body, log):
     program = (
         "import logging, warnings\n"
         "from tailproof.runtime.errors import TailproofError\n"
-        "from tailproof.runtime.job_logging import telling\n"
-        f"with telling('train', {str(log)!r}):\n    {body}\n"
+        "from tailproof.runtime.job_logging import job_logging\n"
+        f"with job_logging('train', {str(log)!r}):\n    {body}\n"
     )
     command = [sys.executable, "-c", program]
     return subprocess.run(command, capture_output=True, text=True, check=False)

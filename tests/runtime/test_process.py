@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from tailproof.runtime.process import importing
+from tailproof.runtime.process import gc_paused
 
 BLOCK, TIMES = 64 << 20, 10
 
 ALLOCATE = f"""
 import ctypes, resource, sys
-from tailproof.runtime.process import keep_freed_memory
+from tailproof.runtime.process import tune_malloc
 
 def received():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -21,7 +21,7 @@ def allocate():
     malloc.free(block)
 
 if sys.argv[1] == "keep":
-    keep_freed_memory()
+    tune_malloc()
 malloc = ctypes.CDLL(None)
 malloc.malloc.restype, malloc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 malloc.free.argtypes = [ctypes.c_void_p]
@@ -52,7 +52,7 @@ def collector():
 def test_what_is_imported_is_no_garbage_to_look_for(collector, enabled):
     gc.enable() if enabled else gc.disable()
     gc.unfreeze()
-    with pytest.raises(ImportError), importing():
+    with pytest.raises(ImportError), gc_paused():
         assert not gc.isenabled()
         kept = [[]]
         raise ImportError

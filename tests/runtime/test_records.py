@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tailproof.config.load import parse_experiment
-from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.provenance.record_schema import schema
 from tailproof.runtime.code_digest import ROOT
 from tailproof.runtime.errors import TailproofError
@@ -92,7 +92,7 @@ def test_the_published_schema_is_the_model_s_and_takes_what_jobs_write(finished,
     validator = Draft202012Validator(published)
     monkeypatch.chdir(finished.folder)
     ledger = read_ledger("tiny")
-    assert len(ledger.records) == len(jobs_of(parse_experiment(TINY))) + 2, "report and audit"
+    assert len(ledger.records) == len(expected_jobs(parse_experiment(TINY))) + 2, "report and audit"
     assert not ledger.unreadable
     for path, record in ledger.records.items():
         value = json.loads(record.text())

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tailproof.config.recipe import Recipe
-from tailproof.runtime.job_logging import telling
+from tailproof.runtime.job_logging import job_logging
 from tailproof.training.launcher import launch
 
 # Processes fork from one that has imported everything and computed nothing.
@@ -65,7 +65,7 @@ def _attempt(manifest, folder, changes, crash, largest_file, until):
     if largest_file:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    with telling("train", Path(folder, "train.log")):
+    with job_logging("train", Path(folder, "train.log")):
         launch(
             manifest,
             Recipe(**{**RECIPE, **changes}),

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tailproof.config.recipe import Mixing, Phase, Recipe
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.builders import build_mixing
-from tailproof.training.multi_head import Heads, LossOfHeads, rank_weights
+from tailproof.training.multi_head import Heads, MultiHeadLoss, rank_weights
 
 RANKS = {"family": ["F", "G"], "genus": ["a", "b", "c"], "species": ["v", "w", "x", "y", "z"]}
 MANIFEST = {"target": "species", "positive": None, "ranks": list(RANKS), "classes": RANKS}
@@ -62,7 +62,7 @@ def test_the_loss_is_the_weighted_sum_of_torchs_over_what_has_a_label(seed):
     own = heads()
     logits, labels = batch(seed)
     config = {"name": "cross_entropy", "class_weights": "balanced", "label_smoothing": 0.1}
-    loss = LossOfHeads(own, config, labels)
+    loss = MultiHeadLoss(own, config, labels)
     expected = []
     starts = ((0, 2), (2, 5), (5, 10))
     columns = zip(starts, labels.unbind(1), own.weights.values(), strict=True)
@@ -83,10 +83,10 @@ def test_the_loss_is_the_weighted_sum_of_torchs_over_what_has_a_label(seed):
 def test_parts_of_a_batch_weighed_by_their_divisors_are_the_whole(seed, cut):
     own = heads()
     logits, labels = batch(seed)
-    loss = LossOfHeads(own, {"name": "cross_entropy", "class_weights": "balanced"}, labels)
-    whole = loss.divisor(labels)
+    loss = MultiHeadLoss(own, {"name": "cross_entropy", "class_weights": "balanced"}, labels)
+    whole = loss.reduction_weight(labels)
     parts = sum(
-        loss(logits[part], labels[part]) * loss.divisor(labels[part]) / whole
+        loss(logits[part], labels[part]) * loss.reduction_weight(labels[part]) / whole
         for part in (slice(None, cut), slice(cut, None))
     )
     torch.testing.assert_close(parts, loss(logits, labels))
@@ -95,11 +95,11 @@ def test_parts_of_a_batch_weighed_by_their_divisors_are_the_whole(seed, cut):
 def test_a_rank_without_any_label_in_a_batch_adds_nothing():
     own = heads()
     logits, labels = batch(0)
-    loss = LossOfHeads(own, {"name": "cross_entropy"}, labels)
+    loss = MultiHeadLoss(own, {"name": "cross_entropy"}, labels)
     labels[:, 0] = -1
     logits.requires_grad_()
     found = loss(logits, labels)
-    assert found[0] == 0 and loss.divisor(labels)[0] == 0
+    assert found[0] == 0 and loss.reduction_weight(labels)[0] == 0
     found.sum().backward()
     assert not logits.grad[:, :2].any() and logits.grad[:, 2:].any()
 
@@ -108,7 +108,7 @@ def test_one_head_gives_the_bits_of_the_plain_loss():
     own = heads(None)
     logits, labels = batch(1)
     truth = labels[:, 2:]
-    loss = LossOfHeads(own, {"name": "cross_entropy"}, truth)
+    loss = MultiHeadLoss(own, {"name": "cross_entropy"}, truth)
     assert loss(logits[:, 5:], truth).sum() == F.cross_entropy(logits[:, 5:], truth[:, 0])
 
 

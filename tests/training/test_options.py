@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 import tailproof.models  # noqa: F401 - lets timm be imported
 from tailproof.config.recipe import Recipe
 from tailproof.runtime.errors import TailproofError
-from tailproof.training.distributed import Ranks
-from tailproof.training.run import Run
+from tailproof.training.distributed import ProcessGroup
+from tailproof.training.run import TrainingRun
 from tests.training.interrupted_runs import RECIPE, finish, outputs, start
 
 VIT = {
@@ -25,7 +25,9 @@ VIT = {
 
 def step(digits, **changes):
     """Return the weights after one epoch from the same start."""
-    run = Run(digits, Recipe(**{**RECIPE, "weights": "last", **changes}), 0, Ranks(1))
+    run = TrainingRun(
+        digits, Recipe(**{**RECIPE, "weights": "last", **changes}), 0, ProcessGroup(1)
+    )
     run.finish_epoch(lambda: None)
     return run
 
@@ -81,14 +83,14 @@ def test_clipping_bounds_what_an_update_moves(digits):
         "optimizer": {"name": "momentum", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0}
     }
     recipe |= {"schedule": {"name": "constant"}, "model": VIT}
-    start_ = vector(Run(digits, Recipe(**RECIPE | recipe), 0, Ranks(1)).model)
+    start_ = vector(TrainingRun(digits, Recipe(**RECIPE | recipe), 0, ProcessGroup(1)).model)
     run = step(digits, **recipe, clip_norm=1e-3)
     moved = np.linalg.norm(vector(run.model) - start_)
     assert 0 < moved <= 1e-3 * run.steps + 1e-6
 
 
 def test_the_average_of_the_weights_follows_its_formula(digits):
-    decay, run = 0.5, Run(digits, Recipe(**RECIPE, ema={"decay": 0.5}), 0, Ranks(1))
+    decay, run = 0.5, TrainingRun(digits, Recipe(**RECIPE, ema={"decay": 0.5}), 0, ProcessGroup(1))
     expected = vector(run.model).astype(np.float64)
 
     def follow():
@@ -140,11 +142,11 @@ def test_synchronised_batch_norm_needs_gpus(digits):
 def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, caplog):
     assert finish(start(digits, tmp_path, {"epochs": 1})) == 0
     expert = tmp_path / "expert/seed-0"
-    run = Run(digits, Recipe(**RECIPE, init_from=str(expert)), 1, Ranks(1))
+    run = TrainingRun(digits, Recipe(**RECIPE, init_from=str(expert)), 1, ProcessGroup(1))
     for name, value in load_file(expert / "model.safetensors").items():
         assert np.array_equal(run.model.state_dict()[name].numpy(), value), name
     (state,) = (tmp_path / "states").glob("*/*.pt")
-    same = Run(digits, Recipe(**RECIPE, init_from=str(state)), 2, Ranks(1))
+    same = TrainingRun(digits, Recipe(**RECIPE, init_from=str(state)), 2, ProcessGroup(1))
     assert np.array_equal(vector(same.model), vector(run.model))
 
     other = timm.create_model("cifar_resnet20", num_classes=3, in_chans=1)
@@ -152,7 +154,9 @@ def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, caplog):
     save_file(
         {k: v.contiguous() for k, v in other.state_dict().items()}, tmp_path / "o.safetensors"
     )
-    run = Run(digits, Recipe(**RECIPE, init_from=str(tmp_path / "o.safetensors")), 1, Ranks(1))
+    run = TrainingRun(
+        digits, Recipe(**RECIPE, init_from=str(tmp_path / "o.safetensors")), 1, ProcessGroup(1)
+    )
     assert (run.model.conv1.weight == 0.5).all()
     assert "left out classifier.weight [3, 64] for [10, 64]" in caplog.text
 
@@ -161,7 +165,7 @@ def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, caplog):
 def test_weights_that_cannot_be_read_are_told(digits, tmp_path, name):
     path = tmp_path / name
     with pytest.raises(TailproofError, match=f"init_from: {path} does not exist"):
-        Run(digits, Recipe(**RECIPE, init_from=str(path)), 0, Ranks(1))
+        TrainingRun(digits, Recipe(**RECIPE, init_from=str(path)), 0, ProcessGroup(1))
     path.write_bytes(b"neither this nor that")
     with pytest.raises(TailproofError, match=f"init_from: {path} holds no weights that can be"):
-        Run(digits, Recipe(**RECIPE, init_from=str(path)), 0, Ranks(1))
+        TrainingRun(digits, Recipe(**RECIPE, init_from=str(path)), 0, ProcessGroup(1))

@@ -17,9 +17,9 @@ from tailproof.files import read_json
 from tailproof.loading import Loader, Split
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases
-from tailproof.training.distributed import Ranks
+from tailproof.training.distributed import ProcessGroup
 from tailproof.training.history import COLUMNS
-from tailproof.training.run import Run
+from tailproof.training.run import TrainingRun
 from tailproof.training.schedule import Schedule
 from tests.training.interrupted_runs import RECIPE, TINY, finish, outputs, start
 
@@ -74,7 +74,7 @@ def test_updates_are_those_of_the_epochs_before(starts, steps, data):
     expected = np.repeat([factors[number] for number in numbers], each)
     assert [phases.factor(update) for update in range(sum(each))] == expected.tolist()
     assert sum(
-        told["steps"] * (told["to_epoch"] + 1 - told["from_epoch"]) for told in phases.told()
+        told["steps"] * (told["to_epoch"] + 1 - told["from_epoch"]) for told in phases.broadcast()
     ) == sum(each)
 
 
@@ -162,7 +162,7 @@ def test_killed_within_and_between_phases_it_ends_in_the_same_bytes(digits, tmp_
 
 def test_order_and_crops_do_not_depend_on_the_phase(digits):
     recipe = Recipe(**RECIPE | GROWING)
-    run = Run(digits, recipe, 5, Ranks(1))
+    run = TrainingRun(digits, recipe, 5, ProcessGroup(1))
     split = run.split
     for number, (loader, epoch) in enumerate(zip(run._loaders, (1, 3, 4), strict=True)):
         phase = recipe.timeline[number]
@@ -188,7 +188,7 @@ def _pairs(batch):
 
 def test_what_is_learnt_and_how_it_runs_are_the_whole_recipe():
     growing = Recipe(**TINY | GROWING)
-    assert Recipe(**growing.learning(), **growing.running()) == growing
+    assert Recipe(**growing.result_fields(), **growing.execution_fields()) == growing
 
 
 def test_position_embeddings_are_resampled_for_every_size(digits, tmp_path):
@@ -230,7 +230,7 @@ def test_position_embeddings_are_resampled_for_every_size(digits, tmp_path):
 )
 def test_what_does_not_fit_is_told_before_the_first_epoch(digits, changes, expected):
     with pytest.raises(TailproofError, match=expected):
-        Run(digits, Recipe(**TINY | changes), 0, Ranks(1))
+        TrainingRun(digits, Recipe(**TINY | changes), 0, ProcessGroup(1))
 
 
 def test_transforms_that_need_a_size_take_the_phase_s(digits):

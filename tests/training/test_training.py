@@ -16,12 +16,12 @@ from tailproof.loading import Loader, Split
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases
 from tailproof.training.checkpoint_store import read_newest
-from tailproof.training.distributed import Ranks
-from tailproof.training.early_stopping import Best
+from tailproof.training.distributed import ProcessGroup
+from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import scores
 from tailproof.training.history import COLUMNS
 from tailproof.training.launcher import launch
-from tailproof.training.run import Run
+from tailproof.training.run import TrainingRun
 from tailproof.training.schedule import Schedule
 from tests.training.interrupted_runs import TINY
 
@@ -114,7 +114,7 @@ def test_early_stopping_keeps_the_best_weights(digits, tmp_path):
 
 
 def test_a_value_that_is_not_finite_is_never_the_best():
-    best, model = Best(Recipe(**TINY, weights="best")), torch.nn.Linear(1, 1)
+    best, model = EarlyStopper(Recipe(**TINY, weights="best")), torch.nn.Linear(1, 1)
     for epoch, value in enumerate([float("nan"), 0.2, float("inf"), 0.1], start=1):
         best.update(epoch, value, model)
     assert (best.epoch, best.value) == (2, 0.2)
@@ -153,7 +153,7 @@ def test_wrong_recipes_are_told(digits, tmp_path, changes, message):
 
 
 def test_norms_and_biases_are_not_decayed(digits, tmp_path):
-    found = Run(digits, Recipe(**TINY), 0, Ranks(1))
+    found = TrainingRun(digits, Recipe(**TINY), 0, ProcessGroup(1))
     groups = {group["weight_decay"]: group["params"] for group in found._optimizer.param_groups}
     assert all(parameter.ndim == 1 for parameter in groups[0.0])
     assert all(parameter.ndim > 1 for parameter in groups[5e-4])

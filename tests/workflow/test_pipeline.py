@@ -73,12 +73,12 @@ def test_calibrated_logits_are_raw_ones_over_the_temperature(finished):
         folder = finished.results / "experts" / expert / "seed-0"
         temperature = json.loads((folder / "calibration.json").read_text())["temperature"]
         for split in SPLITS:
-            raw, cooled = (
+            raw, scaled_by_temperature = (
                 np.stack(logits(finished, expert, split, kind)["logits"])
                 for kind in ("raw_logits", "logits")
             )
-            assert cooled.dtype == np.float32
-            assert np.allclose(raw / temperature, cooled, rtol=1e-6)
+            assert scaled_by_temperature.dtype == np.float32
+            assert np.allclose(raw / temperature, scaled_by_temperature, rtol=1e-6)
             schema = pq.read_schema(folder / "logits" / f"{split}.parquet")
             facts = json.loads(schema.metadata[b"tailproof"])
             weights = (folder / "model.safetensors").read_bytes()

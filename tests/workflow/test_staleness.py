@@ -19,10 +19,10 @@ def planned(project) -> set[str]:
     """The jobs that Snakemake would run: the rule, with the expert where there is one."""
     done = project.snakemake("-n")
     assert done.returncode == 0, done.stdout + done.stderr
-    return jobs_of(done)
+    return expected_jobs(done)
 
 
-def jobs_of(done) -> set[str]:
+def expected_jobs(done) -> set[str]:
     jobs = re.findall(r"^Job \d+: tiny: (.+)$", done.stdout + done.stderr, flags=re.M)
     return {short(message) for message in jobs}
 

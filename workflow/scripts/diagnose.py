@@ -1,7 +1,7 @@
 """history.csv -> diagnosis.json."""
 
 from tailproof.diagnosis.diagnose import write_diagnosis
-from tailproof.diagnosis.finding import brief
+from tailproof.diagnosis.finding import for_record
 from tailproof.runtime.stage import job
 
 with job(snakemake) as results:
@@ -14,4 +14,4 @@ with job(snakemake) as results:
         snakemake.params.expect,
         snakemake.output.diagnosis,
     )
-    results["findings"] = [brief(finding.plain()) for finding in found]
+    results["findings"] = [for_record(finding.plain()) for finding in found]

@@ -3,7 +3,7 @@
 import json
 
 from tailproof.config.recipe import Recipe
-from tailproof.diagnosis.finding import brief
+from tailproof.diagnosis.finding import for_record
 from tailproof.files import read_json, write_json, write_text
 from tailproof.preflight.experiment_facts import facts_of
 from tailproof.preflight.markdown_page import page
@@ -25,4 +25,4 @@ with job(snakemake) as results:
     write_json(output.preflight, found)
     write_json(output.probe, probe)
     write_text(output.page, page(snakemake.wildcards.experiment, found, probe))
-    results["findings"] = [brief(each) for each in [*found["findings"], *probe["findings"]]]
+    results["findings"] = [for_record(each) for each in [*found["findings"], *probe["findings"]]]

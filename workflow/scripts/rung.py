@@ -10,11 +10,11 @@ from tailproof.runtime.stage import job
 with job(snakemake):
     if snakemake.resources.cleared != "yes":
         raise TailproofError(snakemake.resources.cleared)
-    from tailproof.sweep.rungs import recipe_of_place
+    from tailproof.sweep.rungs import recipe_for_slot
     from tailproof.training.launcher import launch
 
     params, wildcards = snakemake.params, snakemake.wildcards
-    recipe = params.recipe or recipe_of_place(snakemake.input.standing, wildcards.expert)
+    recipe = params.recipe or recipe_for_slot(snakemake.input.standing, wildcards.expert)
     launch(
         snakemake.input.manifest,
         Recipe(**recipe, **json.loads(snakemake.resources.running)),

@@ -10,12 +10,12 @@ from tailproof.runtime.stage import job
 with job(snakemake) as results:
     if snakemake.resources.cleared != "yes":
         raise TailproofError(snakemake.resources.cleared)
-    from tailproof.sweep.rungs import recipe_of_place
+    from tailproof.sweep.rungs import recipe_for_slot
     from tailproof.training.launcher import launch
     from tailproof.training.run_summary import results_of
 
     params, wildcards = snakemake.params, snakemake.wildcards
-    recipe = params.recipe or recipe_of_place(snakemake.input.standing, wildcards.expert)
+    recipe = params.recipe or recipe_for_slot(snakemake.input.standing, wildcards.expert)
     folder = Path(snakemake.output.weights).parent
     launch(
         snakemake.input.manifest,

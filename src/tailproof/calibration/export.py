@@ -48,6 +48,6 @@ def export(
                 "calibrate again, so that both come from one model"
             )
         own = temperatures(fitted, logits.metadata["target"])
-        logits.cooled(own).write(outputs[split])
+        logits.scaled_by_temperature(own).write(outputs[split])
         rows[split] = len(logits.sample_ids)
     return rows

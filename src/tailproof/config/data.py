@@ -42,7 +42,7 @@ def _distinct_ranks(ranks: list[str]) -> list[str]:
 
 Column = Annotated[str, Field(min_length=1)]
 BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
-Ranks = Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct_ranks)]
+ProcessGroup = Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct_ranks)]
 
 
 class Digits(Strict):
@@ -118,7 +118,7 @@ class MetadataCsv(Strict):
     train: LabelTable | None = Field(None, description="The training pool, where there is a test.")
     test: LabelTable | None = Field(None, description="The held-out pool.")
     filename: Column = Field("filename", description="Column of the images' paths in their folder.")
-    ranks: Ranks = Field(
+    ranks: ProcessGroup = Field(
         ["phylum", "class", "order", "family", "genus", "species"],
         description="Columns of the labels, coarse to fine; empty cells and NaN are no label.",
     )
@@ -161,7 +161,7 @@ class Parquet(Strict):
         None,
         description="Of arrays that are flat lists: [bands, height, width] or as `bands` says.",
     )
-    ranks: Ranks = Field(
+    ranks: ProcessGroup = Field(
         ["label"],
         description="Columns of the labels, coarse to fine: text, whole numbers, Hugging Face "
         "class labels, or partition columns (key=value folders).",

@@ -14,7 +14,7 @@ from tailproof.config.preflight import Preflight
 from tailproof.config.recipe import Recipe
 from tailproof.config.report import Report
 from tailproof.config.sweep import RESERVED, WINNER, Sweep
-from tailproof.config.targets import Expect
+from tailproof.config.targets import Targets
 
 
 class Config(Strict):
@@ -37,7 +37,7 @@ class Experiment(Strict):
         {}, validate_default=True, description="What each expert changes in the recipe."
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
-    expect: Expect = Field(
+    expect: Targets = Field(
         {},
         description="What runs should reach, by column of history.csv; what is missed is told.",
     )
@@ -46,10 +46,10 @@ class Experiment(Strict):
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
 
-    def learning(self) -> dict[str, Any]:
+    def result_fields(self) -> dict[str, Any]:
         """Return, as plain values, all but how the experts' training is carried out."""
-        recipes = {"recipe": self.recipe.learning()}
-        recipes["experts"] = {name: recipe.learning() for name, recipe in self.experts.items()}
+        recipes = {"recipe": self.recipe.result_fields()}
+        recipes["experts"] = {name: recipe.result_fields() for name, recipe in self.experts.items()}
         return self.model_dump(mode="json") | recipes
 
     @cached_property

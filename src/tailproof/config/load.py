@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tailproof.config.experiment import Config, Experiment
-from tailproof.config.messages import explain
+from tailproof.config.messages import explain_errors
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.runtime.errors import TailproofError, suggestion
 
@@ -52,7 +52,7 @@ def _parse(model: type[Model], value: Any, origin: str) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        lines = explain(error, model)
+        lines = explain_errors(error, model)
         between = " " if len(lines) == 1 else "\n  "
         raise TailproofError(f"{origin}:{between}" + between.join(lines)) from None
 

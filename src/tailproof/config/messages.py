@@ -17,7 +17,7 @@ OURS = {
 """What is said in other words than pydantic's, by its kinds of mistakes."""
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+def explain_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return one sentence a mistake, in the order of the model's fields.
 
     Told once is a mistake in the recipe, which all experts inherit; and of a value that may be of

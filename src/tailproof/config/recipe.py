@@ -197,14 +197,14 @@ class Checkpoint(OneOf):
     steps: Count | None = None
 
 
-RUNNING = ("devices", "nodes", "workers", "memory_budget_gb", "checkpoint")
+EXECUTION_FIELDS = ("devices", "nodes", "workers", "memory_budget_gb", "checkpoint")
 
 
 class Recipe(Strict):
     """How one expert is trained. An experiment's `recipe` is the default of all its experts.
 
-    Fields named in `RUNNING` say how a run is carried out, not what it learns: a change of them
-    makes nothing stale, and a run goes on from the state of one with others.
+    Fields named in `EXECUTION_FIELDS` say how a run is carried out, not what it learns: a
+    change of them makes nothing stale, and a run resumes from a state made with others.
     """
 
     model: Model = Model()
@@ -275,13 +275,13 @@ class Recipe(Strict):
         2.0, ge=0, description="Splits that decode to less are kept in memory, others streamed."
     )
 
-    def learning(self) -> dict[str, Any]:
+    def result_fields(self) -> dict[str, Any]:
         """Return, as plain values, the fields that decide what is learnt."""
-        return self.model_dump(mode="json", exclude=set(RUNNING))
+        return self.model_dump(mode="json", exclude=set(EXECUTION_FIELDS))
 
-    def running(self) -> dict[str, Any]:
+    def execution_fields(self) -> dict[str, Any]:
         """Return, as plain values, the fields that decide only how the run is carried out."""
-        return self.model_dump(mode="json", include=set(RUNNING))
+        return self.model_dump(mode="json", include=set(EXECUTION_FIELDS))
 
     @property
     def timeline(self) -> list[Phase]:

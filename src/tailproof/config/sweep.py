@@ -10,15 +10,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from tailproof.config.base import NAME, Count, Strict
 from tailproof.config.merge import merged_recipe
-from tailproof.config.messages import explain
-from tailproof.config.recipe import RUNNING, Recipe
+from tailproof.config.messages import explain_errors
+from tailproof.config.recipe import EXECUTION_FIELDS, Recipe
 from tailproof.runtime.errors import suggestion
 
 WINNER = "winner"
 RESERVED = re.compile(rf"{WINNER}|rung-\d+-place-\d+")
 LONGEST = 100  # characters of a point's name, which is part of file names
 NOT_SWEPT = {
-    **dict.fromkeys(RUNNING, "says how a run is carried out, not what it learns"),
+    **dict.fromkeys(EXECUTION_FIELDS, "says how a run is carried out, not what it learns"),
     "monitor": "is what points are compared by",
     "resume_from": "names the state of one run",
 }
@@ -129,7 +129,7 @@ class Sweep(Strict):
 
 def values_at(recipe: Recipe, keys: list[str]) -> dict[str, Any]:
     """Return, as plain values, what stands in a recipe under dotted keys; None for nothing."""
-    whole = recipe.learning()
+    whole = recipe.result_fields()
     found = {}
     for key in keys:
         value: Any = whole
@@ -143,7 +143,7 @@ def _recipe(base: dict[str, Any], name: str, changes: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(merged_recipe(base, _nested(changes)))
     except ValidationError as error:
-        raise ValueError(f"in '{name}' {'; '.join(explain(error, Recipe))}") from None
+        raise ValueError(f"in '{name}' {'; '.join(explain_errors(error, Recipe))}") from None
 
 
 def _nested(changes: dict[str, Any]) -> dict[str, Any]:

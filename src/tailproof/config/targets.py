@@ -22,4 +22,4 @@ class Target(Strict):
         return self
 
 
-Expect = dict[Name, list[Target]]
+Targets = dict[Name, list[Target]]

@@ -52,7 +52,7 @@ class Logits:
         """What the target's raw logits were divided by: 1 before calibration."""
         return float(self.metadata.get("temperature", 1.0))
 
-    def cooled(self, temperatures: dict[str, float]) -> "Logits":
+    def scaled_by_temperature(self, temperatures: dict[str, float]) -> "Logits":
         """Return these logits divided by each rank's temperature, which their metadata then name.
 
         Raises:

@@ -24,7 +24,7 @@ from tailproof.data.tables import read_parquet, table_metadata, with_metadata
 from tailproof.data.taxonomy import ancestors
 from tailproof.digests import sha256_file
 from tailproof.files import atomic, read_json, write_json
-from tailproof.runtime.errors import TailproofError, choose
+from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.runtime.progress import track
 
 ROW_GROUP = 1024  # rows at most; the loader reads and shuffles by row group
@@ -261,7 +261,7 @@ def _positive(named: str | None, counts: dict[str, int]) -> str | None:
             "one can be positive; leave it out"
         )
     if named is not None and named not in counts:
-        raise choose("class in data.positive", named, counts)
+        raise unknown_name("class in data.positive", named, counts)
     if len(counts) != 2:
         return None
     first, second = counts

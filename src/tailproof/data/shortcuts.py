@@ -17,7 +17,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from tailproof.data.images import decode
 from tailproof.data.shard_reader import rows_of
 from tailproof.files import read_json, write_json
-from tailproof.operating_points import Curve, epoch_points
+from tailproof.operating_points import ScoreCurve, epoch_points
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 
@@ -145,7 +145,7 @@ def _reached(
         scores = np.stack([-scores, scores], axis=1)
     once = np.ones((1, len(truth)), np.uint8)
     each = {
-        code: float(Curve.of(column, truth == code, once).auroc()[0])
+        code: float(ScoreCurve.of(column, truth == code, once).auroc()[0])
         for code, column in zip(model.classes_.tolist(), scores.T, strict=True)
     }
     known = [value for value in each.values() if not np.isnan(value)]

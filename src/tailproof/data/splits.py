@@ -15,7 +15,7 @@ from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
 from tailproof.data.tables import read_parquet, table_metadata, write_parquet
 from tailproof.files import write_json
-from tailproof.runtime.errors import TailproofError, choose
+from tailproof.runtime.errors import TailproofError, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def split(samples_path: str | Path, config: Data, output: str | Path, summary: s
     metadata = table_metadata(samples_path)
     target = config.target or metadata["ranks"][-1]
     if target not in metadata["ranks"]:
-        raise choose("taxonomic rank", target, metadata["ranks"])
+        raise unknown_name("taxonomic rank", target, metadata["ranks"])
     names = metadata["classes"][target]
     rng = np.random.default_rng(config.seed)
 

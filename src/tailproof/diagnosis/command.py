@@ -8,8 +8,8 @@ from tailproof.diagnosis.detectors.missed_targets import target_of
 from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.finding import Finding
 from tailproof.diagnosis.readers import read_histories
-from tailproof.diagnosis.run_config import context_of, read_facts
-from tailproof.diagnosis.run_set import Run, Together
+from tailproof.diagnosis.run_config import context_of, read_run_config
+from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 
 TOGETHER = ""
 """The name under which findings of all runs together stand."""
@@ -25,23 +25,23 @@ def diagnose_files(paths: list[str], config: str | None = None) -> dict[str, lis
     Raises:
         TailproofError: a file is no history, or the configuration is wrong.
     """
-    facts = read_facts(config) if config else None
+    facts = read_run_config(config) if config else None
     found, runs, target = {}, [], None
     for path, history in read_histories([Path(path) for path in paths]):
         context = context_of(facts, path)
         found[history.name] = diagnose(history, context)
         name, seed = _named(path, history.name)
-        runs.append(Run.of(history, context.recipe, name, seed))
+        runs.append(DiagnosedRun.of(history, context.recipe, name, seed))
         target = target_of(context.expect, runs[-1].metric)
     if len(runs) > 1:
-        found[TOGETHER] = compare(Together(runs, target))
+        found[TOGETHER] = compare(RunSet(runs, target))
     return found
 
 
-def plain(found: dict[str, list[Finding]]) -> list[dict[str, Any]]:
+def findings_as_dicts(found: dict[str, list[Finding]]) -> list[dict[str, Any]]:
     """Return the findings as plain values, each with the name of its run; null is all together."""
     return [
-        {"run": name or None, **finding.plain()}
+        {"run": name or None, **finding.findings_as_dicts()}
         for name, findings in found.items()
         for finding in findings
     ]

@@ -9,7 +9,7 @@ import pandas as pd
 from tailproof.config.equivalence import same_function
 from tailproof.diagnosis.finding import Finding
 from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.run_set import Run, Together
+from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 from tailproof.digests import canonical_json
 
 POINTS = 4
@@ -20,7 +20,7 @@ REGULARISATION = re.compile(
 ALIKE = 0.97
 
 
-def sweep_ceiling(runs: Together) -> list[Finding]:
+def sweep_ceiling(runs: RunSet) -> list[Finding]:
     """Tell of a sweep all points of which end as far from the target, or at one value."""
     points = runs.compared
     if len(points) < POINTS or not runs.varied():
@@ -63,10 +63,10 @@ def sweep_ceiling(runs: Together) -> list[Finding]:
     ]
 
 
-def costly_regularisation(runs: Together) -> list[Finding]:
+def costly_regularisation(runs: RunSet) -> list[Finding]:
     """Tell of a setting that narrows the gap and lowers val, the more the stronger it is."""
     points = [run for run in runs.compared if run.train is not None]
-    own = Together(points)
+    own = RunSet(points)
     if len(points) < POINTS:
         return []
     values = runs.sign * np.array([run.best for run in points])
@@ -112,7 +112,7 @@ def costly_regularisation(runs: Together) -> list[Finding]:
     ]
 
 
-def loss_before_accuracy(runs: Together) -> list[Finding]:
+def loss_before_accuracy(runs: RunSet) -> list[Finding]:
     """Tell of points whose val loss is lowest long before their accuracy is highest."""
     known = [
         run
@@ -141,7 +141,7 @@ def loss_before_accuracy(runs: Together) -> list[Finding]:
     ]
 
 
-def head_tail_trade_off(runs: Together) -> list[Finding]:
+def head_tail_trade_off(runs: RunSet) -> list[Finding]:
     """Tell of two experts of which one is better in all samples, the other over the classes."""
     for tail in ("val_balanced_accuracy", "val_macro_f1"):
         found = []
@@ -174,7 +174,7 @@ def head_tail_trade_off(runs: Together) -> list[Finding]:
     return []
 
 
-def calibration_drift(runs: Together) -> list[Finding]:
+def calibration_drift(runs: RunSet) -> list[Finding]:
     """Tell of an expert whose calibration error differs between splits by more than chance."""
     found = []
     for name, splits in runs.ece.items():
@@ -210,12 +210,12 @@ def _at_least(ece: tuple[float, float, float]) -> float:
     return 2 * value - high
 
 
-def experts_too_alike(runs: Together) -> list[Finding]:
+def experts_too_alike(runs: RunSet) -> list[Finding]:
     """Tell of experts that are one function, have one curve, or agree on nearly all samples."""
     found: dict[tuple[str, str], tuple[str, float]] = {}
     keys: dict[str, str] = {}
     for name, recipe in runs.recipes.items():
-        key = canonical_json(same_function(recipe.learning()))
+        key = canonical_json(same_function(recipe.result_fields()))
         if key in keys:
             found[keys[key], name] = ("are trained by one and the same function", 0.99)
         keys.setdefault(key, name)
@@ -243,7 +243,7 @@ def experts_too_alike(runs: Together) -> list[Finding]:
     ]
 
 
-def difference_inside_noise(runs: Together) -> list[Finding]:
+def difference_inside_noise(runs: RunSet) -> list[Finding]:
     """Tell of a best expert that one seed does not show to be better than the next one."""
     names = runs.by_name()
     if len(names) < 2 or any(len(own) > 1 for own in names.values()):
@@ -279,7 +279,7 @@ def difference_inside_noise(runs: Together) -> list[Finding]:
     ]
 
 
-DETECTORS: tuple[Callable[[Together], list[Finding]], ...] = (
+DETECTORS: tuple[Callable[[RunSet], list[Finding]], ...] = (
     sweep_ceiling,
     costly_regularisation,
     loss_before_accuracy,
@@ -290,13 +290,13 @@ DETECTORS: tuple[Callable[[Together], list[Finding]], ...] = (
 )
 
 
-def compare(runs: Together) -> list[Finding]:
+def compare(runs: RunSet) -> list[Finding]:
     """Return what is to be said of several runs together, the worst first."""
     found = [finding for detector in DETECTORS for finding in detector(runs)]
     return sorted(found, key=lambda finding: finding.order)
 
 
-def _noise(points: list[Run]) -> float | None:
+def _noise(points: list[DiagnosedRun]) -> float | None:
     known = [run.noise for run in points if run.noise is not None]
     return float(np.median(known)) if known else None
 
@@ -308,7 +308,7 @@ def _rank(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(pd.Series(first).rank(), pd.Series(second).rank())[0, 1])
 
 
-def _difference(runs: Together, first: str, second: str, metric: str) -> float | None:
+def _difference(runs: RunSet, first: str, second: str, metric: str) -> float | None:
     """Return by how much the mean over seeds of the first is higher."""
     means = []
     for name in (first, second):

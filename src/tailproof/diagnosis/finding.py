@@ -47,7 +47,7 @@ class Finding:
         return SEVERITIES.index(self.severity), -points, -epochs, self.kind
 
 
-def brief(finding: dict[str, Any]) -> dict[str, Any]:
+def for_record(finding: dict[str, Any]) -> dict[str, Any]:
     """Return of a finding as plain values what a record keeps of it.
 
     That is what is wrong, the change that is recommended, and what it should do; and the experts

@@ -10,9 +10,9 @@ from tailproof.config.base import Count, Strict
 from tailproof.config.experiment import Experiment
 from tailproof.config.load import parse_experiment
 from tailproof.config.merge import with_names
-from tailproof.config.messages import explain
+from tailproof.config.messages import explain_errors
 from tailproof.config.recipe import Recipe
-from tailproof.config.targets import Expect
+from tailproof.config.targets import Targets
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import taken_over_at
@@ -22,17 +22,17 @@ from tailproof.runtime.errors import TailproofError
 T = TypeVar("T")
 
 
-class Facts(Strict):
+class RunConfig(Strict):
     """What may be told of a run that is no experiment of this project; all may be left out."""
 
     recipe: Recipe | None = None
     classes: int | None = Field(None, ge=2)
     train_samples: Count | None = None
     samples_per_epoch: Count | None = Field(None, description="That training was given.")
-    expect: Expect = Field({}, description="What the run should reach.")
+    expect: Targets = Field({}, description="What the run should reach.")
 
 
-def read_facts(path: str | Path) -> Facts | Experiment:
+def read_run_config(path: str | Path) -> RunConfig | Experiment:
     """Read an experiment's configuration, or one with `recipe`, `classes`, `expect` alone.
 
     Raises:
@@ -46,12 +46,12 @@ def read_facts(path: str | Path) -> Facts | Experiment:
     if isinstance(value.get("recipe"), dict):
         value = {**value, "recipe": with_names(value["recipe"])}
     try:
-        return Facts.model_validate(value)
+        return RunConfig.model_validate(value)
     except ValidationError as error:
-        raise TailproofError(f"{path}: {' '.join(explain(error, Facts))}") from None
+        raise TailproofError(f"{path}: {' '.join(explain_errors(error, RunConfig))}") from None
 
 
-def context_of(facts: Facts | Experiment | None, history: str | Path) -> Context:
+def context_of(facts: RunConfig | Experiment | None, history: str | Path) -> Context:
     """Return what is known of the run whose history lies at a path.
 
     Of an experiment the expert is that of the path, ``…/experts/EXPERT/seed-S/…``; beside it

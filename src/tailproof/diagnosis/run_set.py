@@ -11,7 +11,7 @@ from tailproof.diagnosis.history import History
 
 
 @dataclass(frozen=True)
-class Run:
+class DiagnosedRun:
     """One run in a few numbers; None is unknown.
 
     Attributes:
@@ -45,7 +45,7 @@ class Run:
     @classmethod
     def of(
         cls, history: History, recipe: Recipe | None = None, name: str = "", seed: int = 0
-    ) -> "Run":
+    ) -> "DiagnosedRun":
         """Read the numbers off a history; the recipe says by which metric and what was set."""
         curve = history.monitor(recipe.monitor if recipe else None)
         loss = history.curve("val_loss")
@@ -54,7 +54,7 @@ class Run:
         return cls(
             name=name or history.name,
             seed=seed,
-            settings=numbers(recipe.learning()) if recipe else {},
+            settings=numbers(recipe.result_fields()) if recipe else {},
             metric=curve.name,
             best=curve.best_level if known else None,
             best_epoch=int(curve.epochs[curve.best]) if known else None,
@@ -72,7 +72,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Together:
+class RunSet:
     """Several runs, and what else is known of them together.
 
     Attributes:
@@ -83,14 +83,14 @@ class Together:
         ece: expected calibration error by expert and split: value, and ends of its interval.
     """
 
-    runs: list[Run] = field(default_factory=list)
+    runs: list[DiagnosedRun] = field(default_factory=list)
     target: float | None = None
     recipes: dict[str, Recipe] = field(default_factory=dict)
     agreement: dict[tuple[str, str], float] = field(default_factory=dict)
     ece: dict[str, dict[str, tuple[float, float, float]]] = field(default_factory=dict)
 
     @property
-    def compared(self) -> list[Run]:
+    def compared(self) -> list[DiagnosedRun]:
         """The runs that were measured by the first one's metric."""
         known = [run for run in self.runs if run.best is not None]
         return [run for run in known if run.metric == known[0].metric]
@@ -100,9 +100,9 @@ class Together:
         """1 where more of the metric is better, else -1."""
         return 1.0 if not self.compared or rises(self.compared[0].metric) else -1.0
 
-    def by_name(self) -> dict[str, list[Run]]:
+    def by_name(self) -> dict[str, list[DiagnosedRun]]:
         """Return the compared runs of each expert."""
-        found: dict[str, list[Run]] = {}
+        found: dict[str, list[DiagnosedRun]] = {}
         for run in self.compared:
             found.setdefault(run.name, []).append(run)
         return found

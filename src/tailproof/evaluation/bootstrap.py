@@ -24,7 +24,7 @@ def resamples(samples: int, replicates: int, seed: int, split: str) -> np.ndarra
 def interval(values: np.ndarray) -> dict[str, float | None]:
     """Return value, low and high of [1 + B] values: a 95 % percentile bootstrap interval."""
     low, high = bounds(values)
-    return {"value": plain(values[0]), "low": low, "high": high}
+    return {"value": finite_or_none(values[0]), "low": low, "high": high}
 
 
 def over_seeds(values: list[np.ndarray]) -> dict[str, float | int | None]:
@@ -34,17 +34,21 @@ def over_seeds(values: list[np.ndarray]) -> dict[str, float | int | None]:
     """
     each = np.array([value[0] for value in values])
     low, high = bounds(np.mean(values, axis=0))
-    deviation = plain(each.std(ddof=1)) if len(each) > 1 else None
+    deviation = finite_or_none(each.std(ddof=1)) if len(each) > 1 else None
     return {
-        "mean": plain(each.mean()), "sd": deviation, "low": low, "high": high, "seeds": len(each)
-    }  # fmt: skip
+        "mean": finite_or_none(each.mean()),
+        "sd": deviation,
+        "low": low,
+        "high": high,
+        "seeds": len(each),
+    }
 
 
 def difference(first: list[np.ndarray], second: list[np.ndarray]) -> dict[str, float | None]:
     """Return the difference of seed means with its paired bootstrap interval."""
     values = np.mean(first, axis=0) - np.mean(second, axis=0)
     low, high = bounds(values)
-    return {"difference": plain(values[0]), "low": low, "high": high}
+    return {"difference": finite_or_none(values[0]), "low": low, "high": high}
 
 
 def bounds(values: np.ndarray) -> tuple[float | None, float | None]:
@@ -53,9 +57,9 @@ def bounds(values: np.ndarray) -> tuple[float | None, float | None]:
     if np.isnan(values[0]) or not len(replicates):
         return None, None
     low, high = np.quantile(replicates, INTERVAL)
-    return plain(low), plain(high)
+    return finite_or_none(low), finite_or_none(high)
 
 
-def plain(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """Return a float of 10 significant digits, which no summation order changes; None for NaN."""
     return None if np.isnan(value) else float(f"{value:.{DIGITS}g}")

@@ -15,7 +15,7 @@ from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import Rule
 from tailproof.evaluation.roc import AUROC, measure_auroc
 from tailproof.evaluation.selective import fit_rules, measure_selective
-from tailproof.evaluation.task import FITTED_ON, MEASURED_ON, Experts, Files, Task, read_experts
+from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
 from tailproof.runtime.progress import track
 from tailproof.text import listed
@@ -32,7 +32,7 @@ _BLOCK = 2**23
 
 
 @dataclass(frozen=True)
-class Split:
+class EvaluatedSplit:
     """The samples of a split: rows of bootstrap counts, long-tail weights, ids, labels by rank."""
 
     counts: np.ndarray
@@ -65,13 +65,13 @@ def evaluate(
     logits = read_experts(experts, task)
     first = next(iter(next(iter(logits.values())).values()))
     splits = {
-        name: Split(
+        name: EvaluatedSplit(
             bootstrap.resamples(len(first[name].target), config.bootstrap, config.seed, name),
             first[name].weight,
             first[name].sample_ids,
             first[name].labels,
         )
-        for name in MEASURED_ON
+        for name in REPORTED_SPLITS
     }
     tune_weight = first[FITTED_ON].weight
     methods = _experts(logits, task)
@@ -96,14 +96,14 @@ def _experts(logits: Experts, task: Task) -> list[Method]:
                 for split, each in splits.items()
             }
             method.heads[seed] = {
-                split: hierarchy.heads_of(splits[split], task) for split in MEASURED_ON
+                split: hierarchy.coarse_log_probs(splits[split], task) for split in REPORTED_SPLITS
             }
             method.raw[seed] = {
                 split: Prediction.from_logits(
                     each.values.astype(np.float64) * each.temperature, each.target
                 )
                 for split, each in splits.items()
-                if split in MEASURED_ON
+                if split in REPORTED_SPLITS
             }
         methods.append(method)
     return methods
@@ -122,7 +122,8 @@ def _ensembles(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float
         }
         found = stack(stacked[FITTED_ON], first[FITTED_ON].target)
         weights[seed] = {
-            name: bootstrap.plain(weight) for name, weight in zip(logits, found, strict=True)
+            name: bootstrap.finite_or_none(weight)
+            for name, weight in zip(logits, found, strict=True)
         }
         for method in methods:
             method.predictions[seed] = {
@@ -135,7 +136,7 @@ def _ensembles(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float
 def _measure(
     method: Method,
     task: Task,
-    splits: dict[str, Split],
+    splits: dict[str, EvaluatedSplit],
     tune_weight: np.ndarray,
     config: Evaluation,
 ) -> None:
@@ -164,7 +165,9 @@ def _measure(
             method.recalls.setdefault(name, []).append(sums.recall)
 
 
-def _measure_once(method: Method, seed: str, name: str, split: Split, task: Task) -> Values:
+def _measure_once(
+    method: Method, seed: str, name: str, split: EvaluatedSplit, task: Task
+) -> Values:
     """Return what is measured where every sample weighs the same, and only there.
 
     The curve of two classes goes into the method.
@@ -218,7 +221,7 @@ def _concatenate(parts: list[dict]) -> dict:
 def _summary(
     task: Task,
     methods: list[Method],
-    splits: dict[str, Split],
+    splits: dict[str, EvaluatedSplit],
     weights: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     experts = [method for method in methods if method.kind == "expert"]
@@ -260,7 +263,7 @@ def _notes(task: Task, methods: list[Method]) -> list[str]:
     if not any(method.kind == "ensemble" for method in methods):
         notes.append("there is one expert, so there is no ensemble")
     seen = next(iter(methods[0].predictions.values()))
-    for split in MEASURED_ON:
+    for split in REPORTED_SPLITS:
         there = set(seen[split].labels.tolist())
         lacking = [name for index, name in enumerate(task.classes) if index not in there]
         if lacking:
@@ -268,7 +271,7 @@ def _notes(task: Task, methods: list[Method]) -> list[str]:
                 f"{split} has no sample of {listed(lacking)}: means over classes leave out "
                 f"{'it' if len(lacking) == 1 else 'them'}"
             )
-    return notes + roc.notes(task, {split: seen[split].labels for split in MEASURED_ON})
+    return notes + roc.notes(task, {split: seen[split].labels for split in REPORTED_SPLITS})
 
 
 def _accuracy(methods: list[Method]) -> dict[str, Any]:
@@ -281,7 +284,7 @@ def _accuracy(methods: list[Method]) -> dict[str, Any]:
             }
             for method in methods
         }
-        for split in MEASURED_ON
+        for split in REPORTED_SPLITS
     }
 
 

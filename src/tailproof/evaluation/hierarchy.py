@@ -72,7 +72,9 @@ def measure_ranks(
         TREE_DISTANCE: tree_distance(prediction, weights, task),
     }
     summed = {
-        rank: Ranked.of(summed_up(prediction.p, above, len(task.rank_classes[rank])), labels[rank])
+        rank: Ranked.of(
+            sum_over_descendants(prediction.p, above, len(task.rank_classes[rank])), labels[rank]
+        )
         for rank, above in task.coarser.items()
     }
     found |= _by_rank(summed, weights, "summed_")
@@ -99,7 +101,7 @@ def _by_rank(ranked: Mapping[str, Ranked], weights: np.ndarray, kind: str) -> Va
     return found
 
 
-def summed_up(p: np.ndarray, above: np.ndarray, classes: int) -> np.ndarray:
+def sum_over_descendants(p: np.ndarray, above: np.ndarray, classes: int) -> np.ndarray:
     """Return log-probabilities [N, classes] of a coarser rank: each class sums its descendants.
 
     Args:
@@ -145,7 +147,7 @@ def consistency(
     return weighted_mean(agrees.astype(float), weights)
 
 
-def heads_of(logits: Logits, task: Task) -> dict[str, np.ndarray]:
+def coarse_log_probs(logits: Logits, task: Task) -> dict[str, np.ndarray]:
     """Return the log-probabilities [N, C] of the coarser ranks that an expert has a head for."""
     return {
         rank: log_probabilities(logits.heads[rank]) for rank in task.coarser if rank in logits.heads

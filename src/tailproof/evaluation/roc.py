@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import betaincinv
 
-from tailproof.evaluation.bootstrap import INTERVAL, bounds, plain
+from tailproof.evaluation.bootstrap import INTERVAL, bounds, finite_or_none
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.metrics import Values, nanmean
 from tailproof.evaluation.probabilities import Prediction
-from tailproof.evaluation.task import MEASURED_ON, Task
-from tailproof.operating_points import ONE_IN, POINTS, Curve, enough_negatives
+from tailproof.evaluation.task import REPORTED_SPLITS, Task
+from tailproof.operating_points import ONE_IN, POINTS, ScoreCurve, enough_negatives
 
 MEASURED = ("auroc", *POINTS)
 COLUMNS = (
@@ -28,7 +28,7 @@ ONE_IN_OF_CURVE = 10.0 ** (np.arange(51) / 10)
 _BLOCK = 2**23
 
 
-def curve(prediction: Prediction, positive: int, counts: np.ndarray) -> Curve:
+def curve(prediction: Prediction, positive: int, counts: np.ndarray) -> ScoreCurve:
     """Count along the falling score of the positive class.
 
     Args:
@@ -37,7 +37,7 @@ def curve(prediction: Prediction, positive: int, counts: np.ndarray) -> Curve:
         counts: integers [B, N].
     """
     scores = prediction.log_p[:, positive] - prediction.log_p[:, 1 - positive]
-    return Curve.of(scores, prediction.labels == positive, counts)
+    return ScoreCurve.of(scores, prediction.labels == positive, counts)
 
 
 def measure_low_fpr(
@@ -74,7 +74,7 @@ def measure_low_fpr(
     }, found
 
 
-def _found(block: Curve) -> np.ndarray:
+def _found(block: ScoreCurve) -> np.ndarray:
     """Return the share of the positives found at each rate of the curve, in each resample."""
     allowed = np.floor(block.negatives[:, None] / ONE_IN_OF_CURVE)
     flagged = zip(block.false_positives, allowed, strict=True)
@@ -98,7 +98,7 @@ def rows(task: Task, methods: list[Method]) -> Iterator[tuple]:
     """Yield the rows of low_fpr.csv: a method, seed and metric with the counts behind it."""
     if task.positive is None:
         return
-    for split in MEASURED_ON:
+    for split in REPORTED_SPLITS:
         for method in methods:
             for seed, predictions in method.predictions.items():
                 prediction = predictions[split]
@@ -112,22 +112,30 @@ def roc(task: Task, methods: list[Method]) -> Iterator[tuple]:
     """Yield the rows of roc.csv: the share that a method finds at each rate, mean over seeds."""
     if task.positive is None:
         return
-    for split in MEASURED_ON:
+    for split in REPORTED_SPLITS:
         for method in methods:
             for one_in, found in zip(ONE_IN_OF_CURVE, method.found[split].T, strict=True):
-                yield (split, method.name, plain(1 / one_in), plain(found[0]), *bounds(found))
+                yield (
+                    split,
+                    method.name,
+                    finite_or_none(1 / one_in),
+                    finite_or_none(found[0]),
+                    *bounds(found),
+                )
 
 
-def _point(found: Curve, name: str) -> Iterator[float | int | None]:
+def _point(found: ScoreCurve, name: str) -> Iterator[float | int | None]:
     positives, negatives = int(found.positives[0]), int(found.negatives[0])
     if not positives or not enough_negatives(name, negatives):
         return (None, None, positives, None, None, None, None, negatives, None, None, None)
     column = int(found.column(name)[0])
     true, false = (int(each[0, column]) for each in (found.true_positives, found.false_positives))
     return (
-        plain(found.thresholds[column - 1]) if column else None,
-        true, positives, plain(true / positives), *map(plain, clopper_pearson(true, positives)),
-        false, negatives, plain(false / negatives), *map(plain, clopper_pearson(false, negatives)),
+        finite_or_none(found.thresholds[column - 1]) if column else None,
+        true, positives, finite_or_none(true / positives),
+        *map(finite_or_none, clopper_pearson(true, positives)),
+        false, negatives, finite_or_none(false / negatives),
+        *map(finite_or_none, clopper_pearson(false, negatives)),
     )  # fmt: skip
 
 
@@ -179,7 +187,7 @@ def measure_auroc(prediction: Prediction, counts: np.ndarray) -> Values:
     by_class = [
         np.concatenate(
             [
-                Curve.of(prediction.log_p[:, index], prediction.labels == index, block).auroc()
+                ScoreCurve.of(prediction.log_p[:, index], prediction.labels == index, block).auroc()
                 for block in blocks
             ]
         )

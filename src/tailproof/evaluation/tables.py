@@ -10,12 +10,12 @@ import numpy as np
 
 from tailproof.calibration.metrics import BINS, equal_width_bins
 from tailproof.evaluation import roc
-from tailproof.evaluation.bootstrap import bounds, over_seeds, plain
+from tailproof.evaluation.bootstrap import bounds, finite_or_none, over_seeds
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.metrics import ClassSums, nanmean, ratio
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.selective import GRID
-from tailproof.evaluation.task import MEASURED_ON, Task
+from tailproof.evaluation.task import REPORTED_SPLITS, Task
 from tailproof.files import write_text
 
 WORST_ERRORS = 48
@@ -63,7 +63,7 @@ def _csv(header: list[str], rows: Iterable[Row]) -> str:
 
 
 def _per_split(methods: list[Method]) -> Iterator[tuple[str, Method]]:
-    return ((split, method) for split in MEASURED_ON for method in methods)
+    return ((split, method) for split in REPORTED_SPLITS for method in methods)
 
 
 def _pooled(predictions: dict[str, dict[str, Prediction]], split: str) -> list[Prediction]:
@@ -91,8 +91,9 @@ def _per_class(task: Task, methods: list[Method]) -> Iterator[Row]:
         for index, name in enumerate(task.classes):
             yield (
                 split, method.name, name, task.group_of(index), int(task.train_counts[index]),
-                int(sums[0].support[0, index]), plain(recalls[0, index]),
-                *bounds(recalls[:, index]), plain(precision[index]), plain(f1[index]),
+                int(sums[0].support[0, index]), finite_or_none(recalls[0, index]),
+                *bounds(recalls[:, index]),
+                finite_or_none(precision[index]), finite_or_none(f1[index]),
             )  # fmt: skip
 
 
@@ -110,9 +111,9 @@ def _reliability(methods: list[Method]) -> Iterator[Row]:
             )
             for index in range(BINS):
                 yield (
-                    split, method.name, stage, index, plain(index / BINS),
-                    plain((index + 1) / BINS), plain(ratio(sure, count)[index]),
-                    plain(ratio(right, count)[index]), int(count[index]),
+                    split, method.name, stage, index, finite_or_none(index / BINS),
+                    finite_or_none((index + 1) / BINS), finite_or_none(ratio(sure, count)[index]),
+                    finite_or_none(ratio(right, count)[index]), int(count[index]),
                 )  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def _risk_coverage(methods: list[Method]) -> Iterator[Row]:
         for key, curve in method.curves[split].items():
             for index, coverage in enumerate(GRID):
                 risk = curve[:, index]
-                yield (split, method.name, *key, coverage, plain(risk[0]), *bounds(risk))
+                yield (split, method.name, *key, coverage, finite_or_none(risk[0]), *bounds(risk))
 
 
 def _confusion(task: Task, methods: list[Method]) -> Iterator[Row]:
@@ -146,7 +147,7 @@ def _errors(task: Task, methods: list[Method], sample_ids: np.ndarray) -> Iterat
         for rank, row in enumerate(order, start=1):
             yield (
                 method.name, seed, rank, sample_ids[row], task.classes[each.labels[row]],
-                task.classes[each.predicted[row]], plain(each.confidence[row]),
+                task.classes[each.predicted[row]], finite_or_none(each.confidence[row]),
             )  # fmt: skip
 
 
@@ -163,5 +164,5 @@ def _rejectors(task: Task, methods: list[Method]) -> Iterator[Row]:
                         threshold = rule.threshold if np.isfinite(rule.threshold) else np.nan
                         yield (
                             method.name, seed, weighting, name, rule.coverage,
-                            *map(plain, both.ravel()), plain(threshold),
+                            *map(finite_or_none, both.ravel()), finite_or_none(threshold),
                         )  # fmt: skip

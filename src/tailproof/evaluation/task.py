@@ -13,7 +13,7 @@ from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 
 FITTED_ON = "tune"
-MEASURED_ON = ("dev", "test")
+REPORTED_SPLITS = ("dev", "test")
 GROUPS = ("many", "medium", "few")
 
 
@@ -118,7 +118,7 @@ def read_experts(files: Files, task: Task) -> Experts:
 
 
 def _splits() -> tuple[str, ...]:
-    return (FITTED_ON, *MEASURED_ON)
+    return (FITTED_ON, *REPORTED_SPLITS)
 
 
 def _read(

@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 from tailproof.config.recipe import Augmentation, Transform
 from tailproof.loading.line_noise import disturb
 from tailproof.loading.sampler import random_bits, uniforms
-from tailproof.runtime.errors import TailproofError, choose
+from tailproof.runtime.errors import TailproofError, unknown_name
 
 DRAWS = 5  # crop y and x, flip, cutout y and x
 
@@ -203,7 +203,7 @@ def _build(albumentations: Any, transform: Transform, size: int | None) -> Any:
         and issubclass(getattr(albumentations, name), albumentations.BasicTransform)
     ]
     if transform.name not in known:
-        raise choose("albumentations transform", transform.name, known)
+        raise unknown_name("albumentations transform", transform.name, known)
     kind, options = getattr(albumentations, transform.name), transform.options
     needed = inspect.signature(kind.__init__).parameters.get("size")
     if size and needed and needed.default is needed.empty:

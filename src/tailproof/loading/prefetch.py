@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tailproof.loading.augmentation import BatchAugment, ImageAugment, fit
 from tailproof.loading.dataset import Split
-from tailproof.runtime.process import ASKING, die_with_parent
+from tailproof.runtime.process import STOP_SIGNALS, die_with_parent
 
 AHEAD = 2  # batches that each worker makes before they are asked for
 
@@ -154,7 +154,7 @@ def _leave_signals_to_parent(_worker: int) -> None:
     Workers end when the loader is closed or forgotten, or the process that has it is gone.
     """
     die_with_parent()
-    for asking in ASKING:
+    for asking in STOP_SIGNALS:
         signal.signal(asking, signal.SIG_IGN)
 
 

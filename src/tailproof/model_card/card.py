@@ -16,7 +16,7 @@ from tailproof.evaluation.deployment import Deployed
 from tailproof.files import write_text
 from tailproof.model_card import prose
 from tailproof.model_card.card_metrics import METRICS, results, rows, with_interval
-from tailproof.model_card.expert_facts import MEASURED_ON, Facts
+from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
 from tailproof.model_card.rejection_rules import deployed
 
 OURS = ("cifar_resnet", "scanline_")
@@ -26,7 +26,7 @@ MOST_CLASSES = 60  # in a table
 
 
 def write_card(
-    facts: Facts,
+    facts: ExpertFacts,
     rejectors: str | Path,
     readme: str | Path,
     example: str | Path,
@@ -68,7 +68,7 @@ def example_of(config: dict[str, Any], mode: str, columns: slice) -> str:
     )
 
 
-def card_of(facts: Facts, own: Deployed, example: str) -> str:
+def card_of(facts: ExpertFacts, own: Deployed, example: str) -> str:
     """Return the text of README.md."""
     counts = {split: facts.counts(split) for split in SPLITS}
     groups = facts.metrics["groups"]
@@ -95,9 +95,9 @@ def card_of(facts: Facts, own: Deployed, example: str) -> str:
     )
 
 
-def _front_matter(facts: Facts) -> dict[str, Any]:
+def _front_matter(facts: ExpertFacts) -> dict[str, Any]:
     """Return the card's metadata; the licence is left out, since nobody has stated one."""
-    dataset = {"name": facts.title, "type": facts.experiment, "split": MEASURED_ON}
+    dataset = {"name": facts.title, "type": facts.experiment, "split": CARD_SPLIT}
     return {
         "library_name": "timm",
         "pipeline_tag": "image-classification",

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from tailproof.model_card.expert_facts import Facts, Value
+from tailproof.model_card.expert_facts import ExpertFacts, Value
 from tailproof.number_format import written
 
 
@@ -34,7 +34,7 @@ METRICS = {
 }
 
 
-def rows(facts: Facts) -> list[dict[str, str]]:
+def rows(facts: ExpertFacts) -> list[dict[str, str]]:
     """Return label, value with interval, and mean over seeds of each metric that is defined."""
     found = []
     for name, metric in _named(facts).items():
@@ -50,7 +50,7 @@ def rows(facts: Facts) -> list[dict[str, str]]:
     return found
 
 
-def results(facts: Facts) -> list[dict[str, Any]]:
+def results(facts: ExpertFacts) -> list[dict[str, Any]]:
     """Return the metrics for the front matter: type, name and value."""
     return [
         {
@@ -79,7 +79,7 @@ def limits(value: Value, form: str) -> str:
     return f"[{written(value['low'], form)}, {written(value['high'], form)}]"
 
 
-def _named(facts: Facts) -> dict[str, Metric]:
+def _named(facts: ExpertFacts) -> dict[str, Metric]:
     """Return the metrics in their order, with the accuracies of the coarser ranks' heads."""
     others = [rank for rank in facts.temperatures if rank != facts.target]
     return METRICS | {

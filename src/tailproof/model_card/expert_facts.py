@@ -11,14 +11,14 @@ from tailproof.digests import sha256_file
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 
-MEASURED_ON = "test"
+CARD_SPLIT = "test"
 SHOWN_DIGESTS = ("config", "calibration", "manifest", "metrics")
 
 Value = dict[str, float | None]
 
 
 @dataclass(frozen=True)
-class Facts:
+class ExpertFacts:
     """All that is known of one expert.
 
     Attributes:
@@ -49,7 +49,7 @@ class Facts:
     digests: dict[str, str]
 
     @classmethod
-    def read(cls, files: dict[str, str], evaluation: Evaluation, **named: Any) -> "Facts":
+    def read(cls, files: dict[str, str], evaluation: Evaluation, **named: Any) -> "ExpertFacts":
         """Read the files.
 
         Args:
@@ -104,9 +104,9 @@ class Facts:
     def measured(self, metric: str) -> Value | None:
         """Return a metric on test with its interval; None where it is undefined."""
         seeds = self.metrics["experts"][self.expert]["seeds"]
-        found = seeds[str(self.seed)][MEASURED_ON].get(metric)
+        found = seeds[str(self.seed)][CARD_SPLIT].get(metric)
         return None if found is None or found["value"] is None else found
 
     def over_seeds(self, metric: str) -> Value | None:
         """Return a metric's mean over seeds on test."""
-        return self.metrics["experts"][self.expert]["over_seeds"][MEASURED_ON].get(metric)
+        return self.metrics["experts"][self.expert]["over_seeds"][CARD_SPLIT].get(metric)

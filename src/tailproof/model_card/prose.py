@@ -4,7 +4,7 @@ from typing import Any
 
 from tailproof.evaluation.deployment import Deployed
 from tailproof.model_card.card_metrics import PERCENT, with_interval
-from tailproof.model_card.expert_facts import MEASURED_ON, Facts
+from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
 from tailproof.number_format import written
 from tailproof.text import listed
 
@@ -20,7 +20,7 @@ COLOURS = {"L": "grey", "RGB": "colour"}
 LISTED = 20  # names in a sentence
 
 
-def training(facts: Facts) -> dict[str, str]:
+def training(facts: ExpertFacts) -> dict[str, str]:
     """Return what matters of the recipe: a line by heading."""
     recipe, own = facts.recipe, facts.training
     start = "the publisher's weights" if recipe["model"]["pretrained"] else "random weights"
@@ -47,7 +47,7 @@ def training(facts: Facts) -> dict[str, str]:
     return {name: line for name, line in lines.items() if line}
 
 
-def limits(facts: Facts) -> list[str]:
+def limits(facts: ExpertFacts) -> list[str]:
     """Return what one should know before one trusts the expert, a sentence or two each."""
     counts = facts.counts("train")
     least, most = min(counts, key=counts.get), max(counts, key=counts.get)
@@ -63,7 +63,7 @@ def limits(facts: Facts) -> list[str]:
         recall = with_interval(facts.measured("few_accuracy"), PERCENT)
         found.append(
             f"{_classes(len(few))} fewer than {facts.evaluation.few} training images: "
-            f"{listed(few, LISTED)}. Their mean accuracy on {MEASURED_ON} is {recall}."
+            f"{listed(few, LISTED)}. Their mean accuracy on {CARD_SPLIT} is {recall}."
         )
     if tiny := facts.splits["classes_under_10_training_samples"]:
         found.append(
@@ -75,7 +75,7 @@ def limits(facts: Facts) -> list[str]:
     before, after = (facts.measured(name) for name in ("ece_uncalibrated", "ece"))
     if after["value"] > before["value"]:
         found.append(
-            f"The temperature did not lower the calibration error on {MEASURED_ON}: "
+            f"The temperature did not lower the calibration error on {CARD_SPLIT}: "
             f"{with_interval(before, PERCENT)} before, {with_interval(after, PERCENT)} after."
         )
     found += [f"Evaluation: {_sentence(text)}" for text in facts.metrics["notes"]]
@@ -84,7 +84,7 @@ def limits(facts: Facts) -> list[str]:
     return found
 
 
-def rejection(facts: Facts, own: Deployed) -> list[dict[str, str]]:
+def rejection(facts: ExpertFacts, own: Deployed) -> list[dict[str, str]]:
     """Return what Chow's rule does on test at each listed coverage."""
     found = []
     for each in own.rules["chow"]:

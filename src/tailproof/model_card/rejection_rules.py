@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from tailproof.evaluation.deployment import Deployed, FittedRule
-from tailproof.model_card.expert_facts import Facts
+from tailproof.model_card.expert_facts import ExpertFacts
 from tailproof.runtime.errors import TailproofError
 
 WEIGHTING = "plain"  # of tune, by which rules were fitted: every image counts the same
@@ -12,7 +12,7 @@ FITTED = ("shift", "gain", "multiplier")
 GROUPS = ("head", "tail")
 
 
-def deployed(facts: Facts, rejectors: str | Path) -> Deployed:
+def deployed(facts: ExpertFacts, rejectors: str | Path) -> Deployed:
     """Return predict.json; unless another one is asked for, the rule leaves something out.
 
     Args:
@@ -35,7 +35,7 @@ def deployed(facts: Facts, rejectors: str | Path) -> Deployed:
     )
 
 
-def _rules(facts: Facts, path: str | Path) -> dict[str, list[FittedRule]]:
+def _rules(facts: ExpertFacts, path: str | Path) -> dict[str, list[FittedRule]]:
     found: dict[str, list[FittedRule]] = {}
     own = {"method": facts.expert, "seed": str(facts.seed), "weighting": WEIGHTING}
     with open(path, encoding="utf-8", newline="") as file:

@@ -1,8 +1,8 @@
 """Models: timm's registry, with CIFAR ResNets and scan-line transformers added."""
 
-from tailproof.runtime.process import importing
+from tailproof.runtime.process import gc_paused
 
-with importing():
+with gc_paused():
     import tailproof.models.torchvision_stub  # noqa: F401 - before timm
     from tailproof.models import resnet_cifar, scan_lines  # noqa: F401 - they register models
     from tailproof.models.build import build_model, load_expert, save_expert

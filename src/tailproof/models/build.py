@@ -13,7 +13,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.digests import sha256_bytes
 from tailproof.files import atomic, read_json, write_json
 from tailproof.models import onednn
-from tailproof.runtime.errors import TailproofError, choose
+from tailproof.runtime.errors import TailproofError, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def build_model(
         TailproofError: an unknown name or option, or weights that cannot be had.
     """
     if not timm.is_model(name.split(".", maxsplit=1)[0]):
-        raise choose("model", name, timm.list_models())
+        raise unknown_name("model", name, timm.list_models())
     try:
         return timm.create_model(
             name, pretrained=pretrained, num_classes=classes, in_chans=channels, **options

@@ -27,7 +27,7 @@ class CosineClassifier(nn.Module):
         return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut that subsamples and pads with zero channels."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -88,7 +88,7 @@ class CifarResNet(nn.Module):
         blocks, channels = [], 16
         for width, stride in ((16, 1), (32, 2), (64, 2)):
             for index in range((depth - 2) // 6):
-                blocks.append(Block(channels, width, stride if index == 0 else 1))
+                blocks.append(ResidualBlock(channels, width, stride if index == 0 else 1))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
         for module in self.modules():

@@ -43,7 +43,7 @@ class Attention(nn.Module):
         return self.drop(self.proj(found.transpose(1, 2).reshape(x.shape))), (key, value)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and a two-layer perceptron, each after a norm and beside a shortcut."""
 
     def __init__(self, dim: int, heads: int, causal: bool, drop: float) -> None:
@@ -126,7 +126,9 @@ class ScanLineTransformer(nn.Module):
             LineTokeniser(in_chans, dim) if causal else LineEmbedding(in_chans, width, dim)
         )
         self.position = None if causal else nn.Parameter(torch.zeros(1, self.lines, dim))
-        self.blocks = nn.ModuleList(Block(dim, num_heads, causal, drop_rate) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(dim, num_heads, causal, drop_rate) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(dim)
         self.apply(_initialise)
         if self.position is not None:

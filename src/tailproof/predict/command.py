@@ -16,7 +16,7 @@ from tailproof.predict.expert import open_expert
 from tailproof.predict.image_files import find_images
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.process import keep_freed_memory
+from tailproof.runtime.process import tune_malloc
 from tailproof.runtime.progress import track
 from tailproof.text import quantity
 
@@ -39,7 +39,7 @@ def predict_images(
     Raises:
         TailproofError: the folder, the rule or a place is wrong.
     """
-    keep_freed_memory()
+    tune_malloc()
     expert = open_expert(folder)
     rejector = Rejector(expert.deployed, expert.classes[expert.target], rule, coverage)
     files = find_images(places, expert.deployed.images)

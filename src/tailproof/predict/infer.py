@@ -14,7 +14,7 @@ from tailproof.digests import sha256_file
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.process import keep_freed_memory
+from tailproof.runtime.process import tune_malloc
 from tailproof.runtime.progress import track
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def infer(
     """
     verify(manifest, *SPLITS)
     torch.set_num_threads(threads)
-    keep_freed_memory()
+    tune_malloc()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, config = load_expert(expert)
     model = model.to(device, memory_format=torch.channels_last)

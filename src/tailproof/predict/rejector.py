@@ -5,7 +5,7 @@ import numpy as np
 from tailproof.evaluation.deployment import Deployed
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import Grouped, apply, head_and_tail
-from tailproof.runtime.errors import TailproofError, choose
+from tailproof.runtime.errors import TailproofError, unknown_name
 
 
 class Rejector:
@@ -31,7 +31,7 @@ class Rejector:
             TailproofError: the folder has no such rule or coverage.
         """
         if name not in deployed.rules:
-            raise choose("rule", name, deployed.rules)
+            raise unknown_name("rule", name, deployed.rules)
         self.name, self.coverage = name, deployed.coverage if coverage is None else coverage
         fitted = {each.coverage: each for each in deployed.rules[name]}
         if self.coverage not in fitted:

@@ -7,8 +7,8 @@ from typing import Any
 
 from tailproof.config.load import load_experiment
 from tailproof.files import read_json
-from tailproof.preflight.estimate_accuracy import came_true
-from tailproof.preflight.gate import stopping
+from tailproof.preflight.estimate_accuracy import check_estimates
+from tailproof.preflight.gate import blocking_findings
 from tailproof.preflight.markdown_page import page
 from tailproof.runtime.errors import TailproofError
 
@@ -29,12 +29,12 @@ def ask(experiment: str) -> tuple[str, bool]:
     everyone = config.experts | config.points
     found, probe = _made(folder)
     of_each = {name: each["running"] for name, each in found["experts"].items()}
-    if of_each != {name: each.running() for name, each in everyone.items()}:
+    if of_each != {name: each.execution_fields() for name, each in everyone.items()}:
         found, probe = _made(folder, "--forcerun", "preflight")
     findings = [*found["findings"], *probe["findings"]]
-    came = came_true(folder, Path(".state/train"), found, probe)
+    came = check_estimates(folder, Path(".state/train"), found, probe)
     text = page(experiment, found, probe, came)
-    return text, bool(stopping(findings, config.preflight.accept))
+    return text, bool(blocking_findings(findings, config.preflight.accept))
 
 
 def _made(folder: Path, *options: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from tailproof.runtime.records import Record, read_record
 Pair = tuple[float, float]
 
 
-class Came(NamedTuple):
+class EstimateCheck(NamedTuple):
     """One finished run.
 
     Attributes:
@@ -37,9 +37,9 @@ class Came(NamedTuple):
     megabytes: dict[str, Pair]
 
 
-def came_true(
+def check_estimates(
     folder: Path, states: Path, found: dict[str, Any], probe: dict[str, Any]
-) -> list[Came]:
+) -> list[EstimateCheck]:
     """Return what was estimated and what came of each finished run; what is unknown is left out.
 
     Runs that failed in the preflight are left out: nothing was estimated of them. Epochs of runs
@@ -73,7 +73,7 @@ def came_true(
         estimated = {"memory": timed["peak_memory_mb"]}
         estimated |= {name: sizes.get(f"{name}_mb", 0) for name in came if name != "memory"}
         runs.append(
-            Came(
+            EstimateCheck(
                 expert,
                 seed,
                 training["epochs"],

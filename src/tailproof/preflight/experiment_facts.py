@@ -15,7 +15,7 @@ FEW = 10  # training samples of a class below which it is rare
 
 
 @dataclass(frozen=True)
-class Facts:
+class ExperimentFacts:
     """Configuration and data, of this project or of another.
 
     Attributes:
@@ -64,7 +64,7 @@ class Facts:
         return min(self.train, key=self.train.__getitem__)
 
 
-def facts_of(manifest_path: str | Path, recipes: dict[str, Recipe]) -> Facts:
+def facts_of(manifest_path: str | Path, recipes: dict[str, Recipe]) -> ExperimentFacts:
     """Read the facts of an experiment of this project.
 
     Args:
@@ -79,7 +79,7 @@ def facts_of(manifest_path: str | Path, recipes: dict[str, Recipe]) -> Facts:
     height, width = manifest["height"], manifest["width"]
     itemsize = 4 if manifest["mode"] == MODE else 1
     pixels = float("inf") if None in (height, width) else height * width * manifest["bands"]
-    return Facts(
+    return ExperimentFacts(
         recipes=recipes,
         train=train["class_counts"][manifest["target"]],
         val=val["class_counts"][manifest["target"]],

@@ -8,7 +8,7 @@ from tailproof.preflight.checks import findings
 from tailproof.preflight.experiment_facts import facts_of
 
 
-def sentences(manifest: str | Path, recipes: dict[str, Recipe], accept: list[str]) -> str:
+def blocking_message(manifest: str | Path, recipes: dict[str, Recipe], accept: list[str]) -> str:
     """Return why training does not start, a line for each error; nothing where it may.
 
     Args:
@@ -17,7 +17,7 @@ def sentences(manifest: str | Path, recipes: dict[str, Recipe], accept: list[str
         accept: kinds of findings that do not stop.
     """
     found = [each.plain() for each in findings(facts_of(manifest, recipes))]
-    wrong = stopping(found, accept)
+    wrong = blocking_findings(found, accept)
     if not wrong:
         return ""
     kinds = ", ".join(dict.fromkeys(each["kind"] for each in wrong))
@@ -26,7 +26,7 @@ def sentences(manifest: str | Path, recipes: dict[str, Recipe], accept: list[str
     return "\n  ".join(["training does not start:", *lines, last])
 
 
-def stopping(found: list[dict[str, Any]], accept: list[str]) -> list[dict[str, Any]]:
+def blocking_findings(found: list[dict[str, Any]], accept: list[str]) -> list[dict[str, Any]]:
     """Return the findings that stop a run, as plain values."""
     return [each for each in found if each["severity"] == "error" and each["kind"] not in accept]
 

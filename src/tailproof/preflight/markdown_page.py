@@ -5,10 +5,10 @@ from typing import Any
 import yaml
 
 from tailproof.number_format import written
-from tailproof.preflight.estimate_accuracy import Came
+from tailproof.preflight.estimate_accuracy import EstimateCheck
 from tailproof.preflight.experiment_facts import FEW
 from tailproof.preflight.gate import sentence
-from tailproof.preflight.slurm_resources import informed
+from tailproof.preflight.slurm_resources import with_measurements
 from tailproof.text import quantity
 
 SHOWN = 12  # experts in tables
@@ -27,7 +27,7 @@ def page(
     name: str,
     found: dict[str, Any],
     probe: dict[str, Any],
-    came: list[Came] | None = None,
+    came: list[EstimateCheck] | None = None,
 ) -> str:
     """Return the page as Markdown.
 
@@ -138,7 +138,7 @@ def _sizes(experts: dict[str, Any], probe: dict[str, Any]) -> str:
     rows, requests = [], []
     for name, each in experts.items():
         rows.append([name, *(f"{each[key]:,}" if key in each else "–" for key in keys)])
-        asked = informed(each["request"], probe["experts"].get(name, {}))
+        asked = with_measurements(each["request"], probe["experts"].get(name, {}))
         nodes, gpus = quantity(asked["nodes"], "node"), quantity(asked["gpus"], "GPU")
         cores = quantity(asked["cores_a_node"], "core")
         told = f"{nodes} with {cores} and {asked['memory_mb_a_node']:,} MB each, {gpus}, "
@@ -166,7 +166,7 @@ def _times(experts: dict[str, Any], probe: dict[str, Any]) -> str:
     return f"## Time\n\nA few steps on {probe['device']}.\n\n" + _table(header, rows)
 
 
-def _came(came: list[Came]) -> str:
+def _came(came: list[EstimateCheck]) -> str:
     if not came:
         return ""
     names = list(dict.fromkeys(name for each in came for name in (*each.seconds, *each.megabytes)))
@@ -179,7 +179,7 @@ def _came(came: list[Came]) -> str:
     )
 
 
-def run_name(came: Came) -> str:
+def run_name(came: EstimateCheck) -> str:
     """Return whose run it is, and what keeps it from being compared fairly."""
     notes = []
     if came.epochs < came.planned:
@@ -192,7 +192,7 @@ def run_name(came: Came) -> str:
     return f"{name} ({'; '.join(notes)})" if notes else name
 
 
-def came_cells(came: Came) -> dict[str, tuple[str, str]]:
+def came_cells(came: EstimateCheck) -> dict[str, tuple[str, str]]:
     """Return by name what was estimated and what came, and the error, as texts."""
     pairs = [
         *((name, pair, _seconds) for name, pair in came.seconds.items()),

@@ -30,7 +30,7 @@ def request_of(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def informed(request: dict[str, Any], timed: dict[str, Any]) -> dict[str, Any]:
+def with_measurements(request: dict[str, Any], timed: dict[str, Any]) -> dict[str, Any]:
     """Return a request with what the preflight measured, if it did.
 
     Time is twice the estimate and half an hour, since nodes differ and a run that is resumed

@@ -7,14 +7,14 @@ from tailproof.diagnosis.finding import plain
 from tailproof.preflight.checks import findings
 from tailproof.preflight.checks.validation import resolution
 from tailproof.preflight.checks.workers import streams
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.loss_effect import effect
 from tailproof.preflight.slurm_resources import request_of
 from tailproof.preflight.timeline import Timeline
 
 
 def describe(
-    facts: Facts,
+    facts: ExperimentFacts,
     normalisation: dict[str, list[float]],
     structures: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def describe(
 
 
 def _expert(
-    recipe: Recipe, facts: Facts, normalisation: dict[str, Any], structure: dict[str, Any]
+    recipe: Recipe, facts: ExperimentFacts, normalisation: dict[str, Any], structure: dict[str, Any]
 ) -> dict[str, Any]:
     timeline = Timeline(recipe, facts.samples)
     measured = {**normalisation, "source": "measured on the split train"}
@@ -74,6 +74,6 @@ def _expert(
         "normalisation": measured if recipe.normalise else as_they_are,
         "train_is_kept_in_memory": not streams(recipe, facts),
         **structure,
-        "running": recipe.running(),
+        "running": recipe.execution_fields(),
         "request": request_of(recipe),
     }

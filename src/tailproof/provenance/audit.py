@@ -19,7 +19,7 @@ from tailproof.digests import sha256_files
 from tailproof.provenance.page_check import check_page
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
-from tailproof.provenance.split_invariants import broken_promises
+from tailproof.provenance.split_invariants import broken_invariants
 from tailproof.provenance.verdict import Verdict
 from tailproof.runtime.code_digest import ROOT, code_digest
 from tailproof.runtime.errors import TailproofError
@@ -90,7 +90,7 @@ def audit(experiment: str) -> Audit:
         )
     found = _Findings(ledger, jobs)
     verdicts = found.verdicts()
-    broken = broken_promises(folder, ledger)
+    broken = broken_invariants(folder, ledger)
     broken += _differences_of_page(targets[0], folder / "evaluation" / "metrics.json")
     notes = [*found.notes, *found.left_over()]
     return Audit(experiment, verdicts, broken, notes)

@@ -5,7 +5,7 @@ from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
 
 
-def jobs_of(experiment: Experiment) -> list[str]:
+def expected_jobs(experiment: Experiment) -> list[str]:
     """Return ``RULE/NAME`` of every job of an experiment that comes before the report."""
     rules = ("prepare", "split", "manifest", "preflight", "evaluate")
     once = [f"{rule}/{rule}" for rule in rules]

@@ -15,7 +15,7 @@ from tailproof.digests import digest_of, sha256_files
 from tailproof.provenance.config_diff import chosen
 from tailproof.provenance.dotted_path import look_up, read_keyed
 from tailproof.provenance.raw_files import check_raw, pinned_files, raw_root
-from tailproof.runtime.errors import TailproofError, choose, suggestion
+from tailproof.runtime.errors import TailproofError, suggestion, unknown_name
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import File, Record
 from tailproof.text import quantity
@@ -137,7 +137,7 @@ def _made(path: str) -> File:
     if not ledger.records:
         known = [found.parent.name for found in Path("results").glob("*/provenance")]
         if known and experiment not in known:
-            raise choose("experiment", experiment, known)
+            raise unknown_name("experiment", experiment, known)
         raise TailproofError(
             f"results/{experiment}/provenance holds no records: run the experiment, or `git pull` "
             "the ledger of one that was run elsewhere"

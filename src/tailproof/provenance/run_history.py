@@ -27,7 +27,7 @@ AS_BLOBS = (
 
 
 @dataclass(frozen=True)
-class Run:
+class RunEntry:
     """One training run.
 
     Attributes:
@@ -64,7 +64,7 @@ class Runs:
         unreadable: how many versions of records in git are none to this tailproof.
     """
 
-    by_experiment: dict[str, list[Run]]
+    by_experiment: dict[str, list[RunEntry]]
     evaluations: dict[str, Record]
     unreadable: int
 
@@ -78,7 +78,7 @@ def read_runs(root: str | Path = ".") -> Runs:
     texts = [*_here(Path(root)), *_in_git(Path(root))]
     parsed = [_parse(text) for text in dict.fromkeys(texts)]
     records = sorted((each for each in parsed if each), key=lambda each: (each.started, each.path))
-    found: dict[str, list[Run]] = {}
+    found: dict[str, list[RunEntry]] = {}
     evaluations: dict[str, Record] = {}
     for experiment in sorted({record.experiment for record in records}):
         own = [record for record in records if record.experiment == experiment]
@@ -90,7 +90,7 @@ def read_runs(root: str | Path = ".") -> Runs:
     )
 
 
-def _runs(own: list[Record], evaluations: list[Record]) -> list[Run]:
+def _runs(own: list[Record], evaluations: list[Record]) -> list[RunEntry]:
     """Return the runs of an experiment, newest first, from records in the order of starting."""
     before: dict[str, Record] = {}
     of_seed: dict[str, Record] = {}
@@ -108,7 +108,7 @@ def _runs(own: list[Record], evaluations: list[Record]) -> list[Run]:
         follows = _name(previous) if previous else None
         changes = _changes(base, now, bool(previous))
         took = _followed(of_seed.get(record.path), record, own)
-        runs.append(Run(record, changes, follows, tested, _diagnosed(record, own), took))
+        runs.append(RunEntry(record, changes, follows, tested, _diagnosed(record, own), took))
         before[expert] = of_seed[record.path] = record
     return runs[::-1]
 

@@ -14,7 +14,7 @@ READS_TEST = ("shard", "manifest", "infer", "export", "evaluate")
 """Rules that may read files of the split test; `manifest` only the facts about its shards."""
 
 
-def broken_promises(folder: Path, ledger: Ledger) -> list[str]:
+def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
     """Return a sentence for each promise that does not hold; an unreadable file is one."""
     if not ((folder / "samples.parquet").exists() and (folder / "splits.parquet").exists()):
         return []

@@ -17,8 +17,8 @@ from tailproof.diagnosis.detectors.missed_targets import Outcome, outcomes
 from tailproof.diagnosis.history import History
 from tailproof.diagnosis.readers import read_history
 from tailproof.files import read_json
-from tailproof.preflight.gate import sentence, stopping
-from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.preflight.gate import blocking_findings, sentence
+from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record, read_record
 from tailproof.text import quantity
@@ -105,7 +105,7 @@ class Progress:
         if set(found["experts"]) != set(self.experiment.experts | self.experiment.points):
             return Criterion(name, "open", "made for other experts than the configuration names")
         accept = self.experiment.preflight.accept
-        wrong = stopping(found["findings"], accept)
+        wrong = blocking_findings(found["findings"], accept)
         told = counted([each["severity"] for each in found["findings"]])
         accepted = [
             each["kind"]
@@ -185,7 +185,7 @@ class Progress:
     def _records(self) -> dict[str, Record | str | None]:
         """The record of each job, why there is none that can be read, or None."""
         found: dict[str, Record | str | None] = {}
-        for job in jobs_of(self.experiment):
+        for job in expected_jobs(self.experiment):
             path = self.folder / "provenance" / f"{job}.json"
             try:
                 found[job] = read_record(path) if path.exists() else None

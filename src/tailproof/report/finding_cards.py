@@ -9,12 +9,12 @@ from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.detectors.missed_targets import target_of
 from tailproof.diagnosis.finding import Finding
 from tailproof.diagnosis.history import History
-from tailproof.diagnosis.run_set import Run, Together
+from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 from tailproof.diagnosis.terminal import details, epochs_of, patch
 from tailproof.report.metric_format import listing
 from tailproof.report.results import Results
 
-MEASURED_ON = "dev"
+FINDINGS_SPLIT = "dev"
 TOGETHER = "all together"
 NAMED = 5  # experts in the head of a card
 
@@ -97,15 +97,15 @@ def _together(results: Results) -> list[Finding]:
     experts = [name for name in results.scores.experts if name != WINNER]
     recipes = {name: results.recipe(name) for name in experts}
     runs = [
-        Run.of(_history(expert, frame), recipes[expert], expert, seed)
+        DiagnosedRun.of(_history(expert, frame), recipes[expert], expert, seed)
         for expert in experts
         for seed, frame in results.histories[expert].items()
     ]
-    findings = compare(Together(runs, None, recipes, _agreement(results), _ece(results)))
+    findings = compare(RunSet(runs, None, recipes, _agreement(results), _ece(results)))
     if results.selection:
         monitor = results.selection["monitor"]
         target = target_of(results.experiment.expect, monitor)
-        findings += compare(Together(_points(results.selection), target))
+        findings += compare(RunSet(_points(results.selection), target))
     return findings
 
 
@@ -119,7 +119,7 @@ def _history(expert: str, frame: Any) -> History:
 
 def _agreement(results: Results) -> dict[tuple[str, str], float]:
     found = {}
-    for pair, own in results.scores.metrics["agreement"].get(MEASURED_ON, {}).items():
+    for pair, own in results.scores.metrics["agreement"].get(FINDINGS_SPLIT, {}).items():
         first, second = pair.split(" / ")
         found[first, second] = own["over_seeds"]["agreement"]["mean"]
     return found
@@ -136,10 +136,10 @@ def _ece(results: Results) -> dict[str, dict[str, tuple[float, float, float]]]:
     return found
 
 
-def _points(selection: dict[str, Any]) -> list[Run]:
+def _points(selection: dict[str, Any]) -> list[DiagnosedRun]:
     sign = sign_of(selection["monitor"])
     return [
-        Run(
+        DiagnosedRun(
             each["point"],
             settings={
                 key: float(value)

@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from tailproof.number_format import written
-from tailproof.report.keyed_number import Shown, compared, limits, measured
+from tailproof.report.keyed_number import KeyedNumber, compared, limits, measured
 from tailproof.report.metric_format import SPACE, form_of, kind, metric_of
 from tailproof.report.results import CHOSEN_BY, Results, Scores
 from tailproof.text import quantity
@@ -46,13 +46,13 @@ def _size(scores: Scores, split: str) -> str:
     return quantity(scores.metrics["splits"][split]["rows"], "sample")
 
 
-def _with_interval(shown: dict[str, Shown | None]) -> Markup:
+def _with_interval(shown: dict[str, KeyedNumber | None]) -> Markup:
     """Write ``54.3 % [52.3, 56.1]`` on one line."""
     text = _percent(shown["main"])
     return text + SPACE + interval if (interval := limits(shown)) else text
 
 
-def _percent(shown: Shown) -> Markup:
+def _percent(shown: KeyedNumber) -> Markup:
     unit = "" if shown.value is None else f"{SPACE}%"
     return Markup("{}{}").format(shown, unit)
 
@@ -69,7 +69,7 @@ def _gain(scores: Scores) -> str:
         return f", as much as the first expert, {first}"
     turned = scores.place_of_difference("test", best, first, CHOSEN_BY).turned != (value < 0)
     form = form_of(metric_of(CHOSEN_BY))
-    points = Shown(written(abs(value), form), key=gain["main"].key, form="-" * turned + form)
+    points = KeyedNumber(written(abs(value), form), key=gain["main"].key, form="-" * turned + form)
     text = Markup(": {}{}points {} than the first expert, {}, on the same samples").format(
         points, SPACE, "less" if value < 0 else "more", first
     )

@@ -9,7 +9,7 @@ from tailproof.report.metric_format import SPACE, form_of, metric_of
 from tailproof.report.results import NOWHERE, Place, Scores, Value
 
 
-class Shown(NamedTuple):
+class KeyedNumber(NamedTuple):
     """A number of the page.
 
     Attributes:
@@ -35,7 +35,7 @@ class Shown(NamedTuple):
 
 def measured(
     scores: Scores, split: str, method: str, metric: str, like: str = ""
-) -> dict[str, Shown | None]:
+) -> dict[str, KeyedNumber | None]:
     """Return ``main``, ``low``, ``high`` and ``sd`` of a method's metric over seeds.
 
     Args:
@@ -51,7 +51,7 @@ def measured(
 
 def compared(
     scores: Scores, split: str, method: str, other: str, metric: str
-) -> dict[str, Shown | None]:
+) -> dict[str, KeyedNumber | None]:
     """Return ``main``, ``low`` and ``high`` of a method's metric less another's, with signs.
 
     Raises:
@@ -62,7 +62,7 @@ def compared(
     return placed(metric, value, place, sign=True)
 
 
-def limits(shown: dict[str, Shown | None]) -> Markup:
+def limits(shown: dict[str, KeyedNumber | None]) -> Markup:
     """Write low and high as ``[52.3, 56.1]``; nothing where undefined or all resamples agree."""
     low, high = shown["low"], shown["high"]
     if not (low and high) or low.value == high.value:
@@ -72,7 +72,7 @@ def limits(shown: dict[str, Shown | None]) -> Markup:
 
 def placed(
     like: str, value: Value, place: Place = NOWHERE, *, sign: bool = False
-) -> dict[str, Shown | None]:
+) -> dict[str, KeyedNumber | None]:
     """Return the parts of a value as they are shown; None for an end or sd that it has not.
 
     Args:
@@ -82,10 +82,10 @@ def placed(
         sign: whether positive numbers get theirs.
     """
 
-    def shown(field: str, sign: bool) -> Shown:
+    def shown(field: str, sign: bool) -> KeyedNumber:
         form, key = form_of(metric_of(like), sign=sign), place.of(field)
         turned = "-" if key and place.turned else ""
-        return Shown(written(value[field], form), value[field], key, key and turned + form)
+        return KeyedNumber(written(value[field], form), value[field], key, key and turned + form)
 
     found = {"main": shown("mean" if "mean" in value else "difference", sign)}
     for field in ("low", "high", "sd"):

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
-from tailproof.report.keyed_number import Shown
+from tailproof.report.keyed_number import KeyedNumber
 from tailproof.report.results import Results
 from tailproof.report.svg import WIDTH, Chart
 from tailproof.report.tables import Cell, Row, Table
@@ -118,7 +118,11 @@ def digests(results: Results) -> Table:
     way = Way.of(results)
     steps = [*way.before, *(step for steps in way.experts.values() for step in steps), *way.after]
     rows = [
-        Row(path, step.stage, [Cell(Shown(digest[:DIGITS])), Cell(Shown(step.code[:DIGITS]))])
+        Row(
+            path,
+            step.stage,
+            [Cell(KeyedNumber(digest[:DIGITS])), Cell(KeyedNumber(step.code[:DIGITS]))],
+        )
         for step in steps
         for path, digest in step.files.items()
     ]

@@ -8,7 +8,7 @@ import yaml
 from tailproof.files import write_text
 from tailproof.number_format import MISSING, written
 from tailproof.provenance.followed_advice import Followed
-from tailproof.provenance.run_history import Run, Runs, read_runs
+from tailproof.provenance.run_history import RunEntry, Runs, read_runs
 from tailproof.report.render import render
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record
@@ -80,7 +80,7 @@ def _section(runs: Runs, experiment: str) -> Section:
     return Section(experiment, _evaluated(evaluation) if evaluation else "", lines, taken)
 
 
-def _cells(run: Run) -> list[list[str]]:
+def _cells(run: RunEntry) -> list[list[str]]:
     record = run.record
     return [
         [run.name, f"{record.wildcards['expert']}, seed {record.wildcards['seed']}"],
@@ -91,14 +91,14 @@ def _cells(run: Run) -> list[list[str]]:
     ]
 
 
-def _findings(run: Run) -> list[str]:
+def _findings(run: RunEntry) -> list[str]:
     if run.findings is None:
         return []
     told = [f"{each['severity']}: {each['title']}" for each in run.findings]
     return told or ["nothing found"]
 
 
-def _recommendation(run: Run, taken: Followed) -> list[list[str]]:
+def _recommendation(run: RunEntry, taken: Followed) -> list[list[str]]:
     """Return the cells of a recommendation that a run followed, in the order of FOLLOWED."""
     finding = taken.finding
     change = yaml.safe_dump(finding["change"], default_flow_style=True, width=10_000).strip()
@@ -125,7 +125,7 @@ def _effect(taken: Followed) -> str:
     return f"{taken.metric} {told} ({by})"
 
 
-def _configuration(run: Run) -> list[str]:
+def _configuration(run: RunEntry) -> list[str]:
     if not run.changes:
         return [f"as {run.follows}" if run.follows else "the defaults"]
     start = f"against {run.follows}:" if run.follows else "against the defaults:"
@@ -138,7 +138,7 @@ def _change(name: str, before: str | None, now: str | None) -> str:
     return f"{name}: {before or MISSING} → {now or MISSING}"
 
 
-def _results(run: Run) -> list[str]:
+def _results(run: RunEntry) -> list[str]:
     found = run.record.results
     lines = []
     if "monitor" in found:

@@ -13,7 +13,7 @@ from tailproof.config.experiment import Experiment
 from tailproof.config.recipe import Recipe
 from tailproof.config.sweep import WINNER
 from tailproof.files import read_json
-from tailproof.provenance.expected_jobs import jobs_of
+from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record, read_record
 
@@ -247,7 +247,7 @@ class Results:
             diagnoses=of_seeds(read_json, "diagnosis.json"),
             records={
                 job: _need(read_record, folder / "provenance" / f"{job}.json")
-                for job in jobs_of(experiment)
+                for job in expected_jobs(experiment)
             },
             selection=_need(read_json, folder / "experts" / WINNER / "selection.json")
             if experiment.sweep

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from tailproof.config.sweep import Sweep, short_names
 from tailproof.digests import canonical_json
 from tailproof.number_format import MISSING, written
-from tailproof.report.keyed_number import Shown
+from tailproof.report.keyed_number import KeyedNumber
 from tailproof.report.metric_format import SPACE, form_of, monitored, spoken
 from tailproof.report.tables import Cell, Row, Table
 from tailproof.text import quantity
@@ -69,7 +69,7 @@ def _points(keys: list[str], selection: dict[str, Any]) -> Table:
     rows = []
     for each in selection["points"]:
         won = each["point"] == selection["winner"]
-        cells = [Cell(Shown(_plain(each["values"][key]))) for key in keys]
+        cells = [Cell(KeyedNumber(_plain(each["values"][key]))) for key in keys]
         sd = each["sd"]
         cells += [
             Cell(
@@ -77,12 +77,12 @@ def _points(keys: list[str], selection: dict[str, Any]) -> Table:
                 sd=None if sd is None else _shown(monitor, sd),
                 strong=won,
             ),
-            Cell(Shown(_epochs(each["best_epoch"]))),
+            Cell(KeyedNumber(_epochs(each["best_epoch"]))),
             Cell(_shown("val_loss", each["val_loss"])),
             Cell(_shown(monitor, each["gap"], sign=True)),
             Cell(_shown("val_loss", each["lowest_val_loss"])),
-            Cell(Shown(_epochs(each["lowest_val_loss_epoch"]))),
-            Cell(Shown(_epochs(each["epochs"]))),
+            Cell(KeyedNumber(_epochs(each["lowest_val_loss_epoch"]))),
+            Cell(KeyedNumber(_epochs(each["epochs"]))),
         ]
         rows.append(Row(each["point"], "winner" if won else "", cells))
     head = [
@@ -133,8 +133,8 @@ def _number(name: str, value: float | None, *, sign: bool = False, unit: bool = 
     return written(value, form_of(metric, sign=sign)) + (f"{SPACE}%" if percent else "")
 
 
-def _shown(name: str, value: float | None, *, sign: bool = False) -> Shown:
-    return Shown(_number(name, value, sign=sign), value)
+def _shown(name: str, value: float | None, *, sign: bool = False) -> KeyedNumber:
+    return KeyedNumber(_number(name, value, sign=sign), value)
 
 
 def _epochs(epochs: list[int | None]) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from tailproof.config.splits import SPLITS
 from tailproof.number_format import MINUS, MISSING
-from tailproof.report.keyed_number import Shown, compared, measured, placed
+from tailproof.report.keyed_number import KeyedNumber, compared, measured, placed
 from tailproof.report.metric_format import SPACE, kind, metric_of
 from tailproof.report.results import GROUPS, Place, Results, Scores
 
@@ -51,10 +51,10 @@ class Cell(NamedTuple):
         heat: 0 to 1, how strongly the cell is tinted.
     """
 
-    main: Shown
-    low: Shown | None = None
-    high: Shown | None = None
-    sd: Shown | None = None
+    main: KeyedNumber
+    low: KeyedNumber | None = None
+    high: KeyedNumber | None = None
+    sd: KeyedNumber | None = None
     strong: bool = False
     heat: float | None = None
 
@@ -242,7 +242,7 @@ def confusion_by_class(results: Results, method: str) -> Table:
 
 
 def _count(value: int) -> Cell:
-    return Cell(Shown(f"{value:,}", value))
+    return Cell(KeyedNumber(f"{value:,}", value))
 
 
 def _confusion(results: Results, method: str) -> pd.DataFrame:
@@ -259,7 +259,7 @@ def _matrix(method: str, table: pd.DataFrame, names: list[str]) -> Table:
         for count in counts.loc[name]:
             share = float(count / total) if total else None
             text = MISSING if share is None else f"{100 * share:.0f}" if count else "·"
-            cells.append(Cell(Shown(text, share), heat=share))
+            cells.append(Cell(KeyedNumber(text, share), heat=share))
         rows.append(Row(name, "", cells))
     return Table(method, "true", names, rows, compact=True, method=method)
 

@@ -20,7 +20,7 @@ from tailproof.runtime.records import Code, Machine
 WITHOUT_RESULTS = ("--", ".", ":!results", ":!dvc.lock")
 
 
-def code_now(closure: str, packages: Iterable[str], root: Path) -> Code:
+def describe_code(closure: str, packages: Iterable[str], root: Path) -> Code:
     """Return what code runs, seen from the repository `root`."""
     commit = ask_git(root, "rev-parse", "HEAD")
     difference = _difference(root) if commit else None
@@ -34,7 +34,7 @@ def code_now(closure: str, packages: Iterable[str], root: Path) -> Code:
     )
 
 
-def machine_now(threads: int) -> Machine:
+def describe_machine(threads: int) -> Machine:
     """Return where this process runs and what it took so far."""
     peaks = [resource.getrusage(who).ru_maxrss for who in _PROCESSES]
     return Machine(
@@ -47,7 +47,7 @@ def machine_now(threads: int) -> Machine:
     )
 
 
-def command_now() -> str:
+def snakemake_command() -> str:
     """Return the command line of the Snakemake that started this process, or of itself."""
     for process in psutil.Process().parents():
         words = process.cmdline()

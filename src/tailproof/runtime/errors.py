@@ -32,7 +32,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-def choose(kind: str, name: str, known: Iterable[str]) -> TailproofError:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> TailproofError:
     """Build the error for a name that is not in a registry."""
     known = sorted(known)
     shown = ", ".join(known) if len(known) <= 20 else f"{len(known)} names"

@@ -12,7 +12,7 @@ SHOWN_LINES = 8
 
 
 @contextmanager
-def telling(name: str, log: str | Path) -> Iterator[None]:
+def job_logging(name: str, log: str | Path) -> Iterator[None]:
     """Run a script's body with the package's logging in `log`.
 
     A `TailproofError` ends the process with its status and its message; any other exception with

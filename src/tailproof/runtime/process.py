@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # that ask a process to leave
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # that ask a process to leave
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
@@ -16,7 +16,7 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Have malloc keep what is freed for what is allocated next.
 
     Every activation of a network is freed and allocated again at each step. By default glibc gives
@@ -29,7 +29,7 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def importing() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Import large packages without looking for garbage among what they make.
 
     It stays until the process ends; looked through again and again, and once more at the end, it

@@ -9,9 +9,9 @@ from typing import Any
 
 from tailproof.digests import sha256_files
 from tailproof.runtime.code_digest import ROOT, code_digest, packages
-from tailproof.runtime.environment import code_now, command_now, machine_now
+from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.job_logging import telling
+from tailproof.runtime.job_logging import job_logging
 from tailproof.runtime.ledger import experiment_of, read_ledger
 from tailproof.runtime.records import File, Record
 
@@ -31,11 +31,11 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
             the job wrote that made it, the code was edited after the workflow started, or
             a package is not the one of constraints.txt.
     """
-    with telling(snakemake.rule, snakemake.log[0]):
+    with job_logging(snakemake.rule, snakemake.log[0]):
         started = datetime.now(UTC)
         script = ROOT / "workflow" / "scripts" / f"{snakemake.rule}.py"
         _check_code(script, snakemake.params.code)
-        code = code_now(snakemake.params.code, [*packages(script), "snakemake"], ROOT)
+        code = describe_code(snakemake.params.code, [*packages(script), "snakemake"], ROOT)
         _check_packages(code.packages, packages(script))
         left_out = {path for name in raw for path in _paths(snakemake.input.get(name, ()))}
         inputs = described([path for path in snakemake.input if path not in left_out])
@@ -56,10 +56,10 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
             parameters=parameters,
             running=_running(snakemake.resources),
             seeds=_seeds(snakemake),
-            machine=machine_now(snakemake.threads),
+            machine=describe_machine(snakemake.threads),
             started=started,
             ended=datetime.now(UTC),
-            command=command_now(),
+            command=snakemake_command(),
             log=snakemake.log[0],
             results=results,
         ).write(record)

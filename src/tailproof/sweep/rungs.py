@@ -6,7 +6,7 @@ from typing import Any
 from tailproof.files import read_json
 
 
-def recipe_of_place(standing: str | Path, expert: str) -> dict[str, Any]:
+def recipe_for_slot(standing: str | Path, expert: str) -> dict[str, Any]:
     """Return the recipe that a place takes, as plain values.
 
     Args:

@@ -47,7 +47,7 @@ def promote(
         for name, seeds in histories.items()
     }
     places = [
-        {"point": name, "value": _mean(trials[name]), "recipe": points[name].learning()}
+        {"point": name, "value": _mean(trials[name]), "recipe": points[name].result_fields()}
         for name in _ranked(trials, points, monitor)[:left]
     ]
     write_json(output, {"monitor": monitor, "places": places})

@@ -17,9 +17,9 @@ from tailproof.models import build_model
 from tailproof.models.build import checkpoint_activations, load_weights, weights_file
 from tailproof.models.input_sizes import Size, check_sizes, options_for_sizes
 from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
-from tailproof.runtime.errors import TailproofError, choose
-from tailproof.runtime.process import keep_freed_memory
-from tailproof.training.distributed import Ranks
+from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.runtime.process import tune_malloc
+from tailproof.training.distributed import ProcessGroup
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -53,7 +53,7 @@ def start_device(threads: int) -> torch.device:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
         return device
-    keep_freed_memory()
+    tune_malloc()
     return torch.device("cpu")
 
 
@@ -133,7 +133,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """
     config = recipe.optimizer
     if config.name not in list_optimizers():
-        raise choose("optimizer", config.name, list_optimizers())
+        raise unknown_name("optimizer", config.name, list_optimizers())
     try:
         return create_optimizer_v2(
             model,
@@ -181,7 +181,12 @@ def seed_step(seed: int, epoch: int, step: int, rank: int) -> None:
 
 
 def build_loader(
-    split: Split, recipe: Recipe, phase: Phase | None, seed: int, device: torch.device, ranks: Ranks
+    split: Split,
+    recipe: Recipe,
+    phase: Phase | None,
+    seed: int,
+    device: torch.device,
+    ranks: ProcessGroup,
 ) -> Loader:
     """Build the loader of a phase's training (augmented, shuffled), or without one of evaluation.
 

@@ -44,7 +44,7 @@ def state_key(
     """
     data = {key: value for key, value in manifest.items() if key != "splits"}
     used = {split: manifest["splits"][split]["shards"] for split in ("train", "val")}
-    learning = recipe.learning() | {"init_from": start}
+    learning = recipe.result_fields() | {"init_from": start}
     return digest_of([data, used, learning, seed, code])[:KEY_LENGTH]
 
 
@@ -93,7 +93,7 @@ def _wait_for(handle: int, folder: Path, stop: StopRequest) -> None:
         time.sleep(POLL_SECONDS)
 
 
-class Store:
+class CheckpointStore:
     """The states of one run, written by the one process that holds its lock.
 
     Args:

@@ -7,8 +7,13 @@ from typing import Any
 
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.training.attempts import Attempts
-from tailproof.training.checkpoint_store import Store, newest_first, read_newest, read_state
-from tailproof.training.run import Run
+from tailproof.training.checkpoint_store import (
+    CheckpointStore,
+    newest_first,
+    read_newest,
+    read_state,
+)
+from tailproof.training.run import TrainingRun
 from tailproof.training.signals import StopRequest
 
 log = logging.getLogger(__name__)
@@ -16,7 +21,7 @@ log = logging.getLogger(__name__)
 CHEAP_SECONDS = 10.0  # of training: sooner done again than saved, at the end of a short epoch
 
 
-class Keeper:
+class Checkpointer:
     """Saves and restores a run: every so often, at the ends of epochs, and when asked to leave.
 
     Rank 0 reads the clock and writes; all ranks save at the same batch.
@@ -33,10 +38,10 @@ class Keeper:
         attempts: one entry a process life.
     """
 
-    def __init__(self, states: Path, key: str, run: Run, stop: StopRequest) -> None:
+    def __init__(self, states: Path, key: str, run: TrainingRun, stop: StopRequest) -> None:
         self.key, self.seconds, self.origin = key, [], None
         self._states, self._run, self._stop = states, run, stop
-        self._store = Store(states / key) if run.ranks.main else None
+        self._store = CheckpointStore(states / key) if run.ranks.main else None
         self.attempts = Attempts(states / key) if run.ranks.main else None
         self._saved_at, self._saved = time.monotonic(), None
 
@@ -113,7 +118,7 @@ class Keeper:
             found = self._of_another(run.recipe.resume_from)
             origin = {"key": run.recipe.resume_from, **_position(found[1])}
         path, state = found or (None, None)
-        path, origin = run.ranks.told([path, origin])
+        path, origin = run.ranks.broadcast([path, origin])
         if path and not run.ranks.main:
             state = read_state(path)
         if run.ranks.any(path is not None and state is None)[0]:

@@ -13,7 +13,7 @@ from tailproof.runtime.errors import TailproofError
 PATIENCE = timedelta(minutes=10)  # for the slowest rank, in a collective
 
 
-class Ranks:
+class ProcessGroup:
     """One process among those that train one expert; alone, every method is the identity.
 
     Args:
@@ -62,7 +62,7 @@ class Ranks:
         dist.all_reduce(raised, dist.ReduceOp.MAX, group=self._control)
         return raised.bool().tolist()
 
-    def told(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Return what rank 0 says."""
         if self.world == 1:
             return value
@@ -82,13 +82,13 @@ class Ranks:
             find_unused_parameters=True,
         )
 
-    def align(self, model: nn.Module) -> None:
+    def broadcast_buffers(self, model: nn.Module) -> None:
         """Give every rank the buffers of rank 0: each has its own statistics of norms."""
         if self.world > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
-    def leave(self) -> None:
+    def shutdown(self) -> None:
         """Wait for the others and part."""
         if self.world > 1:
             dist.barrier(group=self._control)

@@ -11,7 +11,7 @@ from tailproof.operating_points import epoch_points
 from tailproof.training.multi_head import Heads
 
 
-class Tally:
+class EpochMetrics:
     """Counts predictions and sums losses over an epoch without waiting for the device.
 
     Args:

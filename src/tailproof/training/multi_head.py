@@ -11,7 +11,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.data.taxonomy import head_columns
 from tailproof.loading import Split
 from tailproof.losses import build_loss
-from tailproof.runtime.errors import TailproofError, choose
+from tailproof.runtime.errors import TailproofError, unknown_name
 
 FINEST = 0.5  # weight of the finest rank where the recipe does not say; the others share the rest
 
@@ -75,7 +75,7 @@ class Heads:
         return torch.cat(columns, dim=1).float()
 
 
-class LossOfHeads(nn.Module):
+class MultiHeadLoss(nn.Module):
     """Each head's loss, weighted; where a sample has no label at a rank, that head learns nothing.
 
     Args:
@@ -106,9 +106,11 @@ class LossOfHeads(nn.Module):
             means.append(weight * loss(own, truth) if len(truth) else own.sum())
         return torch.stack(means)
 
-    def divisor(self, target: Tensor) -> Tensor:
+    def reduction_weight(self, target: Tensor) -> Tensor:
         """Return what the mean of each head divides by, [R]: parts of a batch are weighed by it."""
-        return torch.stack([loss.divisor(truth) for loss, _, _, truth in self._each(target)])
+        return torch.stack(
+            [loss.reduction_weight(truth) for loss, _, _, truth in self._each(target)]
+        )
 
     def _each(self, target: Tensor, logits: Tensor | None = None):
         """Yield each head's loss, weight, logits and targets, without those that have none."""
@@ -141,7 +143,7 @@ def rank_weights(heads: Any, ranks: list[str], target: str) -> dict[str, float]:
         return {rank: FINEST if rank == ranks[-1] else FINEST / others for rank in ranks}
     for rank in heads:
         if rank not in ranks:
-            raise choose("taxonomic rank in recipe.heads", rank, ranks)
+            raise unknown_name("taxonomic rank in recipe.heads", rank, ranks)
     if target not in heads:
         raise TailproofError(
             f"recipe.heads leaves out '{target}', the rank that is learnt and evaluated: add it or "

@@ -16,7 +16,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tailproof.files import read_json
 from tailproof.runtime.errors import Interrupted, TailproofError
-from tailproof.runtime.process import ASKING
+from tailproof.runtime.process import STOP_SIGNALS
 
 SHUTDOWN_SECONDS = 25  # that the other processes have to leave once one has died
 FAILED = "failed"  # file beside the job's own that says which process failed first, and of what
@@ -36,7 +36,7 @@ def run_node(job: dict[str, Any], path: Path) -> None:
         rdzv_endpoint="localhost:0" if alone else job["meeting"],
         local_addr="localhost" if alone else None,
         max_restarts=0,
-        signals_to_handle=",".join(asking.name for asking in ASKING),
+        signals_to_handle=",".join(asking.name for asking in STOP_SIGNALS),
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # told below, once

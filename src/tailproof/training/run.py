@@ -28,11 +28,11 @@ from tailproof.training.builders import (
     seed_step,
     start_device,
 )
-from tailproof.training.distributed import Ranks
-from tailproof.training.early_stopping import Best
-from tailproof.training.epoch_metrics import RareScores, Tally
+from tailproof.training.distributed import ProcessGroup
+from tailproof.training.early_stopper import EarlyStopper
+from tailproof.training.epoch_metrics import EpochMetrics, RareScores
 from tailproof.training.history import Row
-from tailproof.training.multi_head import Heads, LossOfHeads
+from tailproof.training.multi_head import Heads, MultiHeadLoss
 from tailproof.training.schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 CHECK_STEPS = 100  # between looks at the loss, each of which waits for the device
 
 
-class Run:
+class TrainingRun:
     """One expert in training. Its position is `step` updates into `epoch`.
 
     Order of initialisation: threads, seed, data, model, loss, optimizer, schedule. The seed decides
@@ -61,7 +61,7 @@ class Run:
     """
 
     def __init__(
-        self, manifest: str | Path, recipe: Recipe, seed: int, ranks: Ranks, until: int = 0
+        self, manifest: str | Path, recipe: Recipe, seed: int, ranks: ProcessGroup, until: int = 0
     ) -> None:
         self.recipe, self.seed, self.ranks, self.until = recipe, seed, ranks, until or recipe.epochs
 
@@ -90,7 +90,7 @@ class Run:
         outputs = len(self.heads.names)
         self.model = initial_model(recipe, self._options, outputs, self.split, self.device)
         labels = self._labels["train"].cpu()
-        self._loss = LossOfHeads(self.heads, recipe.loss.model_dump(), labels).to(self.device)
+        self._loss = MultiHeadLoss(self.heads, recipe.loss.model_dump(), labels).to(self.device)
         self._optimizer = build_optimizer(self.model, recipe)
         self._schedule = Schedule(self._optimizer, recipe, self.phases)
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
@@ -107,7 +107,7 @@ class Run:
         # ---- where it stands
         self.epoch, self.step, self.initial = 1, 0, ""
         self.history: list[Row] = []
-        self.best = Best(recipe)
+        self.best = EarlyStopper(recipe)
         self._rate, self._tally = 0.0, self._new_tally()
         log.info(
             "%d samples, %d steps an epoch, %d parameters, %s on %s, %d processes of %d threads",
@@ -138,7 +138,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether no epoch is left for now, or early stopping has lost its patience."""
-        return self.epoch > self.until or self.best.patience_lost
+        return self.epoch > self.until or self.best.should_stop
 
     def finish_epoch(self, at_boundary: Callable[[], None]) -> Row:
         """Train the rest of the epoch, validate where due, and go on to the next.
@@ -201,14 +201,14 @@ class Run:
                 strict=True,
             )
         )
-        whole = self._whole(self._loss.divisor(wanted) * weight)
+        whole = self._whole(self._loss.reduction_weight(wanted) * weight)
         self._optimizer.zero_grad(set_to_none=True)
         found, losses = [], []
         for number, (part, target) in enumerate(parts, start=1):
             alone = self.ranks.world == 1 or number == len(parts)
             with nullcontext() if alone else self._parallel.no_sync():
                 logits = self._forward_part(part)
-                share = self._loss.divisor(target) * weight / whole
+                share = self._loss.reduction_weight(target) * weight / whole
                 loss = (self._loss(logits, target) * share).sum()
                 self._scaler.scale(loss * self.ranks.world).backward()
             found.append(logits.detach())
@@ -222,9 +222,9 @@ class Run:
             self._ema.update(self.model)
         return torch.cat(found), torch.stack(losses).sum()
 
-    def _whole(self, divisor: Tensor) -> Tensor:
+    def _whole(self, reduction_weight: Tensor) -> Tensor:
         """Return the divisor of the whole batch; more than 0 where no sample has a label."""
-        return self.ranks.sum(divisor).clamp_min(torch.finfo(divisor.dtype).tiny)
+        return self.ranks.sum(reduction_weight).clamp_min(torch.finfo(reduction_weight.dtype).tiny)
 
     def _forward_part(self, images: Tensor) -> Tensor:
         try:
@@ -238,7 +238,7 @@ class Run:
     @torch.no_grad()
     def validate(self, at_boundary: Callable[[], None]) -> Row:
         """Return the metrics of one pass over val, with the loss that is trained."""
-        self.ranks.align(self.result)
+        self.ranks.broadcast_buffers(self.result)
         self.result.eval()
         tally, labels = self._new_tally(), self._labels["val"]
         truths = labels[:, list(self.heads.classes).index(self.heads.target)]
@@ -247,7 +247,7 @@ class Run:
             rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
             logits, truth = self._evaluate(batch.images)[: batch.real], labels[rows]
             rare.add(self.heads.parts(logits)[self.heads.target], rows)
-            own = self._loss.divisor(truth)
+            own = self._loss.reduction_weight(truth)
             mean = self._loss(logits, truth) if batch.real else logits.sum()
             tally.add(logits, truth, (mean * (own / self._whole(own))).sum(), batch.size)
             at_boundary()
@@ -278,7 +278,7 @@ class Run:
             "step": self.step,
             "steps": self.steps,
             "precision": self.precision,
-            "recipe": self.recipe.learning(),
+            "recipe": self.recipe.result_fields(),
             "rate": self._rate,
             "history": self.history,
             "tally": self._tally.state(),
@@ -330,7 +330,7 @@ class Run:
         self.history = list(state["history"])
         self._schedule.restore(None if adopted else state["schedule"], self.updates)
         chosen = ("monitor", "weights")
-        if not adopted or all(theirs[name] == self.recipe.learning()[name] for name in chosen):
+        if not adopted or all(theirs[name] == self.recipe.result_fields()[name] for name in chosen):
             self.best.restore(state["best"])
         self._tally = self._new_tally()
         self._tally.restore(state["tally"], 1.0 if self.ranks.main else 0.0)
@@ -350,7 +350,7 @@ class Run:
                 "target": self.heads.target,
                 "heads": self.heads.sizes,
                 "seed": self.seed,
-                "recipe": self.recipe.learning(),
+                "recipe": self.recipe.result_fields(),
                 "precision": self.precision,
                 "epoch": self.best.epoch if best else len(self.history),
             },
@@ -377,5 +377,5 @@ class Run:
         exact = precision if self.heads.positive is None else "fp32"
         self._evaluate = Forward(self.result, self.device, exact, self.recipe.channels_last)
 
-    def _new_tally(self) -> Tally:
-        return Tally(self.heads, self.device, self.ranks.sum)
+    def _new_tally(self) -> EpochMetrics:
+        return EpochMetrics(self.heads, self.device, self.ranks.sum)

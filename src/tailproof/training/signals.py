@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tailproof.runtime.process import ASKING
+from tailproof.runtime.process import STOP_SIGNALS
 
 
 class StopRequest:
@@ -27,10 +27,10 @@ def stop_on_signals(*, second_ends: bool = True) -> Iterator[StopRequest]:
     def note(number: int, _frame: object) -> None:
         request.signal = signal.Signals(number).name
         if second_ends:
-            for asking in ASKING:
+            for asking in STOP_SIGNALS:
                 signal.signal(asking, signal.SIG_DFL)
 
-    before = {asking: signal.signal(asking, note) for asking in ASKING}
+    before = {asking: signal.signal(asking, note) for asking in STOP_SIGNALS}
     try:
         yield request
     finally:

@@ -10,10 +10,10 @@ from tailproof.files import write_json
 from tailproof.models.build import count_parameters
 from tailproof.runtime.errors import Interrupted
 from tailproof.runtime.progress import track
-from tailproof.training.checkpointing import Keeper
-from tailproof.training.distributed import Ranks
+from tailproof.training.checkpointing import Checkpointer
+from tailproof.training.distributed import ProcessGroup
 from tailproof.training.history import write_history
-from tailproof.training.run import Run
+from tailproof.training.run import TrainingRun
 from tailproof.training.signals import StopRequest
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ def train(
         TailproofError: the loss is not finite, or data and recipe do not fit together.
     """
     folder = Path(folder)
-    run = Run(manifest, recipe, seed, Ranks(recipe.devices * recipe.nodes), until)
-    keeper = Keeper(Path(states), key, run, stop)
+    run = TrainingRun(manifest, recipe, seed, ProcessGroup(recipe.devices * recipe.nodes), until)
+    keeper = Checkpointer(Path(states), key, run, stop)
     try:
         keeper.restore()
         _epochs(run, keeper, f"train {folder.parent.name} {seed}")
@@ -72,10 +72,10 @@ def train(
         raise
     finally:
         run.close()
-    run.ranks.leave()
+    run.ranks.shutdown()
 
 
-def _epochs(run: Run, keeper: Keeper, description: str) -> None:
+def _epochs(run: TrainingRun, keeper: Checkpointer, description: str) -> None:
     left = range(run.epoch, run.until + 1)
     for _ in track(left, description, total=run.until, done=min(run.epoch - 1, run.until)):
         if run.finished:
@@ -87,7 +87,7 @@ def _epochs(run: Run, keeper: Keeper, description: str) -> None:
         log.info("%s", " ".join(f"{name} {value:.5g}" for name, value in row.items()))
 
 
-def _facts(run: Run, keeper: Keeper) -> dict[str, Any]:
+def _facts(run: TrainingRun, keeper: Checkpointer) -> dict[str, Any]:
     return {
         "best": {
             "epoch": run.best.epoch,
@@ -98,7 +98,7 @@ def _facts(run: Run, keeper: Keeper) -> dict[str, Any]:
         "stopped_early": len(run.history) < run.recipe.epochs,
         "parameters": count_parameters(run.model),
         "initial_weights": run.initial,
-        **({"phases": run.phases.told()} if run.recipe.phases else {}),
+        **({"phases": run.phases.broadcast()} if run.recipe.phases else {}),
         "precision": run.precision,
         "threads": run.recipe.threads,
         "seconds_an_epoch": keeper.seconds,

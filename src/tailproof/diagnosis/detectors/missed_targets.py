@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tailproof.config.targets import Expect, Target
+from tailproof.config.targets import Target, Targets
 from tailproof.diagnosis.column_aliases import rises
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.finding import Finding
@@ -66,7 +66,7 @@ def target_missed(history: History, context: Context) -> list[Finding]:
     return found + [_finding(each) for each in outcomes(history, context) if each.short_by]
 
 
-def target_of(expect: Expect, metric: str) -> float | None:
+def target_of(expect: Targets, metric: str) -> float | None:
     """Return what a metric should reach in the end, if anything is said of it."""
     for target in expect.get(metric, []):
         limit = target.at_least if rises(metric) else target.at_most

@@ -9,7 +9,7 @@ from tailproof.preflight.checks import (
     validation,
     workers,
 )
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 
 CHECKS = (
     learning_rate.short_warmup,
@@ -34,7 +34,7 @@ CHECKS = (
 )
 
 
-def findings(facts: Facts) -> list[Finding]:
+def findings(facts: ExperimentFacts) -> list[Finding]:
     """Return what every check finds, the worst first."""
     found = [finding for check in CHECKS for finding in check(facts)]
     return sorted(found, key=lambda each: SEVERITIES.index(each.severity))

@@ -3,7 +3,7 @@
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.checks.per_recipe import each_recipe
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.timeline import Timeline
 
 LONG_EPOCHS, LONG_UPDATES = 50, 20_000
@@ -11,7 +11,7 @@ MANY_VALIDATIONS = 200
 
 
 @each_recipe
-def no_early_stopping(recipe: Recipe, facts: Facts) -> Finding | None:
+def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a long run that goes on whatever val says."""
     updates = Timeline(recipe, facts.samples).phases.total
     if recipe.early_stopping or (recipe.epochs < LONG_EPOCHS and updates < LONG_UPDATES):
@@ -35,7 +35,7 @@ def no_early_stopping(recipe: Recipe, facts: Facts) -> Finding | None:
 
 
 @each_recipe
-def frequent_validation(recipe: Recipe, _: Facts) -> Finding | None:
+def frequent_validation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find many validations that decide nothing."""
     decides = recipe.early_stopping or recipe.schedule.name == "plateau"
     if decides or recipe.weights == "best":

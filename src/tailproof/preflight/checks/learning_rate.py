@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.checks.per_recipe import each_recipe
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.timeline import Timeline
 
 TRANSFORMER = re.compile(r"vit|deit|beit|swin|eva|cait|xcit|former|scanline_causal|mixer")
@@ -71,7 +71,7 @@ def is_transformer(recipe: Recipe) -> bool:
 
 
 @each_recipe
-def short_warmup(recipe: Recipe, facts: Facts) -> Finding | None:
+def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a warm-up of less than an epoch, and none of a transformer that starts from nothing."""
     timeline = Timeline(recipe, facts.samples)
     steps, epochs = timeline.phases.warmup_steps, timeline.warmup_epochs
@@ -97,7 +97,7 @@ def short_warmup(recipe: Recipe, facts: Facts) -> Finding | None:
 
 
 @each_recipe
-def unusual_rate(recipe: Recipe, facts: Facts) -> Finding | None:
+def unusual_rate(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a rate far outside of what is usual for optimizer, network and batch."""
     timeline = Timeline(recipe, facts.samples)
     rate, batch = timeline.peak()
@@ -128,7 +128,7 @@ def unusual_rate(recipe: Recipe, facts: Facts) -> Finding | None:
 
 
 @each_recipe
-def no_schedule(recipe: Recipe, _: Facts) -> Finding | None:
+def no_schedule(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find a rate that stays the same to the end."""
     constant = recipe.schedule.name == "constant"
     still = recipe.schedule.name == "multistep" and not recipe.schedule.milestones

@@ -7,16 +7,16 @@ from functools import wraps
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.digests import digest_of
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 
-Check = Callable[[Facts], list[Finding]]
+Check = Callable[[ExperimentFacts], list[Finding]]
 
 
-def each_recipe(check: Callable[[Recipe, Facts], Finding | None]) -> Check:
+def each_recipe(check: Callable[[Recipe, ExperimentFacts], Finding | None]) -> Check:
     """Make a check of one recipe one of all: what several share is told once, with their names."""
 
     @wraps(check)
-    def of_all(facts: Facts) -> list[Finding]:
+    def of_all(facts: ExperimentFacts) -> list[Finding]:
         found: dict[str, Finding] = {}
         names: dict[str, list[str]] = {}
         for name, recipe in facts.recipes.items():

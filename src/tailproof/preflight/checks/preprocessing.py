@@ -6,13 +6,13 @@ from tailproof.config.equivalence import bare_phases
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.checks.per_recipe import each_recipe
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 
 FIRST_SHARE = 0.2  # of the epochs that the first of growing sizes should have
 
 
 @each_recipe
-def no_normalisation(recipe: Recipe, _: Facts) -> Finding | None:
+def no_normalisation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find images that are taken as they come."""
     if recipe.normalise:
         return None
@@ -26,7 +26,7 @@ def no_normalisation(recipe: Recipe, _: Facts) -> Finding | None:
     )
 
 
-def normalisation_differs(facts: Facts) -> list[Finding]:
+def normalisation_differs(facts: ExperimentFacts) -> list[Finding]:
     """Find images that are evaluated otherwise than they were trained on.
 
     Never of this project, where one preprocessing object travels with the weights.
@@ -47,7 +47,7 @@ def normalisation_differs(facts: Facts) -> list[Finding]:
 
 
 @each_recipe
-def bare_phase(recipe: Recipe, _: Facts) -> Finding | None:
+def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find a phase that trains with the transforms of evaluation.
 
     A misreading of Touvron et al. 2019, FixRes: a larger size at the end is to evaluate at.
@@ -74,7 +74,7 @@ def bare_phase(recipe: Recipe, _: Facts) -> Finding | None:
 
 
 @each_recipe
-def short_first_phase(recipe: Recipe, _: Facts) -> Finding | None:
+def short_first_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find growing sizes of which the first has hardly any epochs."""
     phases = recipe.phases
     if len(phases) < 2 or not all(phase.image_size for phase in phases):

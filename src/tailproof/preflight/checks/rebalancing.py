@@ -5,7 +5,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.digests import canonical_json
 from tailproof.preflight.checks.per_recipe import each_recipe
-from tailproof.preflight.experiment_facts import FEW, Facts
+from tailproof.preflight.experiment_facts import FEW, ExperimentFacts
 from tailproof.preflight.loss_effect import effect, rebalances
 from tailproof.text import listed
 
@@ -13,7 +13,7 @@ LONG_TAIL, SOME_TAIL = 10, 3  # imbalances
 
 
 @each_recipe
-def outputs_differ(recipe: Recipe, facts: Facts) -> Finding | None:
+def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a head, or class weights, for another number of classes than the data have."""
     classes = len(facts.train)
     weights = getattr(recipe.loss, "class_weights", None)
@@ -40,7 +40,7 @@ def outputs_differ(recipe: Recipe, facts: Facts) -> Finding | None:
     )
 
 
-def no_rebalancing(facts: Facts) -> list[Finding]:
+def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
     """Find a long tail that no expert's loss makes up for."""
     losses = {name: each.loss.model_dump(mode="json") for name, each in facts.recipes.items()}
     if facts.imbalance <= SOME_TAIL or any(map(rebalances, losses.values())):
@@ -61,7 +61,7 @@ def no_rebalancing(facts: Facts) -> list[Finding]:
     return [finding]
 
 
-def rare_classes(facts: Facts) -> list[Finding]:
+def rare_classes(facts: ExperimentFacts) -> list[Finding]:
     """Find classes with hardly any training sample."""
     rare = facts.rare
     if not rare:
@@ -83,7 +83,7 @@ def rare_classes(facts: Facts) -> list[Finding]:
     return [finding]
 
 
-def loss_effect(facts: Facts) -> list[Finding]:
+def loss_effect(facts: ExperimentFacts) -> list[Finding]:
     """Tell what the rebalancing losses do to head and tail, beside those that do nothing."""
     head, tail = facts.head, facts.tail
     if facts.imbalance <= SOME_TAIL or head == tail:
@@ -107,12 +107,12 @@ def loss_effect(facts: Facts) -> list[Finding]:
     return [finding]
 
 
-def same_function(facts: Facts) -> list[Finding]:
+def same_function(facts: ExperimentFacts) -> list[Finding]:
     """Find experts that learn one function, told apart by nothing but name or wording."""
     level = len(set(facts.train.values())) == 1
     groups: dict[str, list[str]] = {}
     for name, recipe in facts.recipes.items():
-        plain = one_form(recipe.learning())
+        plain = one_form(recipe.result_fields())
         if level and rebalances(plain["loss"]):
             plain = one_form({**plain, "loss": _without_prior(plain["loss"])})
         groups.setdefault(canonical_json(plain), []).append(name)

@@ -6,7 +6,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
 from tailproof.preflight.checks.per_recipe import each_recipe
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 
 COUNTED = 10  # false positives that a rate should stand on
 ONE_CLASS = 0.8  # share of the largest class from which on accuracy says little
@@ -16,7 +16,7 @@ COARSE, SOMEWHAT = 0.05, 0.02  # differences that val cannot resolve
 
 
 @each_recipe
-def undefined_monitor(recipe: Recipe, facts: Facts) -> Finding | None:
+def undefined_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a metric of two classes where there are more, or where val lacks one."""
     if recipe.monitor not in ("val_auroc", *POINTS):
         return None
@@ -38,7 +38,7 @@ def undefined_monitor(recipe: Recipe, facts: Facts) -> Finding | None:
 
 
 @each_recipe
-def too_few_negatives(recipe: Recipe, facts: Facts) -> Finding | None:
+def too_few_negatives(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a false-positive rate that val has too few negatives for."""
     needed = ONE_IN.get(recipe.monitor)
     if needed is None or facts.positive is None:
@@ -67,7 +67,7 @@ def too_few_negatives(recipe: Recipe, facts: Facts) -> Finding | None:
 
 
 @each_recipe
-def saturating_monitor(recipe: Recipe, facts: Facts) -> Finding | None:
+def saturating_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a metric that is near its top whatever is learnt."""
     total = sum(facts.val.values())
     if not total:
@@ -100,7 +100,7 @@ def _steady(negatives: int) -> str | None:
     return shown[-1] if shown else None
 
 
-def small_validation(facts: Facts) -> list[Finding]:
+def small_validation(facts: ExperimentFacts) -> list[Finding]:
     """Find a val that cannot tell the experts apart."""
     if len(facts.recipes) < 2:
         return []
@@ -125,7 +125,7 @@ def small_validation(facts: Facts) -> list[Finding]:
     return [finding]
 
 
-def resolution(monitor: str, facts: Facts) -> float | None:
+def resolution(monitor: str, facts: ExperimentFacts) -> float | None:
     """Return the smallest difference between two experts that val resolves.
 
     Binomial, at an accuracy of 0.75, 95 % and without pairing: 1.96·sqrt(2·variance). The variance

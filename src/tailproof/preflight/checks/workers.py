@@ -3,16 +3,16 @@
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.checks.per_recipe import each_recipe
-from tailproof.preflight.experiment_facts import Facts
+from tailproof.preflight.experiment_facts import ExperimentFacts
 
 
-def streams(recipe: Recipe, facts: Facts) -> bool:
+def streams(recipe: Recipe, facts: ExperimentFacts) -> bool:
     """Tell whether the shards are read again in every epoch."""
     return facts.decoded_bytes > recipe.memory_budget_gb * 2**30
 
 
 @each_recipe
-def more_workers_than_shards(recipe: Recipe, facts: Facts) -> Finding | None:
+def more_workers_than_shards(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find more loader processes than there are pieces to read."""
     if facts.row_groups is None or not streams(recipe, facts):
         return None

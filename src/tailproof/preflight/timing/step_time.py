@@ -13,10 +13,10 @@ import torch
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.digests import canonical_json
-from tailproof.runtime.environment import machine_now
+from tailproof.runtime.environment import describe_machine
 from tailproof.runtime.errors import TailproofError
-from tailproof.training.distributed import Ranks
-from tailproof.training.run import Run
+from tailproof.training.distributed import ProcessGroup
+from tailproof.training.run import TrainingRun
 
 WARM, STEPS = 2, 8  # not timed, timed at most
 ENOUGH_SECONDS = 3.0  # of timed steps
@@ -81,7 +81,7 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
         for why, names in failed.items()
     ]
     return {
-        "device": machine_now(1).device,
+        "device": describe_machine(1).device,
         "experts": found,
         "findings": [finding.plain() for finding in findings],
     }
@@ -110,7 +110,7 @@ def _measure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
     run = None
     try:
         started = time.monotonic()
-        run = Run(manifest, recipe, 0, Ranks(1))
+        run = TrainingRun(manifest, recipe, 0, ProcessGroup(1))
         if run.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(run.device)
         return _timed(run, recipe, started)
@@ -121,7 +121,7 @@ def _measure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
             run.close()
 
 
-def _timed(run: Run, recipe: Recipe, started: float) -> dict[str, Any]:
+def _timed(run: TrainingRun, recipe: Recipe, started: float) -> dict[str, Any]:
     steps, epochs, waited = [], [], 0.0
     for phase in recipe.timeline:
         run.epoch, run.step = phase.from_epoch, 0

@@ -8,7 +8,7 @@ from torch import nn
 from tailproof.config.recipe import Recipe
 
 
-class Best:
+class EarlyStopper:
     """Keeps the best epoch by the recipe's monitor, its weights if they are wanted.
 
     Attributes:
@@ -20,8 +20,8 @@ class Best:
     def __init__(self, recipe: Recipe) -> None:
         self._sign = recipe.monitor_sign
         self._keep = recipe.weights == "best"
-        stopping = recipe.early_stopping
-        self._patience = stopping.patience if stopping else math.inf
+        blocking_findings = recipe.early_stopping
+        self._patience = blocking_findings.patience if blocking_findings else math.inf
         self._waited = 0
         self.epoch: int | None = None
         self.value: float | None = None
@@ -49,7 +49,7 @@ class Best:
             setattr(self, name, value)
 
     @property
-    def patience_lost(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether early stopping should end the run."""
         return self._waited >= self._patience
 
