@@ -121,7 +121,7 @@ class OurLoop:
             channels_last=True,
             threads=THREADS,
             workers=WORKERS,
-            memory_budget_gb=0.0,
+            cache_gb=0.0,
         )
         self.run = TrainingRun(root / "shards" / "manifest.json", recipe, 0, ProcessGroup(1))
 

@@ -190,7 +190,7 @@ def stopping_sentences(name, manifest, _changed):
 
     found = read_experiment(name)
     return checked(
-        blocking_message, manifest, found.experts | found.points, found.preflight.accept
+        blocking_message, manifest, found.experts | found.points, found.preflight.ignore
     )
 
 
@@ -305,7 +305,7 @@ def parts(wildcards):
 
 
 def part_numbers(found):
-    return [f"{part:05d}" for part in range(found.data.parts)]
+    return [f"{part:05d}" for part in range(found.data.shards_per_split)]
 
 
 def seed_folders(wildcards):

@@ -49,8 +49,8 @@ rule split:
             experiment(w).data,
             "source",
             "target",
-            "profile",
-            "held_out",
+            "long_tail",
+            "test_fraction",
             "splits",
             "seed",
         ),
@@ -80,7 +80,7 @@ rule shard:
         mem_mb=growing(1000),
         runtime=growing(60),
     params:
-        data=lambda w: plain(experiment(w).data, "source", "seed", "parts"),
+        data=lambda w: plain(experiment(w).data, "source", "seed", "shards_per_split"),
         code=code("shard"),
     message:
         "{wildcards.experiment}: shard {wildcards.part} of {wildcards.split}"
@@ -112,7 +112,7 @@ rule manifest:
         runtime=growing(10),
     params:
         data=lambda w: plain(
-            experiment(w).data, "source", "target", "positive", "parts"
+            experiment(w).data, "source", "target", "positive_class", "shards_per_split"
         ),
         code=code("manifest"),
     message:

@@ -28,7 +28,7 @@ rule diagnose:
         runtime=growing(10),
     params:
         recipes=recipes_by_name,
-        expect=lambda w: plain(experiment(w))["expect"],
+        targets=lambda w: plain(experiment(w))["targets"],
         code=code("diagnose"),
     message:
         "{wildcards.experiment}: diagnose {wildcards.expert}, seed {wildcards.seed}"

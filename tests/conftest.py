@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items):
 
 DIGITS = {
     "source": {"name": "digits"},
-    "profile": {"kind": "exponential", "imbalance": 20},
-    "parts": 2,
+    "long_tail": {"kind": "exponential", "imbalance": 20},
+    "shards_per_split": 2,
 }
 
 
@@ -41,7 +41,7 @@ def build_data(config: Data, folder: Path) -> Path:
     split(samples, config, splits, folder / "splits.json")
     facts = {}
     for name in SPLITS:
-        for part in range(config.parts):
+        for part in range(config.shards_per_split):
             path = folder / "shards" / name / f"part-{part:05d}.parquet"
             facts.setdefault(name, []).append(path.with_suffix(".json"))
             shard(samples, splits, config, name, part, path, path.with_suffix(".json"))

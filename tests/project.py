@@ -15,14 +15,14 @@ NEEDED = ("Snakefile", "rules", "workflow", "envs", "src", "profiles", "constrai
 
 TINY = {
     "title": "Tiny digits",
-    "data": {"source": {"name": "digits"}, "profile": {"kind": "exponential", "imbalance": 10}},
+    "data": {"source": {"name": "digits"}, "long_tail": {"kind": "exponential", "imbalance": 10}},
     "recipe": {"model": {"name": "cifar_resnet20"}, "epochs": 2, "batch_size": 64},
     "experts": {
         "cross_entropy": {"loss": {"name": "cross_entropy"}},
         "balanced_softmax": {"loss": {"name": "balanced_softmax"}},
-        "logit_adjust": {"loss": {"name": "logit_adjust", "tau": 2}},
+        "logit_adjustment": {"loss": {"name": "logit_adjustment", "tau": 2}},
     },
-    "evaluation": {"many": 50, "few": 20, "bootstrap": 100},
+    "evaluation": {"many_shot": 50, "few_shot": 20, "bootstrap": 100},
 }
 
 

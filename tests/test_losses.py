@@ -33,7 +33,7 @@ def test_logit_adjust_at_tau_1_is_balanced_softmax(seed):
     ).mean()
     logits.requires_grad_()
     gradients = []
-    for found in (loss("balanced_softmax"), loss("logit_adjust", tau=1.0)):
+    for found in (loss("balanced_softmax"), loss("logit_adjustment", tau=1.0)):
         value = found(logits, labels)
         assert value.item() == pytest.approx(published.item(), rel=1e-5)
         gradients.append(torch.autograd.grad(value, logits)[0])
@@ -45,7 +45,7 @@ def test_logit_adjust_is_cross_entropy_on_shifted_logits(seed, tau):
     logits, labels = batch(seed)
     shifted = logits + tau * (COUNTS / COUNTS.sum()).log()
     assert torch.allclose(
-        loss("logit_adjust", tau=tau)(logits, labels), cross_entropy(shifted, labels)
+        loss("logit_adjustment", tau=tau)(logits, labels), cross_entropy(shifted, labels)
     )
 
 
@@ -75,7 +75,7 @@ def test_focal_has_finite_gradients_at_certainty():
         loss("cross_entropy"),
         loss("cross_entropy", class_weights="balanced"),
         loss("balanced_softmax"),
-        loss("logit_adjust", tau=2.0),
+        loss("logit_adjustment", tau=2.0),
         loss("focal", gamma=2.0, class_weights=[1.0, 2.0, 3.0, 4.0]),
     ],
 )
@@ -109,7 +109,7 @@ def test_initial_losses_are_those_of_the_readiness_review():
     plain = {"name": "cross_entropy"}
     assert initial(plain, 0) == pytest.approx(5.11, abs=0.05)
     assert initial(plain, 99) == pytest.approx(5.14, abs=0.05)
-    for config in ({"name": "logit_adjust", "tau": 1.0}, {"name": "balanced_softmax"}):
+    for config in ({"name": "logit_adjustment", "tau": 1.0}, {"name": "balanced_softmax"}):
         assert initial(config, 0) == pytest.approx(3.59, abs=0.1)
         assert initial(config, 99) == pytest.approx(8.23, abs=0.1)
 

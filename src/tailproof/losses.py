@@ -35,7 +35,7 @@ class CrossEntropy(nn.Module):
         return self.weight[target].sum()
 
 
-class LogitAdjust(nn.Module):
+class LogitAdjustment(nn.Module):
     """Cross-entropy on z + tau·log(prior) (Menon et al. 2021, equation 10).
 
     At tau 1 this is balanced softmax (Ren et al. 2020, equation 4): log n = log prior + log N, and
@@ -60,7 +60,7 @@ class LogitAdjust(nn.Module):
         return _count(target)
 
 
-class BalancedSoftmax(LogitAdjust):
+class BalancedSoftmax(LogitAdjustment):
     """Cross-entropy on z + log(n) (Ren et al. 2020, equation 4), up to a constant that cancels."""
 
     def __init__(self, class_counts: Tensor) -> None:
@@ -113,7 +113,7 @@ def build_loss(config: dict[str, Any], class_counts: Tensor) -> nn.Module:
         options["weight"] = _class_weights(options.pop("class_weights"), class_counts)
     builders = {
         "cross_entropy": CrossEntropy,
-        "logit_adjust": lambda **o: LogitAdjust(class_counts, **o),
+        "logit_adjustment": lambda **o: LogitAdjustment(class_counts, **o),
         "balanced_softmax": lambda **o: BalancedSoftmax(class_counts, **o),
         "focal": Focal,
     }

@@ -46,7 +46,7 @@ def test_the_shipped_list_of_experiments_loads():
             ["'recipe.optimizer.lerning_rate' is not a known key (did you mean 'learning_rate'?)"],
         ),
         (
-            {"experts": {"a": {"loss": {"name": "logit_adjust", "ta": 1}}}},
+            {"experts": {"a": {"loss": {"name": "logit_adjustment", "ta": 1}}}},
             ["'experts.a.loss.ta' is not a known key (did you mean 'tau'?)"],
         ),
         (
@@ -88,7 +88,7 @@ def test_the_shipped_list_of_experiments_loads():
         ({"seeds": [0, 1, 0]}, ["'seeds' is wrong: a seed is named twice"]),
         ({"seeds": [-1]}, ["'seeds.0' should be greater than or equal to 0, found -1"]),
         (
-            {"evaluation": {"many": 5, "few": 6}},
+            {"evaluation": {"many_shot": 5, "few_shot": 6}},
             ["'evaluation' is wrong: few (6) is larger than many (5)"],
         ),
         (
@@ -109,7 +109,7 @@ def test_mistakes_are_told_with_field_finding_and_remedy(sections, expected):
         ("epochs", 2.5, "should be a valid integer, found 2.5"),
         ("epochs", 0, "should be greater than or equal to 1, found 0"),
         ("channels_last", 1, "should be a valid boolean, found 1"),
-        ("memory_budget_gb", float("nan"), "should be a finite number, found nan"),
+        ("cache_gb", float("nan"), "should be a finite number, found nan"),
         ("precision", "fp8", "should be 'fp32', 'bf16', 'fp16' or 'auto', found 'fp8'"),
         ("early_stopping", 3, "should be a mapping of keys, found 3"),
         (
@@ -172,12 +172,12 @@ def test_experts_start_from_the_recipe_and_a_new_variant_replaces_its_section():
                 "epochs": 7,
                 "loss": {"name": "focal", "gamma": 3},
                 "optimizer": {"learning_rate": 0.5, "momentum": 0.8},
-                "schedule": {"name": "cosine", "minimum": 0.1, "warmup": {"epochs": 2}},
+                "schedule": {"name": "cosine", "min_lr": 0.1, "warmup": {"epochs": 2}},
             },
             experts={
                 "plain": None,
                 "other_gamma": {"loss": {"gamma": 1}},
-                "other_loss": {"loss": {"name": "logit_adjust"}},
+                "other_loss": {"loss": {"name": "logit_adjustment"}},
                 "same_optimizer": {"optimizer": {"name": "sgd", "momentum": 0.7}},
                 "adam": {"optimizer": {"name": "adamw"}, "schedule": {"warmup": None}},
             },
@@ -191,11 +191,11 @@ def test_experts_start_from_the_recipe_and_a_new_variant_replaces_its_section():
         "gamma": 1,
         "class_weights": None,
     }
-    assert experts["other_loss"].loss.model_dump() == {"name": "logit_adjust", "tau": 1.0}
+    assert experts["other_loss"].loss.model_dump() == {"name": "logit_adjustment", "tau": 1.0}
     assert experts["same_optimizer"].optimizer.learning_rate == 0.5
     assert experts["same_optimizer"].optimizer.momentum == 0.7
     assert experts["adam"].optimizer.learning_rate == 0.1
-    assert experts["adam"].schedule.minimum == 0.1
+    assert experts["adam"].schedule.min_lr == 0.1
     assert experts["adam"].schedule.warmup is None
 
 
@@ -251,9 +251,9 @@ def test_whatever_stands_in_a_field_it_loads_or_is_explained(path, value):
 def test_experts_that_are_one_function_are_named():
     losses = {
         "bs": {"name": "balanced_softmax"},
-        "la": {"name": "logit_adjust", "tau": 1},
-        "la2": {"name": "logit_adjust", "tau": 2},
-        "la0": {"name": "logit_adjust", "tau": 0},
+        "la": {"name": "logit_adjustment", "tau": 1},
+        "la2": {"name": "logit_adjustment", "tau": 2},
+        "la0": {"name": "logit_adjustment", "tau": 0},
         "ce": {"name": "cross_entropy"},
         "smooth": {"name": "cross_entropy", "label_smoothing": 0.1},
         "focal0": {"name": "focal", "gamma": 0},

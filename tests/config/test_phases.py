@@ -56,8 +56,8 @@ def of_phases(*starts, **first):
             "'recipe.phases.0.from_epoch' is missing",
         ),
         (
-            {"evaluation_size": 0},
-            "'recipe.evaluation_size' should be greater than or equal to 1, found 0",
+            {"eval_image_size": 0},
+            "'recipe.eval_image_size' should be greater than or equal to 1, found 0",
         ),
     ],
 )
@@ -104,7 +104,7 @@ def test_both_schedules_of_the_case_can_be_said_and_the_faulty_one_is_flagged():
     recipe = {"epochs": 60, "augmentation": {"flip": True}}
     expected = (
         "expert 'faulty': phase 3, from epoch 51, trains without augmentation, other phases with: "
-        "to evaluate at another size, set 'evaluation_size'"
+        "to evaluate at another size, set 'eval_image_size'"
     )
     assert warnings(parse_experiment(changed(recipe=recipe, experts=experts))) == [expected]
     bare = parse_experiment(changed(recipe={"epochs": 60}, experts=experts))

@@ -13,7 +13,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.config.sweep import values_at
 from tailproof.runtime.errors import TailproofError
 
-RECIPE = {"weights": "best", "epochs": 20}
+RECIPE = {"export": "best", "epochs": 20}
 
 
 def experiment(sweep, recipe=RECIPE, **more):
@@ -68,7 +68,7 @@ VALUES = {
     "optimizer.learning_rate": numbers(1e-6, 10),
     "optimizer.weight_decay": numbers(0, 1),
     "epochs": st.integers(1, 999),
-    "normalise": st.booleans(),
+    "normalize": st.booleans(),
     "loss.class_weights": st.sampled_from([None, "balanced"]),
     "model.options.drop_rate": numbers(0, 1),
 }
@@ -124,7 +124,7 @@ def test_the_sweep_of_a_scan_line_transformer_can_be_written_down():
         "schedule": {"name": "cosine", "warmup": {"epochs": 5}},
         "epochs": 50,
         "batch_size": 32,
-        "weights": "best",
+        "export": "best",
         "monitor": "val_accuracy",
     }
     found = experiment({"points": points}, recipe)
@@ -175,7 +175,7 @@ def test_the_sweep_of_a_scan_line_transformer_can_be_written_down():
         ({"grid": {"epochs": []}}, "'sweep' is wrong: grid.epochs has no value"),
         ({"grid": {"epochs": 3}}, "'sweep.grid.epochs' should be a valid list, found 3"),
         (
-            {"grid": {"normalise": [True, True]}},
+            {"grid": {"normalize": [True, True]}},
             "'sweep' is wrong: two points are called 'normalise-true': list them as 'points', "
             "each with a name",
         ),
@@ -194,7 +194,7 @@ def test_the_sweep_of_a_scan_line_transformer_can_be_written_down():
             "'sweep' is wrong: 'loss' and 'loss.gamma' are given together: give one of them",
         ),
         (
-            {"grid": {"normalise": [True]}, "halving": {"rungs": [5, 3]}},
+            {"grid": {"normalize": [True]}, "halving": {"rungs": [5, 3]}},
             "'sweep.halving' is wrong: rungs should rise, found [5, 3]",
         ),
         (
@@ -214,7 +214,7 @@ def test_mistakes_are_told_in_one_sentence(sweep, expected):
 
 
 def test_points_that_cannot_be_compared_are_refused():
-    grid = {"grid": {"normalise": [True, False]}}
+    grid = {"grid": {"normalize": [True, False]}}
     assert "set 'weights: best' in the recipe" in mistake(grid, {})
     losses = {"grid": {"loss.name": ["cross_entropy", "balanced_softmax"]}}
     experiment(losses)
@@ -224,7 +224,7 @@ def test_points_that_cannot_be_compared_are_refused():
 
 
 def test_names_of_experts_and_points_are_apart():
-    grid = {"grid": {"normalise": [True]}}
+    grid = {"grid": {"normalize": [True]}}
     assert mistake(grid, experts={"winner": {}}) == (
         "'experts' is wrong: 'winner' is a name that sweeps use: choose another"
     )

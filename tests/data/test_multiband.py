@@ -77,7 +77,7 @@ def source(root, **changes):
 def test_every_layout_of_arrays_comes_to_the_same_batches(tmp_path, layout, options):
     images = sky(200)
     labels = write_regions(tmp_path / "raw", images, layout)
-    data = Data(source=source(tmp_path / "raw", **options), positive="lens")
+    data = Data(source=source(tmp_path / "raw", **options), positive_class="lens")
     manifest = build_data(data, tmp_path / "out")
     found = read_json(manifest)
     assert (found["mode"], found["bands"], found["positive"]) == ("float32", BANDS, "lens")

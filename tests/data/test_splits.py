@@ -137,7 +137,7 @@ def test_a_target_with_gaps_is_split_whatever_its_name(tmp_path, target):
     metadata = {"ranks": list(classes), "classes": classes, "mode": "L"}
     samples = with_metadata(pa.Table.from_pandas(table, preserve_index=False), metadata)
     write_parquet(tmp_path / "samples.parquet", samples)
-    config = Data(source={"name": "digits"}, profile={"kind": "exponential", "imbalance": 3})
+    config = Data(source={"name": "digits"}, long_tail={"kind": "exponential", "imbalance": 3})
     files = [tmp_path / name for name in ("samples.parquet", "splits.parquet", "splits.json")]
     split(files[0], config, *files[1:])
     summary = read_json(files[2])
@@ -212,7 +212,7 @@ def test_digits_are_split_disjointly_and_reproducibly(digits: Path, tmp_path):
     assert splits["sample_id"].is_unique and set(splits["split"]) == set(SPLITS)
     by_content = splits.assign(digest=samples.loc[splits["sample_id"], "digest"].to_numpy())
     assert by_content["digest"].is_unique
-    config = Data(source={"name": "digits"}, profile={"kind": "exponential", "imbalance": 20})
+    config = Data(source={"name": "digits"}, long_tail={"kind": "exponential", "imbalance": 20})
     split(folder / "samples.parquet", config, tmp_path / "a.parquet", tmp_path / "a.json")
     assert (tmp_path / "a.parquet").read_bytes() == (folder / "splits.parquet").read_bytes()
     summary = read_json(tmp_path / "a.json")
@@ -225,8 +225,11 @@ def test_digits_are_split_disjointly_and_reproducibly(digits: Path, tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"profile": {"kind": "exponential", "imbalance": 5000}}, "no training sample of"),
-        ({"profile": {"kind": "exponential", "imbalance": 2, "n_max": 900}}, "asks for 900 images"),
+        ({"long_tail": {"kind": "exponential", "imbalance": 5000}}, "no training sample of"),
+        (
+            {"long_tail": {"kind": "exponential", "imbalance": 2, "n_max": 900}},
+            "asks for 900 images",
+        ),
         ({"target": "clas"}, "unknown taxonomic rank 'clas' (did you mean 'class'?)"),
         ({"splits": {"tune": 0.0}}, "no sample is left for the split 'tune'"),
     ],

@@ -225,7 +225,7 @@ def target_missed(draw: Draw, strength: int) -> Context:
     learnt(draw).noisy()
     short = (0.06, 0.1, 0.2)[strength]
     target = Target(at_least=float(draw.columns["val_accuracy"].max() + short))
-    return Context(classes=draw.classes, expect={"val_accuracy": [target]})
+    return Context(classes=draw.classes, targets={"val_accuracy": [target]})
 
 
 ALLOWED: dict[Fault, frozenset[str]] = {

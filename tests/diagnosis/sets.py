@@ -103,7 +103,7 @@ def experts_too_alike(rng, strength):
         return RunSet(experts, agreement={("a", "b"): 0.98})
     if strength == 1:
         return RunSet([experts[0], run(rng, "b", 0.7, values=experts[0].values)])
-    losses = ({"name": "balanced_softmax"}, {"name": "logit_adjust", "tau": 1.0})
+    losses = ({"name": "balanced_softmax"}, {"name": "logit_adjustment", "tau": 1.0})
     recipes = {
         name: Recipe.model_validate({"loss": loss})
         for name, loss in zip(("a", "b"), losses, strict=True)

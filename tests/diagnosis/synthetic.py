@@ -187,7 +187,7 @@ def fine_tuned(draw: Draw) -> tuple[Draw, Context]:
 def early_stopped(draw: Draw) -> tuple[Draw, Context]:
     draw.learn(draw.rng.uniform(0.6, 0.9), draw.epochs / 8)
     recipe = Recipe.model_validate(
-        {"epochs": 300, "early_stopping": {"patience": 10}, "weights": "best",
+        {"epochs": 300, "early_stopping": {"patience": 10}, "export": "best",
          "monitor": "val_accuracy"}
     )  # fmt: skip
     return draw.noisy(), Context(recipe=recipe, classes=draw.classes)
@@ -204,7 +204,7 @@ def resized(draw: Draw) -> tuple[Draw, Context]:
                 0.03 if "accuracy" in name else -0.1
             ) * later * (1 - 0.5 * np.exp(-np.maximum(draw.t - start, 0)))
     phases = [{"from_epoch": start, "image_size": 128 + 32 * i} for i, start in enumerate(starts)]
-    recipe = Recipe.model_validate({"epochs": draw.epochs, "phases": phases, "weights": "best"})
+    recipe = Recipe.model_validate({"epochs": draw.epochs, "phases": phases, "export": "best"})
     return draw.noisy(), Context(recipe=recipe, classes=draw.classes)
 
 

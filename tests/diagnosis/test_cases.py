@@ -155,10 +155,10 @@ def fixres():
         {"from_epoch": 11, "image_size": 224, "augmentation": {"flip": True, "crop_padding": 4}},
         {"from_epoch": 51, "image_size": 256},
     ]
-    recipe = {"epochs": 60, "phases": phases, "weights": "best", "monitor": "val_accuracy"}
+    recipe = {"epochs": 60, "phases": phases, "export": "best", "monitor": "val_accuracy"}
     context = Context(
         recipe=Recipe.model_validate(recipe),
-        expect={
+        targets={
             "val_accuracy": [Target(at_least=case("fixres_imagenet")["config"]["target_accuracy"])]
         },
     )
@@ -211,7 +211,7 @@ def run1():
         },
     ]
     target = case("stm_run1")["config"]["target_accuracy"]
-    context = Context(classes=4, expect={"val_accuracy": [Target(at_least=target)]})
+    context = Context(classes=4, targets={"val_accuracy": [Target(at_least=target)]})
     found = kinds(diagnose(History.of("run1", rows), context))
     assert set(found) == {"widening_gap", "overconfidence", "target_missed"}
     return {
@@ -283,11 +283,11 @@ def test_every_conclusion_of_a_person_is_found_or_out_of_reach(name):
 def test_what_nobody_noticed_then_is_noticed():
     losses = [
         {"name": "cross_entropy"},
-        {"name": "logit_adjust", "tau": 1.0},
+        {"name": "logit_adjustment", "tau": 1.0},
         {"name": "balanced_softmax"},
     ]
     recipes = {loss["name"]: Recipe.model_validate({"loss": loss}) for loss in losses}
     (finding,) = compare(RunSet(recipes=recipes))
     assert finding.kind == "experts_too_alike"
-    assert finding.evidence["experts"] == ["logit_adjust", "balanced_softmax"]
+    assert finding.evidence["experts"] == ["logit_adjustment", "balanced_softmax"]
     assert case("expert_readiness")["not_noticed_then"], "which is this"

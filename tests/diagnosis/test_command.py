@@ -119,7 +119,7 @@ def test_a_configuration_names_targets_and_the_length_of_the_run(tmp_path, curve
     facts = {
         "recipe": {"epochs": 90, "monitor": "val_accuracy"},
         "classes": 10,
-        "expect": {
+        "targets": {
             "val_accuracy": [{"at_least": 0.6, "at_epoch": 15}, {"at_least": 0.9}],
         },
     }
@@ -130,7 +130,7 @@ def test_a_configuration_names_targets_and_the_length_of_the_run(tmp_path, curve
 
 
 def test_an_experiment_is_a_configuration_too(tmp_path):
-    value = {**TINY, "expect": {"val_loss": [{"at_most": 0.1}]}}
+    value = {**TINY, "targets": {"val_loss": [{"at_most": 0.1}]}}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(value))
     assert read_run_config(tmp_path / "tiny.yaml") == parse_experiment(value)
 
@@ -139,8 +139,8 @@ def test_an_experiment_is_a_configuration_too(tmp_path):
     ("text", "words"),
     [
         ("clases: 3\n", "'clases' is not a known key (did you mean 'classes'?)"),
-        ("expect: {val_loss: [{at_mots: 3}]}\n", "did you mean 'at_most'?"),
-        ("expect: {val_loss: [{at_epoch: 3}]}\n", "give 'at_least', 'at_most' or 'gap_at_most'"),
+        ("targets: {val_loss: [{at_mots: 3}]}\n", "did you mean 'at_most'?"),
+        ("targets: {val_loss: [{at_epoch: 3}]}\n", "give 'at_least', 'at_most' or 'gap_at_most'"),
         ("- 1\n", "holds list, expected a mapping"),
     ],
 )

@@ -76,7 +76,7 @@ def test_findings_are_plain_and_in_order():
         found = diagnose(case.history, case.context)
         assert [each.order for each in found] == sorted(each.order for each in found)
         for finding in found:
-            plain = finding.plain()
+            plain = finding.to_jsonable()
             wanted = {"kind", "title", "severity", "epochs", "evidence", "cost", "change"}
             assert wanted <= set(plain)
             assert 0 <= plain["confidence"] <= 1
@@ -104,7 +104,7 @@ def test_no_history_breaks_a_detector(columns, origin):
     history = History("any", np.arange(length) + origin, padded, passed)
     for context in (Context(), Context(recipe=Recipe(), classes=3, train_samples=9, taken_over=2)):
         for finding in diagnose(history, context):
-            finding.plain()
+            finding.to_jsonable()
 
 
 @given(st.floats(-5, 5), st.floats(0.001, 1), st.integers(0, 10**6))
@@ -127,7 +127,7 @@ def history_of(values, name="val_accuracy"):
 
 
 def missed(values, *targets, recipe=None, metric="val_accuracy"):
-    context = Context(recipe=recipe, expect={metric: list(targets)})
+    context = Context(recipe=recipe, targets={metric: list(targets)})
     return [f for f in diagnose(history_of(values), context) if f.kind == "target_missed"]
 
 
@@ -146,10 +146,10 @@ def test_an_expected_gap_is_held_against_train():
         {"epoch": float(i), "train_accuracy": 0.5 + 0.02 * i, "val_accuracy": 0.5} for i in range(9)
     ]
     history = History.of("run", rows)
-    context = Context(expect={"val_accuracy": [Target(gap_at_most=0.05)]})
+    context = Context(targets={"val_accuracy": [Target(gap_at_most=0.05)]})
     titles = [f.title for f in diagnose(history, context) if f.kind == "target_missed"]
     assert titles == [] or "gap of val_accuracy" in titles[0]
-    at_end = Context(expect={"val_accuracy": [Target(gap_at_most=0.05, at_epoch=9)]})
+    at_end = Context(targets={"val_accuracy": [Target(gap_at_most=0.05, at_epoch=9)]})
     (finding,) = [f for f in diagnose(history, at_end) if f.kind == "target_missed"]
     assert finding.evidence["value"] == pytest.approx(0.16)
 

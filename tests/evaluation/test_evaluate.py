@@ -276,7 +276,7 @@ def test_classes_without_a_sample_are_named(tmp_path):
 
 def test_one_expert_one_seed_few_classes_and_empty_groups(tmp_path):
     files = write_experts(tmp_path, experts=("plain",), seeds=(0,))
-    config = Evaluation(bootstrap=100, many=1, few=1)
+    config = Evaluation(bootstrap=100, many_shot=1, few_shot=1)
     result = evaluate(files, tmp_path / "manifest.json", config, tmp_path / "evaluation")
     assert result["ensembles"] == {}
     assert result["paired"] == {"dev": {}, "test": {}}

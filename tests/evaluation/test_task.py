@@ -30,11 +30,11 @@ def refused(files, tmp_path, message):
 
 
 def test_groups_follow_the_training_counts(files, tmp_path):
-    task = Task.read(tmp_path / "manifest.json", Evaluation(many=100, few=20))
+    task = Task.read(tmp_path / "manifest.json", Evaluation(many_shot=100, few_shot=20))
     found = {name: np.flatnonzero(members).tolist() for name, members in task.groups.items()}
     assert found == {"many": [0, 1], "medium": [2, 3], "few": [4, 5]}
     assert [task.group_of(index) for index in (0, 2, 5)] == ["many", "medium", "few"]
-    edge = Task.read(tmp_path / "manifest.json", Evaluation(many=150, few=12))
+    edge = Task.read(tmp_path / "manifest.json", Evaluation(many_shot=150, few_shot=12))
     assert [edge.group_of(index) for index in range(6)] == ["many"] + ["medium"] * 4 + ["few"]
 
 

@@ -62,12 +62,12 @@ def test_the_readiness_review_of_three_experts(ready):
         measured["classes_under_10_samples"], abs=4
     )
     assert found["loss_effect"].title.startswith(
-        "at random logits logit_adjust, balanced_softmax weigh the tail"
+        "at random logits logit_adjustment, balanced_softmax weigh the tail"
     )
     assert found["frequent_validation"].change == {"validate_every": 10}
     assert "no_early_stopping" in found
     # What nobody noticed then.
-    assert found["same_function"].evidence["experts"] == ["logit_adjust", "balanced_softmax"]
+    assert found["same_function"].evidence["experts"] == ["logit_adjustment", "balanced_softmax"]
 
 
 def test_losses_at_random_logits_are_those_that_were_measured(ready):
@@ -119,7 +119,7 @@ def test_the_transformer_that_stayed_near_chance():
         schedule={"name": baseline["schedule"]},
         epochs=baseline["epochs"],
         batch_size=baseline["batch_size"],
-        normalise=baseline["normalisation"] is not None,
+        normalize=baseline["normalisation"] is not None,
     )
     weights = case("stm_baseline")["reference"]["class_weights"]
     counts = {f"class{number}": round(1000 / each) for number, each in enumerate(weights)}

@@ -94,7 +94,7 @@ TABLE = {
     "frequent_validation": [
         ("info", facts({"epochs": 256})),
         (None, facts({"epochs": 256, "validate_every": 10})),
-        (None, facts({"epochs": 256, "weights": "best"})),
+        (None, facts({"epochs": 256, "export": "best"})),
     ],
     "outputs_differ": [
         ("error", facts({"loss": {"name": "focal", "class_weights": [1.0, 2.0]}})),
@@ -119,13 +119,13 @@ TABLE = {
         (None, facts({}, {"loss": {"name": "cross_entropy"}})),
     ],
     "same_function": [
-        ("warning", facts({}, {"loss": {"name": "logit_adjust", "tau": 1}}, train=TAIL)),
-        (None, facts({}, {"loss": {"name": "logit_adjust", "tau": 2}}, train=TAIL)),
-        ("warning", facts({}, {"loss": {"name": "logit_adjust", "tau": 2}})),
+        ("warning", facts({}, {"loss": {"name": "logit_adjustment", "tau": 1}}, train=TAIL)),
+        (None, facts({}, {"loss": {"name": "logit_adjustment", "tau": 2}}, train=TAIL)),
+        ("warning", facts({}, {"loss": {"name": "logit_adjustment", "tau": 2}})),
         ("warning", facts({}, {"loss": {"name": "cross_entropy", "class_weights": "balanced"}})),
         (None, facts({}, {"epochs": 30})),
     ],
-    "no_normalisation": [("warning", facts({"normalise": False})), (None, facts())],
+    "no_normalisation": [("warning", facts({"normalize": False})), (None, facts())],
     "normalisation_differs": [
         ("error", facts(normalisation={"train": "0.5/0.5", "evaluation": "ImageNet's"})),
         (None, facts(normalisation={"train": "0.5/0.5", "evaluation": "0.5/0.5"})),
@@ -224,6 +224,6 @@ def test_what_experts_share_is_told_once():
 
 
 def test_the_worst_comes_first():
-    found = findings(facts({"normalise": False, "epochs": 256}, outputs=9, train=TAIL))
+    found = findings(facts({"normalize": False, "epochs": 256}, outputs=9, train=TAIL))
     places = [SEVERITIES.index(finding.severity) for finding in found]
     assert places == sorted(places) and len(set(places)) == 3

@@ -7,7 +7,7 @@ TIMED = {"run": 3600.0, "host_memory_mb": 8000.0}
 
 
 def test_a_request_follows_the_recipe():
-    recipe = Recipe(batch_size=96, devices=2, nodes=3, workers=2, threads=4, memory_budget_gb=1.0)
+    recipe = Recipe(batch_size=96, devices=2, nodes=3, workers=2, threads=4, cache_gb=1.0)
     assert request_of(recipe) == {
         "nodes": 3,
         "gpus": 6,
@@ -18,7 +18,7 @@ def test_a_request_follows_the_recipe():
 
 
 def test_a_preflight_tells_time_and_raises_memory():
-    plain = request_of(Recipe(devices=2, workers=0, memory_budget_gb=1.0))
+    plain = request_of(Recipe(devices=2, workers=0, cache_gb=1.0))
     found = with_measurements(plain, TIMED)
     assert found == {**plain, "minutes": 150, "memory_mb_a_node": 20_000}
     small = with_measurements(plain, TIMED | {"host_memory_mb": 100.0})

@@ -23,7 +23,7 @@ SMALL = {"model": {"name": "cifar_resnet20"}, "epochs": 4, "batch_size": 64}
 SCHEDULES = st.sampled_from(
     [
         {"name": "constant"},
-        {"name": "cosine", "minimum": 0.001},
+        {"name": "cosine", "min_lr": 0.001},
         {"name": "multistep", "milestones": [2, 4], "gamma": 0.3},
         {"name": "plateau"},
     ]
@@ -67,7 +67,7 @@ def test_rates_are_told_as_training_will_set_them(schedule, warmup, phases, samp
         {"name": "cross_entropy", "class_weights": [1.0, 2.0, 3.0]},
         {"name": "cross_entropy", "class_weights": "balanced", "label_smoothing": 0.2},
         {"name": "balanced_softmax"},
-        {"name": "logit_adjust", "tau": 2.0},
+        {"name": "logit_adjustment", "tau": 2.0},
         {"name": "focal", "gamma": 1.5},
     ],
     ids=str,
@@ -121,7 +121,7 @@ def test_a_tiny_network_is_measured_and_described(digits):
 
 def test_phases_are_timed_each(digits):
     phases = [{"from_epoch": 1, "image_size": 4}, {"from_epoch": 3, "image_size": 12}]
-    recipe = Recipe(**SMALL, phases=phases, evaluation_size=8, workers=1)
+    recipe = Recipe(**SMALL, phases=phases, eval_image_size=8, workers=1)
     own = measure(digits, {"grows": recipe})["experts"]["grows"]
     assert len(own["step"]) == len(own["epoch"]) == 2
 

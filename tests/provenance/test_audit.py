@@ -79,12 +79,12 @@ def test_a_flipped_byte_is_found_in_every_file(twin):
 
 
 def test_what_depends_on_an_altered_file_is_listed(twin):
-    name = f"{EXPERTS}/logit_adjust/seed-0/raw_logits/calib.parquet"
+    name = f"{EXPERTS}/logit_adjustment/seed-0/raw_logits/calib.parquet"
     flip(twin.folder / name)
     states = found(twin)
     assert states["altered"] == {name}
     below = depending(twin, name)
-    assert f"{EXPERTS}/logit_adjust/seed-0/calibration.json" in below
+    assert f"{EXPERTS}/logit_adjustment/seed-0/calibration.json" in below
     assert "results/tiny/report/index.html" in below
     others = [path for path in below if "cross_entropy" in path or "model" in path]
     # The card of any expert tells what was measured of it beside the others.
@@ -95,7 +95,7 @@ def test_what_depends_on_an_altered_file_is_listed(twin):
 def test_swapped_logits_of_two_experts_are_found(twin):
     one, other = (
         twin.folder / f"{EXPERTS}/{name}/seed-0/logits/test.parquet"
-        for name in ("cross_entropy", "logit_adjust")
+        for name in ("cross_entropy", "logit_adjustment")
     )
     kept = one.read_bytes()
     one.write_bytes(other.read_bytes())
@@ -142,25 +142,28 @@ def test_a_row_copied_from_test_into_train_is_found_though_the_records_agree(twi
 def test_files_without_a_record_and_without_a_job_are_told(twin):
     (twin.results / "evaluation/extra.csv").write_text("by hand\n")
     (twin.results / "experts/cross_entropy/seed-0/history.csv").unlink()
-    (twin.results / "provenance/calibrate/logit_adjust-0.json").unlink()
+    (twin.results / "provenance/calibrate/logit_adjustment-0.json").unlink()
     states = found(twin)
     assert states["orphan"] == {
         "results/tiny/evaluation/extra.csv",
-        f"{EXPERTS}/logit_adjust/seed-0/calibration.json",
+        f"{EXPERTS}/logit_adjustment/seed-0/calibration.json",
     }
     assert states["missing"] == {
         f"{EXPERTS}/cross_entropy/seed-0/history.csv",
-        "results/tiny/provenance/calibrate/logit_adjust-0.json",
+        "results/tiny/provenance/calibrate/logit_adjustment-0.json",
     }
 
 
 def test_what_changed_since_is_named(twin):
     losses = twin.folder / "src/tailproof/losses.py"
     losses.write_text(losses.read_text() + "\nEDITED = 1\n")
-    experts = {**TINY["experts"], "logit_adjust": {"loss": {"name": "logit_adjust", "tau": 1.5}}}
+    experts = {
+        **TINY["experts"],
+        "logit_adjustment": {"loss": {"name": "logit_adjustment", "tau": 1.5}},
+    }
     twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
     lines = twin.tailproof("audit", "tiny").stdout
-    weights = f"{EXPERTS}/logit_adjust/seed-0/model.safetensors"
+    weights = f"{EXPERTS}/logit_adjustment/seed-0/model.safetensors"
     assert (
         f"stale     {weights}  the code of train changed; recipe.loss.tau: 2.0 became 1.5\n"
         in lines
@@ -169,16 +172,16 @@ def test_what_changed_since_is_named(twin):
 
 
 def test_an_expert_that_was_taken_out_is_told_and_is_no_reason_to_fail(twin):
-    experts = {name: own for name, own in TINY["experts"].items() if name != "logit_adjust"}
+    experts = {name: own for name, own in TINY["experts"].items() if name != "logit_adjustment"}
     twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
     told = twin.tailproof("audit", "tiny").stdout
-    assert f"{EXPERTS}/logit_adjust/seed-0/model.safetensors" not in told
+    assert f"{EXPERTS}/logit_adjustment/seed-0/model.safetensors" not in told
     assert "files are of jobs that are no longer part of the experiment, in " in told
     done = twin.snakemake("--quiet", "all")
     assert done.returncode == 0, done.stderr
     done = twin.tailproof("audit", "tiny")
     assert done.returncode == 0, done.stdout
-    assert f"{EXPERTS}/logit_adjust/seed-0, " in done.stdout
+    assert f"{EXPERTS}/logit_adjustment/seed-0, " in done.stdout
 
 
 def test_results_behind_a_link_are_the_same_results(twin, tmp_path):
@@ -191,7 +194,7 @@ def test_results_behind_a_link_are_the_same_results(twin, tmp_path):
 def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(twin):
     start = f"{EXPERTS}/cross_entropy/seed-0"
     recipe = {**TINY["recipe"], "epochs": 1, "init_from": start}
-    experts = {"tuned": TINY["experts"]["logit_adjust"]}
+    experts = {"tuned": TINY["experts"]["logit_adjustment"]}
     twin.write("config/experiments/next.yaml", {**TINY, "recipe": recipe, "experts": experts})
     done = twin.snakemake("--quiet", "all", "--", "results/next/audit.json")
     assert done.returncode == 0, done.stderr

@@ -104,8 +104,8 @@ def test_every_file_of_the_folder_is_described_as_it_is(crated):
 
 def test_an_action_tells_what_its_record_does(crated):
     found = entities(crated.results)
-    record = ledger_of(crated).records["results/tiny/provenance/train/logit_adjust-0.json"]
-    action = found["#run/train/logit_adjust-0"]
+    record = ledger_of(crated).records["results/tiny/provenance/train/logit_adjustment-0.json"]
+    action = found["#run/train/logit_adjustment-0"]
     assert action["instrument"] == {"@id": "code/workflow/scripts/train.py"}
     assert record.started.isoformat().startswith(action["startTime"][:23])
     assert found[ids(action["agent"])[0]]["name"] == record.machine.user
@@ -117,7 +117,7 @@ def test_an_action_tells_what_its_record_does(crated):
     assert values["recipe.loss.tau"] == 2
     assert values["recipe.augmentation.flip"] is False
     assert values["recipe.augmentation.albumentations"] == "[]"
-    assert values["expert"] == "logit_adjust"
+    assert values["expert"] == "logit_adjustment"
     tool = found["code/workflow/scripts/train.py"]
     software = {found[this]["name"]: found[this] for this in ids(tool["softwareRequirements"])}
     assert software["torch"]["softwareVersion"] == record.code.packages["torch"]
@@ -145,7 +145,7 @@ def test_raw_files_and_weights_from_elsewhere_are_named_without_being_in_the_cra
     crated, cache, tmp_path
 ):
     ledger = ledger_of(crated)
-    path = "results/tiny/provenance/train/logit_adjust-0.json"
+    path = "results/tiny/provenance/train/logit_adjustment-0.json"
     weights = File(path="results/other run/model.safetensors", sha256="0" * 64, bytes=3)
     record = ledger.records[path]
     record = record.model_copy(update={"inputs": [*record.inputs, weights]})
@@ -163,7 +163,7 @@ def test_raw_files_and_weights_from_elsewhere_are_named_without_being_in_the_cra
     assert problems(elsewhere, cache, tmp_path / "report.json") == []
     found = entities(elsewhere)
     assert "#results/other%20run/model.safetensors" in ids(
-        found["#run/train/logit_adjust-0"]["object"]
+        found["#run/train/logit_adjustment-0"]["object"]
     )
     assert found["#raw/cat/7%20%C3%BC.png"]["sha256"] == f"{7:064x}"
 
@@ -181,7 +181,7 @@ def test_writing_a_crate_again_gives_the_same_bytes(crated):
 
 
 def test_results_that_do_not_hold_get_no_crate(twin):
-    history = twin.results / "experts" / "logit_adjust" / "seed-0" / "history.csv"
+    history = twin.results / "experts" / "logit_adjustment" / "seed-0" / "history.csv"
     history.write_text(history.read_text() + "\n")
     done = twin.tailproof("crate", "tiny")
     assert done.returncode == 1

@@ -83,7 +83,7 @@ def test_a_number_of_one_expert_comes_from_its_own_logits(here):
 
 
 def test_the_number_follows_from_the_logits_that_are_named(here):
-    found = lineage(f"{METRICS}#experts.logit_adjust.{TOP1}")
+    found = lineage(f"{METRICS}#experts.logit_adjustment.{TOP1}")
     (path,) = (name for name in files(found) if name.endswith("/logits/test.parquet"))
     table = pq.read_table(path)
     logits = np.array(table["logits"].to_pylist())
@@ -95,14 +95,14 @@ def test_the_number_follows_from_the_logits_that_are_named(here):
     ("place", "experts"),
     [
         (f"{METRICS}#ensembles.stacked.{TOP1}", 3),
-        (f"{METRICS}#paired.test.cross_entropy - logit_adjust.nll.difference", 2),
+        (f"{METRICS}#paired.test.cross_entropy - logit_adjustment.nll.difference", 2),
         (f"{METRICS}#paired.test.stacked - cross_entropy.nll.difference", 3),
-        (f"{METRICS}#agreement.test.cross_entropy / logit_adjust.seeds.0.kappa.value", 2),
-        (f"{METRICS}#experts.logit_adjust.over_seeds.dev.risk_standard_chow_at_0.8.mean", 1),
-        ("results/tiny/evaluation/summary.csv#test.logit_adjust.expert.top1.mean", 1),
+        (f"{METRICS}#agreement.test.cross_entropy / logit_adjustment.seeds.0.kappa.value", 2),
+        (f"{METRICS}#experts.logit_adjustment.over_seeds.dev.risk_standard_chow_at_0.8.mean", 1),
+        ("results/tiny/evaluation/summary.csv#test.logit_adjustment.expert.top1.mean", 1),
         ("results/tiny/evaluation/summary.csv#test.stacked.ensemble.top1.mean", 3),
-        ("results/tiny/evaluation/per_class.csv#dev.logit_adjust.3.recall", 1),
-        ("results/tiny/experts/logit_adjust/seed-0/history.csv#2.val_loss", 1),
+        ("results/tiny/evaluation/per_class.csv#dev.logit_adjustment.3.recall", 1),
+        ("results/tiny/experts/logit_adjustment/seed-0/history.csv#2.val_loss", 1),
         (METRICS, 3),
         ("results/tiny/report/index.html", 3),
     ],
@@ -124,35 +124,35 @@ def test_nothing_is_told_twice(here):
 
 
 def test_the_text_names_value_files_jobs_and_settings(here):
-    record = read_record("results/tiny/provenance/train/logit_adjust-0.json")
-    lines = text(lineage(f"{METRICS}#experts.logit_adjust.{TOP1}")).splitlines()
+    record = read_record("results/tiny/provenance/train/logit_adjustment-0.json")
+    lines = text(lineage(f"{METRICS}#experts.logit_adjustment.{TOP1}")).splitlines()
     assert f"{METRICS}  {sha256(METRICS)[:12]}" in lines[1]
     (job,) = (line for line in lines if "─ train" in line)
     for part in (record.code.closure[:12], f"{record.started:%Y-%m-%d %H:%M}", record.machine.host):
         assert part in job
     settings = lines[lines.index(job) + 1]
     assert settings.split("model.name ")[1] == (
-        "cifar_resnet20, loss.name logit_adjust, loss.tau 2.0, epochs 2, batch_size 64"
+        "cifar_resnet20, loss.name logit_adjustment, loss.tau 2.0, epochs 2, batch_size 64"
     )
     (shards,) = (line for line in lines if "shards/{train,val}/part-00000.parquet" in line)
     assert "2 files" in shards
     assert any("raw data that come with a package" in line for line in lines)
-    total = len(files(lineage(f"{METRICS}#experts.logit_adjust.{TOP1}")))
+    total = len(files(lineage(f"{METRICS}#experts.logit_adjustment.{TOP1}")))
     assert lines[-1].endswith("jobs: all unchanged")
     assert lines[-1].startswith(f"{total} files")
 
 
 def test_altered_missing_and_remade_files_are_marked(changed):
-    weights = Path("results/tiny/experts/logit_adjust/seed-0/model.safetensors")
+    weights = Path("results/tiny/experts/logit_adjustment/seed-0/model.safetensors")
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
     Path("results/tiny/splits.parquet").unlink()
-    calibrate = read_record("results/tiny/provenance/calibrate/logit_adjust-0.json")
+    calibrate = read_record("results/tiny/provenance/calibrate/logit_adjustment-0.json")
     path = calibrate.outputs[0].path
     again = [calibrate.outputs[0].model_copy(update={"sha256": "0" * 64})]
     calibrate.model_copy(update={"outputs": again}).write(calibrate.path)
-    found = lineage(f"{METRICS}#experts.logit_adjust.{TOP1}")
+    found = lineage(f"{METRICS}#experts.logit_adjustment.{TOP1}")
     states = {name: state for name, (_, state) in files(found).items() if state != "unchanged"}
     assert states == {
         weights.as_posix(): "altered",
@@ -191,7 +191,7 @@ def test_raw_files_are_counted_and_compared(changed):
 
 def test_weights_of_another_experiment_are_followed_there(changed):
     shutil.copytree("results/tiny", "results/second")
-    train = read_record("results/tiny/provenance/train/logit_adjust-0.json")
+    train = read_record("results/tiny/provenance/train/logit_adjustment-0.json")
     weights = read_ledger("tiny").files[
         "results/tiny/experts/cross_entropy/seed-0/model.safetensors"
     ]

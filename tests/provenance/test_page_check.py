@@ -97,7 +97,7 @@ def test_a_method_left_out_is_found(files):
     change_page(files, row.group(), "")
     found = check_page(*files)
     assert found
-    assert all("does not show experts.logit_adjust." in sentence for sentence in found)
+    assert all("does not show experts.logit_adjustment." in sentence for sentence in found)
 
 
 def test_a_page_without_numbers_and_missing_files_are_told(files, tmp_path):

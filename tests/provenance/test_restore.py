@@ -8,7 +8,7 @@ from tailproof.digests import digest_of
 from tailproof.files import json_text, read_json
 from tests.workflow.test_staleness import AFTERWARDS, expected_jobs, flip
 
-RAW_LOGITS = "results/tiny/experts/logit_adjust/seed-0/raw_logits/calib.parquet"
+RAW_LOGITS = "results/tiny/experts/logit_adjustment/seed-0/raw_logits/calib.parquet"
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def test_a_damaged_artefact_is_made_again_with_what_follows(clone):
     flip(clone.folder / RAW_LOGITS, 777)
     told = restored(clone)
     assert f"to make again  {RAW_LOGITS}  SHA-256 " in told
-    experts = {f"{rule} logit_adjust" for rule in ("infer", "calibrate", "export")}
+    experts = {f"{rule} logit_adjustment" for rule in ("infer", "calibrate", "export")}
     assert planned(clone) == experts | AFTERWARDS
 
 
 def test_a_missing_artefact_is_made_again_with_what_follows(clone):
     (clone.folder / RAW_LOGITS).unlink()
     assert f"to make again  {RAW_LOGITS}  not there" in restored(clone)
-    experts = {f"{rule} logit_adjust" for rule in ("infer", "calibrate", "export")}
+    experts = {f"{rule} logit_adjustment" for rule in ("infer", "calibrate", "export")}
     assert planned(clone) == experts | AFTERWARDS
 
 
@@ -61,7 +61,7 @@ def test_a_module_edited_in_the_clone_makes_stale_what_reaches_it(clone):
     module.write_text(module.read_text() + "\nEDITED = 1\n")
     restored(clone)
     assert planned(clone) == {
-        *(f"export {name}" for name in ("cross_entropy", "balanced_softmax", "logit_adjust")),
+        *(f"export {name}" for name in ("cross_entropy", "balanced_softmax", "logit_adjustment")),
         *AFTERWARDS,
     }
 
@@ -80,13 +80,13 @@ def test_a_record_of_other_inputs_is_made_again(clone):
 def test_a_record_that_is_gone_or_edited_is_not_taken_for_proof(clone):
     folder = clone.folder / "results/tiny/provenance"
     (folder / "export/cross_entropy-0.json").unlink()
-    edited = folder / "calibrate/logit_adjust-0.json"
+    edited = folder / "calibrate/logit_adjustment-0.json"
     edited.write_text(edited.read_text().replace('"bins": 15', '"bins": 10'))
     restored(clone)
     assert planned(clone) == {
         "export cross_entropy",
-        "calibrate logit_adjust",
-        "export logit_adjust",
+        "calibrate logit_adjustment",
+        "export logit_adjustment",
         *AFTERWARDS,
     }
 

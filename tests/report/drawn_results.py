@@ -55,11 +55,11 @@ def write_results(
             "data": {"source": {"name": "digits"}},
             "recipe": {"epochs": EPOCHS},
             "experts": {
-                name: {"loss": {"name": "logit_adjust", "tau": index}}
+                name: {"loss": {"name": "logit_adjustment", "tau": index}}
                 for index, name in enumerate(experts)
             },
             "seeds": list(seeds),
-            "evaluation": {"many": 40, "few": 10, "bootstrap": 100},
+            "evaluation": {"many_shot": 40, "few_shot": 10, "bootstrap": 100},
             **changes,
         }
     )
@@ -93,7 +93,7 @@ def _write_preflight(folder: Path, experiment: Experiment) -> None:
         change={"schedule": {"name": "cosine"}}, expects="a lower loss at the end",
     )  # fmt: skip
     sizes = {"epochs": EPOCHS, "weights_mb": 2.0, "checkpoints_mb": 8.0, "logits_mb": 1.0}
-    found = {"experts": dict.fromkeys(names, sizes), "findings": [warning.plain()]}
+    found = {"experts": dict.fromkeys(names, sizes), "findings": [warning.to_jsonable()]}
     timed = {"epoch": [2.0], "run": 11.0, "peak_memory_mb": 300.0, "host_memory_mb": 300.0}
     probe = {"device": "a processor", "experts": dict.fromkeys(names, timed), "findings": []}
     write_json(folder / "preflight.json", found)
@@ -241,7 +241,7 @@ def _write_expert(folder, expert, seed, index, train, labels, experiment):
     _history(rng).to_csv(base / "history.csv", index=False)
     write_json(base / "training.json", training(seed))
     found = diagnose(read_history(base / "history.csv"), Context(classes=len(train)))
-    write_json(base / "diagnosis.json", {"findings": [each.plain() for each in found]})
+    write_json(base / "diagnosis.json", {"findings": [each.to_jsonable() for each in found]})
     return paths["logits"]
 
 

@@ -27,7 +27,7 @@ def copied(drawn, tmp_path):
 
 
 def progress(folder, experiment, **expect):
-    changed = experiment.model_validate(experiment.model_dump() | {"expect": expect})
+    changed = experiment.model_validate(experiment.model_dump() | {"targets": expect})
     return Progress(changed, folder, folder.parent / "logs")
 
 
@@ -118,7 +118,7 @@ def test_errors_of_the_preflight_fail_unless_they_are_accepted(copied):
     failed = by_name(progress(folder, experiment).criteria())["Preflight"]
     assert (failed.state, failed.said) == ("fails", "1 error; training does not start")
     changed = experiment.model_validate(
-        experiment.model_dump() | {"preflight": {"accept": ["unusual_rate"]}}
+        experiment.model_dump() | {"preflight": {"ignore": ["unusual_rate"]}}
     )
     accepted = by_name(progress(folder, changed).criteria())["Preflight"]
     assert (accepted.state, accepted.said) == ("holds", "1 error, of which unusual_rate accepted")

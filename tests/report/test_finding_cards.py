@@ -19,10 +19,10 @@ def spoilt(drawn, tmp_path):
         found = [
             Finding("overfitting", f"Worse <b>from</b> epoch {seed + 2}.", "warning", (seed + 2, 5),
                     {"noise": 0.01}, 0.8, {"points_lost": 0.1 * (seed + 1)},
-                    {"weights": "best", "loss": {"name": "focal"}}, "a later minimum")
+                    {"export": "best", "loss": {"name": "focal"}}, "a later minimum")
         ]  # fmt: skip
         found += [Finding("divergence", "It diverged.", "error")] if seed else []
-        write_json(path, {"findings": [each.plain() for each in found]})
+        write_json(path, {"findings": [each.to_jsonable() for each in found]})
     return folder, drawn[1]
 
 

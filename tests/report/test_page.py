@@ -289,7 +289,7 @@ def test_differences_turn_with_the_pair(drawn):
 
 def test_a_group_without_classes_is_left_out(tmp_path):
     folder = tmp_path / "heads"
-    evaluation = {"many": 1, "few": 1, "bootstrap": 100}
+    evaluation = {"many_shot": 1, "few_shot": 1, "bootstrap": 100}
     experiment = write_results(folder, ["ant", "bee"], seeds=[0], evaluation=evaluation)
     write_page("heads", experiment, folder, tmp_path / "index.html")
     read = Reader((tmp_path / "index.html").read_text())

@@ -3,7 +3,7 @@ import pytest
 from tailproof.config.sweep import Sweep
 from tailproof.report.sweep_section import section
 
-GRID = {"epochs": [10, 20], "optimizer.weight_decay": [0.0, 5e-4, 0.1], "normalise": [True, False]}
+GRID = {"epochs": [10, 20], "optimizer.weight_decay": [0.0, 5e-4, 0.1], "normalize": [True, False]}
 
 
 def selection(sweep, values, monitor="val_balanced_accuracy"):
@@ -54,7 +54,7 @@ def test_three_keys_are_a_map_for_each_value_of_the_first():
 
 @pytest.mark.parametrize(
     "value",
-    [{"grid": {"epochs": [1, 2]}}, {"points": [{"epochs": 1, "normalise": True}, {"epochs": 2}]}],
+    [{"grid": {"epochs": [1, 2]}}, {"points": [{"epochs": 1, "normalize": True}, {"epochs": 2}]}],
 )
 def test_one_key_or_a_list_is_the_table_alone(value):
     sweep = Sweep(**value)
@@ -69,7 +69,7 @@ def test_one_key_or_a_list_is_the_table_alone(value):
 
 
 def test_of_losses_the_lowest_is_the_strongest():
-    sweep = Sweep(grid={"epochs": [1, 2], "normalise": [True, False]})
+    sweep = Sweep(grid={"epochs": [1, 2], "normalize": [True, False]})
     found = section(sweep, selection(sweep, [1.0, 0.5, 2.0, 1.5], "val_loss"))
     heats = [cell.heat for row in found.maps[0].rows for cell in row.cells]
     assert heats == pytest.approx([2 / 3, 1, 0, 1 / 3])

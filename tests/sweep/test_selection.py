@@ -13,7 +13,7 @@ from tailproof.training.history import COLUMNS, write_history
 
 KEYS = ["optimizer.weight_decay"]
 POINTS = {
-    name: Recipe(weights="best", optimizer={"weight_decay": decay})
+    name: Recipe(export="best", optimizer={"weight_decay": decay})
     for name, decay in (("a", 0.0), ("b", 0.1), ("c", 0.2))
 }
 

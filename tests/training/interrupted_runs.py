@@ -22,7 +22,7 @@ TINY = {
     "batch_size": 64,
     "augmentation": {"crop_padding": 1},
 }
-RECIPE = {**TINY, "epochs": 4, "weights": "best", "checkpoint": {"steps": 3}}
+RECIPE = {**TINY, "epochs": 4, "export": "best", "checkpoint": {"steps": 3}}
 
 
 def start(manifest, folder, changes=None, *, crash=None, largest_file=None, until=0):

@@ -77,9 +77,9 @@ def workers(process):
     "changes",
     [
         {},
-        {"accumulate": 3, "loss": {"name": "cross_entropy", "class_weights": "balanced"}},
+        {"grad_accum_steps": 3, "loss": {"name": "cross_entropy", "class_weights": "balanced"}},
         {
-            "evaluation_size": 10,
+            "eval_image_size": 10,
             "phases": [
                 {"from_epoch": 1},
                 {"from_epoch": 2, "image_size": 12, "batch_size": 32},
@@ -90,7 +90,7 @@ def workers(process):
 )
 def test_two_processes_train_what_one_does(digits, tmp_path, changes):
     recipe = {**RECIPE, **changes}
-    assert finish(start(digits, tmp_path / "one", {**recipe, "accumulate": 1})) == 0
+    assert finish(start(digits, tmp_path / "one", {**recipe, "grad_accum_steps": 1})) == 0
     assert finish(start(digits, tmp_path / "two", {**recipe, "devices": 2})) == 0
     assert_alike(tmp_path / "one", tmp_path / "two")
     (entry,) = read_json(expert(tmp_path / "two") / "training.json")["attempts"]

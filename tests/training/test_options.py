@@ -25,9 +25,7 @@ VIT = {
 
 def step(digits, **changes):
     """Return the weights after one epoch from the same start."""
-    run = TrainingRun(
-        digits, Recipe(**{**RECIPE, "weights": "last", **changes}), 0, ProcessGroup(1)
-    )
+    run = TrainingRun(digits, Recipe(**{**RECIPE, "export": "last", **changes}), 0, ProcessGroup(1))
     run.finish_epoch(lambda: None)
     return run
 
@@ -39,7 +37,7 @@ def vector(module):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"ema": {"decay": 0.9}, "clip_norm": 1.0, "accumulate": 2},
+        {"ema": {"decay": 0.9}, "grad_clip_norm": 1.0, "grad_accum_steps": 2},
         {"precision": "fp16", "model": VIT},
         {
             "optimizer": {"name": "adamw", "learning_rate": 0.002},
@@ -73,7 +71,7 @@ def test_every_kind_of_state_resumes(digits, tmp_path, changes):
 
 def test_parts_of_a_batch_make_the_same_update(digits):
     """Without batch norm, whose statistics are of each part."""
-    whole, parts = (vector(step(digits, model=VIT, accumulate=n).model) for n in (1, 3))
+    whole, parts = (vector(step(digits, model=VIT, grad_accum_steps=n).model) for n in (1, 3))
     assert np.allclose(whole, parts, atol=1e-5)
     assert not np.array_equal(whole, parts)
 
@@ -84,7 +82,7 @@ def test_clipping_bounds_what_an_update_moves(digits):
     }
     recipe |= {"schedule": {"name": "constant"}, "model": VIT}
     start_ = vector(TrainingRun(digits, Recipe(**RECIPE | recipe), 0, ProcessGroup(1)).model)
-    run = step(digits, **recipe, clip_norm=1e-3)
+    run = step(digits, **recipe, grad_clip_norm=1e-3)
     moved = np.linalg.norm(vector(run.model) - start_)
     assert 0 < moved <= 1e-3 * run.steps + 1e-6
 

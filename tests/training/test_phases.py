@@ -27,7 +27,7 @@ NAMED = {"flip": True, "albumentations": [{"name": "RandomResizedCrop"}]}
 GROWING = {
     "epochs": 4,
     "drop_last": True,
-    "evaluation_size": 14,
+    "eval_image_size": 14,
     "phases": [
         {"from_epoch": 1, "image_size": 8, "batch_size": 32},
         {"from_epoch": 2, "image_size": 10, "augmentation": NAMED, "learning_rate_factor": 0.5},
@@ -138,7 +138,7 @@ def test_what_is_exported_takes_the_evaluation_size(digits, straight):
     assert found == pytest.approx(best, abs=1e-6)
 
 
-@pytest.mark.parametrize("changes", [{"workers": 2}, {"workers": 2, "memory_budget_gb": 0.0}])
+@pytest.mark.parametrize("changes", [{"workers": 2}, {"workers": 2, "cache_gb": 0.0}])
 def test_workers_and_streaming_change_no_byte(digits, tmp_path, straight, changes):
     assert finish(start(digits, tmp_path, GROWING | changes)) == 0
     assert outputs(tmp_path) == outputs(straight)
@@ -148,7 +148,7 @@ def test_killed_within_and_between_phases_it_ends_in_the_same_bytes(digits, tmp_
     """Killed after each state that it saves, with 0 and 2 workers by turns."""
     found = []
     for attempt in range(30):
-        changes = GROWING | {"workers": attempt % 2 * 2, "memory_budget_gb": 0.0}
+        changes = GROWING | {"workers": attempt % 2 * 2, "cache_gb": 0.0}
         code = finish(start(digits, tmp_path, changes, crash=("renamed", 1)))
         if code == 0:
             break
@@ -204,9 +204,9 @@ def test_position_embeddings_are_resampled_for_every_size(digits, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"model": VIT, "evaluation_size": 15}, "images of 15×15 pixels.*divisible by patch size"),
+        ({"model": VIT, "eval_image_size": 15}, "images of 15×15 pixels.*divisible by patch size"),
         (
-            {"model": VIT, "phases": [{"from_epoch": 1, "image_size": 9}], "evaluation_size": 8},
+            {"model": VIT, "phases": [{"from_epoch": 1, "image_size": 9}], "eval_image_size": 8},
             "images of 9×9 pixels.*divisible by patch size",
         ),
         (

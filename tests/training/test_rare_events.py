@@ -20,7 +20,7 @@ RECIPE = {
     "optimizer": {"learning_rate": 0.05},
     "epochs": 3,
     "batch_size": 64,
-    "weights": "best",
+    "export": "best",
     "augmentation": {"flip": True, "crop_padding": 1},
 }
 
@@ -29,7 +29,7 @@ RECIPE = {
 def lenses(tmp_path_factory):
     source = {"name": "lens", "lenses": 60, "controls_per_lens": 10, "size": 24}
     splits = {"val": 0.3, "calib": 0.1}
-    config = Data(source=source, positive="lens", splits=splits)
+    config = Data(source=source, positive_class="lens", splits=splits)
     return build_data(config, tmp_path_factory.mktemp("lenses"))
 
 
@@ -44,7 +44,7 @@ def run(manifest, folder, **changes):
 def test_history_holds_what_the_exported_logits_say(lenses, tmp_path, precision):
     """Also of a run in bf16, whose own logits would tie: val is looked at in fp32."""
     history = run(
-        lenses, tmp_path / "a", monitor="tpr_at_fpr_1e-2", precision=precision, weights="last"
+        lenses, tmp_path / "a", monitor="tpr_at_fpr_1e-2", precision=precision, export="last"
     )
     infer(tmp_path / "a", "a", 0, lenses, tmp_path / "logits", 1, 1e9, 0)
     logits = Logits.read(tmp_path / "logits" / "val.parquet")

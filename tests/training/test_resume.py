@@ -57,7 +57,7 @@ def log(folder):
 def test_kills_at_random_moments_change_no_byte(digits, tmp_path, workers, kills):
     """`make test-chaos` sets the number of kills, for both numbers of workers."""
     kills = int(os.environ.get("TAILPROOF_KILLS", kills))
-    recipe = {"epochs": kills, "workers": workers, "memory_budget_gb": 0}
+    recipe = {"epochs": kills, "workers": workers, "cache_gb": 0}
     reference, folder = tmp_path / "reference", tmp_path / "killed"
     assert finish(start(digits, reference, recipe)) == 0
     chance, done = random.Random(workers), 0
@@ -132,7 +132,7 @@ def test_damaged_states_ahead_do_not_swallow_the_new_ones(digits, tmp_path, stra
 
 def test_workers_left_behind_keep_no_one_waiting(digits, tmp_path, straight):
     """Many workers with much in their pipes are gone with the process that started them."""
-    recipe = {"workers": 6, "memory_budget_gb": 0}
+    recipe = {"workers": 6, "cache_gb": 0}
     process = start(digits, tmp_path, recipe)
     wait_for_state(tmp_path, process)
     workers = psutil.Process(process.pid).children(recursive=True)
@@ -169,7 +169,7 @@ def test_a_signal_saves_and_leaves_with_its_own_status(digits, tmp_path, straigh
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_to_the_loaders_workers_too(digits, tmp_path, straight, number):
     """As Slurm and a terminal send it: to every process."""
-    recipe = {"workers": 2, "memory_budget_gb": 0}
+    recipe = {"workers": 2, "cache_gb": 0}
     process = start(digits, tmp_path, recipe)
     wait_for_state(tmp_path, process)
     workers = psutil.Process(process.pid).children(recursive=True)

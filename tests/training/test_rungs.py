@@ -56,6 +56,6 @@ def test_a_rung_that_is_killed_goes_on(digits, tmp_path, straight):
 
 
 def test_without_normalisation_pixels_are_left_in_zero_to_one(digits, tmp_path):
-    assert finish(start(digits, tmp_path, {"normalise": False, "epochs": 1})) == 0
+    assert finish(start(digits, tmp_path, {"normalize": False, "epochs": 1})) == 0
     config = read_json(tmp_path / "expert/seed-0/config.json")["pretrained_cfg"]
     assert (config["mean"], config["std"]) == ([0.0], [1.0])

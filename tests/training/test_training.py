@@ -100,7 +100,7 @@ def test_early_stopping_keeps_the_best_weights(digits, tmp_path):
         digits,
         tmp_path / "a",
         epochs=30,
-        weights="best",
+        export="best",
         monitor="val_loss",
         early_stopping={"patience": 2},
         optimizer={"learning_rate": 0.5},
@@ -114,7 +114,7 @@ def test_early_stopping_keeps_the_best_weights(digits, tmp_path):
 
 
 def test_a_value_that_is_not_finite_is_never_the_best():
-    best, model = EarlyStopper(Recipe(**TINY, weights="best")), torch.nn.Linear(1, 1)
+    best, model = EarlyStopper(Recipe(**TINY, export="best")), torch.nn.Linear(1, 1)
     for epoch, value in enumerate([float("nan"), 0.2, float("inf"), 0.1], start=1):
         best.update(epoch, value, model)
     assert (best.epoch, best.value) == (2, 0.2)
@@ -185,7 +185,7 @@ def test_warmup_is_linear_and_reaches_the_rate(warmup):
 
 
 def test_cosine_follows_its_formula():
-    found = rates(epochs=5, schedule={"name": "cosine", "minimum": 0.1, "warmup": {"steps": 5}})
+    found = rates(epochs=5, schedule={"name": "cosine", "min_lr": 0.1, "warmup": {"steps": 5}})
     step = np.arange(50)
     expected = 0.1 + 0.9 * (1 + np.cos(np.pi * step / 50)) / 2
     assert np.allclose(found[5:], expected[5:])

@@ -180,7 +180,7 @@ def test_words_that_only_look_like_targets_are_left_to_snakemake(finished):
 
 
 def test_experts_that_are_the_same_are_warned_of(project):
-    experts = {**TINY["experts"], "twin": {"loss": {"name": "logit_adjust", "tau": 1}}}
+    experts = {**TINY["experts"], "twin": {"loss": {"name": "logit_adjustment", "tau": 1}}}
     project.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
     done = project.snakemake("-n")
     message = "experts 'balanced_softmax' and 'twin' differ in nothing but their name"
@@ -205,7 +205,7 @@ def test_an_image_folder_of_colour_photographs_goes_through(project):
         "image_size": 16,
         "batch_size": 16,
         "workers": 1,
-        "memory_budget_gb": 0,
+        "cache_gb": 0,
         "augmentation": {
             "albumentations": [{"name": "RandomResizedCrop", "options": {"size": [16, 16]}}]
         },
@@ -277,7 +277,7 @@ def test_a_killed_workflow_goes_on_where_its_training_was(twin):
 
 
 def test_how_a_run_is_carried_out_makes_nothing_stale(finished):
-    changes = {"workers": 1, "checkpoint": {"steps": 7}, "memory_budget_gb": 1.0}
+    changes = {"workers": 1, "checkpoint": {"steps": 7}, "cache_gb": 1.0}
     finished.write(
         "config/experiments/tiny.yaml", {**TINY, "recipe": {**TINY["recipe"], **changes}}
     )

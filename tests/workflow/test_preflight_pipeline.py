@@ -42,7 +42,7 @@ def test_an_error_stops_before_training_unless_it_is_accepted(project):
     done = project.snakemake(target)
     assert done.returncode != 0
     assert "train failed: training does not start:\n  unusual_rate: a learning" in done.stderr
-    assert "(fast)" in done.stderr and "'preflight: {accept: [unusual_rate]}'" in done.stderr
+    assert "(fast)" in done.stderr and "'preflight: {ignore: [unusual_rate]}'" in done.stderr
     assert not (project.folder / target).exists()
     assert not (project.folder / ".state").exists()
     again = project.snakemake(target)  # the data are there now: it is told before any job
@@ -54,8 +54,8 @@ def test_an_error_stops_before_training_unless_it_is_accepted(project):
     assert "unusual_rate" in (project.results / "preflight.md").read_text()
     probe = (project.results / "preflight_probe.json").read_bytes()
 
-    accept = {"accept": ["unusual_rate"]}
-    configure(project, recipe=recipe, experts={"fast": FAR_OFF, "slow": {}}, preflight=accept)
+    ignore = {"ignore": ["unusual_rate"]}
+    configure(project, recipe=recipe, experts={"fast": FAR_OFF, "slow": {}}, preflight=ignore)
     done = project.snakemake(target)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (project.folder / target).exists()
@@ -91,7 +91,7 @@ def test_new_times_make_nothing_stale_but_what_shows_them(twin):
 
 
 def test_other_workers_are_told_of_on_request(twin):
-    configure(twin, recipe={**TINY["recipe"], "workers": 3, "memory_budget_gb": 0.0})
+    configure(twin, recipe={**TINY["recipe"], "workers": 3, "cache_gb": 0.0})
     assert planned(twin) == set()
     shown = twin.tailproof("preflight", "tiny")
     assert shown.returncode == 0, shown.stderr
@@ -118,7 +118,7 @@ def test_the_request_follows_the_measured_time(twin):
 
 
 def test_a_kind_that_is_not_known_is_told_with_a_suggestion(project):
-    configure(project, preflight={"accept": ["unusual_rates"]})
+    configure(project, preflight={"ignore": ["unusual_rates"]})
     done = project.snakemake("-n")
     assert done.returncode != 0
     told = "'unusual_rates' is no kind of finding (did you mean 'unusual_rate'?)"

@@ -24,16 +24,19 @@ def test_readiness_before_and_after(project, finished):
 
 
 def test_what_was_made_by_another_configuration_is_still_open(twin):
-    experts = {**TINY["experts"], "logit_adjust": {"loss": {"name": "logit_adjust", "tau": 1.5}}}
+    experts = {
+        **TINY["experts"],
+        "logit_adjustment": {"loss": {"name": "logit_adjustment", "tau": 1.5}},
+    }
     twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
     told = re.sub(r"\s+", " ", twin.tailproof("ready", "tiny").stdout)
     assert re.search("○ Made by the configuration and code of now: [0-9]+ jobs to run again", told)
-    assert "train/logit_adjust-0: recipe.loss.tau: 2.0 became 1.5" in told
+    assert "train/logit_adjustment-0: recipe.loss.tau: 2.0 became 1.5" in told
     assert "7 of 8 hold" in told
 
 
 def test_targets_are_on_the_checklist(twin):
-    twin.write("config/experiments/tiny.yaml", {**TINY, "expect": MILESTONES})
+    twin.write("config/experiments/tiny.yaml", {**TINY, "targets": MILESTONES})
     told = twin.tailproof("ready", "tiny")
     assert told.returncode == 1
     text = re.sub(r"\s+", " ", told.stdout)
@@ -47,7 +50,7 @@ def test_targets_are_on_the_checklist(twin):
 
 def test_a_milestone_is_missed_in_the_log_of_a_run_that_was_stopped(twin):
     """Real logs of real runs, which hold what a run in progress has told so far."""
-    twin.write("config/experiments/tiny.yaml", {**TINY, "expect": MILESTONES})
+    twin.write("config/experiments/tiny.yaml", {**TINY, "targets": MILESTONES})
     folder = twin.results / "experts" / "cross_entropy" / "seed-0"
     (folder / "history.csv").unlink()
     (twin.results / "provenance" / "train" / "cross_entropy-0.json").unlink()
@@ -76,9 +79,9 @@ def test_snakemakes_own_report_has_captions_with_the_runs_values(finished, tmp_p
         "which of 3 experts, or which ensemble of them, to use",
         "1 seed (0), intervals from 100 bootstrap resamples",
         "with cifar_resnet20, sgd at a rate of 0.1 and up to 2 epochs",
-        "Every method (cross_entropy, balanced_softmax, logit_adjust and their ensembles)",
+        "Every method (cross_entropy, balanced_softmax, logit_adjustment and their ensembles)",
         "What training was about to do with 3 recipes",
-        "What the history of logit_adjust, seed 0, says",
+        "What the history of logit_adjustment, seed 0, says",
         "What was estimated of each run of",
     )
     assert [each for each in captions if each not in text] == []

@@ -10,7 +10,10 @@ from tailproof.files import read_json
 from tests.project import ROOT
 
 TINIER = {
-    "data": {"source": {"name": "digits"}, "profile": {"kind": "step", "imbalance": 1, "n_max": 30}}
+    "data": {
+        "source": {"name": "digits"},
+        "long_tail": {"kind": "step", "imbalance": 1, "n_max": 30},
+    }
 }
 FOLDER = "results/small/experts/progressive_at_32/seed-0"
 

@@ -17,7 +17,7 @@ def test_lines_are_learnt_and_measured_class_by_class(project):
     del shipped["experts"]["pictures"]
     project.write(
         "config/experiments/small.yaml",
-        shipped | {"seeds": [0], "evaluation": {"bootstrap": 100, "many": 20, "few": 5}},
+        shipped | {"seeds": [0], "evaluation": {"bootstrap": 100, "many_shot": 20, "few_shot": 5}},
     )
     done = project.snakemake("results/small/report/index.html")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -89,12 +89,14 @@ TABLE = {
     ),
     "one expert's weight decay": (
         configure(
-            lambda value: value["experts"]["logit_adjust"].update(optimizer={"weight_decay": 1e-4})
+            lambda value: value["experts"]["logit_adjustment"].update(
+                optimizer={"weight_decay": 1e-4}
+            )
         ),
-        BEFORE | of_experts(*OF_EXPERT, experts=["logit_adjust"]) | AFTERWARDS,
+        BEFORE | of_experts(*OF_EXPERT, experts=["logit_adjustment"]) | AFTERWARDS,
     ),
     "what is expected of a run": (
-        configure(lambda value: value.update(expect={"val_accuracy": [{"at_least": 0.9}]})),
+        configure(lambda value: value.update(targets={"val_accuracy": [{"at_least": 0.9}]})),
         of_experts("diagnose", "card") | {"report", "audit"},
     ),
     "how training is run": (
@@ -110,7 +112,7 @@ TABLE = {
         BEFORE | {"report", "audit"},
     ),
     "what is accepted of the preflight": (
-        configure(lambda value: value.update(preflight={"accept": ["unusual_rate"]})),
+        configure(lambda value: value.update(preflight={"ignore": ["unusual_rate"]})),
         {"report", "audit"},
     ),
     "a word of the cards": (
@@ -161,10 +163,10 @@ def test_a_shard_changed_behind_its_old_time_is_refused_by_the_stage_that_reads_
 
 
 def test_a_job_without_its_record_is_run_again(twin):
-    (twin.results / "provenance/calibrate/logit_adjust-0.json").unlink()
+    (twin.results / "provenance/calibrate/logit_adjustment-0.json").unlink()
     assert planned(twin) == {
-        "calibrate logit_adjust",
-        "export logit_adjust",
+        "calibrate logit_adjustment",
+        "export logit_adjustment",
         *AFTERWARDS,
     }
 

@@ -29,7 +29,7 @@ def small(halving=True):
     grid["optimizer.weight_decay"] = grid["optimizer.weight_decay"][:2]
     value["sweep"]["halving"]["rungs"] = [1, 2]
     if not halving:
-        value["sweep"] = {"points": [{"name": "raw", "normalise": False}]}
+        value["sweep"] = {"points": [{"name": "raw", "normalize": False}]}
         value["recipe"]["epochs"] = 1
     return value
 

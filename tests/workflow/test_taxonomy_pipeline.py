@@ -52,7 +52,7 @@ def tinier():
     return shipped | {
         "data": {"source": source},
         "seeds": [0],
-        "evaluation": {"bootstrap": 100, "many": 20, "few": 5},
+        "evaluation": {"bootstrap": 100, "many_shot": 20, "few_shot": 5},
     }
 
 

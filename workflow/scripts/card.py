@@ -2,13 +2,13 @@
 
 from tailproof.config.evaluation import Evaluation
 from tailproof.model_card.card import write_card
-from tailproof.model_card.expert_facts import Facts
+from tailproof.model_card.expert_facts import ExpertFacts
 from tailproof.runtime.stage import job
 
 with job(snakemake):
     files = dict(snakemake.input.items())
     rejectors = files.pop("rejectors")
-    facts = Facts.read(
+    facts = ExpertFacts.read(
         files,
         Evaluation(**snakemake.params.evaluation),
         experiment=snakemake.wildcards.experiment,

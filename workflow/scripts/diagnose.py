@@ -11,7 +11,7 @@ with job(snakemake) as results:
         snakemake.input.manifest,
         snakemake.params.recipes,
         snakemake.input.get("selection"),
-        snakemake.params.expect,
+        snakemake.params.targets,
         snakemake.output.diagnosis,
     )
-    results["findings"] = [for_record(finding.plain()) for finding in found]
+    results["findings"] = [for_record(finding.to_jsonable()) for finding in found]

@@ -16,6 +16,6 @@ with job(snakemake):
         snakemake.input.manifest,
         Path(snakemake.output.logits[0]).parent,
         threads=snakemake.threads,
-        memory_budget=running["memory_budget_gb"] * 2**30,
+        memory_budget=running["cache_gb"] * 2**30,
         workers=running["workers"],
     )

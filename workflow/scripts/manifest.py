@@ -10,9 +10,6 @@ from tailproof.runtime.stage import job
 with job(snakemake):
     data = Data(**snakemake.params.data)
     facts = [Path(path) for path in snakemake.input.facts]
-    gather(
-        snakemake.input.samples,
-        {s: facts[i * data.parts : (i + 1) * data.parts] for i, s in enumerate(SPLITS)},
-        data,
-        snakemake.output.manifest,
-    )
+    shards = data.shards_per_split
+    by_split = {split: facts[n * shards : (n + 1) * shards] for n, split in enumerate(SPLITS)}
+    gather(snakemake.input.samples, by_split, data, snakemake.output.manifest)

@@ -282,15 +282,17 @@ class Data(Strict):
     target: str | None = Field(
         None, description="The taxonomic rank that is learnt; by default the finest."
     )
-    positive: str | None = Field(
+    positive_class: str | None = Field(
         None,
         description="Of two classes the one that is looked for; by default the rarer in train, of "
         "equals the second.",
     )
-    profile: Profile = Natural()
-    held_out: Annotated[float, Field(gt=0, lt=1)] = Field(
+    long_tail: Profile = Natural()
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.3, description="Share that becomes the held-out pool where the source has no test set."
     )
     splits: SplitFractions = SplitFractions()
     seed: int = Field(0, ge=0)
-    parts: Count = Field(1, description="Shards a split; each is written by a job of its own.")
+    shards_per_split: Count = Field(
+        1, description="Shards of each split; each is written by a job of its own."
+    )

@@ -18,14 +18,14 @@ def bare_phases(recipe: Recipe) -> list[int]:
 def same_function(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the recipe with its loss in one canonical form.
 
-    balanced_softmax is logit_adjust at tau 1 up to a constant, and logit_adjust at tau 0, like
-    focal at gamma 0, is cross_entropy.
+    balanced_softmax is logit_adjustment at tau 1 up to a constant. logit_adjustment at tau 0 and
+    focal at gamma 0 are cross_entropy.
     """
     loss = dict(recipe["loss"])
     plain = {"name": "cross_entropy", "class_weights": None, "label_smoothing": 0.0}
     if loss["name"] == "balanced_softmax":
-        loss = {"name": "logit_adjust", "tau": 1.0}
-    if loss["name"] == "logit_adjust" and loss["tau"] == 0:
+        loss = {"name": "logit_adjustment", "tau": 1.0}
+    if loss["name"] == "logit_adjustment" and loss["tau"] == 0:
         loss = plain
     if loss["name"] == "focal" and loss["gamma"] == 0:
         loss = {**plain, "class_weights": loss["class_weights"]}

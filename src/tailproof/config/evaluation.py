@@ -12,8 +12,8 @@ ENSEMBLES = ("mean_logits", "mean_probabilities", "stacked")
 class Evaluation(Strict):
     """What is measured on dev and test."""
 
-    many: int = Field(100, ge=1, description="Classes with more training samples are 'many'.")
-    few: int = Field(20, ge=1, description="Classes with fewer training samples are 'few'.")
+    many_shot: int = Field(100, ge=1, description="Classes with more training samples are 'many'.")
+    few_shot: int = Field(20, ge=1, description="Classes with fewer training samples are 'few'.")
     bootstrap: int = Field(1000, ge=100, description="Resamples behind each 95 % interval.")
     coverages: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         [0.5, 0.8, 0.9, 1.0], description="Coverages at which selective risk is listed."
@@ -22,6 +22,8 @@ class Evaluation(Strict):
 
     @model_validator(mode="after")
     def _ordered(self) -> "Evaluation":
-        if self.few > self.many:
-            raise ValueError(f"few ({self.few}) is larger than many ({self.many})")
+        if self.few_shot > self.many_shot:
+            raise ValueError(
+                f"few_shot ({self.few_shot}) is larger than many_shot ({self.many_shot})"
+            )
         return self

@@ -37,7 +37,7 @@ class Experiment(Strict):
         {}, validate_default=True, description="What each expert changes in the recipe."
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
-    expect: Targets = Field(
+    targets: Targets = Field(
         {},
         description="What runs should reach, by column of history.csv; what is missed is told.",
     )

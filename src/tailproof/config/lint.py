@@ -33,7 +33,7 @@ def _bare_phases(experiment: Experiment) -> list[str]:
             text = (
                 f"phase {number}, from epoch {recipe.timeline[number - 1].from_epoch}, trains "
                 "without augmentation, other phases with: to evaluate at another size, set "
-                "'evaluation_size'"
+                "'eval_image_size'"
             )
             found.setdefault(text, []).append(f"'{name}'")
     return [

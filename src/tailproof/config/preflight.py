@@ -36,15 +36,15 @@ KINDS: tuple[str, ...] = Kind.__args__
 class Preflight(Strict):
     """Which findings of the preflight let training start all the same."""
 
-    accept: list[Kind] = Field(
+    ignore: list[Kind] = Field(
         [], description="Kinds of findings that do not stop the run before training."
     )
 
-    @field_validator("accept", mode="before")
+    @field_validator("ignore", mode="before")
     @classmethod
-    def _kinds_are_known(cls, accept: Any) -> Any:
-        for kind in accept if isinstance(accept, list) else ():
+    def _kinds_are_known(cls, ignore: Any) -> Any:
+        for kind in ignore if isinstance(ignore, list) else ():
             if kind not in KINDS:
                 near = suggestion(str(kind), KINDS)
                 raise ValueError(f"'{kind}' is no kind of finding{near}; known: {', '.join(KINDS)}")
-        return accept
+        return ignore

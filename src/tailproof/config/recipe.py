@@ -28,10 +28,10 @@ class CrossEntropy(Strict):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class LogitAdjust(Strict):
+class LogitAdjustment(Strict):
     """Cross-entropy on z + tau·log(prior) (Menon et al. 2021, equation 10)."""
 
-    name: Literal["logit_adjust"]
+    name: Literal["logit_adjustment"]
     tau: float = Field(1.0, ge=0)
 
 
@@ -49,7 +49,9 @@ class Focal(Strict):
     class_weights: Literal["balanced"] | list[Positive] | None = None
 
 
-Loss = Annotated[CrossEntropy | LogitAdjust | BalancedSoftmax | Focal, Field(discriminator="name")]
+Loss = Annotated[
+    CrossEntropy | LogitAdjustment | BalancedSoftmax | Focal, Field(discriminator="name")
+]
 
 
 class Optimizer(Strict):
@@ -86,10 +88,10 @@ class Multistep(Strict):
 
 
 class Cosine(Strict):
-    """Half a cosine from the rate down to `minimum` at the last step."""
+    """Half a cosine from the rate down to `min_lr` at the last step."""
 
     name: Literal["cosine"] = "cosine"
-    minimum: float = Field(0.0, ge=0)
+    min_lr: float = Field(0.0, ge=0)
     warmup: Warmup | None = None
 
 
@@ -197,7 +199,7 @@ class Checkpoint(OneOf):
     steps: Count | None = None
 
 
-EXECUTION_FIELDS = ("devices", "nodes", "workers", "memory_budget_gb", "checkpoint")
+EXECUTION_FIELDS = ("devices", "nodes", "workers", "cache_gb", "checkpoint")
 
 
 class Recipe(Strict):
@@ -222,12 +224,12 @@ class Recipe(Strict):
     image_size: Count | None = Field(
         None, description="Side in pixels; by default the images' own size, if they all share it."
     )
-    evaluation_size: Count | None = Field(
+    eval_image_size: Count | None = Field(
         None,
         description="Side of the images validated and inferred on, where it is not the last "
         "phase's.",
     )
-    normalise: bool = Field(
+    normalize: bool = Field(
         True,
         description="By mean and std of the training split; else 8-bit pixels are in [0, 1] and "
         "others as they are.",
@@ -242,17 +244,21 @@ class Recipe(Strict):
         description="Which column of history.csv chooses the best epoch; those from val_auroc on "
         "are for two classes.",
     )
-    weights: Literal["last", "best"] = "last"
+    export: Literal["last", "best"] = Field(
+        "last", description="Which epoch's weights are exported: the last, or the best by monitor."
+    )
     validate_every: Count = Field(1, description="In epochs; the last one always is validated.")
     early_stopping: EarlyStopping | None = None
     precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
         "fp32", description="auto: bf16 where the device computes in it, found by a probe."
     )
     channels_last: bool = False
-    accumulate: Count = Field(
+    grad_accum_steps: Count = Field(
         1, description="Parts that a batch is computed in, one after the other, to save memory."
     )
-    clip_norm: Positive | None = Field(None, description="Largest norm of an update's gradient.")
+    grad_clip_norm: Positive | None = Field(
+        None, description="Largest norm of an update's gradient."
+    )
     ema: Ema | None = None
     compile: bool = Field(False, description="Through torch.compile; slow to start.")
     activation_checkpointing: bool = Field(
@@ -271,7 +277,7 @@ class Recipe(Strict):
     nodes: Count = Field(1, description="Nodes of the cluster that train one expert together.")
     workers: int = Field(0, ge=0, description="Loader processes of each training process.")
     checkpoint: Checkpoint = Checkpoint(minutes=5.0)
-    memory_budget_gb: float = Field(
+    cache_gb: float = Field(
         2.0, ge=0, description="Splits that decode to less are kept in memory, others streamed."
     )
 
@@ -298,7 +304,7 @@ class Recipe(Strict):
     @property
     def final_size(self) -> int | None:
         """Side of the images that are validated and inferred on; None is the images' own."""
-        return self.evaluation_size or self.timeline[-1].image_size
+        return self.eval_image_size or self.timeline[-1].image_size
 
     @property
     def initial_weights(self) -> Path | None:
@@ -316,9 +322,10 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         self._check_order()
-        if self.sync_batchnorm and self.accumulate > 1 and not self.drop_last:
+        if self.sync_batchnorm and self.grad_accum_steps > 1 and not self.drop_last:
             raise ValueError(
-                "sync_batchnorm with accumulate needs batches of one size: set 'drop_last: true'"
+                "sync_batchnorm with grad_accum_steps needs batches of one size: "
+                "set 'drop_last: true'"
             )
         for number, phase in enumerate(self.timeline, start=1):
             self._check_batches(phase, f"phase {number}: " if self.phases else "")

@@ -109,7 +109,7 @@ class Sweep(Strict):
     def _check_comparable(self, points: dict[str, Recipe]) -> None:
         first = next(iter(points.values()))
         for name, recipe in points.items():
-            if recipe.weights != "best":
+            if recipe.export != "best":
                 raise ValueError(
                     "points are compared by their best epochs, whose weights must be the ones "
                     "kept: set 'weights: best' in the recipe"

@@ -40,7 +40,7 @@ def shard(
     output: str | Path,
     facts: str | Path,
 ) -> None:
-    """Write part `part` of `config.parts` of one split, and its facts (rows, digest, pixel sums).
+    """Write one shard of a split, and its facts (rows, digest, pixel sums).
 
     Rows come in a seeded random order, so that a part is a fair sample of its split. Memory is
     bounded by one row group, which ends at `GROUP_BYTES`, and by what the source holds to read in
@@ -50,7 +50,7 @@ def shard(
         TailproofError: the source lost or changed an image since prepare read it.
     """
     metadata = table_metadata(samples_path)
-    rows = _rows(samples_path, splits_path, config.seed, split, part, config.parts)
+    rows = _rows(samples_path, splits_path, config.seed, split, part, config.shards_per_split)
     schema = _schema(metadata)
     source = open_source(config.source)
     sums = (BandMoments if metadata["mode"] == MODE else PixelSums)(metadata["bands"])
@@ -102,7 +102,7 @@ def gather(
 
     Raises:
         TailproofError: normalisation cannot be measured because `train` holds one flat colour, or
-            `config.positive` is no class of two.
+            `config.positive_class` is no class of two.
     """
     metadata = table_metadata(samples_path)
     samples = read_parquet(samples_path, ["height", "width", *metadata["ranks"]])
@@ -115,7 +115,7 @@ def gather(
         output,
         {
             "target": target,
-            "positive": _positive(config.positive, counts),
+            "positive": _positive(config.positive_class, counts),
             "ranks": metadata["ranks"],
             "classes": metadata["classes"],
             "ancestors": ancestors(samples.to_pandas(), metadata["ranks"], metadata["classes"]),
@@ -176,7 +176,7 @@ def _rows(
     if not len(chosen):
         raise TailproofError(
             f"the split {split} has {len(rows)} samples, too few for {parts} parts: lower "
-            "data.parts"
+            "data.shards_per_split"
         )
     columns = [field.name for field in pq.read_schema(samples_path)] + ["weight"]
     schema = pa.schema([*pq.read_schema(samples_path), pa.field("weight", pa.float64())])
@@ -257,11 +257,11 @@ def _positive(named: str | None, counts: dict[str, int]) -> str | None:
     """Return the class that is looked for among two; None where there are more."""
     if named is not None and len(counts) != 2:
         raise TailproofError(
-            f"data.positive is '{named}', but the target has {len(counts)} classes: only of two "
-            "one can be positive; leave it out"
+            f"data.positive_class is '{named}', but the target has {len(counts)} classes: "
+            "only one of two classes can be positive; leave it out"
         )
     if named is not None and named not in counts:
-        raise unknown_name("class in data.positive", named, counts)
+        raise unknown_name("class in data.positive_class", named, counts)
     if len(counts) != 2:
         return None
     first, second = counts

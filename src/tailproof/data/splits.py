@@ -36,9 +36,9 @@ def split(samples_path: str | Path, config: Data, output: str | Path, summary: s
 
     labelled, without = drop_unlabelled(samples, target)
     kept, copies = drop_duplicates(labelled, target)
-    pools = assign_pools(kept, target, config.held_out, rng)
+    pools = assign_pools(kept, target, config.test_fraction, rng)
     training = kept[pools == "train"]
-    training = training[profile_mask(training[target], names, config.profile, rng)]
+    training = training[profile_mask(training[target], names, config.long_tail, rng)]
     fractions = config.splits
     parts = [
         assign(training, target, {"val": fractions.val, "calib": fractions.calib}, "train", rng),
@@ -106,7 +106,7 @@ def drop_duplicates(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, d
 
 
 def assign_pools(
-    samples: pd.DataFrame, target: str, held_out: float, rng: np.random.Generator
+    samples: pd.DataFrame, target: str, test_fraction: float, rng: np.random.Generator
 ) -> pd.Series:
     """Return each sample's pool: the source's own, or a stratified cut where it has no test set.
 
@@ -114,7 +114,7 @@ def assign_pools(
     """
     pools = samples["pool"]
     if pools.isna().all():
-        return assign(samples, target, {"held_out": held_out}, "train", rng)
+        return assign(samples, target, {"held_out": test_fraction}, "train", rng)
     if not pools.eq("held_out").any() or not pools.eq("train").any():
         raise TailproofError("the source fills one pool only: it needs train and held-out samples")
     tested = set(samples.loc[pools == "held_out", "group"])
@@ -159,8 +159,8 @@ def profile_mask(
     if short.size:
         worst = short[0]
         raise TailproofError(
-            f"data.profile asks for {counts[worst]} images of class '{names[worst]}', the training "
-            f"pool has {available[worst]}: lower n_max or leave it out"
+            f"data.long_tail asks for {counts[worst]} images of class '{names[worst]}', the "
+            f"training pool has {available[worst]}: lower n_max or leave it out"
         )
     keep = np.zeros(len(codes), bool)
     for code, count in enumerate(counts):
@@ -221,7 +221,7 @@ def check(counts: pd.DataFrame, names: list[str]) -> None:
         shown = ", ".join(f"'{name}'" for name in missing[:5])
         raise TailproofError(
             f"no training sample of {len(missing)} class(es): {shown}; give more images, lower "
-            "data.profile.imbalance, or remove the class"
+            "data.long_tail.imbalance, or remove the class"
         )
 
 

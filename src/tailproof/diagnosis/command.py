@@ -20,7 +20,7 @@ def diagnose_files(paths: list[str], config: str | None = None) -> dict[str, lis
 
     Args:
         paths: histories; several TensorBoard files of one run are one history.
-        config: an experiment's configuration, or facts (`tailproof.diagnosis.run_config.Facts`).
+        config: an experiment's configuration, or a `RunConfig`.
 
     Raises:
         TailproofError: a file is no history, or the configuration is wrong.
@@ -32,7 +32,7 @@ def diagnose_files(paths: list[str], config: str | None = None) -> dict[str, lis
         found[history.name] = diagnose(history, context)
         name, seed = _named(path, history.name)
         runs.append(DiagnosedRun.of(history, context.recipe, name, seed))
-        target = target_of(context.expect, runs[-1].metric)
+        target = target_of(context.targets, runs[-1].metric)
     if len(runs) > 1:
         found[TOGETHER] = compare(RunSet(runs, target))
     return found
@@ -41,7 +41,7 @@ def diagnose_files(paths: list[str], config: str | None = None) -> dict[str, lis
 def findings_as_dicts(found: dict[str, list[Finding]]) -> list[dict[str, Any]]:
     """Return the findings as plain values, each with the name of its run; null is all together."""
     return [
-        {"run": name or None, **finding.findings_as_dicts()}
+        {"run": name or None, **finding.to_jsonable()}
         for name, findings in found.items()
         for finding in findings
     ]

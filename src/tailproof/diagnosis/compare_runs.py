@@ -237,7 +237,7 @@ def experts_too_alike(runs: RunSet) -> list[Finding]:
             confidence,
             {},
             None,
-            "experts for different priors, as logit_adjust with another tau, disagree more",
+            "experts for different priors, as logit_adjustment with another tau, disagree more",
         )
         for (first, second), (words, confidence) in found.items()
     ]

@@ -17,7 +17,7 @@ class Context:
         delivered: how many samples an epoch of training had; where it is not in the history.
         taken_over: first whole epoch after the state of another configuration's run from which this
             one went on, counted from 1. Attempts of one run leave no trace in its history.
-        expect: targets by metric.
+        targets: by metric.
         ended: whether the run has; None where only recipe and history tell.
     """
 
@@ -26,7 +26,7 @@ class Context:
     train_samples: int | None = None
     delivered: int | None = None
     taken_over: int | None = None
-    expect: dict[str, list[Target]] = field(default_factory=dict)
+    targets: dict[str, list[Target]] = field(default_factory=dict)
     ended: bool | None = None
 
     @property

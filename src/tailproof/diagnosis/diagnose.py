@@ -75,7 +75,7 @@ def write_diagnosis(
     manifest: str | Path,
     recipes: dict[str, dict[str, Any]],
     selection: str | Path | None,
-    expect: dict[str, list[dict[str, Any]]],
+    targets: dict[str, list[dict[str, Any]]],
     output: str | Path,
 ) -> list[Finding]:
     """Write what is found in the history of one expert and seed, and return it.
@@ -86,7 +86,7 @@ def write_diagnosis(
         manifest: of the shards, which says how many classes and samples there are.
         recipes: the expert's, or by name those of all points that it may be.
         selection: what the sweep selected, where the expert is one of several points.
-        expect: targets by metric.
+        targets: by metric.
         output: diagnosis.json.
 
     Raises:
@@ -99,10 +99,10 @@ def write_diagnosis(
         classes=len(facts["classes"][facts["target"]]),
         train_samples=facts["splits"]["train"]["rows"],
         taken_over=taken_over_at(read_json(training)),
-        expect={metric: [Target(**each) for each in own] for metric, own in expect.items()},
+        targets={metric: [Target(**each) for each in own] for metric, own in targets.items()},
     )
     found = diagnose(read_history(history), context)
-    write_json(output, {"findings": [finding.plain() for finding in found]})
+    write_json(output, {"findings": [finding.to_jsonable() for finding in found]})
     return found
 
 

@@ -36,9 +36,9 @@ class Finding:
     change: dict[str, Any] | None = None
     expects: str = ""
 
-    def plain(self) -> dict[str, Any]:
+    def to_jsonable(self) -> dict[str, Any]:
         """Return values that JSON takes; numbers have six digits, none is NaN."""
-        return plain(asdict(self))
+        return to_jsonable(asdict(self))
 
     @property
     def order(self) -> tuple[int, float, float, str]:
@@ -58,12 +58,12 @@ def for_record(finding: dict[str, Any]) -> dict[str, Any]:
     return kept | ({"experts": experts} if experts else {})
 
 
-def plain(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """Return nested values as JSON takes them; numbers have six digits, one not finite is None."""
     if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): to_jsonable(each) for key, each in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [plain(each) for each in value]
+        return [to_jsonable(each) for each in value]
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):

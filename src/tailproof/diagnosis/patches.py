@@ -14,7 +14,7 @@ def stop_early(history: History, context: Context) -> Change:
     """Keep the best epoch, and stop a tenth of the run (at least 3 validations) after it."""
     length = context.recipe.epochs if context.recipe else history.done
     change: Change = {
-        "weights": "best",
+        "export": "best",
         "early_stopping": {"patience": max(3, round(length / 10))},
     }
     return change

@@ -29,11 +29,11 @@ class RunConfig(Strict):
     classes: int | None = Field(None, ge=2)
     train_samples: Count | None = None
     samples_per_epoch: Count | None = Field(None, description="That training was given.")
-    expect: Targets = Field({}, description="What the run should reach.")
+    targets: Targets = Field({}, description="What the run should reach.")
 
 
 def read_run_config(path: str | Path) -> RunConfig | Experiment:
-    """Read an experiment's configuration, or one with `recipe`, `classes`, `expect` alone.
+    """Read an experiment's configuration, or one with `recipe`, `classes`, `targets` alone.
 
     Raises:
         TailproofError: one line a mistake.
@@ -65,14 +65,14 @@ def context_of(facts: RunConfig | Experiment | None, history: str | Path) -> Con
     if isinstance(facts, Experiment):
         known = facts.experts | facts.points
         own = next((known[part] for part in Path(history).parts if part in known), facts.recipe)
-        return Context(recipe=own, taken_over=taken_over, expect=facts.expect)
+        return Context(recipe=own, taken_over=taken_over, targets=facts.targets)
     return Context(
         recipe=facts.recipe,
         classes=facts.classes,
         train_samples=facts.train_samples,
         delivered=facts.samples_per_epoch,
         taken_over=taken_over,
-        expect=facts.expect,
+        targets=facts.targets,
     )
 
 

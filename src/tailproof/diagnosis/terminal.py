@@ -27,7 +27,7 @@ def patch(finding: Finding) -> str:
     """Return the finding's change as YAML to paste into an experiment; empty without one."""
     if finding.change is None:
         return ""
-    change = finding.plain()["change"]
+    change = finding.to_jsonable()["change"]
     return yaml.safe_dump({"recipe": change}, sort_keys=False, allow_unicode=True).rstrip()
 
 
@@ -50,7 +50,7 @@ def details(values: dict[str, Any]) -> str:
 def _print(finding: Finding, console: Console) -> None:
     colour = _COLOURS[finding.severity]
     console.print(f"[{colour}]{finding.severity}[/{colour}]  [bold]{escape(finding.title)}[/bold]")
-    plain = finding.plain()
+    plain = finding.to_jsonable()
     lines = [f"{finding.kind}, {100 * finding.confidence:.0f} % sure"]
     if finding.epochs:
         lines[0] += f", epochs {epochs_of(finding)}"

@@ -59,7 +59,7 @@ class Task:
                 "and the class counts of the split train: run manifest again"
             ) from None
         counts = np.array([named.get(name, 0) for name in classes], int)
-        many, few = counts > config.many, counts < config.few
+        many, few = counts > config.many_shot, counts < config.few_shot
         positive = value.get("positive")
         return cls(
             target,

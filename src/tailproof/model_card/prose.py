@@ -28,7 +28,7 @@ def training(facts: ExpertFacts) -> dict[str, str]:
     size = "×".join(map(str, facts.config["pretrained_cfg"]["input_size"][1:]))
     bands = facts.config["pretrained_cfg"]["input_size"][0]
     colour = COLOURS.get(facts.manifest["mode"], f"{bands} bands")
-    chosen = {"last": "the last", "best": f"the best by {recipe['monitor']}"}[recipe["weights"]]
+    chosen = {"last": "the last", "best": f"the best by {recipe['monitor']}"}[recipe["export"]]
     lines = {
         "Model": f"{_with_options(recipe['model'])}, {own['parameters']:,} parameters, from "
         f"{recipe['init_from'] or start}",
@@ -62,7 +62,7 @@ def limits(facts: ExpertFacts) -> list[str]:
     if few:
         recall = with_interval(facts.measured("few_accuracy"), PERCENT)
         found.append(
-            f"{_classes(len(few))} fewer than {facts.evaluation.few} training images: "
+            f"{_classes(len(few))} fewer than {facts.evaluation.few_shot} training images: "
             f"{listed(few, LISTED)}. Their mean accuracy on {CARD_SPLIT} is {recall}."
         )
     if tiny := facts.splits["classes_under_10_training_samples"]:

@@ -38,7 +38,7 @@ class Expert:
         classes: class names of each rank that there is a head for, in the order of the outputs.
         temperatures: what each rank's logits are divided by.
         shape: channels, height and width of the model's input.
-        normalise: what makes a batch of images the model's input.
+        normalize: what makes a batch of images the model's input.
         deployed: predict.json.
     """
 
@@ -48,7 +48,7 @@ class Expert:
     classes: dict[str, list[str]]
     temperatures: dict[str, float]
     shape: tuple[int, int, int]
-    normalise: BatchAugment
+    normalize: BatchAugment
     deployed: Deployed
 
     @torch.inference_mode()
@@ -62,7 +62,7 @@ class Expert:
             TailproofError: a logit is not finite.
         """
         batch = torch.from_numpy(images).to(self.device)
-        logits = self.model(self.normalise(batch, 1, np.arange(len(images))))
+        logits = self.model(self.normalize(batch, 1, np.arange(len(images))))
         logits = logits.float().cpu().numpy()
         if not np.isfinite(logits).all():
             raise TailproofError(
@@ -110,7 +110,7 @@ def open_expert(folder: str | Path) -> Expert:
             classes={rank: names[own] for rank, own in columns.items()},
             temperatures=temperatures(calibration, facts["target"]),
             shape=tuple(prepared["input_size"]),
-            normalise=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),
+            normalize=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),
             deployed=deployed,
         )
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:

@@ -34,7 +34,7 @@ def ask(experiment: str) -> tuple[str, bool]:
     findings = [*found["findings"], *probe["findings"]]
     came = check_estimates(folder, Path(".state/train"), found, probe)
     text = page(experiment, found, probe, came)
-    return text, bool(blocking_findings(findings, config.preflight.accept))
+    return text, bool(blocking_findings(findings, config.preflight.ignore))
 
 
 def _made(folder: Path, *options: str) -> list[dict[str, Any]]:

@@ -8,27 +8,27 @@ from tailproof.preflight.checks import findings
 from tailproof.preflight.experiment_facts import facts_of
 
 
-def blocking_message(manifest: str | Path, recipes: dict[str, Recipe], accept: list[str]) -> str:
+def blocking_message(manifest: str | Path, recipes: dict[str, Recipe], ignore: list[str]) -> str:
     """Return why training does not start, a line for each error; nothing where it may.
 
     Args:
         manifest: shards/manifest.json.
         recipes: of all experts and points.
-        accept: kinds of findings that do not stop.
+        ignore: kinds of findings that do not stop.
     """
-    found = [each.plain() for each in findings(facts_of(manifest, recipes))]
-    wrong = blocking_findings(found, accept)
+    found = [each.to_jsonable() for each in findings(facts_of(manifest, recipes))]
+    wrong = blocking_findings(found, ignore)
     if not wrong:
         return ""
     kinds = ", ".join(dict.fromkeys(each["kind"] for each in wrong))
     lines = [sentence(each) for each in wrong]
-    last = f"mend the recipe, or train all the same by 'preflight: {{accept: [{kinds}]}}'"
+    last = f"mend the recipe, or train all the same by 'preflight: {{ignore: [{kinds}]}}'"
     return "\n  ".join(["training does not start:", *lines, last])
 
 
-def blocking_findings(found: list[dict[str, Any]], accept: list[str]) -> list[dict[str, Any]]:
+def blocking_findings(found: list[dict[str, Any]], ignore: list[str]) -> list[dict[str, Any]]:
     """Return the findings that stop a run, as plain values."""
-    return [each for each in found if each["severity"] == "error" and each["kind"] not in accept]
+    return [each for each in found if each["severity"] == "error" and each["kind"] not in ignore]
 
 
 def sentence(finding: dict[str, Any]) -> str:

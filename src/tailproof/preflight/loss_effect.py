@@ -12,7 +12,7 @@ VALUES = 4_000_000  # random logits at most
 
 def rebalances(loss: dict[str, Any]) -> bool:
     """Tell whether a loss counts rare classes for more than their samples."""
-    if loss["name"] == "logit_adjust":
+    if loss["name"] == "logit_adjustment":
         return loss["tau"] > 0
     return loss["name"] == "balanced_softmax" or loss.get("class_weights") is not None
 

@@ -16,7 +16,7 @@ def cores(recipe: Recipe) -> int:
 
 def memory_mb(recipe: Recipe) -> int:
     """Return the memory, in MB, that a process that trains or infers and its workers take."""
-    return round(2500 + 1024 * recipe.memory_budget_gb + 500 * recipe.workers)
+    return round(2500 + 1024 * recipe.cache_gb + 500 * recipe.workers)
 
 
 def request_of(recipe: Recipe) -> dict[str, Any]:

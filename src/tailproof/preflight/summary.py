@@ -3,7 +3,7 @@
 from typing import Any
 
 from tailproof.config.recipe import Recipe
-from tailproof.diagnosis.finding import plain
+from tailproof.diagnosis.finding import to_jsonable
 from tailproof.preflight.checks import findings
 from tailproof.preflight.checks.validation import resolution
 from tailproof.preflight.checks.workers import streams
@@ -25,7 +25,7 @@ def describe(
         normalisation: mean and std of each channel of train.
         structures: the sizes of each expert.
     """
-    return plain(
+    return to_jsonable(
         {
             "data": {
                 "samples": facts.samples,
@@ -41,7 +41,7 @@ def describe(
                 name: _expert(recipe, facts, normalisation, structures[name])
                 for name, recipe in facts.recipes.items()
             },
-            "findings": [finding.plain() for finding in findings(facts)],
+            "findings": [finding.to_jsonable() for finding in findings(facts)],
         }
     )
 
@@ -71,7 +71,7 @@ def _expert(
         "monitor": recipe.monitor,
         "resolved_on_val": resolution(recipe.monitor, facts),
         # One object is what training and evaluation both read.
-        "normalisation": measured if recipe.normalise else as_they_are,
+        "normalisation": measured if recipe.normalize else as_they_are,
         "train_is_kept_in_memory": not streams(recipe, facts),
         **structure,
         "running": recipe.execution_fields(),

@@ -38,7 +38,7 @@ class Timeline:
             return factor * rate * (updates + 1) / warmup
         if schedule.name == "cosine":
             done = min(updates / max(self.phases.total, 1), 1.0)
-            low = schedule.minimum
+            low = schedule.min_lr
             return factor * (low + 0.5 * (rate - low) * (1 + math.cos(math.pi * done)))
         if schedule.name == "multistep":
             passed = sum(

@@ -9,7 +9,7 @@ def expected_jobs(experiment: Experiment) -> list[str]:
     """Return ``RULE/NAME`` of every job of an experiment that comes before the report."""
     rules = ("prepare", "split", "manifest", "preflight", "evaluate")
     once = [f"{rule}/{rule}" for rule in rules]
-    parts = range(experiment.data.parts)
+    parts = range(experiment.data.shards_per_split)
     shards = [f"shard/{split}-{part:05d}" for split in SPLITS for part in parts]
     experts = [
         f"{rule}/{expert}-{seed}"

@@ -104,8 +104,8 @@ class Progress:
         found = read_json(path)
         if set(found["experts"]) != set(self.experiment.experts | self.experiment.points):
             return Criterion(name, "open", "made for other experts than the configuration names")
-        accept = self.experiment.preflight.accept
-        wrong = blocking_findings(found["findings"], accept)
+        ignore = self.experiment.preflight.ignore
+        wrong = blocking_findings(found["findings"], ignore)
         told = counted([each["severity"] for each in found["findings"]])
         accepted = [
             each["kind"]
@@ -137,7 +137,7 @@ class Progress:
             path = self._file(run, "history.csv")
             ended = path.exists()
             history = read_history(path) if ended else self._log(run)
-            context = Context(self._recipe(run[0]), expect=self.experiment.expect, ended=ended)
+            context = Context(self._recipe(run[0]), expect=self.experiment.targets, ended=ended)
             for outcome in outcomes(history, context):
                 found.setdefault(outcome.wanted, []).append(Standing(_named(run), outcome, ended))
         return [_target(wanted, standings) for wanted, standings in found.items()]

@@ -104,7 +104,7 @@ def _together(results: Results) -> list[Finding]:
     findings = compare(RunSet(runs, None, recipes, _agreement(results), _ece(results)))
     if results.selection:
         monitor = results.selection["monitor"]
-        target = target_of(results.experiment.expect, monitor)
+        target = target_of(results.experiment.targets, monitor)
         findings += compare(RunSet(_points(results.selection), target))
     return findings
 

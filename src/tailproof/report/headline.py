@@ -17,7 +17,7 @@ def answer(results: Results) -> Markup:
     if few["main"].value is not None:
         text.append(
             Markup("In the classes with fewer than {} training samples it reaches {}.").format(
-                results.experiment.evaluation.few, _with_interval(few)
+                results.experiment.evaluation.few_shot, _with_interval(few)
             )
         )
     return Markup(" ").join([*text, _calibration(scores)])

@@ -135,7 +135,7 @@ def _rule(stage: str, expert: str) -> str:
 
 
 def _parts(results: Results) -> range:
-    return range(results.experiment.data.parts)
+    return range(results.experiment.data.shards_per_split)
 
 
 def _step(results: Results, stage: str, writes: str, names: list[str], ending: str) -> Step:

@@ -214,9 +214,9 @@ def _group_charts(results: Results) -> list[Chart]:
     scores = results.scores
     limits = results.experiment.evaluation
     spans = {
-        "many": f"more than {limits.many} training samples",
-        "medium": f"{limits.few} to {limits.many} training samples",
-        "few": f"fewer than {limits.few} training samples",
+        "many": f"more than {limits.many_shot} training samples",
+        "medium": f"{limits.few_shot} to {limits.many_shot} training samples",
+        "few": f"fewer than {limits.few_shot} training samples",
     }
     found = []
     for group in GROUPS:

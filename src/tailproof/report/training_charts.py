@@ -58,7 +58,7 @@ def training(results: Results, expert: str) -> list[Chart]:
     at_best = _quoted(seeds, recipe.monitor, lambda each: each.best)
     captions[recipe.monitor] = (
         f"{captions.get(recipe.monitor, '')} Best validated: {at_best}; weights kept: "
-        f"{recipe.weights}.".strip()
+        f"{recipe.export}.".strip()
     )
     return [
         draw(

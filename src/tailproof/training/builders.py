@@ -201,7 +201,7 @@ def build_loader(
         seed=seed,
         drop_last=recipe.drop_last,
         workers=recipe.workers,
-        memory_budget=recipe.memory_budget_gb * 2**30,
+        memory_budget=recipe.cache_gb * 2**30,
         device=device,
         rank=ranks.rank,
         world=ranks.world,
@@ -234,6 +234,6 @@ def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
 
 def _normalisation(split: Split, recipe: Recipe) -> dict[str, list[float]]:
     """Return mean and std of each channel: as measured on train, or those that change nothing."""
-    if recipe.normalise:
+    if recipe.normalize:
         return split.manifest["normalisation"]
     return {"mean": [0.0] * split.channels, "std": [1.0] * split.channels}

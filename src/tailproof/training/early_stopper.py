@@ -19,7 +19,7 @@ class EarlyStopper:
 
     def __init__(self, recipe: Recipe) -> None:
         self._sign = recipe.monitor_sign
-        self._keep = recipe.weights == "best"
+        self._keep = recipe.export == "best"
         blocking_findings = recipe.early_stopping
         self._patience = blocking_findings.patience if blocking_findings else math.inf
         self._waited = 0

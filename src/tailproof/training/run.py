@@ -196,8 +196,8 @@ class TrainingRun:
         """
         parts = list(
             zip(
-                images.chunk(self.recipe.accumulate),
-                wanted.chunk(self.recipe.accumulate),
+                images.chunk(self.recipe.grad_accum_steps),
+                wanted.chunk(self.recipe.grad_accum_steps),
                 strict=True,
             )
         )
@@ -213,9 +213,9 @@ class TrainingRun:
                 self._scaler.scale(loss * self.ranks.world).backward()
             found.append(logits.detach())
             losses.append(loss.detach())
-        if self.recipe.clip_norm is not None:
+        if self.recipe.grad_clip_norm is not None:
             self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.grad_clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._ema:
@@ -264,7 +264,7 @@ class TrainingRun:
         if step is not None:
             raise TailproofError(
                 f"the {what} is not finite in epoch {self.epoch}, step {step}: lower "
-                "recipe.optimizer.learning_rate, lengthen the warm-up or set recipe.clip_norm"
+                "recipe.optimizer.learning_rate, lengthen the warm-up or set recipe.grad_clip_norm"
             )
 
     def begin(self) -> None:
@@ -329,7 +329,7 @@ class TrainingRun:
         self.epoch, self.step, self._rate = state["epoch"], state["step"], state["rate"]
         self.history = list(state["history"])
         self._schedule.restore(None if adopted else state["schedule"], self.updates)
-        chosen = ("monitor", "weights")
+        chosen = ("monitor", "export")
         if not adopted or all(theirs[name] == self.recipe.result_fields()[name] for name in chosen):
             self.best.restore(state["best"])
         self._tally = self._new_tally()

@@ -84,7 +84,7 @@ def _build(optimizer: Optimizer, recipe: Recipe, phases: Phases) -> Any:
     }
     if schedule.name == "cosine":
         return CosineLRScheduler(
-            optimizer, t_initial=phases.updates(recipe.epochs), lr_min=schedule.minimum, **common
+            optimizer, t_initial=phases.updates(recipe.epochs), lr_min=schedule.min_lr, **common
         )
     milestones = schedule.milestones if schedule.name == "multistep" else []
     return MultiStepLRScheduler(

@@ -220,7 +220,7 @@ class ParquetSource(Source):
                     raise
                 raise TailproofError(
                     f"no space left in {tempfile.gettempdir()} for {len(wanted)} images in "
-                    "between: set TMPDIR to a larger disk, or raise data.parts"
+                    "between: set TMPDIR to a larger disk, or raise data.shards_per_split"
                 ) from error
             for start, size in places.tolist():
                 spool.seek(start)

@@ -37,7 +37,7 @@ def not_finite(history: History, context: Context) -> list[Finding]:
             dict(bad),
             0.99,
             {"epochs_wasted": history.last - first + 1},
-            slower(history, context, 0.3, clip_norm=1.0) | warmed(context),
+            slower(history, context, 0.3, grad_clip_norm=1.0) | warmed(context),
             "losses stay finite",
         )
     ]
@@ -74,7 +74,7 @@ def divergence(history: History, context: Context) -> list[Finding]:
             },
             certainty(rise, 0.3 * level),
             {"epochs_wasted": history.last - epoch},
-            slower(history, context, 0.3, clip_norm=1.0) | warmed(context),
+            slower(history, context, 0.3, grad_clip_norm=1.0) | warmed(context),
             "training loss keeps falling",
         )
     ]
@@ -202,7 +202,7 @@ def rate_too_high(history: History, context: Context) -> list[Finding]:
             },
             certainty(max(relative / JUMPY, len(spikes) / 2), 1.0),
             {},
-            slower(history, context, 0.3, clip_norm=1.0) | warmed(context),
+            slower(history, context, 0.3, grad_clip_norm=1.0) | warmed(context),
             "training loss falls smoothly, and lower",
         )
     ]

@@ -52,8 +52,8 @@ def outcomes(history: History | None, context: Context) -> list[Outcome]:
     """
     return [
         outcome
-        for metric, targets in context.expect.items()
-        for target in targets
+        for metric, wanted in context.targets.items()
+        for target in wanted
         for outcome in _outcomes(history, context, metric, target)
     ]
 
@@ -61,14 +61,14 @@ def outcomes(history: History | None, context: Context) -> list[Outcome]:
 def target_missed(history: History, context: Context) -> list[Finding]:
     """Name every milestone that has passed, and every target of a run that has ended."""
     found = [
-        _unmeasured(history, metric) for metric in context.expect if not len(history.curve(metric))
+        _unmeasured(history, metric) for metric in context.targets if not len(history.curve(metric))
     ]
     return found + [_finding(each) for each in outcomes(history, context) if each.short_by]
 
 
-def target_of(expect: Targets, metric: str) -> float | None:
+def target_of(targets: Targets, metric: str) -> float | None:
     """Return what a metric should reach in the end, if anything is said of it."""
-    for target in expect.get(metric, []):
+    for target in targets.get(metric, []):
         limit = target.at_least if rises(metric) else target.at_most
         if target.at_epoch is None and limit is not None:
             return limit
@@ -136,7 +136,7 @@ def _value(
     curve = history.curve(metric)
     if target.at_epoch is None:
         monitor = history.monitor(context.monitor)
-        kept = context.recipe is None or context.recipe.weights == "best"
+        kept = context.recipe is None or context.recipe.export == "best"
         epoch = int(monitor.epochs[monitor.best]) if kept and len(monitor) else epoch
     before = curve.epochs <= epoch
     return float(curve.values[before][-1]) if before.any() else None

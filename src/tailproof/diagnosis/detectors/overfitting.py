@@ -26,7 +26,7 @@ def best_against_last(history: History, context: Context) -> list[Finding]:
     best = int(curve.epochs[curve.best])
     wasted = history.last - best
     lost = curve.sign * (curve.values[curve.best] - curve.values[-1])
-    kept = context.recipe is not None and context.recipe.weights == "best"
+    kept = context.recipe is not None and context.recipe.export == "best"
     cost = {"epochs_wasted": wasted}
     if curve.name != "val_loss":
         cost["points_lost"] = 0.0 if kept else float(lost)

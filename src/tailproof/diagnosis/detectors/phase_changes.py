@@ -61,7 +61,7 @@ def regime_change(history: History, context: Context) -> list[Finding]:
             {},
             augmented(context.recipe, start + 1 - history.origin) if context.recipe else None,
             "train and val keep their order in the phase; to evaluate at another size set "
-            "'evaluation_size' instead",
+            "'eval_image_size' instead",
         )
     ]
 

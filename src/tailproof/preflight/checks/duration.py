@@ -29,7 +29,7 @@ def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
         "info" if falls else "warning",
         evidence={"epochs": recipe.epochs, "updates": updates, "schedule": recipe.schedule.name},
         confidence=0.6 if falls else 0.85,
-        change={"early_stopping": {"patience": patience}, "weights": "best"},
+        change={"early_stopping": {"patience": patience}, "export": "best"},
         expects="fewer epochs after the best one",
     )
 
@@ -38,7 +38,7 @@ def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 def frequent_validation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find many validations that decide nothing."""
     decides = recipe.early_stopping or recipe.schedule.name == "plateau"
-    if decides or recipe.weights == "best":
+    if decides or recipe.export == "best":
         return None
     if recipe.epochs // recipe.validate_every < MANY_VALIDATIONS:
         return None

@@ -22,7 +22,7 @@ def each_recipe(check: Callable[[Recipe, ExperimentFacts], Finding | None]) -> C
         for name, recipe in facts.recipes.items():
             finding = check(recipe, facts)
             if finding:
-                key = digest_of(finding.plain())
+                key = digest_of(finding.to_jsonable())
                 found[key] = finding
                 names.setdefault(key, []).append(name)
         return [

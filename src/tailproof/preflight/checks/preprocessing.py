@@ -14,14 +14,14 @@ FIRST_SHARE = 0.2  # of the epochs that the first of growing sizes should have
 @each_recipe
 def no_normalisation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find images that are taken as they come."""
-    if recipe.normalise:
+    if recipe.normalize:
         return None
     return Finding(
         "no_normalisation",
         "images are not normalised",
         "warning",
-        evidence={"normalise": False},
-        change={"normalise": True},
+        evidence={"normalize": False},
+        change={"normalize": True},
         expects="a faster start",
     )
 
@@ -64,7 +64,7 @@ def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     return Finding(
         "bare_phase",
         f"phase {numbers[0]}, from epoch {starts[0]}, trains without augmentation, other phases "
-        "with: training will run ahead of val; to evaluate at another size, set 'evaluation_size'",
+        "with: training will run ahead of val; to evaluate at another size, set 'eval_image_size'",
         "warning",
         epochs=tuple(starts),
         evidence={"phases": numbers, "from_epochs": starts},

@@ -137,6 +137,6 @@ def same_function(facts: ExperimentFacts) -> list[Finding]:
 
 def _without_prior(loss: dict) -> dict:
     """Return the loss that one which makes up for a tail is where there is none."""
-    if loss["name"] == "logit_adjust":
+    if loss["name"] == "logit_adjustment":
         return {**loss, "tau": 0}
     return {**loss, "class_weights": None} if loss["class_weights"] == "balanced" else loss

@@ -8,7 +8,7 @@ from tailproof.preflight.experiment_facts import ExperimentFacts
 
 def streams(recipe: Recipe, facts: ExperimentFacts) -> bool:
     """Tell whether the shards are read again in every epoch."""
-    return facts.decoded_bytes > recipe.memory_budget_gb * 2**30
+    return facts.decoded_bytes > recipe.cache_gb * 2**30
 
 
 @each_recipe

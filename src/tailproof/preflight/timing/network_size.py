@@ -102,7 +102,7 @@ def _kept(model: nn.Module, split: Split, recipe: Recipe, phase: Phase) -> float
     each = (_bytes(held.values()) + outputs.nbytes) / SHOWN
     half = recipe.precision in ("bf16", "fp16")
     processes = recipe.devices * recipe.nodes
-    return each * phase.batch_size / processes / recipe.accumulate * (0.5 if half else 1.0)
+    return each * phase.batch_size / processes / recipe.grad_accum_steps * (0.5 if half else 1.0)
 
 
 def _own_size(split: Split) -> list[int]:

@@ -20,7 +20,7 @@ from tailproof.training.run import TrainingRun
 
 WARM, STEPS = 2, 8  # not timed, timed at most
 ENOUGH_SECONDS = 3.0  # of timed steps
-SAME_COST = ("loss", "monitor", "weights", "early_stopping", "resume_from")
+SAME_COST = ("loss", "monitor", "export", "early_stopping", "resume_from")
 """What of a recipe does not decide how long a step takes."""
 
 
@@ -83,7 +83,7 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
     return {
         "device": describe_machine(1).device,
         "experts": found,
-        "findings": [finding.plain() for finding in findings],
+        "findings": [finding.to_jsonable() for finding in findings],
     }
 
 

@@ -1,1 +1,0 @@
-"""The ground floor: errors, digests, atomic files, configuration and progress."""
