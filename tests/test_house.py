@@ -23,7 +23,7 @@ FLOORS = [
     {"evaluation"},
     {"diagnosis"},
     {"preflight"},
-    {"report", "card", "prediction"},
+    {"report", "card", "prediction", "from_timm"},
     {"cli"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
@@ -112,6 +112,7 @@ def test_torch_stays_on_its_floors(path):
         "preflight",
         "report",
         "card",
+        "from_timm",
     ],
 )
 def test_no_other_floor_can_reach_torch(room, tmp_path):
