@@ -1,4 +1,4 @@
-"""Commands of timm's train.py as experiments: what they come to, and that nothing gets lost."""
+"""Commands of timm's train.py as experiments: what becomes of them, and that nothing gets lost."""
 
 import shlex
 from itertools import chain
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.scheduler import MultiStepLRScheduler, StepLRScheduler
@@ -17,9 +18,9 @@ from tailproof.core.config.load import load_experiment, parse_experiment
 from tailproof.core.config.recipe import Transform
 from tailproof.core.errors import TailproofError
 from tailproof.data.loader.augment import ImageAugment
+from tailproof.from_timm import Translation, render, translate
 from tailproof.from_timm.arguments import ARGUMENTS
 from tailproof.from_timm.registry import default_side
-from tailproof.from_timm.translation import Translation, render, translate
 
 
 def experiment_of(command: str):
@@ -158,7 +159,7 @@ def test_deit_small():
     assert (recipe.sync_batchnorm, recipe.activation_checkpointing) == (True, True)
 
 
-# --- timm's defaults, and what they come to ------------------------------------------------------
+# --- timm's defaults, and what follows from them -------------------------------------------------
 
 
 def test_the_shortest_command_states_what_timm_would_have_done():
@@ -322,6 +323,24 @@ def test_arguments_of_a_config_file_are_overridden_by_the_command(tmp_path):
     assert recipe.model.options == {"zero_init_last": False}
     assert f"{file}: batch_size 64" in dict(translation.ignored)
     assert translation.unknown == [f"{file}: frob 3"]
+
+
+def test_the_arguments_that_timm_saves_of_a_run_are_its_defaults(tmp_path):
+    stated = {
+        argument.name.removeprefix("--").replace("-", "_"): argument.default
+        for argument in ARGUMENTS.values()
+    }
+    named = {"dir": None, "data": "/data", "data_dir": "/data", "experiment": "run"}
+    stated |= named | {"nproc_per_node": None, "nnodes": None, "aug_repeats": 0, "tta": 0}
+    stated = {
+        name: list(value) if type(value) is tuple else value for name, value in stated.items()
+    }
+    file = tmp_path / "args.yaml"
+    file.write_text(yaml.safe_dump(stated))
+    translation = translate(f"python train.py --config {file}")
+    assert translation.unknown == []
+    shortest = experiment_of("train.py /data --experiment run --drop 0")
+    assert parse_experiment(translation.experiment) == shortest
 
 
 def test_a_command_as_it_stands_in_a_script():

@@ -1,4 +1,4 @@
-"""What the arguments of train.py come to in a recipe, each rule a few keys."""
+"""The settings of a recipe that follow from the arguments of train.py, each rule a few keys."""
 
 import ast
 import json

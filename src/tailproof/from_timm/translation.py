@@ -20,7 +20,7 @@ _WIDTH = 100
 
 @dataclass(frozen=True)
 class Translation:
-    """What a command came to. Every argument of it is in at least one of the last three lists.
+    """What becomes of a command. Every argument of it is in at least one of the last three lists.
 
     Attributes:
         experiment: plain values, as of a file in config/experiments.
@@ -53,7 +53,7 @@ def translate(command: str) -> Translation:
     _check_together(timm)
     settings = [*data_settings(timm), *recipe_settings(timm)]
     experiment = _experiment(timm, settings)
-    parse_experiment(experiment, "the experiment that this command comes to")
+    parse_experiment(experiment, "the experiment translated from this command")
     last = {argument.name: argument for argument in timm.given}
     translated, ignored = [], list(timm.ignored)
     for argument in timm.given:
