@@ -1,4 +1,4 @@
-"""The arguments of timm's train.py (1.0.31): names, types, defaults, and what has no equivalent."""
+"""The arguments of timm's train.py (1.0): names, types, defaults, and what has no equivalent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -150,8 +150,7 @@ _UNTRANSLATED = {
     "the size of a patch follows from --cutmix": "--cutmix-minmax=+",
     "pixels are normalized by mean and std of the training split": "--mean=+ --std=+",
     "evaluation resizes the shorter side to the image size, bicubic, and crops the centre": (
-        "--crop-pct=1 --interpolation=1 --crop-mode=1 --crop-border-pixels=1 --tta=1 "
-        "--validation-batch-size=1"
+        "--crop-pct=1 --interpolation=1 --tta=1 --validation-batch-size=1"
     ),
     "classes and channels are those of the data": (
         "--num-classes=1 --class-map=1 --in-chans=1 --input-img-mode=1 --train-num-samples=1 "
@@ -171,8 +170,7 @@ _UNTRANSLATED = {
     "an interrupted run resumes by itself": "--resume=1 --no-resume-opt --start-epoch=1",
     "weights are float32": "--model-dtype=1",
     "computation is torch's own": (
-        "--torchscript --torchcompile-mode=1 --fuser=1 --fast-norm --amp-impl=1 "
-        "--synchronize-step --opt-foreach"
+        "--torchscript --torchcompile-mode=1 --fuser=1 --fast-norm --amp-impl=1 --synchronize-step"
     ),
     "processes are started by Tailproof": (
         "--device=1 --device-modules=+ --local-rank=1 --no-ddp-bb --dist-bn=1"
