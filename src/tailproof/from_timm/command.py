@@ -1,0 +1,216 @@
+"""Reading a command line of timm's train.py into its arguments, none of them lost."""
+
+import math
+import re
+import shlex
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from tailproof.config.yaml_reader import read_yaml
+from tailproof.from_timm.arguments import ALIASES, ARGUMENTS, Argument
+from tailproof.runtime.errors import TailproofError
+
+_SCRIPTS = {"train.py", "distributed_train.sh"}
+_SHELL = re.compile(r"&&|\|\|?|;|&|[12&]?>>?.*|<")
+_NUMBER = re.compile(r"-(\d|\.\d)")
+_VARIABLE = re.compile(r"[A-Za-z_]\w*=")
+_PROGRAMS = re.compile(r"python[\d.]*|torchrun|bash|sh|srun|nohup|time|exec|sudo|env")
+_KINDS = {int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """An argument of the command, as written, and its value."""
+
+    name: str
+    text: str
+    value: Any
+
+
+@dataclass
+class Command:
+    """The arguments of a command, in its order.
+
+    Attributes:
+        given: those that timm knows.
+        ignored: what is no argument of train.py, and why it is left out.
+        unknown: those that timm does not know.
+    """
+
+    given: list[Given] = field(default_factory=list)
+    ignored: list[tuple[str, str]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    def __contains__(self, name: str) -> bool:
+        return any(argument.name == name for argument in self.given)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return an argument's value, the last one where it is given twice, or timm's default."""
+        values = [argument.value for argument in self.given if argument.name == name]
+        return values[-1] if values else ARGUMENTS[name].default
+
+
+def read_command(text: str) -> Command:
+    """Read a command line.
+
+    Args:
+        text: as typed into a shell: launcher, train.py and its arguments.
+
+    Raises:
+        TailproofError: there is no train.py in it, or an argument's value does not parse.
+    """
+    try:
+        words = shlex.split(text.replace("\\\n", " "))
+    except ValueError as error:
+        raise TailproofError(
+            f"the command is no shell command ({error}): check its quotes"
+        ) from None
+    scripts = [place for place, word in enumerate(words) if PurePath(word).name in _SCRIPTS]
+    if not scripts:
+        raise TailproofError(
+            "the command has no train.py: expected one such as "
+            "'python train.py /data/imagenet --model resnet50'"
+        )
+    command = Command()
+    before, script, after = words[: scripts[0]], words[scripts[0]], words[scripts[0] + 1 :]
+    start = max(
+        (place for place, word in enumerate(before, 1) if _SHELL.fullmatch(word)), default=0
+    )
+    end = next((place for place, word in enumerate(after) if _SHELL.fullmatch(word)), len(after))
+    for rest in (before[:start], after[end:]):
+        if rest:
+            command.ignored.append((" ".join(rest), "it is the shell's, not train.py's"))
+    launcher, queue = deque(before[start:]), deque(after[:end])
+    if script.endswith(".sh"):
+        processes = [queue.popleft()] if queue else []
+        _add(command, "--nproc-per-node", shlex.join([script, *processes]), processes)
+    _read_launcher(command, launcher)
+    _read_arguments(command, queue)
+    return command
+
+
+def _read_launcher(command: Command, words: deque[str]) -> None:
+    while words:
+        word = words.popleft()
+        name, equals, inline = word.partition("=")
+        if _VARIABLE.match(word):
+            _ignore(command, [word], "it is a variable of the environment: set it for snakemake")
+        elif _is_option(word):
+            name = name.replace("_", "-")
+            values = [inline] if equals else []
+            shown = [word]
+            if not equals and words and not _is_option(words[0]):
+                values = [words.popleft()]
+                shown += values
+            if name in ("--nproc-per-node", "--nnodes"):
+                _add(command, name, shlex.join(shown), values)
+            else:
+                _ignore(command, shown, "processes are started by Tailproof")
+        elif not _PROGRAMS.fullmatch(PurePath(word).name):
+            command.unknown.append(shlex.quote(word))
+
+
+def _read_arguments(command: Command, words: deque[str]) -> None:
+    while words:
+        word = words.popleft()
+        if not _is_option(word):
+            if "DIR" in command:
+                command.unknown.append(shlex.quote(word))
+            else:
+                _add(command, "DIR", shlex.quote(word), [word])
+            continue
+        name, inline = _split(word)
+        if name == "--config":
+            _read_file(command, inline or (words.popleft() if words else ""))
+            continue
+        argument = ARGUMENTS.get(name)
+        values = [] if inline is None else [inline]
+        limit = _most(argument) if inline is None else 0
+        while words and len(values) < limit and not _is_option(words[0]):
+            values.append(words.popleft())
+        shown = [word] if inline is not None else [word, *values]
+        if argument is None:
+            command.unknown.append(shlex.join(shown))
+        else:
+            _add(command, name, shlex.join(shown), values)
+
+
+def _read_file(command: Command, path: str) -> None:
+    """Read a file of ``--config``: timm takes its entries as defaults of the arguments."""
+    entries = read_yaml(path)
+    if not isinstance(entries, dict):
+        raise TailproofError(f"{path} holds no arguments of train.py: expected 'name: value' lines")
+    command.ignored.append((f"--config {path}", "what it holds is listed on its own"))
+    from_file = Command()
+    for key, value in entries.items():
+        if value is None or value is False or value in ("", [], {}):
+            continue
+        name = "DIR" if key == "data" else "--" + str(key).replace("_", "-")
+        text = f"{path}: {key} {value}"
+        if name not in ARGUMENTS:
+            from_file.unknown.append(text)
+        elif isinstance(value, dict):
+            _add(from_file, name, text, [f"{option}={word}" for option, word in value.items()])
+        else:
+            words = value if isinstance(value, list) else [value] * (value is not True)
+            _add(from_file, name, text, [str(word) for word in words])
+    command.given[:0] = from_file.given
+    command.unknown += from_file.unknown
+
+
+def _split(word: str) -> tuple[str, str | None]:
+    """Return an option's full name, and the value that is written into the same word."""
+    name, equals, value = word.partition("=")
+    if word in ALIASES:
+        return ALIASES[word], None
+    if not word.startswith("--"):
+        return (ALIASES[word[:2]], word[2:]) if word[:2] in ALIASES else (word, None)
+    inline = value if equals else None
+    name = ALIASES.get(name, name)
+    if name in ARGUMENTS or name == "--config":
+        return name, inline
+    names = {*ARGUMENTS, *ALIASES, "--config"}
+    longer = sorted({ALIASES.get(full, full) for full in names if full.startswith(name)})
+    if len(longer) > 1:
+        raise TailproofError(f"'{name}' is short for {' and '.join(longer)}: write one of them out")
+    return (longer or [name])[0], inline
+
+
+def _most(argument: Argument | None) -> float:
+    """Return how many words an argument takes at most; one that is unknown takes all."""
+    counts = {"?": 1, "+": float("inf"), "*": float("inf")}
+    return counts["+"] if argument is None else counts.get(argument.values, argument.values)
+
+
+def _add(command: Command, name: str, text: str, words: list[str]) -> None:
+    argument = ARGUMENTS[name]
+    fewest = {"?": 0, "*": 0, "+": 1}.get(argument.values, argument.values)
+    if not fewest <= len(words) <= _most(argument):
+        count = {"+": "one or more"}.get(argument.values, argument.values)
+        raise TailproofError(f"{text}: expected {count} value(s) of {name}, found {len(words)}")
+    values = [_parse(name, argument, word) for word in words]
+    single = argument.values in (0, 1, "?")
+    command.given.append(Given(name, text, (values or [True])[0] if single else values))
+
+
+def _parse(name: str, argument: Argument, word: str) -> Any:
+    try:
+        value = argument.kind(word)
+        if argument.kind is float and not math.isfinite(value):
+            raise ValueError
+    except ValueError:
+        hint = ": write the variable's value" if "$" in word else ""
+        raise TailproofError(
+            f"{name} is '{word}', expected {_KINDS[argument.kind]}{hint}"
+        ) from None
+    return value
+
+
+def _ignore(command: Command, words: list[str], why: str) -> None:
+    command.ignored.append((shlex.join(words), why))
+
+
+def _is_option(word: str) -> bool:
+    return len(word) > 1 and word.startswith("-") and not _NUMBER.match(word)

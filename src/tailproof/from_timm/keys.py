@@ -1,0 +1,101 @@
+"""Tailproof's keys that a training command has values for: the only place that spells them."""
+
+from enum import StrEnum
+from typing import Any
+
+
+class Key(StrEnum):
+    """Paths of keys in an experiment."""
+
+    TITLE = "title"
+    SOURCE = "data.source.name"
+    ROOT = "data.source.root"
+    TRAIN = "data.source.train"
+    TEST = "data.source.test"
+    DATASET = "data.source.dataset"
+    DOWNLOAD = "data.source.download"
+    IMAGE_COLUMN = "data.source.image"
+    RANKS = "data.source.ranks"
+    MODEL = "recipe.model.name"
+    PRETRAINED = "recipe.model.pretrained"
+    MODEL_OPTIONS = "recipe.model.options"
+    INIT_FROM = "recipe.init_from"
+    LOSS = "recipe.loss.name"
+    LABEL_SMOOTHING = "recipe.loss.label_smoothing"
+    OPTIMIZER = "recipe.optimizer.name"
+    LEARNING_RATE = "recipe.optimizer.learning_rate"
+    WEIGHT_DECAY = "recipe.optimizer.weight_decay"
+    MOMENTUM = "recipe.optimizer.momentum"
+    OPTIMIZER_OPTIONS = "recipe.optimizer.options"
+    GRAD_CLIP_NORM = "recipe.grad_clip_norm"
+    SCHEDULE = "recipe.schedule.name"
+    WARMUP = "recipe.schedule.warmup.epochs"
+    MIN_LR = "recipe.schedule.min_lr"
+    MILESTONES = "recipe.schedule.milestones"
+    GAMMA = "recipe.schedule.gamma"
+    FACTOR = "recipe.schedule.factor"
+    PATIENCE = "recipe.schedule.patience"
+    EPOCHS = "recipe.epochs"
+    BATCH_SIZE = "recipe.batch_size"
+    DROP_LAST = "recipe.drop_last"
+    GRAD_ACCUM_STEPS = "recipe.grad_accum_steps"
+    IMAGE_SIZE = "recipe.image_size"
+    FLIP = "recipe.augmentation.flip"
+    TRANSFORMS = "recipe.augmentation.albumentations"
+    MIXUP = "recipe.mixing.mixup"
+    CUTMIX = "recipe.mixing.cutmix"
+    MIXING_PROBABILITY = "recipe.mixing.probability"
+    SWITCH_PROBABILITY = "recipe.mixing.switch_probability"
+    PHASES = "recipe.phases"
+    MONITOR = "recipe.monitor"
+    EXPORT = "recipe.export"
+    VALIDATE_EVERY = "recipe.validate_every"
+    PRECISION = "recipe.precision"
+    CHANNELS_LAST = "recipe.channels_last"
+    EMA = "recipe.ema.decay"
+    COMPILE = "recipe.compile"
+    ACTIVATION_CHECKPOINTING = "recipe.activation_checkpointing"
+    SYNC_BATCHNORM = "recipe.sync_batchnorm"
+    DEVICES = "recipe.devices"
+    NODES = "recipe.nodes"
+    WORKERS = "recipe.workers"
+    CHECKPOINT = "recipe.checkpoint.steps"
+    EXPERTS = "experts"
+    SEEDS = "seeds"
+
+
+# A phase without mixing, which follows one with it.
+FIRST_PHASE = {"from_epoch": 1}
+UNMIXED = {"mixing": {"mixup": 0.0, "cutmix": 0.0}}
+PHASE_START = "from_epoch"
+
+# Where Tailproof does something else than timm, on purpose; lines of comments.
+BY_DESIGN = (
+    "Six splits. The training folder gives train, val and calib, the test folder tune, dev and "
+    "test (data.splits). timm trains on all of the training folder.",
+    f"val chooses the epoch whose weights are exported ({Key.MONITOR}, {Key.EXPORT}); timm's "
+    "model_best is chosen by the images that its accuracy is reported on.",
+    "Pixels are normalized by mean and std of train. Evaluation crops the centre of the whole "
+    "shorter side.",
+    f"{Key.BATCH_SIZE} is that of all processes together. The rate changes with every update and "
+    "warms up from zero.",
+    "Class probabilities are calibrated on calib, without further keys.",
+    "Losses for a long tail stand next to this one as further experts: "
+    "'balanced_softmax: {loss: {name: balanced_softmax}}' below 'experts'.",
+)
+
+
+def nest(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the experiment whose values are given by their paths, its keys in the order of Key."""
+    experiment: dict[str, Any] = {}
+    for path in sorted(values, key=_place):
+        section = experiment
+        *parents, name = path.split(".")
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[name] = values[path]
+    return experiment
+
+
+def _place(path: str) -> int:
+    return max(place for place, key in enumerate(Key) if f"{path}.".startswith(f"{key}."))

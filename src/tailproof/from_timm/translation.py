@@ -1,0 +1,184 @@
+"""A training command of timm's train.py as an experiment, and what of it has no equivalent."""
+
+import json
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from tailproof.config.load import parse_experiment
+from tailproof.from_timm.arguments import ARGUMENTS
+from tailproof.from_timm.command import Command, read_command
+from tailproof.from_timm.data import data_settings
+from tailproof.from_timm.keys import BY_DESIGN, Key, nest
+from tailproof.from_timm.rules import Setting, recipe_settings
+from tailproof.runtime.errors import TailproofError
+
+_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What becomes of a command. Every argument of it is in at least one of the last three lists.
+
+    Attributes:
+        experiment: plain values, as of a file in config/experiments.
+        defaults: arguments that were left out, with timm's values: (argument, key, value).
+        translated: (argument, key, value).
+        ignored: arguments without an equivalent, and why: (argument, why).
+        unknown: arguments that timm does not know.
+    """
+
+    experiment: dict[str, Any]
+    defaults: list[tuple[str, str, Any]]
+    translated: list[tuple[str, str, Any]]
+    ignored: list[tuple[str, str]]
+    unknown: list[str]
+
+
+def translate(command: str) -> Translation:
+    """Translate a training command of timm's train.py into an experiment.
+
+    What the command leaves to timm's defaults is written out where Tailproof's differ.
+
+    Args:
+        command: as typed into a shell, launcher and variables included.
+
+    Raises:
+        TailproofError: the command does not run train.py, an argument's value does not parse, its
+            arguments contradict each other, or the model is not timm's.
+    """
+    timm = read_command(command)
+    _check_together(timm)
+    settings = [*data_settings(timm), *recipe_settings(timm)]
+    experiment = _experiment(timm, settings)
+    parse_experiment(experiment, "the experiment translated from this command")
+    last = {argument.name: argument for argument in timm.given}
+    translated, ignored = [], list(timm.ignored)
+    for argument in timm.given:
+        rows = [setting for setting in settings if argument.name in setting.source]
+        if argument is not last[argument.name]:
+            ignored.append((argument.text, "it is given again later"))
+        elif rows:
+            translated += [(argument.text, setting.key, setting.value) for setting in rows]
+        else:
+            ignored.append((argument.text, ARGUMENTS[argument.name].unused))
+    defaults = [
+        (setting.source[0], setting.key, setting.value)
+        for setting in settings
+        if setting.source and not any(name in last for name in setting.source)
+    ]
+    return Translation(experiment, defaults, translated, ignored, timm.unknown)
+
+
+def render(translation: Translation) -> str:
+    """Return the text of the experiment's file: comments on the translation, then the keys."""
+    lines = ["Translated from a training command of timm's train.py.", ""]
+    for title, rows in (
+        ("Arguments of the command", translation.translated),
+        ("timm's defaults, which are not all Tailproof's", translation.defaults),
+    ):
+        lines += [
+            f"{title}:",
+            *(f"  {name} -> {key}: {_short(value)}" for name, key, value in rows),
+        ]
+        lines.append("")
+    for title, rows in (
+        (
+            "Without an equivalent or an effect:",
+            [f"{name}: {why}" for name, why in translation.ignored],
+        ),
+        ("Unknown, and left out:", translation.unknown),
+        ("Other than in timm, by design:", BY_DESIGN),
+    ):
+        lines += [title, *(f"  {row}" for row in rows), ""] if rows else []
+    text = yaml.dump(
+        translation.experiment,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=_WIDTH,
+    )
+    return "\n".join(_comment(line) for line in lines) + "\n" + text
+
+
+def _check_together(timm: Command) -> None:
+    contradictions = {
+        "--torchscript and --torchcompile exclude each other: keep one": (
+            "--torchscript" in timm and "--torchcompile" in timm
+        ),
+        "--jsd-loss needs --aug-splits 2 or more: give both or neither": (
+            "--jsd-loss" in timm and "--aug-splits" not in timm
+        ),
+        "--split-bn and --sync-bn exclude each other: keep one": (
+            "--split-bn" in timm and "--sync-bn" in timm
+        ),
+        "--amp needs --model-dtype float32: leave one of them out": (
+            "--amp" in timm and timm["--model-dtype"] not in (None, "float32")
+        ),
+    }
+    for sentence, found in contradictions.items():
+        if found:
+            raise TailproofError(f"the command contradicts itself: {sentence}")
+
+
+def _experiment(timm: Command, settings: list[Setting]) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        Key.TITLE: f"{timm['--model']}, trained as by timm",
+        Key.EXPERTS: {"cross_entropy": {}},
+    }
+    for setting in settings:
+        if setting.key == Key.TRANSFORMS:
+            values.setdefault(setting.key, []).append(setting.value)
+        else:
+            values[setting.key] = setting.value
+    return nest(values)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):  # a transform, whose options stand below
+        return value["name"]
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _comment(line: str) -> str:
+    """Return a line as comments, whatever characters of the command stand in it."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in line)
+    indent = "#   " if line.startswith("  ") else "# "
+    return (
+        textwrap.fill(
+            printable.strip(),
+            _WIDTH,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}  ",
+            break_on_hyphens=False,
+        )
+        or "#"
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that would be read back as something else: 1e4, and control characters."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Return a node that the configuration's loader reads as this very text."""
+        if text.isprintable() and not _is_number(text):
+            return self.represent_str(text)
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
