@@ -1,0 +1,1 @@
+"""What carries a result and does not make it: the stage wrapper, records, signals, Slurm."""
