@@ -6,7 +6,7 @@ true of all that it was made from, down to raw data, whose checksums raw.parquet
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from tailproof.core.digests import sha256_files
 from tailproof.core.errors import TailproofError
+from tailproof.provenance.circumstances import version_now
 from tailproof.provenance.closure import ROOT, code_digest
 from tailproof.provenance.ledger import Ledger, experiment_of, read_ledger
 from tailproof.provenance.page_check import check_page
@@ -21,7 +22,7 @@ from tailproof.provenance.plan import Job, plan
 from tailproof.provenance.promises import broken_promises
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.record import Record
-from tailproof.provenance.verdict import Verdict
+from tailproof.provenance.verdict import CodeChange, Verdict
 
 DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
 """Files and folders about the results that no job makes: a crate's."""
@@ -105,7 +106,7 @@ def changed_jobs(experiment: str) -> dict[str, str]:
     found = {}
     for job in plan(f"results/{experiment}/report/index.html"):
         record = ledger.makers.get(job.outputs[0])
-        if record and (changes := _changes(record, job)):
+        if record and (changes := _edits(record, job.code) + _differences_of_job(record, job)):
             found[f"{record.rule}/{record.name}"] = "; ".join(changes)
     return dict(sorted(found.items()))
 
@@ -179,33 +180,43 @@ class _Findings:
                 f"SHA-256 {self.now[path][:12]}…, its record says "
                 f"{self.ledger.files[path].sha256[:12]}…",
             )
-        changed = self._changed(record, self.jobs.get(path))
-        return Verdict(path, "stale", changed) if changed else None
+        return self._by_job(path, record)
+
+    def _by_job(self, path: str, record: Record) -> Verdict | None:
+        """Compare the record of a file with the job of today."""
+        job = self.jobs.get(path)
+        code = job.code if job else code_digest(ROOT / "workflow/scripts" / f"{record.rule}.py")
+        edited = _edits(record, code)
+        others = _differences_of_job(record, job) if job else []
+        if job and edited and not others:
+            before = self._by_inputs(path)
+            if before.state == "proven" or before.code_only:
+                change = CodeChange(record.code.version, version_now())
+                return Verdict(path, "stale", str(change), code_only=change)
+        changes = edited + others
+        return Verdict(path, "stale", "; ".join(changes)) if changes else None
 
     def _by_inputs(self, path: str) -> Verdict:
         """Judge a file that is as its record says by what it was made from."""
         record = self.ledger.records.get(path) or self.ledger.makers[path]
+        found = list(self._stale_by_inputs(path, record))
+        # What is more than a change of code comes first.
+        found.sort(key=lambda verdict: verdict.code_only is not None)
+        return found[0] if found else Verdict(path, "proven")
+
+    def _stale_by_inputs(self, path: str, record: Record) -> Iterator[Verdict]:
         for file in record.inputs:
             before = self._before(file.path)
             if before is not None and before.state != "proven":
                 origin = before.after or before.path
-                return Verdict(path, "stale", f"made from {origin}, {before.state}", origin)
+                why = f"made from {origin}, {before.state}"
+                yield Verdict(path, "stale", why, origin, before.code_only)
             if self.now.get(file.path) != file.sha256:
-                what = "made anew since" if file.path in self.now else "not there any more"
-                return Verdict(path, "stale", f"made from {file.path}, {what}", file.path)
-        unproven = [verdict for verdict in self._raw(record) if verdict.state != "proven"]
-        if unproven:
-            origin = unproven[0].path
-            return Verdict(path, "stale", f"made from {origin}, {unproven[0].state}", origin)
-        return Verdict(path, "proven")
-
-    def _changed(self, record: Record, job: Job | None) -> str:
-        """Say what of a job differs from its record."""
-        if job is not None:
-            return "; ".join(_changes(record, job))
-        script = ROOT / "workflow" / "scripts" / f"{record.rule}.py"
-        same = code_digest(script) == record.code.closure
-        return "" if same else f"the code of {record.rule} changed"
+                what = "made again since" if file.path in self.now else "not there any more"
+                yield Verdict(path, "stale", f"made from {file.path}, {what}", file.path)
+        for raw in self._raw(record):
+            if raw.state != "proven":
+                yield Verdict(path, "stale", f"made from {raw.path}, {raw.state}", raw.path)
 
     def _could_be_planned(self, record: Record) -> bool:
         """Tell whether Snakemake sees a job: not where its outputs are there and its raw data not.
@@ -234,9 +245,13 @@ class _Findings:
         return [found for path, found in self.found.items() if not self._is_ours(path)]
 
 
-def _changes(record: Record, job: Job) -> list[str]:
-    changes = [f"the code of {record.rule} changed"] * (record.code.closure != job.code)
-    changes += _differences(record.parameters, job.parameters)
+def _edits(record: Record, code: str) -> list[str]:
+    return [f"the code of {record.rule} changed"] * (record.code.closure != code)
+
+
+def _differences_of_job(record: Record, job: Job) -> list[str]:
+    """Say which parameters and inputs of a job differ from its record."""
+    changes = _differences(record.parameters, job.parameters)
     names = {file.path for file in record.inputs}
     # A job's raw inputs are in raw.parquet, not in its record.
     planned = {path for path in job.inputs if record.rule != "prepare"}

@@ -44,6 +44,9 @@ def _lines(found: Audit) -> Iterator[Text]:
     if any(verdict.state in ("altered", "missing") for verdict in causes):
         remedy = f"`tailproof restore {found.experiment}` and snakemake make it again"
         yield Text.assemble(("note      ", "cyan"), remedy)
+    if old := sum(verdict.code_only is not None for verdict in found.wrong):
+        remedy = f"{old} are stale by code only: keep them with their commit, or run snakemake"
+        yield Text.assemble(("note      ", "cyan"), remedy)
     counted = [f"{count} {state}" for state, count in found.counts().items() if count]
     holds = "holds" if found.passed else "does not hold"
     colour = "green" if found.passed else "red"
