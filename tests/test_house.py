@@ -11,6 +11,7 @@ from tailproof.provenance.closure import ERRORS, ROOT, closure, wording
 
 SOURCES = ROOT / "src" / "tailproof"
 MODULES = sorted(SOURCES.rglob("*.py"))
+SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 RULE_FILES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
 
 FLOORS = [
@@ -159,7 +160,7 @@ def wordings(tree: ast.AST) -> list[ast.AST]:
     ]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
+@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=relative)
 def test_what_the_code_digest_leaves_out_has_no_effect(path):
     effects = ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom
     for node in wordings(ast.parse(path.read_text())):
@@ -195,20 +196,26 @@ TEXT_OF_AN_ERROR = {
     "_answer": "an error, in the process that asked",
     "read_ledger": "a failing audit, which writes no result",
     "broken_promises": "a failing audit, which writes no result",
+    "_parse": "a mistake in a configuration, which is raised",
+    "_read": "a module or a shard that cannot be read, which is raised",
     "_differences_of_page": "a failing audit, which writes no result",
     "_difference": "a failing audit, which writes no result",
 }
 """Functions that take the text of one of the package's errors, and where it ends."""
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
+CAUGHT = ERRORS | {"Exception", "KeyError", "LookupError", "ValidationError", "ValueError"}
+"""What a handler catches that the package raised."""
+
+
+@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=relative)
 def test_no_result_holds_the_text_of_an_error(path):
     """It is not in the code digest: a result stores the error's class or a sentence of its own."""
     tree = ast.parse(path.read_text())
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         for handler in (node for node in ast.walk(function) if isinstance(node, ast.ExceptHandler)):
             caught = {getattr(node, "id", "") for node in ast.walk(handler.type or handler)}
-            if caught & (ERRORS | {"Exception"}) and function.name not in TEXT_OF_AN_ERROR:
+            if caught & CAUGHT and function.name not in TEXT_OF_AN_ERROR:
                 assert not texts_of(handler), f"line {handler.lineno}"
 
 
@@ -224,9 +231,15 @@ def texts_of(handler: ast.ExceptHandler) -> list[ast.Name]:
     return [node for node in names if node.id == handler.name and id(node) not in harmless]
 
 
+def test_the_runtime_reaches_nothing_that_makes_a_result():
+    """What a stage reaches through it alone would be in no digest."""
+    for path in sorted((SOURCES / "runtime").rglob("*.py")):
+        rooms = {name.split(".")[1] for name in closure(path) if name.startswith("tailproof.")}
+        assert rooms <= {"core", "digests", "files"}, relative(path)
+
+
 def stage_modules() -> dict[str, set[str]]:
-    scripts = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
-    return {path.stem: set(closure(path)) for path in scripts}
+    return {path.stem: set(closure(path)) for path in SCRIPTS}
 
 
 def test_a_stage_reaches_its_own_slice_of_the_configuration():

@@ -257,11 +257,7 @@ def _unreadable(path: str | Path, error: OSError) -> TailproofError:
 def _meaning(source: bytes) -> _Meaning:
     """Digest one module; remembered by content, so an edit is seen within the same process."""
     imports: dict[_Import, None] = {}
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if call := wording(node):
-            call.args, call.keywords = [], []
-    text = _written(tree, imports)
+    text = _written(ast.parse(source), imports)
     return _Meaning(sha256_bytes(text.encode()), tuple(imports))
 
 
@@ -299,14 +295,16 @@ def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
 def _written(value: Any, imports: dict[_Import, None]) -> str:
     """Write a syntax tree as text, fields by name, without the empty ones; note its imports.
 
-    Left out are expression contexts (the place says them), ``u`` before strings, and what
-    `_is_silent` tells.
+    Left out are expression contexts (the place says them), ``u`` before strings, the arguments of
+    what `wording` returns, and what `_is_silent` tells.
     """
     if isinstance(value, list):
         return "[" + ",".join([_written(inner, imports) for inner in value]) + "]"
     if not isinstance(value, ast.AST):
         return ascii(value)
     _note_imports(value, imports)
+    if call := wording(value):
+        call.args, call.keywords = [], []  # the tree was parsed for this alone
     written = []
     for field in _fields(type(value)):
         inner = getattr(value, field, None)
