@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tailproof.runtime.code_digest import ROOT, closure
+from tailproof.runtime.code_digest import ERRORS, ROOT, closure, wording
 
 SOURCES = ROOT / "src" / "tailproof"
 MODULES = sorted(SOURCES.rglob("*.py"))
+SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 RULE_FILES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
 
 DIRECTIVES = (
@@ -54,9 +55,101 @@ def test_no_import_is_hidden_from_the_code_closure(path):
     assert not called & {"import_module", "__import__", "exec", "run_path", "run_module"}
 
 
+CHANGING = re.compile(
+    r"next|pop(left|item)?|append(left)?|extend|insert|add|discard|remove|update|clear|setdefault"
+    r"|write(_text|_bytes)?|unlink|mkdir|rename|send|put|seek|open"
+)
+"""Names of calls that change something, or read on in it."""
+
+
+def wordings(tree: ast.AST) -> list[ast.AST]:
+    """Every node within what the code digest leaves out as wording."""
+    calls = filter(None, map(wording, ast.walk(tree)))
+    return [
+        node for call in calls for part in (*call.args, *call.keywords) for node in ast.walk(part)
+    ]
+
+
+@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=relative)
+def test_what_the_code_digest_leaves_out_has_no_effect(path):
+    effects = ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom
+    for node in wordings(ast.parse(path.read_text())):
+        assert not isinstance(node, effects), f"line {node.lineno}: do it before, then say it"
+        if isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            assert not CHANGING.fullmatch(called), (
+                f"line {node.lineno}: call {called} before, then say it"
+            )
+
+
+def test_the_package_s_errors_are_all_known_and_carry_nothing_but_their_text():
+    trees = [ast.parse(path.read_text()) for path in MODULES]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    errors = {"TailproofError": None}
+    for _ in classes:  # a class may stand before its base
+        errors |= {
+            node.name: node
+            for node in classes
+            if {getattr(base, "id", "") for base in node.bases} & errors.keys()
+            or node.name in errors
+        }
+    assert set(errors) == ERRORS
+    for node in errors.values():
+        assert not [part for part in node.body if isinstance(part, ast.FunctionDef)], node.name
+
+
+TEXT_OF_AN_ERROR = {
+    "main": "a terminal",
+    "job_logging": "a terminal and a log",
+    "_one": "`tailproof predict`, which is no stage",
+    "_entry": "`tailproof index`, which is no stage",
+    "_answer": "an error, in the process that asked",
+    "read_ledger": "a failing audit, which writes no result",
+    "broken_invariants": "a failing audit, which writes no result",
+    "_parse": "a mistake in a configuration, which is raised",
+    "_read": "a module or a shard that cannot be read, which is raised",
+    "_differences_of_page": "a failing audit, which writes no result",
+    "_difference": "a failing audit, which writes no result",
+}
+"""Functions that take the text of one of the package's errors, and where it ends."""
+
+
+CAUGHT = ERRORS | {"Exception", "KeyError", "LookupError", "ValidationError", "ValueError"}
+"""What a handler catches that the package raised."""
+
+
+@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=relative)
+def test_no_result_holds_the_text_of_an_error(path):
+    """It is not in the code digest: a result stores the error's class or a sentence of its own."""
+    tree = ast.parse(path.read_text())
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        for handler in (node for node in ast.walk(function) if isinstance(node, ast.ExceptHandler)):
+            caught = {getattr(node, "id", "") for node in ast.walk(handler.type or handler)}
+            if caught & CAUGHT and function.name not in TEXT_OF_AN_ERROR:
+                assert not texts_of(handler), f"line {handler.lineno}"
+
+
+def texts_of(handler: ast.ExceptHandler) -> list[ast.Name]:
+    """Where a handler uses its error but for raising, for a log, its class or an attribute."""
+    harmless = {id(node) for node in wordings(handler)}
+    for node in ast.walk(handler):
+        if isinstance(node, ast.Raise | ast.Attribute):
+            harmless |= {id(part) for part in ast.iter_child_nodes(node)}
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "type":
+            harmless |= {id(part) for part in node.args}
+    names = (node for node in ast.walk(handler) if isinstance(node, ast.Name))
+    return [node for node in names if node.id == handler.name and id(node) not in harmless]
+
+
+def test_the_runtime_reaches_nothing_that_makes_a_result():
+    """What a stage reaches through it alone would be in no digest."""
+    for path in sorted((SOURCES / "runtime").rglob("*.py")):
+        rooms = {name.split(".")[1] for name in closure(path) if name.startswith("tailproof.")}
+        assert rooms <= {"core", "digests", "files"}, relative(path)
+
+
 def stage_modules() -> dict[str, set[str]]:
-    scripts = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
-    return {path.stem: set(closure(path)) for path in scripts}
+    return {path.stem: set(closure(path)) for path in SCRIPTS}
 
 
 def test_a_stage_reaches_its_own_slice_of_the_configuration():

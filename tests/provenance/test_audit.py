@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +41,21 @@ def depending(twin, cause) -> set[str]:
             break
         below.append(line.strip())
     return set(below[1:])
+
+
+def as_json(twin) -> dict[str, dict]:
+    """What audit.json would hold of each artefact, by path."""
+    program = "import json; from tailproof.provenance.audit import audit; "
+    program += "print(json.dumps(audit('tiny').as_json()))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=twin.folder,
+        env=twin.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {verdict["path"]: verdict for verdict in json.loads(done.stdout)["artefacts"]}
 
 
 def flip(path, position=None):
@@ -168,7 +186,38 @@ def test_what_changed_since_is_named(twin):
         f"stale     {weights}  the code of train changed; recipe.loss.tau: 2.0 became 1.5\n"
         in lines
     )
-    assert f"{EXPERTS}/cross_entropy/seed-0/model.safetensors  the code of train changed\n" in lines
+    assert f"{EXPERTS}/cross_entropy/seed-0/model.safetensors  stale by code only, " in lines
+
+
+def test_what_is_stale_by_code_only_names_the_version_that_made_it(twin):
+    """Of two experts one has another loss, too: nothing made from it is stale by code only."""
+    losses = twin.folder / "src/tailproof/losses.py"
+    losses.write_text(losses.read_text() + "\nEDITED = 1\n")
+    experts = {
+        **TINY["experts"],
+        "logit_adjustment": {"loss": {"name": "logit_adjustment", "tau": 1.5}},
+    }
+    twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
+    record = twin.results / "provenance/train/cross_entropy-0.json"
+    value = read_json(record)
+    value["code"]["version"] = "0.0.9"
+    record.write_text(reseal(value))
+    verdicts = as_json(twin)
+    now = version("tailproof")
+    expected = {
+        "cross_entropy/seed-0/model.safetensors": {"made_by": "0.0.9", "now": now},
+        "balanced_softmax/seed-0/model.safetensors": {"made_by": now, "now": now},
+        "balanced_softmax/seed-0/raw_logits/test.parquet": {"made_by": now, "now": now},
+        "logit_adjustment/seed-0/model.safetensors": None,
+        "logit_adjustment/seed-0/raw_logits/test.parquet": None,
+    }
+    found = {name: verdicts[f"{EXPERTS}/{name}"] for name in expected}
+    assert {name: verdict["code_only"] for name, verdict in found.items()} == expected
+    assert {verdict["state"] for verdict in found.values()} == {"stale"}
+    for path in ("evaluation/metrics.json", "report/index.html"):
+        assert verdicts[f"results/tiny/{path}"]["state"] == "stale"
+        assert verdicts[f"results/tiny/{path}"]["code_only"] is None
+    assert verdicts["results/tiny/splits.parquet"]["state"] == "proven"
 
 
 def test_an_expert_that_was_taken_out_is_told_and_is_no_reason_to_fail(twin):
@@ -212,7 +261,7 @@ def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(t
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda record: {**record, "version": 2}, "was written by a newer tailproof (schema 2, "),
+        (lambda record: {**record, "version": 3}, "was written by a newer tailproof (schema 3, "),
         (lambda record: [], "is not a record"),
     ],
 )

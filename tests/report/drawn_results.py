@@ -132,7 +132,9 @@ def _write_records(folder: Path, experiment: Experiment, results: dict) -> None:
             "running": {},
             "seeds": [],
             "code": {
+                "version": "0.1.0",
                 "closure": sha256_bytes(rule.encode()),
+                "runtime": sha256_bytes(b"runtime"),
                 "commit": None,
                 "dirty": False,
                 "difference": None,

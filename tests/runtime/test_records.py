@@ -14,7 +14,7 @@ from tailproof.provenance.record_schema import schema
 from tailproof.runtime.code_digest import ROOT
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import read_ledger
-from tailproof.runtime.records import Code, File, Machine, NewerSchema, Record, read_record
+from tailproof.runtime.records import VERSION, Code, File, Machine, NewerSchema, Record, read_record
 from tests.project import TINY
 
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -36,7 +36,7 @@ TIMES = st.datetimes(
 FILES = st.lists(st.builds(File, path=NAMES, sha256=DIGESTS, bytes=st.integers(0, 2**50)))
 RECORDS = st.builds(
     Record,
-    version=st.just(1),
+    version=st.just(VERSION),
     experiment=NAMES,
     rule=NAMES,
     name=NAMES,
@@ -49,7 +49,9 @@ RECORDS = st.builds(
     seeds=st.lists(st.integers(0, 2**32)),
     code=st.builds(
         Code,
+        version=NAMES,
         closure=DIGESTS,
+        runtime=DIGESTS,
         commit=st.none() | NAMES,
         difference=st.none() | DIGESTS,
         packages=st.dictionaries(NAMES, NAMES, max_size=2),
@@ -112,8 +114,9 @@ def test_the_published_schema_is_the_model_s_and_takes_what_jobs_write(finished,
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ('{"version": 2, "more": 1}', NewerSchema, "schema 2, this one reads up to 1.: update"),
-        ('{"version": 1}', TailproofError, "is not a record .experiment: Field required"),
+        ('{"version": 3, "more": 1}', NewerSchema, "schema 3, this one reads up to 2.: update"),
+        ('{"version": 2}', TailproofError, "is not a record .experiment: Field required"),
+        ('{"version": 1}', TailproofError, "schema 1, this one reads 2.: run the job again"),
         ("[]", TailproofError, "is not a record"),
         ("{", TailproofError, "is not a record"),
         ("\udcff", TailproofError, "is not a record"),

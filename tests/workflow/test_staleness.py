@@ -51,6 +51,14 @@ def edit(path: str, old: str, new: str):
     return apply
 
 
+def edits(*changes):
+    def apply(project):
+        for change in changes:
+            change(project)
+
+    return apply
+
+
 def configure(change):
     def apply(project):
         value = deepcopy(TINY)
@@ -74,6 +82,29 @@ SOURCE = "src/tailproof"
 TABLE = {
     "a comment": (edit(f"{SOURCE}/losses.py", "import torch\n", "import torch  # well\n"), set()),
     "a docstring": (edit("workflow/scripts/train.py", '"""', '"""Well: '), set()),
+    "errors reworded": (
+        edits(
+            edit(f"{SOURCE}/core/files.py", "is not valid JSON", "does not hold JSON"),
+            edit(f"{SOURCE}/data/images.py", "it does not decode", "it cannot be decoded"),
+            edit(f"{SOURCE}/losses.py", 'choose("loss",', 'choose("kind of loss",'),
+            edit(f"{SOURCE}/training/run.py", "the state is of another", "it is of another"),
+        ),
+        set(),
+    ),
+    "log lines reworded": (
+        edits(
+            edit(f"{SOURCE}/data/prepare.py", "samples listed", "samples found"),
+            edit(f"{SOURCE}/training/train.py", "no better %s since", "no %s was better since"),
+            edit(f"{SOURCE}/inference/infer.py", "%s: %d rows", "%s has %d rows"),
+        ),
+        set(),
+    ),
+    "an error's condition": (
+        edit(
+            f"{SOURCE}/training/run.py", "except (RuntimeError, ValueError,", "except (ValueError,"
+        ),
+        BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
+    ),
     "every file touched": (touch_everything, set()),
     "a large output touched": (
         touch("results/tiny/experts/cross_entropy/seed-0/model.safetensors"),
@@ -81,6 +112,14 @@ TABLE = {
     ),
     "a loss": (
         edit(f"{SOURCE}/losses.py", "import torch\n", "import torch\n\nEDITED = 1\n"),
+        BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
+    ),
+    "a decode": (
+        edit(f"{SOURCE}/data/images.py", "in_place=True", "in_place=False"),
+        {"prepare", "split", "shard", "manifest"} | BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
+    ),
+    "an augmentation": (
+        edit(f"{SOURCE}/data/loader/augment.py", "draws[2] < 0.5", "draws[2] < 0.4"),
         BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
     "a parameter of the calibration": (

@@ -20,8 +20,9 @@ from tailproof.provenance.page_check import check_page
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
 from tailproof.provenance.split_invariants import broken_invariants
-from tailproof.provenance.verdict import Verdict
+from tailproof.provenance.verdict import CodeChange, Verdict
 from tailproof.runtime.code_digest import ROOT, code_digest
+from tailproof.runtime.environment import version_now
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
@@ -108,7 +109,7 @@ def changed_jobs(experiment: str) -> dict[str, str]:
     found = {}
     for job in plan(f"results/{experiment}/report/index.html"):
         record = ledger.makers.get(job.outputs[0])
-        if record and (changes := _changes(record, job)):
+        if record and (changes := _edits(record, job.code) + _differences_of_job(record, job)):
             found[f"{record.rule}/{record.name}"] = "; ".join(changes)
     return dict(sorted(found.items()))
 
@@ -182,33 +183,43 @@ class _Findings:
                 f"SHA-256 {self.now[path][:12]}…, its record says "
                 f"{self.ledger.files[path].sha256[:12]}…",
             )
-        changed = self._changed(record, self.jobs.get(path))
-        return Verdict(path, "stale", changed) if changed else None
+        return self._by_job(path, record)
+
+    def _by_job(self, path: str, record: Record) -> Verdict | None:
+        """Compare the record of a file with the job of today."""
+        job = self.jobs.get(path)
+        code = job.code if job else code_digest(ROOT / "workflow/scripts" / f"{record.rule}.py")
+        edited = _edits(record, code)
+        others = _differences_of_job(record, job) if job else []
+        if job and edited and not others:
+            before = self._by_inputs(path)
+            if before.state == "proven" or before.code_only:
+                change = CodeChange(record.code.version, version_now())
+                return Verdict(path, "stale", str(change), code_only=change)
+        changes = edited + others
+        return Verdict(path, "stale", "; ".join(changes)) if changes else None
 
     def _by_inputs(self, path: str) -> Verdict:
         """Judge a file that is as its record says by what it was made from."""
         record = self.ledger.records.get(path) or self.ledger.makers[path]
+        found = list(self._stale_by_inputs(path, record))
+        # What is more than a change of code comes first.
+        found.sort(key=lambda verdict: verdict.code_only is not None)
+        return found[0] if found else Verdict(path, "proven")
+
+    def _stale_by_inputs(self, path: str, record: Record) -> Iterator[Verdict]:
         for file in record.inputs:
             before = self._before(file.path)
             if before is not None and before.state != "proven":
                 origin = before.after or before.path
-                return Verdict(path, "stale", f"made from {origin}, {before.state}", origin)
+                why = f"made from {origin}, {before.state}"
+                yield Verdict(path, "stale", why, origin, before.code_only)
             if self.now.get(file.path) != file.sha256:
-                what = "made anew since" if file.path in self.now else "not there any more"
-                return Verdict(path, "stale", f"made from {file.path}, {what}", file.path)
-        unproven = [verdict for verdict in self._raw(record) if verdict.state != "proven"]
-        if unproven:
-            origin = unproven[0].path
-            return Verdict(path, "stale", f"made from {origin}, {unproven[0].state}", origin)
-        return Verdict(path, "proven")
-
-    def _changed(self, record: Record, job: Job | None) -> str:
-        """Say what of a job differs from its record."""
-        if job is not None:
-            return "; ".join(_changes(record, job))
-        script = ROOT / "workflow" / "scripts" / f"{record.rule}.py"
-        same = code_digest(script) == record.code.closure
-        return "" if same else f"the code of {record.rule} changed"
+                what = "made again since" if file.path in self.now else "not there any more"
+                yield Verdict(path, "stale", f"made from {file.path}, {what}", file.path)
+        for raw in self._raw(record):
+            if raw.state != "proven":
+                yield Verdict(path, "stale", f"made from {raw.path}, {raw.state}", raw.path)
 
     def _could_be_planned(self, record: Record) -> bool:
         """Tell whether Snakemake sees a job: not where its outputs are there and its raw data not.
@@ -237,9 +248,13 @@ class _Findings:
         return [found for path, found in self.found.items() if not self._is_ours(path)]
 
 
-def _changes(record: Record, job: Job) -> list[str]:
-    changes = [f"the code of {record.rule} changed"] * (record.code.closure != job.code)
-    changes += _differences(record.parameters, job.parameters)
+def _edits(record: Record, code: str) -> list[str]:
+    return [f"the code of {record.rule} changed"] * (record.code.closure != code)
+
+
+def _differences_of_job(record: Record, job: Job) -> list[str]:
+    """Say which parameters and inputs of a job differ from its record."""
+    changes = _differences(record.parameters, job.parameters)
     names = {file.path for file in record.inputs}
     # A job's raw inputs are in raw.parquet, not in its record.
     planned = {path for path in job.inputs if record.rule != "prepare"}
@@ -318,6 +333,9 @@ def _lines(found: Audit) -> Iterator[Text]:
         yield Text.assemble(("note      ", "cyan"), sentence)
     if any(verdict.state in ("altered", "missing") for verdict in causes):
         remedy = f"`tailproof restore {found.experiment}` and snakemake make it again"
+        yield Text.assemble(("note      ", "cyan"), remedy)
+    if old := sum(verdict.code_only is not None for verdict in found.wrong):
+        remedy = f"{old} are stale by code only: keep them with their commit, or run snakemake"
         yield Text.assemble(("note      ", "cyan"), remedy)
     counted = [f"{count} {state}" for state, count in found.counts().items() if count]
     holds = "holds" if found.passed else "does not hold"

@@ -7,6 +7,23 @@ State = Literal["proven", "stale", "altered", "orphan", "missing"]
 
 
 @dataclass(frozen=True)
+class CodeChange:
+    """That a file is stale by code only: inputs and parameters are as its record says.
+
+    Attributes:
+        made_by: the version of tailproof that made it.
+        now: the version of tailproof that audits; the same one where its code was edited since.
+    """
+
+    made_by: str
+    now: str
+
+    def __str__(self) -> str:
+        now = "edited" if self.made_by == self.now else f"now {self.now}"
+        return f"stale by code only, since version {self.made_by} ({now})"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """One artefact.
 
@@ -17,9 +34,12 @@ class Verdict:
             there.
         why: in a sentence; empty for what is proven.
         after: the artefact that this one is wrong because of, where it is not wrong by itself.
+        code_only: of a stale one, that nothing but code changed: its own, or that of what it was
+            made from.
     """
 
     path: str
     state: State
     why: str = ""
     after: str = ""
+    code_only: CodeChange | None = None

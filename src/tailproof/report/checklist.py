@@ -189,8 +189,8 @@ class Progress:
             path = self.folder / "provenance" / f"{job}.json"
             try:
                 found[job] = read_record(path) if path.exists() else None
-            except TailproofError as error:
-                found[job] = str(error)
+            except TailproofError:
+                found[job] = f"{path} cannot be read as a record: `tailproof audit` says why"
         return found
 
     def _runs(self, experts: list[str]) -> list[tuple[str, int]]:

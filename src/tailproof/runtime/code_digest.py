@@ -11,6 +11,24 @@ The digest covers the abstract syntax and so ignores comments, layout, positions
 whose text differs between Python versions; it is the same on Python 3.11, 3.12 and 3.13. Data
 files in the package of a reached module (templates) are taken byte by byte, and the
 packages that the closure imports with the versions that constraints.txt gives them.
+
+The digest covers meaning, not wording: what only says something to a reader is left out, so that
+an error can be worded better without training every expert again. The list is below, in
+`RUNTIME`, `ERRORS`, `LOGGERS` and `LEVELS`, and nothing else is left out:
+
+* The arguments of what is raised, and of the package's own errors wherever they are built. That an
+  error is raised, of which class, where and under which condition stays in the digest, so code
+  that catches it does the same as before. `CARRIERS` are the exceptions whose arguments a program
+  reads; theirs stay.
+* The arguments of log calls. They return None, and a log is no result.
+* The modules of `tailproof.runtime`. They carry a result and do not make it; `runtime_digest`
+  covers them, for the record, and makes nothing stale.
+
+This is safe as long as three things hold, which tests/test_house.py reads off the source: what is
+left out has no effect (no walrus, await or yield, no call that changes something), no result
+stores the text of an error (it stores the error's class, or a sentence of its own), and the
+package's errors carry nothing but their text. Names of modules within left-out text are not
+followed: code that only words a message makes no result.
 """
 
 import ast
@@ -34,6 +52,21 @@ SCRIPT = "__main__"
 DATA = {".css", ".html", ".j2", ".js", ".json", ".svg", ".txt", ".yaml"}
 """What files are called that code reads; what editors and systems leave is not among them."""
 
+RUNTIME = "tailproof.runtime"
+"""Left out, with all modules below it."""
+
+ERRORS = {"TailproofError", "Interrupted", "NewerSchema"}
+"""The package's errors: left out are their arguments, also where an error is built, not raised."""
+
+CARRIERS = {"OSError", "StopIteration", "SystemExit"}
+"""What is raised with a status, a value or a number that a program reads: nothing is left out."""
+
+LOGGERS = {"log", "logger"}
+"""What a logger is called."""
+
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+"""Methods of a logger whose arguments are left out."""
+
 _MODULE = re.compile(r"tailproof(\.[A-Za-z_]\w*)+")
 
 
@@ -52,6 +85,8 @@ class _Meaning(NamedTuple):
 
 def closure(script: str | Path, root: str | Path = ROOT) -> dict[str, Path]:
     """Return the files of the script and of every project module it can import, by module name.
+
+    Modules of `RUNTIME` are not among them, and what only they import is not either.
 
     Args:
         script: a Python file; modules beside it are project modules too.
@@ -85,6 +120,20 @@ def code_digest(script: str | Path, root: str | Path = ROOT) -> str:
             "packages": locked(_packages(modules, root), root),
         }
     )
+
+
+def runtime_digest(root: str | Path = ROOT) -> str:
+    """Return the SHA-256 over the meaning of all modules of `RUNTIME`.
+
+    Args:
+        root: the repository, with the project's packages in src.
+
+    Raises:
+        TailproofError: a module cannot be read or is not valid Python.
+    """
+    folder = Path(root, "src", *RUNTIME.split("."))
+    modules = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
+    return digest_of({name: _read(path).digest for name, path in sorted(modules.items())})
 
 
 def packages(script: str | Path, root: str | Path = ROOT) -> dict[str, str]:
@@ -133,13 +182,17 @@ def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
         name = waiting.pop()
         path, meaning = found[name]
         for target in _targets(name, path, meaning.imports, folders):
-            if target in found or target.split(".")[0] not in own:
+            if target in found or target.split(".")[0] not in own or _is_runtime(target):
                 continue
             module = _locate(target, folders)
             if module and module.resolve() != script.resolve():
                 found[target] = (module, _read(module))
                 waiting.append(target)
     return found
+
+
+def _is_runtime(module: str) -> bool:
+    return f"{module}.".startswith(f"{RUNTIME}.")
 
 
 def _targets(
@@ -208,6 +261,19 @@ def _meaning(source: bytes) -> _Meaning:
     return _Meaning(sha256_bytes(text.encode()), tuple(imports))
 
 
+def wording(node: ast.AST) -> ast.Call | None:
+    """Return the call, raised by a node or the node itself, whose arguments are left out."""
+    call = node.exc if isinstance(node, ast.Raise) else node
+    if not isinstance(call, ast.Call):
+        return None
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    if isinstance(node, ast.Raise):
+        return call if name not in CARRIERS else None
+    owner = getattr(getattr(function, "value", None), "id", "")
+    return call if name in ERRORS or (owner in LOGGERS and name in LEVELS) else None
+
+
 def _note_imports(node: ast.AST, imports: dict[_Import, None]) -> None:
     kind = type(node)
     if kind is ast.Constant:
@@ -229,14 +295,16 @@ def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
 def _written(value: Any, imports: dict[_Import, None]) -> str:
     """Write a syntax tree as text, fields by name, without the empty ones; note its imports.
 
-    Left out are expression contexts (the place says them), ``u`` before strings, and what
-    `_is_silent` tells.
+    Left out are expression contexts (the place says them), ``u`` before strings, the arguments of
+    what `wording` returns, and what `_is_silent` tells.
     """
     if isinstance(value, list):
         return "[" + ",".join([_written(inner, imports) for inner in value]) + "]"
     if not isinstance(value, ast.AST):
         return ascii(value)
     _note_imports(value, imports)
+    if call := wording(value):
+        call.args, call.keywords = [], []  # the tree was parsed for this alone
     written = []
     for field in _fields(type(value)):
         inner = getattr(value, field, None)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from tailproof.digests import sha256_file
+from tailproof.runtime.code_digest import runtime_digest
 from tailproof.runtime.git import ask_git
 from tailproof.runtime.records import Code, Machine
 
@@ -25,13 +26,20 @@ def describe_code(closure: str, packages: Iterable[str], root: Path) -> Code:
     commit = ask_git(root, "rev-parse", "HEAD")
     difference = _difference(root) if commit else None
     return Code(
+        version=version_now(),
         closure=closure,
+        runtime=runtime_digest(root),
         commit=commit.decode().strip() if commit else None,
         dirty=difference is not None,
         difference=difference,
         packages={name: _installed(name) for name in packages},
         python=platform.python_version(),
     )
+
+
+def version_now() -> str:
+    """Return the version of this package."""
+    return _installed("tailproof")
 
 
 def describe_machine(threads: int) -> Machine:

@@ -11,7 +11,7 @@ from tailproof.digests import digest_of
 from tailproof.files import json_text, write_text
 from tailproof.runtime.errors import TailproofError
 
-VERSION = 1
+VERSION = 2
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -38,7 +38,10 @@ class Code(Strict):
     """The code that ran.
 
     Attributes:
+        version: of the package tailproof.
         closure: digest of all project code that the job's script can reach (`closure.code_digest`).
+        runtime: digest of the code that carried the result and had no say in it
+            (`closure.runtime_digest`).
         commit: git's, None outside of a repository.
         dirty: whether tracked or new files differed from the commit, results apart.
         difference: digest of that difference; None where there is none.
@@ -46,7 +49,9 @@ class Code(Strict):
         python: of the interpreter.
     """
 
+    version: str
     closure: Sha256
+    runtime: Sha256
     commit: str | None
     dirty: bool
     difference: Sha256 | None
@@ -145,6 +150,11 @@ def read_record(path: str | Path) -> Record:
         raise NewerSchema(
             f"{path} was written by a newer tailproof (schema {version}, this one reads up to "
             f"{VERSION}): update tailproof"
+        )
+    if isinstance(version, int) and version < VERSION:
+        raise TailproofError(
+            f"{path} was written by an older tailproof (schema {version}, this one reads "
+            f"{VERSION}): run the job again, or audit with the tailproof that wrote it"
         )
     try:
         record = Record.model_validate(value)

@@ -51,7 +51,8 @@ def run_node(job: dict[str, Any], path: Path) -> None:
             raise Interrupted(LEAVING.format("a signal")) from error
         killed = failure.exitcode < 0
         said = failure.message if killed else f"it ended with status {failure.exitcode}"
-        raise TailproofError(tell_failure(job, rank, said)) from error
+        failed_first = tell_failure(job, rank, said)
+        raise TailproofError(failed_first) from error
 
 
 def tell_failure(job: dict[str, Any], rank: int, said: str) -> str:

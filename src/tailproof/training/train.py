@@ -68,7 +68,7 @@ def train(
     except Interrupted:
         raise
     except Exception as error:
-        keeper.end(f"failed: {error}")
+        keeper.end(f"failed: {type(error).__name__}")  # its text is for the log, not a result
         raise
     finally:
         run.close()

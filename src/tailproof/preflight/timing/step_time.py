@@ -1,5 +1,6 @@
 """A few real steps of training and validation, timed on the device there is."""
 
+import logging
 import resource
 import sys
 import time
@@ -22,6 +23,10 @@ WARM, STEPS = 2, 8  # not timed, timed at most
 ENOUGH_SECONDS = 3.0  # of timed steps
 SAME_COST = ("loss", "monitor", "export", "early_stopping", "resume_from")
 """What of a recipe does not decide how long a step takes."""
+
+REFUSED = "training refuses this recipe with these data: the log of the preflight says why"
+
+log = logging.getLogger(__name__)
 
 
 class _Enough(Exception):  # noqa: N818 - no error
@@ -114,7 +119,10 @@ def _measure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
         if run.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(run.device)
         return _timed(run, recipe, started)
-    except (TailproofError, RuntimeError) as error:  # as torch says that memory is full
+    except TailproofError as error:
+        log.error("%s", error)
+        return {"failed": REFUSED}
+    except RuntimeError as error:  # as torch says that memory is full
         return {"failed": str(error).splitlines()[0]}
     finally:
         if run is not None:
