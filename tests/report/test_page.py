@@ -10,7 +10,6 @@ from drawn_results import CLASSES, write_results
 from tailproof.core.config.load import parse_experiment
 from tailproof.core.config.read import read_yaml
 from tailproof.core.errors import TailproofError
-from tailproof.provenance.page_check import check_page
 from tailproof.provenance.record import read_record
 from tailproof.report import tables
 from tailproof.report.inputs import Results, Scores
@@ -181,14 +180,6 @@ def test_the_picture_of_the_way_names_the_digests(drawn, read):
         assert file.sha256[:12] in listed
     texts = read.text["text"]
     assert [texts.count(word) for word in ("raw data", "infer", "export", "report")] == [1, 2, 2, 1]
-
-
-def test_the_page_shows_what_metrics_json_holds(drawn, single, page, tmp_path):
-    metrics = "evaluation/metrics.json"
-    assert check_page(page, drawn[0] / metrics) == []
-    folder, experiment = single
-    write_page("single", experiment, folder, tmp_path / "index.html")
-    assert check_page(tmp_path / "index.html", folder / metrics) == []
 
 
 def test_the_configuration_shown_is_the_configuration(drawn, read, tmp_path):

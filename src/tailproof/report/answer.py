@@ -2,11 +2,10 @@
 
 from markupsafe import Markup
 
-from tailproof.core.numbers import written
 from tailproof.core.words import quantity
 from tailproof.report.inputs import CHOSEN_BY, Results, Scores
 from tailproof.report.shown import Shown, compared, limits, measured
-from tailproof.report.wording import SPACE, form_of, kind, metric_of
+from tailproof.report.wording import SPACE, kind, number
 
 
 def answer(results: Results) -> Markup:
@@ -67,9 +66,7 @@ def _gain(scores: Scores) -> str:
         return ""
     if value == 0:
         return f", as much as the first expert, {first}"
-    turned = scores.place_of_difference("test", best, first, CHOSEN_BY).turned != (value < 0)
-    form = form_of(metric_of(CHOSEN_BY))
-    points = Shown(written(abs(value), form), key=gain["main"].key, form="-" * turned + form)
+    points = Shown(number(CHOSEN_BY, abs(value)), key=gain["main"].key)
     text = Markup(": {}{}points {} than the first expert, {}, on the same samples").format(
         points, SPACE, "less" if value < 0 else "more", first
     )

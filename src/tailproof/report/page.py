@@ -297,7 +297,7 @@ def _reproduction(results: Results) -> dict[str, Any]:
         "metrics": [each for name, each in METRICS.items() if name in known],
         "way": lineage_picture.picture(results),
         "digests": lineage_picture.digests(results),
-        "example": results.scores.place("test", results.scores.best, CHOSEN_BY).of("mean"),
+        "example": results.scores.keys("test", results.scores.best, CHOSEN_BY)["mean"],
     }
 
 

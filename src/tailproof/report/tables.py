@@ -6,8 +6,8 @@ import pandas as pd
 
 from tailproof.core.config.splits import SPLITS
 from tailproof.core.numbers import MINUS, MISSING
-from tailproof.report.inputs import GROUPS, Place, Results, Scores
-from tailproof.report.shown import Shown, compared, measured, placed
+from tailproof.report.inputs import GROUPS, Results, Scores
+from tailproof.report.shown import Shown, compared, keyed, measured
 from tailproof.report.wording import SPACE, kind, metric_of
 
 MAIN = (
@@ -185,7 +185,7 @@ def of_classes(results: Results) -> Table:
                 field: None if pd.isna(found[column]) else float(found[column])
                 for field, column in RECALL.items()
             }
-            cells.append(Cell(**placed("top1", recall)))
+            cells.append(Cell(**keyed("top1", recall)))
         rows.append(Row(name, results.groups[name], cells))
     head = ["in train", "in test", *(f"recall, {method}, %" for method in methods)]
     return Table("Recall of each class on test", "class", head, rows)
@@ -218,9 +218,10 @@ def agreement(scores: Scores) -> Table:
         if set(pair.split(" / ")) <= shown:
             cells = []
             for name in ("agreement", "kappa", "exactly_one_right"):
-                place = Place(f"agreement.test.{pair}.over_seeds.{name}")
+                value = found["over_seeds"][name]
+                key = f"agreement.test.{pair}.over_seeds.{name}"
                 like = "nll" if name == "kappa" else "top1"
-                numbers = placed(like, found["over_seeds"][name], place)
+                numbers = keyed(like, value, {field: f"{key}.{field}" for field in value})
                 cells.append(Cell(**numbers | {"sd": None}))
             rows.append(Row(pair, "", cells))
     head = ["same class, %", "Cohen's kappa", "exactly one right, %"]

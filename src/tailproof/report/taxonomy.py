@@ -1,7 +1,7 @@
 """The page's section on the taxonomic ranks: what is reached at each, and how far errors go."""
 
 from tailproof.report.inputs import Scores
-from tailproof.report.shown import measured, placed
+from tailproof.report.shown import keyed, measured
 from tailproof.report.tables import Cell, Row, Table, of_methods
 from tailproof.report.wording import SPACE, kind, metric_of
 
@@ -50,7 +50,7 @@ def _by_rank(scores: Scores, ranks: list[str], metric: str, way: str) -> Table:
 def _cell(scores: Scores, method: str, name: str, *, sign: bool) -> Cell:
     if not sign:
         return Cell(**measured(scores, SPLIT, method, name))
-    value, place = (read(SPLIT, method, name) for read in (scores.value, scores.place))
-    shown = placed(name, value, place, sign=True)
+    value, keys = (read(SPLIT, method, name) for read in (scores.value, scores.keys))
+    shown = keyed(name, value, keys, sign=True)
     ends = [shown[end].value for end in ("low", "high") if shown[end]]
     return Cell(**shown, strong=len(ends) == 2 and ends[0] * ends[1] > 0)
