@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tailproof.calibration.errors import BINS, equal_width_bins
+from tailproof.core.config.evaluation import WORST_ERRORS
 from tailproof.core.files import write_text
 from tailproof.evaluation import low_fpr
 from tailproof.evaluation.bootstrap import bounds, over_seeds, plain
@@ -18,7 +19,6 @@ from tailproof.evaluation.metrics import ClassSums, nanmean, ratio
 from tailproof.evaluation.prediction import Prediction
 from tailproof.evaluation.selective import GRID
 
-WORST_ERRORS = 48
 COLUMNS = {
     "summary": "split method kind metric mean sd low high seeds",
     "per_class": "split method class group train_count support recall recall_low recall_high "
