@@ -16,7 +16,6 @@ CHECKS = (
     losses.loss_effect,
     losses.same_function,
     images.no_normalisation,
-    images.normalisation_differs,
     images.bare_phase,
     images.short_first_phase,
     validation.undefined_monitor,
