@@ -126,7 +126,7 @@ def test_no_other_floor_can_reach_torch(room, tmp_path):
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_modules_and_functions_are_short(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 400
+    assert len(text.splitlines()) <= 600
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             documented = bool(ast.get_docstring(node))
