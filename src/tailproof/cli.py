@@ -168,7 +168,7 @@ def predict(
 @app.command()
 def crate(experiment: Experiment) -> None:
     """Describe a finished run for others: an RO-Crate, and its shards as a Croissant dataset."""
-    from tailproof.provenance.crate import write_crate
+    from tailproof.provenance.export.ro_crate import write_crate
 
     print(write_crate(experiment))
 

@@ -1,11 +1,11 @@
-"""How numbers are written for reading: what pages are made by, and what checks them."""
+"""How numbers are written for reading."""
 
 import re
 
 MISSING = "–"
 MINUS = "−"
 
-_FORM = re.compile(r"(-?)(\+?)(%?)\.(\d)")
+_FORM = re.compile(r"(\+?)(%?)\.(\d)")
 
 
 def written(value: float | None, form: str) -> str:
@@ -14,8 +14,7 @@ def written(value: float | None, form: str) -> str:
     Args:
         value: None where it is undefined.
         form: digits after the point, as in ``.3``; ``%.1`` is a percentage, without its sign;
-            before these ``+`` gives positive numbers theirs, and ``-`` first of all turns the
-            value round.
+            before these ``+`` gives positive numbers theirs.
 
     Raises:
         ValueError: there is no such form.
@@ -23,10 +22,10 @@ def written(value: float | None, form: str) -> str:
     parts = _FORM.fullmatch(form)
     if not parts:
         raise ValueError(f"'{form}' is no form of a number")
-    turned, sign, percent, digits = parts.groups()
+    sign, percent, digits = parts.groups()
     if value is None:
         return MISSING
-    value = (-1 if turned else 1) * (100 if percent else 1) * value
+    value = (100 if percent else 1) * value
     text = f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.removeprefix("-")

@@ -38,7 +38,7 @@ def test_calibration_lowers_what_it_minimises(tmp_path):
     assert found["weights_sha256"] == "ab" * 32
     assert found["warnings"] == []
     logits = Logits.read(raw)
-    assert found["before"] == scores(logits.values, logits.target, 15)
+    assert found["before"] == scores(logits.values, logits.target)
     assert set(found["before"]) == {"nll", "ece", "ece_equal_mass", "ece_classwise", "brier"}
 
 
@@ -85,7 +85,7 @@ def test_export_divides_every_split(tmp_path):
         np.testing.assert_allclose(after.values * after.temperature, before.values, rtol=1e-6)
         assert np.array_equal(after.values.argmax(axis=1), before.values.argmax(axis=1))
     calibrated = Logits.read(outputs["calib"])
-    after = scores(calibrated.values, calibrated.target, 15)
+    after = scores(calibrated.values, calibrated.target)
     assert after == pytest.approx(found["after"], abs=1e-6)
 
 

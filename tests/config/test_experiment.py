@@ -151,6 +151,12 @@ def test_a_section_without_a_name_is_the_default_s_variant_with_its_mistakes_tol
     ]
 
 
+def test_more_worst_errors_than_evaluate_writes_are_refused():
+    assert parse_experiment(changed(report={"worst_errors": 48})).report.worst_errors == 48
+    (mistake,) = mistakes(changed(report={"worst_errors": 49}))
+    assert mistake.startswith("'report.worst_errors' ")
+
+
 def test_a_mistake_in_the_recipe_is_not_told_again_for_each_expert():
     recipe = {"epochs": 0, "optimizer": {"nam": "sgd"}, "mixing": {"mixup": 0.2}}
     experts = {"a": {}, "b": {"epochs": 3}, "c": {"epochs": -1}}

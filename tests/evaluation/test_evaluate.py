@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 
 from tailproof.calibration.metrics import ece, log_probabilities
-from tailproof.config.evaluation import Evaluation
+from tailproof.config.evaluation import WORST_ERRORS, Evaluation
 from tailproof.data.logits import Logits
 from tailproof.evaluation.evaluate import COMPARED, evaluate
 from tailproof.evaluation.tables import COLUMNS
@@ -233,7 +233,7 @@ def test_the_errors_table_lists_confident_mistakes_on_dev(done):
     assert (rows["true"] != rows["predicted"]).all()
     assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
     assert rows["confidence"].is_monotonic_decreasing
-    assert len(rows) <= 48
+    assert len(rows) <= WORST_ERRORS
     dev = Logits.read(files["adjusted"][0]["dev"])
     assert set(rows["sample_id"]) <= set(dev.sample_ids)
 

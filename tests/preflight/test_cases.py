@@ -114,7 +114,7 @@ def test_the_faulty_schedule_of_sizes_and_the_one_that_was_set_right():
 def test_the_transformer_that_stayed_near_chance():
     baseline = case("stm_baseline")["baseline"]
     recipe = Recipe(
-        model={"name": "scanline_vit"},
+        model={"name": "scanline_vit", "options": {"num_classes": baseline["num_classes"]}},
         optimizer={"name": "adam", "learning_rate": baseline["learning_rate"]},
         schedule={"name": baseline["schedule"]},
         epochs=baseline["epochs"],
@@ -128,7 +128,6 @@ def test_the_transformer_that_stayed_near_chance():
         train=counts,
         val=counts,
         samples=sum(counts.values()),
-        outputs=baseline["num_classes"],
     )
     found = by_kind(facts)
     expected = {

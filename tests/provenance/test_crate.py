@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tailproof.config.load import load_experiment
-from tailproof.provenance.crate_graph import LISTED_RAW, Run, crate_of
+from tailproof.provenance.export.ro_crate import LISTED_RAW, WorkflowRun, describe_run
 from tailproof.runtime.ledger import Ledger, read_ledger
 from tailproof.runtime.records import File
 from tests.project import Project
@@ -150,7 +150,7 @@ def test_raw_files_and_weights_from_elsewhere_are_named_without_being_in_the_cra
     record = ledger.records[path]
     record = record.model_copy(update={"inputs": [*record.inputs, weights]})
     raw = [{"path": f"cat/{n} ü.png", "sha256": f"{n:064x}", "bytes": n} for n in range(LISTED_RAW)]
-    run = Run("Cats", "", Ledger("tiny", ledger.records | {path: record}), [], raw)
+    run = WorkflowRun("Cats", "", Ledger("tiny", ledger.records | {path: record}), [], raw)
     elsewhere = tmp_path / "crate"
     shutil.copytree(crated.results, elsewhere)
     code = [path for path in sorted((elsewhere / "code").rglob("*")) if path.is_file()]
@@ -158,7 +158,7 @@ def test_raw_files_and_weights_from_elsewhere_are_named_without_being_in_the_cra
         File(path=f"results/tiny/{file.relative_to(elsewhere)}", sha256="0" * 64, bytes=0)
         for file in [*code, *sorted((elsewhere / "provenance").rglob("*.json"))]
     ]
-    crate = crate_of(Run(run.title, run.description, run.ledger, more, raw))
+    crate = describe_run(WorkflowRun(run.title, run.description, run.ledger, more, raw))
     (elsewhere / METADATA).write_text(json.dumps(crate))
     assert problems(elsewhere, cache, tmp_path / "report.json") == []
     found = entities(elsewhere)
@@ -167,7 +167,7 @@ def test_raw_files_and_weights_from_elsewhere_are_named_without_being_in_the_cra
     )
     assert found["#raw/cat/7%20%C3%BC.png"]["sha256"] == f"{7:064x}"
 
-    many = crate_of(Run("Cats", "", ledger, more, [*raw, raw[0]]))["@graph"]
+    many = describe_run(WorkflowRun("Cats", "", ledger, more, [*raw, raw[0]]))["@graph"]
     assert not [entity for entity in many if entity["@id"].startswith("#raw/")]
     assert "101 files" in next(e for e in many if e["@id"] == "#raw")["description"]
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tailproof.config.splits import SPLITS
-from tailproof.provenance.croissant import UNKNOWN_LICENCE, describe_shards
+from tailproof.provenance.export.croissant import UNKNOWN_LICENCE, describe_shards
 from tailproof.runtime.records import read_record
 from tests.provenance import validators
 

@@ -81,7 +81,9 @@ def test_a_record_that_is_gone_or_edited_is_not_taken_for_proof(clone):
     folder = clone.folder / "results/tiny/provenance"
     (folder / "export/cross_entropy-0.json").unlink()
     edited = folder / "calibrate/logit_adjustment-0.json"
-    edited.write_text(edited.read_text().replace('"bins": 15', '"bins": 10'))
+    edited.write_text(
+        edited.read_text().replace('"weighting": "plain"', '"weighting": "class_balanced"')
+    )
     restored(clone)
     assert planned(clone) == {
         "export cross_entropy",

@@ -148,11 +148,9 @@ def test_the_experiment_log_fits_its_window(browser, drawn, tmp_path, width):
 def test_words_stay_within_their_boxes(browser, page, width):
     show(browser, page, width)
     beyond = browser.execute_script(
-        "return [...document.querySelectorAll('#origin svg g')].flatMap(g => {"
-        "const box = g.querySelector('rect').getBoundingClientRect();"
-        "return [...g.querySelectorAll('text')].filter(each => {"
-        "const {left, right} = each.getBoundingClientRect();"
-        "return left < box.left || right > box.right;}).map(each => each.textContent)})"
+        "return [...document.querySelectorAll('.way li')].filter(each =>"
+        " each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight)"
+        ".map(each => each.textContent)"
     )
     assert beyond == []
 

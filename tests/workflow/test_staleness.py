@@ -123,7 +123,7 @@ TABLE = {
         BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
     "a parameter of the calibration": (
-        configure(lambda value: value.update(calibration={"bins": 10})),
+        configure(lambda value: value.update(calibration={"weighting": "class_balanced"})),
         of_experts("calibrate", "export") | AFTERWARDS,
     ),
     "one expert's weight decay": (

@@ -21,7 +21,7 @@ def calibrate(raw_logits: str | Path, config: Calibration, output: str | Path) -
 
     Args:
         raw_logits: the expert's raw logits on the split calib.
-        config: weighting of the fit and bins of the calibration errors.
+        config: weighting of the fit.
         output: where calibration.json goes.
 
     Returns:
@@ -66,21 +66,21 @@ def _fitted(path: str | Path, logits: Logits, rank: str, config: Calibration) ->
         "temperature": fit.temperature,
         "samples": len(labels),
         "classes_present": present,
-        "before": scores(values, labels, config.bins),
-        "after": scores(values / np.float64(fit.temperature), labels, config.bins),
+        "before": scores(values, labels),
+        "after": scores(values / np.float64(fit.temperature), labels),
         "warnings": _coverage_warnings(len(labels), present, values.shape[1]) + fit.warnings,
     }
 
 
-def scores(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, float]:
+def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Return the proper scores and calibration errors of [N, C] logits."""
     log_p = metrics.log_probabilities(logits)
     p = np.exp(log_p)
     return {
         "nll": float(metrics.nll(log_p, labels)),
-        "ece": float(metrics.ece(p, labels, bins=bins)),
-        "ece_equal_mass": float(metrics.ece_equal_mass(p, labels, bins=bins)),
-        "ece_classwise": float(metrics.ece_classwise(p, labels, bins=bins)),
+        "ece": float(metrics.ece(p, labels)),
+        "ece_equal_mass": float(metrics.ece_equal_mass(p, labels)),
+        "ece_classwise": float(metrics.ece_classwise(p, labels)),
         "brier": float(metrics.brier(p, labels)),
     }
 

@@ -40,23 +40,20 @@ def brier(probabilities: Array, labels: Array, weights: Array | None = None) -> 
     return weighted_mean((probabilities**2).sum(axis=1) - 2 * truth + 1, weights)
 
 
-def ece(
-    probabilities: Array, labels: Array, weights: Array | None = None, bins: int = BINS
-) -> Array | float:
-    """Return the expected calibration error of the top class in bins of equal width.
+def ece(probabilities: Array, labels: Array, weights: Array | None = None) -> Array | float:
+    """Return the expected calibration error of the top class in `BINS` bins of equal width.
 
-    Σ_b (n_b / N) · |accuracy_b − confidence_b| over the bins ((b−1)/bins, b/bins] (Guo et al.
+    Σ_b (n_b / N) · |accuracy_b − confidence_b| over the bins ((b−1)/BINS, b/BINS] (Guo et al.
     2017, equation 3).
     """
     confidence, correct = top_class(probabilities, labels)
-    return _gap(correct - confidence, equal_width_bins(confidence, bins), weights, bins)
+    return _gap(correct - confidence, equal_width_bins(confidence, BINS), weights)
 
 
 def ece_equal_mass(
     probabilities: Array,
     labels: Array,
     weights: Array | None = None,
-    bins: int = BINS,
     base: Array | None = None,
 ) -> Array | float:
     """Return the same sum over bins that hold equal shares of the samples (Nixon et al. 2019).
@@ -66,11 +63,11 @@ def ece_equal_mass(
     """
     confidence, correct = top_class(probabilities, labels)
     base = np.ones(len(labels)) if base is None else base
-    return _gap(correct - confidence, equal_mass_bins(confidence, base, bins), weights, bins)
+    return _gap(correct - confidence, equal_mass_bins(confidence, base, BINS), weights)
 
 
 def ece_classwise(
-    probabilities: Array, labels: Array, weights: Array | None = None, bins: int = BINS
+    probabilities: Array, labels: Array, weights: Array | None = None
 ) -> Array | float:
     """Return the class-wise calibration error: the mean over classes of the error of p_c.
 
@@ -82,12 +79,12 @@ def ece_classwise(
     weights = np.ones(samples) if weights is None else weights
     residual = -probabilities.copy()
     residual[np.arange(samples), labels] += 1
-    cell = equal_width_bins(probabilities, bins)
-    step = max(1, _BLOCK // (samples * bins))
+    cell = equal_width_bins(probabilities, BINS)
+    step = max(1, _BLOCK // (samples * BINS))
     total = 0.0
     for start in range(0, classes, step):
         width = min(step, classes - start)
-        spread = np.zeros((samples, width, bins))
+        spread = np.zeros((samples, width, BINS))
         block = slice(start, start + width)
         np.put_along_axis(spread, cell[:, block, None], residual[:, block, None], axis=2)
         total = total + np.abs(weights @ spread.reshape(samples, -1)).sum(axis=-1)
@@ -119,10 +116,10 @@ def equal_mass_bins(values: Array, weights: Array, bins: int) -> Array:
     return np.minimum((middle * bins).astype(int), bins - 1)[inverse]
 
 
-def _gap(residual: Array, cell: Array, weights: Array | None, bins: int) -> Array | float:
+def _gap(residual: Array, cell: Array, weights: Array | None) -> Array | float:
     """Return Σ_b |Σ_{i in b} w_i · residual_i| / Σ w for each row of weights."""
     weights = np.ones(len(residual)) if weights is None else weights
-    spread = np.zeros((len(residual), bins))
+    spread = np.zeros((len(residual), BINS))
     spread[np.arange(len(residual)), cell] = residual
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.abs(weights @ spread).sum(axis=-1) / weights.sum(axis=-1)

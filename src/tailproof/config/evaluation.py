@@ -8,6 +8,9 @@ from tailproof.config.base import Strict
 
 ENSEMBLES = ("mean_logits", "mean_probabilities", "stacked")
 
+WORST_ERRORS = 48
+"""Confident mistakes of each method and seed in errors.csv."""
+
 
 class Evaluation(Strict):
     """What is measured on dev and test."""

@@ -16,7 +16,6 @@ Kind = Literal[
     "no_normalisation",
     "no_rebalancing",
     "no_schedule",
-    "normalisation_differs",
     "outputs_differ",
     "probe_failed",
     "rare_classes",

@@ -3,9 +3,12 @@
 from pydantic import Field
 
 from tailproof.config.base import Strict
+from tailproof.config.evaluation import WORST_ERRORS
 
 
 class Report(Strict):
     """How the page looks."""
 
-    worst_errors: int = Field(24, ge=0, description="Confident mistakes shown as pictures.")
+    worst_errors: int = Field(
+        24, ge=0, le=WORST_ERRORS, description="Confident mistakes shown as pictures."
+    )

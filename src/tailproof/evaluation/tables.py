@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tailproof.calibration.metrics import BINS, equal_width_bins
+from tailproof.config.evaluation import WORST_ERRORS
 from tailproof.evaluation import roc
 from tailproof.evaluation.bootstrap import bounds, finite_or_none, over_seeds
 from tailproof.evaluation.method import Method
@@ -18,7 +19,6 @@ from tailproof.evaluation.selective import GRID
 from tailproof.evaluation.task import REPORTED_SPLITS, Task
 from tailproof.files import write_text
 
-WORST_ERRORS = 48
 COLUMNS = {
     "summary": "split method kind metric mean sd low high seeds",
     "per_class": "split method class group train_count support recall recall_low recall_high "

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tailproof.config.splits import SPLITS
@@ -77,7 +76,7 @@ def card_of(facts: ExpertFacts, own: Deployed, example: str) -> str:
         facts=facts,
         coverage=own.coverage,
         example=example.rstrip(),
-        front_matter=yaml.safe_dump(_front_matter(facts), sort_keys=False, allow_unicode=True),
+        front_matter=_front_matter(facts),
         splits={split: sum(own.values()) for split, own in counts.items()},
         used_for=prose.USED_FOR,
         counts=counts,
@@ -95,26 +94,23 @@ def card_of(facts: ExpertFacts, own: Deployed, example: str) -> str:
     )
 
 
-def _front_matter(facts: ExpertFacts) -> dict[str, Any]:
-    """Return the card's metadata; the licence is left out, since nobody has stated one."""
-    dataset = {"name": facts.title, "type": facts.experiment, "split": CARD_SPLIT}
-    return {
-        "library_name": "timm",
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "timm", "tailproof", "calibration", "long-tail"],
-        "model-index": [
-            {
-                "name": f"{facts.experiment}/{facts.expert}/seed-{facts.seed}",
-                "results": [
-                    {
-                        "task": {"type": "image-classification"},
-                        "dataset": dataset,
-                        "metrics": results(facts),
-                    }
-                ],
-            }
-        ],
+def _front_matter(facts: ExpertFacts) -> str:
+    """Return the card's metadata as YAML; the licence is left out, since nobody has stated one."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    where = {
+        "task_type": "image-classification",
+        "dataset_name": facts.title,
+        "dataset_type": facts.experiment,
+        "dataset_split": CARD_SPLIT,
     }
+    return ModelCardData(
+        model_name=f"{facts.experiment}/{facts.expert}/seed-{facts.seed}",
+        library_name="timm",
+        pipeline_tag="image-classification",
+        tags=["image-classification", "timm", "tailproof", "calibration", "long-tail"],
+        eval_results=[EvalResult(**where, **result) for result in results(facts)],
+    ).to_yaml()
 
 
 def _template(name: str) -> Any:

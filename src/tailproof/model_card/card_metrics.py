@@ -51,12 +51,12 @@ def rows(facts: ExpertFacts) -> list[dict[str, str]]:
 
 
 def results(facts: ExpertFacts) -> list[dict[str, Any]]:
-    """Return the metrics for the front matter: type, name and value."""
+    """Return the metrics as `huggingface_hub.EvalResult` takes them: type, name and value."""
     return [
         {
-            "type": metric.kind,
-            "name": f"{metric.label}, 95 % interval {limits(own, PLAIN)}",
-            "value": own["value"],
+            "metric_type": metric.kind,
+            "metric_name": f"{metric.label}, 95 % interval {limits(own, PLAIN)}",
+            "metric_value": own["value"],
         }
         for name, metric in _named(facts).items()
         if (own := facts.measured(name)) is not None

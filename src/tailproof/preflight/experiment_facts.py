@@ -1,6 +1,6 @@
 """What is known of an experiment before it is trained."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ FEW = 10  # training samples of a class below which it is rare
 
 @dataclass(frozen=True)
 class ExperimentFacts:
-    """Configuration and data, of this project or of another.
+    """Configuration and data.
 
     Attributes:
         recipes: by expert, or by point of a sweep.
@@ -26,9 +26,6 @@ class ExperimentFacts:
         positive: the class that is looked for among two; None where there are more.
         row_groups: pieces that the shards of train can be read in.
         decoded_bytes: of the split train in memory; infinite where image sizes differ.
-        normalisation: mean and std, or another description, at training and at evaluation where
-            the two are not one.
-        outputs: of the model's head, where that is not built from the data.
     """
 
     recipes: dict[str, Recipe]
@@ -38,8 +35,6 @@ class ExperimentFacts:
     positive: str | None = None
     row_groups: int | None = None
     decoded_bytes: float = float("inf")
-    normalisation: dict[str, Any] = field(default_factory=dict)
-    outputs: int | None = None
 
     @property
     def imbalance(self) -> float:

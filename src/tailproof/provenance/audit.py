@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.text import Text
 
 from tailproof.digests import sha256_files
-from tailproof.provenance.page_check import check_page
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
 from tailproof.provenance.split_invariants import broken_invariants
@@ -37,7 +36,7 @@ class Audit:
 
     Attributes:
         verdicts: one an artefact, records included, by path.
-        broken: sentences about promises that do not hold: of the splits, of the page.
+        broken: sentences about promises of the splits that do not hold.
         notes: sentences about what could not be checked here.
     """
 
@@ -92,7 +91,6 @@ def audit(experiment: str) -> Audit:
     found = _Findings(ledger, jobs)
     verdicts = found.verdicts()
     broken = broken_invariants(folder, ledger)
-    broken += _differences_of_page(targets[0], folder / "evaluation" / "metrics.json")
     notes = [*found.notes, *found.left_over()]
     return Audit(experiment, verdicts, broken, notes)
 
@@ -112,18 +110,6 @@ def changed_jobs(experiment: str) -> dict[str, str]:
         if record and (changes := _edits(record, job.code) + _differences_of_job(record, job)):
             found[f"{record.rule}/{record.name}"] = "; ".join(changes)
     return dict(sorted(found.items()))
-
-
-def _differences_of_page(page: Path, metrics: Path) -> list[str]:
-    """Compare the page with metrics.json, where both are there; one unreadable is a finding."""
-    if not (page.exists() and metrics.exists()):
-        return []
-    try:
-        return check_page(page, metrics)
-    except TailproofError as error:
-        return [str(error)]
-    except (AttributeError, KeyError, TypeError) as error:
-        return [f"{metrics} is not what evaluate writes ({error}): delete it and run again"]
 
 
 class _Findings:

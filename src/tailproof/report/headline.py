@@ -2,9 +2,8 @@
 
 from markupsafe import Markup
 
-from tailproof.number_format import written
 from tailproof.report.keyed_number import KeyedNumber, compared, limits, measured
-from tailproof.report.metric_format import SPACE, form_of, kind, metric_of
+from tailproof.report.metric_format import SPACE, kind, number
 from tailproof.report.results import CHOSEN_BY, Results, Scores
 from tailproof.text import quantity
 
@@ -67,9 +66,7 @@ def _gain(scores: Scores) -> str:
         return ""
     if value == 0:
         return f", as much as the first expert, {first}"
-    turned = scores.place_of_difference("test", best, first, CHOSEN_BY).turned != (value < 0)
-    form = form_of(metric_of(CHOSEN_BY))
-    points = KeyedNumber(written(abs(value), form), key=gain["main"].key, form="-" * turned + form)
+    points = KeyedNumber(number(CHOSEN_BY, abs(value)), key=gain["main"].key)
     text = Markup(": {}{}points {} than the first expert, {}, on the same samples").format(
         points, SPACE, "less" if value < 0 else "more", first
     )

@@ -1,12 +1,16 @@
-"""Numbers as the page shows them: with the key into metrics.json by which an audit finds them."""
+"""Numbers as the page shows them, with the key into metrics.json that they can be traced by."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from tailproof.number_format import written
 from tailproof.report.metric_format import SPACE, form_of, metric_of
-from tailproof.report.results import NOWHERE, Place, Scores, Value
+from tailproof.report.results import Scores, Value
+
+NO_KEYS: Mapping[str, str] = MappingProxyType({})
 
 
 class KeyedNumber(NamedTuple):
@@ -16,21 +20,17 @@ class KeyedNumber(NamedTuple):
         text: as it is read.
         value: as it is stored; None where it is undefined.
         key: dotted, into metrics.json; empty for numbers of other files.
-        form: how the text comes from what stands under the key (`core.numbers.written`).
     """
 
     text: str
     value: float | None = None
     key: str = ""
-    form: str = ""
 
     def __html__(self) -> Markup:
         """Return the element that holds the text and the key."""
         if not self.key:
             return Markup("{}").format(self.text)
-        return Markup('<span data-key="{}" data-format="{}">{}</span>').format(
-            self.key, self.form, self.text
-        )
+        return Markup('<span data-key="{}">{}</span>').format(self.key, self.text)
 
 
 def measured(
@@ -45,8 +45,8 @@ def measured(
         metric: its name.
         like: the metric that it is written like, if not itself.
     """
-    value, place = (read(split, method, metric) for read in (scores.value, scores.place))
-    return placed(like or metric, value, place)
+    value, keys = (read(split, method, metric) for read in (scores.value, scores.keys))
+    return keyed(like or metric, value, keys)
 
 
 def compared(
@@ -58,8 +58,8 @@ def compared(
         TailproofError: metrics.json does not compare the two.
     """
     pair = (split, method, other, metric)
-    value, place = scores.difference(*pair), scores.place_of_difference(*pair)
-    return placed(metric, value, place, sign=True)
+    value, keys = scores.difference(*pair), scores.keys_of_difference(*pair)
+    return keyed(metric, value, keys, sign=True)
 
 
 def limits(shown: dict[str, KeyedNumber | None]) -> Markup:
@@ -70,25 +70,24 @@ def limits(shown: dict[str, KeyedNumber | None]) -> Markup:
     return Markup("[{},{}{}]").format(low, SPACE, high)
 
 
-def placed(
-    like: str, value: Value, place: Place = NOWHERE, *, sign: bool = False
+def keyed(
+    like: str, value: Value, keys: Mapping[str, str] = NO_KEYS, *, sign: bool = False
 ) -> dict[str, KeyedNumber | None]:
     """Return the parts of a value as they are shown; None for an end or sd that it has not.
 
     Args:
         like: the metric that they are written like.
         value: mean or difference, low, high, perhaps sd.
-        place: where it stands in metrics.json; left out for numbers of other files.
+        keys: the dotted key of each field in metrics.json; left out for numbers of other files.
         sign: whether positive numbers get theirs.
     """
 
     def shown(field: str, sign: bool) -> KeyedNumber:
-        form, key = form_of(metric_of(like), sign=sign), place.of(field)
-        turned = "-" if key and place.turned else ""
-        return KeyedNumber(written(value[field], form), value[field], key, key and turned + form)
+        text = written(value[field], form_of(metric_of(like), sign=sign))
+        return KeyedNumber(text, value[field], keys.get(field, ""))
 
-    found = {"main": shown("mean" if "mean" in value else "difference", sign)}
+    parts = {"main": shown("mean" if "mean" in value else "difference", sign)}
     for field in ("low", "high", "sd"):
         known = value.get(field) is not None
-        found[field] = shown(field, sign and field != "sd") if known else None
-    return found
+        parts[field] = shown(field, sign and field != "sd") if known else None
+    return parts

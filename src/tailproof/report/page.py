@@ -293,12 +293,13 @@ def _reproduction(results: Results) -> dict[str, Any]:
     value["experts"] = {
         name: _changes(value["recipe"], recipe) for name, recipe in value["experts"].items()
     }
+    way = lineage_picture.Way.of(results)
     return {
         "configuration": yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=88),
         "metrics": [each for name, each in METRICS.items() if name in known],
-        "way": lineage_picture.picture(results),
-        "digests": lineage_picture.digests(results),
-        "example": results.scores.place("test", results.scores.best, CHOSEN_BY).of("mean"),
+        "way": way,
+        "digests": lineage_picture.digests(way),
+        "example": results.scores.keys("test", results.scores.best, CHOSEN_BY)["mean"],
     }
 
 

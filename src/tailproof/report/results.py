@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -27,26 +27,6 @@ _TEXT = {
 }  # fmt: skip
 
 Value = dict[str, float | int | None]
-
-
-class Place(NamedTuple):
-    """Where a value and its interval stand in metrics.json.
-
-    Attributes:
-        key: dotted; empty where they stand nowhere.
-        turned: whether there it is the difference the other way round.
-    """
-
-    key: str
-    turned: bool = False
-
-    def of(self, field: str) -> str:
-        """Return the dotted key of mean, difference, low, high or sd."""
-        other = {"low": "high", "high": "low"} if self.turned else {}
-        return self.key and f"{self.key}.{other.get(field, field)}"
-
-
-NOWHERE = Place("")
 
 
 @dataclass(frozen=True)
@@ -142,11 +122,11 @@ class Scores:
         values = self.metrics[self._kind(method)][method]["over_seeds"][split]
         return values.get(metric, dict.fromkeys(("mean", "sd", "low", "high", "seeds")))
 
-    def place(self, split: str, method: str, metric: str) -> Place:
-        """Return where `value` stands."""
+    def keys(self, split: str, method: str, metric: str) -> dict[str, str]:
+        """Return the dotted key of each field of `value`; none for a metric that a method lacks."""
         kind = self._kind(method)
-        known = metric in self.metrics[kind][method]["over_seeds"][split]
-        return Place(f"{kind}.{method}.over_seeds.{split}.{metric}") if known else NOWHERE
+        fields = self.metrics[kind][method]["over_seeds"][split].get(metric, ())
+        return {field: f"{kind}.{method}.over_seeds.{split}.{metric}.{field}" for field in fields}
 
     def _kind(self, method: str) -> str:
         return "ensembles" if self.is_ensemble(method) else "experts"
@@ -157,23 +137,33 @@ class Scores:
         Raises:
             TailproofError: metrics.json does not compare the two.
         """
-        turned = self.place_of_difference(split, method, other, metric).turned
-        pair = f"{other} - {method}" if turned else f"{method} - {other}"
+        pair, swapped = self._pair(split, method, other)
         values = self.metrics["paired"][split][pair][metric]
-        if not turned:
+        if not swapped:
             return values
-        each = {"difference": values["difference"], "low": values["high"], "high": values["low"]}
-        return {key: None if value is None else -value for key, value in each.items()}
+        ends = {"difference": values["difference"], "low": values["high"], "high": values["low"]}
+        return {field: None if value is None else -value for field, value in ends.items()}
 
-    def place_of_difference(self, split: str, method: str, other: str, metric: str) -> Place:
-        """Return where `difference` stands.
+    def keys_of_difference(
+        self, split: str, method: str, other: str, metric: str
+    ) -> dict[str, str]:
+        """Return the dotted keys that the fields of `difference` come from.
 
         Raises:
             TailproofError: metrics.json does not compare the two.
         """
-        for pair, turned in ((f"{method} - {other}", False), (f"{other} - {method}", True)):
+        pair, swapped = self._pair(split, method, other)
+        stored = ("difference", "high", "low") if swapped else ("difference", "low", "high")
+        return {
+            field: f"paired.{split}.{pair}.{metric}.{name}"
+            for field, name in zip(("difference", "low", "high"), stored, strict=True)
+        }
+
+    def _pair(self, split: str, method: str, other: str) -> tuple[str, bool]:
+        """Return the name of a pair in metrics.json, and whether it is `other` less `method`."""
+        for pair, swapped in ((f"{method} - {other}", False), (f"{other} - {method}", True)):
             if pair in self.metrics["paired"][split]:
-                return Place(f"paired.{split}.{pair}.{metric}", turned)
+                return pair, swapped
         raise TailproofError(
             f"{self.path} does not compare '{method}' with '{other}': run evaluate again"
         )

@@ -6,9 +6,9 @@ import pandas as pd
 
 from tailproof.config.splits import SPLITS
 from tailproof.number_format import MINUS, MISSING
-from tailproof.report.keyed_number import KeyedNumber, compared, measured, placed
+from tailproof.report.keyed_number import KeyedNumber, compared, keyed, measured
 from tailproof.report.metric_format import SPACE, kind, metric_of
-from tailproof.report.results import GROUPS, Place, Results, Scores
+from tailproof.report.results import GROUPS, Results, Scores
 
 MAIN = (
     "top1", "balanced_accuracy", "macro_f1", "nll", "brier", "ece_uncalibrated", "ece",
@@ -185,7 +185,7 @@ def of_classes(results: Results) -> Table:
                 field: None if pd.isna(found[column]) else float(found[column])
                 for field, column in RECALL.items()
             }
-            cells.append(Cell(**placed("top1", recall)))
+            cells.append(Cell(**keyed("top1", recall)))
         rows.append(Row(name, results.groups[name], cells))
     head = ["in train", "in test", *(f"recall, {method}, %" for method in methods)]
     return Table("Recall of each class on test", "class", head, rows)
@@ -218,9 +218,10 @@ def agreement(scores: Scores) -> Table:
         if set(pair.split(" / ")) <= shown:
             cells = []
             for name in ("agreement", "kappa", "exactly_one_right"):
-                place = Place(f"agreement.test.{pair}.over_seeds.{name}")
+                value = found["over_seeds"][name]
+                key = f"agreement.test.{pair}.over_seeds.{name}"
                 like = "nll" if name == "kappa" else "top1"
-                numbers = placed(like, found["over_seeds"][name], place)
+                numbers = keyed(like, value, {field: f"{key}.{field}" for field in value})
                 cells.append(Cell(**numbers | {"sd": None}))
             rows.append(Row(pair, "", cells))
     head = ["same class, %", "Cohen's kappa", "exactly one right, %"]
@@ -309,7 +310,7 @@ def _by_rank(scores: Scores, ranks: list[str], metric: str, way: str) -> Table:
 def _cell(scores: Scores, method: str, name: str, *, sign: bool) -> Cell:
     if not sign:
         return Cell(**measured(scores, SPLIT, method, name))
-    value, place = (read(SPLIT, method, name) for read in (scores.value, scores.place))
-    shown = placed(name, value, place, sign=True)
+    value, keys = (read(SPLIT, method, name) for read in (scores.value, scores.keys))
+    shown = keyed(name, value, keys, sign=True)
     ends = [shown[end].value for end in ("low", "high") if shown[end]]
     return Cell(**shown, strong=len(ends) == 2 and ends[0] * ends[1] > 0)

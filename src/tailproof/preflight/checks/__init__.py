@@ -23,7 +23,6 @@ CHECKS = (
     rebalancing.loss_effect,
     rebalancing.same_function,
     preprocessing.no_normalisation,
-    preprocessing.normalisation_differs,
     preprocessing.bare_phase,
     preprocessing.short_first_phase,
     validation.undefined_monitor,

@@ -26,26 +26,6 @@ def no_normalisation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     )
 
 
-def normalisation_differs(facts: ExperimentFacts) -> list[Finding]:
-    """Find images that are evaluated otherwise than they were trained on.
-
-    Never of this project, where one preprocessing object travels with the weights.
-    """
-    known = facts.normalisation
-    if len(known) < 2 or known["train"] == known["evaluation"]:
-        return []
-    finding = Finding(
-        "normalisation_differs",
-        f"images are normalised by {known['train']} at training and by {known['evaluation']} at "
-        "evaluation",
-        "error",
-        evidence=dict(known),
-        confidence=1.0,
-        expects="the accuracy that training reached",
-    )
-    return [finding]
-
-
 @each_recipe
 def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find a phase that trains with the transforms of evaluation.

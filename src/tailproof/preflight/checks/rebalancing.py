@@ -18,7 +18,6 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     classes = len(facts.train)
     weights = getattr(recipe.loss, "class_weights", None)
     named = {
-        "outputs": facts.outputs,
         "model.options.num_classes": recipe.model.options.get("num_classes"),
         "loss.class_weights": len(weights) if isinstance(weights, list) else None,
     }

@@ -19,7 +19,6 @@ UNKNOWN_LICENCE = (
 PARQUET = "application/x-parquet"
 """The name that readers of Croissant know the format by."""
 
-
 SPLIT = "^shards/([^/]+)/.*$"
 """Where the path of a shard names its split."""
 
@@ -42,7 +41,7 @@ def describe_shards(
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": maker.experiment,
         "alternateName": title,
-        "description": f"{description or title} {_said_of(manifest)}",
+        "description": f"{description or title} {_summary(manifest)}",
         "license": UNKNOWN_LICENCE,
         "creator": {"@type": "sc:Person", "name": maker.machine.user},
         "dateCreated": day,
@@ -56,7 +55,7 @@ def describe_shards(
     }
 
 
-def _said_of(manifest: dict[str, Any]) -> str:
+def _summary(manifest: dict[str, Any]) -> str:
     rows = ", ".join(f"{name} {split['rows']}" for name, split in manifest["splits"].items())
     return (
         f"Images with labels ({', '.join(manifest['ranks'])}) in splits that share no content and "
@@ -108,20 +107,21 @@ def _splits(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _classes(rank: str, names: list[str]) -> dict[str, Any]:
     """Return the class names of a taxonomic rank, by the number that stands in the shards."""
-    this = f"classes/{quote(rank)}"
+    identifier = f"classes/{quote(rank)}"
     return {
         "@type": "cr:RecordSet",
-        "@id": this,
+        "@id": identifier,
         "name": f"classes/{rank}",
         "description": f"What the numbers of '{rank}' stand for.",
         "dataType": "sc:Enumeration",
-        "key": {"@id": f"{this}/number"},
+        "key": {"@id": f"{identifier}/number"},
         "field": [
-            _field(f"{this}/number", "number", "sc:Integer", "As in the shards."),
-            _field(f"{this}/name", "name", ["sc:Text", "sc:name"], "Of the class."),
+            _field(f"{identifier}/number", "number", "sc:Integer", "As in the shards."),
+            _field(f"{identifier}/name", "name", ["sc:Text", "sc:name"], "Of the class."),
         ],
         "data": [
-            {f"{this}/number": number, f"{this}/name": name} for number, name in enumerate(names)
+            {f"{identifier}/number": number, f"{identifier}/name": name}
+            for number, name in enumerate(names)
         ],
     }
 
@@ -140,35 +140,35 @@ def _samples(manifest: dict[str, Any]) -> dict[str, Any]:
         "@type": "cr:RecordSet",
         "@id": "samples",
         "name": "samples",
-        "description": "One record a sample.",
+        "description": "One record per sample.",
         "key": {"@id": "samples/sample_id"},
         "field": fields,
     }
 
 
 def _label(rank: str) -> dict[str, Any]:
-    about = f"The class, as a number (see classes/{rank}); empty where there is no label."
-    return _column(rank, ["sc:Integer", "cr:Label"], about)
+    description = f"The class, as a number (see classes/{rank}); empty where there is no label."
+    return _column(rank, ["sc:Integer", "cr:Label"], description)
 
 
-def _column(name: str, kind: str | list[str], about: str) -> dict[str, Any]:
-    return _field(f"samples/{quote(name)}", name, kind, about) | _source(
+def _column(name: str, kind: str | list[str], description: str) -> dict[str, Any]:
+    return _field(f"samples/{quote(name)}", name, kind, description) | _source(
         {"extract": {"column": name}}
     )
 
 
-def _field(this: str, name: str, kind: str | list[str], about: str) -> dict[str, Any]:
+def _field(identifier: str, name: str, kind: str | list[str], description: str) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
-        "@id": this,
+        "@id": identifier,
         "name": name,
-        "description": about,
+        "description": description,
         "dataType": kind,
     }
 
 
-def _source(how: dict[str, Any]) -> dict[str, Any]:
-    return {"source": {"fileSet": {"@id": "shards"}, **how}}
+def _source(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"source": {"fileSet": {"@id": "shards"}, **properties}}
 
 
 CONTEXT = {

@@ -1,42 +1,90 @@
-"""The JSON-LD graph of a crate: which entity of RO-Crate stands for which part of the ledger.
+"""One run of the workflow as a Provenance Run Crate 0.5: ``results/EXPERIMENT/`` is the crate.
 
 A rule's script is the tool of a step (`HowToStep`); a job is its run (`CreateAction`), which a
-`ControlAction` of the engine started. Files outside of the crate (raw data, weights of another
+`ControlAction` of the engine started. What a crate holds must lie in it, the workflow above all,
+so the code that ran is copied there. Files outside of the crate (raw data, weights of another
 experiment) have identifiers that start with ``#``, since a crate's paths may not leave it.
+
+The graph is written here, since no library knows these profiles: the package rocrate takes every
+entity as a finished dictionary, and adds the context alone.
 """
 
+import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from graphlib import TopologicalSorter
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from tailproof.data.tables import read_parquet
 from tailproof.digests import canonical_json, digest_of
-from tailproof.provenance.crate_terms import (
-    CONTEXT,
-    LANGUAGE,
-    PROFILES,
-    RO_CRATE,
-    WORKFLOW_RO_CRATE,
-    media_type,
-)
-from tailproof.provenance.croissant import UNKNOWN_LICENCE
-from tailproof.runtime.ledger import Ledger
+from tailproof.files import read_json, write_json
+from tailproof.provenance.audit import audit
+from tailproof.provenance.export import croissant
+from tailproof.runtime.code_digest import ROOT
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import Ledger, read_ledger
 from tailproof.runtime.records import Code, File, Machine, Record
+from tailproof.runtime.stage import described
+
+FILE = "ro-crate-metadata.json"
+
+CODE = "code"
+"""The folder of the copies."""
+
+COPIED = ("Snakefile", "rules", "workflow", "envs", "src/tailproof", "constraints.txt")
 
 LISTED_RAW = 100
-"""Up to so many raw files are entities; more are in raw.parquet alone, as all are."""
+"""Up to this many raw files are entities; more are in raw.parquet alone, as all are."""
+
+CONTEXT = [
+    "https://w3id.org/ro/crate/1.1/context",
+    "https://w3id.org/ro/terms/workflow-run/context",
+]
+
+RO_CRATE = "https://w3id.org/ro/crate/1.1"
+WORKFLOW_RO_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
+
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
+    WORKFLOW_RO_CRATE: "Workflow RO-Crate",
+}
+"""The profiles that a crate conforms to, each of which extends the one before or is a part."""
+
+LANGUAGE = {
+    "@id": "https://w3id.org/workflowhub/workflow-ro-crate#snakemake",
+    "@type": "ComputerLanguage",
+    "name": "Snakemake",
+    "identifier": {"@id": "https://doi.org/10.1093/bioinformatics/bts480"},
+    "url": {"@id": "https://snakemake.github.io"},
+}
+
+MEDIA_TYPES = {
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".parquet": "application/vnd.apache.parquet",
+    ".py": "text/x-python",
+    ".txt": "text/plain",
+    ".yaml": "application/yaml",
+}
 
 Entity = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a crate is made from.
+class WorkflowRun:
+    """What a crate describes.
 
     Attributes:
+        title: of the experiment.
+        description: of the experiment; empty where it has none.
+        ledger: the records of its jobs.
         more: files of the crate that no job has as output.
         raw: the rows of raw.parquet.
     """
@@ -47,13 +95,87 @@ class Run:
     more: list[File]
     raw: list[dict[str, Any]]
 
-    def place(self, path: str) -> str:
+    def identifier(self, path: str) -> str:
         """Return the identifier of a file."""
         root = f"results/{self.ledger.experiment}/"
         return quote(path.removeprefix(root)) if path.startswith(root) else f"#{quote(path)}"
 
 
-def crate_of(run: Run) -> Entity:
+def write_crate(experiment: str) -> Path:
+    """Write the folder code, croissant.json and, last, ro-crate-metadata.json of an experiment.
+
+    The same results and code give the same bytes.
+
+    Returns:
+        the path of ro-crate-metadata.json.
+
+    Raises:
+        TailproofError: the experiment is not built, or an audit finds that a part of it does not
+            hold, so that a crate would describe what is not so.
+    """
+    folder = Path("results", experiment)
+    ledger = _audited_ledger(experiment)
+    report = ledger.makers[f"results/{experiment}/report/index.html"]
+    target = folder / FILE
+    target.unlink(missing_ok=True)
+    _copy_code(folder / CODE, Path("config", "experiments", f"{experiment}.yaml"))
+    title, description = (report.parameters["experiment"][key] for key in ("title", "description"))
+    manifest = folder / "shards" / "manifest.json"
+    write_json(
+        folder / croissant.FILE,
+        croissant.describe_shards(
+            title, description, read_json(manifest), ledger.makers[manifest.as_posix()]
+        ),
+    )
+    run = WorkflowRun(
+        title=title,
+        description=description,
+        ledger=ledger,
+        more=described(_undeclared_files(folder, ledger)),
+        raw=read_parquet(folder / "raw.parquet").to_pylist(),
+    )
+    write_json(target, describe_run(run))
+    return target
+
+
+def _audited_ledger(experiment: str) -> Ledger:
+    """Read the ledger of an experiment of which everything holds."""
+    result = audit(experiment)
+    if not result.passed:
+        causes = [verdict for verdict in result.wrong if not verdict.after] or result.wrong
+        problems = [f"{verdict.path} is {verdict.state}" for verdict in causes] + result.broken
+        raise TailproofError(
+            f"the results of '{experiment}' do not hold ({problems[0]}"
+            + (f", and {len(problems) - 1} more" if len(problems) > 1 else "")
+            + f"): see `tailproof audit {experiment}`, and make again what is stale with "
+            f"`snakemake results/{experiment}/report/index.html`"
+        )
+    return read_ledger(experiment)
+
+
+def _copy_code(folder: Path, configuration: Path) -> None:
+    """Copy what the audit found to be the code and configuration of every job."""
+    temporary = folder.with_name(f".{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    sources = {name: ROOT / name for name in COPIED} | {configuration.as_posix(): configuration}
+    for name, source in sources.items():
+        target = temporary / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+
+
+def _undeclared_files(folder: Path, ledger: Ledger) -> list[str]:
+    """Return the crate's files that no job has as output: records, code, the Croissant file."""
+    code = [path.as_posix() for path in sorted((folder / CODE).rglob("*")) if path.is_file()]
+    return [*ledger.records, *code, (folder / croissant.FILE).as_posix()]
+
+
+def describe_run(run: WorkflowRun) -> Entity:
     """Return what ro-crate-metadata.json holds."""
     jobs = [entity for record in run.ledger for entity in _job(run, record)]
     files = _files(run)
@@ -61,7 +183,7 @@ def crate_of(run: Run) -> Entity:
     actions = [entity["@id"] for entity in jobs if entity["@type"] == "CreateAction"]
     graph = [
         {
-            "@id": "ro-crate-metadata.json",
+            "@id": FILE,
             "@type": "CreativeWork",
             "about": _ref("./"),
             "conformsTo": _refs([RO_CRATE, WORKFLOW_RO_CRATE]),
@@ -72,32 +194,32 @@ def crate_of(run: Run) -> Entity:
             "name": run.title,
             "description": run.description or run.title,
             "datePublished": _time(max(record.ended for record in run.ledger)),
-            "license": UNKNOWN_LICENCE,
+            "license": croissant.UNKNOWN_LICENCE,
             "conformsTo": _refs(PROFILES),
             "hasPart": _refs(inside),
             "mainEntity": _ref("code/Snakefile"),
             "mentions": _refs(["#run", *actions]),
         },
         *_profiles(),
-        *_plan(run),
-        *_whole(run, [entity["@id"] for entity in jobs if entity["@type"] == "ControlAction"]),
+        *_workflow(run),
+        *_whole_run(run, [entity["@id"] for entity in jobs if entity["@type"] == "ControlAction"]),
         *jobs,
-        *_raw(run),
+        *_raw_data(run),
         *files,
     ]
-    return {"@context": CONTEXT, "@graph": _merged(graph)}
+    return {"@context": CONTEXT, "@graph": _merge_entities(graph)}
 
 
 def _profiles() -> list[Entity]:
     return [
-        {"@id": this, "@type": "CreativeWork", "name": name, "version": this.rsplit("/", 1)[1]}
-        for this, name in PROFILES.items()
+        {"@id": url, "@type": "CreativeWork", "name": name, "version": url.rsplit("/", 1)[1]}
+        for url, name in PROFILES.items()
     ]
 
 
-def _plan(run: Run) -> list[Entity]:
+def _workflow(run: WorkflowRun) -> list[Entity]:
     """Return the workflow, and for each rule its step and its tool."""
-    rules = _in_order(run.ledger)
+    rules = _rules_in_order(run.ledger)
     workflow = {
         "@id": "code/Snakefile",
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
@@ -155,11 +277,11 @@ def _tool(rule: str, records: list[Record]) -> list[Entity]:
     return [tool, *takes, *packages]
 
 
-def _job(run: Run, record: Record) -> list[Entity]:
+def _job(run: WorkflowRun, record: Record) -> list[Entity]:
     """Return a job as an action, what started it, and the values that it took and gave."""
-    this = f"{record.rule}/{quote(record.name)}"
+    job = f"{record.rule}/{quote(record.name)}"
     memory = {
-        "@id": f"#memory/{this}",
+        "@id": f"#memory/{job}",
         "@type": "PropertyValue",
         "name": "peak memory of the largest process",
         "propertyID": "peak_memory_bytes",
@@ -168,32 +290,33 @@ def _job(run: Run, record: Record) -> list[Entity]:
     }
     parameters = [_parameter(record.rule, name, value) for name, value in _parameters(record)]
     results = [
-        _value(f"#result/{this}/{quote(name)}", name, value)
-        for name, value in _flat(record.results)
+        _value(f"#result/{job}/{quote(name)}", name, value)
+        for name, value in _flatten(record.results)
     ]
     agent = _agent(record)
     action = {
-        "@id": f"#run/{this}",
+        "@id": f"#run/{job}",
         "@type": "CreateAction",
         "name": " ".join(dict.fromkeys([record.rule, record.name])),
-        "description": f"`{record.command}` on {_place(record.machine)}",
+        "description": f"`{record.command}` on {_machine_text(record.machine)}",
         "instrument": _ref(_script(record.rule)),
         "agent": _ref(agent["@id"]),
         "startTime": _time(record.started),
         "endTime": _time(record.ended),
         "object": _refs(
-            [run.place(file.path) for file in record.inputs]
+            [run.identifier(file.path) for file in record.inputs]
             + ["#raw"] * (record.rule == "prepare")
             + [value["@id"] for value in parameters]
         ),
         "result": _refs(
-            [run.place(file.path) for file in record.outputs] + [value["@id"] for value in results]
+            [run.identifier(file.path) for file in record.outputs]
+            + [value["@id"] for value in results]
         ),
         "resourceUsage": _ref(memory["@id"]),
-        "subjectOf": _ref(run.place(record.path)),
+        "subjectOf": _ref(run.identifier(record.path)),
     }
     control = {
-        "@id": f"#control/{this}",
+        "@id": f"#control/{job}",
         "@type": "ControlAction",
         "name": f"orchestrate {action['name']}",
         "instrument": _ref(f"#step/{record.rule}"),
@@ -202,7 +325,7 @@ def _job(run: Run, record: Record) -> list[Entity]:
     return [action, control, memory, agent, *parameters, *results]
 
 
-def _whole(run: Run, controls: list[str]) -> list[Entity]:
+def _whole_run(run: WorkflowRun, controls: list[str]) -> list[Entity]:
     """Return the run of the workflow, and of the engine that carried it out."""
     agents = {agent["@id"]: agent for agent in map(_agent, run.ledger)}
     common = {
@@ -219,7 +342,7 @@ def _whole(run: Run, controls: list[str]) -> list[Entity]:
             "description": f"{run.title}: {len(controls)} jobs, each with its own command",
             "instrument": _ref("code/Snakefile"),
             "object": _refs(["#raw", configuration]),
-            "result": _refs([run.place(path) for path in run.ledger.files]),
+            "result": _refs([run.identifier(path) for path in run.ledger.files]),
             **common,
         },
         {
@@ -234,11 +357,11 @@ def _whole(run: Run, controls: list[str]) -> list[Entity]:
     ]
 
 
-def _raw(run: Run) -> list[Entity]:
+def _raw_data(run: WorkflowRun) -> list[Entity]:
     """Return the raw data: as one entity, and file by file where they are few."""
     prepare = next(record for record in run.ledger if record.rule == "prepare")
     source = prepare.parameters["data"]["source"]["name"]
-    said = f"{len(run.raw)} files with checksums in raw.parquet"
+    description = f"{len(run.raw)} files with checksums in raw.parquet"
     listed = run.raw if len(run.raw) <= LISTED_RAW else []
     files = [
         _file(f"#raw/{quote(row['path'])}", row["path"], row["bytes"], row["sha256"])
@@ -248,35 +371,35 @@ def _raw(run: Run) -> list[Entity]:
         "@id": "#raw",
         "@type": "Collection" if files else "CreativeWork",
         "name": f"raw data of the source '{source}'",
-        "description": said if run.raw else "images that come with an installed package",
+        "description": description if run.raw else "images that come with an installed package",
         "subjectOf": _ref("raw.parquet"),
         "hasPart": _refs([file["@id"] for file in files]),
     }
     return [raw, *files]
 
 
-def _files(run: Run) -> list[Entity]:
+def _files(run: WorkflowRun) -> list[Entity]:
     """Return every file that is in the crate, and every one outside that a job read."""
-    known = {file.path: file for record in run.ledger for file in record.inputs}
-    known |= run.ledger.files | {file.path: file for file in run.more}
+    files = {file.path: file for record in run.ledger for file in record.inputs}
+    files |= run.ledger.files | {file.path: file for file in run.more}
     return [
-        _file(run.place(path), PurePosixPath(path).name, file.bytes, file.sha256)
-        for path, file in sorted(known.items())
+        _file(run.identifier(path), PurePosixPath(path).name, file.bytes, file.sha256)
+        for path, file in sorted(files.items())
     ]
 
 
-def _file(this: str, name: str, size: int, sha256: str) -> Entity:
+def _file(identifier: str, name: str, size: int, sha256: str) -> Entity:
     return {
-        "@id": this,
+        "@id": identifier,
         "@type": "File",
         "name": name,
-        "encodingFormat": media_type(name),
+        "encodingFormat": MEDIA_TYPES.get(PurePosixPath(name).suffix, "application/octet-stream"),
         "contentSize": str(size),
         "sha256": sha256,
     }
 
 
-def _in_order(ledger: Ledger) -> dict[str, list[Record]]:
+def _rules_in_order(ledger: Ledger) -> dict[str, list[Record]]:
     """Return the records of each rule, by how many jobs lie before the last of them.
 
     That is a rule after those whose files it reads, unless they read each other's, as in a sweep.
@@ -291,36 +414,39 @@ def _in_order(ledger: Ledger) -> dict[str, list[Record]]:
     by_rule: dict[str, list[Record]] = {}
     for record in ledger:
         by_rule.setdefault(record.rule, []).append(record)
-    last = {rule: max(depth[each.path] for each in records) for rule, records in by_rule.items()}
+    last = {
+        rule: max(depth[record.path] for record in records) for rule, records in by_rule.items()
+    }
     return {rule: by_rule[rule] for rule in sorted(by_rule, key=lambda rule: last[rule])}
 
 
 def _parameters(record: Record) -> list[tuple[str, Any]]:
-    """Return what told a job what to do: the wildcards of its files and its parameters."""
+    """Return what a job was asked to do: the wildcards of its files and its parameters."""
     wildcards = {key: text for key, text in record.wildcards.items() if key != "experiment"}
-    return _flat(wildcards | record.parameters)
+    return _flatten(wildcards | record.parameters)
 
 
 def _parameter(rule: str, name: str, value: Any) -> Entity:
     """Return a parameter's value; jobs of a rule that agree on it share it."""
-    this = f"#parameter/{rule}/{quote(name)}/{digest_of(value)[:12]}"
-    return _value(this, name, value) | {"exampleOfWork": _ref(f"#parameter/{rule}/{quote(name)}")}
+    identifier = f"#parameter/{rule}/{quote(name)}/{digest_of(value)[:12]}"
+    parameter = _ref(f"#parameter/{rule}/{quote(name)}")
+    return _value(identifier, name, value) | {"exampleOfWork": parameter}
 
 
-def _flat(value: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
+def _flatten(value: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
     """Return plain values by their dotted names."""
-    found = []
+    values = []
     for key, inner in value.items():
         if isinstance(inner, dict) and inner:
-            found += _flat(inner, f"{above}{key}.")
+            values += _flatten(inner, f"{above}{key}.")
         else:
-            found.append((f"{above}{key}", inner))
-    return found
+            values.append((f"{above}{key}", inner))
+    return values
 
 
-def _value(this: str, name: str, value: Any) -> Entity:
+def _value(identifier: str, name: str, value: Any) -> Entity:
     plain = value if isinstance(value, str | bool | int | float) else canonical_json(value)
-    return {"@id": this, "@type": "PropertyValue", "name": name, "value": plain}
+    return {"@id": identifier, "@type": "PropertyValue", "name": name, "value": plain}
 
 
 def _agent(record: Record) -> Entity:
@@ -328,10 +454,10 @@ def _agent(record: Record) -> Entity:
     return {"@id": f"#user/{quote(user)}", "@type": "Person", "name": user}
 
 
-def _place(machine: Machine) -> str:
-    told = [machine.device, f"threads: {machine.threads}"]
-    told += [f"Slurm job {machine.slurm_job}"] if machine.slurm_job else []
-    return f"{machine.host} ({', '.join(told)})"
+def _machine_text(machine: Machine) -> str:
+    facts = [machine.device, f"threads: {machine.threads}"]
+    facts += [f"Slurm job {machine.slurm_job}"] if machine.slurm_job else []
+    return f"{machine.host} ({', '.join(facts)})"
 
 
 def _packages(code: Code) -> list[Entity]:
@@ -363,20 +489,20 @@ def _time(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds")
 
 
-def _ref(this: str) -> Entity:
-    return {"@id": this}
+def _ref(identifier: str) -> Entity:
+    return {"@id": identifier}
 
 
-def _refs(all_of: Iterable[str]) -> Entity | list[Entity]:
+def _refs(identifiers: Iterable[str]) -> Entity | list[Entity]:
     """Return references, each once; RO-Crate wants a single one without a list."""
-    found = [_ref(this) for this in dict.fromkeys(all_of)]
-    return found[0] if len(found) == 1 else found
+    references = [_ref(identifier) for identifier in dict.fromkeys(identifiers)]
+    return references[0] if len(references) == 1 else references
 
 
-def _merged(entities: list[Entity]) -> list[Entity]:
+def _merge_entities(entities: list[Entity]) -> list[Entity]:
     """Return each entity once, without what is empty: code is also a file with a checksum."""
     merged: dict[str, Entity] = {}
     for entity in entities:
-        told = {key: value for key, value in entity.items() if value != []}
-        merged[entity["@id"]] = told | merged.get(entity["@id"], {})
+        stated = {key: value for key, value in entity.items() if value != []}
+        merged[entity["@id"]] = stated | merged.get(entity["@id"], {})
     return list(merged.values())

@@ -1,0 +1,1 @@
+"""Descriptions of an experiment in formats that others read."""
