@@ -89,7 +89,7 @@ def test_the_shipped_list_of_experiments_loads():
         ({"seeds": [-1]}, ["'seeds.0' should be greater than or equal to 0, found -1"]),
         (
             {"evaluation": {"many_shot": 5, "few_shot": 6}},
-            ["'evaluation' is wrong: few (6) is larger than many (5)"],
+            ["'evaluation' is wrong: few_shot (6) is larger than many_shot (5)"],
         ),
         (
             {"recipe": {"schedule": {"name": "cosine", "warmup": {"epochs": 1, "steps": 1}}}},

@@ -176,7 +176,7 @@ def test_the_sweep_of_a_scan_line_transformer_can_be_written_down():
         ({"grid": {"epochs": 3}}, "'sweep.grid.epochs' should be a valid list, found 3"),
         (
             {"grid": {"normalize": [True, True]}},
-            "'sweep' is wrong: two points are called 'normalise-true': list them as 'points', "
+            "'sweep' is wrong: two points are called 'normalize-true': list them as 'points', "
             "each with a name",
         ),
         (
@@ -228,8 +228,8 @@ def test_names_of_experts_and_points_are_apart():
     assert mistake(grid, experts={"winner": {}}) == (
         "'experts' is wrong: 'winner' is a name that sweeps use: choose another"
     )
-    assert "'normalise-true' is also a point of the sweep" in mistake(
-        grid, experts={"normalise-true": {}}
+    assert "'normalize-true' is also a point of the sweep" in mistake(
+        grid, experts={"normalize-true": {}}
     )
     assert mistake(None, experts={"stacked": {}}) == (
         "'experts' is wrong: 'stacked' is the name of an ensemble: choose another"

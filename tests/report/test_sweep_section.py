@@ -42,7 +42,7 @@ def test_two_keys_are_one_map_with_a_row_and_a_column_for_each_value():
     ]
     heats = [cell.heat for row in table.rows for cell in row.cells]
     assert heats == pytest.approx([0, 1, 0.5, None, 0.25, 0.75])
-    assert found.axes == "Rows: optimizer.weight_decay; columns: normalise."
+    assert found.axes == "Rows: optimizer.weight_decay; columns: normalize."
 
 
 def test_three_keys_are_a_map_for_each_value_of_the_first():

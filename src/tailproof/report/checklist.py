@@ -137,7 +137,7 @@ class Progress:
             path = self._file(run, "history.csv")
             ended = path.exists()
             history = read_history(path) if ended else self._log(run)
-            context = Context(self._recipe(run[0]), expect=self.experiment.targets, ended=ended)
+            context = Context(self._recipe(run[0]), targets=self.experiment.targets, ended=ended)
             for outcome in outcomes(history, context):
                 found.setdefault(outcome.wanted, []).append(Standing(_named(run), outcome, ended))
         return [_target(wanted, standings) for wanted, standings in found.items()]
