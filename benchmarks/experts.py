@@ -26,7 +26,7 @@ from tailproof.core.config.data import Data
 from tailproof.core.config.load import load_experiment
 from tailproof.core.files import read_json
 from tailproof.data.splits import profile_counts
-from tailproof.training import launch
+from tailproof.training.launch import launch
 
 CLASSES, LARGEST, HELD_OUT = 100, 500, 20
 EXPERIMENT = Path(__file__).parents[1] / "config" / "experiments" / "cifar100_lt.yaml"

@@ -15,6 +15,7 @@ RULE_FILES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
 
 FLOORS = [
     {"core"},
+    {"runtime"},
     {"provenance"},
     {"data"},
     {"models", "losses"},
@@ -103,6 +104,7 @@ def test_torch_stays_on_its_floors(path):
     "room",
     [
         "core",
+        "runtime",
         "provenance",
         "data",
         "calibration",

@@ -9,7 +9,7 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json, read_parquet, table_metadata, write_json
 from tailproof.data.loader import Split
 from tailproof.inference import infer
-from tailproof.training import launch
+from tailproof.training.launch import launch
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tailproof.core.config.recipe import Recipe
 from tailproof.core.job import telling
-from tailproof.training import launch
+from tailproof.runtime.signals import REQUEST, take_signals
+from tailproof.training.launch import launch
 
 # Processes fork from one that has imported everything and computed nothing.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -65,7 +66,8 @@ def _attempt(manifest, folder, changes, crash, largest_file, until):
     if largest_file:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    with telling("train", Path(folder, "train.log")):
+    take_signals()
+    with telling("train", Path(folder, "train.log")), REQUEST.leave_at_once():
         launch(
             manifest,
             Recipe(**{**RECIPE, **changes}),

@@ -12,7 +12,7 @@ from tailproof.core.files import read_json
 from tailproof.core.operating_points import POINTS, epoch_points
 from tailproof.data.logits import Logits
 from tailproof.inference.infer import infer
-from tailproof.training import launch
+from tailproof.training.launch import launch
 from tests.conftest import build_data
 
 RECIPE = {

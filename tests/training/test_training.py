@@ -15,9 +15,9 @@ from tailproof.core.errors import TailproofError
 from tailproof.core.files import read_json
 from tailproof.core.phases import Phases
 from tailproof.data.loader import Loader, Split
-from tailproof.training import launch
 from tailproof.training.best import Best
 from tailproof.training.history import COLUMNS
+from tailproof.training.launch import launch
 from tailproof.training.metrics import scores
 from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run

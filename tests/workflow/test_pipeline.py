@@ -18,7 +18,7 @@ from tailproof.calibration.calibrate import calibrate
 from tailproof.core.config.load import parse_experiment
 from tailproof.core.config.splits import SPLITS
 from tailproof.report.page import write_page
-from tailproof.training import launch
+from tailproof.training.launch import launch
 from tests.project import TINY
 
 EXPERTS = list(TINY["experts"])

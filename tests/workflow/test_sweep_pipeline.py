@@ -12,7 +12,7 @@ import pytest
 
 from tailproof.core.config.load import parse_experiment
 from tailproof.core.config.read import read_yaml
-from tailproof.training import launch
+from tailproof.training.launch import launch
 from tests.project import ROOT, Project
 
 NAME = "digits_sweep_small"

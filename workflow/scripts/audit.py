@@ -1,11 +1,12 @@
 """Every file and record of an experiment -> audit.json."""
 
-from tailproof.core.errors import TailproofError
-from tailproof.core.files import write_json
-from tailproof.provenance.audit import audit
 from tailproof.provenance.job import job
 
 with job(snakemake):
+    from tailproof.core.errors import TailproofError
+    from tailproof.core.files import write_json
+    from tailproof.provenance.audit import audit
+
     experiment = snakemake.wildcards.experiment
     found = audit(experiment)
     if not found.passed:

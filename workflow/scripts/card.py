@@ -1,11 +1,12 @@
 """What was measured of an expert -> README.md, example.py and predict.json in its folder."""
 
-from tailproof.card.card import write_card
-from tailproof.card.facts import Facts
-from tailproof.core.config.evaluation import Evaluation
 from tailproof.provenance.job import job
 
 with job(snakemake):
+    from tailproof.card.card import write_card
+    from tailproof.card.facts import Facts
+    from tailproof.core.config.evaluation import Evaluation
+
     files = dict(snakemake.input.items())
     rejectors = files.pop("rejectors")
     facts = Facts.read(

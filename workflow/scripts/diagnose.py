@@ -1,10 +1,11 @@
 """history.csv -> diagnosis.json."""
 
-from tailproof.core.finding import brief
-from tailproof.diagnosis.run import write_diagnosis
 from tailproof.provenance.job import job
 
 with job(snakemake) as results:
+    from tailproof.core.finding import brief
+    from tailproof.diagnosis.run import write_diagnosis
+
     found = write_diagnosis(
         snakemake.input.history,
         snakemake.input.training,

@@ -3,12 +3,13 @@
 from itertools import product
 from pathlib import Path
 
-from tailproof.core.config.evaluation import Evaluation
-from tailproof.evaluation.evaluate import evaluate
-from tailproof.evaluation.results import results_of
 from tailproof.provenance.job import job
 
 with job(snakemake) as results:
+    from tailproof.core.config.evaluation import Evaluation
+    from tailproof.evaluation.evaluate import evaluate
+    from tailproof.evaluation.results import results_of
+
     params = snakemake.params
     experts = {name: {str(seed): {} for seed in params.seeds} for name in params.experts}
     named = product(params.experts, params.seeds, params.splits)

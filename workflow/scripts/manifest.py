@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from tailproof.core.config.data import Data
-from tailproof.core.config.splits import SPLITS
-from tailproof.data.shards import gather
 from tailproof.provenance.job import job
 
 with job(snakemake):
+    from tailproof.core.config.data import Data
+    from tailproof.core.config.splits import SPLITS
+    from tailproof.data.shards import gather
+
     data = Data(**snakemake.params.data)
     facts = [Path(path) for path in snakemake.input.facts]
     gather(

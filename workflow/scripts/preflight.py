@@ -2,15 +2,15 @@
 
 import json
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.files import read_json, write_json, write_text
-from tailproof.core.finding import brief
-from tailproof.preflight.describe import describe
-from tailproof.preflight.facts import facts_of
-from tailproof.preflight.page import page
 from tailproof.provenance.job import job
 
 with job(snakemake) as results:
+    from tailproof.core.config.recipe import Recipe
+    from tailproof.core.files import read_json, write_json, write_text
+    from tailproof.core.finding import brief
+    from tailproof.preflight.describe import describe
+    from tailproof.preflight.facts import facts_of
+    from tailproof.preflight.page import page
     from tailproof.preflight.probe import measure, structures
 
     manifest, output = snakemake.input.manifest, snakemake.output

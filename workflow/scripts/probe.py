@@ -1,7 +1,8 @@
 """Shards of train and dev -> what simple summaries of the images give away."""
 
-from tailproof.data.probe import probe
 from tailproof.provenance.job import job
 
 with job(snakemake):
+    from tailproof.data.probe import probe
+
     probe(snakemake.input.manifest, snakemake.output.shortcuts)

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from tailproof.core.config.experiment import Experiment
 from tailproof.provenance.job import job
-from tailproof.report.curves import write_curves
-from tailproof.report.page import write_page
-from tailproof.report.preflight_page import write_preflight_page
 
 with job(snakemake):
+    from tailproof.core.config.experiment import Experiment
+    from tailproof.report.curves import write_curves
+    from tailproof.report.page import write_page
+    from tailproof.report.preflight_page import write_preflight_page
+
     experiment = Experiment(**snakemake.params.experiment)
     results = Path(snakemake.output.page).parents[1]
     write_page(snakemake.wildcards.experiment, experiment, results, snakemake.output.page)

@@ -3,14 +3,15 @@
 import json
 from pathlib import Path
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.errors import TailproofError
 from tailproof.provenance.job import job
 
 with job(snakemake):
+    from tailproof.core.errors import TailproofError
+
     if snakemake.resources.cleared != "yes":
         raise TailproofError(snakemake.resources.cleared)
-    from tailproof.training import launch
+    from tailproof.core.config.recipe import Recipe
+    from tailproof.training.launch import launch
     from tailproof.training.places import recipe_of_place
 
     params, wildcards = snakemake.params, snakemake.wildcards

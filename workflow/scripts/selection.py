@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from tailproof.core.config.recipe import Recipe
-from tailproof.core.config.sweep import Sweep
 from tailproof.provenance.job import job
-from tailproof.sweep.selection import select
 
 with job(snakemake) as results:
+    from tailproof.core.config.recipe import Recipe
+    from tailproof.core.config.sweep import Sweep
+    from tailproof.sweep.selection import select
+
     params, paths = snakemake.params, iter(snakemake.input.histories)
     sweep = Sweep(**params.sweep)
     points = sweep.expand(Recipe(**params.recipe))

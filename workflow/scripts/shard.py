@@ -1,10 +1,11 @@
 """Samples of one split -> one shard and its facts."""
 
-from tailproof.core.config.data import Data
-from tailproof.data.shards import shard
 from tailproof.provenance.job import job
 
 with job(snakemake):
+    from tailproof.core.config.data import Data
+    from tailproof.data.shards import shard
+
     shard(
         snakemake.input.samples,
         snakemake.input.splits,

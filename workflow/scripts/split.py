@@ -1,10 +1,11 @@
 """samples.parquet -> splits.parquet and its summary."""
 
-from tailproof.core.config.data import Data
-from tailproof.data.splits import split
 from tailproof.provenance.job import job
 
 with job(snakemake):
+    from tailproof.core.config.data import Data
+    from tailproof.data.splits import split
+
     split(
         snakemake.input.samples,
         Data(**snakemake.params.data),

@@ -14,8 +14,8 @@ from tailproof.provenance import croissant
 from tailproof.provenance.audit import audit
 from tailproof.provenance.closure import ROOT
 from tailproof.provenance.crate_graph import Run, crate_of
-from tailproof.provenance.job import described
 from tailproof.provenance.ledger import Ledger, read_ledger
+from tailproof.provenance.recorder import described
 
 FILE = "ro-crate-metadata.json"
 

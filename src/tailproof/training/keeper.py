@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.core.errors import Interrupted, TailproofError
+from tailproof.runtime.signals import StopRequest
 from tailproof.training.attempts import Attempts
 from tailproof.training.run import Run
-from tailproof.training.signals import StopRequest
 from tailproof.training.state import Store, newest_first, read_newest, read_state
 
 log = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from tailproof.core.errors import Interrupted
 from tailproof.core.files import write_json
 from tailproof.core.progress import track
 from tailproof.models.build import count_parameters
+from tailproof.runtime.signals import StopRequest
 from tailproof.training.history import write_history
 from tailproof.training.keeper import Keeper
 from tailproof.training.ranks import Ranks
 from tailproof.training.run import Run
-from tailproof.training.signals import StopRequest
 
 log = logging.getLogger(__name__)
 
