@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.held_import import hold_import
+from tests.held_import import hold_imports
 from tests.project import TINY, Project
 
 SEED_FOLDER = "results/tiny/experts/only/seed-0"
@@ -104,18 +104,17 @@ def trained(tmp_path_factory):
     return project
 
 
-def start_held(project, stage, module, count=1, condition="True"):
+def start_held(project, stage, condition, count=1):
     """Start the process of a stage as Snakemake did; return it when it is held in an import.
 
     Args:
         project: with the script that Snakemake ran.
         stage: the rule.
-        module: whose import does not end.
+        condition: see `hold_imports`.
         count: of the processes that must be held.
-        condition: see `hold_import`.
     """
     held = project.folder / "held"
-    holds = hold_import(held, module, condition)
+    holds = hold_imports(held, condition)
     (script,) = (project.folder / ".snakemake" / "scripts").glob(f"*.{stage}.py")
     environment = project.environment
     environment["PYTHONPATH"] += f"{os.pathsep}{held}"
@@ -132,7 +131,7 @@ def test_training_leaves_while_it_imports_torch(trained, tmp_path, number):
     project = trained.copy(tmp_path / "project")
     straight = weights_and_history(project)
     forget_training(project)
-    process = start_held(project, "train", "torch")
+    process = start_held(project, "train", "name == 'torch'")
     process.send_signal(number)
     assert process.wait() == 75
     assert not list((project.folder / SEED_FOLDER).glob("*"))
@@ -148,7 +147,7 @@ def test_a_training_of_two_processes_leaves_while_they_import_torch(trained, tmp
     train(project, "--skip-script-cleanup")
     straight = weights_and_history(project)
     forget_training(project)
-    process = start_held(project, "train", "torch", 2, "'RANK' in os.environ")
+    process = start_held(project, "train", "name == 'torch' and 'RANK' in os.environ", 2)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 75
     train(project)
@@ -160,7 +159,7 @@ def test_a_stage_that_saves_nothing_leaves_at_once(trained, tmp_path):
     manifest = project.results / "shards" / "manifest.json"
     before = manifest.read_bytes()
     manifest.unlink()
-    process = start_held(project, "manifest", "pydantic")
+    process = start_held(project, "manifest", "name == 'pydantic'")
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 75
     assert not manifest.exists()
