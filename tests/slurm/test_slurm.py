@@ -127,12 +127,15 @@ def attempts(project, expert):
 def test_interrupted_jobs_go_back_into_the_queue_and_resume(interrupted):
     project = interrupted.project
     for expert, reason in (("requeued", "SIGTERM"), ("limited", "SIGTERM"), ("lost", "killed")):
-        entries, job = attempts(project, expert), interrupted.training(expert)
-        assert int(job["Restarts"]) >= 1
+        entries = attempts(project, expert)
         assert entries[0]["reason"] == reason and entries[-1]["reason"] == "finished", entries
-        assert {entry["slurm_job_id"] for entry in entries} == {job["JobId"]}
         assert entries[1]["first_epoch"] >= entries[0]["last_epoch"] > 1, "it does not start again"
         assert "goes on in epoch" in project.log(expert)
+    # Slurm itself may end a step on a node that has just returned: no promise for the lost one.
+    for expert in ("requeued", "limited"):
+        job = interrupted.training(expert)
+        assert int(job["Restarts"]) >= 1
+        assert {entry["slurm_job_id"] for entry in attempts(project, expert)} == {job["JobId"]}
 
 
 def test_jobs_that_are_signalled_while_they_start_go_back_into_the_queue(interrupted):

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tailproof.core.errors import Interrupted, TailproofError
@@ -41,9 +42,8 @@ def main(path: Path) -> None:
         except Exception as error:
             logger.exception("%s", error)
             # Most likely another rank has died. The launcher reports that one, and stops this one.
-            if REQUEST.signal is None:
+            with suppress(Interrupted), REQUEST.leave_at_once():
                 time.sleep(SHUTDOWN_SECONDS / 5)
-            if REQUEST.signal is None:
                 tell_failure(job, rank, f"{type(error).__name__}: {error}")
             sys.exit(1)
 
