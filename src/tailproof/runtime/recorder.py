@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.digests import sha256_files
-from tailproof.runtime.code_digest import ROOT, code_digest, packages
+from tailproof.project import stage_script
+from tailproof.runtime.code_digest import code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import experiment_of, read_ledger
@@ -27,10 +28,10 @@ class Recorder:
 
     def __init__(self, snakemake: Any, raw: tuple[str, ...]) -> None:
         self._snakemake, self._started = snakemake, datetime.now(UTC)
-        script = ROOT / "workflow" / "scripts" / f"{snakemake.rule}.py"
-        _check_code(script, snakemake.params.code)
-        self._code = describe_code(snakemake.params.code, [*packages(script), "snakemake"], ROOT)
-        _check_packages(self._code.packages, packages(script))
+        code = stage_script(snakemake.rule)
+        _check_code(code, snakemake.params.code)
+        self._code = describe_code(snakemake.params.code, [*packages(code), "snakemake"])
+        _check_packages(self._code.packages, packages(code))
         left_out = {path for name in raw for path in _paths(snakemake.input.get(name, ()))}
         self._inputs = described([path for path in snakemake.input if path not in left_out])
         _check_inputs(self._inputs)
