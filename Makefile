@@ -32,7 +32,7 @@ lint: .venv/.dev ## check style and the workflow
 	$(BIN)/snakemake --lint
 
 docs: .venv/.dev ## build the pages of docs/ as a site in .site
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build
 
 schema: .venv/.run ## write the schemas of experiments and records from their models
 	$(BIN)/python -m tailproof.config.schema config/schema.json

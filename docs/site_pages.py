@@ -45,7 +45,7 @@ def on_page_markdown(markdown, page, **_):
             return f"[{text}]({PAGES[target]}{anchor})"
         if target.startswith("docs/"):
             return f"[{text}]({target.removeprefix('docs/')}{anchor})"
-        if path and (ROOT / target).is_file():
+        if path and (ROOT / target).exists():
             return text if text.strip("`") == target else f"{text} (`{target}`)"
         return link[0]
 
