@@ -18,11 +18,22 @@ SNAKEFILE = PIPELINE / "Snakefile"
 """What a project's own Snakefile includes."""
 
 CONFIG = Path("config", "config.yaml")
+EXPERIMENTS = Path("config", "experiments")
 
 EXAMPLE = "digits_lt"
 """The experiment that a new project starts with: its data come with scikit-learn."""
 
-COPIED = ("profiles", "slurm", "dvc.yaml", ".dvcignore", "config/README.md", "config/schema.json")
+COPIED = (
+    "profiles",
+    "slurm",
+    "dvc.yaml",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvc/plots",
+    "config/README.md",
+    "config/schema.json",
+)
 """What a project has of its own, so that its user can change it."""
 
 GITIGNORE = (".snakemake/", ".state/", "logs/", "raw/")
@@ -115,14 +126,13 @@ def init_project(
         raise TailproofError(
             f"{folder} exists and is not an empty folder: name a new folder, or empty this one"
         )
-    experiments = PIPELINE / "config" / "experiments"
-    name, text = experiment or (EXAMPLE, _read(experiments / f"{EXAMPLE}.yaml"))
+    name, text = experiment or (EXAMPLE, _read(PIPELINE / EXPERIMENTS / f"{EXAMPLE}.yaml"))
     files = {
         "Snakefile": _read(PIPELINE / "workflow" / "project" / "Snakefile"),
         CONFIG.as_posix(): _read(PIPELINE / "workflow" / "project" / "config.yaml").format(
             experiment=name, results=results
         ),
-        f"config/experiments/{name}.yaml": text,
+        (EXPERIMENTS / f"{name}.yaml").as_posix(): text,
         ".gitignore": "\n".join([*GITIGNORE, *_ignored(results)]) + "\n",
     }
     for relative, content in files.items():
@@ -136,6 +146,19 @@ def init_project(
     return sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
+
+
+def add_experiment(folder: str | Path, name: str, text: str) -> str:
+    """Add an experiment to a project; return the path of its file.
+
+    Raises:
+        TailproofError: the project has an experiment of this name.
+    """
+    path = Path(folder) / EXPERIMENTS / f"{name}.yaml"
+    if path.exists():
+        raise TailproofError(f"{path} exists: rename or remove it first")
+    path.write_text(text, encoding="utf-8")
+    return path.as_posix()
 
 
 def _ignored(results: str) -> list[str]:
