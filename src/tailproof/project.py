@@ -141,8 +141,6 @@ def init_project(
         path.write_text(content, encoding="utf-8")
     for relative in COPIED:
         _copy(PIPELINE / relative, folder / relative)
-    if results != Paths.results:
-        _set_results(folder / "dvc.yaml", results)
     return sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
@@ -166,10 +164,6 @@ def _ignored(results: str) -> list[str]:
     if Path(results).is_absolute():
         return []
     return [f"{results}/*/*", f"!{results}/*/provenance/", f"{results}/*.html", f"{results}/*.md"]
-
-
-def _set_results(stages: Path, results: str) -> None:
-    stages.write_text(_read(stages).replace("results/", f"{results}/"), encoding="utf-8")
 
 
 def _copy(source: Path, target: Path) -> None:
