@@ -11,13 +11,14 @@ from tailproof.calibration.metrics import ece
 from tailproof.config.merge import merged_recipe
 from tailproof.config.recipe import Recipe
 from tailproof.config.targets import Target
-from tailproof.diagnosis.compare_runs import compare, sweep_ceiling
+from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve, noise_of
+from tailproof.diagnosis.detectors.sweeps import sweep_ceiling
 from tailproof.diagnosis.diagnose import diagnose
-from tailproof.diagnosis.finding_ids import KINDS
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import soften
+from tailproof.diagnosis.registry import KINDS
 from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 from tests.diagnosis.faults import faulty
 from tests.diagnosis.scores import Scores
@@ -101,7 +102,7 @@ def test_no_history_breaks_a_detector(columns, origin):
         for name, values in columns.items()
     }
     passed = tuple(range(origin, length + origin))
-    history = History("any", np.arange(length) + origin, padded, passed)
+    history = RunHistory("any", np.arange(length) + origin, padded, passed)
     for context in (Context(), Context(recipe=Recipe(), classes=3, train_samples=9, taken_over=2)):
         for finding in diagnose(history, context):
             finding.to_jsonable()
@@ -123,7 +124,7 @@ def test_a_step_is_no_noise():
 
 def history_of(values, name="val_accuracy"):
     rows = [{"epoch": float(i + 1), name: value} for i, value in enumerate(values)]
-    return History.of("run", rows)
+    return RunHistory.of("run", rows)
 
 
 def missed(values, *targets, recipe=None, metric="val_accuracy"):
@@ -145,7 +146,7 @@ def test_an_expected_gap_is_held_against_train():
     rows = [
         {"epoch": float(i), "train_accuracy": 0.5 + 0.02 * i, "val_accuracy": 0.5} for i in range(9)
     ]
-    history = History.of("run", rows)
+    history = RunHistory.of("run", rows)
     context = Context(targets={"val_accuracy": [Target(gap_at_most=0.05)]})
     titles = [f.title for f in diagnose(history, context) if f.kind == "target_missed"]
     assert titles == [] or "gap of val_accuracy" in titles[0]
@@ -163,7 +164,7 @@ def test_a_restart_leaves_only_what_led_to_the_end():
     epochs = [1, 2, 3, 1, 2, 3, 4]
     rows = [{"epoch": float(e), "attempt": 1.0 + (i > 2), "train_loss": 10.0 * (i < 3) + 1 / e}
             for i, e in enumerate(epochs)]  # fmt: skip
-    history = History.of("run", rows)
+    history = RunHistory.of("run", rows)
     assert list(history.epochs) == [1, 2, 3, 4] and history.passed == tuple(epochs)
     assert history.columns["train_loss"].max() == 1
     (finding,) = diagnose(history)
@@ -177,7 +178,7 @@ def test_a_spike_like_others_is_no_bad_resume(jump, told):
     loss[24] *= 1 + jump
     rows = [{"epoch": float(i + 1), "attempt": 1.0 + (i > 23), "val_loss": value}
             for i, value in enumerate(loss)]  # fmt: skip
-    found = [each.kind for each in diagnose(History.of("run", rows))]
+    found = [each.kind for each in diagnose(RunHistory.of("run", rows))]
     assert [kind for kind in found if kind == "bad_resume"] == told
 
 
@@ -230,7 +231,7 @@ def test_odd_columns_break_no_detector(columns):
         {"epoch": number, **dict(zip(columns, values, strict=True))}
         for number, values in enumerate(zip(*columns.values(), strict=True), 1)
     ]
-    diagnose(History.of("odd", rows), Context())
+    diagnose(RunHistory.of("odd", rows), Context())
 
 
 def test_a_change_never_asks_for_less_of_what_it_asks_for():

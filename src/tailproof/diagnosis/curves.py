@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailproof.diagnosis.column_aliases import RATES, rises
+from tailproof.history import best_index
 
 FEW = 6
 """With fewer values than this a spread is a guess, so that it is not taken for less than usual."""
@@ -99,7 +100,7 @@ class Curve:
     @property
     def best(self) -> int:
         """Index of the best value itself, the first of equals."""
-        return int(np.argmax(self.sign * self.values))
+        return best_index(self.values, self.sign)
 
     @property
     def best_level(self) -> float:

@@ -71,3 +71,10 @@ def to_jsonable(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
+
+
+def certainty(effect: float, threshold: float) -> float:
+    """Return a confidence from 0.5 at the threshold to 0.99 far above it."""
+    if not (math.isfinite(effect) and threshold > 0):
+        return 0.99
+    return float(np.clip(1 - 0.5 * (threshold / max(effect, threshold)) ** 1.5, 0.5, 0.99))

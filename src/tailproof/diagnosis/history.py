@@ -1,11 +1,15 @@
 """A run's history as detectors see it, whoever wrote it."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from tailproof.diagnosis.column_aliases import is_metric
 from tailproof.diagnosis.curves import Curve
+from tailproof.history import History, Row
 
 MONITORS = (
     "tpr_at_fpr_1e-4",
@@ -21,7 +25,7 @@ MONITORS = (
 
 
 @dataclass(frozen=True)
-class History:
+class RunHistory:
     """What was measured, one row an epoch: those epochs that led to the last one.
 
     Attributes:
@@ -37,7 +41,17 @@ class History:
     passed: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, name: str, rows: list[dict[str, float]]) -> "History":
+    def read(cls, path: str | Path) -> "RunHistory":
+        """Read a history.csv of this project.
+
+        Raises:
+            TailproofError: the file is missing, or training did not write it.
+        """
+        history = History.read(path)
+        return cls.of(history.path.stem, [mark_infinite_losses(row) for row in history.rows])
+
+    @classmethod
+    def of(cls, name: str, rows: Iterable[Row]) -> "RunHistory":
         """Build a history of rows in the order in which they were written.
 
         Where an epoch comes again, what came from it on before leads nowhere and is left out.
@@ -46,6 +60,7 @@ class History:
             name: of the run.
             rows: canonical names to numbers, ``epoch`` among them; what is absent is missing.
         """
+        rows = list(rows)
         passed = [int(row["epoch"]) for row in rows]
         if len(set(passed)) == len(passed):
             kept = sorted(rows, key=lambda row: row["epoch"])
@@ -112,3 +127,11 @@ class History:
     def metrics(self) -> list[str]:
         """The names of the metrics that were measured."""
         return [name for name in self.columns if is_metric(name)]
+
+
+def mark_infinite_losses(row: Row) -> Row:
+    """Return a row whose losses are infinite where they were measured and are not finite."""
+    return {
+        name: math.inf if "loss" in name and not math.isfinite(value) else value
+        for name, value in row.items()
+    }

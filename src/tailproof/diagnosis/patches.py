@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from tailproof.diagnosis.context import Context
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 
 Change = dict[str, Any]
 
 
-def stop_early(history: History, context: Context) -> Change:
+def stop_early(history: RunHistory, context: Context) -> Change:
     """Keep the best epoch, and stop a tenth of the run (at least 3 validations) after it."""
     length = context.recipe.epochs if context.recipe else history.done
     change: Change = {
@@ -47,7 +47,7 @@ def soften(context: Context) -> Change:
     return {"mixing": {"mixup": min(recipe.mixing.mixup + 0.2, 1.0)}} | _even
 
 
-def slower(history: History, context: Context, factor: float, **more: Any) -> Change:
+def slower(history: RunHistory, context: Context, factor: float, **more: Any) -> Change:
     """Multiply the learning rate, where it is known."""
     rate = rate_of(history, context)
     change: Change = {"optimizer": {"learning_rate": float(f"{rate * factor:.2g}")}} if rate else {}
@@ -67,13 +67,13 @@ def warmed(context: Context) -> Change:
     return {"schedule": {"name": schedule.name, "warmup": {"epochs": 2.0, "steps": None}}}
 
 
-def longer(history: History, context: Context, factor: float = 1.5) -> Change:
+def longer(history: RunHistory, context: Context, factor: float = 1.5) -> Change:
     """Train for so many times the epochs."""
     length = context.recipe.epochs if context.recipe else history.done
     return {"epochs": int(np.ceil(length * factor))}
 
 
-def rate_of(history: History, context: Context) -> float | None:
+def rate_of(history: RunHistory, context: Context) -> float | None:
     """Return the highest learning rate; None where neither history nor recipe says it."""
     rates = history.curve("learning_rate").values
     if len(rates) and rates.max() > 0:

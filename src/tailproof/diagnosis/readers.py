@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.diagnosis.column_aliases import RATES, canonical, is_metric
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory, mark_infinite_losses
+from tailproof.history import Row
 from tailproof.runtime.errors import TailproofError
 
-Row = dict[str, float]
 _MISSING = {"", "none", "null", "na", "n/a", "-"}
 _LISTS = ("history", "log_history", "epochs", "rows")
 _SCALARS = ("step", "value")
@@ -21,7 +21,7 @@ _LOGGED = re.compile(r" INFO (epoch \d+(?: \S+ \S+)+)$", re.MULTILINE)
 _EXPORTED = re.compile(r"run-(?P<run>.+)-tag-(?P<tag>.+)")
 
 
-def read_history(path: str | Path) -> History:
+def read_history(path: str | Path) -> RunHistory:
     """Read one file.
 
     Raises:
@@ -31,7 +31,7 @@ def read_history(path: str | Path) -> History:
     return _history(path.stem, str(path), _rows(path))
 
 
-def read_histories(paths: list[Path]) -> list[tuple[Path, History]]:
+def read_histories(paths: list[Path]) -> list[tuple[Path, RunHistory]]:
     """Read several files; TensorBoard's, one a tag, become one history a run.
 
     Histories get the shortest names that tell them apart, and come with their first file.
@@ -178,7 +178,7 @@ def _wide(rows: list[dict[str, Any]], tag: str) -> list[dict[str, Any]]:
     ]
 
 
-def _history(name: str, origin: str, raw: list[dict[str, Any]]) -> History:
+def _history(name: str, origin: str, raw: list[dict[str, Any]]) -> RunHistory:
     names, ranks = _names(raw)
     rows = [_numbers(origin, number, row, names) for number, row in enumerate(raw, start=1)]
     if not any(is_metric(key) for row in rows for key in row):
@@ -191,7 +191,7 @@ def _history(name: str, origin: str, raw: list[dict[str, Any]]) -> History:
     kept = [row for row in merged if any(is_metric(key) for key in row)]
     if not kept:
         raise TailproofError(f"{origin} is no history: no row has both an epoch and a metric")
-    return History.of(name, kept)
+    return RunHistory.of(name, kept)
 
 
 def _names(raw: list[dict[str, Any]]) -> tuple[dict[str, str], bool]:
@@ -219,9 +219,7 @@ def _numbers(origin: str, number: int, row: dict[str, Any], names: dict[str, str
                     f"{origin}, row {number}: {key} is {value!r}, expected a number"
                 ) from None
             continue
-        if "loss" in name and not math.isfinite(found[name]):
-            found[name] = math.inf
-    return found
+    return mark_infinite_losses(found)
 
 
 def _shares(rows: list[Row]) -> None:

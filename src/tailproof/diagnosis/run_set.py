@@ -7,7 +7,7 @@ import numpy as np
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.column_aliases import rises
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DiagnosedRun:
 
     @classmethod
     def of(
-        cls, history: History, recipe: Recipe | None = None, name: str = "", seed: int = 0
+        cls, history: RunHistory, recipe: Recipe | None = None, name: str = "", seed: int = 0
     ) -> "DiagnosedRun":
         """Read the numbers off a history; the recipe says by which metric and what was set."""
         curve = history.monitor(recipe.monitor if recipe else None)
@@ -133,3 +133,9 @@ def numbers(value: dict, prefix: str = "") -> dict[str, float]:
         elif isinstance(each, int | float) and not isinstance(each, bool):
             found[f"{prefix}{key}"] = float(each)
     return found
+
+
+def noise_of_runs(runs: list[DiagnosedRun]) -> float | None:
+    """Return the median noise of the runs' metric between epochs; None where none is known."""
+    noises = [run.noise for run in runs if run.noise is not None]
+    return float(np.median(noises)) if noises else None

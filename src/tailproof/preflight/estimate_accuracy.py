@@ -1,6 +1,5 @@
 """What was estimated of a run against what came, of the runs that are finished."""
 
-from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from tailproof.config.recipe import KEPT_STATES
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record, read_record
+from tailproof.training.run_summary import attempt_seconds
 
 Pair = tuple[float, float]
 
@@ -92,11 +92,7 @@ def check_estimates(
 
 
 def _seconds(timed: dict[str, Any], training: dict[str, Any]) -> dict[str, Pair]:
-    spans = [
-        datetime.fromisoformat(each["end"]) - datetime.fromisoformat(each["start"])
-        for each in training["attempts"]
-    ]
-    whole = sum(span.total_seconds() for span in spans)
+    whole = attempt_seconds(training)
     found = {"run": (timed["run"], whole)} if whole else {}
     if len(timed["epoch"]) == 1 and training["seconds_an_epoch"]:
         found = {"epoch": (timed["epoch"][0], median(training["seconds_an_epoch"]))} | found

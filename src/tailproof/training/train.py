@@ -7,12 +7,12 @@ from typing import Any
 
 from tailproof.config.recipe import Recipe
 from tailproof.files import write_json
+from tailproof.history import write_history
 from tailproof.models.build import count_parameters
 from tailproof.runtime.errors import Interrupted
 from tailproof.runtime.progress import track
 from tailproof.training.checkpointing import Checkpointer
 from tailproof.training.distributed import ProcessGroup
-from tailproof.training.history import write_history
 from tailproof.training.run import TrainingRun
 from tailproof.training.signals import StopRequest
 

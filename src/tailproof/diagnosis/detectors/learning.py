@@ -4,10 +4,10 @@ import numpy as np
 
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve, noise_of, trend
-from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.finding import Finding, certainty
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import longer, slower, warmed
+from tailproof.diagnosis.registry import detector
 
 SETTLED = 8
 """Epochs before which a run is too young to be called stuck, crawling or unfinished."""
@@ -16,7 +16,11 @@ JUMPY = 0.075
 """Noise of the logarithm of the training loss that a rate in its usual range does not make."""
 
 
-def not_finite(history: History, context: Context) -> list[Finding]:
+@detector(
+    "not_finite",
+    explains={"not_finite": ("divergence", "rate_too_high", "best_against_last", "near_chance")},
+)
+def not_finite(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of the first epoch whose loss is no finite number."""
     bad: dict[str, list[int]] = {}
     for name in ("train_loss", "val_loss"):
@@ -43,7 +47,20 @@ def not_finite(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def divergence(history: History, context: Context) -> list[Finding]:
+@detector(
+    "divergence",
+    explains={
+        "divergence": (
+            "rate_too_high",
+            "best_against_last",
+            "overfitting",
+            "overconfidence",
+            "near_chance",
+            "underfitting",
+        )
+    },
+)
+def divergence(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a training loss that leaves its lowest level for good."""
     loss = history.curve("train_loss")
     if len(loss) < 4:
@@ -80,7 +97,8 @@ def divergence(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def stuck(history: History, context: Context) -> list[Finding]:
+@detector("near_chance", "underfitting", explains={"near_chance": ("still_improving",)})
+def stuck(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of training that stays low, with val at its side: near chance, or underfitting."""
     accuracy = history.curve("train_accuracy")
     loss = history.curve("train_loss")
@@ -125,7 +143,8 @@ def stuck(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def still_improving(history: History, context: Context) -> list[Finding]:
+@detector("still_improving")
+def still_improving(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a run that ended while validation still gained, its learning rate not yet low."""
     curve = history.monitor(context.monitor)
     if len(curve) < 6 or history.done < SETTLED or context.goes_on(history.done):
@@ -162,7 +181,8 @@ def still_improving(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def rate_too_high(history: History, context: Context) -> list[Finding]:
+@detector("rate_too_high")
+def rate_too_high(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a training loss that jumps from epoch to epoch, or springs up again and again."""
     loss = _while_high(history, history.curve("train_loss"))
     if len(loss) < SETTLED or loss.values[0] <= 0:
@@ -208,7 +228,10 @@ def rate_too_high(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def rate_too_low(history: History, context: Context) -> list[Finding]:
+@detector(
+    "rate_too_low", explains={"rate_too_low": ("still_improving", "underfitting", "near_chance")}
+)
+def rate_too_low(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a training loss that falls along a straight line and has come down little."""
     loss = history.curve("train_loss")
     if len(loss) < SETTLED or loss.values[0] <= 0 or context.goes_on(2 * history.done):
@@ -245,7 +268,7 @@ def rate_too_low(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def _while_high(history: History, loss: Curve) -> Curve:
+def _while_high(history: RunHistory, loss: Curve) -> Curve:
     """Return the part of a curve in which the learning rate is, where known, near its highest."""
     rates = history.columns.get("learning_rate")
     if rates is None or not np.isfinite(rates).any():
@@ -255,7 +278,7 @@ def _while_high(history: History, loss: Curve) -> Curve:
     return Curve(loss.name, loss.epochs[keep], loss.values[keep])
 
 
-def _stuck_by_loss(history: History, loss: Curve, context: Context) -> list[Finding]:
+def _stuck_by_loss(history: RunHistory, loss: Curve, context: Context) -> list[Finding]:
     """Tell of a loss that soon stays where it began, where no accuracy was measured."""
     if len(loss) < SETTLED or loss.values[0] <= 0 or loss.tail < 0.88 * loss.values[0]:
         return []
@@ -295,7 +318,7 @@ def _chance(accuracy: float, context: Context, least: float) -> bool:
     return bool(context.classes) and accuracy < _by_chance(context) * (1 + least)
 
 
-def _annealed(history: History, context: Context) -> bool:
+def _annealed(history: RunHistory, context: Context) -> bool:
     """Tell whether the learning rate came down, so that more epochs would be another schedule."""
     rates = history.curve("learning_rate").values
     if len(rates) >= 2:
@@ -303,6 +326,6 @@ def _annealed(history: History, context: Context) -> bool:
     return context.recipe is not None and context.recipe.schedule.name in ("cosine", "multistep")
 
 
-def _highest(history: History) -> float | None:
+def _highest(history: RunHistory) -> float | None:
     rates = history.curve("learning_rate").values
     return float(rates.max()) if len(rates) else None

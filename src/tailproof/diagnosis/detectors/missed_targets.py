@@ -6,7 +6,8 @@ from tailproof.config.targets import Target, Targets
 from tailproof.diagnosis.column_aliases import rises
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
+from tailproof.diagnosis.registry import detector
 from tailproof.runtime.errors import suggestion
 
 
@@ -43,7 +44,7 @@ class Outcome(NamedTuple):
         return max(short, 0.0)
 
 
-def outcomes(history: History | None, context: Context) -> list[Outcome]:
+def outcomes(history: RunHistory | None, context: Context) -> list[Outcome]:
     """Return how a run stands to each target and milestone; those to come have no value yet.
 
     Args:
@@ -58,7 +59,8 @@ def outcomes(history: History | None, context: Context) -> list[Outcome]:
     ]
 
 
-def target_missed(history: History, context: Context) -> list[Finding]:
+@detector("target_missed")
+def target_missed(history: RunHistory, context: Context) -> list[Finding]:
     """Name every milestone that has passed, and every target of a run that has ended."""
     found = [
         _unmeasured(history, metric) for metric in context.targets if not len(history.curve(metric))
@@ -75,7 +77,7 @@ def target_of(targets: Targets, metric: str) -> float | None:
     return None
 
 
-def _unmeasured(history: History, metric: str) -> Finding:
+def _unmeasured(history: RunHistory, metric: str) -> Finding:
     near = suggestion(metric, history.metrics)
     return Finding(
         "target_missed",
@@ -88,7 +90,7 @@ def _unmeasured(history: History, metric: str) -> Finding:
 
 
 def _outcomes(
-    history: History | None, context: Context, metric: str, target: Target
+    history: RunHistory | None, context: Context, metric: str, target: Target
 ) -> list[Outcome]:
     if target.at_epoch is None:
         epoch, when = history.last if history else 0, "at the end"
@@ -130,7 +132,7 @@ def _finding(missed: Outcome) -> Finding:
 
 
 def _value(
-    history: History, context: Context, metric: str, target: Target, epoch: int
+    history: RunHistory, context: Context, metric: str, target: Target, epoch: int
 ) -> float | None:
     """Return the value at an epoch; at the end that of the weights that are kept."""
     curve = history.curve(metric)
@@ -142,7 +144,7 @@ def _value(
     return float(curve.values[before][-1]) if before.any() else None
 
 
-def _gap(history: History, metric: str, epoch: int) -> float | None:
+def _gap(history: RunHistory, metric: str, epoch: int) -> float | None:
     for train, val in history.pairs():
         if val.name == metric and (val.epochs <= epoch).any():
             last = (val.epochs <= epoch).nonzero()[0][-1]

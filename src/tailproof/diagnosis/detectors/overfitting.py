@@ -4,10 +4,10 @@ import numpy as np
 
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve, trend
-from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.finding import Finding, certainty
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import regularise, soften, stop_early
+from tailproof.diagnosis.registry import detector
 
 LEAST_RATE = 0.01
 """A point of accuracy: what is worth telling, even if it is outside the noise."""
@@ -16,7 +16,8 @@ TIMES = 4.0
 GAP = 0.08
 
 
-def best_against_last(history: History, context: Context) -> list[Finding]:
+@detector("best_against_last")
+def best_against_last(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a last epoch whose level is below the best one's."""
     curve = history.monitor(context.monitor)
     if len(curve) < 3 or curve.best == len(curve) - 1:
@@ -53,7 +54,8 @@ def best_against_last(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def rising_loss(history: History, context: Context) -> list[Finding]:
+@detector("overfitting", "overconfidence")
+def rising_loss(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a validation loss that rises while training's falls: which of two faults it is.
 
     Where accuracy falls too, or is not measured, it is overfitting. Where it does not fall, the
@@ -117,7 +119,8 @@ def rising_loss(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def widening_gap(history: History, context: Context) -> list[Finding]:
+@detector("widening_gap")
+def widening_gap(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a train metric that leaves its val twin behind: of its gain val gets under a quarter.
 
     Where a history has three epochs or fewer to compare, the size of the gap decides.
@@ -167,7 +170,8 @@ def widening_gap(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def memorisation(history: History, context: Context) -> list[Finding]:
+@detector("memorisation")
+def memorisation(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a training loss near zero, or accuracy near one, while validation gets worse."""
     loss, accuracy = history.curve("train_loss"), history.curve("train_accuracy")
     by_loss = len(loss) >= 4 and 0 <= loss.tail < 0.03 * loss.values[0] and loss.tail < 0.05
@@ -228,7 +232,7 @@ def _around_line(curve: Curve) -> float:
     return max(float(np.std(curve.values - line(curve.epochs), ddof=2)), curve.noise / 4)
 
 
-def _train_rises(history: History, onset: int) -> bool:
+def _train_rises(history: RunHistory, onset: int) -> bool:
     train = history.curve("train_loss").since(onset)
     return len(train) > 1 and train.tail > train.smooth[0] + 2 * train.noise
 

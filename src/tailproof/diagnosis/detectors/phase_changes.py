@@ -5,17 +5,18 @@ import numpy as np
 from tailproof.config.recipe import Augmentation, Recipe
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve
-from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.finding import Finding, certainty
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import Change
+from tailproof.diagnosis.registry import detector
 
 WINDOW = 5
 LEAST = 0.04
 TIMES = 4.0
 
 
-def regime_change(history: History, context: Context) -> list[Finding]:
+@detector("regime_change")
+def regime_change(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a phase from whose beginning on train runs ahead of val, as it did not before.
 
     Another size or rate moves train and val together; transforms that train no longer has, and
@@ -89,7 +90,7 @@ def augmented(recipe: Recipe, epoch: int) -> Change | None:
     return {"phases": phases}
 
 
-def _boundaries(history: History, context: Context) -> list[int]:
+def _boundaries(history: RunHistory, context: Context) -> list[int]:
     """Return where phases begin: by the recipe, else by a column that says so."""
     if context.recipe and context.recipe.phases:
         shift = 1 - history.origin

@@ -7,16 +7,17 @@ import numpy as np
 from tailproof.config.recipe import Monitor
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve
-from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.finding import Finding, certainty
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import soften, stop_early
+from tailproof.diagnosis.registry import detector
 
 HELD = 0.03
 """What AUROC may lose and still stand."""
 
 
-def score_collapse(history: History, context: Context) -> list[Finding]:
+@detector("score_collapse")
+def score_collapse(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a true-positive rate at few false positives that vanishes while AUROC stands."""
     collapsed = [
         (curve, drop)
@@ -61,7 +62,8 @@ def score_collapse(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def nearly_binary_scores(history: History, context: Context) -> list[Finding]:
+@detector("nearly_binary_scores")
+def nearly_binary_scores(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of false-positive rates that are the same at several true-positive rates.
 
     Then no threshold lies between them: most positives share one score with those negatives.
@@ -116,7 +118,7 @@ def _drop(curve: Curve) -> int | None:
     return start if clear and curve.best < start else None
 
 
-def _no_lower_point(history: History, rate: np.ndarray) -> np.ndarray:
+def _no_lower_point(history: RunHistory, rate: np.ndarray) -> np.ndarray:
     """Tell by epoch whether nothing is found at any measured false-positive rate below `rate`."""
     found = np.zeros(len(history.epochs), dtype=bool)
     nothing = np.ones(len(history.epochs), dtype=bool)

@@ -6,9 +6,9 @@ import numpy as np
 
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve, noise_of
-from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.finding import Finding, certainty
+from tailproof.diagnosis.history import RunHistory
+from tailproof.diagnosis.registry import detector
 
 JUMP = 6.0
 """A loss rises by so many times its noise where an attempt lost something."""
@@ -16,7 +16,8 @@ TIMES = 2.0
 """It also rises by so many times what it ever does elsewhere: some runs have spikes anywhere."""
 
 
-def repeated_epochs(history: History, context: Context) -> list[Finding]:
+@detector("repeated_epochs")
+def repeated_epochs(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of epochs that were trained again, because an attempt started before where it was."""
     counts = Counter(history.passed)
     again = sorted(epoch for epoch, count in counts.items() if count > 1)
@@ -47,7 +48,8 @@ def repeated_epochs(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def bad_resume(history: History, context: Context) -> list[Finding]:
+@detector("bad_resume", explains={"bad_resume": ("divergence", "rate_too_high")})
+def bad_resume(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of a loss that jumps where an attempt begins as it does nowhere else."""
     starts, found = _boundaries(history, context), []
     for start in starts:
@@ -85,7 +87,8 @@ def bad_resume(history: History, context: Context) -> list[Finding]:
     ]
 
 
-def seen_more_than_once(history: History, context: Context) -> list[Finding]:
+@detector("seen_more_than_once")
+def seen_more_than_once(history: RunHistory, context: Context) -> list[Finding]:
     """Tell of an epoch that delivers more samples than there are."""
     counted = history.curve("samples")
     delivered = float(np.median(counted.values)) if len(counted) else context.delivered
@@ -133,13 +136,13 @@ def _largest_rise(curve: Curve, starts: list[int], at: int) -> float:
     return float(rises.max(initial=0.0) * curve.values[at - 1])
 
 
-def _starts(history: History) -> list[int]:
+def _starts(history: RunHistory) -> list[int]:
     """Return the epochs at which `passed` goes back."""
     pairs = zip(history.passed, history.passed[1:], strict=False)
     return [later for earlier, later in pairs if later <= earlier]
 
 
-def _boundaries(history: History, context: Context) -> list[int]:
+def _boundaries(history: RunHistory, context: Context) -> list[int]:
     """Return the first epoch of each attempt after the first, and of what was taken over."""
     own = history.curve("attempt")
     if len(own):
