@@ -59,7 +59,12 @@ LISTED = checked(parse_config, config, "config/config.yaml")
 
 @cache
 def read_experiment(name):
-    experiment = checked(load_experiment, f"config/experiments/{name}.yaml")
+    path = f"config/experiments/{name}.yaml"
+    experiment = checked(load_experiment, path)
+    if experiment.preflight.ignore:
+        from tailproof.preflight.findings import validate_ignore
+
+        checked(validate_ignore, experiment.preflight.ignore, path)
     for warning in warnings(experiment):
         logger.warning(f"config/experiments/{name}.yaml: {warning}")
     return experiment
@@ -155,7 +160,9 @@ def everyone(wildcards):
 def running_of_all(wildcards):
     """How experts and points are run, as JSON: that of the recipe, and of those that differ."""
     usual = experiment(wildcards).recipe.execution_fields()
-    of_each = {name: each.execution_fields() for name, each in everyone(wildcards).items()}
+    of_each = {
+        name: each.execution_fields() for name, each in everyone(wildcards).items()
+    }
     others = {name: each for name, each in of_each.items() if each != usual}
     return json.dumps({"usual": usual, "others": others})
 

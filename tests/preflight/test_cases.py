@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tailproof.config.recipe import Recipe
-from tailproof.preflight.checks import findings
 from tailproof.preflight.checks.learning_rate import usual_rates
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.findings import findings
 from tailproof.preflight.loss_effect import effect
 from tailproof.preflight.timeline import Timeline
 
@@ -35,7 +35,7 @@ def ready():
     counts = {f"class{number}": int(500 * 100 ** (-number / 99)) for number in range(100)}
     recipes = {
         name: Recipe(
-            loss={"name": name},
+            loss={"name": name.replace("logit_adjust", "logit_adjustment")},
             optimizer={"learning_rate": config["learning_rate"]},
             schedule={
                 "name": config["schedule"]["kind"],

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from tailproof.config.merge import merge, merged_recipe
-from tailproof.config.preflight import KINDS
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import SEVERITIES
-from tailproof.preflight.checks import findings
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.findings import findings, validate_ignore
+from tailproof.preflight.registry import KINDS
+from tailproof.runtime.errors import TailproofError
 
 LEVEL = {"a": 400, "b": 400, "c": 400}
 TAIL = {"a": 1000, "b": 300, "c": 20}
@@ -178,6 +179,12 @@ def test_each_finding_is_there_where_it_should_be_and_nowhere_else(kind, severit
 
 def test_every_kind_is_tried():
     assert set(TABLE) | {"probe_failed"} == set(KINDS)
+
+
+def test_an_unknown_kind_cannot_be_ignored():
+    validate_ignore(list(KINDS), "a.yaml")
+    with pytest.raises(TailproofError, match="'unusual_rate'"):
+        validate_ignore(["unusual_rates"], "a.yaml")
 
 
 def test_a_good_configuration_has_nothing_to_find():

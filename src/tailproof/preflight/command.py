@@ -8,11 +8,12 @@ from typing import Any
 from tailproof.config.load import load_experiment
 from tailproof.files import read_json
 from tailproof.preflight.estimate_accuracy import check_estimates
+from tailproof.preflight.findings import validate_ignore
 from tailproof.preflight.gate import blocking_findings
 from tailproof.preflight.markdown_page import page
 from tailproof.runtime.errors import TailproofError
 
-FILES = ("preflight.json", "preflight_probe.json", "preflight.md")
+FILES = ("preflight.json", "preflight_timing.json", "preflight.md")
 
 
 def ask(experiment: str) -> tuple[str, bool]:
@@ -24,7 +25,9 @@ def ask(experiment: str) -> tuple[str, bool]:
     Raises:
         TailproofError: the configuration is wrong, or Snakemake could not make it.
     """
-    config = load_experiment(f"config/experiments/{experiment}.yaml")
+    path = f"config/experiments/{experiment}.yaml"
+    config = load_experiment(path)
+    validate_ignore(config.preflight.ignore, path)
     folder = Path("results", experiment)
     everyone = config.experts | config.points
     found, probe = _made(folder)
@@ -38,7 +41,7 @@ def ask(experiment: str) -> tuple[str, bool]:
 
 
 def _made(folder: Path, *options: str) -> list[dict[str, Any]]:
-    """Let Snakemake make the preflight; return preflight.json and preflight_probe.json."""
+    """Let Snakemake make the preflight; return preflight.json and preflight_timing.json."""
     files = [folder / name for name in FILES]
     quiet = ("--quiet", "all", "--cores", "all")
     command = [sys.executable, "-m", "snakemake", *quiet, *options, "--", *map(str, files)]

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.config.recipe import Recipe
-from tailproof.preflight.checks import findings
 from tailproof.preflight.experiment_facts import facts_of
+from tailproof.preflight.findings import findings
 
 
 def blocking_message(manifest: str | Path, recipes: dict[str, Recipe], ignore: list[str]) -> str:

@@ -4,10 +4,10 @@ from typing import Any
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import to_jsonable
-from tailproof.preflight.checks import findings
 from tailproof.preflight.checks.validation import resolution
 from tailproof.preflight.checks.workers import streams
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.findings import findings
 from tailproof.preflight.loss_effect import effect
 from tailproof.preflight.slurm_resources import request_of
 from tailproof.preflight.timeline import Timeline

@@ -2,14 +2,15 @@
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 from tailproof.preflight.timeline import Timeline
 
 LONG_EPOCHS, LONG_UPDATES = 50, 20_000
 MANY_VALIDATIONS = 200
 
 
+@check("no_early_stopping")
 @each_recipe
 def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a long run that goes on whatever val says."""
@@ -34,6 +35,7 @@ def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("frequent_validation")
 @each_recipe
 def frequent_validation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find many validations that decide nothing."""

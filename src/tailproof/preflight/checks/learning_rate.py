@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 from tailproof.preflight.timeline import Timeline
 
 TRANSFORMER = re.compile(r"vit|deit|beit|swin|eva|cait|xcit|former|scanline_causal|mixer")
@@ -70,6 +70,7 @@ def is_transformer(recipe: Recipe) -> bool:
     return bool(TRANSFORMER.search(recipe.model.name))
 
 
+@check("short_warmup")
 @each_recipe
 def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a warm-up of less than an epoch, and none of a transformer that starts from nothing."""
@@ -96,6 +97,7 @@ def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("unusual_rate")
 @each_recipe
 def unusual_rate(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a rate far outside of what is usual for optimizer, network and batch."""
@@ -127,6 +129,7 @@ def unusual_rate(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("no_schedule")
 @each_recipe
 def no_schedule(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find a rate that stays the same to the end."""

@@ -5,12 +5,13 @@ from typing import Any
 from tailproof.config.equivalence import bare_phases
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 
 FIRST_SHARE = 0.2  # of the epochs that the first of growing sizes should have
 
 
+@check("no_normalisation")
 @each_recipe
 def no_normalisation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find images that are taken as they come."""
@@ -26,6 +27,7 @@ def no_normalisation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("bare_phase")
 @each_recipe
 def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find a phase that trains with the transforms of evaluation.
@@ -53,6 +55,7 @@ def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("short_first_phase")
 @each_recipe
 def short_first_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find growing sizes of which the first has hardly any epochs."""

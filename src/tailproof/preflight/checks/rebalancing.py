@@ -4,14 +4,15 @@ from tailproof.config.equivalence import same_function as one_form
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.digests import canonical_json
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import FEW, ExperimentFacts
 from tailproof.preflight.loss_effect import effect, rebalances
+from tailproof.preflight.registry import check, each_recipe
 from tailproof.text import listed
 
 LONG_TAIL, SOME_TAIL = 10, 3  # imbalances
 
 
+@check("outputs_differ")
 @each_recipe
 def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a head, or class weights, for another number of classes than the data have."""
@@ -39,6 +40,7 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("no_rebalancing")
 def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
     """Find a long tail that no expert's loss makes up for."""
     losses = {name: each.loss.model_dump(mode="json") for name, each in facts.recipes.items()}
@@ -60,6 +62,7 @@ def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
     return [finding]
 
 
+@check("rare_classes")
 def rare_classes(facts: ExperimentFacts) -> list[Finding]:
     """Find classes with hardly any training sample."""
     rare = facts.rare
@@ -82,6 +85,7 @@ def rare_classes(facts: ExperimentFacts) -> list[Finding]:
     return [finding]
 
 
+@check("loss_effect")
 def loss_effect(facts: ExperimentFacts) -> list[Finding]:
     """Tell what the rebalancing losses do to head and tail, beside those that do nothing."""
     head, tail = facts.head, facts.tail
@@ -106,6 +110,7 @@ def loss_effect(facts: ExperimentFacts) -> list[Finding]:
     return [finding]
 
 
+@check("same_function")
 def same_function(facts: ExperimentFacts) -> list[Finding]:
     """Find experts that learn one function, told apart by nothing but name or wording."""
     level = len(set(facts.train.values())) == 1

@@ -5,8 +5,8 @@ import math
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 
 COUNTED = 10  # false positives that a rate should stand on
 ONE_CLASS = 0.8  # share of the largest class from which on accuracy says little
@@ -15,6 +15,7 @@ ASSUMED = 0.75  # accuracy that differences are judged at
 COARSE, SOMEWHAT = 0.05, 0.02  # differences that val cannot resolve
 
 
+@check("undefined_monitor")
 @each_recipe
 def undefined_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a metric of two classes where there are more, or where val lacks one."""
@@ -37,6 +38,7 @@ def undefined_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("too_few_negatives")
 @each_recipe
 def too_few_negatives(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a false-positive rate that val has too few negatives for."""
@@ -66,6 +68,7 @@ def too_few_negatives(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("saturating_monitor")
 @each_recipe
 def saturating_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a metric that is near its top whatever is learnt."""
@@ -100,6 +103,7 @@ def _steady(negatives: int) -> str | None:
     return shown[-1] if shown else None
 
 
+@check("small_validation")
 def small_validation(facts: ExperimentFacts) -> list[Finding]:
     """Find a val that cannot tell the experts apart."""
     if len(facts.recipes) < 2:

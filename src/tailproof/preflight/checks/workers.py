@@ -2,8 +2,8 @@
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 
 
 def streams(recipe: Recipe, facts: ExperimentFacts) -> bool:
@@ -11,6 +11,7 @@ def streams(recipe: Recipe, facts: ExperimentFacts) -> bool:
     return facts.decoded_bytes > recipe.cache_gb * 2**30
 
 
+@check("more_workers_than_shards")
 @each_recipe
 def more_workers_than_shards(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find more loader processes than there are pieces to read."""

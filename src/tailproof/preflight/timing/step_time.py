@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from tailproof.config.recipe import Recipe
-from tailproof.diagnosis.finding import Finding
 from tailproof.digests import canonical_json
+from tailproof.preflight.checks.timed_steps import failed_steps
 from tailproof.runtime.environment import describe_machine
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
@@ -81,14 +81,10 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
         found[name] = known[key]
         if "failed" in known[key]:
             failed.setdefault(known[key]["failed"], []).append(name)
-    findings = [
-        Finding("probe_failed", why, "error", evidence={"experts": names}, confidence=1.0)
-        for why, names in failed.items()
-    ]
     return {
         "device": describe_machine(1).device,
         "experts": found,
-        "findings": [finding.to_jsonable() for finding in findings],
+        "findings": [finding.to_jsonable() for finding in failed_steps(failed)],
     }
 
 
