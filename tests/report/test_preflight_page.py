@@ -34,7 +34,9 @@ def sized(folder, rule, name, mebibytes):
 
 
 def came(folder):
-    found, probe = (read_json(folder / f"{each}.json") for each in ("preflight", "preflight_timing"))
+    found, probe = (
+        read_json(folder / f"{each}.json") for each in ("preflight", "preflight_timing")
+    )
     return check_estimates(folder, folder / "states", found, probe)
 
 

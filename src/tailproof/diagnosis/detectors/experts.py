@@ -13,9 +13,9 @@ ALIKE = 0.97
 
 @comparison("head_tail_trade_off")
 def head_tail_trade_off(runs: RunSet) -> list[Finding]:
-    """Tell of two experts of which one is better in all samples, the other over the classes."""
+    """Find two experts, one better over all samples, the other better over all classes."""
     for tail in ("val_balanced_accuracy", "val_macro_f1"):
-        found = []
+        trade_offs = []
         for first, second in runs.pairs():
             head = _difference(runs, first, second, "val_accuracy")
             rare = _difference(runs, first, second, tail)
@@ -24,9 +24,9 @@ def head_tail_trade_off(runs: RunSet) -> list[Finding]:
             least = max(0.01, 3 * (noise_of_runs(runs.compared) or 0))
             if min(abs(head), abs(rare)) > least:
                 pair = (first, second) if head > 0 else (second, first)
-                found.append((min(abs(head), abs(rare)), *pair, abs(head), abs(rare), least))
-        if found:
-            _, first, second, head, rare, least = max(found)
+                trade_offs.append((min(abs(head), abs(rare)), *pair, abs(head), abs(rare), least))
+        if trade_offs:
+            _, first, second, head, rare, least = max(trade_offs)
             return [
                 Finding(
                     "head_tail_trade_off",
@@ -39,7 +39,7 @@ def head_tail_trade_off(runs: RunSet) -> list[Finding]:
                     certainty(min(head, rare), least),
                     {},
                     None,
-                    "an ensemble of both keeps most of either",
+                    "an ensemble of both keeps most of the gain of each",
                 )
             ]
     return []
@@ -47,18 +47,18 @@ def head_tail_trade_off(runs: RunSet) -> list[Finding]:
 
 @comparison("calibration_drift")
 def calibration_drift(runs: RunSet) -> list[Finding]:
-    """Tell of an expert whose calibration error differs between splits by more than chance."""
-    found = []
+    """Find an expert whose calibration error differs between splits by more than chance."""
+    drifts = []
     for name, splits in runs.ece.items():
         low = min(splits, key=lambda split: splits[split][0])
         high = max(splits, key=lambda split: splits[split][0])
         drift = splits[high][0] - splits[low][0]
         if drift > 0.02 and _at_least(splits[high]) > splits[low][2]:
-            found.append((drift, name, low, high))
+            drifts.append((drift, name, low, high))
     return [
         Finding(
             "calibration_drift",
-            f"{name} is calibrated on {low} and not on {high}: ECE "
+            f"{name} is calibrated on {low} but not on {high}: ECE "
             f"{100 * runs.ece[name][low][0]:.1f} against {100 * runs.ece[name][high][0]:.1f} %.",
             "warning",
             (),
@@ -66,17 +66,17 @@ def calibration_drift(runs: RunSet) -> list[Finding]:
             certainty(drift, 0.02),
             {"ece": drift},
             None,
-            "a calib split drawn as the samples in use, or weighted like them, calibrates for them",
+            "a split calib drawn or weighted like the samples in use gives calibration for them",
         )
-        for drift, name, low, high in sorted(found, reverse=True)
+        for drift, name, low, high in sorted(drifts, reverse=True)
     ]
 
 
 def _at_least(ece: tuple[float, float, float]) -> float:
-    """Return the lower end of the basic bootstrap's interval, from a value and the percentiles.
+    """Return the lower limit of the basic bootstrap interval, from a value and percentiles.
 
-    An ECE of few samples is too high, and that of their resamples is so once more: turned about the
-    value, the interval lies lower by as much (Davison & Hinkley 1997, equation 5.6).
+    An ECE of few samples is biased upwards, and that of their resamples even more so. The basic
+    interval, mirrored at the value, corrects this (Davison & Hinkley 1997, equation 5.6).
     """
     value, _, high = ece
     return 2 * value - high
@@ -85,21 +85,21 @@ def _at_least(ece: tuple[float, float, float]) -> float:
 @comparison("experts_too_alike")
 def experts_too_alike(runs: RunSet) -> list[Finding]:
     """Tell of experts that are one function, have one curve, or agree on nearly all samples."""
-    found: dict[tuple[str, str], tuple[str, float]] = {}
+    alike: dict[tuple[str, str], tuple[str, float]] = {}
     keys: dict[str, str] = {}
     for name, recipe in runs.recipes.items():
         key = canonical_json(same_function(recipe.result_fields()))
         if key in keys:
-            found[keys[key], name] = ("are trained by one and the same function", 0.99)
+            alike[keys[key], name] = ("are trained by the same function", 0.99)
         keys.setdefault(key, name)
-    curves = {name: [run.values for run in own] for name, own in runs.by_name().items()}
+    curves = {name: [run.values for run in seeds] for name, seeds in runs.by_name().items()}
     for first, second in runs.pairs():
         same = curves[first] == curves[second] and len(curves[first][0]) > 2
-        if same and (first, second) not in found:
-            found[first, second] = ("have the same values in every epoch", 0.99)
+        if same and (first, second) not in alike:
+            alike[first, second] = ("have the same values in every epoch", 0.99)
     for pair, share in runs.agreement.items():
-        if share >= ALIKE and pair not in found:
-            found[pair] = (f"say the same of {100 * share:.1f} % of the samples", 0.9)
+        if share >= ALIKE and pair not in alike:
+            alike[pair] = (f"agree on {100 * share:.1f} % of the samples", 0.9)
     return [
         Finding(
             "experts_too_alike",
@@ -110,17 +110,17 @@ def experts_too_alike(runs: RunSet) -> list[Finding]:
             confidence,
             {},
             None,
-            "experts for different priors, as logit_adjustment with another tau, disagree more",
+            "experts for different priors, such as logit_adjustment with another tau, differ more",
         )
-        for (first, second), (words, confidence) in found.items()
+        for (first, second), (words, confidence) in alike.items()
     ]
 
 
 @comparison("difference_inside_noise")
 def difference_inside_noise(runs: RunSet) -> list[Finding]:
-    """Tell of a best expert that one seed does not show to be better than the next one."""
+    """Find a best expert whose lead over the second one is within the noise of one seed."""
     names = runs.by_name()
-    if len(names) < 2 or any(len(own) > 1 for own in names.values()):
+    if len(names) < 2 or any(len(seeds) > 1 for seeds in names.values()):
         return []
     order = sorted(runs.compared, key=lambda run: runs.sign * run.best, reverse=True)
     first, second = order[:2]
@@ -134,7 +134,7 @@ def difference_inside_noise(runs: RunSet) -> list[Finding]:
         Finding(
             "difference_inside_noise",
             f"{first.name} is ahead of {second.name} by {difference:.4f} {first.metric}, less than "
-            f"the noise between epochs ({noise:.4f}) can make with one seed each.",
+            f"the noise between epochs ({noise:.4f}) explains with one seed each.",
             "info",
             (),
             {
@@ -148,13 +148,13 @@ def difference_inside_noise(runs: RunSet) -> list[Finding]:
             0.9,
             {},
             None,
-            "three seeds each (`seeds: [0, 1, 2]`) tell whether it is one",
+            "three seeds each (`seeds: [0, 1, 2]`) show whether the difference is real",
         )
     ]
 
 
 def _difference(runs: RunSet, first: str, second: str, metric: str) -> float | None:
-    """Return by how much the mean over seeds of the first is higher."""
+    """Return the difference of the means over seeds, first less second."""
     means = []
     for name in (first, second):
         values = [run.levels[metric] for run in runs.by_name()[name] if metric in run.levels]

@@ -9,7 +9,7 @@ from tailproof.diagnosis.registry import comparison
 from tailproof.diagnosis.run_set import RunSet, noise_of_runs
 
 POINTS = 4
-"""Fewer runs than this make no sweep."""
+"""Fewer runs than this are not a sweep."""
 REGULARISATION = re.compile(
     r"weight_decay|drop(?!_last)|label_smoothing|mixup|cutmix|cutout|augmentation\.noise"
 )
@@ -17,7 +17,7 @@ REGULARISATION = re.compile(
 
 @comparison("sweep_ceiling")
 def sweep_ceiling(runs: RunSet) -> list[Finding]:
-    """Tell of a sweep all points of which end as far from the target, or at one value."""
+    """Find a sweep whose points all miss the target by as much, or all end at the same value."""
     points = runs.compared
     if len(points) < POINTS or not runs.varied():
         return []
@@ -30,15 +30,15 @@ def sweep_ceiling(runs: RunSet) -> list[Finding]:
             return []
         words = f", {100 * short:.0f} points short of {runs.target:g}"
     elif noise and spread < 3 * noise:
-        short, words = 0.0, ", which is the noise between epochs"
+        short, words = 0.0, ", which is within the noise between epochs"
     else:
         return []
     low, high = sorted((float(runs.sign * values.min()), float(runs.sign * values.max())))
     return [
         Finding(
             "sweep_ceiling",
-            f"All {len(points)} points lie between {low:.3f} and {high:.3f}{words}: what the sweep "
-            "varies is not what holds them back.",
+            f"All {len(points)} points lie between {low:.3f} and {high:.3f}{words}: the settings "
+            "of the sweep are not the limit.",
             "warning",
             (),
             {
@@ -54,22 +54,22 @@ def sweep_ceiling(runs: RunSet) -> list[Finding]:
             certainty(short, spread) if short else 0.7,
             {"points_lost": short} if short else {},
             None,
-            "a change of data, labels, model or image size moves all points; these settings do not",
+            "other data, labels, models or image sizes move all points; these settings do not",
         )
     ]
 
 
 @comparison("costly_regularisation")
 def costly_regularisation(runs: RunSet) -> list[Finding]:
-    """Tell of a setting that narrows the gap and lowers val, the more the stronger it is."""
+    """Find a setting that narrows the gap and lowers val, more so the stronger it is."""
     points = [run for run in runs.compared if run.train is not None]
-    own = RunSet(points)
+    measured = RunSet(points)
     if len(points) < POINTS:
         return []
     values = runs.sign * np.array([run.best for run in points])
     train = runs.sign * np.array([run.train for run in points])
-    found = []
-    for key, settings in own.varied().items():
+    costs = []
+    for key, settings in measured.varied().items():
         if not REGULARISATION.search(key):
             continue
         cost = float(
@@ -81,10 +81,10 @@ def costly_regularisation(runs: RunSet) -> list[Finding]:
             and narrowing >= 0.5
             and cost > max(0.01, 2 * (noise_of_runs(points) or 0))
         ):
-            found.append((cost, falling, narrowing, key, settings))
-    if not found:
+            costs.append((cost, falling, narrowing, key, settings))
+    if not costs:
         return []
-    cost, falling, narrowing, key, settings = max(found, key=lambda each: each[0])
+    cost, falling, narrowing, key, settings = max(costs, key=lambda entry: entry[0])
     first, *rest = reversed(key.split("."))
     change = {first: float(settings.min())}
     for part in rest:
@@ -93,7 +93,7 @@ def costly_regularisation(runs: RunSet) -> list[Finding]:
     return [
         Finding(
             "costly_regularisation",
-            f"{key} costs more than it brings: from {settings.min():g} to {settings.max():g} the "
+            f"{key} costs more than it gains: from {settings.min():g} to {settings.max():g} the "
             f"gap narrows and {best.metric} falls by {100 * cost:.1f} points.",
             "warning",
             (),
@@ -108,35 +108,35 @@ def costly_regularisation(runs: RunSet) -> list[Finding]:
             certainty(falling, 0.5),
             {"points_lost": cost},
             change,
-            f"about {100 * cost:.1f} points against the strongest {first}",
+            f"about {100 * cost:.1f} points more than with the strongest {first}",
         )
     ]
 
 
 @comparison("overconfidence")
 def loss_before_accuracy(runs: RunSet) -> list[Finding]:
-    """Tell of points whose val loss is lowest long before their accuracy is highest."""
-    known = [
+    """Find points whose validation loss is lowest long before their accuracy is highest."""
+    measured = [
         run
         for run in runs.compared
         if run.val_loss_epoch is not None and "loss" not in run.metric and run.epochs
     ]
-    early = [run for run in known if run.val_loss_epoch < 0.75 * run.best_epoch]
-    if len(known) < POINTS or len(early) < 0.8 * len(known) or not runs.varied():
+    early = [run for run in measured if run.val_loss_epoch < 0.75 * run.best_epoch]
+    if len(measured) < POINTS or len(early) < 0.8 * len(measured) or not runs.varied():
         return []
-    lowest = [run.val_loss_epoch for run in known]
-    best = [run.best_epoch for run in known]
+    lowest = [run.val_loss_epoch for run in measured]
+    best = [run.best_epoch for run in measured]
     return [
         Finding(
             "overconfidence",
-            f"In all points val loss is lowest at epochs {min(lowest)} to {max(lowest)}, "
-            f"{known[0].metric} highest at {min(best)} to {max(best)} of {known[0].epochs}: to "
-            "stop at the lowest loss saves epochs, not accuracy.",
+            f"In all points, val loss is lowest at epochs {min(lowest)} to {max(lowest)} and "
+            f"{measured[0].metric} highest at {min(best)} to {max(best)} of {measured[0].epochs}: "
+            "stopping at the lowest loss saves epochs but costs accuracy.",
             "info",
             (min(lowest), max(lowest)),
-            {"val_loss_epochs": lowest, "best_epochs": best, "points": len(known)},
-            certainty(len(early) / len(known), 0.6),
-            {"epochs_wasted": float(known[0].epochs - np.median(lowest))},
+            {"val_loss_epochs": lowest, "best_epochs": best, "points": len(measured)},
+            certainty(len(early) / len(measured), 0.6),
+            {"epochs_wasted": float(measured[0].epochs - np.median(lowest))},
             {"loss": {"name": "cross_entropy", "label_smoothing": 0.1}},
             "val loss stays near its minimum at the same accuracy",
         )
