@@ -11,6 +11,7 @@ from tailproof.preflight.estimate_accuracy import check_estimates
 from tailproof.preflight.findings import validate_ignore
 from tailproof.preflight.gate import blocking_findings
 from tailproof.preflight.markdown_page import page
+from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 
 FILES = ("preflight.json", "preflight_timing.json", "preflight.md")
@@ -28,14 +29,14 @@ def ask(experiment: str) -> tuple[str, bool]:
     path = f"config/experiments/{experiment}.yaml"
     config = load_experiment(path)
     validate_ignore(config.preflight.ignore, path)
-    folder = Path("results", experiment)
+    folder = project_paths().experiment(experiment)
     recipes = config.experts | config.points
     summary, timing = _build(folder)
     used = {name: expert["running"] for name, expert in summary["experts"].items()}
     if used != {name: recipe.execution_fields() for name, recipe in recipes.items()}:
         summary, timing = _build(folder, "--forcerun", "preflight")
     findings = [*summary["findings"], *timing["findings"]]
-    checks = check_estimates(folder, Path(".state/train"), summary, timing)
+    checks = check_estimates(folder, project_paths().training_states, summary, timing)
     text = page(experiment, summary, timing, checks)
     return text, bool(blocking_findings(findings, config.preflight.ignore))
 
