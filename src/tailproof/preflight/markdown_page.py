@@ -118,8 +118,7 @@ def _losses(experts: dict[str, Any], data: dict[str, Any]) -> str:
     header = ["expert", "head, zero logits", "tail, zero logits", "head, random", "tail, random"]
     return (
         f"## Losses\n\nThe loss of a sample of the head ({head}) and of the tail ({tail}) before "
-        "training.\n\n"
-        + (_table(header, rows))
+        "training.\n\n" + (_table(header, rows))
     )
 
 
