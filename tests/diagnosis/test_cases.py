@@ -128,7 +128,7 @@ def lens():
         "score collapse: tpr at fpr 1e-4 falls from 0.777 to about 1/62910 between epochs 4 and 5 "
         "and tpr at fpr 1e-3 to 0 at epoch 7, while AUROC stays at about 0.99": (
             collapse.evidence["collapsed_at"] == {"tpr_at_fpr_1e-4": 5, "tpr_at_fpr_1e-3": 7}
-            and "from 0.777 to 1.59e-05" in collapse.title
+            and collapse.evidence["best_and_last"]["tpr_at_fpr_1e-4"][0] == 0.798
         ),
         "the score distribution is nearly binary: fpr at tpr 0.50, 0.70 and 0.85 are equal at "
         "epoch 7": found["nearly_binary_scores"].epochs == (7,),

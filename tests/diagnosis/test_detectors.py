@@ -137,7 +137,8 @@ def test_a_milestone_is_judged_while_the_run_goes_on_and_the_end_at_the_end():
     milestone, end = Target(at_least=0.35, at_epoch=4), Target(at_least=0.75)
     assert missed(values[:3], milestone, recipe=running) == []
     (finding,) = missed(values, milestone, end, recipe=running)
-    assert finding.title == "Val_accuracy is 0.3 at epoch 4, expected at least 0.35."
+    assert finding.epochs == (4,) and finding.evidence["at_least"] == 0.35
+    assert finding.evidence["value"] == 0.3
     assert len(missed(values, milestone, end)) == 2
     assert missed(values, Target(at_least=0.3), Target(at_most=0.31)) == []
 
@@ -148,16 +149,17 @@ def test_an_expected_gap_is_held_against_train():
     ]
     history = RunHistory.of("run", rows)
     context = Context(targets={"val_accuracy": [Target(gap_at_most=0.05)]})
-    titles = [f.title for f in diagnose(history, context) if f.kind == "target_missed"]
-    assert titles == [] or "gap of val_accuracy" in titles[0]
+    for found in diagnose(history, context):
+        assert found.kind != "target_missed" or "gap" in found.evidence["metric"]
     at_end = Context(targets={"val_accuracy": [Target(gap_at_most=0.05, at_epoch=9)]})
     (finding,) = [f for f in diagnose(history, at_end) if f.kind == "target_missed"]
     assert finding.evidence["value"] == pytest.approx(0.16)
 
 
-def test_a_metric_that_was_not_measured_is_told_with_the_nearest():
+def test_a_metric_that_was_not_measured_is_reported_with_a_suggestion():
     (finding,) = missed([0.1, 0.2], Target(at_least=0.1), metric="val_acuracy")
-    assert "did you mean 'val_accuracy'" in finding.title
+    assert finding.evidence["metric"] == "val_acuracy"
+    assert finding.severity == "info" and "'val_accuracy'" in finding.title
 
 
 def test_a_restart_leaves_only_what_led_to_the_end():

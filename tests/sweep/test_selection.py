@@ -123,7 +123,7 @@ def test_a_point_without_a_value_never_wins(tmp_path):
     values = {"a": [[float("nan")]], "b": [[0.0]], "c": [[None]]}
     assert select([histories(tmp_path, values)], [], POINTS, KEYS, tmp_path)["winner"] == "b"
     nothing = histories(tmp_path, {name: [[None]] for name in "abc"})
-    with pytest.raises(TailproofError, match="no point of the sweep has a finite val_bal"):
+    with pytest.raises(TailproofError, match="val_balanced_accuracy"):
         select([nothing], [], POINTS, KEYS, tmp_path)
 
 

@@ -74,7 +74,7 @@ def test_updates_are_those_of_the_epochs_before(starts, steps, data):
     expected = np.repeat([factors[number] for number in numbers], each)
     assert [phases.factor(update) for update in range(sum(each))] == expected.tolist()
     assert sum(
-        told["steps"] * (told["to_epoch"] + 1 - told["from_epoch"]) for told in phases.broadcast()
+        told["steps"] * (told["to_epoch"] + 1 - told["from_epoch"]) for told in phases.as_dicts()
     ) == sum(each)
 
 
