@@ -8,7 +8,7 @@ from pathlib import Path
 from tailproof.config.experiment import Experiment
 from tailproof.files import read_json, write_text
 from tailproof.preflight.estimate_accuracy import check_estimates
-from tailproof.preflight.markdown_page import WHAT, came_cells, run_name
+from tailproof.preflight.markdown_page import WHAT, estimate_cells, run_name
 from tailproof.report.finding_cards import before_training
 from tailproof.report.render import render
 
@@ -29,9 +29,11 @@ def write_preflight_page(
         TailproofError: a file is missing or damaged.
     """
     folder = Path(results)
-    found, probe = (read_json(folder / f"{each}.json") for each in ("preflight", "preflight_probe"))
+    found, probe = (
+        read_json(folder / f"{each}.json") for each in ("preflight", "preflight_timing")
+    )
     came = check_estimates(folder, Path(states), found, probe)
-    cells = [came_cells(each) for each in came]
+    cells = [estimate_cells(each) for each in came]
     names = [name for name in WHAT if any(name in own for own in cells)]
     page = render(
         "preflight.html.j2",
