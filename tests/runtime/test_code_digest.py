@@ -126,6 +126,24 @@ def test_relative_imports(project, module, statement, expected):
     assert expected in reached(project)
 
 
+def test_a_starred_name_stands_for_every_module_below(project):
+    (project / "src/tailproof/report/tables").mkdir()
+    (project / "src/tailproof/report/tables/__init__.py").write_text("")
+    (project / "src/tailproof/report/tables/wide.py").write_text("from tailproof import losses\n")
+    script = project / "workflow/scripts/train.py"
+    script.write_text('MODULES = "tailproof.report.*"\n')
+    below = {"", ".page", ".tables", ".tables.wide"}
+    reached = closure(script, project)
+    assert {f"tailproof.report{name}" for name in below} <= set(reached)
+    assert "tailproof.losses" in reached
+    assert "tailproof.training.loop" not in reached
+    before = code_digest(script, project)
+    (project / "src/tailproof/report/tables/narrow.py").write_text("WIDTH = 1\n")
+    assert code_digest(script, project) != before
+    script.write_text('MODULES = "tailproof.report"\n')
+    assert "tailproof.report.page" not in closure(script, project)
+
+
 def test_cycles_packages_without_init_and_neighbours(project):
     (project / "src/tailproof/losses.py").write_text("import tailproof.training.loop\n")
     (project / "src/tailproof/training/__init__.py").unlink()
