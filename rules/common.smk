@@ -17,15 +17,16 @@ from tailproof.files import read_json
 from tailproof.preflight.slurm_resources import cores as cores_of
 from tailproof.preflight.slurm_resources import with_measurements, memory_mb, request_of
 from tailproof.data.raw_checksums import files_to_read
+from tailproof.project import PIPELINE, stage_script
 from tailproof.runtime import code_digest
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.records import record_path
 
-ROOT = Path(workflow.basedir)
-if code_digest.ROOT != ROOT.resolve():
+RULES = Path(str(workflow.current_basedir))
+if RULES.exists() and RULES.resolve() != PIPELINE / "rules":
     raise WorkflowError(
-        f"the installed tailproof is that of {code_digest.ROOT}, this workflow is in {ROOT}: "
-        "install this one (`pip install -e .`), so that the code that runs is the code on record"
+        f"the installed tailproof is that of {PIPELINE}, these rules are in {RULES}: install the "
+        "one that they belong to, so that the code that runs is the code on record"
     )
 EXPERIMENTS = sorted(path.stem for path in Path("config/experiments").glob("*.yaml"))
 SHARD = "results/{experiment}/shards/{split}/part-{part}.parquet"
@@ -155,7 +156,9 @@ def everyone(wildcards):
 def running_of_all(wildcards):
     """How experts and points are run, as JSON: that of the recipe, and of those that differ."""
     usual = experiment(wildcards).recipe.execution_fields()
-    of_each = {name: each.execution_fields() for name, each in everyone(wildcards).items()}
+    of_each = {
+        name: each.execution_fields() for name, each in everyone(wildcards).items()
+    }
     others = {name: each for name, each in of_each.items() if each != usual}
     return json.dumps({"usual": usual, "others": others})
 
@@ -274,9 +277,7 @@ def plain(model, *names):
 @cache
 def code(rule):
     """The digest of the code that a rule's script can reach."""
-    return checked(
-        code_digest.code_digest, ROOT / "workflow" / "scripts" / f"{rule}.py", ROOT
-    )
+    return checked(code_digest.code_digest, stage_script(rule))
 
 
 def record(rule, name=None):

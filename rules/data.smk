@@ -112,7 +112,11 @@ rule manifest:
         runtime=growing(10),
     params:
         data=lambda w: plain(
-            experiment(w).data, "source", "target", "positive_class", "shards_per_split"
+            experiment(w).data,
+            "source",
+            "target",
+            "positive_class",
+            "shards_per_split",
         ),
         code=code("manifest"),
     message:

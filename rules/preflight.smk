@@ -30,7 +30,9 @@ rule preflight:
         cpus_per_task=most(lambda recipe: recipe.threads + recipe.workers),
         running=running_of_all,
     params:
-        recipes=lambda w: {name: each.result_fields() for name, each in everyone(w).items()},
+        recipes=lambda w: {
+            name: each.result_fields() for name, each in everyone(w).items()
+        },
         code=code("preflight"),
     message:
         "{wildcards.experiment}: preflight"

@@ -3,11 +3,12 @@
 from itertools import product
 from pathlib import Path
 
-from tailproof.config.evaluation import Evaluation
-from tailproof.evaluation.evaluate import evaluate, results_of
 from tailproof.runtime.stage import job
 
 with job(snakemake) as results:
+    from tailproof.config.evaluation import Evaluation
+    from tailproof.evaluation.evaluate import evaluate, results_of
+
     params = snakemake.params
     experts = {name: {str(seed): {} for seed in params.seeds} for name in params.experts}
     named = product(params.experts, params.seeds, params.splits)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from tailproof.config.data import Data
-from tailproof.config.splits import SPLITS
-from tailproof.data.shards import gather
 from tailproof.runtime.stage import job
 
 with job(snakemake):
+    from tailproof.config.data import Data
+    from tailproof.config.splits import SPLITS
+    from tailproof.data.shards import gather
+
     data = Data(**snakemake.params.data)
     facts = [Path(path) for path in snakemake.input.facts]
     shards = data.shards_per_split

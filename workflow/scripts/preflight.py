@@ -2,15 +2,15 @@
 
 import json
 
-from tailproof.config.recipe import Recipe
-from tailproof.diagnosis.finding import for_record
-from tailproof.files import read_json, write_json, write_text
-from tailproof.preflight.experiment_facts import facts_of
-from tailproof.preflight.markdown_page import page
-from tailproof.preflight.summary import describe
 from tailproof.runtime.stage import job
 
 with job(snakemake) as results:
+    from tailproof.config.recipe import Recipe
+    from tailproof.diagnosis.finding import for_record
+    from tailproof.files import read_json, write_json, write_text
+    from tailproof.preflight.experiment_facts import facts_of
+    from tailproof.preflight.markdown_page import page
+    from tailproof.preflight.summary import describe
     from tailproof.preflight.timing import measure, structures
 
     manifest, output = snakemake.input.manifest, snakemake.output

@@ -1,11 +1,12 @@
 """Histories up to a rung -> who goes on."""
 
-from tailproof.config.recipe import Recipe
-from tailproof.config.sweep import Sweep
 from tailproof.runtime.stage import job
-from tailproof.sweep.selection import promote
 
 with job(snakemake):
+    from tailproof.config.recipe import Recipe
+    from tailproof.config.sweep import Sweep
+    from tailproof.sweep.selection import promote
+
     params, paths = snakemake.params, iter(snakemake.input.histories)
     sweep, rung = Sweep(**params.sweep), int(snakemake.wildcards.rung)
     points = sweep.expand(Recipe(**params.recipe))

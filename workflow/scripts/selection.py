@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from tailproof.config.recipe import Recipe
-from tailproof.config.sweep import Sweep
 from tailproof.runtime.stage import job
-from tailproof.sweep.selection import select
 
 with job(snakemake) as results:
+    from tailproof.config.recipe import Recipe
+    from tailproof.config.sweep import Sweep
+    from tailproof.sweep.selection import select
+
     params, paths = snakemake.params, iter(snakemake.input.histories)
     sweep = Sweep(**params.sweep)
     points = sweep.expand(Recipe(**params.recipe))

@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
-from tailproof.config.recipe import Recipe
-from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.stage import job
 
 with job(snakemake) as results:
+    from tailproof.runtime.errors import TailproofError
+
     if snakemake.resources.cleared != "yes":
         raise TailproofError(snakemake.resources.cleared)
+    from tailproof.config.recipe import Recipe
     from tailproof.sweep.rungs import recipe_for_slot
     from tailproof.training.launcher import launch
     from tailproof.training.run_summary import results_of

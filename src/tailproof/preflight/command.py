@@ -10,6 +10,7 @@ from tailproof.files import read_json
 from tailproof.preflight.estimate_accuracy import check_estimates
 from tailproof.preflight.gate import blocking_findings
 from tailproof.preflight.markdown_page import page
+from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 
 FILES = ("preflight.json", "preflight_probe.json", "preflight.md")
@@ -25,14 +26,14 @@ def ask(experiment: str) -> tuple[str, bool]:
         TailproofError: the configuration is wrong, or Snakemake could not make it.
     """
     config = load_experiment(f"config/experiments/{experiment}.yaml")
-    folder = Path("results", experiment)
+    folder = project_paths().experiment(experiment)
     everyone = config.experts | config.points
     found, probe = _made(folder)
     of_each = {name: each["running"] for name, each in found["experts"].items()}
     if of_each != {name: each.execution_fields() for name, each in everyone.items()}:
         found, probe = _made(folder, "--forcerun", "preflight")
     findings = [*found["findings"], *probe["findings"]]
-    came = check_estimates(folder, Path(".state/train"), found, probe)
+    came = check_estimates(folder, project_paths().training_states, found, probe)
     text = page(experiment, found, probe, came)
     return text, bool(blocking_findings(findings, config.preflight.ignore))
 

@@ -8,6 +8,7 @@ import yaml
 
 from tailproof.config.experiment import Experiment
 from tailproof.files import write_text
+from tailproof.project import project_paths
 from tailproof.report import (
     charts,
     finding_cards,
@@ -49,7 +50,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
     """
     found = Results.read(name, experiment, Path(results))
     cards = finding_cards.cards(found)
-    progress = Progress(experiment, found.folder, Path("logs", name))
+    progress = Progress(experiment, found.folder, project_paths().logs_of(name))
     page = render(
         "page.html.j2",
         name=name,
