@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_predicted(colour_expert, tm
     assert set(starts) == {"cut.jpg", "deep.png", "empty.png", "text.png"}
     assert "it does not decode as an image" in starts["cut.jpg"]
     assert starts["text.png"].endswith("image (cannot identify image file)")
-    assert "expected 8 bits a channel" in starts["deep.png"]
+    assert "expected 8 bits" in starts["deep.png"]
     assert told[4].startswith("70 images, ")
 
 
@@ -150,7 +150,7 @@ def test_arrays_of_bands(tmp_path, capsys):
     assert float(rows[0]["class=b"]) == pytest.approx(softmax(logits[0] / 1.5)[1], abs=1e-5)
     assert "few.npy: it has 4 bands, expected 5 as in training" in told[0]
     assert "nan.npy: 2880 of its pixels are NaN or infinite" in told[1]
-    assert "picture.png: it is no .npy array of bands" in told[2]
+    assert "picture.png: it is not a .npy array" in told[2]
 
 
 def test_images_that_are_not_square_must_have_their_size(tmp_path, capsys):
