@@ -58,4 +58,4 @@ def test_a_healthy_experiment_gets_nothing_found(single, tmp_path):
     assert read_json(folder / "experts/only/seed-3/diagnosis.json") == {"findings": []}
     assert cards(results) == []
     write_page("single", experiment, folder, tmp_path / "index.html")
-    assert "Nothing found: no history shows" in (tmp_path / "index.html").read_text()
+    assert "No findings: " in (tmp_path / "index.html").read_text()
