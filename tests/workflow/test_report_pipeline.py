@@ -14,7 +14,7 @@ MILESTONES = {
 def test_readiness_before_and_after(project, finished):
     fresh = project.tailproof("status", "tiny")
     assert fresh.returncode == 0, fresh.stderr
-    assert "○ Data: not made yet (still open)" in fresh.stdout and "0 of 8 hold" in fresh.stdout
+    assert "○ Data: " in fresh.stdout and "0 of 8 hold" in fresh.stdout
     done = finished.tailproof("status", "tiny")
     assert done.returncode == 0, done.stderr
     assert "✓ Logits exported: 18 of 18 files with all rows of their split" in done.stdout
