@@ -97,7 +97,7 @@ def _write_preflight(folder: Path, experiment: Experiment) -> None:
     timed = {"epoch": [2.0], "run": 11.0, "peak_memory_mb": 300.0, "host_memory_mb": 300.0}
     probe = {"device": "a processor", "experts": dict.fromkeys(names, timed), "findings": []}
     write_json(folder / "preflight.json", found)
-    write_json(folder / "preflight_probe.json", probe)
+    write_json(folder / "preflight_timing.json", probe)
 
 
 OUTPUTS = {

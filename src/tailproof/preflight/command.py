@@ -1,4 +1,4 @@
-"""The preflight of an experiment on request, made by Snakemake where it is not there."""
+"""`tailproof preflight`: show the preflight of an experiment; Snakemake builds what is missing."""
 
 import subprocess
 import sys
@@ -8,43 +8,46 @@ from typing import Any
 from tailproof.config.load import load_experiment
 from tailproof.files import read_json
 from tailproof.preflight.estimate_accuracy import check_estimates
+from tailproof.preflight.findings import validate_ignore
 from tailproof.preflight.gate import blocking_findings
 from tailproof.preflight.markdown_page import page
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 
-FILES = ("preflight.json", "preflight_probe.json", "preflight.md")
+FILES = ("preflight.json", "preflight_timing.json", "preflight.md")
 
 
 def ask(experiment: str) -> tuple[str, bool]:
-    """Return the page, with what came of finished runs, and whether training would not start.
+    """Return the page, including the accuracy of its estimates, and whether training is blocked.
 
-    It is made again where it was made for other workers, devices or nodes: that makes nothing
-    stale, so that Snakemake by itself would leave it.
+    The preflight runs again if workers, devices or nodes have changed. These make nothing stale, so
+    Snakemake would not run it again by itself.
 
     Raises:
-        TailproofError: the configuration is wrong, or Snakemake could not make it.
+        TailproofError: the configuration is wrong, or Snakemake failed.
     """
-    config = load_experiment(f"config/experiments/{experiment}.yaml")
+    path = f"config/experiments/{experiment}.yaml"
+    config = load_experiment(path)
+    validate_ignore(config.preflight.ignore, path)
     folder = project_paths().experiment(experiment)
-    everyone = config.experts | config.points
-    found, probe = _made(folder)
-    of_each = {name: each["running"] for name, each in found["experts"].items()}
-    if of_each != {name: each.execution_fields() for name, each in everyone.items()}:
-        found, probe = _made(folder, "--forcerun", "preflight")
-    findings = [*found["findings"], *probe["findings"]]
-    came = check_estimates(folder, project_paths().training_states, found, probe)
-    text = page(experiment, found, probe, came)
+    recipes = config.experts | config.points
+    summary, timing = _build(folder)
+    used = {name: expert["running"] for name, expert in summary["experts"].items()}
+    if used != {name: recipe.execution_fields() for name, recipe in recipes.items()}:
+        summary, timing = _build(folder, "--forcerun", "preflight")
+    findings = [*summary["findings"], *timing["findings"]]
+    checks = check_estimates(folder, project_paths().training_states, summary, timing)
+    text = page(experiment, summary, timing, checks)
     return text, bool(blocking_findings(findings, config.preflight.ignore))
 
 
-def _made(folder: Path, *options: str) -> list[dict[str, Any]]:
-    """Let Snakemake make the preflight; return preflight.json and preflight_probe.json."""
+def _build(folder: Path, *options: str) -> list[dict[str, Any]]:
+    """Let Snakemake build the preflight; return preflight.json and preflight_timing.json."""
     files = [folder / name for name in FILES]
     quiet = ("--quiet", "all", "--cores", "all")
     command = [sys.executable, "-m", "snakemake", *quiet, *options, "--", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stdout + done.stderr).strip()
-        raise TailproofError(f"Snakemake could not make {files[0]}:\n{said}")
+        output = (done.stdout + done.stderr).strip()
+        raise TailproofError(f"Snakemake could not build {files[0]}:\n{output}")
     return [read_json(path) for path in files[:2]]

@@ -14,7 +14,7 @@ from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.detectors.missed_targets import Outcome, outcomes
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.readers import read_history
 from tailproof.files import read_json
 from tailproof.preflight.gate import blocking_findings, sentence
@@ -205,7 +205,7 @@ class Progress:
     def _file(self, run: tuple[str, int], name: str) -> Path:
         return self.folder / "experts" / run[0] / f"seed-{run[1]}" / name
 
-    def _log(self, run: tuple[str, int]) -> History | None:
+    def _log(self, run: tuple[str, int]) -> RunHistory | None:
         """Return the epochs of a run in progress, from the log of its current attempt."""
         path = self.logs / "train" / f"{run[0]}-{run[1]}.log"
         try:

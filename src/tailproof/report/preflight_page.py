@@ -8,7 +8,7 @@ from pathlib import Path
 from tailproof.config.experiment import Experiment
 from tailproof.files import read_json, write_text
 from tailproof.preflight.estimate_accuracy import check_estimates
-from tailproof.preflight.markdown_page import WHAT, came_cells, run_name
+from tailproof.preflight.markdown_page import WHAT, estimate_cells, run_name
 from tailproof.report.finding_cards import before_training
 from tailproof.report.render import render
 
@@ -30,10 +30,10 @@ def write_preflight_page(
     """
     folder = Path(results)
     preflight, probe = (
-        read_json(folder / f"{name}.json") for name in ("preflight", "preflight_probe")
+        read_json(folder / f"{stem}.json") for stem in ("preflight", "preflight_timing")
     )
     checks = check_estimates(folder, Path(states), preflight, probe)
-    cells = [came_cells(check) for check in checks]
+    cells = [estimate_cells(check) for check in checks]
     names = [name for name in WHAT if any(name in of_run for of_run in cells)]
     page = render(
         "preflight.html.j2",

@@ -15,6 +15,7 @@ from tailproof.config.sweep import WINNER
 from tailproof.evaluation.table_columns import TABLES
 from tailproof.evaluation.task import GROUPS
 from tailproof.files import read_json
+from tailproof.history import History
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record, read_record
@@ -200,7 +201,7 @@ class Results:
     manifest: dict[str, Any]
     preflight: dict[str, Any]
     tables: dict[str, pd.DataFrame]
-    histories: dict[str, dict[int, pd.DataFrame]]
+    histories: dict[str, dict[int, History]]
     calibrations: dict[str, dict[int, dict[str, Any]]]
     diagnoses: dict[str, dict[int, dict[str, Any]]]
     records: dict[str, Record]
@@ -235,7 +236,7 @@ class Results:
             tables={
                 table: _need(read_table, folder / "evaluation" / f"{table}.csv") for table in TABLES
             },
-            histories=of_seeds(read_table, "history.csv"),
+            histories=of_seeds(History.read, "history.csv"),
             calibrations=of_seeds(read_json, "calibration.json"),
             diagnoses=of_seeds(read_json, "diagnosis.json"),
             records={
