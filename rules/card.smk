@@ -14,7 +14,7 @@ rule card:
     output:
         readme=f"{SEED_FOLDER}/README.md",
         example=f"{SEED_FOLDER}/example.py",
-        predict=f"{SEED_FOLDER}/predict.json",
+        deployment=f"{SEED_FOLDER}/deployment.json",
         record=record("card", "{expert}-{seed}"),
     log:
         "logs/{experiment}/card/{expert}-{seed}.log",

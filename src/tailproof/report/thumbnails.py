@@ -1,4 +1,4 @@
-"""Pictures from the shards as data URIs: one of each class, and the worst mistakes on dev."""
+"""Thumbnails from the shards as data URIs: one of each class, and the worst errors on dev."""
 
 import base64
 import io
@@ -15,18 +15,18 @@ from tailproof.report.results import Results
 from tailproof.runtime.errors import TailproofError
 
 SIDE = 96  # pixels; larger images are shrunk
-PIXELATED = 64  # smaller ones are shown with hard pixels
+PIXELATED = 64  # smaller images are enlarged without smoothing
 CLASSES = 100
 
 
 class Picture(NamedTuple):
-    """An image with what is known of it.
+    """A thumbnail.
 
     Attributes:
         uri: a PNG as a data URI.
-        width: in pixels.
-        height: in pixels.
-        pixelated: whether it is so small that it is enlarged with hard pixels.
+        width: width in pixels.
+        height: height in pixels.
+        pixelated: whether the page enlarges it without smoothing, because it is small.
     """
 
     uri: str
@@ -36,35 +36,36 @@ class Picture(NamedTuple):
 
 
 def of_classes(results: Results) -> dict[str, Picture]:
-    """Return a training picture of each class, the largest class first.
+    """Return a training image of each class, the largest class first.
 
-    Of more than CLASSES classes so many are taken, evenly from the largest to the smallest.
+    If there are more than CLASSES classes, CLASSES of them are taken, evenly spaced from the
+    largest to the smallest.
     """
     ordered = sorted(results.train_counts, key=lambda name: -results.train_counts[name])
     step = max(1, len(ordered) / CLASSES)
     chosen = [ordered[int(index * step)] for index in range(min(len(ordered), CLASSES))]
     target = results.manifest["target"]
     index = {name: results.manifest["classes"][target].index(name) for name in chosen}
-    found = _find(results, "train", target, set(index.values()))
-    return {name: found[code] for name, code in index.items()}
+    images = _find(results, "train", target, set(index.values()))
+    return {name: images[code] for name, code in index.items()}
 
 
 def of_errors(results: Results) -> tuple[str, list[dict[str, Any]]]:
-    """Return the method, and its most confident mistakes on dev with their pictures.
+    """Return a method, and its most confident mistakes on dev with their thumbnails.
 
-    The method is the best ensemble, or the best expert where there is no ensemble.
+    The method is the best ensemble, or the best expert without ensembles.
     """
     method = results.scores.best_ensemble or results.scores.best_expert
     errors = results.tables["errors"].query("method == @method")
     errors = errors.head(results.experiment.report.worst_errors)
-    found = _find(results, "dev", "sample_id", set(errors["sample_id"]))
+    images = _find(results, "dev", "sample_id", set(errors["sample_id"]))
     return method, [
-        {**row, "picture": found[row["sample_id"]]} for row in errors.to_dict("records")
+        {**row, "picture": images[row["sample_id"]]} for row in errors.to_dict("records")
     ]
 
 
 def _find(results: Results, split: str, column: str, wanted: set[Any]) -> dict[Any, Picture]:
-    """Return the first picture for each wanted value of a column; others are never decoded."""
+    """Return the first image for each wanted value of a column; no other image is decoded."""
     found: dict[Any, Picture] = {}
     for shard in results.manifest["splits"][split]["shards"]:
         path = results.folder / "shards" / shard["path"]
@@ -72,8 +73,8 @@ def _find(results: Results, split: str, column: str, wanted: set[Any]) -> dict[A
             _find_in(path, column, wanted, found)
     if missing := sorted(map(str, wanted - found.keys())):
         raise TailproofError(
-            f"the shards of '{split}' under {results.folder / 'shards'} hold no row with {column} "
-            f"{missing[0]}: they do not fit the evaluation, run it again"
+            f"the shards of '{split}' under {results.folder / 'shards'} have no row with {column} "
+            f"{missing[0]}: they do not match the evaluation, run evaluate again"
         )
     return found
 
@@ -99,10 +100,10 @@ def _find_in(path: Path, column: str, wanted: set[Any], found: dict[Any, Picture
 
 
 def picture(data: bytes) -> Picture:
-    """Decode an image file and write it anew, shrunk to SIDE: nothing of the file but its pixels.
+    """Decode an image and encode it again, shrunk to SIDE: only its pixels are kept.
 
     Raises:
-        TailproofError: it does not decode.
+        TailproofError: it cannot be decoded.
     """
     decoded = decode(data)
     image = Image.fromarray(viewable(decoded) if decoded.dtype == np.float32 else decoded)
