@@ -14,8 +14,8 @@ from tailproof.config.recipe import Recipe
 from tailproof.preflight.checks import findings
 from tailproof.preflight.checks.learning_rate import usual_rates
 from tailproof.preflight.experiment_facts import ExperimentFacts
-from tailproof.preflight.loss_effect import effect
-from tailproof.preflight.timeline import Timeline
+from tailproof.preflight.loss_effect import loss_effect, untrained_losses
+from tailproof.schedules import Phases, rate_changes
 
 CASES = Path(__file__).parent / "cases"
 
@@ -25,7 +25,7 @@ def case(name):
 
 
 def by_kind(facts):
-    return {finding.kind: finding for finding in findings(facts)}
+    return {finding.kind: finding for finding in findings(facts, loss_effect)}
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_losses_at_random_logits_are_those_that_were_measured(ready):
     """The class counts then are not known to the sample, so the tail's is nearly the same."""
     measured = case("expert_readiness")["measured"]["initial_loss"]
     for name, recipe in ready.recipes.items():
-        found = effect(recipe, ready.train, [ready.head, ready.tail])["random"]
+        found = untrained_losses(recipe, ready.train, [ready.head, ready.tail])["random"]
         assert found[ready.head] == pytest.approx(measured[name]["head"], abs=0.1)
         assert found[ready.tail] == pytest.approx(measured[name]["tail"], abs=0.35)
 
@@ -143,6 +143,7 @@ def test_the_transformer_that_stayed_near_chance():
 
 
 def test_the_rates_at_the_milestones(ready):
-    rates = Timeline(ready.recipes["cross_entropy"], ready.samples).rates()
+    recipe = ready.recipes["cross_entropy"]
+    rates = rate_changes(recipe, Phases.of_samples(recipe, ready.samples))
     told = {each["epoch"]: each["learning_rate"] for each in rates}
     assert told == pytest.approx({1: 0.4 / 15, 2: 0.4, 97: 0.04, 193: 0.004, 225: 4e-4, 256: 4e-4})

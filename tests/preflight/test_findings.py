@@ -10,6 +10,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import SEVERITIES
 from tailproof.preflight.checks import findings
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.loss_effect import loss_effect
 
 LEVEL = {"a": 400, "b": 400, "c": 400}
 TAIL = {"a": 1000, "b": 300, "c": 20}
@@ -172,7 +173,7 @@ TABLE = {
     [(kind, *row) for kind, rows in TABLE.items() for row in rows],
 )
 def test_each_finding_is_there_where_it_should_be_and_nowhere_else(kind, severity, known):
-    found = [finding for finding in findings(known) if finding.kind == kind]
+    found = [finding for finding in findings(known, loss_effect) if finding.kind == kind]
     assert [finding.severity for finding in found] == ([severity] if severity else [])
 
 
@@ -181,13 +182,13 @@ def test_every_kind_is_tried():
 
 
 def test_a_good_configuration_has_nothing_to_find():
-    assert findings(facts()) == []
+    assert findings(facts(), loss_effect) == []
 
 
 @pytest.mark.parametrize("kind", TABLE)
 def test_a_change_mends_what_it_is_for(kind):
     for severity, known in TABLE[kind]:
-        for finding in findings(known) if severity else ():
+        for finding in findings(known, loss_effect) if severity else ():
             if finding.kind != kind or finding.change is None:
                 continue
             experts = finding.evidence["experts"]
@@ -197,7 +198,10 @@ def test_a_change_mends_what_it_is_for(kind):
                 else own
                 for name, own in known.recipes.items()
             }
-            after = {each.kind: each.severity for each in findings(replace(known, recipes=mended))}
+            after = {
+                each.kind: each.severity
+                for each in findings(replace(known, recipes=mended), loss_effect)
+            }
             if kind not in ("outputs_differ", "too_few_negatives"):
                 assert kind not in after, (kind, finding.change)
             assert after.get(kind) != "error" or kind == "outputs_differ"

@@ -82,8 +82,3 @@ def _operating_point(metric: str) -> str:
 def is_metric(name: str) -> bool:
     """Tell whether a canonical name is one of a metric that detectors know."""
     return name.startswith(("train_", "val_")) or bool(_POINT.fullmatch(name))
-
-
-def rises(name: str) -> bool:
-    """Tell whether more of a metric is better."""
-    return not ("loss" in name or "error" in name or name.startswith("fpr_at"))

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailproof.diagnosis.column_aliases import RATES, rises
+from tailproof.diagnosis.column_aliases import RATES
+from tailproof.monitors import direction
 
 FEW = 6
 """With fewer values than this a spread is a guess, so that it is not taken for less than usual."""
@@ -62,7 +63,7 @@ class Curve:
     @property
     def sign(self) -> float:
         """1 where more is better, else -1."""
-        return 1.0 if rises(self.name) else -1.0
+        return direction(self.name)
 
     @property
     def window(self) -> int:

@@ -6,18 +6,7 @@ import numpy as np
 
 from tailproof.diagnosis.column_aliases import is_metric
 from tailproof.diagnosis.curves import Curve
-
-MONITORS = (
-    "tpr_at_fpr_1e-4",
-    "tpr_at_fpr_1e-3",
-    "tpr_at_fpr_1e-2",
-    "val_balanced_accuracy",
-    "val_macro_f1",
-    "val_accuracy",
-    "val_auroc",
-    "val_loss",
-)
-"""By which the best epoch is chosen where no recipe says it: the first that was measured."""
+from tailproof.monitors import PREFERRED
 
 
 @dataclass(frozen=True)
@@ -85,10 +74,10 @@ class History:
 
     def monitor(self, named: str | None = None) -> Curve:
         """Return the curve by which the best epoch is chosen; empty where nothing is known."""
-        for name in (named, *MONITORS):
+        for name in (named, *PREFERRED):
             if name and len(curve := self.curve(name)):
                 return curve
-        return self.curve(MONITORS[-1])
+        return self.curve(PREFERRED[-1])
 
     def pairs(self) -> list[tuple[Curve, Curve]]:
         """Return train and val of metrics where more is better, on the epochs that have both."""

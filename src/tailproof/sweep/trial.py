@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from tailproof.config.recipe import sign_of
+from tailproof.monitors import direction
 from tailproof.runtime.errors import TailproofError
 
 
@@ -45,7 +45,7 @@ def read_trial(history: str | Path, monitor: str) -> Trial:
     try:
         with open(history, encoding="utf-8", newline="") as file:
             rows = [_numbers(row) for row in csv.DictReader(file)]
-        sign = sign_of(monitor)
+        sign = direction(monitor)
         best = _first(rows, monitor, sign)
         lowest = _first(rows, "val_loss", -1.0)
         if best is None:

@@ -98,7 +98,7 @@ def _facts(run: TrainingRun, keeper: Checkpointer) -> dict[str, Any]:
         "stopped_early": len(run.history) < run.recipe.epochs,
         "parameters": count_parameters(run.model),
         "initial_weights": run.initial,
-        **({"phases": run.phases.broadcast()} if run.recipe.phases else {}),
+        **({"phases": run.phases.as_dicts()} if run.recipe.phases else {}),
         "precision": run.precision,
         "threads": run.recipe.threads,
         "seconds_an_epoch": keeper.seconds,

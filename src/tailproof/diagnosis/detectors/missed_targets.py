@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 from tailproof.config.targets import Target, Targets
-from tailproof.diagnosis.column_aliases import rises
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.finding import Finding
 from tailproof.diagnosis.history import History
+from tailproof.monitors import direction
 from tailproof.runtime.errors import suggestion
 
 
@@ -69,7 +69,7 @@ def target_missed(history: History, context: Context) -> list[Finding]:
 def target_of(targets: Targets, metric: str) -> float | None:
     """Return what a metric should reach in the end, if anything is said of it."""
     for target in targets.get(metric, []):
-        limit = target.at_least if rises(metric) else target.at_most
+        limit = target.at_least if direction(metric) > 0 else target.at_most
         if target.at_epoch is None and limit is not None:
             return limit
     return None

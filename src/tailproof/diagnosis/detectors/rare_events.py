@@ -1,16 +1,14 @@
 """Detectors of scores that fail where false positives must be rare."""
 
-from typing import get_args
-
 import numpy as np
 
-from tailproof.config.recipe import Monitor
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve
 from tailproof.diagnosis.finding import Finding
 from tailproof.diagnosis.finding_ids import certainty
 from tailproof.diagnosis.history import History
 from tailproof.diagnosis.patches import soften, stop_early
+from tailproof.monitors import MONITORS
 
 HELD = 0.03
 """What AUROC may lose and still stand."""
@@ -55,7 +53,7 @@ def score_collapse(history: History, context: Context) -> list[Finding]:
             {"epochs_wasted": history.last - best, "points_lost": curve.lost},
             soften(context)
             | stop_early(history, context)
-            | ({"monitor": curve.name} if curve.name in get_args(Monitor) else {}),
+            | ({"monitor": curve.name} if curve.name in MONITORS else {}),
             "the epoch before the collapse is kept, and scores keep more than two values",
         )
     ]

@@ -9,6 +9,7 @@ from tailproof.preflight.checks import (
     validation,
     workers,
 )
+from tailproof.preflight.checks.per_recipe import Check
 from tailproof.preflight.experiment_facts import ExperimentFacts
 
 CHECKS = (
@@ -20,7 +21,6 @@ CHECKS = (
     rebalancing.outputs_differ,
     rebalancing.no_rebalancing,
     rebalancing.rare_classes,
-    rebalancing.loss_effect,
     rebalancing.same_function,
     preprocessing.no_normalisation,
     preprocessing.bare_phase,
@@ -33,7 +33,12 @@ CHECKS = (
 )
 
 
-def findings(facts: ExperimentFacts) -> list[Finding]:
-    """Return what every check finds, the worst first."""
-    found = [finding for check in CHECKS for finding in check(facts)]
+def findings(facts: ExperimentFacts, *more: Check) -> list[Finding]:
+    """Return what every check finds, the worst first.
+
+    Args:
+        facts: of the experiment.
+        more: checks that need a network's library, which the gate of training does without.
+    """
+    found = [finding for check in (*CHECKS, *more) for finding in check(facts)]
     return sorted(found, key=lambda each: SEVERITIES.index(each.severity))

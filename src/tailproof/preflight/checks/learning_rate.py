@@ -7,7 +7,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
-from tailproof.preflight.timeline import Timeline
+from tailproof.schedules import Phases, final_rate, peak_rate
 
 TRANSFORMER = re.compile(r"vit|deit|beit|swin|eva|cait|xcit|former|scanline_causal|mixer")
 ENOUGH_TO_FALL = 5  # epochs from which on a rate should fall
@@ -73,15 +73,15 @@ def is_transformer(recipe: Recipe) -> bool:
 @each_recipe
 def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a warm-up of less than an epoch, and none of a transformer that starts from nothing."""
-    timeline = Timeline(recipe, facts.samples)
-    steps, epochs = timeline.phases.warmup_steps, timeline.warmup_epochs
+    phases = Phases.of_samples(recipe, facts.samples)
+    steps, epochs = phases.warmup_steps, phases.warmup_epochs
     fresh = not recipe.model.pretrained and recipe.init_from is None
     if steps == 0 and not (fresh and is_transformer(recipe)):
         return None
     if epochs >= 1 or recipe.epochs < ENOUGH_TO_FALL:
         return None
     told = (
-        f"the warm-up of {steps} steps is {epochs:.2f} of an epoch of {timeline.steps[0]}"
+        f"the warm-up of {steps} steps is {epochs:.2f} of an epoch of {phases.steps(1)}"
         if steps
         else "a transformer that starts from nothing has no warm-up"
     )
@@ -90,7 +90,7 @@ def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
         f"{told}: give it 1 or 2 epochs",
         "warning",
         epochs=(1,),
-        evidence={"warmup_steps": steps, "warmup_epochs": epochs, "steps": timeline.steps[0]},
+        evidence={"warmup_steps": steps, "warmup_epochs": epochs, "steps": phases.steps(1)},
         change={"schedule": {"warmup": {"epochs": 1.0, "steps": None}}},
         expects="a smoother first epoch, and less risk to diverge",
     )
@@ -99,13 +99,13 @@ def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 @each_recipe
 def unusual_rate(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a rate far outside of what is usual for optimizer, network and batch."""
-    timeline = Timeline(recipe, facts.samples)
-    rate, batch = timeline.peak()
+    phases = Phases.of_samples(recipe, facts.samples)
+    rate, batch = peak_rate(recipe, phases)
     known = usual_rates(recipe, batch)
     if known is None or known[0] <= rate <= known[1]:
         return None
     low, high, source = known
-    last = timeline.last_rate
+    last = final_rate(recipe, phases)
     word, better = ("high", high / WELL_WITHIN) if rate > high else ("low", low * WELL_WITHIN)
     better *= recipe.optimizer.learning_rate / rate  # a phase's factor is left as it is
     falls = f"; the schedule takes it to {last:.2g}" if last < rate / 2 else ""

@@ -6,7 +6,6 @@ from tailproof.diagnosis.finding import Finding
 from tailproof.digests import canonical_json
 from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import FEW, ExperimentFacts
-from tailproof.preflight.loss_effect import effect, rebalances
 from tailproof.text import listed
 
 LONG_TAIL, SOME_TAIL = 10, 3  # imbalances
@@ -41,8 +40,8 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 
 def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
     """Find a long tail that no expert's loss makes up for."""
-    losses = {name: each.loss.model_dump(mode="json") for name, each in facts.recipes.items()}
-    if facts.imbalance <= SOME_TAIL or any(map(rebalances, losses.values())):
+    losses = {name: recipe.loss for name, recipe in facts.recipes.items()}
+    if facts.imbalance <= SOME_TAIL or any(loss.rebalances for loss in losses.values()):
         return []
     finding = Finding(
         "no_rebalancing",
@@ -52,7 +51,7 @@ def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
         evidence={
             "experts": list(losses),
             "imbalance": facts.imbalance,
-            "losses": sorted({loss["name"] for loss in losses.values()}),
+            "losses": sorted({loss.name for loss in losses.values()}),
         },
         change={"loss": {"name": "balanced_softmax"}},
         expects="higher accuracy in rare classes, somewhat lower in frequent ones",
@@ -82,38 +81,12 @@ def rare_classes(facts: ExperimentFacts) -> list[Finding]:
     return [finding]
 
 
-def loss_effect(facts: ExperimentFacts) -> list[Finding]:
-    """Tell what the rebalancing losses do to head and tail, beside those that do nothing."""
-    head, tail = facts.head, facts.tail
-    if facts.imbalance <= SOME_TAIL or head == tail:
-        return []
-    lifting, plain, losses = [], [], {}
-    for name, recipe in facts.recipes.items():
-        found = effect(recipe, facts.train, [head, tail])["random"]
-        losses[name] = {"head": found[head], "tail": found[tail]}
-        (lifting if found[tail] > 1.2 * found[head] else plain).append(name)
-    if not (lifting and plain):
-        return []
-    shown, beside = losses[lifting[0]], losses[plain[0]]
-    finding = Finding(
-        "loss_effect",
-        f"at random logits {listed(lifting)} weigh{'s' if len(lifting) == 1 else ''} the tail "
-        f"({shown['tail']:.2f}) against the head ({shown['head']:.2f}), where {plain[0]} has "
-        f"{beside['tail']:.2f} and {beside['head']:.2f}",
-        "info",
-        evidence={"head": head, "tail": tail, "losses": losses},
-    )
-    return [finding]
-
-
 def same_function(facts: ExperimentFacts) -> list[Finding]:
     """Find experts that learn one function, told apart by nothing but name or wording."""
     level = len(set(facts.train.values())) == 1
     groups: dict[str, list[str]] = {}
     for name, recipe in facts.recipes.items():
-        plain = one_form(recipe.result_fields())
-        if level and rebalances(plain["loss"]):
-            plain = one_form({**plain, "loss": _without_prior(plain["loss"])})
+        plain = one_form(recipe, level=level).result_fields()
         groups.setdefault(canonical_json(plain), []).append(name)
     reason = ", all classes being of one size" if level else ""
     return [
@@ -132,10 +105,3 @@ def same_function(facts: ExperimentFacts) -> list[Finding]:
         for names in groups.values()
         if len(names) > 1
     ]
-
-
-def _without_prior(loss: dict) -> dict:
-    """Return the loss that one which makes up for a tail is where there is none."""
-    if loss["name"] == "logit_adjustment":
-        return {**loss, "tau": 0}
-    return {**loss, "class_weights": None} if loss["class_weights"] == "balanced" else loss

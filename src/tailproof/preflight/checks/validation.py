@@ -4,6 +4,7 @@ import math
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
+from tailproof.monitors import MONITORS
 from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
 from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
@@ -18,7 +19,7 @@ COARSE, SOMEWHAT = 0.05, 0.02  # differences that val cannot resolve
 @each_recipe
 def undefined_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a metric of two classes where there are more, or where val lacks one."""
-    if recipe.monitor not in ("val_auroc", *POINTS):
+    if not MONITORS[recipe.monitor].two_classes:
         return None
     if facts.positive is None:
         what = f"which is of two classes; the data have {len(facts.train)}"
