@@ -1,20 +1,38 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 from torch.nn.functional import cross_entropy, one_hot
 from torchvision.ops import sigmoid_focal_loss
 
-from tailproof.losses import build_loss
+from tailproof.config.recipe import Recipe
+from tailproof.losses import LOSSES, Loss, register_loss
 from tailproof.runtime.errors import TailproofError
 
 COUNTS = torch.tensor([400, 90, 20, 4])
 
 
+class Built:
+    """A recipe's loss with its class values, called as training calls it."""
+
+    def __init__(self, options, counts=COUNTS):
+        self.loss = Recipe(loss=options).loss
+        self.values = self.loss.class_values(counts)
+
+    def __call__(self, logits, target):
+        return self.loss.mean(functional, logits, target, self.values)
+
+    def reduction_weight(self, target):
+        return self.loss.reduction_weight(target, self.values)
+
+
 def loss(name, **options):
-    return build_loss({"name": name, **options}, COUNTS)
+    return Built({"name": name, **options})
 
 
 def batch(seed, n=32, scale=3.0):
@@ -59,7 +77,7 @@ def test_focal_of_two_classes_is_that_of_torchvision():
     logits, labels = batch(0)
     two, binary = logits[:, :2], labels % 2
     expected = sigmoid_focal_loss(two[:, 1] - two[:, 0], binary.float(), alpha=-1, gamma=2.0)
-    found = build_loss({"name": "focal", "gamma": 2.0}, COUNTS[:2])
+    found = Built({"name": "focal", "gamma": 2.0}, COUNTS[:2])
     assert torch.allclose(found(two, binary), expected.mean(), atol=1e-6)
 
 
@@ -82,14 +100,16 @@ def test_focal_has_finite_gradients_at_certainty():
 def test_soft_targets_of_one_class_are_hard_targets(found):
     logits, labels = batch(1, n=1)
     soft = found(logits, one_hot(labels, 4).float())
-    weight = found.weight[labels][0] if getattr(found, "weight", None) is not None else 1.0
+    weight = 1.0
+    if getattr(found.loss, "class_weights", None):
+        weight = found.values[labels][0]
     # torch divides soft targets by the batch, hard ones by the sum of their weights
-    factor = weight if isinstance(found, type(loss("cross_entropy"))) else 1.0
+    factor = weight if found.loss.name == "cross_entropy" else 1.0
     assert soft.item() == pytest.approx(found(logits, labels).item() * float(factor), rel=1e-5)
 
 
 def test_balanced_weights_make_a_batch_of_the_prior_weigh_one_each_class():
-    weights = loss("cross_entropy", class_weights="balanced").weight
+    weights = loss("cross_entropy", class_weights="balanced").values
     assert torch.allclose(weights * COUNTS, (weights * COUNTS).mean().expand(4))
     assert (weights * COUNTS).sum() / COUNTS.sum() == pytest.approx(1.0)
 
@@ -104,7 +124,7 @@ def test_initial_losses_are_those_of_the_readiness_review():
 
     def initial(config, label):
         labels = torch.full((len(logits),), label)
-        return build_loss(config, counts)(logits, labels).item()
+        return Built(config, counts)(logits, labels).item()
 
     plain = {"name": "cross_entropy"}
     assert initial(plain, 0) == pytest.approx(5.11, abs=0.05)
@@ -114,16 +134,51 @@ def test_initial_losses_are_those_of_the_readiness_review():
         assert initial(config, 99) == pytest.approx(8.23, abs=0.1)
 
 
+def test_class_weights_of_other_classes_are_refused():
+    with pytest.raises(TailproofError, match="has 1 values, the data have 4"):
+        loss("focal", gamma=1.0, class_weights=[1.0])
+
+
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("options", "rebalances", "canonical", "level"),
     [
-        ({"name": "focl"}, r"unknown loss 'focl' \(did you mean 'focal'\?\)"),
-        ({"name": "focal", "gamma": 1.0, "class_weights": [1.0]}, "has 1 values, the data have 4"),
+        ({"name": "cross_entropy"}, False, "cross_entropy", "cross_entropy"),
+        ({"name": "cross_entropy", "class_weights": "balanced"}, True, None, "cross_entropy"),
+        ({"name": "cross_entropy", "label_smoothing": 0.1}, False, None, None),
+        ({"name": "focal", "gamma": 0.0}, False, "cross_entropy", "cross_entropy"),
+        ({"name": "focal"}, False, None, None),
+        ({"name": "balanced_softmax"}, True, "logit_adjustment", "cross_entropy"),
+        ({"name": "logit_adjustment", "tau": 2.0}, True, None, "cross_entropy"),
+        ({"name": "logit_adjustment", "tau": 0.0}, False, "cross_entropy", "cross_entropy"),
     ],
 )
-def test_wrong_losses_are_told(config, message):
-    with pytest.raises(TailproofError, match=message):
-        build_loss(config, COUNTS)
+def test_a_loss_and_its_canonical_form_train_the_same(options, rebalances, canonical, level):
+    """`canonical` and `level` name plain losses that it comes to; None is itself."""
+    found = Built(options)
+    assert found.loss.rebalances is rebalances
+    logits, labels = batch(0)
+    for counts, known, name in ((COUNTS, False, canonical), (COUNTS * 0 + 9, True, level)):
+        simplest = found.loss.canonical(level=known)
+        expected = LOSSES[name](name=name) if name else found.loss
+        assert simplest == expected
+        value = Built(options, counts)(logits, labels)
+        same = Built(simplest.model_dump(), counts)(logits, labels)
+        assert value.item() == pytest.approx(same.item(), rel=1e-6)
+
+
+def test_a_name_belongs_to_one_loss():
+    class Nameless(Loss):
+        """None."""
+
+    for loss_class in (Nameless, LOSSES["focal"]):
+        with pytest.raises(ValueError, match="Literal"):
+            register_loss(loss_class)
+
+
+@pytest.mark.parametrize("module", ["tailproof.config.load", "tailproof.preflight.gate"])
+def test_reading_a_configuration_imports_no_torch(module):
+    code = f"import sys, {module}; sys.exit(bool({{'torch', 'timm'}} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tailproof.config.recipe import sign_of as direction_of
 from tailproof.files import write_text
+from tailproof.monitors import direction
 from tailproof.runtime.errors import TailproofError
 
 COLUMNS = (
@@ -92,7 +92,7 @@ class History:
                 f"{', '.join(self.columns)}: delete it and run again"
             )
         values = (row.get(metric, math.nan) for row in self.rows)
-        index = best_index(values, direction_of(metric))
+        index = best_index(values, direction(metric))
         return None if index is None else self.rows[index]
 
 

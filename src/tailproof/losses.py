@@ -1,132 +1,94 @@
-"""Losses for long-tailed data. Each takes logits [N, C] and targets [N] or soft targets [N, C]."""
+"""Losses for long-tailed data: one class says all of one, and `register_loss` makes it known.
 
-from typing import Any
+Nothing here imports torch: the configuration is read by stages, and in environments, that have
+none. What computes hands `torch.nn.functional` to a loss together with the tensors.
+"""
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own convention
+from typing import Annotated, Any, Literal, get_args
 
-from tailproof.runtime.errors import TailproofError, unknown_name
+from pydantic import Field
+
+from tailproof.config.base import Positive, Strict
+from tailproof.runtime.errors import TailproofError
+
+Tensor = Any
+"""torch.Tensor."""
+
+TINY = 2.0**-126
+"""The smallest normal number of float32."""
 
 
-class CrossEntropy(nn.Module):
-    """Cross-entropy with class weights and label smoothing; the mean is weighted by class.
+class Loss(Strict):
+    """A loss: its options in the recipe are its fields, its docstring names the formula's source.
 
-    Args:
-        weight: weight of each class, shape [C], or None.
-        label_smoothing: share of the target spread evenly (Szegedy et al. 2016, section 7).
+    A target is int64 [N], or soft targets [N, C]. A loss may need one number for each class, which
+    `class_values` computes once and every other method receives.
     """
 
-    def __init__(self, weight: Tensor | None = None, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-        self.label_smoothing = label_smoothing
+    name: str
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss, a scalar."""
-        return F.cross_entropy(
-            logits, target, weight=self.weight, label_smoothing=self.label_smoothing
-        )
+    @property
+    def rebalances(self) -> bool:
+        """Whether rare classes count for more than their samples."""
+        return False
 
-    def reduction_weight(self, target: Tensor) -> Tensor:
+    def canonical(self, *, level: bool = False) -> "Loss":
+        """Return the simplest loss that trains the same function.
+
+        Args:
+            level: all classes have the same number of samples.
+        """
+        return self
+
+    def class_values(self, class_counts: Tensor) -> Tensor | None:
+        """Return one number for each class, float32 [C], or None.
+
+        Args:
+            class_counts: training samples of each class, int64 [C], all positive.
+
+        Raises:
+            TailproofError: the options do not fit the classes.
+        """
+        return None
+
+    def mean(
+        self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
+    ) -> Tensor:
+        """Return the mean loss of a batch, a scalar.
+
+        Args:
+            functional: the module torch.nn.functional.
+            logits: [N, C].
+            target: int64 [N], or soft targets [N, C].
+            class_values: what the method of that name returned, on the device of the logits.
+        """
+        raise NotImplementedError
+
+    def reduction_weight(self, target: Tensor, class_values: Tensor | None) -> Tensor:
         """Return what the mean divides by, a scalar: parts of a batch are weighed by it."""
-        if self.weight is None or target.dim() == 2:
-            return _count(target)
-        return self.weight[target].sum()
+        return target.new_tensor(len(target)).float()
 
 
-class LogitAdjustment(nn.Module):
-    """Cross-entropy on z + tau·log(prior) (Menon et al. 2021, equation 10).
-
-    At tau 1 this is balanced softmax (Ren et al. 2020, equation 4): log n = log prior + log N, and
-    softmax does not see a constant.
-
-    Args:
-        class_counts: training samples of each class, shape [C], all positive.
-        tau: strength; 0 is cross-entropy.
-    """
-
-    def __init__(self, class_counts: Tensor, tau: float) -> None:
-        super().__init__()
-        prior = class_counts.double() / class_counts.sum()
-        self.register_buffer("adjustment", (tau * prior.log()).float())
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss, a scalar."""
-        return F.cross_entropy(logits + self.adjustment, target)
-
-    def reduction_weight(self, target: Tensor) -> Tensor:
-        """Return what the mean divides by, a scalar."""
-        return _count(target)
+LOSSES: dict[str, type[Loss]] = {}
 
 
-class BalancedSoftmax(LogitAdjustment):
-    """Cross-entropy on z + log(n) (Ren et al. 2020, equation 4), up to a constant that cancels."""
-
-    def __init__(self, class_counts: Tensor) -> None:
-        super().__init__(class_counts, tau=1.0)
-
-
-class Focal(nn.Module):
-    """−w·(1−p)^gamma·log(p) (Lin et al. 2017, equation 5), weighted mean over the batch.
-
-    Args:
-        gamma: focus on hard samples; 0 is cross-entropy.
-        weight: weight of each class, shape [C], or None.
-    """
-
-    def __init__(self, gamma: float, weight: Tensor | None = None) -> None:
-        super().__init__()
-        self.gamma = gamma
-        self.register_buffer("weight", weight)
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss, a scalar."""
-        log_p = F.log_softmax(logits, dim=1)
-        if target.dim() == 1:
-            target = F.one_hot(target, logits.shape[1]).to(log_p.dtype)
-        if self.weight is not None:
-            target = target * self.weight
-        # log p is 0 at p = 1, where the power's gradient would be 0·∞ for gamma < 1
-        focus = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny) ** self.gamma
-        return -(target * focus * log_p).sum() / target.sum()
-
-    def reduction_weight(self, target: Tensor) -> Tensor:
-        """Return what the mean divides by, a scalar."""
-        if target.dim() == 2:
-            return (target if self.weight is None else target * self.weight).sum()
-        return _count(target) if self.weight is None else self.weight[target].sum()
-
-
-def build_loss(config: dict[str, Any], class_counts: Tensor) -> nn.Module:
-    """Build a recipe's loss.
-
-    Args:
-        config: the recipe's loss section.
-        class_counts: training samples of each class, shape [C].
+def register_loss(loss: type[Loss]) -> type[Loss]:
+    """Make a loss known to the configuration by its `name`, a Literal; use it as a decorator.
 
     Raises:
-        TailproofError: an unknown name, or class weights that do not fit the classes.
+        ValueError: the name is not a Literal of one value, or belongs to another loss.
     """
-    name, options = config["name"], {k: v for k, v in config.items() if k != "name"}
-    if "class_weights" in options:
-        options["weight"] = _class_weights(options.pop("class_weights"), class_counts)
-    builders = {
-        "cross_entropy": CrossEntropy,
-        "logit_adjustment": lambda **o: LogitAdjustment(class_counts, **o),
-        "balanced_softmax": lambda **o: BalancedSoftmax(class_counts, **o),
-        "focal": Focal,
-    }
-    if name not in builders:
-        raise unknown_name("loss", name, builders)
-    return builders[name](**options)
+    names = get_args(loss.model_fields["name"].annotation)
+    if len(names) != 1 or names[0] in LOSSES:
+        raise ValueError(f"{loss.__name__}.name should be a Literal that no other loss has")
+    LOSSES[names[0]] = loss
+    return loss
 
 
-def _count(target: Tensor) -> Tensor:
-    return torch.tensor(float(len(target)), device=target.device)
+ClassWeights = Literal["balanced"] | list[Positive] | None
 
 
-def _class_weights(weights: str | list[float] | None, class_counts: Tensor) -> Tensor | None:
+def _class_weights(weights: ClassWeights, class_counts: Tensor) -> Tensor | None:
     """Return weights [C]; ``balanced`` is N / (C·n), the mean weight of a sample is 1."""
     if weights is None:
         return None
@@ -135,6 +97,157 @@ def _class_weights(weights: str | list[float] | None, class_counts: Tensor) -> T
     if len(weights) != len(class_counts):
         raise TailproofError(
             f"recipe.loss.class_weights has {len(weights)} values, the data have "
-            f"{len(class_counts)} classes: give one a class, or 'balanced'"
+            f"{len(class_counts)} classes: give one for each class, or 'balanced'"
         )
-    return torch.tensor(weights, dtype=torch.float32)
+    return class_counts.double().new_tensor(weights).float()
+
+
+def _level_weights(weights: ClassWeights, level: bool) -> ClassWeights:
+    """Return class weights without those that are 1 where all classes are of one size."""
+    return None if level and weights == "balanced" else weights
+
+
+@register_loss
+class CrossEntropy(Loss):
+    """Cross-entropy; class weights by inverse frequency or given.
+
+    The mean is weighted by class; label smoothing is that of Szegedy et al. 2016, section 7.
+    """
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    class_weights: ClassWeights = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def rebalances(self) -> bool:
+        """Whether rare classes count for more than their samples."""
+        return self.class_weights is not None
+
+    def canonical(self, *, level: bool = False) -> Loss:
+        """Return it without weights that are all 1."""
+        return self.model_copy(update={"class_weights": _level_weights(self.class_weights, level)})
+
+    def class_values(self, class_counts: Tensor) -> Tensor | None:
+        """Return the class weights."""
+        return _class_weights(self.class_weights, class_counts)
+
+    def mean(
+        self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
+    ) -> Tensor:
+        """Return the mean, weighted by class."""
+        return functional.cross_entropy(
+            logits, target, weight=class_values, label_smoothing=self.label_smoothing
+        )
+
+    def reduction_weight(self, target: Tensor, class_values: Tensor | None) -> Tensor:
+        """Return the sum of the weights; torch divides soft targets by their number."""
+        if class_values is None or target.dim() == 2:
+            return super().reduction_weight(target, class_values)
+        return class_values[target].sum()
+
+
+@register_loss
+class LogitAdjustment(Loss):
+    """Cross-entropy on z + tau·log(prior) (Menon et al. 2021, equation 10)."""
+
+    name: Literal["logit_adjustment"]
+    tau: float = Field(1.0, ge=0, description="Strength; 0 is cross-entropy.")
+
+    @property
+    def rebalances(self) -> bool:
+        """Whether rare classes count for more than their samples."""
+        return self.tau > 0
+
+    def canonical(self, *, level: bool = False) -> Loss:
+        """Return cross-entropy where all classes are shifted by the same."""
+        return CrossEntropy() if level or self.tau == 0 else self
+
+    def class_values(self, class_counts: Tensor) -> Tensor:
+        """Return what is added to the logits."""
+        prior = class_counts.double() / class_counts.sum()
+        return (self.tau * prior.log()).float()
+
+    def mean(
+        self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
+    ) -> Tensor:
+        """Return the mean over the batch."""
+        return functional.cross_entropy(logits + class_values, target)
+
+
+@register_loss
+class BalancedSoftmax(Loss):
+    """Cross-entropy on z + log(n) (Ren et al. 2020, equation 4).
+
+    It is logit adjustment at tau 1: log n = log prior + log N, and softmax does not see a constant.
+    """
+
+    name: Literal["balanced_softmax"]
+
+    @property
+    def rebalances(self) -> bool:
+        """Whether rare classes count for more than their samples."""
+        return True
+
+    def canonical(self, *, level: bool = False) -> Loss:
+        """Return logit adjustment, up to a constant that cancels."""
+        return self._adjustment.canonical(level=level)
+
+    def class_values(self, class_counts: Tensor) -> Tensor:
+        """Return what is added to the logits."""
+        return self._adjustment.class_values(class_counts)
+
+    def mean(
+        self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
+    ) -> Tensor:
+        """Return the mean over the batch."""
+        return self._adjustment.mean(functional, logits, target, class_values)
+
+    @property
+    def _adjustment(self) -> LogitAdjustment:
+        return LogitAdjustment(name="logit_adjustment", tau=1.0)
+
+
+@register_loss
+class Focal(Loss):
+    """−w·(1−p)^gamma·log(p) (Lin et al. 2017, equation 5), the mean weighted by class."""
+
+    name: Literal["focal"]
+    gamma: float = Field(2.0, ge=0, description="Focus on hard samples; 0 is cross-entropy.")
+    class_weights: ClassWeights = None
+
+    @property
+    def rebalances(self) -> bool:
+        """Whether rare classes count for more than their samples."""
+        return self.class_weights is not None
+
+    def canonical(self, *, level: bool = False) -> Loss:
+        """Return cross-entropy where there is no focus."""
+        weights = _level_weights(self.class_weights, level)
+        if self.gamma == 0:
+            return CrossEntropy(class_weights=weights)
+        return self.model_copy(update={"class_weights": weights})
+
+    def class_values(self, class_counts: Tensor) -> Tensor | None:
+        """Return the class weights."""
+        return _class_weights(self.class_weights, class_counts)
+
+    def mean(
+        self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
+    ) -> Tensor:
+        """Return the mean, weighted by class and by soft targets."""
+        log_p = functional.log_softmax(logits, dim=1)
+        if target.dim() == 1:
+            target = functional.one_hot(target, logits.shape[1]).to(log_p.dtype)
+        if class_values is not None:
+            target = target * class_values
+        # log p is 0 at p = 1, where the power's gradient would be 0·∞ for gamma < 1
+        focus = (-log_p.expm1()).clamp_min(TINY) ** self.gamma
+        return -(target * focus * log_p).sum() / target.sum()
+
+    def reduction_weight(self, target: Tensor, class_values: Tensor | None) -> Tensor:
+        """Return the sum of the weights and soft targets."""
+        if target.dim() == 2:
+            return (target if class_values is None else target * class_values).sum()
+        if class_values is None:
+            return super().reduction_weight(target, class_values)
+        return class_values[target].sum()

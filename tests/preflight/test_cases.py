@@ -14,8 +14,8 @@ from tailproof.config.recipe import Recipe
 from tailproof.preflight.checks.learning_rate import usual_rates
 from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.findings import findings
-from tailproof.preflight.loss_effect import effect
-from tailproof.preflight.timeline import Timeline
+from tailproof.preflight.loss_effect import loss_effect, untrained_losses
+from tailproof.schedules import Phases, rate_changes
 
 CASES = Path(__file__).parent / "cases"
 
@@ -25,7 +25,7 @@ def case(name):
 
 
 def by_kind(facts):
-    return {finding.kind: finding for finding in findings(facts)}
+    return {finding.kind: finding for finding in findings(facts, loss_effect)}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def ready():
     counts = {f"class{number}": int(500 * 100 ** (-number / 99)) for number in range(100)}
     recipes = {
         name: Recipe(
-            loss={"name": name.replace("logit_adjust", "logit_adjustment")},
+            loss={"name": name},
             optimizer={"learning_rate": config["learning_rate"]},
             schedule={
                 "name": config["schedule"]["kind"],
@@ -64,19 +64,19 @@ def test_the_readiness_review_of_three_experts(ready):
     )
     losses = found["loss_effect"].evidence["losses"]
     assert {name for name, loss in losses.items() if loss["tail"] > 2 * loss["head"]} == {
-        "logit_adjust", "balanced_softmax",
+        "logit_adjustment", "balanced_softmax",
     }  # fmt: skip
     assert found["frequent_validation"].change == {"validate_every": 10}
     assert "no_early_stopping" in found
     # What nobody noticed then.
-    assert found["same_function"].evidence["experts"] == ["logit_adjust", "balanced_softmax"]
+    assert found["same_function"].evidence["experts"] == ["logit_adjustment", "balanced_softmax"]
 
 
 def test_losses_at_random_logits_are_those_that_were_measured(ready):
     """The class counts then are not known to the sample, so the tail's is nearly the same."""
     measured = case("expert_readiness")["measured"]["initial_loss"]
     for name, recipe in ready.recipes.items():
-        found = effect(recipe, ready.train, [ready.head, ready.tail])["random"]
+        found = untrained_losses(recipe, ready.train, [ready.head, ready.tail])["random"]
         assert found[ready.head] == pytest.approx(measured[name]["head"], abs=0.1)
         assert found[ready.tail] == pytest.approx(measured[name]["tail"], abs=0.35)
 
@@ -145,6 +145,7 @@ def test_the_transformer_that_stayed_near_chance():
 
 
 def test_the_rates_at_the_milestones(ready):
-    rates = Timeline(ready.recipes["cross_entropy"], ready.samples).rates()
+    recipe = ready.recipes["cross_entropy"]
+    rates = rate_changes(recipe, Phases.of_samples(recipe, ready.samples))
     told = {each["epoch"]: each["learning_rate"] for each in rates}
     assert told == pytest.approx({1: 0.4 / 15, 2: 0.4, 97: 0.04, 193: 0.004, 225: 4e-4, 256: 4e-4})

@@ -9,6 +9,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import SEVERITIES
 from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.findings import findings, validate_ignore
+from tailproof.preflight.loss_effect import loss_effect
 from tailproof.preflight.registry import KINDS
 from tailproof.runtime.errors import TailproofError
 
@@ -173,7 +174,7 @@ TABLE = {
     [(kind, *row) for kind, rows in TABLE.items() for row in rows],
 )
 def test_each_finding_is_there_where_it_should_be_and_nowhere_else(kind, severity, known):
-    found = [finding for finding in findings(known) if finding.kind == kind]
+    found = [finding for finding in findings(known, loss_effect) if finding.kind == kind]
     assert [finding.severity for finding in found] == ([severity] if severity else [])
 
 
@@ -188,13 +189,13 @@ def test_an_unknown_kind_cannot_be_ignored():
 
 
 def test_a_good_configuration_has_nothing_to_find():
-    assert findings(facts()) == []
+    assert findings(facts(), loss_effect) == []
 
 
 @pytest.mark.parametrize("kind", TABLE)
 def test_a_change_mends_what_it_is_for(kind):
     for severity, known in TABLE[kind]:
-        for finding in findings(known) if severity else ():
+        for finding in findings(known, loss_effect) if severity else ():
             if finding.kind != kind or finding.change is None:
                 continue
             experts = finding.evidence["experts"]
@@ -204,7 +205,10 @@ def test_a_change_mends_what_it_is_for(kind):
                 else own
                 for name, own in known.recipes.items()
             }
-            after = {each.kind: each.severity for each in findings(replace(known, recipes=mended))}
+            after = {
+                each.kind: each.severity
+                for each in findings(replace(known, recipes=mended), loss_effect)
+            }
             if kind not in ("outputs_differ", "too_few_negatives"):
                 assert kind not in after, (kind, finding.change)
             assert after.get(kind) != "error" or kind == "outputs_differ"

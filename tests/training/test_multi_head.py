@@ -9,6 +9,7 @@ from timm.data import Mixup
 from torch.nn import functional as F
 
 from tailproof.config.recipe import Mixing, Phase, Recipe
+from tailproof.losses import CrossEntropy
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.builders import build_mixing
 from tailproof.training.multi_head import Heads, MultiHeadLoss, rank_weights
@@ -61,8 +62,8 @@ def test_a_rank_of_one_class_is_refused():
 def test_the_loss_is_the_weighted_sum_of_torchs_over_what_has_a_label(seed):
     own = heads()
     logits, labels = batch(seed)
-    config = {"name": "cross_entropy", "class_weights": "balanced", "label_smoothing": 0.1}
-    loss = MultiHeadLoss(own, config, labels)
+    options = CrossEntropy(class_weights="balanced", label_smoothing=0.1)
+    loss = MultiHeadLoss(own, options, labels)
     expected = []
     starts = ((0, 2), (2, 5), (5, 10))
     columns = zip(starts, labels.unbind(1), own.weights.values(), strict=True)
@@ -83,7 +84,7 @@ def test_the_loss_is_the_weighted_sum_of_torchs_over_what_has_a_label(seed):
 def test_parts_of_a_batch_weighed_by_their_divisors_are_the_whole(seed, cut):
     own = heads()
     logits, labels = batch(seed)
-    loss = MultiHeadLoss(own, {"name": "cross_entropy", "class_weights": "balanced"}, labels)
+    loss = MultiHeadLoss(own, CrossEntropy(class_weights="balanced"), labels)
     whole = loss.reduction_weight(labels)
     parts = sum(
         loss(logits[part], labels[part]) * loss.reduction_weight(labels[part]) / whole
@@ -95,7 +96,7 @@ def test_parts_of_a_batch_weighed_by_their_divisors_are_the_whole(seed, cut):
 def test_a_rank_without_any_label_in_a_batch_adds_nothing():
     own = heads()
     logits, labels = batch(0)
-    loss = MultiHeadLoss(own, {"name": "cross_entropy"}, labels)
+    loss = MultiHeadLoss(own, CrossEntropy(), labels)
     labels[:, 0] = -1
     logits.requires_grad_()
     found = loss(logits, labels)
@@ -108,7 +109,7 @@ def test_one_head_gives_the_bits_of_the_plain_loss():
     own = heads(None)
     logits, labels = batch(1)
     truth = labels[:, 2:]
-    loss = MultiHeadLoss(own, {"name": "cross_entropy"}, truth)
+    loss = MultiHeadLoss(own, CrossEntropy(), truth)
     assert loss(logits[:, 5:], truth).sum() == F.cross_entropy(logits[:, 5:], truth[:, 0])
 
 

@@ -20,7 +20,6 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.run import TrainingRun
-from tailproof.training.schedule import Schedule
 from tests.training.interrupted_runs import RECIPE, TINY, finish, outputs, start
 
 NAMED = {"flip": True, "albumentations": [{"name": "RandomResizedCrop"}]}
@@ -76,38 +75,6 @@ def test_updates_are_those_of_the_epochs_before(starts, steps, data):
     assert sum(
         told["steps"] * (told["to_epoch"] + 1 - told["from_epoch"]) for told in phases.as_dicts()
     ) == sum(each)
-
-
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        {"name": "cosine", "warmup": {"epochs": 1.5}},
-        {"name": "multistep", "milestones": [2]},
-        {"name": "plateau", "patience": 1},
-    ],
-    ids=lambda schedule: schedule["name"],
-)
-def test_rates_are_the_schedule_s_times_the_phase_s_factor(schedule):
-    """Epochs of 10, 10 and 4 updates; the schedule knows how many there are."""
-    listed = [
-        {"from_epoch": 1},
-        {"from_epoch": 3, "batch_size": 320, "learning_rate_factor": 3.0},
-    ]
-    recipe = Recipe(epochs=3, phases=listed, schedule=schedule, optimizer={"learning_rate": 1.0})
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    driven, found = Schedule(optimizer, recipe, Phases(recipe, [10, 4])), []
-    for update in range(1, 25):
-        found.append(driven.learning_rate)
-        driven.after_update(update)
-        if update in (10, 20):
-            driven.after_validation(0.5, update)
-    steps, factor = np.arange(24), np.repeat([1.0, 3.0], [20, 4])
-    expected = {
-        "cosine": np.where(steps < 14, (steps + 1) / 15, (1 + np.cos(np.pi * steps / 24)) / 2),
-        "multistep": np.repeat([1.0, 0.1], [20, 4]),
-        "plateau": np.repeat([1.0, 0.1], [20, 4]),
-    }
-    assert np.allclose(found, expected[schedule["name"]] * factor)
 
 
 def test_history_and_training_tell_the_phases(digits, straight):

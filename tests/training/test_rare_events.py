@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tailproof.config.data import Data
-from tailproof.config.recipe import Monitor, Recipe
+from tailproof.config.recipe import Recipe
 from tailproof.data.logits import Logits
 from tailproof.files import read_json
+from tailproof.monitors import MONITORS
 from tailproof.operating_points import POINTS, epoch_points
 from tailproof.predict.infer import infer
 from tailproof.runtime.errors import TailproofError
@@ -95,7 +96,7 @@ def test_more_classes_have_no_such_monitor(digits, tmp_path):
 
 
 def test_every_point_can_be_monitored():
-    assert {"val_auroc", *POINTS} < set(Monitor.__args__)
-    signs = {name: Recipe(monitor=name).monitor_sign for name in Monitor.__args__}
+    assert {"val_auroc", *POINTS} < set(MONITORS)
+    signs = {name: Recipe(monitor=name).monitor_sign for name in MONITORS}
     lower = {name for name, sign in signs.items() if sign < 0}
     assert lower == {"val_loss"} | {name for name in POINTS if name.startswith("fpr")}

@@ -15,14 +15,12 @@ from tailproof.files import read_json
 from tailproof.history import COLUMNS
 from tailproof.loading import Loader, Split
 from tailproof.runtime.errors import TailproofError
-from tailproof.schedules import Phases
 from tailproof.training.checkpoint_store import read_newest
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import scores
 from tailproof.training.launcher import launch
 from tailproof.training.run import TrainingRun
-from tailproof.training.schedule import Schedule
 from tests.training.interrupted_runs import TINY
 
 
@@ -158,49 +156,6 @@ def test_norms_and_biases_are_not_decayed(digits, tmp_path):
     assert all(parameter.ndim == 1 for parameter in groups[0.0])
     assert all(parameter.ndim > 1 for parameter in groups[5e-4])
     assert sum(map(len, groups.values())) == len(list(found.model.parameters()))
-
-
-def rates(steps=10, **changes):
-    recipe = Recipe(**{**TINY, "optimizer": {"learning_rate": 1.0}, **changes})
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = Schedule(optimizer, recipe, Phases(recipe, [steps]))
-    found = []
-    for update in range(1, recipe.epochs * steps + 1):
-        found.append(schedule.learning_rate)
-        schedule.after_update(update)
-    return np.array(found)
-
-
-def test_multistep_lowers_the_rate_after_its_milestones():
-    found = rates(epochs=6, schedule={"name": "multistep", "milestones": [2, 4]})
-    assert np.allclose(found, np.repeat([1.0, 0.1, 0.01], 20))
-
-
-@pytest.mark.parametrize("warmup", [{"epochs": 2}, {"steps": 20}, {"epochs": 0.5}])
-def test_warmup_is_linear_and_reaches_the_rate(warmup):
-    found = rates(epochs=5, schedule={"name": "constant", "warmup": warmup})
-    steps = warmup.get("steps") or int(warmup["epochs"] * 10)
-    assert np.allclose(found[:steps], np.arange(1, steps + 1) / steps)
-    assert np.allclose(found[steps:], 1.0)
-
-
-def test_cosine_follows_its_formula():
-    found = rates(epochs=5, schedule={"name": "cosine", "min_lr": 0.1, "warmup": {"steps": 5}})
-    step = np.arange(50)
-    expected = 0.1 + 0.9 * (1 + np.cos(np.pi * step / 50)) / 2
-    assert np.allclose(found[5:], expected[5:])
-
-
-def test_plateau_lowers_the_rate_when_waiting_was_in_vain():
-    plateau = {"name": "plateau", "factor": 0.5, "patience": 2}
-    recipe = Recipe(**{**TINY, "schedule": plateau, "optimizer": {"learning_rate": 1.0}})
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule, found = Schedule(optimizer, recipe, Phases(recipe, [1])), []
-    for epoch, value in enumerate([0.1, 0.2, 0.2, 0.1, 0.3, 0.3, 0.2, 0.1, 0.1], start=1):
-        schedule.after_update(epoch)
-        schedule.after_validation(value, epoch)
-        found.append(schedule.learning_rate)
-    assert found == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))

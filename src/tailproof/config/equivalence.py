@@ -1,7 +1,5 @@
 """What a recipe comes to, however it is worded."""
 
-from typing import Any
-
 from tailproof.config.recipe import Augmentation, Recipe
 
 
@@ -15,18 +13,11 @@ def bare_phases(recipe: Recipe) -> list[int]:
     return [] if all(bare) else [number for number, each in enumerate(bare, start=1) if each]
 
 
-def same_function(recipe: dict[str, Any]) -> dict[str, Any]:
+def same_function(recipe: Recipe, *, level: bool = False) -> Recipe:
     """Return the recipe with its loss in one canonical form.
 
-    balanced_softmax is logit_adjustment at tau 1 up to a constant. logit_adjustment at tau 0 and
-    focal at gamma 0 are cross_entropy.
+    Args:
+        recipe: how one expert is trained.
+        level: all classes have the same number of training samples.
     """
-    loss = dict(recipe["loss"])
-    plain = {"name": "cross_entropy", "class_weights": None, "label_smoothing": 0.0}
-    if loss["name"] == "balanced_softmax":
-        loss = {"name": "logit_adjustment", "tau": 1.0}
-    if loss["name"] == "logit_adjustment" and loss["tau"] == 0:
-        loss = plain
-    if loss["name"] == "focal" and loss["gamma"] == 0:
-        loss = {**plain, "class_weights": loss["class_weights"]}
-    return {**recipe, "loss": loss}
+    return recipe.model_copy(update={"loss": recipe.loss.canonical(level=level)})

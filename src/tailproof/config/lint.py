@@ -19,7 +19,7 @@ def _alike(what: str, recipes: dict[str, Recipe]) -> list[str]:
     first: dict[str, str] = {}
     found = []
     for name, recipe in recipes.items():
-        key = canonical_json(same_function(recipe.model_dump(mode="json")))
+        key = canonical_json(same_function(recipe).model_dump(mode="json"))
         if key in first:
             found.append(f"{what} '{first[key]}' and '{name}' differ in nothing but their name")
         first.setdefault(key, name)

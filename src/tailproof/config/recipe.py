@@ -1,12 +1,16 @@
 """Configuration of the stage train: how one expert is trained."""
 
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tailproof.config.base import Count, Fraction, OneOf, Positive, Strict
+from tailproof import losses
+from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
+from tailproof.monitors import MONITORS, direction
 
 
 class Model(Strict):
@@ -20,37 +24,12 @@ class Model(Strict):
     )
 
 
-class CrossEntropy(Strict):
-    """Cross-entropy; class weights by inverse frequency or given."""
-
-    name: Literal["cross_entropy"] = "cross_entropy"
-    class_weights: Literal["balanced"] | list[Positive] | None = None
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class LogitAdjustment(Strict):
-    """Cross-entropy on z + tau·log(prior) (Menon et al. 2021, equation 10)."""
-
-    name: Literal["logit_adjustment"]
-    tau: float = Field(1.0, ge=0)
-
-
-class BalancedSoftmax(Strict):
-    """Cross-entropy on z + log(n) (Ren et al. 2020, equation 4)."""
-
-    name: Literal["balanced_softmax"]
-
-
-class Focal(Strict):
-    """−(1−p)^gamma·log(p) (Lin et al. 2017, equation 5)."""
-
-    name: Literal["focal"]
-    gamma: float = Field(2.0, ge=0)
-    class_weights: Literal["balanced"] | list[Positive] | None = None
-
-
 Loss = Annotated[
-    CrossEntropy | LogitAdjustment | BalancedSoftmax | Focal, Field(discriminator="name")
+    losses.Loss,
+    Registered(
+        losses.LOSSES,
+        lambda kinds: Annotated[reduce(or_, kinds), Field(discriminator="name")],
+    ),
 ]
 
 
@@ -158,26 +137,9 @@ INHERITED = ("image_size", "augmentation", "mixing", "batch_size")
 
 KEPT_STATES = 2  # of a run, on disk
 
-Monitor = Literal[
-    "val_loss",
-    "val_accuracy",
-    "val_balanced_accuracy",
-    "val_macro_f1",
-    "val_auroc",
-    "tpr_at_fpr_1e-2",
-    "tpr_at_fpr_1e-3",
-    "tpr_at_fpr_1e-4",
-    "tpr_at_fpr_1e-5",
-    "tpr_at_fpr_0",
-    "fpr_at_tpr_0.5",
-    "fpr_at_tpr_0.7",
-    "fpr_at_tpr_0.85",
+Monitor = Annotated[
+    str, Registered(MONITORS, lambda monitors: Literal[tuple(each.name for each in monitors)])
 ]
-
-
-def sign_of(monitor: str) -> float:
-    """Return 1 where a higher value of the monitor is better, -1 where a lower one is."""
-    return -1.0 if monitor.startswith(("val_loss", "fpr_at")) else 1.0
 
 
 class EarlyStopping(Strict):
@@ -210,7 +172,7 @@ class Recipe(Strict):
     """
 
     model: Model = Model()
-    loss: Loss = CrossEntropy()
+    loss: Loss = losses.CrossEntropy()
     heads: Literal["all"] | Annotated[dict[str, Positive], Field(min_length=1)] | None = Field(
         None,
         description="Taxonomic ranks that the model has a head for: all, half of the loss on the "
@@ -317,7 +279,7 @@ class Recipe(Strict):
     @property
     def monitor_sign(self) -> float:
         """1 where a higher value of the monitor is better, -1 where a lower one is."""
-        return sign_of(self.monitor)
+        return direction(self.monitor)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":

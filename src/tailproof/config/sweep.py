@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from itertools import combinations, product
 from typing import Any
 
@@ -84,8 +83,9 @@ class Sweep(Strict):
             ValueError: a key or value that the recipe does not take, or points that cannot be told
                 apart or compared.
         """
+        known = list(_known(Recipe.model_json_schema()))
         for key in self.keys:
-            _check_key(key)
+            _check_key(key, known)
         base, found = recipe.model_dump(mode="json"), {}
         for name, changes in zip(self._names(), self._changes(), strict=True):
             _check_name(name, found)
@@ -160,11 +160,10 @@ def _nested(changes: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _check_key(key: str) -> None:
+def _check_key(key: str, known: list[str]) -> None:
     reason = NOT_SWEPT.get(key.split(".", maxsplit=1)[0])
     if reason:
         raise ValueError(f"'{key}' cannot be swept: it {reason}")
-    known = _known_keys()
     free = [name.removesuffix("*") for name in known if name.endswith("*")]
     if key in known or key.startswith(tuple(free)):
         return
@@ -172,11 +171,6 @@ def _check_key(key: str) -> None:
     last = [name for name in known if name.split(".")[-1] == key.rsplit(".", maxsplit=1)[-1]]
     near = f" (did you mean '{last[0]}'?)" if last else suggestion(key, known)
     raise ValueError(f"the recipe has no key '{key}'{near}")
-
-
-@cache
-def _known_keys() -> list[str]:
-    return list(_known(Recipe.model_json_schema()))
 
 
 def _known(schema: dict[str, Any], node: dict[str, Any] | None = None, at: str = "") -> Iterator:

@@ -82,8 +82,3 @@ def _operating_point(metric: str) -> str:
 def is_metric(name: str) -> bool:
     """Return whether a canonical name is that of a metric."""
     return name.startswith(("train_", "val_")) or bool(_POINT.fullmatch(name))
-
-
-def rises(name: str) -> bool:
-    """Return whether higher values of a metric are better."""
-    return not ("loss" in name or "error" in name or name.startswith("fpr_at"))

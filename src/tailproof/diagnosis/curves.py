@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailproof.diagnosis.column_aliases import RATES, rises
+from tailproof.diagnosis.column_aliases import RATES
 from tailproof.history import best_index
+from tailproof.monitors import direction
 
 FEW = 6
 """Below this many values the noise estimate is too uncertain and has a floor."""
@@ -63,7 +64,7 @@ class Curve:
     @property
     def sign(self) -> float:
         """1 where higher values are better, else -1."""
-        return 1.0 if rises(self.name) else -1.0
+        return direction(self.name)
 
     @property
     def window(self) -> int:

@@ -10,18 +10,7 @@ import numpy as np
 from tailproof.diagnosis.column_aliases import is_metric
 from tailproof.diagnosis.curves import Curve
 from tailproof.history import History, Row
-
-MONITORS = (
-    "tpr_at_fpr_1e-4",
-    "tpr_at_fpr_1e-3",
-    "tpr_at_fpr_1e-2",
-    "val_balanced_accuracy",
-    "val_macro_f1",
-    "val_accuracy",
-    "val_auroc",
-    "val_loss",
-)
-"""The metrics that choose the best epoch where no recipe does: the first one that was measured."""
+from tailproof.monitors import PREFERRED
 
 
 @dataclass(frozen=True)
@@ -100,10 +89,10 @@ class RunHistory:
 
     def monitor(self, named: str | None = None) -> Curve:
         """Return the curve that chooses the best epoch; empty if none was measured."""
-        for name in (named, *MONITORS):
+        for name in (named, *PREFERRED):
             if name and len(curve := self.curve(name)):
                 return curve
-        return self.curve(MONITORS[-1])
+        return self.curve(PREFERRED[-1])
 
     def pairs(self) -> list[tuple[Curve, Curve]]:
         """Return accuracy-like metrics on train and val, in the epochs that have both."""

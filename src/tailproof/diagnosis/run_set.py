@@ -6,8 +6,8 @@ from itertools import combinations
 import numpy as np
 
 from tailproof.config.recipe import Recipe
-from tailproof.diagnosis.column_aliases import rises
 from tailproof.diagnosis.history import RunHistory
+from tailproof.monitors import direction
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class RunSet:
     @property
     def sign(self) -> float:
         """1 where higher values of the metric are better, else -1."""
-        return 1.0 if not self.compared or rises(self.compared[0].metric) else -1.0
+        return direction(self.compared[0].metric) if self.compared else 1.0
 
     def by_name(self) -> dict[str, list[DiagnosedRun]]:
         """Return the compared runs of each expert."""

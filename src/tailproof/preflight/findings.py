@@ -3,13 +3,19 @@
 from tailproof.diagnosis.finding import SEVERITIES, Finding
 from tailproof.preflight.checks import *  # noqa: F403 - registers the built-in checks
 from tailproof.preflight.experiment_facts import ExperimentFacts
-from tailproof.preflight.registry import CHECKS, KINDS
+from tailproof.preflight.registry import CHECKS, KINDS, Check
 from tailproof.runtime.errors import TailproofError, suggestion
 
 
-def findings(facts: ExperimentFacts) -> list[Finding]:
-    """Return the findings of every check, the most severe first."""
-    reported = [finding for run_check in CHECKS.values() for finding in run_check(facts)]
+def findings(facts: ExperimentFacts, *more: Check) -> list[Finding]:
+    """Return the findings of every check, the most severe first.
+
+    Args:
+        facts: of the experiment.
+        more: checks that need torch, which the gate of training does without.
+    """
+    checks = [*CHECKS.values(), *more]
+    reported = [finding for run_check in checks for finding in run_check(facts)]
     return sorted(reported, key=lambda finding: SEVERITIES.index(finding.severity))
 
 

@@ -8,9 +8,9 @@ from tailproof.preflight.checks.validation import resolution
 from tailproof.preflight.checks.workers import streams
 from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.findings import findings
-from tailproof.preflight.loss_effect import effect
+from tailproof.preflight.loss_effect import loss_effect, untrained_losses
 from tailproof.preflight.slurm_resources import request_of
-from tailproof.preflight.timeline import Timeline
+from tailproof.schedules import Phases, rate_changes
 
 
 def describe(
@@ -41,7 +41,7 @@ def describe(
                 name: _expert(recipe, facts, normalisation, structures[name])
                 for name, recipe in facts.recipes.items()
             },
-            "findings": [finding.to_jsonable() for finding in findings(facts)],
+            "findings": [finding.to_jsonable() for finding in findings(facts, loss_effect)],
         }
     )
 
@@ -49,7 +49,7 @@ def describe(
 def _expert(
     recipe: Recipe, facts: ExperimentFacts, normalisation: dict[str, Any], structure: dict[str, Any]
 ) -> dict[str, Any]:
-    timeline = Timeline(recipe, facts.samples)
+    phases = Phases.of_samples(recipe, facts.samples)
     measured = {**normalisation, "source": "measured on the split train"}
     unchanged = {"mean": None, "std": None, "source": "none: images are not normalised"}
     return {
@@ -59,15 +59,15 @@ def _expert(
                 "from_epoch": phase.from_epoch,
                 "image_size": phase.image_size,
                 "batch_size": phase.batch_size,
-                "batches_an_epoch": steps,
+                "batches_an_epoch": phases.steps(phase.from_epoch),
             }
-            for phase, steps in zip(recipe.timeline, timeline.steps, strict=True)
+            for phase in recipe.timeline
         ],
-        "updates": timeline.phases.total,
-        "warmup": {"steps": timeline.phases.warmup_steps, "epochs": timeline.warmup_epochs},
+        "updates": phases.total,
+        "warmup": {"steps": phases.warmup_steps, "epochs": phases.warmup_epochs},
         "schedule": recipe.schedule.name,
-        "learning_rates": timeline.rates(),
-        "losses": effect(recipe, facts.train, [facts.head, facts.tail]),
+        "learning_rates": rate_changes(recipe, phases),
+        "losses": untrained_losses(recipe, facts.train, [facts.head, facts.tail]),
         "monitor": recipe.monitor,
         "resolved_on_val": resolution(recipe.monitor, facts),
         # Training and evaluation read the same normalisation.

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tailproof.config.recipe import sign_of
 from tailproof.config.sweep import WINNER
 from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.detectors.missed_targets import target_of
@@ -11,6 +10,7 @@ from tailproof.diagnosis.finding import Finding
 from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 from tailproof.diagnosis.terminal import details, epochs_of, patch
+from tailproof.monitors import direction
 from tailproof.report.metric_format import listing
 from tailproof.report.results import Results
 
@@ -129,7 +129,7 @@ def _ece(results: Results) -> dict[str, dict[str, tuple[float, float, float]]]:
 
 
 def _points(selection: dict[str, Any]) -> list[DiagnosedRun]:
-    sign = sign_of(selection["monitor"])
+    sign = direction(selection["monitor"])
     return [
         DiagnosedRun(
             each["point"],

@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from tailproof.config.recipe import Recipe, sign_of
+from tailproof.config.recipe import Recipe
 from tailproof.config.sweep import values_at
 from tailproof.files import atomic, read_json, write_json, write_text
+from tailproof.monitors import direction
 from tailproof.runtime.errors import TailproofError
 from tailproof.sweep.trial import Trial, read_trial
 
@@ -141,7 +142,7 @@ def _ranked(trials: dict[str, list[Trial]], points: Iterable[str], monitor: str)
 
     def score(name: str) -> float:
         mean = _mean(trials[name])
-        return -math.inf if mean is None else sign_of(monitor) * mean
+        return -math.inf if mean is None else direction(monitor) * mean
 
     return sorted((name for name in points if name in trials), key=score, reverse=True)
 

@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from tailproof.config.recipe import sign_of
 from tailproof.history import History, Row
+from tailproof.monitors import direction
 
 
 class Trial(NamedTuple):
@@ -58,7 +58,7 @@ def read_trial(path: str | Path, monitor: str) -> Trial:
 
 def _gap(row: Row, monitor: str) -> float | None:
     on_train = row.get(f"train_{monitor.removeprefix('val_')}", math.nan)
-    return _finite(sign_of(monitor) * (on_train - row[monitor]))
+    return _finite(direction(monitor) * (on_train - row[monitor]))
 
 
 def _finite(value: float) -> float | None:

@@ -16,7 +16,8 @@ from tailproof.loading import Loader, Split
 from tailproof.models import build_model
 from tailproof.models.build import checkpoint_activations, load_weights, weights_file
 from tailproof.models.input_sizes import Size, check_sizes, options_for_sizes
-from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
+from tailproof.monitors import MONITORS
+from tailproof.operating_points import ONE_IN, enough_negatives
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.runtime.process import tune_malloc
 from tailproof.training.distributed import ProcessGroup
@@ -103,7 +104,7 @@ def check_monitor(recipe: Recipe, val: Split) -> None:
             or there are too few negatives.
     """
     name = recipe.monitor
-    if name not in ("val_auroc", *POINTS):
+    if not MONITORS[name].two_classes:
         return
     target, positive = val.manifest["target"], val.manifest["positive"]
     if positive is None:

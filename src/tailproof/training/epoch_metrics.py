@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tailproof.operating_points import epoch_points
+from tailproof.monitors import Validation
 from tailproof.training.multi_head import Heads
 
 
@@ -62,7 +62,15 @@ class EpochMetrics:
 
         Those of ranks beside the target end in the rank's name.
         """
-        found = self.state()
+        return self._metrics(prefix, self.state())
+
+    def validation(self, rare: "RareScores") -> Validation:
+        """Return what monitors are measured on, of a pass over val."""
+        totals, classes = self.state(), self._heads.sizes[self._heads.target]
+        confusion = totals["confusion"][self._heads.target].reshape(classes, classes).numpy()
+        return Validation(self._metrics("val", totals), confusion, *rare.gathered())
+
+    def _metrics(self, prefix: str, found: dict[str, Any]) -> dict[str, float]:
         loss = np.average(found["losses"].double().numpy(), weights=self.sizes)
         values = {f"{prefix}_loss": float(loss)}
         ranks = sorted(found["confusion"], key=lambda rank: rank != self._heads.target)
@@ -112,12 +120,12 @@ class RareScores:
             own = logits[:, self._positive].double() - logits[:, 1 - self._positive].double()
             self._scores[rows] = own
 
-    def metrics(self) -> dict[str, float]:
-        """Return `epoch_points` of the split."""
+    def gathered(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return the scores of all samples, and which are positive; None of more classes."""
         if self._positive is None:
-            return {}
+            return None, None
         scores = self._total(self._scores).cpu().numpy()
-        return epoch_points(scores, (self._labels == self._positive).cpu().numpy())
+        return scores, (self._labels == self._positive).cpu().numpy()
 
 
 def scores(confusion: np.ndarray) -> dict[str, float]:

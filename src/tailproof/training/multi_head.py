@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 from tailproof.config.recipe import Recipe
 from tailproof.data.taxonomy import head_columns
 from tailproof.loading import Split
-from tailproof.losses import build_loss
+from tailproof.losses import Loss
 from tailproof.runtime.errors import TailproofError, unknown_name
 
 FINEST = 0.5  # weight of the finest rank where the recipe does not say; the others share the rest
@@ -80,19 +80,19 @@ class MultiHeadLoss(nn.Module):
 
     Args:
         heads: of the model.
-        config: the recipe's loss section, which all heads take.
+        loss: the recipe's, which all heads take.
         labels: of the training samples, int64 [N, R].
     """
 
-    def __init__(self, heads: Heads, config: dict[str, Any], labels: Tensor) -> None:
+    def __init__(self, heads: Heads, loss: Loss, labels: Tensor) -> None:
         super().__init__()
-        self._heads = heads
+        self._heads, self._loss = heads, loss
         self._weights = list(heads.weights.values())
         self._complete = [bool((own >= 0).all()) for own in labels.unbind(1)]
-        self.losses = nn.ModuleList(
-            build_loss(config, torch.bincount(own[own >= 0], minlength=size).clamp_min(1))
-            for own, size in zip(labels.unbind(1), heads.sizes.values(), strict=True)
-        )
+        for number, size in enumerate(heads.sizes.values()):
+            known = labels[:, number][labels[:, number] >= 0]
+            counts = torch.bincount(known, minlength=size).clamp_min(1)
+            self.register_buffer(f"class_values_{number}", loss.class_values(counts))
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the weighted mean loss of each head, [R]; their sum is what is trained.
@@ -102,30 +102,35 @@ class MultiHeadLoss(nn.Module):
             target: int64 [N, R], or soft targets [N, all classes].
         """
         means = []
-        for loss, weight, own, truth in self._each(target, logits):
-            means.append(weight * loss(own, truth) if len(truth) else own.sum())
+        for weight, values, own, truth in self._each(target, logits):
+            mean = self._loss.mean
+            means.append(weight * mean(F, own, truth, values) if len(truth) else own.sum())
         return torch.stack(means)
 
     def reduction_weight(self, target: Tensor) -> Tensor:
         """Return what the mean of each head divides by, [R]: parts of a batch are weighed by it."""
         return torch.stack(
-            [loss.reduction_weight(truth) for loss, _, _, truth in self._each(target)]
+            [
+                self._loss.reduction_weight(truth, values)
+                for _, values, _, truth in self._each(target)
+            ]
         )
 
     def _each(self, target: Tensor, logits: Tensor | None = None):
-        """Yield each head's loss, weight, logits and targets, without those that have none."""
+        """Yield each head's weight, class values, and logits and targets where there is a label."""
         soft = target.is_floating_point()
         columns = self._heads.parts(target).values() if soft else target.unbind(1)
-        outputs = [None] * len(self.losses)
+        outputs = [None] * len(self._weights)
         if logits is not None:
             outputs = list(self._heads.parts(logits).values())
-        parts = zip(self.losses, self._weights, outputs, columns, self._complete, strict=True)
-        for loss, weight, own, truth, complete in parts:
+        buffers = [getattr(self, f"class_values_{number}") for number in range(len(outputs))]
+        parts = zip(self._weights, buffers, outputs, columns, self._complete, strict=True)
+        for weight, values, own, truth, complete in parts:
             if complete:
-                yield loss, weight, own, truth
+                yield weight, values, own, truth
                 continue
             labelled = truth.sum(1) > 0 if soft else truth >= 0
-            yield loss, weight, own if own is None else own[labelled], truth[labelled]
+            yield weight, values, own if own is None else own[labelled], truth[labelled]
 
 
 def rank_weights(heads: Any, ranks: list[str], target: str) -> dict[str, float]:

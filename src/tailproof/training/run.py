@@ -15,8 +15,9 @@ from tailproof.history import Row
 from tailproof.loading import Split
 from tailproof.models import save_expert
 from tailproof.models.build import best_precision, count_parameters, digest_of_weights
+from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
-from tailproof.schedules import Phases
+from tailproof.schedules import Phases, Plateau, learning_rate
 from tailproof.training.builders import (
     Forward,
     build_loader,
@@ -33,7 +34,6 @@ from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
 from tailproof.training.multi_head import Heads, MultiHeadLoss
-from tailproof.training.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +90,9 @@ class TrainingRun:
         outputs = len(self.heads.names)
         self.model = initial_model(recipe, self._options, outputs, self.split, self.device)
         labels = self._labels["train"].cpu()
-        self._loss = MultiHeadLoss(self.heads, recipe.loss.model_dump(), labels).to(self.device)
+        self._loss = MultiHeadLoss(self.heads, recipe.loss, labels).to(self.device)
         self._optimizer = build_optimizer(self.model, recipe)
-        self._schedule = Schedule(self._optimizer, recipe, self.phases)
+        self._plateau = Plateau(recipe)
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
         self._ema = ModelEmaV3(self.model, decay=recipe.ema.decay) if recipe.ema else None
 
@@ -109,6 +109,7 @@ class TrainingRun:
         self.history: list[Row] = []
         self.best = EarlyStopper(recipe)
         self._rate, self._tally = 0.0, self._new_tally()
+        self._set_learning_rate()
         log.info(
             "%d samples, %d steps an epoch, %d parameters, %s on %s, %d processes of %d threads",
             len(self.split),
@@ -158,7 +159,8 @@ class TrainingRun:
         if self.epoch % self.recipe.validate_every == 0 or self.epoch == self.recipe.epochs:
             row |= self.validate(at_boundary)
             self.best.update(self.epoch, row[self.recipe.monitor], self.result)
-            self._schedule.after_validation(row[self.recipe.monitor], self.updates)
+            self._plateau.update(row[self.recipe.monitor])
+            self._set_learning_rate()
         self.history.append(row)
         self.epoch, self.step, self._tally = self.epoch + 1, 0, self._new_tally()
         return row
@@ -179,9 +181,9 @@ class TrainingRun:
                 images, shares = mixing(images, torch.arange(computed, device=self.device))
                 wanted = shares @ self.heads.one_hot(truth)
             logits, loss = self._update(images, wanted, 1.0 if batch.real else 0.0)
-            self._rate = self._schedule.learning_rate
+            self._rate = self._optimizer.param_groups[0]["lr"]
             self.step += 1
-            self._schedule.after_update(self.updates)
+            self._set_learning_rate()
             self._tally.add(logits[: batch.real], truth[: batch.real], loss, batch.size)
             if self.step % CHECK_STEPS == 0 or self.step == self.steps:
                 self.check_finite()
@@ -251,7 +253,8 @@ class TrainingRun:
             mean = self._loss(logits, truth) if batch.real else logits.sum()
             tally.add(logits, truth, (mean * (own / self._whole(own))).sum(), batch.size)
             at_boundary()
-        return tally.metrics("val") | rare.metrics()
+        validation = tally.validation(rare)
+        return validation.metrics | measure_monitors(validation)
 
     def check_finite(self) -> None:
         """Raise a TailproofError where a loss of this epoch or the last gradient is not finite."""
@@ -287,7 +290,7 @@ class TrainingRun:
             "model": self.model.state_dict(),
             "ema": self._ema.module.state_dict() if self._ema else None,
             "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state(),
+            "plateau": self._plateau.state(),
             "scaler": self._scaler.state_dict(),
         }
 
@@ -328,7 +331,9 @@ class TrainingRun:
         self.initial = state["initial"]
         self.epoch, self.step, self._rate = state["epoch"], state["step"], state["rate"]
         self.history = list(state["history"])
-        self._schedule.restore(None if adopted else state["schedule"], self.updates)
+        if not adopted:
+            self._plateau.restore(state["plateau"])
+        self._set_learning_rate()
         chosen = ("monitor", "export")
         if not adopted or all(theirs[name] == self.recipe.result_fields()[name] for name in chosen):
             self.best.restore(state["best"])
@@ -360,6 +365,12 @@ class TrainingRun:
         """End the loaders' worker processes."""
         for loader in (*self._loaders, self._val_loader):
             loader.close()
+
+    def _set_learning_rate(self) -> None:
+        """Give the optimizer the rate of the next update; layer-wise decay scales it by group."""
+        rate = learning_rate(self.recipe, self.phases, self.updates, self._plateau.rate)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)
 
     def _phase_columns(self) -> Row:
         """Return what history.csv tells of the epoch's phase, where the recipe has phases."""

@@ -88,7 +88,7 @@ def experts_too_alike(runs: RunSet) -> list[Finding]:
     alike: dict[tuple[str, str], tuple[str, float]] = {}
     keys: dict[str, str] = {}
     for name, recipe in runs.recipes.items():
-        key = canonical_json(same_function(recipe.result_fields()))
+        key = canonical_json(same_function(recipe).result_fields())
         if key in keys:
             alike[keys[key], name] = ("are trained by the same function", 0.99)
         keys.setdefault(key, name)

@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 from tailproof.config.targets import Target, Targets
-from tailproof.diagnosis.column_aliases import rises
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.finding import Finding
 from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.registry import detector
+from tailproof.monitors import direction
 from tailproof.runtime.errors import suggestion
 
 
@@ -73,7 +73,7 @@ def target_missed(history: RunHistory, context: Context) -> list[Finding]:
 def target_of(targets: Targets, metric: str) -> float | None:
     """Return the value that a metric should reach at the end; None without a target."""
     for target in targets.get(metric, []):
-        limit = target.at_least if rises(metric) else target.at_most
+        limit = target.at_least if direction(metric) > 0 else target.at_most
         if target.at_epoch is None and limit is not None:
             return limit
     return None

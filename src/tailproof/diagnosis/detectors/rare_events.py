@@ -1,16 +1,14 @@
 """Detectors of scores that fail at low false-positive rates."""
 
-from typing import get_args
-
 import numpy as np
 
-from tailproof.config.recipe import Monitor
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve
 from tailproof.diagnosis.finding import Finding, certainty
 from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import soften, stop_early
 from tailproof.diagnosis.registry import detector
+from tailproof.monitors import MONITORS
 
 HELD = 0.03
 """AUROC may lose this much and still counts as stable."""
@@ -56,7 +54,7 @@ def score_collapse(history: RunHistory, context: Context) -> list[Finding]:
             {"epochs_wasted": history.last - best, "points_lost": curve.lost},
             soften(context)
             | stop_early(history, context)
-            | ({"monitor": curve.name} if curve.name in get_args(Monitor) else {}),
+            | ({"monitor": curve.name} if curve.name in MONITORS else {}),
             "the epoch before the collapse is exported, and scores take more than two values",
         )
     ]

@@ -4,7 +4,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.registry import check, each_recipe
-from tailproof.preflight.timeline import Timeline
+from tailproof.schedules import Phases
 
 LONG_EPOCHS, LONG_UPDATES = 50, 20_000
 MANY_VALIDATIONS = 200
@@ -14,7 +14,7 @@ MANY_VALIDATIONS = 200
 @each_recipe
 def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a long run without early stopping."""
-    updates = Timeline(recipe, facts.samples).phases.total
+    updates = Phases.of_samples(recipe, facts.samples).total
     if recipe.early_stopping or (recipe.epochs < LONG_EPOCHS and updates < LONG_UPDATES):
         return None
     falls = recipe.schedule.name in ("cosine", "multistep")

@@ -7,7 +7,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.registry import check, each_recipe
-from tailproof.preflight.timeline import Timeline
+from tailproof.schedules import Phases, final_rate, peak_rate
 
 TRANSFORMER = re.compile(r"vit|deit|beit|swin|eva|cait|xcit|former|scanline_causal|mixer")
 ENOUGH_TO_FALL = 5  # a run of this many epochs should lower its rate
@@ -74,15 +74,15 @@ def is_transformer(recipe: Recipe) -> bool:
 @each_recipe
 def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a warm-up of less than an epoch, or a transformer from random weights without one."""
-    timeline = Timeline(recipe, facts.samples)
-    steps, epochs = timeline.phases.warmup_steps, timeline.warmup_epochs
+    phases = Phases.of_samples(recipe, facts.samples)
+    steps, epochs = phases.warmup_steps, phases.warmup_epochs
     fresh = not recipe.model.pretrained and recipe.init_from is None
     if steps == 0 and not (fresh and is_transformer(recipe)):
         return None
     if epochs >= 1 or recipe.epochs < ENOUGH_TO_FALL:
         return None
     problem = (
-        f"the warm-up of {steps} steps is {epochs:.2f} of an epoch of {timeline.steps[0]} steps"
+        f"the warm-up of {steps} steps is {epochs:.2f} of an epoch of {phases.steps(1)} steps"
         if steps
         else "a transformer that starts from random weights has no warm-up"
     )
@@ -91,7 +91,7 @@ def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
         f"{problem}: warm up for 1 or 2 epochs",
         "warning",
         epochs=(1,),
-        evidence={"warmup_steps": steps, "warmup_epochs": epochs, "steps": timeline.steps[0]},
+        evidence={"warmup_steps": steps, "warmup_epochs": epochs, "steps": phases.steps(1)},
         change={"schedule": {"warmup": {"epochs": 1.0, "steps": None}}},
         expects="a smoother first epoch and a lower risk of divergence",
     )
@@ -101,13 +101,13 @@ def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 @each_recipe
 def unusual_rate(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a rate far outside the usual range for optimizer, network and batch size."""
-    timeline = Timeline(recipe, facts.samples)
-    rate, batch = timeline.peak()
+    phases = Phases.of_samples(recipe, facts.samples)
+    rate, batch = peak_rate(recipe, phases)
     usual = usual_rates(recipe, batch)
     if usual is None or usual[0] <= rate <= usual[1]:
         return None
     low, high, source = usual
-    last = timeline.last_rate
+    last = final_rate(recipe, phases)
     word, better = ("high", high / WELL_WITHIN) if rate > high else ("low", low * WELL_WITHIN)
     better *= recipe.optimizer.learning_rate / rate  # the factor of a phase stays
     falls = f"; the schedule lowers it to {last:.2g}" if last < rate / 2 else ""

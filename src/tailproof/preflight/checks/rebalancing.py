@@ -5,8 +5,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.digests import canonical_json
 from tailproof.preflight.experiment_facts import FEW, ExperimentFacts
-from tailproof.preflight.loss_effect import effect, rebalances
-from tailproof.preflight.registry import check, each_recipe
+from tailproof.preflight.registry import check, each_recipe, reports
 from tailproof.text import listed
 
 LONG_TAIL, SOME_TAIL = 10, 3  # imbalances
@@ -43,8 +42,8 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 @check("no_rebalancing")
 def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
     """Find a long tail without any rebalancing loss."""
-    losses = {name: recipe.loss.model_dump(mode="json") for name, recipe in facts.recipes.items()}
-    if facts.imbalance <= SOME_TAIL or any(map(rebalances, losses.values())):
+    losses = {name: recipe.loss for name, recipe in facts.recipes.items()}
+    if facts.imbalance <= SOME_TAIL or any(loss.rebalances for loss in losses.values()):
         return []
     finding = Finding(
         "no_rebalancing",
@@ -54,7 +53,7 @@ def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
         evidence={
             "experts": list(losses),
             "imbalance": facts.imbalance,
-            "losses": sorted({loss["name"] for loss in losses.values()}),
+            "losses": sorted({loss.name for loss in losses.values()}),
         },
         change={"loss": {"name": "balanced_softmax"}},
         expects="higher accuracy in rare classes, somewhat lower in frequent ones",
@@ -85,27 +84,26 @@ def rare_classes(facts: ExperimentFacts) -> list[Finding]:
     return [finding]
 
 
-@check("loss_effect")
-def loss_effect(facts: ExperimentFacts) -> list[Finding]:
-    """Tell what the rebalancing losses do to head and tail, beside those that do nothing."""
-    head, tail = facts.head, facts.tail
-    if facts.imbalance <= SOME_TAIL or head == tail:
+@reports("loss_effect")
+def weighed_tail(facts: ExperimentFacts, losses: dict[str, dict[str, float]]) -> list[Finding]:
+    """Name the losses that weigh the tail against the head, where others do not.
+
+    Args:
+        facts: of the experiment.
+        losses: of each expert at random logits, of a sample of the ``head`` and of the ``tail``.
+    """
+    lifting = [name for name, loss in losses.items() if loss["tail"] > 1.2 * loss["head"]]
+    others = [name for name in losses if name not in lifting]
+    if not (lifting and others):
         return []
-    lifting, plain, losses = [], [], {}
-    for name, recipe in facts.recipes.items():
-        found = effect(recipe, facts.train, [head, tail])["random"]
-        losses[name] = {"head": found[head], "tail": found[tail]}
-        (lifting if found[tail] > 1.2 * found[head] else plain).append(name)
-    if not (lifting and plain):
-        return []
-    shown, beside = losses[lifting[0]], losses[plain[0]]
+    lifted, level = losses[lifting[0]], losses[others[0]]
     finding = Finding(
         "loss_effect",
-        f"at random logits {listed(lifting)} weigh{'s' if len(lifting) == 1 else ''} the tail "
-        f"({shown['tail']:.2f}) against the head ({shown['head']:.2f}), where {plain[0]} has "
-        f"{beside['tail']:.2f} and {beside['head']:.2f}",
+        f"At random logits, {listed(lifting)} weigh{'s' if len(lifting) == 1 else ''} the tail "
+        f"({lifted['tail']:.2f}) against the head ({lifted['head']:.2f}); {others[0]} has "
+        f"{level['tail']:.2f} and {level['head']:.2f}.",
         "info",
-        evidence={"head": head, "tail": tail, "losses": losses},
+        evidence={"head": facts.head, "tail": facts.tail, "losses": losses},
     )
     return [finding]
 
@@ -116,9 +114,7 @@ def same_function(facts: ExperimentFacts) -> list[Finding]:
     balanced = len(set(facts.train.values())) == 1
     groups: dict[str, list[str]] = {}
     for name, recipe in facts.recipes.items():
-        plain = one_form(recipe.result_fields())
-        if balanced and rebalances(plain["loss"]):
-            plain = one_form({**plain, "loss": _without_prior(plain["loss"])})
+        plain = one_form(recipe, level=balanced).result_fields()
         groups.setdefault(canonical_json(plain), []).append(name)
     reason = ", because all classes have the same size" if balanced else ""
     return [
@@ -137,10 +133,3 @@ def same_function(facts: ExperimentFacts) -> list[Finding]:
         for names in groups.values()
         if len(names) > 1
     ]
-
-
-def _without_prior(loss: dict) -> dict:
-    """Return the loss that a rebalancing loss equals on balanced classes."""
-    if loss["name"] == "logit_adjustment":
-        return {**loss, "tau": 0}
-    return {**loss, "class_weights": None} if loss["class_weights"] == "balanced" else loss

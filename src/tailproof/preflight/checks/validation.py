@@ -4,6 +4,7 @@ import math
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
+from tailproof.monitors import MONITORS
 from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
 from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.registry import check, each_recipe
@@ -19,7 +20,7 @@ COARSE, SOMEWHAT = 0.05, 0.02  # resolutions that are reported
 @each_recipe
 def undefined_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a binary metric where there are more classes, or where val lacks one of the two."""
-    if recipe.monitor not in ("val_auroc", *POINTS):
+    if not MONITORS[recipe.monitor].two_classes:
         return None
     if facts.positive is None:
         reason = f"which needs two classes; the data have {len(facts.train)}"
