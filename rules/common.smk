@@ -216,7 +216,7 @@ def requested(name):
     """
 
     def amount(wildcards, attempt):
-        probe = Path(f"results/{wildcards.experiment}/preflight_probe.json")
+        probe = Path(f"results/{wildcards.experiment}/preflight_timing.json")
         experts = checked(read_json, probe)["experts"] if probe.exists() else {}
         timed = experts.get(wildcards.expert, {})
         return attempt * with_measurements(request_of(recipe(wildcards)), timed)[name]

@@ -7,7 +7,7 @@ rule preflight:
         shards=shards_of("train", "val"),
     output:
         preflight="results/{experiment}/preflight.json",
-        probe="results/{experiment}/preflight_probe.json",
+        probe="results/{experiment}/preflight_timing.json",
         page=report(
             "results/{experiment}/preflight.md",
             caption="../workflow/report/preflight.rst",

@@ -34,7 +34,9 @@ def sized(folder, rule, name, mebibytes):
 
 
 def came(folder):
-    found, probe = (read_json(folder / f"{each}.json") for each in ("preflight", "preflight_probe"))
+    found, probe = (
+        read_json(folder / f"{each}.json") for each in ("preflight", "preflight_timing")
+    )
     return check_estimates(folder, folder / "states", found, probe)
 
 
@@ -77,10 +79,10 @@ def test_what_cannot_be_compared_is_left_out(copied):
     assert run_name(run) == "plain, seed 0 (3 of 5 epochs; taken up again in epoch 4)"
     (copied / RUN.format("train")).unlink()
     assert "weights" not in of_plain(copied).megabytes
-    probe = read_json(copied / "preflight_probe.json")
+    probe = read_json(copied / "preflight_timing.json")
     probe["experts"]["plain"] = {"failed": "out of memory"}
     probe["experts"]["adjusted"]["epoch"] = [1.0, 2.0]
-    write_json(copied / "preflight_probe.json", probe)
+    write_json(copied / "preflight_timing.json", probe)
     assert {each.expert for each in came(copied)} == {"adjusted"}
     assert all("epoch" not in each.seconds for each in came(copied)), "phases have no one epoch"
 
@@ -102,7 +104,7 @@ def test_the_page_has_estimates_and_findings_escaped(copied, drawn):
     assert "the rate &lt;stays&gt; the same" in html and "name: cosine" in html
     links = re.findall(r'(?:href|src)="([^"]*)"', html)
     assert links and all(link.startswith(("../", "index.html", "data:")) for link in links)
-    write_json(copied / "preflight_probe.json", {"device": "x", "experts": {}, "findings": []})
+    write_json(copied / "preflight_timing.json", {"device": "x", "experts": {}, "findings": []})
     write_preflight_page("drawn", drawn[1], copied, copied / "states", output)
     assert "Nothing to compare" in output.read_text()
     (copied / "preflight.json").unlink()

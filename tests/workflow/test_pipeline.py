@@ -36,7 +36,7 @@ def test_every_promised_file_is_there(finished):
         "splits.parquet",
         "shards/manifest.json",
         "preflight.json",
-        "preflight_probe.json",
+        "preflight_timing.json",
         "preflight.md",
         "evaluation/metrics.json",
         "evaluation/summary.csv",
@@ -123,7 +123,7 @@ def test_a_second_run_from_scratch_gives_the_same_bytes(finished, project):
     done = project.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
     files = sorted(p.relative_to(finished.results) for p in finished.results.rglob("*.*"))
-    timed = ("training.json", "preflight_probe.json", "preflight.md", "preflight.html")
+    timed = ("training.json", "preflight_timing.json", "preflight.md", "preflight.html")
     compared = [f for f in files if f.name not in timed and f.parts[0] != "provenance"]
     assert len(compared) > 60
     different = [

@@ -52,7 +52,7 @@ def test_an_error_stops_before_training_unless_it_is_accepted(project):
     shown = project.tailproof("preflight", "tiny")
     assert shown.returncode == 1 and "unusual_rate" in shown.stdout
     assert "unusual_rate" in (project.results / "preflight.md").read_text()
-    probe = (project.results / "preflight_probe.json").read_bytes()
+    probe = (project.results / "preflight_timing.json").read_bytes()
 
     ignore = {"ignore": ["unusual_rate"]}
     configure(project, recipe=recipe, experts={"fast": FAR_OFF, "slow": {}}, preflight=ignore)
@@ -61,7 +61,7 @@ def test_an_error_stops_before_training_unless_it_is_accepted(project):
     assert (project.folder / target).exists()
     shown = project.tailproof("preflight", "tiny")
     assert shown.returncode == 0 and "What came" in shown.stdout
-    assert (project.results / "preflight_probe.json").read_bytes() == probe  # not made again
+    assert (project.results / "preflight_timing.json").read_bytes() == probe  # not made again
 
 
 def test_a_faulty_expert_added_makes_no_finished_one_stale(twin):
@@ -101,7 +101,7 @@ def test_other_workers_are_told_of_on_request(twin):
 
 
 def test_the_request_follows_the_measured_time(twin):
-    probe = twin.results / "preflight_probe.json"
+    probe = twin.results / "preflight_timing.json"
     found = json.loads(probe.read_text())
     found["experts"]["cross_entropy"]["run"] = 7200.0
     probe.write_text(json.dumps(found))

@@ -7,7 +7,7 @@ from tailproof.config.evaluation import Evaluation
 from tailproof.evaluation.evaluate import evaluate, results_of
 from tailproof.runtime.stage import job
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     params = snakemake.params
     experts = {name: {str(seed): {} for seed in params.seeds} for name in params.experts}
     named = product(params.experts, params.seeds, params.splits)
@@ -19,4 +19,4 @@ with job(snakemake) as results:
         Evaluation(**params.evaluation),
         Path(snakemake.output.metrics).parent,
     )
-    results.update(results_of(metrics))
+    stage.results.update(results_of(metrics))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tailproof.runtime.stage import job
 
-with job(snakemake):
+with job(snakemake) as stage:
     from tailproof.predict.infer import infer
 
     running = json.loads(snakemake.resources.running)
@@ -18,4 +18,5 @@ with job(snakemake):
         threads=snakemake.threads,
         memory_budget=running["cache_gb"] * 2**30,
         workers=running["workers"],
+        digests=stage.digests,
     )

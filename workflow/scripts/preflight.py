@@ -10,7 +10,7 @@ from tailproof.preflight.markdown_page import page
 from tailproof.preflight.summary import describe
 from tailproof.runtime.stage import job
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     from tailproof.preflight.timing import measure, structures
 
     manifest, output = snakemake.input.manifest, snakemake.output
@@ -25,4 +25,6 @@ with job(snakemake) as results:
     write_json(output.preflight, found)
     write_json(output.probe, probe)
     write_text(output.page, page(snakemake.wildcards.experiment, found, probe))
-    results["findings"] = [for_record(each) for each in [*found["findings"], *probe["findings"]]]
+    stage.results["findings"] = [
+        for_record(each) for each in [*found["findings"], *probe["findings"]]
+    ]

@@ -7,7 +7,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.stage import job
 
-with job(snakemake):
+with job(snakemake) as stage:
     if snakemake.resources.cleared != "yes":
         raise TailproofError(snakemake.resources.cleared)
     from tailproof.sweep.rungs import recipe_for_slot
@@ -24,4 +24,5 @@ with job(snakemake):
         params.trains,
         snakemake.log[0],
         params.until,
+        stage.digests,
     )

@@ -7,7 +7,7 @@ from tailproof.config.sweep import Sweep
 from tailproof.runtime.stage import job
 from tailproof.sweep.selection import select
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     params, paths = snakemake.params, iter(snakemake.input.histories)
     sweep = Sweep(**params.sweep)
     points = sweep.expand(Recipe(**params.recipe))
@@ -18,4 +18,4 @@ with job(snakemake) as results:
     standings = list(snakemake.input.standings)
     output = Path(snakemake.output.selection).parent
     selection = select(rounds, standings, points, sweep.keys, output)
-    results.update({key: selection[key] for key in ("monitor", "winner")})
+    stage.results.update({key: selection[key] for key in ("monitor", "winner")})

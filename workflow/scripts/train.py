@@ -7,7 +7,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.stage import job
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     if snakemake.resources.cleared != "yes":
         raise TailproofError(snakemake.resources.cleared)
     from tailproof.sweep.rungs import recipe_for_slot
@@ -25,5 +25,6 @@ with job(snakemake) as results:
         Path(".state/train"),
         params.code,
         snakemake.log[0],
+        digests=stage.digests,
     )
-    results.update(results_of(folder))
+    stage.results.update(results_of(folder))

@@ -12,7 +12,7 @@ from tailproof.preflight.gate import blocking_findings
 from tailproof.preflight.markdown_page import page
 from tailproof.runtime.errors import TailproofError
 
-FILES = ("preflight.json", "preflight_probe.json", "preflight.md")
+FILES = ("preflight.json", "preflight_timing.json", "preflight.md")
 
 
 def ask(experiment: str) -> tuple[str, bool]:
@@ -38,7 +38,7 @@ def ask(experiment: str) -> tuple[str, bool]:
 
 
 def _made(folder: Path, *options: str) -> list[dict[str, Any]]:
-    """Let Snakemake make the preflight; return preflight.json and preflight_probe.json."""
+    """Let Snakemake make the preflight; return preflight.json and preflight_timing.json."""
     files = [folder / name for name in FILES]
     quiet = ("--quiet", "all", "--cores", "all")
     command = [sys.executable, "-m", "snakemake", *quiet, *options, "--", *map(str, files)]

@@ -50,7 +50,7 @@ def check_estimates(
         folder: the experiment's results.
         states: where training keeps its states.
         found: preflight.json.
-        probe: preflight_probe.json.
+        probe: preflight_timing.json.
     """
     foretold = _record(folder / "provenance" / "preflight" / "preflight.json")
     runs = []

@@ -34,7 +34,7 @@ def page(
     Args:
         name: of the experiment.
         found: preflight.json.
-        probe: preflight_probe.json.
+        probe: preflight_timing.json.
         came: of each finished run what was estimated and what came.
     """
     experts = dict(list(found["experts"].items())[:SHOWN])

@@ -38,7 +38,7 @@ def with_measurements(request: dict[str, Any], timed: dict[str, Any]) -> dict[st
 
     Args:
         request: by `request_of`.
-        timed: of the expert in preflight_probe.json; empty where there is none.
+        timed: of the expert in preflight_timing.json; empty where there is none.
     """
     if "run" not in timed:
         return request

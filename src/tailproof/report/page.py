@@ -14,7 +14,6 @@ from tailproof.report import (
     lineage_picture,
     sweep_section,
     tables,
-    thumbnails,
 )
 from tailproof.report.charts import low_fpr
 from tailproof.report.checklist import Progress
@@ -25,7 +24,9 @@ from tailproof.report.render import render
 from tailproof.report.results import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
 from tailproof.report.status_block import outcome
 from tailproof.report.svg import Chart
+from tailproof.report.thumbnails import read_class_thumbnails
 from tailproof.report.training_charts import training
+from tailproof.report.worst_errors import worst_errors
 from tailproof.text import quantity
 
 NAMES_QUOTED = 4
@@ -244,7 +245,7 @@ def _data(results: Results) -> dict[str, Any]:
         "cleaning": cleaning(results.splits, len(results.classes)),
         "profile": charts.class_profile(results),
         "split_table": tables.split_sizes(results),
-        "class_pictures": thumbnails.of_classes(results),
+        "class_pictures": read_class_thumbnails(results.folder / "thumbnails.json"),
         "class_rows": tables.CLASS_ROWS,
         "classes": results.classes,
         "train_counts": results.train_counts,
@@ -254,7 +255,7 @@ def _data(results: Results) -> dict[str, Any]:
 def _behaviour(results: Results) -> dict[str, Any]:
     scores = results.scores
     by_class = dict.fromkeys([scores.first, scores.best])
-    method, errors = thumbnails.of_errors(results)
+    method, errors = worst_errors(results)
     warnings = {
         warning: None
         for seeds in results.calibrations.values()

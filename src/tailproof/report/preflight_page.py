@@ -29,7 +29,9 @@ def write_preflight_page(
         TailproofError: a file is missing or damaged.
     """
     folder = Path(results)
-    found, probe = (read_json(folder / f"{each}.json") for each in ("preflight", "preflight_probe"))
+    found, probe = (
+        read_json(folder / f"{each}.json") for each in ("preflight", "preflight_timing")
+    )
     came = check_estimates(folder, Path(states), found, probe)
     cells = [came_cells(each) for each in came]
     names = [name for name in WHAT if any(name in own for own in cells)]

@@ -1,4 +1,4 @@
-"""Pictures from the shards as data URIs: one of each class, and the worst mistakes on dev."""
+"""Pictures from the shards as data URIs, and the file that holds one of each class."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from PIL import Image
 
 from tailproof.data.images import decode
 from tailproof.data.multiband import viewable
-from tailproof.report.results import Results
+from tailproof.files import read_json, write_json
 from tailproof.runtime.errors import TailproofError
 
 SIDE = 96  # pixels; larger images are shrunk
@@ -35,47 +35,63 @@ class Picture(NamedTuple):
     pixelated: bool
 
 
-def of_classes(results: Results) -> dict[str, Picture]:
-    """Return a training picture of each class, the largest class first.
+def write_class_thumbnails(manifest_path: str | Path, output: str | Path) -> None:
+    """Write the first training picture of each class, the largest class first.
 
     Of more than CLASSES classes so many are taken, evenly from the largest to the smallest.
+
+    Args:
+        manifest_path: shards/manifest.json.
+        output: a JSON file of pictures by class.
+
+    Raises:
+        TailproofError: a shard is damaged or does not fit the manifest.
     """
-    ordered = sorted(results.train_counts, key=lambda name: -results.train_counts[name])
+    manifest = read_json(manifest_path)
+    target = manifest["target"]
+    classes = manifest["classes"][target]
+    counts = manifest["splits"]["train"]["class_counts"][target]
+    ordered = sorted(classes, key=lambda name: -counts[name])
     step = max(1, len(ordered) / CLASSES)
     chosen = [ordered[int(index * step)] for index in range(min(len(ordered), CLASSES))]
-    target = results.manifest["target"]
-    index = {name: results.manifest["classes"][target].index(name) for name in chosen}
-    found = _find(results, "train", target, set(index.values()))
-    return {name: found[code] for name, code in index.items()}
+    codes = {name: classes.index(name) for name in chosen}
+    pictures = find_pictures(manifest_path, "train", target, set(codes.values()))
+    write_json(output, {name: pictures[code]._asdict() for name, code in codes.items()})
 
 
-def of_errors(results: Results) -> tuple[str, list[dict[str, Any]]]:
-    """Return the method, and its most confident mistakes on dev with their pictures.
+def read_class_thumbnails(path: str | Path) -> dict[str, Picture]:
+    """Return a training picture of each class, as `write_class_thumbnails` wrote them.
 
-    The method is the best ensemble, or the best expert where there is no ensemble.
+    Raises:
+        TailproofError: the file is missing or damaged.
     """
-    method = results.scores.best_ensemble or results.scores.best_expert
-    errors = results.tables["errors"].query("method == @method")
-    errors = errors.head(results.experiment.report.worst_errors)
-    found = _find(results, "dev", "sample_id", set(errors["sample_id"]))
-    return method, [
-        {**row, "picture": found[row["sample_id"]]} for row in errors.to_dict("records")
-    ]
-
-
-def _find(results: Results, split: str, column: str, wanted: set[Any]) -> dict[Any, Picture]:
-    """Return the first picture for each wanted value of a column; others are never decoded."""
-    found: dict[Any, Picture] = {}
-    for shard in results.manifest["splits"][split]["shards"]:
-        path = results.folder / "shards" / shard["path"]
-        if found.keys() != wanted:
-            _find_in(path, column, wanted, found)
-    if missing := sorted(map(str, wanted - found.keys())):
+    try:
+        return {name: Picture(**fields) for name, fields in read_json(path).items()}
+    except (AttributeError, TypeError):
         raise TailproofError(
-            f"the shards of '{split}' under {results.folder / 'shards'} hold no row with {column} "
-            f"{missing[0]}: they do not fit the evaluation, run it again"
+            f"{path} holds no pictures by class: delete it and run the stage thumbnails again"
+        ) from None
+
+
+def find_pictures(
+    manifest_path: str | Path, split: str, column: str, wanted: set[Any]
+) -> dict[Any, Picture]:
+    """Return the first picture for each wanted value of a column; others are never decoded.
+
+    Raises:
+        TailproofError: a shard is damaged, or none has a row with one of the values.
+    """
+    folder = Path(manifest_path).parent
+    pictures: dict[Any, Picture] = {}
+    for shard in read_json(manifest_path)["splits"][split]["shards"]:
+        if pictures.keys() != wanted:
+            _find_in(folder / shard["path"], column, wanted, pictures)
+    if missing := sorted(map(str, wanted - pictures.keys())):
+        raise TailproofError(
+            f"the shards of '{split}' under {folder} hold no row with {column} {missing[0]}: they "
+            "do not fit the evaluation, run it again"
         )
-    return found
+    return pictures
 
 
 def _find_in(path: Path, column: str, wanted: set[Any], found: dict[Any, Picture]) -> None:

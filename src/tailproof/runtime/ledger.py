@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.records import File, NewerSchema, Record, read_record
+from tailproof.runtime.records import File, NewerSchema, Record, read_record, record_path
+from tailproof.runtime.stages import job_of
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ def read_ledger(experiment: str) -> Ledger:
         except TailproofError as error:
             unreadable[path.as_posix()] = str(error)
     return Ledger(experiment, records, unreadable)
+
+
+def maker_path(path: str) -> str | None:
+    """Return where the record of the job lies that writes a file, by the file's path alone."""
+    experiment = experiment_of(path)
+    made_by = experiment and job_of(Path(path).relative_to("results", experiment).as_posix())
+    return record_path(experiment, *made_by.split("/")) if experiment and made_by else None
 
 
 def experiment_of(path: str | Path) -> str | None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,26 @@ from tailproof.runtime.code_digest import ROOT, code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.job_logging import job_logging
-from tailproof.runtime.ledger import experiment_of, read_ledger
-from tailproof.runtime.records import File, Record
+from tailproof.runtime.ledger import maker_path
+from tailproof.runtime.records import File, NewerSchema, Record, read_record
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a script gets while its job runs.
+
+    Attributes:
+        digests: SHA-256 of every input, by path: no script needs to hash one again.
+        results: the few results that the record shall show, for the script to fill.
+    """
+
+    digests: dict[str, str]
+    results: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
-def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[Job]:
     """Run a script's body; write its record last, when all its outputs are there.
-
-    Yields a dictionary for the few results that the record shall show.
 
     Args:
         snakemake: the object that Snakemake gives to a script.
@@ -31,23 +43,25 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
             the job wrote that made it, the code was edited after the workflow started, or
             a package is not the one of constraints.txt.
     """
-    with job_logging(snakemake.rule, snakemake.log[0]):
+    record = snakemake.output.record
+    # Not snakemake.rule: in a workflow that includes this one as a module it has a prefix.
+    stage = Path(record).parent.name
+    with job_logging(stage, snakemake.log[0]):
         started = datetime.now(UTC)
-        script = ROOT / "workflow" / "scripts" / f"{snakemake.rule}.py"
+        script = ROOT / "workflow" / "scripts" / f"{stage}.py"
         _check_code(script, snakemake.params.code)
         code = describe_code(snakemake.params.code, [*packages(script), "snakemake"], ROOT)
         _check_packages(code.packages, packages(script))
         left_out = {path for name in raw for path in _paths(snakemake.input.get(name, ()))}
         inputs = described([path for path in snakemake.input if path not in left_out])
         _check_inputs(inputs)
-        results: dict[str, Any] = {}
-        yield results
-        record = snakemake.output.record
+        own = Job({file.path: file.sha256 for file in inputs})
+        yield own
         outputs = described([path for path in snakemake.output if path != record])
         parameters = {name: each for name, each in snakemake.params.items() if name != "code"}
         Record(
             experiment=snakemake.wildcards.experiment,
-            rule=snakemake.rule,
+            rule=stage,
             name=Path(record).stem,
             wildcards=dict(snakemake.wildcards.items()),
             inputs=inputs,
@@ -61,7 +75,7 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
             ended=datetime.now(UTC),
             command=snakemake_command(),
             log=snakemake.log[0],
-            results=results,
+            results=own.results,
         ).write(record)
 
 
@@ -101,8 +115,8 @@ def _check_packages(installed: dict[str, str], locked: dict[str, str]) -> None:
 
 def _check_inputs(inputs: list[File]) -> None:
     """Refuse an input that is not what its record says that its job wrote."""
-    experiments = {experiment_of(file.path) for file in inputs} - {None}
-    made = {path: file for name in experiments for path, file in read_ledger(name).files.items()}
+    makers = {path for file in inputs if (path := maker_path(file.path))}
+    made = {file.path: file for path in sorted(makers) for file in _outputs_on_record(path)}
     for file in inputs:
         wrote = made.get(file.path, file)
         if file.sha256 != wrote.sha256:
@@ -111,6 +125,16 @@ def _check_inputs(inputs: list[File]) -> None:
                 f"{file.sha256[:12]}…, its record says {wrote.sha256[:12]}…): delete it, so that "
                 "it is made again, or see `tailproof audit`"
             )
+
+
+def _outputs_on_record(path: str) -> list[File]:
+    """Return what a job wrote; nothing where it left no record that can be read: an audit says."""
+    try:
+        return read_record(path).outputs
+    except NewerSchema:
+        raise
+    except TailproofError:
+        return []
 
 
 def _running(resources: Any) -> dict[str, Any]:
