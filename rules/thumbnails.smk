@@ -6,18 +6,18 @@ rule thumbnails:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train"),
     output:
-        thumbnails="results/{experiment}/thumbnails.json",
+        thumbnails="<results>/{experiment}/thumbnails.json",
         record=record("thumbnails"),
     log:
-        "logs/{experiment}/thumbnails.log",
+        "<logs>/{experiment}/thumbnails.log",
     benchmark:
-        "logs/{experiment}/thumbnails.tsv"
+        "<logs>/{experiment}/thumbnails.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
     params:
         code=code("thumbnails"),
     message:

@@ -37,7 +37,7 @@ def test_a_card_a_finding_the_worst_first_and_seeds_together(spoilt):
     ]
     assert shown[1].title == "Worse <b>from</b> epoch 3.", "the dearer of the two"
     assert shown[1].patch.splitlines() == [
-        "recipe:", "  weights: best", "  loss:", "    name: focal"
+        "recipe:", "  export: best", "  loss:", "    name: focal"
     ]  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def test_cards_are_on_the_page_escaped(spoilt):
     section = section.replace("<wbr>", "")
     assert section.count('<article class="finding') >= 2
     assert "Worse &lt;b&gt;from&lt;/b&gt; epoch 3." in section
-    assert "  weights: best" in section and "Expected of the change: a later minimum." in section
+    assert "  export: best" in section and "Expected of the change: a later minimum." in section
 
 
 def test_a_healthy_experiment_gets_nothing_found(single, tmp_path):

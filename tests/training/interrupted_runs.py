@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tailproof.config.recipe import Recipe
 from tailproof.runtime.job_logging import job_logging
+from tailproof.runtime.signals import REQUEST, take_signals
 from tailproof.training.launcher import launch
 
 # Processes fork from one that has imported everything and computed nothing.
@@ -32,7 +33,8 @@ def start(manifest, folder, changes=None, *, crash=None, largest_file=None, unti
         manifest: of the shards.
         folder: of everything that is written.
         changes: to the recipe.
-        crash: (stage, number): kill itself at this stage of the write with that number.
+        crash: (stage, number): kill itself at this stage of the write with that number; a third
+            item names another signal to send itself, once.
         largest_file: bytes; the disk is as if full for larger files.
         until: the epoch to train to for now.
     """
@@ -65,7 +67,8 @@ def _attempt(manifest, folder, changes, crash, largest_file, until):
     if largest_file:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    with job_logging("train", Path(folder, "train.log")):
+    take_signals()
+    with job_logging("train", Path(folder, "train.log")), REQUEST.leave_at_once():
         launch(
             manifest,
             Recipe(**{**RECIPE, **changes}),
@@ -78,19 +81,19 @@ def _attempt(manifest, folder, changes, crash, largest_file, until):
         )
 
 
-def _die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _crash_at(stage, number):
+def _crash_at(stage, number, sent=signal.SIGKILL):
     """Let the process be killed in the midst of the write of state `number` (from 1)."""
-    count = 0
+    count, signals = 0, [sent]
     real = {
         "write": Path.write_bytes,
         "unlink": Path.unlink,
         "fsync": os.fsync,
         "replace": os.replace,
     }
+
+    def die():
+        if signals:
+            os.kill(os.getpid(), signals.pop())
 
     def write(path, content):
         nonlocal count
@@ -99,13 +102,13 @@ def _crash_at(stage, number):
         count += 1
         if count == number:
             if stage == "created":
-                _die()
+                die()
             if stage == "half written":
                 real["write"](path, bytes(content)[: len(content) // 2])
-                _die()
+                die()
             real["write"](path, content)
             if stage == "written":
-                _die()
+                die()
             return None
         return real["write"](path, content)
 
@@ -116,17 +119,17 @@ def _crash_at(stage, number):
             (stage == "synced" and ".epoch-" in path.name)
             or (stage == "folder synced" and path.is_dir())
         ):
-            _die()
+            die()
 
     def replace(source, target):
         real["replace"](source, target)
         if count == number and stage == "renamed":
-            _die()
+            die()
 
     def unlink(path, missing_ok=False):
         if count >= number and stage == "old deleted" and path.name.startswith("epoch-"):
             real["unlink"](path)
-            _die()
+            die()
         real["unlink"](path, missing_ok=missing_ok)
 
     Path.write_bytes, Path.unlink, os.fsync, os.replace = write, unlink, fsync, replace

@@ -1,11 +1,12 @@
 """Every file and record of an experiment -> audit.json."""
 
-from tailproof.files import write_json
-from tailproof.provenance.audit import audit
-from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.stage import job
 
 with job(snakemake):
+    from tailproof.files import write_json
+    from tailproof.provenance.audit import audit
+    from tailproof.runtime.errors import TailproofError
+
     experiment = snakemake.wildcards.experiment
     found = audit(experiment)
     if not found.passed:

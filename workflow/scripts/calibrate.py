@@ -1,10 +1,11 @@
 """Raw logits on calib -> calibration.json."""
 
-from tailproof.calibration.calibrate import calibrate
-from tailproof.config.calibration import Calibration
 from tailproof.runtime.stage import job
 
 with job(snakemake):
+    from tailproof.calibration.calibrate import calibrate
+    from tailproof.config.calibration import Calibration
+
     calibrate(
         snakemake.input.raw,
         Calibration(**snakemake.params.calibration),

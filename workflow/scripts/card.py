@@ -1,15 +1,17 @@
 """What was measured of an expert -> README.md, example.py and predict.json in its folder."""
 
-from tailproof.config.evaluation import Evaluation
-from tailproof.model_card.card import write_card
-from tailproof.model_card.expert_facts import ExpertFacts
 from tailproof.runtime.stage import job
 
 with job(snakemake):
+    from tailproof.config.evaluation import Evaluation
+    from tailproof.model_card.card import write_card
+    from tailproof.model_card.expert_facts import ExpertFacts
+
     files = dict(snakemake.input.items())
-    rejectors = files.pop("rejectors")
+    rejectors, weights = files.pop("rejectors"), files.pop("weights")
     facts = ExpertFacts.read(
         files,
+        weights,
         Evaluation(**snakemake.params.evaluation),
         experiment=snakemake.wildcards.experiment,
         title=snakemake.params.title,

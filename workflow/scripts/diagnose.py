@@ -1,10 +1,11 @@
 """history.csv -> diagnosis.json."""
 
-from tailproof.diagnosis.diagnose import write_diagnosis
-from tailproof.diagnosis.finding import for_record
 from tailproof.runtime.stage import job
 
 with job(snakemake) as stage:
+    from tailproof.diagnosis.diagnose import write_diagnosis
+    from tailproof.diagnosis.finding import for_record
+
     found = write_diagnosis(
         snakemake.input.history,
         snakemake.input.training,

@@ -1,12 +1,13 @@
 """Raw logits and temperature -> calibrated logits of all six splits."""
 
-from tailproof.calibration.export import export
-from tailproof.config.splits import SPLITS
 from tailproof.runtime.stage import job
 
 with job(snakemake) as stage:
+    from tailproof.calibration.export import export
+    from tailproof.runtime.stages import paths_by
+
     stage.results["rows"] = export(
-        dict(zip(SPLITS, snakemake.input.raw, strict=True)),
+        paths_by("infer", ("split",), snakemake.input.raw),
         snakemake.input.calibration,
-        dict(zip(SPLITS, snakemake.output.logits, strict=True)),
+        paths_by("export", ("split",), snakemake.output.logits),
     )

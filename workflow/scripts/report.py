@@ -2,21 +2,18 @@
 
 from pathlib import Path
 
-from tailproof.config.experiment import Experiment
-from tailproof.report.page import write_page
-from tailproof.report.preflight_page import write_preflight_page
-from tailproof.report.training_charts import write_curves
 from tailproof.runtime.stage import job
 
 with job(snakemake):
+    from tailproof.config.experiment import Experiment
+    from tailproof.report.page import write_page
+    from tailproof.report.preflight_page import write_preflight_page
+    from tailproof.report.training_charts import write_curves
+
     experiment = Experiment(**snakemake.params.experiment)
     results = Path(snakemake.output.page).parents[1]
     write_page(snakemake.wildcards.experiment, experiment, results, snakemake.output.page)
     write_preflight_page(
-        snakemake.wildcards.experiment,
-        experiment,
-        results,
-        Path(".state/train"),
-        snakemake.output.preflight,
+        snakemake.wildcards.experiment, experiment, results, snakemake.output.preflight
     )
     write_curves(experiment, results, snakemake.output.curves)

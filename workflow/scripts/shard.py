@@ -1,10 +1,11 @@
 """Samples of one split -> one shard and its facts."""
 
-from tailproof.config.data import Data
-from tailproof.data.shards import shard
 from tailproof.runtime.stage import job
 
 with job(snakemake):
+    from tailproof.config.data import Data
+    from tailproof.data.shards import shard
+
     shard(
         snakemake.input.samples,
         snakemake.input.splits,

@@ -1,10 +1,11 @@
 """samples.parquet -> splits.parquet and its summary."""
 
-from tailproof.config.data import Data
-from tailproof.data.splits import split
 from tailproof.runtime.stage import job
 
 with job(snakemake):
+    from tailproof.config.data import Data
+    from tailproof.data.splits import split
+
     split(
         snakemake.input.samples,
         Data(**snakemake.params.data),

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from tailproof.runtime.stage import job
-from tailproof.sweep.selection import adopt
 
 with job(snakemake):
+    from tailproof.sweep.selection import adopt
+
     output = Path(snakemake.output.weights).parent
     adopt(
         snakemake.input.selection,

@@ -1,7 +1,7 @@
 """The preflight of an experiment on request, made by Snakemake where it is not there."""
 
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,18 @@ from tailproof.runtime.errors import TailproofError
 FILES = ("preflight.json", "preflight_timing.json", "preflight.md")
 
 
-def ask(experiment: str) -> tuple[str, bool]:
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def ask(experiment: str, run: Run) -> tuple[str, bool]:
     """Return the page, with what came of finished runs, and whether training would not start.
 
     It is made again where it was made for other workers, devices or nodes: that makes nothing
     stale, so that Snakemake by itself would leave it.
+
+    Args:
+        experiment: its name.
+        run: runs Snakemake with arguments.
 
     Raises:
         TailproofError: the configuration is wrong, or Snakemake could not make it.
@@ -27,23 +34,21 @@ def ask(experiment: str) -> tuple[str, bool]:
     config = load_experiment(f"config/experiments/{experiment}.yaml")
     folder = Path("results", experiment)
     everyone = config.experts | config.points
-    found, probe = _made(folder)
+    found, probe = _made(run, folder)
     of_each = {name: each["running"] for name, each in found["experts"].items()}
     if of_each != {name: each.execution_fields() for name, each in everyone.items()}:
-        found, probe = _made(folder, "--forcerun", "preflight")
+        found, probe = _made(run, folder, "--forcerun", "preflight")
     findings = [*found["findings"], *probe["findings"]]
-    came = check_estimates(folder, Path(".state/train"), found, probe)
+    came = check_estimates(folder, found, probe)
     text = page(experiment, found, probe, came)
     return text, bool(blocking_findings(findings, config.preflight.ignore))
 
 
-def _made(folder: Path, *options: str) -> list[dict[str, Any]]:
+def _made(run: Run, folder: Path, *options: str) -> list[dict[str, Any]]:
     """Let Snakemake make the preflight; return preflight.json and preflight_timing.json."""
     files = [folder / name for name in FILES]
-    quiet = ("--quiet", "all", "--cores", "all")
-    command = [sys.executable, "-m", "snakemake", *quiet, *options, "--", *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(*options, "--", *map(str, files))
     if done.returncode:
-        said = (done.stdout + done.stderr).strip()
-        raise TailproofError(f"Snakemake could not make {files[0]}:\n{said}")
+        output = (done.stdout + done.stderr).strip()
+        raise TailproofError(f"Snakemake could not make {files[0]}:\n{output}")
     return [read_json(path) for path in files[:2]]

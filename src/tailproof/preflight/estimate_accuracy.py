@@ -38,17 +38,17 @@ class EstimateCheck(NamedTuple):
 
 
 def check_estimates(
-    folder: Path, states: Path, found: dict[str, Any], probe: dict[str, Any]
+    folder: Path, found: dict[str, Any], probe: dict[str, Any]
 ) -> list[EstimateCheck]:
     """Return what was estimated and what came of each finished run; what is unknown is left out.
 
     Runs that failed in the preflight are left out: nothing was estimated of them. Epochs of runs
     by phases differ, and are not compared. Memory is that of the processor's process, and known
-    where training and preflight ran on one processor. Checkpoints are as large as the last one.
+    where training and preflight ran on one processor. Checkpoints are as large as the last one,
+    whose size is on record.
 
     Args:
         folder: the experiment's results.
-        states: where training keeps its states.
         found: preflight.json.
         probe: preflight_timing.json.
     """
@@ -67,7 +67,7 @@ def check_estimates(
         came = {
             "memory": _memory(training, records["train"], probe["device"]),
             "weights": _bytes(records["train"], "model.safetensors"),
-            "checkpoints": _checkpoints(states / training["state"]),
+            "checkpoints": _checkpoints(records["train"]),
             "logits": _bytes(records["infer"], ".parquet") + _bytes(records["export"], ".parquet"),
         }
         estimated = {"memory": timed["peak_memory_mb"]}
@@ -116,10 +116,9 @@ def _bytes(record: Record | None, ending: str) -> int:
     return sum(file.bytes for file in files if file.path.endswith(ending))
 
 
-def _checkpoints(folder: Path) -> int:
+def _checkpoints(record: Record | None) -> int:
     """Return the bytes of as many states as a run keeps; once it is done it keeps but the last."""
-    newest = max(folder.glob("epoch-*.pt"), default=None)
-    return KEPT_STATES * newest.stat().st_size if newest else 0
+    return KEPT_STATES * record.results.get("checkpoint_bytes", 0) if record else 0
 
 
 def _record(path: Path) -> Record | None:

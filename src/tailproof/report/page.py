@@ -50,7 +50,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
     """
     found = Results.read(name, experiment, Path(results))
     cards = finding_cards.cards(found)
-    progress = Progress(experiment, found.folder, Path("logs", name))
+    progress = Progress(experiment, found.folder)
     page = render(
         "page.html.j2",
         name=name,

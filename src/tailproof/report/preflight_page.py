@@ -14,7 +14,7 @@ from tailproof.report.render import render
 
 
 def write_preflight_page(
-    name: str, experiment: Experiment, results: str | Path, states: str | Path, output: str | Path
+    name: str, experiment: Experiment, results: str | Path, output: str | Path
 ) -> None:
     """Write the page.
 
@@ -22,7 +22,6 @@ def write_preflight_page(
         name: of the experiment.
         experiment: its configuration.
         results: the folder results/NAME.
-        states: where training keeps its states; the last one tells how large checkpoints were.
         output: the page.
 
     Raises:
@@ -32,7 +31,7 @@ def write_preflight_page(
     found, probe = (
         read_json(folder / f"{each}.json") for each in ("preflight", "preflight_timing")
     )
-    came = check_estimates(folder, Path(states), found, probe)
+    came = check_estimates(folder, found, probe)
     cells = [came_cells(each) for each in came]
     names = [name for name in WHAT if any(name in own for own in cells)]
     page = render(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.errors import Interrupted, TailproofError
 
 SHOWN_LINES = 8
 
@@ -24,11 +24,12 @@ def job_logging(name: str, log: str | Path) -> Iterator[None]:
             yield
         except TailproofError as error:
             logger.error("%s", error)
-            _tell(name, path, str(error))
+            outcome = "interrupted" if isinstance(error, Interrupted) else "failed"
+            _tell(f"{name} {outcome}", path, str(error))
             sys.exit(error.status)
         except Exception as error:
             logger.exception("%s", error)
-            _tell(name, path, f"{type(error).__name__}: {error}")
+            _tell(f"{name} failed", path, f"{type(error).__name__}: {error}")
             raise
 
 
@@ -52,8 +53,8 @@ def logging_to(path: Path, mode: str = "w") -> Iterator[logging.Logger]:
         handler.close()
 
 
-def _tell(name: str, path: Path, message: str) -> None:
+def _tell(outcome: str, path: Path, message: str) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:]
     said = [part for part in message.splitlines() if part]
     tail = "".join(f"\n  | {line}" for line in lines if not any(part in line for part in said))
-    print(f"\n{name} failed: {message}\n  log: {path}{tail}\n", file=sys.stderr, flush=True)
+    print(f"\n{outcome}: {message}\n  log: {path}{tail}\n", file=sys.stderr, flush=True)

@@ -57,8 +57,8 @@ def read_ledger(experiment: str) -> Ledger:
 def maker_path(path: str) -> str | None:
     """Return where the record of the job lies that writes a file, by the file's path alone."""
     experiment = experiment_of(path)
-    made_by = experiment and job_of(Path(path).relative_to("results", experiment).as_posix())
-    return record_path(experiment, *made_by.split("/")) if experiment and made_by else None
+    job = job_of(path) if experiment else None
+    return record_path(experiment, *job) if experiment and job else None
 
 
 def experiment_of(path: str | Path) -> str | None:

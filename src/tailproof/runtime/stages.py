@@ -1,8 +1,10 @@
 """The stages of the workflow: what each writes, and how its jobs and their records are named."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 EXPERT = "experts/{expert}/seed-{seed}"
 WINNER = "experts/winner"
@@ -20,12 +22,14 @@ class Stage:
             or ``evaluated``, expert and seed of a ``rung``, ``promotion``, or ``winner`` and seed.
             None where the report does not depend on the stage.
         reads_test: whether it may read files of the split test.
+        script: whose script it runs, where that is another stage's.
     """
 
     outputs: tuple[str, ...]
     job: str = ""
     per: str | None = "experiment"
     reads_test: bool = False
+    script: str = ""
 
     @cached_property
     def _patterns(self) -> list[re.Pattern[str]]:
@@ -73,16 +77,41 @@ STAGES = {
         "{expert}-{seed}",
         "evaluated",
     ),
-    "rung": Stage((f"{EXPERT}/rung.csv",), "{expert}-{seed}", "rung"),
+    "rung": Stage((f"{EXPERT}/rung.csv",), "{expert}-{seed}", "rung", script="train"),
     "promote": Stage((f"{WINNER}/rung-{{rung}}.json",), "rung-{rung}", "promotion"),
     "selection": Stage((f"{WINNER}/selection.json", f"{WINNER}/points.csv"), per="selection"),
 }
 
 
-def job_of(path: str) -> str | None:
-    """Return ``STAGE/NAME`` of the job that writes a file below results/EXPERIMENT."""
+def job_of(path: str) -> tuple[str, str] | None:
+    """Return the stage and the name of the job that writes a file of the results."""
     for name, stage in STAGES.items():
-        wildcards = stage.wildcards_of(path)
+        wildcards = stage.wildcards_of(_below_experiment(path))
         if wildcards is not None:
-            return f"{name}/{(stage.job or name).format(**wildcards)}"
+            return name, (stage.job or name).format(**wildcards)
     return None
+
+
+def paths_by(stage: str, names: tuple[str, ...], paths: Iterable[str]) -> dict[Any, str]:
+    """Return files that a stage writes by their wildcards, in the order of the paths.
+
+    Args:
+        stage: whose outputs the files are.
+        names: of the wildcards; with one name a key is its value, with several a tuple of theirs.
+        paths: of the files.
+
+    Raises:
+        ValueError: a file is no output of the stage.
+    """
+    keyed = {}
+    for path in paths:
+        wildcards = STAGES[stage].wildcards_of(_below_experiment(path))
+        if wildcards is None:
+            raise ValueError(f"{path} is no output of {stage}")
+        values = tuple(wildcards[name] for name in names)
+        keyed[values if len(values) > 1 else values[0]] = path
+    return keyed
+
+
+def _below_experiment(path: str) -> str:
+    return path.split("/", 2)[2]

@@ -1,1 +1,1 @@
-"""Training: one expert, one seed, over any number of attempts and processes."""
+"""The stage train: one expert, one seed, from shards to weights."""

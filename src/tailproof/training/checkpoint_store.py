@@ -21,8 +21,7 @@ import torch
 from tailproof.config.recipe import KEPT_STATES, Recipe
 from tailproof.digests import digest_of, sha256_bytes
 from tailproof.files import atomic
-from tailproof.runtime.errors import Interrupted, TailproofError
-from tailproof.training.signals import StopRequest
+from tailproof.runtime.errors import TailproofError
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +48,13 @@ def state_key(
 
 
 @contextmanager
-def lock_run(folder: Path, stop: StopRequest) -> Iterator[None]:
+def lock_run(folder: Path) -> Iterator[None]:
     """Let no other job train this run while the block runs; wait until none does.
 
     Args:
         folder: of the run, made where there is none.
-        stop: ends the waiting.
 
     Raises:
-        Interrupted: a signal asked to leave while waiting.
         TailproofError: the folder cannot be written.
     """
     try:
@@ -69,13 +66,13 @@ def lock_run(folder: Path, stop: StopRequest) -> Iterator[None]:
             "free space or change its permissions"
         ) from error
     try:
-        _wait_for(handle, folder, stop)
+        _wait_for(handle, folder)
         yield
     finally:
         os.close(handle)
 
 
-def _wait_for(handle: int, folder: Path, stop: StopRequest) -> None:
+def _wait_for(handle: int, folder: Path) -> None:
     told = False
     while True:
         try:
@@ -88,8 +85,6 @@ def _wait_for(handle: int, folder: Path, stop: StopRequest) -> None:
         except OSError as error:
             log.warning("%s cannot be locked (%s): let no two jobs train the same", folder, error)
             return
-        if stop.signal:
-            raise Interrupted(f"asked to leave by {stop.signal} while another job trains the same")
         time.sleep(POLL_SECONDS)
 
 

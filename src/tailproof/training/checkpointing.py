@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.runtime.errors import Interrupted, TailproofError
+from tailproof.runtime.signals import StopRequest
 from tailproof.training.attempts import Attempts
 from tailproof.training.checkpoint_store import (
     CheckpointStore,
@@ -14,7 +15,6 @@ from tailproof.training.checkpoint_store import (
     read_state,
 )
 from tailproof.training.run import TrainingRun
-from tailproof.training.signals import StopRequest
 
 log = logging.getLogger(__name__)
 

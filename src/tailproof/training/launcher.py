@@ -15,10 +15,9 @@ from tailproof.digests import known_sha256
 from tailproof.files import read_json, write_json
 from tailproof.models.build import weights_file
 from tailproof.runtime.errors import Interrupted, TailproofError
+from tailproof.runtime.signals import REQUEST
 from tailproof.training.checkpoint_store import lock_run, state_key
 from tailproof.training.node import FAILED, LEAVING, run_node
-from tailproof.training.requeue import requeue_if_interrupted
-from tailproof.training.signals import stop_on_signals
 from tailproof.training.train import train
 
 
@@ -51,27 +50,27 @@ def launch(
         TailproofError: a shard is not that of the manifest, or what `train` raises, or what the
             process raised that failed first.
     """
-    with stop_on_signals() as stop, requeue_if_interrupted():
-        digests = digests or {}
-        verify(manifest, "train", "val", digests=digests)
-        weights = weights_file(recipe)
-        start = known_sha256(weights, digests) if weights else None
-        key = state_key(read_json(manifest), recipe, seed, code, start)
-        own = Path(states) / key
-        with lock_run(own, stop):
-            if recipe.devices * recipe.nodes == 1:
-                train(manifest, recipe, seed, folder, states, key, stop, until)
-                return
-            arguments = {
-                "manifest": str(manifest),
-                "recipe": recipe.model_dump(mode="json"),
-                "seed": seed,
-                "folder": str(folder),
-                "states": str(states),
-                "key": key,
-                "until": until,
-            }
-            _launch_many(arguments, recipe, own, log_file)
+    digests = digests or {}
+    verify(manifest, "train", "val", digests=digests)
+    weights = weights_file(recipe)
+    start = known_sha256(weights, digests) if weights else None
+    key = state_key(read_json(manifest), recipe, seed, code, start)
+    own = Path(states) / key
+    with lock_run(own):
+        if recipe.devices * recipe.nodes == 1:
+            with REQUEST.save_first():
+                train(manifest, recipe, seed, folder, states, key, REQUEST, until)
+            return
+        arguments = {
+            "manifest": str(manifest),
+            "recipe": recipe.model_dump(mode="json"),
+            "seed": seed,
+            "folder": str(folder),
+            "states": str(states),
+            "key": key,
+            "until": until,
+        }
+        _launch_many(arguments, recipe, own, log_file)
 
 
 def _launch_many(
@@ -91,7 +90,8 @@ def _launch_many(
         if recipe.nodes == 1:
             run_node(job, path)
         else:
-            _run_nodes(path, recipe)
+            with REQUEST.save_first():  # srun passes a signal on, and waits for the nodes
+                _run_nodes(path, recipe)
 
 
 def _meeting_point() -> str:

@@ -1,22 +1,22 @@
 """One node's share of a run: torchrun's agent and the processes that it starts.
 
-On several nodes each starts it by ``python -m tailproof.training.node JOB.json``.
+On several nodes each starts it by ``python -m tailproof.training.node JOB.json``, which takes its
+signals before it imports torch.
 """
 
+import json
 import logging
 import os
+import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-from tailproof.files import read_json
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.process import STOP_SIGNALS
+from tailproof.runtime.signals import REQUEST, take_signals
 
 SHUTDOWN_SECONDS = 25  # that the other processes have to leave once one has died
 FAILED = "failed"  # file beside the job's own that says which process failed first, and of what
@@ -25,6 +25,10 @@ LEAVING = "asked to leave by {}: run again, and it goes on from its last state"
 
 def run_node(job: dict[str, Any], path: Path) -> None:
     """Run this node's processes until all end, or one fails and the others are stopped."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
     recipe = job["train"]["recipe"]
     alone = recipe["nodes"] == 1
     config = LaunchConfig(
@@ -42,7 +46,8 @@ def run_node(job: dict[str, Any], path: Path) -> None:
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # told below, once
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no advice on the reducer's options
     try:
-        elastic_launch(config, sys.executable)("-m", "tailproof.training.worker", str(path))
+        with _handlers_kept():  # the agent sets its own
+            elastic_launch(config, sys.executable)("-m", "tailproof.training.worker", str(path))
     except SignalException as error:
         raise Interrupted(LEAVING.format(error.sigval.name)) from error
     except ChildFailedError as error:
@@ -70,9 +75,22 @@ def rank_log(path: Path, rank: int) -> Path:
     return path if rank == 0 else path.with_name(f"{path.stem}.rank-{rank}{path.suffix}")
 
 
-def _main(path: Path) -> None:
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Set the handlers of signals back that the block changes."""
+    before = {asking: signal.getsignal(asking) for asking in STOP_SIGNALS}
     try:
-        run_node(read_json(path), path)
+        yield
+    finally:
+        for asking, handler in before.items():
+            signal.signal(asking, handler)
+
+
+def _main(path: Path) -> None:
+    take_signals(second_ends=False)
+    try:
+        with REQUEST.leave_at_once():
+            run_node(json.loads(path.read_bytes()), path)
     except TailproofError as error:
         sys.exit(error.status)
 

@@ -9,11 +9,12 @@ from typing import Any
 from tailproof.files import read_json
 
 
-def results_of(folder: str | Path) -> dict[str, Any]:
-    """Return best epoch, last validated metrics, first weights, how long all attempts took.
+def results_of(folder: str | Path, states: str | Path) -> dict[str, Any]:
+    """Return best epoch, last validated metrics, first weights, what all attempts took.
 
     Args:
         folder: of the expert and seed, with training.json and history.csv.
+        states: where training keeps its states.
     """
     training = read_json(Path(folder) / "training.json")
     with open(Path(folder) / "history.csv", encoding="utf-8", newline="") as file:
@@ -31,7 +32,13 @@ def results_of(folder: str | Path) -> dict[str, Any]:
         "last": {name: _finite(text) for name, text in last.items() if name.startswith("val_")},
         "attempts": len(spans),
         "seconds": sum(span.total_seconds() for span in spans),
+        "checkpoint_bytes": _newest_checkpoint(Path(states) / training["state"]),
     }
+
+
+def _newest_checkpoint(folder: Path) -> int:
+    newest = max(folder.glob("epoch-*.pt"), default=None)
+    return newest.stat().st_size if newest else 0
 
 
 def _finite(text: str) -> float | None:

@@ -10,11 +10,11 @@ from tailproof.files import write_json
 from tailproof.models.build import count_parameters
 from tailproof.runtime.errors import Interrupted
 from tailproof.runtime.progress import track
+from tailproof.runtime.signals import StopRequest
 from tailproof.training.checkpointing import Checkpointer
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.history import write_history
 from tailproof.training.run import TrainingRun
-from tailproof.training.signals import StopRequest
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from tailproof.provenance.export import croissant
 from tailproof.runtime.code_digest import ROOT
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger, read_ledger
+from tailproof.runtime.recorder import described
 from tailproof.runtime.records import Code, File, Machine, Record
-from tailproof.runtime.stage import described
 
 FILE = "ro-crate-metadata.json"
 

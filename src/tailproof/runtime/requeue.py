@@ -1,8 +1,8 @@
-"""A training job that Slurm is about to end goes back into the queue, once its state is saved.
+"""A job that is asked to leave goes back into Slurm's queue.
 
-Slurm tells a job some time before its limit, or before its nodes go to others; one that then leaves
-by itself counts as failed, and Snakemake would have to submit it anew. A requeued one starts again
-under its own number, and Snakemake waits for it as if nothing had happened.
+Slurm signals a job some time before its limit, or before its nodes go to others. A job that then
+leaves counts as failed, and Snakemake would have to submit it again. A requeued job starts again
+under its own number, and Snakemake keeps waiting for it.
 """
 
 import logging
@@ -23,7 +23,7 @@ def requeue_if_interrupted() -> Iterator[None]:
     """Requeue the Slurm job that this process is in when the block was asked to leave.
 
     Only a job that Snakemake submitted, which its comment says, and only while Slurm lets it run:
-    one that is being cancelled, or requeued already, is left alone.
+    one that is being cancelled, that is over its time, or that is requeued already, is left alone.
     """
     try:
         yield

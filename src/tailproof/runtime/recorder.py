@@ -1,0 +1,141 @@
+"""What a job starts from is checked; what it wrote is recorded."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tailproof.digests import sha256_files
+from tailproof.runtime.code_digest import ROOT, code_digest, packages
+from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import maker_path
+from tailproof.runtime.records import File, NewerSchema, Record, read_record
+from tailproof.runtime.stages import STAGES
+
+
+class Recorder:
+    """The record of one job: what it starts from, then what it wrote.
+
+    Args:
+        snakemake: the object that Snakemake gives to a script.
+        stage: the name of the stage.
+        raw: names of inputs that are raw data and that an output lists with their checksums.
+
+    Attributes:
+        digests: SHA-256 of every input but raw data, by path.
+        results: the few that the record shall show.
+
+    Raises:
+        TailproofError: an input is not what the job wrote that made it, the code was edited after
+            the workflow started, or a package is not the one of constraints.txt.
+    """
+
+    def __init__(self, snakemake: Any, stage: str, raw: tuple[str, ...]) -> None:
+        self._snakemake, self._stage, self._started = snakemake, stage, datetime.now(UTC)
+        self.results: dict[str, Any] = {}
+        script = ROOT / "workflow" / "scripts" / f"{STAGES[stage].script or stage}.py"
+        _check_code(script, snakemake.params.code)
+        self._code = describe_code(snakemake.params.code, [*packages(script), "snakemake"], ROOT)
+        _check_packages(self._code.packages, packages(script))
+        left_out = {path for name in raw for path in _paths(snakemake.input.get(name, ()))}
+        self._inputs = described([path for path in snakemake.input if path not in left_out])
+        _check_inputs(self._inputs)
+        self.digests = {file.path: file.sha256 for file in self._inputs}
+
+    def record(self) -> Record:
+        """Return the record, when all outputs are there."""
+        snakemake = self._snakemake
+        path = snakemake.output.record
+        return Record(
+            experiment=snakemake.wildcards.experiment,
+            rule=self._stage,
+            name=Path(path).stem,
+            wildcards=dict(snakemake.wildcards.items()),
+            inputs=self._inputs,
+            outputs=described([output for output in snakemake.output if output != path]),
+            code=self._code,
+            parameters={name: each for name, each in snakemake.params.items() if name != "code"},
+            running=_running(snakemake.resources),
+            seeds=_seeds(snakemake),
+            machine=describe_machine(snakemake.threads),
+            started=self._started,
+            ended=datetime.now(UTC),
+            command=snakemake_command(),
+            log=snakemake.log[0],
+            results=self.results,
+        )
+
+
+def described(paths: list[str]) -> list[File]:
+    """Return path, digest and size of files, as they are now."""
+    digests = sha256_files(paths)
+    return [
+        File(path=str(path), sha256=digest, bytes=Path(path).stat().st_size)
+        for path, digest in zip(paths, digests, strict=True)
+    ]
+
+
+_SNAKEMAKES = ("_cores", "_nodes", "tmpdir", "mem", "mem_mib", "disk", "disk_mib")
+
+
+def _paths(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _check_code(script: Path, planned: str) -> None:
+    if code_digest(script) != planned:
+        raise TailproofError(
+            f"the code of {script.name} was edited after the workflow started: run the same "
+            "command again, so that what is stale is found anew"
+        )
+
+
+def _check_packages(installed: dict[str, str], locked: dict[str, str]) -> None:
+    """Refuse packages of other versions than those by which it is decided what is stale."""
+    for name, version in locked.items():
+        if installed[name].partition("+")[0] != version:  # torch adds what it was built for
+            raise TailproofError(
+                f"{name} {installed[name]} is installed, constraints.txt says {version}: run "
+                "`pip install -c constraints.txt -e .`, or correct constraints.txt"
+            )
+
+
+def _check_inputs(inputs: list[File]) -> None:
+    """Refuse an input that is not what its record says that its job wrote."""
+    makers = {path for file in inputs if (path := maker_path(file.path))}
+    made = {file.path: file for path in sorted(makers) for file in _outputs_on_record(path)}
+    for file in inputs:
+        wrote = made.get(file.path, file)
+        if file.sha256 != wrote.sha256:
+            raise TailproofError(
+                f"{file.path} is not what the job that made it wrote (SHA-256 "
+                f"{file.sha256[:12]}…, its record says {wrote.sha256[:12]}…): delete it, so that "
+                "it is made again, or see `tailproof audit`"
+            )
+
+
+def _outputs_on_record(path: str) -> list[File]:
+    """Return what a job wrote; nothing where its record cannot be read, which an audit reports."""
+    try:
+        return read_record(path).outputs
+    except NewerSchema:
+        raise
+    except TailproofError:
+        return []
+
+
+def _running(resources: Any) -> dict[str, Any]:
+    """Return the resources that a rule names itself, without Snakemake's own."""
+    own = {name: value for name, value in resources.items() if name not in _SNAKEMAKES}
+    return json.loads(json.dumps(own, default=str))
+
+
+def _seeds(snakemake: Any) -> list[int]:
+    """Return the seeds that the wildcards or the parameters name."""
+    if snakemake.wildcards.get("seed"):
+        return [int(snakemake.wildcards.seed)]
+    if snakemake.params.get("seeds"):
+        return list(snakemake.params.seeds)
+    sections = [value for value in snakemake.params if isinstance(value, dict)]
+    return [section["seed"] for section in sections if "seed" in section]
