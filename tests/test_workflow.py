@@ -26,7 +26,9 @@ def tiny():
 
 @pytest.fixture
 def swept():
-    return parse_experiment({**TINY, "experts": {}, "sweep": SWEEP})
+    return parse_experiment(
+        {**TINY, "recipe": {**TINY["recipe"], "weights": "best"}, "experts": {}, "sweep": SWEEP}
+    )
 
 
 def test_an_expert_has_one_recipe(tiny):

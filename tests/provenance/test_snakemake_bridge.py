@@ -1,8 +1,8 @@
 import inspect
 import os
-from dataclasses import fields
 
 import pytest
+from snakemake.api import SnakemakeApi  # noqa: F401 - its modules import each other in this order
 from snakemake.dag import DAG
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
@@ -23,7 +23,7 @@ def test_the_private_parts_of_snakemake_are_where_the_bridge_expects_them(tmp_pa
         assert name in dag, f"{MOVED}: DAG.{name}"
     assert callable(getattr(DAG, "needrun_jobs", None)), f"{MOVED}: DAG.needrun_jobs"
     assert callable(getattr(FilePersistence, "_write_record", None)), f"{MOVED}: _write_record"
-    known = {field.name for field in fields(MetadataRecord)}
+    known = set(MetadataRecord.model_fields)
     written = {"rule", "input", "log", "params", "starttime", "endtime", "incomplete"}
     assert written | {"input_checksums"} <= known, f"{MOVED}: MetadataRecord"
 
