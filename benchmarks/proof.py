@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from tailproof.digests import sha256_files
-from tailproof.runtime.code_digest import ROOT
+from tailproof.project import PIPELINE as ROOT
 
 NEEDED = ("Snakefile", "rules", "workflow", "envs", "src", "profiles", "constraints.txt")
 SEEDS = 22  # 22 experts of 4 jobs each, and 12 jobs besides

@@ -16,21 +16,22 @@ from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
 from tailproof.provenance.snakemake_bridge import stage_of, start_after
-from tailproof.runtime import code_digest
+from tailproof.project import PIPELINE, project_paths, stage_script
+from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import record_path
 from tailproof.runtime.stages import STAGES
 from tailproof.workflow import config_section
 
-ROOT = Path(workflow.basedir)
-if code_digest.ROOT != ROOT.resolve():
+RULES = Path(str(workflow.current_basedir))
+if RULES.exists() and RULES.resolve() != PIPELINE / "rules":
     raise WorkflowError(
-        f"the installed tailproof is that of {code_digest.ROOT}, this workflow is in {ROOT}: "
-        "install this one (`pip install -e .`), so that the code that runs is the code on record"
+        f"the installed tailproof is that of {PIPELINE}, these rules are in {RULES}: install the "
+        "one that they belong to, so that the code that runs is the code on record"
     )
 TRAINING = ("train", "rung")
 EXPERIMENTS = sorted(path.stem for path in Path("config/experiments").glob("*.yaml"))
-RESULTS = config.get("results", "results")
+RESULTS = project_paths().results
 EXPERT_FOLDER = f"{RESULTS}/{{experiment}}/experts/{{expert}}/seed-{{seed}}"
 WINNER_FOLDER = f"{RESULTS}/{{experiment}}/experts/{WINNER}"
 
@@ -101,10 +102,8 @@ recipe = of_expert(helpers.largest_recipe)
 @cache
 def code(stage):
     """The digest of the code that a stage's script can reach."""
-    script = f"{STAGES[stage].script or stage}.py"
-    return checked(
-        code_digest.code_digest, ROOT / "workflow" / "scripts" / script, ROOT
-    )
+    script = stage_script(STAGES[stage].script or stage)
+    return checked(code_digest, script)
 
 
 def record(stage):

@@ -47,7 +47,7 @@ class Project:
             else:
                 shutil.copy(source, folder / name)
         project = cls(folder)
-        project.write("config/config.yaml", {"experiments": ["tiny"]})
+        project.write("config/config.yaml", {"experiments": ["tiny"], "results": "results"})
         project.write("config/experiments/tiny.yaml", TINY)
         return project
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tailproof.runtime.code_digest import ERRORS, ROOT, closure, wording
+from tailproof.project import PIPELINE as ROOT
+from tailproof.runtime.code_digest import ERRORS, closure, wording
 
 SOURCES = ROOT / "src" / "tailproof"
 MODULES = sorted(SOURCES.rglob("*.py"))

@@ -25,6 +25,36 @@ def commands() -> None:
 
 
 @app.command()
+def init(
+    folder: Annotated[str, typer.Argument(help="A new or empty folder.")] = ".",
+    results: Annotated[
+        str, typer.Option(help="Folder of all results: a name, or a path on another disk.")
+    ] = "results",
+    from_timm: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="A training command of timm to start from."),
+    ] = None,
+) -> None:
+    """Make a project of your own, or add an experiment to it from a timm training command."""
+    from pathlib import Path
+
+    from tailproof.from_timm import render, translate
+    from tailproof.project import EXPERIMENTS, add_experiment, init_project
+
+    experiment = None
+    if from_timm is not None:
+        translation = translate(from_timm)
+        experiment = translation.name, render(translation)
+    if experiment and Path(folder, EXPERIMENTS).is_dir():
+        print(f"wrote {add_experiment(folder, *experiment)}")
+        return
+    for path in init_project(folder, results=results, experiment=experiment):
+        print(f"wrote {Path(folder, path)}")
+    change = "" if Path(folder).resolve() == Path.cwd() else f"cd {folder} && "
+    print(f"\nnext: {change}git init && snakemake --cores 2")
+
+
+@app.command()
 def preflight(experiment: Experiment) -> None:
     """Show what training is about to do and what is wrong with it; make what is missing for it."""
     from rich.console import Console

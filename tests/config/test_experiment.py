@@ -16,7 +16,7 @@ from tailproof.config.merge import merge
 from tailproof.config.recipe import Monitor
 from tailproof.config.schema import schema
 from tailproof.config.yaml_reader import read_yaml
-from tailproof.runtime.code_digest import ROOT
+from tailproof.project import PIPELINE as ROOT
 from tailproof.runtime.errors import TailproofError
 from tests.config.minimal import MINIMAL, changed, mistakes
 

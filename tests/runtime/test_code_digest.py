@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailproof.project import PIPELINE as ROOT
 from tailproof.runtime.code_digest import (
-    ROOT,
     RUNTIME,
     closure,
     code_digest,
@@ -17,7 +17,11 @@ from tailproof.runtime.code_digest import (
 from tailproof.runtime.errors import TailproofError
 
 SOURCES = ROOT / "src"
-BELOW_RUNTIME = {"tailproof.files", "tailproof.digests"}  # all that runtime may import
+BELOW_RUNTIME = {
+    "tailproof.files",
+    "tailproof.digests",
+    "tailproof.project",
+}  # all that runtime may import
 
 SCRIPT = '''"""The script."""
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tailproof.config.load import parse_experiment
+from tailproof.project import PIPELINE as ROOT
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.provenance.record_schema import schema
-from tailproof.runtime.code_digest import ROOT
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import read_ledger
 from tailproof.runtime.records import VERSION, Code, File, Machine, NewerSchema, Record, read_record

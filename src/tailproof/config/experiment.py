@@ -23,6 +23,9 @@ class Config(Strict):
     experiments: list[Name] = Field(
         min_length=1, description="What a bare `snakemake` builds: names of config/experiments/."
     )
+    results: str = Field(
+        "results", min_length=1, description="Folder of all results; it may be on another disk."
+    )
 
 
 class Experiment(Strict):

@@ -1,6 +1,7 @@
 """A training command of timm's train.py as an experiment, and what of it has no equivalent."""
 
 import json
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,11 @@ class Translation:
     translated: list[tuple[str, str, Any]]
     ignored: list[tuple[str, str]]
     unknown: list[str]
+
+    @property
+    def name(self) -> str:
+        """The experiment's name: the model's, as a file may be called."""
+        return re.sub(r"[^A-Za-z0-9_-]+", "_", self.experiment["recipe"]["model"]["name"])
 
 
 def translate(command: str) -> Translation:

@@ -10,6 +10,7 @@ from tailproof.files import read_json
 from tailproof.preflight.estimate_accuracy import check_estimates
 from tailproof.preflight.gate import blocking_findings
 from tailproof.preflight.markdown_page import page
+from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 
 FILES = ("preflight.json", "preflight_timing.json", "preflight.md")
@@ -32,7 +33,7 @@ def ask(experiment: str, run: Run) -> tuple[str, bool]:
         TailproofError: the configuration is wrong, or Snakemake could not make it.
     """
     config = load_experiment(f"config/experiments/{experiment}.yaml")
-    folder = Path("results", experiment)
+    folder = project_paths().experiment(experiment)
     everyone = config.experts | config.points
     found, probe = _made(run, folder)
     of_each = {name: each["running"] for name, each in found["experts"].items()}

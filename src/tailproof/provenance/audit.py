@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.text import Text
 
 from tailproof.digests import sha256_files
+from tailproof.project import project_paths, stage_script
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
 from tailproof.provenance.split_invariants import broken_invariants
 from tailproof.provenance.verdict import CodeChange, Verdict
-from tailproof.runtime.code_digest import ROOT, code_digest
+from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.environment import version_now
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
@@ -80,7 +81,7 @@ def audit(experiment: str) -> Audit:
         TailproofError: it has no configuration or nothing was made yet, or Snakemake cannot read
             the workflow.
     """
-    folder = Path("results", experiment)
+    folder = project_paths().experiment(experiment)
     targets = [folder / "report" / "index.html", folder / "audit.json", folder / "shortcuts.json"]
     jobs = plan(*(str(path) for path in targets if path.exists() or path == targets[0]))
     ledger = read_ledger(experiment)
@@ -105,7 +106,7 @@ def changed_jobs(experiment: str) -> dict[str, str]:
     """
     ledger = read_ledger(experiment)
     found = {}
-    for job in plan(f"results/{experiment}/report/index.html"):
+    for job in plan(project_paths().page(experiment)):
         record = ledger.makers.get(job.outputs[0])
         if record and (changes := _edits(record, job.code) + _differences_of_job(record, job)):
             found[f"{record.rule}/{record.name}"] = "; ".join(changes)
@@ -174,7 +175,7 @@ class _Findings:
     def _by_job(self, path: str, record: Record) -> Verdict | None:
         """Compare the record of a file with the job of today."""
         job = self.jobs.get(path)
-        code = job.code if job else code_digest(ROOT / "workflow/scripts" / f"{record.rule}.py")
+        code = job.code if job else code_digest(stage_script(record.rule))
         edited = _edits(record, code)
         others = _differences_of_job(record, job) if job else []
         if job and edited and not others:
@@ -264,7 +265,7 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
 
 def _files(ledger: Ledger) -> set[str]:
     """Every file of the experiment's results, but descriptions and what is being written."""
-    folder = Path("results", ledger.experiment)
+    folder = project_paths().experiment(ledger.experiment)
     linked = {path for path in [*ledger.files, *ledger.records] if Path(path).is_file()}
     return linked | {
         path.as_posix()

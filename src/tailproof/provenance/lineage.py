@@ -12,6 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tailproof.digests import digest_of, sha256_files
+from tailproof.project import project_paths
 from tailproof.provenance.config_diff import chosen
 from tailproof.provenance.dotted_path import look_up, read_keyed
 from tailproof.provenance.raw_files import check_raw, pinned_files, raw_root
@@ -135,12 +136,12 @@ def _made(path: str) -> File:
         )
     ledger = read_ledger(experiment)
     if not ledger.records:
-        known = [found.parent.name for found in Path("results").glob("*/provenance")]
+        known = [found.parent.name for found in Path(project_paths().results).glob("*/provenance")]
         if known and experiment not in known:
             raise unknown_name("experiment", experiment, known)
         raise TailproofError(
-            f"results/{experiment}/provenance holds no records: run the experiment, or `git pull` "
-            "the ledger of one that was run elsewhere"
+            f"{project_paths().provenance(experiment)} holds no records: run the experiment, "
+            "or `git pull` the ledger of one that was run elsewhere"
         )
     if path in ledger.files:
         return ledger.files[path]
@@ -263,7 +264,7 @@ class _Tracer:
     def _raw(self, record: Record) -> Raw:
         ledger = self._ledger(record.experiment)
         digest = next(file.sha256 for file in record.outputs if file.path.endswith("/raw.parquet"))
-        if not Path("results", record.experiment, "raw.parquet").is_file():
+        if not (project_paths().experiment(record.experiment) / "raw.parquet").is_file():
             return Raw(raw_root(ledger), None, digest, ("raw.parquet, their list, is missing",))
         verdicts, notes = check_raw(ledger)
         wrong = [each for each in verdicts if each.state != "proven"]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tailproof.config.load import load_config
+from tailproof.project import project_paths
 from tailproof.provenance.audit import audit
 from tailproof.runtime.errors import TailproofError, suggestion
 
@@ -38,7 +39,7 @@ def publish(experiments: Sequence[str]) -> list[str]:
         _check_holds(name)
     for name in names:
         _run([sys.executable, "-m", "dvc", "commit", "--force", *(f"{s}@{name}" for s in STAGES)])
-        _run(["git", "add", "--all", "--", "dvc.lock", f"results/{name}/provenance"])
+        _run(["git", "add", "--all", "--", "dvc.lock", project_paths().provenance(name).as_posix()])
     return names
 
 

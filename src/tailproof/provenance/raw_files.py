@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from tailproof.data.tables import read_parquet
 from tailproof.digests import sha256_files
+from tailproof.project import project_paths
 from tailproof.provenance.verdict import Verdict
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger
@@ -41,7 +42,9 @@ def check_raw(ledger: Ledger, read_today: Iterable[str] = ()) -> tuple[list[Verd
 def pinned_files(ledger: Ledger) -> dict[Path, str]:
     """Return the pinned SHA-256 of every raw file, by path; none where raw.parquet is not there."""
     try:
-        table = read_parquet(Path("results", ledger.experiment, "raw.parquet"), ["path", "sha256"])
+        table = read_parquet(
+            project_paths().experiment(ledger.experiment) / "raw.parquet", ["path", "sha256"]
+        )
         table = table.cast(pa.schema([("path", pa.string()), ("sha256", pa.string())]))
     except (TailproofError, pa.ArrowException):
         return {}  # missing or damaged: the audit of the file itself says so

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tailproof.digests import sha256_files
+from tailproof.project import project_paths
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan, remember
 from tailproof.runtime.errors import TailproofError
@@ -44,14 +45,14 @@ def restore(experiment: str) -> Restored:
     ledger = read_ledger(experiment)
     if not ledger.records and not ledger.unreadable:
         raise TailproofError(
-            f"results/{experiment}/provenance holds no record: nothing was run or committed here; "
-            "run snakemake"
+            f"{project_paths().provenance(experiment)} holds no record: nothing was run or "
+            "committed here; run snakemake"
         )
     if any(Path(".snakemake/locks").glob("*")):
         raise TailproofError(
             "Snakemake runs here, or was killed: wait for it, or run `snakemake --unlock`"
         )
-    jobs = plan(f"results/{experiment}/report/index.html")
+    jobs = plan(project_paths().page(experiment))
     damaged = _damaged(ledger, jobs)
     _set_times(ledger)
     _remember(ledger, jobs, damaged)
@@ -72,7 +73,7 @@ def _damaged(ledger: Ledger, jobs: list[Job]) -> dict[str, str]:
     raw, _ = check_raw(ledger, read)
     wrong = [verdict for verdict in raw if verdict.state != "proven"]
     if wrong:
-        listed = f"results/{ledger.experiment}/raw.parquet"
+        listed = (project_paths().experiment(ledger.experiment) / "raw.parquet").as_posix()
         found[listed] = f"raw file {wrong[0].path}: {wrong[0].why}"
     return _outdated(ledger) | found
 

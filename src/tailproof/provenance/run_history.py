@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from tailproof.config.recipe import Recipe
 from tailproof.digests import digest_of
+from tailproof.project import project_paths
 from tailproof.provenance.config_diff import Settings, defaults, settings
 from tailproof.provenance.followed_advice import Finding, Followed, followed
 from tailproof.runtime.git import ask_git
@@ -199,13 +200,14 @@ def _parse(text: str) -> Record | None:
 
 def _here(root: Path) -> Iterator[str]:
     for rule in RULES:
-        for path in sorted(root.glob(f"results/*/provenance/{rule}/*.json")):
+        for path in sorted(root.glob(f"{project_paths(root).results}/*/provenance/{rule}/*.json")):
             yield path.read_text(encoding="utf-8", errors="replace")
 
 
 def _in_git(root: Path) -> Iterator[str]:
     """Yield every version of the records that the history of HEAD holds."""
-    patterns = [f":(glob)results/*/provenance/{rule}/*.json" for rule in RULES]
+    results = project_paths(root).results
+    patterns = [f":(glob){results}/*/provenance/{rule}/*.json" for rule in RULES]
     changed = ask_git(root, "log", *AS_BLOBS, "--", *patterns) or b""
     blobs = dict.fromkeys(line.split()[3] for line in changed.splitlines() if line)
     if not blobs:

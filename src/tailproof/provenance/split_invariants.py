@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tailproof.data.tables import read_parquet
+from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger
 from tailproof.runtime.stages import STAGES
@@ -70,7 +71,7 @@ def _readers_of_test(ledger: Ledger) -> Iterator[str]:
     """Tell every job that read a file of the split test without being one that may."""
     for record in ledger:
         for file in record.inputs:
-            if not _of_test(Path(file.path).parts):
+            if not _of_test(project_paths().inside(file.path) or ()):
                 continue
             # The manifest reads the facts about the shards, and no image.
             images = record.rule == "manifest" and not file.path.endswith(".json")
@@ -79,10 +80,10 @@ def _readers_of_test(ledger: Ledger) -> Iterator[str]:
 
 
 def _of_test(parts: tuple[str, ...]) -> bool:
-    """Whether a path is that of a shard, or of logits, of the split test."""
+    """Whether a path below the results is that of a shard, or of logits, of the split test."""
     match parts:
-        case ("results", _, "shards", "test", _):
+        case (_, "shards", "test", _):
             return True
-        case ("results", _, "experts", _, _, "logits" | "raw_logits", "test.parquet"):
+        case (_, "experts", _, _, "logits" | "raw_logits", "test.parquet"):
             return True
     return False

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from tailproof.config.load import load_experiment
 from tailproof.files import write_text
+from tailproof.project import project_paths
 from tailproof.report.checklist import Progress, counted
 from tailproof.report.finding_cards import cards
 from tailproof.report.headline import in_short
@@ -53,13 +54,17 @@ def write_index(root: str | Path = ".") -> tuple[Path, int]:
         TailproofError: there is nothing of any experiment yet.
     """
     root = Path(root)
-    names = [folder.name for folder in sorted(root.glob("results/*/")) if _begun(root, folder)]
+    names = [
+        folder.name
+        for folder in sorted(root.glob(f"{project_paths(root).results}/*/"))
+        if _begun(root, folder)
+    ]
     if not names:
         raise TailproofError(
             f"{root / 'results'} holds nothing of any experiment: run one first, with `snakemake`"
         )
     entries = [_entry(root, name) for name in names]
-    page = root / "results" / "index.html"
+    page = root / project_paths(root).results / "index.html"
     write_text(page, render("index.html.j2", entries=entries))
     return page, len(entries)
 
@@ -74,14 +79,14 @@ def _evaluated(folder: Path) -> bool:
 
 
 def _entry(root: Path, name: str) -> Entry:
-    folder = root / "results" / name
+    folder = root / project_paths(root).experiment(name)
     there = (folder / "report" / "index.html").exists()
     page = f"{name}/report/index.html" if there else ""
     title = name
     try:
         experiment = load_experiment(root / "config" / "experiments" / f"{name}.yaml")
         title = experiment.title
-        progress = Progress(experiment, folder, root / "logs" / name)
+        progress = Progress(experiment, folder, root / project_paths(root).logs_of(name))
         listed = outcome([], [*progress.criteria(), progress.audited()])
         if not _evaluated(folder):
             return Entry(name, title, page, "Not evaluated yet.", {}, listed)

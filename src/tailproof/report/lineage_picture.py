@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
+from tailproof.project import project_paths
 from tailproof.report.keyed_number import KeyedNumber
 from tailproof.report.results import Results
 from tailproof.report.tables import Cell, Row, Table
@@ -130,7 +131,7 @@ def _step(results: Results, stage: str, writes: str, names: list[str], ending: s
 
 def _files(results: Results, names: list[str], ending: str) -> dict[str, str]:
     """Return the digest of each file with that ending that the jobs made."""
-    start = f"results/{results.name}/"
+    start = f"{project_paths().experiment(results.name).as_posix()}/"
     return {
         file.path.removeprefix(start): file.sha256
         for name in names

@@ -7,6 +7,7 @@ import yaml
 
 from tailproof.files import write_text
 from tailproof.number_format import MISSING, written
+from tailproof.project import project_paths
 from tailproof.provenance.followed_advice import Followed
 from tailproof.provenance.run_history import RunEntry, Runs, read_runs
 from tailproof.report.render import render
@@ -63,7 +64,9 @@ def write_log(root: str | Path = ".") -> tuple[list[Path], int]:
             "edited, and are left out"
         )
     values = {"sections": sections, "head": HEAD, "followed": FOLLOWED, "told": told}
-    page, text = (Path(root) / "results" / f"log.{kind}" for kind in ("html", "md"))
+    page, text = (
+        Path(root) / project_paths(root).results / f"log.{kind}" for kind in ("html", "md")
+    )
     write_text(page, render("log.html.j2", **values))
     write_text(text, _markdown(sections, told))
     return [page, text], count

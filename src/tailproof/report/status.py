@@ -1,12 +1,11 @@
 """`tailproof ready`: which criteria hold, before an experiment is trained, meanwhile and after."""
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
 from tailproof.config.load import load_experiment
+from tailproof.project import project_paths
 from tailproof.provenance.audit import changed_jobs
 from tailproof.report.checklist import Criterion, Progress
 from tailproof.text import quantity
@@ -22,7 +21,9 @@ def ready(experiment: str) -> list[Criterion]:
         TailproofError: its configuration is wrong, or a file is damaged.
     """
     config = load_experiment(f"config/experiments/{experiment}.yaml")
-    progress = Progress(config, Path("results", experiment), Path("logs", experiment))
+    progress = Progress(
+        config, project_paths().experiment(experiment), project_paths().logs_of(experiment)
+    )
     return [*progress.criteria(), _up_to_date(experiment, progress), progress.audited()]
 
 

@@ -40,11 +40,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tailproof.digests import digest_of, sha256_bytes, sha256_file
+from tailproof.project import PIPELINE
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.packages import locked
+from tailproof.runtime.packages import versions_of
 
-ROOT = Path(__file__).resolve().parents[3]
-"""The repository; its folder src holds the package."""
+SOURCE = Path(__file__).resolve().parents[2]
+"""The folder that holds the package: src of a checkout, or site-packages."""
 
 SCRIPT = "__main__"
 """The script's name in its own closure: calling the file otherwise changes nothing."""
@@ -83,14 +84,15 @@ class _Meaning(NamedTuple):
     imports: tuple[_Import, ...]
 
 
-def closure(script: str | Path, root: str | Path = ROOT) -> dict[str, Path]:
+def closure(script: str | Path, root: str | Path = PIPELINE) -> dict[str, Path]:
     """Return the files of the script and of every project module it can import, by module name.
 
     Modules of `RUNTIME` are not among them, and what only they import is not either.
 
     Args:
         script: a Python file; modules beside it are project modules too.
-        root: the repository, whose folder src holds the project's packages.
+        root: a checkout, whose folder src holds the project's packages; without such a folder the
+            package is where it is installed.
 
     Raises:
         TailproofError: a file of the closure is missing or is not valid Python.
@@ -98,47 +100,58 @@ def closure(script: str | Path, root: str | Path = ROOT) -> dict[str, Path]:
     return {name: path for name, (path, _) in sorted(_reach(Path(script), Path(root)).items())}
 
 
-def code_digest(script: str | Path, root: str | Path = ROOT) -> str:
+def code_digest(script: str | Path, root: str | Path = PIPELINE) -> str:
     """Return the SHA-256 over the meaning of all code that a script can reach.
 
     Args:
         script: a Python file.
-        root: the repository, with the project's packages in src and versions in constraints.txt.
+        root: a checkout, with packages in src and their versions in constraints.txt. Where it has
+            neither, the package is where it is installed, and versions are those installed.
 
     Raises:
         TailproofError: a file is missing or is not valid Python, or a package has no version.
     """
     root = Path(root)
-    modules = _reach(Path(script), root)
+    modules, source = _reach(Path(script), root), _source(root)
     return digest_of(
         {
             "code": {name: meaning.digest for name, (_, meaning) in modules.items()},
             "data": {
-                path.relative_to(root).as_posix(): _data_digest(path)
-                for path in _data(modules, root / "src")
+                path.relative_to(source).as_posix(): _data_digest(path)
+                for path in _data(modules, source)
             },
-            "packages": locked(_packages(modules, root), root),
+            "packages": versions_of(_packages(modules, root), root),
         }
     )
 
 
-def runtime_digest(root: str | Path = ROOT) -> str:
+def runtime_digest(root: str | Path = PIPELINE) -> str:
     """Return the SHA-256 over the meaning of all modules of `RUNTIME`.
 
     Args:
-        root: the repository, with the project's packages in src.
+        root: a checkout, with the project's packages in src; else as they are installed.
 
     Raises:
         TailproofError: a module cannot be read or is not valid Python.
     """
-    folder = Path(root, "src", *RUNTIME.split("."))
+    folder = _source(Path(root)).joinpath(*RUNTIME.split("."))
     modules = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
     return digest_of({name: _read(path).digest for name, path in sorted(modules.items())})
 
 
-def packages(script: str | Path, root: str | Path = ROOT) -> dict[str, str]:
-    """Return the version in constraints.txt of every package that the closure imports."""
-    return locked(_packages(_reach(Path(script), Path(root)), Path(root)), Path(root))
+def packages(script: str | Path, root: str | Path = PIPELINE) -> dict[str, str]:
+    """Return the version that counts of every package that the closure imports."""
+    return versions_of(_packages(_reach(Path(script), Path(root)), Path(root)), Path(root))
+
+
+def _source(root: Path) -> Path:
+    """Return the folder that holds the package."""
+    return root / "src" if (root / "src").is_dir() else SOURCE
+
+
+def _project_names(folder: Path) -> set[str]:
+    """Return the names of the project's modules in a folder: of site-packages the package alone."""
+    return {"tailproof"} if folder == SOURCE else {child.stem for child in folder.iterdir()}
 
 
 def _data(modules: dict[str, tuple[Path, _Meaning]], source: Path) -> list[Path]:
@@ -150,6 +163,7 @@ def _data(modules: dict[str, tuple[Path, _Meaning]], source: Path) -> list[Path]
         for folder in folders
         for child in folder.iterdir()
         if not (child / "__init__.py").exists() and child.name != "__pycache__"
+        if child != PIPELINE
         for path in ([child] if child.is_file() else child.rglob("*"))
         if path.is_file() and path.suffix in DATA
     }
@@ -165,17 +179,13 @@ def _packages(modules: dict[str, tuple[Path, _Meaning]], root: Path) -> set[str]
         for item in meaning.imports
         if not item.level
     }
-    return {
-        name for name in names - own - sys.stdlib_module_names if not (root / "src" / name).exists()
-    }
+    return names - own - _project_names(_source(root)) - sys.stdlib_module_names
 
 
 def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
     """Follow imports from the script; modules are looked for beside it, then under src."""
-    if not (root / "src").is_dir():
-        raise TailproofError(f"{root} has no folder src: expected the repository of the workflow")
-    folders = (script.parent, root / "src")
-    own = {child.stem for folder in folders if folder.is_dir() for child in folder.iterdir()}
+    folders = (script.parent, _source(root))
+    own = {name for folder in folders if folder.is_dir() for name in _project_names(folder)}
     found = {SCRIPT: (script, _read(script))}
     waiting = [SCRIPT]
     while waiting:

@@ -14,21 +14,21 @@ from pathlib import Path
 import psutil
 
 from tailproof.digests import sha256_file
+from tailproof.project import project_paths
 from tailproof.runtime.code_digest import runtime_digest
 from tailproof.runtime.git import ask_git
 from tailproof.runtime.records import Code, Machine
 
-WITHOUT_RESULTS = ("--", ".", ":!results", ":!dvc.lock")
 
-
-def describe_code(closure: str, packages: Iterable[str], root: Path) -> Code:
-    """Return what code runs, seen from the repository `root`."""
+def describe_code(closure: str, packages: Iterable[str]) -> Code:
+    """Return what code runs: Tailproof's, and the git commit of the project in this folder."""
+    root = Path()
     commit = ask_git(root, "rev-parse", "HEAD")
     difference = _difference(root) if commit else None
     return Code(
         version=version_now(),
         closure=closure,
-        runtime=runtime_digest(root),
+        runtime=runtime_digest(),
         commit=commit.decode().strip() if commit else None,
         dirty=difference is not None,
         difference=difference,
@@ -73,9 +73,10 @@ def _first(words: list[str]) -> int:
 
 def _difference(root: Path) -> str | None:
     """Digest what differs from the commit: changes of tracked files, and new ones, by content."""
-    changed = ask_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", *WITHOUT_RESULTS) or b""
+    without_results = ("--", ".", f":!{project_paths().results}", ":!dvc.lock")
+    changed = ask_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", *without_results) or b""
     listed = (
-        ask_git(root, "ls-files", "-z", "--others", "--exclude-standard", *WITHOUT_RESULTS) or b""
+        ask_git(root, "ls-files", "-z", "--others", "--exclude-standard", *without_results) or b""
     )
     new = sorted(name for name in listed.decode(errors="surrogateescape").split("\0") if name)
     if not changed and not new:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import File, NewerSchema, Record, read_record, record_path
 from tailproof.runtime.stages import job_of
@@ -44,7 +45,7 @@ def read_ledger(experiment: str) -> Ledger:
         NewerSchema: a newer tailproof wrote one of them.
     """
     records, unreadable = {}, {}
-    for path in sorted(Path("results", experiment, "provenance").glob("*/*.json")):
+    for path in sorted(project_paths().provenance(experiment).glob("*/*.json")):
         try:
             records[path.as_posix()] = read_record(path)
         except NewerSchema:
@@ -63,5 +64,5 @@ def maker_path(path: str) -> str | None:
 
 def experiment_of(path: str | Path) -> str | None:
     """Return the experiment whose results a path belongs to."""
-    parts = Path(path).parts
-    return parts[1] if len(parts) > 2 and parts[0] == "results" else None
+    parts = project_paths().inside(path)
+    return parts[0] if parts and len(parts) > 1 else None

@@ -1,7 +1,8 @@
-"""Which package an import comes from, and at which version the project holds it."""
+"""Which package an import comes from, and which version of it counts."""
 
 from collections.abc import Iterable
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tailproof.runtime.errors import TailproofError
@@ -22,27 +23,33 @@ def package(name: str) -> str:
     return PACKAGES.get(name, name.lower().replace("_", "-"))
 
 
-def locked(names: Iterable[str], root: Path) -> dict[str, str]:
-    """Return the locked version of the package of each top-level import.
+def versions_of(names: Iterable[str], root: Path) -> dict[str, str]:
+    """Return the version of the package of each top-level import, by which results are stale.
+
+    It is that of constraints.txt in `root`, or where there is no such file the installed one.
 
     Raises:
         TailproofError: a package has no version in constraints.txt.
     """
-    versions = _versions(root / LOCK)
-    found = {package(name) for name in names}
-    for name in sorted(found - versions.keys()):
-        raise TailproofError(
-            f"{root / LOCK} gives no version of '{name}', which the workflow's code imports: add "
-            "it, since the versions of packages decide what is stale"
-        )
-    return {name: versions[name] for name in sorted(found)}
+    packages = sorted({package(name) for name in names})
+    if not (root / LOCK).is_file():
+        return {name: installed(name) for name in packages}
+    locked = _parsed((root / LOCK).read_text(encoding="utf-8"))
+    for name in packages:
+        if name not in locked:
+            raise TailproofError(
+                f"{root / LOCK} has no version of '{name}', which the workflow's code imports: add "
+                "it, since the versions of packages decide what is stale"
+            )
+    return {name: locked[name] for name in packages}
 
 
-def _versions(path: Path) -> dict[str, str]:
+def installed(package: str) -> str:
+    """Return the installed version of a package, without what it was built for (torch's +cpu)."""
     try:
-        return _parsed(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist: it holds the versions of packages") from None
+        return version(package).partition("+")[0]
+    except PackageNotFoundError:
+        return "not installed"
 
 
 @cache

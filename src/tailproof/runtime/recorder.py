@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.digests import sha256_files
-from tailproof.runtime.code_digest import ROOT, code_digest, packages
+from tailproof.project import stage_script
+from tailproof.runtime.code_digest import code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import maker_path
@@ -34,9 +35,9 @@ class Recorder:
     def __init__(self, snakemake: Any, stage: str, raw: tuple[str, ...]) -> None:
         self._snakemake, self._stage, self._started = snakemake, stage, datetime.now(UTC)
         self.results: dict[str, Any] = {}
-        script = ROOT / "workflow" / "scripts" / f"{STAGES[stage].script or stage}.py"
+        script = stage_script(STAGES[stage].script or stage)
         _check_code(script, snakemake.params.code)
-        self._code = describe_code(snakemake.params.code, [*packages(script), "snakemake"], ROOT)
+        self._code = describe_code(snakemake.params.code, [*packages(script), "snakemake"])
         _check_packages(self._code.packages, packages(script))
         left_out = {path for name in raw for path in _paths(snakemake.input.get(name, ()))}
         self._inputs = described([path for path in snakemake.input if path not in left_out])

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tailproof.digests import digest_of
 from tailproof.files import json_text, write_text
+from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 
 VERSION = 2
@@ -128,7 +129,7 @@ class Record(Strict):
 
 def record_path(experiment: str, rule: str, name: str) -> str:
     """Return where the record of a job lies."""
-    return f"results/{experiment}/provenance/{rule}/{name}.json"
+    return project_paths().record(experiment, rule, name)
 
 
 def read_record(path: str | Path) -> Record:

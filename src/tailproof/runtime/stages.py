@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from tailproof.project import project_paths
+
 EXPERT = "experts/{expert}/seed-{seed}"
 WINNER = "experts/winner"
 TRAINED = ("model.safetensors", "config.json", "history.csv", "training.json")
@@ -114,4 +116,4 @@ def paths_by(stage: str, names: tuple[str, ...], paths: Iterable[str]) -> dict[A
 
 
 def _below_experiment(path: str) -> str:
-    return path.split("/", 2)[2]
+    return "/".join((project_paths().inside(path) or ())[1:])

@@ -22,11 +22,13 @@ from urllib.parse import quote
 from tailproof.data.tables import read_parquet
 from tailproof.digests import canonical_json, digest_of
 from tailproof.files import read_json, write_json
+from tailproof.project import PIPELINE, project_paths
 from tailproof.provenance.audit import audit
 from tailproof.provenance.export import croissant
-from tailproof.runtime.code_digest import ROOT
+from tailproof.runtime.code_digest import SOURCE
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger, read_ledger
+from tailproof.runtime.packages import LOCK
 from tailproof.runtime.recorder import described
 from tailproof.runtime.records import Code, File, Machine, Record
 
@@ -35,7 +37,8 @@ FILE = "ro-crate-metadata.json"
 CODE = "code"
 """The folder of the copies."""
 
-COPIED = ("Snakefile", "rules", "workflow", "envs", "src/tailproof", "constraints.txt")
+COPIED = ("Snakefile", "rules", "workflow", "envs")
+"""Of the workflow; the package is copied to src, as it is in a checkout."""
 
 LISTED_RAW = 100
 """Up to this many raw files are entities; more are in raw.parquet alone, as all are."""
@@ -97,7 +100,7 @@ class WorkflowRun:
 
     def identifier(self, path: str) -> str:
         """Return the identifier of a file."""
-        root = f"results/{self.ledger.experiment}/"
+        root = f"{project_paths().experiment(self.ledger.experiment).as_posix()}/"
         return quote(path.removeprefix(root)) if path.startswith(root) else f"#{quote(path)}"
 
 
@@ -113,9 +116,9 @@ def write_crate(experiment: str) -> Path:
         TailproofError: the experiment is not built, or an audit finds that a part of it does not
             hold, so that a crate would describe what is not so.
     """
-    folder = Path("results", experiment)
+    folder = project_paths().experiment(experiment)
     ledger = _audited_ledger(experiment)
-    report = ledger.makers[f"results/{experiment}/report/index.html"]
+    report = ledger.makers[project_paths().page(experiment)]
     target = folder / FILE
     target.unlink(missing_ok=True)
     _copy_code(folder / CODE, Path("config", "experiments", f"{experiment}.yaml"))
@@ -148,7 +151,7 @@ def _audited_ledger(experiment: str) -> Ledger:
             f"the results of '{experiment}' do not hold ({problems[0]}"
             + (f", and {len(problems) - 1} more" if len(problems) > 1 else "")
             + f"): see `tailproof audit {experiment}`, and make again what is stale with "
-            f"`snakemake results/{experiment}/report/index.html`"
+            f"`snakemake {project_paths().page(experiment)}`"
         )
     return read_ledger(experiment)
 
@@ -157,12 +160,20 @@ def _copy_code(folder: Path, configuration: Path) -> None:
     """Copy what the audit found to be the code and configuration of every job."""
     temporary = folder.with_name(f".{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    sources = {name: ROOT / name for name in COPIED} | {configuration.as_posix(): configuration}
+    sources = {
+        **{name: PIPELINE / name for name in COPIED},
+        "src/tailproof": SOURCE / "tailproof",
+        configuration.as_posix(): configuration,
+    }
+    if (PIPELINE / LOCK).is_file():
+        sources[LOCK] = PIPELINE / LOCK
     for name, source in sources.items():
         target = temporary / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                source, target, ignore=shutil.ignore_patterns("__pycache__", "pipeline")
+            )
         else:
             shutil.copy(source, target)
     shutil.rmtree(folder, ignore_errors=True)

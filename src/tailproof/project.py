@@ -1,0 +1,178 @@
+"""A user's project: where its files are, and how `tailproof init` makes one."""
+
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from tailproof.runtime.errors import TailproofError
+
+_PACKAGED = Path(__file__).resolve().with_name("pipeline")
+
+PIPELINE = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[2]
+"""The folder of Snakefile, rules, workflow, envs, profiles and slurm: in a wheel, or a checkout."""
+
+SNAKEFILE = PIPELINE / "Snakefile"
+"""What a project's own Snakefile includes."""
+
+CONFIG = Path("config", "config.yaml")
+EXPERIMENTS = Path("config", "experiments")
+
+EXAMPLE = "digits_lt"
+"""The experiment that a new project starts with: its data come with scikit-learn."""
+
+COPIED = (
+    "profiles",
+    "slurm",
+    "dvc.yaml",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvc/plots",
+    "config/README.md",
+    "config/schema.json",
+)
+"""What a project has of its own, so that its user can change it."""
+
+GITIGNORE = (".snakemake/", ".state/", "logs/", "raw/")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders of a project, from its root; the only place that spells them.
+
+    Attributes:
+        results: of all experiments: `results` in config/config.yaml, another name or another disk.
+        logs: of all stages.
+        states: of unfinished training runs.
+    """
+
+    results: str = "results"
+    logs: str = "logs"
+    states: str = ".state"
+
+    def experiment(self, name: str) -> Path:
+        """Return the folder of an experiment's results."""
+        return Path(self.results, name)
+
+    def provenance(self, name: str) -> Path:
+        """Return the folder of an experiment's records."""
+        return self.experiment(name) / "provenance"
+
+    def record(self, experiment: str, stage: str, name: str) -> str:
+        """Return the path of the record of a job."""
+        return f"{self.results}/{experiment}/provenance/{stage}/{name}.json"
+
+    def page(self, name: str) -> str:
+        """Return the path of an experiment's report."""
+        return f"{self.results}/{name}/report/index.html"
+
+    def logs_of(self, name: str) -> Path:
+        """Return the folder of an experiment's logs."""
+        return Path(self.logs, name)
+
+    @property
+    def training_states(self) -> Path:
+        """The folder of the states of training runs."""
+        return Path(self.states, "train")
+
+    def inside(self, path: str | Path) -> tuple[str, ...] | None:
+        """Return the parts of a path below the results folder; None where it is not below it."""
+        path = Path(path)
+        return path.relative_to(self.results).parts if path.is_relative_to(self.results) else None
+
+
+def project_paths(root: str | Path = ".") -> Paths:
+    """Return the folders of the project in `root`, as its config/config.yaml has them."""
+    return _read_paths(Path(root).resolve() / CONFIG)
+
+
+@cache
+def _read_paths(config: Path) -> Paths:
+    """Read one key; that the file is right is checked where it is loaded."""
+    try:
+        value = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return Paths()
+    results = value.get("results") if isinstance(value, dict) else None
+    return Paths(results=results.rstrip("/")) if isinstance(results, str) else Paths()
+
+
+def stage_script(stage: str) -> Path:
+    """Return the script of a stage."""
+    return PIPELINE / "workflow" / "scripts" / f"{stage}.py"
+
+
+def init_project(
+    folder: str | Path, *, results: str = "results", experiment: tuple[str, str] | None = None
+) -> list[str]:
+    """Make a project in a new or empty folder, ready for `snakemake --cores 2`.
+
+    Args:
+        folder: of the project.
+        results: the folder of its results, from the project, or anywhere as an absolute path.
+        experiment: name and YAML text of its first experiment; by default the example.
+
+    Returns:
+        the paths of the files that were written, from the folder.
+
+    Raises:
+        TailproofError: the folder is a file or holds something.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TailproofError(
+            f"{folder} exists and is not an empty folder: name a new folder, or empty this one"
+        )
+    name, text = experiment or (EXAMPLE, _read(PIPELINE / EXPERIMENTS / f"{EXAMPLE}.yaml"))
+    files = {
+        "Snakefile": _read(PIPELINE / "workflow" / "project" / "Snakefile"),
+        CONFIG.as_posix(): _read(PIPELINE / "workflow" / "project" / "config.yaml").format(
+            experiment=name, results=results
+        ),
+        (EXPERIMENTS / f"{name}.yaml").as_posix(): text,
+        ".gitignore": "\n".join([*GITIGNORE, *_ignored(results)]) + "\n",
+    }
+    for relative, content in files.items():
+        path = folder / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    for relative in COPIED:
+        _copy(PIPELINE / relative, folder / relative)
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+
+
+def add_experiment(folder: str | Path, name: str, text: str) -> str:
+    """Add an experiment to a project; return the path of its file.
+
+    Raises:
+        TailproofError: the project has an experiment of this name.
+    """
+    path = Path(folder) / EXPERIMENTS / f"{name}.yaml"
+    if path.exists():
+        raise TailproofError(f"{path} exists: rename or remove it first")
+    path.write_text(text, encoding="utf-8")
+    return path.as_posix()
+
+
+def _ignored(results: str) -> list[str]:
+    """Return what git ignores of results inside the project: all but the records."""
+    if Path(results).is_absolute():
+        return []
+    return [f"{results}/*/*", f"!{results}/*/provenance/", f"{results}/*.html", f"{results}/*.md"]
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,102 @@
+"""The wheel, installed: a project of one's own, and the workflow as a module of another."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.project import ROOT, TINY
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The folder of the programs of an environment with the wheel, outside of any checkout.
+
+    The other packages are those of the environment that runs the tests.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", folder, ROOT], check=True)
+    venv.create(folder / "env", with_pip=True)
+    python = folder / "env" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*install, next(folder.glob("*.whl"))], check=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": folder / "env"}))
+    # Folders that a .pth file names are searched, their own .pth files (an editable install) not.
+    (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return folder / "env" / "bin"
+
+
+@pytest.fixture
+def run(installed, tmp_path):
+    """Run a module with the installed Python; it must end well."""
+
+    def run(folder, module, *arguments):
+        environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
+        done = subprocess.run(
+            [installed / "python", "-m", module, *arguments],
+            cwd=folder,
+            env=environment | {"PATH": f"{installed}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def tiny(folder):
+    """Make the project's experiment a tiny one."""
+    (folder / "config" / "config.yaml").write_text(
+        (folder / "config" / "config.yaml").read_text().replace("digits_lt", "tiny")
+    )
+    text = yaml.safe_dump(TINY, sort_keys=False)
+    (folder / "config" / "experiments" / "tiny.yaml").write_text(text)
+
+
+def test_a_project_of_ones_own_runs_proves_and_plans(run, tmp_path):
+    run(tmp_path, "tailproof.cli", "init", "study", "--results", "out")
+    study = tmp_path / "study"
+    tiny(study)
+    run(study, "snakemake", "--cores", "2")
+    assert (study / "out" / "tiny" / "audit.json").is_file()
+    assert not (study / "results").exists()
+    run(study, "tailproof.cli", "audit", "tiny")
+    assert "Nothing to be done" in run(study, "snakemake", "--cores", "2", "--dry-run")
+    subprocess.run(["git", "init", "--quiet", study], check=True)
+    kept = subprocess.run(
+        ["git", "-C", study, "status", "--porcelain", "--untracked-files=all"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "out/tiny/provenance/train/" in kept
+    assert "model.safetensors" not in kept
+    run(study, "dvc", "commit", "--force", "--quiet")
+    cached = list((study / ".dvc" / "cache").rglob("*"))
+    assert sum(path.is_file() for path in cached) > 20
+
+
+def test_a_workflow_of_ones_own_uses_the_rules(run, tmp_path):
+    run(tmp_path, "tailproof.cli", "init", "study")
+    study = tmp_path / "study"
+    tiny(study)
+    (study / "Snakefile").write_text(
+        "from tailproof.project import SNAKEFILE\n\n"
+        'configfile: "config/config.yaml"\n\n'
+        "module tailproof:\n    snakefile: SNAKEFILE\n    config: config\n\n"
+        "use rule * from tailproof as tp_*\n\n"
+        "rule mine:\n    default_target: True\n"
+        '    input: "results/tiny/shards/manifest.json"\n'
+        '    output: "mine.txt"\n    shell: "wc -c {input} > {output}"\n'
+    )
+    run(study, "snakemake", "--cores", "2")
+    assert (study / "mine.txt").is_file()
+    assert (study / "results" / "tiny" / "provenance" / "prepare" / "prepare.json").is_file()
