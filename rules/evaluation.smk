@@ -26,7 +26,7 @@ rule evaluate:
             category="{experiment}",
             labels={"what": "results of all methods"},
         ),
-        tables=expand("results/{{experiment}}/evaluation/{table}.csv", table=TABLES),
+        tables=expand("<results>/{{experiment}}/evaluation/{table}.csv", table=TABLES),
         record=record("evaluate"),
     log:
         "<logs>/{experiment}/evaluate.log",

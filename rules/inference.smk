@@ -3,8 +3,8 @@
 
 rule infer:
     input:
-        weights=rules.train.output.weights,
-        config=rules.train.output.config,
+        weights="<expert>/model.safetensors",
+        config="<expert>/config.json",
         manifest=rules.manifest.output.manifest,
         shards=shards_of(*SPLITS),
     output:

@@ -21,6 +21,6 @@ rule thumbnails:
     params:
         code=code("thumbnails"),
     message:
-        "{wildcards.experiment}: take a picture of each class"
+        "{wildcards.experiment}: thumbnails of the classes"
     script:
         "../workflow/scripts/thumbnails.py"

@@ -27,7 +27,7 @@ def tiny():
 @pytest.fixture
 def swept():
     return parse_experiment(
-        {**TINY, "recipe": {**TINY["recipe"], "weights": "best"}, "experts": {}, "sweep": SWEEP}
+        {**TINY, "recipe": {**TINY["recipe"], "export": "best"}, "experts": {}, "sweep": SWEEP}
     )
 
 
