@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from tailproof.runtime.code_digest import ROOT
+from tailproof.project import PIPELINE as ROOT
 from tailproof.runtime.ledger import maker_path
 from tailproof.runtime.stages import STAGES, job_of, paths_by
 
