@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos test-slurm slurm lint schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis clean browser
+.PHONY: help demo test test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: .venv/.dev ## check style and the workflow
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules
 	$(BIN)/snakemake --lint
+
+docs: .venv/.dev ## build the pages of docs/ as a site in .site
+	$(BIN)/mkdocs build
 
 schema: .venv/.run ## write the schemas of experiments and records from their models
 	$(BIN)/python -m tailproof.config.schema config/schema.json
@@ -63,7 +66,7 @@ bench-proof: .venv/.run ## time `snakemake -n` on 100 finished jobs, and hashing
 	$(BIN)/python benchmarks/proof.py
 
 clean: ## remove the environment and the tools' caches; results stay
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .site .pytest_cache .ruff_cache .hypothesis
 
 # The first Python named that is new enough and can make an environment makes it; one that is
 # whole is kept, one left half-made or whose Python is gone is made again.

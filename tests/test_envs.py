@@ -34,7 +34,8 @@ def packages(env: str) -> dict[str, str]:
 def imported(script: str) -> set[str]:
     """The distributions that a script and all project modules it reaches import."""
     names = set()
-    for file in closure(ROOT / "workflow" / "scripts" / script, ROOT).values():
+    runtime = (ROOT / "src" / "tailproof" / "runtime").glob("*.py")
+    for file in [*closure(ROOT / "workflow" / "scripts" / script, ROOT).values(), *runtime]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 names |= {alias.name.split(".")[0] for alias in node.names}
@@ -42,7 +43,7 @@ def imported(script: str) -> set[str]:
                 names.add(node.module.split(".")[0])
     known = packages_distributions()
     foreign = names - set(sys.stdlib_module_names) - {"tailproof"}
-    return {known[name][0].lower() for name in foreign}
+    return {known[name][0].lower().replace("_", "-") for name in foreign}
 
 
 @pytest.mark.parametrize("env", sorted({env for env, _ in RULES}))
