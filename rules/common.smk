@@ -16,11 +16,11 @@ from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
 from tailproof.provenance.snakemake_bridge import stage_of, start_after
-from tailproof.project import PIPELINE, project_paths, stage_script
+from tailproof.project import PIPELINE, project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import record_path
-from tailproof.runtime.stages import STAGES
+from tailproof.runtime.stages import STAGES, script_of
 from tailproof.workflow import config_section
 
 RULES = Path(str(workflow.current_basedir))
@@ -102,8 +102,7 @@ recipe = of_expert(helpers.largest_recipe)
 @cache
 def code(stage):
     """The digest of the code that a stage's script can reach."""
-    script = stage_script(STAGES[stage].script or stage)
-    return checked(code_digest, script)
+    return checked(code_digest, script_of(stage))
 
 
 def record(stage):

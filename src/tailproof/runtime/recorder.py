@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.digests import sha256_files
-from tailproof.project import stage_script
 from tailproof.runtime.code_digest import code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import maker_path
 from tailproof.runtime.records import File, NewerSchema, Record, read_record
-from tailproof.runtime.stages import STAGES
+from tailproof.runtime.stages import script_of
 
 
 class Recorder:
@@ -35,7 +34,7 @@ class Recorder:
     def __init__(self, snakemake: Any, stage: str, raw: tuple[str, ...]) -> None:
         self._snakemake, self._stage, self._started = snakemake, stage, datetime.now(UTC)
         self.results: dict[str, Any] = {}
-        script = stage_script(STAGES[stage].script or stage)
+        script = script_of(stage)
         _check_code(script, snakemake.params.code)
         self._code = describe_code(snakemake.params.code, [*packages(script), "snakemake"])
         _check_packages(self._code.packages, packages(script))

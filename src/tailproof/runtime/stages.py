@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from tailproof.project import project_paths
+from tailproof.project import project_paths, stage_script
 
 EXPERT = "experts/{expert}/seed-{seed}"
 WINNER = "experts/winner"
@@ -83,6 +84,12 @@ STAGES = {
     "promote": Stage((f"{WINNER}/rung-{{rung}}.json",), "rung-{rung}", "promotion"),
     "selection": Stage((f"{WINNER}/selection.json", f"{WINNER}/points.csv"), per="selection"),
 }
+
+
+def script_of(stage: str) -> Path:
+    """Return the script that a stage runs, of a stage that is no longer known where it was."""
+    own = STAGES[stage].script if stage in STAGES else ""
+    return stage_script(own or stage)
 
 
 def job_of(path: str) -> tuple[str, str] | None:
