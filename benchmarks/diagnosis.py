@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
-from tailproof.diagnosis.finding_ids import KINDS
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
+from tailproof.diagnosis.registry import KINDS
 from tests.diagnosis.faults import faulty
 from tests.diagnosis.scores import Scores
 from tests.diagnosis.sets import sets
@@ -65,7 +65,7 @@ def losses_alone(case: Case) -> Case | None:
     own = [case.history.columns.get(name) for name in LOSSES]
     if any(each is None or len(each) < 5 or not np.isfinite(each).all() for each in own):
         return None
-    history = History(
+    history = RunHistory(
         case.name, case.history.epochs, dict(zip(LOSSES, own, strict=True)), case.history.passed
     )
     return replace(case, history=history, context=Context(), expected=as_losses(case.expected),

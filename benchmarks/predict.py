@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tailproof.digests import sha256_file
-from tailproof.evaluation.deployment import Deployed, FittedRule
+from tailproof.evaluation.deployment import Deployment, FittedRule
 from tailproof.files import write_json
 from tailproof.models import build_model, save_expert
 from tailproof.predict.classify import BATCH_SIZE, predict
@@ -61,7 +61,7 @@ def make_expert(folder: Path, model: str, mode: str, size: int, classes: int) ->
     weights = {"weights_sha256": sha256_file(folder / "model.safetensors")}
     write_json(folder / "calibration.json", {**weights, "temperature": 1.5, "other_ranks": {}})
     flat = {"shift": (0, 0), "gain": (1, 1), "multiplier": (0, 0)}
-    Deployed(
+    Deployment(
         experiment="random",
         expert="random",
         seed=0,
@@ -70,7 +70,7 @@ def make_expert(folder: Path, model: str, mode: str, size: int, classes: int) ->
         tail=names[classes // 2 :],
         coverage=0.9,
         rules={"chow": [FittedRule(coverage=0.9, threshold=-0.5, **flat)]},
-    ).write(folder / "predict.json")
+    ).write(folder / "deployment.json")
     return open_expert(folder)
 
 
@@ -132,7 +132,7 @@ def main() -> None:
             expert = make_expert(folder / "expert", model, mode, size, classes)
             write_images(folder / "images", mode, count)
             files = find_images([folder / "images"], mode)
-            rejector = Rejector(expert.deployed, expert.classes["class"], "chow")
+            rejector = Rejector(expert.deployment, expert.classes["class"], "chow")
 
             def whole(expert=expert, rejector=rejector, files=files) -> int:
                 return sum(len(batch.answers) for batch in predict(expert, rejector, files))

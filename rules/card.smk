@@ -15,7 +15,7 @@ rule card:
     output:
         readme="<expert>/README.md",
         example="<expert>/example.py",
-        predict="<expert>/predict.json",
+        deployment="<expert>/deployment.json",
         record=record("card"),
     log:
         "<logs>/{experiment}/card/{expert}-{seed}.log",

@@ -64,7 +64,12 @@ LISTED = checked(parse_config, config, "config/config.yaml")
 
 @cache
 def read_experiment(name):
-    experiment = checked(load_experiment, f"config/experiments/{name}.yaml")
+    path = f"config/experiments/{name}.yaml"
+    experiment = checked(load_experiment, path)
+    if experiment.preflight.ignore:
+        from tailproof.preflight.findings import validate_ignore
+
+        checked(validate_ignore, experiment.preflight.ignore, path)
     for warning in warnings(experiment):
         logger.warning(f"config/experiments/{name}.yaml: {warning}")
     return experiment

@@ -1,15 +1,7 @@
 # calibrated logits of all experts -> metrics and tables
 
-TABLES = [
-    "per_class",
-    "reliability",
-    "risk_coverage",
-    "confusion",
-    "errors",
-    "rejectors",
-    "low_fpr",
-    "roc",
-]
+from tailproof.evaluation.table_columns import TABLES
+
 EVALUATED = ["tune", "dev", "test"]
 
 

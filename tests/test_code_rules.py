@@ -46,7 +46,16 @@ def test_modules_and_functions_are_short(path):
             assert lines <= 60, f"{node.name} has {lines} lines"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
+FINDERS = {
+    "src/tailproof/config/data.py": "validates a source, which computes no result",
+    "src/tailproof/data/sources/__init__.py": "the code digest knows its string as every module",
+}
+"""Modules that import by name, and why the code digest misses nothing."""
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if relative(path) not in FINDERS], ids=relative
+)
 def test_no_import_is_hidden_from_the_code_closure(path):
     called = {
         node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -182,6 +191,17 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
     assert {stage: found - own[stage] for stage, found in reached.items()} == {
         stage: set() for stage in own
     }
+
+
+def test_the_readers_of_sources_belong_to_the_stages_that_open_a_source():
+    readers = {
+        f"tailproof.{'.'.join(path.relative_to(SOURCES).with_suffix('').parts)}"
+        for path in (SOURCES / "data" / "sources").rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    reached = {stage: readers & modules for stage, modules in stage_modules().items()}
+    assert {stage for stage, found in reached.items() if found} == {"prepare", "shard", "manifest"}
+    assert all(reached[stage] == readers for stage in ("prepare", "shard", "manifest"))
 
 
 def rules(path: Path) -> dict[str, list[str]]:

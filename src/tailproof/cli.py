@@ -70,16 +70,16 @@ def preflight(experiment: Experiment) -> None:
 
 
 @app.command()
-def ready(experiment: Experiment) -> None:
-    """Tell which criteria hold, are open or are missed: before, while and after it trains."""
+def status(experiment: Experiment) -> None:
+    """Show the checklist of an experiment: the criteria that hold, fail or are still open."""
     from rich.console import Console
 
     from tailproof.report.status import print_criteria
-    from tailproof.report.status import ready as look
+    from tailproof.report.status import status as criteria_of
 
-    found = look(experiment)
-    print_criteria(found, Console(highlight=False))
-    if any(each.state == "fails" for each in found):
+    criteria = criteria_of(experiment)
+    print_criteria(criteria, Console(highlight=False))
+    if any(criterion.state == "fails" for criterion in criteria):
         sys.exit(1)
 
 

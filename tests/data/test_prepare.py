@@ -132,7 +132,7 @@ def test_ranks_become_columns_coarse_to_fine(tmp_path, monkeypatch):
 
 
 def test_files_that_are_not_the_published_ones_are_refused(tmp_path):
-    with pytest.raises(TailproofError, match="not the published file"):
+    with pytest.raises(TailproofError, match=r"\w{64}, expected \w{64}"):
         prepare(write_cifar100(tmp_path), tmp_path / "samples.parquet")
     assert not (tmp_path / "samples.parquet").exists()
 
@@ -170,11 +170,8 @@ def test_an_image_that_does_not_decode_is_named_and_nothing_is_left(tmp_path, co
     write(root / "cat/1.png", noise(0, 4, 4))
     (root / "cat/2.png").write_bytes(content)
     output = tmp_path / "results" / "samples.parquet"
-    with pytest.raises(
-        TailproofError, match=f"^{root / 'cat/2.png'}: it does not decode"
-    ) as caught:
+    with pytest.raises(TailproofError, match=f"^{root / 'cat/2.png'}: .*not decode"):
         prepare(folder(root), output)
-    assert str(caught.value).endswith("replace it or remove it")
     assert not output.parent.exists()
 
 
@@ -194,4 +191,4 @@ def test_a_full_disk_keeps_what_stood_there_before(tmp_path, monkeypatch):
 def test_what_was_found_is_logged(tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="tailproof"):
         prepare(DIGITS, tmp_path / "samples.parquet")
-    assert caplog.messages[-1] == "1797 samples listed, mode L"
+    assert caplog.records[-1].args == (1797, "L")

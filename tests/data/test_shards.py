@@ -94,7 +94,7 @@ def test_large_images_make_smaller_row_groups(digits, tmp_path, monkeypatch):
 def test_more_parts_than_samples_is_told(digits, tmp_path):
     folder = digits.parent.parent
     config = Data(**{**DIGITS, "shards_per_split": 60})
-    with pytest.raises(TailproofError, match=r"too few for 60 parts: lower data\.shards_per_split"):
+    with pytest.raises(TailproofError, match=r"60.*data\.shards_per_split"):
         shard(
             folder / "samples.parquet",
             folder / "splits.parquet",
@@ -154,7 +154,7 @@ def test_the_positive_class_is_the_named_or_the_rarer(named, counts, expected):
     ("named", "counts", "message"),
     [
         ("lense", {"lens": 1, "star": 2}, r"'lense' \(did you mean 'lens'\?\); known: lens, star"),
-        ("a", {"a": 1, "b": 2, "c": 3}, "data.positive_class is 'a', but the target has 3 classes"),
+        ("a", {"a": 1, "b": 2, "c": 3}, "data.positive_class is 'a'.* 3 classes"),
     ],
 )
 def test_a_positive_class_that_cannot_be_is_told(named, counts, message):

@@ -121,7 +121,7 @@ def test_a_copy_without_a_label_neither_conflicts_nor_replaces(caplog):
     samples = frame(range(5), digests=["x", "x", "y", "z", "z"]).assign(**{"class": labels})
     labelled, found = drop_unlabelled(samples, "class")
     assert found == {"unlabelled_dropped": 2}
-    assert caplog.messages == ["2 samples left out: they have no label at the rank 'class'"]
+    assert [record.args for record in caplog.records] == [(2, "class")]
     kept, copies = drop_duplicates(labelled, "class")
     assert kept["sample_id"].tolist() == ["s1", "s2", "s3"]
     assert copies == {"duplicates_dropped": 0, "conflicting_dropped": 0}
@@ -150,7 +150,7 @@ def test_a_target_with_gaps_is_split_whatever_its_name(tmp_path, target):
 
 def test_a_target_without_any_label_is_told():
     samples = frame(range(3)).assign(**{"class": None})
-    with pytest.raises(TailproofError, match="no sample has a label at the target rank 'class'"):
+    with pytest.raises(TailproofError, match="rank 'class'"):
         drop_unlabelled(samples, "class")
 
 
@@ -225,13 +225,13 @@ def test_digits_are_split_disjointly_and_reproducibly(digits: Path, tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"long_tail": {"kind": "exponential", "imbalance": 5000}}, "no training sample of"),
+        ({"long_tail": {"kind": "exponential", "imbalance": 5000}}, "no training sample"),
         (
             {"long_tail": {"kind": "exponential", "imbalance": 2, "n_max": 900}},
             "asks for 900 images",
         ),
         ({"target": "clas"}, "unknown taxonomic rank 'clas' (did you mean 'class'?)"),
-        ({"splits": {"tune": 0.0}}, "no sample is left for the split 'tune'"),
+        ({"splits": {"tune": 0.0}}, "split 'tune'"),
     ],
 )
 def test_impossible_splits_are_told(digits, tmp_path, data, message):

@@ -14,7 +14,7 @@ import numpy as np
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.context import Context
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 
 STRENGTHS = {"weak": 0, "medium": 1, "strong": 2}
 NOISES = {"quiet": 0.003, "usual": 0.008, "noisy": 0.015}
@@ -26,7 +26,7 @@ class Case:
     """A history with what must be found in it, and what may be found besides."""
 
     name: str
-    history: History
+    history: RunHistory
     context: Context = field(default_factory=Context)
     expected: frozenset[str] = frozenset()
     allowed: frozenset[str] = frozenset()
@@ -79,7 +79,7 @@ class Draw:
             white[i] = correlation * white[i - 1] + np.sqrt(1 - correlation**2) * white[i]
         return white
 
-    def history(self, origin: int = 1, drop: tuple[str, ...] = ()) -> History:
+    def history(self, origin: int = 1, drop: tuple[str, ...] = ()) -> RunHistory:
         columns = {name: each for name, each in self.columns.items() if name not in drop}
         rows = [
             {"epoch": float(epoch + origin)}
@@ -90,7 +90,7 @@ class Draw:
             }
             for epoch in range(self.epochs)
         ]
-        return History.of("drawn", rows)
+        return RunHistory.of("drawn", rows)
 
 
 def fresh(rng: np.random.Generator, sd: float, low: int = 20, high: int = 120) -> Draw:

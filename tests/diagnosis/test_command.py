@@ -111,7 +111,7 @@ def test_findings_as_json_and_several_runs_together(tmp_path, curves):
         ("spoilt", "overconfidence"),
         (None, "experts_too_alike"),
     }
-    assert "all together" in command(tmp_path, *paths).stdout
+    assert "all runs" in command(tmp_path, *paths).stdout
 
 
 def test_a_configuration_names_targets_and_the_length_of_the_run(tmp_path, curves):

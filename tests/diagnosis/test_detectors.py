@@ -11,13 +11,14 @@ from tailproof.calibration.metrics import ece
 from tailproof.config.merge import merged_recipe
 from tailproof.config.recipe import Recipe
 from tailproof.config.targets import Target
-from tailproof.diagnosis.compare_runs import compare, sweep_ceiling
+from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve, noise_of
+from tailproof.diagnosis.detectors.sweeps import sweep_ceiling
 from tailproof.diagnosis.diagnose import diagnose
-from tailproof.diagnosis.finding_ids import KINDS
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import soften
+from tailproof.diagnosis.registry import KINDS
 from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 from tests.diagnosis.faults import faulty
 from tests.diagnosis.scores import Scores
@@ -101,7 +102,7 @@ def test_no_history_breaks_a_detector(columns, origin):
         for name, values in columns.items()
     }
     passed = tuple(range(origin, length + origin))
-    history = History("any", np.arange(length) + origin, padded, passed)
+    history = RunHistory("any", np.arange(length) + origin, padded, passed)
     for context in (Context(), Context(recipe=Recipe(), classes=3, train_samples=9, taken_over=2)):
         for finding in diagnose(history, context):
             finding.to_jsonable()
@@ -123,7 +124,7 @@ def test_a_step_is_no_noise():
 
 def history_of(values, name="val_accuracy"):
     rows = [{"epoch": float(i + 1), name: value} for i, value in enumerate(values)]
-    return History.of("run", rows)
+    return RunHistory.of("run", rows)
 
 
 def missed(values, *targets, recipe=None, metric="val_accuracy"):
@@ -136,7 +137,8 @@ def test_a_milestone_is_judged_while_the_run_goes_on_and_the_end_at_the_end():
     milestone, end = Target(at_least=0.35, at_epoch=4), Target(at_least=0.75)
     assert missed(values[:3], milestone, recipe=running) == []
     (finding,) = missed(values, milestone, end, recipe=running)
-    assert finding.title == "Val_accuracy is 0.3 at epoch 4, expected at least 0.35."
+    assert finding.epochs == (4,) and finding.evidence["at_least"] == 0.35
+    assert finding.evidence["value"] == 0.3
     assert len(missed(values, milestone, end)) == 2
     assert missed(values, Target(at_least=0.3), Target(at_most=0.31)) == []
 
@@ -145,25 +147,26 @@ def test_an_expected_gap_is_held_against_train():
     rows = [
         {"epoch": float(i), "train_accuracy": 0.5 + 0.02 * i, "val_accuracy": 0.5} for i in range(9)
     ]
-    history = History.of("run", rows)
+    history = RunHistory.of("run", rows)
     context = Context(targets={"val_accuracy": [Target(gap_at_most=0.05)]})
-    titles = [f.title for f in diagnose(history, context) if f.kind == "target_missed"]
-    assert titles == [] or "gap of val_accuracy" in titles[0]
+    for found in diagnose(history, context):
+        assert found.kind != "target_missed" or "gap" in found.evidence["metric"]
     at_end = Context(targets={"val_accuracy": [Target(gap_at_most=0.05, at_epoch=9)]})
     (finding,) = [f for f in diagnose(history, at_end) if f.kind == "target_missed"]
     assert finding.evidence["value"] == pytest.approx(0.16)
 
 
-def test_a_metric_that_was_not_measured_is_told_with_the_nearest():
+def test_a_metric_that_was_not_measured_is_reported_with_a_suggestion():
     (finding,) = missed([0.1, 0.2], Target(at_least=0.1), metric="val_acuracy")
-    assert "did you mean 'val_accuracy'" in finding.title
+    assert finding.evidence["metric"] == "val_acuracy"
+    assert finding.severity == "info" and "'val_accuracy'" in finding.title
 
 
 def test_a_restart_leaves_only_what_led_to_the_end():
     epochs = [1, 2, 3, 1, 2, 3, 4]
     rows = [{"epoch": float(e), "attempt": 1.0 + (i > 2), "train_loss": 10.0 * (i < 3) + 1 / e}
             for i, e in enumerate(epochs)]  # fmt: skip
-    history = History.of("run", rows)
+    history = RunHistory.of("run", rows)
     assert list(history.epochs) == [1, 2, 3, 4] and history.passed == tuple(epochs)
     assert history.columns["train_loss"].max() == 1
     (finding,) = diagnose(history)
@@ -177,7 +180,7 @@ def test_a_spike_like_others_is_no_bad_resume(jump, told):
     loss[24] *= 1 + jump
     rows = [{"epoch": float(i + 1), "attempt": 1.0 + (i > 23), "val_loss": value}
             for i, value in enumerate(loss)]  # fmt: skip
-    found = [each.kind for each in diagnose(History.of("run", rows))]
+    found = [each.kind for each in diagnose(RunHistory.of("run", rows))]
     assert [kind for kind in found if kind == "bad_resume"] == told
 
 
@@ -230,7 +233,7 @@ def test_odd_columns_break_no_detector(columns):
         {"epoch": number, **dict(zip(columns, values, strict=True))}
         for number, values in enumerate(zip(*columns.values(), strict=True), 1)
     ]
-    diagnose(History.of("odd", rows), Context())
+    diagnose(RunHistory.of("odd", rows), Context())
 
 
 def test_a_change_never_asks_for_less_of_what_it_asks_for():

@@ -180,10 +180,8 @@ def test_what_is_no_history_gets_one_sentence(tmp_path, name, text, words):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(TailproofError, match="does not exist"):
-        read_history(tmp_path / "absent.csv")
-    with pytest.raises(TailproofError, match="is a folder"):
-        read_history(tmp_path)
     (tmp_path / "model.bin").write_bytes(bytes(range(200, 256)) * 9)
-    with pytest.raises(TailproofError, match="not UTF-8"):
-        read_history(tmp_path / "model.bin")
+    for path in (tmp_path / "absent.csv", tmp_path, tmp_path / "model.bin"):
+        with pytest.raises(TailproofError) as error:
+            read_history(path)
+        assert str(error.value).startswith(str(path))

@@ -12,6 +12,7 @@ from tailproof.evaluation.bootstrap import (
 from tailproof.evaluation.metrics import measure
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import Task
+from tailproof.evaluation.weighted_samples import WeightedSamples
 
 
 def test_rows_are_ones_and_then_multinomial_counts():
@@ -80,7 +81,9 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         labels = rng.choice(3, samples, p=prior)
         right = rng.random(samples) < recall[labels]
         logits = np.eye(3)[np.where(right, labels, (labels + 1) % 3)] * 3
-        found = measure(Prediction.from_logits(logits, labels), rows, np.ones(samples), task)
+        found = measure(
+            WeightedSamples(Prediction.from_logits(logits, labels), rows, np.ones(samples), task)
+        )
         for name, value in truth.items():
             low, high = bounds(found[name])
             inside[name] += low <= value <= high

@@ -18,8 +18,8 @@ from sklearn.metrics import (
 from tailproof.calibration.metrics import ece, log_probabilities
 from tailproof.config.evaluation import WORST_ERRORS, Evaluation
 from tailproof.data.logits import Logits
-from tailproof.evaluation.evaluate import COMPARED, evaluate
-from tailproof.evaluation.tables import COLUMNS
+from tailproof.evaluation.evaluate import evaluate
+from tailproof.evaluation.table_columns import COLUMNS
 from tests.evaluation.drawn_experts import COUNTS, SIZES, write_experts
 
 CONFIG = Evaluation(bootstrap=100, coverages=[0.5, 1.0])
@@ -107,7 +107,6 @@ def test_experts_and_ensembles_have_the_same_metrics_but_for_two(done):
     plain = {name for name in expert if not name.startswith("long_tail_")}
     weighted = plain - {"auroc_one_vs_rest"}
     assert expert == plain | {f"long_tail_{name}" for name in weighted}
-    assert set(COMPARED) < ensemble
 
 
 def test_every_pair_is_compared_on_the_same_resamples(done):
@@ -271,7 +270,7 @@ def test_classes_without_a_sample_are_named(tmp_path):
             replace(logits, labels=others).write(splits["test"])
     result = evaluate(files, tmp_path / "manifest.json", CONFIG, tmp_path / "evaluation")
     (name,) = (note for note in result["notes"] if note.startswith("test has no sample of "))
-    assert name.endswith(": means over classes leave out it")
+    assert "class 5" in name
 
 
 def test_one_expert_one_seed_few_classes_and_empty_groups(tmp_path):

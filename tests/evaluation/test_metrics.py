@@ -15,10 +15,11 @@ from sklearn.metrics import (
 )
 
 import tailproof.models.torchvision_stub  # noqa: F401 - torchmetrics imports torchvision
-from tailproof.evaluation.metrics import ClassSums, agreement, measure
+from tailproof.evaluation.metrics import agreement, measure
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.roc import measure_auroc
 from tailproof.evaluation.task import Task
+from tailproof.evaluation.weighted_samples import ClassSums, WeightedSamples
 
 fast = settings(max_examples=40, deadline=None)
 
@@ -41,7 +42,9 @@ def task_of(classes):
 
 def measured(prediction, weights):
     classes = prediction.p.shape[1]
-    found = measure(prediction, weights[None], np.ones(len(weights)), task_of(classes))
+    found = measure(
+        WeightedSamples(prediction, weights[None], np.ones(len(weights)), task_of(classes))
+    )
     return {name: float(value[0]) for name, value in found.items()}
 
 
@@ -114,9 +117,9 @@ def test_rows_do_not_disturb_each_other(data):
     prediction, weights = data
     task, ones = task_of(prediction.p.shape[1]), np.ones(len(weights))
     rows = np.stack([ones, weights, ones])
-    found = measure(prediction, rows, ones, task)
+    found = measure(WeightedSamples(prediction, rows, ones, task))
     for name, values in found.items():
-        single = measure(prediction, weights[None], ones, task)[name][0]
+        single = measure(WeightedSamples(prediction, weights[None], ones, task))[name][0]
         assert values[1] == pytest.approx(single, rel=1e-12, nan_ok=True)
         assert values[0] == pytest.approx(values[2], rel=1e-12, nan_ok=True)
 

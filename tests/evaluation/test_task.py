@@ -103,7 +103,7 @@ def test_a_file_that_belongs_elsewhere_is_named(files, tmp_path, field, value):
     logits = Logits.read(path)
     labels = {"label": logits.target, "coarse": logits.target}
     change(path, labels=labels, metadata={**logits.metadata, field: value})
-    refused(files, tmp_path, f"its {field} is '{value}', expected")
+    refused(files, tmp_path, f"{field} '{value}', expected")
 
 
 def test_raw_logits_are_refused(files, tmp_path):
@@ -117,7 +117,7 @@ def test_raw_logits_are_refused(files, tmp_path):
 def test_logits_of_another_number_of_classes_are_refused(files, tmp_path):
     path = files["plain"][0]["tune"]
     change(path, heads={"label": np.zeros((120, 7), np.float32)})
-    refused(files, tmp_path, "has 7 logits a sample, expected 6")
+    refused(files, tmp_path, "7 logits per sample, expected 6")
 
 
 def test_a_split_without_weight_is_refused(files, tmp_path):
@@ -141,11 +141,11 @@ def test_what_is_fitted_in_halves_takes_two_samples(files, tmp_path):
                 weight=one.weight[:1],
                 heads={rank: values[:1] for rank, values in one.heads.items()},
             ).write(splits["tune"])
-    refused(files, tmp_path, r"tune\.parquet holds one sample, and rules fitted in halves")
+    refused(files, tmp_path, r"tune\.parquet.*at least two")
 
 
 def test_nothing_to_evaluate(tmp_path, files):
-    refused({}, tmp_path, "there is no expert")
+    refused({}, tmp_path, "no expert")
 
 
 def test_a_missing_file_is_named(files, tmp_path):

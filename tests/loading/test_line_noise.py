@@ -40,6 +40,6 @@ def test_what_happens_to_a_sample_depends_on_seed_epoch_and_sample_alone():
 def test_transforms_that_would_clip_arrays_of_bands_are_refused():
     named = [Transform(name="GaussNoise")]
     ImageAugment(named, 0)
-    with pytest.raises(TailproofError, match="GaussNoise changes pixels between 0 and 1"):
+    with pytest.raises(TailproofError, match="GaussNoise"):
         ImageAugment(named, 0, pictures=False)
     ImageAugment([Transform(name="HorizontalFlip")], 0, pictures=False)

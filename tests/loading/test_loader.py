@@ -88,7 +88,7 @@ def test_workers_and_memory_change_nothing(digits, policy, budget, workers):
 def test_every_sample_once_and_len_is_what_is_yielded(digits, batch, drop, epoch):
     rows = Split(digits, "train")
     if drop and batch > len(rows):
-        with pytest.raises(TailproofError, match="with drop_last nothing would be left"):
+        with pytest.raises(TailproofError, match="drop_last"):
             loader(digits, batch_size=batch, drop_last=drop, augmentation=GEOMETRIC)
         return
     found = loader(digits, batch_size=batch, drop_last=drop, augmentation=GEOMETRIC)
@@ -182,7 +182,7 @@ def test_damaged_shards_are_told(digits, tmp_path):
     ("transform", "message"),
     [
         ({"name": "Rotat"}, r"unknown albumentations transform 'Rotat' \(did you mean 'Rotate'"),
-        ({"name": "Rotate", "options": {"limit": "far"}}, "Rotate does not take"),
+        ({"name": "Rotate", "options": {"limit": "far"}}, "Rotate.*'far'"),
     ],
 )
 def test_wrong_albumentations_are_told(digits, transform, message):

@@ -160,14 +160,12 @@ def test_a_batch_larger_than_the_split_is_the_split(tmp_path):
 
 
 def test_an_empty_split_is_told(tmp_path):
-    with pytest.raises(TailproofError, match="the split train is empty: raise its share"):
+    with pytest.raises(TailproofError, match=r"train is empty.*data.splits"):
         small(tmp_path, [[]])
 
 
 def test_a_sample_missed_or_seen_twice_stops_the_run(tmp_path):
     """As if another process had delivered the share of this one, and none that of the other."""
     found = small(tmp_path, [[8]], world=2, rank=0, total=lambda own: 2 * own)
-    with pytest.raises(
-        TailproofError, match="8 samples of train not exactly once in epoch 1, first s"
-    ):
+    with pytest.raises(TailproofError, match=r"epoch 1,.* 8 samples of train .*exactly once"):
         list(found.epoch(1))

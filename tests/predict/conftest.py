@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tailproof.digests import sha256_file
-from tailproof.evaluation.deployment import Deployed, FittedRule
+from tailproof.evaluation.deployment import Deployment, FittedRule
 from tailproof.files import write_json
 from tailproof.models import build_model, save_expert
 
@@ -52,7 +52,7 @@ def make_expert(
     write_json(
         folder / "calibration.json", {**weights, "temperature": 1.5, "other_ranks": temperatures}
     )
-    Deployed(
+    Deployment(
         experiment="drawn",
         expert="drawn",
         seed=0,
@@ -61,7 +61,7 @@ def make_expert(
         tail=["c"],
         coverage=0.5,
         rules={"chow": CHOW},
-    ).write(folder / "predict.json")
+    ).write(folder / "deployment.json")
     return folder
 
 

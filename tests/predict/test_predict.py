@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_predicted(colour_expert, tm
     assert set(starts) == {"cut.jpg", "deep.png", "empty.png", "text.png"}
     assert "it does not decode as an image" in starts["cut.jpg"]
     assert starts["text.png"].endswith("image (cannot identify image file)")
-    assert "expected 8 bits a channel" in starts["deep.png"]
+    assert "expected 8 bits" in starts["deep.png"]
     assert told[4].startswith("70 images, ")
 
 
@@ -150,7 +150,7 @@ def test_arrays_of_bands(tmp_path, capsys):
     assert float(rows[0]["class=b"]) == pytest.approx(softmax(logits[0] / 1.5)[1], abs=1e-5)
     assert "few.npy: it has 4 bands, expected 5 as in training" in told[0]
     assert "nan.npy: 2880 of its pixels are NaN or infinite" in told[1]
-    assert "picture.png: it is no .npy array of bands" in told[2]
+    assert "picture.png: it is not a .npy array" in told[2]
 
 
 def test_images_that_are_not_square_must_have_their_size(tmp_path, capsys):
@@ -200,9 +200,9 @@ def test_the_table_shows_names_as_they_are(tmp_path, capsys):
     ("lost", "said"),
     [
         (["model.safetensors"], "lacks model.safetensors: copy the whole folder"),
-        (["predict.json"], "lacks predict.json: copy the whole folder"),
+        (["deployment.json"], "lacks deployment.json: copy the whole folder"),
         (
-            ["model.safetensors", "config.json", "calibration.json", "predict.json"],
+            ["model.safetensors", "config.json", "calibration.json", "deployment.json"],
             "is not the folder of an expert, it lacks model.safetensors, config.json",
         ),
     ],
@@ -223,7 +223,7 @@ def test_the_folder_above_names_the_seeds(colour_expert, tmp_path):
 
 def test_files_of_different_runs_are_refused(colour_expert, tmp_path):
     shutil.copytree(colour_expert, tmp_path / "expert")
-    for name in ("calibration.json", "predict.json"):
+    for name in ("calibration.json", "deployment.json"):
         value = read_json(colour_expert / name)
         write_json(tmp_path / "expert" / name, value | {"weights_sha256": "0" * 64})
         said = refused(tmp_path / "expert", tmp_path)
@@ -234,9 +234,9 @@ def test_files_of_different_runs_are_refused(colour_expert, tmp_path):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("predict.json", lambda value: value.pop("rules")),
-        ("predict.json", lambda value: value.pop("images")),
-        ("predict.json", lambda value: value["rules"]["chow"][0].pop("gain")),
+        ("deployment.json", lambda value: value.pop("rules")),
+        ("deployment.json", lambda value: value.pop("images")),
+        ("deployment.json", lambda value: value["rules"]["chow"][0].pop("gain")),
         ("calibration.json", lambda value: value.pop("temperature")),
         ("config.json", lambda value: value.pop("tailproof")),
         ("config.json", lambda value: value.update(architecture="nonsense")),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tailproof.evaluation.deployment import Deployed, FittedRule
+from tailproof.evaluation.deployment import Deployment, FittedRule
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import Grouped, apply, head_and_tail
 from tailproof.evaluation.selective import fit_rules
@@ -30,7 +30,7 @@ def test_decisions_are_those_that_were_evaluated(drawn, tail, rule):
         cells = iter(values.tolist())
         return [next(cells) if each else None for each in there]
 
-    deployed = Deployed(
+    deployment = Deployment(
         experiment="drawn",
         expert="drawn",
         seed=0,
@@ -53,8 +53,8 @@ def test_decisions_are_those_that_were_evaluated(drawn, tail, rule):
     )
     for fitted in rules:
         score, wrong = apply(fitted, Grouped.of(drawn, groups, weight))
-        chosen, accepted = Rejector(deployed, CLASSES, rule, fitted.coverage)(drawn.log_p)
+        chosen, accepted = Rejector(deployment, CLASSES, rule, fitted.coverage)(drawn.log_p)
         assert (accepted == (score >= fitted.threshold)).all()
         assert ((chosen != drawn.labels) == wrong).all()
         assert accepted.mean() == pytest.approx(fitted.coverage, abs=0.01)
-    assert Rejector(deployed, CLASSES, rule).coverage == 0.8
+    assert Rejector(deployment, CLASSES, rule).coverage == 0.8

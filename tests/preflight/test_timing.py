@@ -113,10 +113,7 @@ def test_a_tiny_network_is_measured_and_described(digits):
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     came = EstimateCheck("one", "0", 2, 2, (2,), False, {"epoch": (2.0, 2.5)}, {})
     text = page("tiny", found, probe, [came])
-    assert (
-        "269,434" in text
-        and "| one, seed 0 (taken up again in epoch 2) | 2 s → 2.5 s, −20 % |" in text
-    )
+    assert "269,434" in text and "| one, seed 0 (resumed in epoch 2) | 2 s → 2.5 s, −20 % |" in text
 
 
 def test_phases_are_timed_each(digits):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tailproof.evaluation.tables import COLUMNS
+from tailproof.evaluation.table_columns import COLUMNS
 from tests.project import ROOT
 
 TEMPLATES = {path.stem: path for path in sorted((ROOT / ".dvc" / "plots").glob("*.json"))}

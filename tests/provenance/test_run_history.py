@@ -233,8 +233,8 @@ def test_what_a_recommendation_did_is_told(ledger):
         line for line in text.read_text().splitlines() if line.startswith("| best\\_against")
     )
     assert "val\\_balanced\\_accuracy 50.0 % → 62.5 % (+12.5 points)<br>the finding is gone" in row
-    assert "changed too: epochs" in row and "the weights of epoch 1 are kept" in row
-    assert "What recommendations did" in page.read_text()
+    assert "also changed: epochs" in row and "the weights of epoch 1 are kept" in row
+    assert "Effects of recommendations" in page.read_text()
 
 
 def test_a_change_that_was_there_before_or_is_only_half_taken_is_none(ledger):

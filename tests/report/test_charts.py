@@ -5,14 +5,13 @@ from html import unescape
 from xml.etree import ElementTree
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tailproof.report import charts
 from tailproof.report.charts import low_fpr
 from tailproof.report.results import Results
 from tailproof.report.svg import VARIABLES, Point, draw
-from tailproof.report.training_charts import best_epoch, training
+from tailproof.report.training_charts import training
 from tests.report.drawn_results import write_results
 
 
@@ -103,10 +102,10 @@ def test_profile_names_and_counts_each_class(results):
 def test_training_marks_the_best_validated_epoch(results):
     loss, accuracy = training(results, "plain")
     for seed, history in results.histories["plain"].items():
-        best = best_epoch(history, "val_balanced_accuracy", 1)
-        row = history.set_index("epoch").loc[best]
-        assert row["val_balanced_accuracy"] == history["val_balanced_accuracy"].max()
-        assert f"in epoch {best} (seed {seed})" in accuracy.caption
+        column = "val_balanced_accuracy"
+        best = history.best(column)
+        assert best[column] == max(row[column] for row in history.rows if column in row)
+        assert f"in epoch {best['epoch']} (seed {seed})" in accuracy.caption
     assert "best epoch" in lines(loss)
 
 
@@ -115,12 +114,12 @@ def test_training_tells_each_epoch_of_each_seed(results):
     for chart, column, scale in ((loss, "loss", 1), (accuracy, "balanced_accuracy", 100)):
         told = {each["data-name"]: json.loads(each["data-points"]) for each in groups(chart)}
         assert list(told) == ["train, seed 0", "val, seed 0", "train, seed 1", "val, seed 1"]
-        history = results.histories["plain"][1].dropna(subset=[f"val_{column}"])
+        rows = [row for row in results.histories["plain"][1].rows if f"val_{column}" in row]
         assert [point[2] for point in told["val, seed 1"]] == [
-            f"epoch {epoch}" for epoch in history["epoch"]
+            f"epoch {row['epoch']}" for row in rows
         ]
         values = [float(point[3].split()[0]) for point in told["val, seed 1"]]
-        assert values == pytest.approx(scale * history[f"val_{column}"].to_numpy(), abs=0.051)
+        assert values == pytest.approx([scale * row[f"val_{column}"] for row in rows], abs=0.051)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +128,16 @@ def test_training_tells_each_epoch_of_each_seed(results):
 def test_training_draws_what_the_epoch_is_chosen_by(results, monitor, parts):
     value = results.experiment.model_dump(mode="json")
     value["experts"]["plain"]["monitor"] = monitor
+    rates = (0.2, None, 0.7, 0.6, 0.5)
     histories = {
-        seed: history.assign(tpr_at_fpr_0=[0.2, None, 0.7, 0.6, 0.5])
+        seed: replace(
+            history,
+            columns=(*history.columns, "tpr_at_fpr_0"),
+            rows=tuple(
+                row if rate is None else row | {"tpr_at_fpr_0": rate}
+                for row, rate in zip(history.rows, rates, strict=True)
+            ),
+        )
         for seed, history in results.histories["plain"].items()
     }
     experiment = type(results.experiment).model_validate(value)
@@ -138,9 +145,9 @@ def test_training_draws_what_the_epoch_is_chosen_by(results, monitor, parts):
     loss, accuracy, chosen = training(changed, "plain")
     assert f"best epoch by {monitor}" in loss.caption
     assert accuracy.caption.startswith("In the best epoch: ")
-    best = best_epoch(histories[0], monitor, 1)
-    reached = 100 * histories[0].set_index("epoch").at[best, monitor]
-    assert f"Best validated: {reached:.1f}\u00a0% in epoch {best} (seed 0)" in chosen.caption
+    best = histories[0].best(monitor)
+    reached = f"{100 * best[monitor]:.1f}\u00a0% in epoch {best['epoch']} (seed 0)"
+    assert f"Best validated: {reached}" in chosen.caption
     assert {each["data-name"].split(",")[0] for each in groups(chosen)} == parts
 
 
@@ -182,14 +189,6 @@ def test_low_fpr_is_of_two_classes_with_negatives_alone(results, tmp_path):
     experiment = write_results(tmp_path / "few", ["control", "lens"], seeds=[0], positive="lens")
     few = low_fpr(Results.read("few", experiment, tmp_path / "few"))
     assert "too few negatives" in few[0].caption
-
-
-def test_the_best_epoch_is_the_first_of_equals_and_lowest_for_a_loss():
-    history = pd.DataFrame(
-        {"epoch": [1, 2, 3, 4], "val_loss": [3.0, None, 1.0, 1.0], "val_f": [0.1, None, 0.9, 0.9]}
-    )
-    assert best_epoch(history, "val_loss", -1) == 3
-    assert best_epoch(history, "val_f", 1) == 3
 
 
 def test_reliability_quotes_ece_and_temperatures(results):

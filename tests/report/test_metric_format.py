@@ -1,19 +1,12 @@
 import pytest
 
+from tailproof.evaluation.registry import METRICS
 from tailproof.evaluation.roc import MEASURED
-from tailproof.report.metric_format import (
-    METRICS,
-    cleaning,
-    interval,
-    listing,
-    number,
-    quantity,
-    with_interval,
-)
+from tailproof.report.metric_format import interval, listing, number, with_interval
 from tailproof.report.results import Results
-from tailproof.report.tables import RARE, TREE
 
-OF_SOME = (*MEASURED, "top3", *TREE)  # two classes, or several ranks
+RANKS = [name for name, metric in METRICS.items() if metric.table == "ranks"]
+OF_SOME = (*MEASURED, "top3", *RANKS)  # two classes, or several ranks
 
 
 @pytest.mark.parametrize(
@@ -44,8 +37,6 @@ def test_intervals():
 
 
 def test_words():
-    assert quantity(1, "class", "classes") == "1 class"
-    assert quantity(1234, "class", "classes") == "1,234 classes"
     assert listing(["a"]) == "a"
     assert listing(["a", "b", "c"]) == "a, b and c"
     assert listing(list("abcdef"), limit=4) == "a, b, c, d and 2 more"
@@ -58,23 +49,6 @@ def test_every_metric_is_one_that_evaluate_writes(drawn, metric):
     assert scores.value("test", "plain", metric)["mean"] is not None
 
 
-def test_cleaning():
-    splits = {
-        "samples": 1000,
-        "duplicates_dropped": 1,
-        "conflicting_dropped": 2,
-        "unlabelled_dropped": 3,
-        "classes_under_10_training_samples": ["rare"],
-    }
-    text = cleaning(splits, 7)
-    assert "1 exact duplicate was dropped" in text
-    assert "2 samples were dropped because" in text
-    assert "3 samples without a label were left out." in text
-    assert "1 of 7 classes has fewer than 10 training samples: rare." in text
-    clean = dict.fromkeys(("duplicates_dropped", "conflicting_dropped", "unlabelled_dropped"), 0)
-    text = cleaning({**splits, **clean, "classes_under_10_training_samples": []}, 7)
-    assert "No two have the same content. No class has fewer than 10" in text
-
-
 def test_the_metrics_of_two_classes_are_ones_that_evaluate_writes():
-    assert set(METRICS) & set(MEASURED) == set(MEASURED) and set(RARE) <= set(MEASURED)
+    rare = {name for name, metric in METRICS.items() if metric.table == "rare"}
+    assert set(MEASURED) <= set(METRICS) and rare <= set(MEASURED)

@@ -72,6 +72,7 @@ def test_every_number_of_the_results_is_the_one_in_metrics_json(drawn, read):
     folder, _ = drawn
     metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
     methods = {**metrics["experts"], **metrics["ensembles"]}
+    scores = Scores.read(folder)
     for split in ("test", "dev"):
         rows = [row for row in read.rows[f"results-{split}"] if row]
         assert len(rows) == len(methods) == 5
@@ -79,7 +80,7 @@ def test_every_number_of_the_results_is_the_one_in_metrics_json(drawn, read):
             values = method["over_seeds"][split]
             expected = [
                 (values[metric]["mean"], number(metric, values[metric]["mean"]))
-                for metric in tables.MAIN
+                for metric in tables.main_columns(scores)
                 if metric in values
             ]
             assert row == expected, name
@@ -87,7 +88,7 @@ def test_every_number_of_the_results_is_the_one_in_metrics_json(drawn, read):
 
 def test_the_best_of_a_column_is_bold(drawn):
     scores = Results.read("drawn", drawn[1], drawn[0]).scores
-    table = tables.of_methods(scores, "test", ("top1", "nll", "ece_uncalibrated"), "")
+    table = tables.of_methods(scores, "test", ["top1", "nll", "ece_uncalibrated"], "")
     for column, best in ((0, max), (1, min)):
         cells = [row.cells[column] for row in table.rows]
         wanted = best(cell.main.value for cell in cells)
@@ -208,10 +209,9 @@ def test_a_single_expert_has_no_ensemble_to_speak_of(single, tmp_path):
     html = (tmp_path / "index.html").read_text()
     Reader(html)
     value = Scores.read(folder).value("test", "only", "balanced_accuracy")["mean"]
-    assert "The one expert, only, reaches a balanced accuracy of" in html
     assert f"{number('top1', value)}</span>\u00a0%" in html
-    assert "Against the first expert" not in html
-    assert "Agreement" not in html
+    assert 'data-key="paired.' not in html
+    assert 'data-key="agreement.' not in html
     assert "±" not in html
 
 
@@ -257,7 +257,7 @@ def test_another_configuration_is_refused(drawn, tmp_path):
     value = experiment.model_dump(mode="json")
     value["experts"]["third"] = value["experts"]["plain"]
     changed = type(experiment).model_validate(value)
-    with pytest.raises(TailproofError, match=r"metrics\.json.*third.*run evaluate again"):
+    with pytest.raises(TailproofError, match=r"metrics\.json.*third"):
         write_page("drawn", changed, folder, tmp_path / "index.html")
 
 
@@ -265,7 +265,7 @@ def test_no_errors_are_shown_where_none_are_wanted(drawn, tmp_path):
     folder, experiment = drawn
     value = {**experiment.model_dump(mode="json"), "report": {"worst_errors": 0}}
     write_page("drawn", type(experiment).model_validate(value), folder, tmp_path / "index.html")
-    assert "Worst errors" not in (tmp_path / "index.html").read_text()
+    assert '<section id="errors">' not in (tmp_path / "index.html").read_text()
 
 
 def test_differences_turn_with_the_pair(drawn):
@@ -284,6 +284,6 @@ def test_a_group_without_classes_is_left_out(tmp_path):
     experiment = write_results(folder, ["ant", "bee"], seeds=[0], evaluation=evaluation)
     write_page("heads", experiment, folder, tmp_path / "index.html")
     read = Reader((tmp_path / "index.html").read_text())
-    assert "no class is in the group medium or few" in "".join(read.text["p"])
+    assert any("medium or few" in text for text in read.text["p"])
     assert "Accuracy in few-shot classes" not in read.text["dt"]
     assert not {"Medium", "Few"} & set(read.text["h4"])

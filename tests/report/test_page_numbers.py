@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
+from tailproof.evaluation.registry import METRICS, metric_of
 from tailproof.number_format import written
 from tailproof.provenance.dotted_path import look_up
-from tailproof.report.metric_format import METRICS, form_of, metric_of
+from tailproof.report.metric_format import form_of
 from tailproof.report.page import write_page
 
 LIKE = {"agreement": "top1", "exactly_one_right": "top1", "kappa": "nll"}

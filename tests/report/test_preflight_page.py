@@ -8,7 +8,7 @@ import pytest
 
 from tailproof.files import read_json, write_json
 from tailproof.preflight.estimate_accuracy import check_estimates
-from tailproof.preflight.markdown_page import came_cells, run_name
+from tailproof.preflight.markdown_page import estimate_cells, run_name
 from tailproof.report.preflight_page import write_preflight_page
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import File, read_record
@@ -47,7 +47,7 @@ def of_plain(folder):
 def test_times_are_compared_with_their_error(copied):
     run = of_plain(copied)
     assert run.seconds == {"epoch": (2.0, 2.5), "run": (11.0, 20.0)}, "of two attempts"
-    cells = came_cells(run)
+    cells = estimate_cells(run)
     assert cells["epoch"] == ("2 s → 2.5 s", "−20 %")
     assert cells["run"] == ("11 s → 20 s", "−45 %")
     assert len(came(copied)) == 4
@@ -60,7 +60,7 @@ def test_sizes_are_those_on_record(copied):
     machine = read_record(copied / RUN.format("train")).machine
     machine = machine.model_copy(update={"peak_memory_bytes": 200 * 2**20})
     change(copied, "train", machine=machine, results={"checkpoint_bytes": 2**20})
-    cells = came_cells(of_plain(copied))
+    cells = estimate_cells(of_plain(copied))
     assert cells["logits"] == ("1 MB → 4 MB", "−75 %")
     assert cells["weights"] == ("2 MB → 2 MB", "0 %")
     assert cells["memory"] == ("300 MB → 200 MB", "+50 %")
@@ -74,7 +74,7 @@ def test_what_cannot_be_compared_is_left_out(copied):
     write_json(path, training | {"epochs": 3})
     run = of_plain(copied)
     assert "memory" not in run.megabytes and "checkpoints" not in run.megabytes
-    assert run_name(run) == "plain, seed 0 (3 of 5 epochs; taken up again in epoch 4)"
+    assert run_name(run) == "plain, seed 0 (3 of 5 epochs; resumed in epoch 4)"
     (copied / RUN.format("train")).unlink()
     assert "weights" not in of_plain(copied).megabytes
     probe = read_json(copied / "preflight_timing.json")
@@ -90,7 +90,7 @@ def test_an_estimate_that_came_after_the_run_is_told(copied):
     record = read_record(path)
     record.model_copy(update={"started": record.started + timedelta(days=1)}).write(path)
     told = run_name(of_plain(copied))
-    assert told == "plain, seed 0 (taken up again in epoch 4; estimated afterwards)"
+    assert told == "plain, seed 0 (resumed in epoch 4; estimated afterwards)"
 
 
 def test_the_page_has_estimates_and_findings_escaped(copied, drawn):
@@ -104,7 +104,7 @@ def test_the_page_has_estimates_and_findings_escaped(copied, drawn):
     assert links and all(link.startswith(("../", "index.html", "data:")) for link in links)
     write_json(copied / "preflight_timing.json", {"device": "x", "experts": {}, "findings": []})
     write_preflight_page("drawn", drawn[1], copied, output)
-    assert "Nothing to compare" in output.read_text()
+    assert '<th scope="row">' not in output.read_text()
     (copied / "preflight.json").unlink()
     with pytest.raises(TailproofError, match=r"preflight\.json"):
         write_preflight_page("drawn", drawn[1], copied, output)

@@ -14,11 +14,11 @@ from sklearn.metrics import balanced_accuracy_score
 
 from tailproof.config.recipe import Augmentation, Recipe
 from tailproof.files import read_json
+from tailproof.history import COLUMNS
 from tailproof.loading import Loader, Split
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases
 from tailproof.training.distributed import ProcessGroup
-from tailproof.training.history import COLUMNS
 from tailproof.training.run import TrainingRun
 from tailproof.training.schedule import Schedule
 from tests.training.interrupted_runs import RECIPE, TINY, finish, outputs, start
@@ -74,7 +74,7 @@ def test_updates_are_those_of_the_epochs_before(starts, steps, data):
     expected = np.repeat([factors[number] for number in numbers], each)
     assert [phases.factor(update) for update in range(sum(each))] == expected.tolist()
     assert sum(
-        told["steps"] * (told["to_epoch"] + 1 - told["from_epoch"]) for told in phases.broadcast()
+        told["steps"] * (told["to_epoch"] + 1 - told["from_epoch"]) for told in phases.as_dicts()
     ) == sum(each)
 
 

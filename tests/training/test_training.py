@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from tailproof.config.recipe import Recipe
 from tailproof.digests import sha256_file
 from tailproof.files import read_json
+from tailproof.history import COLUMNS
 from tailproof.loading import Loader, Split
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases
@@ -19,7 +20,6 @@ from tailproof.training.checkpoint_store import read_newest
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import scores
-from tailproof.training.history import COLUMNS
 from tailproof.training.launcher import launch
 from tailproof.training.run import TrainingRun
 from tailproof.training.schedule import Schedule

@@ -20,7 +20,7 @@ from scipy.special import softmax
 from tests.project import ROOT
 
 EXPERT = "experts/balanced_softmax/seed-0"
-NEEDED = ("model.safetensors", "config.json", "calibration.json", "predict.json")
+NEEDED = ("model.safetensors", "config.json", "calibration.json", "deployment.json")
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def test_an_error_stops_before_training_unless_it_is_accepted(project):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (project.folder / target).exists()
     shown = project.tailproof("preflight", "tiny")
-    assert shown.returncode == 0 and "What came" in shown.stdout
+    assert shown.returncode == 0 and "## Estimates" in shown.stdout
     assert (project.results / "preflight_timing.json").read_bytes() == probe  # not made again
 
 
@@ -121,7 +121,7 @@ def test_a_kind_that_is_not_known_is_told_with_a_suggestion(project):
     configure(project, preflight={"ignore": ["unusual_rates"]})
     done = project.snakemake("-n")
     assert done.returncode != 0
-    told = "'unusual_rates' is no kind of finding (did you mean 'unusual_rate'?)"
+    told = "'unusual_rates' is not a kind of finding (did you mean 'unusual_rate'?)"
     assert told in done.stdout + done.stderr
     shown = project.tailproof("preflight", "tiny")
     assert shown.returncode == 1 and told in shown.stderr

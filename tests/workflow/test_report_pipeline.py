@@ -11,15 +11,15 @@ MILESTONES = {
 }
 
 
-def test_readiness_before_and_after(project, finished):
-    fresh = project.tailproof("ready", "tiny")
+def test_status_before_and_after(project, finished):
+    fresh = project.tailproof("status", "tiny")
     assert fresh.returncode == 0, fresh.stderr
-    assert "○ Data: not made yet (still open)" in fresh.stdout and "0 of 8 hold" in fresh.stdout
-    done = finished.tailproof("ready", "tiny")
+    assert "○ Data: " in fresh.stdout and "0 of 8 hold" in fresh.stdout
+    done = finished.tailproof("status", "tiny")
     assert done.returncode == 0, done.stderr
     assert "✓ Logits exported: 18 of 18 files with all rows of their split" in done.stdout
     assert "✓ Audit: " in done.stdout and "8 of 8 hold" in done.stdout
-    wrong = project.tailproof("ready", "tinny")
+    wrong = project.tailproof("status", "tinny")
     assert wrong.returncode == 1 and "(did you mean 'tiny'?)" in wrong.stderr
 
 
@@ -29,21 +29,21 @@ def test_what_was_made_by_another_configuration_is_still_open(twin):
         "logit_adjustment": {"loss": {"name": "logit_adjustment", "tau": 1.5}},
     }
     twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
-    told = re.sub(r"\s+", " ", twin.tailproof("ready", "tiny").stdout)
-    assert re.search("○ Made by the configuration and code of now: [0-9]+ jobs to run again", told)
+    told = re.sub(r"\s+", " ", twin.tailproof("status", "tiny").stdout)
+    assert re.search("○ Up to date with [^:]*: [0-9]+ jobs to run again", told)
     assert "train/logit_adjustment-0: recipe.loss.tau: 2.0 became 1.5" in told
     assert "7 of 8 hold" in told
 
 
 def test_targets_are_on_the_checklist(twin):
     twin.write("config/experiments/tiny.yaml", {**TINY, "targets": MILESTONES})
-    told = twin.tailproof("ready", "tiny")
+    told = twin.tailproof("status", "tiny")
     assert told.returncode == 1
     text = re.sub(r"\s+", " ", told.stdout)
     assert "✗ Target: val_accuracy at least 1.01 at epoch 1: 0 of 3 runs; missed: " in text
     assert "✓ Target: val_accuracy at most 1 at the end: 3 of 3 runs, highest 0." in text
     assert (
-        "○ Target: val_loss at most 1e+09 at epoch 40: 0 of 3 runs; no value in 3 that ended"
+        "○ Target: val_loss at most 1e+09 at epoch 40: 0 of 3 runs; no value in 3 finished runs"
         in text
     )
 
@@ -54,10 +54,8 @@ def test_a_milestone_is_missed_in_the_log_of_a_run_that_was_stopped(twin):
     folder = twin.results / "experts" / "cross_entropy" / "seed-0"
     (folder / "history.csv").unlink()
     (twin.results / "provenance" / "train" / "cross_entropy-0.json").unlink()
-    told = re.sub(r"\s+", " ", twin.tailproof("ready", "tiny").stdout)
-    assert (
-        "Experts trained: 2 of 3 runs (still open) cross_entropy, seed 0: 2 epochs so far" in told
-    )
+    told = re.sub(r"\s+", " ", twin.tailproof("status", "tiny").stdout)
+    assert "Experts trained: 2 of 3 runs (open) cross_entropy, seed 0: 2 epochs so far" in told
     assert "missed: cross_entropy, seed 0 has 0." in told
     assert "○ Target: val_accuracy at most 1 at the end: 2 of 3 runs" in told
 

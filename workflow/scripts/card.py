@@ -1,4 +1,4 @@
-"""What was measured of an expert -> README.md, example.py and predict.json in its folder."""
+"""What was measured of an expert -> README.md, example.py and deployment.json in its folder."""
 
 from tailproof.runtime.stage import job
 
@@ -20,4 +20,4 @@ with job(snakemake):
         seed=int(snakemake.wildcards.seed),
     )
     output = snakemake.output
-    write_card(facts, rejectors, output.readme, output.example, output.predict)
+    write_card(facts, rejectors, output.readme, output.example, output.deployment)

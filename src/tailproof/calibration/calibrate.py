@@ -1,4 +1,4 @@
-"""Stage calibrate: from the raw logits of the split calib to calibration.json."""
+"""The stage calibrate: calibration.json from the raw logits of the split calib."""
 
 from pathlib import Path
 from typing import Any
@@ -22,22 +22,23 @@ def calibrate(raw_logits: str | Path, config: Calibration, output: str | Path) -
     Args:
         raw_logits: the expert's raw logits on the split calib.
         config: weighting of the fit.
-        output: where calibration.json goes.
+        output: path of calibration.json.
 
     Returns:
-        What was written: of the target rank temperature, weighting, samples, classes_present,
-        weights_sha256, before and after (nll, ece, ece_equal_mass, ece_classwise, brier on calib,
-        every sample weighing the same) and warnings; of the other ranks that the expert has a head
-        for, by name in other_ranks, the same without weighting and weights.
+        The content of calibration.json: for the target rank temperature, weighting, samples,
+        classes_present, weights_sha256, before and after (nll, ece, ece_equal_mass,
+        ece_classwise, brier on calib, with equal weights) and warnings; other_ranks has the same
+        for each other head by name,
+        without weighting and weights_sha256.
 
     Raises:
-        TailproofError: the file is of another split, or holds fewer than two classes of a rank.
+        TailproofError: the file holds another split, or fewer than two classes of a rank.
     """
     logits = Logits.read(raw_logits)
     if logits.metadata["split"] != "calib":
         raise TailproofError(
             f"{raw_logits} holds the split '{logits.metadata['split']}', expected 'calib': "
-            "no other split may set a temperature"
+            "fit temperatures only on calib"
         )
     fitted = {rank: _fitted(raw_logits, logits, rank, config) for rank in logits.heads}
     target = fitted.pop(logits.metadata["target"])

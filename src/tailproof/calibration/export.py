@@ -1,4 +1,4 @@
-"""Stage export: calibrated logits of every split."""
+"""The stage export: calibrated logits of every split."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ def export(
     Args:
         raw: the raw logits file of each split.
         calibration: calibration.json of the same expert.
-        outputs: where each split's calibrated logits go; the same splits as `raw`.
+        outputs: the path of the calibrated logits of each split of `raw`.
 
     Returns:
-        How many rows each split has.
+        The number of rows of each split.
 
     Raises:
         TailproofError: a file holds another split than its name says, or logits of other weights
@@ -45,9 +45,9 @@ def export(
             raise TailproofError(
                 f"{path} comes from the weights {logits.metadata['weights_sha256'][:12]}…, but "
                 f"{calibration} was fitted on {fitted['weights_sha256'][:12]}…: run infer and "
-                "calibrate again, so that both come from one model"
+                "calibrate again, so that both come from the same weights"
             )
-        own = temperatures(fitted, logits.metadata["target"])
-        logits.scaled_by_temperature(own).write(outputs[split])
+        by_rank = temperatures(fitted, logits.metadata["target"])
+        logits.scaled_by_temperature(by_rank).write(outputs[split])
         rows[split] = len(logits.sample_ids)
     return rows

@@ -1,4 +1,4 @@
-"""The temperature that makes the logits of the split calib most likely."""
+"""The maximum-likelihood temperature on the split calib."""
 
 from typing import Literal, NamedTuple
 
@@ -10,7 +10,7 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 class Fit(NamedTuple):
-    """A fitted temperature, and what the user should know of it."""
+    """A fitted temperature with warnings for the user."""
 
     temperature: float
     warnings: list[str]
@@ -32,8 +32,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
     which Brent's method finds (Guo et al. 2017, section 4.2, fit the same T by gradient descent).
 
     Where there is no such change the likelihood has no maximum inside the bounds. If every sample
-    is right, or the logits are constant, the samples say nothing of how sure to be, and T stays 1;
-    else T is the bound at which it still rises. Each case is reported as a warning.
+    is right, or the logits are constant, the samples hold no information about confidence, and T
+    stays 1; otherwise T is the bound at which it still rises. Each case is reported as a warning.
 
     Args:
         logits: [N, C]; used in double precision.
@@ -56,7 +56,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
             1.0,
             [
                 "all samples of calib are classified correctly, so no temperature is the most "
-                "likely: it stays 1; more samples in calib would tell"
+                "likely: it stays 1; enlarge data.splits.calib"
             ],
         )
     if slope(low) <= 0:

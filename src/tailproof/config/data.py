@@ -1,14 +1,23 @@
 """Configuration of the stages prepare, split and shard."""
 
+from functools import cache
+from importlib import import_module
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Union, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    model_validator,
+)
+from pydantic_core import core_schema
 
-from tailproof.config.base import Count, Fraction, Name, Positive, Strict
+from tailproof.config.base import Count, Fraction, Strict
 
-# Columns of samples, splits, shards and logits, beside which the ranks stand.
-TAKEN = {
+RESERVED_COLUMNS = {
     "sample_id",
     "digest",
     "group",
@@ -22,237 +31,114 @@ TAKEN = {
     "weight",
     "logits",
 }
+"""Columns of samples, splits, shards and logits; no rank may have one of these names."""
 
 
 def _below_root(path: str) -> str:
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts:
-        raise ValueError(f"'{path}' leaves root: give a path relative to root, without '..'")
+        raise ValueError(f"'{path}' is outside root: give a path relative to root, without '..'")
     return path
 
 
 def _distinct_ranks(ranks: list[str]) -> list[str]:
     for position, rank in enumerate(ranks):
         if rank in ranks[:position]:
-            raise ValueError(f"'{rank}' is named twice: keep one")
-        if rank in TAKEN:
-            raise ValueError(f"'{rank}' is a column of tailproof's own: rename yours")
+            raise ValueError(f"'{rank}' is listed twice: remove one")
+        if rank in RESERVED_COLUMNS:
+            raise ValueError(
+                f"'{rank}' is the name of a column that tailproof writes: rename your column"
+            )
     return ranks
 
 
 Column = Annotated[str, Field(min_length=1)]
 BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
-ProcessGroup = Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct_ranks)]
+RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct_ranks)]
 
 
-class Digits(Strict):
-    """The 1,797 handwritten digits of 8×8 pixels that scikit-learn ships."""
+class SourceConfig(Strict):
+    """What the configuration says about a source; its field `name` selects the source."""
 
-    name: Literal["digits"]
-
-
-class Idx(Strict):
-    """IDX files of the MNIST family, gzipped or not, in one folder."""
-
-    name: Literal["idx"]
-    dataset: Literal["fashion_mnist", "mnist", "other"] = Field(
-        "other", description="A known dataset brings class names, ranks and pinned SHA-256 sums."
-    )
-    root: str = Field(description="Folder with the four IDX files.")
-    download: bool = Field(
-        False, description="Fetch missing files from the publisher (fashion_mnist) into root."
-    )
-
-    @model_validator(mode="after")
-    def _has_publisher(self) -> "Idx":
-        if self.download and self.dataset != "fashion_mnist":
-            raise ValueError(
-                "'download' knows a publisher of fashion_mnist only: leave it out and put the four "
-                "files into root"
-            )
-        return self
+    name: str
 
 
-class Cifar(Strict):
-    """CIFAR-10 or CIFAR-100: the official python or binary archive, packed or unpacked."""
-
-    name: Literal["cifar10", "cifar100"]
-    root: str = Field(description="Folder with the archive, or with the unpacked files.")
-    format: Literal["python", "binary"] = "python"
-    download: bool = Field(False, description="Fetch the archive from its publisher into root.")
+SOURCE_CONFIGS: dict[str, type[SourceConfig]] = {}
+"""The configuration model of each source, by name."""
 
 
-class ImageFolder(Strict):
-    """One folder a class; with train and test folders above them where there are such."""
+def add_source_config(model: type[SourceConfig]) -> tuple[str, ...]:
+    """Accept a source in the configuration.
 
-    name: Literal["image_folder"]
-    root: str
-    train: BelowRoot | None = Field(
-        None, description="Sub-folder with the training pool's classes."
-    )
-    test: BelowRoot | None = Field(None, description="Sub-folder with the held-out pool's classes.")
+    Args:
+        model: its field `name` is a Literal of the names that select the source.
 
-    @model_validator(mode="after")
-    def _both_or_none(self) -> "ImageFolder":
-        if self.test is not None and self.train is None:
-            raise ValueError("'test' names a folder but 'train' does not: give both or neither")
-        return self
+    Returns:
+        The names.
 
-
-class LabelTable(Strict):
-    """A CSV file, and the folder of the images that it names."""
-
-    table: BelowRoot
-    images: BelowRoot
+    Raises:
+        ValueError: another source has one of the names.
+    """
+    names = get_args(model.model_fields["name"].annotation)
+    for name in names:
+        if SOURCE_CONFIGS.setdefault(name, model) is not model:
+            raise ValueError(f"two sources have the name '{name}': rename one")
+    return names
 
 
-class MetadataCsv(Strict):
-    """CSV tables of file names and labels, images in folders; columns named as in FungiTastic."""
+def _source_union() -> TypeAdapter[SourceConfig]:
+    """Return the union of all models, with the package's own sources among them.
 
-    name: Literal["metadata_csv"]
-    root: str = Field(description="Folder that the tables and the folders of images lie in.")
-    table: BelowRoot | None = Field(None, description="The CSV of a collection without a test set.")
-    images: BelowRoot | None = Field(
-        None, description="Folder of the images that `table` names; by default root."
-    )
-    train: LabelTable | None = Field(None, description="The training pool, where there is a test.")
-    test: LabelTable | None = Field(None, description="The held-out pool.")
-    filename: Column = Field("filename", description="Column of the images' paths in their folder.")
-    ranks: ProcessGroup = Field(
-        ["phylum", "class", "order", "family", "genus", "species"],
-        description="Columns of the labels, coarse to fine; empty cells and NaN are no label.",
-    )
-    group: Column | None = Field(
-        "observationID",
-        description="Column of what must not be torn apart; null where every image stands alone.",
-    )
-
-    @model_validator(mode="after")
-    def _one_table_or_two_pools(self) -> "MetadataCsv":
-        pools = (self.train, self.test)
-        if self.table is not None and pools == (None, None):
-            return self
-        if None in pools or self.table is not None or self.images is not None:
-            raise ValueError(
-                "give 'table' (and 'images') for a collection without a test set, or both 'train' "
-                "and 'test', each with its 'table' and 'images'"
-            )
-        return self
+    Importing the sources from this lower floor is safe because it computes no result: a stage gets
+    parameters that were validated before. The code digest does not follow a relative name, so that
+    only the stages that read images become stale with a source.
+    """
+    import_module("..data.sources", __package__)
+    return _union_of(tuple(SOURCE_CONFIGS[name] for name in sorted(SOURCE_CONFIGS)))
 
 
-class Parquet(Strict):
-    """Somebody's parquet files with a column of encoded images: one, a folder, or partitioned."""
-
-    name: Literal["parquet"]
-    root: str = Field(description="A parquet file, or the folder that they lie in, at any depth.")
-    train: BelowRoot | None = Field(
-        None, description="File, folder or pattern (data/train-*.parquet) of the training pool."
-    )
-    test: BelowRoot | None = Field(None, description="The same of the held-out pool.")
-    image: Column = Field(
-        "image",
-        description="Column of the images: encoded (binary, or a struct with the field bytes), or "
-        "arrays of numbers (lists in lists).",
-    )
-    bands: Literal["first", "last"] = Field(
-        "first", description="Which axis of an array has the bands; the others are height, width."
-    )
-    shape: Annotated[list[Count], Field(min_length=2, max_length=3)] | None = Field(
-        None,
-        description="Of arrays that are flat lists: [bands, height, width] or as `bands` says.",
-    )
-    ranks: ProcessGroup = Field(
-        ["label"],
-        description="Columns of the labels, coarse to fine: text, whole numbers, Hugging Face "
-        "class labels, or partition columns (key=value folders).",
-    )
-    id: Column | None = Field(
-        None, description="Column of unique sample ids; by default file and row."
-    )
-    group: Column | None = Field(None, description="Column of what must not be torn apart.")
-    filter: dict[Name, str | int | list[str | int]] = Field(
-        {}, description="Partition columns and the value or values of the files that are read."
-    )
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> "Parquet":
-        if self.test is not None and self.train is None:
-            raise ValueError("'test' is given but 'train' is not: give both or neither")
-        return self
+@cache
+def _union_of(models: tuple[type[SourceConfig], ...]) -> TypeAdapter[SourceConfig]:
+    return TypeAdapter(Annotated[Union[models], Field(discriminator="name")])  # noqa: UP007
 
 
-class Lens(Strict):
-    """Simulated gravitational lenses and other galaxies, in the bands g, r, i and z."""
+class _AnySource:
+    """Validates a source by the model that its name selects, and describes all of them."""
 
-    name: Literal["lens"]
-    lenses: Count = Field(1000, description="Galaxies with arcs around them.")
-    controls: Literal["paired", "unpaired"] = Field(
-        "unpaired",
-        description="paired: each lens's own galaxy without its arcs, in the same split; unpaired: "
-        "other galaxies.",
-    )
-    controls_per_lens: Count = Field(1, description="Of unpaired controls.")
-    arc_brightness: Positive = Field(
-        20.0,
-        description="Surface brightness of the lensed source's peak before the seeing, in the "
-        "sky's noise of a pixel.",
-    )
-    size: int = Field(32, ge=24, description="Side of the images in pixels.")
-    seed: int = Field(0, ge=0)
+    @staticmethod
+    def __get_pydantic_core_schema__(
+        annotation: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda value: _source_union().validate_python(value)
+        )
 
-    @model_validator(mode="after")
-    def _one_of_a_pair(self) -> "Lens":
-        if self.controls == "paired" and self.controls_per_lens > 1:
-            raise ValueError("a lens has one paired control: leave controls_per_lens out")
-        return self
-
-
-class ScanLines(Strict):
-    """Simulated scanning-tunnelling scans of dimer rows, cut into windows of consecutive lines."""
-
-    name: Literal["scan_lines"]
-    scans: Count = 200
-    lines: Count = Field(128, description="Of a scan.")
-    pixels: int = Field(64, ge=16, description="Of a line.")
-    window: Count = Field(16, description="Lines of a sample; its class is that of the last one.")
-    stride: Count = Field(8, description="Lines from one window to the next.")
-    noise: float = Field(
-        0.5, ge=0, description="Standard deviation, in the amplitude of the dimer rows."
-    )
-    seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _fits(self) -> "ScanLines":
-        if self.window > self.lines:
-            raise ValueError(f"window is {self.window}, expected at most the {self.lines} lines")
-        return self
-
-
-Source = Annotated[
-    Digits | Idx | Cifar | ImageFolder | MetadataCsv | Parquet | Lens | ScanLines,
-    Field(discriminator="name"),
-]
+    @staticmethod
+    def __get_pydantic_json_schema__(
+        schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(_source_union().core_schema)
 
 
 class Natural(Strict):
-    """Take every sample of the training pool, as balanced or unbalanced as it is."""
+    """Keep every sample of the training pool, with the class balance that it has."""
 
     kind: Literal["natural"] = "natural"
 
 
 class LongTail(Strict):
-    """Sub-sample the training pool to n_i images in class i, without replacement.
+    """Sub-sample the training pool, without replacement, to n_i images in class i.
 
     exponential: n_i = floor(n_max · imbalance^(−i/(C−1))) (Cao et al. 2019, LDAM-DRW, section 4).
-    step: the first half of the classes keeps n_max, the others have floor(n_max / imbalance).
+    step: the first half of the classes keeps n_max images, the others floor(n_max / imbalance).
     """
 
     kind: Literal["exponential", "step"]
     imbalance: float = Field(
-        ge=1, description="Images in the largest class over those in the smallest."
+        ge=1, description="Number of images in the largest class, divided by that in the smallest."
     )
     n_max: Count | None = Field(
-        None, description="Images of class 0; by default the most that the pool allows."
+        None, description="Number of images in class 0. Default: the most that the pool allows."
     )
 
 
@@ -260,7 +146,11 @@ Profile = Annotated[Natural | LongTail, Field(discriminator="kind")]
 
 
 class SplitFractions(Strict):
-    """Shares of the two pools. train is what val and calib leave; test what tune and dev leave."""
+    """Fractions of the two pools.
+
+    val and calib are fractions of the training pool; train is the rest of it. tune and dev are
+    fractions of the held-out pool; test is the rest of it.
+    """
 
     val: Fraction = 0.1
     calib: Fraction = 0.1
@@ -271,28 +161,30 @@ class SplitFractions(Strict):
     def _leave_something(self) -> "SplitFractions":
         for first, second, rest in (("val", "calib", "train"), ("tune", "dev", "test")):
             if getattr(self, first) + getattr(self, second) >= 1:
-                raise ValueError(f"{first} and {second} together leave nothing for {rest}")
+                raise ValueError(
+                    f"{first} and {second} leave nothing for {rest}: lower one of them"
+                )
         return self
 
 
 class Data(Strict):
-    """From the raw collection to six splits in shards."""
+    """How the raw collection becomes six splits, stored in shards."""
 
-    source: Source
+    source: Annotated[SourceConfig, _AnySource]
     target: str | None = Field(
-        None, description="The taxonomic rank that is learnt; by default the finest."
+        None, description="Taxonomic rank to learn. Default: the finest rank."
     )
     positive_class: str | None = Field(
         None,
-        description="Of two classes the one that is looked for; by default the rarer in train, of "
-        "equals the second.",
+        description="Positive class of a binary task. Default: the rarer one in train; on a tie, "
+        "the second.",
     )
     long_tail: Profile = Natural()
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.3, description="Share that becomes the held-out pool where the source has no test set."
+        0.3, description="Fraction of samples for the held-out pool, if the source has no test set."
     )
     splits: SplitFractions = SplitFractions()
     seed: int = Field(0, ge=0)
     shards_per_split: Count = Field(
-        1, description="Shards of each split; each is written by a job of its own."
+        1, description="Number of shards per split. A separate job writes each one."
     )

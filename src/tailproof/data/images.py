@@ -1,10 +1,10 @@
-"""The one place where images are decoded and encoded.
+"""Decodes and encodes all images.
 
-An image is a uint8 array: [H, W] in mode ``L`` (greyscale), [H, W, 3] in mode ``RGB``; or, from a
-.npy file, a float32 array [H, W, bands] in mode ``float32``.
+An image is a uint8 array, [H, W] in mode ``L`` (greyscale) or [H, W, 3] in mode ``RGB``; or a
+float32 array from a .npy file, [H, W, bands] in mode ``float32``.
 
-Pillow says what a file holds. The plainest PNG and JPEG files, which most data sets are made of,
-are left to OpenCV, which gives the same pixels in half to four fifths of the time.
+Pillow defines the pixels of a file. OpenCV decodes the plainest PNG and JPEG files, which are most
+files of most datasets: it returns the same pixels in 50 to 80 % of the time.
 """
 
 import hashlib
@@ -31,55 +31,56 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 BASELINE, SCAN = 0xC0, 0xDA
 # JFIF header, quantisation and Huffman tables, restart interval, comment
 PLAIN_SEGMENTS = (0xE0, 0xDB, 0xC4, 0xDD, 0xFE)
-MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # in a scan: any but a restart
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # any marker in a scan except a restart
 
-# OpenCV's threads do not survive a fork, and the loader's workers are parallel already.
+# OpenCV's threads do not survive a fork, and the loader's workers already run in parallel.
 cv2.setNumThreads(0)
 
 
 def decode(data: bytes, mode: str | None = None) -> np.ndarray:
-    """Decode an image file's bytes.
+    """Decode the bytes of an image file.
 
-    The EXIF orientation is applied, since viewers do. Palettes and other colour spaces become
-    RGB, alpha is dropped (as in torchvision's ImageFolder), of several frames the first is taken.
+    The EXIF orientation is applied, as in viewers. Palettes and other colour spaces become RGB.
+    Alpha is dropped, as in torchvision's ImageFolder. Only the first of several frames is decoded.
 
     Args:
         data: a PNG, JPEG, WebP, BMP, TIFF or .npy file.
-        mode: ``L``, ``RGB`` or ``float32``; by default ``float32`` for a .npy file, ``L`` for a
-            picture that holds no colour, whether its file says greyscale or not, and ``RGB`` for
-            others.
+        mode: ``L``, ``RGB`` or ``float32``. Default: ``float32`` for a .npy file; ``L`` for a
+            picture without colour, whether or not its file is declared greyscale; else ``RGB``.
 
     Returns:
         uint8, [H, W] in mode ``L`` and [H, W, 3] in mode ``RGB``; float32 [H, W, bands].
 
     Raises:
-        TailproofError: the bytes are no such file, are truncated, or hold more than 8 bits a
-            channel, for which there is no one right scale.
+        TailproofError: the bytes are not such a file, are truncated, or have more than 8 bits per
+            channel, for which no scale is right for all images.
     """
     if data.startswith(START) and mode in (None, MODE):
         return decode_bands(data)
     if mode == MODE:
-        raise TailproofError("it is no .npy array of bands, expected one as in the other images")
+        raise TailproofError(
+            "it is not a .npy array of bands, expected one as for the other images"
+        )
     channels = _plain_png(data) or _plain_jpeg(data)
     if channels:
         flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        if image is not None:  # else it is damaged, and Pillow tells how
+        if image is not None:  # else it is damaged, and Pillow reports how
             return _in_mode(image, mode)
     return _decode_any(data, mode)
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Encode a uint8 array, [H, W] or [H, W, 3], as PNG: the same array gives the same bytes."""
+    """Encode a uint8 array, [H, W] or [H, W, 3], as PNG. The same array gives the same bytes."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return file.getvalue()
 
 
 def pixel_digest(image: np.ndarray) -> str:
-    """Return the SHA-256 of a decoded image's mode, size and pixels.
+    """Return the SHA-256 of the mode, size and pixels of a decoded image.
 
-    Of images that `decode` returned in their default mode, it is equal for the same picture.
+    It is equal for equal pictures, if `decode` returned them in their default mode.
     """
     height, width = image.shape[:2]
     mode = "L" if image.ndim == 2 else "RGB"
@@ -93,12 +94,12 @@ def pixel_digest(image: np.ndarray) -> str:
 def _decode_any(data: bytes, mode: str | None) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            stored = DEEP_COLOUR.search(str(image.tile))  # Pillow makes 8 bits of these
+            stored = DEEP_COLOUR.search(str(image.tile))  # Pillow reduces these to 8 bits
             image.load()
             if stored or image.mode in DEEP:
                 raise TailproofError(
                     f"its pixels have mode {stored[0] if stored else image.mode}, expected 8 bits "
-                    "a channel: choose the range that matters and convert it"
+                    "per channel: choose the range that matters and convert it"
                 )
             ImageOps.exif_transpose(image, in_place=True)
             native = "L" if image.mode in GREY else "RGB"
@@ -107,7 +108,7 @@ def _decode_any(data: bytes, mode: str | None) -> np.ndarray:
         Image.DecompressionBombError,
         EOFError,
         OSError,
-        SyntaxError,  # Pillow's for broken PNG chunks
+        SyntaxError,  # raised by Pillow for broken PNG chunks
         ValueError,
         struct.error,
         zlib.error,
@@ -116,7 +117,7 @@ def _decode_any(data: bytes, mode: str | None) -> np.ndarray:
 
 
 def _plain_png(data: bytes) -> int:
-    """Return the channels of a whole 8-bit grey or RGB PNG with nothing but pixels, 0 of others."""
+    """Return the channels of a complete 8-bit grey or RGB PNG with pixels only; else 0."""
     if not data.startswith(PNG_START) or len(data) < 33:
         return 0
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
@@ -130,10 +131,10 @@ def _plain_png(data: bytes) -> int:
 
 
 def _plain_jpeg(data: bytes) -> int:
-    """Return the channels of a whole baseline JPEG of one scan without EXIF, 0 of others.
+    """Return the channels of a complete baseline JPEG of one scan without EXIF; else 0.
 
-    Within its one scan a decoder can only meet the end, which is there: of a damaged one OpenCV
-    makes what Pillow makes.
+    The only marker in its scan is the end, which exists. If the scan is damaged, OpenCV and Pillow
+    therefore return the same pixels.
     """
     if not data.startswith(JPEG_START) or not data.endswith(JPEG_END):
         return 0

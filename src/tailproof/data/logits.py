@@ -1,7 +1,7 @@
-"""Logits files: what an expert says of every sample of a split, with the labels beside it.
+"""Logits files: the logits of an expert for every sample of a split, next to the labels.
 
-An expert that learnt the target rank alone has the column `logits`, one with a head for each of
-several ranks the columns `logits_RANK`.
+An expert with one head, for the target rank, has the column `logits`. An expert with heads for
+several ranks has the columns `logits_RANK`.
 """
 
 from dataclasses import dataclass, replace
@@ -24,11 +24,11 @@ class Logits:
 
     Attributes:
         sample_ids: N strings.
-        labels: for each taxonomic rank the N class indices; -1 where there is none.
-        weight: N weights that give the split the long-tailed prior of the training pool (mean 1).
-        heads: for each rank that was learnt float32 [N, C], one column a class.
-        metadata: expert, seed, split, target, weights_sha256; temperature (the target's) once
-            calibrated, and temperatures by rank where there are several heads.
+        labels: for each taxonomic rank N class indices; -1 means no label.
+        weight: N weights, of mean 1, that give the split the long-tailed prior of train.
+        heads: for each learnt rank, float32 [N, C] with one column per class.
+        metadata: expert, seed, split, target, weights_sha256. Calibrated logits also have the
+            temperature of the target, and temperatures by rank if there are several heads.
     """
 
     sample_ids: np.ndarray
@@ -49,28 +49,28 @@ class Logits:
 
     @property
     def temperature(self) -> float:
-        """What the target's raw logits were divided by: 1 before calibration."""
+        """The divisor of the raw logits of the target; 1 before calibration."""
         return float(self.metadata.get("temperature", 1.0))
 
     def scaled_by_temperature(self, temperatures: dict[str, float]) -> "Logits":
-        """Return these logits divided by each rank's temperature, which their metadata then name.
+        """Divide the logits of each rank by its temperature, and record it in the metadata.
 
         Raises:
-            TailproofError: a rank has none.
+            TailproofError: a rank has no temperature.
         """
         missing = [rank for rank in self.heads if rank not in temperatures]
         if missing:
             raise TailproofError(
-                f"there is no temperature for the rank '{missing[0]}': run calibrate again"
+                f"the rank '{missing[0]}' has no temperature: run the stage calibrate again"
             )
-        own = {rank: float(temperatures[rank]) for rank in self.heads}
+        divisors = {rank: float(temperatures[rank]) for rank in self.heads}
         heads = {
-            rank: (values / np.float64(own[rank])).astype(np.float32)
+            rank: (values / np.float64(divisors[rank])).astype(np.float32)
             for rank, values in self.heads.items()
         }
-        metadata = {**self.metadata, "temperature": own[self.metadata["target"]]}
-        if len(own) > 1:
-            metadata["temperatures"] = own
+        metadata = {**self.metadata, "temperature": divisors[self.metadata["target"]]}
+        if len(divisors) > 1:
+            metadata["temperatures"] = divisors
         return replace(self, heads=heads, metadata=metadata)
 
     def write(self, path: str | Path) -> None:
@@ -79,9 +79,9 @@ class Logits:
         for rank, labels in self.labels.items():
             columns[rank] = pa.array(labels, pa.int64(), mask=labels < 0)
         columns["weight"] = pa.array(self.weight, pa.float64())
-        for rank, found in self.heads.items():
+        for rank, head in self.heads.items():
             name = "logits" if len(self.heads) == 1 else f"{PREFIX}{rank}"
-            values = np.ascontiguousarray(found, dtype=np.float32)
+            values = np.ascontiguousarray(head, dtype=np.float32)
             columns[name] = pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
         write_parquet(path, with_metadata(pa.table(columns), self.metadata))
 
@@ -90,19 +90,19 @@ class Logits:
         """Read and check a logits file.
 
         Raises:
-            TailproofError: the file is missing or damaged, lacks columns or metadata, or holds
-                logits, weights or labels that cannot be.
+            TailproofError: the file is missing or damaged, lacks columns or metadata, or contains
+                impossible logits, weights or labels.
         """
         table = read_parquet(path)
         metadata = table_metadata(path)
         missing = [key for key in REQUIRED if key not in metadata]
         if missing:
-            raise TailproofError(f"{path}: its metadata lack {', '.join(missing)}; run infer again")
+            raise TailproofError(f"{path}: its metadata lack {', '.join(missing)}: run infer again")
         target = metadata["target"]
         heads = _columns(table.column_names, target)
         for name in ("sample_id", target, "weight", heads[target]):
             if name not in table.column_names:
-                raise TailproofError(f"{path} has no column '{name}'; run infer again")
+                raise TailproofError(f"{path} has no column '{name}': run infer again")
         logits = cls(
             sample_ids=table["sample_id"].to_numpy(),
             labels={
@@ -119,7 +119,7 @@ class Logits:
 
 
 def _columns(names: list[str], target: str) -> dict[str, str]:
-    """Return the column of each rank's logits, the target's whether it is there or not."""
+    """Return the logits column of each rank; that of the target even if it does not exist."""
     if "logits" in names:
         return {target: "logits"}
     ranks = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
@@ -130,8 +130,8 @@ def _matrix(path: str | Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     kind = column.type
     if not pa.types.is_fixed_size_list(kind) or column.null_count:
         raise TailproofError(
-            f"{path}: its column '{name}' is {kind} with {column.null_count} nulls, expected "
-            "fixed_size_list<float>[classes] without; run infer again"
+            f"{path}: its column '{name}' has the type {kind} and {column.null_count} nulls, "
+            "expected fixed_size_list<float>[classes] without nulls: run infer again"
         )
     flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
     flat = np.concatenate(flat) if flat else np.empty(0, np.float32)
@@ -142,25 +142,25 @@ def _check(path: str | Path, logits: Logits) -> None:
     def refuse(bad: np.ndarray, what: str, remedy: str) -> None:
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            raise TailproofError(f"{path}, row {row} ({logits.sample_ids[row]}): {what}; {remedy}")
+            raise TailproofError(f"{path}, row {row} ({logits.sample_ids[row]}): {what}: {remedy}")
 
     for rank, values in logits.heads.items():
         refuse(
             ~np.isfinite(values).all(axis=1),
             "a logit is not finite",
-            "the expert diverged: look at its history.csv",
+            "the expert diverged, look at its history.csv",
         )
         classes, lowest = values.shape[1], 0 if rank == logits.metadata["target"] else -1
         refuse(
             (logits.labels[rank] < lowest) | (logits.labels[rank] >= classes),
             f"the class index is outside 0 to {classes - 1}",
-            "the logits belong to other data: run infer again",
+            "run infer again, the logits are of other data",
         )
     refuse(
         ~(np.isfinite(logits.weight) & (logits.weight >= 0)),
-        "the weight is no number from 0 on",
+        "the weight is not a number of at least 0",
         "run split and infer again",
     )
     repeated = np.ones(len(logits.sample_ids), bool)
     repeated[np.unique(logits.sample_ids.astype(str), return_index=True)[1]] = False
-    refuse(repeated, "the sample stands twice", "run infer again")
+    refuse(repeated, "the sample occurs twice", "run infer again")

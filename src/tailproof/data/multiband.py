@@ -1,7 +1,7 @@
-"""Images that are no pictures of 8 bits: float32 arrays [H, W, bands] as .npy files.
+"""Images other than 8-bit pictures: float32 arrays [H, W, bands] as .npy files.
 
-The format is numpy's own, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html:
-``np.load(io.BytesIO(data))`` reads it anywhere.
+The format is that of numpy, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html:
+``np.load(io.BytesIO(data))`` reads it.
 """
 
 import io
@@ -12,21 +12,21 @@ from tailproof.runtime.errors import TailproofError
 
 MODE = "float32"
 START = b"\x93NUMPY"
-VIEWED = (0.5, 99.5)  # percentiles that become black and white
+VIEWED = (0.5, 99.5)  # percentiles shown as black and white
 
 
 def encode_bands(image: np.ndarray) -> bytes:
-    """Encode an array [H, W, bands]: the same array gives the same bytes."""
+    """Encode an array [H, W, bands]. The same array gives the same bytes."""
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(image, np.float32), allow_pickle=False)
     return file.getvalue()
 
 
 def load_array(data: bytes) -> np.ndarray:
-    """Return the numbers of a .npy file as they are.
+    """Return the numbers of a .npy file unchanged.
 
     Raises:
-        TailproofError: it is damaged or holds something else than numbers.
+        TailproofError: the file is damaged or contains something other than numbers.
     """
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
@@ -41,8 +41,8 @@ def decode_bands(data: bytes) -> np.ndarray:
     """Decode a .npy file to float32 [H, W, bands].
 
     Raises:
-        TailproofError: it is damaged, has another number of axes, or a pixel is NaN or infinite,
-            also for being too large for float32.
+        TailproofError: the file is damaged, the number of axes is wrong, or a pixel is NaN,
+            infinite, or too large for float32.
     """
     array = load_array(data)
     if array.ndim == 2:
@@ -59,16 +59,17 @@ def decode_bands(data: bytes) -> np.ndarray:
         row, column, band = bad[0].tolist()
         raise TailproofError(
             f"{len(bad)} of its pixels are NaN or infinite, the first in band {band}, row {row}, "
-            f"column {column}: fill such pixels in before"
+            f"column {column}: replace such pixels by numbers"
         )
     return image
 
 
 def viewable(image: np.ndarray) -> np.ndarray:
-    """Return a picture of bands, uint8 [H, W, 3] or [H, W]: for people, not for models.
+    """Convert bands to a picture for people, uint8 [H, W, 3] or [H, W].
 
-    Of three bands or more the last, middle and first are red, green and blue, as bands go from
-    short to long wavelengths. Faint and bright are shown together by an inverse hyperbolic sine.
+    With three or more bands, the last, middle and first one are shown as red, green and blue,
+    because bands are ordered from short to long wavelengths. The inverse hyperbolic sine shows
+    faint and bright objects together.
     """
     bands = image.shape[2]
     chosen = image[:, :, [bands - 1, bands // 2, 0]] if bands > 2 else image.mean(2)

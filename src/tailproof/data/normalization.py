@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each band, measured on the split train, part by part."""
+"""Measures the mean and standard deviation of each band on the split train, part by part."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ LEVELS = np.arange(256)
 
 
 class PixelSums:
-    """Exact integer sums of 8-bit pixels and squares by channel: the same in any order."""
+    """Exact integer sums of 8-bit pixels and their squares by channel, equal in any order."""
 
     def __init__(self, channels: int) -> None:
         self.count = 0
@@ -40,8 +40,8 @@ class PixelSums:
 class BandMoments:
     """Count, mean and summed squared deviation of float pixels by band.
 
-    Merged pairwise (Chan, Golub and LeVeque 1983, equation 2.1), so that a large common level
-    costs no digits.
+    Moments are merged pairwise (Chan, Golub and LeVeque 1983, equation 2.1), so that a large
+    common level does not cost precision.
     """
 
     def __init__(self, bands: int) -> None:
@@ -56,7 +56,7 @@ class BandMoments:
         self.merge(len(flat), mean, ((flat - mean) ** 2).sum(axis=0))
 
     def merge(self, count: int, mean: np.ndarray, deviation: np.ndarray) -> None:
-        """Take in what was found of other pixels."""
+        """Merge the moments of other pixels."""
         total = self.count + count
         if not total:
             return
@@ -75,32 +75,35 @@ class BandMoments:
 
 
 def normalisation(parts: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Return mean and std by band from the facts of all parts: in [0, 1] of 8-bit pixels.
+    """Return mean and std by band from the facts of all parts.
 
-    Those of float pixels are in their own unit, to ten significant digits.
+    They are in [0, 1] for 8-bit pixels. For float pixels they are in the unit of the pixels, with
+    ten significant digits.
 
     Raises:
-        TailproofError: a band has one value everywhere.
+        TailproofError: a band has the same value everywhere.
     """
     if "deviation" in parts[0]:
-        found = BandMoments(len(parts[0]["mean"]))
+        moments = BandMoments(len(parts[0]["mean"]))
         for part in parts:
-            found.merge(part["count"], part["mean"], part["deviation"])
-        flat = np.flatnonzero(~(found.deviation > 0))
+            moments.merge(part["count"], part["mean"], part["deviation"])
+        flat = np.flatnonzero(~(moments.deviation > 0))
         if flat.size:
             raise TailproofError(
-                f"band {flat[0]} has one value in every image of the split train: leave it out"
+                f"band {flat[0]} has the same value in every image of the split train: remove it"
             )
-        std = np.sqrt(found.deviation / found.count)
+        std = np.sqrt(moments.deviation / moments.count)
         return {
-            "mean": [float(f"{value:.10g}") for value in found.mean],
+            "mean": [float(f"{value:.10g}") for value in moments.mean],
             "std": [float(f"{value:.10g}") for value in std],
         }
     count = sum(part["count"] for part in parts)
     mean = np.sum([part["sum"] for part in parts], 0) / count
     variance = np.sum([part["squares"] for part in parts], 0) / count - mean**2
     if not (variance > 0).all():
-        raise TailproofError("every image of the split train has one flat colour: nothing to learn")
+        raise TailproofError(
+            "all images of the split train have the same flat colour: check the images"
+        )
     return {
         "mean": [round(float(value), 6) for value in mean / 255],
         "std": [round(float(value), 6) for value in np.sqrt(variance) / 255],

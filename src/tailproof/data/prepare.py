@@ -1,4 +1,4 @@
-"""The stage prepare: look at every image of the source once and list it in samples.parquet."""
+"""The stage prepare: decodes every image of the source once and lists it in samples.parquet."""
 
 import logging
 from collections.abc import Iterator
@@ -20,17 +20,17 @@ from tailproof.runtime.progress import track
 
 log = logging.getLogger(__name__)
 
-BATCH = 8192  # rows held as Python objects; as Arrow a row takes about 300 bytes
+BATCH = 8192  # rows kept as Python objects; in Arrow a row takes about 300 bytes
 
 
 def prepare(config: Data, output: str | Path) -> None:
     """Decode every image of the configured source and write samples.parquet.
 
-    The mode is ``L`` if no image holds any colour, however its file says so, else ``RGB``; and
-    ``float32`` where the images are arrays of bands.
+    The mode is ``L`` if no image has colour, whatever its file declares, and else ``RGB``. For
+    arrays of bands it is ``float32``.
 
     Raises:
-        TailproofError: the source is missing, damaged or wrong, or an image does not decode.
+        TailproofError: the source is missing, damaged or invalid, or an image does not decode.
     """
     source = open_source(config.source)
     source.fetch()
@@ -55,9 +55,9 @@ class _Rows:
     """The rows of samples.parquet.
 
     Attributes:
-        colour: whether an image so far held any.
-        arrays: whether the images are arrays of bands; None before the first.
-        bands: of such images.
+        colour: whether any image so far has colour.
+        arrays: whether the images are arrays of bands; None before the first image.
+        bands: the number of bands of such images.
     """
 
     def __init__(self, source: Source) -> None:
@@ -78,7 +78,7 @@ class _Rows:
         except TailproofError as error:
             path = Path(self.source.root or "", sample.path)
             raise TailproofError(
-                f"{where(path, sample.row)}: {error}; replace it or remove it"
+                f"{where(path, sample.row)}: {error}; replace or remove the image"
             ) from error
         self.colour |= image.ndim == 3 and not self.arrays
         return {
@@ -94,16 +94,18 @@ class _Rows:
         }
 
     def _check_kind(self, image: np.ndarray) -> None:
-        """Hold an image against the first: of what kind it is, and of how many bands."""
+        """Check that an image has the same kind and number of bands as the first one."""
         arrays = image.dtype == np.float32
         if self.arrays is None:
             self.arrays, self.bands = arrays, image.shape[2] if arrays else 0
-        kinds = {True: "an array of bands", False: "a picture of 8 bits"}
+        kinds = {True: "an array of bands", False: "an 8-bit picture"}
         if arrays != self.arrays:
-            raise TailproofError(f"it is {kinds[arrays]}, the first image {kinds[self.arrays]}")
+            raise TailproofError(
+                f"it is {kinds[arrays]}, but the first image is {kinds[self.arrays]}"
+            )
         if arrays and image.shape[2] != self.bands:
             raise TailproofError(
-                f"it has {image.shape[2]} bands, the first image {self.bands} (its shape is "
+                f"it has {image.shape[2]} bands, but the first image {self.bands} (its shape is "
                 f"{list(image.shape)}: height, width, bands)"
             )
 

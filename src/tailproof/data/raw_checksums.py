@@ -1,4 +1,4 @@
-"""The checksums of every raw file of a source: raw.parquet, where the proof of all else starts."""
+"""The checksums of all raw files of a source: raw.parquet, the start of the chain of proof."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,10 +13,10 @@ from tailproof.runtime.errors import TailproofError
 
 
 def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
-    """Write path, SHA-256 and bytes of every file that the source reads or its tables name.
+    """Write path, SHA-256 and bytes of every file that the source reads or its tables list.
 
-    Paths are relative to the source's root, but for files that lie elsewhere. The list is empty
-    where the images come with a package.
+    Paths are relative to the root of the source, except for files outside it. The list is empty if
+    the images are part of a package.
 
     Raises:
         TailproofError: samples.parquet or a raw file cannot be read.
@@ -31,25 +31,29 @@ def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
 
 
 def files_to_read(config: Data, listed: str | Path) -> list[Path]:
-    """Return the raw files of a source; those of raw.parquet where its folder is not there.
+    """Return the raw files of a source; those listed in raw.parquet if its folder does not exist.
 
-    So results can be used on a machine without the raw data that they were made from.
+    This makes results usable on a machine without their raw data.
 
     Raises:
-        TailproofError: the source is not there, and nothing was made from it yet, or from one
-            elsewhere; or the name of a file has braces.
+        TailproofError: the source does not exist and there are no results of it, or only results
+            of a source elsewhere; or a file name contains braces.
     """
     root = Path(_root(config))
     if root.exists() or not Path(listed).exists():
         files = open_source(config.source).files()
         for file in files:
             if "{" in str(file):
-                raise TailproofError(f"{file}: Snakemake takes braces for wildcards: rename it")
+                raise TailproofError(
+                    f"{file} has braces in its name, which Snakemake takes for wildcards: rename it"
+                )
         return files
-    known = table_metadata(listed)["root"]
-    if known != _root(config):
-        raise TailproofError(f"{root} does not exist; the results were made from {known}")
-    # A root that was itself a file held the rows of that one file.
+    listed_root = table_metadata(listed)["root"]
+    if listed_root != _root(config):
+        raise TailproofError(
+            f"{root} does not exist, but the results are of {listed_root}: correct data.source.root"
+        )
+    # If root was a file, raw.parquet lists that one file.
     return [
         root if root.suffix == ".parquet" else root / path
         for path in read_parquet(listed, ["path"])["path"].to_pylist()

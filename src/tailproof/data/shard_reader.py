@@ -1,4 +1,4 @@
-"""The rows of a split, one after the other, for those that need no torch."""
+"""Reads the rows of a split one after the other, without torch."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +19,8 @@ def rows_of(
 
     Args:
         manifest: the path of shards/manifest.json.
-        facts: what it holds.
-        split: the name.
+        facts: the content of that file.
+        split: the name of the split.
 
     Raises:
         TailproofError: a shard is missing or damaged.

@@ -1,7 +1,7 @@
-"""The stage shard: each split as parquet files in the Hugging Face image layout, and a manifest.
+"""The stages shard and manifest: parquet files of each split in the Hugging Face image layout.
 
-Scattered: any number of jobs each write one part, with what the manifest needs beside it; then
-one job gathers the manifest without reading an image again.
+The stage shard is scattered: each job writes one part, and next to it the facts for the manifest.
+The stage manifest gathers these facts without reading an image again.
 """
 
 import json
@@ -27,8 +27,8 @@ from tailproof.files import atomic, read_json, write_json
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.runtime.progress import track
 
-ROW_GROUP = 1024  # rows at most; the loader reads and shuffles by row group
-GROUP_BYTES = 128 * 2**20  # a row group of large images ends once it holds so much
+ROW_GROUP = 1024  # maximum rows; the loader reads and shuffles by row group
+GROUP_BYTES = 128 * 2**20  # a row group of large images ends at this size
 
 
 def shard(
@@ -42,12 +42,11 @@ def shard(
 ) -> None:
     """Write one shard of a split, and its facts (rows, digest, pixel sums).
 
-    Rows come in a seeded random order, so that a part is a fair sample of its split. Memory is
-    bounded by one row group, which ends at `GROUP_BYTES`, and by what the source holds to read in
-    that order.
+    Rows are in a seeded random order, so that a part is a fair sample of its split. Memory holds
+    one row group, which ends at `GROUP_BYTES`, and what the source needs to read in that order.
 
     Raises:
-        TailproofError: the source lost or changed an image since prepare read it.
+        TailproofError: an image is missing or has changed since prepare read it.
     """
     metadata = table_metadata(samples_path)
     rows = _rows(samples_path, splits_path, config.seed, split, part, config.shards_per_split)
@@ -56,7 +55,7 @@ def shard(
     sums = (BandMoments if metadata["mode"] == MODE else PixelSums)(metadata["bands"])
     with atomic(output) as temporary:
         with pq.ParquetWriter(
-            # PNG and JPEG do not shrink further; plain pages are the quickest to read.
+            # PNG and JPEG do not compress further, and plain pages are the fastest to read.
             temporary,
             schema,
             compression={
@@ -96,21 +95,21 @@ def gather(
 
     Args:
         samples_path: samples.parquet.
-        facts: for each split the parts' facts files, in the order of the parts.
+        facts: for each split the facts files, in the order of the parts.
         config: the data section.
-        output: where the manifest goes; shard paths in it are relative to its folder.
+        output: path of the manifest; shard paths in it are relative to its folder.
 
     Raises:
-        TailproofError: normalisation cannot be measured because `train` holds one flat colour, or
-            `config.positive_class` is no class of two.
+        TailproofError: normalisation cannot be measured because `train` has one flat colour, or
+            `config.positive_class` is not one of two classes.
     """
     metadata = table_metadata(samples_path)
     samples = read_parquet(samples_path, ["height", "width", *metadata["ranks"]])
     height, width = (_only(samples[name]) for name in ("height", "width"))
-    found = {split: [read_json(path) for path in paths] for split, paths in facts.items()}
+    parts = {split: [read_json(path) for path in paths] for split, paths in facts.items()}
     folder = Path(output).parent
     target = config.target or metadata["ranks"][-1]
-    counts = _add_counts([part["class_counts"] for part in found["train"]])[target]
+    counts = _add_counts([part["class_counts"] for part in parts["train"]])[target]
     write_json(
         output,
         {
@@ -123,17 +122,17 @@ def gather(
             "bands": metadata["bands"],
             "height": height if width is not None else None,
             "width": width if height is not None else None,
-            "normalisation": normalisation([part["pixels"] for part in found["train"]]),
+            "normalisation": normalisation([part["pixels"] for part in parts["train"]]),
             "splits": {
                 split: {
-                    "rows": sum(part["rows"] for part in found[split]),
-                    "class_counts": _add_counts([part["class_counts"] for part in found[split]]),
+                    "rows": sum(part["rows"] for part in parts[split]),
+                    "class_counts": _add_counts([part["class_counts"] for part in parts[split]]),
                     "shards": [
                         {
                             "path": str(path.with_suffix(".parquet").relative_to(folder)),
                             **{key: part[key] for key in ("rows", "sha256", "bytes")},
                         }
-                        for path, part in zip(facts[split], found[split], strict=True)
+                        for path, part in zip(facts[split], parts[split], strict=True)
                     ],
                 }
                 for split in SPLITS
@@ -143,7 +142,7 @@ def gather(
 
 
 def _groups(rows: pa.Table, encoded: Iterable[bytes]) -> Iterator[tuple[pa.Table, list[bytes]]]:
-    """Yield the rows with their images, cut into row groups that are bounded in rows and bytes."""
+    """Yield rows with their images as row groups of bounded rows and bytes."""
     start, size, images = 0, 0, []
     for image in encoded:
         images.append(image)
@@ -154,12 +153,12 @@ def _groups(rows: pa.Table, encoded: Iterable[bytes]) -> Iterator[tuple[pa.Table
 
 
 def _unchanged(encoded: bytes, sample: dict[str, Any]) -> np.ndarray:
-    """Decode an image and hold it against what prepare saw."""
+    """Decode an image, and check that it is the one that prepare read."""
     pixels = decode(encoded)
     if pixel_digest(pixels) != sample["digest"]:
         raise TailproofError(
-            f"{where(sample['path'], sample['row'])}: its picture is another one than the stage "
-            "prepare read; run that again (snakemake --forcerun prepare)"
+            f"{where(sample['path'], sample['row'])}: the picture has changed since the stage "
+            "prepare read it: run prepare again (snakemake --forcerun prepare)"
         )
     return pixels
 
@@ -167,7 +166,7 @@ def _unchanged(encoded: bytes, sample: dict[str, Any]) -> np.ndarray:
 def _rows(
     samples_path: str | Path, splits_path: str | Path, seed: int, split: str, part: int, parts: int
 ) -> pa.Table:
-    """Return the samples of one part with their weights, in the order they are written."""
+    """Return the samples of one part with their weights, in the order of the shard."""
     splits = read_parquet(splits_path).to_pandas()
     samples = read_parquet(samples_path).to_pandas()
     rows = splits[splits["split"] == split].merge(samples, on="sample_id", how="left")
@@ -175,7 +174,7 @@ def _rows(
     chosen = np.array_split(order, parts)[part]
     if not len(chosen):
         raise TailproofError(
-            f"the split {split} has {len(rows)} samples, too few for {parts} parts: lower "
+            f"the split {split} has {len(rows)} samples, expected at least {parts}: lower "
             "data.shards_per_split"
         )
     columns = [field.name for field in pq.read_schema(samples_path)] + ["weight"]
@@ -209,7 +208,7 @@ def _schema(metadata: dict[str, Any]) -> pa.Schema:
 
 
 def _feature(mode: str) -> dict[str, Any]:
-    """Return what Hugging Face's datasets shall make of the images: pictures, or .npy bytes."""
+    """Return the image feature for Hugging Face datasets: a picture, or .npy bytes."""
     if mode != MODE:
         return {"_type": "Image"}
     return {
@@ -240,8 +239,8 @@ def _table(
 def _class_counts(rows: pa.Table, metadata: dict[str, Any]) -> dict[str, dict[str, int]]:
     counts = {}
     for rank in metadata["ranks"]:
-        found = rows[rank].value_counts().to_pylist()
-        by_name = {item["values"]: item["counts"] for item in found}
+        pairs = rows[rank].value_counts().to_pylist()
+        by_name = {pair["values"]: pair["counts"] for pair in pairs}
         counts[rank] = {name: by_name.get(name, 0) for name in metadata["classes"][rank]}
     return counts
 
@@ -254,11 +253,11 @@ def _add_counts(parts: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, i
 
 
 def _positive(named: str | None, counts: dict[str, int]) -> str | None:
-    """Return the class that is looked for among two; None where there are more."""
+    """Return the positive class of two classes; None if there are more."""
     if named is not None and len(counts) != 2:
         raise TailproofError(
-            f"data.positive_class is '{named}', but the target has {len(counts)} classes: "
-            "only one of two classes can be positive; leave it out"
+            f"data.positive_class is '{named}', but the target has {len(counts)} classes, expected "
+            "2: remove data.positive_class"
         )
     if named is not None and named not in counts:
         raise unknown_name("class in data.positive_class", named, counts)

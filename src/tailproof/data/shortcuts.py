@@ -1,7 +1,7 @@
-"""The stage shortcut_probe: whether the classes can be told apart without looking at shapes.
+"""The stage shortcut_probe: checks whether simple summaries of the images predict the class.
 
-Simple models on summaries of each image, fitted on train and measured on dev. Where these do well,
-an expert need not learn what it is meant to: the data leak the answer.
+Simple models of summaries of each image are fitted on train and measured on dev. If one of them
+does well, the data leak the answer: an expert can succeed without learning shapes.
 """
 
 from collections.abc import Iterator
@@ -22,24 +22,24 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 
 FITTED, MEASURED = "train", "dev"
-LIMIT = 20_000  # samples of a split: shards are in random order, so the first are a fair sample
-CORE = 0.15  # half the side of the core, as a share of the image's
-LEAK = 0.9  # AUROC from which on it is warned of
+LIMIT = 20_000  # first samples of a split; shards are in random order, so the sample is fair
+CORE = 0.15  # half the side of the core, divided by the side of the image
+LEAK = 0.9  # AUROC at which a warning starts
 SUMMARIES = {
     "total_flux": "the mean of each band",
     "core_pixels": "the mean of each band in the middle of the image",
     "borders": "mean and spread of each band along the edges",
     "file_size": "bytes of the encoded image, its height and width",
 }
-"""What a model is shown, by its name; ``all`` is shown everything."""
+"""The input of each model, by name; the model ``all`` sees all of them."""
 
 
 def probe(manifest: str | Path, output: str | Path) -> dict[str, Any]:
     """Write shortcuts.json.
 
-    Each summary, and all together, enter a logistic regression with squares and products. Its
-    AUROC is the mean over classes of one against the others, 0.5 for guessing; for two classes
-    what is found at low false-positive rates is listed beside it.
+    A logistic regression with squares and products is fitted to each summary, and to all
+    together. Its AUROC is the mean over classes of one class against the others; guessing gives
+    0.5. For two classes, operating points at low false-positive rates are listed next to it.
 
     Args:
         manifest: shards/manifest.json.
@@ -54,22 +54,24 @@ def probe(manifest: str | Path, output: str | Path) -> dict[str, Any]:
         shown[split], labels[split] = _summaries(manifest, facts, split)
         if len(np.unique(labels[split])) < 2:
             raise TailproofError(
-                f"the split {split} has one class only: there is nothing to tell apart"
+                f"the split {split} has only one class, expected two or more: add classes"
             )
     positive = facts["positive"]
     index = None if positive is None else facts["classes"][facts["target"]].index(positive)
-    found = {}
+    reached = {}
     for name in (*SUMMARIES, "all"):
         values = {split: _columns(shown[split], name) for split in shown}
-        found[name] = _reached(values, labels, index)
+        reached[name] = _reached(values, labels, index)
     result = {
         "fitted_on": FITTED,
         "measured_on": MEASURED,
-        "rows": {split: len(each) for split, each in labels.items()},
+        "rows": {split: len(codes) for split, codes in labels.items()},
         "summaries": {**SUMMARIES, "all": "all of these"},
-        "reached": found,
+        "reached": reached,
         "warnings": [
-            _warning(name, each["auroc"]) for name, each in found.items() if each["auroc"] >= LEAK
+            _warning(name, metrics["auroc"])
+            for name, metrics in reached.items()
+            if metrics["auroc"] >= LEAK
         ],
     }
     write_json(output, result)
@@ -77,10 +79,10 @@ def probe(manifest: str | Path, output: str | Path) -> dict[str, Any]:
 
 
 def _warning(name: str, auroc: float) -> str:
-    seen = SUMMARIES.get(name, "these summaries")
+    inputs = SUMMARIES.get(name, "these summaries")
     return (
-        f"a model that sees nothing but {seen} reaches an AUROC of {auroc:.3f} on {MEASURED}: the "
-        "data may leak the answer"
+        f"a model that sees nothing but {inputs} reaches an AUROC of {auroc:.3f} on {MEASURED}: "
+        "the data may leak the answer"
     )
 
 
@@ -89,7 +91,7 @@ def summarise(image: np.ndarray, size: int) -> dict[str, list[float]]:
 
     Args:
         image: [H, W] or [H, W, bands].
-        size: bytes that it is encoded in.
+        size: size of the encoded image in bytes.
     """
     pixels = np.atleast_3d(image).astype(np.float64)
     height, width, _ = pixels.shape
@@ -111,11 +113,11 @@ def _summaries(
     manifest: str | Path, facts: dict[str, Any], split: str
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     rows = islice(_decoded(manifest, facts, split), LIMIT)
-    found, labels = [], []
-    for each, label in track(rows, f"probe {split}", min(LIMIT, facts["splits"][split]["rows"])):
-        found.append(each)
+    summaries, labels = [], []
+    for summary, label in track(rows, f"probe {split}", min(LIMIT, facts["splits"][split]["rows"])):
+        summaries.append(summary)
         labels.append(label)
-    columns = {name: np.array([each[name] for each in found]) for name in SUMMARIES}
+    columns = {name: np.array([summary[name] for summary in summaries]) for name in SUMMARIES}
     return columns, np.array(labels)
 
 
@@ -144,14 +146,14 @@ def _reached(
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1)
     once = np.ones((1, len(truth)), np.uint8)
-    each = {
+    by_class = {
         code: float(ScoreCurve.of(column, truth == code, once).auroc()[0])
         for code, column in zip(model.classes_.tolist(), scores.T, strict=True)
     }
-    known = [value for value in each.values() if not np.isnan(value)]
-    found = {"auroc": float(f"{np.mean(known):.6g}")}
-    if positive in each:
+    defined = [value for value in by_class.values() if not np.isnan(value)]
+    metrics = {"auroc": float(f"{np.mean(defined):.6g}")}
+    if positive in by_class:
         column = scores[:, model.classes_.tolist().index(positive)]
         points = epoch_points(column, truth == positive)
-        found |= {name: float(f"{v:.6g}") for name, v in points.items() if name != "val_auroc"}
-    return found
+        metrics |= {name: float(f"{v:.6g}") for name, v in points.items() if name != "val_auroc"}
+    return metrics

@@ -1,6 +1,6 @@
-"""The stage split: six disjoint splits by content and group, and the long-tailed profile.
+"""The stage split: makes six disjoint splits by content and group, and the long-tailed profile.
 
-Everything here is a pure function of the samples, the configuration and the seed.
+The result is a pure function of the samples, the configuration and the seed.
 """
 
 import logging
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def split(samples_path: str | Path, config: Data, output: str | Path, summary: str | Path) -> None:
-    """Write splits.parquet (sample_id, split, weight) and the summary of what was done.
+    """Write splits.parquet (sample_id, split, weight) and a summary.
 
     Raises:
-        TailproofError: a pool, a class or a split would be left without a sample.
+        TailproofError: a pool, a class or a split would have no sample.
     """
     samples = read_parquet(samples_path).to_pandas()
     metadata = table_metadata(samples_path)
@@ -70,20 +70,23 @@ def split(samples_path: str | Path, config: Data, output: str | Path, summary: s
 
 
 def drop_unlabelled(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Leave out the samples without a label at the target rank: none is learnt or scored."""
+    """Drop samples without a label at the target rank, which cannot be learnt or scored."""
     labelled = samples[samples[target].notna()]
     without = len(samples) - len(labelled)
     if labelled.empty:
-        raise TailproofError(f"no sample has a label at the target rank '{target}'")
+        raise TailproofError(
+            f"no sample has a label at the target rank '{target}': correct data.target"
+        )
     if without:
-        log.warning("%d samples left out: they have no label at the rank '%s'", without, target)
+        log.warning("dropped %d samples without a label at the rank '%s'", without, target)
     return labelled, {"unlabelled_dropped": without}
 
 
 def drop_duplicates(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Keep one sample of each content; none where copies carry different labels.
+    """Keep one of several identical images; keep none if their labels differ.
 
-    Of copies in both pools the held-out one stays, so that published test sets stay whole.
+    If there are copies in both pools, the held-out one is kept, so that published test sets stay
+    complete.
     """
     by_content = samples.groupby("digest", sort=False)
     conflicting = by_content[target].transform("nunique") > 1
@@ -91,38 +94,37 @@ def drop_duplicates(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, d
     first = samples["digest"].iloc[order]
     keep = first.index[~first.duplicated()]
     kept = samples[samples.index.isin(keep) & ~conflicting]
-    found = {
+    dropped = {
         "duplicates_dropped": int((~samples.index.isin(keep) & ~conflicting).sum()),
         "conflicting_dropped": int(conflicting.sum()),
     }
-    if any(found.values()):
+    if any(dropped.values()):
         log.warning(
-            "%d duplicate images dropped, and %d copies of images whose copies carry different "
-            "labels",
-            found["duplicates_dropped"],
-            found["conflicting_dropped"],
+            "dropped %d duplicate images, and %d copies of images with conflicting labels",
+            dropped["duplicates_dropped"],
+            dropped["conflicting_dropped"],
         )
-    return kept, found
+    return kept, dropped
 
 
 def assign_pools(
     samples: pd.DataFrame, target: str, test_fraction: float, rng: np.random.Generator
 ) -> pd.Series:
-    """Return each sample's pool: the source's own, or a stratified cut where it has no test set.
+    """Return the pool of each sample: that of the source, or a stratified cut without a test set.
 
-    A group with samples in both pools of the source goes to the held-out pool whole.
+    If a group has samples in both pools of the source, the whole group is held out.
     """
     pools = samples["pool"]
     if pools.isna().all():
         return assign(samples, target, {"held_out": test_fraction}, "train", rng)
     if not pools.eq("held_out").any() or not pools.eq("train").any():
-        raise TailproofError("the source fills one pool only: it needs train and held-out samples")
+        raise TailproofError("the source fills only one of its two pools: correct data.source")
     tested = set(samples.loc[pools == "held_out", "group"])
     return pools.where(~samples["group"].isin(tested), "held_out")
 
 
 def profile_counts(available: np.ndarray, kind: str, imbalance: float, n_max: int | None):
-    """Return how many images each class keeps, largest first by class index.
+    """Return the number of images to keep of each class; class 0 keeps the most.
 
     exponential: n_i = floor(n_max · IF^(−i/(C−1))) (Cao et al. 2019); step: n_max in the first
     half of the classes, floor(n_max/IF) in the others (Buda et al. 2018).
@@ -130,8 +132,8 @@ def profile_counts(available: np.ndarray, kind: str, imbalance: float, n_max: in
     Args:
         available: images of each class in the training pool, shape [C].
         kind: ``exponential`` or ``step``.
-        imbalance: n of the first class over n of the last.
-        n_max: n of the first class; None takes the most that `available` allows.
+        imbalance: n of the first class divided by n of the last.
+        n_max: n of the first class; None means the most that `available` allows.
     """
     classes = len(available)
     position = np.arange(classes)
@@ -149,7 +151,7 @@ def profile_counts(available: np.ndarray, kind: str, imbalance: float, n_max: in
 def profile_mask(
     labels: pd.Series, names: list[str], profile: Any, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return which training-pool samples the profile keeps, drawn without replacement."""
+    """Return a mask of the training-pool samples to keep, drawn without replacement."""
     if profile.kind == "natural":
         return np.ones(len(labels), bool)
     codes = pd.Categorical(labels, categories=names).codes
@@ -159,8 +161,8 @@ def profile_mask(
     if short.size:
         worst = short[0]
         raise TailproofError(
-            f"data.long_tail asks for {counts[worst]} images of class '{names[worst]}', the "
-            f"training pool has {available[worst]}: lower n_max or leave it out"
+            f"data.long_tail asks for {counts[worst]} images of class '{names[worst]}', but the "
+            f"training pool has {available[worst]}: lower n_max or remove it"
         )
     keep = np.zeros(len(codes), bool)
     for code, count in enumerate(counts):
@@ -176,12 +178,12 @@ def assign(
     rest: str,
     rng: np.random.Generator,
 ) -> pd.Series:
-    """Share samples out by `fractions`, stratified by class, whole groups at a time.
+    """Distribute whole groups of samples by `fractions`, stratified by class.
 
-    `rest` gets what the fractions leave, and at least one group of every class. A group counts
-    for the class of the sample that is drawn first.
+    `rest` gets the remaining samples, with at least one group of every class. The class of a group
+    is that of its sample that is drawn first.
     """
-    result = pd.Series(rest, index=samples.index, dtype=object)
+    assigned = pd.Series(rest, index=samples.index, dtype=object)
     shuffled = samples.iloc[rng.permutation(len(samples))]
     sizes = shuffled["group"].value_counts()
     chosen: dict[str, str] = {}
@@ -190,7 +192,7 @@ def assign(
         left = [(group, sizes[group]) for group in members["group"]]
         total = sum(size for _, size in left)
         for name, fraction in fractions.items():
-            # What rounding kept from earlier classes is carried on, so that the totals come out.
+            # The rounding error of earlier classes is carried over, so that totals are right.
             want = total * fraction + carry[name]
             taken = 0
             while len(left) > 1 and taken + left[-1][1] / 2 <= want:
@@ -198,8 +200,8 @@ def assign(
                 chosen[group] = name
                 taken += size
             carry[name] = want - taken
-    result.update(samples["group"].map(chosen).dropna())
-    return result
+    assigned.update(samples["group"].map(chosen).dropna())
+    return assigned
 
 
 def count_classes(table: pd.DataFrame, target: str, names: list[str]) -> pd.DataFrame:
@@ -209,24 +211,23 @@ def count_classes(table: pd.DataFrame, target: str, names: list[str]) -> pd.Data
 
 
 def check(counts: pd.DataFrame, names: list[str]) -> None:
-    """Raise a TailproofError for an empty split or a class that could not be learnt."""
+    """Raise a TailproofError if a split is empty or a class has no training sample."""
     empty = [split for split in SPLITS if counts[split].sum() == 0]
     if empty:
         raise TailproofError(
-            f"no sample is left for the split '{empty[0]}': raise its fraction in data.splits, or "
-            "give more data"
+            f"the split '{empty[0]}' has no sample: raise its fraction in data.splits, or add data"
         )
     missing = [name for name in names if counts.loc[name, "train"] == 0]
     if missing:
         shown = ", ".join(f"'{name}'" for name in missing[:5])
         raise TailproofError(
-            f"no training sample of {len(missing)} class(es): {shown}; give more images, lower "
-            "data.long_tail.imbalance, or remove the class"
+            f"{len(missing)} class(es) have no training sample ({shown}): add images, lower "
+            "data.long_tail.imbalance, or remove the classes"
         )
 
 
 def prior_weights(splits: pd.Series, labels: pd.Series, counts: pd.DataFrame) -> np.ndarray:
-    """Return weights under which each split has the class shares of `train`; mean 1 in a split.
+    """Return weights that give each split the class shares of `train`, with mean 1 per split.
 
     weight = P_train(y) / P_split(y), scaled to mean 1 (importance weighting for label shift, e.g.
     Saerens et al. 2002, equation 2.4).
@@ -249,7 +250,7 @@ def summarise(
     target: str,
     names: list[str],
 ) -> dict[str, Any]:
-    """Return what a reader wants to know of the splits, as plain values."""
+    """Return a summary of the splits for readers, as plain values."""
     train = counts["train"]
     return {
         "samples": len(samples),

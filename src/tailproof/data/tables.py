@@ -16,7 +16,7 @@ from tailproof.runtime.errors import TailproofError, suggestion
 def write_parquet(
     path: str | Path, table: pa.Table, *, row_group_size: int = 65536, **options: Any
 ) -> None:
-    """Write an Arrow table as parquet (zstd unless told otherwise), atomically."""
+    """Write an Arrow table as parquet, atomically; the default compression is zstd."""
     options.setdefault("compression", "zstd")
     with atomic(path) as temporary:
         pq.write_table(table, temporary, row_group_size=row_group_size, **options)
@@ -33,8 +33,8 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
         for column in columns or ():
             if column not in names:
                 raise TailproofError(
-                    f"{path} has no column '{column}'{suggestion(column, names)}; it has: "
-                    + ", ".join(names)
+                    f"{path} has no column '{column}'{suggestion(column, names)}; its columns "
+                    "are: " + ", ".join(names)
                 )
         return file.read(columns=columns)
 
@@ -48,7 +48,9 @@ def table_metadata(path: str | Path) -> dict[str, Any]:
     with _parquet(path) as file:
         raw = (file.schema_arrow.metadata or {}).get(b"tailproof")
     if raw is None:
-        raise TailproofError(f"{path} was not written by tailproof (its schema has no metadata)")
+        raise TailproofError(
+            f"{path} was not written by tailproof (its schema has no metadata): run its stage again"
+        )
     return json.loads(raw)
 
 
@@ -58,7 +60,7 @@ def _parquet(path: str | Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             yield file
     except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist") from None
+        raise TailproofError(f"{path} does not exist: run its stage first") from None
     except (pa.ArrowException, OSError) as error:
         raise TailproofError(
             f"{path} cannot be read as parquet ({error}); delete it and run again"
@@ -66,6 +68,6 @@ def _parquet(path: str | Path) -> Iterator[pq.ParquetFile]:
 
 
 def with_metadata(table: pa.Table, value: dict[str, Any], **more: str) -> pa.Table:
-    """Attach `value` as JSON under the schema key ``tailproof``; `more` are further plain keys."""
+    """Store `value` as JSON under the schema key ``tailproof``, and `more` as plain keys."""
     metadata = {"tailproof": json.dumps(value, sort_keys=True, ensure_ascii=False), **more}
     return table.replace_schema_metadata(metadata)

@@ -1,4 +1,4 @@
-"""The tree of classes over the taxonomic ranks, as the samples' labels tell it."""
+"""The tree of classes over the taxonomic ranks, derived from the labels of the samples."""
 
 from collections.abc import Mapping
 from itertools import accumulate, pairwise
@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 import pandas as pd
 
 Ancestors = dict[str, dict[str, list[int | None]]]
-"""{rank: {coarser rank: class index there of each class's ancestor; None where no sample tells}}"""
+"""{rank: {coarser rank: the ancestor of each class, as class index; None if no sample shows it}}"""
 
 
 def ancestors(
@@ -15,41 +15,43 @@ def ancestors(
     """Return the ancestors of every class.
 
     Args:
-        samples: a column of class names for each rank; missing where a sample has no label.
+        samples: a column of class names for each rank, with missing values for missing labels.
         ranks: coarse to fine.
-        classes: class names in class order, by rank. No class has two parents: sources refuse such
-            labels.
+        classes: class names in class order, by rank. No class has two parents, because sources
+            refuse such labels.
     """
-    found: Ancestors = {}
+    tree: Ancestors = {}
     for depth, fine in enumerate(ranks):
-        found[fine] = {}
-        for coarse in reversed(ranks[:depth]):  # the nearest first: it may know the farther ones
-            told = _told(samples, fine, coarse, classes)
-            nearer = [(found[fine][middle], found[middle][coarse]) for middle in found[fine]]
-            for parents, above in nearer:
-                told = [
-                    above[parent] if own is None and parent is not None else own
-                    for own, parent in zip(told, parents, strict=True)
+        tree[fine] = {}
+        for coarse in reversed(
+            ranks[:depth]
+        ):  # the nearest rank first: it may link to farther ones
+            parents = _shown_parents(samples, fine, coarse, classes)
+            nearer = [(tree[fine][middle], tree[middle][coarse]) for middle in tree[fine]]
+            for middle_parents, above in nearer:
+                parents = [
+                    above[middle] if parent is None and middle is not None else parent
+                    for parent, middle in zip(parents, middle_parents, strict=True)
                 ]
-            found[fine][coarse] = told
-    return found
+            tree[fine][coarse] = parents
+    return tree
 
 
-def _told(
+def _shown_parents(
     samples: pd.DataFrame, fine: str, coarse: str, classes: Mapping[str, list[str]]
 ) -> list[int | None]:
-    """Return the ancestors that samples with labels at both ranks tell."""
+    """Return the ancestors that samples with labels at both ranks show."""
     both = samples[[fine, coarse]].dropna().drop_duplicates(fine)
     index = {name: position for position, name in enumerate(classes[coarse])}
-    known = dict(zip(both[fine], both[coarse].map(index), strict=True))
-    return [None if (place := known.get(name)) is None else int(place) for name in classes[fine]]
+    parents = dict(zip(both[fine], both[coarse].map(index), strict=True))
+    return [None if (place := parents.get(name)) is None else int(place) for name in classes[fine]]
 
 
 def head_columns(sizes: Mapping[str, int]) -> dict[str, slice]:
-    """Return which of the outputs are each rank's.
+    """Return the range of network outputs of each rank.
 
     Args:
-        sizes: classes by rank, in the order of the heads.
+        sizes: number of classes by rank, in the order of the heads.
     """
     limits = pairwise(accumulate(sizes.values(), initial=0))
-    return {rank: slice(*own) for rank, own in zip(sizes, limits, strict=True)}
+    return {rank: slice(*limit) for rank, limit in zip(sizes, limits, strict=True)}

@@ -1,1 +1,1 @@
-"""Stage diagnose: what a run's history says by itself, counted against its own noise."""
+"""Stage diagnose: find problems of a run in its history, measured against its own noise."""

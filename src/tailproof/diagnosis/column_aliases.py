@@ -1,4 +1,4 @@
-"""Names of columns: those that others use, mapped to those of history.csv."""
+"""Maps the column names of other tools to those of history.csv."""
 
 import re
 
@@ -32,14 +32,14 @@ _WHOLE = {
 _POINT = re.compile(r"(tpr_at_fpr|fpr_at_tpr)_([0-9.]+(?:e-?[0-9]+)?)")
 RATES = re.compile(r"accuracy|f1|auroc|tpr_at_fpr|fpr_at_tpr|recall|precision")
 LEVEL = {"epoch": 0, "": 1, "step": 2}
-"""Of columns with one name that of the finest summary is taken: Lightning writes several."""
+"""Lightning writes a metric several times; the column with the lowest rank is taken."""
 
 
 def canonical(name: str) -> tuple[str, int]:
-    """Return our name of a column, and from 0 the rank among columns of that name.
+    """Return the canonical name of a column, and its rank among columns of that name.
 
-    ``valid/acc`` is ``val_accuracy``, ``Loss/train`` is ``train_loss``, ``train_loss_epoch`` goes
-    before ``train_loss_step``.
+    ``valid/acc`` is ``val_accuracy``, ``Loss/train`` is ``train_loss``; ``train_loss_epoch``
+    precedes ``train_loss_step``.
     """
     key = re.sub(r"(?<![0-9]e)-|[\s/:|]+", "_", name.strip().lower()).strip("_")
     level = ""
@@ -67,23 +67,23 @@ def canonical(name: str) -> tuple[str, int]:
 
 
 def _operating_point(metric: str) -> str:
-    """Write the rate as tailproof does: ``1e-4``, ``0.85``."""
-    found = _POINT.fullmatch(metric)
-    if not found:
+    """Format the rate of an operating point as history.csv does: ``1e-4``, ``0.85``."""
+    match = _POINT.fullmatch(metric)
+    if not match:
         return metric
-    value = float(found[2]) if found[2].count(".") < 2 and found[2] != "." else 0.0
-    if found[1] == "fpr_at_tpr" or value == 0:
-        return f"{found[1]}_{value:g}"
+    value = float(match[2]) if match[2].count(".") < 2 and match[2] != "." else 0.0
+    if match[1] == "fpr_at_tpr" or value == 0:
+        return f"{match[1]}_{value:g}"
     digits, exponent = f"{value:e}".split("e")
     digits = digits.rstrip("0").rstrip(".")
-    return f"{found[1]}_{digits}e{int(exponent)}"
+    return f"{match[1]}_{digits}e{int(exponent)}"
 
 
 def is_metric(name: str) -> bool:
-    """Tell whether a canonical name is one of a metric that detectors know."""
+    """Return whether a canonical name is that of a metric."""
     return name.startswith(("train_", "val_")) or bool(_POINT.fullmatch(name))
 
 
 def rises(name: str) -> bool:
-    """Tell whether more of a metric is better."""
+    """Return whether higher values of a metric are better."""
     return not ("loss" in name or "error" in name or name.startswith("fpr_at"))

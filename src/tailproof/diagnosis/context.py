@@ -1,4 +1,4 @@
-"""What is known of a run beside its history; everything may be unknown."""
+"""What is known about a run in addition to its history; everything may be unknown."""
 
 from dataclasses import dataclass, field
 
@@ -8,17 +8,18 @@ from tailproof.config.targets import Target
 
 @dataclass(frozen=True)
 class Context:
-    """Facts of the configuration and the data.
+    """Facts about the configuration and the data.
 
     Attributes:
-        recipe: how the run was trained.
-        classes: how many there are.
-        train_samples: of the training split.
-        delivered: how many samples an epoch of training had; where it is not in the history.
-        taken_over: first whole epoch after the state of another configuration's run from which this
-            one went on, counted from 1. Attempts of one run leave no trace in its history.
-        targets: by metric.
-        ended: whether the run has; None where only recipe and history tell.
+        recipe: the recipe of the run.
+        classes: number of classes.
+        train_samples: number of samples in the split train.
+        delivered: number of samples that an epoch of training received, where the history lacks it.
+        taken_over: first whole epoch after the state that this run took over from another
+            configuration's run, counted from 1. Resumed attempts of the same run leave no trace in
+            its history.
+        targets: the targets of each metric.
+        ended: whether the run has ended; None if it is to be inferred from recipe and history.
     """
 
     recipe: Recipe | None = None
@@ -31,11 +32,11 @@ class Context:
 
     @property
     def monitor(self) -> str | None:
-        """The metric by which the recipe chooses its best epoch."""
+        """The metric that chooses the best epoch."""
         return self.recipe.monitor if self.recipe else None
 
-    def goes_on(self, done: int) -> bool:
-        """Tell whether a run of so many epochs is known not to have ended."""
+    def continues_after(self, done: int) -> bool:
+        """Return whether the run is known to continue after this number of epochs."""
         if self.ended is not None:
             return not self.ended
         if self.recipe is None or self.recipe.early_stopping:

@@ -1,28 +1,29 @@
-"""How much a series moves from epoch to epoch for no reason: what every effect is held against."""
+"""Curves, and their noise between epochs, which every effect is compared with."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from tailproof.diagnosis.column_aliases import RATES, rises
+from tailproof.history import best_index
 
 FEW = 6
-"""With fewer values than this a spread is a guess, so that it is not taken for less than usual."""
+"""Below this many values the noise estimate is too uncertain and has a floor."""
 LONG = 20
-"""From so many values on, noise that lasts for some epochs can be told from a trend."""
+"""From this many values on, noise that lasts for some epochs can be distinguished from a trend."""
 _TO_SD = 1.4826  # of the median absolute deviation, for a normal distribution
 
 
 def noise_of(values: np.ndarray, lag: int = 1) -> float:
     """Return the robust standard deviation of a series around its local trend.
 
-    The residual of a value is that against the mean of its neighbours, so a straight trend leaves
-    none; its variance is 6/4 of the noise's. Of the residuals the median absolute deviation counts,
-    so that steps and single spikes do not.
+    The residual of a value is its difference from the mean of its neighbours: a straight trend has
+    none, and its variance is 6/4 of the noise's. The estimate is the median absolute deviation of
+    the residuals, so steps and single spikes hardly change it.
 
     Args:
         values: N finite numbers in order.
-        lag: how far away the neighbours are; a larger one sees noise that lasts for some epochs.
+        lag: distance of the neighbours; a larger one measures noise that lasts for some epochs.
 
     Returns:
         0 for fewer than 1 + 2 lag values.
@@ -34,7 +35,7 @@ def noise_of(values: np.ndarray, lag: int = 1) -> float:
 
 
 def smoothed(values: np.ndarray, window: int) -> np.ndarray:
-    """Return moving means over `window` (odd) values; at the ends over as many as there are."""
+    """Return moving means over `window` (odd) values, over fewer at the ends."""
     half = window // 2
     total = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))
@@ -47,8 +48,8 @@ class Curve:
     """The finite values of one column.
 
     Attributes:
-        name: of the column.
-        epochs: N integers, as the history counts.
+        name: the column.
+        epochs: N integers, numbered as in the history.
         values: N numbers.
     """
 
@@ -61,12 +62,12 @@ class Curve:
 
     @property
     def sign(self) -> float:
-        """1 where more is better, else -1."""
+        """1 where higher values are better, else -1."""
         return 1.0 if rises(self.name) else -1.0
 
     @property
     def window(self) -> int:
-        """How many epochs a level is the mean of: 1 for short runs, 7 from 29 epochs on."""
+        """The number of epochs that a level averages: 1 in short runs, 7 from 29 epochs on."""
         return 1 + 2 * min(3, (len(self) + 1) // 10)
 
     @property
@@ -76,7 +77,7 @@ class Curve:
 
     @property
     def noise(self) -> float:
-        """Standard deviation between epochs, and at least what short or rounded series hide."""
+        """Standard deviation between epochs, with a floor for short and rounded series."""
         sizes = np.abs(self.values) if len(self) else np.zeros(1)
         level = float(np.median(sizes) or sizes.mean())
         rate = bool(RATES.search(self.name))
@@ -88,7 +89,7 @@ class Curve:
 
     @property
     def turns(self) -> list[int]:
-        """The epochs whose value is another than that of the epoch before."""
+        """The epochs whose value differs from that of the previous epoch."""
         return [int(epoch) for epoch in self.epochs[1:][np.diff(self.values) != 0]]
 
     @property
@@ -98,19 +99,19 @@ class Curve:
 
     @property
     def best(self) -> int:
-        """Index of the best value itself, the first of equals."""
-        return int(np.argmax(self.sign * self.values))
+        """Index of the best single value, the first one if several are equal."""
+        return best_index(self.values, self.sign)
 
     @property
     def best_level(self) -> float:
-        """The best level of a whole window, which a single lucky epoch does not make."""
+        """The best level of a full window, so that a single lucky epoch does not count."""
         half = self.window // 2
         whole = self.smooth[half : len(self) - half]
         return float(self.sign * np.max(self.sign * whole))
 
     @property
     def lost(self) -> float:
-        """How far the last level is below the best one, in the metric's better direction."""
+        """How much worse the last level is than the best one."""
         return float(max(self.sign * (self.best_level - self.tail), 0.0))
 
     @property
@@ -118,25 +119,25 @@ class Curve:
         """`lost` in standard deviations of the difference of two levels."""
         return self.lost / (self.noise * np.sqrt(2 / self.window))
 
-    def falls(self, least: float, times: float = 4.0) -> bool:
-        """Tell whether the end is below the best level by more than noise, and by `least`."""
+    def deteriorates(self, least: float, times: float = 4.0) -> bool:
+        """Return whether the end is worse than the best level by more than noise and `least`."""
         return self.lost > least and self.lost_in_noise > times
 
     def since(self, epoch: int) -> "Curve":
-        """Return the part from an epoch on."""
+        """Return the curve from an epoch on."""
         keep = self.epochs >= epoch
         return Curve(self.name, self.epochs[keep], self.values[keep])
 
     def at(self, epoch: int) -> float | None:
-        """Return the level at an epoch, or at the last one before it; None before the first."""
+        """Return the level at an epoch, or at the last one before it; None if there is none."""
         before = np.flatnonzero(self.epochs <= epoch)
         return float(self.smooth[before[-1]]) if len(before) else None
 
 
 def trend(curve: Curve) -> tuple[float, float]:
-    """Return a straight line's change over the curve, and that in its standard errors.
+    """Return the change of a least-squares line over the curve, and the same in standard errors.
 
-    The line is fitted by least squares; (0, 0) for fewer than 4 values.
+    Both are 0 for fewer than 4 values.
     """
     if len(curve) < 4:
         return 0.0, 0.0

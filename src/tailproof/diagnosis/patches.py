@@ -1,17 +1,17 @@
-"""Changes of a recipe that findings recommend, as plain values to lay over it."""
+"""Recipe patches that findings suggest, as plain values."""
 
 from typing import Any
 
 import numpy as np
 
 from tailproof.diagnosis.context import Context
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 
 Change = dict[str, Any]
 
 
-def stop_early(history: History, context: Context) -> Change:
-    """Keep the best epoch, and stop a tenth of the run (at least 3 validations) after it."""
+def stop_early(history: RunHistory, context: Context) -> Change:
+    """Export the best epoch; stop a tenth of the run, at least 3 validations, after it."""
     length = context.recipe.epochs if context.recipe else history.done
     change: Change = {
         "export": "best",
@@ -21,21 +21,24 @@ def stop_early(history: History, context: Context) -> Change:
 
 
 def regularise(context: Context) -> Change:
-    """Augment, or where that is done already mix, and decay weights more."""
+    """Augment, or mix where images are already augmented, and raise the weight decay."""
     recipe = context.recipe
     if recipe is None:
-        return {"augmentation": {"flip": True, "crop_padding": 4}, "mixing": {"mixup": 0.2}} | _even
+        return {
+            "augmentation": {"flip": True, "crop_padding": 4},
+            "mixing": {"mixup": 0.2},
+        } | _EVEN_BATCHES
     change: Change = {}
     if not recipe.augmentation.crop_padding and not recipe.augmentation.albumentations:
         change["augmentation"] = {"crop_padding": 4}
     elif not (recipe.mixing.mixup or recipe.mixing.cutmix):
-        change |= {"mixing": {"cutmix": 1.0, "probability": 0.5}} | _even
+        change |= {"mixing": {"cutmix": 1.0, "probability": 0.5}} | _EVEN_BATCHES
     decay = recipe.optimizer.weight_decay
     return change | {"optimizer": {"weight_decay": round(2 * decay, 8) if decay else 0.01}}
 
 
 def soften(context: Context) -> Change:
-    """Ask for less certainty: label smoothing where the loss has it, else mixing, up to a limit."""
+    """Reduce confidence: more label smoothing where the loss has it, else more mixing."""
     recipe = context.recipe
     if recipe is None or recipe.loss.name == "cross_entropy":
         smoothing = recipe.loss.label_smoothing if recipe else 0.0
@@ -44,20 +47,20 @@ def soften(context: Context) -> Change:
         return {"loss": {"name": "cross_entropy", "label_smoothing": min(smoothing + 0.1, 0.3)}}
     if recipe.mixing.mixup >= 1.0:
         return {}
-    return {"mixing": {"mixup": min(recipe.mixing.mixup + 0.2, 1.0)}} | _even
+    return {"mixing": {"mixup": min(recipe.mixing.mixup + 0.2, 1.0)}} | _EVEN_BATCHES
 
 
-def slower(history: History, context: Context, factor: float, **more: Any) -> Change:
-    """Multiply the learning rate, where it is known."""
+def slower(history: RunHistory, context: Context, factor: float, **more: Any) -> Change:
+    """Scale the learning rate, where it is known."""
     rate = rate_of(history, context)
     change: Change = {"optimizer": {"learning_rate": float(f"{rate * factor:.2g}")}} if rate else {}
     return change | more
 
 
 def warmed(context: Context) -> Change:
-    """Return a warm-up of two epochs on the recipe's schedule, cosine where it has none.
+    """Add a warm-up of two epochs to the recipe's schedule, or to cosine where it is constant.
 
-    Nothing is changed where there is a warm-up of an epoch or more.
+    A warm-up of an epoch or more is not changed.
     """
     schedule = context.recipe.schedule if context.recipe else None
     if schedule and schedule.warmup and (schedule.warmup.epochs or 0) >= 1:
@@ -67,19 +70,19 @@ def warmed(context: Context) -> Change:
     return {"schedule": {"name": schedule.name, "warmup": {"epochs": 2.0, "steps": None}}}
 
 
-def longer(history: History, context: Context, factor: float = 1.5) -> Change:
-    """Train for so many times the epochs."""
+def longer(history: RunHistory, context: Context, factor: float = 1.5) -> Change:
+    """Train for `factor` times the epochs."""
     length = context.recipe.epochs if context.recipe else history.done
     return {"epochs": int(np.ceil(length * factor))}
 
 
-def rate_of(history: History, context: Context) -> float | None:
-    """Return the highest learning rate; None where neither history nor recipe says it."""
+def rate_of(history: RunHistory, context: Context) -> float | None:
+    """Return the highest learning rate; None where neither history nor recipe has it."""
     rates = history.curve("learning_rate").values
     if len(rates) and rates.max() > 0:
         return float(rates.max())
     return context.recipe.optimizer.learning_rate if context.recipe else None
 
 
-_even: Change = {"drop_last": True}
-"""Mixing pairs images, which takes batches of an even size."""
+_EVEN_BATCHES: Change = {"drop_last": True}
+"""Mixing pairs the images of a batch, so every batch needs an even size."""

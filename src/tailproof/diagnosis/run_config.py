@@ -1,4 +1,4 @@
-"""What a configuration and the files beside a history tell of a run."""
+"""Reads what a configuration and the files next to a history say about a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,20 +23,22 @@ T = TypeVar("T")
 
 
 class RunConfig(Strict):
-    """What may be told of a run that is no experiment of this project; all may be left out."""
+    """Facts about a run of another project; every field is optional."""
 
     recipe: Recipe | None = None
     classes: int | None = Field(None, ge=2)
     train_samples: Count | None = None
-    samples_per_epoch: Count | None = Field(None, description="That training was given.")
-    targets: Targets = Field({}, description="What the run should reach.")
+    samples_per_epoch: Count | None = Field(
+        None, description="Samples that each epoch of training received."
+    )
+    targets: Targets = Field({}, description="Values that the run should reach.")
 
 
 def read_run_config(path: str | Path) -> RunConfig | Experiment:
-    """Read an experiment's configuration, or one with `recipe`, `classes`, `targets` alone.
+    """Read an experiment's configuration, or a `RunConfig`.
 
     Raises:
-        TailproofError: one line a mistake.
+        TailproofError: one line per mistake.
     """
     value = read_yaml(path)
     if isinstance(value, dict) and "data" in value:
@@ -51,41 +53,42 @@ def read_run_config(path: str | Path) -> RunConfig | Experiment:
         raise TailproofError(f"{path}: {' '.join(explain_errors(error, RunConfig))}") from None
 
 
-def context_of(facts: RunConfig | Experiment | None, history: str | Path) -> Context:
-    """Return what is known of the run whose history lies at a path.
+def context_of(config: RunConfig | Experiment | None, history: str | Path) -> Context:
+    """Return what is known about the run of a history.
 
-    Of an experiment the expert is that of the path, ``…/experts/EXPERT/seed-S/…``; beside it
-    training.json says from which other run's state it went on, and where nothing else is given
-    config.json by which recipe.
+    The path names the expert, ``…/experts/EXPERT/seed-S/…``. Next to the history, training.json
+    names the state that the run took over from another run, and config.json holds the recipe,
+    which is used where no configuration is given.
     """
-    taken_over = _beside(Path(history), "training.json", taken_over_at)
-    if facts is None:
-        own = _beside(Path(history), "config.json", _own_recipe)
-        return Context(recipe=own, taken_over=taken_over)
-    if isinstance(facts, Experiment):
-        known = facts.experts | facts.points
-        own = next((known[part] for part in Path(history).parts if part in known), facts.recipe)
-        return Context(recipe=own, taken_over=taken_over, targets=facts.targets)
+    taken_over = _read_next_to(Path(history), "training.json", taken_over_at)
+    if config is None:
+        recipe = _read_next_to(Path(history), "config.json", _stored_recipe)
+        return Context(recipe=recipe, taken_over=taken_over)
+    if isinstance(config, Experiment):
+        recipes = config.experts | config.points
+        names = [part for part in Path(history).parts if part in recipes]
+        recipe = recipes[names[0]] if names else config.recipe
+        return Context(recipe=recipe, taken_over=taken_over, targets=config.targets)
     return Context(
-        recipe=facts.recipe,
-        classes=facts.classes,
-        train_samples=facts.train_samples,
-        delivered=facts.samples_per_epoch,
+        recipe=config.recipe,
+        classes=config.classes,
+        train_samples=config.train_samples,
+        delivered=config.samples_per_epoch,
         taken_over=taken_over,
-        targets=facts.targets,
+        targets=config.targets,
     )
 
 
-def _own_recipe(config: Any) -> Recipe:
+def _stored_recipe(config: Any) -> Recipe:
     return Recipe.model_validate(config["tailproof"]["recipe"])
 
 
-def _beside(history: Path, name: str, take: Callable[[Any], T]) -> T | None:
-    """Return what is taken from a JSON file beside a history; None where it is not one of ours."""
+def _read_next_to(history: Path, name: str, extract: Callable[[Any], T]) -> T | None:
+    """Extract a value from a JSON file next to a history; None where it is not one of ours."""
     path = history.parent / name
     if not path.is_file():
         return None
     try:
-        return take(read_json(path))
+        return extract(read_json(path))
     except (KeyError, TypeError, ValidationError, TailproofError):
         return None

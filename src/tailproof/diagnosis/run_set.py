@@ -1,4 +1,4 @@
-"""What several runs are compared by: experts, seeds, or points of a sweep."""
+"""The runs that are compared with each other: experts, seeds, or points of a sweep."""
 
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -7,26 +7,26 @@ import numpy as np
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.column_aliases import rises
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 
 
 @dataclass(frozen=True)
 class DiagnosedRun:
-    """One run in a few numbers; None is unknown.
+    """A run reduced to a few numbers; None means unknown.
 
     Attributes:
-        name: of the expert or point.
-        seed: what tells runs of one name apart.
-        settings: what was varied, numbers by dotted key of the recipe.
-        metric: by which runs are compared.
-        best: its highest level.
-        best_epoch: where that is.
-        train: the same metric on train in the end.
-        val_loss_epoch: where val loss is lowest.
-        epochs: how many were trained.
-        noise: of the metric between epochs.
-        levels: of every val metric in the end.
-        values: of the metric by epoch, to see whether two runs are one.
+        name: the expert or the point.
+        seed: the seed of the run.
+        settings: the numbers of the recipe by dotted key.
+        metric: the metric that the runs are compared by.
+        best: its best level.
+        best_epoch: the epoch of its best value.
+        train: the same metric on train at the end.
+        val_loss_epoch: the epoch with the lowest validation loss.
+        epochs: number of trained epochs.
+        noise: the standard deviation of the metric between epochs.
+        levels: the level of every metric on val at the end.
+        values: the metric in each epoch, to recognise identical runs.
     """
 
     name: str
@@ -44,28 +44,28 @@ class DiagnosedRun:
 
     @classmethod
     def of(
-        cls, history: History, recipe: Recipe | None = None, name: str = "", seed: int = 0
+        cls, history: RunHistory, recipe: Recipe | None = None, name: str = "", seed: int = 0
     ) -> "DiagnosedRun":
-        """Read the numbers off a history; the recipe says by which metric and what was set."""
+        """Summarise a history; the recipe names the metric and holds the settings."""
         curve = history.monitor(recipe.monitor if recipe else None)
         loss = history.curve("val_loss")
         train = history.curve(curve.name.replace("val_", "train_"))
-        known = len(curve) > 0
+        measured = len(curve) > 0
         return cls(
             name=name or history.name,
             seed=seed,
             settings=numbers(recipe.result_fields()) if recipe else {},
             metric=curve.name,
-            best=curve.best_level if known else None,
-            best_epoch=int(curve.epochs[curve.best]) if known else None,
+            best=curve.best_level if measured else None,
+            best_epoch=int(curve.epochs[curve.best]) if measured else None,
             train=train.tail if len(train) and train.name != curve.name else None,
             val_loss_epoch=int(loss.epochs[loss.best]) if len(loss) else None,
             epochs=history.last,
-            noise=curve.noise if known else None,
+            noise=curve.noise if measured else None,
             levels={
-                each: found.tail
-                for each in history.metrics
-                if each.startswith("val_") and len(found := history.curve(each))
+                metric: values.tail
+                for metric in history.metrics
+                if metric.startswith("val_") and len(values := history.curve(metric))
             },
             values=tuple(map(float, curve.values)),
         )
@@ -73,14 +73,14 @@ class DiagnosedRun:
 
 @dataclass(frozen=True)
 class RunSet:
-    """Several runs, and what else is known of them together.
+    """Several runs, and what else is known about them.
 
     Attributes:
-        runs: with one metric.
-        target: what the metric should reach.
-        recipes: of each expert.
-        agreement: share of samples on which two experts say the same.
-        ece: expected calibration error by expert and split: value, and ends of its interval.
+        runs: the runs.
+        target: the value that the metric should reach.
+        recipes: the recipe of each expert.
+        agreement: share of samples on which two experts predict the same class.
+        ece: expected calibration error by expert and split: the value and its interval.
     """
 
     runs: list[DiagnosedRun] = field(default_factory=list)
@@ -91,45 +91,51 @@ class RunSet:
 
     @property
     def compared(self) -> list[DiagnosedRun]:
-        """The runs that were measured by the first one's metric."""
-        known = [run for run in self.runs if run.best is not None]
-        return [run for run in known if run.metric == known[0].metric]
+        """The runs that have the metric of the first one."""
+        measured = [run for run in self.runs if run.best is not None]
+        return [run for run in measured if run.metric == measured[0].metric]
 
     @property
     def sign(self) -> float:
-        """1 where more of the metric is better, else -1."""
+        """1 where higher values of the metric are better, else -1."""
         return 1.0 if not self.compared or rises(self.compared[0].metric) else -1.0
 
     def by_name(self) -> dict[str, list[DiagnosedRun]]:
         """Return the compared runs of each expert."""
-        found: dict[str, list[DiagnosedRun]] = {}
+        runs: dict[str, list[DiagnosedRun]] = {}
         for run in self.compared:
-            found.setdefault(run.name, []).append(run)
-        return found
+            runs.setdefault(run.name, []).append(run)
+        return runs
 
     def varied(self) -> dict[str, np.ndarray]:
-        """Values by run of the settings that are not the same in all compared runs."""
+        """Return the settings that differ between the compared runs: key -> value of each run."""
         keys = dict.fromkeys(key for run in self.compared for key in run.settings)
         values = {
             key: np.array([run.settings.get(key, np.nan) for run in self.compared]) for key in keys
         }
         return {
-            key: each
-            for key, each in values.items()
-            if np.isfinite(each).all() and len(set(each.tolist())) > 1
+            key: settings
+            for key, settings in values.items()
+            if np.isfinite(settings).all() and len(set(settings.tolist())) > 1
         }
 
     def pairs(self) -> list[tuple[str, str]]:
-        """All pairs of names."""
+        """Return all pairs of expert names."""
         return list(combinations(self.by_name(), 2))
 
 
 def numbers(value: dict, prefix: str = "") -> dict[str, float]:
     """Return the numbers of nested mappings by dotted key."""
-    found: dict[str, float] = {}
-    for key, each in value.items():
-        if isinstance(each, dict):
-            found |= numbers(each, f"{prefix}{key}.")
-        elif isinstance(each, int | float) and not isinstance(each, bool):
-            found[f"{prefix}{key}"] = float(each)
-    return found
+    flat: dict[str, float] = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            flat |= numbers(item, f"{prefix}{key}.")
+        elif isinstance(item, int | float) and not isinstance(item, bool):
+            flat[f"{prefix}{key}"] = float(item)
+    return flat
+
+
+def noise_of_runs(runs: list[DiagnosedRun]) -> float | None:
+    """Return the median noise of the runs' metric between epochs; None where none is known."""
+    noises = [run.noise for run in runs if run.noise is not None]
+    return float(np.median(noises)) if noises else None

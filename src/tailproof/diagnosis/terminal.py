@@ -1,4 +1,4 @@
-"""Findings for reading in a terminal."""
+"""Prints findings in a terminal."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from tailproof.diagnosis.finding import Finding
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
 
-def print_findings(found: dict[str, list[Finding]], console: Console) -> None:
+def print_findings(findings_by_run: dict[str, list[Finding]], console: Console) -> None:
     """Print the findings of each run: title, epochs, evidence, cost, and the change as YAML."""
-    for name, findings in found.items():
-        if len(found) > 1:
-            console.print(f"[bold]{escape(name) or 'all together'}[/bold]")
+    for name, findings in findings_by_run.items():
+        if len(findings_by_run) > 1:
+            console.print(f"[bold]{escape(name) or 'all runs'}[/bold]")
         if not findings:
             console.print("nothing found")
         for finding in findings:
@@ -24,7 +24,7 @@ def print_findings(found: dict[str, list[Finding]], console: Console) -> None:
 
 
 def patch(finding: Finding) -> str:
-    """Return the finding's change as YAML to paste into an experiment; empty without one."""
+    """Return the suggested change as YAML for an experiment; empty if there is none."""
     if finding.change is None:
         return ""
     change = finding.to_jsonable()["change"]
@@ -32,14 +32,14 @@ def patch(finding: Finding) -> str:
 
 
 def epochs_of(finding: Finding) -> str:
-    """Write epochs as ``5``, ``5, 7`` or, where there are many, ``5 … 40``."""
+    """Format epochs as ``5``, ``5, 7`` or, if there are many, ``5 … 40 (36)``."""
     epochs = finding.epochs
-    shown = [str(epoch) for epoch in epochs]
-    return ", ".join(shown) if len(shown) <= 4 else f"{shown[0]} … {shown[-1]} ({len(shown)})"
+    texts = [str(epoch) for epoch in epochs]
+    return ", ".join(texts) if len(texts) <= 4 else f"{texts[0]} … {texts[-1]} ({len(texts)})"
 
 
 def details(values: dict[str, Any]) -> str:
-    """Write names and numbers on one line; what is unknown is left out."""
+    """Format names and numbers on one line; unknown values are left out."""
     return ", ".join(
         f"{name.replace('_', ' ')} {_value(value)}"
         for name, value in values.items()
@@ -69,6 +69,6 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        shown = ", ".join(_value(each) for each in value[:6])
+        shown = ", ".join(_value(item) for item in value[:6])
         return f"[{shown}{', …' if len(value) > 6 else ''}]"
     return str(value)

@@ -1,4 +1,4 @@
-"""Resampling: rows of weights, and what their quantiles say."""
+"""Bootstrap: resamples as rows of weights, and intervals from their quantiles."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def resamples(samples: int, replicates: int, seed: int, split: str) -> np.ndarra
     """Return uint16 [1 + B, N]: a row of ones, then B rows of multinomial counts (sum N).
 
     Row 0 gives a metric's value, the others its replicates. All methods and seeds of a split see
-    the same rows, which is what makes differences between them paired.
+    the same rows, which makes differences between them paired.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     rows = np.ones((1 + replicates, samples), np.uint16)
@@ -30,7 +30,7 @@ def interval(values: np.ndarray) -> dict[str, float | None]:
 def over_seeds(values: list[np.ndarray]) -> dict[str, float | int | None]:
     """Return mean and sd (n − 1) over seeds, and a bootstrap interval of the mean.
 
-    The interval tells how far the mean would move with other samples, the sd with other seeds.
+    The interval shows how much the mean varies with other samples, the sd with other seeds.
     """
     each = np.array([value[0] for value in values])
     low, high = bounds(np.mean(values, axis=0))
@@ -52,7 +52,7 @@ def difference(first: list[np.ndarray], second: list[np.ndarray]) -> dict[str, f
 
 
 def bounds(values: np.ndarray) -> tuple[float | None, float | None]:
-    """Return the ends of the 95 % percentile interval of [1 + B] values; None where undefined."""
+    """Return the ends of the 95 % percentile interval of [1 + B] values; None if undefined."""
     replicates = values[1:][~np.isnan(values[1:])]
     if np.isnan(values[0]) or not len(replicates):
         return None, None
@@ -61,5 +61,5 @@ def bounds(values: np.ndarray) -> tuple[float | None, float | None]:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a float of 10 significant digits, which no summation order changes; None for NaN."""
+    """Round to 10 significant digits, which no summation order changes; None for NaN."""
     return None if np.isnan(value) else float(f"{value:.{DIGITS}g}")

@@ -1,4 +1,4 @@
-"""predict.json: what a prediction needs besides weights, configuration and temperatures."""
+"""The file deployment.json: the rejection rules of an expert, and how to decode images."""
 
 from pathlib import Path
 from typing import Literal
@@ -18,12 +18,12 @@ class _Form(BaseModel):
 
 
 class FittedRule(_Form):
-    """A rule that was fitted on the split tune, each sample weighing the same.
+    """A rule that was fitted on the split tune with equal weights.
 
     Attributes:
         coverage: the share of tune that it accepts.
-        shift, gain, multiplier: of head and tail; None for a group without classes.
-        threshold: the score from which on it accepts; None where it accepts everything.
+        shift, gain, multiplier: values for head and tail; None for a group without classes.
+        threshold: the lowest accepted score; None if it accepts everything.
     """
 
     coverage: float
@@ -33,21 +33,21 @@ class FittedRule(_Form):
     threshold: float | None
 
     def rule(self) -> Rule:
-        """Return it as the evaluation applies it."""
+        """Return the rule in the form that the evaluation applies."""
         threshold = -np.inf if self.threshold is None else self.threshold
         parts = (self.shift, self.gain, self.multiplier)
         there = [np.array([value for value in part if value is not None]) for part in parts]
         return Rule(self.coverage, *there, threshold)
 
 
-class Deployed(_Form):
-    """What predict.json holds.
+class Deployment(_Form):
+    """The content of deployment.json.
 
     Attributes:
-        weights_sha256: of model.safetensors.
-        images: the mode that they are decoded in.
+        weights_sha256: SHA-256 of model.safetensors.
+        images: the mode in which images are decoded.
         tail: the few-shot classes.
-        coverage: of the rule that is applied unless another one is asked for.
+        coverage: the default coverage.
         rules: the fitted rules by name.
     """
 
@@ -65,11 +65,11 @@ class Deployed(_Form):
         write_json(path, self.model_dump(mode="json"))
 
     @classmethod
-    def read(cls, path: str | Path) -> "Deployed":
+    def read(cls, path: str | Path) -> "Deployment":
         """Read the file.
 
         Raises:
-            TailproofError: it is missing, damaged or of another form.
+            TailproofError: it is missing, damaged or has other fields.
         """
         try:
             return cls.model_validate(read_json(path))
@@ -77,6 +77,6 @@ class Deployed(_Form):
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
             raise TailproofError(
-                f"{path} is of another form than expected ({field}: {first['msg']}): copy the "
-                "whole folder again, or make it again with this tailproof"
+                f"{path} has a wrong field '{field}' ({first['msg']}): copy the whole folder "
+                "again, or run the stage card again with this version of Tailproof"
             ) from None

@@ -15,7 +15,7 @@ def combine(name: str, logits: np.ndarray, labels: np.ndarray, weights: np.ndarr
             stacked (softmax of the sum with the given weights).
         logits: [E, N, C].
         labels: N class indices.
-        weights: [E], what `stack` found; only stacked uses them.
+        weights: [E], from `stack`; only stacked uses them.
     """
     if name == "mean_logits":
         return Prediction.from_logits(logits.mean(axis=0, dtype=np.float64), labels)
@@ -29,10 +29,11 @@ def stack(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the weights a_e ≥ 0 that fit softmax(Σ_e a_e · z_e) best.
 
     Minimised is the NLL of all samples plus Σ_e (a_e − 1/E)² / 2, a normal prior of deviation 1
-    around the mean of logits. Beside a few hundred samples it weighs nothing; where few samples
-    are all right, the NLL alone would send the weights to infinity. The sum is strictly convex in
-    a (a log-sum-exp of linear functions, less a linear one, plus squares), so L-BFGS-B finds its
-    one minimum. The weights need not sum to 1: their sum is an inverse temperature.
+    around the mean of logits. It is negligible next to a few hundred samples; where few samples
+    are all classified correctly, the NLL alone would send the weights to infinity. The sum is
+    strictly convex in a (a log-sum-exp of linear functions, less a linear one, plus squares), so
+    L-BFGS-B finds its one minimum. The weights need not sum to 1: their sum is an inverse
+    temperature.
 
     Args:
         logits: [E, N, C], calibrated, of the split tune.

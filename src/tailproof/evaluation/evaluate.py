@@ -1,4 +1,4 @@
-"""Stage evaluate: metrics.json and its tables, from calibrated logits alone."""
+"""The stage evaluate: metrics.json and its tables, from calibrated logits alone."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,23 +10,18 @@ from tailproof.config.evaluation import ENSEMBLES, Evaluation
 from tailproof.evaluation import bootstrap, hierarchy, roc, tables
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.method import Method
-from tailproof.evaluation.metrics import ClassSums, Values, agreement, measure, measure_uncalibrated
+from tailproof.evaluation.metrics import agreement, measure, measure_uncalibrated
 from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.registry import LONG_TAIL, METRICS
 from tailproof.evaluation.rejection import Rule
-from tailproof.evaluation.roc import AUROC, measure_auroc
+from tailproof.evaluation.roc import measure_auroc
 from tailproof.evaluation.selective import fit_rules, measure_selective
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
+from tailproof.evaluation.weighted_samples import ClassSums, Values, WeightedSamples
 from tailproof.files import write_json
 from tailproof.runtime.progress import track
 from tailproof.text import listed
 
-COMPARED = (
-    "top1", "balanced_accuracy", "macro_f1", "many_accuracy", "medium_accuracy", "few_accuracy",
-    "nll", "brier", "ece", "aurc_standard_chow", "aurc_balanced_plugin_balanced",
-    "aurc_worst_plugin_worst", "long_tail_top1", "long_tail_nll", "long_tail_ece",
-    "long_tail_aurc_standard_chow", "long_tail_aurc_balanced_plugin_balanced",
-    "long_tail_aurc_worst_plugin_worst",
-)  # fmt: skip
 ACCURACY = ("top1", "balanced_accuracy", "few_accuracy", "ece")
 _BLOCK = 2**23
 
@@ -52,14 +47,14 @@ def evaluate(
         experts: {expert: {seed: {split: path of the calibrated logits}}} with tune, dev, test.
         manifest: the shards' manifest.json.
         config: groups of classes, bootstrap, coverages.
-        output: folder for metrics.json, accuracy.json and the tables; docs/evaluation.md describes
-            them.
+        output: folder of metrics.json, accuracy.json and the tables, which docs/evaluation.md
+            describes.
 
     Returns:
-        What metrics.json holds.
+        The content of metrics.json.
 
     Raises:
-        TailproofError: files are damaged or do not fit together.
+        TailproofError: files are damaged or do not match each other.
     """
     task = Task.read(manifest, config)
     logits = read_experts(experts, task)
@@ -92,17 +87,17 @@ def _experts(logits: Experts, task: Task) -> list[Method]:
         method = Method(name, "expert", {})
         for seed, splits in seeds.items():
             method.predictions[seed] = {
-                split: Prediction.from_logits(each.values, each.target)
-                for split, each in splits.items()
+                split: Prediction.from_logits(of_split.values, of_split.target)
+                for split, of_split in splits.items()
             }
             method.heads[seed] = {
                 split: hierarchy.coarse_log_probs(splits[split], task) for split in REPORTED_SPLITS
             }
             method.raw[seed] = {
                 split: Prediction.from_logits(
-                    each.values.astype(np.float64) * each.temperature, each.target
+                    of_split.values.astype(np.float64) * of_split.temperature, of_split.target
                 )
-                for split, each in splits.items()
+                for split, of_split in splits.items()
                 if split in REPORTED_SPLITS
             }
         methods.append(method)
@@ -120,14 +115,14 @@ def _ensembles(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float
             split: np.stack([seeds[seed][split].values for seeds in logits.values()])
             for split in first
         }
-        found = stack(stacked[FITTED_ON], first[FITTED_ON].target)
+        fitted = stack(stacked[FITTED_ON], first[FITTED_ON].target)
         weights[seed] = {
             name: bootstrap.finite_or_none(weight)
-            for name, weight in zip(logits, found, strict=True)
+            for name, weight in zip(logits, fitted, strict=True)
         }
         for method in methods:
             method.predictions[seed] = {
-                split: combine(method.name, values, first[split].target, found)
+                split: combine(method.name, values, first[split].target, fitted)
                 for split, values in stacked.items()
             }
     return methods, weights
@@ -149,7 +144,7 @@ def _measure(
         for name, split in splits.items():
             raw = method.raw.get(seed, {}).get(name)
             for weighting, base in _weightings(split.long_tail).items():
-                found, curves = _measure_rows(
+                values, curves = _measure_rows(
                     predictions[name],
                     raw,
                     method.rules[seed][weighting],
@@ -159,8 +154,8 @@ def _measure(
                     config=config,
                 )
                 if weighting == "plain":
-                    found |= _measure_once(method, seed, name, split, task)
-                method.add(name, weighting, found, curves)
+                    values |= _measure_once(method, seed, name, split, task)
+                method.add(name, weighting, values, curves)
             sums = ClassSums.of(predictions[name], split.counts.astype(float))
             method.recalls.setdefault(name, []).append(sums.recall)
 
@@ -168,23 +163,23 @@ def _measure(
 def _measure_once(
     method: Method, seed: str, name: str, split: EvaluatedSplit, task: Task
 ) -> Values:
-    """Return what is measured where every sample weighs the same, and only there.
+    """Return the metrics that are measured only with equal weights.
 
-    The curve of two classes goes into the method.
+    The ROC curve of a two-class task is added to the method.
     """
     prediction = method.predictions[seed][name]
     heads = method.heads.get(seed, {}).get(name, {})
-    found = measure_auroc(prediction, split.counts)
-    found |= hierarchy.measure_ranks(prediction, split.labels, heads, split.counts, task)
+    once = measure_auroc(prediction, split.counts)
+    once |= hierarchy.measure_ranks(prediction, split.labels, heads, split.counts, task)
     if task.positive is not None:
         values, curve = roc.measure_low_fpr(prediction, task.positive, split.counts)
-        found |= values
-        method.found[name] = method.found.get(name, 0) + curve / len(method.predictions)
-    return found
+        once |= values
+        method.tpr_curves[name] = method.tpr_curves.get(name, 0) + curve / len(method.predictions)
+    return once
 
 
 def _weightings(long_tail: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what each sample weighs: the same, or as in the training pool."""
+    """Return the weights of the samples: equal, or by the class shares of the training data."""
     return {"plain": np.ones(len(long_tail)), "long_tail": long_tail}
 
 
@@ -203,13 +198,13 @@ def _measure_rows(
     parts, curve_parts = [], []
     for start in range(0, len(counts), step):
         weights = counts[start : start + step] * base
-        found = measure(prediction, weights, base, task)
+        values = measure(WeightedSamples(prediction, weights, base, task))
         if raw is not None:
-            found |= measure_uncalibrated(raw, weights)
+            values |= measure_uncalibrated(WeightedSamples(raw, weights, base, task))
         selective, curves = measure_selective(
             prediction, rules, weights, base=base, task=task, coverages=config.coverages
         )
-        parts.append(found | selective)
+        parts.append(values | selective)
         curve_parts.append(curves)
     return _concatenate(parts), _concatenate(curve_parts)
 
@@ -268,14 +263,14 @@ def _notes(task: Task, methods: list[Method]) -> list[str]:
         lacking = [name for index, name in enumerate(task.classes) if index not in there]
         if lacking:
             notes.append(
-                f"{split} has no sample of {listed(lacking)}: means over classes leave out "
-                f"{'it' if len(lacking) == 1 else 'them'}"
+                f"{split} has no sample of {listed(lacking)}: means over classes leave "
+                f"{'it' if len(lacking) == 1 else 'them'} out"
             )
     return notes + roc.notes(task, {split: seen[split].labels for split in REPORTED_SPLITS})
 
 
 def _accuracy(methods: list[Method]) -> dict[str, Any]:
-    """Return the few means by which `dvc metrics diff` compares two commits."""
+    """Return the means that `dvc metrics diff` compares between two commits."""
     return {
         split: {
             method.name: {
@@ -291,13 +286,13 @@ def _accuracy(methods: list[Method]) -> dict[str, Any]:
 def _of_method(method: Method) -> dict[str, Any]:
     seeds = {
         seed: {
-            split: {metric: bootstrap.interval(each[index]) for metric, each in values.items()}
+            split: {metric: bootstrap.interval(rows[index]) for metric, rows in values.items()}
             for split, values in method.values.items()
         }
         for index, seed in enumerate(method.predictions)
     }
     over = {
-        split: {metric: bootstrap.over_seeds(each) for metric, each in values.items()}
+        split: {metric: bootstrap.over_seeds(rows) for metric, rows in values.items()}
         for split, values in method.values.items()
     }
     return {"seeds": seeds, "over_seeds": over}
@@ -311,15 +306,21 @@ def _paired(
     return {
         f"{a.name} - {b.name}": {
             metric: bootstrap.difference(a.values[split][metric], b.values[split][metric])
-            for metric in (*COMPARED, AUROC, *roc.MEASURED, *hierarchy.measured(task))
+            for metric in _paired_metrics(task)
             if metric in a.values[split] and metric in b.values[split]
         }
         for a, b in pairs
     }
 
 
+def _paired_metrics(task: Task) -> list[str]:
+    paired = [name for name, metric in METRICS.items() if metric.paired]
+    long_tail = [f"{LONG_TAIL}{name}" for name, metric in METRICS.items() if metric.long_tail]
+    return list(dict.fromkeys([*paired, *long_tail, *hierarchy.measured(task)]))
+
+
 def _agreement(experts: list[Method], split: str, counts: np.ndarray) -> dict[str, Any]:
-    found = {}
+    pairs = {}
     weights = counts.astype(float)
     for index, a in enumerate(experts):
         for b in experts[index + 1 :]:
@@ -327,17 +328,17 @@ def _agreement(experts: list[Method], split: str, counts: np.ndarray) -> dict[st
                 seed: agreement(a.predictions[seed][split], b.predictions[seed][split], weights)
                 for seed in a.predictions
             }
-            found[f"{a.name} / {b.name}"] = {
+            pairs[f"{a.name} / {b.name}"] = {
                 "seeds": {
-                    seed: {metric: bootstrap.interval(each) for metric, each in value.items()}
-                    for seed, value in values.items()
+                    seed: {metric: bootstrap.interval(rows) for metric, rows in of_seed.items()}
+                    for seed, of_seed in values.items()
                 },
                 "over_seeds": {
                     metric: bootstrap.over_seeds([value[metric] for value in values.values()])
                     for metric in next(iter(values.values()))
                 },
             }
-    return found
+    return pairs
 
 
 KEPT = ("balanced_accuracy", "top1")
@@ -347,12 +348,12 @@ def results_of(metrics: dict[str, Any]) -> dict[str, Any]:
     """Return ``{test: {method: {metric: mean over seeds}}}`` of every expert and ensemble.
 
     Args:
-        metrics: what metrics.json holds.
+        metrics: the content of metrics.json.
     """
     methods = metrics["experts"] | metrics["ensembles"]
     return {
         "test": {
-            name: {metric: found["over_seeds"]["test"][metric]["mean"] for metric in KEPT}
-            for name, found in methods.items()
+            name: {metric: values["over_seeds"]["test"][metric]["mean"] for metric in KEPT}
+            for name, values in methods.items()
         }
     }

@@ -1,7 +1,7 @@
-"""Metrics by taxonomic rank: of heads of their own, and of the target's probabilities summed up.
+"""Metrics by taxonomic rank, from a head for the rank or from summed target probabilities.
 
-Names are ``RANK_top1`` for a rank's own head, ``RANK_summed_top1`` for the sum, with top3 and
-macro_f1 alike; ``RANK_gained_top1`` is by how much the head is better than the sum.
+``RANK_top1`` is measured with the rank's own head, ``RANK_summed_top1`` with summed probabilities;
+``RANK_gained_top1`` is their difference. The same names exist with top3 and macro_f1.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ import numpy as np
 
 from tailproof.calibration.metrics import log_probabilities, weighted_mean
 from tailproof.data.logits import Logits
-from tailproof.evaluation.metrics import ClassSums, Values, nanmean, ratio
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import Task
+from tailproof.evaluation.weighted_samples import ClassSums, Values, nanmean, ratio
 
 BY_RANK = ("top1", "top3", "macro_f1")
 CONSISTENT = ("consistency", "consistency_summed")
@@ -22,7 +22,7 @@ TREE_DISTANCE = "tree_distance"
 
 @dataclass(frozen=True)
 class Ranked:
-    """What a method says of the samples of a split at one rank.
+    """The predictions of a method for a split at one rank.
 
     Attributes:
         prediction: of the samples with a label there.
@@ -117,7 +117,7 @@ def sum_over_descendants(p: np.ndarray, above: np.ndarray, classes: int) -> np.n
 
 
 def tree_distance(prediction: Prediction, weights: np.ndarray, task: Task) -> np.ndarray:
-    """Return how far up errors at the target rank meet the truth, on average: [B] values.
+    """Return the mean tree distance of errors at the target rank, [B] values.
 
     The height of the lowest common ancestor (Bertinetto et al. 2020, section 3.1): 1 where true
     and predicted class have the same parent, and one more for each rank above; where no rank is
@@ -138,7 +138,7 @@ def consistency(
 ) -> np.ndarray:
     """Return the share of samples whose classes at all ranks lie on one path, [B].
 
-    A class whose ancestor at a rank nobody knows contradicts none there.
+    A class with an unknown ancestor at a rank agrees with every class there.
     """
     agrees = np.ones(len(prediction.labels), bool)
     for rank, each in ranked.items():

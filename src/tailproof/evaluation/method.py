@@ -1,31 +1,30 @@
-"""An expert or an ensemble, with all that was found of it."""
+"""A method, which is an expert or an ensemble, with its predictions and measured values."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tailproof.evaluation.metrics import Values
 from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.registry import LONG_TAIL
 from tailproof.evaluation.rejection import Rule
-
-LONG_TAIL = "long_tail_"
+from tailproof.evaluation.weighted_samples import Values
 
 
 @dataclass
 class Method:
-    """An expert or an ensemble, and all that was found of it.
+    """An expert or an ensemble with its predictions and measured values.
 
     Attributes:
-        name: as in the configuration, or the ensemble's.
+        name: name in the configuration, or of the ensemble.
         kind: expert or ensemble.
         predictions: {seed: {split: Prediction}} for tune, dev and test.
         heads: {seed: {split: {rank: log-probabilities}}} of coarser ranks, for dev and test.
-        raw: as predictions, for dev and test before calibration; empty for ensembles.
-        values: {split: {metric: one [1 + B] array a seed}}.
-        recalls: {split: one [1 + B, C] array a seed}.
+        raw: predictions before calibration for dev and test; empty for ensembles.
+        values: {split: {metric: one [1 + B] array per seed}}.
+        recalls: {split: one [1 + B, C] array per seed}.
         curves: {split: {(weighting, rule, risk): [1 + B, 50] mean over seeds}}.
-        found: {split: [1 + B, 51] positives found at `low_fpr.ONE_IN_OF_CURVE`, mean over seeds};
-            empty but for two classes.
+        tpr_curves: {split: [1 + B, 51] true-positive rates at `roc.ONE_IN_OF_CURVE`, mean over
+            seeds}; only for two classes.
         rules: {seed: {weighting: {rule: fitted rules}}}.
     """
 
@@ -37,21 +36,21 @@ class Method:
     values: dict[str, dict[str, list[np.ndarray]]] = field(default_factory=dict)
     recalls: dict[str, list[np.ndarray]] = field(default_factory=dict)
     curves: dict[str, dict[tuple[str, str, str], np.ndarray]] = field(default_factory=dict)
-    found: dict[str, np.ndarray] = field(default_factory=dict)
+    tpr_curves: dict[str, np.ndarray] = field(default_factory=dict)
     rules: dict[str, dict[str, dict[str, list[Rule]]]] = field(default_factory=dict)
 
     def add(
         self,
         split: str,
         weighting: str,
-        found: Values,
+        measured: Values,
         curves: dict[tuple[str, str], np.ndarray],
     ) -> None:
-        """Take in what one seed gave under one weighting."""
+        """Add the values of one seed under one weighting."""
         prefix = LONG_TAIL if weighting == "long_tail" else ""
         values = self.values.setdefault(split, {})
-        for metric, each in found.items():
-            values.setdefault(prefix + metric, []).append(each)
+        for metric, rows in measured.items():
+            values.setdefault(prefix + metric, []).append(rows)
         mean = self.curves.setdefault(split, {})
         for (rule, risk), curve in curves.items():
             key = (weighting, rule, risk)

@@ -1,97 +1,349 @@
-"""Metrics as functions of (prediction, weights [B, N]) that return [B] values.
+"""The built-in metrics, in the order of the page's columns."""
 
-One row of weights gives the value itself, rows of multinomial counts its bootstrap replicates,
-rows times the long-tail weight the long-tail-weighted variant of both.
-"""
+from functools import partial
 
 import numpy as np
 
-from tailproof.calibration import metrics
+from tailproof.calibration import metrics as scores
 from tailproof.evaluation.probabilities import Prediction
-from tailproof.evaluation.task import Task
-
-Array = np.ndarray
-Values = dict[str, Array]
-
-
-def measure(prediction: Prediction, weights: Array, base: Array, task: Task) -> Values:
-    """Return every metric that is no matter of rejection.
-
-    Args:
-        prediction: N samples, C classes.
-        weights: [B, N].
-        base: [N] weights by which bins of equal mass are cut: ones or the long-tail weight.
-        task: class groups.
-    """
-    labels, p = prediction.labels, prediction.p
-    found = {
-        "top1": metrics.weighted_mean(prediction.correct.astype(float), weights),
-        "top5": metrics.weighted_mean((prediction.rank_of_truth() < 5).astype(float), weights),
-    }
-    sums = ClassSums.of(prediction, weights)
-    found["balanced_accuracy"] = nanmean(sums.recall)
-    found["macro_f1"] = nanmean(sums.f1)
-    for name, members in task.groups.items():
-        found[f"{name}_accuracy"] = nanmean(sums.recall[:, members])
-    found["nll"] = metrics.nll(prediction.log_p, labels, weights)
-    found["brier"] = metrics.brier(p, labels, weights)
-    found["ece"] = metrics.ece(p, labels, weights)
-    found["ece_equal_mass"] = metrics.ece_equal_mass(p, labels, weights, base=base)
-    found["ece_classwise"] = metrics.ece_classwise(p, labels, weights)
-    return found
+from tailproof.evaluation.registry import METRICS, Metric, metric, register
+from tailproof.evaluation.task import GROUPS
+from tailproof.evaluation.weighted_samples import Array, Values, WeightedSamples, nanmean, ratio
+from tailproof.operating_points import NO_FALSE_POSITIVE, ONE_IN, SHARES
 
 
-def measure_uncalibrated(raw: Prediction, weights: Array) -> Values:
-    """Return the scores of an expert before calibration."""
+def measure(samples: WeightedSamples) -> Values:
+    """Return every metric that has a function of its own, [B] values each."""
+    return {name: entry.compute(samples) for name, entry in METRICS.items() if entry.compute}
+
+
+def measure_uncalibrated(samples: WeightedSamples) -> Values:
+    """Return the metrics that are also measured before calibration, from uncalibrated logits."""
     return {
-        "nll_uncalibrated": metrics.nll(raw.log_p, raw.labels, weights),
-        "ece_uncalibrated": metrics.ece(raw.p, raw.labels, weights),
+        f"{name}_uncalibrated": entry.compute(samples)
+        for name, entry in METRICS.items()
+        if entry.before_calibration
     }
 
 
-class ClassSums:
-    """Weighted counts by class, each [B, C]: support, predicted, and hits (both)."""
+@metric(
+    "top1",
+    label="Top-1",
+    title="top-1 accuracy",
+    meaning="Share of samples whose most probable class is right.",
+    higher_is_better=True,
+    percent=True,
+    hub_type="accuracy",
+    long_tail=True,
+)
+def top1(samples: WeightedSamples) -> Array:
+    """Return the accuracy."""
+    return scores.weighted_mean(samples.prediction.correct.astype(float), samples.weights)
 
-    def __init__(self, support: Array, predicted: Array, hits: Array) -> None:
-        self.support, self.predicted, self.hits = support, predicted, hits
 
-    @classmethod
-    def of(cls, prediction: Prediction, weights: Array) -> "ClassSums":
-        """Sum the weights [B, N] by true class, by predicted class, and where both agree."""
-        classes = prediction.log_p.shape[1]
-        true = np.eye(classes)[prediction.labels]
-        return cls(
-            weights @ true,
-            weights @ np.eye(classes)[prediction.predicted],
-            weights @ (true * prediction.correct[:, None]),
+def _share_within(samples: WeightedSamples, places: int) -> Array:
+    within = samples.prediction.rank_of_truth() < places
+    return scores.weighted_mean(within.astype(float), samples.weights)
+
+
+metric(
+    "top5",
+    label="Top-5",
+    title="top-5 accuracy",
+    meaning="Share of samples whose class is among the five most probable.",
+    higher_is_better=True,
+    percent=True,
+    table="",
+    paired=False,
+)(partial(_share_within, places=5))
+
+
+@metric(
+    "balanced_accuracy",
+    label="Balanced accuracy",
+    title="balanced accuracy",
+    meaning="Mean recall over classes: each class counts the same.",
+    higher_is_better=True,
+    percent=True,
+    hub_type="balanced_accuracy",
+)
+def balanced_accuracy(samples: WeightedSamples) -> Array:
+    """Return the mean recall over classes; classes without samples are left out."""
+    return nanmean(samples.class_sums.recall)
+
+
+@metric(
+    "macro_f1",
+    label="Macro F1",
+    title="macro F1",
+    meaning="Mean over classes of the harmonic mean of precision and recall.",
+    higher_is_better=True,
+    percent=True,
+    hub_type="f1",
+)
+def macro_f1(samples: WeightedSamples) -> Array:
+    """Return the mean F1 over classes."""
+    return nanmean(samples.class_sums.f1)
+
+
+def _group_accuracy(samples: WeightedSamples, group: str) -> Array:
+    return nanmean(samples.class_sums.recall[:, samples.task.groups[group]])
+
+
+GROUP_WORDS = {
+    "many": "with many training samples",
+    "medium": "with a medium number of training samples",
+    "few": "with few training samples",
+}
+for _group in GROUPS:
+    metric(
+        f"{_group}_accuracy",
+        label=_group.capitalize(),
+        title=f"accuracy, classes {GROUP_WORDS[_group]}",
+        meaning=f"Mean recall of the classes {GROUP_WORDS[_group]}.",
+        higher_is_better=True,
+        percent=True,
+        table="groups",
+        hub_type="recall",
+    )(partial(_group_accuracy, group=_group))
+
+
+@metric(
+    "nll",
+    label="NLL",
+    title="negative log-likelihood, nats",
+    meaning="Mean negative log-likelihood of the true class, in nats.",
+    higher_is_better=False,
+    hub_type="nll",
+    long_tail=True,
+    before_calibration=True,
+)
+def nll(samples: WeightedSamples) -> Array:
+    """Return the mean negative log-likelihood."""
+    return scores.nll(samples.prediction.log_p, samples.prediction.labels, samples.weights)
+
+
+@metric(
+    "brier",
+    label="Brier",
+    title="Brier score, 0 to 2",
+    meaning="Mean squared distance between the probabilities and the true class (0 to 2).",
+    higher_is_better=False,
+    hub_type="brier_score",
+)
+def brier(samples: WeightedSamples) -> Array:
+    """Return the Brier score."""
+    return scores.brier(samples.prediction.p, samples.prediction.labels, samples.weights)
+
+
+@metric(
+    "ece",
+    label="ECE",
+    title="expected calibration error",
+    meaning="Expected calibration error: mean gap between confidence and accuracy over 15 bins of "
+    "equal width. Resampling adds noise to every bin, which raises the error: the value may lie "
+    "below its own interval.",
+    higher_is_better=False,
+    percent=True,
+    hub_type="ece",
+    long_tail=True,
+    before_calibration=True,
+)
+def ece(samples: WeightedSamples) -> Array:
+    """Return the expected calibration error over bins of equal width."""
+    return scores.ece(samples.prediction.p, samples.prediction.labels, samples.weights)
+
+
+@metric(
+    "ece_equal_mass",
+    label="ECE, equal mass",
+    title="expected calibration error, bins of equal mass",
+    meaning="ECE over 15 bins that hold equal shares of the samples.",
+    higher_is_better=False,
+    percent=True,
+    table="",
+    paired=False,
+)
+def ece_equal_mass(samples: WeightedSamples) -> Array:
+    """Return the expected calibration error over bins of equal mass."""
+    return scores.ece_equal_mass(
+        samples.prediction.p, samples.prediction.labels, samples.weights, base=samples.base
+    )
+
+
+@metric(
+    "ece_classwise",
+    label="ECE, class-wise",
+    title="class-wise calibration error",
+    meaning="Mean over classes of the calibration error of that class's probability.",
+    higher_is_better=False,
+    percent=True,
+    table="",
+    paired=False,
+)
+def ece_classwise(samples: WeightedSamples) -> Array:
+    """Return the class-wise calibration error."""
+    return scores.ece_classwise(samples.prediction.p, samples.prediction.labels, samples.weights)
+
+
+# selective.py measures these together.
+_AURC = "Area under the curve of error over coverage"
+register(
+    Metric(
+        name="aurc_standard_chow",
+        label="AURC",
+        title="area under risk over coverage, Chow's rule",
+        meaning=f"{_AURC}, Chow's rule.",
+        higher_is_better=False,
+        digits=4,
+        long_tail=True,
+    )
+)
+register(
+    Metric(
+        name="aurc_balanced_plugin_balanced",
+        label="AURC, balanced",
+        title="area under balanced risk over coverage, plug-in rule",
+        meaning=f"{_AURC}, for the mean of the head's and the tail's error, with the plug-in rule "
+        "for it.",
+        higher_is_better=False,
+        digits=4,
+        table="",
+        long_tail=True,
+    )
+)
+register(
+    Metric(
+        name="aurc_worst_plugin_worst",
+        label="AURC, worst",
+        title="area under worst risk over coverage, plug-in rule",
+        meaning=f"{_AURC}, for the larger of the head's and the tail's error, with the plug-in "
+        "rule for it.",
+        higher_is_better=False,
+        digits=4,
+        table="",
+        long_tail=True,
+    )
+)
+
+
+# roc.py measures these together.
+register(
+    Metric(
+        name="auroc_one_vs_rest",
+        label="AUROC, one vs rest",
+        title="AUROC, one vs rest",
+        meaning="Probability that a sample of a class scores above a sample of another class, by "
+        "the probability of that class; mean over classes, measured for up to 20.",
+        higher_is_better=True,
+        table="groups",
+        hub_type="roc_auc",
+    )
+)
+register(
+    Metric(
+        name="auroc",
+        label="AUROC",
+        title="AUROC",
+        meaning="Probability that a positive scores above a negative.",
+        higher_is_better=True,
+        digits=4,
+        table="rare",
+        hub_type="roc_auc",
+    )
+)
+_ON_CARD = ("tpr_at_fpr_1e-3", "tpr_at_fpr_1e-4")
+for _name, _negatives in ONE_IN.items():
+    _rate = _name.removeprefix("tpr_at_fpr_")
+    register(
+        Metric(
+            name=_name,
+            label=f"TPR at FPR {_rate}",
+            title=f"true-positive rate at FPR {_rate}",
+            meaning="Share of the positives found at one false positive in "
+            f"{_negatives:,} negatives.",
+            higher_is_better=True,
+            percent=True,
+            table="rare",
+            hub_type="recall" if _name in _ON_CARD else "",
         )
+    )
+register(
+    Metric(
+        name=NO_FALSE_POSITIVE,
+        label="TPR at no FP",
+        title="true-positive rate without a false positive",
+        meaning="Share of the positives found without a false positive.",
+        higher_is_better=True,
+        percent=True,
+        table="rare",
+        hub_type="recall",
+    )
+)
+for _name, _share in SHARES.items():
+    register(
+        Metric(
+            name=_name,
+            label=f"FPR at TPR {_name.removeprefix('fpr_at_tpr_')}",
+            title=f"false-positive rate at TPR {_name.removeprefix('fpr_at_tpr_')}",
+            meaning=f"False-positive rate at which {100 * float(_share):.0f} % of the positives "
+            "are found.",
+            higher_is_better=False,
+            digits=5,
+            table="rare" if _name == "fpr_at_tpr_0.85" else "",
+        )
+    )
 
-    @property
-    def recall(self) -> Array:
-        """Hits over support; NaN for a class without samples."""
-        return ratio(self.hits, self.support)
 
-    @property
-    def precision(self) -> Array:
-        """Hits over predictions; NaN for a class that is never predicted."""
-        return ratio(self.hits, self.predicted)
-
-    @property
-    def f1(self) -> Array:
-        """2 · hits / (support + predictions); NaN for a class that is neither."""
-        return ratio(2 * self.hits, self.support + self.predicted)
-
-
-def ratio(numerator: Array, denominator: Array, where_zero: Array | float = np.nan) -> Array:
-    """Divide; `where_zero` (NaN) where the denominator is zero."""
-    out = np.broadcast_to(where_zero, np.shape(numerator)).astype(float)
-    return np.divide(numerator, denominator, out=out, where=denominator > 0)
-
-
-def nanmean(values: Array) -> Array:
-    """Return the mean over the last axis of what is defined; NaN where nothing is."""
-    defined = ~np.isnan(values)
-    return ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))
+# hierarchy.py measures these together.
+register(
+    Metric(
+        name="top3",
+        label="Top-3",
+        title="top-3 accuracy",
+        meaning="Share of samples whose class is among the three most probable.",
+        higher_is_better=True,
+        percent=True,
+        table="",
+    )
+)
+register(
+    Metric(
+        name="consistency",
+        label="Ranks agree, heads",
+        title="ranks agree",
+        meaning="Share of samples whose predicted classes at all ranks lie on one path of the "
+        "taxonomy, each rank predicted by its own head.",
+        higher_is_better=True,
+        percent=True,
+        table="ranks",
+        hub_type="accuracy",
+    )
+)
+register(
+    Metric(
+        name="consistency_summed",
+        label="Ranks agree, sums",
+        title="ranks agree, summed probabilities",
+        meaning="The same share where each coarser rank predicts the class with the largest sum "
+        "of probabilities.",
+        higher_is_better=True,
+        percent=True,
+        table="ranks",
+    )
+)
+register(
+    Metric(
+        name="tree_distance",
+        label="Tree distance of errors",
+        title="tree distance of errors",
+        meaning="Mean number of ranks between the target and the lowest common ancestor of the "
+        "true and the predicted class, over errors: 1 means the same parent.",
+        higher_is_better=False,
+        digits=2,
+        table="ranks",
+    )
+)
 
 
 def agreement(first: Prediction, second: Prediction, weights: Array) -> Values:
@@ -103,7 +355,7 @@ def agreement(first: Prediction, second: Prediction, weights: Array) -> Values:
     """
     same = (first.predicted == second.predicted).astype(float)
     one = (first.correct != second.correct).astype(float)
-    observed = metrics.weighted_mean(same, weights)
+    observed = scores.weighted_mean(same, weights)
     classes = np.eye(first.log_p.shape[1])
     total = weights.sum(axis=1)
     by_chance = ((weights @ classes[first.predicted]) * (weights @ classes[second.predicted])).sum(
@@ -112,5 +364,5 @@ def agreement(first: Prediction, second: Prediction, weights: Array) -> Values:
     return {
         "agreement": observed,
         "kappa": ratio(observed - by_chance, np.where(by_chance < 1 - 1e-12, 1 - by_chance, 0)),
-        "exactly_one_right": metrics.weighted_mean(one, weights),
+        "exactly_one_right": scores.weighted_mean(one, weights),
     }

@@ -1,4 +1,4 @@
-"""What a method, be it expert or ensemble, says of the samples of one split."""
+"""The predicted probabilities of a method, and quantities derived from them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ from tailproof.calibration.metrics import log_probabilities
 
 @dataclass(frozen=True)
 class Prediction:
-    """Log-probabilities beside the truth.
+    """Log-probabilities with the true labels.
 
     Attributes:
         log_p: float64 [N, C].
@@ -32,7 +32,7 @@ class Prediction:
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """The most probable class of each sample; the first of equals."""
+        """The most probable class of each sample; on a tie, the first."""
         return self.log_p.argmax(axis=1)
 
     @cached_property
@@ -46,7 +46,7 @@ class Prediction:
         return self.predicted == self.labels
 
     def rank_of_truth(self) -> np.ndarray:
-        """Return how many classes stand before the true one; of equals the first stands first."""
+        """Return the number of classes ranked before the true one; ties keep the class order."""
         truth = np.take_along_axis(self.log_p, self.labels[:, None], axis=1)
         earlier = np.arange(self.log_p.shape[1]) < self.labels[:, None]
         return ((self.log_p > truth) | ((self.log_p == truth) & earlier)).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Rules that abstain: Chow's, and the two plug-in rules made for long tails.
+"""Rejection rules: Chow's rule, and the two plug-in rules for long tails.
 
 Source: Narasimhan, Menon, Jitkrittum, Gupta, Kumar, "Learning to Reject Meets Long-tail
 Learning", ICLR 2024 ("the paper"). Classes fall into K groups, here head and tail (the few-shot
@@ -34,8 +34,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
-from tailproof.evaluation.metrics import ratio
 from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.weighted_samples import ratio
 
 FITTED_AT = tuple(round(0.1 * step, 1) for step in range(1, 11))
 MULTIPLIERS = (0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 6.0, -6.0, 11.0, -11.0)
@@ -48,7 +48,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Grouped:
-    """All that the rules see of N samples.
+    """What the rules need to know about N samples.
 
     Attributes:
         top: [N, K] largest probability within each group.

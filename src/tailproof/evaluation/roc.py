@@ -1,4 +1,4 @@
-"""Two classes, one of them rare: how much of it is found at very low false-positive rates.
+"""ROC metrics: AUROC, and true-positive rates of a rare class at very low false-positive rates.
 
 The score is log p(positive) − log p(negative), in which nothing saturates: probabilities that all
 round to 1 would tie.
@@ -11,19 +11,14 @@ from scipy.special import betaincinv
 
 from tailproof.evaluation.bootstrap import INTERVAL, bounds, finite_or_none
 from tailproof.evaluation.method import Method
-from tailproof.evaluation.metrics import Values, nanmean
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import REPORTED_SPLITS, Task
+from tailproof.evaluation.weighted_samples import Values, nanmean
 from tailproof.operating_points import ONE_IN, POINTS, ScoreCurve, enough_negatives
 
 MEASURED = ("auroc", *POINTS)
-COLUMNS = (
-    "split method seed metric threshold true_positives positives tpr tpr_low tpr_high "
-    "false_positives negatives fpr fpr_low fpr_high"
-)
-ROC_COLUMNS = "split method fpr tpr low high"
 ONE_IN_OF_CURVE = 10.0 ** (np.arange(51) / 10)
-"""One over the false-positive rates at which a curve is told: ten a decade, down to 1e-5."""
+"""One over the false-positive rates of a curve: ten per decade, down to 1e-5."""
 
 _BLOCK = 2**23
 
@@ -114,13 +109,13 @@ def roc(task: Task, methods: list[Method]) -> Iterator[tuple]:
         return
     for split in REPORTED_SPLITS:
         for method in methods:
-            for one_in, found in zip(ONE_IN_OF_CURVE, method.found[split].T, strict=True):
+            for one_in, tpr in zip(ONE_IN_OF_CURVE, method.tpr_curves[split].T, strict=True):
                 yield (
                     split,
                     method.name,
                     finite_or_none(1 / one_in),
-                    finite_or_none(found[0]),
-                    *bounds(found),
+                    finite_or_none(tpr[0]),
+                    *bounds(tpr),
                 )
 
 
@@ -140,10 +135,10 @@ def _point(found: ScoreCurve, name: str) -> Iterator[float | int | None]:
 
 
 def notes(task: Task, labels: dict[str, np.ndarray]) -> list[str]:
-    """Say which rates cannot be shown, and by which splits.
+    """Return notes on the rates that a split has too few negatives for.
 
     Args:
-        task: what is told apart.
+        task: the classification task.
         labels: N class indices, by split.
     """
     if task.positive is None:

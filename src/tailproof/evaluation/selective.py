@@ -1,4 +1,4 @@
-"""Selective risk: how often a method errs on the samples that a rule lets it answer.
+"""Selective risk: the error of a method on the samples that a rejection rule accepts.
 
 A rule is reduced to two matrices [N, J], one column a coverage: how much of a sample is accepted
 (0, 1, or a fraction where a coverage ends inside a group of equal scores), and whether the answer
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailproof.evaluation.metrics import Values, nanmean, ratio
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import (
     FITTED_AT,
@@ -24,6 +23,7 @@ from tailproof.evaluation.rejection import (
     head_and_tail,
 )
 from tailproof.evaluation.task import Task
+from tailproof.evaluation.weighted_samples import Values, nanmean, ratio
 
 GRID = tuple(round(0.02 * step, 2) for step in range(1, 51))
 FITTERS: dict[str, Callable[[Grouped, tuple[float, ...]], list[Rule]]] = {
@@ -38,7 +38,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Answers:
-    """What one rule answers at J coverages: `accepted` and `wrong`, each float [N, J]."""
+    """The answers of one rule at J coverages: `accepted` and `wrong`, each float [N, J]."""
 
     accepted: Array
     wrong: Array
@@ -73,7 +73,7 @@ def answers_on_grid(rules: list[Rule], samples: Grouped) -> Answers:
 
 
 def answers_deployed(rules: list[Rule], samples: Grouped, coverages: list[float]) -> Answers:
-    """Apply rules with their thresholds from tune, as one would in use: coverage may differ."""
+    """Apply rules with their thresholds from tune, as in deployment: coverage may differ."""
     at = {rule.coverage: rule for rule in rules}
     shape = (len(samples.group), len(coverages))
     accepted, wrong = np.empty(shape), np.empty(shape)

@@ -1,4 +1,4 @@
-"""The CSV tables beside metrics.json, for the report and for DVC's plots."""
+"""The CSV tables next to metrics.json, for the report and for DVC's plots."""
 
 import csv
 import io
@@ -13,25 +13,13 @@ from tailproof.config.evaluation import WORST_ERRORS
 from tailproof.evaluation import roc
 from tailproof.evaluation.bootstrap import bounds, finite_or_none, over_seeds
 from tailproof.evaluation.method import Method
-from tailproof.evaluation.metrics import ClassSums, nanmean, ratio
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.selective import GRID
+from tailproof.evaluation.table_columns import COLUMNS
 from tailproof.evaluation.task import REPORTED_SPLITS, Task
+from tailproof.evaluation.weighted_samples import ClassSums, nanmean, ratio
 from tailproof.files import write_text
 
-COLUMNS = {
-    "summary": "split method kind metric mean sd low high seeds",
-    "per_class": "split method class group train_count support recall recall_low recall_high "
-    "precision f1",
-    "reliability": "split method stage bin lower upper confidence accuracy count",
-    "risk_coverage": "split method weighting rule risk_kind coverage risk low high",
-    "confusion": "split method true predicted count",
-    "errors": "method seed rank sample_id true predicted confidence",
-    "rejectors": "method seed weighting rule coverage shift_head shift_tail gain_head gain_tail "
-    "multiplier_head multiplier_tail threshold",
-    "low_fpr": roc.COLUMNS,
-    "roc": roc.ROC_COLUMNS,
-}
 Row = tuple[Any, ...]
 
 
@@ -73,8 +61,8 @@ def _pooled(predictions: dict[str, dict[str, Prediction]], split: str) -> list[P
 def _summary(methods: list[Method]) -> Iterator[Row]:
     for split, method in _per_split(methods):
         for metric, each in method.values[split].items():
-            found = over_seeds(each)
-            yield (split, method.name, method.kind, metric, *found.values())
+            estimate = over_seeds(each)
+            yield (split, method.name, method.kind, metric, *estimate.values())
 
 
 def _per_class(task: Task, methods: list[Method]) -> Iterator[Row]:
@@ -138,7 +126,7 @@ def _confusion(task: Task, methods: list[Method]) -> Iterator[Row]:
 
 
 def _errors(task: Task, methods: list[Method], sample_ids: np.ndarray) -> Iterator[Row]:
-    """Yield each method's most confident mistakes on dev, with its first seed."""
+    """Yield the most confident mistakes of each method on dev, for its first seed."""
     for method in methods:
         seed, splits = next(iter(method.predictions.items()))
         each = splits["dev"]
@@ -152,7 +140,7 @@ def _errors(task: Task, methods: list[Method], sample_ids: np.ndarray) -> Iterat
 
 
 def _rejectors(task: Task, methods: list[Method]) -> Iterator[Row]:
-    """Yield every fitted rule; a cell stays empty for a group without classes."""
+    """Yield every fitted rule; cells of a group without classes are empty."""
     there = [not task.tail.all(), bool(task.tail.any())]
     for method in methods:
         for seed, weightings in method.rules.items():

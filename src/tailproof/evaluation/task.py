@@ -1,4 +1,4 @@
-"""Reading what evaluate needs, and refusing what does not fit together."""
+"""The classification task and the experts' logits, read and checked for the evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ GROUPS = ("many", "medium", "few")
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be told apart.
+    """The classification task.
 
     Attributes:
-        target: the taxonomic rank that was learnt.
+        target: the taxonomic rank that the experts classify.
         classes: its C class names.
         train_counts: int [C], samples of each class in the split train.
         groups: for many, medium and few a boolean mask [C].
-        positive: of two classes the index of the one that is looked for; None for more.
+        positive: index of the positive class of a two-class task; None for more classes.
         coarser: for each rank above the target, from the top, the ancestor of each class, int [C];
-            -1 where it is unknown.
+            -1 if unknown.
         rank_classes: class names by rank.
     """
 
@@ -93,11 +93,11 @@ def read_experts(files: Files, task: Task) -> Experts:
     """Read {expert: {seed: {split: path}}} into {expert: {seed: {split: Logits}}}.
 
     Raises:
-        TailproofError: a file is damaged or belongs elsewhere, experts were trained with
-            different seeds or saw different samples, or splits share samples.
+        TailproofError: a file is damaged or belongs to another expert, seed or split,
+            experts have different seeds or samples, or splits share samples.
     """
     if not files:
-        raise TailproofError("there is no expert to evaluate")
+        raise TailproofError("the experiment has no expert to evaluate: add one under 'experts'")
     experts: Experts = {}
     for expert, seeds in files.items():
         experts[expert] = {
@@ -130,13 +130,14 @@ def _read(
     for key, value in expected.items():
         if str(logits.metadata[key]) != value:
             raise TailproofError(
-                f"{path} says that its {key} is '{logits.metadata[key]}', expected '{value}'"
+                f"{path} has the {key} '{logits.metadata[key]}', expected '{value}': run infer "
+                "again"
             )
     if "temperature" not in logits.metadata:
         raise TailproofError(f"{path} holds raw logits, expected calibrated ones: run export")
     if logits.values.shape[1] != len(task.classes):
         raise TailproofError(
-            f"{path} has {logits.values.shape[1]} logits a sample, expected {len(task.classes)}, "
+            f"{path} has {logits.values.shape[1]} logits per sample, expected {len(task.classes)}, "
             f"the classes of '{task.target}' in the manifest: train the expert again"
         )
     if not logits.weight.sum() > 0:
@@ -145,7 +146,7 @@ def _read(
         )
     if split == FITTED_ON and len(logits.weight) < 2:
         raise TailproofError(
-            f"{path} holds one sample, and rules fitted in halves take two at least: give "
+            f"{path} holds one sample, expected at least two to fit rejection rules: give "
             f"'{split}' a larger share of the data"
         )
     return logits

@@ -1,7 +1,7 @@
-"""Augmentation after albumentations, where they are named: crop, flip, normalisation and more.
+"""Augmentation of training images: albumentations, crop, flip, cutout and noise; normalisation.
 
-Images kept in memory are cropped and flipped as whole batches on the device, streamed ones each as
-it is decoded, to the same bits.
+Images in memory are cropped and flipped as whole batches on the device. Streamed images are
+cropped and flipped one by one after decoding, with exactly the same bits.
 """
 
 import inspect
@@ -20,18 +20,18 @@ from tailproof.loading.line_noise import disturb
 from tailproof.loading.sampler import random_bits, uniforms
 from tailproof.runtime.errors import TailproofError, unknown_name
 
-DRAWS = 5  # crop y and x, flip, cutout y and x
+DRAWS = 5  # random numbers: crop y and x, flip, cutout y and x
 
 
 class BatchAugment:
-    """Crop, flip, normalisation, cutout and what disturbs lines of a batch, on its device.
+    """Crops, flips and normalises a batch on its device; applies cutout, line dropout and noise.
 
     Args:
-        mean: of each channel; in [0, 1] of 8-bit pixels.
-        std: the same.
-        policy: what to do to training images; None for evaluation.
-        seed: of the run.
-        full_scale: what the pixels are divided by before mean and std apply.
+        mean: mean of each channel; in [0, 1] for 8-bit pixels.
+        std: standard deviation of each channel, in the unit of `mean`.
+        policy: augmentation of training images; None for evaluation.
+        seed: seed of the run.
+        full_scale: divisor that brings pixels to the unit of `mean` and `std`.
     """
 
     def __init__(
@@ -46,19 +46,19 @@ class BatchAugment:
         self.policy, self.seed = policy, seed
 
     def draws(self, epoch: int, rows: np.ndarray) -> np.ndarray | None:
-        """Return the random numbers of crop, flip and cutout, float64 [B, DRAWS]; None if none."""
+        """Return the random numbers for crop, flip and cutout, float64 [B, DRAWS], or None."""
         policy = self.policy
         if policy and (policy.crop_padding or policy.flip or policy.cutout):
             return uniforms(self.seed, epoch, rows, DRAWS)
         return None
 
     def place(self, image: np.ndarray, out: np.ndarray, draws: np.ndarray | None) -> None:
-        """Crop and flip one image into `out`, both [H, W, C]: as `__call__` does to a batch.
+        """Crop and flip one image into `out`, as `__call__` does with a batch.
 
         Args:
-            image: contiguous.
-            out: a batch's place for it.
-            draws: the image's own row of `draws`.
+            image: a contiguous array [H, W, C].
+            out: the place of the image in its batch, [H, W, C].
+            draws: the row of `draws` for this image.
         """
         if draws is None:
             out[...] = image
@@ -66,7 +66,7 @@ class BatchAugment:
         height, width, _ = image.shape
         padding = self.policy.crop_padding
         top, left = (draws[:2] * (2 * padding + 1)).astype(int) - padding
-        if abs(top) >= height or abs(left) >= width:  # nothing of the image is left
+        if abs(top) >= height or abs(left) >= width:  # the crop is outside the image
             out[...] = 0
             return
         flip = self.policy.flip and draws[2] < 0.5
@@ -88,9 +88,9 @@ class BatchAugment:
 
         Args:
             images: uint8 or float32 [B, H, W, C].
-            epoch: from 1.
+            epoch: number of the epoch, from 1.
             rows: row numbers of the samples, [B].
-            placed: they are cropped and flipped already, each by `place`.
+            placed: whether `place` has already cropped and flipped each image.
 
         Returns:
             float32 [B, C, H, W], in channels-last memory.
@@ -111,16 +111,16 @@ class BatchAugment:
             return _crop_and_flip(images, self.policy, torch.from_numpy(draws).to(images.device))
         before = images.numpy()
         moved = np.empty_like(before)
-        for image, out, own in zip(before, moved, draws, strict=True):
-            self.place(image, out, own)
+        for image, out, numbers in zip(before, moved, draws, strict=True):
+            self.place(image, out, numbers)
         return torch.from_numpy(moved)
 
     def _normalise(self, images: Tensor) -> Tensor:
         mean, std = self.mean.to(images.device), self.std.to(images.device)
         if images.device.type != "cpu" or images.dtype != torch.uint8:
             return images.float().sub(mean).div_(std)
-        # By table in one pass, the same bits. Threads would wait for cores that loader processes
-        # hold, and numpy asks for huge pages where torch.empty does not.
+        # A lookup table gives the same bits in one pass. Threads would wait for the cores of the
+        # loader processes. numpy asks for huge pages, torch.empty does not.
         count, height, width, channels = images.shape
         table = ((torch.arange(256.0)[:, None] - mean) / std).numpy().reshape(1, 256, channels)
         normal = np.empty(images.shape, np.float32)
@@ -134,14 +134,14 @@ class ImageAugment:
 
     Args:
         transforms: names of albumentations classes with their options.
-        seed: of the run.
-        size: side in pixels of the images to be made, for transforms that need a size and name
-            none; None is the images' own.
-        pictures: whether pixels are of 8 bits. Others only take transforms that move pixels:
-            what changes values takes all but 8 bits to lie between 0 and 1, and clips.
+        seed: seed of the run.
+        size: side of the output images in pixels, for transforms that need a size and have none;
+            None means the original size.
+        pictures: whether pixels have 8 bits. For other pixels only transforms that move pixels
+            are allowed, because albumentations clips their values to [0, 1].
 
     Raises:
-        TailproofError: an unknown transform or option, or one that the pixels do not take.
+        TailproofError: a transform or an option is unknown, or does not fit the pixels.
     """
 
     def __init__(
@@ -157,12 +157,12 @@ class ImageAugment:
 
         self.seed = seed
         built = [_build(albumentations, transform, size) for transform in transforms]
-        for transform, made in zip(transforms, built, strict=True):
-            if not pictures and isinstance(made, albumentations.ImageOnlyTransform):
+        for transform, instance in zip(transforms, built, strict=True):
+            if not pictures and isinstance(instance, albumentations.ImageOnlyTransform):
                 raise TailproofError(
-                    f"recipe.augmentation.albumentations: {transform.name} changes pixels between "
-                    "0 and 1 and would clip arrays of bands, which are in a unit of their own: "
-                    "leave it out; 'noise' and 'line_dropout' work on them"
+                    f"recipe.augmentation.albumentations: {transform.name} would clip arrays of "
+                    "bands to [0, 1], expected transforms that only move pixels: remove it, or use "
+                    "'noise' and 'line_dropout'"
                 )
         self.compose = albumentations.Compose(built)
 
@@ -176,7 +176,7 @@ class ImageAugment:
 def fit(image: np.ndarray, size: int | None) -> np.ndarray:
     """Resize the shorter side to `size` (bicubic) and crop the centre, [size, size, C].
 
-    The same as timm's evaluation transform at crop_pct 1.
+    The result is that of timm's evaluation transform with crop_pct 1.
     """
     height, width = image.shape[:2]
     if size is None or (height == size and width == size):
@@ -196,14 +196,14 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _build(albumentations: Any, transform: Transform, size: int | None) -> Any:
-    known = [
+    names = [
         name
         for name in dir(albumentations)
         if isinstance(getattr(albumentations, name), type)
         and issubclass(getattr(albumentations, name), albumentations.BasicTransform)
     ]
-    if transform.name not in known:
-        raise unknown_name("albumentations transform", transform.name, known)
+    if transform.name not in names:
+        raise unknown_name("albumentations transform", transform.name, names)
     kind, options = getattr(albumentations, transform.name), transform.options
     needed = inspect.signature(kind.__init__).parameters.get("size")
     if size and needed and needed.default is needed.empty:
@@ -212,7 +212,7 @@ def _build(albumentations: Any, transform: Transform, size: int | None) -> Any:
         return kind(**options)
     except (TypeError, ValueError) as error:
         raise TailproofError(
-            f"recipe.augmentation.albumentations: {transform.name} does not take "
+            f"recipe.augmentation.albumentations: {transform.name} does not accept "
             f"{transform.options}: {error}"
         ) from error
 
@@ -236,7 +236,7 @@ def _crop_and_flip(images: Tensor, policy: Augmentation, draws: Tensor) -> Tenso
 def _outside_square(shape: torch.Size, side: int, draws: Tensor) -> Tensor:
     """Return 0 inside a square around a random centre, 1 outside, [B, 1, H, W].
 
-    The centre is anywhere in the image and the square is clipped (DeVries & Taylor 2017).
+    The centre is anywhere in the image, and the image clips the square (DeVries & Taylor 2017).
     """
     inside = []
     for axis, length in enumerate(shape):

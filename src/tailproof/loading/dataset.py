@@ -1,4 +1,4 @@
-"""One split on disk: ids, labels and weights in memory, images fetched by row."""
+"""A split on disk: ids, labels and weights are kept in memory, images are read by row."""
 
 from bisect import bisect_right
 from itertools import accumulate
@@ -16,7 +16,7 @@ from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 
 BLOCK_ROWS = 16384  # rows that are shuffled together, unless they are large
-BLOCK_BYTES = 256 * 2**20  # of encoded images, that a reader holds besides one row group
+BLOCK_BYTES = 256 * 2**20  # encoded images that a reader keeps besides one row group
 
 
 class Split:
@@ -25,17 +25,17 @@ class Split:
     Attributes:
         manifest: the manifest of all splits.
         sample_ids: list of str [N].
-        labels: int64 [N] for each taxonomic rank, -1 where there is none.
+        labels: int64 [N] for each taxonomic rank; -1 means no label.
         weight: float64 [N].
-        groups: rows of each row group.
-        block_rows: rows that are shuffled together: as many as a reader can hold.
+        groups: number of rows of each row group.
+        block_rows: number of rows that are shuffled together, which a reader can keep.
     """
 
     def __init__(self, manifest_path: str | Path, name: str) -> None:
         """Open the shards.
 
         Raises:
-            TailproofError: a shard is missing, damaged, or not the one of the manifest.
+            TailproofError: a shard is missing or damaged, or is not that of the manifest.
         """
         self.name = name
         self.manifest: dict[str, Any] = read_json(manifest_path)
@@ -50,7 +50,7 @@ class Split:
             tables.append(read_parquet(path, columns))
             if len(tables[-1]) != shard["rows"]:
                 raise TailproofError(
-                    f"{path} has {len(tables[-1])} rows, the manifest says {shard['rows']}: run "
+                    f"{path} has {len(tables[-1])} rows, but {shard['rows']} in the manifest: run "
                     "the stage shard again"
                 )
             rows = pq.ParquetFile(path).metadata
@@ -72,26 +72,26 @@ class Split:
         return len(self.sample_ids)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Open files stay behind when a worker process starts."""
+        """Leave out open files, which a worker process cannot use."""
         return {**self.__dict__, "_cache": {}, "_files": {}}
 
     @property
     def channels(self) -> int:
-        """1 for grey images, 3 for colour, the bands of arrays."""
+        """The number of channels: 1 for grey, 3 for colour, else the number of bands."""
         return self.manifest["bands"]
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the pixels: uint8, float32 for arrays of bands."""
+        """The type of the pixels: uint8, or float32 for arrays of bands."""
         return np.dtype(np.float32 if self.manifest["mode"] == MODE else np.uint8)
 
     @property
     def full_scale(self) -> float:
-        """Pixels over this are in the unit of the normalisation."""
+        """The divisor that brings pixels to the unit of the normalisation."""
         return 1.0 if self.manifest["mode"] == MODE else 255.0
 
     def encoded(self, row: int) -> bytes:
-        """Return the encoded bytes of one image; its row group is read once and kept a while."""
+        """Return the encoded bytes of one image. Its row group is cached."""
         group = bisect_right(self._starts, row) - 1
         images = self._cache.get(group)
         if images is None:
@@ -106,7 +106,7 @@ class Split:
         return images[row - self._starts[group]].as_py()
 
     def image(self, row: int) -> np.ndarray:
-        """Return one decoded image, [H, W, C] of `dtype`, at its own size."""
+        """Return one decoded image, [H, W, C] of `dtype`, in its original size."""
         image = decode(self.encoded(row), self.manifest["mode"])
         return image if image.ndim == 3 else image[:, :, None]
 
@@ -114,7 +114,7 @@ class Split:
         """Return the encoded images of one row group, binary [rows]."""
         shard, inside = self._where[group]
         if shard not in self._files:
-            # Mapped, they are copied once instead of twice.
+            # A memory map copies the bytes once instead of twice.
             self._files[shard] = pq.ParquetFile(self.paths[shard], memory_map=True)
         try:
             table = self._files[shard].read_row_group(
@@ -130,9 +130,9 @@ class Split:
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column as an array of its own, -1 for nulls.
+    """Copy a column to an array, with -1 for nulls.
 
-    Arrow's own way, `fill_null` and `to_numpy`, would import pandas: half a second.
+    Arrow's `fill_null` and `to_numpy` would import pandas, which takes half a second.
     """
     array = column.combine_chunks()
     valid, values = array.buffers()

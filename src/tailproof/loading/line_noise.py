@@ -1,4 +1,4 @@
-"""Augmentation of scan lines after normalisation: lines that are left out, and noise."""
+"""Augmentation of scan lines after normalisation: line dropout and noise."""
 
 import numpy as np
 import torch
@@ -11,15 +11,15 @@ from tailproof.loading.sampler import uniforms
 def disturb(
     normal: Tensor, policy: Augmentation, seed: int, epoch: int, rows: np.ndarray, taken: int
 ) -> Tensor:
-    """Return images with some lines at the mean and Gaussian noise on all pixels.
+    """Set some lines to the mean, and add Gaussian noise to all pixels.
 
     Args:
         normal: normalised, float32 [B, C, H, W].
-        policy: how much of it.
-        seed: of the run.
-        epoch: from 1.
+        policy: the strength of both.
+        seed: seed of the run.
+        epoch: number of the epoch, from 1.
         rows: row numbers of the samples, [B].
-        taken: random numbers of each sample that are used elsewhere.
+        taken: number of random numbers per sample that are used elsewhere.
     """
     count, channels, height, width = normal.shape
     pixels = channels * height * width

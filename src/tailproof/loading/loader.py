@@ -1,4 +1,4 @@
-"""The one loader: from memory where a split is small, from its shards where it is not."""
+"""The loader: delivers a small split from memory, and a large one from its shards."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """What one process gets of a batch.
+    """The share of a batch that one process gets.
 
     Attributes:
         images: normalised, float32 [B, C, H, W].
         rows: row numbers in the split, int64 [B].
-        real: how many of them, from the first, count; the others fill up a batch that does not
-            divide by the number of processes, and are delivered to another process.
-        size: samples of the batch in all processes together.
+        real: number of rows, from the first, that count. The other rows fill up a batch whose
+            size is not a multiple of the number of processes; another process delivers them too.
+        size: number of samples of the batch in all processes together.
     """
 
     images: Tensor
@@ -40,23 +40,25 @@ class Loader:
     """Delivers a split in batches: shuffled and augmented for training, in order for evaluation.
 
     Args:
-        split: what to deliver.
-        batch_size: samples a batch, of all processes together; an epoch's last may be smaller.
-        image_size: side in pixels, or None for the images' own.
-        normalisation: mean and std of each channel, in [0, 1] of 8-bit pixels.
-        augmentation: for training; None evaluates: in order, nothing random.
-        seed: of order and augmentation.
-        drop_last: leave out a smaller last batch, in training.
-        workers: processes that decode and augment; 0 does it in this one.
-        memory_budget: bytes that the decoded split may take to be kept in memory.
-        device: where batches go.
-        rank: of this process among those that share each batch.
+        split: the split to deliver.
+        batch_size: samples per batch in all processes together; the last batch of an epoch may
+            be smaller.
+        image_size: side of the images in pixels; None means the original size.
+        normalisation: mean and std of each channel, in [0, 1] for 8-bit pixels.
+        augmentation: augmentation for training; None means evaluation, in order and without
+            randomness.
+        seed: seed of order and augmentation.
+        drop_last: whether training skips a smaller last batch.
+        workers: number of processes that decode and augment; 0 means this process does.
+        memory_budget: maximum bytes of a decoded split that is kept in memory.
+        device: device of the batches.
+        rank: number of this process among those that share each batch.
         world: number of those processes.
-        total: sums counts over them.
+        total: a function that sums counts over those processes.
 
     Raises:
-        TailproofError: the split is empty, the batch larger than the split, or sizes are mixed and
-            none is given.
+        TailproofError: the split is empty, a batch is larger than the split, or the images have
+            different sizes and `image_size` is None.
     """
 
     def __init__(
@@ -77,32 +79,34 @@ class Loader:
         total: Callable[[Tensor], Tensor] = lambda counts: counts,
     ) -> None:
         if not len(split):
-            raise TailproofError(f"the split {split.name} is empty: raise its share in data.splits")
-        own = (split.manifest["height"], split.manifest["width"])
-        if image_size is None and None in own:
+            raise TailproofError(
+                f"the split {split.name} is empty: raise its fraction in data.splits"
+            )
+        original = (split.manifest["height"], split.manifest["width"])
+        if image_size is None and None in original:
             raise TailproofError(
                 "the images have different sizes: set recipe.image_size (the shorter side is "
-                "resized to it and the centre kept)"
+                "resized to it and the centre is cropped)"
             )
         self.training = augmentation is not None
         self.drop_last = drop_last and self.training
         if self.drop_last and batch_size > len(split):
             raise TailproofError(
-                f"recipe.batch_size is {batch_size}, the split {split.name} has {len(split)} "
-                "samples: with drop_last nothing would be left; lower batch_size"
+                f"recipe.batch_size is {batch_size}, but the split {split.name} has {len(split)} "
+                "samples, so drop_last leaves no batch: lower batch_size"
             )
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self._rank, self._world, self._total = rank, world, total
         self.device = torch.device(device)
-        named = augmentation.albumentations if augmentation else []
+        transforms = augmentation.albumentations if augmentation else []
         self._augment = BatchAugment(
             normalisation["mean"], normalisation["std"], augmentation, seed, split.full_scale
         )
         self._images: Images | None = Images(
             split,
             image_size,
-            ImageAugment(named, seed, image_size, pictures=split.dtype == np.uint8)
-            if named
+            ImageAugment(transforms, seed, image_size, pictures=split.dtype == np.uint8)
+            if transforms
             else None,
             self._augment,
         )
@@ -112,7 +116,7 @@ class Loader:
         self._workers: Workers | None = None
 
     def _open(self) -> None:
-        """Decode what stays in memory and make workers: at the first epoch, which may be late."""
+        """Decode images that stay in memory, or start workers; called by the first epoch."""
         images = self._images
         if self._resides:
             images.keep_in_memory()
@@ -122,28 +126,30 @@ class Loader:
             self._workers = Workers(images, self._worker_count, self.batch_size, self.device)
 
     def close(self) -> None:
-        """End the worker processes and free memory; no epoch can be delivered afterwards."""
+        """End the worker processes and free memory. No epoch can be delivered afterwards."""
         if self._workers is not None:
             self._workers.close()
         self._images = self._resident = self._workers = None
 
     def __len__(self) -> int:
-        """Return the batches of an epoch."""
+        """Return the number of batches per epoch."""
         whole, rest = divmod(len(self.split), self.batch_size)
         return whole + (1 if rest and not self.drop_last else 0)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Return the rows of an epoch in the order they are delivered, int64."""
+        """Return the rows of an epoch in the order of delivery, int64."""
         if not self.training:
             return np.arange(len(self.split))
         rows = epoch_order(self.split.groups, self.seed, epoch, self.split.block_rows)
         return rows[: len(self) * self.batch_size]
 
     def epoch(self, epoch: int, first: int = 1) -> Iterator[Batch]:
-        """Yield this process's share of the batches of an epoch (from 1), from batch `first` on.
+        """Yield the share of this process of the batches of an epoch, starting at batch `first`.
+
+        Epochs and batches are numbered from 1.
 
         Raises:
-            TailproofError: a sample was missed or delivered twice.
+            TailproofError: a sample was not delivered, or was delivered twice.
         """
         if self._resident is None and self._workers is None:
             self._open()
@@ -162,21 +168,22 @@ class Loader:
         self._check(delivered, order, epoch)
 
     def _share(self, batch: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return this process's rows, as many as every other's, and how many of them are its own.
+        """Return the rows of this process, as many as in every process, and how many of them count.
 
-        One after the other the processes' shares are the batch, whatever their number.
+        The rows that count, of one process after the other, are the batch.
         """
-        each = -(-len(batch) // self._world)
-        own = batch[self._rank * each : (self._rank + 1) * each]
-        return np.concatenate([own, np.repeat(batch[-1:], each - len(own))]), len(own)
+        size = -(-len(batch) // self._world)
+        rows = batch[self._rank * size : (self._rank + 1) * size]
+        return np.concatenate([rows, np.repeat(batch[-1:], size - len(rows))]), len(rows)
 
     def _check(self, delivered: np.ndarray, order: np.ndarray, epoch: int) -> None:
         delivered = self._total(torch.from_numpy(delivered)).numpy()
         wrong = np.flatnonzero(delivered != np.bincount(order, minlength=len(self.split)))
         if wrong.size or delivered.max() > 1:
+            first = self.split.sample_ids[wrong[0]] if wrong.size else "?"
             raise TailproofError(
-                f"the loader delivered {wrong.size} samples of {self.split.name} not exactly once "
-                f"in epoch {epoch}, first {self.split.sample_ids[wrong[0]] if wrong.size else '?'}"
+                f"in epoch {epoch}, the loader did not deliver {wrong.size} samples of "
+                f"{self.split.name} exactly once, the first is {first}"
             )
 
     def _fetch(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:

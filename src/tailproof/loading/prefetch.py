@@ -1,4 +1,4 @@
-"""Images made ready one by one, in this process or ahead of it in worker processes."""
+"""Prepares batches of images, in this process or ahead of it in worker processes."""
 
 import math
 import signal
@@ -14,11 +14,11 @@ from tailproof.loading.augmentation import BatchAugment, ImageAugment, fit
 from tailproof.loading.dataset import Split
 from tailproof.runtime.process import STOP_SIGNALS, die_with_parent
 
-AHEAD = 2  # batches that each worker makes before they are asked for
+AHEAD = 2  # batches that each worker prepares before they are needed
 
 
 class Images(Dataset):
-    """Decoded, augmented images of the asked size, from memory or from the shards."""
+    """Decoded and augmented images of the requested size, from memory or from the shards."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Images(Dataset):
         self.decoded: np.ndarray | None = None
 
     def size_in_memory(self) -> float:
-        """Return the bytes that all decoded images take; infinite where sizes are mixed."""
+        """Return the size of all decoded images in bytes; infinite if their sizes differ."""
         height, width = self._kept_size()
         if height is None or width is None:
             return float("inf")
@@ -41,11 +41,11 @@ class Images(Dataset):
         return pixels * self.split.dtype.itemsize
 
     def share_slots(self, batch_size: int, count: int) -> None:
-        """Make shared memory for `count` batches, where the images' size is known.
+        """Allocate shared memory for `count` batches, if the size of the images is known.
 
-        Used again and again, it spares the workers and the reader the page faults of fresh memory,
-        a quarter of the time at 224 pixels. With one slot more than there are batches on their way
-        a slot is read before its next batch is asked for.
+        Reusing it avoids the page faults of fresh memory in the workers and in the reader, which
+        take a quarter of the time at 224 pixels. There is one slot more than there are batches in
+        flight, so that a slot is read before its next batch is requested.
         """
         height, width = (self.size, self.size) if self.size else self._kept_size()
         if height is None or width is None or (self.augment and not self.size):
@@ -57,7 +57,7 @@ class Images(Dataset):
         self.slots = torch.empty(0, dtype=self._dtype).set_(storage).view(shape)
 
     def keep_in_memory(self) -> None:
-        """Decode every image once. Those to be augmented are kept at their own size."""
+        """Decode every image once. Images that will be augmented keep their original size."""
         height, width = self._kept_size()
         self.decoded = np.empty(
             (len(self.split), height, width, self.split.channels), dtype=self.split.dtype
@@ -67,9 +67,9 @@ class Images(Dataset):
             self.decoded[row] = fit(self.split.image(row), size)
 
     def __getitems__(self, planned: tuple[int, np.ndarray, int]) -> tuple[np.ndarray, Tensor | int]:
-        """Make one batch: (rows, [B, H, W, C]), cropped and flipped.
+        """Return one batch: its rows, and its cropped and flipped images [B, H, W, C].
 
-        Where there are slots it goes into one, whose number is returned instead.
+        If there are slots, the images are written to one, and its number is returned instead.
         """
         epoch, rows, slot = planned
         draws = self.batch_augment.draws(epoch, rows)
@@ -78,8 +78,8 @@ class Images(Dataset):
             image = self._one(epoch, row)
             if batch is None:
                 batch = torch.empty((len(rows), *image.shape), dtype=self._dtype)
-            own = None if draws is None else draws[number]
-            self.batch_augment.place(image, batch.numpy()[number], own)
+            numbers = None if draws is None else draws[number]
+            self.batch_augment.place(image, batch.numpy()[number], numbers)
         return rows, slot if len(self.slots) else batch
 
     @property
@@ -99,13 +99,13 @@ class Images(Dataset):
 
 
 class Workers:
-    """Makes batches of images, ahead of their use where there are worker processes.
+    """Prepares batches of images, ahead of their use if there are worker processes.
 
     Args:
-        images: what they are made of.
-        count: of processes; with 0 the one that asks makes them.
-        batch_size: the most images in a batch.
-        device: where batches go.
+        images: the images.
+        count: number of worker processes; 0 means that the calling process prepares batches.
+        batch_size: maximum number of images in a batch.
+        device: device of the batches.
     """
 
     def __init__(self, images: Images, count: int, batch_size: int, device: torch.device) -> None:
@@ -125,18 +125,18 @@ class Workers:
         self.close = weakref.finalize(self, _end, self._loader)
 
     def batches(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield for each batch its rows and images, [B, H, W, C], cropped and flipped."""
+        """Yield the rows of each batch, and its cropped and flipped images [B, H, W, C]."""
         slots = self._images.slots
         self._loader.batch_sampler.plan = [
             (epoch, rows, number % max(len(slots), 1)) for number, rows in enumerate(batches)
         ]
-        for rows, made in self._loader:
-            images = slots[made, : len(rows)] if len(slots) else made
+        for rows, batch in self._loader:
+            images = slots[batch, : len(rows)] if len(slots) else batch
             yield rows, images.to(self._device, non_blocking=True)
 
 
 class _Plan:
-    """The batches that the workers shall make next, as (epoch, rows, slot)."""
+    """The next batches that the workers prepare, as (epoch, rows, slot)."""
 
     def __init__(self) -> None:
         self.plan: list[tuple[int, np.ndarray, int]] = []
@@ -149,17 +149,17 @@ class _Plan:
 
 
 def _leave_signals_to_parent(_worker: int) -> None:
-    """Outlive what asks a run to leave: it comes to every process, and the batch must be finished.
+    """Ignore stop signals, which every process receives: the current batch must be finished.
 
-    Workers end when the loader is closed or forgotten, or the process that has it is gone.
+    Workers end when the loader is closed or deleted, or when its process ends.
     """
     die_with_parent()
-    for asking in STOP_SIGNALS:
-        signal.signal(asking, signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end(loader: DataLoader) -> None:
-    # Left to itself it would send the workers SIGTERM, and wait.
+    # Otherwise the loader would send SIGTERM to the workers, and wait.
     if loader._iterator is not None:
         loader._iterator._shutdown_workers()
 

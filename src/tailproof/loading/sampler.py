@@ -1,7 +1,7 @@
-"""Order and randomness of an epoch: functions of (seed, epoch, sample) and nothing else."""
+"""The order and random numbers of an epoch, as functions of (seed, epoch, sample) only."""
 
 import numpy as np
-import numpy.random  # loaded at its first use otherwise, when the first batch is waited for
+import numpy.random  # otherwise its first use loads it while the first batch is awaited
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -9,14 +9,14 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def epoch_order(groups: list[int], seed: int, epoch: int, block_rows: int) -> np.ndarray:
     """Return every row once, shuffled so that a reader needs only a few row groups at a time.
 
-    Row groups are permuted, gathered into blocks of at least `block_rows` rows, and rows are
-    permuted within a block. Data of up to `block_rows` rows are thus shuffled whole.
+    Row groups are permuted and gathered into blocks of at least `block_rows` rows. Then rows are
+    permuted within each block. A split of up to `block_rows` rows is thus fully shuffled.
 
     Args:
-        groups: rows of each row group, in the order of the shards.
-        seed: of the run.
-        epoch: from 1.
-        block_rows: rows that a block holds at least.
+        groups: number of rows of each row group, in the order of the shards.
+        seed: seed of the run.
+        epoch: number of the epoch, from 1.
+        block_rows: minimum number of rows of a block.
 
     Returns:
         Row numbers, int64 [sum(groups)].
@@ -36,10 +36,10 @@ def epoch_order(groups: list[int], seed: int, epoch: int, block_rows: int) -> np
 
 
 def uniforms(seed: int, epoch: int, rows: np.ndarray, draws: int) -> np.ndarray:
-    """Return numbers in [0, 1) for each row, float64 [len(rows), draws].
+    """Return random numbers in [0, 1) for each row, float64 [len(rows), draws].
 
-    A counter-based generator (the finaliser of SplitMix64, Steele et al. 2014): each number
-    depends on its own (seed, epoch, row, draw) alone, whatever else is in the batch.
+    The generator is counter-based (the finaliser of SplitMix64, Steele et al. 2014). Each number
+    depends only on its (seed, epoch, row, draw), not on the rest of the batch.
     """
     bits = random_bits(seed, epoch, rows, draws)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,1 +1,1 @@
-"""The stage card: what an expert's folder says of itself, and what a prediction needs."""
+"""The stage card: the model card of an expert, and the files that a prediction needs."""

@@ -1,6 +1,6 @@
-"""The stage card: README.md, example.py and predict.json, so that an expert's folder stands alone.
+"""The stage card: README.md, example.py and deployment.json, which complete an expert's folder.
 
-README.md is a model card as the Hugging Face hub reads it: a front matter in YAML, then Markdown.
+README.md is a model card for the Hugging Face hub: a front matter in YAML, then Markdown.
 """
 
 import re
@@ -11,17 +11,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tailproof.config.splits import SPLITS
 from tailproof.data.multiband import MODE
-from tailproof.evaluation.deployment import Deployed
+from tailproof.data.split_text import SPLIT_PURPOSES, cleaning_sentences
+from tailproof.evaluation.deployment import Deployment
 from tailproof.files import write_text
 from tailproof.model_card import prose
-from tailproof.model_card.card_metrics import METRICS, results, rows, with_interval
+from tailproof.model_card.card_metrics import estimate, hub_results, rows
 from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
-from tailproof.model_card.rejection_rules import deployed
+from tailproof.model_card.rejection_rules import deployment_of
 
 OURS = ("cifar_resnet", "scanline_")
-"""How the names begin of the models that timm gets from `tailproof.models`."""
+"""Prefixes of the models that `tailproof.models` registers in timm."""
 
-MOST_CLASSES = 60  # in a table
+MOST_CLASSES = 60  # rows of a table
 
 
 def write_card(
@@ -29,34 +30,34 @@ def write_card(
     rejectors: str | Path,
     readme: str | Path,
     example: str | Path,
-    predict: str | Path,
+    deployment: str | Path,
 ) -> None:
     """Write the three files.
 
     Args:
-        facts: of the expert.
+        facts: facts about the expert.
         rejectors: rejectors.csv of the experiment.
-        readme: where the card goes.
-        example: where the example goes.
-        predict: where predict.json goes.
+        readme: path of the card.
+        example: path of the example.
+        deployment: path of deployment.json.
 
     Raises:
         TailproofError: rejectors.csv has no rule for the expert.
     """
-    own = deployed(facts, rejectors)
+    fitted = deployment_of(facts, rejectors)
     code = example_of(facts.config, facts.manifest["mode"], facts.columns)
     write_text(example, code)
-    own.write(predict)
-    write_text(readme, card_of(facts, own, code))
+    fitted.write(deployment)
+    write_text(readme, card_of(facts, fitted, code))
 
 
 def example_of(config: dict[str, Any], mode: str, columns: slice) -> str:
-    """Return ten lines of Python that classify an image by timm and the folder they lie in.
+    """Return ten lines of Python that classify an image with timm and the files of the folder.
 
     Args:
         config: config.json.
-        mode: of the images.
-        columns: which of the outputs are the target's.
+        mode: mode of the images.
+        columns: outputs of the model that belong to the target.
     """
     total = config["num_classes"]
     return _template("example.py.j2").render(
@@ -67,35 +68,35 @@ def example_of(config: dict[str, Any], mode: str, columns: slice) -> str:
     )
 
 
-def card_of(facts: ExpertFacts, own: Deployed, example: str) -> str:
+def card_of(facts: ExpertFacts, deployment: Deployment, example: str) -> str:
     """Return the text of README.md."""
     counts = {split: facts.counts(split) for split in SPLITS}
     groups = facts.metrics["groups"]
     group_of = {name: group for group, names in groups.items() for name in names}
     return _template("README.md.j2").render(
         facts=facts,
-        coverage=own.coverage,
+        coverage=deployment.coverage,
         example=example.rstrip(),
         front_matter=_front_matter(facts),
-        splits={split: sum(own.values()) for split, own in counts.items()},
-        used_for=prose.USED_FOR,
+        splits={split: sum(by_class.values()) for split, by_class in counts.items()},
+        purposes=SPLIT_PURPOSES,
         counts=counts,
         group_of=group_of,
         groups={group: names for group, names in groups.items() if names},
         listed=len(facts.classes) <= MOST_CLASSES,
-        cleaning=prose.cleaning(facts.splits),
+        cleaning=cleaning_sentences(facts.splits),
         training=prose.training(facts),
         metrics=rows(facts),
         several_seeds=facts.over_seeds("top1")["seeds"],
-        before=with_interval(facts.measured("ece_uncalibrated"), METRICS["ece"].form),
-        after=with_interval(facts.measured("ece"), METRICS["ece"].form),
-        rejection=prose.rejection(facts, own),
-        limits=prose.limits(facts),
+        before=estimate(facts, "ece_uncalibrated"),
+        after=estimate(facts, "ece"),
+        rejection=prose.rejection(facts, deployment),
+        limitations=prose.limitations(facts),
     )
 
 
 def _front_matter(facts: ExpertFacts) -> str:
-    """Return the card's metadata as YAML; the licence is left out, since nobody has stated one."""
+    """Return the card's metadata as YAML; it names no licence, since none was stated."""
     from huggingface_hub import EvalResult, ModelCardData
 
     where = {
@@ -109,7 +110,7 @@ def _front_matter(facts: ExpertFacts) -> str:
         library_name="timm",
         pipeline_tag="image-classification",
         tags=["image-classification", "timm", "tailproof", "calibration", "long-tail"],
-        eval_results=[EvalResult(**where, **result) for result in results(facts)],
+        eval_results=[EvalResult(**where, **result) for result in hub_results(facts)],
     ).to_yaml()
 
 
@@ -121,10 +122,10 @@ def _template(name: str) -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"md": _markdown, "percent": prose.percent}
+    environment.filters |= {"md": _markdown}
     return environment.get_template(name)
 
 
 def _markdown(text: str) -> str:
-    """Let text stand in Markdown as it is, on one line, whatever it holds."""
+    """Escape text for Markdown, on one line."""
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(str(text).split()))

@@ -1,4 +1,4 @@
-"""What a card is written from: files of one expert and of its experiment, read and checked."""
+"""The facts of a model card, read from the files of one expert and of its experiment."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,18 +18,18 @@ Value = dict[str, float | None]
 
 @dataclass(frozen=True)
 class ExpertFacts:
-    """All that is known of one expert.
+    """The facts about one expert.
 
     Attributes:
-        experiment: its name.
-        title: of the experiment.
-        source: the name of the source of the images.
-        expert: its name.
-        seed: of the expert.
+        experiment: name of the experiment.
+        title: title of the experiment.
+        source: name of the data source.
+        expert: name of the expert.
+        seed: seed of the expert.
         config, calibration, training, diagnosis: the expert's JSON files.
         manifest, splits, metrics: those of the experiment.
-        evaluation: what was measured.
-        digests: SHA-256 by path of the files that say what the expert is.
+        evaluation: configuration of the stage evaluate.
+        digests: SHA-256 by path of the files that define the expert.
     """
 
     experiment: str
@@ -56,7 +56,7 @@ class ExpertFacts:
         Args:
             files: paths by the names of the attributes that they fill.
             weights: path of the expert's weights, whose digest calibration.json holds.
-            evaluation: what was measured.
+            evaluation: configuration of the stage evaluate.
             named: experiment, title, source, expert and seed.
 
         Raises:
@@ -65,22 +65,22 @@ class ExpertFacts:
         values = {name: read_json(path) for name, path in files.items()}
         digests = {weights: values["calibration"]["weights_sha256"]}
         digests |= {files[name]: sha256_file(files[name]) for name in SHOWN_DIGESTS}
-        found = cls(**values, evaluation=evaluation, digests=digests, **named)
-        if str(found.seed) not in found.metrics["experts"].get(found.expert, {}).get("seeds", {}):
+        facts = cls(**values, evaluation=evaluation, digests=digests, **named)
+        if str(facts.seed) not in facts.metrics["experts"].get(facts.expert, {}).get("seeds", {}):
             raise TailproofError(
-                f"{files['metrics']} has nothing of {found.expert}, seed {found.seed}: run "
+                f"{files['metrics']} has no results for {facts.expert}, seed {facts.seed}: run "
                 "evaluate again"
             )
-        return found
+        return facts
 
     @property
     def target(self) -> str:
-        """The taxonomic rank that decisions are about."""
+        """The taxonomic rank that the expert classifies."""
         return self.config["tailproof"]["target"]
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """How the expert was trained."""
+        """The recipe of the expert."""
         return self.config["tailproof"]["recipe"]
 
     @property
@@ -90,24 +90,24 @@ class ExpertFacts:
 
     @property
     def columns(self) -> slice:
-        """Which of the model's outputs are the target's."""
+        """The model's outputs that belong to the target."""
         return head_columns(self.config["tailproof"]["heads"])[self.target]
 
     @property
     def temperatures(self) -> dict[str, float]:
-        """What the logits of each rank are divided by, the target's first."""
+        """The temperature of each rank, the target's first."""
         return temperatures(self.calibration, self.target)
 
     def counts(self, split: str) -> dict[str, int]:
-        """Return the images of each class of the target in a split."""
+        """Return the number of images of each class in a split."""
         return self.manifest["splits"][split]["class_counts"][self.target]
 
     def measured(self, metric: str) -> Value | None:
         """Return a metric on test with its interval; None where it is undefined."""
         seeds = self.metrics["experts"][self.expert]["seeds"]
-        found = seeds[str(self.seed)][CARD_SPLIT].get(metric)
-        return None if found is None or found["value"] is None else found
+        value = seeds[str(self.seed)][CARD_SPLIT].get(metric)
+        return None if value is None or value["value"] is None else value
 
-    def over_seeds(self, metric: str) -> Value | None:
+    def over_seeds(self, metric: str) -> Value:
         """Return a metric's mean over seeds on test."""
-        return self.metrics["experts"][self.expert]["over_seeds"][CARD_SPLIT].get(metric)
+        return self.metrics["experts"][self.expert]["over_seeds"][CARD_SPLIT][metric]

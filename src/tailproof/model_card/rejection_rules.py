@@ -1,29 +1,29 @@
-"""The rules of rejection that an expert takes along in its predict.json."""
+"""The rejection rules in an expert's deployment.json."""
 
 import csv
 from pathlib import Path
 
-from tailproof.evaluation.deployment import Deployed, FittedRule
+from tailproof.evaluation.deployment import Deployment, FittedRule
 from tailproof.model_card.expert_facts import ExpertFacts
 from tailproof.runtime.errors import TailproofError
 
-WEIGHTING = "plain"  # of tune, by which rules were fitted: every image counts the same
+WEIGHTING = "plain"  # rules that were fitted with the same weight for every image of tune
 FITTED = ("shift", "gain", "multiplier")
 GROUPS = ("head", "tail")
 
 
-def deployed(facts: ExpertFacts, rejectors: str | Path) -> Deployed:
-    """Return predict.json; unless another one is asked for, the rule leaves something out.
+def deployment_of(facts: ExpertFacts, rejectors: str | Path) -> Deployment:
+    """Return the content of deployment.json; its default coverage is the largest below 1.
 
     Args:
-        facts: of the expert.
+        facts: facts about the expert.
         rejectors: rejectors.csv.
 
     Raises:
         TailproofError: the table has no rule for the expert.
     """
     partial = [coverage for coverage in facts.evaluation.coverages if coverage < 1]
-    return Deployed(
+    return Deployment(
         experiment=facts.experiment,
         expert=facts.expert,
         seed=facts.seed,
@@ -36,11 +36,11 @@ def deployed(facts: ExpertFacts, rejectors: str | Path) -> Deployed:
 
 
 def _rules(facts: ExpertFacts, path: str | Path) -> dict[str, list[FittedRule]]:
-    found: dict[str, list[FittedRule]] = {}
-    own = {"method": facts.expert, "seed": str(facts.seed), "weighting": WEIGHTING}
+    rules: dict[str, list[FittedRule]] = {}
+    wanted = {"method": facts.expert, "seed": str(facts.seed), "weighting": WEIGHTING}
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            if own.items() <= row.items():
+            if wanted.items() <= row.items():
                 parts = {
                     name: tuple(_number(row[f"{name}_{group}"]) for group in GROUPS)
                     for name in FITTED
@@ -48,12 +48,12 @@ def _rules(facts: ExpertFacts, path: str | Path) -> dict[str, list[FittedRule]]:
                 rule = FittedRule(
                     coverage=float(row["coverage"]), threshold=_number(row["threshold"]), **parts
                 )
-                found.setdefault(row["rule"], []).append(rule)
-    if not found:
+                rules.setdefault(row["rule"], []).append(rule)
+    if not rules:
         raise TailproofError(
             f"{path} has no rule for {facts.expert}, seed {facts.seed}: run evaluate again"
         )
-    return found
+    return rules
 
 
 def _number(cell: str) -> float | None:

@@ -34,15 +34,15 @@ def predict_images(
         places: image files and folders.
         as_csv: print all probabilities as CSV, else a table.
         rule: that says when the expert answers.
-        coverage: the share of the split tune that it answers there; None is predict.json's.
+        coverage: the share of the split tune that it answers there; None is deployment.json's.
 
     Raises:
         TailproofError: the folder, the rule or a place is wrong.
     """
     tune_malloc()
     expert = open_expert(folder)
-    rejector = Rejector(expert.deployed, expert.classes[expert.target], rule, coverage)
-    files = find_images(places, expert.deployed.images)
+    rejector = Rejector(expert.deployment, expert.classes[expert.target], rule, coverage)
+    files = find_images(places, expert.deployment.images)
     broken: list[TailproofError] = []
     count = {True: 0, False: 0}
 

@@ -12,19 +12,19 @@ from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.multiband import MODE
 from tailproof.data.taxonomy import head_columns
 from tailproof.digests import sha256_file
-from tailproof.evaluation.deployment import Deployed
+from tailproof.evaluation.deployment import Deployment
 from tailproof.files import read_json
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.models import load_expert
 from tailproof.runtime.errors import TailproofError
 
-WEIGHTS, CONFIG, CALIBRATION, PREDICT = (
+WEIGHTS, CONFIG, CALIBRATION, DEPLOYMENT = (
     "model.safetensors",
     "config.json",
     "calibration.json",
-    "predict.json",
+    "deployment.json",
 )
-FILES = (WEIGHTS, CONFIG, CALIBRATION, PREDICT)
+FILES = (WEIGHTS, CONFIG, CALIBRATION, DEPLOYMENT)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Expert:
         temperatures: what each rank's logits are divided by.
         shape: channels, height and width of the model's input.
         normalize: what makes a batch of images the model's input.
-        deployed: predict.json.
+        deployment: deployment.json.
     """
 
     model: nn.Module
@@ -49,7 +49,7 @@ class Expert:
     temperatures: dict[str, float]
     shape: tuple[int, int, int]
     normalize: BatchAugment
-    deployed: Deployed
+    deployment: Deployment
 
     @torch.inference_mode()
     def log_probabilities(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -85,14 +85,14 @@ def open_expert(folder: str | Path) -> Expert:
     """
     folder = Path(folder)
     _check_files(folder)
-    calibration, deployed = read_json(folder / CALIBRATION), Deployed.read(folder / PREDICT)
+    calibration, deployment = read_json(folder / CALIBRATION), Deployment.read(folder / DEPLOYMENT)
     model, config = load_expert(folder)
     weights = sha256_file(folder / WEIGHTS)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         made_for = {
             CALIBRATION: calibration["weights_sha256"],
-            PREDICT: deployed.weights_sha256,
+            DEPLOYMENT: deployment.weights_sha256,
         }
         for name, digest in made_for.items():
             if digest != weights:
@@ -102,7 +102,7 @@ def open_expert(folder: str | Path) -> Expert:
                 )
         prepared, facts = config["pretrained_cfg"], config["tailproof"]
         names, columns = prepared["label_names"], head_columns(facts["heads"])
-        full_scale = 1.0 if deployed.images == MODE else 255.0
+        full_scale = 1.0 if deployment.images == MODE else 255.0
         return Expert(
             model=model.to(device, memory_format=torch.channels_last),
             device=device,
@@ -111,7 +111,7 @@ def open_expert(folder: str | Path) -> Expert:
             temperatures=temperatures(calibration, facts["target"]),
             shape=tuple(prepared["input_size"]),
             normalize=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),
-            deployed=deployed,
+            deployment=deployment,
         )
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise TailproofError(

@@ -84,7 +84,7 @@ def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
     """Return the image, prepared as the stage infer does it."""
     channels, height, width = expert.shape
     try:
-        image = decode(read_file(file), expert.deployed.images)
+        image = decode(read_file(file), expert.deployment.images)
     except TailproofError as error:
         text = re.sub(r" <_io\.BytesIO [^>]*>", "", str(error))  # Pillow's name for the bytes
         return TailproofError(text if text.startswith(str(file)) else f"{file}: {text}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tailproof.evaluation.deployment import Deployed
+from tailproof.evaluation.deployment import Deployment
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import Grouped, apply, head_and_tail
 from tailproof.runtime.errors import TailproofError, unknown_name
@@ -17,23 +17,23 @@ class Rejector:
     """
 
     def __init__(
-        self, deployed: Deployed, classes: list[str], name: str, coverage: float | None = None
+        self, deployment: Deployment, classes: list[str], name: str, coverage: float | None = None
     ) -> None:
         """Choose the rule.
 
         Args:
-            deployed: predict.json.
+            deployment: deployment.json.
             classes: names of the target's classes, in the order of the outputs.
             name: of the rule.
-            coverage: the one it was fitted for; by default that of predict.json.
+            coverage: the one it was fitted for; by default that of deployment.json.
 
         Raises:
             TailproofError: the folder has no such rule or coverage.
         """
-        if name not in deployed.rules:
-            raise unknown_name("rule", name, deployed.rules)
-        self.name, self.coverage = name, deployed.coverage if coverage is None else coverage
-        fitted = {each.coverage: each for each in deployed.rules[name]}
+        if name not in deployment.rules:
+            raise unknown_name("rule", name, deployment.rules)
+        self.name, self.coverage = name, deployment.coverage if coverage is None else coverage
+        fitted = {each.coverage: each for each in deployment.rules[name]}
         if self.coverage not in fitted:
             raise TailproofError(
                 f"there is no rule for the coverage {self.coverage:g}; fitted are "
@@ -41,7 +41,7 @@ class Rejector:
                 "evaluation.coverages"
             )
         self._rule = fitted[self.coverage].rule()
-        self._groups = head_and_tail(np.isin(classes, deployed.tail))
+        self._groups = head_and_tail(np.isin(classes, deployment.tail))
         self._factor = np.select(self._groups, list(self._rule.gain * np.exp(self._rule.shift)))
 
     def __call__(self, log_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,1 +1,1 @@
-"""The stage preflight: what a run is about to do, and what is wrong with it, before it starts."""
+"""The stage preflight: what a run will do, and its problems, before it starts."""

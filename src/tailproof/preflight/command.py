@@ -1,4 +1,4 @@
-"""The preflight of an experiment on request, made by Snakemake where it is not there."""
+"""`tailproof preflight`: show the preflight of an experiment; Snakemake builds what is missing."""
 
 import subprocess
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 from tailproof.config.load import load_experiment
 from tailproof.files import read_json
 from tailproof.preflight.estimate_accuracy import check_estimates
+from tailproof.preflight.findings import validate_ignore
 from tailproof.preflight.gate import blocking_findings
 from tailproof.preflight.markdown_page import page
 from tailproof.project import project_paths
@@ -20,36 +21,38 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def ask(experiment: str, run: Run) -> tuple[str, bool]:
-    """Return the page, with what came of finished runs, and whether training would not start.
+    """Return the page, including the accuracy of its estimates, and whether training is blocked.
 
-    It is made again where it was made for other workers, devices or nodes: that makes nothing
-    stale, so that Snakemake by itself would leave it.
+    The preflight runs again if workers, devices or nodes have changed. These make nothing stale, so
+    Snakemake would not run it again by itself.
 
     Args:
         experiment: its name.
         run: runs Snakemake with arguments.
 
     Raises:
-        TailproofError: the configuration is wrong, or Snakemake could not make it.
+        TailproofError: the configuration is wrong, or Snakemake failed.
     """
-    config = load_experiment(f"config/experiments/{experiment}.yaml")
+    path = f"config/experiments/{experiment}.yaml"
+    config = load_experiment(path)
+    validate_ignore(config.preflight.ignore, path)
     folder = project_paths().experiment(experiment)
-    everyone = config.experts | config.points
-    found, probe = _made(run, folder)
-    of_each = {name: each["running"] for name, each in found["experts"].items()}
-    if of_each != {name: each.execution_fields() for name, each in everyone.items()}:
-        found, probe = _made(run, folder, "--forcerun", "preflight")
-    findings = [*found["findings"], *probe["findings"]]
-    came = check_estimates(folder, found, probe)
-    text = page(experiment, found, probe, came)
+    recipes = config.experts | config.points
+    summary, timing = _build(run, folder)
+    used = {name: expert["running"] for name, expert in summary["experts"].items()}
+    if used != {name: recipe.execution_fields() for name, recipe in recipes.items()}:
+        summary, timing = _build(run, folder, "--forcerun", "preflight")
+    findings = [*summary["findings"], *timing["findings"]]
+    checks = check_estimates(folder, summary, timing)
+    text = page(experiment, summary, timing, checks)
     return text, bool(blocking_findings(findings, config.preflight.ignore))
 
 
-def _made(run: Run, folder: Path, *options: str) -> list[dict[str, Any]]:
-    """Let Snakemake make the preflight; return preflight.json and preflight_timing.json."""
+def _build(run: Run, folder: Path, *options: str) -> list[dict[str, Any]]:
+    """Let Snakemake build the preflight; return preflight.json and preflight_timing.json."""
     files = [folder / name for name in FILES]
     done = run(*options, "--", *map(str, files))
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
-        raise TailproofError(f"Snakemake could not make {files[0]}:\n{output}")
+        raise TailproofError(f"Snakemake could not build {files[0]}:\n{output}")
     return [read_json(path) for path in files[:2]]

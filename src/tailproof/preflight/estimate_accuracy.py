@@ -1,6 +1,5 @@
-"""What was estimated of a run against what came, of the runs that are finished."""
+"""Compares preflight estimates with what finished runs actually took."""
 
-from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -9,22 +8,23 @@ from tailproof.config.recipe import KEPT_STATES
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record, read_record
+from tailproof.training.run_summary import attempt_seconds
 
 Pair = tuple[float, float]
 
 
 class EstimateCheck(NamedTuple):
-    """One finished run.
+    """The estimates for one finished run.
 
     Attributes:
-        expert: its expert.
-        seed: as the name of its folder has it.
-        epochs: that were trained.
-        planned: epochs of its recipe, which the estimate of the whole run is for.
-        resumed: first epochs of its attempts after the first.
-        afterwards: whether the estimate was made when the run was over already.
-        seconds: (estimated, came) by ``epoch``, a median one, and ``run``, all attempts together.
-        megabytes: (estimated, came) by ``memory``, ``weights``, ``checkpoints``, ``logits``.
+        expert: the expert.
+        seed: the seed, as in the name of its folder.
+        epochs: number of trained epochs.
+        planned: number of epochs in the recipe, which the estimate of the whole run is for.
+        resumed: the first epochs of later attempts.
+        afterwards: whether the estimate was made after the run.
+        seconds: (estimated, actual) for ``epoch``, the median one, and ``run``, all attempts.
+        megabytes: (estimated, actual) for ``memory``, ``weights``, ``checkpoints``, ``logits``.
     """
 
     expert: str
@@ -38,40 +38,40 @@ class EstimateCheck(NamedTuple):
 
 
 def check_estimates(
-    folder: Path, found: dict[str, Any], probe: dict[str, Any]
+    folder: Path, summary: dict[str, Any], timing: dict[str, Any]
 ) -> list[EstimateCheck]:
-    """Return what was estimated and what came of each finished run; what is unknown is left out.
+    """Return estimates and actual values of each finished run; unknown values are left out.
 
-    Runs that failed in the preflight are left out: nothing was estimated of them. Epochs of runs
-    by phases differ, and are not compared. Memory is that of the processor's process, and known
-    where training and preflight ran on one processor. Checkpoints are as large as the last one,
-    whose size is on record.
+    Runs that failed in the preflight have no estimate and are left out. Epochs of runs with phases
+    differ and are not compared. Memory is that of the CPU process; it is compared where training
+    and preflight ran on the same CPU. All checkpoints count as large as the last
+    one, whose size is on record.
 
     Args:
-        folder: the experiment's results.
-        found: preflight.json.
-        probe: preflight_timing.json.
+        folder: the results of the experiment.
+        summary: preflight.json.
+        timing: preflight_timing.json.
     """
-    foretold = _record(folder / "provenance" / "preflight" / "preflight.json")
+    estimate = _record(folder / "provenance" / "preflight" / "preflight.json")
     runs = []
     for path in sorted(folder.glob("experts/*/seed-*/training.json")):
         expert, seed = path.parts[-3], path.parts[-2].removeprefix("seed-")
-        timed = probe["experts"].get(expert, {})
-        if expert not in found["experts"] or "run" not in timed:
+        timed = timing["experts"].get(expert, {})
+        if expert not in summary["experts"] or "run" not in timed:
             continue
-        sizes, training = found["experts"][expert], read_json(path)
+        sizes, training = summary["experts"][expert], read_json(path)
         records = {
             rule: _record(folder / "provenance" / rule / f"{expert}-{seed}.json")
             for rule in ("train", "infer", "export")
         }
-        came = {
-            "memory": _memory(training, records["train"], probe["device"]),
+        actual = {
+            "memory": _memory(training, records["train"], timing["device"]),
             "weights": _bytes(records["train"], "model.safetensors"),
             "checkpoints": _checkpoints(records["train"]),
             "logits": _bytes(records["infer"], ".parquet") + _bytes(records["export"], ".parquet"),
         }
         estimated = {"memory": timed["peak_memory_mb"]}
-        estimated |= {name: sizes.get(f"{name}_mb", 0) for name in came if name != "memory"}
+        estimated |= {name: sizes.get(f"{name}_mb", 0) for name in actual if name != "memory"}
         runs.append(
             EstimateCheck(
                 expert,
@@ -79,11 +79,11 @@ def check_estimates(
                 training["epochs"],
                 sizes["epochs"],
                 tuple(attempt["first_epoch"] for attempt in training["attempts"][1:]),
-                bool(foretold and records["train"] and foretold.started > records["train"].ended),
+                bool(estimate and records["train"] and estimate.started > records["train"].ended),
                 _seconds(timed, training),
                 {
                     name: (estimated[name], size / 2**20)
-                    for name, size in came.items()
+                    for name, size in actual.items()
                     if size and estimated[name]
                 },
             )
@@ -92,21 +92,17 @@ def check_estimates(
 
 
 def _seconds(timed: dict[str, Any], training: dict[str, Any]) -> dict[str, Pair]:
-    spans = [
-        datetime.fromisoformat(each["end"]) - datetime.fromisoformat(each["start"])
-        for each in training["attempts"]
-    ]
-    whole = sum(span.total_seconds() for span in spans)
-    found = {"run": (timed["run"], whole)} if whole else {}
+    whole = attempt_seconds(training)
+    seconds = {"run": (timed["run"], whole)} if whole else {}
     if len(timed["epoch"]) == 1 and training["seconds_an_epoch"]:
-        found = {"epoch": (timed["epoch"][0], median(training["seconds_an_epoch"]))} | found
-    return found
+        seconds = {"epoch": (timed["epoch"][0], median(training["seconds_an_epoch"]))} | seconds
+    return seconds
 
 
 def _memory(training: dict[str, Any], record: Record | None, device: str) -> int:
-    """Return the bytes of the largest process; 0 where the preflight measured another memory."""
-    on_processor = all(each["device"] == "cpu" for each in training["attempts"])
-    if record is None or not on_processor or record.machine.device != device:
+    """Return the bytes of the largest process; 0 if the preflight measured other memory."""
+    on_cpu = all(attempt["device"] == "cpu" for attempt in training["attempts"])
+    if record is None or not on_cpu or record.machine.device != device:
         return 0
     return record.machine.peak_memory_bytes
 

@@ -1,4 +1,4 @@
-"""What is known of an experiment before it is trained."""
+"""The facts about an experiment that are known before training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +11,21 @@ from tailproof.data.multiband import MODE
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 
-FEW = 10  # training samples of a class below which it is rare
+FEW = 10  # a class with fewer training samples is rare
 
 
 @dataclass(frozen=True)
 class ExperimentFacts:
-    """Configuration and data.
+    """Facts about the configuration and the data.
 
     Attributes:
-        recipes: by expert, or by point of a sweep.
-        train: samples of each class of the target rank in train.
+        recipes: recipes by expert or by point of a sweep.
+        train: number of samples of each class of the target rank in train.
         val: the same in val.
-        samples: of train, with or without a label.
-        positive: the class that is looked for among two; None where there are more.
-        row_groups: pieces that the shards of train can be read in.
-        decoded_bytes: of the split train in memory; infinite where image sizes differ.
+        samples: number of samples in train, with or without a label.
+        positive: the positive class of a binary task; None if there are more classes.
+        row_groups: number of row groups in the shards of train.
+        decoded_bytes: size of the split train in memory; infinite if image sizes differ.
     """
 
     recipes: dict[str, Recipe]
@@ -38,15 +38,15 @@ class ExperimentFacts:
 
     @property
     def imbalance(self) -> float:
-        """Samples of the largest class for one of the smallest that has any."""
+        """Samples of the largest class divided by those of the smallest class that has any."""
         counts = [count for count in self.train.values() if count]
         return max(counts) / min(counts) if counts else 1.0
 
     @property
     def rare(self) -> list[str]:
-        """Classes with fewer than `FEW` training samples, the fewest first."""
-        found = [name for name, count in self.train.items() if count < FEW]
-        return sorted(found, key=lambda name: self.train[name])
+        """Classes with fewer than `FEW` training samples, the smallest first."""
+        rare = [name for name, count in self.train.items() if count < FEW]
+        return sorted(rare, key=lambda name: self.train[name])
 
     @property
     def head(self) -> str:
@@ -60,11 +60,11 @@ class ExperimentFacts:
 
 
 def facts_of(manifest_path: str | Path, recipes: dict[str, Recipe]) -> ExperimentFacts:
-    """Read the facts of an experiment of this project.
+    """Read the facts about an experiment.
 
     Args:
         manifest_path: shards/manifest.json.
-        recipes: by expert.
+        recipes: recipes by expert or point.
 
     Raises:
         TailproofError: the manifest or a shard of train cannot be read.

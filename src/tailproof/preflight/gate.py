@@ -1,38 +1,42 @@
-"""Whether training may start: no finding of the preflight is an error that is not accepted."""
+"""Decides whether training may start: every finding of severity error must be fixed or ignored."""
 
 from pathlib import Path
 from typing import Any
 
 from tailproof.config.recipe import Recipe
-from tailproof.preflight.checks import findings
 from tailproof.preflight.experiment_facts import facts_of
+from tailproof.preflight.findings import findings
 
 
 def blocking_message(manifest: str | Path, recipes: dict[str, Recipe], ignore: list[str]) -> str:
-    """Return why training does not start, a line for each error; nothing where it may.
+    """Return why training does not start, one line per error; empty if it may start.
 
     Args:
         manifest: shards/manifest.json.
-        recipes: of all experts and points.
-        ignore: kinds of findings that do not stop.
+        recipes: those of all experts and points.
+        ignore: kinds of findings that do not stop training.
     """
-    found = [each.to_jsonable() for each in findings(facts_of(manifest, recipes))]
-    wrong = blocking_findings(found, ignore)
-    if not wrong:
+    reported = [finding.to_jsonable() for finding in findings(facts_of(manifest, recipes))]
+    blocking = blocking_findings(reported, ignore)
+    if not blocking:
         return ""
-    kinds = ", ".join(dict.fromkeys(each["kind"] for each in wrong))
-    lines = [sentence(each) for each in wrong]
-    last = f"mend the recipe, or train all the same by 'preflight: {{ignore: [{kinds}]}}'"
+    kinds = ", ".join(dict.fromkeys(finding["kind"] for finding in blocking))
+    lines = [sentence(finding) for finding in blocking]
+    last = f"fix the recipe, or ignore these findings with 'preflight: {{ignore: [{kinds}]}}'"
     return "\n  ".join(["training does not start:", *lines, last])
 
 
-def blocking_findings(found: list[dict[str, Any]], ignore: list[str]) -> list[dict[str, Any]]:
-    """Return the findings that stop a run, as plain values."""
-    return [each for each in found if each["severity"] == "error" and each["kind"] not in ignore]
+def blocking_findings(findings: list[dict[str, Any]], ignore: list[str]) -> list[dict[str, Any]]:
+    """Return the findings that stop training, as plain values."""
+    return [
+        finding
+        for finding in findings
+        if finding["severity"] == "error" and finding["kind"] not in ignore
+    ]
 
 
 def sentence(finding: dict[str, Any]) -> str:
-    """Return what a finding says, with its kind and whom it is about."""
+    """Return a finding as one sentence, with its kind and the experts concerned."""
     experts = finding["evidence"].get("experts", [])
-    named = f" ({', '.join(experts[:5])}{', …' if len(experts) > 5 else ''})" if experts else ""
-    return f"{finding['kind']}: {finding['title']}{named}"
+    names = f" ({', '.join(experts[:5])}{', …' if len(experts) > 5 else ''})" if experts else ""
+    return f"{finding['kind']}: {finding['title']}{names}"

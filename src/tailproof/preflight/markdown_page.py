@@ -1,4 +1,4 @@
-"""preflight.md: what the preflight found, for reading."""
+"""preflight.md: the preflight as a page to read."""
 
 from typing import Any
 
@@ -25,29 +25,29 @@ SIGNS = {"error": "**error**", "warning": "**warning**", "info": "info"}
 
 def page(
     name: str,
-    found: dict[str, Any],
-    probe: dict[str, Any],
-    came: list[EstimateCheck] | None = None,
+    summary: dict[str, Any],
+    timing: dict[str, Any],
+    checks: list[EstimateCheck] | None = None,
 ) -> str:
     """Return the page as Markdown.
 
     Args:
-        name: of the experiment.
-        found: preflight.json.
-        probe: preflight_timing.json.
-        came: of each finished run what was estimated and what came.
+        name: the name of the experiment.
+        summary: preflight.json.
+        timing: preflight_timing.json.
+        checks: the estimates and actual values of each finished run.
     """
-    experts = dict(list(found["experts"].items())[:SHOWN])
+    experts = dict(list(summary["experts"].items())[:SHOWN])
     parts = [
         f"# Preflight of {name}",
-        _findings([*probe["findings"], *found["findings"]]),
-        _data(found["data"]),
-        _learning(experts, len(found["experts"])),
-        _losses(experts, found["data"]),
+        _findings([*timing["findings"], *summary["findings"]]),
+        _data(summary["data"]),
+        _learning(experts, len(summary["experts"])),
+        _losses(experts, summary["data"]),
         _normalisation(experts),
-        _sizes(experts, probe),
-        _times(experts, probe),
-        _came(came or []),
+        _sizes(experts, timing),
+        _times(experts, timing),
+        _estimates(checks or []),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -56,11 +56,11 @@ def _findings(findings: list[dict[str, Any]]) -> str:
     if not findings:
         return "## Findings\n\nNothing found."
     items = []
-    for each in findings:
-        expects = f" Expected of it: {each['expects']}." if each["expects"] else ""
-        item = f"- {SIGNS[each['severity']]} {sentence(each)}.{expects}"
-        if each["change"]:
-            text = yaml.safe_dump(each["change"], default_flow_style=True, width=10_000).strip()
+    for finding in findings:
+        expects = f" Expected effect: {finding['expects']}." if finding["expects"] else ""
+        item = f"- {SIGNS[finding['severity']]} {sentence(finding)}.{expects}"
+        if finding["change"]:
+            text = yaml.safe_dump(finding["change"], default_flow_style=True, width=10_000).strip()
             item += f"\n\n      recipe: {text}"
         items.append(item)
     return "## Findings\n\n" + "\n".join(items)
@@ -77,29 +77,29 @@ def _data(data: dict[str, Any]) -> str:
     )
 
 
-def _learning(experts: dict[str, Any], all_of_them: int) -> str:
+def _learning(experts: dict[str, Any], total: int) -> str:
     rows, rates = [], []
-    for name, each in experts.items():
+    for name, expert in experts.items():
         batches = ", ".join(
-            f"{phase['batches_an_epoch']} of {phase['batch_size']}" for phase in each["phases"]
+            f"{phase['batches_an_epoch']} of {phase['batch_size']}" for phase in expert["phases"]
         )
-        steps, epochs = each["warmup"]["steps"], each["warmup"]["epochs"]
+        steps, epochs = expert["warmup"]["steps"], expert["warmup"]["epochs"]
         warm = f"{epochs:.2g} epochs, {steps} steps" if steps else "–"
-        rows.append([name, each["epochs"], batches, f"{each['updates']:,}", warm])
-        told = ", ".join(
+        rows.append([name, expert["epochs"], batches, f"{expert['updates']:,}", warm])
+        steps_of_rate = ", ".join(
             f"{rate['learning_rate']:.2g} at epoch {rate['epoch']}"
-            for rate in each["learning_rates"]
+            for rate in expert["learning_rates"]
         )
-        rates.append([name, f"{each['schedule']}, {told}{_resolved(each)}"])
-    more = f"\n\n{all_of_them - SHOWN} more are in preflight.json." if all_of_them > SHOWN else ""
-    header = ["expert", "epochs", "batches an epoch", "updates", "warm-up"]
+        rates.append([name, f"{expert['schedule']}, {steps_of_rate}{_monitor(expert)}"])
+    more = f"\n\n{total - SHOWN} more are in preflight.json." if total > SHOWN else ""
+    header = ["expert", "epochs", "batches per epoch", "updates", "warm-up"]
     return f"## Learning\n\n{_table(header, rows)}\n\n{_list(rates)}{more}"
 
 
-def _resolved(expert: dict[str, Any]) -> str:
+def _monitor(expert: dict[str, Any]) -> str:
     least = expert["resolved_on_val"]
-    told = "" if least is None else f", of which val resolves {100 * least:.1f} points"
-    return f"; monitored by {expert['monitor']}{told}"
+    resolution = "" if least is None else f" (resolution on val: {100 * least:.1f} points)"
+    return f"; monitor: {expert['monitor']}{resolution}"
 
 
 def _losses(experts: dict[str, Any], data: dict[str, Any]) -> str:
@@ -108,99 +108,106 @@ def _losses(experts: dict[str, Any], data: dict[str, Any]) -> str:
         [
             name,
             *(
-                f"{each['losses'][kind][of]:.2f}"
+                f"{expert['losses'][kind][group]:.2f}"
                 for kind in ("zero", "random")
-                for of in (head, tail)
+                for group in (head, tail)
             ),
         ]
-        for name, each in experts.items()
+        for name, expert in experts.items()
     ]
-    header = ["expert", "head, logits 0", "tail, logits 0", "head, random", "tail, random"]
+    header = ["expert", "head, zero logits", "tail, zero logits", "head, random", "tail, random"]
     return (
-        f"## Losses\n\nOf a sample of the head ({head}) and of the tail ({tail}), untrained.\n\n"
-        + (_table(header, rows))
+        f"## Losses\n\nThe loss of a sample of the head ({head}) and of the tail ({tail}) before "
+        "training.\n\n" + (_table(header, rows))
     )
 
 
 def _normalisation(experts: dict[str, Any]) -> str:
     lines = []
-    for name, each in experts.items():
-        own = each["normalisation"]
-        told = own["source"]
-        if own["mean"] is not None:
-            told += f", mean {_numbers(own['mean'])}, std {_numbers(own['std'])}"
-        lines.append([name, told])
-    return f"## Normalisation\n\nThe same at training and at evaluation.\n\n{_list(lines)}"
+    for name, expert in experts.items():
+        values = expert["normalisation"]
+        text = values["source"]
+        if values["mean"] is not None:
+            text += f", mean {_numbers(values['mean'])}, std {_numbers(values['std'])}"
+        lines.append([name, text])
+    return f"## Normalisation\n\nThe same in training and in evaluation.\n\n{_list(lines)}"
 
 
-def _sizes(experts: dict[str, Any], probe: dict[str, Any]) -> str:
+def _sizes(experts: dict[str, Any], timing: dict[str, Any]) -> str:
     keys = ("parameters", "weights_mb", "estimated_memory_mb", "checkpoints_mb", "logits_mb")
     rows, requests = [], []
-    for name, each in experts.items():
-        rows.append([name, *(f"{each[key]:,}" if key in each else "–" for key in keys)])
-        asked = with_measurements(each["request"], probe["experts"].get(name, {}))
-        nodes, gpus = quantity(asked["nodes"], "node"), quantity(asked["gpus"], "GPU")
-        cores = quantity(asked["cores_a_node"], "core")
-        told = f"{nodes} with {cores} and {asked['memory_mb_a_node']:,} MB each, {gpus}, "
-        requests.append([name, f"{told}{asked['minutes']} minutes"])
+    for name, expert in experts.items():
+        rows.append([name, *(f"{expert[key]:,}" if key in expert else "–" for key in keys)])
+        request = with_measurements(expert["request"], timing["experts"].get(name, {}))
+        nodes, gpus = quantity(request["nodes"], "node"), quantity(request["gpus"], "GPU")
+        cores = quantity(request["cores_a_node"], "core")
+        machines = f"{nodes} with {cores} and {request['memory_mb_a_node']:,} MB each, {gpus}, "
+        requests.append([name, f"{machines}{request['minutes']} minutes"])
     header = ["expert", "parameters", "weights", "training", "checkpoints", "logits"]
     return (
-        "## Sizes\n\nIn MB; training is the memory for weights, gradients, the optimizer and what "
-        f"the backward pass needs.\n\n{_table(header, rows)}\n\n"
-        f"What a run asks Slurm for at its first attempt, unless slurm/config.yaml says "
-        f"otherwise:\n\n{_list(requests)}"
+        "## Sizes\n\nIn MB. Training is the memory for weights, gradients, optimizer state and the "
+        f"activations of the backward pass.\n\n{_table(header, rows)}\n\n"
+        f"Slurm resources of the first attempt, unless slurm/config.yaml sets "
+        f"others:\n\n{_list(requests)}"
     )
 
 
-def _times(experts: dict[str, Any], probe: dict[str, Any]) -> str:
+def _times(experts: dict[str, Any], timing: dict[str, Any]) -> str:
     rows = []
     for name in experts:
-        own = probe["experts"][name]
-        if "failed" in own:
+        times = timing["experts"][name]
+        if "failed" in times:
             rows.append([name, "failed", "–", "–", "–"])
             continue
-        each = ", ".join(_seconds(seconds) for seconds in own["epoch"])
-        steps = ", ".join(f"{1000 * seconds:.3g} ms" for seconds in own["step"])
-        rows.append([name, steps, each, _seconds(own["run"]), f"{own['peak_memory_mb']:,.0f}"])
+        epochs = ", ".join(_seconds(seconds) for seconds in times["epoch"])
+        steps = ", ".join(f"{1000 * seconds:.3g} ms" for seconds in times["step"])
+        rows.append(
+            [name, steps, epochs, _seconds(times["run"]), f"{times['peak_memory_mb']:,.0f}"]
+        )
     header = ["expert", "step", "epoch", "run of one seed", "peak memory, MB"]
-    return f"## Time\n\nA few steps on {probe['device']}.\n\n" + _table(header, rows)
+    return f"## Time\n\nMeasured in a few steps on {timing['device']}.\n\n" + _table(header, rows)
 
 
-def _came(came: list[EstimateCheck]) -> str:
-    if not came:
+def _estimates(checks: list[EstimateCheck]) -> str:
+    if not checks:
         return ""
-    names = list(dict.fromkeys(name for each in came for name in (*each.seconds, *each.megabytes)))
+    names = list(
+        dict.fromkeys(name for check in checks for name in (*check.seconds, *check.megabytes))
+    )
     rows = [
-        [run_name(each), *(", ".join(came_cells(each).get(name, ("–",))) for name in names)]
-        for each in came
+        [run_name(check), *(", ".join(estimate_cells(check).get(name, ("–",))) for name in names)]
+        for check in checks
     ]
-    return "## What came\n\nEstimated → came, and the error of the estimate.\n\n" + _table(
+    return "## Estimates\n\nEstimated → actual, and the error of the estimate.\n\n" + _table(
         ["run", *(WHAT[name] for name in names)], rows
     )
 
 
-def run_name(came: EstimateCheck) -> str:
-    """Return whose run it is, and what keeps it from being compared fairly."""
+def run_name(check: EstimateCheck) -> str:
+    """Return the name of a run, with notes on what makes the comparison unfair."""
     notes = []
-    if came.epochs < came.planned:
-        notes.append(f"{came.epochs} of {came.planned} epochs")
-    if came.resumed:
-        notes.append(f"taken up again in epoch {', '.join(map(str, came.resumed))}")
-    if came.afterwards:
+    if check.epochs < check.planned:
+        notes.append(f"{check.epochs} of {check.planned} epochs")
+    if check.resumed:
+        notes.append(f"resumed in epoch {', '.join(map(str, check.resumed))}")
+    if check.afterwards:
         notes.append("estimated afterwards")
-    name = f"{came.expert}, seed {came.seed}"
+    name = f"{check.expert}, seed {check.seed}"
     return f"{name} ({'; '.join(notes)})" if notes else name
 
 
-def came_cells(came: EstimateCheck) -> dict[str, tuple[str, str]]:
-    """Return by name what was estimated and what came, and the error, as texts."""
+def estimate_cells(check: EstimateCheck) -> dict[str, tuple[str, str]]:
+    """Return by name estimate and actual value, and the error of the estimate, as texts."""
     pairs = [
-        *((name, pair, _seconds) for name, pair in came.seconds.items()),
-        *((name, pair, _megabytes) for name, pair in came.megabytes.items()),
+        *((name, pair, _seconds) for name, pair in check.seconds.items()),
+        *((name, pair, _megabytes) for name, pair in check.megabytes.items()),
     ]
     return {
-        name: (f"{write(estimated)} → {write(true)}", f"{written(estimated / true - 1, '+%.0')} %")
-        for name, (estimated, true), write in pairs
+        name: (
+            f"{write(estimated)} → {write(actual)}",
+            f"{written(estimated / actual - 1, '+%.0')} %",
+        )
+        for name, (estimated, actual), write in pairs
     }
 
 
@@ -220,18 +227,18 @@ def _numbers(values: list[float]) -> str:
 
 
 def _list(rows: list[list[str]]) -> str:
-    return "\n".join(f"- {names}: {told}" for names, told in _together(rows))
+    return "\n".join(f"- {names}: {text}" for names, text in _merged(rows))
 
 
 def _table(header: list[str], rows: list[list[Any]]) -> str:
-    lines = [header, ["---"] * len(header), *_together(rows)]
+    lines = [header, ["---"] * len(header), *_merged(rows)]
     cells = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
-def _together(rows: list[list[Any]]) -> list[list[Any]]:
-    """Return the rows, those that differ in nothing but their name as one."""
+def _merged(rows: list[list[Any]]) -> list[list[Any]]:
+    """Return the rows; rows that differ only in their name become one."""
     names: dict[tuple[Any, ...], list[str]] = {}
     for name, *cells in rows:
         names.setdefault(tuple(cells), []).append(name)
-    return [[", ".join(those), *cells] for cells, those in names.items()]
+    return [[", ".join(sharing), *cells] for cells, sharing in names.items()]

@@ -1,4 +1,4 @@
-"""What a job that trains by a recipe asks the cluster for, the first time that it is tried."""
+"""The Slurm resources that a training job requests at its first attempt."""
 
 import math
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 from tailproof.config.recipe import Recipe
 
 TRAIN_MINUTES = 720
-"""The longest time that is asked for; a run that needs more saves its state and goes on."""
+"""The longest time that is requested; a run that needs more saves its state and resumes."""
 
 
 def cores(recipe: Recipe) -> int:
-    """Return the cores that the processes of one node, and their workers, take."""
+    """Return the number of cores for the processes of one node and their workers."""
     return recipe.devices * (recipe.threads + recipe.workers)
 
 
 def memory_mb(recipe: Recipe) -> int:
-    """Return the memory, in MB, that a process that trains or infers and its workers take."""
+    """Return the memory in MB for a process that trains or infers and its workers."""
     return round(2500 + 1024 * recipe.cache_gb + 500 * recipe.workers)
 
 
 def request_of(recipe: Recipe) -> dict[str, Any]:
-    """Return the whole request: memory and cores are of each node, GPUs of all."""
+    """Return the whole request: memory and cores per node, GPUs over all nodes."""
     return {
         "nodes": recipe.nodes,
         "gpus": recipe.devices * recipe.nodes,
@@ -31,14 +31,14 @@ def request_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def with_measurements(request: dict[str, Any], timed: dict[str, Any]) -> dict[str, Any]:
-    """Return a request with what the preflight measured, if it did.
+    """Return a request that is adapted to the measurements of the preflight.
 
-    Time is twice the estimate and half an hour, since nodes differ and a run that is resumed
-    repeats steps; memory a quarter more than a process took, if that is more than the request's.
+    The time is twice the estimate plus half an hour, because nodes differ and a resumed run repeats
+    steps. The memory is 1.25 times the measured memory, if that exceeds the request.
 
     Args:
-        request: by `request_of`.
-        timed: of the expert in preflight_timing.json; empty where there is none.
+        request: the result of `request_of`.
+        timed: the entry of the expert in preflight_timing.json; empty if there is none.
     """
     if "run" not in timed:
         return request

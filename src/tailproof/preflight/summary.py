@@ -1,13 +1,13 @@
-"""preflight.json: what follows from configuration, data and network, the same bytes each time."""
+"""preflight.json: what follows from configuration, data and network; always the same bytes."""
 
 from typing import Any
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import to_jsonable
-from tailproof.preflight.checks import findings
 from tailproof.preflight.checks.validation import resolution
 from tailproof.preflight.checks.workers import streams
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.findings import findings
 from tailproof.preflight.loss_effect import effect
 from tailproof.preflight.slurm_resources import request_of
 from tailproof.preflight.timeline import Timeline
@@ -21,7 +21,7 @@ def describe(
     """Return preflight.json as plain values.
 
     Args:
-        facts: of the experiment.
+        facts: the facts about the experiment.
         normalisation: mean and std of each channel of train.
         structures: the sizes of each expert.
     """
@@ -51,7 +51,7 @@ def _expert(
 ) -> dict[str, Any]:
     timeline = Timeline(recipe, facts.samples)
     measured = {**normalisation, "source": "measured on the split train"}
-    as_they_are = {"mean": None, "std": None, "source": "none: images as they are"}
+    unchanged = {"mean": None, "std": None, "source": "none: images are not normalised"}
     return {
         "epochs": recipe.epochs,
         "phases": [
@@ -70,8 +70,8 @@ def _expert(
         "losses": effect(recipe, facts.train, [facts.head, facts.tail]),
         "monitor": recipe.monitor,
         "resolved_on_val": resolution(recipe.monitor, facts),
-        # One object is what training and evaluation both read.
-        "normalisation": measured if recipe.normalize else as_they_are,
+        # Training and evaluation read the same normalisation.
+        "normalisation": measured if recipe.normalize else unchanged,
         "train_is_kept_in_memory": not streams(recipe, facts),
         **structure,
         "running": recipe.execution_fields(),

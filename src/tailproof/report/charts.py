@@ -1,4 +1,4 @@
-"""The page's charts. Each caption quotes the values that the chart shows."""
+"""The charts of results on the page. Each caption quotes values that the chart shows."""
 
 import numpy as np
 import pandas as pd
@@ -6,9 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from tailproof.evaluation.registry import metric_of
+from tailproof.evaluation.task import GROUPS
 from tailproof.operating_points import ONE_IN
-from tailproof.report.metric_format import SPACE, listing, metric_of, number, with_interval
-from tailproof.report.results import GROUPS, Results, Value
+from tailproof.report.metric_format import RULE_LABELS, SPACE, listing, number, with_interval
+from tailproof.report.results import Results, Value
 from tailproof.report.svg import (
     BLUE,
     GREEN,
@@ -30,9 +32,8 @@ from tailproof.text import quantity
 
 NAMED_CLASSES = 30
 SEEDS_QUOTED = 4
-CUT = 0.4  # the coverage from which on the error's axis holds every value
+CUT = 0.4  # the axis of errors covers all values from this coverage up
 GROUP_COLOURS = dict(zip(GROUPS, (BLUE, GREEN, ORANGE), strict=True))
-RULES = {"chow": "Chow", "plugin_balanced": "plug-in, balanced", "plugin_worst": "plug-in, worst"}
 
 
 def intervals(
@@ -50,23 +51,23 @@ def intervals(
 
     Args:
         name: unique on the page.
-        title: above the chart.
-        caption: below it.
-        metric: which decides how numbers are written.
-        values: {method: mean or difference, low, high}; those without a value are left out.
+        title: the text above the chart.
+        caption: the text below it.
+        metric: the metric, which sets the number format.
+        values: {method: mean or difference, low, high}; undefined values are left out.
         strong: the method drawn in colour.
         axis: the axis label.
-        zero: whether these are differences, so that zero is marked and signs are shown.
+        zero: whether the values are differences: zero is marked, and numbers have signs.
     """
     middle = "difference" if zero else "mean"
-    known = {method: value for method, value in values.items() if value[middle] is not None}
+    defined = {method: value for method, value in values.items() if value[middle] is not None}
     scale = 100 if metric_of(metric).percent else 1
 
     def paint(figure: Drawing) -> None:
         axes = figure.subplots()
         if zero:
             axes.axvline(0, color=SOFT, linewidth=1)
-        for row, (method, value) in enumerate(known.items()):
+        for row, (method, value) in enumerate(defined.items()):
             colour = BLUE if method == strong else SOFT
             if value["low"] is not None:
                 ends = [scale * value["low"], scale * value["high"]]
@@ -80,15 +81,16 @@ def intervals(
                 dot, method=method, points=[Point(scale * value[middle], row, method, words)]
             )
             text = number(metric, value[middle], sign=zero)
-            beside = axes.get_yaxis_transform()
+            right_of_axes = axes.get_yaxis_transform()
             figure.mark(
-                axes.text(1.03, row, text, transform=beside, va="center", color=INK), method=method
+                axes.text(1.03, row, text, transform=right_of_axes, va="center", color=INK),
+                method=method,
             )
-        axes.set_yticks(range(len(known)), [short(method) for method in known])
-        for label, method in zip(axes.get_yticklabels(), known, strict=True):
+        axes.set_yticks(range(len(defined)), [short(method) for method in defined])
+        for label, method in zip(axes.get_yticklabels(), defined, strict=True):
             figure.mark(label, method=method)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.set_ylim(len(known) - 0.4, -0.6)
+        axes.set_ylim(len(defined) - 0.4, -0.6)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x, sign=zero)))
         axes.grid(visible=False, axis="y")
@@ -98,18 +100,18 @@ def intervals(
             axes.set_xlim(max(low, -1), min(high, 101))
         axes.set_xlabel(axis)
 
-    return draw(name, title, caption, 52 + 21 * max(len(known), 2), paint, along="y")
+    return draw(name, title, caption, 52 + 21 * max(len(defined), 2), paint, along="y")
 
 
 def class_profile(results: Results) -> Chart:
-    """Draw how many training samples each class has, largest first, on a log axis."""
+    """Draw the number of training samples of each class, largest first, on a log axis."""
     counts = dict(sorted(results.train_counts.items(), key=lambda item: -item[1]))
     names = list(counts)
     most, least = (f"{counts[name]:,} of '{name}'" for name in (names[0], names[-1]))
     members = list(results.groups.values())
     caption = (
         f"{quantity(sum(counts.values()), 'sample')} of {quantity(len(names), 'class', 'classes')} "
-        f"in train, from {most} to {least}: {counts[names[0]] / counts[names[-1]]:.1f} to 1. "
+        f"in train, from {most} to {least}: a ratio of {counts[names[0]] / counts[names[-1]]:.1f}. "
         f"{', '.join(f'{members.count(group)} {group}' for group in GROUPS)}."
     )
     named = len(counts) <= NAMED_CLASSES
@@ -172,13 +174,13 @@ def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
 
 
 def recalls(results: Results) -> Chart:
-    """Draw each class's recall on test over its training samples."""
+    """Draw the recall of each class on test over its training samples."""
     scores = results.scores
     table = results.tables["per_class"].query("split == 'test'")
     best = table[table["method"] == scores.best].dropna(subset=["recall"])
     lowest = best.loc[best["recall"].idxmin()]
     caption = (
-        f"{scores.best}: the lowest recall is {number('top1', lowest['recall'], unit=True)}, of "
+        f"{scores.best}: the lowest recall is {number('top1', lowest['recall'], unit=True)}, for "
         f"'{lowest['class']}' with {quantity(int(lowest['train_count']), 'training sample')}; the "
         f"median over {quantity(len(best), 'class', 'classes')} is "
         f"{number('top1', best['recall'].median(), unit=True)}."
@@ -227,12 +229,12 @@ def reliability(results: Results, method: str) -> Chart:
     after = with_interval("ece", scores.value("test", method, "ece"))
     before = scores.value("test", method, "ece_uncalibrated")
     if before["mean"] is None:
-        caption = f"ECE {after}. An ensemble combines calibrated experts: there is no 'before'."
+        caption = f"ECE {after}. An ensemble combines calibrated experts, so it has no 'before'."
     else:
-        found = [each["temperature"] for each in results.calibrations[method].values()]
-        temperatures = ", ".join(f"{value:.2f}" for value in found)
-        if len(found) > SEEDS_QUOTED:
-            temperatures = f"{min(found):.2f} to {max(found):.2f} over {len(found)} seeds"
+        fitted = [fit["temperature"] for fit in results.calibrations[method].values()]
+        temperatures = ", ".join(f"{value:.2f}" for value in fitted)
+        if len(fitted) > SEEDS_QUOTED:
+            temperatures = f"{min(fitted):.2f} to {max(fitted):.2f} over {len(fitted)} seeds"
         caption = (
             f"ECE {with_interval('ece', before)} before, {after} after; temperature {temperatures}."
         )
@@ -270,15 +272,15 @@ def _bin_points(bins: pd.DataFrame) -> list[Point]:
         Point(
             100 * each["confidence"],
             100 * each["accuracy"],
-            f"{_percent(each['confidence'])} sure",
-            f"{_percent(each['accuracy'])} right of {quantity(each['count'], 'sample')}",
+            f"confidence {_percent(each['confidence'])}",
+            f"accuracy {_percent(each['accuracy'])}, {quantity(each['count'], 'sample')}",
         )
         for each in bins.to_dict("records")
     ]
 
 
 def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
-    """Draw the best method's error over coverage: Chow's rule against the plug-in rule."""
+    """Draw the error of the best method over coverage, with Chow's and the plug-in rule."""
     scores = results.scores
     table = results.tables["risk_coverage"].query(
         "split == 'test' and weighting == 'plain' and risk_kind == @risk"
@@ -288,7 +290,7 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
         each: scores.value("test", scores.best, f"aurc_{risk}_{each}") for each in ("chow", rule)
     }
     caption = f"{scores.best} at 80 % coverage: " + "; ".join(
-        f"{RULES[each]} {_at_coverage(best, each, 0.8)} (area under the whole curve "
+        f"{RULE_LABELS[each]} {_at_coverage(best, each, 0.8)} (area under the whole curve "
         f"{with_interval('aurc_standard_chow', value)})"
         for each, value in areas.items()
     )
@@ -303,9 +305,9 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
             )
             figure.mark(band, method=scores.best)
             (drawn,) = axes.plot(
-                x, 100 * curve["risk"], color=colour, linestyle=line, label=RULES[each]
+                x, 100 * curve["risk"], color=colour, linestyle=line, label=RULE_LABELS[each]
             )
-            figure.mark(drawn, method=scores.best, name=RULES[each], points=_risks(curve))
+            figure.mark(drawn, method=scores.best, name=RULE_LABELS[each], points=_risks(curve))
         if scores.first != scores.best:
             curve = table[(table["method"] == scores.first) & (table["rule"] == "chow")]
             (drawn,) = axes.plot(
@@ -339,10 +341,10 @@ def _percent(value: float) -> str:
 
 
 def low_fpr(results: Results) -> list[Chart]:
-    """Draw for each shown method the share that it finds on test, over a log axis of rates."""
+    """Draw the ROC curve of each shown method on test, with a log axis of false-positive rates."""
     scores = results.scores
     table = results.tables["roc"].query("split == 'test'").dropna(subset=["tpr"])
-    curves = {method: own.sort_values("fpr") for method, own in table.groupby("method")}
+    curves = {method: rows.sort_values("fpr") for method, rows in table.groupby("method")}
     return [
         _chart(results, method, curves[method], curves[scores.first])
         for method in scores.shown_methods
@@ -380,7 +382,7 @@ def _chart(results: Results, method: str, curve: pd.DataFrame, reference: pd.Dat
         axes.set(xlim=(0.8 * curve["fpr"].min(), 1), ylim=(-2, 102))
         log_axis(axes, "x")
         axes.set_xlabel("false-positive rate, log scale")
-        axes.set_ylabel("found, %")
+        axes.set_ylabel("true-positive rate, %")
         legend(figure, axes, 2)
 
     caption = _caption(points)
@@ -390,10 +392,10 @@ def _chart(results: Results, method: str, curve: pd.DataFrame, reference: pd.Dat
 def _caption(points: dict[float, Value]) -> str:
     if not points:
         return "Test has too few negatives for a false-positive rate of 0.01."
-    told = [
+    rates = [
         f"{with_interval('tpr_at_fpr_1e-2', value)} at {rate:g}" for rate, value in points.items()
     ]
-    return f"Found: {listing(told)}."
+    return f"True-positive rate {listing(rates)}."
 
 
 def _points(curve: pd.DataFrame) -> list[Point]:

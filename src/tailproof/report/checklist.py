@@ -1,6 +1,6 @@
-"""What must hold before an experiment's numbers are worth reading, and whether it does.
+"""The checklist of an experiment: criteria that must hold before its numbers are worth reading.
 
-All is read off files: while training goes on, from its logs.
+All states come from files: during training, from the logs.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.detectors.missed_targets import Outcome, outcomes
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.readers import read_history
 from tailproof.files import read_json
 from tailproof.preflight.gate import blocking_findings, sentence
@@ -24,27 +24,29 @@ from tailproof.runtime.records import Record, read_record
 from tailproof.text import quantity
 
 State = Literal["holds", "fails", "open"]
+SIGNS = {"holds": "✓", "fails": "✗", "open": "○"}
+STATE_WORDS = {"holds": "holds", "fails": "fails", "open": "open"}
 NAMED = 5  # runs by name in a sentence
 
 
 class Criterion(NamedTuple):
-    """One thing that must hold.
+    """One criterion of the checklist.
 
     Attributes:
-        name: of it.
-        state: open while nothing can be said yet.
-        said: how far it has come, or what is wrong.
-        details: sentences on it.
+        name: its name.
+        state: open as long as it is undecided.
+        summary: the progress, or the problem.
+        details: further sentences.
     """
 
     name: str
     state: State
-    said: str
+    summary: str
     details: tuple[str, ...] = ()
 
 
 class Standing(NamedTuple):
-    """How one run stands to a target."""
+    """The result of one run for a target."""
 
     run: str
     outcome: Outcome
@@ -53,7 +55,7 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True)
 class Progress:
-    """An experiment as far as it has come.
+    """The progress of an experiment.
 
     Attributes:
         experiment: its configuration.
@@ -66,7 +68,7 @@ class Progress:
     logs: Path | None = None
 
     def criteria(self) -> list[Criterion]:
-        """Return what must hold, in the order of the stages, up to the report.
+        """Return the criteria in the order of the stages, up to the report.
 
         Raises:
             TailproofError: a file is damaged.
@@ -82,41 +84,42 @@ class Progress:
         ]
 
     def audited(self) -> Criterion:
-        """Return whether the audit, which comes last, found that everything holds."""
+        """Return whether the audit, the last stage, passed."""
         path = self.folder / "audit.json"
         if not path.exists():
-            return Criterion("Audit", "open", f"not made yet: snakemake --cores all {path}")
-        found = read_json(path)
-        told = ", ".join(f"{count} {name}" for name, count in found["counts"].items() if count)
-        return Criterion("Audit", "holds" if found["passed"] else "fails", told)
+            return Criterion("Audit", "open", f"not run yet: snakemake --cores all {path}")
+        audit = read_json(path)
+        counts = ", ".join(f"{count} {name}" for name, count in audit["counts"].items() if count)
+        return Criterion("Audit", "holds" if audit["passed"] else "fails", counts)
 
     def _data(self) -> Criterion:
         path = self.folder / "shards" / "manifest.json"
         if not path.exists():
-            return Criterion("Data", "open", "not made yet")
+            return Criterion("Data", "open", "not sharded yet")
         rows = sum(facts["rows"] for facts in read_json(path)["splits"].values())
         return Criterion("Data", "holds", f"{quantity(rows, 'sample')} in {len(SPLITS)} splits")
 
     def _preflight(self) -> Criterion:
         name, path = "Preflight", self.folder / "preflight.json"
         if not path.exists():
-            return Criterion(name, "open", "not made yet")
-        found = read_json(path)
-        if set(found["experts"]) != set(self.experiment.experts | self.experiment.points):
-            return Criterion(name, "open", "made for other experts than the configuration names")
+            return Criterion(name, "open", "not run yet")
+        preflight = read_json(path)
+        if set(preflight["experts"]) != set(self.experiment.experts | self.experiment.points):
+            return Criterion(name, "open", "run with other experts than the configuration has")
         ignore = self.experiment.preflight.ignore
-        wrong = blocking_findings(found["findings"], ignore)
-        told = counted([each["severity"] for each in found["findings"]])
-        accepted = [
-            each["kind"]
-            for each in found["findings"]
-            if each["severity"] == "error" and each not in wrong
+        findings = preflight["findings"]
+        blocking = blocking_findings(findings, ignore)
+        summary = counted([finding["severity"] for finding in findings])
+        ignored = [
+            finding["kind"]
+            for finding in findings
+            if finding["severity"] == "error" and finding not in blocking
         ]
-        if accepted:
-            told += f", of which {', '.join(dict.fromkeys(accepted))} accepted"
-        told += "; training does not start" if wrong else ""
-        details = [each for each in found["findings"] if each["severity"] != "info"]
-        return Criterion(name, "fails" if wrong else "holds", told, tuple(map(sentence, details)))
+        if ignored:
+            summary += f", ignored: {', '.join(dict.fromkeys(ignored))}"
+        summary += "; training does not start" if blocking else ""
+        serious = [sentence(finding) for finding in findings if finding["severity"] != "info"]
+        return Criterion(name, "fails" if blocking else "holds", summary, tuple(serious))
 
     def _trained(self) -> Criterion:
         runs = self._runs(self.experiment.trained)
@@ -126,72 +129,75 @@ class Progress:
             for run in runs
             if run not in done and (history := self._log(run))
         ]
-        told = f"{len(done)} of {quantity(len(runs), 'run')}"
+        summary = f"{len(done)} of {quantity(len(runs), 'run')}"
         state = "holds" if len(done) == len(runs) else "open"
-        return Criterion("Experts trained", state, told, tuple(under_way))
+        return Criterion("Experts trained", state, summary, tuple(under_way))
 
     def _targets(self) -> list[Criterion]:
         """Return a criterion for each target, over all runs."""
-        found: dict[str, list[Standing]] = {}
+        standings: dict[str, list[Standing]] = {}
         for run in self._runs(self.experiment.evaluated):
             path = self._file(run, "history.csv")
             ended = path.exists()
             history = read_history(path) if ended else self._log(run)
             context = Context(self._recipe(run[0]), targets=self.experiment.targets, ended=ended)
             for outcome in outcomes(history, context):
-                found.setdefault(outcome.wanted, []).append(Standing(_named(run), outcome, ended))
-        return [_target(wanted, standings) for wanted, standings in found.items()]
+                standing = Standing(_named(run), outcome, ended)
+                standings.setdefault(outcome.wanted, []).append(standing)
+        return [_target(wanted, of_target) for wanted, of_target in standings.items()]
 
     def _calibrated(self) -> Criterion:
         runs = self._runs(self.experiment.evaluated)
         paths = [self._file(run, "calibration.json") for run in runs]
-        found = [read_json(path) for path in paths if path.exists()]
-        warnings = tuple(dict.fromkeys(each for one in found for each in one["warnings"]))
-        told = f"{len(found)} of {len(runs)}"
-        told += f", {quantity(len(warnings), 'warning')}" if warnings else ""
-        state = "holds" if len(found) == len(runs) else "open"
-        return Criterion("Temperatures found", state, told, warnings)
+        calibrations = [read_json(path) for path in paths if path.exists()]
+        warnings = tuple(dict.fromkeys(text for fit in calibrations for text in fit["warnings"]))
+        summary = f"{len(calibrations)} of {quantity(len(runs), 'run')}"
+        summary += f", {quantity(len(warnings), 'warning')}" if warnings else ""
+        state = "holds" if len(calibrations) == len(runs) else "open"
+        return Criterion("Temperatures fitted", state, summary, warnings)
 
     def _exported(self) -> Criterion:
-        """Compare the rows that each export wrote, as its record says, with the manifest's."""
+        """Compare the rows in the record of each export with those of the manifest."""
         name, path = "Logits exported", self.folder / "shards" / "manifest.json"
         runs = self._runs(self.experiment.evaluated)
         files = len(SPLITS) * len(runs)
         if not path.exists():
             return Criterion(name, "open", f"0 of {quantity(files, 'file')}")
-        due = {split: facts["rows"] for split, facts in read_json(path)["splits"].items()}
+        expected = {split: facts["rows"] for split, facts in read_json(path)["splits"].items()}
         whole, wrong = 0, []
         for run in runs:
             record = self._records[_job("export", run)]
             if not isinstance(record, Record):
                 continue
             rows = record.results.get("rows", {})
-            short = [split for split in SPLITS if rows.get(split) != due[split]]
+            short = [split for split in SPLITS if rows.get(split) != expected[split]]
             whole += len(SPLITS) - len(short)
-            told = [f"{split} {rows.get(split, 'unknown')} of {due[split]}" for split in short]
-            wrong += [f"{_named(run)}: rows of {', '.join(told)}"] * bool(told)
-        told = f"{whole} of {quantity(files, 'file')} with all rows of their split"
+            counts = [
+                f"{split} {rows.get(split, 'unknown')} of {expected[split]}" for split in short
+            ]
+            wrong += [f"{_named(run)}: rows of {', '.join(counts)}"] * bool(counts)
+        summary = f"{whole} of {quantity(files, 'file')} with all rows of their split"
         state = "fails" if wrong else "holds" if whole == files else "open"
-        return Criterion(name, state, told, tuple(wrong))
+        return Criterion(name, state, summary, tuple(wrong))
 
     def _recorded(self) -> Criterion:
-        there = [each for each in self._records.values() if isinstance(each, Record)]
-        damaged = tuple(each for each in self._records.values() if isinstance(each, str))
-        told = f"{len(there)} of {quantity(len(self._records), 'job')}"
-        state = "fails" if damaged else "holds" if len(there) == len(self._records) else "open"
-        return Criterion("Jobs on record", state, told, damaged)
+        records = [record for record in self._records.values() if isinstance(record, Record)]
+        damaged = tuple(error for error in self._records.values() if isinstance(error, str))
+        summary = f"{len(records)} of {quantity(len(self._records), 'job')}"
+        state = "fails" if damaged else "holds" if len(records) == len(self._records) else "open"
+        return Criterion("Jobs on record", state, summary, damaged)
 
     @cached_property
     def _records(self) -> dict[str, Record | str | None]:
-        """The record of each job, why there is none that can be read, or None."""
-        found: dict[str, Record | str | None] = {}
+        """The record of each job; a sentence if it is damaged, None if there is none yet."""
+        records: dict[str, Record | str | None] = {}
         for job in expected_jobs(self.experiment):
             path = self.folder / "provenance" / f"{job}.json"
             try:
-                found[job] = read_record(path) if path.exists() else None
+                records[job] = read_record(path) if path.exists() else None
             except TailproofError:
-                found[job] = f"{path} cannot be read as a record: `tailproof audit` says why"
-        return found
+                records[job] = f"{path} cannot be read as a record: `tailproof audit` says why"
+        return records
 
     def _runs(self, experts: list[str]) -> list[tuple[str, int]]:
         return [(expert, seed) for expert in experts for seed in self.experiment.seeds]
@@ -199,8 +205,8 @@ class Progress:
     def _file(self, run: tuple[str, int], name: str) -> Path:
         return self.folder / "experts" / run[0] / f"seed-{run[1]}" / name
 
-    def _log(self, run: tuple[str, int]) -> History | None:
-        """Return the epochs of a run in progress, as far as its present attempt's log has them."""
+    def _log(self, run: tuple[str, int]) -> RunHistory | None:
+        """Return the epochs of a run in progress, from the log of its current attempt."""
         if self.logs is None:
             return None
         path = self.logs / "train" / f"{run[0]}-{run[1]}.log"
@@ -210,22 +216,22 @@ class Progress:
             return None  # no epoch has ended yet
 
     def _recipe(self, expert: str) -> Recipe | None:
-        """Return an expert's recipe; None of a sweep's winner that is not chosen yet."""
-        known = self.experiment.experts | self.experiment.points
+        """Return an expert's recipe; None for the winner of a sweep that has not finished."""
+        recipes = self.experiment.experts | self.experiment.points
         path = self.folder / "experts" / WINNER / "selection.json"
         if expert == WINNER and path.exists():
             expert = read_json(path)["winner"]
-        return known.get(expert)
+        return recipes.get(expert)
 
 
 def counted(severities: list[str]) -> str:
-    """Write how many errors and warnings there are among the severities of findings."""
-    told = [
+    """Count the errors and warnings among the severities of findings."""
+    counts = [
         quantity(count, severity)
         for severity in ("error", "warning")
         if (count := severities.count(severity))
     ]
-    return " and ".join(told) or "no error and no warning"
+    return " and ".join(counts) or "no errors or warnings"
 
 
 def _job(rule: str, run: tuple[str, int]) -> str:
@@ -237,19 +243,19 @@ def _named(run: tuple[str, int]) -> str:
 
 
 def _target(wanted: str, standings: list[Standing]) -> Criterion:
-    missed = [each for each in standings if each.outcome.short_by]
-    known = [each for each in standings if each.outcome.value is not None]
-    valueless = sum(each.ended and each not in known for each in standings)
-    told = f"{len(known) - len(missed)} of {quantity(len(standings), 'run')}"
+    missed = [standing for standing in standings if standing.outcome.short_by]
+    reached = [standing for standing in standings if standing.outcome.value is not None]
+    valueless = sum(standing.ended and standing not in reached for standing in standings)
+    summary = f"{len(reached) - len(missed)} of {quantity(len(standings), 'run')}"
     if missed:
-        named = "; ".join(f"{each.run} has {each.outcome.value:.4g}" for each in missed[:NAMED])
+        named = "; ".join(f"{run.run} has {run.outcome.value:.4g}" for run in missed[:NAMED])
         more = f"; and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
-        told += f"; missed: {named}{more}"
-    elif known:
-        values = [each.outcome.value for each in known]
-        lowest = known[0].outcome.side == "at least"
+        summary += f"; missed: {named}{more}"
+    elif reached:
+        values = [standing.outcome.value for standing in reached]
+        lowest = reached[0].outcome.side == "at least"
         end = min(values) if lowest else max(values)
-        told += f", {'lowest' if lowest else 'highest'} {end:.4g}"
-    told += f"; no value in {valueless} that ended" if valueless else ""
-    state = "fails" if missed else "holds" if len(known) == len(standings) else "open"
-    return Criterion(f"Target: {wanted}", state, told)
+        summary += f", {'lowest' if lowest else 'highest'} {end:.4g}"
+    summary += f"; no value in {quantity(valueless, 'finished run')}" if valueless else ""
+    state = "fails" if missed else "holds" if len(reached) == len(standings) else "open"
+    return Criterion(f"Target: {wanted}", state, summary)

@@ -8,7 +8,7 @@ from tailproof.config.sweep import WINNER
 from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.detectors.missed_targets import target_of
 from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 from tailproof.diagnosis.terminal import details, epochs_of, patch
 from tailproof.report.metric_format import listing
@@ -97,9 +97,9 @@ def _together(results: Results) -> list[Finding]:
     experts = [name for name in results.scores.experts if name != WINNER]
     recipes = {name: results.recipe(name) for name in experts}
     runs = [
-        DiagnosedRun.of(_history(expert, frame), recipes[expert], expert, seed)
+        DiagnosedRun.of(RunHistory.of(expert, history.rows), recipes[expert], expert, seed)
         for expert in experts
-        for seed, frame in results.histories[expert].items()
+        for seed, history in results.histories[expert].items()
     ]
     findings = compare(RunSet(runs, None, recipes, _agreement(results), _ece(results)))
     if results.selection:
@@ -107,14 +107,6 @@ def _together(results: Results) -> list[Finding]:
         target = target_of(results.experiment.targets, monitor)
         findings += compare(RunSet(_points(results.selection), target))
     return findings
-
-
-def _history(expert: str, frame: Any) -> History:
-    rows = [
-        {name: float(value) for name, value in row.items() if value == value}  # noqa: PLR0124 - NaN
-        for row in frame.to_dict("records")
-    ]
-    return History.of(expert, rows)
 
 
 def _agreement(results: Results) -> dict[tuple[str, str], float]:

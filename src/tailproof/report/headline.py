@@ -1,42 +1,43 @@
-"""What came out, in plain words: who is best, by how much, how well calibrated."""
+"""The headline of the page: the best method, its gain and its calibration, in sentences."""
 
 from markupsafe import Markup
 
-from tailproof.report.keyed_number import KeyedNumber, compared, limits, measured
+from tailproof.report.keyed_number import KeyedNumber, compared, keyed_interval, measured
 from tailproof.report.metric_format import SPACE, kind, number
 from tailproof.report.results import CHOSEN_BY, Results, Scores
 from tailproof.text import quantity
 
 
-def answer(results: Results) -> Markup:
-    """Say what came out; its numbers carry their keys into metrics.json."""
+def headline(results: Results) -> Markup:
+    """Summarise the results; the numbers carry their keys into metrics.json."""
     scores = results.scores
     text = [in_short(scores)]
     few = measured(scores, "test", scores.best, "few_accuracy")
     if few["main"].value is not None:
         text.append(
-            Markup("In the classes with fewer than {} training samples it reaches {}.").format(
-                results.experiment.evaluation.few_shot, _with_interval(few)
+            Markup("It reaches {1} in the classes with fewer than {0} training samples.").format(
+                results.experiment.evaluation.few_shot, _keyed_estimate(few)
             )
         )
     return Markup(" ").join([*text, _calibration(scores)])
 
 
 def in_short(scores: Scores) -> Markup:
-    """Say which method is best, how good it is, and what it gains, in a sentence or two."""
+    """Name the best method, its balanced accuracy and its gain, in a sentence or two."""
     best = scores.best
-    reached = _with_interval(measured(scores, "test", best, CHOSEN_BY))
+    reached = _keyed_estimate(measured(scores, "test", best, CHOSEN_BY))
     if len(scores.methods) == 1:
-        said = Markup("The one expert, {}, reaches a balanced accuracy of {} on test.")
-        return said.format(best, reached)
+        return Markup("The only expert, {}, reaches a balanced accuracy of {} on test.").format(
+            best, reached
+        )
     rivals = quantity(len(scores.experts), "expert")
     if scores.ensembles:
         rivals += f" and {quantity(len(scores.ensembles), 'ensemble')}"
     return Markup(
-        "Of {}, the {} {} is best on dev ({}). On test ({}), which was not used for choosing, it "
-        "reaches a balanced accuracy of {}{}."
+        "Of {}, the {} {} is best on dev ({}). It reaches a balanced accuracy of {} on test ({}), "
+        "which had no part in the choice.{}"
     ).format(
-        rivals, kind(scores, best), best, _size(scores, "dev"), _size(scores, "test"), reached,
+        rivals, kind(scores, best), best, _size(scores, "dev"), reached, _size(scores, "test"),
         _gain(scores),
     )  # fmt: skip
 
@@ -45,10 +46,10 @@ def _size(scores: Scores, split: str) -> str:
     return quantity(scores.metrics["splits"][split]["rows"], "sample")
 
 
-def _with_interval(shown: dict[str, KeyedNumber | None]) -> Markup:
+def _keyed_estimate(shown: dict[str, KeyedNumber | None]) -> Markup:
     """Write ``54.3 % [52.3, 56.1]`` on one line."""
     text = _percent(shown["main"])
-    return text + SPACE + interval if (interval := limits(shown)) else text
+    return text + SPACE + interval if (interval := keyed_interval(shown)) else text
 
 
 def _percent(shown: KeyedNumber) -> Markup:
@@ -59,24 +60,24 @@ def _percent(shown: KeyedNumber) -> Markup:
 def _gain(scores: Scores) -> str:
     best, first = scores.best, scores.first
     if best == first:
-        return "; it is also the first expert, so there is no gain over that"
+        return " It is also the first expert."
     gain = compared(scores, "test", best, first, CHOSEN_BY)
     value, low, high = gain["main"].value, gain["low"], gain["high"]
     if value is None:
         return ""
     if value == 0:
-        return f", as much as the first expert, {first}"
+        return f" That is the same as the first expert, {first}."
     points = KeyedNumber(number(CHOSEN_BY, abs(value)), key=gain["main"].key)
-    text = Markup(": {}{}points {} than the first expert, {}, on the same samples").format(
+    text = Markup(" That is {}{}points {} than the first expert, {}, on the same samples").format(
         points, SPACE, "less" if value < 0 else "more", first
     )
-    interval = limits(gain)
+    interval = keyed_interval(gain)
     if not interval:
-        return text
+        return text + "."
     text += Markup(" (difference{}{})").format(SPACE, interval)
     if low.value > 0 or high.value < 0:
-        return text
-    return text + ", which is not established, since the interval includes zero"
+        return text + "."
+    return text + ", which is not significant: the interval includes zero."
 
 
 def _calibration(scores: Scores) -> Markup:
@@ -85,13 +86,13 @@ def _calibration(scores: Scores) -> Markup:
         measured(scores, "test", best, name)["main"] for name in ("ece_uncalibrated", "ece")
     )
     if after.value < before.value:
-        text = Markup("Calibration takes the expected calibration error of {} from {} to {}")
+        text = Markup("Calibration lowers the expected calibration error of {} from {} to {}")
     else:
         text = Markup(
             "Calibration does not lower the expected calibration error of {} ({} before, {} after)"
         )
     text = text.format(best, _percent(before), _percent(after))
     if scores.is_ensemble(scores.best):
-        own = measured(scores, "test", scores.best, "ece")["main"]
-        text += Markup("; that of {} is {}").format(scores.best, _percent(own))
+        ensemble = measured(scores, "test", scores.best, "ece")["main"]
+        text += Markup("; {} has {}").format(scores.best, _percent(ensemble))
     return text + "."

@@ -1,4 +1,4 @@
-"""The index over all experiments: results/index.html."""
+"""The index page of all experiments: results/index.html."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,20 +14,20 @@ from tailproof.report.headline import in_short
 from tailproof.report.metric_format import kind, with_interval
 from tailproof.report.render import render
 from tailproof.report.results import CHOSEN_BY, Results
-from tailproof.report.status_block import outcome
+from tailproof.report.status_block import status_block
 from tailproof.runtime.errors import TailproofError
 
 
 class Entry(NamedTuple):
-    """An experiment as the index shows it.
+    """An experiment on the index page.
 
     Attributes:
-        name: of the experiment.
-        title: its own.
-        page: of its report, from the index; empty while there is none.
-        answer: what came out, in a sentence; or why that cannot be said.
+        name: name of the experiment.
+        title: title of the experiment.
+        page: link to its report; empty if there is none yet.
+        answer: its result in a sentence, or the reason why it has none.
         facts: further short texts by name.
-        outcome: its checklist, as `outcome.html.j2` shows it; None where that cannot be told.
+        status: the values of `status.html.j2`; None if a file is wrong.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Entry(NamedTuple):
     page: str
     answer: Markup | str
     facts: dict[str, Any]
-    outcome: dict[str, Any] | None
+    status: dict[str, Any] | None
 
 
 def write_index(root: str | Path = ".") -> tuple[Path, int]:
     """Write results/index.html.
 
-    Experiments under way are listed with their checklist, those whose results do not fit their
+    It lists an unfinished experiment with its checklist, and one whose results do not match its
     configuration with the reason.
 
     Args:
@@ -51,17 +51,17 @@ def write_index(root: str | Path = ".") -> tuple[Path, int]:
         The page, and how many experiments it lists.
 
     Raises:
-        TailproofError: there is nothing of any experiment yet.
+        TailproofError: no experiment has results yet.
     """
     root = Path(root)
     names = [
         folder.name
         for folder in sorted(root.glob(f"{project_paths(root).results}/*/"))
-        if _begun(root, folder)
+        if _started(root, folder)
     ]
     if not names:
         raise TailproofError(
-            f"{root / 'results'} holds nothing of any experiment: run one first, with `snakemake`"
+            f"{root / 'results'} has no results of any experiment: run one with `snakemake` first"
         )
     entries = [_entry(root, name) for name in names]
     page = root / project_paths(root).results / "index.html"
@@ -69,7 +69,7 @@ def write_index(root: str | Path = ".") -> tuple[Path, int]:
     return page, len(entries)
 
 
-def _begun(root: Path, folder: Path) -> bool:
+def _started(root: Path, folder: Path) -> bool:
     configured = (root / "config" / "experiments" / f"{folder.name}.yaml").exists()
     return configured or _evaluated(folder)
 
@@ -80,20 +80,20 @@ def _evaluated(folder: Path) -> bool:
 
 def _entry(root: Path, name: str) -> Entry:
     folder = root / project_paths(root).experiment(name)
-    there = (folder / "report" / "index.html").exists()
-    page = f"{name}/report/index.html" if there else ""
+    exists = (folder / "report" / "index.html").exists()
+    page = f"{name}/report/index.html" if exists else ""
     title = name
     try:
         experiment = load_experiment(root / "config" / "experiments" / f"{name}.yaml")
         title = experiment.title
         progress = Progress(experiment, folder, root / project_paths(root).logs_of(name))
-        listed = outcome([], [*progress.criteria(), progress.audited()])
+        status = status_block([], [*progress.criteria(), progress.audited()])
         if not _evaluated(folder):
-            return Entry(name, title, page, "Not evaluated yet.", {}, listed)
+            return Entry(name, title, page, "Not evaluated yet.", {}, status)
         results = Results.read(name, experiment, folder)
-        return Entry(name, title, page, in_short(results.scores), _facts(results), listed)
+        return Entry(name, title, page, in_short(results.scores), _facts(results), status)
     except TailproofError as error:
-        return Entry(name, title, page, f"Cannot be told: {error}", {}, None)
+        return Entry(name, title, page, f"Results cannot be read: {error}", {}, None)
 
 
 def _facts(results: Results) -> dict[str, Any]:
@@ -102,5 +102,5 @@ def _facts(results: Results) -> dict[str, Any]:
     return {
         "Best on dev": f"{scores.best} ({kind(scores, scores.best)})",
         "Balanced accuracy on test": with_interval(CHOSEN_BY, reached),
-        "What the runs say": counted([card.severity for card in cards(results)]),
+        "Findings": counted([card.severity for card in cards(results)]),
     }

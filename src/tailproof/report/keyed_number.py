@@ -1,4 +1,4 @@
-"""Numbers as the page shows them, with the key into metrics.json that they can be traced by."""
+"""Numbers of the page with their keys into metrics.json, by which they can be traced."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from tailproof.evaluation.registry import metric_of
 from tailproof.number_format import written
-from tailproof.report.metric_format import SPACE, form_of, metric_of
+from tailproof.report.metric_format import SPACE, form_of
 from tailproof.report.results import Scores, Value
 
 NO_KEYS: Mapping[str, str] = MappingProxyType({})
@@ -17,9 +18,9 @@ class KeyedNumber(NamedTuple):
     """A number of the page.
 
     Attributes:
-        text: as it is read.
-        value: as it is stored; None where it is undefined.
-        key: dotted, into metrics.json; empty for numbers of other files.
+        text: the number as shown.
+        value: the number as stored; None if undefined.
+        key: its dotted key in metrics.json; empty for numbers of other files.
     """
 
     text: str
@@ -27,7 +28,7 @@ class KeyedNumber(NamedTuple):
     key: str = ""
 
     def __html__(self) -> Markup:
-        """Return the element that holds the text and the key."""
+        """Return an HTML element with the text and the key."""
         if not self.key:
             return Markup("{}").format(self.text)
         return Markup('<span data-key="{}">{}</span>').format(self.key, self.text)
@@ -42,8 +43,8 @@ def measured(
         scores: metrics.json.
         split: dev or test.
         method: expert or ensemble.
-        metric: its name.
-        like: the metric that it is written like, if not itself.
+        metric: name of the metric.
+        like: another metric whose number format it takes.
     """
     value, keys = (read(split, method, metric) for read in (scores.value, scores.keys))
     return keyed(like or metric, value, keys)
@@ -52,7 +53,7 @@ def measured(
 def compared(
     scores: Scores, split: str, method: str, other: str, metric: str
 ) -> dict[str, KeyedNumber | None]:
-    """Return ``main``, ``low`` and ``high`` of a method's metric less another's, with signs.
+    """Return ``main``, ``low`` and ``high`` of the difference of two methods, with signs.
 
     Raises:
         TailproofError: metrics.json does not compare the two.
@@ -62,7 +63,7 @@ def compared(
     return keyed(metric, value, keys, sign=True)
 
 
-def limits(shown: dict[str, KeyedNumber | None]) -> Markup:
+def keyed_interval(shown: dict[str, KeyedNumber | None]) -> Markup:
     """Write low and high as ``[52.3, 56.1]``; nothing where undefined or all resamples agree."""
     low, high = shown["low"], shown["high"]
     if not (low and high) or low.value == high.value:
@@ -73,13 +74,13 @@ def limits(shown: dict[str, KeyedNumber | None]) -> Markup:
 def keyed(
     like: str, value: Value, keys: Mapping[str, str] = NO_KEYS, *, sign: bool = False
 ) -> dict[str, KeyedNumber | None]:
-    """Return the parts of a value as they are shown; None for an end or sd that it has not.
+    """Return the parts of a value as shown; None for an undefined end or sd.
 
     Args:
-        like: the metric that they are written like.
+        like: the metric whose number format they take.
         value: mean or difference, low, high, perhaps sd.
-        keys: the dotted key of each field in metrics.json; left out for numbers of other files.
-        sign: whether positive numbers get theirs.
+        keys: the dotted key of each field in metrics.json; empty for numbers of other files.
+        sign: whether positive numbers get a sign.
     """
 
     def shown(field: str, sign: bool) -> KeyedNumber:
@@ -88,6 +89,6 @@ def keyed(
 
     parts = {"main": shown("mean" if "mean" in value else "difference", sign)}
     for field in ("low", "high", "sd"):
-        known = value.get(field) is not None
-        parts[field] = shown(field, sign and field != "sd") if known else None
+        defined = value.get(field) is not None
+        parts[field] = shown(field, sign and field != "sd") if defined else None
     return parts

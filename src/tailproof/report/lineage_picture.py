@@ -1,7 +1,7 @@
-"""The way from the raw data to the page: stages as boxes, each with what it writes.
+"""The lineage diagram: stages from the raw data to the page as boxes, each with its output.
 
-Shown are digests of files that are the same whenever the same is computed, and of code; nothing
-of times and machines, so that the page stays the same too.
+It shows digests of reproducible files and of code, but no times and machines, so that the page is
+reproducible too.
 """
 
 from typing import NamedTuple
@@ -28,8 +28,8 @@ class Step(NamedTuple):
     """A stage as a box.
 
     Attributes:
-        stage: its word.
-        writes: what comes out of it.
+        stage: name of the stage.
+        writes: its output in words.
         files: {path below results/NAME: SHA-256}.
         code: digest of its code; empty for raw data.
     """
@@ -41,19 +41,19 @@ class Step(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What pointing at the box says."""
+        """The tooltip of the box."""
         files = [f"{path} {digest[:DIGITS]}" for path, digest in self.files.items()]
         return "\n".join([*files, f"code {self.code[:DIGITS]}"] if self.code else files)
 
 
-class Way(NamedTuple):
-    """All steps, which the page's template lays out in rows.
+class LineageDiagram(NamedTuple):
+    """All steps, which the template lays out in rows.
 
     Attributes:
-        before: those before the experts part.
-        experts: those of each expert that is shown.
-        after: those that all experts reach.
-        caption: what the boxes stand for.
+        before: the steps before the experts.
+        experts: the steps of each shown expert.
+        after: the steps after the experts.
+        caption: the explanation below.
     """
 
     before: list[Step]
@@ -62,8 +62,8 @@ class Way(NamedTuple):
     caption: str
 
     @classmethod
-    def of(cls, results: Results) -> "Way":
-        """Read the steps off the records of an experiment."""
+    def of(cls, results: Results) -> "LineageDiagram":
+        """Read the steps from the records of an experiment."""
         source = results.experiment.data.source.name
         shards = [f"shard/{split}-{part:05d}" for split in SPLITS for part in _parts(results)]
         before = [
@@ -90,9 +90,10 @@ class Way(NamedTuple):
         return cls(before, experts, after, _caption(results))
 
 
-def digests(way: Way) -> Table:
-    """Return the digests of the files on the way, for those who cannot point at a box."""
-    steps = [*way.before, *(step for steps in way.experts.values() for step in steps), *way.after]
+def digests(diagram: LineageDiagram) -> Table:
+    """Return the digests of the diagram as a table, for readers without tooltips."""
+    of_experts = [step for steps in diagram.experts.values() for step in steps]
+    steps = [*diagram.before, *of_experts, *diagram.after]
     rows = [
         Row(
             path,
@@ -102,21 +103,21 @@ def digests(way: Way) -> Table:
         for step in steps
         for path, digest in step.files.items()
     ]
-    return Table("Files and code on the way", "file", ["SHA-256 of the file", "of the code"], rows)
+    return Table("Files and code", "file", ["SHA-256 of the file", "digest of the code"], rows)
 
 
 def _caption(results: Results) -> str:
-    shown, known = len(results.scores.shown_experts), len(results.scores.experts)
-    rows = quantity(known, "expert") + (f", {shown} of them shown" if shown < known else "")
+    shown, total = len(results.scores.shown_experts), len(results.scores.experts)
+    rows = quantity(total, "expert") + (f", {shown} of them shown" if shown < total else "")
     return (
-        f"Each box is a stage with what it writes; a row is an expert: {rows}, "
-        f"{quantity(len(results.experiment.seeds), 'seed')} each. For the digests of files and "
-        "code point at a box, or open the list."
+        f"Each box is a stage with its output; each row is an expert: {rows}, "
+        f"{quantity(len(results.experiment.seeds), 'seed')} each. To see the digests of files and "
+        "code, point at a box or open the list."
     )
 
 
 def _rule(stage: str, expert: str) -> str:
-    """Return the rule that does a stage for an expert: the sweep's winner is a copy."""
+    """Return the rule of a stage for an expert: the winner of a sweep is copied, not trained."""
     return "winner" if stage == "train" and expert == WINNER else stage
 
 
@@ -130,7 +131,7 @@ def _step(results: Results, stage: str, writes: str, names: list[str], ending: s
 
 
 def _files(results: Results, names: list[str], ending: str) -> dict[str, str]:
-    """Return the digest of each file with that ending that the jobs made."""
+    """Return the digest of each output of the jobs with that ending."""
     start = f"{project_paths().experiment(results.name).as_posix()}/"
     return {
         file.path.removeprefix(start): file.sha256

@@ -1,4 +1,4 @@
-"""The experiment log: every training run on the ledger, as a page and as Markdown."""
+"""The experiment log: every training run on record, as an HTML page and as Markdown."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,15 +10,15 @@ from tailproof.number_format import MISSING, written
 from tailproof.project import project_paths
 from tailproof.provenance.followed_advice import Followed
 from tailproof.provenance.run_history import RunEntry, Runs, read_runs
+from tailproof.report.metric_format import monitored
 from tailproof.report.render import render
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record
 from tailproof.text import quantity
 
 DIGITS = 12
-FOLLOWED = ("Recommended", "By", "Expected", "What came")
-HEAD = ("Run", "Configuration", "Results", "Findings", "Time and place")
-PERCENT = ("accuracy", "f1", "tpr")
+FOLLOWED = ("Recommendation", "Run", "Expected effect", "Actual effect")
+HEAD = ("Run", "Configuration", "Results", "Findings", "Time and machine")
 
 
 class Line(NamedTuple):
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 
 class Section(NamedTuple):
-    """An experiment: its newest evaluation, its runs, what recommendations did; newest first."""
+    """An experiment: its newest evaluation, its runs, effects of recommendations; newest first."""
 
     experiment: str
     evaluated: str
@@ -44,31 +44,31 @@ def write_log(root: str | Path = ".") -> tuple[list[Path], int]:
         root: the repository, with results/ in it.
 
     Returns:
-        The two files, and how many runs they tell of.
+        The two files, and how many runs they list.
 
     Raises:
-        TailproofError: there is no run on the ledger.
+        TailproofError: no training run is on record.
     """
     runs = read_runs(root)
     if not runs.by_experiment:
         raise TailproofError(
-            f"{Path(root) / 'results'} and git's history hold no record of a training run: run an "
-            "experiment first, with `snakemake`"
+            f"{Path(root) / 'results'} and git's history have no record of a training run: run an "
+            "experiment with `snakemake` first"
         )
     sections = [_section(runs, name) for name in runs.by_experiment]
     count = sum(len(section.lines) for section in sections)
-    told = f"{quantity(count, 'run')} of {quantity(len(sections), 'experiment')}"
+    counted = f"{quantity(count, 'run')} of {quantity(len(sections), 'experiment')}"
     if runs.unreadable:
-        told += (
-            f"; {quantity(runs.unreadable, 'version')} of records are of another schema or were "
-            "edited, and are left out"
+        counted += (
+            f"; {quantity(runs.unreadable, 'version')} of records left out, because they have "
+            "another schema or were edited"
         )
-    values = {"sections": sections, "head": HEAD, "followed": FOLLOWED, "told": told}
+    values = {"sections": sections, "head": HEAD, "followed": FOLLOWED, "counted": counted}
     page, text = (
         Path(root) / project_paths(root).results / f"log.{kind}" for kind in ("html", "md")
     )
     write_text(page, render("log.html.j2", **values))
-    write_text(text, _markdown(sections, told))
+    write_text(text, _markdown(sections, counted))
     return [page, text], count
 
 
@@ -90,15 +90,15 @@ def _cells(run: RunEntry) -> list[list[str]]:
         _configuration(run),
         _results(run),
         _findings(run),
-        _circumstances(record),
+        _machine(record),
     ]
 
 
 def _findings(run: RunEntry) -> list[str]:
     if run.findings is None:
         return []
-    told = [f"{each['severity']}: {each['title']}" for each in run.findings]
-    return told or ["nothing found"]
+    lines = [f"{finding['severity']}: {finding['title']}" for finding in run.findings]
+    return lines or ["no findings"]
 
 
 def _recommendation(run: RunEntry, taken: Followed) -> list[list[str]]:
@@ -107,31 +107,31 @@ def _recommendation(run: RunEntry, taken: Followed) -> list[list[str]]:
     change = yaml.safe_dump(finding["change"], default_flow_style=True, width=10_000).strip()
     wildcards = run.record.wildcards
     gone = {True: "the finding is gone", False: "the finding is still there"}
-    came = [_effect(taken), gone.get(taken.gone, "not diagnosed yet")]
+    effect = [_effect(taken), gone.get(taken.gone, "not diagnosed yet")]
     if taken.beside:
-        came.append(f"changed too: {', '.join(taken.beside)}")
+        effect.append(f"also changed: {', '.join(taken.beside)}")
     return [
         [f"{finding['kind']}: {finding['title']}", f"recipe: {change}"],
         [run.name, f"{wildcards['expert']}, seed {wildcards['seed']}"],
         [finding["expects"]],
-        came,
+        effect,
     ]
 
 
 def _effect(taken: Followed) -> str:
     if taken.before is None or taken.after is None:
-        return "the runs chose their best epoch by different metrics"
-    told = " → ".join(_value(taken.metric, each) for each in (taken.before, taken.after))
+        return "the runs selected their best epoch by different metrics"
+    values = " → ".join(_value(taken.metric, value) for value in (taken.before, taken.after))
     change = taken.after - taken.before
     points = _in_percent(taken.metric)
     by = f"{written(change, '+%.1')} points" if points else written(change, "+.3")
-    return f"{taken.metric} {told} ({by})"
+    return f"{taken.metric} {values} ({by})"
 
 
 def _configuration(run: RunEntry) -> list[str]:
     if not run.changes:
-        return [f"as {run.follows}" if run.follows else "the defaults"]
-    start = f"against {run.follows}:" if run.follows else "against the defaults:"
+        return [f"same as {run.follows}" if run.follows else "the defaults"]
+    start = f"compared with {run.follows}:" if run.follows else "compared with the defaults:"
     return [start, *(_change(name, *each) for name, each in run.changes.items())]
 
 
@@ -142,25 +142,28 @@ def _change(name: str, before: str | None, now: str | None) -> str:
 
 
 def _results(run: RunEntry) -> list[str]:
-    found = run.record.results
+    results = run.record.results
     lines = []
-    if "monitor" in found:
-        value = _value(found["monitor"], found["monitored"])
-        best = found["best_epoch"] or MISSING
-        lines.append(f"best epoch {best} of {found['epochs']}: {found['monitor']} {value}")
+    if "monitor" in results:
+        value = _value(results["monitor"], results["monitored"])
+        best = results["best_epoch"] or MISSING
+        lines.append(f"best epoch {best} of {results['epochs']}: {results['monitor']} {value}")
         last = [
-            f"{name.removeprefix('val_')} {_value(name, each)}"
-            for name, each in found["last"].items()
+            f"{name.removeprefix('val_')} {_value(name, value)}"
+            for name, value in results["last"].items()
         ]
         lines.append(f"last val: {', '.join(last)}")
     if run.tested:
-        told = [f"{name} {_value(name, each)}" for name, each in run.tested.items()]
-        lines.append(f"test, mean over seeds: {', '.join(told)}")
+        means = [f"{name} {_value(name, value)}" for name, value in run.tested.items()]
+        lines.append(f"test, mean over seeds: {', '.join(means)}")
     return lines
 
 
 def _in_percent(name: str) -> bool:
-    return any(word in name for word in (*PERCENT, "top1"))
+    try:
+        return monitored(name).percent
+    except KeyError:  # a metric of an older version
+        return False
 
 
 def _value(name: str, value: float | None) -> str:
@@ -170,10 +173,10 @@ def _value(name: str, value: float | None) -> str:
     )
 
 
-def _circumstances(record: Record) -> list[str]:
-    found, machine = record.results, record.machine
-    seconds = found.get("seconds", (record.ended - record.started).total_seconds())
-    attempts = found.get("attempts", 1)
+def _machine(record: Record) -> list[str]:
+    results, machine = record.results, record.machine
+    seconds = results.get("seconds", (record.ended - record.started).total_seconds())
+    attempts = results.get("attempts", 1)
     commit = (record.code.commit or "no commit")[:DIGITS]
     return [
         _duration(seconds) + (f" in {attempts} attempts" if attempts > 1 else ""),
@@ -191,28 +194,30 @@ def _duration(seconds: float) -> str:
 
 def _evaluated(record: Record) -> str:
     tested: dict[str, Any] = record.results.get("test", {})
-    told = [
-        f"{method} {_value('balanced_accuracy', found['balanced_accuracy'])}"
-        for method, found in tested.items()
+    means = [
+        f"{method} {_value('balanced_accuracy', values['balanced_accuracy'])}"
+        for method, values in tested.items()
     ]
     return (
-        f"Balanced accuracy on test, evaluated {record.started:%Y%m%d_%H%M%S}: {', '.join(told)}."
+        f"Balanced accuracy on test, evaluated {record.started:%Y%m%d_%H%M%S}: {', '.join(means)}."
     )
 
 
-def _markdown(sections: list[Section], told: str) -> str:
-    text = ["# Experiment log", "", f"{told}, newest first.", ""]
+def _markdown(sections: list[Section], counted: str) -> str:
+    text = ["# Experiment log", "", f"{counted}, newest first.", ""]
     for section in sections:
         text += [f"## {section.experiment}", ""]
-        text += [_plain(section.evaluated), ""] if section.evaluated else []
+        text += [_escape_markdown(section.evaluated), ""] if section.evaluated else []
         text += _table(HEAD, [line.cells for line in section.lines])
         if section.followed:
-            text += ["What recommendations did:", "", *_table(FOLLOWED, section.followed)]
+            text += ["Effects of recommendations:", "", *_table(FOLLOWED, section.followed)]
     return "\n".join(text)
 
 
 def _table(head: tuple[str, ...], rows: list[list[list[str]]]) -> list[str]:
-    shown = [_table_row(["<br>".join(map(_plain, cell)) for cell in cells]) for cells in rows]
+    shown = [
+        _table_row(["<br>".join(map(_escape_markdown, cell)) for cell in cells]) for cells in rows
+    ]
     return [_table_row(head), _table_row(["---"] * len(head)), *shown, ""]
 
 
@@ -220,8 +225,8 @@ def _table_row(cells: list[str] | tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _plain(text: str) -> str:
-    """Keep text from being read as Markdown or HTML."""
+def _escape_markdown(text: str) -> str:
+    """Escape text for Markdown and HTML."""
     for sign, instead in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;")):
         text = text.replace(sign, instead)
     for sign in "|*_`[]":

@@ -1,4 +1,4 @@
-"""Stage report: everything on disk becomes one self-contained page."""
+"""The page of an experiment: one self-contained HTML file from everything on disk."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -7,6 +7,9 @@ from typing import Any
 import yaml
 
 from tailproof.config.experiment import Experiment
+from tailproof.data.split_text import cleaning_sentences, small_class_sentence
+from tailproof.evaluation.registry import METRICS
+from tailproof.evaluation.task import GROUPS
 from tailproof.files import write_text
 from tailproof.report import (
     charts,
@@ -17,12 +20,12 @@ from tailproof.report import (
 )
 from tailproof.report.charts import low_fpr
 from tailproof.report.checklist import Progress
-from tailproof.report.headline import answer
-from tailproof.report.keyed_number import compared, limits, measured
-from tailproof.report.metric_format import METRICS, SPACE, cleaning, interval, kind, listing, number
+from tailproof.report.headline import headline
+from tailproof.report.keyed_number import compared, keyed_interval, measured
+from tailproof.report.metric_format import SPACE, interval, kind, listing, number
 from tailproof.report.render import render
-from tailproof.report.results import CHOSEN_BY, GROUPS, SHOWN, Results, Scores, Value
-from tailproof.report.status_block import outcome
+from tailproof.report.results import CHOSEN_BY, SHOWN, Results, Scores, Value
+from tailproof.report.status_block import status_block
 from tailproof.report.svg import Chart
 from tailproof.report.thumbnails import read_class_thumbnails
 from tailproof.report.training_charts import training
@@ -36,37 +39,35 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
     """Write the report of an experiment.
 
     Reads evaluation/, splits.json, shards/, preflight.json, each expert's history.csv,
-    calibration.json and diagnosis.json, what a sweep selected, and the records of
-    the jobs that made them. The same files give the same bytes.
+    calibration.json and diagnosis.json, the selection of a sweep, and the records of the jobs
+    that made them. The same files give exactly the same bytes.
 
     Args:
-        name: of the experiment.
+        name: name of the experiment.
         experiment: its configuration.
         results: the folder results/NAME.
-        output: the page.
+        output: path of the page.
 
     Raises:
         TailproofError: a file is missing, damaged, or of another configuration.
     """
-    found = Results.read(name, experiment, Path(results))
-    cards = finding_cards.cards(found)
-    progress = Progress(experiment, found.folder)
+    read = Results.read(name, experiment, Path(results))
+    cards = finding_cards.cards(read)
+    progress = Progress(experiment, read.folder)
     page = render(
         "page.html.j2",
         name=name,
         experiment=experiment,
-        scores=found.scores,
+        scores=read.scores,
         shown=SHOWN,
-        **_results(found),
-        **_data(found),
-        **_behaviour(found),
-        **_reproduction(found),
+        **_results(read),
+        **_data(read),
+        **_behaviour(read),
+        **_reproduction(read),
         findings=cards,
-        outcome=outcome(cards, progress.criteria()),
-        preflight=finding_cards.before_training(found.preflight),
-        sweep=sweep_section.section(experiment.sweep, found.selection)
-        if experiment.sweep
-        else None,
+        status=status_block(cards, progress.criteria()),
+        preflight=finding_cards.before_training(read.preflight),
+        sweep=sweep_section.section(experiment.sweep, read.selection) if experiment.sweep else None,
     )
     write_text(output, page)
 
@@ -77,10 +78,12 @@ def _results(results: Results) -> dict[str, Any]:
     seeds = "one seed" if count == 1 else f"mean over {count} seeds"
     rows = quantity(scores.metrics["splits"]["test"]["rows"], "test sample")
     return {
-        "answer": answer(results),
+        "answer": headline(results),
         "tiles": _tiles(results),
         "main": {
-            split: tables.of_methods(scores, split, tables.MAIN, f"Results on {split}, {seeds}")
+            split: tables.of_methods(
+                scores, split, tables.main_columns(scores), f"Results on {split}, {seeds}"
+            )
             for split in ("test", "dev")
         },
         "test_rows": rows,
@@ -89,27 +92,27 @@ def _results(results: Results) -> dict[str, Any]:
         "all_pairs": tables.all_pairs(scores, "test"),
         "pairs": len(scores.metrics["paired"]["test"]),
         "groups": tables.of_methods(
-            scores, "test", _by_class(scores), "Accuracy by group of classes on test"
+            scores,
+            "test",
+            tables.columns_of("groups", scores),
+            "Accuracy by group of classes on test",
         ),
         "group_charts": _group_charts(results),
         "recalls": charts.recalls(results),
         "class_table": tables.of_classes(results),
         "long_tail": tables.of_methods(
-            scores, "test", tables.LONG_TAILED, "Results on test, weighted to the training prior"
+            scores,
+            "test",
+            tables.long_tail_columns(scores),
+            "Results on test, weighted to the training prior",
         ),
         **_rare(results),
         "ranks": tables.section(scores),
     }
 
 
-def _by_class(scores: Scores) -> tuple[str, ...]:
-    """Return the metrics that look at classes apart: of few classes how they are ranked, too."""
-    known = scores.metrics["experts"][scores.first]["over_seeds"]["test"]
-    return (*tables.GROUP_METRICS, *(name for name in tables.OF_FEW_CLASSES if name in known))
-
-
 def _rare(results: Results) -> dict[str, Any]:
-    """Return what is said of the positive class of two; None of more classes."""
+    """Return the values of the section on rare events; there is none for more than two classes."""
     scores = results.scores
     positive = scores.metrics["positive"]
     if positive is None:
@@ -118,13 +121,13 @@ def _rare(results: Results) -> dict[str, Any]:
     return {
         "positive": positive,
         "rare_charts": low_fpr(results),
-        "rare": tables.of_methods(scores, "test", tables.RARE, title),
+        "rare": tables.of_methods(scores, "test", tables.columns_of("rare", scores), title),
         "rare_notes": [note for note in scores.metrics["notes"] if "negatives" in note],
     }
 
 
 def _tiles(results: Results) -> list[dict[str, Any]]:
-    """Return the key figures: label, value, and what stands below it, as texts and numbers."""
+    """Return the key figures: label, value, and the note below it, as texts and numbers."""
     scores = results.scores
     best, expert = scores.best, scores.best_expert
     percent = f"{SPACE}%"
@@ -133,7 +136,7 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
         {
             "label": "Balanced accuracy on test",
             "value": [reached["main"], percent],
-            "note": [limits(reached), f" · {best}"],
+            "note": [keyed_interval(reached), f" · {best}"],
         }
     ]
     if best != scores.first:
@@ -142,7 +145,7 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
             {
                 "label": f"Difference to {scores.first}",
                 "value": [gain["main"], " points"],
-                "note": [limits(gain), " · paired"],
+                "note": [keyed_interval(gain), " · paired"],
             }
         )
     few = measured(scores, "test", best, "few_accuracy")
@@ -154,7 +157,7 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
             {
                 "label": "Accuracy in few-shot classes",
                 "value": [few["main"], percent],
-                "note": [limits(few), f" · {classes}, {quantity(tested, 'sample')}"],
+                "note": [keyed_interval(few), f" · {classes}, {quantity(tested, 'sample')}"],
             }
         )
     before, after = (
@@ -178,20 +181,21 @@ def _difference_charts(results: Results) -> list[Chart]:
         values = {
             method: scores.difference("test", method, scores.first, metric) for method in others
         }
-        known = {method: each for method, each in values.items() if each["low"] is not None}
-        if known:
-            charted.append(_difference_chart(scores, metric, known))
+        defined = {method: value for method, value in values.items() if value["low"] is not None}
+        if defined:
+            charted.append(_difference_chart(scores, metric, defined))
     return charted
 
 
 def _difference_chart(scores: Scores, metric: str, values: dict[str, Value]) -> Chart:
-    clear = [method for method, each in values.items() if each["low"] > 0 or each["high"] < 0]
+    clear = [method for method, ends in values.items() if ends["low"] > 0 or ends["high"] < 0]
     quoted = scores.best if scores.best in values else next(iter(values))
     value = values[quoted]
+    better = "higher" if METRICS[metric].higher_is_better else "lower"
     caption = (
         f"{quoted}: {number(metric, value['difference'], sign=True)} "
-        f"{interval(metric, value, sign=True)}; {'more' if METRICS[metric].rising else 'less'} is "
-        f"better. The interval leaves out zero for {_some(clear, values)}."
+        f"{interval(metric, value, sign=True)}; {better} is better. The "
+        f"interval excludes zero for {_some(clear, values)}."
     )
     return charts.intervals(
         f"difference-{metric}",
@@ -205,27 +209,29 @@ def _difference_chart(scores: Scores, metric: str, values: dict[str, Value]) -> 
     )
 
 
-def _some(names: list[str], known: Collection[str]) -> str:
+def _some(names: list[str], methods: Collection[str]) -> str:
     if len(names) > NAMES_QUOTED:
-        return f"{len(names)} of {len(known)} methods"
+        return f"{len(names)} of {len(methods)} methods"
     return listing(names) if names else "none"
 
 
 def _group_charts(results: Results) -> list[Chart]:
     scores = results.scores
-    limits = results.experiment.evaluation
+    config = results.experiment.evaluation
     spans = {
-        "many": f"more than {limits.many_shot} training samples",
-        "medium": f"{limits.few_shot} to {limits.many_shot} training samples",
-        "few": f"fewer than {limits.few_shot} training samples",
+        "many": f"more than {config.many_shot} training samples",
+        "medium": f"{config.few_shot} to {config.many_shot} training samples",
+        "few": f"fewer than {config.few_shot} training samples",
     }
-    found = []
+    group_charts = []
     for group in GROUPS:
         if members := scores.metrics["groups"][group]:
             metric = f"{group}_accuracy"
-            values = {each: scores.value("test", each, metric) for each in scores.shown_methods}
+            values = {
+                method: scores.value("test", method, metric) for method in scores.shown_methods
+            }
             best = max(values, key=lambda method: values[method]["mean"] or 0)
-            found.append(
+            group_charts.append(
                 charts.intervals(
                     f"group-{group}",
                     group.capitalize(),
@@ -237,12 +243,13 @@ def _group_charts(results: Results) -> list[Chart]:
                     axis="mean recall on test, %",
                 )
             )
-    return found
+    return group_charts
 
 
 def _data(results: Results) -> dict[str, Any]:
     return {
-        "cleaning": cleaning(results.splits, len(results.classes)),
+        "cleaning": cleaning_sentences(results.splits),
+        "small_classes": small_class_sentence(results.splits, len(results.classes)),
         "profile": charts.class_profile(results),
         "split_table": tables.split_sizes(results),
         "class_pictures": read_class_thumbnails(results.folder / "thumbnails.json"),
@@ -259,8 +266,8 @@ def _behaviour(results: Results) -> dict[str, Any]:
     warnings = {
         warning: None
         for seeds in results.calibrations.values()
-        for found in seeds.values()
-        for warning in found["warnings"]
+        for calibration in seeds.values()
+        for warning in calibration["warnings"]
     }
     return {
         "training": [
@@ -289,23 +296,22 @@ def _behaviour(results: Results) -> dict[str, Any]:
 
 def _reproduction(results: Results) -> dict[str, Any]:
     value = results.experiment.model_dump(mode="json")
-    scores = results.scores
-    known = scores.metrics["experts"][scores.first]["over_seeds"]["test"]
+    measured_metrics = results.scores.metrics_measured
     value["experts"] = {
         name: _changes(value["recipe"], recipe) for name, recipe in value["experts"].items()
     }
-    way = lineage_picture.Way.of(results)
+    diagram = lineage_picture.LineageDiagram.of(results)
     return {
         "configuration": yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=88),
-        "metrics": [each for name, each in METRICS.items() if name in known],
-        "way": way,
-        "digests": lineage_picture.digests(way),
+        "metrics": [metric for name, metric in METRICS.items() if name in measured_metrics],
+        "diagram": diagram,
+        "digests": lineage_picture.digests(diagram),
         "example": results.scores.keys("test", results.scores.best, CHOSEN_BY)["mean"],
     }
 
 
 def _changes(base: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """Return what `core.config.merge.merge` must lay over `base` to give `whole`."""
+    """Return the changes that `tailproof.config.merge` must merge into `base` to give `whole`."""
     changes = {}
     for key, value in whole.items():
         old = base.get(key)

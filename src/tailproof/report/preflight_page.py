@@ -1,6 +1,6 @@
-"""report/preflight.html: what the preflight estimated, and what came.
+"""The page report/preflight.html: preflight estimates next to actual times and sizes.
 
-Its times are never twice the same, so they stay off the report's main page, which is.
+Times differ from run to run, so they are not on the main page, which is reproducible.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 from tailproof.config.experiment import Experiment
 from tailproof.files import read_json, write_text
 from tailproof.preflight.estimate_accuracy import check_estimates
-from tailproof.preflight.markdown_page import WHAT, came_cells, run_name
+from tailproof.preflight.markdown_page import WHAT, estimate_cells, run_name
 from tailproof.report.finding_cards import before_training
 from tailproof.report.render import render
 
@@ -19,32 +19,32 @@ def write_preflight_page(
     """Write the page.
 
     Args:
-        name: of the experiment.
+        name: name of the experiment.
         experiment: its configuration.
         results: the folder results/NAME.
-        output: the page.
+        output: path of the page.
 
     Raises:
         TailproofError: a file is missing or damaged.
     """
     folder = Path(results)
-    found, probe = (
-        read_json(folder / f"{each}.json") for each in ("preflight", "preflight_timing")
+    preflight, probe = (
+        read_json(folder / f"{stem}.json") for stem in ("preflight", "preflight_timing")
     )
-    came = check_estimates(folder, found, probe)
-    cells = [came_cells(each) for each in came]
-    names = [name for name in WHAT if any(name in own for own in cells)]
+    checks = check_estimates(folder, preflight, probe)
+    cells = [estimate_cells(check) for check in checks]
+    names = [name for name in WHAT if any(name in of_run for of_run in cells)]
     page = render(
         "preflight.html.j2",
         name=name,
         title=experiment.title,
         device=probe["device"],
-        head=[WHAT[each] for each in names],
+        head=[WHAT[name] for name in names],
         rows=[
-            (run_name(each), [own.get(column, ("–", "")) for column in names])
-            for each, own in zip(came, cells, strict=True)
+            (run_name(check), [of_run.get(column, ("–", "")) for column in names])
+            for check, of_run in zip(checks, cells, strict=True)
         ],
         failed=before_training(probe),
-        findings=before_training(found),
+        findings=before_training(preflight),
     )
     write_text(output, page)

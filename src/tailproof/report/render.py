@@ -1,4 +1,4 @@
-"""Templates of pages, with the style and the script that they may hold."""
+"""Rendering of HTML templates, with their style and script."""
 
 import base64
 import hashlib
@@ -14,10 +14,10 @@ POLICY = (
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a template of this package filled in; what is no markup is escaped.
+    """Render a template of this package; everything but markup is escaped.
 
-    Beside the values it has `style`, `script`, and `policy`: the content security policy of a page
-    that runs this script, no other, and fetches nothing.
+    Besides the values, the template has `style`, `script`, and `policy`: a content security policy
+    that allows only this script and no requests.
     """
     environment = Environment(
         loader=PackageLoader("tailproof.report"),

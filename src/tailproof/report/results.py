@@ -1,4 +1,4 @@
-"""Reading what the report shows, and the few choices it makes."""
+"""The results that the report reads, and the few choices it makes."""
 
 import math
 from collections.abc import Callable
@@ -12,14 +12,15 @@ import pandas as pd
 from tailproof.config.experiment import Experiment
 from tailproof.config.recipe import Recipe
 from tailproof.config.sweep import WINNER
+from tailproof.evaluation.table_columns import TABLES
+from tailproof.evaluation.task import GROUPS
 from tailproof.files import read_json
+from tailproof.history import History
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record, read_record
 
 CHOSEN_BY = "balanced_accuracy"
-GROUPS = ("many", "medium", "few")
-TABLES = ("per_class", "reliability", "risk_coverage", "confusion", "errors", "roc")
 SHOWN = 8  # experts in charts at most; tables hold all
 _TEXT = {
     "split", "method", "class", "group", "stage", "weighting", "rule", "risk_kind", "true",
@@ -31,12 +32,12 @@ Value = dict[str, float | int | None]
 
 @dataclass(frozen=True)
 class Scores:
-    """What metrics.json holds of an experiment.
+    """The content of metrics.json.
 
     Attributes:
-        path: of metrics.json, for error messages.
+        path: path of metrics.json, for error messages.
         metrics: its content.
-        experts: in the order of the configuration.
+        experts: names in the order of the configuration.
     """
 
     path: Path
@@ -56,9 +57,7 @@ class Scores:
             found = list(metrics["experts"])
             metrics["ensembles"], metrics["paired"]["test"], metrics["agreement"]["test"]
         except (KeyError, TypeError) as error:
-            raise TailproofError(
-                f"{path} has no field {error}: it is not what evaluate writes, run evaluate again"
-            ) from None
+            raise TailproofError(f"{path} has no field {error}: run evaluate again") from None
         if experts is not None and set(experts) != set(found):
             raise TailproofError(
                 f"{path} holds the experts {', '.join(found)}, the configuration names "
@@ -68,7 +67,7 @@ class Scores:
 
     @property
     def ensembles(self) -> list[str]:
-        """The ensembles; none where there is one expert."""
+        """The ensembles; empty if there is only one expert."""
         return list(self.metrics["ensembles"])
 
     @property
@@ -78,52 +77,57 @@ class Scores:
 
     @property
     def first(self) -> str:
-        """The expert that the others are compared with."""
+        """The reference expert: the first of the configuration."""
         return self.experts[0]
 
     @cached_property
     def best(self) -> str:
-        """The method of the highest balanced accuracy on dev; the first of equals."""
+        """The method with the highest balanced accuracy on dev; on a tie, the first."""
         return max(self.methods, key=self.on_dev)
 
     @cached_property
     def best_expert(self) -> str:
-        """The best of the experts alone."""
+        """The best expert."""
         return max(self.experts, key=self.on_dev)
 
     @cached_property
     def best_ensemble(self) -> str | None:
-        """The best of the ensembles alone."""
+        """The best ensemble; None without ensembles."""
         return max(self.ensembles, key=self.on_dev, default=None)
 
     @cached_property
     def shown_experts(self) -> list[str]:
-        """At most `SHOWN` experts for charts: the best on dev, and always the first."""
+        """At most `SHOWN` experts for charts: the first, and the best on dev."""
         ranked = sorted(self.experts, key=self.on_dev, reverse=True)
-        kept = {self.first, *[name for name in ranked if name != self.first][: SHOWN - 1]}
-        return [name for name in self.experts if name in kept]
+        names = {self.first, *[name for name in ranked if name != self.first][: SHOWN - 1]}
+        return [name for name in self.experts if name in names]
 
     @property
     def shown_methods(self) -> list[str]:
         """The shown experts, then all ensembles."""
         return self.shown_experts + self.ensembles
 
+    @property
+    def metrics_measured(self) -> set[str]:
+        """The names of all metrics that evaluate measured of an expert on test."""
+        return set().union(*(e["over_seeds"]["test"] for e in self.metrics["experts"].values()))
+
     def is_ensemble(self, method: str) -> bool:
-        """Tell an ensemble from an expert."""
+        """Return whether a method is an ensemble."""
         return method in self.metrics["ensembles"]
 
     def on_dev(self, method: str) -> float:
-        """Return what methods are ranked by."""
+        """Return the value on dev by which methods are ranked."""
         value = self.value("dev", method, CHOSEN_BY)["mean"]
         return -math.inf if value is None else value
 
     def value(self, split: str, method: str, metric: str) -> Value:
-        """Return mean, sd, low, high and seeds; all None for a metric that a method lacks."""
+        """Return mean, sd, low, high and seeds; all None if the method lacks the metric."""
         values = self.metrics[self._kind(method)][method]["over_seeds"][split]
         return values.get(metric, dict.fromkeys(("mean", "sd", "low", "high", "seeds")))
 
     def keys(self, split: str, method: str, metric: str) -> dict[str, str]:
-        """Return the dotted key of each field of `value`; none for a metric that a method lacks."""
+        """Return the dotted key of each field of `value`; empty if the method lacks the metric."""
         kind = self._kind(method)
         fields = self.metrics[kind][method]["over_seeds"][split].get(metric, ())
         return {field: f"{kind}.{method}.over_seeds.{split}.{metric}.{field}" for field in fields}
@@ -132,7 +136,7 @@ class Scores:
         return "ensembles" if self.is_ensemble(method) else "experts"
 
     def difference(self, split: str, method: str, other: str, metric: str) -> Value:
-        """Return difference, low and high of `method` less `other`, on the same samples.
+        """Return difference, low and high of `method` minus `other`, on the same samples.
 
         Raises:
             TailproofError: metrics.json does not compare the two.
@@ -147,7 +151,7 @@ class Scores:
     def keys_of_difference(
         self, split: str, method: str, other: str, metric: str
     ) -> dict[str, str]:
-        """Return the dotted keys that the fields of `difference` come from.
+        """Return the dotted key of each field of `difference`.
 
         Raises:
             TailproofError: metrics.json does not compare the two.
@@ -160,7 +164,7 @@ class Scores:
         }
 
     def _pair(self, split: str, method: str, other: str) -> tuple[str, bool]:
-        """Return the name of a pair in metrics.json, and whether it is `other` less `method`."""
+        """Return the name of a pair in metrics.json, and whether it is `other` minus `method`."""
         for pair, swapped in ((f"{method} - {other}", False), (f"{other} - {method}", True)):
             if pair in self.metrics["paired"][split]:
                 return pair, swapped
@@ -171,21 +175,21 @@ class Scores:
 
 @dataclass(frozen=True)
 class Results:
-    """All that the page shows.
+    """The results of an experiment.
 
     Attributes:
-        name: of the experiment.
+        name: name of the experiment.
         experiment: its configuration.
         folder: results/NAME.
         scores: evaluation/metrics.json.
         splits: splits.json.
         manifest: shards/manifest.json.
         preflight: preflight.json.
-        tables: the CSV tables named in TABLES.
+        tables: the CSV tables of evaluate by name.
         histories: {expert: {seed: history.csv}}.
         calibrations: {expert: {seed: calibration.json}}.
         diagnoses: {expert: {seed: diagnosis.json}}.
-        records: of the jobs before the report, by ``RULE/NAME``.
+        records: records of the jobs before the report, by ``RULE/NAME``.
         selection: experts/winner/selection.json; None without a sweep.
     """
 
@@ -197,7 +201,7 @@ class Results:
     manifest: dict[str, Any]
     preflight: dict[str, Any]
     tables: dict[str, pd.DataFrame]
-    histories: dict[str, dict[int, pd.DataFrame]]
+    histories: dict[str, dict[int, History]]
     calibrations: dict[str, dict[int, dict[str, Any]]]
     diagnoses: dict[str, dict[int, dict[str, Any]]]
     records: dict[str, Record]
@@ -232,7 +236,7 @@ class Results:
             tables={
                 table: _need(read_table, folder / "evaluation" / f"{table}.csv") for table in TABLES
             },
-            histories=of_seeds(read_table, "history.csv"),
+            histories=of_seeds(History.read, "history.csv"),
             calibrations=of_seeds(read_json, "calibration.json"),
             diagnoses=of_seeds(read_json, "diagnosis.json"),
             records={
@@ -245,7 +249,7 @@ class Results:
         )
 
     def recipe(self, expert: str) -> Recipe:
-        """Return the recipe of an expert that was evaluated."""
+        """Return the recipe of an evaluated expert."""
         if self.selection and expert == WINNER:
             return self.experiment.points[self.selection["winner"]]
         return self.experiment.experts[expert]
@@ -268,10 +272,10 @@ class Results:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV table; a class may be called ``NA`` or ``1`` and stays that text.
+    """Read a CSV table; class names such as ``NA`` or ``1`` stay text.
 
     Raises:
-        TailproofError: the file is missing or no table.
+        TailproofError: the file is missing or is not a table.
     """
     try:
         return pd.read_csv(
@@ -280,12 +284,14 @@ def read_table(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise TailproofError(f"{path} is not a CSV table ({error}): delete it, run again") from None
+        raise TailproofError(
+            f"{path} is not a CSV table ({error}): delete it and run again"
+        ) from None
 
 
 def _need(read: Callable[[Path], Any], path: Path) -> Any:
     if not path.exists():
         raise TailproofError(
-            f"{path} does not exist, the report needs it: build it with `snakemake {path}`"
+            f"{path} does not exist, but the report needs it: build it with `snakemake {path}`"
         )
     return read(path)

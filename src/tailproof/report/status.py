@@ -1,4 +1,4 @@
-"""`tailproof ready`: which criteria hold, before an experiment is trained, meanwhile and after."""
+"""`tailproof status`: the checklist of an experiment before, during and after training."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -7,15 +7,14 @@ from rich.padding import Padding
 from tailproof.config.load import load_experiment
 from tailproof.project import project_paths
 from tailproof.provenance.audit import changed_jobs
-from tailproof.report.checklist import Criterion, Progress
+from tailproof.report.checklist import SIGNS, STATE_WORDS, Criterion, Progress
 from tailproof.text import quantity
 
-SIGNS = {"holds": "[green]✓[/green]", "fails": "[bold red]✗[/bold red]", "open": "○"}
-WORDS = {"holds": "holds", "fails": "does not hold", "open": "still open"}
+STYLES = {"holds": "green", "fails": "bold red", "open": "default"}
 
 
-def ready(experiment: str) -> list[Criterion]:
-    """Return what must hold of an experiment in the working directory now, the audit last.
+def status(experiment: str) -> list[Criterion]:
+    """Return the criteria of an experiment in the working directory, the audit last.
 
     Raises:
         TailproofError: its configuration is wrong, or a file is damaged.
@@ -28,23 +27,24 @@ def ready(experiment: str) -> list[Criterion]:
 
 
 def _up_to_date(experiment: str, progress: Progress) -> Criterion:
-    name = "Made by the configuration and code of now"
+    name = "Up to date with configuration and code"
     if not (progress.folder / "provenance").exists():
-        return Criterion(name, "open", "not made yet")
+        return Criterion(name, "open", "no job has run yet")
     changed = changed_jobs(experiment)
     if not changed:
-        return Criterion(name, "holds", "no finished job would run otherwise")
-    told = f"{quantity(len(changed), 'job')} to run again, with all that is made from them"
-    return Criterion(name, "open", told, tuple(f"{job}: {why}" for job, why in changed.items()))
+        return Criterion(name, "holds", "no finished job needs to run again")
+    summary = f"{quantity(len(changed), 'job')} to run again, with all jobs that depend on them"
+    return Criterion(name, "open", summary, tuple(f"{job}: {why}" for job, why in changed.items()))
 
 
 def print_criteria(criteria: list[Criterion], console: Console) -> None:
-    """Print a line for each criterion, what is not yet so in full below it, and how many hold."""
-    for each in criteria:
-        state = "" if each.state == "holds" else f" ({WORDS[each.state]})"
-        said = f"[bold]{escape(each.name)}[/bold]: {escape(each.said)}{state}"
-        console.print(f"{SIGNS[each.state]} {said}")
-        for line in each.details:
-            console.print(Padding(escape(line), (0, 0, 0, 4)))
-    holding = sum(each.state == "holds" for each in criteria)
+    """Print a line for each criterion, its details below it, and how many hold."""
+    for criterion in criteria:
+        state = criterion.state
+        word = "" if state == "holds" else f" ({STATE_WORDS[state]})"
+        line = f"[bold]{escape(criterion.name)}[/bold]: {escape(criterion.summary)}{word}"
+        console.print(f"[{STYLES[state]}]{SIGNS[state]}[/] {line}")
+        for detail in criterion.details:
+            console.print(Padding(escape(detail), (0, 0, 0, 4)))
+    holding = sum(criterion.state == "holds" for criterion in criteria)
     console.print(f"{holding} of {len(criteria)} hold")

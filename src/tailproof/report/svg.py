@@ -1,12 +1,11 @@
-"""Matplotlib figures as inline SVG that follows the page's colours and fonts.
+"""Matplotlib figures as inline SVG with the colours and fonts of the page.
 
-Charts are drawn in sentinel colours, which become CSS variables, so that one SVG serves light,
-dark and print. The text stays text. A chart is `WIDTH` units wide and is shown at about that many
-pixels, on a phone as on a desk, so its type is the size it was set in.
+Charts are drawn in placeholder colours, which become CSS variables: one SVG works on a light page,
+on a dark page and on paper. Text stays text. A chart is `WIDTH` units wide and is shown at about
+as many pixels on every screen, so its fonts keep their size.
 
-Lines and rows say what they show, in their group of the SVG: `data-method`, by which the page's
-script hides them, and `data-points`, which it shows near the pointer. Without a script the browser
-shows their `<title>`.
+The SVG group of a line or row has attributes for the script of the page: `data-method`, to hide
+it, and `data-points`, its values near the pointer. Without a script the browser shows `<title>`.
 """
 
 import io
@@ -28,7 +27,7 @@ from tailproof.number_format import MINUS
 from tailproof.report.metric_format import with_interval
 
 WIDTH = 310
-UNIT = 72  # SVG units an inch
+UNIT = 72  # SVG units per inch
 INK, SOFT, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
 BLUE, ORANGE, GREEN = "#050505", "#060606", "#070707"
 VARIABLES = {
@@ -78,13 +77,13 @@ STYLE = {
 
 
 class Chart(NamedTuple):
-    """A drawn chart with its words.
+    """A chart with its title and caption.
 
     Attributes:
-        title: above the chart.
+        title: the text above the chart.
         svg: the drawing.
-        caption: below it.
-        method: the expert or ensemble that all of it is of; empty where it is of several.
+        caption: the text below it.
+        method: its expert or ensemble; empty if it shows several.
     """
 
     title: str
@@ -94,13 +93,13 @@ class Chart(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A value of a chart that can be asked for.
+    """A value of a chart that the page shows near the pointer.
 
     Attributes:
-        x: in data.
-        y: in data.
-        at: what it is the value of, in words.
-        value: in words.
+        x: horizontal data coordinate.
+        y: vertical data coordinate.
+        at: the point in words, such as an epoch.
+        value: the value in words.
     """
 
     x: float
@@ -117,7 +116,7 @@ class _Mark(NamedTuple):
 
 
 class Drawing(Figure):
-    """A figure whose lines and rows say what they show."""
+    """A figure whose lines and rows carry their method and values."""
 
     def __init__(self, height: int) -> None:
         super().__init__((WIDTH / UNIT, height / UNIT), dpi=UNIT, layout="constrained")
@@ -126,12 +125,12 @@ class Drawing(Figure):
     def mark(
         self, artist: Artist, *, method: str = "", name: str = "", points: Iterable[Point] = ()
     ) -> None:
-        """Say what an artist shows.
+        """Attach a method, a name and values to an artist.
 
         Args:
-            artist: a line, an area, a text; with points it lies in axes.
-            method: the expert or ensemble that it is of, if of one.
-            name: of the line or row.
+            artist: a line, an area or a text; with points it must be in axes.
+            method: its expert or ensemble, if it has one.
+            name: name of the line or row.
             points: the values along it.
         """
         artist.set_gid(f"mark-{len(self.marks)}")
@@ -151,31 +150,32 @@ def draw(
     """Draw a chart.
 
     Args:
-        name: unique on the page; identifiers within the SVG start with it.
-        title: shown above.
-        caption: shown below, and read to those who do not see the chart.
-        height: in units.
-        paint: fills the figure.
-        along: x where values are read at one x together, as of curves, y likewise; else each alone.
-        method: the expert or ensemble that all of it is of.
+        name: unique on the page; the prefix of all identifiers in the SVG.
+        title: the text above.
+        caption: the text below, which screen readers read instead of the chart.
+        height: height in units.
+        paint: draws into the figure.
+        along: x if the page shows the values at one x together, as for curves; y likewise; empty
+            if it shows each alone.
+        method: its expert or ensemble, if it has only one.
     """
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        # A script that the font lacks is only mismeasured: the reader's fonts write it.
+        # If the font lacks a script, only measuring is inexact: the browser has its own fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Drawing(height)
         paint(figure)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
-    svg = _told(name, figure, _inline(name, file.getvalue()))
+    svg = _annotated(name, figure, _inline(name, file.getvalue()))
     opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}. {}" data-along="{}">')
     words = opening.format(WIDTH, height, title, caption, along)
     return Chart(title, words + svg + Markup("</svg>"), caption, method)
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
-    """Name the lines in a row above the axes."""
+    """Add a legend in a row above the axes."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, labelcolor=INK)
 
@@ -194,7 +194,7 @@ def _inline(name: str, svg: str) -> str:
     return re.sub(r"\n\s*", "\n", re.sub(r"<[^>]+>", adapt, body)).strip()
 
 
-def _told(name: str, figure: Drawing, svg: str) -> Markup:
+def _annotated(name: str, figure: Drawing, svg: str) -> Markup:
     """Return the drawing with what its marks say in place of their identifiers."""
 
     def tell(group: re.Match) -> str:
@@ -225,7 +225,7 @@ def _json(value: Any) -> Markup:
 
 
 def _placed(mark: _Mark, figure: Drawing) -> list[tuple[float, float, str, str]]:
-    """Return where the points lie in the SVG, with their words; not those outside the axes."""
+    """Return the positions of the points in the SVG with their texts, inside the axes only."""
     axes = mark.artist.axes
     places = axes.transData.transform([point[:2] for point in mark.points])
     inside = axes.bbox.padded(1)
@@ -240,7 +240,7 @@ def log_axis(axes: Axes, which: str) -> None:
     """Make an axis logarithmic, with plain numbers at 1, 2 and 5 or at the powers of ten.
 
     Args:
-        axes: with its limits set.
+        axes: axes with their limits set.
         which: x or y.
     """
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -256,13 +256,13 @@ def log_axis(axes: Axes, which: str) -> None:
 
 
 def tick(value: float, *, sign: bool) -> str:
-    """Write the number at a tick, with its sign if wanted."""
+    """Write the number at a tick, with its sign if `sign`."""
     text = f"{value:+g}" if sign and value else f"{value:g}"
     return text.replace("-", MINUS)
 
 
 def short(name: str, length: int = 18) -> str:
-    """Cut the middle out of a long name; the full one is in the tables."""
+    """Shorten a long name in the middle; tables show it in full."""
     half = length // 2
     return name if len(name) <= length else f"{name[:half]}…{name[half + 1 - length :]}"
 
@@ -270,14 +270,14 @@ def short(name: str, length: int = 18) -> str:
 def shares(
     curve: pd.DataFrame, x: str, y: str, words: Callable[[float], str], scale: float = 1
 ) -> list[Point]:
-    """Return the points of a curve of shares, which is drawn in percent, with their intervals.
+    """Return the points of a curve of shares, drawn in percent, with their intervals.
 
     Args:
-        curve: with columns x, y, low and high, from 0 to 1.
-        x: the column.
-        y: the column.
-        words: says in words where on x a value is.
-        scale: what x is multiplied by in the chart.
+        curve: a table with columns x, y, low and high, from 0 to 1.
+        x: name of the column x.
+        y: name of the column y.
+        words: describes a value of x.
+        scale: factor of x in the chart.
     """
     points = []
     for each in curve.dropna(subset=[y]).to_dict("records"):

@@ -1,4 +1,4 @@
-"""The page's section on the sweep: a table of all points, and heat maps of a grid."""
+"""The section on the sweep: a table of all points, and heat maps of a grid."""
 
 from itertools import product
 from typing import Any, NamedTuple
@@ -15,13 +15,13 @@ MAPPED_KEYS = (2, 3)
 
 
 class Section(NamedTuple):
-    """What the page shows of a sweep.
+    """The content of the section.
 
     Attributes:
-        words: who won, and how far the points lie apart.
-        points: a row for each.
-        axes: what the rows and columns of the heat maps are.
-        maps: heat maps of a grid of two or three keys.
+        words: the winner, and the range of all points.
+        points: a table with a row for each point.
+        axes: the rows and columns of the heat maps.
+        maps: heat maps of a grid with two or three keys.
     """
 
     words: str
@@ -46,21 +46,21 @@ def section(sweep: Sweep, selection: dict[str, Any]) -> Section:
 
 def _words(selection: dict[str, Any]) -> str:
     monitor, points = selection["monitor"], selection["points"]
-    values = {each["point"]: each["value"] for each in points}
-    known = [value for value in values.values() if value is not None]
-    low, high = (_number(monitor, limit, unit=True) for limit in (min(known), max(known)))
+    values = {point["point"]: point["value"] for point in points}
+    defined = [value for value in values.values() if value is not None]
+    low, high = (_number(monitor, end, unit=True) for end in (min(defined), max(defined)))
     name = selection["winner"]
     text = (
-        f"Of {quantity(len(points), 'point')} the best on val is {name}: {spoken(monitor)} "
-        f"{_number(monitor, values[name], unit=True)} in its best epoch. All lie between {low} and "
-        f"{high}."
+        f"The best of {quantity(len(points), 'point')} on val is {name}: {spoken(monitor)} "
+        f"{_number(monitor, values[name], unit=True)} in its best epoch. All points lie between "
+        f"{low} and {high}."
     )
     full = sum(each["rung"] == selection["rungs"] for each in points)
     if selection["rungs"] > 1:
-        text += f" {full} of them were trained in full; the others were stopped at a rung."
+        text += f" {full} of them were trained in full, the others up to an earlier rung."
     return text + (
-        " The winner is the expert 'winner' above. It was chosen on val alone, which flatters its "
-        "value there; dev and test had no part in it."
+        " The winner is the expert 'winner' above. It was chosen on val, so its value there is "
+        "optimistic; dev and test had no part in the choice."
     )
 
 
@@ -69,7 +69,7 @@ def _points(keys: list[str], selection: dict[str, Any]) -> Table:
     rows = []
     for each in selection["points"]:
         won = each["point"] == selection["winner"]
-        cells = [Cell(KeyedNumber(_plain(each["values"][key]))) for key in keys]
+        cells = [Cell(KeyedNumber(_yaml_scalar(each["values"][key]))) for key in keys]
         sd = each["sd"]
         cells += [
             Cell(
@@ -94,7 +94,7 @@ def _points(keys: list[str], selection: dict[str, Any]) -> Table:
 
 
 def _maps(grid: dict[str, list[Any]] | None, selection: dict[str, Any]) -> list[Table]:
-    """Return a matrix of two keys, or of three keys one for each value of the first."""
+    """Return a matrix of two keys; for three keys, one for each value of the first."""
     if not grid or len(grid) not in MAPPED_KEYS:
         return []
     values = [each["value"] for each in selection["points"]]
@@ -105,22 +105,22 @@ def _maps(grid: dict[str, list[Any]] | None, selection: dict[str, Any]) -> list[
     for outer in product(*(range(len(grid[key])) for key in above)):
         rows = []
         for row, value in enumerate(grid[down]):
-            found = [by_place[*outer, row, column] for column in range(len(grid[across]))]
-            cells = [Cell(_shown(selection["monitor"], v), heat=heats.get(v)) for v in found]
-            rows.append(Row(_plain(value), "", cells))
+            in_row = [by_place[*outer, row, column] for column in range(len(grid[across]))]
+            cells = [Cell(_shown(selection["monitor"], v), heat=heats.get(v)) for v in in_row]
+            rows.append(Row(_yaml_scalar(value), "", cells))
         title = _label(selection["monitor"])
         for key, place in zip(above, outer, strict=True):
-            title += f"; {key} {_plain(grid[key][place])}"
-        tables.append(Table(title, "", [_plain(v) for v in grid[across]], rows, compact=True))
+            title += f"; {key} {_yaml_scalar(grid[key][place])}"
+        tables.append(Table(title, "", [_yaml_scalar(v) for v in grid[across]], rows, compact=True))
     return tables
 
 
 def _heats(monitor: str, values: list[float | None]) -> dict[float, float]:
-    """Return how strongly the cell of each value is tinted: the best 1, the worst 0."""
-    known = [value for value in values if value is not None]
-    low, span = min(known), max(known) - min(known) or 1.0
-    share = {value: (value - low) / span for value in known}
-    return share if monitored(monitor).rising else {v: 1 - s for v, s in share.items()}
+    """Return the tint of the cell of each value: the best 1, the worst 0."""
+    defined = [value for value in values if value is not None]
+    low, span = min(defined), max(defined) - min(defined) or 1.0
+    share = {value: (value - low) / span for value in defined}
+    return share if monitored(monitor).higher_is_better else {v: 1 - s for v, s in share.items()}
 
 
 def _label(monitor: str) -> str:
@@ -138,12 +138,12 @@ def _shown(name: str, value: float | None, *, sign: bool = False) -> KeyedNumber
 
 
 def _epochs(epochs: list[int | None]) -> str:
-    """Write the epoch of each seed; one number where all have the same."""
+    """Write the epoch of each seed; one number if all are the same."""
     texts = [MISSING if epoch is None else str(epoch) for epoch in epochs]
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
-def _plain(value: Any) -> str:
+def _yaml_scalar(value: Any) -> str:
     """Write a configured value as in YAML."""
     if isinstance(value, float):
         return f"{value:g}"

@@ -1,42 +1,25 @@
-"""The page's tables as plain values; the template only lays them out."""
+"""The tables of the page as plain values, which the template lays out."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import pandas as pd
 
 from tailproof.config.splits import SPLITS
+from tailproof.data.split_text import SPLIT_PURPOSES
+from tailproof.evaluation.registry import LONG_TAIL, METRICS, PageTable, metric_of
+from tailproof.evaluation.task import GROUPS
 from tailproof.number_format import MINUS, MISSING
 from tailproof.report.keyed_number import KeyedNumber, compared, keyed, measured
-from tailproof.report.metric_format import SPACE, kind, metric_of
-from tailproof.report.results import GROUPS, Results, Scores
+from tailproof.report.metric_format import RULE_LABELS, SPACE, kind
+from tailproof.report.results import Results, Scores
 
-MAIN = (
-    "top1", "balanced_accuracy", "macro_f1", "nll", "brier", "ece_uncalibrated", "ece",
-    "aurc_standard_chow",
-)  # fmt: skip
-OF_FEW_CLASSES = ("auroc_one_vs_rest",)
-GROUP_METRICS = tuple(f"{group}_accuracy" for group in GROUPS)
-LONG_TAILED = (
-    "long_tail_top1", "long_tail_nll", "long_tail_ece_uncalibrated", "long_tail_ece",
-    "long_tail_aurc_standard_chow",
-)  # fmt: skip
-RARE = (
-    "auroc", "tpr_at_fpr_1e-2", "tpr_at_fpr_1e-3", "tpr_at_fpr_1e-4", "tpr_at_fpr_1e-5",
-    "tpr_at_fpr_0", "fpr_at_tpr_0.85",
-)  # fmt: skip
+BEFORE_AND_AFTER = ("ece",)  # metrics with a column before calibration, too
 DIFFERENCES = ("balanced_accuracy", "top1", "few_accuracy", "nll", "ece")
 RECALL = {"mean": "recall", "low": "recall_low", "high": "recall_high"}
 PAIRS = 60
 CLASS_ROWS = 100
 CONFUSED_CLASSES = 20
-PURPOSES = {
-    "train": "training",
-    "val": "validation between epochs",
-    "calib": "temperatures",
-    "tune": "ensemble weights, rejection rules",
-    "dev": "choice of the method, sample pictures",
-    "test": "the results, looked at once",
-}
 
 
 class Cell(NamedTuple):
@@ -44,11 +27,11 @@ class Cell(NamedTuple):
 
     Attributes:
         main: the number.
-        low: of its interval, shown below it.
-        high: of its interval.
-        sd: shown beside it.
-        strong: best of its column, or a difference whose interval leaves out zero.
-        heat: 0 to 1, how strongly the cell is tinted.
+        low: lower end of its interval, shown below it.
+        high: upper end of its interval.
+        sd: standard deviation, shown next to it.
+        strong: whether it is the best of its column, or a difference whose interval excludes zero.
+        heat: tint of the cell, 0 to 1.
     """
 
     main: KeyedNumber
@@ -64,9 +47,9 @@ class Row(NamedTuple):
 
     Attributes:
         label: its heading.
-        tag: a word beside it.
+        tag: a word next to the heading.
         cells: its numbers.
-        method: the expert or ensemble that it is of, if of one.
+        method: its expert or ensemble, if it has one.
     """
 
     label: str
@@ -80,11 +63,11 @@ class Table(NamedTuple):
 
     Attributes:
         title: its caption.
-        corner: heads the first column.
-        head: heads the others.
-        rows: each with one cell a heading.
+        corner: heading of the first column.
+        head: headings of the other columns.
+        rows: rows with one cell per heading.
         compact: whether cells are narrow, as in a matrix.
-        method: the expert or ensemble that all of it is of, if of one.
+        method: its expert or ensemble, if it has only one.
     """
 
     title: str
@@ -95,7 +78,35 @@ class Table(NamedTuple):
     method: str = ""
 
 
-def of_methods(scores: Scores, split: str, metrics: tuple[str, ...], title: str) -> Table:
+def columns_of(table: PageTable, scores: Scores) -> list[str]:
+    """Return the metrics of a table that evaluate measured, in the order of the registry."""
+    measured_metrics = scores.metrics_measured
+    return [
+        name
+        for name, metric in METRICS.items()
+        if metric.table == table and name in measured_metrics
+    ]
+
+
+def main_columns(scores: Scores) -> list[str]:
+    """Return the metrics of the main table, some of them before and after calibration."""
+    return _with_before(columns_of("results", scores))
+
+
+def long_tail_columns(scores: Scores) -> list[str]:
+    """Return the long-tail-weighted metrics of the main table."""
+    weighted = [name for name in columns_of("results", scores) if METRICS[name].long_tail]
+    return [f"{LONG_TAIL}{name}" for name in _with_before(weighted)]
+
+
+def _with_before(names: list[str]) -> list[str]:
+    columns = []
+    for name in names:
+        columns += [f"{name}_uncalibrated", name] if name in BEFORE_AND_AFTER else [name]
+    return columns
+
+
+def of_methods(scores: Scores, split: str, metrics: list[str], title: str) -> Table:
     """Return each method's mean over seeds with its interval and sd, the best in bold."""
     best = {name: _best(scores, split, name) for name in metrics}
     rows = []
@@ -110,26 +121,26 @@ def of_methods(scores: Scores, split: str, metrics: tuple[str, ...], title: str)
 
 
 def _best(scores: Scores, split: str, name: str) -> float | None:
-    """Return the best mean; none where a column holds one value or is no result."""
+    """Return the best mean; None for a column with one value or before calibration."""
     means = [scores.value(split, method, name)["mean"] for method in scores.methods]
-    known = [mean for mean in means if mean is not None]
-    if len(known) < 2 or name.endswith("_uncalibrated"):
+    defined = [mean for mean in means if mean is not None]
+    if len(defined) < 2 or name.endswith("_uncalibrated"):
         return None
-    return max(known) if metric_of(name).rising else min(known)
+    return max(defined) if metric_of(name).higher_is_better else min(defined)
 
 
-def _heading(name: str, beside: tuple[str, ...] = (), unit: str = "%") -> str:
+def _heading(name: str, others: Collection[str] = (), unit: str = "%") -> str:
     metric = metric_of(name)
     label = metric.label
     if name.endswith("_uncalibrated"):
         label = f"{label} before"
-    elif f"{name}_uncalibrated" in beside:
+    elif f"{name}_uncalibrated" in others:
         label = f"{label} after"
     return f"{label},{SPACE}{unit}" if metric.percent else label
 
 
 def against_first(scores: Scores, split: str) -> Table:
-    """Return every method less the first expert."""
+    """Return the difference between every method and the first expert."""
     pairs = [(method, scores.first) for method in scores.methods if method != scores.first]
     table = _differences(scores, split, pairs, f"Difference to {scores.first} on {split}")
     rows = [
@@ -140,7 +151,7 @@ def against_first(scores: Scores, split: str) -> Table:
 
 
 def all_pairs(scores: Scores, split: str) -> Table:
-    """Return every pair that evaluate compares, PAIRS at most."""
+    """Return the differences of all pairs in metrics.json, PAIRS at most."""
     pairs = [tuple(pair.split(" - ")) for pair in scores.metrics["paired"][split]][:PAIRS]
     return _differences(scores, split, pairs, f"All pairs on {split}")
 
@@ -159,18 +170,18 @@ def _differences(scores: Scores, split: str, pairs: list[tuple[str, str]], title
 
 
 def split_sizes(results: Results) -> Table:
-    """Return the six splits: samples, classes without one, what they are for."""
+    """Return the six splits: samples, classes without samples, and purpose."""
     counts = results.splits["class_counts"]
     rows = []
     for split in SPLITS:
         absent = sum(counts[name][split] == 0 for name in results.classes)
         cells = [_count(results.splits["splits"][split]), _count(absent)]
-        rows.append(Row(split, PURPOSES[split], cells))
-    return Table("The six splits", "split", ["samples", "classes without one"], rows)
+        rows.append(Row(split, SPLIT_PURPOSES[split], cells))
+    return Table("The six splits", "split", ["samples", "classes without samples"], rows)
 
 
 def of_classes(results: Results) -> Table:
-    """Return train count and recall on test of each class, CLASS_ROWS at most."""
+    """Return the train count and the recall on test of each class, CLASS_ROWS at most."""
     scores = results.scores
     methods = list(dict.fromkeys([scores.first, scores.best]))
     table = results.tables["per_class"].query("split == 'test'").set_index(["method", "class"])
@@ -180,9 +191,9 @@ def of_classes(results: Results) -> Table:
         cells = [_count(results.train_counts[name])]
         cells.append(_count(int(table.loc[(scores.best, name), "support"])))
         for method in methods:
-            found = table.loc[(method, name)]
+            values = table.loc[(method, name)]
             recall = {
-                field: None if pd.isna(found[column]) else float(found[column])
+                field: None if pd.isna(values[column]) else float(values[column])
                 for field, column in RECALL.items()
             }
             cells.append(Cell(**keyed("top1", recall)))
@@ -192,33 +203,30 @@ def of_classes(results: Results) -> Table:
 
 
 def at_coverages(results: Results) -> Table:
-    """Return what the best method does on test with thresholds from tune."""
+    """Return coverage and errors of the best method on test with thresholds from tune."""
     scores = results.scores
     rows = []
     for coverage in sorted(results.experiment.evaluation.coverages):
-        for rule, label in (
-            ("chow", "Chow"), ("plugin_balanced", "plug-in, balanced"),
-            ("plugin_worst", "plug-in, worst"),
-        ):  # fmt: skip
+        for rule, label in RULE_LABELS.items():
             cells = []
             for what in ("coverage", "risk_standard", "risk_balanced", "risk_worst"):
                 metric = f"{what}_{rule}_at_{coverage:g}"
                 shown = measured(scores, "test", scores.best, metric, like="top1")
                 cells.append(Cell(**shown | {"sd": None}))
             rows.append(Row(f"{100 * coverage:g} %", label, cells))
-    head = ["answered, %", "error, %", "balanced error, %", "worst error, %"]
-    return Table(f"{scores.best} on test, thresholds from tune", "coverage asked", head, rows)
+    head = ["coverage, %", "error, %", "balanced error, %", "worst error, %"]
+    return Table(f"{scores.best} on test, thresholds from tune", "coverage on tune", head, rows)
 
 
 def agreement(scores: Scores) -> Table:
-    """Return how alike the shown experts' predictions on test are, pair by pair."""
+    """Return the agreement on test of each pair of shown experts."""
     shown = set(scores.shown_experts)
     rows = []
-    for pair, found in scores.metrics["agreement"]["test"].items():
+    for pair, values in scores.metrics["agreement"]["test"].items():
         if set(pair.split(" / ")) <= shown:
             cells = []
             for name in ("agreement", "kappa", "exactly_one_right"):
-                value = found["over_seeds"][name]
+                value = values["over_seeds"][name]
                 key = f"agreement.test.{pair}.over_seeds.{name}"
                 like = "nll" if name == "kappa" else "top1"
                 numbers = keyed(like, value, {field: f"{key}.{field}" for field in value})
@@ -229,7 +237,7 @@ def agreement(scores: Scores) -> Table:
 
 
 def confusion_by_group(results: Results, method: str) -> Table:
-    """Return how samples of many, medium and few are shared out over predicted groups."""
+    """Return the confusion of the groups many, medium and few, as shares of the true group."""
     table = _confusion(results, method)
     for side in ("true", "predicted"):
         table[side] = table[side].map(results.groups)
@@ -267,17 +275,17 @@ def _matrix(method: str, table: pd.DataFrame, names: list[str]) -> Table:
 
 SPLIT = "test"
 SHOWN = ("top1", "macro_f1")
-TREE = ("consistency", "consistency_summed", "tree_distance")
+RANKS_TITLE = "Agreement of the ranks on test, and tree distance of errors"
 HEADS, SUMMED, GAINED = "", "summed_", "gained_"
 TITLES = {
-    HEADS: "{} on test by rank, each rank from a head of its own",
-    SUMMED: "{} on test by rank, upper ranks from summed probabilities",
-    GAINED: "{} on test by rank: head of its own less summed probabilities, points",
+    HEADS: "{} on test by rank, each rank with its own head",
+    SUMMED: "{} on test by rank, coarser ranks from summed probabilities",
+    GAINED: "{} on test by rank: own head minus summed probabilities, points",
 }
 
 
 def section(scores: Scores) -> list[Table]:
-    """Return the tables; none where the target has no coarser rank."""
+    """Return the tables of the ranks; none if the target has no coarser rank."""
     ranks = scores.metrics["coarser_ranks"]
     if not ranks:
         return []
@@ -287,11 +295,11 @@ def section(scores: Scores) -> list[Table]:
         for way in TITLES
         if (table := _by_rank(scores, ranks, metric, way)).rows
     ]
-    return [*tables, of_methods(scores, SPLIT, TREE, "Agreement of the ranks on test, and errors")]
+    return [*tables, of_methods(scores, SPLIT, columns_of("ranks", scores), RANKS_TITLE)]
 
 
 def _by_rank(scores: Scores, ranks: list[str], metric: str, way: str) -> Table:
-    """Return a row for each method that has the metric, a column for each rank."""
+    """Return a table with a row for each method that has the metric and a column for each rank."""
     names = [f"{rank}_{way}{metric}" for rank in ranks]
     if way != GAINED:
         names.append(metric)

@@ -12,22 +12,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tailproof.evaluation.registry import metric_of
 from tailproof.report.metric_format import number
 from tailproof.report.results import Scores
 from tailproof.runtime.errors import TailproofError
 
-WIDTH = 100  # of what is piped into a file
-HEADS = {
-    "top1": "Top-1 %",
-    "balanced_accuracy": "Balanced %",
-    "few_accuracy": "Few %",
-    "nll": "NLL",
-    "ece": "ECE %\nbefore\n→ after",
-}
+WIDTH = 100  # of output into a file
+COLUMNS = ("top1", "balanced_accuracy", "few_accuracy", "nll", "ece")
 
 
 def summary(folder: Path) -> Table:
-    """Return the results on test, a row a method: mean over seeds, its interval below.
+    """Return the results on test with a row per method: mean over seeds, interval below.
 
     Raises:
         TailproofError: metrics.json is missing or damaged.
@@ -36,12 +31,18 @@ def summary(folder: Path) -> Table:
     title = f"{folder.name} on test: mean over seeds, 95 % interval below"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", overflow="fold")
-    for head in HEADS.values():
-        table.add_column(head, justify="right", no_wrap=True)
+    for metric in COLUMNS:
+        table.add_column(_heading(metric), justify="right", no_wrap=True)
     for method in scores.methods:
-        cells = [_cell(scores, method, metric) for metric in HEADS]
+        cells = [_cell(scores, method, metric) for metric in COLUMNS]
         table.add_row(escape(method), *cells, style="bold" if method == scores.best else "")
     return table
+
+
+def _heading(name: str) -> str:
+    metric = metric_of(name)
+    heading = metric.label.replace(" ", "\n") + (" %" if metric.percent else "")
+    return f"{heading}\nbefore\n→ after" if name == "ece" else heading
 
 
 def _cell(scores: Scores, method: str, metric: str) -> str:
@@ -50,12 +51,12 @@ def _cell(scores: Scores, method: str, metric: str) -> str:
     text = number(metric, value["mean"])
     if metric == "ece" and before is not None:
         text = f"{number(metric, before)} → {text}"
-    limits = [number(metric, value[end]) for end in ("low", "high") if value[end] is not None]
-    return f"{text}\n[not bold dim]{'–'.join(limits)}[/]"
+    ends = [number(metric, value[end]) for end in ("low", "high") if value[end] is not None]
+    return f"{text}\n[not bold dim]{'–'.join(ends)}[/]"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table and where the report is; return the exit status."""
+    """Print the table and the path of the report; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m tailproof.report.terminal_summary", description=__doc__
     )
@@ -71,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     best = Scores.read(folder).best
     console.print(f"Best on dev, by balanced accuracy: {best}", highlight=False, markup=False)
     page = folder / "report" / "index.html"
-    there = "" if page.exists() else f" (not there yet: snakemake --cores all {page})"
-    console.print(f"Report: {page}{there}", soft_wrap=True, highlight=False, markup=False)
+    hint = "" if page.exists() else f" (not written yet: snakemake --cores all {page})"
+    console.print(f"Report: {page}{hint}", soft_wrap=True, highlight=False, markup=False)
     return 0
 
 

@@ -3,17 +3,18 @@
 Where attempts began is not drawn: a run that was killed gives the page of one that was not.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tailproof.config.experiment import Experiment
 from tailproof.config.recipe import Recipe
 from tailproof.files import write_text
+from tailproof.history import History, to_csv
 from tailproof.number_format import written
 from tailproof.report.metric_format import SPACE, form_of, monitored, spoken
 from tailproof.report.results import Results
@@ -35,22 +36,26 @@ SEEDS_QUOTED = 4
 
 
 class _Seed(NamedTuple):
-    """What is drawn of a seed: history by epoch, and the best epoch."""
+    """What is drawn of a seed: its history, and the best epoch."""
 
     seed: int
-    history: pd.DataFrame
+    history: History
     best: int
+
+    def values(self, column: str) -> dict[int, float]:
+        """Return the measured values of a column by epoch."""
+        return {
+            row["epoch"]: row[column]
+            for row in self.history.rows
+            if not math.isnan(row.get(column, math.nan))
+        }
 
 
 def training(results: Results, expert: str) -> list[Chart]:
     """Draw an expert's loss, balanced accuracy and what it is chosen by; every seed a line."""
     recipe = results.recipe(expert)
     seeds = [
-        _Seed(
-            seed,
-            history.set_index("epoch"),
-            best_epoch(history, recipe.monitor, recipe.monitor_sign),
-        )
+        _Seed(seed, history, history.best(recipe.monitor)["epoch"])
         for seed, history in results.histories[expert].items()
     ]
     begun = _begun(recipe, seeds)
@@ -74,15 +79,12 @@ def training(results: Results, expert: str) -> list[Chart]:
     ]
 
 
-def best_epoch(history: pd.DataFrame, monitor: str, sign: float) -> int:
-    """Return the epoch with the best monitored value, the first of equals, as training does."""
-    values = sign * history.set_index("epoch")[monitor]
-    return int(values.idxmax())
-
-
 def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int]) -> str:
     epochs = [epoch_of(each) for each in seeds]
-    values = [each.history.at[epoch, column] for each, epoch in zip(seeds, epochs, strict=True)]
+    values = [
+        each.history.at(epoch).get(column, math.nan)
+        for each, epoch in zip(seeds, epochs, strict=True)
+    ]
     if len(seeds) > SEEDS_QUOTED:
         ends = (_written(column, value) for value in (min(values), max(values)))
         return f"{' to '.join(ends)} over {len(seeds)} seeds"
@@ -94,12 +96,12 @@ def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int]) -
 
 def _written(column: str, value: float) -> str:
     metric = monitored(column)
-    text = written(None if pd.isna(value) else value, form_of(metric))
+    text = written(None if math.isnan(value) else value, form_of(metric))
     return f"{text}{SPACE}%" if metric.percent else text
 
 
 def _told_of_loss(seeds: list[_Seed], begun: list[tuple[int, str]], recipe: Recipe) -> str:
-    ends = _quoted(seeds, LOSS, lambda each: int(each.history.index[-1]))
+    ends = _quoted(seeds, LOSS, lambda each: each.history.last["epoch"])
     return (
         f"Validation loss ends at {ends}. Dots: best epoch by {recipe.monitor}."
         + _told_of_phases(begun)
@@ -120,11 +122,12 @@ def _paint(figure: Drawing, seeds: list[_Seed], begun: list[tuple[int, str]], co
         parts.insert(0, ("train", column.replace("val_", "train_"), SOFT, (0, (3, 2))))
     for index, each in enumerate(seeds):
         for part, own, colour, line in parts:
-            if own not in each.history:  # some metrics are looked at on val alone
+            if own not in each.history.columns:  # some metrics are measured on val alone
                 continue
-            values = each.history[own].dropna()
+            values = each.values(own)
             (curve,) = axes.plot(
-                values.index, scale * values, color=colour, linestyle=line, linewidth=1.3,
+                list(values), [scale * value for value in values.values()],
+                color=colour, linestyle=line, linewidth=1.3,
                 alpha=0.85, label=part if index == 0 else None,
             )  # fmt: skip
             name = part if len(seeds) == 1 else f"{part}, seed {each.seed}"
@@ -133,8 +136,8 @@ def _paint(figure: Drawing, seeds: list[_Seed], begun: list[tuple[int, str]], co
                 for epoch, value in values.items()
             ]
             figure.mark(curve, name=name, points=points)
-        at_best = each.history.at[each.best, column]
-        if pd.notna(at_best):
+        at_best = each.values(column).get(each.best)
+        if at_best is not None:
             axes.plot(
                 [each.best], [scale * at_best], "o", color=ORANGE, zorder=3,
                 markeredgecolor=PAPER, markersize=7, label="best epoch" if index == 0 else None,
@@ -153,7 +156,7 @@ def _begun(recipe: Recipe, seeds: list[_Seed]) -> list[tuple[int, str]]:
     """Return first epoch and name of each phase that a seed came to; none of a single phase."""
     if len(recipe.timeline) == 1:
         return []
-    last = max(each.history.index[-1] for each in seeds)
+    last = max(each.history.last["epoch"] for each in seeds)
     begun, before = [], None
     for index, phase in enumerate(recipe.timeline, start=1):
         size = phase.image_size
@@ -175,13 +178,12 @@ def _mark_phases(axes: Axes, begun: list[tuple[int, str]]) -> None:
 
 
 def write_curves(experiment: Experiment, results: str | Path, output: str | Path) -> None:
-    """Write expert, seed and the columns of history.csv, one row an expert, seed and epoch."""
-    histories = []
+    """Write expert, seed and the columns of history.csv, one row per expert, seed and epoch."""
+    columns, rows = dict.fromkeys(("expert", "seed")), []
     for expert in experiment.evaluated:
         for seed in experiment.seeds:
             path = Path(results, "experts", expert, f"seed-{seed}", "history.csv")
-            history = pd.read_csv(path, dtype=str, keep_default_na=False)
-            history.insert(0, "expert", expert)
-            history.insert(1, "seed", str(seed))
-            histories.append(history)
-    write_text(output, pd.concat(histories).to_csv(index=False))
+            history = History.read(path)
+            columns |= dict.fromkeys(history.columns)
+            rows += [{"expert": expert, "seed": seed, **row} for row in history.rows]
+    write_text(output, to_csv(list(columns), rows))

@@ -2,7 +2,8 @@
 
 A module belongs to a script's closure when any module of the closure imports it: at the top of a
 file or lazily in a function, absolutely or relatively, under ``TYPE_CHECKING`` or not, or when it
-holds the module's full name as a string (``python -m``, `importlib.import_module`). A package's
+holds the module's full name as a string (``python -m``, `importlib.import_module`); the string
+``tailproof.PACKAGE.*`` stands for every module of a package, at any depth. A package's
 ``__init__.py`` belongs wherever one of its modules does, because Python runs it. Nothing is
 imported to find this out.
 
@@ -68,7 +69,11 @@ LOGGERS = {"log", "logger"}
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 """Methods of a logger whose arguments are left out."""
 
-_MODULE = re.compile(r"tailproof(\.[A-Za-z_]\w*)+")
+_MODULE = re.compile(r"tailproof(\.[A-Za-z_]\w*)+(\.\*)?")
+
+
+EVERY = "**"
+"""Stands for the names of all modules of a package, at any depth."""
 
 
 class _Import(NamedTuple):
@@ -218,6 +223,8 @@ def _targets(
         for imported in item.names:
             if imported == "*":
                 yield from _submodules(".".join(parts), folders)
+            elif imported == EVERY:
+                yield from _modules_below(".".join(parts), folders)
             else:
                 yield ".".join([*parts, imported])
 
@@ -229,6 +236,15 @@ def _submodules(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
         for child in sorted(path.parent.iterdir()):
             if child != path:
                 yield f"{package}.{child.stem}"
+
+
+def _modules_below(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
+    """Yield every module of a package and of the packages in it."""
+    path = _locate(package, folders)
+    if path is not None and path.name == "__init__.py":
+        for child in sorted(path.parent.rglob("*.py")):
+            parts = child.relative_to(path.parent).with_suffix("").parts
+            yield ".".join([package, *parts]).removesuffix(".__init__")
 
 
 def _locate(name: str, folders: tuple[Path, ...]) -> Path | None:
@@ -288,7 +304,8 @@ def _note_imports(node: ast.AST, imports: dict[_Import, None]) -> None:
     kind = type(node)
     if kind is ast.Constant:
         if type(node.value) is str and _MODULE.fullmatch(node.value):
-            imports[_Import(node.value)] = None
+            module = node.value.removesuffix(".*")
+            imports[_Import(module, (EVERY,) if module != node.value else ())] = None
     elif kind is ast.Import:
         imports.update((_Import(alias.name), None) for alias in node.names)
     elif kind is ast.ImportFrom:

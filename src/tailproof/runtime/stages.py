@@ -76,7 +76,7 @@ STAGES = {
     "export": Stage((f"{EXPERT}/logits/{{split}}.parquet",), "{expert}-{seed}", "evaluated", True),
     "diagnose": Stage((f"{EXPERT}/diagnosis.json",), "{expert}-{seed}", "evaluated"),
     "card": Stage(
-        tuple(f"{EXPERT}/{name}" for name in ("README.md", "example.py", "predict.json")),
+        tuple(f"{EXPERT}/{name}" for name in ("README.md", "example.py", "deployment.json")),
         "{expert}-{seed}",
         "evaluated",
     ),

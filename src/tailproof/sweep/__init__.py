@@ -1,1 +1,1 @@
-"""The stage sweep: which points go on, which one wins; from what was measured on val alone."""
+"""The stage sweep: which points are promoted and which one wins, decided on val alone."""

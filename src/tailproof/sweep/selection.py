@@ -1,4 +1,4 @@
-"""Comparing points: who goes on to the next rung, and who wins in the end."""
+"""Compares sweep points: which ones are promoted to the next rung, and which one wins."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.sweep.trial import Trial, read_trial
 
 Histories = Mapping[str, Mapping[int, str | Path]]
-"""{who was trained: {seed: history.csv or rung.csv}}: points, or places of the rung before."""
+"""{trained name: {seed: history.csv or rung.csv}}; a name is a point, or a place of a rung."""
 
 FILES = ("model.safetensors", "config.json", "history.csv", "training.json")
 
@@ -28,22 +28,22 @@ def promote(
     left: int,
     output: str | Path,
 ) -> None:
-    """Write who goes on after a rung, the best first, each with its recipe.
+    """Write the points that are promoted after a rung, the best first, with their recipes.
 
     Args:
-        histories: of all who were trained in this rung, in the order of the configuration.
-        before: what this function wrote after the rung before; None after the first.
-        points: the recipe of each.
-        left: how many go on.
-        output: the file.
+        histories: those of all points trained in this rung, in the order of the configuration.
+        before: the file that this function wrote after the previous rung; None after the first one.
+        points: the recipe of each point.
+        left: how many points are promoted.
+        output: the file to write.
 
     Raises:
         TailproofError: a history is missing or damaged.
     """
     monitor = _monitor(points)
-    behind = _points_behind(list(histories), before)
+    point_of = _point_of_names(list(histories), before)
     trials = {
-        behind[name]: [read_trial(path, monitor) for path in seeds.values()]
+        point_of[name]: [read_trial(path, monitor) for path in seeds.values()]
         for name, seeds in histories.items()
     }
     places = [
@@ -60,45 +60,45 @@ def select(
     keys: list[str],
     output: str | Path,
 ) -> dict[str, Any]:
-    """Write selection.json and points.csv: how far each point came, and the one that won.
+    """Write selection.json and points.csv: the last rung of each point, and the winner.
 
-    The winner has the best monitored value of those trained in full, in the mean over seeds; of
-    equals it is the one that stands first in the configuration.
+    The winner has the best monitored value, averaged over seeds, of all points trained in full. If
+    several are equal, the first one in the configuration wins.
 
     Args:
         rounds: the histories of each round; the last was trained in full.
-        standings: what `promote` wrote after each round but the last.
-        points: the recipe of each.
-        keys: dotted, of the recipe: what the sweep changes.
-        output: folder of both files.
+        standings: the files that `promote` wrote after each round but the last.
+        points: the recipe of each point.
+        keys: the dotted keys of the recipe that the sweep changes.
+        output: the folder for both files.
 
     Returns:
-        What selection.json holds.
+        The content of selection.json.
 
     Raises:
         TailproofError: a history is missing or damaged, or no point has a finite value.
     """
     monitor = _monitor(points)
-    reached: dict[str, tuple[int, str, dict[int, Trial]]] = {}
+    last_rung: dict[str, tuple[int, str, dict[int, Trial]]] = {}
     for rung, (histories, before) in enumerate(zip(rounds, [None, *standings], strict=True), 1):
-        for name, point in _points_behind(list(histories), before).items():
+        for name, point in _point_of_names(list(histories), before).items():
             trials = {seed: read_trial(path, monitor) for seed, path in histories[name].items()}
-            reached[point] = rung, name, trials
-    last = {
+            last_rung[point] = rung, name, trials
+    finalists = {
         name: list(trials.values())
-        for name, (rung, _, trials) in reached.items()
+        for name, (rung, _, trials) in last_rung.items()
         if rung == len(rounds)
     }
-    winner = _ranked(last, points, monitor)[0]
-    if _mean(last[winner]) is None:
+    winner = _ranked(finalists, points, monitor)[0]
+    if _mean(finalists[winner]) is None:
         raise TailproofError(f"no point of the sweep has a finite {monitor} in every seed")
     values = {name: values_at(recipe, keys) for name, recipe in points.items()}
-    ordered = {name: reached[name] for name in points}
+    ordered = {name: last_rung[name] for name in points}
     result = {
         "monitor": monitor,
         "rungs": len(rounds),
         "winner": winner,
-        "expert": reached[winner][1],
+        "expert": last_rung[winner][1],
         "points": [
             {"point": name, "rung": rung, "values": values[name], **_over_seeds(trials)}
             for name, (rung, _, trials) in ordered.items()
@@ -110,13 +110,13 @@ def select(
 
 
 def adopt(selection: str | Path, folder: str | Path, seed: int, output: str | Path) -> None:
-    """Copy the winner's trained expert.
+    """Copy the trained expert of the winner.
 
     Args:
         selection: selection.json.
         folder: experts/ of the experiment.
         seed: of the expert.
-        output: the folder that it is copied into.
+        output: the folder to copy to.
     """
     source = Path(folder, read_json(selection)["expert"], f"seed-{seed}")
     for name in FILES:
@@ -128,8 +128,8 @@ def _monitor(points: dict[str, Recipe]) -> str:
     return next(iter(points.values())).monitor
 
 
-def _points_behind(names: list[str], before: str | Path | None) -> dict[str, str]:
-    """Return the point of each who was trained: itself, or who came to that place before."""
+def _point_of_names(names: list[str], before: str | Path | None) -> dict[str, str]:
+    """Return the point of each trained name: itself, or the point promoted to that place."""
     if before is None:
         return {name: name for name in names}
     places = [place["point"] for place in read_json(before)["places"]]
@@ -137,32 +137,32 @@ def _points_behind(names: list[str], before: str | Path | None) -> dict[str, str
 
 
 def _ranked(trials: dict[str, list[Trial]], points: Iterable[str], monitor: str) -> list[str]:
-    """Return who was tried, best first; those without a value last, equals as `points` stand."""
+    """Return the tried points, best first and those without a value last; ties keep their order."""
 
-    def merit(name: str) -> float:
+    def score(name: str) -> float:
         mean = _mean(trials[name])
         return -math.inf if mean is None else sign_of(monitor) * mean
 
-    return sorted((name for name in points if name in trials), key=merit, reverse=True)
+    return sorted((name for name in points if name in trials), key=score, reverse=True)
 
 
 def _mean(trials: list[Trial]) -> float | None:
-    """Return the mean over seeds; None where a seed has no value."""
+    """Return the mean over seeds; None if a seed has no value."""
     values = [trial.value for trial in trials]
     return None if None in values else fmean(values)
 
 
 def _over_seeds(trials: dict[int, Trial]) -> dict[str, Any]:
-    """Return the mean over seeds of each figure, the sd of the value, and all epochs."""
-    found: dict[str, Any] = {}
+    """Return the mean over seeds of each number, the sd of the value, and the epochs per seed."""
+    summary: dict[str, Any] = {}
     for name in ("value", "val_loss", "gap", "lowest_val_loss"):
         values = [getattr(trial, name) for trial in trials.values()]
-        found[name] = None if None in values else fmean(values)
+        summary[name] = None if None in values else fmean(values)
     values = [trial.value for trial in trials.values()]
-    found["sd"] = stdev(values) if len(values) > 1 and None not in values else None
+    summary["sd"] = stdev(values) if len(values) > 1 and None not in values else None
     for name in ("epochs", "best_epoch", "lowest_val_loss_epoch"):
-        found[name] = [getattr(trial, name) for trial in trials.values()]
-    return found
+        summary[name] = [getattr(trial, name) for trial in trials.values()]
+    return summary
 
 
 def _write_table(
@@ -170,7 +170,7 @@ def _write_table(
     points: dict[str, tuple[int, str, dict[int, Trial]]],
     values: dict[str, dict[str, Any]],
 ) -> None:
-    """Write a row for each point and seed: what was changed, and how far it came."""
+    """Write a row per point and seed: the changed values and the trial."""
     text = io.StringIO()
     keys = list(next(iter(values.values())))
     writer = csv.writer(text, lineterminator="\n")

@@ -1,25 +1,24 @@
-"""What the history of a training run says about its recipe."""
+"""How far one sweep point was trained with one seed, and its best epoch."""
 
-import csv
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 from tailproof.config.recipe import sign_of
-from tailproof.runtime.errors import TailproofError
+from tailproof.history import History, Row
 
 
 class Trial(NamedTuple):
-    """One point with one seed, as far as it was trained. None: no epoch has a finite value.
+    """One point with one seed. None: no epoch has a finite value.
 
     Attributes:
-        epochs: trained.
-        value: best monitored value, in its best epoch, the first of equals.
-        best_epoch: that epoch.
-        val_loss: in that epoch.
-        gap: of the monitored metric between train and val in that epoch, where it is measured on
-            train too; positive where train is better.
-        lowest_val_loss: of any epoch.
+        epochs: number of trained epochs.
+        value: the best monitored value; the first one if several are equal.
+        best_epoch: its epoch.
+        val_loss: the validation loss in that epoch.
+        gap: the difference between train and val in that epoch, where the monitored metric is also
+            measured on train; positive where train is better.
+        lowest_val_loss: the lowest validation loss of all epochs.
         lowest_val_loss_epoch: its epoch.
     """
 
@@ -32,55 +31,34 @@ class Trial(NamedTuple):
     lowest_val_loss_epoch: int | None = None
 
 
-def read_trial(history: str | Path, monitor: str) -> Trial:
-    """Read a trial off a run's history.
+def read_trial(path: str | Path, monitor: str) -> Trial:
+    """Summarise the history of a run.
 
     Args:
-        history: history.csv, or rung.csv of a run that was trained for now.
+        path: history.csv, or rung.csv of a run that is not trained in full yet.
         monitor: the column that chooses the best epoch.
 
     Raises:
-        TailproofError: the file is missing or no history.
+        TailproofError: the file is missing, damaged, or lacks a column.
     """
-    try:
-        with open(history, encoding="utf-8", newline="") as file:
-            rows = [_numbers(row) for row in csv.DictReader(file)]
-        sign = sign_of(monitor)
-        best = _first(rows, monitor, sign)
-        lowest = _first(rows, "val_loss", -1.0)
-        if best is None:
-            return Trial(len(rows))
-        value, loss = best[monitor], best["val_loss"]
-        on_train = f"train_{monitor.removeprefix('val_')}"
-        trained = best.get(on_train, math.nan)
-        lowest_loss, lowest_epoch = (
-            (lowest["val_loss"], lowest["epoch"]) if lowest else (None, None)
-        )
-        return Trial(
-            epochs=len(rows),
-            value=value,
-            best_epoch=int(best["epoch"]),
-            val_loss=_finite(loss),
-            gap=_finite(sign * (trained - value)),
-            lowest_val_loss=lowest_loss,
-            lowest_val_loss_epoch=lowest_epoch and int(lowest_epoch),
-        )
-    except FileNotFoundError:
-        raise TailproofError(f"{history} does not exist") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise TailproofError(
-            f"{history} is no history of a training run ({error}): delete it and run again"
-        ) from None
+    history = History.read(path)
+    best, lowest = history.best(monitor), history.best("val_loss")
+    if best is None:
+        return Trial(len(history.rows))
+    return Trial(
+        epochs=len(history.rows),
+        value=best[monitor],
+        best_epoch=best["epoch"],
+        val_loss=_finite(best.get("val_loss", math.nan)),
+        gap=_gap(best, monitor),
+        lowest_val_loss=lowest["val_loss"] if lowest else None,
+        lowest_val_loss_epoch=lowest["epoch"] if lowest else None,
+    )
 
 
-def _numbers(row: dict[str, str]) -> dict[str, float]:
-    return {name: float(text or "nan") for name, text in row.items()}
-
-
-def _first(rows: list[dict[str, float]], column: str, sign: float) -> dict[str, float] | None:
-    """Return the row with the highest finite value times `sign`, the first of equals."""
-    known = [row for row in rows if math.isfinite(row[column])]
-    return max(known, key=lambda row: sign * row[column], default=None)
+def _gap(row: Row, monitor: str) -> float | None:
+    on_train = row.get(f"train_{monitor.removeprefix('val_')}", math.nan)
+    return _finite(sign_of(monitor) * (on_train - row[monitor]))
 
 
 def _finite(value: float) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from tailproof.config.recipe import Recipe
+from tailproof.history import improves
 
 
 class EarlyStopper:
@@ -29,10 +30,7 @@ class EarlyStopper:
 
     def update(self, epoch: int, value: float, model: nn.Module) -> None:
         """Take note of a validated epoch; a value that is not finite is never the best."""
-        if not math.isfinite(value):
-            self._waited += 1
-            return
-        if self.value is not None and self._sign * value <= self._sign * self.value:
+        if not improves(value, self.value, self._sign):
             self._waited += 1
             return
         self.epoch, self.value, self._waited = epoch, value, 0

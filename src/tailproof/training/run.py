@@ -11,6 +11,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from tailproof.config.recipe import Recipe
+from tailproof.history import Row
 from tailproof.loading import Split
 from tailproof.models import save_expert
 from tailproof.models.build import best_precision, count_parameters, digest_of_weights
@@ -31,7 +32,6 @@ from tailproof.training.builders import (
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
-from tailproof.training.history import Row
 from tailproof.training.multi_head import Heads, MultiHeadLoss
 from tailproof.training.schedule import Schedule
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from tailproof.config.recipe import Recipe
 from tailproof.files import write_json
+from tailproof.history import write_history
 from tailproof.models.build import count_parameters
 from tailproof.runtime.errors import Interrupted
 from tailproof.runtime.progress import track
 from tailproof.runtime.signals import StopRequest
 from tailproof.training.checkpointing import Checkpointer
 from tailproof.training.distributed import ProcessGroup
-from tailproof.training.history import write_history
 from tailproof.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _facts(run: TrainingRun, keeper: Checkpointer) -> dict[str, Any]:
         "stopped_early": len(run.history) < run.recipe.epochs,
         "parameters": count_parameters(run.model),
         "initial_weights": run.initial,
-        **({"phases": run.phases.broadcast()} if run.recipe.phases else {}),
+        **({"phases": run.phases.as_dicts()} if run.recipe.phases else {}),
         "precision": run.precision,
         "threads": run.recipe.threads,
         "seconds_an_epoch": keeper.seconds,

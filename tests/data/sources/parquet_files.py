@@ -7,10 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailproof.config.data import Parquet
 from tailproof.data.images import encode_png
 from tailproof.data.sources import open_source
-from tailproof.data.sources.parquet import ParquetSource
+from tailproof.data.sources.parquet import Parquet, ParquetSource
 from tailproof.runtime.errors import TailproofError
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

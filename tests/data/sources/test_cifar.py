@@ -10,10 +10,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from tailproof.config.data import Cifar
 from tailproof.data.images import decode
 from tailproof.data.sources import Sample, open_source
-from tailproof.data.sources.cifar import CLASSES, LAYOUTS, PINS, CifarSource
+from tailproof.data.sources.cifar import CLASSES, LAYOUTS, PINS, Cifar, CifarSource
 from tailproof.data.sources.safe_archives import unpickle_arrays
 from tailproof.runtime.errors import TailproofError
 
@@ -173,7 +172,7 @@ def test_nothing_is_extracted(tiny, tmp_path):
 def test_a_missing_archive_is_named(tiny, tmp_path):
     source = tiny.open(tmp_path, {})
     assert source.files() == [tmp_path / tiny.layout.archive]
-    with pytest.raises(TailproofError, match=f"neither {tiny.layout.archive} nor its unpacked"):
+    with pytest.raises(TailproofError, match=f"{tmp_path}.*{tiny.layout.archive}"):
         list(source.samples())
 
 
@@ -207,12 +206,12 @@ def test_an_archive_or_file_with_another_sum_is_refused(tmp_path, kind):
     tiny = Tiny(*kind)
     tiny.pack(tmp_path)
     config = Cifar(name=tiny.name, format=tiny.kind, root=str(tmp_path))
-    with pytest.raises(TailproofError, match=r"sha256 \w+, expected \w+; it is not the published"):
+    with pytest.raises(TailproofError, match=r"sha256 .*\w{64}, expected \w{64}"):
         open_source(config).load()
     (tmp_path / tiny.layout.archive).unlink()
     tiny.unpack(tmp_path)
     algorithm = "md5" if tiny.kind == "python" else "sha256"
-    with pytest.raises(TailproofError, match=rf"{algorithm} \w+, expected \w+"):
+    with pytest.raises(TailproofError, match=rf"{algorithm} .*\w{{32}}, expected \w{{32}}"):
         open_source(config).load()
 
 
@@ -230,14 +229,14 @@ def test_labels_out_of_range_are_named(tiny, tmp_path):
     rank = list(tiny.labels)[-1]
     file = next(iter(tiny.pixels))
     tiny.labels[rank][file][1] = 150
-    with pytest.raises(TailproofError, match=rf"{file}, row 1: label 150, expected 0 to \d+"):
+    with pytest.raises(TailproofError, match=rf"{file}, row 1.* 150, expected 0 to \d+"):
         tiny.pack(tmp_path).load()
 
 
 def test_other_class_names_are_refused(tiny, tmp_path):
     rank = list(tiny.names)[-1]
     tiny.names[rank][0], tiny.names[rank][1] = tiny.names[rank][1], tiny.names[rank][0]
-    with pytest.raises(TailproofError, match=f"class names of rank '{rank}' are not the official"):
+    with pytest.raises(TailproofError, match=f"class names.*'{rank}'.* official"):
         tiny.pack(tmp_path).load()
 
 
@@ -253,7 +252,7 @@ def test_a_truncated_binary_file_is_refused(tmp_path, length):
     source = Tiny("cifar10", "binary").unpack(tmp_path)
     file = source.files()[2]
     file.write_bytes(file.read_bytes()[:length])
-    with pytest.raises(TailproofError, match=f"{length} bytes, expected a multiple of 3073"):
+    with pytest.raises(TailproofError, match=f" {length} .*3073"):
         source.load()
 
 
@@ -262,12 +261,15 @@ def test_a_truncated_binary_file_is_refused(tmp_path, length):
     [
         ([1, 2], "expected a dictionary with data, labels"),
         ({b"data": np.zeros((1, 3072), np.uint8)}, "expected a dictionary with data, labels"),
-        ({b"data": b"bytes", b"labels": [1]}, "no array of bytes"),
-        ({b"data": np.zeros((1, 3072)), b"labels": [1]}, "no array of bytes"),
-        ({b"data": np.zeros((1, 99), np.uint8), b"labels": [1]}, "no array of bytes"),
-        ({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}, "2 images, but 'labels'"),
-        ({b"data": np.zeros((1, 3072), np.uint8), b"labels": [b"x"]}, "1 images, but 'labels'"),
-        ({b"data": np.zeros((1, 3072), np.uint8), b"labels": 7}, "1 images, but 'labels'"),
+        ({b"data": b"bytes", b"labels": [1]}, r"array of bytes \[images, 3072\]"),
+        ({b"data": np.zeros((1, 3072)), b"labels": [1]}, r"array of bytes \[images, 3072\]"),
+        (
+            {b"data": np.zeros((1, 99), np.uint8), b"labels": [1]},
+            r"array of bytes \[images, 3072\]",
+        ),
+        ({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}, "'labels'.* 2 "),
+        ({b"data": np.zeros((1, 3072), np.uint8), b"labels": [b"x"]}, "'labels'.* 1 "),
+        ({b"data": np.zeros((1, 3072), np.uint8), b"labels": 7}, "'labels'.* 1 "),
     ],
 )
 def test_a_pickle_of_something_else_is_refused(tmp_path, batch, message):
@@ -293,7 +295,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path, prot
     source = Tiny("cifar10", "python").unpack(tmp_path)
     batch = {b"data": Call(function, argument), b"labels": []}
     source.files()[0].write_bytes(pickle.dumps(batch, protocol))
-    with pytest.raises(TailproofError, match="nothing was executed, do not use this file"):
+    with pytest.raises(TailproofError, match="nothing was executed"):
         source.load()
     assert not witness.exists()
 
@@ -325,7 +327,7 @@ def test_arrays_are_read_as_both_pythons_and_both_numpys_wrote_them():
 @pytest.mark.parametrize("share", [0, 0.3, 0.99])
 def test_a_damaged_pickle_is_refused(share):
     data = pickled({b"data": np.zeros((2, 3), np.uint8)})
-    with pytest.raises(TailproofError, match="file: damaged pickle"):
+    with pytest.raises(TailproofError, match=r"file.* damaged pickle"):
         unpickle_arrays(data[: int(share * len(data))], "file")
 
 
@@ -352,6 +354,6 @@ def test_a_member_that_leaves_the_folder_is_refused(tmp_path, bad):
     root = tmp_path / "root"
     root.mkdir()
     source = Tiny("cifar10", "python").pack(root, (bad,))
-    with pytest.raises(TailproofError, match=f"its member '{bad.name}' leaves the folder"):
+    with pytest.raises(TailproofError, match=f"'{bad.name}'.*nothing was extracted"):
         source.load()
     assert [entry.name for entry in tmp_path.rglob("*")] == ["root", "cifar-10-python.tar.gz"]

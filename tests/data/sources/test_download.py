@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tailproof.config.data import Cifar, Idx
 from tailproof.data.sources import cifar
-from tailproof.data.sources.cifar import CifarSource
+from tailproof.data.sources.cifar import Cifar, CifarSource
 from tailproof.data.sources.download import fetch
-from tailproof.data.sources.idx import NAMES, IdxSource, Known
+from tailproof.data.sources.idx import NAMES, Idx, IdxSource, PublishedDataset
 from tailproof.runtime.errors import TailproofError
 
 BODY = random.Random(0).randbytes(3_000_000)
@@ -77,10 +76,10 @@ def test_a_file_arrives_whole(served, tmp_path, path):
     ("path", "sha256", "message"),
     [
         ("body", "0" * 64, f"has SHA-256 {SUM}, expected {'0' * 64}.*nothing was kept"),
-        ("missing", SUM, "was answered with 404"),
-        ("short", SUM, "broke off after 2000000 of 3000000 bytes"),
-        ("file", SUM, "was answered with 302"),
-        ("nonsense", SUM, "broke off"),
+        ("missing", SUM, " 404 "),
+        ("short", SUM, "2000000 of 3000000 bytes"),
+        ("file", SUM, " 302 "),
+        ("nonsense", SUM, "not http"),
     ],
 )
 def test_what_went_wrong_is_said_and_nothing_is_left(served, tmp_path, path, sha256, message):
@@ -105,7 +104,7 @@ def test_a_refused_connection_is_said(tmp_path):
 
 
 def test_only_http_is_fetched(tmp_path):
-    with pytest.raises(TailproofError, match="expected an http or https address"):
+    with pytest.raises(TailproofError, match="http"):
         fetch(f"file://{Path(__file__)}", tmp_path / "file", SUM)
     assert not list(tmp_path.iterdir())
 
@@ -132,7 +131,7 @@ def test_idx_fetches_only_what_is_missing(served, tmp_path):
         packed[name] = hashlib.sha256(data).hexdigest()
     (root / NAMES[0]).write_bytes(b"already there")
     config = Idx(name="idx", dataset="fashion_mnist", root=str(root), download=True)
-    source = IdxSource(config, Known([], {}, url=url, packed=packed))
+    source = IdxSource(config, PublishedDataset([], {}, url=url, packed=packed))
     source.fetch()
     assert sorted(entry.name for entry in root.iterdir()) == sorted(
         [NAMES[0], *(f"{name}.gz" for name in NAMES[1:])]

@@ -11,10 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import ValidationError
 
-from tailproof.config.data import Idx
 from tailproof.data.images import decode
 from tailproof.data.sources import Sample, open_source
-from tailproof.data.sources.idx import FASHION_MNIST, KNOWN, NAMES, IdxSource, Known, read_idx
+from tailproof.data.sources.idx import (
+    FASHION_MNIST,
+    NAMES,
+    PUBLISHED,
+    Idx,
+    IdxSource,
+    PublishedDataset,
+    read_idx,
+)
 from tailproof.runtime.errors import TailproofError
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
@@ -45,13 +52,13 @@ def write(root: Path, arrays: dict[str, np.ndarray], packed: bool = False) -> No
         )
 
 
-def source(root: Path, known: Known | None = None) -> IdxSource:
+def source(root: Path, known: PublishedDataset | None = None) -> IdxSource:
     return IdxSource(Idx(name="idx", root=str(root)), known)
 
 
-def pinned(arrays: dict[str, np.ndarray], classes: list[str]) -> Known:
+def pinned(arrays: dict[str, np.ndarray], classes: list[str]) -> PublishedDataset:
     sums = {name: hashlib.sha256(idx(array)).hexdigest() for name, array in arrays.items()}
-    return Known(classes, {name: f"sha256:{value}" for name, value in sums.items()})
+    return PublishedDataset(classes, {name: f"sha256:{value}" for name, value in sums.items()})
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -101,13 +108,13 @@ def test_a_missing_file_is_named_under_both_its_names(tmp_path):
     arrays = dataset()
     del arrays[TEST_LABELS]
     write(tmp_path, arrays)
-    with pytest.raises(TailproofError, match=rf"holds neither {TEST_LABELS} nor {TEST_LABELS}\.gz"):
+    with pytest.raises(TailproofError, match=rf"{TEST_LABELS}.*{TEST_LABELS}\.gz"):
         list(source(tmp_path).samples())
 
 
 def test_images_and_labels_that_differ_in_number_are_refused(tmp_path):
     write(tmp_path, dataset() | {TRAIN_LABELS: np.zeros(6, np.uint8)})
-    with pytest.raises(TailproofError, match="holds 7 images but train-labels-idx1-ubyte 6 labels"):
+    with pytest.raises(TailproofError, match=r"7 images .*train-labels-idx1-ubyte 6 labels"):
         source(tmp_path).load()
 
 
@@ -116,7 +123,7 @@ def test_a_label_out_of_range_is_named_with_its_row(tmp_path):
     arrays[TEST_LABELS][3] = 5
     write(tmp_path, arrays)
     known = pinned(arrays, ["a", "b", "c"])
-    with pytest.raises(TailproofError, match=rf"{TEST_LABELS}, row 3: label 5, expected 0 to 2"):
+    with pytest.raises(TailproofError, match=rf"{TEST_LABELS}, row 3.* 5, expected 0 to 2"):
         source(tmp_path, known).load()
 
 
@@ -133,7 +140,7 @@ def test_a_truncated_file_is_refused(tmp_path_factory, length, packed):
     data = idx(np.arange(14, dtype=np.uint8).reshape(7, 2, 1))
     assert len(data) == 30
     file.write_bytes(gzip.compress(data[:length]) if packed else data[:length])
-    with pytest.raises(TailproofError, match=r"truncated|another kind of file"):
+    with pytest.raises(TailproofError, match=r"truncated|starts with|header"):
         read_idx(file, 3)
 
 
@@ -142,17 +149,17 @@ def test_a_truncated_file_is_refused(tmp_path_factory, length, packed):
     [
         (idx(np.zeros((2, 3), np.uint8)), "expected 00000803"),
         (idx(np.zeros((2, 3, 4), np.uint8), kind=0x0D), "unsigned bytes"),
-        (idx(np.zeros((2, 3, 4), np.uint8)) + b"\0", "bytes appended"),
-        (idx(np.zeros((2, 3, 4), np.uint8), sizes=(3, 3, 4)), "asks for 52"),
-        (idx(np.zeros((0, 3, 4), np.uint8)), "says that it is empty"),
+        (idx(np.zeros((2, 3, 4), np.uint8)) + b"\0", "has 41 bytes"),
+        (idx(np.zeros((2, 3, 4), np.uint8), sizes=(3, 3, 4)), " 52"),
+        (idx(np.zeros((0, 3, 4), np.uint8)), r"\(0, 3, 4\)"),
         (
             idx(np.zeros((1, 1, 1), np.uint8), sizes=(2**32 - 1,) * 3),
-            "asks for 79228162458924105385300197391",
+            "79228162458924105385300197391",
         ),
         (gzip.compress(idx(np.zeros((2, 3, 4), np.uint8)), mtime=0)[:-9], "damaged gzip file"),
         (gzip.compress(idx(np.zeros((2, 3, 4), np.uint8)), mtime=0) + b"more", "damaged gzip file"),
         (b"\x1f\x8b garbage", "damaged gzip file"),
-        (b"<html>", "another kind of file"),
+        (b"<html>", "3c68746d"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path, data, message):
@@ -178,30 +185,30 @@ def test_a_pin_holds_for_the_content_however_it_is_packed(tmp_path, packed):
     arrays[TRAIN_IMAGES][0, 0, 0] ^= 1
     write(tmp_path, arrays, packed)
     with pytest.raises(
-        TailproofError, match=rf"{TRAIN_IMAGES}.*sha256 \w+, expected \w+"
+        TailproofError, match=rf"{TRAIN_IMAGES}.*sha256 .*\w{{64}}, expected \w{{64}}"
     ) as caught:
         source(tmp_path, known).load()
     assert known.pins[TRAIN_IMAGES].removeprefix("sha256:") in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_a_known_dataset_does_not_take_other_files(tmp_path, name):
     write(tmp_path, dataset())
-    with pytest.raises(TailproofError, match="it is not the published file"):
+    with pytest.raises(TailproofError, match=r"\w{64}, expected \w{64}"):
         open_source(Idx(name="idx", dataset=name, root=str(tmp_path))).load()
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_known_datasets_are_pinned_whole(name):
-    assert set(KNOWN[name].pins) == set(NAMES)
-    assert len(set(KNOWN[name].pins.values())) == 4
+    assert set(PUBLISHED[name].pins) == set(NAMES)
+    assert len(set(PUBLISHED[name].pins.values())) == 4
 
 
 def test_fashion_mnist_has_the_published_three_ranks(tmp_path):
     arrays = dataset(train=10, test=10, classes=10)
     write(tmp_path, arrays)
     pins = pinned(arrays, []).pins
-    known = Known(FASHION_MNIST.classes, pins, FASHION_MNIST.parents)
+    known = PublishedDataset(FASHION_MNIST.classes, pins, FASHION_MNIST.parents)
     opened = source(tmp_path, known)
     assert opened.ranks == ("category", "subcategory", "class")
     assert {rank: len(names) for rank, names in opened.classes.items()} == {
@@ -230,5 +237,5 @@ def test_fashion_mnist_has_the_published_three_ranks(tmp_path):
 
 @pytest.mark.parametrize("name", ["mnist", "other"])
 def test_download_without_a_publisher_is_a_mistake_in_the_configuration(name):
-    with pytest.raises(ValidationError, match="knows a publisher of fashion_mnist only"):
+    with pytest.raises(ValidationError, match=r"download.*fashion_mnist"):
         Idx(name="idx", dataset=name, root="raw", download=True)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tailproof.config.data import Data, ImageFolder
+from tailproof.config.data import Data
 from tailproof.data.images import encode_png
 from tailproof.data.raw_checksums import files_to_read
 from tailproof.data.sources import Sample, open_source
-from tailproof.data.sources.image_folder import ImageFolderSource
+from tailproof.data.sources.image_folder import ImageFolder, ImageFolderSource
 from tailproof.runtime.errors import TailproofError
 
 
@@ -66,9 +66,8 @@ def test_hidden_and_other_files_are_passed_over_and_the_latter_counted(tmp_path,
     (tmp_path / "README.md").write_text("not a class")
     with caplog.at_level(logging.WARNING):
         assert paths(source(tmp_path)) == ["cat/1.png"]
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path / 'cat'}: 1 file(s) with other suffixes passed over"
-    ]
+    (record,) = caplog.records
+    assert record.args == (tmp_path / "cat", 1)
 
 
 def test_links_are_followed_and_circles_end(tmp_path):
@@ -88,35 +87,33 @@ def test_a_class_with_no_image_is_an_error(tmp_path, content):
     (tmp_path / "owl").mkdir()
     if content:
         (tmp_path / "owl" / content).touch()
-    with pytest.raises(TailproofError, match=f"{tmp_path / 'owl'}: a class with no image"):
+    with pytest.raises(TailproofError, match=f"{tmp_path / 'owl'}.* no image"):
         list(source(tmp_path).samples())
 
 
 @pytest.mark.parametrize("outside", ["/train", "../train"])
 def test_pools_lie_below_the_root(tmp_path, outside):
-    with pytest.raises(ValidationError, match="leaves root"):
+    with pytest.raises(ValidationError, match=outside):
         source(tmp_path, train=outside)
 
 
 def test_a_name_with_braces_is_refused_since_snakemake_reads_them(tmp_path):
     write(tmp_path, "cat/a{1}.png")
     data = Data(source={"name": "image_folder", "root": str(tmp_path)})
-    with pytest.raises(TailproofError, match=r"a\{1\}\.png: Snakemake takes braces for wildcards"):
+    with pytest.raises(TailproofError, match=r"a\{1\}\.png.* braces"):
         files_to_read(data, tmp_path / "raw.parquet")
 
 
 def test_a_class_that_only_the_test_folder_has_is_an_error(tmp_path):
     write(tmp_path, "train/cat/1.png", "test/cat/1.png", "test/owl/1.png")
-    with pytest.raises(
-        TailproofError, match=f"{tmp_path / 'test' / 'owl'}: this class has no folder"
-    ):
+    with pytest.raises(TailproofError, match=f"{tmp_path / 'test' / 'owl'}.* no folder"):
         source(tmp_path, train="train", test="test").files()
 
 
 @pytest.mark.parametrize("other", ["Test", "val", "validation"])
 def test_split_folders_are_not_taken_for_classes(tmp_path, other):
     write(tmp_path, "Train/cat/1.png", f"{other}/cat/1.png")
-    with pytest.raises(TailproofError, match=r"set data\.source\.train and data\.source\.test"):
+    with pytest.raises(TailproofError, match=r"data\.source\.train and data\.source\.test"):
         source(tmp_path).files()
 
 
@@ -129,7 +126,7 @@ def test_a_missing_root_is_named(tmp_path, options):
 
 def test_a_root_without_folders_is_an_error(tmp_path):
     write(tmp_path, "1.png")
-    with pytest.raises(TailproofError, match="holds no folder: expected one sub-folder a class"):
+    with pytest.raises(TailproofError, match=r"no folder.* one sub-folder per class"):
         source(tmp_path).files()
 
 

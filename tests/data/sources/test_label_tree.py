@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,12 +72,12 @@ def test_both_rows_of_a_contradiction_are_named():
     rows = [(None, "F", "x"), ("O", None, "x"), ("O", "F", "y"), ("P", None, "x")]
     with pytest.raises(TailproofError) as error:
         columns(rows).check("x.csv", "x.csv, row {}".format)
-    assert str(error.value) == (
-        "x.csv, row 3: the species 'x' lies in the order 'P', but in 'O' in x.csv, row 1; correct "
-        "one, give the two different names, or leave a rank out of data.source.ranks"
+    assert re.match(
+        "x.csv, row 3.* species 'x'.* order 'P'.*'O'.*x.csv, row 1.*data.source.ranks",
+        str(error.value),
     )
 
 
 def test_a_rank_without_any_label_is_an_error():
-    with pytest.raises(TailproofError, match=r"^x\.csv: no row has a label in the column 'family'"):
+    with pytest.raises(TailproofError, match=r"^x\.csv: .*'family'"):
         columns([("O", None, "x")]).check("x.csv", str)

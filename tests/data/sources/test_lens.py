@@ -4,10 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tailproof.config.data import Lens
 from tailproof.data.images import decode
 from tailproof.data.sources import open_source
-from tailproof.data.sources.simulated.lens import Sersic, blur, expose, grid, ray_trace
+from tailproof.data.sources.simulated.lens import Lens, Sersic, blur, expose, grid, ray_trace
 from tailproof.runtime.errors import TailproofError
 
 
@@ -58,12 +57,12 @@ def test_arcs_are_what_tells_lenses_apart():
 
 @pytest.mark.parametrize("row", [None, -1, 40])
 def test_an_image_that_is_not_there_is_told(row):
-    with pytest.raises(TailproofError, match="no longer in the source"):
+    with pytest.raises(TailproofError, match="no longer"):
         opened().read("simulated", row)
 
 
 def test_a_pair_has_one_control():
-    with pytest.raises(ValidationError, match="leave controls_per_lens out"):
+    with pytest.raises(ValidationError, match="controls_per_lens"):
         opened(controls="paired", controls_per_lens=2)
 
 

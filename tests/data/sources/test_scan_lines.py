@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tailproof.config.data import ScanLines
 from tailproof.data.sources import open_source
-from tailproof.data.sources.simulated.scan_lines import SHARES, STATES, draw
+from tailproof.data.sources.simulated.scan_lines import SHARES, STATES, ScanLines, draw
 from tailproof.runtime.errors import TailproofError
 
 
@@ -62,10 +61,10 @@ def test_a_tip_shows_what_its_state_says():
 
 
 def test_a_row_that_is_not_there_is_named():
-    with pytest.raises(TailproofError, match="row 99: no longer in the source"):
+    with pytest.raises(TailproofError, match=r"row 99.* no longer"):
         source().read("simulated", 99)
 
 
 def test_a_window_longer_than_a_scan_is_refused():
-    with pytest.raises(ValidationError, match="window is 50, expected at most the 40 lines"):
+    with pytest.raises(ValidationError, match=r"window is 50, expected at most .*40"):
         source(window=50)

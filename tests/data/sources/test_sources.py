@@ -1,14 +1,21 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from tailproof.config.data import Cifar, Digits, Idx, ImageFolder, MetadataCsv, Parquet
+from tailproof.config.data import SOURCE_CONFIGS, Data, SourceConfig
 from tailproof.data.images import decode
-from tailproof.data.sources import SOURCES, Sample, open_source
+from tailproof.data.sources import SOURCES, Sample, open_source, register_source
 from tailproof.data.sources.base import check_labels
+from tailproof.data.sources.cifar import Cifar
+from tailproof.data.sources.digits import Digits
+from tailproof.data.sources.idx import Idx
+from tailproof.data.sources.image_folder import ImageFolder
+from tailproof.data.sources.metadata_csv import MetadataCsv
+from tailproof.data.sources.parquet import Parquet
 from tailproof.runtime.errors import TailproofError
 
 HEAVY = ("sklearn", "PIL", "pyarrow", "pandas", "scipy", "torch", "matplotlib")
@@ -16,17 +23,49 @@ HEAVY = ("sklearn", "PIL", "pyarrow", "pandas", "scipy", "torch", "matplotlib")
 
 def test_importing_the_sources_imports_nothing_heavy(tmp_path):
     (tmp_path / "x.parquet").touch()
+    sources = (
+        {"name": "digits"},
+        {"name": "metadata_csv", "root": ".", "table": "x.csv"},
+        {"name": "parquet", "root": str(tmp_path)},
+    )
     program = (
         "import sys, tailproof.data.sources as s, tailproof.config.data as c;"
-        "s.open_source(c.Digits(name='digits')).files();"
-        "s.open_source(c.MetadataCsv(name='metadata_csv', root='.', table='x.csv')).files();"
-        f"s.open_source(c.Parquet(name='parquet', root={str(tmp_path)!r})).files();"
+        f"[s.open_source(c.Data(source=value).source).files() for value in {sources}];"
         f"print([m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_reading_a_configuration_imports_the_sources_only_when_it_has_one():
+    program = (
+        "import sys, tailproof.config.load as load;"
+        "imported = ('numpy' in sys.modules, 'tailproof.data' in sys.modules);"
+        "load.parse_experiment({'title': 't', 'data': {'source': {'name': 'lens'}},"
+        " 'experts': {'a': {}}});"
+        f"print(imported, [m for m in {HEAVY} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout.strip() == "(False, False) []"
+
+
+def test_every_source_is_in_the_schema_and_has_a_reader():
+    assert set(SOURCE_CONFIGS) == set(SOURCES)
+    source = Data.model_json_schema()["properties"]["source"]
+    assert set(source["discriminator"]["mapping"]) == set(SOURCES)
+
+
+def test_two_sources_cannot_have_one_name():
+    class Other(SourceConfig):
+        name: Literal["digits"]
+
+    with pytest.raises(ValueError, match="digits"):
+        register_source(Other)(SOURCES["digits"])
+    assert SOURCE_CONFIGS["digits"] is Digits
 
 
 @pytest.mark.parametrize(
@@ -70,12 +109,12 @@ def test_samples_are_the_same_each_time():
 
 @pytest.mark.parametrize(("path", "row"), [("digits.csv.gz", 1797), ("other", 0)])
 def test_a_sample_that_is_not_there_any_more_is_named(path, row):
-    with pytest.raises(TailproofError, match=rf"{path}, row {row}: no longer in the source"):
+    with pytest.raises(TailproofError, match=rf"{path}, row {row}.* no longer"):
         open_source(Digits(name="digits")).read(path, row)
 
 
 @pytest.mark.parametrize("wrong", [-1, 3, 200])
 def test_a_label_out_of_range_is_named_with_file_and_row(wrong):
     labels = np.array([0, 2, wrong, 1, wrong])
-    with pytest.raises(TailproofError, match=f"labels.bin, row 2: label {wrong}, expected 0 to 2"):
+    with pytest.raises(TailproofError, match=f"labels.bin, row 2.* {wrong}, expected 0 to 2"):
         check_labels(labels, 3, "labels.bin")

@@ -1,33 +1,23 @@
-"""Sources of labelled images, found by the name in the configuration.
+"""Sources of labelled images. Each is one file: the model of its configuration, and its reader.
 
-scikit-learn, Pillow and pyarrow are only imported by what needs them, so that a workflow can ask
-for `Source.files` at no cost.
+Importing this package imports all its modules, and so registers every source. scikit-learn, Pillow
+and pyarrow are imported only by the functions that need them, so that a workflow can ask for
+`Source.files` at no cost.
 """
 
-from tailproof.config.data import Source as SourceConfig
-from tailproof.data.sources.base import Sample, Source
-from tailproof.data.sources.cifar import CifarSource
-from tailproof.data.sources.digits import DigitsSource
-from tailproof.data.sources.idx import IdxSource
-from tailproof.data.sources.image_folder import ImageFolderSource
-from tailproof.data.sources.metadata_csv import MetadataCsvSource
-from tailproof.data.sources.parquet import ParquetSource
-from tailproof.data.sources.simulated.lens import LensSource
-from tailproof.data.sources.simulated.scan_lines import ScanLinesSource
+from importlib import import_module
+from pkgutil import walk_packages
 
-__all__ = ["SOURCES", "Sample", "Source", "open_source"]
+from tailproof.config.data import SourceConfig
+from tailproof.data.sources.base import SOURCES, Sample, Source, register_source
 
-SOURCES: dict[str, type[Source]] = {
-    "digits": DigitsSource,
-    "idx": IdxSource,
-    "cifar10": CifarSource,
-    "cifar100": CifarSource,
-    "image_folder": ImageFolderSource,
-    "metadata_csv": MetadataCsvSource,
-    "parquet": ParquetSource,
-    "lens": LensSource,
-    "scan_lines": ScanLinesSource,
-}
+__all__ = ["SOURCES", "Sample", "Source", "open_source", "register_source"]
+
+MODULES = "tailproof.data.sources.*"
+"""What is imported below; the code digest reads it as every module of this package."""
+
+for module in walk_packages(__path__, MODULES.removesuffix("*")):
+    import_module(module.name)
 
 
 def open_source(config: SourceConfig) -> Source:

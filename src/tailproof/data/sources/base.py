@@ -1,8 +1,8 @@
-"""What every source of images offers."""
+"""The interface of a source of labelled images, and the registry of sources."""
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tailproof.config.data import SourceConfig, add_source_config
 from tailproof.runtime.errors import TailproofError
 
 TRAIN, HELD_OUT = "train", "held_out"
@@ -17,15 +18,15 @@ TRAIN, HELD_OUT = "train", "held_out"
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its labels, and where its bytes are.
+    """One image with its labels, and the location of its bytes.
 
     Attributes:
-        sample_id: unique in its source, and the same each time.
-        labels: class name by taxonomic rank; None where the sample has no label at a rank.
-        path: the raw file, relative to the source's root.
-        row: position inside that file; None where the file is the image.
-        pool: ``train`` or ``held_out``; None where the source has no test set.
-        group: what must not be torn apart between splits; None where every sample stands alone.
+        sample_id: an id that is unique in the source and never changes.
+        labels: class name by taxonomic rank; None if the sample has no label at a rank.
+        path: the raw file, relative to the root of the source.
+        row: position in that file; None if the file is the image.
+        pool: ``train`` or ``held_out``; None if the source has no test set.
+        group: samples of one group stay in one split; None if the sample is its own group.
     """
 
     sample_id: str
@@ -40,7 +41,7 @@ class Source(ABC):
     """A labelled image collection.
 
     Attributes:
-        root: the folder that paths are relative to; None where the images come with a library.
+        root: the folder that paths are relative to; None if the images are part of a package.
         ranks: the taxonomic ranks, coarse to fine.
     """
 
@@ -54,10 +55,10 @@ class Source(ABC):
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """Return the raw files that are read, whether or not they are there; cheap."""
+        """Return the raw files to read, whether or not they exist. This is fast."""
 
-    def fetch(self) -> None:  # noqa: B027 - most sources have no publisher to ask
-        """Download what is missing, where the configuration asks for it."""
+    def fetch(self) -> None:  # noqa: B027 - most sources have no publisher
+        """Download missing files, if the configuration asks for it."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -65,16 +66,30 @@ class Source(ABC):
 
     @abstractmethod
     def samples(self) -> Iterator[Sample]:
-        """Yield every sample, in an order that is always the same."""
+        """Yield every sample, always in the same order."""
 
     @abstractmethod
     def read(self, path: str, row: int | None) -> bytes:
-        """Return the encoded image of the sample at (`path`, `row`), without loss."""
+        """Return the image of the sample at (`path`, `row`), encoded without loss."""
 
     def read_many(self, wanted: Sequence[tuple[str, int | None]]) -> Iterator[bytes]:
-        """Yield the encoded images of all (path, row) in `wanted`, in that order, however wild."""
+        """Yield the encoded images of all (path, row) in `wanted`, in this order."""
         for path, row in wanted:
             yield self.read(path, row)
+
+
+SOURCES: dict[str, type[Source]] = {}
+"""The reader of each source, by the name in the configuration."""
+
+
+def register_source(model: type[SourceConfig]) -> Callable[[type[Source]], type[Source]]:
+    """Register a reader, and the model of its configuration, which the reader is built from."""
+
+    def add(reader: type[Source]) -> type[Source]:
+        SOURCES.update(dict.fromkeys(add_source_config(model), reader))
+        return reader
+
+    return add
 
 
 @dataclass(frozen=True)
@@ -83,8 +98,8 @@ class Block:
 
     Attributes:
         images: uint8, [N, H, W] or [N, H, W, 3].
-        labels: class index by rank, integers [N].
-        pool: the pool that all of them belong to.
+        labels: for each rank the class indices, integers [N].
+        pool: the pool of all the images.
     """
 
     images: np.ndarray
@@ -93,22 +108,22 @@ class Block:
 
 
 class ArraySource(Source):
-    """A source whose raw files hold many images each; they stay in memory once read."""
+    """A source whose raw files contain many images each, which are kept in memory."""
 
     @abstractmethod
     def load(self) -> dict[str, Block]:
-        """Read and check all raw files: blocks by path, in order."""
+        """Read and check all raw files, and return their blocks by path, in order."""
 
     @cached_property
     def blocks(self) -> dict[str, Block]:
-        """What `load` returned."""
+        """The blocks that `load` returned."""
         return self.load()
 
     def __len__(self) -> int:
         return sum(len(block.images) for block in self.blocks.values())
 
     def samples(self) -> Iterator[Sample]:
-        """Yield ``train-00000``, ``train-00001``, … and ``test-…``; ``sample-…`` without pools."""
+        """Yield samples with ids ``train-00000``, … and ``test-…``; ``sample-…`` without pools."""
         counts: dict[str, int] = {}
         for path, block in self.blocks.items():
             prefix = {TRAIN: "train", HELD_OUT: "test", None: "sample"}[block.pool]
@@ -126,39 +141,39 @@ class ArraySource(Source):
             image = self.blocks[path].images[row]
         except LookupError:
             raise TailproofError(
-                f"{path}, row {row}: no longer in the source; run the stage prepare again"
+                f"{path}, row {row} is no longer in the source: run the stage prepare again"
             ) from None
         return encode_png(image)
 
 
 def where(path: str | Path, row: int | None) -> str:
-    """Return where a sample is, as messages name it."""
+    """Return the location of a sample as text for messages."""
     return str(path) if row is None else f"{path}, row {row}"
 
 
 def check_labels(labels: np.ndarray, classes: int, file: str | Path) -> None:
-    """Raise a TailproofError naming the first row whose label is not a class index."""
+    """Raise a TailproofError that names the first row whose label is not a class index."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
         row = int(wrong[0])
         raise TailproofError(
-            f"{file}, row {row}: label {labels[row]}, expected 0 to {classes - 1}; the file is not "
-            "of this dataset, or damaged"
+            f"{file}, row {row} has the label {labels[row]}, expected 0 to {classes - 1}: replace "
+            "the file, which is damaged or of another dataset"
         )
 
 
 def check_digest(file: str | Path, content: BinaryIO, pin: str) -> None:
-    """Check content against a pinned sum, written ``algorithm:hex``.
+    """Check content against a pinned checksum, ``algorithm:hex``.
 
     Raises:
-        TailproofError: it differs.
+        TailproofError: the checksum differs.
     """
     algorithm, expected = pin.split(":")
-    found = hashlib.file_digest(
+    actual = hashlib.file_digest(
         content, lambda: hashlib.new(algorithm, usedforsecurity=False)
     ).hexdigest()
-    if found != expected:
+    if actual != expected:
         raise TailproofError(
-            f"{file}: {algorithm} {found}, expected {expected}; it is not the published file or it "
-            "is damaged: delete it and fetch it again"
+            f"{file} has the {algorithm} checksum {actual}, expected {expected}: delete the file "
+            "and fetch it again"
         )

@@ -1,18 +1,19 @@
 """CIFAR-10 and CIFAR-100: the official archives, packed or unpacked, python or binary.
 
-Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images";
-formats: https://www.cs.toronto.edu/~kriz/cifar.html
+Reference: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images";
+Formats: https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
-from tailproof.config.data import Cifar
+from tailproof.config.data import SourceConfig
 from tailproof.data.sources.base import (
     HELD_OUT,
     TRAIN,
@@ -20,6 +21,7 @@ from tailproof.data.sources.base import (
     Block,
     check_digest,
     check_labels,
+    register_source,
 )
 from tailproof.data.sources.download import fetch
 from tailproof.data.sources.safe_archives import read_tar, unpickle_arrays
@@ -99,13 +101,13 @@ PIXELS = 3 * SIDE * SIDE
 
 @dataclass(frozen=True)
 class Layout:
-    """Where an archive keeps what.
+    """The members of an archive.
 
     Attributes:
-        archive: its file name.
-        pools: data files by pool, in order, as the archive names them.
-        label_keys: the key of each rank's labels, coarse to fine (python only).
-        names: file with the class names -> the ranks it names and their keys (None: plain text).
+        archive: file name of the archive.
+        pools: data files of each pool, in order, by their names in the archive.
+        label_keys: for each rank, coarse to fine, the key of its labels (python only).
+        names: for each file of class names, the key of each rank in it (None: plain text).
     """
 
     archive: str
@@ -156,10 +158,24 @@ LAYOUTS = {
 }
 
 
-class CifarSource(ArraySource):
-    """60,000 colour images of 32×32 pixels; a sample's path is the data file's in the archive.
+class Cifar(SourceConfig):
+    """CIFAR-10 or CIFAR-100: the official archive, python or binary, packed or unpacked."""
 
-    `pins` are the sums of archives and of their unpacked members, ``algorithm:hex`` by name.
+    name: Literal["cifar10", "cifar100"]
+    root: str = Field(description="Folder that contains the archive or the unpacked files.")
+    format: Literal["python", "binary"] = Field("python", description="Version of the archive.")
+    download: bool = Field(False, description="Download the archive to root if it is missing.")
+
+
+@register_source(Cifar)
+class CifarSource(ArraySource):
+    """60,000 colour images of 32×32 pixels.
+
+    The path of a sample is that of its data file in the archive.
+
+    Args:
+        config: the configuration.
+        pins: checksums of archives and of their unpacked members, ``algorithm:hex`` by name.
     """
 
     def __init__(self, config: Cifar, pins: dict[str, str] = PINS) -> None:
@@ -175,19 +191,19 @@ class CifarSource(ArraySource):
         return CLASSES[self.config.name]
 
     def files(self) -> list[Path]:
-        """Return the archive, or the data files where they lie unpacked and it does not."""
+        """Return the archive; the unpacked data files if only those exist."""
         if not self._archive.exists() and self._unpacked:
             return [self._unpacked / PurePosixPath(name).name for name in self._data_files()]
         return [self._archive]
 
     def fetch(self) -> None:
-        """Download the archive where neither it nor its files are there."""
+        """Download the archive if neither it nor its unpacked files exist."""
         if self.config.download and not self._archive.exists() and not self._unpacked:
             pin = self.pins[self.layout.archive].removeprefix("sha256:")
             fetch(f"{URL}/{self.layout.archive}", self._archive, pin)
 
     def load(self) -> dict[str, Block]:
-        """Read all data files and check their sums, records, labels and class names."""
+        """Read all data files and check their checksums, records, labels and class names."""
         pools = self._data_files()
         blocks = {}
         for name, content in self._contents({*pools, *self.layout.names}):
@@ -198,7 +214,7 @@ class CifarSource(ArraySource):
         missing = [name for name in pools if name not in blocks]
         if missing:
             raise TailproofError(
-                f"{self._archive}: it has no member '{missing[0]}'; fetch the archive again"
+                f"{self._archive} has no member '{missing[0]}': fetch the archive again"
             )
         return {name: blocks[name] for name in pools}
 
@@ -206,7 +222,7 @@ class CifarSource(ArraySource):
         return {name: pool for pool, names in self.layout.pools.items() for name in names}
 
     def _contents(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield the wanted files that are there, from the archive or from the folder."""
+        """Yield those of the wanted files that exist, from the archive or from the folder."""
         if self._archive.exists():
             with self._archive.open("rb") as stream:
                 self._check(self.layout.archive, self._archive, stream)
@@ -223,8 +239,8 @@ class CifarSource(ArraySource):
                     raise TailproofError(f"{file} is missing: unpack {self.layout.archive} again")
         else:
             raise TailproofError(
-                f"{self.root} holds neither {self.layout.archive} nor its unpacked files: put it "
-                "there, or set data.source.download"
+                f"{self.root} contains neither {self.layout.archive} nor its unpacked files: copy "
+                "the archive there, or set data.source.download"
             )
 
     def _check(self, name: str, file: Path, stream: Any) -> None:
@@ -237,7 +253,7 @@ class CifarSource(ArraySource):
 
     @cached_property
     def _unpacked(self) -> Path | None:
-        """The folder with the unpacked files: the archive's own below root, or root itself."""
+        """The folder of the unpacked files: the archive's folder below root, or root itself."""
         first = PurePosixPath(next(iter(self._data_files())))
         folders = [self.root / first.parent, self.root]
         return next((folder for folder in folders if (folder / first.name).exists()), None)
@@ -257,21 +273,25 @@ class CifarSource(ArraySource):
         keys = (b"data", *self.layout.label_keys)
         if not isinstance(batch, dict) or any(key not in batch for key in keys):
             shown = ", ".join(key.decode() for key in keys)
-            raise TailproofError(f"{name}: expected a dictionary with {shown}; it is no CIFAR file")
+            raise TailproofError(
+                f"{name}: expected a dictionary with {shown}: fetch the archive again"
+            )
         data = batch[b"data"]
         if (
             not isinstance(data, np.ndarray)
             or data.dtype != np.uint8
             or data.shape[1:] != (PIXELS,)
         ):
-            raise TailproofError(f"{name}: 'data' is no array of bytes, [images, {PIXELS}]")
+            raise TailproofError(
+                f"{name}: 'data' is not an array of bytes [images, {PIXELS}]: fetch it again"
+            )
         columns = []
         for key in self.layout.label_keys:
             column = np.array(batch[key])
             if column.shape != data.shape[:1] or column.dtype.kind not in "iu":
                 raise TailproofError(
-                    f"{name}: {len(data)} images, but '{key.decode()}' is not a list of as many "
-                    f"whole numbers (shape {column.shape})"
+                    f"{name}: '{key.decode()}' has the shape {column.shape}, expected a list of "
+                    f"{len(data)} whole numbers, one per image: fetch it again"
                 )
             columns.append(column)
         return data, columns
@@ -281,8 +301,8 @@ class CifarSource(ArraySource):
         length = ranks + PIXELS
         if not content or len(content) % length:
             raise TailproofError(
-                f"{name}: {len(content)} bytes, expected a multiple of {length} ({ranks} label(s) "
-                f"and {PIXELS} pixel values an image); it is truncated or another kind of file"
+                f"{name} has {len(content)} bytes, expected a multiple of {length} ({ranks} "
+                f"label(s) and {PIXELS} pixel values per image): fetch it again"
             )
         records = np.frombuffer(content, np.uint8).reshape(-1, length)
         return records[:, ranks:], [records[:, rank] for rank in range(ranks)]
@@ -290,12 +310,12 @@ class CifarSource(ArraySource):
     def _check_names(self, file: str, content: bytes) -> None:
         for rank, key in self.layout.names[file].items():
             if key is None:
-                found = [line.strip() for line in content.splitlines() if line.strip()]
+                names = [line.strip() for line in content.splitlines() if line.strip()]
             else:
                 meta = unpickle_arrays(content, file)
-                found = meta.get(key) if isinstance(meta, dict) else None
-            if found != [name.encode() for name in self.classes[rank]]:
+                names = meta.get(key) if isinstance(meta, dict) else None
+            if names != [name.encode() for name in self.classes[rank]]:
                 raise TailproofError(
-                    f"{file}: its class names of rank '{rank}' are not the official ones; it "
-                    "belongs to another dataset"
+                    f"{file}: its class names of rank '{rank}' are not the official ones: replace "
+                    "it by the file of the right dataset"
                 )

@@ -1,17 +1,26 @@
-"""The handwritten digits that scikit-learn ships."""
+"""The handwritten digits that scikit-learn contains."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from tailproof.config.data import Digits
-from tailproof.data.sources.base import ArraySource, Block
+from tailproof.config.data import SourceConfig
+from tailproof.data.sources.base import ArraySource, Block, register_source
 
 
+class Digits(SourceConfig):
+    """The 1,797 handwritten digits of 8×8 pixels that scikit-learn contains."""
+
+    name: Literal["digits"]
+
+
+@register_source(Digits)
 class DigitsSource(ArraySource):
-    """1,797 greyscale images of 8×8 pixels, ten classes, no test set of their own.
+    """1,797 greyscale images of 8×8 pixels in ten classes, without a test set.
 
-    Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI (its test part).
+    Reference: Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI
+    (the test part).
     """
 
     classes = {"class": [str(digit) for digit in range(10)]}  # noqa: RUF012
@@ -20,11 +29,11 @@ class DigitsSource(ArraySource):
         self.config = config
 
     def files(self) -> list[Path]:
-        """Return no file: the images come with scikit-learn."""
+        """Return no files: the images are part of scikit-learn."""
         return []
 
     def load(self) -> dict[str, Block]:
-        """Scale the values 0…16 to 0…255: round(v·255/16), which keeps all 17 apart."""
+        """Scale the 17 values 0…16 to 0…255 by round(v·255/16), which keeps them distinct."""
         from sklearn.datasets import load_digits
 
         digits = load_digits()

@@ -1,4 +1,4 @@
-"""Fetching a published file, with its checksum."""
+"""Downloads a published file and checks its checksum."""
 
 import hashlib
 import http.client
@@ -25,7 +25,7 @@ def fetch(url: str, target: Path, sha256: str) -> None:
     """
     from tailproof.files import atomic
 
-    log.info("fetching %s", url)
+    log.info("downloading %s", url)
     digest = hashlib.sha256()
     with atomic(target) as temporary:
         with temporary.open("wb") as file:
@@ -34,17 +34,17 @@ def fetch(url: str, target: Path, sha256: str) -> None:
                 file.write(chunk)
         if digest.hexdigest() != sha256:
             raise TailproofError(
-                f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}: it is not the "
-                f"published file; nothing was kept, put the right one at {target} by hand"
+                f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}; nothing was kept: "
+                f"save the published file as {target} by hand"
             )
-    log.info("fetched %s, checksum right", target)
+    log.info("downloaded %s; its checksum is right", target)
 
 
 def _chunks(url: str, target: Path) -> Iterator[bytes]:
-    """Yield the body; every failure of the network becomes one sentence."""
-    by_hand = f"try again, or put the file at {target} by hand"
+    """Yield the body; every network failure becomes a TailproofError."""
+    by_hand = f"try again, or save the file as {target} by hand"
     if not url.startswith(("http://", "https://")):
-        raise TailproofError(f"{url}: expected an http or https address")
+        raise TailproofError(f"{url} is not an http or https address: correct it")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - checked above
             announced = answer.headers.get("Content-Length")
@@ -54,13 +54,13 @@ def _chunks(url: str, target: Path) -> Iterator[bytes]:
                 yield chunk
         if announced is not None and received != int(announced):
             raise TailproofError(
-                f"{url} broke off after {received} of {announced} bytes: {by_hand}"
+                f"{url}: the connection broke after {received} of {announced} bytes: {by_hand}"
             )
     except urllib.error.HTTPError as error:
         raise TailproofError(
-            f"{url} was answered with {error.code} {error.reason}: {by_hand}"
+            f"{url}: the server answered {error.code} {error.reason}: {by_hand}"
         ) from None
     except urllib.error.URLError as error:
         raise TailproofError(f"{url} cannot be reached ({error.reason}): {by_hand}") from None
     except (OSError, http.client.HTTPException) as error:
-        raise TailproofError(f"{url} broke off ({error}): {by_hand}") from None
+        raise TailproofError(f"{url}: the connection broke ({error}): {by_hand}") from None

@@ -1,4 +1,4 @@
-"""Walking folders and reading files, with one clear sentence where that fails."""
+"""Walks folders and reads files, with one clear sentence for each failure."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from tailproof.runtime.errors import TailproofError
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield the visible files below `folder`, through links; a folder met again is passed over.
+    """Yield the visible files below `folder`. Links are followed; each folder is visited once.
 
     Raises:
         OSError: a folder cannot be read.
@@ -33,7 +33,7 @@ def read_file(path: Path) -> bytes:
     """Return a file's bytes.
 
     Raises:
-        TailproofError: it cannot be read.
+        TailproofError: the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -42,7 +42,7 @@ def read_file(path: Path) -> bytes:
 
 
 def are_splits(names: set[str]) -> bool:
-    """Whether these, in lower case, name a training set and another one, not classes."""
+    """Return whether lower-case names are those of a training set and another set, not classes."""
     return "train" in names and bool(names & {"test", "val", "valid", "validation"})
 
 

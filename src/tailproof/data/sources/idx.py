@@ -1,4 +1,4 @@
-"""IDX files: Fashion-MNIST, MNIST, and others of their layout.
+"""IDX files: Fashion-MNIST, MNIST, and other datasets in the same format.
 
 Format: http://yann.lecun.com/exdb/mnist/ (two zero bytes, a type byte, the number of dimensions,
 big-endian sizes, then the values).
@@ -10,10 +10,12 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from tailproof.config.data import Idx
+from tailproof.config.data import SourceConfig
 from tailproof.data.sources.base import (
     HELD_OUT,
     TRAIN,
@@ -21,6 +23,7 @@ from tailproof.data.sources.base import (
     Block,
     check_digest,
     check_labels,
+    register_source,
 )
 from tailproof.data.sources.download import fetch
 from tailproof.runtime.errors import TailproofError
@@ -32,16 +35,16 @@ NAMES = [kind.format(part) for part in POOLS.values() for kind in (IMAGES, LABEL
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is published of a dataset.
+class PublishedDataset:
+    """The published facts about a dataset.
 
     Attributes:
-        classes: the names of the label's classes, in order.
-        parents: for each coarser rank, coarse to fine, the members of its classes.
-        pins: sums of the uncompressed files, so that any gzip of them passes.
-        url: the publisher's folder, with the .gz files.
-        packed: sums of the publisher's .gz files.
-        package: where a Debian package installs the files.
+        classes: class names, in the order of the labels.
+        parents: for each coarser rank, from coarse to fine, the members of its classes.
+        pins: checksums of the uncompressed files, so that any gzip file of them is accepted.
+        url: the publisher's folder of .gz files.
+        packed: checksums of the publisher's .gz files.
+        package: the folder in which a Debian package installs the files.
     """
 
     classes: list[str]
@@ -54,7 +57,7 @@ class Known:
 
 # Ranks: Seo and Shin 2019, "Hierarchical convolutional neural networks for fashion image
 # classification", Expert Systems with Applications 116, figure 4.
-FASHION_MNIST = Known(
+FASHION_MNIST = PublishedDataset(
     classes=[
         "T-shirt/top",
         "Trouser",
@@ -91,7 +94,7 @@ FASHION_MNIST = Known(
         "t10k-labels-idx1-ubyte": "sha256:"
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     },
-    package=Path("/usr/share/datasets/fashion-mnist"),  # of dataset-fashion-mnist
+    package=Path("/usr/share/datasets/fashion-mnist"),  # package dataset-fashion-mnist
     url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     packed={
         "train-images-idx3-ubyte": (
@@ -108,7 +111,7 @@ FASHION_MNIST = Known(
         ),
     },
 )
-MNIST = Known(
+MNIST = PublishedDataset(
     classes=[str(digit) for digit in range(10)],
     pins={
         "train-images-idx3-ubyte": "sha256:"
@@ -121,45 +124,71 @@ MNIST = Known(
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     },
 )
-KNOWN = {"fashion_mnist": FASHION_MNIST, "mnist": MNIST}
+PUBLISHED = {"fashion_mnist": FASHION_MNIST, "mnist": MNIST}
 
 
+class Idx(SourceConfig):
+    """IDX files of the MNIST family in one folder, gzipped or not."""
+
+    name: Literal["idx"]
+    dataset: Literal["fashion_mnist", "mnist", "other"] = Field(
+        "other", description="A known dataset has class names, ranks and pinned SHA-256 checksums."
+    )
+    root: str = Field(description="Folder that contains the four IDX files.")
+    download: bool = Field(
+        False, description="Download missing files from the publisher (fashion_mnist only)."
+    )
+
+    @model_validator(mode="after")
+    def _has_publisher(self) -> "Idx":
+        if self.download and self.dataset != "fashion_mnist":
+            raise ValueError(
+                "'download' is available for fashion_mnist only: remove it and copy the four files "
+                "to root"
+            )
+        return self
+
+
+@register_source(Idx)
 class IdxSource(ArraySource):
-    """Four IDX files: images and labels of a training and a test set.
+    """Reads four IDX files: images and labels of a training set and of a test set.
 
-    `known` says what is published of the dataset; None takes any files and any labels.
+    Args:
+        config: the configuration.
+        published: facts about the dataset. Default: those of `config.dataset`; an unknown dataset
+            may hold any files and any labels.
     """
 
-    def __init__(self, config: Idx, known: Known | None = None) -> None:
+    def __init__(self, config: Idx, published: PublishedDataset | None = None) -> None:
         self.config = config
         self.root = Path(config.root)
-        self.known = known or KNOWN.get(config.dataset)
-        self.ranks = (*(self.known.parents if self.known else ()), "class")
+        self.published = published or PUBLISHED.get(config.dataset)
+        self.ranks = (*(self.published.parents if self.published else ()), "class")
 
     @property
     def classes(self) -> dict[str, list[str]]:
-        """Published names; for an unknown dataset 0 to the largest label seen."""
-        if self.known:
-            coarse = {rank: list(members) for rank, members in self.known.parents.items()}
-            return {**coarse, "class": self.known.classes}
+        """The published names; for an unknown dataset, 0 to the largest label."""
+        if self.published:
+            coarse = {rank: list(members) for rank, members in self.published.parents.items()}
+            return {**coarse, "class": self.published.classes}
         largest = max(block.labels["class"].max() for block in self.blocks.values())
         return {"class": [str(label) for label in range(largest + 1)]}
 
     def files(self) -> list[Path]:
-        """Return the four files, plain or gzipped, whichever is there."""
+        """Return the four files, plain or gzipped, whichever exists."""
         return [self._file(name) for name in NAMES]
 
     def fetch(self) -> None:
-        """Download the missing ones of the publisher's gzipped files."""
+        """Download the publisher's gzipped files that are missing."""
         if not self.config.download:
             return
         for name in NAMES:
             if not self._file(name).exists():
-                url = f"{self.known.url}/{name}.gz"
-                fetch(url, self.root / f"{name}.gz", self.known.packed[name])
+                url = f"{self.published.url}/{name}.gz"
+                fetch(url, self.root / f"{name}.gz", self.published.packed[name])
 
     def load(self) -> dict[str, Block]:
-        """Read the four files and check their sums, headers, counts and labels."""
+        """Read the four files and check their checksums, headers, counts and labels."""
         blocks = {}
         for pool, part in POOLS.items():
             image_file, label_file = (
@@ -170,49 +199,49 @@ class IdxSource(ArraySource):
             labels = read_idx(label_file, 1, self._pin(LABELS.format(part)))
             if len(images) != len(labels):
                 raise TailproofError(
-                    f"{image_file} holds {len(images)} images but {label_file.name} {len(labels)} "
-                    "labels: they do not belong together"
+                    f"{image_file} contains {len(images)} images but {label_file.name} "
+                    f"{len(labels)} labels: copy both files from the same dataset"
                 )
-            if self.known:
-                check_labels(labels, len(self.known.classes), label_file)
+            if self.published:
+                check_labels(labels, len(self.published.classes), label_file)
             blocks[image_file.name] = Block(images, self._all_ranks(labels), pool)
         return blocks
 
     def _all_ranks(self, labels: np.ndarray) -> dict[str, np.ndarray]:
-        result = {"class": labels}
-        for rank, members in self.known.parents.items() if self.known else ():
+        labels_by_rank = {"class": labels}
+        for rank, members in self.published.parents.items() if self.published else ():
             parent = [
                 next(code for code, names in enumerate(members.values()) if name in names)
-                for name in self.known.classes
+                for name in self.published.classes
             ]
-            result[rank] = np.array(parent)[labels]
-        return result
+            labels_by_rank[rank] = np.array(parent)[labels]
+        return labels_by_rank
 
     def _file(self, name: str) -> Path:
-        """Return the file in root or in the Debian package, or where it should be."""
+        """Return the path in root or in the Debian package; if neither exists, that in root."""
         folders = [self.root]
-        if self.known and self.known.package:
-            folders.append(self.known.package)
-        found = [folder / file for folder in folders for file in (name, f"{name}.gz")]
-        return next((path for path in found if path.exists()), self.root / f"{name}.gz")
+        if self.published and self.published.package:
+            folders.append(self.published.package)
+        candidates = [folder / file for folder in folders for file in (name, f"{name}.gz")]
+        return next((path for path in candidates if path.exists()), self.root / f"{name}.gz")
 
     def _pin(self, name: str) -> str | None:
-        return self.known.pins[name] if self.known else None
+        return self.published.pins[name] if self.published else None
 
 
 def read_idx(file: Path, dimensions: int, pin: str | None = None) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, gzipped or not.
+    """Read an IDX file of unsigned bytes, which may be gzipped.
 
     Args:
         file: the file.
-        dimensions: how many the array must have.
-        pin: the sum of the uncompressed content, ``algorithm:hex``.
+        dimensions: number of axes that the array must have.
+        pin: checksum of the uncompressed content, ``algorithm:hex``.
 
     Returns:
-        uint8 with `dimensions` axes.
+        The values, uint8 with `dimensions` axes.
 
     Raises:
-        TailproofError: it is missing, damaged, has another sum, or another header or length.
+        TailproofError: the file is missing or damaged, or its checksum, header or length is wrong.
     """
     content = _uncompressed(file)
     if pin:
@@ -221,35 +250,35 @@ def read_idx(file: Path, dimensions: int, pin: str | None = None) -> np.ndarray:
     magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])
     if content[:4] != magic:
         raise TailproofError(
-            f"{file}: it starts with the bytes {content[:4].hex()}, expected {magic.hex()} (IDX, "
-            f"unsigned bytes, {dimensions} dimension(s)); it is another kind of file"
+            f"{file} starts with the bytes {content[:4].hex()}, expected {magic.hex()} (IDX, "
+            f"unsigned bytes, {dimensions} dimension(s)): replace it by an IDX file"
         )
     if len(content) < start:
-        raise TailproofError(f"{file}: truncated inside its header; fetch it again")
+        raise TailproofError(f"{file} is truncated inside its header: fetch it again")
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     expected = start + int(np.prod(shape, dtype=object))
     if len(content) != expected:
         raise TailproofError(
-            f"{file}: {len(content)} bytes (uncompressed), but its header {shape} asks for "
-            f"{expected}; it is truncated or has bytes appended: fetch it again"
+            f"{file} has {len(content)} bytes (uncompressed), but its header {shape} requires "
+            f"{expected}: fetch it again"
         )
     if 0 in shape:
-        raise TailproofError(f"{file}: its header {shape} says that it is empty")
+        raise TailproofError(f"{file} contains no values (its header is {shape}): fetch it again")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _uncompressed(file: Path) -> bytes:
     try:
         content = file.read_bytes()
-        # By content: some browsers unpack a .gz file and keep its name.
+        # Look at the content: some browsers unpack a .gz file and keep its name.
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except FileNotFoundError:
         name = file.name.removesuffix(".gz")
         raise TailproofError(
-            f"{file.parent} holds neither {name} nor {name}.gz: put the four IDX files there, or "
-            "set data.source.download for fashion_mnist"
+            f"{file.parent} contains neither {name} nor {name}.gz: copy the four IDX files there, "
+            "or set data.source.download for fashion_mnist"
         ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise TailproofError(f"{file}: damaged gzip file ({error}); fetch it again") from None
+        raise TailproofError(f"{file} is a damaged gzip file ({error}): fetch it again") from None
     except OSError as error:
         raise TailproofError(f"{file} cannot be read: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""The labels of many samples at several taxonomic ranks, held by column."""
+"""The labels of many samples at several taxonomic ranks, stored by column."""
 
 import re
 from array import array
@@ -14,24 +14,24 @@ NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def clean(text: str) -> str | None:
-    """Return a label without the white space around it, None for an empty one and for NaN."""
+    """Return a label without surrounding white space; None if it is empty or NaN."""
     text = text.strip()
     return None if text in MISSING else text
 
 
 def class_order(names: Sequence[str]) -> list[str]:
-    """Return class names sorted; by their value where all are numbers."""
+    """Return class names sorted; sorted by value if all are numbers."""
     if all(NUMBER.fullmatch(name) for name in names):
         return sorted(names, key=lambda name: (float(name), name))
     return sorted(names)
 
 
 class Labels:
-    """The labels of N samples at each rank, four bytes each; -1 is none.
+    """The labels of N samples at each rank, in four bytes per label.
 
     Attributes:
-        names: the names met at each rank, in that order.
-        codes: for each rank N positions in its names.
+        names: the names at each rank, in the order of their first sample.
+        codes: for each rank, N positions in its names; -1 means no label.
     """
 
     def __init__(self, ranks: Iterable[str]) -> None:
@@ -40,53 +40,53 @@ class Labels:
         self._code: dict[str, dict[str, int]] = {rank: {} for rank in self.names}
 
     def add(self, rank: str, label: str | None) -> None:
-        """Append the next sample's label at a rank."""
+        """Append the label of the next sample at a rank."""
         if label is None:
             self.codes[rank].append(-1)
             return
-        known = self._code[rank]
-        code = known.setdefault(label, len(known))
+        codes = self._code[rank]
+        code = codes.setdefault(label, len(codes))
         if code == len(self.names[rank]):
             self.names[rank].append(label)
         self.codes[rank].append(code)
 
     def of(self, sample: int) -> dict[str, str | None]:
-        """Return one sample's label at each rank."""
+        """Return the label of one sample at each rank."""
         return {
             rank: self.names[rank][code] if (code := codes[sample]) >= 0 else None
             for rank, codes in self.codes.items()
         }
 
     def check(self, source: str | Path, where: Callable[[int], str]) -> None:
-        """Refuse a rank without any label, and a label with two parents.
+        """Check that every rank has a label and that no label has two parents.
 
-        Metrics that go up the ranks need a tree. Samples without a label at one of two ranks say
-        nothing of these two.
+        Metrics over several ranks need a tree. Two ranks are compared on the samples that have a
+        label at both.
 
         Args:
-            source: what holds all samples.
-            where: tells the file and the row of a sample.
+            source: the file or folder of all samples.
+            where: returns the file and the row of a sample.
 
         Raises:
-            TailproofError: a rank is empty; two samples share a label and differ at a coarser rank.
+            TailproofError: a rank has no label, or a label has two parents.
         """
         for rank, names in self.names.items():
             if not names:
                 raise TailproofError(
-                    f"{source}: no row has a label in the column '{rank}'; leave it out of "
+                    f"{source}: no row has a label in the column '{rank}': remove it from "
                     "data.source.ranks"
                 )
         ranks = list(self.codes)
         for depth, fine in enumerate(ranks):
             for coarse in ranks[:depth]:
-                found = self._contradiction(coarse, fine)
-                if found:
-                    first, second = found
-                    parents = [self.of(sample)[coarse] for sample in found]
+                pair = self._contradiction(coarse, fine)
+                if pair:
+                    first, second = pair
+                    parents = [self.of(sample)[coarse] for sample in pair]
                     raise TailproofError(
-                        f"{where(second)}: the {fine} '{self.of(second)[fine]}' lies in the "
-                        f"{coarse} '{parents[1]}', but in '{parents[0]}' in {where(first)}; "
-                        "correct one, give the two different names, or leave a rank out of "
+                        f"{where(second)}: the {fine} '{self.of(second)[fine]}' is in the "
+                        f"{coarse} '{parents[1]}', but in '{parents[0]}' at {where(first)}: "
+                        "correct one, give them different names, or remove a rank from "
                         "data.source.ranks"
                     )
 
@@ -94,6 +94,8 @@ class Labels:
         parents, children = (np.frombuffer(self.codes[rank], np.intc) for rank in (coarse, fine))
         both = np.flatnonzero((parents >= 0) & (children >= 0))
         first = np.zeros(len(self.names[fine]), np.int64)
-        first[children[both[::-1]]] = both[::-1]  # the last to be written is the first to be met
+        first[children[both[::-1]]] = both[
+            ::-1
+        ]  # the last value written is that of the first sample
         wrong = both[parents[both] != parents[first[children[both]]]]
         return (int(first[children[wrong[0]]]), int(wrong[0])) if wrong.size else None

@@ -1,4 +1,4 @@
-"""Somebody's parquet datasets with a column of encoded images.
+"""Parquet datasets of other origin, with a column of encoded images.
 
 Layouts: https://huggingface.co/docs/datasets/image_dataset (struct of bytes and path, class names
 in the schema's metadata) and Hive's partitioned folders (key=value).
@@ -13,12 +13,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from tailproof.config.data import Parquet
-from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source
+from tailproof.config.base import Count, Name
+from tailproof.config.data import BelowRoot, Column, RankColumns, SourceConfig
+from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source, register_source
 from tailproof.data.sources.filesystem import are_splits, walk
 from tailproof.data.sources.label_tree import Labels, class_order, clean
 from tailproof.data.sources.parquet_file import NULLS, TEXT, Kind, ParquetFile
@@ -33,9 +36,9 @@ class Part:
     """One parquet file.
 
     Attributes:
-        path: relative to the dataset's root.
-        pool: the pool that its rows belong to.
-        keys: partition columns and their values, from the names of its folders.
+        path: the path relative to the root of the dataset.
+        pool: the pool of its rows.
+        keys: partition columns and their values, read from the names of its folders.
     """
 
     path: str
@@ -43,25 +46,25 @@ class Part:
     keys: dict[str, str | None]
 
 
-def find_parts(root: Path, wanted: dict[str | None, str | None]) -> list[Part]:
-    """List the parquet files of each pool, sorted by path; no file is opened.
+def find_parts(root: Path, pools: dict[str | None, str | None]) -> list[Part]:
+    """List the parquet files of each pool, sorted by path, without opening any.
 
     Args:
-        root: the dataset's folder.
-        wanted: for each pool a file, folder or pattern below root; None is root itself.
+        root: the folder of the dataset.
+        pools: for each pool a file, folder or pattern below root; None stands for root itself.
 
     Raises:
-        TailproofError: nothing is there, a file is in two pools, or the files do not have the same
+        TailproofError: there is no file, a file is in two pools, or the files have different
             partition columns.
     """
     parts: dict[str, Part] = {}
-    for pool, name in wanted.items():
-        found = sorted({file.relative_to(root).as_posix() for file in _files(root, name)})
-        if not found:
+    for pool, name in pools.items():
+        paths = sorted({file.relative_to(root).as_posix() for file in _files(root, name)})
+        if not paths:
             raise TailproofError(
-                f"{root / (name or '')}: no .parquet file there; correct data.source"
+                f"{root / (name or '')} contains no .parquet file: correct data.source"
             )
-        for path in found:
+        for path in paths:
             if path in parts:
                 raise TailproofError(
                     f"{root / path} is in both pools: data.source.train and data.source.test must "
@@ -72,10 +75,10 @@ def find_parts(root: Path, wanted: dict[str | None, str | None]) -> list[Part]:
     for part in others:
         if list(part.keys) != list(first.keys):
             raise TailproofError(
-                f"{root / part.path} has the partition columns {list(part.keys)}, "
-                f"{first.path} has {list(first.keys)}; name one dataset in data.source.root"
+                f"{root / part.path} has the partition columns {list(part.keys)}, but "
+                f"{first.path} has {list(first.keys)}: set data.source.root to one dataset"
             )
-    if wanted == {None: None}:
+    if pools == {None: None}:
         _refuse_split_files(root, parts)
     return list(parts.values())
 
@@ -84,29 +87,29 @@ def keep(parts: list[Part], wanted: Filter, root: Path) -> list[Part]:
     """Return the parts whose partition columns have the wanted values.
 
     Raises:
-        TailproofError: there is no such column or no such value.
+        TailproofError: a column or a value does not exist.
     """
     for key, values in wanted.items():
         if key not in parts[0].keys:
-            known = ", ".join(parts[0].keys) or "none (there are no folders key=value)"
+            columns = ", ".join(parts[0].keys) or "none (there are no folders key=value)"
             raise TailproofError(
-                f"{root}: data.source.filter names '{key}', which is no partition column"
-                f"{suggestion(key, parts[0].keys)}; partition columns: {known}"
+                f"{root}: data.source.filter names '{key}', which is not a partition column"
+                f"{suggestion(key, parts[0].keys)}; partition columns: {columns}"
             )
         chosen = {str(value) for value in (values if isinstance(values, list) else [values])}
-        there = {str(part.keys[key]) for part in parts}
-        if not chosen or chosen - there:
-            asked = f"'{min(chosen - there)}'" if chosen else "no value"
+        present = {str(part.keys[key]) for part in parts}
+        if not chosen or chosen - present:
+            asked = f"'{min(chosen - present)}'" if chosen else "no value"
             raise TailproofError(
-                f"{root}: data.source.filter asks for {asked} in '{key}', which matches nothing; "
-                f"its values: {_shown(sorted(there))}"
+                f"{root}: data.source.filter asks for {asked} in '{key}', which matches no file; "
+                f"values of '{key}': {_shown(sorted(present))}"
             )
         parts = [part for part in parts if str(part.keys[key]) in chosen]
     return parts
 
 
 def _files(root: Path, name: str | None) -> Iterator[Path]:
-    """Yield the parquet files that are, lie below, or match root/name."""
+    """Yield the parquet files that root/name names, contains, or matches as a pattern."""
     start = root / (name or "")
     try:
         for place in [start] if start.exists() else root.glob(name or ""):
@@ -118,7 +121,7 @@ def _files(root: Path, name: str | None) -> Iterator[Path]:
 
 
 def _ignored(path: Path) -> bool:
-    """Return whether Hive's readers pass a file over: _metadata, half-written ones."""
+    """Return whether Hive readers skip a file, such as _metadata or a half-written file."""
     return any(part.startswith(("_", ".")) for part in path.parts)
 
 
@@ -132,8 +135,8 @@ def _refuse_split_files(root: Path, paths: dict[str, Part]) -> None:
     words = {re.split(r"[-_.]", word)[0].lower() for path in paths for word in path.split("/")}
     if are_splits(words):
         raise TailproofError(
-            f"{root} holds files of a training and of another set: set data.source.train and "
-            "data.source.test (patterns like data/train-*.parquet are understood)"
+            f"{root} contains files of a training set and of another set: set data.source.train "
+            "and data.source.test (patterns such as data/train-*.parquet are allowed)"
         )
 
 
@@ -142,13 +145,61 @@ def _shown(values: list[str]) -> str:
     return ", ".join(f"'{value}'" for value in values[:20]) + more
 
 
-SPOOL = 128 << 20  # bytes; what is more than that goes to a temporary file
+SPOOL = 128 << 20  # bytes; more than that is kept in a temporary file
 
 
+class Parquet(SourceConfig):
+    """Parquet files of other origin with a column of images: one file or a folder of files."""
+
+    name: Literal["parquet"]
+    root: str = Field(
+        description="A parquet file, or a folder that contains parquet files at any depth."
+    )
+    train: BelowRoot | None = Field(
+        None, description="File, folder or pattern (data/train-*.parquet) of the training pool."
+    )
+    test: BelowRoot | None = Field(
+        None, description="File, folder or pattern of the held-out pool."
+    )
+    image: Column = Field(
+        "image",
+        description="Column of images: encoded (binary, or a struct with the field bytes), or "
+        "arrays of numbers (nested lists).",
+    )
+    bands: Literal["first", "last"] = Field(
+        "first",
+        description="Position of the band axis in arrays; the other axes are height, width.",
+    )
+    shape: Annotated[list[Count], Field(min_length=2, max_length=3)] | None = Field(
+        None,
+        description="Shape of arrays stored as flat lists, such as [bands, height, width].",
+    )
+    ranks: RankColumns = Field(
+        ["label"],
+        description="Label columns, coarse to fine: text, whole numbers, Hugging Face class "
+        "labels, or partition columns (key=value folders).",
+    )
+    id: Column | None = Field(
+        None, description="Column of unique sample ids. Default: file and row."
+    )
+    group: Column | None = Field(None, description="Column of groups; a group stays in one split.")
+    filter: dict[Name, str | int | list[str | int]] = Field(
+        {}, description="Read only files with these values (one or a list) of partition columns."
+    )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Parquet":
+        if self.test is not None and self.train is None:
+            raise ValueError("'test' is given but 'train' is not: give both or neither")
+        return self
+
+
+@register_source(Parquet)
 class ParquetSource(Source):
-    """Rows of parquet files; a sample's id is its file and row, or what the column `id` holds.
+    """Rows of parquet files. The id of a sample is its file and row, or its value in column `id`.
 
-    Partition columns are columns like others and win over one of the same name in the files.
+    A partition column is used like any other column, and replaces a column of the same name in the
+    files.
     """
 
     def __init__(self, config: Parquet) -> None:
@@ -160,25 +211,25 @@ class ParquetSource(Source):
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:
-        """The labels of each rank, in the schema's order where it names them, else sorted."""
+        """The labels of each rank, in the order of the schema if it names them, else sorted."""
         listing = self._listing
         classes = {}
         for rank, names in listing.labels.names.items():
             kind = listing.kinds.get(rank, TEXT)  # partition columns are text
             order = kind.names or class_order(names)
-            met = set(names)
-            classes[rank] = [name for name in order if name in met]
+            present = set(names)
+            classes[rank] = [name for name in order if name in present]
         return classes
 
     def files(self) -> list[Path]:
-        """Return the parquet files that the filter keeps; walks the folders once."""
+        """Return the parquet files that pass the filter. The folders are walked once."""
         return [self.root / part.path for part in self._parts]
 
     def __len__(self) -> int:
         return len(self._listing)
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the rows file by file, the training pool first."""
+        """Yield the rows file by file, those of the training pool first."""
         listing = self._listing
         ids = list(listing.ids)
         for number, part in enumerate(self._parts):
@@ -195,7 +246,7 @@ class ParquetSource(Source):
                 )
 
     def read(self, path: str, row: int | None) -> bytes:
-        """Return the image's own bytes; quick for rows in the order of `samples`."""
+        """Return the bytes of the image; fast for rows in the order of `samples`."""
         file = self.root / path
         if self._file is None or self._file.path != file:
             if self._file is not None:
@@ -204,9 +255,9 @@ class ParquetSource(Source):
         return self._file.read(row)
 
     def read_many(self, wanted: Sequence[tuple[str, int | None]]) -> Iterator[bytes]:
-        """Yield the images in the order wanted, having read each file once from end to end.
+        """Yield the images in the order of `wanted`, after reading each file once.
 
-        In between they lie in memory, or in a temporary file where they are many.
+        Until then the images are kept in memory; many images are kept in a temporary file.
         """
         places = np.zeros((len(wanted), 2), np.int64)
         with tempfile.SpooledTemporaryFile(SPOOL) as spool:
@@ -219,8 +270,9 @@ class ParquetSource(Source):
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 raise TailproofError(
-                    f"no space left in {tempfile.gettempdir()} for {len(wanted)} images in "
-                    "between: set TMPDIR to a larger disk, or raise data.shards_per_split"
+                    f"{tempfile.gettempdir()} has no space left for the temporary copy of "
+                    f"{len(wanted)} images: set TMPDIR to a larger disk, or raise "
+                    "data.shards_per_split"
                 ) from error
             for start, size in places.tolist():
                 spool.seek(start)
@@ -230,19 +282,19 @@ class ParquetSource(Source):
     def _parts(self) -> list[Part]:
         config = self.config
         if not Path(config.root).exists():
-            raise TailproofError(f"{config.root} does not exist; correct data.source.root")
-        whole = Path(config.root).name if Path(config.root).is_file() else None
+            raise TailproofError(f"{config.root} does not exist: correct data.source.root")
+        file = Path(config.root).name if Path(config.root).is_file() else None
         if config.train is None:
-            wanted = {None: whole}
-        elif whole is not None:
+            pools = {None: file}
+        elif file is not None:
             raise TailproofError(
-                f"{config.root} is a file: leave data.source.train out, or name its folder as root"
+                f"{config.root} is a file: remove data.source.train, or set root to its folder"
             )
         elif config.test is None:
-            wanted = {None: config.train}
+            pools = {None: config.train}
         else:
-            wanted = {TRAIN: config.train, HELD_OUT: config.test}
-        return keep(find_parts(self.root, wanted), config.filter, self.root)
+            pools = {TRAIN: config.train, HELD_OUT: config.test}
+        return keep(find_parts(self.root, pools), config.filter, self.root)
 
     @cached_property
     def _listing(self) -> "_Listing":
@@ -250,21 +302,21 @@ class ParquetSource(Source):
         for part in self._parts:
             listing.add(part)
         if not len(listing):
-            raise TailproofError(f"{self.config.root}: its parquet files hold no row")
+            raise TailproofError(f"{self.config.root}: its parquet files contain no rows")
         listing.labels.check(self.config.root, listing.where)
         return listing
 
 
 class _Listing:
-    """The rows of all files, by column.
+    """The rows of all files, stored by column.
 
     Attributes:
         parts: the files.
-        starts: the first row of each file among all rows, and the number of all rows.
-        labels: each row's labels.
-        kinds: what the columns hold, which is the same in all files.
-        ids: each row's sample id -> the row, where the configuration names a column of ids.
-        groups: each row's group, where it names a column of groups.
+        starts: the first row of each file among all rows, then the number of all rows.
+        labels: the labels of each row.
+        kinds: the kind of each column, which is the same in all files.
+        ids: the row of each sample id, if the configuration names a column of ids.
+        groups: the group of each row, if the configuration names a column of groups.
     """
 
     def __init__(self, config: Parquet, root: Path) -> None:
@@ -280,7 +332,7 @@ class _Listing:
         return self.starts[-1]
 
     def add(self, part: Part) -> None:
-        """Append the rows of a file, of which no image is read."""
+        """Append the rows of a file, without reading an image."""
         path = self.root / part.path
         self.parts.append(part)
         columns = dict.fromkeys(
@@ -288,15 +340,15 @@ class _Listing:
         )
         with closing(ParquetFile(path, self.config)) as file:
             file.check_image()
-            own = {name: file.kind(name) for name in columns if name not in part.keys}
-            self._check_kinds(own, path)
+            kinds = {name: file.kind(name) for name in columns if name not in part.keys}
+            self._check_kinds(kinds, path)
             fixed = {name: value and clean(value) for name, value in part.keys.items()}
-            for row, cells in enumerate(file.texts(own), start=self.starts[-1]):
+            for row, cells in enumerate(file.texts(kinds), start=self.starts[-1]):
                 self._add_row({**fixed, **cells}, row)
             self.starts.append(self.starts[-1] + len(file))
 
     def where(self, row: int) -> str:
-        """Return the file of a row, and its row in it."""
+        """Return the file of a row, and the row number in that file."""
         number = bisect_right(self.starts, row, hi=len(self.parts)) - 1
         return f"{self.root / self.parts[number].path}, row {row - self.starts[number]}"
 
@@ -310,26 +362,26 @@ class _Listing:
         sample_id = cells[self.config.id]
         if sample_id is None:
             raise TailproofError(
-                f"{self.where(row)}: its column '{self.config.id}' holds no sample id; fill it in, "
-                "or leave data.source.id out"
+                f"{self.where(row)} has no sample id in the column '{self.config.id}': enter it, "
+                "or remove data.source.id"
             )
         if sample_id in self.ids:
             raise TailproofError(
-                f"{self.where(row)}: the sample id '{sample_id}' stands a second time, first in "
-                f"{self.where(self.ids[sample_id])}; make the column '{self.config.id}' unique, or "
-                "leave data.source.id out"
+                f"{self.where(row)} has the sample id '{sample_id}', as has "
+                f"{self.where(self.ids[sample_id])}: make the column '{self.config.id}' unique, or "
+                "remove data.source.id"
             )
         self.ids[sample_id] = row
 
     def _check_kinds(self, kinds: dict[str, Kind], path: Path) -> None:
-        """Refuse a column that holds something else than in the files before."""
+        """Raise a TailproofError if a column has another kind than in the previous files."""
         for name, kind in kinds.items():
             if kind == NULLS:
                 continue
-            known = self.kinds.setdefault(name, kind)
-            if kind != known:
-                found = kind.name if kind.name != known.name else "other class labels"
+            first = self.kinds.setdefault(name, kind)
+            if kind != first:
+                actual = kind.name if kind.name != first.name else "other class labels"
                 raise TailproofError(
-                    f"{path}: its column '{name}' holds {found}, but {known.name} in "
-                    f"{self.root / self.parts[0].path}; write both alike"
+                    f"{path}: its column '{name}' contains {actual}, but {first.name} in "
+                    f"{self.root / self.parts[0].path}: save both files with one type"
                 )

@@ -1,4 +1,4 @@
-"""One parquet file of foreign origin: its columns as text, its images read forward."""
+"""A parquet file of other origin: reads its label columns as text, and its images in order."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailproof.config.data import Parquet
 from tailproof.data.multiband import START
 from tailproof.data.sources.array_images import from_lists, from_npy, is_array
 from tailproof.data.sources.label_tree import clean
@@ -17,27 +16,29 @@ from tailproof.runtime.errors import TailproofError, suggestion
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH = 64  # images that are in memory at once
+    from tailproof.data.sources.parquet import Parquet
+
+BATCH = 64  # images in memory at once
 LABEL_BATCH = 65536
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a column of labels holds.
+    """The kind of values in a column of labels.
 
     Attributes:
         name: ``text``, ``whole numbers``, ``class labels`` or ``nulls``.
-        names: the class names that Hugging Face's metadata give; None for the other kinds.
+        names: the class names from Hugging Face metadata; None for the other kinds.
     """
 
     name: str
     names: tuple[str, ...] | None = None
 
     def text(self, value: Any) -> str | None:
-        """Return a cell as a label, None where it is none.
+        """Return a cell as a label; None if the cell has no label.
 
         Raises:
-            LookupError: no class has this number.
+            LookupError: there is no class with this number.
         """
         if value is None:
             return None
@@ -47,32 +48,32 @@ class Kind:
             return str(value)
         if value < -1:
             raise LookupError
-        return None if value == -1 else self.names[value]  # -1: Hugging Face's for no label
+        return None if value == -1 else self.names[value]  # -1: Hugging Face, no label
 
 
 TEXT, NULLS = Kind("text"), Kind("nulls")
 
 
 class ParquetFile:
-    """A parquet file of the configured columns.
+    """Reads the configured columns of a parquet file.
 
     Raises:
-        TailproofError: it is missing, truncated or no parquet.
+        TailproofError: the file is missing, truncated or not a parquet file.
     """
 
-    def __init__(self, path: Path, config: Parquet) -> None:
+    def __init__(self, path: Path, config: "Parquet") -> None:
         import pyarrow.parquet as pq
 
         self.path, self.image = path, config.image
         self._shape, self._bands = config.shape, config.bands
         with self._readable():
-            # Buffered and not pre-buffered: a row group is streamed, not held.
+            # With a buffer and no pre-buffer, a row group is streamed instead of held in memory.
             self.file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
         self.schema: pa.Schema = self.file.schema_arrow
         self._rows: Iterator[pa.RecordBatch] = iter(())
         self._batch: pa.Array | None = None
-        self._first = 0  # row of the file that the batch begins with
-        self._end = 0  # row of the file that the row group ends before
+        self._first = 0  # first row of the batch
+        self._end = 0  # row after the last one of the row group
 
     def __len__(self) -> int:
         return self.file.metadata.num_rows
@@ -82,34 +83,34 @@ class ParquetFile:
         self.file.close()
 
     def check_image(self) -> None:
-        """Raise a TailproofError where the column of images is missing or holds something else."""
+        """Raise a TailproofError if the column of images is missing or has another type."""
         import pyarrow as pa
 
-        found = self._field(self.image).type
-        data = found.field("bytes").type if self._is_struct(found) else found
-        if not (pa.types.is_binary(data) or pa.types.is_large_binary(data) or is_array(found)):
+        column = self._field(self.image).type
+        data = column.field("bytes").type if self._is_struct(column) else column
+        if not (pa.types.is_binary(data) or pa.types.is_large_binary(data) or is_array(column)):
             raise TailproofError(
-                f"{self.path}: its column '{self.image}' has type {found}, expected encoded "
-                "images: binary, or a struct with the field bytes; or numbers in lists"
+                f"{self.path}: its column '{self.image}' has the type {column}, expected encoded "
+                "images (binary, or a struct with the field bytes) or lists of numbers"
             )
 
     def kind(self, column: str) -> Kind:
-        """Return what a column of labels holds.
+        """Return the kind of values in a column of labels.
 
         Raises:
-            TailproofError: the column is missing or of a type that labels cannot have.
+            TailproofError: the column is missing or has another type than labels have.
         """
         import pyarrow as pa
 
-        found = self._field(column).type
-        values = found.value_type if pa.types.is_dictionary(found) else found
+        cells = self._field(column).type
+        values = cells.value_type if pa.types.is_dictionary(cells) else cells
         if pa.types.is_string(values) or pa.types.is_large_string(values):
             return TEXT
         if pa.types.is_null(values):
             return NULLS
         if not pa.types.is_integer(values):
             raise TailproofError(
-                f"{self.path}: its column '{column}' has type {found}, expected text or whole "
+                f"{self.path}: its column '{column}' has the type {cells}, expected text or whole "
                 "numbers"
             )
         names = self._features.get(column, {}).get("names")
@@ -132,14 +133,14 @@ class ParquetFile:
                     yield dict(zip(columns, values, strict=True))
 
     def read(self, row: int) -> bytes:
-        """Return the encoded image of a row; rows in ascending order are read once.
+        """Return the encoded image of a row. Rows in ascending order are read only once.
 
         Raises:
-            TailproofError: it is null or only a path, or the file is shorter or damaged.
+            TailproofError: the image is null or only a path, or the file is shorter or damaged.
         """
         if not 0 <= row < len(self):
             raise TailproofError(
-                f"{self.path}, row {row}: no longer in the source; run the stage prepare again"
+                f"{self.path}, row {row} is no longer in the source: run the stage prepare again"
             )
         if self._batch is None or not self._first <= row < self._first + len(self._batch):
             with self._readable():
@@ -152,10 +153,10 @@ class ParquetFile:
         data = cell["bytes"] if isinstance(cell, dict) else cell
         if data is None:
             path = cell.get("path") if isinstance(cell, dict) else None
-            found = f"only the path '{path}' of an image" if path else "no image"
+            content = f"only the path '{path}' of an image" if path else "no image"
             raise TailproofError(
-                f"{self.path}, row {row}: its column '{self.image}' holds {found}; save the "
-                "dataset with the images embedded, or remove the row"
+                f"{self.path}, row {row}: its column '{self.image}' contains {content}: save the "
+                "dataset with embedded images, or remove the row"
             )
         if data.startswith(START):
             with self._named(row):
@@ -187,43 +188,43 @@ class ParquetFile:
             self._batch = next(self._rows).column(0)
 
     def _texts(self, column: str, kind: Kind, values: list[Any], row: int) -> list[str | None]:
-        known: dict[Any, str | None] = {}
+        texts: dict[Any, str | None] = {}
         for offset, value in enumerate(values):
-            if value not in known:
+            if value not in texts:
                 try:
-                    known[value] = kind.text(value)
+                    texts[value] = kind.text(value)
                 except LookupError:
                     raise TailproofError(
-                        f"{self.path}, row {row + offset}: its column '{column}' holds {value}, "
-                        f"expected 0 to {len(kind.names) - 1}, the classes that its schema names, "
-                        "or -1 for none"
+                        f"{self.path}, row {row + offset}: its column '{column}' contains {value}, "
+                        f"expected 0 to {len(kind.names) - 1}, the classes in its schema, or -1 "
+                        "for no label"
                     ) from None
-        return [known[value] for value in values]
+        return [texts[value] for value in values]
 
     def _field(self, name: str) -> "pa.Field":
         if name not in self.schema.names:
             raise TailproofError(
-                f"{self.path} has no column '{name}'{suggestion(name, self.schema.names)}; it "
-                f"has: {', '.join(self.schema.names)}"
+                f"{self.path} has no column '{name}'{suggestion(name, self.schema.names)}; its "
+                f"columns are: {', '.join(self.schema.names)}"
             )
         return self.schema.field(name)
 
     @staticmethod
-    def _is_struct(found: "pa.DataType") -> bool:
+    def _is_struct(column: "pa.DataType") -> bool:
         import pyarrow as pa
 
-        return pa.types.is_struct(found) and found.get_field_index("bytes") >= 0
+        return pa.types.is_struct(column) and column.get_field_index("bytes") >= 0
 
     @cached_property
     def _features(self) -> dict[str, Any]:
-        """What Hugging Face's metadata say of each column."""
+        """The Hugging Face metadata of each column."""
         raw = (self.schema.metadata or {}).get(b"huggingface", b"{}")
         try:
             return json.loads(raw).get("info", {}).get("features", {})
         except (ValueError, AttributeError):
             raise TailproofError(
-                f"{self.path}: the metadata 'huggingface' of its schema is no JSON mapping; save "
-                "the dataset again"
+                f"{self.path}: the metadata 'huggingface' of its schema is not a JSON mapping: "
+                "save the dataset again"
             ) from None
 
     @contextmanager
@@ -234,9 +235,9 @@ class ParquetFile:
             yield
         except FileNotFoundError:
             raise TailproofError(
-                f"{self.path} does not exist; run the stage prepare again"
+                f"{self.path} does not exist: run the stage prepare again"
             ) from None
         except (pa.ArrowException, OSError, StopIteration) as error:
             raise TailproofError(
-                f"{self.path} cannot be read as parquet ({error}); fetch it again"
+                f"{self.path} cannot be read as parquet ({error}): fetch it again"
             ) from None

@@ -1,4 +1,4 @@
-"""Reading tar archives and pickles of foreign origin without extracting or executing anything."""
+"""Reads tar archives and pickles of other origin without extracting or executing anything."""
 
 import io
 import pickle
@@ -12,7 +12,7 @@ import numpy as np
 
 from tailproof.runtime.errors import TailproofError
 
-# What a pickle of plain containers and numpy arrays names, as numpy 1 and numpy 2 spell it.
+# Names in a pickle of plain containers and numpy arrays, as numpy 1 and numpy 2 spell them.
 ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
     ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
@@ -22,20 +22,20 @@ ALLOWED = {
 
 
 def unpickle_arrays(content: bytes, file: str | Path) -> Any:
-    """Load a pickle that may hold plain containers and numpy arrays, and nothing else.
+    """Load a pickle that contains only plain containers and numpy arrays.
 
-    Strings of Python 2 become bytes.
+    Python 2 strings become bytes.
 
     Raises:
-        TailproofError: it names any other class or function (which is not even imported), or it
-            is damaged.
+        TailproofError: it is damaged, or it names another class or function, which is then not even
+            imported.
     """
     try:
         return _Unpickler(io.BytesIO(content), file).load()
     except TailproofError:
         raise
     except Exception as error:  # damaged opcodes raise nearly anything
-        raise TailproofError(f"{file}: damaged pickle ({error}); fetch it again") from None
+        raise TailproofError(f"{file} is a damaged pickle ({error}): fetch it again") from None
 
 
 class _Unpickler(pickle.Unpickler):
@@ -48,17 +48,17 @@ class _Unpickler(pickle.Unpickler):
             return ALLOWED[module, name]
         except KeyError:
             raise TailproofError(
-                f"{self._file}: this pickle asks for {module}.{name}, where arrays and plain "
-                "containers are expected; nothing was executed, do not use this file"
+                f"{self._file}: the pickle asks for {module}.{name}, expected only arrays and "
+                "plain containers; nothing was executed: do not use this file"
             ) from None
 
 
 def read_tar(file: Path, stream: BinaryIO, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the `wanted` members of a .tar.gz, without extracting any.
+    """Yield the name and content of the `wanted` members of a .tar.gz, without extracting any.
 
     Raises:
-        TailproofError: the archive is truncated or damaged, or any member of it climbs out of the
-            folder, is absolute, a link or a device.
+        TailproofError: the archive is truncated or damaged, or a member is outside its folder,
+            absolute, a link or a device.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r:gz") as archive:
@@ -70,12 +70,12 @@ def read_tar(file: Path, stream: BinaryIO, wanted: set[str]) -> Iterator[tuple[s
                     or not (member.isreg() or member.isdir())
                 ):
                     raise TailproofError(
-                        f"{file}: its member '{member.name}' leaves the folder or is no plain "
-                        "file; nothing was extracted, do not use this archive"
+                        f"{file}: its member '{member.name}' is outside the folder or is not a "
+                        "plain file; nothing was extracted: do not use this archive"
                     )
                 if str(path) in wanted and member.isreg():
                     yield str(path), archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise TailproofError(
-            f"{file}: truncated or damaged archive ({error}); fetch it again"
+            f"{file} is a truncated or damaged archive ({error}): fetch it again"
         ) from None

@@ -1,23 +1,27 @@
-"""Detectors of how training itself goes: losses that break, crawl, jump about or stay high."""
+"""Detectors of problems with training itself: the loss breaks, crawls, jumps or stays high."""
 
 import numpy as np
 
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve, noise_of, trend
-from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.finding import Finding, certainty
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import longer, slower, warmed
+from tailproof.diagnosis.registry import detector
 
 SETTLED = 8
-"""Epochs before which a run is too young to be called stuck, crawling or unfinished."""
+"""Shorter runs are too young to be called stuck, slow or unfinished."""
 
 JUMPY = 0.075
-"""Noise of the logarithm of the training loss that a rate in its usual range does not make."""
+"""Noise of the logarithm of the training loss that exceeds that of a usual learning rate."""
 
 
-def not_finite(history: History, context: Context) -> list[Finding]:
-    """Tell of the first epoch whose loss is no finite number."""
+@detector(
+    "not_finite",
+    explains={"not_finite": ("divergence", "rate_too_high", "best_against_last", "near_chance")},
+)
+def not_finite(history: RunHistory, context: Context) -> list[Finding]:
+    """Find losses that are not finite."""
     bad: dict[str, list[int]] = {}
     for name in ("train_loss", "val_loss"):
         values = history.columns.get(name, np.empty(0))
@@ -31,20 +35,33 @@ def not_finite(history: History, context: Context) -> list[Finding]:
     return [
         Finding(
             "not_finite",
-            f"{' and '.join(bad)} is no finite number from epoch {first} on.",
+            f"{' and '.join(bad)} is not finite from epoch {first} on.",
             "error",
             (first,),
             dict(bad),
             0.99,
             {"epochs_wasted": history.last - first + 1},
             slower(history, context, 0.3, grad_clip_norm=1.0) | warmed(context),
-            "losses stay finite",
+            "the losses stay finite",
         )
     ]
 
 
-def divergence(history: History, context: Context) -> list[Finding]:
-    """Tell of a training loss that leaves its lowest level for good."""
+@detector(
+    "divergence",
+    explains={
+        "divergence": (
+            "rate_too_high",
+            "best_against_last",
+            "overfitting",
+            "overconfidence",
+            "near_chance",
+            "underfitting",
+        )
+    },
+)
+def divergence(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a training loss that rises from its lowest value and does not return."""
     loss = history.curve("train_loss")
     if len(loss) < 4:
         return []
@@ -75,16 +92,17 @@ def divergence(history: History, context: Context) -> list[Finding]:
             certainty(rise, 0.3 * level),
             {"epochs_wasted": history.last - epoch},
             slower(history, context, 0.3, grad_clip_norm=1.0) | warmed(context),
-            "training loss keeps falling",
+            "the training loss keeps falling",
         )
     ]
 
 
-def stuck(history: History, context: Context) -> list[Finding]:
-    """Tell of training that stays low, with val at its side: near chance, or underfitting."""
+@detector("near_chance", "underfitting", explains={"near_chance": ("still_improving",)})
+def stuck(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a low training accuracy, with val no better: near chance, or underfitting."""
     accuracy = history.curve("train_accuracy")
     loss = history.curve("train_loss")
-    if history.done < SETTLED or context.goes_on(2 * history.done):
+    if history.done < SETTLED or context.continues_after(2 * history.done):
         return []
     if not len(accuracy):
         return _stuck_by_loss(history, loss, context)
@@ -100,7 +118,7 @@ def stuck(history: History, context: Context) -> list[Finding]:
     if (len(val) and val.tail > reached + 0.1) or not low:
         return []
     kind = "near_chance" if skill < 0.2 and context.classes else "underfitting"
-    words = f" ({100 * _by_chance(context):.0f} % by chance)" if context.classes else ""
+    words = f" (chance: {100 * _by_chance(context):.0f} %)" if context.classes else ""
     return [
         Finding(
             kind,
@@ -119,23 +137,24 @@ def stuck(history: History, context: Context) -> list[Finding]:
             certainty(0.5, max(skill, 0.05)),
             {},
             slower(history, context, 0.1 if kind == "near_chance" else 3.0) | warmed(context),
-            "training accuracy rises within the first epochs; where it does not, look at "
+            "training accuracy rises within the first epochs; if it does not, check "
             "normalisation, labels and the size of the model",
         )
     ]
 
 
-def still_improving(history: History, context: Context) -> list[Finding]:
-    """Tell of a run that ended while validation still gained, its learning rate not yet low."""
+@detector("still_improving")
+def still_improving(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a run that ends while validation improves and the learning rate is still high."""
     curve = history.monitor(context.monitor)
-    if len(curve) < 6 or history.done < SETTLED or context.goes_on(history.done):
+    if len(curve) < 6 or history.done < SETTLED or context.continues_after(history.done):
         return []
     if _annealed(history, context):
         return []
-    third = Curve(curve.name, *(each[-max(5, len(curve) // 3) :] for each in _xy(curve)))
-    change, errors = (curve.sign * each for each in trend(third))
+    third = Curve(curve.name, *(values[-max(5, len(curve) // 3) :] for values in _xy(curve)))
+    change, errors = (curve.sign * value for value in trend(third))
     half = len(third) // 2
-    later = curve.sign * trend(Curve(curve.name, *(each[half:] for each in _xy(third))))[0]
+    later = curve.sign * trend(Curve(curve.name, *(values[half:] for values in _xy(third))))[0]
     whole = abs(curve.tail - float(curve.smooth[0]))
     rate = curve.name != "val_loss"
     more = change * min(max(later, 0.0) / change * 2, 1.0) if change > 0 else 0.0
@@ -145,7 +164,7 @@ def still_improving(history: History, context: Context) -> list[Finding]:
     return [
         Finding(
             "still_improving",
-            f"The run ends while {curve.name} still gains: {change:.3g} over its last third.",
+            f"The run ends while {curve.name} still improves, by {change:.3g} over the last third.",
             "info",
             (int(third.epochs[0]), history.last),
             {
@@ -157,36 +176,39 @@ def still_improving(history: History, context: Context) -> list[Finding]:
             certainty(more, least),
             {"points_lost": more / 2} if rate else {},
             longer(history, context),
-            f"{curve.name} gains about {more / 2:.2g} more",
+            f"{curve.name} improves by about {more / 2:.2g} more",
         )
     ]
 
 
-def rate_too_high(history: History, context: Context) -> list[Finding]:
-    """Tell of a training loss that jumps from epoch to epoch, or springs up again and again."""
+@detector("rate_too_high")
+def rate_too_high(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a training loss that jumps from epoch to epoch or has repeated spikes."""
     loss = _while_high(history, history.curve("train_loss"))
     if len(loss) < SETTLED or loss.values[0] <= 0:
         return []
     middle = np.array(
         [np.median(loss.values[max(i - 2, 0) : i + 3]) for i in range(len(loss.values))]
     )
-    apart = loss.values - middle
-    noise = max(1.4826 * float(np.median(np.abs(apart))), 0.01 * float(np.median(loss.values)))
-    spikes = np.flatnonzero((apart > 6 * noise) & (apart > 0.25 * middle + 0.05 * loss.values[0]))
+    deviation = loss.values - middle
+    noise = max(1.4826 * float(np.median(np.abs(deviation))), 0.01 * float(np.median(loss.values)))
+    spikes = np.flatnonzero(
+        (deviation > 6 * noise) & (deviation > 0.25 * middle + 0.05 * loss.values[0])
+    )
     spikes = spikes[spikes > 1]
-    # Where the loss has nearly gone, what is left of it moves by as much as itself.
+    # A loss near zero changes by as much as its own value; the offset keeps it out.
     relative = noise_of(np.log(loss.values + 0.1 * loss.values[0]))
     upward = float((np.diff(loss.values) > 0).mean())
     if len(spikes) < 2 and (relative < JUMPY or upward < 0.25):
         return []
-    epochs = tuple(int(loss.epochs[each]) for each in spikes) or (
+    epochs = tuple(int(loss.epochs[index]) for index in spikes) or (
         int(loss.epochs[0]),
         history.last,
     )
     words = (
-        f"Training loss springs up at {len(spikes)} epochs"
+        f"Training loss has spikes at {len(spikes)} epochs"
         if len(spikes) >= 2
-        else f"Training loss moves by {100 * relative:.0f} % of itself from epoch to epoch"
+        else f"Training loss varies by {100 * relative:.0f} % from epoch to epoch"
     )
     return [
         Finding(
@@ -197,21 +219,24 @@ def rate_too_high(history: History, context: Context) -> list[Finding]:
             {
                 "noise_of_train_loss": relative,
                 "spikes": len(spikes),
-                "largest_spike": float(apart[spikes].max()) if len(spikes) else None,
+                "largest_spike": float(deviation[spikes].max()) if len(spikes) else None,
                 "learning_rate": _highest(history),
             },
             certainty(max(relative / JUMPY, len(spikes) / 2), 1.0),
             {},
             slower(history, context, 0.3, grad_clip_norm=1.0) | warmed(context),
-            "training loss falls smoothly, and lower",
+            "the training loss falls smoothly and further",
         )
     ]
 
 
-def rate_too_low(history: History, context: Context) -> list[Finding]:
-    """Tell of a training loss that falls along a straight line and has come down little."""
+@detector(
+    "rate_too_low", explains={"rate_too_low": ("still_improving", "underfitting", "near_chance")}
+)
+def rate_too_low(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a training loss that falls slowly along a straight line."""
     loss = history.curve("train_loss")
-    if len(loss) < SETTLED or loss.values[0] <= 0 or context.goes_on(2 * history.done):
+    if len(loss) < SETTLED or loss.values[0] <= 0 or context.continues_after(2 * history.done):
         return []
     fallen = 1 - loss.tail / loss.values[0]
     half = len(loss) // 2
@@ -224,8 +249,8 @@ def rate_too_low(history: History, context: Context) -> list[Finding]:
     return [
         Finding(
             "rate_too_low",
-            f"Training loss crawls: {100 * fallen:.0f} % lower after {len(loss)} epochs, along a "
-            "straight line.",
+            f"Training loss falls too slowly: by {100 * fallen:.0f} % in {len(loss)} epochs, along "
+            "a straight line.",
             "warning",
             (int(loss.epochs[0]), history.last),
             {
@@ -240,13 +265,13 @@ def rate_too_low(history: History, context: Context) -> list[Finding]:
             certainty(late / early, 0.5),
             {},
             slower(history, context, 5.0),
-            "training loss falls fast at first",
+            "the training loss falls fast at first",
         )
     ]
 
 
-def _while_high(history: History, loss: Curve) -> Curve:
-    """Return the part of a curve in which the learning rate is, where known, near its highest."""
+def _while_high(history: RunHistory, loss: Curve) -> Curve:
+    """Return the part of a curve with a learning rate near its highest, where that is known."""
     rates = history.columns.get("learning_rate")
     if rates is None or not np.isfinite(rates).any():
         return loss
@@ -255,8 +280,8 @@ def _while_high(history: History, loss: Curve) -> Curve:
     return Curve(loss.name, loss.epochs[keep], loss.values[keep])
 
 
-def _stuck_by_loss(history: History, loss: Curve, context: Context) -> list[Finding]:
-    """Tell of a loss that soon stays where it began, where no accuracy was measured."""
+def _stuck_by_loss(history: RunHistory, loss: Curve, context: Context) -> list[Finding]:
+    """Find a loss that stays near its first value, where no accuracy was measured."""
     if len(loss) < SETTLED or loss.values[0] <= 0 or loss.tail < 0.88 * loss.values[0]:
         return []
     change, errors = trend(loss.since(int(loss.epochs[len(loss) // 2])))
@@ -265,14 +290,14 @@ def _stuck_by_loss(history: History, loss: Curve, context: Context) -> list[Find
     return [
         Finding(
             "underfitting",
-            f"Training loss stays near where it began: {loss.tail:.4g} after {loss.values[0]:.4g}.",
+            f"Training loss stays near its start: {loss.tail:.4g} after {loss.values[0]:.4g}.",
             "warning",
             (int(loss.epochs[0]), history.last),
             {"train_loss_first": loss.values[0], "train_loss_last": loss.tail},
             0.7,
             {},
             warmed(context) or slower(history, context, 3.0) or None,
-            "training loss falls within the first epochs",
+            "the training loss falls within the first epochs",
         )
     ]
 
@@ -282,7 +307,7 @@ def _xy(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flat(curve: Curve) -> bool:
-    """Tell whether the second half gains next to nothing."""
+    """Return whether the second half of a curve gains next to nothing."""
     change, errors = trend(curve.since(int(curve.epochs[len(curve) // 2])))
     return abs(change) < 0.03 or abs(errors) < 3
 
@@ -295,14 +320,14 @@ def _chance(accuracy: float, context: Context, least: float) -> bool:
     return bool(context.classes) and accuracy < _by_chance(context) * (1 + least)
 
 
-def _annealed(history: History, context: Context) -> bool:
-    """Tell whether the learning rate came down, so that more epochs would be another schedule."""
+def _annealed(history: RunHistory, context: Context) -> bool:
+    """Return whether the learning rate was lowered, so more epochs would be another schedule."""
     rates = history.curve("learning_rate").values
     if len(rates) >= 2:
         return bool(rates[-1] < 0.2 * rates.max())
     return context.recipe is not None and context.recipe.schedule.name in ("cosine", "multistep")
 
 
-def _highest(history: History) -> float | None:
+def _highest(history: RunHistory) -> float | None:
     rates = history.curve("learning_rate").values
     return float(rates.max()) if len(rates) else None

@@ -1,41 +1,42 @@
-"""Detectors of what is learnt but does not carry over to validation."""
+"""Detectors of training that does not generalise to validation."""
 
 import numpy as np
 
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve, trend
-from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.finding import Finding, certainty
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import regularise, soften, stop_early
+from tailproof.diagnosis.registry import detector
 
 LEAST_RATE = 0.01
-"""A point of accuracy: what is worth telling, even if it is outside the noise."""
+"""A smaller loss of accuracy is not reported, even if it exceeds the noise."""
 LEAST_LOSS = 0.04
 TIMES = 4.0
 GAP = 0.08
 
 
-def best_against_last(history: History, context: Context) -> list[Finding]:
-    """Tell of a last epoch whose level is below the best one's."""
+@detector("best_against_last")
+def best_against_last(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a last epoch that is worse than the best one."""
     curve = history.monitor(context.monitor)
     if len(curve) < 3 or curve.best == len(curve) - 1:
         return []
-    if not curve.falls(_least(curve), TIMES):
+    if not curve.deteriorates(_least(curve), TIMES):
         return []
     best = int(curve.epochs[curve.best])
     wasted = history.last - best
     lost = curve.sign * (curve.values[curve.best] - curve.values[-1])
-    kept = context.recipe is not None and context.recipe.export == "best"
+    exports_best = context.recipe is not None and context.recipe.export == "best"
     cost = {"epochs_wasted": wasted}
     if curve.name != "val_loss":
-        cost["points_lost"] = 0.0 if kept else float(lost)
+        cost["points_lost"] = 0.0 if exports_best else float(lost)
     return [
         Finding(
             "best_against_last",
-            f"Best epoch is {best} ({_named(curve, curve.best)}); {wasted} epochs were trained "
-            f"after it and end at {curve.values[-1]:.4g}.",
-            "info" if kept else "warning",
+            f"The best epoch is {best} ({curve.name} {curve.values[curve.best]:.4g}); {wasted} "
+            f"more epochs were trained and end at {curve.values[-1]:.4g}.",
+            "info" if exports_best else "warning",
             (best, history.last),
             {
                 "metric": curve.name,
@@ -48,16 +49,17 @@ def best_against_last(history: History, context: Context) -> list[Finding]:
             certainty(curve.lost_in_noise, TIMES),
             cost,
             stop_early(history, context),
-            f"the weights of epoch {best} are kept, and about {wasted} epochs are not trained",
+            f"the weights of epoch {best} are exported, and about {wasted} epochs are saved",
         )
     ]
 
 
-def rising_loss(history: History, context: Context) -> list[Finding]:
-    """Tell of a validation loss that rises while training's falls: which of two faults it is.
+@detector("overfitting", "overconfidence")
+def rising_loss(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a validation loss that rises while the training loss falls.
 
-    Where accuracy falls too, or is not measured, it is overfitting. Where it does not fall, the
-    network only grows too sure of itself (Guo et al. 2017, section 3), which calibration mends.
+    If accuracy falls too, or was not measured, it is overfitting. If accuracy does not fall, the
+    network only becomes overconfident (Guo et al. 2017, section 3), which calibration fixes.
     """
     loss = history.curve("val_loss")
     onset = _onset(loss)
@@ -69,7 +71,7 @@ def rising_loss(history: History, context: Context) -> list[Finding]:
         for curve in (history.curve(name) for name in history.metrics if _is_decision(name))
         if len(curve)
     ]
-    fallen = [curve for curve in measured if _fallen(curve, onset)]
+    fallen = [curve for curve in measured if _has_fallen(curve, onset)]
     effect = rise / (loss.noise * np.sqrt(2 / loss.window))
     monitor = history.monitor(context.monitor)
     evidence = {
@@ -91,13 +93,13 @@ def rising_loss(history: History, context: Context) -> list[Finding]:
             Finding(
                 "overconfidence",
                 f"Validation loss rises from {loss.at(onset):.4g} at epoch {onset} to "
-                f"{loss.tail:.4g}, {measured[0].name} does not fall: the network grows too sure of "
-                "itself.",
+                f"{loss.tail:.4g}, but {measured[0].name} does not fall: the network becomes "
+                "overconfident.",
                 confidence=certainty(effect, TIMES),
                 cost={"val_loss": rise},
                 change=soften(context),
-                expects="validation loss stays near its minimum at the same accuracy; the "
-                "temperature mends what is left of it",
+                expects="validation loss stays near its minimum at the same accuracy; "
+                "temperature scaling corrects the rest",
                 **shared,
             )
         ]
@@ -111,18 +113,19 @@ def rising_loss(history: History, context: Context) -> list[Finding]:
             confidence=certainty(effect, TIMES) * (1.0 if fallen else 0.7),
             cost={"epochs_wasted": history.last - onset, "points_lost": lost},
             change=regularise(context) | stop_early(history, context),
-            expects="validation loss has its minimum later and lower",
+            expects="the minimum of the validation loss is later and lower",
             **shared,
         )
     ]
 
 
-def widening_gap(history: History, context: Context) -> list[Finding]:
-    """Tell of a train metric that leaves its val twin behind: of its gain val gets under a quarter.
+@detector("widening_gap")
+def widening_gap(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a metric that gains on train over four times what it gains on val.
 
-    Where a history has three epochs or fewer to compare, the size of the gap decides.
+    With three epochs or fewer to compare, the size of the gap decides.
     """
-    found = []
+    widened = []
     for train, val in history.pairs():
         gap = Curve(f"{train.name}_gap", train.epochs, train.values - val.values)
         noise = float(np.hypot(train.noise, val.noise))
@@ -138,17 +141,17 @@ def widening_gap(history: History, context: Context) -> list[Finding]:
             continue
         if gap.tail < (GAP if len(gap) >= 4 else 2 * GAP):
             continue
-        found.append((gap, noise, grown, effect, train, val))
+        widened.append((gap, noise, grown, effect, train, val))
     whole = next((t.tail - v.tail for t, v in history.pairs() if t.name == "train_accuracy"), GAP)
-    if not found or whole < 0.75 * GAP:  # a few samples of rare classes make no gap
+    if not widened or whole < 0.75 * GAP:  # a few samples of rare classes are not a gap
         return []
-    gap, noise, grown, effect, train, val = max(found, key=lambda each: each[0].tail)
+    gap, noise, grown, effect, train, val = max(widened, key=lambda entry: entry[0].tail)
     return [
         Finding(
             "widening_gap",
             f"{train.name} is {100 * gap.tail:.0f} points ahead of val at the end"
-            + (f", by {100 * grown:.0f} more than at epoch {_start(gap)}" if len(gap) > 3 else "")
-            + ": what training gains does not carry over.",
+            + (f", {100 * grown:.0f} more than at epoch {_start(gap)}" if len(gap) > 3 else "")
+            + ": the gain on train does not generalise.",
             "warning",
             (_start(gap), int(gap.epochs[-1])),
             {
@@ -162,27 +165,28 @@ def widening_gap(history: History, context: Context) -> list[Finding]:
             certainty(gap.tail, GAP),
             {},
             regularise(context),
-            "train and val stay together for longer",
+            "train and val stay close for longer",
         )
     ]
 
 
-def memorisation(history: History, context: Context) -> list[Finding]:
-    """Tell of a training loss near zero, or accuracy near one, while validation gets worse."""
+@detector("memorisation")
+def memorisation(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a training loss near zero, or an accuracy near one, while validation gets worse."""
     loss, accuracy = history.curve("train_loss"), history.curve("train_accuracy")
     by_loss = len(loss) >= 4 and 0 <= loss.tail < 0.03 * loss.values[0] and loss.tail < 0.05
-    by_heart = by_loss or (len(accuracy) >= 4 and accuracy.tail >= 0.995)
-    if not by_heart:
+    memorised = by_loss or (len(accuracy) >= 4 and accuracy.tail >= 0.995)
+    if not memorised:
         return []
     monitor, val = history.monitor(context.monitor), history.curve("val_loss")
-    fallen = monitor.name != "val_loss" and monitor.falls(_least(monitor), TIMES)
+    fallen = monitor.name != "val_loss" and monitor.deteriorates(_least(monitor), TIMES)
     if not fallen and _onset(val) is None:
         return []
     below = [epoch for epoch, value in zip(loss.epochs, loss.values, strict=True) if value < 0.05]
     return [
         Finding(
             "memorisation",
-            "Training images are known by heart"
+            "The network has memorised the training images"
             + (f": train loss is {loss.tail:.2g}" if len(loss) else "")
             + (f", accuracy {100 * accuracy.tail:.1f} %" if len(accuracy) else "")
             + ", while validation gets worse.",
@@ -198,13 +202,13 @@ def memorisation(history: History, context: Context) -> list[Finding]:
             0.9 if fallen else 0.75,
             {},
             regularise(context) | stop_early(history, context),
-            "train loss stays well above zero, validation keeps its best level",
+            "the training loss stays well above zero, and validation keeps its best level",
         )
     ]
 
 
 def _onset(loss: Curve) -> int | None:
-    """Return the epoch of the lowest level where it rises clearly from there on, or None."""
+    """Return the epoch of the lowest level if the loss clearly rises afterwards, else None."""
     if len(loss) < 2:
         return None
     low = int(np.argmin(loss.smooth))
@@ -228,7 +232,7 @@ def _around_line(curve: Curve) -> float:
     return max(float(np.std(curve.values - line(curve.epochs), ddof=2)), curve.noise / 4)
 
 
-def _train_rises(history: History, onset: int) -> bool:
+def _train_rises(history: RunHistory, onset: int) -> bool:
     train = history.curve("train_loss").since(onset)
     return len(train) > 1 and train.tail > train.smooth[0] + 2 * train.noise
 
@@ -237,9 +241,9 @@ def _is_decision(name: str) -> bool:
     return name.startswith("val_") and ("accuracy" in name or "f1" in name)
 
 
-def _fallen(curve: Curve, onset: int) -> bool:
-    """Tell whether decisions got worse: against the best level of all, or since the onset."""
-    return curve.falls(_least(curve), 2.5) or (
+def _has_fallen(curve: Curve, onset: int) -> bool:
+    """Return whether decisions got worse, compared with the best level or with the onset."""
+    return curve.deteriorates(_least(curve), 2.5) or (
         len(curve) >= 4 and _change_since(curve, onset) < -max(3 * curve.noise, LEAST_RATE)
     )
 
@@ -251,10 +255,6 @@ def _change_since(curve: Curve, onset: int) -> float:
 
 def _least(curve: Curve) -> float:
     return LEAST_RATE if curve.name != "val_loss" else LEAST_LOSS * abs(curve.best_level)
-
-
-def _named(curve: Curve, index: int) -> str:
-    return f"{curve.name} {curve.values[index]:.4g}"
 
 
 def _start(gap: Curve) -> int:

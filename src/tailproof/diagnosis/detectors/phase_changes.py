@@ -1,25 +1,26 @@
-"""Detectors of what changes where a phase of training begins."""
+"""Detectors of changes where a phase of training begins."""
 
 import numpy as np
 
 from tailproof.config.recipe import Augmentation, Recipe
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve
-from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.finding import Finding, certainty
+from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import Change
+from tailproof.diagnosis.registry import detector
 
 WINDOW = 5
 LEAST = 0.04
 TIMES = 4.0
 
 
-def regime_change(history: History, context: Context) -> list[Finding]:
-    """Tell of a phase from whose beginning on train runs ahead of val, as it did not before.
+@detector("regime_change")
+def regime_change(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a phase in which train starts to run ahead of val.
 
-    Another size or rate moves train and val together; transforms that train no longer has, and
-    that val never had, do not.
+    A new image size or rate moves train and val together. Removing augmentation, which val never
+    has, does not.
     """
     pairs = history.pairs()
     if not pairs:
@@ -27,7 +28,7 @@ def regime_change(history: History, context: Context) -> list[Finding]:
     train, val = pairs[-1]
     gap = Curve("gap", train.epochs, train.values - val.values)
     noise = max(gap.noise, 0.002)
-    found = []
+    changes = []
     for start in _boundaries(history, context):
         before = gap.values[gap.epochs < start][-WINDOW:]
         after = gap.values[gap.epochs >= start][1 : 1 + WINDOW]
@@ -37,17 +38,17 @@ def regime_change(history: History, context: Context) -> list[Finding]:
         change = float(np.median(after) - np.median(before)) - max(drift, 0.0)
         error = noise * np.sqrt(1 / len(before) + 1 / len(after))
         if change > LEAST and change > TIMES * error:
-            found.append((change, change / error, start, np.median(before), gap.values[-1]))
-    if not found:
+            changes.append((change, change / error, start, np.median(before), gap.values[-1]))
+    if not changes:
         return []
-    change, effect, start, before, last = max(found)
+    change, effect, start, before, last = max(changes)
     turned = before < 0 < last
     return [
         Finding(
             "regime_change",
             f"From the phase at epoch {start} on train "
             + ("overtakes val" if turned else "runs ahead of val")
-            + f": their difference goes from {100 * before:+.0f} to {100 * last:+.0f} points.",
+            + f": the difference changes from {100 * before:+.0f} to {100 * last:+.0f} points.",
             "warning",
             (start,),
             {
@@ -60,7 +61,7 @@ def regime_change(history: History, context: Context) -> list[Finding]:
             certainty(effect, TIMES),
             {},
             augmented(context.recipe, start + 1 - history.origin) if context.recipe else None,
-            "train and val keep their order in the phase; to evaluate at another size set "
+            "train and val keep their order in the phase; to evaluate at another size, set "
             "'eval_image_size' instead",
         )
     ]
@@ -69,7 +70,7 @@ def regime_change(history: History, context: Context) -> list[Finding]:
 def augmented(recipe: Recipe, epoch: int) -> Change | None:
     """Return the recipe's phases with augmentation in the one nearest to an epoch.
 
-    None where that phase has some, or where no other does.
+    None where that phase already has augmentation, or where no other phase has it.
     """
     if not recipe.phases:
         return None
@@ -77,32 +78,32 @@ def augmented(recipe: Recipe, epoch: int) -> Change | None:
     nearest = min(range(len(timeline)), key=lambda i: abs(timeline[i].from_epoch - epoch))
     if timeline[nearest].augmentation != bare:
         return None
-    others = [each.augmentation for each in timeline if each.augmentation != bare]
+    others = [phase.augmentation for phase in timeline if phase.augmentation != bare]
     if not others:
         return None
     phases = []
     for number, phase in enumerate(recipe.phases):
-        own = phase.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        plain = phase.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         if number == nearest:
-            own["augmentation"] = others[-1].model_dump(mode="json", exclude_defaults=True)
-        phases.append(own)
+            plain["augmentation"] = others[-1].model_dump(mode="json", exclude_defaults=True)
+        phases.append(plain)
     return {"phases": phases}
 
 
-def _boundaries(history: History, context: Context) -> list[int]:
-    """Return where phases begin: by the recipe, else by a column that says so."""
+def _boundaries(history: RunHistory, context: Context) -> list[int]:
+    """Return the first epochs of phases, from the recipe or else from a column."""
     if context.recipe and context.recipe.phases:
         shift = 1 - history.origin
         return [phase.from_epoch - shift for phase in context.recipe.phases[1:]]
     for name in ("phase", "image_size", "resolution", "img_size"):
-        own = history.curve(name)
-        if len(own):
-            return own.turns
+        column = history.curve(name)
+        if len(column):
+            return column.turns
     return []
 
 
 def _drift(gap: Curve, start: int) -> float:
-    """Return what the gap would have grown by itself, judged by the epochs before."""
+    """Return the growth of the gap that the earlier epochs predict."""
     before = gap.epochs < start
     epochs, values = gap.epochs[before][-2 * WINDOW :], gap.values[before][-2 * WINDOW :]
     if len(epochs) < 6:

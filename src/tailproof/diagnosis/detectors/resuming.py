@@ -1,4 +1,4 @@
-"""Detectors of what goes wrong between attempts of one run, and within an epoch's samples."""
+"""Detectors of problems between the attempts of a run, and of repeated samples."""
 
 from collections import Counter
 
@@ -6,70 +6,72 @@ import numpy as np
 
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve, noise_of
-from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.finding_ids import certainty
-from tailproof.diagnosis.history import History
+from tailproof.diagnosis.finding import Finding, certainty
+from tailproof.diagnosis.history import RunHistory
+from tailproof.diagnosis.registry import detector
 
 JUMP = 6.0
-"""A loss rises by so many times its noise where an attempt lost something."""
+"""A jump of the loss by this many times its noise shows that an attempt lost its state."""
 TIMES = 2.0
-"""It also rises by so many times what it ever does elsewhere: some runs have spikes anywhere."""
+"""The jump also exceeds the largest rise elsewhere by this factor: some runs have spikes."""
 
 
-def repeated_epochs(history: History, context: Context) -> list[Finding]:
-    """Tell of epochs that were trained again, because an attempt started before where it was."""
+@detector("repeated_epochs")
+def repeated_epochs(history: RunHistory, context: Context) -> list[Finding]:
+    """Find epochs that were trained again because an attempt started too early."""
     counts = Counter(history.passed)
-    again = sorted(epoch for epoch, count in counts.items() if count > 1)
-    if not again:
+    repeated = sorted(epoch for epoch, count in counts.items() if count > 1)
+    if not repeated:
         return []
     wasted = len(history.passed) - len(counts)
     starts = _starts(history)
-    anew = sum(start == history.passed[0] for start in starts)
+    restarts = sum(start == history.passed[0] for start in starts)
     words = (
-        f"; {anew + 1} attempts started at epoch {history.passed[0]}: the checkpoint of the one "
-        "before was not found"
-        if anew
+        f"; {restarts + 1} attempts started at epoch {history.passed[0]}: the previous checkpoint "
+        "was not found"
+        if restarts
         else ""
     )
     return [
         Finding(
             "repeated_epochs",
             f"{wasted} epochs were trained again{words}.",
-            "error" if anew else "warning",
-            tuple(again),
+            "error" if restarts else "warning",
+            tuple(repeated),
             {"passes": len(history.passed), "epochs": len(counts), "starts": starts},
             0.99,
             {"epochs_wasted": wasted},
             None,
-            "with resume states found by content, as tailproof's, an attempt goes on where the one "
-            "before it stopped",
+            "an attempt resumes where the previous one stopped, as with tailproof's checkpoints, "
+            "which are found by content",
         )
     ]
 
 
-def bad_resume(history: History, context: Context) -> list[Finding]:
-    """Tell of a loss that jumps where an attempt begins as it does nowhere else."""
-    starts, found = _boundaries(history, context), []
+@detector("bad_resume", explains={"bad_resume": ("divergence", "rate_too_high")})
+def bad_resume(history: RunHistory, context: Context) -> list[Finding]:
+    """Find a loss that jumps where an attempt begins, and nowhere else."""
+    starts, jumps = _boundaries(history, context), []
     for start in starts:
         for name in ("train_loss", "val_loss"):
             curve = history.curve(name)
             at = int(np.searchsorted(curve.epochs, start))
             jump, noise = _jump(curve.values, at)
             if jump > JUMP * noise and jump > TIMES * _largest_rise(curve, starts, at):
-                found.append((jump / noise, start, name, jump, float(curve.values[at])))
+                jumps.append((jump / noise, start, name, jump, float(curve.values[at])))
                 break
-    if not found:
+    if not jumps:
         return []
-    effect, start, name, jump, value = max(found)
+    effect, start, name, jump, value = max(jumps)
     rates = history.curve("learning_rate")
     back = int((history.curve(name).since(start).values > value - 0.5 * jump).sum())
     return [
         Finding(
             "bad_resume",
             f"{name} jumps by {jump:.3g} to {value:.4g} where an attempt begins, at epoch {start}: "
-            "what was learnt, or the optimizer's state, did not come along.",
+            "weights or optimizer state were not restored.",
             "error",
-            tuple(sorted({each[1] for each in found})),
+            tuple(sorted({entry[1] for entry in jumps})),
             {
                 "metric": name,
                 "jump": jump,
@@ -80,13 +82,14 @@ def bad_resume(history: History, context: Context) -> list[Finding]:
             certainty(effect, JUMP),
             {"epochs_wasted": back},
             None,
-            "an attempt that loads weights, optimizer, schedule and random state shows no jump",
+            "an attempt that restores weights, optimizer, schedule and random state has no jump",
         )
     ]
 
 
-def seen_more_than_once(history: History, context: Context) -> list[Finding]:
-    """Tell of an epoch that delivers more samples than there are."""
+@detector("seen_more_than_once")
+def seen_more_than_once(history: RunHistory, context: Context) -> list[Finding]:
+    """Find epochs that deliver more samples than the split train has."""
     counted = history.curve("samples")
     delivered = float(np.median(counted.values)) if len(counted) else context.delivered
     if not delivered or not context.train_samples:
@@ -97,24 +100,24 @@ def seen_more_than_once(history: History, context: Context) -> list[Finding]:
     return [
         Finding(
             "seen_more_than_once",
-            f"An epoch delivers {delivered:,.0f} samples of {context.train_samples:,}: each is "
-            f"seen {times:.3g} times.",
+            f"An epoch delivers {delivered:,.0f} samples, train has {context.train_samples:,}: "
+            f"each is seen {times:.3g} times.",
             "error",
             (int(history.epochs[0]), history.last),
             {"delivered": delivered, "train_samples": context.train_samples, "times": times},
             0.99,
             {"epochs_wasted": len(history.epochs) * (1 - 1 / times)},
             None,
-            "loader workers that share the shards of their rank deliver each sample once; epochs "
-            f"are then {times:.3g} times shorter",
+            "loader workers that divide the shards of their process rank deliver each sample once; "
+            f"epochs become {times:.3g} times shorter",
         )
     ]
 
 
 def _jump(values: np.ndarray, at: int) -> tuple[float, float]:
-    """Return how far a loss lies above where it was going, and the noise before it.
+    """Return by how much a loss exceeds its trend, and the noise before it.
 
-    No jump is what comes after fewer than two epochs, is less than a tenth, or falls.
+    After fewer than two epochs, below a tenth, or for a falling loss there is no jump.
     """
     if at < 2 or at >= len(values) or len(values) < 4:
         return 0.0, 1.0
@@ -133,17 +136,17 @@ def _largest_rise(curve: Curve, starts: list[int], at: int) -> float:
     return float(rises.max(initial=0.0) * curve.values[at - 1])
 
 
-def _starts(history: History) -> list[int]:
-    """Return the epochs at which `passed` goes back."""
+def _starts(history: RunHistory) -> list[int]:
+    """Return the epochs at which the order of training goes back."""
     pairs = zip(history.passed, history.passed[1:], strict=False)
     return [later for earlier, later in pairs if later <= earlier]
 
 
-def _boundaries(history: History, context: Context) -> list[int]:
-    """Return the first epoch of each attempt after the first, and of what was taken over."""
-    own = history.curve("attempt")
-    if len(own):
-        return own.turns
+def _boundaries(history: RunHistory, context: Context) -> list[int]:
+    """Return the first epochs of later attempts, or the first one after a state taken over."""
+    attempts = history.curve("attempt")
+    if len(attempts):
+        return attempts.turns
     if _starts(history):
         return _starts(history)
     if context.taken_over is None:

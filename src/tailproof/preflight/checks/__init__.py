@@ -1,39 +1,8 @@
-"""All checks of what is known before training; numpy alone."""
+"""The built-in checks: each module in this folder registers its own; numpy alone.
 
-from tailproof.diagnosis.finding import SEVERITIES, Finding
-from tailproof.preflight.checks import (
-    duration,
-    learning_rate,
-    preprocessing,
-    rebalancing,
-    validation,
-    workers,
-)
-from tailproof.preflight.experiment_facts import ExperimentFacts
+``from tailproof.preflight.checks import *`` imports them all, and the code digest follows it.
+"""
 
-CHECKS = (
-    learning_rate.short_warmup,
-    learning_rate.unusual_rate,
-    learning_rate.no_schedule,
-    duration.no_early_stopping,
-    duration.frequent_validation,
-    rebalancing.outputs_differ,
-    rebalancing.no_rebalancing,
-    rebalancing.rare_classes,
-    rebalancing.loss_effect,
-    rebalancing.same_function,
-    preprocessing.no_normalisation,
-    preprocessing.bare_phase,
-    preprocessing.short_first_phase,
-    validation.undefined_monitor,
-    validation.too_few_negatives,
-    validation.saturating_monitor,
-    validation.small_validation,
-    workers.more_workers_than_shards,
-)
+from pathlib import Path
 
-
-def findings(facts: ExperimentFacts) -> list[Finding]:
-    """Return what every check finds, the worst first."""
-    found = [finding for check in CHECKS for finding in check(facts)]
-    return sorted(found, key=lambda each: SEVERITIES.index(each.severity))
+__all__ = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))  # noqa: PLE0605

@@ -1,25 +1,26 @@
-"""Checks of how long a run is, and how often it is looked at."""
+"""Checks of the length of a run and of how often it is validated."""
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 from tailproof.preflight.timeline import Timeline
 
 LONG_EPOCHS, LONG_UPDATES = 50, 20_000
 MANY_VALIDATIONS = 200
 
 
+@check("no_early_stopping")
 @each_recipe
 def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
-    """Find a long run that goes on whatever val says."""
+    """Find a long run without early stopping."""
     updates = Timeline(recipe, facts.samples).phases.total
     if recipe.early_stopping or (recipe.epochs < LONG_EPOCHS and updates < LONG_UPDATES):
         return None
     falls = recipe.schedule.name in ("cosine", "multistep")
     patience = max(5, recipe.epochs // recipe.validate_every // 5)
     reason = (
-        "; its schedule falls to the end, so that to stop before gives up the lowest rates"
+        "; its schedule falls until the end, so stopping early skips the lowest rates"
         if falls
         else ""
     )
@@ -34,9 +35,10 @@ def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("frequent_validation")
 @each_recipe
 def frequent_validation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
-    """Find many validations that decide nothing."""
+    """Find many validations that have no effect on the run."""
     decides = recipe.early_stopping or recipe.schedule.name == "plateau"
     if decides or recipe.export == "best":
         return None
@@ -44,10 +46,10 @@ def frequent_validation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
         return None
     return Finding(
         "frequent_validation",
-        f"val is looked at {recipe.epochs // recipe.validate_every} times and decides nothing: "
-        "every 10 epochs would do",
+        f"the run is validated {recipe.epochs // recipe.validate_every} times, which has no effect "
+        "on it: every 10 epochs is enough",
         "info",
         evidence={"epochs": recipe.epochs, "validate_every": recipe.validate_every},
         change={"validate_every": 10},
-        expects="less time, the same weights",
+        expects="less time for the same weights",
     )

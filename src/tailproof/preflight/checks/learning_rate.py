@@ -1,22 +1,22 @@
-"""Checks of the learning rate: its warm-up, its size, its schedule."""
+"""Checks of the learning rate: warm-up, size and schedule."""
 
 import re
 from typing import NamedTuple
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 from tailproof.preflight.timeline import Timeline
 
 TRANSFORMER = re.compile(r"vit|deit|beit|swin|eva|cait|xcit|former|scanline_causal|mixer")
-ENOUGH_TO_FALL = 5  # epochs from which on a rate should fall
-WELL_WITHIN = 3  # times inside the bounds: what is proposed
-FAR = 10  # times outside of what is usual from which on it is an error
+ENOUGH_TO_FALL = 5  # a run of this many epochs should lower its rate
+WELL_WITHIN = 3  # the proposed rate is inside the bounds by this factor
+FAR = 10  # a rate above the bounds by this factor is an error
 
 
 class Usual(NamedTuple):
-    """Rates that are used with a batch of so many, and who says so."""
+    """The usual rates for a batch size, and their source."""
 
     low: float
     high: float
@@ -47,14 +47,14 @@ FAMILIES = {
     "rmsprop": RMSPROP,
     "rmsproptf": RMSPROP,
 }
-"""By optimizer; of others nothing is said."""
+"""Usual rates by optimizer; others are not checked."""
 
 
 def usual_rates(recipe: Recipe, batch: int) -> tuple[float, float, str] | None:
-    """Return the lowest and the highest rate usual with a batch, and the source; None: unknown.
+    """Return the lowest and highest usual rate for a batch size, and the source; None if unknown.
 
-    Whether a rate goes with the batch (Goyal et al. 2017) or with its root (Krizhevsky 2014) is
-    open, so the bounds are those that either allows.
+    Rates scale with the batch size (Goyal et al. 2017) or with its square root (Krizhevsky 2014);
+    the bounds allow both.
     """
     usual = FAMILIES.get(recipe.optimizer.name)
     if usual is ADAM and is_transformer(recipe):
@@ -66,13 +66,14 @@ def usual_rates(recipe: Recipe, batch: int) -> tuple[float, float, str] | None:
 
 
 def is_transformer(recipe: Recipe) -> bool:
-    """Tell a transformer by its name."""
+    """Return whether the model is a transformer, by its name."""
     return bool(TRANSFORMER.search(recipe.model.name))
 
 
+@check("short_warmup")
 @each_recipe
 def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
-    """Find a warm-up of less than an epoch, and none of a transformer that starts from nothing."""
+    """Find a warm-up of less than an epoch, or a transformer from random weights without one."""
     timeline = Timeline(recipe, facts.samples)
     steps, epochs = timeline.phases.warmup_steps, timeline.warmup_epochs
     fresh = not recipe.model.pretrained and recipe.init_from is None
@@ -80,39 +81,40 @@ def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
         return None
     if epochs >= 1 or recipe.epochs < ENOUGH_TO_FALL:
         return None
-    told = (
-        f"the warm-up of {steps} steps is {epochs:.2f} of an epoch of {timeline.steps[0]}"
+    problem = (
+        f"the warm-up of {steps} steps is {epochs:.2f} of an epoch of {timeline.steps[0]} steps"
         if steps
-        else "a transformer that starts from nothing has no warm-up"
+        else "a transformer that starts from random weights has no warm-up"
     )
     return Finding(
         "short_warmup",
-        f"{told}: give it 1 or 2 epochs",
+        f"{problem}: warm up for 1 or 2 epochs",
         "warning",
         epochs=(1,),
         evidence={"warmup_steps": steps, "warmup_epochs": epochs, "steps": timeline.steps[0]},
         change={"schedule": {"warmup": {"epochs": 1.0, "steps": None}}},
-        expects="a smoother first epoch, and less risk to diverge",
+        expects="a smoother first epoch and a lower risk of divergence",
     )
 
 
+@check("unusual_rate")
 @each_recipe
 def unusual_rate(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
-    """Find a rate far outside of what is usual for optimizer, network and batch."""
+    """Find a rate far outside the usual range for optimizer, network and batch size."""
     timeline = Timeline(recipe, facts.samples)
     rate, batch = timeline.peak()
-    known = usual_rates(recipe, batch)
-    if known is None or known[0] <= rate <= known[1]:
+    usual = usual_rates(recipe, batch)
+    if usual is None or usual[0] <= rate <= usual[1]:
         return None
-    low, high, source = known
+    low, high, source = usual
     last = timeline.last_rate
     word, better = ("high", high / WELL_WITHIN) if rate > high else ("low", low * WELL_WITHIN)
-    better *= recipe.optimizer.learning_rate / rate  # a phase's factor is left as it is
-    falls = f"; the schedule takes it to {last:.2g}" if last < rate / 2 else ""
+    better *= recipe.optimizer.learning_rate / rate  # the factor of a phase stays
+    falls = f"; the schedule lowers it to {last:.2g}" if last < rate / 2 else ""
     return Finding(
         "unusual_rate",
-        f"a learning rate of {rate:.3g} is {word} for {recipe.optimizer.name} with batches of "
-        f"{batch}, where {low:.1g} to {high:.2g} is usual{falls}",
+        f"a learning rate of {rate:.3g} is {word} for {recipe.optimizer.name} and batch size "
+        f"{batch}: {low:.1g} to {high:.2g} is usual{falls}",
         "error" if rate > FAR * high else "warning",
         evidence={
             "learning_rate": rate,
@@ -123,13 +125,14 @@ def unusual_rate(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
         },
         confidence=0.7 if last < rate / 100 else 0.85,
         change={"optimizer": {"learning_rate": float(f"{better:.2g}")}},
-        expects="a loss that neither jumps nor crawls",
+        expects="a loss that falls smoothly",
     )
 
 
+@check("no_schedule")
 @each_recipe
 def no_schedule(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
-    """Find a rate that stays the same to the end."""
+    """Find a rate that stays constant."""
     constant = recipe.schedule.name == "constant"
     still = recipe.schedule.name == "multistep" and not recipe.schedule.milestones
     if not (constant or still) or recipe.epochs < ENOUGH_TO_FALL:
@@ -137,13 +140,13 @@ def no_schedule(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     if len({phase.learning_rate_factor for phase in recipe.timeline}) > 1:
         return None
     warmup = recipe.schedule.warmup
-    kept = warmup.model_dump(mode="json") if warmup else None
+    same_warmup = warmup.model_dump(mode="json") if warmup else None
     return Finding(
         "no_schedule",
-        f"the learning rate stays at {recipe.optimizer.learning_rate:.3g} over all "
-        f"{recipe.epochs} epochs: let it fall",
+        f"the learning rate stays at {recipe.optimizer.learning_rate:.3g} in all "
+        f"{recipe.epochs} epochs: use a schedule that lowers it",
         "warning",
         evidence={"learning_rate": recipe.optimizer.learning_rate, "epochs": recipe.epochs},
-        change={"schedule": {"name": "cosine", "warmup": kept}},
+        change={"schedule": {"name": "cosine", "warmup": same_warmup}},
         expects="less noise and a higher accuracy at the end",
     )

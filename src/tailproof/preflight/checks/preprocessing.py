@@ -1,19 +1,20 @@
-"""Checks of what happens to images: normalisation, augmentation, sizes."""
+"""Checks of image preprocessing: normalisation, augmentation and sizes."""
 
 from typing import Any
 
 from tailproof.config.equivalence import bare_phases
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 
-FIRST_SHARE = 0.2  # of the epochs that the first of growing sizes should have
+FIRST_SHARE = 0.2  # the first of growing sizes should have this share of the epochs
 
 
+@check("no_normalisation")
 @each_recipe
 def no_normalisation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
-    """Find images that are taken as they come."""
+    """Find images without normalisation."""
     if recipe.normalize:
         return None
     return Finding(
@@ -26,11 +27,12 @@ def no_normalisation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("bare_phase")
 @each_recipe
 def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
-    """Find a phase that trains with the transforms of evaluation.
+    """Find a phase without augmentation after phases with it.
 
-    A misreading of Touvron et al. 2019, FixRes: a larger size at the end is to evaluate at.
+    This is a misreading of FixRes (Touvron et al. 2019), where the larger size is for evaluation.
     """
     numbers = bare_phases(recipe)
     if not numbers:
@@ -40,36 +42,38 @@ def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
         phases[number - 1]["augmentation"] = None
     starts = [recipe.phases[number - 1].from_epoch for number in numbers]
     if recipe.augmentation == type(recipe.augmentation)():
-        phases = None  # the recipe has none that it could fall back on
+        phases = None  # the recipe itself has no augmentation to fall back on
     return Finding(
         "bare_phase",
-        f"phase {numbers[0]}, from epoch {starts[0]}, trains without augmentation, other phases "
-        "with: training will run ahead of val; to evaluate at another size, set 'eval_image_size'",
+        f"phase {numbers[0]}, from epoch {starts[0]}, trains without augmentation, unlike the "
+        "other phases: train will run ahead of val; to evaluate at another size, set "
+        "'eval_image_size'",
         "warning",
         epochs=tuple(starts),
         evidence={"phases": numbers, "from_epochs": starts},
         change={"phases": phases} if phases else None,
-        expects="no jump of training accuracy at the phase's start, and a higher val accuracy",
+        expects="no jump of training accuracy at the start of the phase, and a higher val accuracy",
     )
 
 
+@check("short_first_phase")
 @each_recipe
 def short_first_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
-    """Find growing sizes of which the first has hardly any epochs."""
+    """Find growing image sizes with too few epochs at the first size."""
     phases = recipe.phases
     if len(phases) < 2 or not all(phase.image_size for phase in phases):
         return None
     grows = phases[0].image_size < phases[1].image_size
-    own = phases[1].from_epoch - 1
-    if not grows or own >= FIRST_SHARE * recipe.epochs:
+    epochs = phases[1].from_epoch - 1
+    if not grows or epochs >= FIRST_SHARE * recipe.epochs:
         return None
     return Finding(
         "short_first_phase",
-        f"the first size has {own} of {recipe.epochs} epochs ({own / recipe.epochs:.0%}), too few "
-        "to learn what small images teach cheaply",
+        f"the first image size has only {epochs} of {recipe.epochs} epochs "
+        f"({epochs / recipe.epochs:.0%}): small images train cheaply",
         "info",
         epochs=(1,),
-        evidence={"epochs": own, "of": recipe.epochs, "image_size": phases[0].image_size},
+        evidence={"epochs": epochs, "of": recipe.epochs, "image_size": phases[0].image_size},
         confidence=0.6,
         change=_longer_first(recipe),
         expects="the same accuracy in less time",
@@ -77,7 +81,7 @@ def short_first_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
 
 
 def _longer_first(recipe: Recipe) -> dict[str, Any] | None:
-    """Return the phases with a quarter of the epochs in the first, where the third lets it."""
+    """Return the phases with a quarter of the epochs in the first, if the third one permits it."""
     start = round(recipe.epochs / 4) + 1
     if len(recipe.phases) > 2 and start >= recipe.phases[2].from_epoch:
         return None

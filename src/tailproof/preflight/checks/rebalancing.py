@@ -1,20 +1,21 @@
-"""Checks of the losses against the class counts, and of experts against one another."""
+"""Checks of losses for long-tailed data, and of experts that are equal."""
 
 from tailproof.config.equivalence import same_function as one_form
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.digests import canonical_json
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import FEW, ExperimentFacts
 from tailproof.preflight.loss_effect import effect, rebalances
+from tailproof.preflight.registry import check, each_recipe
 from tailproof.text import listed
 
 LONG_TAIL, SOME_TAIL = 10, 3  # imbalances
 
 
+@check("outputs_differ")
 @each_recipe
 def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
-    """Find a head, or class weights, for another number of classes than the data have."""
+    """Find a head or class weights whose number of classes differs from the data."""
     classes = len(facts.train)
     weights = getattr(recipe.loss, "class_weights", None)
     named = {
@@ -27,27 +28,28 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     change = None
     if "loss.class_weights" in wrong:
         change = {"loss": {"class_weights": "balanced"}}
-    told = ", ".join(f"{name} is for {size}" for name, size in wrong.items())
+    sizes = ", ".join(f"{name} is for {size} classes" for name, size in wrong.items())
     return Finding(
         "outputs_differ",
-        f"{told}, the data have {classes} classes",
+        f"{sizes}, the data have {classes}",
         "error",
         evidence={"classes": classes, **wrong},
         confidence=1.0,
         change=change,
-        expects="outputs that all stand for a class",
+        expects="one output per class",
     )
 
 
+@check("no_rebalancing")
 def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
-    """Find a long tail that no expert's loss makes up for."""
-    losses = {name: each.loss.model_dump(mode="json") for name, each in facts.recipes.items()}
+    """Find a long tail without any rebalancing loss."""
+    losses = {name: recipe.loss.model_dump(mode="json") for name, recipe in facts.recipes.items()}
     if facts.imbalance <= SOME_TAIL or any(map(rebalances, losses.values())):
         return []
     finding = Finding(
         "no_rebalancing",
-        f"the largest class has {facts.imbalance:.3g} times the samples of the smallest, and no "
-        "loss makes up for it",
+        f"the largest class has {facts.imbalance:.3g} times as many samples as the smallest one, "
+        "and no loss rebalances them",
         "warning" if facts.imbalance > LONG_TAIL else "info",
         evidence={
             "experts": list(losses),
@@ -60,17 +62,18 @@ def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
     return [finding]
 
 
+@check("rare_classes")
 def rare_classes(facts: ExperimentFacts) -> list[Finding]:
-    """Find classes with hardly any training sample."""
+    """Find classes with very few training samples."""
     rare = facts.rare
     if not rare:
         return []
     absent = [name for name in rare if not facts.train[name]]
-    more = f", {len(absent)} of them none" if absent else ""
+    more = f", {len(absent)} of them have none" if absent else ""
     finding = Finding(
         "rare_classes",
         f"{len(rare)} of {len(facts.train)} classes have fewer than {FEW} training samples{more} "
-        f"({listed(rare, 3)}): watch the tail",
+        f"({listed(rare, 3)}): check their recall",
         "info",
         evidence={
             "classes": len(rare),
@@ -82,6 +85,7 @@ def rare_classes(facts: ExperimentFacts) -> list[Finding]:
     return [finding]
 
 
+@check("loss_effect")
 def loss_effect(facts: ExperimentFacts) -> list[Finding]:
     """Tell what the rebalancing losses do to head and tail, beside those that do nothing."""
     head, tail = facts.head, facts.tail
@@ -106,28 +110,29 @@ def loss_effect(facts: ExperimentFacts) -> list[Finding]:
     return [finding]
 
 
+@check("same_function")
 def same_function(facts: ExperimentFacts) -> list[Finding]:
-    """Find experts that learn one function, told apart by nothing but name or wording."""
-    level = len(set(facts.train.values())) == 1
+    """Find experts that learn the same function although their recipes differ."""
+    balanced = len(set(facts.train.values())) == 1
     groups: dict[str, list[str]] = {}
     for name, recipe in facts.recipes.items():
         plain = one_form(recipe.result_fields())
-        if level and rebalances(plain["loss"]):
+        if balanced and rebalances(plain["loss"]):
             plain = one_form({**plain, "loss": _without_prior(plain["loss"])})
         groups.setdefault(canonical_json(plain), []).append(name)
-    reason = ", all classes being of one size" if level else ""
+    reason = ", because all classes have the same size" if balanced else ""
     return [
         Finding(
             "same_function",
-            f"{listed(names)} learn the same function up to a constant{reason}: at one seed they "
-            "are one expert",
+            f"{listed(names)} learn the same function up to a constant{reason}: with the same seed "
+            "they are the same expert",
             "warning",
             evidence={
                 "experts": names,
                 "losses": {name: facts.recipes[name].loss.name for name in names},
             },
             confidence=1.0,
-            expects="experts that differ, as tau 0, 1 and 2 do",
+            expects="experts that differ, such as those with tau 0, 1 and 2",
         )
         for names in groups.values()
         if len(names) > 1
@@ -135,7 +140,7 @@ def same_function(facts: ExperimentFacts) -> list[Finding]:
 
 
 def _without_prior(loss: dict) -> dict:
-    """Return the loss that one which makes up for a tail is where there is none."""
+    """Return the loss that a rebalancing loss equals on balanced classes."""
     if loss["name"] == "logit_adjustment":
         return {**loss, "tau": 0}
     return {**loss, "class_weights": None} if loss["class_weights"] == "balanced" else loss

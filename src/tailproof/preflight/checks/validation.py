@@ -1,34 +1,35 @@
-"""Checks of what val can show: the monitored metric, and differences between experts."""
+"""Checks of what val can measure: the monitor, and differences between experts."""
 
 import math
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 
-COUNTED = 10  # false positives that a rate should stand on
-ONE_CLASS = 0.8  # share of the largest class from which on accuracy says little
-RARE = 0.1  # share of the rare one of two classes under which AUROC says little
-ASSUMED = 0.75  # accuracy that differences are judged at
-COARSE, SOMEWHAT = 0.05, 0.02  # differences that val cannot resolve
+COUNTED = 10  # a rate should be estimated from this many false positives
+ONE_CLASS = 0.8  # accuracy saturates above this share of the largest class
+RARE = 0.1  # AUROC saturates below this share of the rarer of two classes
+ASSUMED = 0.75  # the accuracy that the resolution is computed at
+COARSE, SOMEWHAT = 0.05, 0.02  # resolutions that are reported
 
 
+@check("undefined_monitor")
 @each_recipe
 def undefined_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
-    """Find a metric of two classes where there are more, or where val lacks one."""
+    """Find a binary metric where there are more classes, or where val lacks one of the two."""
     if recipe.monitor not in ("val_auroc", *POINTS):
         return None
     if facts.positive is None:
-        what = f"which is of two classes; the data have {len(facts.train)}"
+        reason = f"which needs two classes; the data have {len(facts.train)}"
     elif not all(facts.val.values()):
-        what = "and val has no sample of one of the two classes"
+        reason = "and val has no samples of one of the two classes"
     else:
         return None
     return Finding(
         "undefined_monitor",
-        f"the monitor is {recipe.monitor}, {what}",
+        f"the monitor is {recipe.monitor}, {reason}",
         "error",
         evidence={"monitor": recipe.monitor, "classes": len(facts.train)},
         confidence=1.0,
@@ -37,9 +38,10 @@ def undefined_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("too_few_negatives")
 @each_recipe
 def too_few_negatives(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
-    """Find a false-positive rate that val has too few negatives for."""
+    """Find a monitored false-positive rate that val has too few negatives for."""
     needed = ONE_IN.get(recipe.monitor)
     if needed is None or facts.positive is None:
         return None
@@ -48,16 +50,16 @@ def too_few_negatives(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
         return None
     enough = enough_negatives(recipe.monitor, negatives)
     better = _steady(negatives)
-    told = (
-        f"stands on {negatives // needed} false positives among the {negatives:,} negatives of "
-        "val: it will jump from epoch to epoch"
+    problem = (
+        f"is estimated from {negatives // needed} false positives among the {negatives:,} "
+        "negatives of val: it will jump from epoch to epoch"
         if enough
         else f"needs at least {needed:,} negatives in val, found {negatives:,}"
     )
     return Finding(
         "too_few_negatives",
-        f"the monitor {recipe.monitor} {told}; "
-        + (f"take {better}, or raise data.splits.val" if better else "raise data.splits.val"),
+        f"the monitor {recipe.monitor} {problem}; "
+        + (f"use {better}, or raise data.splits.val" if better else "raise data.splits.val"),
         "warning" if enough else "error",
         evidence={"monitor": recipe.monitor, "negatives": negatives, "needed": COUNTED * needed},
         confidence=1.0,
@@ -66,42 +68,44 @@ def too_few_negatives(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("saturating_monitor")
 @each_recipe
 def saturating_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
-    """Find a metric that is near its top whatever is learnt."""
+    """Find a monitor that is near its maximum whatever the model learns."""
     total = sum(facts.val.values())
     if not total:
         return None
     largest = max(facts.val.values()) / total
     if recipe.monitor == "val_accuracy" and largest >= ONE_CLASS:
-        told = f"to answer one class always gives {largest:.1%}"
+        reason = f"always predicting one class gives {largest:.1%}"
         better = "val_balanced_accuracy"
     elif recipe.monitor == "val_auroc" and facts.positive and 1 - largest < RARE:
-        told = (
-            f"{1 - largest:.1%} of val are of the rare class: AUROC stays near 1 while what is "
-            "found at low false-positive rates collapses"
+        reason = (
+            f"{1 - largest:.1%} of val belong to the rare class: AUROC stays near 1 while the "
+            "true-positive rate at low false-positive rates collapses"
         )
         better = _steady(total - facts.val[facts.positive])
     else:
         return None
     return Finding(
         "saturating_monitor",
-        f"the monitor {recipe.monitor} saturates: {told}",
+        f"the monitor {recipe.monitor} saturates: {reason}",
         "warning",
         evidence={"monitor": recipe.monitor, "share_of_the_largest_class": largest},
         change={"monitor": better} if better else None,
-        expects="a best epoch that is better at what is asked for",
+        expects="a best epoch that is better at the actual task",
     )
 
 
 def _steady(negatives: int) -> str | None:
-    """Return the smallest false-positive rate that so many negatives show without much chance."""
-    shown = [name for name, least in ONE_IN.items() if negatives >= COUNTED * least]
-    return shown[-1] if shown else None
+    """Return the smallest false-positive rate that this many negatives estimate reliably."""
+    reliable = [name for name, least in ONE_IN.items() if negatives >= COUNTED * least]
+    return reliable[-1] if reliable else None
 
 
+@check("small_validation")
 def small_validation(facts: ExperimentFacts) -> list[Finding]:
-    """Find a val that cannot tell the experts apart."""
+    """Find a split val that is too small to compare the experts."""
     if len(facts.recipes) < 2:
         return []
     monitor = next(iter(facts.recipes.values())).monitor
@@ -110,9 +114,9 @@ def small_validation(facts: ExperimentFacts) -> list[Finding]:
         return []
     finding = Finding(
         "small_validation",
-        f"val shows no difference between experts below {100 * resolved:.1f} points of {monitor}: "
-        f"it has {sum(facts.val.values()):,} samples, {min(facts.val.values())} of the rarest "
-        "class",
+        f"val cannot resolve differences between experts below {100 * resolved:.1f} points of "
+        f"{monitor}: it has {sum(facts.val.values()):,} samples, {min(facts.val.values())} of the "
+        "rarest class",
         "warning" if resolved > COARSE else "info",
         evidence={
             "monitor": monitor,
@@ -128,9 +132,9 @@ def small_validation(facts: ExperimentFacts) -> list[Finding]:
 def resolution(monitor: str, facts: ExperimentFacts) -> float | None:
     """Return the smallest difference between two experts that val resolves.
 
-    Binomial, at an accuracy of 0.75, 95 % and without pairing: 1.96·sqrt(2·variance). The variance
-    is p(1-p)/n of accuracy; of means over classes that of the mean, with classes that val has.
-    Experts that err on the same samples can be told apart somewhat below.
+    It is binomial, at an accuracy of 0.75 and 95 %, without pairing: 1.96·sqrt(2·variance). The
+    variance of accuracy is p(1-p)/n; for means over classes it is that of the mean over the classes
+    in val. Experts that err on the same samples can be distinguished slightly below this.
     """
     counts = [count for count in facts.val.values() if count]
     spread = ASSUMED * (1 - ASSUMED)

@@ -1,19 +1,20 @@
-"""Checks of how images come to the model."""
+"""Checks of the loader workers."""
 
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
-from tailproof.preflight.checks.per_recipe import each_recipe
 from tailproof.preflight.experiment_facts import ExperimentFacts
+from tailproof.preflight.registry import check, each_recipe
 
 
 def streams(recipe: Recipe, facts: ExperimentFacts) -> bool:
-    """Tell whether the shards are read again in every epoch."""
+    """Return whether the shards are read again in every epoch."""
     return facts.decoded_bytes > recipe.cache_gb * 2**30
 
 
+@check("more_workers_than_shards")
 @each_recipe
 def more_workers_than_shards(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
-    """Find more loader processes than there are pieces to read."""
+    """Find more loader workers than row groups in the shards."""
     if facts.row_groups is None or not streams(recipe, facts):
         return None
     processes = recipe.devices * recipe.nodes
@@ -22,8 +23,8 @@ def more_workers_than_shards(recipe: Recipe, facts: ExperimentFacts) -> Finding 
         return None
     return Finding(
         "more_workers_than_shards",
-        f"{workers} loader workers for {facts.row_groups} row groups of the shards: several read "
-        "the same ones",
+        f"{workers} loader workers for {facts.row_groups} row groups of the shards: several "
+        "workers read the same ones",
         "warning",
         evidence={"workers": workers, "row_groups": facts.row_groups, "processes": processes},
         change={"workers": facts.row_groups // processes},

@@ -1,4 +1,4 @@
-"""Sizes that follow from a network and its recipe: parameters, memory, files."""
+"""Sizes that follow from network and recipe: parameters, memory and files."""
 
 from pathlib import Path
 from typing import Any
@@ -17,36 +17,36 @@ from tailproof.training.builders import model_options
 from tailproof.training.multi_head import Heads
 
 STATES = {"sgd": 1, "sgdw": 1, "momentum": 1, "nesterov": 1, "lion": 1}
-"""Numbers that an optimizer keeps of each weight; two where it is not named."""
+"""Numbers that an optimizer stores per weight; others store two."""
 
-LOGITS_FILES = 2  # of each split: raw and calibrated
-SHOWN = 2  # images that the network is shown
+LOGITS_FILES = 2  # per split: raw and calibrated
+SHOWN = 2  # number of images in the forward pass
 
 
 def structures(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, dict[str, Any]]:
-    """Return the sizes of every expert, {} where the network cannot be built.
+    """Return the sizes of every expert; {} where the network cannot be built.
 
-    They depend on configuration and manifest alone, and are the same on any device.
+    They depend only on configuration and manifest and are the same on any device.
     """
     split = Split(manifest, "train")
-    known: dict[str, dict[str, Any]] = {}
-    found = {}
+    sizes: dict[str, dict[str, Any]] = {}
+    by_expert = {}
     for name, recipe in recipes.items():
-        key = canonical_json(_deciding(recipe))
-        if key not in known:
+        key = canonical_json(_size_fields(recipe))
+        if key not in sizes:
             try:
-                known[key] = structure_of(recipe, split)
+                sizes[key] = structure_of(recipe, split)
             except (TailproofError, RuntimeError):
-                known[key] = {}  # the timed steps tell why
-        found[name] = known[key]
-    return found
+                sizes[key] = {}  # the timed steps report why
+        by_expert[name] = sizes[key]
+    return by_expert
 
 
 def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
-    """Return parameters, and megabytes (2**20 bytes) of memory and files, of one expert.
+    """Return the parameters of one expert, and its memory and files in megabytes (2**20 bytes).
 
-    ``estimated_memory_mb`` is that of weights, gradients, the optimizer's states and what is kept
-    for the backward pass, of a process at its largest phase. What the libraries take comes on top.
+    ``estimated_memory_mb`` is the memory of a process in its largest phase: weights, gradients,
+    optimizer state and activations of the backward pass, without the libraries.
     """
     outputs = len(Heads(split.manifest, recipe).names)
     model = build_model(
@@ -62,10 +62,10 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
     trained = _bytes(parameter for parameter in model.parameters() if parameter.requires_grad)
     states = STATES.get(recipe.optimizer.name, 2) * trained
     averaged = weights if recipe.ema else 0
-    kept = max(_kept(model, split, recipe, phase) for phase in recipe.timeline)
-    rows = sum(split.manifest["splits"][each]["rows"] for each in SPLITS)
+    activations = max(_activations(model, split, recipe, phase) for phase in recipe.timeline)
+    rows = sum(split.manifest["splits"][name]["rows"] for name in SPLITS)
     sizes = {
-        "estimated_memory_mb": weights + trained + states + averaged + kept,
+        "estimated_memory_mb": weights + trained + states + averaged + activations,
         "weights_mb": weights,
         "checkpoints_mb": KEPT_STATES * (weights + states + averaged),
         "logits_mb": LOGITS_FILES * 4 * outputs * rows,
@@ -77,35 +77,36 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
     }
 
 
-def _deciding(recipe: Recipe) -> dict[str, Any]:
-    """Return what of a recipe decides the sizes."""
+def _size_fields(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields of a recipe that decide the sizes."""
     plain = recipe.model_dump(mode="json")
-    return {name: each for name, each in plain.items() if name not in ("loss", "schedule")}
+    return {name: value for name, value in plain.items() if name not in ("loss", "schedule")}
 
 
-def _kept(model: nn.Module, split: Split, recipe: Recipe, phase: Phase) -> float:
-    """Return the bytes that the forward pass of a phase's batch keeps for the backward pass."""
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+def _activations(model: nn.Module, split: Split, recipe: Recipe, phase: Phase) -> float:
+    """Return the bytes that the forward pass of a batch stores for the backward pass."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     held: dict[int, Tensor] = {}
 
     def hold(tensor: Tensor) -> Tensor:
-        place = tensor.untyped_storage().data_ptr()
-        if place not in own:
-            held[place] = tensor
+        address = tensor.untyped_storage().data_ptr()
+        if address not in weights:
+            held[address] = tensor
         return tensor
 
-    size = [phase.image_size] * 2 if phase.image_size else _own_size(split)
+    size = [phase.image_size] * 2 if phase.image_size else _image_size(split)
     images = torch.zeros(SHOWN, split.channels, *size)
     model.train()
     with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
         outputs = model(images)
-    each = (_bytes(held.values()) + outputs.nbytes) / SHOWN
+    per_image = (_bytes(held.values()) + outputs.nbytes) / SHOWN
     half = recipe.precision in ("bf16", "fp16")
     processes = recipe.devices * recipe.nodes
-    return each * phase.batch_size / processes / recipe.grad_accum_steps * (0.5 if half else 1.0)
+    activations = per_image * phase.batch_size / processes / recipe.grad_accum_steps
+    return activations * (0.5 if half else 1.0)
 
 
-def _own_size(split: Split) -> list[int]:
+def _image_size(split: Split) -> list[int]:
     sizes = [split.manifest["height"], split.manifest["width"]]
     if None in sizes:
         raise TailproofError("the images have different sizes: set recipe.image_size")

@@ -1,4 +1,4 @@
-"""A few real steps of training and validation, timed on the device there is."""
+"""Times a few real steps of training and validation on the available device."""
 
 import logging
 import resource
@@ -12,33 +12,33 @@ from typing import Any
 import torch
 
 from tailproof.config.recipe import Recipe
-from tailproof.diagnosis.finding import Finding
 from tailproof.digests import canonical_json
+from tailproof.preflight.checks.timed_steps import failed_steps
 from tailproof.runtime.environment import describe_machine
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.run import TrainingRun
 
-WARM, STEPS = 2, 8  # not timed, timed at most
-ENOUGH_SECONDS = 3.0  # of timed steps
+WARM, STEPS = 2, 8  # steps that are not timed; most steps that are
+ENOUGH_SECONDS = 3.0  # the timing stops after this time
 SAME_COST = ("loss", "monitor", "export", "early_stopping", "resume_from")
-"""What of a recipe does not decide how long a step takes."""
+"""Fields of a recipe that do not change the time of a step."""
 
-REFUSED = "training refuses this recipe with these data: the log of the preflight says why"
+REFUSED = "training rejects this recipe with these data: the log of the preflight gives the reason"
 
 log = logging.getLogger(__name__)
 
 
 class _Enough(Exception):  # noqa: N818 - no error
-    """So many steps have been timed."""
+    """Enough steps have been timed."""
 
 
 class _Clock:
-    """Looks at the time after every batch, and ends after some.
+    """Takes the time after every batch, and stops after enough of them.
 
     Args:
-        device: which is waited for.
-        steps: batches that there are.
+        device: the device to synchronise with.
+        steps: number of batches.
     """
 
     def __init__(self, device: torch.device, steps: int) -> None:
@@ -54,7 +54,7 @@ class _Clock:
             raise _Enough
 
     def seconds(self, start: float) -> float:
-        """Return the mean of a batch, without the first ones where there are more."""
+        """Return the mean time of a batch, without the first ones if there are more."""
         first = min(WARM, len(self.ticks) - 1)
         if first == 0:
             return self.ticks[0] - start
@@ -62,38 +62,34 @@ class _Clock:
 
 
 def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
-    """Train every expert for a few steps and throw away what it learnt.
+    """Train every expert for a few steps and discard the weights.
 
-    Experts whose steps cost the same are timed once. Of a run on many devices one process with
-    its share of the batch is timed, without what the processes tell one another.
+    Experts whose steps cost the same are timed once. For a run on several devices, one process with
+    its share of the batch is timed, without communication.
 
     Returns:
         ``device``; ``experts`` with the times of each in seconds; ``findings``: runs that fail.
     """
-    known: dict[str, dict[str, Any]] = {}
-    found, failed = {}, {}
+    times: dict[str, dict[str, Any]] = {}
+    by_expert, failed = {}, {}
     for name, recipe in recipes.items():
-        alone = _alone(recipe)
-        plain = alone.model_dump(mode="json")
-        key = canonical_json({each: plain[each] for each in plain if each not in SAME_COST})
-        if "failed" in known.get(key, {"failed": ""}):  # of what the others need not fail of
-            known[key] = _measure(manifest, alone)
-        found[name] = known[key]
-        if "failed" in known[key]:
-            failed.setdefault(known[key]["failed"], []).append(name)
-    findings = [
-        Finding("probe_failed", why, "error", evidence={"experts": names}, confidence=1.0)
-        for why, names in failed.items()
-    ]
+        single = _single_process(recipe)
+        plain = single.model_dump(mode="json")
+        key = canonical_json({field: plain[field] for field in plain if field not in SAME_COST})
+        if "failed" in times.get(key, {"failed": ""}):  # the fields left out may be the reason
+            times[key] = _measure(manifest, single)
+        by_expert[name] = times[key]
+        if "failed" in times[key]:
+            failed.setdefault(times[key]["failed"], []).append(name)
     return {
         "device": describe_machine(1).device,
-        "experts": found,
-        "findings": [finding.to_jsonable() for finding in findings],
+        "experts": by_expert,
+        "findings": [finding.to_jsonable() for finding in failed_steps(failed)],
     }
 
 
-def _alone(recipe: Recipe) -> Recipe:
-    """Return the recipe of one of its processes, from fresh weights."""
+def _single_process(recipe: Recipe) -> Recipe:
+    """Return the recipe of a single process of the run, from random weights."""
     processes = recipe.devices * recipe.nodes
     shared = [
         phase.model_copy(update={"batch_size": phase.batch_size // processes})
@@ -122,7 +118,7 @@ def _measure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
     except TailproofError as error:
         log.error("%s", error)
         return {"failed": REFUSED}
-    except RuntimeError as error:  # as torch says that memory is full
+    except RuntimeError as error:  # torch raises it when memory is full
         return {"failed": str(error).splitlines()[0]}
     finally:
         if run is not None:
@@ -148,12 +144,12 @@ def _timed(run: TrainingRun, recipe: Recipe, started: float) -> dict[str, Any]:
     validation = batches * clock.seconds(begun)
     starts = [*(phase.from_epoch for phase in recipe.timeline), recipe.epochs + 1]
     lengths = [after - start for start, after in pairwise(starts)]
-    whole = sum(length * each for length, each in zip(lengths, epochs, strict=True))
+    whole = sum(length * seconds for length, seconds in zip(lengths, epochs, strict=True))
     whole += -(-recipe.epochs // recipe.validate_every) * validation
     return {
         "start": _rounded(waited),
-        "step": [_rounded(each) for each in steps],
-        "epoch": [_rounded(each + validation / recipe.validate_every) for each in epochs],
+        "step": [_rounded(seconds) for seconds in steps],
+        "epoch": [_rounded(seconds + validation / recipe.validate_every) for seconds in epochs],
         "validation": _rounded(validation),
         "run": _rounded(waited + whole),
         "peak_memory_mb": _rounded(_peak(run.device) / 2**20),
@@ -167,7 +163,7 @@ def _rounded(value: float) -> float:
 
 
 def _peak(device: torch.device) -> int:
-    """Return the most bytes: of a GPU those allocated, else those of this process so far."""
+    """Return the peak memory in bytes: allocated on a GPU, or else used by this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _peak_of_process()

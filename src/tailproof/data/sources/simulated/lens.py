@@ -1,23 +1,26 @@
-"""Simulated galaxies, some with the arcs of a lensed source around them, made when they are read.
+"""Simulated galaxies, some with the arcs of a lensed source; computed when they are read.
 
-Galaxies, their neighbours and the seeing are drawn alike for both classes: neither is told by
-anything but what arcs add.
+Galaxies, neighbours and seeing have the same distribution in both classes, which therefore differ
+only by the arcs.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from tailproof.config.data import Lens
+from tailproof.config.base import Count, Positive
+from tailproof.config.data import SourceConfig
 from tailproof.data.multiband import encode_bands
-from tailproof.data.sources.base import Sample, Source
+from tailproof.data.sources.base import Sample, Source, register_source
 from tailproof.runtime.errors import TailproofError
 
-FINE = 2  # cells a pixel side, over which the light is averaged
-SKY = 400.0  # electrons a pixel
+FINE = 2  # cells per pixel side; light is averaged over the cells of a pixel
+SKY = 400.0  # electrons per pixel
 READ_NOISE = 5.0  # electrons, standard deviation
 
 Array = np.ndarray
@@ -28,13 +31,13 @@ class Sersic:
     """An elliptical profile of constant shape (Sérsic 1963).
 
     Attributes:
-        x: of the centre.
-        y: of the centre.
-        radius: that holds half the light, along the geometric mean of the axes.
-        index: 1 is an exponential disc, 4 de Vaucouleurs' law.
-        axis_ratio: minor over major axis.
-        angle: of the major axis, in radians.
-        brightness: at the half-light radius in each band.
+        x: x of the centre.
+        y: y of the centre.
+        radius: half-light radius along the geometric mean of the axes.
+        index: Sérsic index; 1 is an exponential disc, 4 is de Vaucouleurs' law.
+        axis_ratio: minor axis divided by major axis.
+        angle: angle of the major axis in radians.
+        brightness: surface brightness at the half-light radius in each band.
     """
 
     x: float
@@ -62,10 +65,10 @@ class Sersic:
 
 
 def ray_trace(x: Array, y: Array, einstein_radius: float) -> tuple[Array, Array]:
-    """Return where in the source plane light was emitted that arrives from (x, y).
+    """Return the position in the source plane of the light that is seen at (x, y).
 
-    The singular isothermal sphere at the origin: β = θ − θ_E·θ/|θ| (Schneider, Ehlers and Falco
-    1992, section 8.1.4). Lensing keeps surface brightness.
+    The lens is a singular isothermal sphere at the origin: β = θ − θ_E·θ/|θ|
+    (Schneider, Ehlers and Falco 1992, section 8.1.4). Lensing preserves surface brightness.
     """
     distance = np.maximum(np.hypot(x, y), 1e-9)
     factor = 1 - einstein_radius / distance
@@ -73,7 +76,7 @@ def ray_trace(x: Array, y: Array, einstein_radius: float) -> tuple[Array, Array]
 
 
 def grid(size: int) -> tuple[Array, Array]:
-    """Return x and y of the cells of an image of `size` pixels, its centre at the origin."""
+    """Return x and y of the cells of an image of `size` pixels, centred at the origin."""
     line = (np.arange(size * FINE) + 0.5) / FINE - size / 2
     return np.meshgrid(line, line)
 
@@ -82,8 +85,8 @@ def blur(light: Array, width: float) -> Array:
     """Convolve [bands, cells, cells] with a Gaussian PSF and average over pixels.
 
     Args:
-        light: on the fine grid.
-        width: full width at half maximum in pixels.
+        light: surface brightness on the fine grid.
+        width: full width at half maximum of the PSF in pixels.
     """
     cells = light.shape[-1]
     at = np.arange(cells) / FINE
@@ -95,9 +98,10 @@ def blur(light: Array, width: float) -> Array:
 
 
 def expose(light: Array, rng: np.random.Generator) -> Array:
-    """Return what a detector counts: Poisson noise of sky and light, and its own; less the sky.
+    """Add Poisson noise and read noise, and subtract the sky.
 
-    Counts are whole numbers, so that the last bits of a processor's exponential do not show.
+    Counts are rounded to whole numbers, so that the result does not depend on the last bits of a
+    processor's exponential.
     """
     electrons = rng.poisson(np.maximum(light, 0) * np.sqrt(SKY) + SKY)
     counts = electrons + np.rint(rng.normal(0, READ_NOISE, light.shape))
@@ -107,11 +111,38 @@ def expose(light: Array, rng: np.random.Generator) -> Array:
 CONTROL, LENS = "control", "lens"
 RED = np.array([0.3, 0.75, 1.0, 1.1])  # brightness in g, r, i and z
 BLUE = np.array([1.0, 0.85, 0.7, 0.6])
-SCENE, ARCS, NOISE = range(3)  # what a galaxy, a lens and an image draw from
+SCENE, ARCS, NOISE = range(3)  # random streams of a galaxy, a lens and an image
 
 
+class Lens(SourceConfig):
+    """Simulated gravitational lenses and other galaxies in the bands g, r, i and z."""
+
+    name: Literal["lens"]
+    lenses: Count = Field(1000, description="Number of galaxies with arcs around them.")
+    controls: Literal["paired", "unpaired"] = Field(
+        "unpaired",
+        description="paired: the galaxy of each lens without the arcs, in the same split. "
+        "unpaired: other galaxies.",
+    )
+    controls_per_lens: Count = Field(1, description="Number of controls per lens.")
+    arc_brightness: Positive = Field(
+        20.0,
+        description="Peak surface brightness of the lensed source before seeing, in units of the "
+        "sky noise per pixel.",
+    )
+    size: int = Field(32, ge=24, description="Side of the images in pixels.")
+    seed: int = Field(0, ge=0, description="Seed of the simulation.")
+
+    @model_validator(mode="after")
+    def _one_of_a_pair(self) -> "Lens":
+        if self.controls == "paired" and self.controls_per_lens > 1:
+            raise ValueError("a lens has exactly one paired control: remove controls_per_lens")
+        return self
+
+
+@register_source(Lens)
 class LensSource(Source):
-    """Lenses, then controls; each image follows from (seed, number) alone."""
+    """Lenses, then controls. Each image depends on (seed, number) only."""
 
     classes = {"class": [CONTROL, LENS]}  # noqa: RUF012
 
@@ -119,14 +150,14 @@ class LensSource(Source):
         self.config = config
 
     def files(self) -> list[Path]:
-        """Return no file: the images are computed."""
+        """Return no files: the images are computed."""
         return []
 
     def __len__(self) -> int:
         return self.config.lenses * (1 + self.config.controls_per_lens)
 
     def samples(self) -> Iterator[Sample]:
-        """Yield ``lens-000000``, … and ``control-000000``, …; a pair is one group."""
+        """Yield ``lens-000000``, … and ``control-000000``, …. A pair is one group."""
         for row in range(len(self)):
             name = self._class_of(row)
             number = row if name == LENS else row - self.config.lenses
@@ -137,12 +168,12 @@ class LensSource(Source):
         """Return the image as a .npy file, float32 [size, size, 4]."""
         if row is None or not 0 <= row < len(self):
             raise TailproofError(
-                f"{path}, row {row}: no longer in the source; run the stage prepare again"
+                f"{path}, row {row} is no longer in the source: run the stage prepare again"
             )
         return encode_bands(np.moveaxis(self.image(row), 0, 2))
 
     def image(self, row: int) -> np.ndarray:
-        """Return an image in units of the sky's noise, float32 [4, size, size]."""
+        """Return an image in units of the sky noise, float32 [4, size, size]."""
         galaxy = self._galaxy_of(row)
         light = self._scene(galaxy)
         if self._class_of(row) == LENS:
@@ -154,7 +185,7 @@ class LensSource(Source):
         return LENS if row < self.config.lenses else CONTROL
 
     def _galaxy_of(self, row: int) -> int:
-        """Return the galaxy's number: a paired control has that of its lens."""
+        """Return the number of the galaxy; a paired control has that of its lens."""
         return row % self.config.lenses if self.config.controls == "paired" else row
 
     def _rng(self, what: int, number: int) -> np.random.Generator:
@@ -165,7 +196,7 @@ class LensSource(Source):
         return grid(self.config.size)
 
     def _scene(self, galaxy: int) -> np.ndarray:
-        """Draw a red elliptical galaxy, and neighbours that may be as blue and bright as arcs."""
+        """Draw a red elliptical galaxy and neighbours, which can be as blue and bright as arcs."""
         rng = self._rng(SCENE, galaxy)
         rng.uniform()  # the seeing
         half = self.config.size / 2
@@ -191,7 +222,7 @@ class LensSource(Source):
         return light
 
     def _arcs(self, galaxy: int) -> np.ndarray:
-        """Draw a blue source that is lensed into arcs, a ring or two images."""
+        """Draw a blue source that the lens turns into arcs, a ring or two images."""
         rng = self._rng(ARCS, galaxy)
         radius = rng.uniform(0.25, 0.6) * self.config.size / 2
         away, direction = radius * 0.6 * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
@@ -207,6 +238,6 @@ class LensSource(Source):
         return source.at(*ray_trace(*self._grid, radius))
 
     def _peak(self, factor: float, index: float) -> float:
-        """Return the brightness at the half-light radius of what peaks at `arc_brightness`."""
+        """Return the half-light brightness of a profile with the peak `arc_brightness` · factor."""
         b = 2 * index - 1 / 3 + 4 / (405 * index)
         return factor * self.config.arc_brightness * float(np.exp(-b))

@@ -1,0 +1,55 @@
+"""The splits in words: what each is for, and what the data source held.
+
+The page and the model cards use the same words.
+"""
+
+from typing import Any
+
+from tailproof.text import listed, quantity
+
+SPLIT_PURPOSES = {
+    "train": "training",
+    "val": "validation between epochs",
+    "calib": "temperatures",
+    "tune": "ensemble weights and rejection rules",
+    "dev": "choice of the method, sample pictures",
+    "test": "the results, measured once at the end",
+}
+NAMES_LISTED = 20
+
+
+def cleaning_sentences(splits: dict[str, Any]) -> str:
+    """Say how many samples the source held and which were left out.
+
+    Args:
+        splits: splits.json.
+    """
+    dropped = [
+        (splits["unlabelled_dropped"], "sample", "without a label"),
+        (splits["duplicates_dropped"], "exact duplicate", ""),
+        (splits["conflicting_dropped"], "sample", "whose copies have different labels"),
+    ]
+    counted = [
+        f"{quantity(count, noun)} {reason}".rstrip() for count, noun, reason in dropped if count
+    ]
+    held = f"The source holds {quantity(splits['samples'], 'sample')}."
+    if not counted:
+        return f"{held} None was left out: each has a label, and no two have the same content."
+    return f"{held} Left out: {', '.join(counted)}."
+
+
+def small_class_sentence(splits: dict[str, Any], classes: int) -> str:
+    """Say which classes have fewer than 10 training samples.
+
+    Args:
+        splits: splits.json.
+        classes: how many classes there are.
+    """
+    small = splits["classes_under_10_training_samples"]
+    if not small:
+        return "No class has fewer than 10 training samples."
+    return (
+        f"{len(small):,} of {quantity(classes, 'class', 'classes')} "
+        f"{'has' if len(small) == 1 else 'have'} fewer than 10 training samples: "
+        f"{listed(small, NAMES_LISTED)}."
+    )

@@ -1,0 +1,22 @@
+"""The CSV tables of the stage evaluate: one file NAME.csv each, with these columns.
+
+It imports nothing, so that rules can read the names when Snakemake starts.
+"""
+
+COLUMNS = {
+    "summary": "split method kind metric mean sd low high seeds",
+    "per_class": "split method class group train_count support recall recall_low recall_high "
+    "precision f1",
+    "reliability": "split method stage bin lower upper confidence accuracy count",
+    "risk_coverage": "split method weighting rule risk_kind coverage risk low high",
+    "confusion": "split method true predicted count",
+    "errors": "method seed rank sample_id true predicted confidence",
+    "rejectors": "method seed weighting rule coverage shift_head shift_tail gain_head gain_tail "
+    "multiplier_head multiplier_tail threshold",
+    "low_fpr": "split method seed metric threshold true_positives positives tpr tpr_low tpr_high "
+    "false_positives negatives fpr fpr_low fpr_high",
+    "roc": "split method fpr tpr low high",
+}
+
+TABLES = [name for name in COLUMNS if name != "summary"]
+"""All tables but the summary, which the workflow lists as a file of its own."""

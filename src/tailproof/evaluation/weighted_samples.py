@@ -1,0 +1,83 @@
+"""The samples of a split under rows of weights: what the function of a metric takes.
+
+One row of weights gives the value itself, rows of multinomial counts its bootstrap replicates,
+and rows times the long-tail weight the long-tail-weighted variant of both.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.task import Task
+
+Array = np.ndarray
+Values = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class WeightedSamples:
+    """A prediction on N samples and C classes, with B rows of weights.
+
+    Attributes:
+        prediction: probabilities and labels.
+        weights: [B, N].
+        base: [N] weights by which bins of equal mass are cut: ones or the long-tail weight.
+        task: class names and groups.
+    """
+
+    prediction: Prediction
+    weights: Array
+    base: Array
+    task: Task
+
+    @cached_property
+    def class_sums(self) -> "ClassSums":
+        """Support, predictions and hits of each class, computed once for all metrics."""
+        return ClassSums.of(self.prediction, self.weights)
+
+
+class ClassSums:
+    """Weighted counts by class, each [B, C]: support, predicted, and hits (both)."""
+
+    def __init__(self, support: Array, predicted: Array, hits: Array) -> None:
+        self.support, self.predicted, self.hits = support, predicted, hits
+
+    @classmethod
+    def of(cls, prediction: Prediction, weights: Array) -> "ClassSums":
+        """Sum the weights [B, N] by true class, by predicted class, and where both agree."""
+        classes = prediction.log_p.shape[1]
+        true = np.eye(classes)[prediction.labels]
+        return cls(
+            weights @ true,
+            weights @ np.eye(classes)[prediction.predicted],
+            weights @ (true * prediction.correct[:, None]),
+        )
+
+    @property
+    def recall(self) -> Array:
+        """Hits over support; NaN for a class without samples."""
+        return ratio(self.hits, self.support)
+
+    @property
+    def precision(self) -> Array:
+        """Hits over predictions; NaN for a class that is never predicted."""
+        return ratio(self.hits, self.predicted)
+
+    @property
+    def f1(self) -> Array:
+        """2 · hits / (support + predictions); NaN for a class that has neither."""
+        return ratio(2 * self.hits, self.support + self.predicted)
+
+
+def ratio(numerator: Array, denominator: Array, where_zero: Array | float = np.nan) -> Array:
+    """Divide; `where_zero` (NaN) where the denominator is zero."""
+    out = np.broadcast_to(where_zero, np.shape(numerator)).astype(float)
+    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+
+
+def nanmean(values: Array) -> Array:
+    """Return the mean over the last axis, leaving out NaN; NaN where nothing is defined."""
+    defined = ~np.isnan(values)
+    return ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))
