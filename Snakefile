@@ -13,6 +13,7 @@ report: "workflow/report/workflow.rst"
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/preflight.smk"
+include: "rules/thumbnails.smk"
 include: "rules/training.smk"
 include: "rules/sweep.smk"
 include: "rules/inference.smk"
@@ -27,7 +28,13 @@ include: "rules/provenance.smk"
 rule all:
     default_target: True
     input:
-        results=expand("results/{experiment}/audit.json", experiment=LISTED.experiments),
+        results=expand(
+            "<results>/{experiment}/audit.json", experiment=LISTED.experiments
+        ),
         # Named here, so that a job without its record runs again.
-        records=[path for name in LISTED.experiments for path in records_of_all(name)],
+        records=[
+            path
+            for name in LISTED.experiments
+            for path in helpers.expected_records(name, read_experiment(name))
+        ],
         last=expand([record("report"), record("audit")], experiment=LISTED.experiments),

@@ -3,22 +3,22 @@
 
 rule calibrate:
     input:
-        raw=f"{SEED_FOLDER}/raw_logits/calib.parquet",
+        raw="<expert>/raw_logits/calib.parquet",
     output:
-        calibration=f"{SEED_FOLDER}/calibration.json",
-        record=record("calibrate", "{expert}-{seed}"),
+        calibration="<expert>/calibration.json",
+        record=record("calibrate"),
     log:
-        "logs/{experiment}/calibrate/{expert}-{seed}.log",
+        "<logs>/{experiment}/calibrate/{expert}-{seed}.log",
     benchmark:
-        "logs/{experiment}/calibrate/{expert}-{seed}.tsv"
+        "<logs>/{experiment}/calibrate/{expert}-{seed}.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
     params:
-        calibration=lambda w: plain(experiment(w).calibration),
+        calibration=lambda w: config_section(experiment(w).calibration),
         code=code("calibrate"),
     message:
         "{wildcards.experiment}: calibrate {wildcards.expert}, seed {wildcards.seed}"
@@ -32,19 +32,19 @@ rule export:
         calibration=rules.calibrate.output.calibration,
     output:
         logits=expand(
-            f"{SEED_FOLDER}/logits/{{split}}.parquet", split=SPLITS, allow_missing=True
+            "<expert>/logits/{split}.parquet", split=SPLITS, allow_missing=True
         ),
-        record=record("export", "{expert}-{seed}"),
+        record=record("export"),
     log:
-        "logs/{experiment}/export/{expert}-{seed}.log",
+        "<logs>/{experiment}/export/{expert}-{seed}.log",
     benchmark:
-        "logs/{experiment}/export/{expert}-{seed}.tsv"
+        "<logs>/{experiment}/export/{expert}-{seed}.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
     params:
         code=code("export"),
     message:

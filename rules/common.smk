@@ -1,26 +1,27 @@
-# Helpers of the rules, and nothing that makes a file.
-import json
+# Helpers of the rules that need Snakemake, and nothing that makes a file.
+# What they know of an experiment is in tailproof.workflow.
 import re
-import shutil
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+from tailproof import workflow as helpers
 from tailproof.config.base import NAME
+from tailproof.config.lint import warnings
 from tailproof.config.load import load_experiment, parse_config
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
-from tailproof.config.lint import warnings
-from tailproof.runtime.errors import TailproofError, suggestion
-from tailproof.files import read_json
-from tailproof.preflight.slurm_resources import cores as cores_of
-from tailproof.preflight.slurm_resources import with_measurements, memory_mb, request_of
 from tailproof.data.raw_checksums import files_to_read
-from tailproof.project import PIPELINE, stage_script
-from tailproof.runtime import code_digest
-from tailproof.provenance.expected_jobs import expected_jobs
+from tailproof.preflight.gate import blocking_message
+from tailproof.preflight.slurm_partitions import check_partitions
+from tailproof.preflight.slurm_resources import cores, memory_mb
+from tailproof.provenance.snakemake_bridge import stage_of, start_after
+from tailproof.project import PIPELINE, project_paths
+from tailproof.runtime.code_digest import code_digest
+from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import record_path
+from tailproof.runtime.stages import STAGES, script_of
+from tailproof.workflow import config_section
 
 RULES = Path(str(workflow.current_basedir))
 if RULES.exists() and RULES.resolve() != PIPELINE / "rules":
@@ -28,9 +29,17 @@ if RULES.exists() and RULES.resolve() != PIPELINE / "rules":
         f"the installed tailproof is that of {PIPELINE}, these rules are in {RULES}: install the "
         "one that they belong to, so that the code that runs is the code on record"
     )
+TRAINING = ("train", "rung")
 EXPERIMENTS = sorted(path.stem for path in Path("config/experiments").glob("*.yaml"))
-SHARD = "results/{experiment}/shards/{split}/part-{part}.parquet"
-SEED_FOLDER = "results/{experiment}/experts/{expert}/seed-{seed}"
+RESULTS = project_paths().results
+EXPERT_FOLDER = f"{RESULTS}/{{experiment}}/experts/{{expert}}/seed-{{seed}}"
+WINNER_FOLDER = f"{RESULTS}/{{experiment}}/experts/{WINNER}"
+
+
+pathvars:
+    results=RESULTS,
+    expert=EXPERT_FOLDER,
+    winner=WINNER_FOLDER,
 
 
 wildcard_constraints:
@@ -42,17 +51,12 @@ wildcard_constraints:
     rung=r"\d+",
 
 
-def stop(error):
-    """End with one sentence instead of a traceback."""
-    raise WorkflowError(str(error))
-
-
 def checked(read, *arguments):
-    """Read configuration, or stop with what is wrong in it."""
+    """Read configuration, or end with one sentence instead of a traceback."""
     try:
         return read(*arguments)
     except TailproofError as error:
-        stop(error)
+        raise WorkflowError(str(error))
 
 
 LISTED = checked(parse_config, config, "config/config.yaml")
@@ -71,223 +75,90 @@ def read_experiment(name):
     return experiment
 
 
+def check_requested():
+    """Read what was asked for now: from an input function a mistake comes with a traceback.
+
+    While it reads rules, Snakemake has no targets to offer (`workflow.dag_settings` is None); the
+    command line has.
+    """
+    words = [Path(word) for word in sys.argv if word.startswith(f"{RESULTS}/")]
+    targets = [word.relative_to(RESULTS).parts for word in words]
+    for parts in [parts for parts in targets if len(parts) > 1] or [
+        (name,) for name in LISTED.experiments
+    ]:
+        experiment = read_experiment(parts[0])
+        if len(parts) > 2 and parts[1] == "experts":
+            checked(helpers.possible_recipes, experiment, parts[2])
+
+
 def experiment(wildcards):
     """The configuration of the wildcards' experiment."""
     return read_experiment(wildcards.experiment)
 
 
-def read_recipes(name, expert):
-    """The recipes that an expert may have: one, or those of all points of the sweep."""
-    found = read_experiment(name)
-    known = found.experts | found.points
-    if expert in known:
-        return [known[expert]]
-    if expert in found.evaluated or any(expert in names for names in found.rounds):
-        return list(found.points.values())
-    stop(
-        f"experiment '{name}' has no expert '{expert}'{suggestion(expert, known)}; "
-        f"known: {', '.join(known)}"
+def of_expert(function):
+    """An input function, parameter or resource: what a helper says of the wildcards' expert."""
+    return lambda wildcards: checked(function, experiment(wildcards), wildcards.expert)
+
+
+recipe = of_expert(helpers.largest_recipe)
+
+
+@cache
+def code(stage):
+    """The digest of the code that a stage's script can reach."""
+    return checked(code_digest, script_of(stage))
+
+
+def record(stage):
+    """Where a job writes what it did, last of all."""
+    return record_path("{experiment}", stage, STAGES[stage].job or stage)
+
+
+def scaled_by_attempt(amount):
+    """A resource that a job gets more of, each time that it is tried again."""
+    return lambda wildcards, attempt: attempt * (
+        amount(wildcards) if callable(amount) else amount
     )
 
 
-def recipes(wildcards):
-    return read_recipes(wildcards.experiment, wildcards.expert)
+def max_over_recipes(amount):
+    """A resource: the most of what all experts and points take."""
+    return lambda wildcards: helpers.max_over_recipes(experiment(wildcards), amount)
 
 
-def recipe(wildcards):
-    """The wildcards' expert's recipe, or of those it may have the one that takes most."""
-    return max(recipes(wildcards), key=lambda found: found.threads)
+def measured_resource(name):
+    """A resource of a job that trains: by what the preflight measured, which is over by then."""
 
+    def amount(wildcards):
+        timing = Path(RESULTS, wildcards.experiment, "preflight_timing.json")
+        return checked(
+            helpers.measured_resource, recipe(wildcards), timing, wildcards.expert, name
+        )
 
-def recipes_by_name(wildcards):
-    """What the wildcards' expert learns, or by name what each point may that it can be."""
-    found = experiment(wildcards)
-    if wildcards.expert in found.experts:
-        return {wildcards.expert: found.experts[wildcards.expert].result_fields()}
-    return {name: each.result_fields() for name, each in found.points.items()}
-
-
-def learning(wildcards):
-    """What the wildcards' expert learns, as plain values; nothing where a rung decides that."""
-    return {} if rung_of(wildcards.expert) > 1 else recipe(wildcards).result_fields()
-
-
-def rung_of(expert):
-    """The rung of a sweep that an expert is trained in; places are named by theirs."""
-    place = re.fullmatch(r"rung-(\d+)-place-\d+", expert)
-    return int(place[1]) if place else 1
-
-
-def standing_before(wildcards, rung):
-    """The file that says who came to which place of a rung; none of the first."""
-    before = f"results/{wildcards.experiment}/experts/{WINNER}/rung-{rung - 1}.json"
-    return before if rung > 1 else []
-
-
-def standing(wildcards):
-    """The file that says which point the wildcards' expert is, if it is a place."""
-    return standing_before(wildcards, rung_of(wildcards.expert))
-
-
-def of_round(wildcards, number):
-    """The histories of a round of the sweep, counted from 1, by expert, then by seed."""
-    found = experiment(wildcards)
-    whole = number == len(found.rounds)
-    return expand(
-        f"{SEED_FOLDER}/{'history' if whole else 'rung'}.csv",
-        experiment=wildcards.experiment,
-        expert=found.rounds[number - 1],
-        seed=found.seeds,
-    )
-
-
-def selection_of(wildcards):
-    """What the sweep chose, if there is one."""
-    path = f"results/{wildcards.experiment}/experts/{WINNER}/selection.json"
-    return path if experiment(wildcards).sweep else []
-
-
-def running(wildcards):
-    """How the wildcards' expert is run, as JSON: a resource, since it makes nothing stale."""
-    return json.dumps(recipe(wildcards).execution_fields())
-
-
-def everyone(wildcards):
-    """The recipe of every expert and of every point of the sweep, by name."""
-    found = experiment(wildcards)
-    return found.experts | found.points
-
-
-def running_of_all(wildcards):
-    """How experts and points are run, as JSON: that of the recipe, and of those that differ."""
-    usual = experiment(wildcards).recipe.execution_fields()
-    of_each = {
-        name: each.execution_fields() for name, each in everyone(wildcards).items()
-    }
-    others = {name: each for name, each in of_each.items() if each != usual}
-    return json.dumps({"usual": usual, "others": others})
-
-
-def most(amount):
-    """A resource: of what all experts and points take, the most."""
-    return lambda wildcards: max(map(amount, everyone(wildcards).values()))
-
-
-STARTED = []  # holds something once jobs run
+    return scaled_by_attempt(amount)
 
 
 def cleared(wildcards, input):
     """Whether the job may train: not where the preflight finds an error that is not accepted.
 
     A resource, looked up when the job is about to start: an input would make finished experts
-    stale with every change of the preflight, and `ancient` hides other changes from Snakemake.
-    Before the first job it ends everything; later, when other jobs run, the job itself ends.
+    stale with every change of the preflight, and so would a parameter.
     """
     manifest = Path(input.manifest)
-    said = stopping_sentences(
+    sentences = stopping_sentences(
         wildcards.experiment, manifest, manifest.stat().st_mtime_ns
     )
-    if said and not STARTED:
-        stop(said)
-    return said or "yes"
+    if sentences and workflow.dryrun:
+        raise WorkflowError(sentences)
+    return sentences or "yes"
 
 
 @cache
 def stopping_sentences(name, manifest, _changed):
-    from tailproof.preflight.gate import blocking_message
-
-    found = read_experiment(name)
-    return checked(
-        blocking_message, manifest, found.experts | found.points, found.preflight.ignore
-    )
-
-
-def growing(amount):
-    """A resource that a job gets more of, each time that it is tried again."""
-    return lambda wildcards, attempt: amount * attempt
-
-
-def cores(wildcards):
-    """How many cores the processes that train an expert on one node, and their workers, take."""
-    return cores_of(recipe(wildcards))
-
-
-def memory(wildcards):
-    """How much memory, in MB, a process that trains or infers and its workers take."""
-    return memory_mb(recipe(wildcards))
-
-
-def requested(name):
-    """A resource of a job that trains: by what the preflight measured, where there is one.
-
-    It grows each time that the job is tried again.
-    """
-
-    def amount(wildcards, attempt):
-        probe = Path(f"results/{wildcards.experiment}/preflight_probe.json")
-        experts = checked(read_json, probe)["experts"] if probe.exists() else {}
-        timed = experts.get(wildcards.expert, {})
-        return attempt * with_measurements(request_of(recipe(wildcards)), timed)[name]
-
-    return amount
-
-
-def check_slurm():
-    """Tell now what Slurm would refuse when a job is submitted, which may be a day from here."""
-    if workflow.executor_plugin.name != "slurm":
-        return
-    if shutil.which("sbatch") is None:
-        stop(
-            "the profile slurm needs Slurm's commands, and sbatch is not on the path: "
-            "run on a login node of the cluster, or load Slurm's module"
-        )
-    asked = ["sinfo", "--all", "--noheader", "--format=%R"]
-    known = subprocess.run(asked, capture_output=True, text=True, check=False)
-    if known.returncode:
-        stop(f"Slurm does not answer: {known.stderr.strip()}")
-    for job in workflow.dag.needrun_jobs():
-        name = job.resources.get("slurm_partition")
-        if name and not set(str(name).split(",")) <= set(known.stdout.split()):
-            stop(
-                f"slurm_partition of {job.rule.name} is '{name}', a partition that this cluster "
-                f"does not have{suggestion(name, known.stdout.split())}; it has: "
-                f"{', '.join(sorted(known.stdout.split()))}; set it in slurm/config.yaml"
-            )
-
-
-def initial_weights(wildcards):
-    """The weights that the wildcards' expert starts from, if it starts from others."""
-    found = [each.initial_weights for each in recipes(wildcards)]
-    return [path for path in dict.fromkeys(found) if path]
-
-
-def check_requested():
-    """Read what was asked for now: from an input function a mistake comes with a traceback.
-
-    Snakemake does not know its targets yet while it reads rules; the command line does.
-    """
-    words = [Path(word).parts for word in sys.argv if word.startswith("results/")]
-    targets = [parts for parts in words if len(parts) > 2]
-    for parts in targets or [("results", name) for name in LISTED.experiments]:
-        read_experiment(parts[1])
-        if len(parts) > 3 and parts[2] == "experts":
-            read_recipes(parts[1], parts[3])
-
-
-def plain(model, *names):
-    """A configuration section, or only the named fields of it, as plain values."""
-    return model.model_dump(mode="json", include=set(names) or None)
-
-
-@cache
-def code(rule):
-    """The digest of the code that a rule's script can reach."""
-    return checked(code_digest.code_digest, stage_script(rule))
-
-
-def record(rule, name=None):
-    """Where a job writes what it did, last of all."""
-    return record_path("{experiment}", rule, name or rule)
+    experiment = read_experiment(name)
+    recipes = helpers.all_recipes(experiment)
+    return checked(blocking_message, manifest, recipes, experiment.preflight.ignore)
 
 
 def raw_files(wildcards):
@@ -295,67 +166,74 @@ def raw_files(wildcards):
     data = experiment(wildcards).data
     if getattr(data.source, "download", False):
         return []
-    return checked(files_to_read, data, f"results/{wildcards.experiment}/raw.parquet")
+    listed = f"{RESULTS}/{wildcards.experiment}/raw.parquet"
+    return checked(files_to_read, data, listed)
 
 
-def shards_of(*splits):
-    """An input function: the shards of these splits."""
+def shards_of(*splits, file="part-{part}.parquet"):
+    """An input function: the shards of these splits, or the facts about them."""
     return lambda wildcards: expand(
-        SHARD, experiment=wildcards.experiment, split=splits, part=parts(wildcards)
+        f"{RESULTS}/{{experiment}}/shards/{{split}}/{file}",
+        experiment=wildcards.experiment,
+        split=splits,
+        part=helpers.part_numbers(experiment(wildcards)),
     )
 
 
-def parts(wildcards):
-    """The part numbers of each split."""
-    return part_numbers(experiment(wildcards))
-
-
-def part_numbers(found):
-    return [f"{part:05d}" for part in range(found.data.shards_per_split)]
-
-
-def seed_folders(wildcards):
-    """The folders of all experts and seeds, in the order of the configuration."""
-    found = experiment(wildcards)
-    return expand(
-        SEED_FOLDER,
-        experiment=wildcards.experiment,
-        expert=found.evaluated,
-        seed=found.seeds,
-    )
-
-
-def of_all_experts(*names):
-    """An input function: these files of every expert and seed."""
-    return lambda wildcards: [
-        f"{folder}/{name}" for folder in seed_folders(wildcards) for name in names
-    ]
-
-
-def of_all_trained(name):
-    """An input function: this file of every run that is trained in full."""
+def files_of(experts, file, **values):
+    """An input function: a file of every seed of the experts that a function names."""
     return lambda wildcards: expand(
-        f"{SEED_FOLDER}/{name}",
+        f"{EXPERT_FOLDER}/{file}",
         experiment=wildcards.experiment,
-        expert=experiment(wildcards).trained,
+        expert=experts(wildcards),
         seed=experiment(wildcards).seeds,
+        **values,
     )
 
 
-def records_of_all(name):
-    """The records of all jobs of an experiment that come before the report."""
-    jobs = [job.split("/") for job in expected_jobs(read_experiment(name))]
-    return [record_path(name, rule, job) for rule, job in jobs]
+def files_of_evaluated(file, **values):
+    """An input function: a file of every expert and seed."""
+    return files_of(lambda w: experiment(w).evaluated, file, **values)
+
+
+def rung_standing(wildcards, rung):
+    """The file that says who reached which place of a rung; none before the second."""
+    before = f"{WINNER_FOLDER}/rung-{rung - 1}.json"
+    return before.format(experiment=wildcards.experiment) if rung > 1 else []
+
+
+def selection_of(wildcards):
+    """What the sweep chose, if there is one."""
+    path = f"{WINNER_FOLDER}/selection.json".format(experiment=wildcards.experiment)
+    return path if experiment(wildcards).sweep else []
 
 
 def records_so_far(wildcards):
     """The records of all jobs before the report."""
-    return records_of_all(wildcards.experiment)
+    return helpers.expected_records(wildcards.experiment, experiment(wildcards))
+
+
+def check_cleared(jobs):
+    """End before the first job where the preflight stops training on data that are there."""
+    unmade = {job.wildcards.experiment for job in jobs if stage_of(job) == "manifest"}
+    for job in jobs:
+        if stage_of(job) in TRAINING and job.wildcards.experiment not in unmade:
+            if (sentences := cleared(job.wildcards, job.input)) != "yes":
+                raise WorkflowError(sentences)
 
 
 check_requested()
 
 
 onstart:
-    check_slurm()
-    STARTED.append(True)
+    jobs = list(workflow.dag.needrun_jobs())
+    if workflow.executor_plugin.name == "slurm":
+        partitions = {
+            job.rule.name: job.resources.get("slurm_partition") for job in jobs
+        }
+        checked(
+            check_partitions,
+            {rule: name for rule, name in partitions.items() if name},
+        )
+    check_cleared(jobs)
+    start_after(workflow.dag, "preflight", TRAINING)

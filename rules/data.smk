@@ -5,21 +5,21 @@ rule prepare:
     input:
         raw=raw_files,
     output:
-        samples="results/{experiment}/samples.parquet",
-        raw="results/{experiment}/raw.parquet",
+        samples="<results>/{experiment}/samples.parquet",
+        raw="<results>/{experiment}/raw.parquet",
         record=record("prepare"),
     log:
-        "logs/{experiment}/prepare.log",
+        "<logs>/{experiment}/prepare.log",
     benchmark:
-        "logs/{experiment}/prepare.tsv"
+        "<logs>/{experiment}/prepare.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(60),
     params:
-        data=lambda w: plain(experiment(w).data, "source"),
+        data=lambda w: config_section(experiment(w).data, "source"),
         code=code("prepare"),
     message:
         "{wildcards.experiment}: prepare the samples"
@@ -31,21 +31,21 @@ rule split:
     input:
         samples=rules.prepare.output.samples,
     output:
-        splits="results/{experiment}/splits.parquet",
-        summary="results/{experiment}/splits.json",
+        splits="<results>/{experiment}/splits.parquet",
+        summary="<results>/{experiment}/splits.json",
         record=record("split"),
     log:
-        "logs/{experiment}/split.log",
+        "<logs>/{experiment}/split.log",
     benchmark:
-        "logs/{experiment}/split.tsv"
+        "<logs>/{experiment}/split.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(20),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(20),
     params:
-        data=lambda w: plain(
+        data=lambda w: config_section(
             experiment(w).data,
             "source",
             "target",
@@ -66,21 +66,23 @@ rule shard:
         samples=rules.prepare.output.samples,
         splits=rules.split.output.splits,
     output:
-        shard=SHARD,
-        facts="results/{experiment}/shards/{split}/part-{part}.json",
-        record=record("shard", "{split}-{part}"),
+        shard="<results>/{experiment}/shards/{split}/part-{part}.parquet",
+        facts="<results>/{experiment}/shards/{split}/part-{part}.json",
+        record=record("shard"),
     log:
-        "logs/{experiment}/shard/{split}-{part}.log",
+        "<logs>/{experiment}/shard/{split}-{part}.log",
     benchmark:
-        "logs/{experiment}/shard/{split}-{part}.tsv"
+        "<logs>/{experiment}/shard/{split}-{part}.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(60),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(60),
     params:
-        data=lambda w: plain(experiment(w).data, "source", "seed", "shards_per_split"),
+        data=lambda w: config_section(
+            experiment(w).data, "source", "seed", "shards_per_split"
+        ),
         code=code("shard"),
     message:
         "{wildcards.experiment}: shard {wildcards.part} of {wildcards.split}"
@@ -91,27 +93,22 @@ rule shard:
 rule manifest:
     input:
         samples=rules.prepare.output.samples,
-        facts=lambda w: expand(
-            rules.shard.output.facts,
-            experiment=w.experiment,
-            split=SPLITS,
-            part=parts(w),
-        ),
+        facts=shards_of(*SPLITS, file="part-{part}.json"),
     output:
-        manifest="results/{experiment}/shards/manifest.json",
+        manifest="<results>/{experiment}/shards/manifest.json",
         record=record("manifest"),
     log:
-        "logs/{experiment}/manifest.log",
+        "<logs>/{experiment}/manifest.log",
     benchmark:
-        "logs/{experiment}/manifest.tsv"
+        "<logs>/{experiment}/manifest.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
     params:
-        data=lambda w: plain(
+        data=lambda w: config_section(
             experiment(w).data,
             "source",
             "target",
@@ -130,18 +127,18 @@ rule shortcut_probe:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "dev"),
     output:
-        shortcuts="results/{experiment}/shortcuts.json",
+        shortcuts="<results>/{experiment}/shortcuts.json",
         record=record("shortcut_probe"),
     log:
-        "logs/{experiment}/shortcut_probe.log",
+        "<logs>/{experiment}/shortcut_probe.log",
     benchmark:
-        "logs/{experiment}/shortcut_probe.tsv"
+        "<logs>/{experiment}/shortcut_probe.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(30),
     params:
         code=code("shortcut_probe"),
     message:

@@ -3,32 +3,32 @@
 
 rule diagnose:
     input:
-        history=f"{SEED_FOLDER}/history.csv",
-        training=f"{SEED_FOLDER}/training.json",
+        history="<expert>/history.csv",
+        training="<expert>/training.json",
         manifest=rules.manifest.output.manifest,
         selection=lambda w: selection_of(w) if w.expert == WINNER else [],
     output:
         diagnosis=report(
-            f"{SEED_FOLDER}/diagnosis.json",
+            "<expert>/diagnosis.json",
             caption="../workflow/report/diagnosis.rst",
             category="{experiment}",
             subcategory="diagnosis",
             labels={"what": "{expert}, seed {seed}"},
         ),
-        record=record("diagnose", "{expert}-{seed}"),
+        record=record("diagnose"),
     log:
-        "logs/{experiment}/diagnose/{expert}-{seed}.log",
+        "<logs>/{experiment}/diagnose/{expert}-{seed}.log",
     benchmark:
-        "logs/{experiment}/diagnose/{expert}-{seed}.tsv"
+        "<logs>/{experiment}/diagnose/{expert}-{seed}.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(500),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(500),
+        runtime=scaled_by_attempt(10),
     params:
-        recipes=recipes_by_name,
-        targets=lambda w: plain(experiment(w))["targets"],
+        recipes=of_expert(helpers.possible_learned_recipes),
+        targets=lambda w: config_section(experiment(w))["targets"],
         code=code("diagnose"),
     message:
         "{wildcards.experiment}: diagnose {wildcards.expert}, seed {wildcards.seed}"

@@ -7,34 +7,34 @@ EVALUATED = ["tune", "dev", "test"]
 
 rule evaluate:
     input:
-        logits=of_all_experts(*(f"logits/{split}.parquet" for split in EVALUATED)),
+        logits=files_of_evaluated("logits/{split}.parquet", split=EVALUATED),
         manifest=rules.manifest.output.manifest,
     output:
-        metrics="results/{experiment}/evaluation/metrics.json",
-        accuracy="results/{experiment}/evaluation/accuracy.json",
+        metrics="<results>/{experiment}/evaluation/metrics.json",
+        accuracy="<results>/{experiment}/evaluation/accuracy.json",
         summary=report(
-            "results/{experiment}/evaluation/summary.csv",
+            "<results>/{experiment}/evaluation/summary.csv",
             caption="../workflow/report/summary.rst",
             category="{experiment}",
             labels={"what": "results of all methods"},
         ),
-        tables=expand("results/{{experiment}}/evaluation/{table}.csv", table=TABLES),
+        tables=expand("<results>/{{experiment}}/evaluation/{table}.csv", table=TABLES),
         record=record("evaluate"),
     log:
-        "logs/{experiment}/evaluate.log",
+        "<logs>/{experiment}/evaluate.log",
     benchmark:
-        "logs/{experiment}/evaluate.tsv"
+        "<logs>/{experiment}/evaluate.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(60),
     params:
         experts=lambda w: experiment(w).evaluated,
         seeds=lambda w: experiment(w).seeds,
         splits=EVALUATED,
-        evaluation=lambda w: plain(experiment(w).evaluation),
+        evaluation=lambda w: config_section(experiment(w).evaluation),
         code=code("evaluate"),
     message:
         "{wildcards.experiment}: evaluate experts and ensembles"

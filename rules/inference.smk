@@ -3,30 +3,28 @@
 
 rule infer:
     input:
-        weights=rules.train.output.weights,
-        config=rules.train.output.config,
+        weights="<expert>/model.safetensors",
+        config="<expert>/config.json",
         manifest=rules.manifest.output.manifest,
         shards=shards_of(*SPLITS),
     output:
         logits=expand(
-            f"{SEED_FOLDER}/raw_logits/{{split}}.parquet",
-            split=SPLITS,
-            allow_missing=True,
+            "<expert>/raw_logits/{split}.parquet", split=SPLITS, allow_missing=True
         ),
-        record=record("infer", "{expert}-{seed}"),
+        record=record("infer"),
     log:
-        "logs/{experiment}/infer/{expert}-{seed}.log",
+        "<logs>/{experiment}/infer/{expert}-{seed}.log",
     benchmark:
-        "logs/{experiment}/infer/{expert}-{seed}.tsv"
+        "<logs>/{experiment}/infer/{expert}-{seed}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: lambda w: recipe(w).threads
     resources:
-        mem_mb=lambda w, attempt: attempt * memory(w),
-        runtime=growing(120),
+        mem_mb=scaled_by_attempt(lambda w: memory_mb(recipe(w))),
+        runtime=scaled_by_attempt(120),
         gpu=1,
         cpus_per_task=lambda w: recipe(w).threads + recipe(w).workers,
-        running=running,
+        execution=of_expert(helpers.execution_of),
     params:
         code=code("infer"),
     message:

@@ -6,32 +6,33 @@ rule preflight:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "val"),
     output:
-        preflight="results/{experiment}/preflight.json",
-        probe="results/{experiment}/preflight_probe.json",
+        preflight="<results>/{experiment}/preflight.json",
+        timing="<results>/{experiment}/preflight_timing.json",
         page=report(
-            "results/{experiment}/preflight.md",
+            "<results>/{experiment}/preflight.md",
             caption="../workflow/report/preflight.rst",
             category="{experiment}",
             labels={"what": "preflight"},
         ),
         record=record("preflight"),
     log:
-        "logs/{experiment}/preflight.log",
+        "<logs>/{experiment}/preflight.log",
     benchmark:
-        "logs/{experiment}/preflight.tsv"
+        "<logs>/{experiment}/preflight.tsv"
     priority: 1
     conda:
         "../envs/torch.yaml"
-    threads: most(lambda recipe: recipe.threads)
+    threads: max_over_recipes(lambda recipe: recipe.threads)
     resources:
-        mem_mb=lambda w, attempt: attempt * most(memory_mb)(w),
-        runtime=growing(30),
+        mem_mb=scaled_by_attempt(max_over_recipes(memory_mb)),
+        runtime=scaled_by_attempt(30),
         gpu=1,
-        cpus_per_task=most(lambda recipe: recipe.threads + recipe.workers),
-        running=running_of_all,
+        cpus_per_task=max_over_recipes(lambda recipe: recipe.threads + recipe.workers),
+        execution=lambda w: helpers.execution_of_all(experiment(w)),
     params:
         recipes=lambda w: {
-            name: each.result_fields() for name, each in everyone(w).items()
+            name: recipe.result_fields()
+            for name, recipe in helpers.all_recipes(experiment(w)).items()
         },
         code=code("preflight"),
     message:

@@ -7,18 +7,18 @@ rule audit:
         records=records_so_far,
         report=rules.report.output.record,
     output:
-        audit="results/{experiment}/audit.json",
+        audit="<results>/{experiment}/audit.json",
         record=record("audit"),
     log:
-        "logs/{experiment}/audit.log",
+        "<logs>/{experiment}/audit.log",
     benchmark:
-        "logs/{experiment}/audit.tsv"
+        "<logs>/{experiment}/audit.tsv"
     conda:
         "../envs/audit.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(60),
     params:
         code=code("audit"),
     message:

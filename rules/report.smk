@@ -1,4 +1,4 @@
-# everything on disk -> one page, one on what the preflight foretold, and the curves as a table
+# everything on disk -> one page, one on how right the preflight was, and the curves as a table
 
 
 rule report:
@@ -7,45 +7,47 @@ rule report:
         tables=rules.evaluate.output.tables,
         splits=rules.split.output.summary,
         manifest=rules.manifest.output.manifest,
-        shards=shards_of("train", "dev"),
+        # Of the worst errors; a picture of each class was taken from train before.
+        shards=shards_of("dev"),
+        thumbnails=rules.thumbnails.output.thumbnails,
         preflight=rules.preflight.output.preflight,
-        probe=rules.preflight.output.probe,
-        histories=of_all_experts("history.csv"),
-        trainings=of_all_trained("training.json"),
-        calibrations=of_all_experts("calibration.json"),
-        diagnoses=of_all_experts("diagnosis.json"),
+        timing=rules.preflight.output.timing,
+        histories=files_of_evaluated("history.csv"),
+        trainings=files_of(lambda w: experiment(w).trained, "training.json"),
+        calibrations=files_of_evaluated("calibration.json"),
+        diagnoses=files_of_evaluated("diagnosis.json"),
         selection=selection_of,
         records=records_so_far,
     output:
         page=report(
-            "results/{experiment}/report/index.html",
+            "<results>/{experiment}/report/index.html",
             caption="../workflow/report/page.rst",
             category="{experiment}",
             labels={"what": "report"},
         ),
         preflight=report(
-            "results/{experiment}/report/preflight.html",
-            caption="../workflow/report/foretold.rst",
+            "<results>/{experiment}/report/preflight.html",
+            caption="../workflow/report/preflight_estimates.rst",
             category="{experiment}",
-            labels={"what": "estimates and what came"},
+            labels={"what": "estimated and actual"},
         ),
         curves=report(
-            "results/{experiment}/report/curves.csv",
+            "<results>/{experiment}/report/curves.csv",
             caption="../workflow/report/curves.rst",
             category="{experiment}",
             labels={"what": "learning curves"},
         ),
         record=record("report"),
     log:
-        "logs/{experiment}/report.log",
+        "<logs>/{experiment}/report.log",
     benchmark:
-        "logs/{experiment}/report.tsv"
+        "<logs>/{experiment}/report.tsv"
     conda:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         experiment=lambda w: experiment(w).result_fields(),
         code=code("report"),

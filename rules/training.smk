@@ -5,24 +5,24 @@ rule train:
     input:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "val"),
-        weights=initial_weights,
-        standing=standing,
+        weights=of_expert(helpers.initial_weights),
+        standing=lambda w: rung_standing(w, helpers.rung_of(w.expert)),
     output:
-        weights=f"{SEED_FOLDER}/model.safetensors",
-        config=f"{SEED_FOLDER}/config.json",
-        history=f"{SEED_FOLDER}/history.csv",
-        training=f"{SEED_FOLDER}/training.json",
-        record=record("train", "{expert}-{seed}"),
+        weights="<expert>/model.safetensors",
+        config="<expert>/config.json",
+        history="<expert>/history.csv",
+        training="<expert>/training.json",
+        record=record("train"),
     log:
-        "logs/{experiment}/train/{expert}-{seed}.log",
+        "<logs>/{experiment}/train/{expert}-{seed}.log",
     benchmark:
-        "logs/{experiment}/train/{expert}-{seed}.tsv"
+        "<logs>/{experiment}/train/{expert}-{seed}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: cores
+    threads: lambda w: cores(recipe(w))
     resources:
-        mem_mb=requested("memory_mb_a_node"),
-        runtime=requested("minutes"),
+        mem_mb=measured_resource("memory_mb_a_node"),
+        runtime=measured_resource("minutes"),
         gpu=lambda w: recipe(w).devices * recipe(w).nodes,
         nodes=lambda w: recipe(w).nodes,
         tasks=lambda w: recipe(w).nodes,
@@ -30,11 +30,32 @@ rule train:
         # The stage itself starts a process on each of several nodes.
         mpi=lambda w: "srun" if recipe(w).nodes > 1 else None,
         cleared=cleared,
-        running=running,
+        # A parameter would make experts stale with the number of workers; of the rest of a rule
+        # only resources reach a script and are compared with nothing.
+        execution=of_expert(helpers.execution_of),
     params:
-        recipe=learning,
+        recipe=of_expert(helpers.learned_recipe),
         code=code("train"),
     message:
         "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}"
     script:
         "../workflow/scripts/train.py"
+
+
+# A point of a sweep, up to its rung. Its state lies in .state, where the rule train, or the next
+# rung, resumes from it: the state's name is a digest of all that decides its content, and a run
+# that finds none trains from the start to the same bytes, so that it need not be an input.
+use rule train as rung with:
+    output:
+        history="<expert>/rung.csv",
+        record=record("rung"),
+    log:
+        "<logs>/{experiment}/rung/{expert}-{seed}.log",
+    benchmark:
+        "<logs>/{experiment}/rung/{expert}-{seed}.tsv"
+    params:
+        recipe=of_expert(helpers.learned_recipe),
+        until=lambda w: experiment(w).sweep.halving.rungs[helpers.rung_of(w.expert) - 1],
+        code=code("rung"),
+    message:
+        "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}, for a rung"

@@ -173,7 +173,6 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "shortcut_probe": set(),
         "preflight": {"recipe"},
         "train": {"recipe"},
-        "rung": {"recipe"},
         "promote": {"recipe"},
         "selection": {"recipe"},
         "winner": {"recipe"},

@@ -61,8 +61,9 @@ def preflight(experiment: Experiment) -> None:
     from rich.markdown import Markdown
 
     from tailproof.preflight.command import ask
+    from tailproof.provenance.snakemake_bridge import run
 
-    text, stopped = ask(experiment)
+    text, stopped = ask(experiment, run)
     Console().print(Markdown(text))
     if stopped:
         sys.exit(1)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,11 @@ def sha256_file(path: str | Path) -> str:
     """Return the hex SHA-256 of a file's bytes, read in bounded memory."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_sha256(path: str | Path, known: Mapping[str, str]) -> str:
+    """Return the SHA-256 of a file that was hashed already, by its path, or hash it."""
+    return known.get(str(path)) or sha256_file(path)
 
 
 def sha256_files(paths: Iterable[str | Path]) -> list[str]:

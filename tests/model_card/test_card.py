@@ -195,11 +195,13 @@ def test_an_expert_that_was_not_evaluated_is_refused(facts, tmp_path):
     for name, path in files.items():
         write_json(path, getattr(facts, name))
     named = {"experiment": "drawn", "title": "", "source": "digits"}
-    found = ExpertFacts.read(files, Evaluation(), **named, expert="own", seed=3)
-    assert found.digests[str(tmp_path / "model.safetensors")] == "e" * 64
+    found = ExpertFacts.read(files, "a.safetensors", Evaluation(), **named, expert="own", seed=3)
+    assert found.digests["a.safetensors"] == "e" * 64
     for expert, seed in (("own", 4), ("nobody", 3)):
         with pytest.raises(TailproofError, match="run evaluate again"):
-            ExpertFacts.read(files, Evaluation(), **named, expert=expert, seed=seed)
+            ExpertFacts.read(
+                files, "a.safetensors", Evaluation(), **named, expert=expert, seed=seed
+            )
 
 
 def test_the_models_that_need_tailproof_are_known_by_name():

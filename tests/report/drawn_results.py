@@ -23,6 +23,7 @@ from tailproof.digests import sha256_bytes
 from tailproof.evaluation.evaluate import evaluate
 from tailproof.files import write_json
 from tailproof.provenance.expected_jobs import expected_jobs
+from tailproof.report.thumbnails import write_class_thumbnails
 from tailproof.runtime.records import File, Record
 
 HELD_OUT = {"tune": 8, "dev": 6, "test": 12}
@@ -98,6 +99,7 @@ def _write_preflight(folder: Path, experiment: Experiment) -> None:
     probe = {"device": "a processor", "experts": dict.fromkeys(names, timed), "findings": []}
     write_json(folder / "preflight.json", found)
     write_json(folder / "preflight_timing.json", probe)
+    write_class_thumbnails(folder / "shards" / "manifest.json", folder / "thumbnails.json")
 
 
 OUTPUTS = {
@@ -106,6 +108,7 @@ OUTPUTS = {
     "shard": ["shards/{}/part-{}.parquet"],
     "manifest": ["shards/manifest.json"],
     "preflight": ["preflight.json"],
+    "thumbnails": ["thumbnails.json"],
     "train": ["experts/{}/seed-{}/model.safetensors", "experts/{}/seed-{}/training.json"],
     "infer": ["experts/{}/seed-{}/raw_logits/test.parquet"],
     "calibrate": ["experts/{}/seed-{}/calibration.json"],

@@ -37,7 +37,7 @@ def came(folder):
     found, probe = (
         read_json(folder / f"{each}.json") for each in ("preflight", "preflight_timing")
     )
-    return check_estimates(folder, folder / "states", found, probe)
+    return check_estimates(folder, found, probe)
 
 
 def of_plain(folder):
@@ -58,10 +58,8 @@ def test_sizes_are_those_on_record(copied):
     sized(copied, "export", "logits/test.parquet", 3)
     sized(copied, "train", "model.safetensors", 2)
     machine = read_record(copied / RUN.format("train")).machine
-    change(copied, "train", machine=machine.model_copy(update={"peak_memory_bytes": 200 * 2**20}))
-    state = copied / "states" / "0123" / "epoch-000006-step-000000000.0.pt"
-    state.parent.mkdir(parents=True)
-    state.write_bytes(b"0" * 2**20)
+    machine = machine.model_copy(update={"peak_memory_bytes": 200 * 2**20})
+    change(copied, "train", machine=machine, results={"checkpoint_bytes": 2**20})
     cells = estimate_cells(of_plain(copied))
     assert cells["logits"] == ("1 MB → 4 MB", "−75 %")
     assert cells["weights"] == ("2 MB → 2 MB", "0 %")
@@ -97,7 +95,7 @@ def test_an_estimate_that_came_after_the_run_is_told(copied):
 
 def test_the_page_has_estimates_and_findings_escaped(copied, drawn):
     output = copied / "report" / "preflight.html"
-    write_preflight_page("drawn", drawn[1], copied, copied / "states", output)
+    write_preflight_page("drawn", drawn[1], copied, output)
     html = output.read_text()
     assert html.count('<th scope="row">') == 4
     assert "11 s → 10 s" in html and "+10 %" in html
@@ -105,8 +103,8 @@ def test_the_page_has_estimates_and_findings_escaped(copied, drawn):
     links = re.findall(r'(?:href|src)="([^"]*)"', html)
     assert links and all(link.startswith(("../", "index.html", "data:")) for link in links)
     write_json(copied / "preflight_timing.json", {"device": "x", "experts": {}, "findings": []})
-    write_preflight_page("drawn", drawn[1], copied, copied / "states", output)
+    write_preflight_page("drawn", drawn[1], copied, output)
     assert '<th scope="row">' not in output.read_text()
     (copied / "preflight.json").unlink()
     with pytest.raises(TailproofError, match=r"preflight\.json"):
-        write_preflight_page("drawn", drawn[1], copied, copied / "states", output)
+        write_preflight_page("drawn", drawn[1], copied, output)

@@ -9,6 +9,7 @@ from PIL import Image
 from tailproof.data.images import decode, encode_png
 from tailproof.report import thumbnails
 from tailproof.report.results import Results
+from tailproof.report.worst_errors import worst_errors
 from tailproof.runtime.errors import TailproofError
 
 
@@ -26,8 +27,13 @@ def shards(results, split):
         yield from pq.read_table(results.folder / "shards" / shard["path"]).to_pylist()
 
 
-def test_each_class_is_shown_by_its_first_training_sample(results):
-    found = thumbnails.of_classes(results)
+def class_thumbnails(results, folder):
+    thumbnails.write_class_thumbnails(results.folder / "shards/manifest.json", folder / "t.json")
+    return thumbnails.read_class_thumbnails(folder / "t.json")
+
+
+def test_each_class_is_shown_by_its_first_training_sample(results, tmp_path):
+    found = class_thumbnails(results, tmp_path)
     assert list(found) == sorted(results.classes, key=lambda name: -results.train_counts[name])
     for name, picture in found.items():
         rows = (row for row in shards(results, "train") if results.classes[row["label"]] == name)
@@ -35,7 +41,7 @@ def test_each_class_is_shown_by_its_first_training_sample(results):
 
 
 def test_errors_are_shown_with_their_own_pictures(results):
-    method, errors = thumbnails.of_errors(results)
+    method, errors = worst_errors(results)
     assert method == results.scores.best_ensemble
     table = results.tables["errors"].query("method == @method")
     assert [error["sample_id"] for error in errors] == list(table["sample_id"])
@@ -45,9 +51,9 @@ def test_errors_are_shown_with_their_own_pictures(results):
         assert np.array_equal(pixels(error["picture"]), decode(images[error["sample_id"]]))
 
 
-def test_of_many_classes_some_are_shown(results, monkeypatch):
+def test_of_many_classes_some_are_shown(results, monkeypatch, tmp_path):
     monkeypatch.setattr(thumbnails, "CLASSES", 4)
-    found = thumbnails.of_classes(results)
+    found = class_thumbnails(results, tmp_path)
     assert len(found) == 4
     assert next(iter(found)) == max(results.train_counts, key=results.train_counts.get)
 
@@ -74,7 +80,7 @@ def test_small_images_keep_every_pixel():
 def test_a_sample_that_no_shard_holds_is_named(results):
     results.tables["errors"]["sample_id"] = "gone"
     with pytest.raises(TailproofError, match=r"'dev'.*no row with sample_id gone"):
-        thumbnails.of_errors(results)
+        worst_errors(results)
 
 
 def test_a_damaged_image_is_named(tmp_path):

@@ -84,9 +84,9 @@ TABLE = {
     "a docstring": (edit("workflow/scripts/train.py", '"""', '"""Well: '), set()),
     "errors reworded": (
         edits(
-            edit(f"{SOURCE}/core/files.py", "is not valid JSON", "does not hold JSON"),
+            edit(f"{SOURCE}/files.py", "is not valid JSON", "does not hold JSON"),
             edit(f"{SOURCE}/data/images.py", "it does not decode", "it cannot be decoded"),
-            edit(f"{SOURCE}/losses.py", 'choose("loss",', 'choose("kind of loss",'),
+            edit(f"{SOURCE}/losses.py", 'unknown_name("loss",', 'unknown_name("kind of loss",'),
             edit(f"{SOURCE}/training/run.py", "the state is of another", "it is of another"),
         ),
         set(),
@@ -95,7 +95,7 @@ TABLE = {
         edits(
             edit(f"{SOURCE}/data/prepare.py", "samples listed", "samples found"),
             edit(f"{SOURCE}/training/train.py", "no better %s since", "no %s was better since"),
-            edit(f"{SOURCE}/inference/infer.py", "%s: %d rows", "%s has %d rows"),
+            edit(f"{SOURCE}/predict/infer.py", "%s: %d rows", "%s has %d rows"),
         ),
         set(),
     ),
@@ -116,10 +116,13 @@ TABLE = {
     ),
     "a decode": (
         edit(f"{SOURCE}/data/images.py", "in_place=True", "in_place=False"),
-        {"prepare", "split", "shard", "manifest"} | BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
+        {"prepare", "split", "shard", "manifest", "thumbnails"}
+        | BEFORE
+        | of_experts(*OF_EXPERT)
+        | AFTERWARDS,
     ),
     "an augmentation": (
-        edit(f"{SOURCE}/data/loader/augment.py", "draws[2] < 0.5", "draws[2] < 0.4"),
+        edit(f"{SOURCE}/loading/augmentation.py", "draws[2] < 0.5", "draws[2] < 0.4"),
         BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
     "a parameter of the calibration": (
@@ -147,7 +150,7 @@ TABLE = {
         of_experts("calibrate", "export") | AFTERWARDS,
     ),
     "a sentence of the preflight": (
-        edit(f"{SOURCE}/preflight/checks/images.py", "images are not normalised", "not so"),
+        edit(f"{SOURCE}/preflight/checks/preprocessing.py", "images are not normalised", "not so"),
         BEFORE | {"report", "audit"},
     ),
     "what is accepted of the preflight": (
@@ -155,11 +158,11 @@ TABLE = {
         {"report", "audit"},
     ),
     "a word of the cards": (
-        edit(f"{SOURCE}/card/templates/README.md.j2", "How to use it", "Use"),
+        edit(f"{SOURCE}/model_card/templates/README.md.j2", "How to use it", "Use"),
         of_experts("card") | {"report", "audit"},
     ),
     "a figure's colour": (
-        edit(f"{SOURCE}/report/drawing.py", '"#050505"', '"#050515"'),
+        edit(f"{SOURCE}/report/svg.py", '"#050505"', '"#050515"'),
         {"report", "audit"},
     ),
     "the page's style": (
@@ -180,7 +183,7 @@ TABLE = {
     ),
     "another seed of the splits": (
         configure(lambda value: value["data"].update(seed=1)),
-        {"split", "shard", "manifest"} | BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
+        {"split", "shard", "manifest", "thumbnails"} | BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
 }
 

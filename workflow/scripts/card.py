@@ -8,9 +8,10 @@ with job(snakemake):
     from tailproof.model_card.expert_facts import ExpertFacts
 
     files = dict(snakemake.input.items())
-    rejectors = files.pop("rejectors")
+    rejectors, weights = files.pop("rejectors"), files.pop("weights")
     facts = ExpertFacts.read(
         files,
+        weights,
         Evaluation(**snakemake.params.evaluation),
         experiment=snakemake.wildcards.experiment,
         title=snakemake.params.title,

@@ -2,7 +2,7 @@
 
 from tailproof.runtime.stage import job
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     from tailproof.diagnosis.diagnose import write_diagnosis
     from tailproof.diagnosis.finding import for_record
 
@@ -15,4 +15,4 @@ with job(snakemake) as results:
         snakemake.params.targets,
         snakemake.output.diagnosis,
     )
-    results["findings"] = [for_record(finding.to_jsonable()) for finding in found]
+    stage.results["findings"] = [for_record(finding.to_jsonable()) for finding in found]

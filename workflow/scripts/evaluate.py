@@ -1,23 +1,27 @@
 """Calibrated logits of all experts -> metrics.json and its tables."""
 
-from itertools import product
 from pathlib import Path
 
 from tailproof.runtime.stage import job
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     from tailproof.config.evaluation import Evaluation
     from tailproof.evaluation.evaluate import evaluate, results_of
+    from tailproof.runtime.stages import paths_by
 
     params = snakemake.params
-    experts = {name: {str(seed): {} for seed in params.seeds} for name in params.experts}
-    named = product(params.experts, params.seeds, params.splits)
-    for (expert, seed, split), path in zip(named, snakemake.input.logits, strict=True):
-        experts[expert][str(seed)][split] = path
+    logits = paths_by("export", ("expert", "seed", "split"), snakemake.input.logits)
+    experts = {
+        expert: {
+            str(seed): {split: logits[expert, str(seed), split] for split in params.splits}
+            for seed in params.seeds
+        }
+        for expert in params.experts
+    }
     metrics = evaluate(
         experts,
         snakemake.input.manifest,
         Evaluation(**params.evaluation),
         Path(snakemake.output.metrics).parent,
     )
-    results.update(results_of(metrics))
+    stage.results.update(results_of(metrics))

@@ -2,12 +2,12 @@
 
 from tailproof.runtime.stage import job
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     from tailproof.calibration.export import export
-    from tailproof.config.splits import SPLITS
+    from tailproof.runtime.stages import paths_by
 
-    results["rows"] = export(
-        dict(zip(SPLITS, snakemake.input.raw, strict=True)),
+    stage.results["rows"] = export(
+        paths_by("infer", ("split",), snakemake.input.raw),
         snakemake.input.calibration,
-        dict(zip(SPLITS, snakemake.output.logits, strict=True)),
+        paths_by("export", ("split",), snakemake.output.logits),
     )

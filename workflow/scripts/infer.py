@@ -5,10 +5,10 @@ from pathlib import Path
 
 from tailproof.runtime.stage import job
 
-with job(snakemake):
+with job(snakemake) as stage:
     from tailproof.predict.infer import infer
 
-    running = json.loads(snakemake.resources.running)
+    execution = json.loads(snakemake.resources.execution)
     infer(
         Path(snakemake.input.weights).parent,
         snakemake.wildcards.expert,
@@ -16,6 +16,7 @@ with job(snakemake):
         snakemake.input.manifest,
         Path(snakemake.output.logits[0]).parent,
         threads=snakemake.threads,
-        memory_budget=running["cache_gb"] * 2**30,
-        workers=running["workers"],
+        memory_budget=execution["cache_gb"] * 2**30,
+        workers=execution["workers"],
+        digests=stage.digests,
     )

@@ -8,9 +8,12 @@ with job(snakemake):
     from tailproof.config.data import Data
     from tailproof.config.splits import SPLITS
     from tailproof.data.shards import gather
+    from tailproof.runtime.stages import paths_by
 
+    facts = paths_by("shard", ("split", "part"), snakemake.input.facts)
+    by_split = {
+        split: [Path(path) for (name, _), path in sorted(facts.items()) if name == split]
+        for split in SPLITS
+    }
     data = Data(**snakemake.params.data)
-    facts = [Path(path) for path in snakemake.input.facts]
-    shards = data.shards_per_split
-    by_split = {split: facts[n * shards : (n + 1) * shards] for n, split in enumerate(SPLITS)}
     gather(snakemake.input.samples, by_split, data, snakemake.output.manifest)

@@ -4,7 +4,7 @@ import json
 
 from tailproof.runtime.stage import job
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     from tailproof.config.recipe import Recipe
     from tailproof.diagnosis.finding import for_record
     from tailproof.files import read_json, write_json, write_text
@@ -14,15 +14,16 @@ with job(snakemake) as results:
     from tailproof.preflight.timing import measure, structures
 
     manifest, output = snakemake.input.manifest, snakemake.output
-    running = json.loads(snakemake.resources.running)
+    execution = json.loads(snakemake.resources.execution)
     recipes = {
-        name: Recipe(**learning, **running["others"].get(name, running["usual"]))
+        name: Recipe(**learning, **execution["others"].get(name, execution["usual"]))
         for name, learning in snakemake.params.recipes.items()
     }
     normalisation = read_json(manifest)["normalisation"]
     found = describe(facts_of(manifest, recipes), normalisation, structures(manifest, recipes))
-    probe = measure(manifest, recipes)
+    timing = measure(manifest, recipes)
     write_json(output.preflight, found)
-    write_json(output.probe, probe)
-    write_text(output.page, page(snakemake.wildcards.experiment, found, probe))
-    results["findings"] = [for_record(each) for each in [*found["findings"], *probe["findings"]]]
+    write_json(output.timing, timing)
+    write_text(output.page, page(snakemake.wildcards.experiment, found, timing))
+    findings = [*found["findings"], *timing["findings"]]
+    stage.results["findings"] = [for_record(finding) for finding in findings]

@@ -14,10 +14,6 @@ with job(snakemake):
     results = Path(snakemake.output.page).parents[1]
     write_page(snakemake.wildcards.experiment, experiment, results, snakemake.output.page)
     write_preflight_page(
-        snakemake.wildcards.experiment,
-        experiment,
-        results,
-        Path(".state/train"),
-        snakemake.output.preflight,
+        snakemake.wildcards.experiment, experiment, results, snakemake.output.preflight
     )
     write_curves(experiment, results, snakemake.output.curves)

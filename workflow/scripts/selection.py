@@ -4,19 +4,23 @@ from pathlib import Path
 
 from tailproof.runtime.stage import job
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     from tailproof.config.recipe import Recipe
     from tailproof.config.sweep import Sweep
+    from tailproof.runtime.stages import paths_by
     from tailproof.sweep.selection import select
 
-    params, paths = snakemake.params, iter(snakemake.input.histories)
+    params, inputs = snakemake.params, snakemake.input
     sweep = Sweep(**params.sweep)
     points = sweep.expand(Recipe(**params.recipe))
+    paths = paths_by("rung", ("expert", "seed"), inputs.rungs)
+    paths |= paths_by("train", ("expert", "seed"), inputs.histories)
     rounds = [
-        {name: {seed: next(paths) for seed in params.seeds} for name in names}
+        {name: {seed: paths[name, str(seed)] for seed in params.seeds} for name in names}
         for names in sweep.rounds(list(points))
     ]
-    standings = list(snakemake.input.standings)
+    standings = paths_by("promote", ("rung",), inputs.standings)
+    ordered = [standings[str(rung)] for rung in range(1, len(rounds))]
     output = Path(snakemake.output.selection).parent
-    selection = select(rounds, standings, points, sweep.keys, output)
-    results.update({key: selection[key] for key in ("monitor", "winner")})
+    selection = select(rounds, ordered, points, sweep.keys, output)
+    stage.results.update({key: selection[key] for key in ("monitor", "winner")})

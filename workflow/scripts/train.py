@@ -1,11 +1,11 @@
-"""Shards -> one expert."""
+"""Shards -> one expert, or the history of a point up to a rung."""
 
 import json
 from pathlib import Path
 
 from tailproof.runtime.stage import job
 
-with job(snakemake) as results:
+with job(snakemake) as stage:
     from tailproof.runtime.errors import TailproofError
 
     if snakemake.resources.cleared != "yes":
@@ -17,14 +17,18 @@ with job(snakemake) as results:
 
     params, wildcards = snakemake.params, snakemake.wildcards
     recipe = params.recipe or recipe_for_slot(snakemake.input.standing, wildcards.expert)
-    folder = Path(snakemake.output.weights).parent
+    folder, states = Path(snakemake.output.history).parent, Path(".state/train")
+    until = params.get("until", 0)
     launch(
         snakemake.input.manifest,
-        Recipe(**recipe, **json.loads(snakemake.resources.running)),
+        Recipe(**recipe, **json.loads(snakemake.resources.execution)),
         int(wildcards.seed),
         folder,
-        Path(".state/train"),
+        states,
         params.code,
         snakemake.log[0],
+        until,
+        stage.digests,
     )
-    results.update(results_of(folder))
+    if not until:
+        stage.results.update(results_of(folder, states))

@@ -1,15 +1,23 @@
 """Whether the shards on disk are those of their manifest."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from tailproof.digests import sha256_file
+from tailproof.digests import known_sha256
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 
 
-def verify(manifest_path: str | Path, *splits: str) -> None:
+def verify(
+    manifest_path: str | Path, *splits: str, digests: Mapping[str, str] | None = None
+) -> None:
     """Check that the shards of these splits are those of the manifest, byte by byte.
+
+    Args:
+        manifest_path: shards/manifest.json.
+        splits: whose shards are checked.
+        digests: SHA-256 of shards that were hashed already, by path; others are hashed here.
 
     Raises:
         TailproofError: one is missing, truncated or another.
@@ -26,7 +34,7 @@ def verify(manifest_path: str | Path, *splits: str) -> None:
                 f"{path} has {size} bytes, the manifest says {shard['bytes']}: delete it and run "
                 "the stage shard again"
             )
-        if sha256_file(path) != shard["sha256"]:
+        if known_sha256(path, digests or {}) != shard["sha256"]:
             raise TailproofError(
                 f"{path} is not the file of the manifest (its SHA-256 differs): delete it and run "
                 "the stage shard again"

@@ -1,7 +1,6 @@
 """The facts of a model card, read from the files of one expert and of its experiment."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tailproof.calibration.calibration_file import temperatures
@@ -49,11 +48,14 @@ class ExpertFacts:
     digests: dict[str, str]
 
     @classmethod
-    def read(cls, files: dict[str, str], evaluation: Evaluation, **named: Any) -> "ExpertFacts":
+    def read(
+        cls, files: dict[str, str], weights: str, evaluation: Evaluation, **named: Any
+    ) -> "ExpertFacts":
         """Read the files.
 
         Args:
             files: paths by the names of the attributes that they fill.
+            weights: path of the expert's weights, whose digest calibration.json holds.
             evaluation: configuration of the stage evaluate.
             named: experiment, title, source, expert and seed.
 
@@ -61,8 +63,7 @@ class ExpertFacts:
             TailproofError: a file is missing or damaged, or the expert was not evaluated.
         """
         values = {name: read_json(path) for name, path in files.items()}
-        weights = Path(files["config"]).with_name("model.safetensors")
-        digests = {str(weights): values["calibration"]["weights_sha256"]}
+        digests = {weights: values["calibration"]["weights_sha256"]}
         digests |= {files[name]: sha256_file(files[name]) for name in SHOWN_DIGESTS}
         facts = cls(**values, evaluation=evaluation, digests=digests, **named)
         if str(facts.seed) not in facts.metrics["experts"].get(facts.expert, {}).get("seeds", {}):

@@ -1,6 +1,7 @@
 """The stage infer: raw logits of all six splits, one job an expert."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tailproof.config.splits import SPLITS
 from tailproof.data.logits import Logits
 from tailproof.data.taxonomy import head_columns
 from tailproof.data.verify import verify
-from tailproof.digests import sha256_file
+from tailproof.digests import known_sha256
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert
 from tailproof.runtime.errors import TailproofError
@@ -32,6 +33,7 @@ def infer(
     threads: int,
     memory_budget: float,
     workers: int,
+    digests: Mapping[str, str] | None = None,
 ) -> None:
     """Write the raw float32 logits of every split to ``OUTPUT/SPLIT.parquet``.
 
@@ -47,18 +49,20 @@ def infer(
         threads: CPU threads.
         memory_budget: bytes that a decoded split may take.
         workers: loader processes.
+        digests: SHA-256 of inputs that were hashed already, by path.
 
     Raises:
         TailproofError: a logit is not finite, a shard is not that of the manifest, or the
             expert was trained on other classes.
     """
-    verify(manifest, *SPLITS)
+    digests = digests or {}
+    verify(manifest, *SPLITS, digests=digests)
     torch.set_num_threads(threads)
     tune_malloc()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, config = load_expert(expert)
     model = model.to(device, memory_format=torch.channels_last)
-    weights = sha256_file(Path(expert) / "model.safetensors")
+    weights = known_sha256(Path(expert) / "model.safetensors", digests)
     prepared = config["pretrained_cfg"]
     heads, target = config["tailproof"]["heads"], config["tailproof"]["target"]
     for split_name in track(SPLITS, f"infer {name} {seed}"):

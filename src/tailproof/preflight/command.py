@@ -1,7 +1,7 @@
 """`tailproof preflight`: show the preflight of an experiment; Snakemake builds what is missing."""
 
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,18 @@ from tailproof.runtime.errors import TailproofError
 FILES = ("preflight.json", "preflight_timing.json", "preflight.md")
 
 
-def ask(experiment: str) -> tuple[str, bool]:
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def ask(experiment: str, run: Run) -> tuple[str, bool]:
     """Return the page, including the accuracy of its estimates, and whether training is blocked.
 
     The preflight runs again if workers, devices or nodes have changed. These make nothing stale, so
     Snakemake would not run it again by itself.
+
+    Args:
+        experiment: its name.
+        run: runs Snakemake with arguments.
 
     Raises:
         TailproofError: the configuration is wrong, or Snakemake failed.
@@ -31,22 +38,20 @@ def ask(experiment: str) -> tuple[str, bool]:
     validate_ignore(config.preflight.ignore, path)
     folder = project_paths().experiment(experiment)
     recipes = config.experts | config.points
-    summary, timing = _build(folder)
+    summary, timing = _build(run, folder)
     used = {name: expert["running"] for name, expert in summary["experts"].items()}
     if used != {name: recipe.execution_fields() for name, recipe in recipes.items()}:
-        summary, timing = _build(folder, "--forcerun", "preflight")
+        summary, timing = _build(run, folder, "--forcerun", "preflight")
     findings = [*summary["findings"], *timing["findings"]]
-    checks = check_estimates(folder, project_paths().training_states, summary, timing)
+    checks = check_estimates(folder, summary, timing)
     text = page(experiment, summary, timing, checks)
     return text, bool(blocking_findings(findings, config.preflight.ignore))
 
 
-def _build(folder: Path, *options: str) -> list[dict[str, Any]]:
+def _build(run: Run, folder: Path, *options: str) -> list[dict[str, Any]]:
     """Let Snakemake build the preflight; return preflight.json and preflight_timing.json."""
     files = [folder / name for name in FILES]
-    quiet = ("--quiet", "all", "--cores", "all")
-    command = [sys.executable, "-m", "snakemake", *quiet, *options, "--", *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(*options, "--", *map(str, files))
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
         raise TailproofError(f"Snakemake could not build {files[0]}:\n{output}")

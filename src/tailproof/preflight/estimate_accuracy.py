@@ -38,17 +38,17 @@ class EstimateCheck(NamedTuple):
 
 
 def check_estimates(
-    folder: Path, states: Path, summary: dict[str, Any], timing: dict[str, Any]
+    folder: Path, summary: dict[str, Any], timing: dict[str, Any]
 ) -> list[EstimateCheck]:
     """Return estimates and actual values of each finished run; unknown values are left out.
 
     Runs that failed in the preflight have no estimate and are left out. Epochs of runs with phases
     differ and are not compared. Memory is that of the CPU process; it is compared where training
-    and preflight ran on the same CPU. All checkpoints count as large as the last one.
+    and preflight ran on the same CPU. All checkpoints count as large as the last
+    one, whose size is on record.
 
     Args:
         folder: the results of the experiment.
-        states: the folder with the training states.
         summary: preflight.json.
         timing: preflight_timing.json.
     """
@@ -67,7 +67,7 @@ def check_estimates(
         actual = {
             "memory": _memory(training, records["train"], timing["device"]),
             "weights": _bytes(records["train"], "model.safetensors"),
-            "checkpoints": _checkpoints(states / training["state"]),
+            "checkpoints": _checkpoints(records["train"]),
             "logits": _bytes(records["infer"], ".parquet") + _bytes(records["export"], ".parquet"),
         }
         estimated = {"memory": timed["peak_memory_mb"]}
@@ -112,10 +112,9 @@ def _bytes(record: Record | None, ending: str) -> int:
     return sum(file.bytes for file in files if file.path.endswith(ending))
 
 
-def _checkpoints(folder: Path) -> int:
-    """Return the bytes of all states that a run keeps; a finished run keeps only the last one."""
-    newest = max(folder.glob("epoch-*.pt"), default=None)
-    return KEPT_STATES * newest.stat().st_size if newest else 0
+def _checkpoints(record: Record | None) -> int:
+    """Return the bytes of as many states as a run keeps; once it is done it keeps but the last."""
+    return KEPT_STATES * record.results.get("checkpoint_bytes", 0) if record else 0
 
 
 def _record(path: Path) -> Record | None:

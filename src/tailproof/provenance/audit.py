@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tailproof.digests import sha256_files
-from tailproof.project import project_paths, stage_script
+from tailproof.project import project_paths
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
 from tailproof.provenance.split_invariants import broken_invariants
@@ -26,6 +26,7 @@ from tailproof.runtime.environment import version_now
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
+from tailproof.runtime.stages import script_of
 
 DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
 """Files and folders about the results that no job makes: a crate's."""
@@ -175,7 +176,7 @@ class _Findings:
     def _by_job(self, path: str, record: Record) -> Verdict | None:
         """Compare the record of a file with the job of today."""
         job = self.jobs.get(path)
-        code = job.code if job else code_digest(stage_script(record.rule))
+        code = job.code if job else code_digest(script_of(record.rule))
         edited = _edits(record, code)
         others = _differences_of_job(record, job) if job else []
         if job and edited and not others:

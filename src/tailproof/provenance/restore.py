@@ -14,7 +14,7 @@ from pathlib import Path
 from tailproof.digests import sha256_files
 from tailproof.project import project_paths
 from tailproof.provenance.raw_files import check_raw
-from tailproof.provenance.snakemake_bridge import Job, plan
+from tailproof.provenance.snakemake_bridge import Job, plan, remember
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
@@ -109,28 +109,20 @@ def _set_times(ledger: Ledger) -> None:
 
 
 def _remember(ledger: Ledger, jobs: list[Job], damaged: dict[str, str]) -> None:
-    """Write Snakemake's metadata of every output."""
-    from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
-    from snakemake.persistence.file import FilePersistence
-
-    memory = FilePersistence(path=Path(".snakemake").absolute())
-
-    def write(path: str, **facts: object) -> None:
-        known = MetadataRecord(record_format_version=RECORD_FORMAT_VERSION, **facts)
-        memory._write_record(path, known)  # Snakemake has no public way
-
+    """Let Snakemake know of every output what its record says."""
+    known: dict[str, dict[str, object]] = {}
     for record in ledger:
         outputs = [*(file.path for file in record.outputs), record.path]
         facts = _facts(record)
         if any(path in damaged for path in outputs):
             facts["params"] = TO_MAKE_AGAIN
-        for path in outputs:
-            write(path, **facts)
+        known |= dict.fromkeys(outputs, facts)
     for job in jobs:
         ours = experiment_of(job.outputs[0]) == ledger.experiment
         if ours and not any(path in ledger.files for path in job.outputs):
-            for path in job.outputs:
-                write(path, rule=job.rule, params=TO_MAKE_AGAIN)
+            facts = {"rule": job.rule, "params": TO_MAKE_AGAIN}
+            known |= dict.fromkeys(job.outputs, facts)
+    remember(known)
 
 
 def _facts(record: Record) -> dict[str, object]:

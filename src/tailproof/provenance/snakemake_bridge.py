@@ -1,14 +1,15 @@
-"""The jobs of an experiment as its configuration and code are now, asked of Snakemake.
+"""All that Tailproof asks of Snakemake from inside, and all that it uses of its private parts.
 
-Snakemake reads its rules in a process of its own, which prints the jobs as JSON:
+To plan, Snakemake reads its rules in a process of its own, which prints the jobs as JSON:
 ``python -m tailproof.provenance.snakemake_bridge TARGET``. Nothing runs and no lock is taken.
+Where another version of Snakemake moves a private part, the module's tests fail first.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class Job:
     """One job, with paths from the repository.
 
     Attributes:
+        rule: its stage.
         parameters: its rule's, without the code's digest.
         code: the digest of its code closure.
     """
@@ -61,6 +63,56 @@ def plan(*targets: str) -> list[Job]:
     return [Job(**job) for job in told]
 
 
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake on all cores, quietly, and return how it ended."""
+    command = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", "all", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def stage_of(job: Any) -> str | None:
+    """Return the stage of one of Snakemake's jobs, whatever prefix its rule has."""
+    record = job.output.get("record")
+    return Path(record).parent.name if record else None
+
+
+def start_after(dag: Any, first: str, then: Collection[str]) -> None:
+    """Let jobs of some stages start after that of another, of the same experiment, if both run.
+
+    Snakemake knows no order without dependency. An input would make the later jobs stale with
+    every change of the first one; as ``ancient`` it would hide their own changes, since what
+    follows a job that runs is not looked at again.
+
+    Args:
+        dag: Snakemake's, before it starts its first job.
+        first: a stage that has one job.
+        then: the stages that wait.
+    """
+    jobs = list(dag.needrun_jobs())
+    firsts = {job.wildcards.experiment: job for job in jobs if stage_of(job) == first}
+    for job in jobs:
+        before = firsts.get(job.wildcards.experiment) if stage_of(job) in then else None
+        if before and before not in dag.dependencies[job]:
+            dag.dependencies[job][before] = set()
+            dag.depending[before][job] = set()
+            dag._n_until_ready[job] += 1
+            dag._ready_jobs.discard(job)
+
+
+def remember(facts: dict[str, dict[str, object]]) -> None:
+    """Write what Snakemake knows of how files were made.
+
+    Args:
+        facts: fields of Snakemake's `MetadataRecord`, by path.
+    """
+    from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
+    from snakemake.persistence.file import FilePersistence
+
+    memory = FilePersistence(path=Path(".snakemake").absolute())
+    for path, fields in facts.items():
+        record = MetadataRecord(record_format_version=RECORD_FORMAT_VERSION, **fields)
+        memory._write_record(path, record)
+
+
 def _plan(targets: list[str]) -> list[Job]:
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
@@ -70,13 +122,13 @@ def _plan(targets: list[str]) -> list[Job]:
         workflow = api.workflow(resources, snakefile=Path("Snakefile"))
         workflow.dag(DAGSettings(targets=targets)).execute_workflow("dryrun")
         jobs = workflow._workflow.dag.jobs  # Snakemake has no other way to ask
-        return [_job(job) for job in jobs if job.rule.script]
+        return [_job(job) for job in jobs if stage_of(job)]
 
 
 def _job(job: Any) -> Job:
     parameters = dict(job.params.items())
     code = parameters.pop("code")
-    return Job(job.rule.name, _texts(job.input), _texts(job.output), parameters, code)
+    return Job(str(stage_of(job)), _texts(job.input), _texts(job.output), parameters, code)
 
 
 def _texts(paths: Iterable[str]) -> list[str]:

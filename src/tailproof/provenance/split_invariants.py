@@ -10,9 +10,7 @@ from tailproof.data.tables import read_parquet
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger
-
-READS_TEST = ("shard", "manifest", "infer", "export", "evaluate")
-"""Rules that may read files of the split test; `manifest` only the facts about its shards."""
+from tailproof.runtime.stages import STAGES
 
 
 def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
@@ -75,8 +73,9 @@ def _readers_of_test(ledger: Ledger) -> Iterator[str]:
         for file in record.inputs:
             if not _of_test(project_paths().inside(file.path) or ()):
                 continue
+            # The manifest reads the facts about the shards, and no image.
             images = record.rule == "manifest" and not file.path.endswith(".json")
-            if record.rule not in READS_TEST or images:
+            if record.rule not in STAGES or not STAGES[record.rule].reads_test or images:
                 yield f"{record.path}: {record.rule} read {file.path}, of the split test"
 
 

@@ -60,12 +60,12 @@ class Progress:
     Attributes:
         experiment: its configuration.
         folder: results/NAME.
-        logs: logs/NAME.
+        logs: logs/NAME, for runs that have not ended; None where all have.
     """
 
     experiment: Experiment
     folder: Path
-    logs: Path
+    logs: Path | None = None
 
     def criteria(self) -> list[Criterion]:
         """Return the criteria in the order of the stages, up to the report.
@@ -207,6 +207,8 @@ class Progress:
 
     def _log(self, run: tuple[str, int]) -> RunHistory | None:
         """Return the epochs of a run in progress, from the log of its current attempt."""
+        if self.logs is None:
+            return None
         path = self.logs / "train" / f"{run[0]}-{run[1]}.log"
         try:
             return read_history(path)

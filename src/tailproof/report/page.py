@@ -11,14 +11,12 @@ from tailproof.data.split_text import cleaning_sentences, small_class_sentence
 from tailproof.evaluation.registry import METRICS
 from tailproof.evaluation.task import GROUPS
 from tailproof.files import write_text
-from tailproof.project import project_paths
 from tailproof.report import (
     charts,
     finding_cards,
     lineage_picture,
     sweep_section,
     tables,
-    thumbnails,
 )
 from tailproof.report.charts import low_fpr
 from tailproof.report.checklist import Progress
@@ -29,7 +27,9 @@ from tailproof.report.render import render
 from tailproof.report.results import CHOSEN_BY, SHOWN, Results, Scores, Value
 from tailproof.report.status_block import status_block
 from tailproof.report.svg import Chart
+from tailproof.report.thumbnails import read_class_thumbnails
 from tailproof.report.training_charts import training
+from tailproof.report.worst_errors import worst_errors
 from tailproof.text import quantity
 
 NAMES_QUOTED = 4
@@ -53,7 +53,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
     """
     read = Results.read(name, experiment, Path(results))
     cards = finding_cards.cards(read)
-    progress = Progress(experiment, read.folder, project_paths().logs_of(name))
+    progress = Progress(experiment, read.folder)
     page = render(
         "page.html.j2",
         name=name,
@@ -252,7 +252,7 @@ def _data(results: Results) -> dict[str, Any]:
         "small_classes": small_class_sentence(results.splits, len(results.classes)),
         "profile": charts.class_profile(results),
         "split_table": tables.split_sizes(results),
-        "class_pictures": thumbnails.of_classes(results),
+        "class_pictures": read_class_thumbnails(results.folder / "thumbnails.json"),
         "class_rows": tables.CLASS_ROWS,
         "classes": results.classes,
         "train_counts": results.train_counts,
@@ -262,7 +262,7 @@ def _data(results: Results) -> dict[str, Any]:
 def _behaviour(results: Results) -> dict[str, Any]:
     scores = results.scores
     by_class = dict.fromkeys([scores.first, scores.best])
-    method, errors = thumbnails.of_errors(results)
+    method, errors = worst_errors(results)
     warnings = {
         warning: None
         for seeds in results.calibrations.values()

@@ -14,7 +14,7 @@ from tailproof.report.render import render
 
 
 def write_preflight_page(
-    name: str, experiment: Experiment, results: str | Path, states: str | Path, output: str | Path
+    name: str, experiment: Experiment, results: str | Path, output: str | Path
 ) -> None:
     """Write the page.
 
@@ -22,7 +22,6 @@ def write_preflight_page(
         name: name of the experiment.
         experiment: its configuration.
         results: the folder results/NAME.
-        states: folder of training states; the last state gives the size of checkpoints.
         output: path of the page.
 
     Raises:
@@ -32,7 +31,7 @@ def write_preflight_page(
     preflight, probe = (
         read_json(folder / f"{stem}.json") for stem in ("preflight", "preflight_timing")
     )
-    checks = check_estimates(folder, Path(states), preflight, probe)
+    checks = check_estimates(folder, preflight, probe)
     cells = [estimate_cells(check) for check in checks]
     names = [name for name in WHAT if any(name in of_run for of_run in cells)]
     page = render(

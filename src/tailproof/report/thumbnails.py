@@ -1,4 +1,4 @@
-"""Thumbnails from the shards as data URIs: one of each class, and the worst errors on dev."""
+"""Pictures from the shards as data URIs, and the file that holds one of each class."""
 
 import base64
 import io
@@ -11,22 +11,22 @@ from PIL import Image
 
 from tailproof.data.images import decode
 from tailproof.data.multiband import viewable
-from tailproof.report.results import Results
+from tailproof.files import read_json, write_json
 from tailproof.runtime.errors import TailproofError
 
 SIDE = 96  # pixels; larger images are shrunk
-PIXELATED = 64  # smaller images are enlarged without smoothing
+PIXELATED = 64  # smaller ones are shown with hard pixels
 CLASSES = 100
 
 
 class Picture(NamedTuple):
-    """A thumbnail.
+    """An image with what is known of it.
 
     Attributes:
         uri: a PNG as a data URI.
-        width: width in pixels.
-        height: height in pixels.
-        pixelated: whether the page enlarges it without smoothing, because it is small.
+        width: in pixels.
+        height: in pixels.
+        pixelated: whether it is so small that it is enlarged with hard pixels.
     """
 
     uri: str
@@ -35,48 +35,63 @@ class Picture(NamedTuple):
     pixelated: bool
 
 
-def of_classes(results: Results) -> dict[str, Picture]:
-    """Return a training image of each class, the largest class first.
+def write_class_thumbnails(manifest_path: str | Path, output: str | Path) -> None:
+    """Write the first training picture of each class, the largest class first.
 
-    If there are more than CLASSES classes, CLASSES of them are taken, evenly spaced from the
-    largest to the smallest.
+    Of more than CLASSES classes so many are taken, evenly from the largest to the smallest.
+
+    Args:
+        manifest_path: shards/manifest.json.
+        output: a JSON file of pictures by class.
+
+    Raises:
+        TailproofError: a shard is damaged or does not fit the manifest.
     """
-    ordered = sorted(results.train_counts, key=lambda name: -results.train_counts[name])
+    manifest = read_json(manifest_path)
+    target = manifest["target"]
+    classes = manifest["classes"][target]
+    counts = manifest["splits"]["train"]["class_counts"][target]
+    ordered = sorted(classes, key=lambda name: -counts[name])
     step = max(1, len(ordered) / CLASSES)
     chosen = [ordered[int(index * step)] for index in range(min(len(ordered), CLASSES))]
-    target = results.manifest["target"]
-    index = {name: results.manifest["classes"][target].index(name) for name in chosen}
-    images = _find(results, "train", target, set(index.values()))
-    return {name: images[code] for name, code in index.items()}
+    codes = {name: classes.index(name) for name in chosen}
+    pictures = find_pictures(manifest_path, "train", target, set(codes.values()))
+    write_json(output, {name: pictures[code]._asdict() for name, code in codes.items()})
 
 
-def of_errors(results: Results) -> tuple[str, list[dict[str, Any]]]:
-    """Return a method, and its most confident mistakes on dev with their thumbnails.
+def read_class_thumbnails(path: str | Path) -> dict[str, Picture]:
+    """Return a training picture of each class, as `write_class_thumbnails` wrote them.
 
-    The method is the best ensemble, or the best expert without ensembles.
+    Raises:
+        TailproofError: the file is missing or damaged.
     """
-    method = results.scores.best_ensemble or results.scores.best_expert
-    errors = results.tables["errors"].query("method == @method")
-    errors = errors.head(results.experiment.report.worst_errors)
-    images = _find(results, "dev", "sample_id", set(errors["sample_id"]))
-    return method, [
-        {**row, "picture": images[row["sample_id"]]} for row in errors.to_dict("records")
-    ]
-
-
-def _find(results: Results, split: str, column: str, wanted: set[Any]) -> dict[Any, Picture]:
-    """Return the first image for each wanted value of a column; no other image is decoded."""
-    found: dict[Any, Picture] = {}
-    for shard in results.manifest["splits"][split]["shards"]:
-        path = results.folder / "shards" / shard["path"]
-        if found.keys() != wanted:
-            _find_in(path, column, wanted, found)
-    if missing := sorted(map(str, wanted - found.keys())):
+    try:
+        return {name: Picture(**fields) for name, fields in read_json(path).items()}
+    except (AttributeError, TypeError):
         raise TailproofError(
-            f"the shards of '{split}' under {results.folder / 'shards'} have no row with {column} "
-            f"{missing[0]}: they do not match the evaluation, run evaluate again"
+            f"{path} holds no pictures by class: delete it and run the stage thumbnails again"
+        ) from None
+
+
+def find_pictures(
+    manifest_path: str | Path, split: str, column: str, wanted: set[Any]
+) -> dict[Any, Picture]:
+    """Return the first picture for each wanted value of a column; others are never decoded.
+
+    Raises:
+        TailproofError: a shard is damaged, or none has a row with one of the values.
+    """
+    folder = Path(manifest_path).parent
+    pictures: dict[Any, Picture] = {}
+    for shard in read_json(manifest_path)["splits"][split]["shards"]:
+        if pictures.keys() != wanted:
+            _find_in(folder / shard["path"], column, wanted, pictures)
+    if missing := sorted(map(str, wanted - pictures.keys())):
+        raise TailproofError(
+            f"the shards of '{split}' under {folder} hold no row with {column} {missing[0]}: they "
+            "do not fit the evaluation, run it again"
         )
-    return found
+    return pictures
 
 
 def _find_in(path: Path, column: str, wanted: set[Any], found: dict[Any, Picture]) -> None:
@@ -100,10 +115,10 @@ def _find_in(path: Path, column: str, wanted: set[Any], found: dict[Any, Picture
 
 
 def picture(data: bytes) -> Picture:
-    """Decode an image and encode it again, shrunk to SIDE: only its pixels are kept.
+    """Decode an image file and write it anew, shrunk to SIDE: nothing of the file but its pixels.
 
     Raises:
-        TailproofError: it cannot be decoded.
+        TailproofError: it does not decode.
     """
     decoded = decode(data)
     image = Image.fromarray(viewable(decoded) if decoded.dtype == np.float32 else decoded)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.records import File, NewerSchema, Record, read_record
+from tailproof.runtime.records import File, NewerSchema, Record, read_record, record_path
+from tailproof.runtime.stages import job_of
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ def read_ledger(experiment: str) -> Ledger:
         except TailproofError as error:
             unreadable[path.as_posix()] = str(error)
     return Ledger(experiment, records, unreadable)
+
+
+def maker_path(path: str) -> str | None:
+    """Return where the record of the job lies that writes a file, by the file's path alone."""
+    experiment = experiment_of(path)
+    job = job_of(path) if experiment else None
+    return record_path(experiment, *job) if experiment and job else None
 
 
 def experiment_of(path: str | Path) -> str | None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.digests import sha256_files
-from tailproof.project import stage_script
 from tailproof.runtime.code_digest import code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.ledger import experiment_of, read_ledger
-from tailproof.runtime.records import File, Record
+from tailproof.runtime.ledger import maker_path
+from tailproof.runtime.records import File, NewerSchema, Record, read_record
+from tailproof.runtime.stages import script_of
 
 
 class Recorder:
@@ -19,34 +19,37 @@ class Recorder:
 
     Args:
         snakemake: the object that Snakemake gives to a script.
+        stage: the name of the stage.
         raw: names of inputs that are raw data and that an output lists with their checksums.
+
+    Attributes:
+        digests: SHA-256 of every input but raw data, by path.
+        results: the few that the record shall show.
 
     Raises:
         TailproofError: an input is not what the job wrote that made it, the code was edited after
             the workflow started, or a package is not the one of constraints.txt.
     """
 
-    def __init__(self, snakemake: Any, raw: tuple[str, ...]) -> None:
-        self._snakemake, self._started = snakemake, datetime.now(UTC)
-        code = stage_script(snakemake.rule)
-        _check_code(code, snakemake.params.code)
-        self._code = describe_code(snakemake.params.code, [*packages(code), "snakemake"])
-        _check_packages(self._code.packages, packages(code))
+    def __init__(self, snakemake: Any, stage: str, raw: tuple[str, ...]) -> None:
+        self._snakemake, self._stage, self._started = snakemake, stage, datetime.now(UTC)
+        self.results: dict[str, Any] = {}
+        script = script_of(stage)
+        _check_code(script, snakemake.params.code)
+        self._code = describe_code(snakemake.params.code, [*packages(script), "snakemake"])
+        _check_packages(self._code.packages, packages(script))
         left_out = {path for name in raw for path in _paths(snakemake.input.get(name, ()))}
         self._inputs = described([path for path in snakemake.input if path not in left_out])
         _check_inputs(self._inputs)
+        self.digests = {file.path: file.sha256 for file in self._inputs}
 
-    def record(self, results: dict[str, Any]) -> Record:
-        """Return the record, when all outputs are there.
-
-        Args:
-            results: the few that the record shall show.
-        """
+    def record(self) -> Record:
+        """Return the record, when all outputs are there."""
         snakemake = self._snakemake
         path = snakemake.output.record
         return Record(
             experiment=snakemake.wildcards.experiment,
-            rule=snakemake.rule,
+            rule=self._stage,
             name=Path(path).stem,
             wildcards=dict(snakemake.wildcards.items()),
             inputs=self._inputs,
@@ -60,7 +63,7 @@ class Recorder:
             ended=datetime.now(UTC),
             command=snakemake_command(),
             log=snakemake.log[0],
-            results=results,
+            results=self.results,
         )
 
 
@@ -100,8 +103,8 @@ def _check_packages(installed: dict[str, str], locked: dict[str, str]) -> None:
 
 def _check_inputs(inputs: list[File]) -> None:
     """Refuse an input that is not what its record says that its job wrote."""
-    experiments = {experiment_of(file.path) for file in inputs} - {None}
-    made = {path: file for name in experiments for path, file in read_ledger(name).files.items()}
+    makers = {path for file in inputs if (path := maker_path(file.path))}
+    made = {file.path: file for path in sorted(makers) for file in _outputs_on_record(path)}
     for file in inputs:
         wrote = made.get(file.path, file)
         if file.sha256 != wrote.sha256:
@@ -110,6 +113,16 @@ def _check_inputs(inputs: list[File]) -> None:
                 f"{file.sha256[:12]}…, its record says {wrote.sha256[:12]}…): delete it, so that "
                 "it is made again, or see `tailproof audit`"
             )
+
+
+def _outputs_on_record(path: str) -> list[File]:
+    """Return what a job wrote; nothing where its record cannot be read, which an audit reports."""
+    try:
+        return read_record(path).outputs
+    except NewerSchema:
+        raise
+    except TailproofError:
+        return []
 
 
 def _running(resources: Any) -> dict[str, Any]:

@@ -6,18 +6,23 @@ block, where a signal is heard and a failure is logged.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tailproof.runtime.job_logging import job_logging
 from tailproof.runtime.requeue import requeue_if_interrupted
 from tailproof.runtime.signals import REQUEST, take_signals
 
+if TYPE_CHECKING:
+    from tailproof.runtime.recorder import Recorder
+
 
 @contextmanager
-def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator["Recorder"]:
     """Run a script's body; write its record last, when all its outputs are there.
 
-    Yields a dictionary for the few results that the record shall show.
+    Yields what the record is written from: its `results` are for the script to fill, its `digests`
+    spare the script hashing an input again.
 
     A signal that asks the process to leave ends the body at once, or where training has saved its
     state. One that arrives when the record is being written changes nothing: the job is done.
@@ -31,12 +36,13 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
             `tailproof.runtime.recorder.Recorder` finds wrong.
     """
     take_signals()
-    with job_logging(snakemake.rule, snakemake.log[0]), requeue_if_interrupted():
+    # Not snakemake.rule: a workflow that includes this one as a module gives it a prefix.
+    stage = Path(snakemake.output.record).parent.name
+    with job_logging(stage, snakemake.log[0]), requeue_if_interrupted():
         with REQUEST.leave_at_once():
             from tailproof.runtime.recorder import Recorder
 
-            recorder = Recorder(snakemake, raw)
-            results: dict[str, Any] = {}
-            yield results
-            record = recorder.record(results)
+            recorder = Recorder(snakemake, stage, raw)
+            yield recorder
+            record = recorder.record()
         record.write(snakemake.output.record)

@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tailproof.config.recipe import Recipe
 from tailproof.data.verify import verify
-from tailproof.digests import sha256_file
+from tailproof.digests import known_sha256
 from tailproof.files import read_json, write_json
 from tailproof.models.build import weights_file
 from tailproof.runtime.errors import Interrupted, TailproofError
@@ -29,6 +30,7 @@ def launch(
     code: str,
     log_file: str | Path,
     until: int = 0,
+    digests: Mapping[str, str] | None = None,
 ) -> None:
     """Train one expert on the recipe's devices and nodes.
 
@@ -41,15 +43,17 @@ def launch(
         code: digest of the code that trains.
         log_file: where rank 0 logs; rank R writes to ``…rank-R`` beside it.
         until: the epoch to train to for now; 0 trains to the end.
+        digests: SHA-256 of inputs that were hashed already, by path.
 
     Raises:
         Interrupted: a signal asked the run to leave; its state is saved.
         TailproofError: a shard is not that of the manifest, or what `train` raises, or what the
             process raised that failed first.
     """
-    verify(manifest, "train", "val")
+    digests = digests or {}
+    verify(manifest, "train", "val", digests=digests)
     weights = weights_file(recipe)
-    start = sha256_file(weights) if weights else None
+    start = known_sha256(weights, digests) if weights else None
     key = state_key(read_json(manifest), recipe, seed, code, start)
     own = Path(states) / key
     with lock_run(own):

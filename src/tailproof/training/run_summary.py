@@ -9,11 +9,12 @@ from tailproof.files import read_json
 from tailproof.history import History
 
 
-def results_of(folder: str | Path) -> dict[str, Any]:
+def results_of(folder: str | Path, states: str | Path) -> dict[str, Any]:
     """Return the best epoch, the last metrics on val, the first weights, and the time taken.
 
     Args:
         folder: of the expert and seed, with training.json and history.csv.
+        states: where training keeps its states.
     """
     training = read_json(Path(folder) / "training.json")
     history = History.read(Path(folder) / "history.csv")
@@ -31,7 +32,13 @@ def results_of(folder: str | Path) -> dict[str, Any]:
         },
         "attempts": len(training["attempts"]),
         "seconds": attempt_seconds(training),
+        "checkpoint_bytes": _newest_checkpoint(Path(states) / training["state"]),
     }
+
+
+def _newest_checkpoint(folder: Path) -> int:
+    newest = max(folder.glob("epoch-*.pt"), default=None)
+    return newest.stat().st_size if newest else 0
 
 
 def attempt_seconds(training: dict[str, Any]) -> float:

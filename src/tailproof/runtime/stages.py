@@ -1,0 +1,126 @@
+"""The stages of the workflow: what each writes, and how its jobs and their records are named."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tailproof.project import project_paths, stage_script
+
+EXPERT = "experts/{expert}/seed-{seed}"
+WINNER = "experts/winner"
+TRAINED = ("model.safetensors", "config.json", "history.csv", "training.json")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its rule, its script and the folder of its records have its name.
+
+    Attributes:
+        outputs: patterns of the files of a job, below results/EXPERIMENT.
+        job: pattern of the name of a job; the stage's own name where there is one job.
+        per: what there is a job of: ``experiment``, ``shard``, expert and seed that is ``trained``
+            or ``evaluated``, expert and seed of a ``rung``, ``promotion``, or ``winner`` and seed.
+            None where the report does not depend on the stage.
+        reads_test: whether it may read files of the split test.
+        script: whose script it runs, where that is another stage's.
+    """
+
+    outputs: tuple[str, ...]
+    job: str = ""
+    per: str | None = "experiment"
+    reads_test: bool = False
+    script: str = ""
+
+    @cached_property
+    def _patterns(self) -> list[re.Pattern[str]]:
+        return [_compiled(pattern) for pattern in self.outputs]
+
+    def wildcards_of(self, path: str) -> dict[str, str] | None:
+        """Return the wildcards of the job that writes a file below results/EXPERIMENT."""
+        matches = (pattern.fullmatch(path) for pattern in self._patterns)
+        return next((match.groupdict() for match in matches if match), None)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(pattern)))
+
+
+STAGES = {
+    "prepare": Stage(("samples.parquet", "raw.parquet")),
+    "split": Stage(("splits.parquet", "splits.json")),
+    "manifest": Stage(("shards/manifest.json",), reads_test=True),
+    "preflight": Stage(("preflight.json", "preflight_timing.json", "preflight.md")),
+    "thumbnails": Stage(("thumbnails.json",)),
+    "evaluate": Stage(("evaluation/{table}",), reads_test=True),
+    "shortcut_probe": Stage(("shortcuts.json",), per=None),
+    "report": Stage(("report/{page}",), per=None),
+    "audit": Stage(("audit.json",), per=None),
+    "shard": Stage(
+        ("shards/{split}/part-{part}.parquet", "shards/{split}/part-{part}.json"),
+        "{split}-{part}",
+        "shard",
+        reads_test=True,
+    ),
+    # Before train: the winner is an expert like the others, copied.
+    "winner": Stage(
+        tuple(f"{WINNER}/seed-{{seed}}/{name}" for name in TRAINED), "winner-{seed}", "winner"
+    ),
+    "train": Stage(tuple(f"{EXPERT}/{name}" for name in TRAINED), "{expert}-{seed}", "trained"),
+    "infer": Stage(
+        (f"{EXPERT}/raw_logits/{{split}}.parquet",), "{expert}-{seed}", "evaluated", True
+    ),
+    "calibrate": Stage((f"{EXPERT}/calibration.json",), "{expert}-{seed}", "evaluated"),
+    "export": Stage((f"{EXPERT}/logits/{{split}}.parquet",), "{expert}-{seed}", "evaluated", True),
+    "diagnose": Stage((f"{EXPERT}/diagnosis.json",), "{expert}-{seed}", "evaluated"),
+    "card": Stage(
+        tuple(f"{EXPERT}/{name}" for name in ("README.md", "example.py", "deployment.json")),
+        "{expert}-{seed}",
+        "evaluated",
+    ),
+    "rung": Stage((f"{EXPERT}/rung.csv",), "{expert}-{seed}", "rung", script="train"),
+    "promote": Stage((f"{WINNER}/rung-{{rung}}.json",), "rung-{rung}", "promotion"),
+    "selection": Stage((f"{WINNER}/selection.json", f"{WINNER}/points.csv"), per="selection"),
+}
+
+
+def script_of(stage: str) -> Path:
+    """Return the script that a stage runs, of a stage that is no longer known where it was."""
+    own = STAGES[stage].script if stage in STAGES else ""
+    return stage_script(own or stage)
+
+
+def job_of(path: str) -> tuple[str, str] | None:
+    """Return the stage and the name of the job that writes a file of the results."""
+    for name, stage in STAGES.items():
+        wildcards = stage.wildcards_of(_below_experiment(path))
+        if wildcards is not None:
+            return name, (stage.job or name).format(**wildcards)
+    return None
+
+
+def paths_by(stage: str, names: tuple[str, ...], paths: Iterable[str]) -> dict[Any, str]:
+    """Return files that a stage writes by their wildcards, in the order of the paths.
+
+    Args:
+        stage: whose outputs the files are.
+        names: of the wildcards; with one name a key is its value, with several a tuple of theirs.
+        paths: of the files.
+
+    Raises:
+        ValueError: a file is no output of the stage.
+    """
+    keyed = {}
+    for path in paths:
+        wildcards = STAGES[stage].wildcards_of(_below_experiment(path))
+        if wildcards is None:
+            raise ValueError(f"{path} is no output of {stage}")
+        values = tuple(wildcards[name] for name in names)
+        keyed[values if len(values) > 1 else values[0]] = path
+    return keyed
+
+
+def _below_experiment(path: str) -> str:
+    return "/".join((project_paths().inside(path) or ())[1:])

@@ -1,0 +1,83 @@
+"""What the rules know of an experiment, without Snakemake."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tailproof import workflow
+from tailproof.config.load import parse_experiment
+from tailproof.config.recipe import EXECUTION_FIELDS
+from tailproof.files import write_json
+from tailproof.preflight.slurm_resources import TRAIN_MINUTES
+from tailproof.runtime.errors import TailproofError
+from tests.project import TINY
+
+SWEEP = {
+    "grid": {"optimizer.learning_rate": [0.1, 0.2, 0.4]},
+    "halving": {"rungs": [1]},
+}
+
+
+@pytest.fixture
+def tiny():
+    return parse_experiment(TINY)
+
+
+@pytest.fixture
+def swept():
+    return parse_experiment(
+        {**TINY, "recipe": {**TINY["recipe"], "export": "best"}, "experts": {}, "sweep": SWEEP}
+    )
+
+
+def test_an_expert_has_one_recipe(tiny):
+    assert workflow.possible_recipes(tiny, "balanced_softmax") == [tiny.experts["balanced_softmax"]]
+    learned = workflow.learned_recipe(tiny, "balanced_softmax")
+    assert learned["loss"]["name"] == "balanced_softmax"
+    assert not set(learned) & set(EXECUTION_FIELDS)
+
+
+def test_a_place_of_a_rung_may_be_any_point(swept):
+    (place, *_) = swept.rounds[1]
+    assert workflow.possible_recipes(swept, place) == list(swept.points.values())
+    assert workflow.rung_of(place) == 2 and workflow.learned_recipe(swept, place) == {}
+    assert set(workflow.possible_learned_recipes(swept, place)) == set(swept.points)
+
+
+def test_an_expert_that_is_not_there_is_named_with_a_suggestion(tiny):
+    with pytest.raises(TailproofError, match=r"'balanced_sofmax'.*'balanced_softmax'"):
+        workflow.possible_recipes(tiny, "balanced_sofmax")
+
+
+def test_how_experts_are_run_is_kept_apart_from_what_they_learn():
+    experts = {"a": {}, "b": {"workers": 3}}
+    experiment = parse_experiment({**TINY, "experts": experts})
+    execution = json.loads(workflow.execution_of_all(experiment))
+    assert set(execution["others"]) == {"b"} and execution["others"]["b"]["workers"] == 3
+    assert json.loads(workflow.execution_of(experiment, "b")) == execution["others"]["b"]
+    assert json.loads(workflow.execution_of(experiment, "a")) == execution["usual"]
+    assert workflow.max_over_recipes(experiment, lambda recipe: recipe.workers) == 3
+
+
+def test_a_job_asks_for_what_was_measured_once_it_was(tiny, tmp_path: Path):
+    recipe, timing = tiny.experts["cross_entropy"], tmp_path / "preflight_timing.json"
+    assert workflow.measured_resource(recipe, timing, "cross_entropy", "minutes") == TRAIN_MINUTES
+    write_json(timing, {"experts": {"cross_entropy": {"run": 7200.0, "host_memory_mb": 1.0}}})
+    assert workflow.measured_resource(recipe, timing, "cross_entropy", "minutes") == 270
+    assert workflow.measured_resource(recipe, timing, "other", "minutes") == TRAIN_MINUTES
+
+
+def test_a_section_is_given_in_plain_values(tiny):
+    assert set(workflow.config_section(tiny.data, "source", "seed")) == {"source", "seed"}
+    json.dumps(workflow.config_section(tiny.data))
+
+
+def test_records_are_expected_of_each_job_once(tiny, swept):
+    records = workflow.expected_records("tiny", tiny)
+    assert len(set(records)) == len(records)
+    assert "results/tiny/provenance/train/cross_entropy-0.json" in records
+    assert "results/tiny/provenance/shard/dev-00000.json" in records
+    swept_records = workflow.expected_records("swept", swept)
+    assert "results/swept/provenance/winner/winner-0.json" in swept_records
+    assert "results/swept/provenance/promote/rung-1.json" in swept_records
