@@ -2,7 +2,7 @@
 
     python benchmarks/same_results.py OLD NEW digits_lt lens_small
 
-OLD and NEW are folders in which both versions have built these experiments, for instance two clones.
+OLD and NEW are folders, for instance two clones, in which both versions built these experiments.
 Histories and logits are compared byte by byte, weights and metrics.json too; files that only one
 side has are listed. The exit status is 1 where anything differs.
 """
