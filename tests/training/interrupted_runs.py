@@ -14,7 +14,7 @@ from tailproof.training.launcher import launch
 
 # Processes fork from one that has imported everything and computed nothing.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.training.attempts_of_a_run"])
+PROCESSES.set_forkserver_preload(["tests.training.interrupted_runs"])
 
 TINY = {
     "model": {"name": "cifar_resnet20"},
