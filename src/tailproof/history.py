@@ -1,7 +1,7 @@
-"""history.csv: one row per epoch, written by training and read by every later stage.
+"""history.csv: one row per epoch, written by training and read by later stages.
 
-The same run writes the same bytes. Histories of other tools are read by
-`tailproof.diagnosis.readers`, so that a new format makes no training run stale.
+The same run writes exactly the same bytes. `tailproof.diagnosis.readers` reads the histories of
+other tools, so that a new format makes no training run stale.
 """
 
 import csv
@@ -33,13 +33,13 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class History:
-    """A history.csv as training writes it.
+    """The content of a history.csv that training wrote.
 
     Attributes:
         path: the file, for messages.
-        columns: its header.
+        columns: the header.
         rows: the values of each epoch by column, in the order of the epochs. A metric that was not
-            measured in an epoch is absent from its row.
+            computed in an epoch is absent from its row.
     """
 
     path: Path
@@ -48,10 +48,10 @@ class History:
 
     @classmethod
     def read(cls, path: str | Path) -> "History":
-        """Read history.csv, or rung.csv of a run that is not trained in full yet.
+        """Read history.csv, or rung.csv of a sweep run that is not trained in full.
 
         Raises:
-            TailproofError: the file is missing, or training did not write it.
+            TailproofError: the file is missing or was not written by training.
         """
         try:
             with open(path, encoding="utf-8", newline="") as file:
@@ -59,7 +59,7 @@ class History:
             rows = tuple(_parse_row(header, line) for line in lines)
             epochs = [row["epoch"] for row in rows]
             if not epochs or epochs != sorted(set(epochs)):
-                raise ValueError(f"expected rising epochs, found {epochs}")
+                raise ValueError(f"expected increasing epochs, found {epochs}")
         except FileNotFoundError:
             raise TailproofError(f"{path} does not exist") from None
         except (csv.Error, KeyError, ValueError) as error:
@@ -78,18 +78,18 @@ class History:
         return next(row for row in self.rows if row["epoch"] == epoch)
 
     def best(self, metric: str) -> Row | None:
-        """Return the row with the best value of a metric, the first one if several are equal.
+        """Return the row with the best value of a metric, the first one on a tie.
 
         Returns:
-            None where no epoch has a finite value.
+            The row; None if no epoch has a finite value.
 
         Raises:
             TailproofError: the history has no such column.
         """
         if metric not in self.columns:
             raise TailproofError(
-                f"{self.path} has no column '{metric}', expected it among "
-                f"{', '.join(self.columns)}: delete it and run again"
+                f"{self.path} has no column '{metric}', found {', '.join(self.columns)}: delete "
+                "the file and run again"
             )
         values = (row.get(metric, math.nan) for row in self.rows)
         index = best_index(values, direction(metric))
@@ -100,15 +100,15 @@ def improves(value: float, best: float | None, direction: float) -> bool:
     """Return whether a value is finite and strictly better than the best one before it.
 
     Args:
-        value: the new one.
-        best: None before the first finite value.
-        direction: 1 where higher values are better, -1 where lower ones are.
+        value: the new value.
+        best: the best value so far; None before the first finite one.
+        direction: 1 if higher values are better, -1 if lower ones are.
     """
     return math.isfinite(value) and (best is None or direction * value > direction * best)
 
 
 def best_index(values: Iterable[float], direction: float) -> int | None:
-    """Return the index of the best finite value, the first of equals; None without one."""
+    """Return the index of the best finite value, the first on a tie; None if there is none."""
     best, index = None, None
     for position, value in enumerate(values):
         if improves(value, best, direction):
@@ -117,16 +117,16 @@ def best_index(values: Iterable[float], direction: float) -> int | None:
 
 
 def write_history(path: str | Path, rows: list[Row]) -> None:
-    """Write the rows; a column without a value in an epoch stays empty.
+    """Write history.csv; a missing value is an empty cell.
 
-    Columns that only some runs have follow `COLUMNS` in the order of their first appearance.
+    Columns that only some runs have follow `COLUMNS` in the order of first appearance.
     """
     columns = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
     write_text(path, to_csv(list(columns), rows))
 
 
 def to_csv(columns: list[str], rows: Iterable[dict[str, float | str]]) -> str:
-    """Return rows as CSV; what is absent from a row is an empty cell."""
+    """Return rows as CSV; a missing value is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()

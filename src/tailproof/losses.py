@@ -1,10 +1,10 @@
-"""Losses for long-tailed data: one class says all of one, and `register_loss` makes it known.
+"""Losses for long-tailed data: one class per loss, registered by `register_loss`.
 
-Nothing here imports torch: the configuration is read by stages, and in environments, that have
-none. What computes hands `torch.nn.functional` to a loss together with the tensors.
+This module does not import torch, because stages and environments without torch read the
+configuration. Callers pass `torch.nn.functional` to a loss together with the tensors.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -19,10 +19,10 @@ TINY = 2.0**-126
 
 
 class Loss(Strict):
-    """A loss: its options in the recipe are its fields, its docstring names the formula's source.
+    """Base class of a loss; its fields are its options in the recipe.
 
-    A target is int64 [N], or soft targets [N, C]. A loss may need one number for each class, which
-    `class_values` computes once and every other method receives.
+    A target is int64 [N], or soft targets [N, C]. A loss may need one number per class, which
+    `class_values` computes once and the other methods receive.
     """
 
     name: str
@@ -36,18 +36,18 @@ class Loss(Strict):
         """Return the simplest loss that trains the same function.
 
         Args:
-            level: all classes have the same number of samples.
+            level: whether all classes have the same number of samples.
         """
         return self
 
     def class_values(self, class_counts: Tensor) -> Tensor | None:
-        """Return one number for each class, float32 [C], or None.
+        """Return one number per class, float32 [C]; None if the loss needs none.
 
         Args:
-            class_counts: training samples of each class, int64 [C], all positive.
+            class_counts: number of training samples per class, int64 [C], all positive.
 
         Raises:
-            TailproofError: the options do not fit the classes.
+            TailproofError: the options do not fit the number of classes.
         """
         return None
 
@@ -60,12 +60,12 @@ class Loss(Strict):
             functional: the module torch.nn.functional.
             logits: [N, C].
             target: int64 [N], or soft targets [N, C].
-            class_values: what the method of that name returned, on the device of the logits.
+            class_values: the result of the method `class_values`, on the device of the logits.
         """
         raise NotImplementedError
 
     def reduction_weight(self, target: Tensor, class_values: Tensor | None) -> Tensor:
-        """Return what the mean divides by, a scalar: parts of a batch are weighed by it."""
+        """Return the divisor of the mean, a scalar, to weigh the parts of a batch by."""
         return target.new_tensor(len(target)).float()
 
 
@@ -73,14 +73,17 @@ LOSSES: dict[str, type[Loss]] = {}
 
 
 def register_loss(loss: type[Loss]) -> type[Loss]:
-    """Make a loss known to the configuration by its `name`, a Literal; use it as a decorator.
+    """Register a loss class under its `name`, a Literal; a class decorator.
 
     Raises:
-        ValueError: the name is not a Literal of one value, or belongs to another loss.
+        ValueError: the name is not a Literal of one value, or is already taken by another loss.
     """
     names = get_args(loss.model_fields["name"].annotation)
     if len(names) != 1 or names[0] in LOSSES:
-        raise ValueError(f"{loss.__name__}.name should be a Literal that no other loss has")
+        raise ValueError(
+            f"{loss.__name__}.name allows {names}, expected a Literal of one value that no other "
+            "loss has"
+        )
     LOSSES[names[0]] = loss
     return loss
 
@@ -89,34 +92,36 @@ ClassWeights = Literal["balanced"] | list[Positive] | None
 
 
 def _class_weights(weights: ClassWeights, class_counts: Tensor) -> Tensor | None:
-    """Return weights [C]; ``balanced`` is N / (C·n), the mean weight of a sample is 1."""
+    """Return weights [C]; ``balanced`` is N / (C·n), so the mean weight per sample is 1."""
     if weights is None:
         return None
     if weights == "balanced":
         return (class_counts.sum() / (len(class_counts) * class_counts.double())).float()
     if len(weights) != len(class_counts):
         raise TailproofError(
-            f"recipe.loss.class_weights has {len(weights)} values, the data have "
-            f"{len(class_counts)} classes: give one for each class, or 'balanced'"
+            f"recipe.loss.class_weights has {len(weights)} values, expected {len(class_counts)}, "
+            "one per class: correct the list or use 'balanced'"
         )
     return class_counts.double().new_tensor(weights).float()
 
 
 def _level_weights(weights: ClassWeights, level: bool) -> ClassWeights:
-    """Return class weights without those that are 1 where all classes are of one size."""
+    """Return None for ``balanced`` weights of equally large classes, which are all 1."""
     return None if level and weights == "balanced" else weights
 
 
 @register_loss
 class CrossEntropy(Loss):
-    """Cross-entropy; class weights by inverse frequency or given.
+    """Cross-entropy with optional class weights and label smoothing.
 
-    The mean is weighted by class; label smoothing is that of Szegedy et al. 2016, section 7.
+    The mean is weighted by class; label smoothing follows Szegedy et al. 2016, section 7.
     """
 
     name: Literal["cross_entropy"] = "cross_entropy"
-    class_weights: ClassWeights = None
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: ClassWeights = Field(
+        None, description="'balanced' (inverse class frequency) or one weight per class."
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Smoothing; 0 is off.")
 
     @property
     def rebalances(self) -> bool:
@@ -124,7 +129,7 @@ class CrossEntropy(Loss):
         return self.class_weights is not None
 
     def canonical(self, *, level: bool = False) -> Loss:
-        """Return it without weights that are all 1."""
+        """Return the loss without class weights that are all 1."""
         return self.model_copy(update={"class_weights": _level_weights(self.class_weights, level)})
 
     def class_values(self, class_counts: Tensor) -> Tensor | None:
@@ -140,7 +145,7 @@ class CrossEntropy(Loss):
         )
 
     def reduction_weight(self, target: Tensor, class_values: Tensor | None) -> Tensor:
-        """Return the sum of the weights; torch divides soft targets by their number."""
+        """Return the sum of the weights; with soft targets torch divides by the batch size."""
         if class_values is None or target.dim() == 2:
             return super().reduction_weight(target, class_values)
         return class_values[target].sum()
@@ -151,7 +156,9 @@ class LogitAdjustment(Loss):
     """Cross-entropy on z + tau·log(prior) (Menon et al. 2021, equation 10)."""
 
     name: Literal["logit_adjustment"]
-    tau: float = Field(1.0, ge=0, description="Strength; 0 is cross-entropy.")
+    tau: float = Field(
+        1.0, ge=0, description="Strength of the adjustment; 0 is plain cross-entropy."
+    )
 
     @property
     def rebalances(self) -> bool:
@@ -159,7 +166,7 @@ class LogitAdjustment(Loss):
         return self.tau > 0
 
     def canonical(self, *, level: bool = False) -> Loss:
-        """Return cross-entropy where all classes are shifted by the same."""
+        """Return cross-entropy if the shift is the same for all classes."""
         return CrossEntropy() if level or self.tau == 0 else self
 
     def class_values(self, class_counts: Tensor) -> Tensor:
@@ -178,7 +185,7 @@ class LogitAdjustment(Loss):
 class BalancedSoftmax(Loss):
     """Cross-entropy on z + log(n) (Ren et al. 2020, equation 4).
 
-    It is logit adjustment at tau 1: log n = log prior + log N, and softmax does not see a constant.
+    Equal to logit adjustment with tau 1: log n = log prior + log N, and the constant cancels.
     """
 
     name: Literal["balanced_softmax"]
@@ -209,11 +216,13 @@ class BalancedSoftmax(Loss):
 
 @register_loss
 class Focal(Loss):
-    """−w·(1−p)^gamma·log(p) (Lin et al. 2017, equation 5), the mean weighted by class."""
+    """Focal loss −w·(1−p)^gamma·log(p) (Lin et al. 2017, equation 5); mean weighted by class."""
 
     name: Literal["focal"]
-    gamma: float = Field(2.0, ge=0, description="Focus on hard samples; 0 is cross-entropy.")
-    class_weights: ClassWeights = None
+    gamma: float = Field(2.0, ge=0, description="Focus on hard samples; 0 is plain cross-entropy.")
+    class_weights: ClassWeights = Field(
+        None, description="'balanced' (inverse class frequency) or one weight per class."
+    )
 
     @property
     def rebalances(self) -> bool:
@@ -221,7 +230,7 @@ class Focal(Loss):
         return self.class_weights is not None
 
     def canonical(self, *, level: bool = False) -> Loss:
-        """Return cross-entropy where there is no focus."""
+        """Return cross-entropy if gamma is 0."""
         weights = _level_weights(self.class_weights, level)
         if self.gamma == 0:
             return CrossEntropy(class_weights=weights)

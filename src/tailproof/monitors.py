@@ -1,8 +1,8 @@
-"""What a run is monitored by: a column of history.csv, which way is better, how it is measured.
+"""The registry of monitors: columns of history.csv, their direction and how to compute them.
 
-One table, which `register_monitor` adds to. Training measures every monitor after each pass over
-val and writes it to history.csv; the configuration takes the names, and selection, diagnosis and
-report the directions from here.
+`register_monitor` adds an entry. Training computes every monitor after each pass over val and
+writes it to history.csv. The configuration takes the names from here; selection, diagnosis and
+report take the directions.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from tailproof.operating_points import POINTS, epoch_points
 
 @dataclass(frozen=True)
 class Validation:
-    """What one pass over val gave, at the rank that is learnt and evaluated.
+    """The results of one pass over val, at the target rank.
 
     Attributes:
         metrics: the columns that all runs have, such as val_loss, by name.
-        confusion: samples by true and predicted class, int64 [C, C].
-        scores: of the positive class of two, float64 [N]; None where there are more classes.
-        positive: which samples are of that class, boolean [N]; None where there are more classes.
+        confusion: number of samples by true and predicted class, int64 [C, C].
+        scores: score of the positive class, float64 [N]; None unless the task is binary.
+        positive: whether each sample is positive, boolean [N]; None unless the task is binary.
     """
 
     metrics: dict[str, float]
@@ -32,19 +32,19 @@ class Validation:
 
     @cached_property
     def points(self) -> dict[str, float]:
-        """AUROC and the operating points that val can show."""
+        """AUROC and the operating points that val has enough samples for."""
         return {} if self.scores is None else epoch_points(self.scores, self.positive)
 
 
 @dataclass(frozen=True)
 class Monitor:
-    """A monitor.
+    """A metric that can select the best epoch.
 
     Attributes:
-        name: of its column in history.csv.
-        higher_is_better: whether more of it is better.
-        measure: computes it after a pass over val; None where val cannot show it.
-        two_classes: it is defined for a positive class of two alone.
+        name: name of its column in history.csv.
+        higher_is_better: whether higher values are better.
+        measure: computes it from a pass over val; None if val has too few samples.
+        two_classes: whether it is defined only for binary tasks.
     """
 
     name: str
@@ -65,24 +65,24 @@ PREFERRED = (
     "val_auroc",
     "val_loss",
 )
-"""By which the best epoch is chosen where no recipe says it: the first that was measured."""
+"""Order of preference if no recipe names a monitor: the first one in the history is used."""
 
 
 def register_monitor(
     name: str, *, higher_is_better: bool, two_classes: bool = False
 ) -> Callable[[Callable[[Validation], float | None]], Callable[[Validation], float | None]]:
-    """Return a decorator that makes a function of a `Validation` a monitor.
+    """Return a decorator that registers a function of a `Validation` as a monitor.
 
     Args:
-        name: of its column in history.csv; it starts with val_.
-        higher_is_better: whether more of it is better.
-        two_classes: it is defined for a positive class of two alone.
+        name: name of its column in history.csv; it starts with val_.
+        higher_is_better: whether higher values are better.
+        two_classes: whether it is defined only for binary tasks.
 
     Raises:
-        ValueError: the name belongs to another monitor.
+        ValueError: the name is already taken by another monitor.
     """
     if name in MONITORS:
-        raise ValueError(f"there is a monitor {name} already: choose another name")
+        raise ValueError(f"the monitor name '{name}' is already taken: choose another name")
 
     def register(measure: Callable[[Validation], float | None]):
         MONITORS[name] = Monitor(name, higher_is_better, measure, two_classes)
@@ -92,7 +92,7 @@ def register_monitor(
 
 
 def measure_monitors(validation: Validation) -> dict[str, float]:
-    """Return every monitor that the validation can show, by name, in the order of the table."""
+    """Return the value of every defined monitor by name, in the order of registration."""
     values = {
         name: monitor.measure(validation)
         for name, monitor in MONITORS.items()
@@ -102,9 +102,9 @@ def measure_monitors(validation: Validation) -> dict[str, float]:
 
 
 def direction(metric: str) -> float:
-    """Return 1 where more of a metric is better, -1 where less is.
+    """Return 1 if higher values of a metric are better, -1 if lower ones are.
 
-    The table decides; of other columns, such as those of foreign histories, the name does.
+    For columns that are not monitors, such as those of foreign histories, the name decides.
     """
     if metric in MONITORS:
         return 1.0 if MONITORS[metric].higher_is_better else -1.0

@@ -1,4 +1,4 @@
-"""What a run does when: its phases, the updates before each, the learning rate of every update."""
+"""The phases of a run, the number of updates in each, and the learning rate of every update."""
 
 import math
 from bisect import bisect_right
@@ -10,17 +10,17 @@ from tailproof.monitors import direction
 
 
 class Phases:
-    """The one schedule of sizes, augmentation, mixing, batches and rate factors.
+    """The phases of a run, which set image size, augmentation, mixing, batch size and rate factor.
 
-    Phases are counted from 0. A run without phases has one.
+    Phases are numbered from 0. A recipe without phases has a single one.
 
     Args:
-        recipe: with its phases.
-        steps: updates an epoch of each phase.
+        recipe: the recipe.
+        steps: updates per epoch in each phase.
 
     Attributes:
         starts: the first epoch of each phase.
-        before: the updates before each phase.
+        before: the number of updates before each phase.
     """
 
     def __init__(self, recipe: Recipe, steps: list[int]) -> None:
@@ -29,55 +29,55 @@ class Phases:
         self._steps = steps
         self.starts = [phase.from_epoch for phase in self._timeline]
         self.before = [0]
-        for (start, end), each in zip(pairwise(self.starts), steps, strict=False):
-            self.before.append(self.before[-1] + (end - start) * each)
+        for (start, end), per_epoch in zip(pairwise(self.starts), steps, strict=False):
+            self.before.append(self.before[-1] + (end - start) * per_epoch)
 
     @classmethod
     def of_samples(cls, recipe: Recipe, samples: int) -> "Phases":
-        """Return the phases of a run whose epochs have so many samples."""
-        round_up = math.floor if recipe.drop_last else math.ceil
-        return cls(recipe, [round_up(samples / phase.batch_size) for phase in recipe.timeline])
+        """Return the phases of a run with `samples` training samples per epoch."""
+        rounded = math.floor if recipe.drop_last else math.ceil
+        return cls(recipe, [rounded(samples / phase.batch_size) for phase in recipe.timeline])
 
     @property
     def total(self) -> int:
-        """Updates of the whole run."""
+        """The number of updates in the whole run."""
         return round(self.updates(self._epochs))
 
     @property
     def warmup_steps(self) -> int:
-        """Updates of the warm-up; 0 without one."""
+        """The number of updates in the warm-up; 0 without one."""
         if self._warmup is None:
             return 0
         return self._warmup.steps or max(1, round(self.updates(self._warmup.epochs)))
 
     @property
     def warmup_epochs(self) -> float:
-        """The warm-up in epochs of the first phase."""
+        """The length of the warm-up in epochs of the first phase."""
         return self.warmup_steps / max(self._steps[0], 1)
 
     def __getitem__(self, number: int) -> Phase:
         return self._timeline[number]
 
     def number(self, epoch: float) -> int:
-        """Return the phase of an epoch; what comes after the last epoch is of the last phase."""
+        """Return the phase number of an epoch; epochs after the last belong to the last phase."""
         return bisect_right(self.starts, epoch) - 1
 
     def steps(self, epoch: int) -> int:
-        """Return the updates of an epoch."""
+        """Return the number of updates in an epoch."""
         return self._steps[self.number(epoch)]
 
     def updates(self, epochs: float) -> float:
-        """Return the updates of so many epochs from the start, of parts of an epoch too."""
+        """Return the number of updates in the first `epochs` epochs, which may be a fraction."""
         number = self.number(epochs + 1)
         begun = epochs - (self.starts[number] - 1)
         return self.before[number] + begun * self._steps[number]
 
     def factor(self, updates: int) -> float:
-        """Return what multiplies the rate of the update that comes after so many."""
+        """Return the learning-rate factor of the update that follows `updates` updates."""
         return self._timeline[bisect_right(self.before, updates) - 1].learning_rate_factor
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Return for each phase its epochs, updates an epoch and settings, as plain values."""
+        """Return each phase's epochs, updates per epoch and settings, as plain values."""
         ends = [*(start - 1 for start in self.starts[1:]), self._epochs]
         return [
             {"to_epoch": end, "steps": steps, **phase.model_dump(mode="json")}
@@ -88,17 +88,17 @@ class Phases:
 def learning_rate(
     recipe: Recipe, phases: Phases, updates: int, lowered: float | None = None
 ) -> float:
-    """Return the learning rate of the update that comes after so many.
+    """Return the learning rate of the update that follows `updates` updates.
 
-    The warm-up is linear: update k of w has k/w of the rate. It covers the beginning of the
-    schedule and does not delay it. Milestone m takes effect with the first update of epoch m + 1.
-    The order of the operations is part of the result: another one gives other last bits.
+    The warm-up is linear: update k of w has k/w of the rate. It replaces the beginning of the
+    schedule and does not delay it. Milestone m takes effect at the first update of epoch m + 1.
+    The order of operations matters: another order changes the last bits.
 
     Args:
-        recipe: with its optimizer and schedule.
-        phases: of the recipe; each multiplies the rate by its factor.
-        updates: made before it.
-        lowered: the rate that a plateau has come down to; by default the recipe's.
+        recipe: the recipe.
+        phases: the phases of the recipe; each multiplies the rate by its factor.
+        updates: the number of updates so far.
+        lowered: the rate that a plateau schedule has reached. Default: the recipe's rate.
     """
     schedule, highest = recipe.schedule, recipe.optimizer.learning_rate
     warmup, total = phases.warmup_steps, max(phases.total, 1)
@@ -118,13 +118,13 @@ def learning_rate(
 
 
 class Plateau:
-    """The rate of a plateau schedule; that of any other stays as the recipe says.
+    """Tracks the learning rate of a plateau schedule; constant for any other schedule.
 
     Args:
-        recipe: with its schedule and monitor.
+        recipe: the recipe.
 
     Attributes:
-        rate: what `learning_rate` takes as lowered.
+        rate: the current rate, the argument `lowered` of `learning_rate`.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -134,7 +134,7 @@ class Plateau:
         self.rate = recipe.optimizer.learning_rate
 
     def update(self, value: float) -> None:
-        """Take note of a validation: lower the rate after `patience` without a better value."""
+        """Record a validation; lower the rate after `patience` of them without a better value."""
         if self._schedule is None:
             return
         if self._sign * value > self._best:
@@ -146,24 +146,25 @@ class Plateau:
             self.rate *= self._schedule.factor
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs to know."""
+        """Return the state that a resumed run needs."""
         return {name: getattr(self, name) for name in ("rate", "_best", "_waited")}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Restore what `state` returned."""
         for name, value in state.items():
             setattr(self, name, value)
 
 
 def final_rate(recipe: Recipe, phases: Phases) -> float:
-    """Return the rate of the last update, a plateau's never lowered."""
+    """Return the rate of the last update; that of a plateau schedule as if never lowered."""
     return learning_rate(recipe, phases, max(phases.total - 1, 0))
 
 
 def rate_changes(recipe: Recipe, phases: Phases) -> list[dict[str, float]]:
     """Return the rate at the start, after the warm-up, at milestones and phases, and at the end.
 
-    Each is that of the first update of its ``epoch``; the last is that of the run's last update.
+    Each is the rate of the first update of its ``epoch``; the last entry is the rate of the last
+    update.
     """
     milestones = getattr(recipe.schedule, "milestones", [])
     warm = math.ceil(phases.warmup_epochs) + 1 if phases.warmup_steps else 1
@@ -180,7 +181,7 @@ def rate_changes(recipe: Recipe, phases: Phases) -> list[dict[str, float]]:
 
 
 def peak_rate(recipe: Recipe, phases: Phases) -> tuple[float, int]:
-    """Return the highest rate of the run, and the batch size that goes with it."""
+    """Return the highest learning rate of the run and the batch size at that rate."""
     last = max(phases.total - 1, 0)  # the run may end within the warm-up
     peaks = []
     for number, phase in enumerate(recipe.timeline):

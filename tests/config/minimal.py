@@ -1,4 +1,4 @@
-"""The least that a configuration may say, what is changed of it, and what is told of that."""
+"""The smallest valid configuration, changes to it, and the errors that they cause."""
 
 import copy
 
@@ -20,3 +20,11 @@ def mistakes(value):
     text = str(caught.value)
     assert text.startswith("x.yaml:")
     return [line.strip() for line in text.removeprefix("x.yaml:").strip().splitlines()]
+
+
+def assert_mistakes(lines, expected):
+    """Each line starts with the field expected and names the values expected."""
+    assert len(lines) == len(expected), lines
+    for line, (field, *values) in zip(lines, expected, strict=True):
+        assert line.startswith(f"'{field}' "), line
+        assert [value for value in values if value not in line] == [], line

@@ -12,6 +12,7 @@ from tailproof.config.load import parse_experiment
 from tailproof.config.recipe import Recipe
 from tailproof.config.sweep import values_at
 from tailproof.runtime.errors import TailproofError
+from tests.config.minimal import assert_mistakes
 
 RECIPE = {"export": "best", "epochs": 20}
 
@@ -139,102 +140,91 @@ def test_the_sweep_of_a_scan_line_transformer_can_be_written_down():
     [
         (
             {"grid": {"optimizer.lerning_rate": [0.1]}},
-            "'sweep' is wrong: the recipe has no key 'optimizer.lerning_rate' (did you mean "
-            "'optimizer.learning_rate'?)",
+            ("sweep", "'optimizer.lerning_rate'", "'optimizer.learning_rate'"),
         ),
         (
             {"points": [{"weight_decay": 0.1}]},
-            "'sweep' is wrong: the recipe has no key 'weight_decay' (did you mean "
-            "'optimizer.weight_decay'?)",
+            ("sweep", "'weight_decay'", "'optimizer.weight_decay'"),
         ),
-        ({"griid": {}}, "'sweep.griid' is not a known key (did you mean 'grid'?)"),
+        ({"griid": {}}, ("sweep.griid", "'grid'")),
         (
             {"grid": {"optimizer.learning_rate": [0.1, "x"]}},
-            "'sweep' is wrong: in 'learning_rate-x' 'optimizer.learning_rate' should be a valid "
-            "number, found 'x'",
+            ("sweep", "'learning_rate-x'", "'optimizer.learning_rate'", "number", "found 'x'"),
         ),
         (
             {"grid": {"loss.tau": [1.0]}},
-            "'sweep' is wrong: in 'tau-1' 'loss.tau' is not a known key",
+            ("sweep", "'tau-1'", "'loss.tau'"),
         ),
         (
             {"grid": {"workers": [0, 2]}},
-            "'sweep' is wrong: 'workers' cannot be swept: it says how a run is carried out, not "
-            "what it learns",
+            ("sweep", "'workers' cannot be swept"),
         ),
         (
             {"grid": {"monitor": ["val_loss"]}},
-            "'sweep' is wrong: 'monitor' cannot be swept: it is what points are compared by",
+            ("sweep", "'monitor' cannot be swept"),
         ),
-        ({}, "'sweep' is wrong: give 'grid' or 'points', exactly one of them"),
+        ({}, ("sweep", "'grid' and 'points'", "found none")),
         (
             {"grid": {"epochs": [1]}, "points": []},
-            "'sweep' is wrong: give 'grid' or 'points', exactly one of them",
+            ("sweep", "'grid' and 'points'", "found both"),
         ),
-        ({"grid": {}}, "'sweep' is wrong: there is no point in it"),
-        ({"grid": {"epochs": []}}, "'sweep' is wrong: grid.epochs has no value"),
-        ({"grid": {"epochs": 3}}, "'sweep.grid.epochs' should be a valid list, found 3"),
+        ({"grid": {}}, ("sweep", "empty", "grid", "point")),
+        ({"grid": {"epochs": []}}, ("sweep", "grid.epochs")),
+        ({"grid": {"epochs": 3}}, ("sweep.grid.epochs", "list", "found 3")),
         (
             {"grid": {"normalize": [True, True]}},
-            "'sweep' is wrong: two points are called 'normalize-true': list them as 'points', "
-            "each with a name",
+            ("sweep", "two points", "'normalize-true'", "'points'"),
         ),
         (
             {"points": [{"name": "a b"}]},
-            "'sweep' is wrong: 'a b' is no name for a point, expected 100 letters, digits, '_', "
-            "'-' and '.' at most: list the points as 'points', each with a name",
+            ("sweep", "'a b'", "100", "'_', '-' and '.'", "'points'"),
         ),
         (
             {"points": [{"name": "rung-2-place-1"}]},
-            "'sweep' is wrong: 'rung-2-place-1' is a name that sweeps use themselves: choose "
-            "another",
+            ("sweep", "'rung-2-place-1' is reserved"),
         ),
         (
             {"points": [{"loss": {"name": "focal"}, "loss.gamma": 1}]},
-            "'sweep' is wrong: 'loss' and 'loss.gamma' are given together: give one of them",
+            ("sweep", "'loss' and 'loss.gamma'"),
         ),
         (
             {"grid": {"normalize": [True]}, "halving": {"rungs": [5, 3]}},
-            "'sweep.halving' is wrong: rungs should rise, found [5, 3]",
+            ("sweep.halving", "rungs", "found [5, 3]"),
         ),
         (
             {"grid": {"epochs": [5, 10]}, "halving": {"rungs": [5]}},
-            "'sweep' is wrong: halving.rungs holds 5, expected less than the 5 epochs of "
-            "'epochs-5' and one that is validated, every 1",
+            ("sweep", "halving.rungs holds 5", "less than the 5 epochs", "'epochs-5'"),
         ),
         (
             {"grid": {"validate_every": [2]}, "halving": {"rungs": [5]}},
-            "'sweep' is wrong: halving.rungs holds 5, expected less than the 20 epochs of "
-            "'validate_every-2' and one that is validated, every 2",
+            ("sweep", "halving.rungs holds 5", "'validate_every-2'", "validate_every, 2"),
         ),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(sweep, expected):
-    assert mistake(sweep) == expected
+def test_errors_are_one_sentence_that_names_the_key_and_the_value(sweep, expected):
+    assert_mistakes([mistake(sweep)], [expected])
 
 
 def test_points_that_cannot_be_compared_are_refused():
     grid = {"grid": {"normalize": [True, False]}}
-    assert "set 'weights: best' in the recipe" in mistake(grid, {})
+    assert_mistakes([mistake(grid, {})], [("sweep", "'last'", "'export: best'")])
     losses = {"grid": {"loss.name": ["cross_entropy", "balanced_softmax"]}}
     experiment(losses)
-    assert "val_loss of different losses does not compare" in mistake(
-        losses, {**RECIPE, "monitor": "val_loss"}
+    assert_mistakes(
+        [mistake(losses, {**RECIPE, "monitor": "val_loss"})], [("sweep", "monitor", "'val_loss'")]
     )
 
 
 def test_names_of_experts_and_points_are_apart():
     grid = {"grid": {"normalize": [True]}}
-    assert mistake(grid, experts={"winner": {}}) == (
-        "'experts' is wrong: 'winner' is a name that sweeps use: choose another"
-    )
-    assert "'normalize-true' is also a point of the sweep" in mistake(
-        grid, experts={"normalize-true": {}}
-    )
-    assert mistake(None, experts={"stacked": {}}) == (
-        "'experts' is wrong: 'stacked' is the name of an ensemble: choose another"
-    )
-    assert "should name at least one expert, where there is no 'sweep'" in mistake(None)
+    for sweep, name, owner in (
+        (grid, "winner", "reserved for sweeps"),
+        (grid, "normalize-true", "a point of the sweep"),
+        (None, "stacked", "an ensemble"),
+    ):
+        line = mistake(sweep, experts={name: {}})
+        assert_mistakes([line], [("experts", f"'{name}'", owner)])
+    assert_mistakes([mistake(None)], [("experts", "'sweep'")])
 
 
 def test_values_of_keys_that_a_recipe_has_not_are_none():

@@ -19,7 +19,7 @@ def write(tmp_path):
 @pytest.mark.parametrize("value", [None, [], "text", 3])
 def test_a_file_without_keys_is_refused(value):
     kind = type(value).__name__
-    with pytest.raises(TailproofError, match=f"holds {kind}, expected a mapping of keys"):
+    with pytest.raises(TailproofError, match=f"mapping.*found {kind}"):
         parse_experiment(value)
 
 
@@ -58,14 +58,14 @@ def test_merge_keys_and_anchors_work(write):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: 1\nb: 2\na: 3\n", r"x\.yaml, line 3: the key 'a' is given twice: keep one"),
-        ("a:\n  c: 1\n  'c': 2\n", r"x\.yaml, line 3: the key 'c' is given twice"),
-        ("a: {b: 1, b: 1}\n", r"x\.yaml, line 1: the key 'b' is given twice"),
-        ("a: [1\nb: 2\n", r"x\.yaml, line 2: not valid YAML: "),
-        ("a: !!python/object/apply:os.getcwd []\n", r"x\.yaml, line 1: not valid YAML: could not"),
-        ("? [a, b]\n: 1\n", r"x\.yaml, line 1: not valid YAML: found unhashable key"),
-        ("a: \x01\n", r"x\.yaml is not valid YAML: "),
-        (b"a: \xff\n", r"x\.yaml is not UTF-8 text"),
+        ("a: 1\nb: 2\na: 3\n", r"x\.yaml, line 3: .*'a'"),
+        ("a:\n  c: 1\n  'c': 2\n", r"x\.yaml, line 3: .*'c'"),
+        ("a: {b: 1, b: 1}\n", r"x\.yaml, line 1: .*'b'"),
+        ("a: [1\nb: 2\n", r"x\.yaml, line 2: .*YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", r"x\.yaml, line 1: .*YAML"),
+        ("? [a, b]\n: 1\n", r"x\.yaml, line 1: .*YAML"),
+        ("a: \x01\n", r"x\.yaml .*YAML"),
+        (b"a: \xff\n", r"x\.yaml .*UTF-8"),
     ],
 )
 def test_broken_yaml_is_named_with_its_line(write, text, expected):
@@ -75,24 +75,24 @@ def test_broken_yaml_is_named_with_its_line(write, text, expected):
 
 def test_a_missing_experiment_suggests_the_one_meant(write):
     path = write("title: t\n", "experiments/digits_lt.yaml")
-    with pytest.raises(TailproofError, match=r"digit_lt\.yaml does not exist \(did you mean 'dig"):
+    with pytest.raises(TailproofError, match=r"digit_lt\.yaml .*'digits_lt'"):
         load_experiment(path.with_name("digit_lt.yaml"))
-    with pytest.raises(TailproofError, match=r"experiments cannot be read: Is a directory"):
+    with pytest.raises(TailproofError, match=r"experiments .*Is a directory"):
         load_experiment(path.parent)
-    with pytest.raises(TailproofError, match=r"absent\.yaml does not exist"):
+    with pytest.raises(TailproofError, match=r"absent\.yaml"):
         read_yaml(path.with_name("absent.yaml"))
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("experiment: [a]\n", "'experiments' is missing"),
-        ("experiments: [a]\nextra: 1\n", "'extra' is not a known key"),
-        ("experiments: []\n", "'experiments' should have at least 1 item"),
-        ("experiments: a\n", "'experiments' should be a valid list, found 'a'"),
-        ("experiments: [a, b/c]\n", "'experiments.1' should be a name of letters"),
-        ("experiments: [b]\n", r"experiments/b\.yaml does not exist"),
-        ("experiments: [aa]\n", r"experiments/aa\.yaml does not exist \(did you mean 'a'\?\)"),
+        ("experiment: [a]\n", "'experiments' "),
+        ("experiments: [a]\nextra: 1\n", "'extra' "),
+        ("experiments: []\n", "'experiments' .*1 item"),
+        ("experiments: a\n", "'experiments' .*list, found 'a'"),
+        ("experiments: [a, b/c]\n", r"'experiments\.1' .*found 'b/c'"),
+        ("experiments: [b]\n", r"experiments/b\.yaml"),
+        ("experiments: [aa]\n", r"experiments/aa\.yaml .*'a'"),
     ],
 )
 def test_the_list_of_experiments_is_checked(write, text, expected):

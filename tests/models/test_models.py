@@ -173,21 +173,21 @@ def test_first_layer_and_head_fit_the_data(channels):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("cifar_resnet23", {}, r"unknown model 'cifar_resnet23' \(did you mean 'cifar_resnet"),
-        ("cifar_resnet20", {"classifer": 1}, "unexpected keyword argument 'classifer'"),
-        ("cifar_resnet20", {"classifier": "round"}, "neither 'linear' nor 'cosine'"),
+        ("cifar_resnet23", {}, "model 'cifar_resnet23' .*'cifar_resnet"),
+        ("cifar_resnet20", {"classifer": 1}, r"recipe\.model: .*\'classifer\'"),
+        ("cifar_resnet20", {"classifier": "round"}, "'round'.*'linear' or 'cosine'"),
     ],
 )
-def test_wrong_models_are_told(name, options, message):
+def test_wrong_models_are_errors(name, options, message):
     with pytest.raises(TailproofError, match=message):
         build(name, **options)
 
 
-def test_a_damaged_expert_is_told(tmp_path):
+def test_a_damaged_expert_is_an_error(tmp_path):
     save(build(), tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(TailproofError, match="holds no expert that can be loaded"):
+    with pytest.raises(TailproofError, match=f"{tmp_path} .*expert"):
         load_expert(tmp_path)
 
 

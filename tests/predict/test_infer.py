@@ -57,5 +57,5 @@ def test_an_expert_of_other_classes_is_refused(expert, digits, tmp_path):
     config["pretrained_cfg"]["label_names"][0] = "zero"
     (tmp_path / "model.safetensors").write_bytes((expert / "model.safetensors").read_bytes())
     write_json(tmp_path / "config.json", config)
-    with pytest.raises(TailproofError, match="was trained on other classes"):
+    with pytest.raises(TailproofError, match=f"{tmp_path} .*classes"):
         run(tmp_path, digits, tmp_path / "logits")

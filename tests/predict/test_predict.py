@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 import shutil
 
 import numpy as np
@@ -16,11 +17,11 @@ from tests.predict.conftest import make_expert
 
 
 def predicted(capsys, folder, *places, rule="chow", coverage=None):
-    """Whether all could be read, the rows of the CSV, and what was told on stderr."""
+    """Whether all could be read, the rows of the CSV, and the lines on stderr."""
     places = [str(place) for place in places]
     whole = predict_images(str(folder), places, as_csv=True, rule=rule, coverage=coverage)
-    told = capsys.readouterr()
-    return whole, list(csv.DictReader(io.StringIO(told.out))), told.err.splitlines()
+    output = capsys.readouterr()
+    return whole, list(csv.DictReader(io.StringIO(output.out))), output.err.splitlines()
 
 
 def refused(folder, *places, rule="chow", coverage=None) -> str:
@@ -42,7 +43,7 @@ def test_probabilities_are_those_of_the_network_over_the_temperature(
     colour_expert, tmp_path, capsys
 ):
     path = picture(tmp_path / "a.png", size=(32, 32))
-    whole, (row,), told = predicted(capsys, colour_expert, path)
+    whole, (row,), lines = predicted(capsys, colour_expert, path)
     assert whole and row["file"] == str(path)
     pixels = np.asarray(Image.open(path)).transpose(2, 0, 1)[None] / 255
     model, _ = load_expert(colour_expert)
@@ -53,8 +54,7 @@ def test_probabilities_are_those_of_the_network_over_the_temperature(
     assert row["class"] == "abc"[expected.argmax()]
     assert float(row["probability"]) == pytest.approx(expected.max(), abs=1e-5)
     assert row["decision"] == ("accept" if expected.max() >= 0.9 else "reject")
-    assert len(told) == 1 and told[0].startswith("1 image, 1 rejected by chow at coverage 0.5; ")
-    assert told[0].endswith(" images/s")
+    assert len(lines) == 1 and re.match("1 image, 1 rejected by chow .*0.5; .* images/s$", lines[0])
 
 
 def test_folders_are_searched_sorted_and_no_file_counts_twice(colour_expert, tmp_path, capsys):
@@ -68,7 +68,9 @@ def test_folders_are_searched_sorted_and_no_file_counts_twice(colour_expert, tmp
     assert whole and found == ["c.bmp", "a/deep/3.webp", "b/1.JPG", "b/2.png"]
 
 
-def test_what_cannot_be_read_is_told_and_the_rest_is_predicted(colour_expert, tmp_path, capsys):
+def test_errors_of_unreadable_images_are_printed_and_the_rest_is_predicted(
+    colour_expert, tmp_path, capsys
+):
     good = [picture(tmp_path / f"good-{number}.png") for number in range(70)]  # over a batch
     jpeg = picture(tmp_path / "cut.jpg")
     jpeg.write_bytes(jpeg.read_bytes()[:-200])
@@ -77,27 +79,26 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_predicted(colour_expert, tm
     deep = tmp_path / "deep.png"
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)).save(deep)
     (tmp_path / "empty.png").touch()
-    whole, rows, told = predicted(capsys, colour_expert, tmp_path)
+    whole, rows, lines = predicted(capsys, colour_expert, tmp_path)
     assert not whole
     assert [row["file"] for row in rows] == sorted(map(str, good))
-    assert len(told) == 5
-    starts = {line.split(": ")[1].removeprefix(f"{tmp_path}/"): line for line in told[:4]}
+    assert len(lines) == 5
+    starts = {line.split(": ")[1].removeprefix(f"{tmp_path}/"): line for line in lines[:4]}
     assert set(starts) == {"cut.jpg", "deep.png", "empty.png", "text.png"}
-    assert "it does not decode as an image" in starts["cut.jpg"]
-    assert starts["text.png"].endswith("image (cannot identify image file)")
-    assert "expected 8 bits" in starts["deep.png"]
-    assert told[4].startswith("70 images, ")
+    assert "BytesIO" not in starts["text.png"]
+    assert "8 bits" in starts["deep.png"]
+    assert lines[4].startswith("70 images, ")
 
 
-def test_an_image_that_vanishes_is_told_too(colour_expert, tmp_path, capsys):
+def test_an_image_that_vanishes_is_an_error_too(colour_expert, tmp_path, capsys):
     link = tmp_path / "link.png"
     link.symlink_to(picture(tmp_path / "a.png"))
     (tmp_path / "a.png").unlink()
-    assert f"{link} does not exist" in refused(colour_expert, link)
-    whole, rows, told = predicted(capsys, colour_expert, tmp_path)
+    assert str(link) in refused(colour_expert, link)
+    whole, rows, lines = predicted(capsys, colour_expert, tmp_path)
     assert not whole and not rows
-    assert told[0] == f"tailproof: {link} cannot be read: No such file or directory"
-    assert told[1].startswith("0 images, 0 rejected")
+    assert str(link) in lines[0] and "No such file or directory" in lines[0]
+    assert lines[1].startswith("0 images, 0 rejected")
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
@@ -141,24 +142,24 @@ def test_arrays_of_bands(tmp_path, capsys):
     nan = np.full((24, 24, 5), np.nan)
     np.save(tmp_path / "bands" / "nan.npy", nan)
     other = picture(tmp_path / "picture.png")
-    whole, rows, told = predicted(capsys, expert, tmp_path / "bands", other)
+    whole, rows, lines = predicted(capsys, expert, tmp_path / "bands", other)
     assert not whole and [row["file"][-5:] for row in rows] == ["a.npy", "b.npy"]
     image = np.load(tmp_path / "bands" / "a.npy").transpose(2, 0, 1)[None]
     model, _ = load_expert(expert)
     with torch.no_grad():
         logits = model(torch.tensor((image - 0.4) / 0.2, dtype=torch.float32)).numpy()
     assert float(rows[0]["class=b"]) == pytest.approx(softmax(logits[0] / 1.5)[1], abs=1e-5)
-    assert "few.npy: it has 4 bands, expected 5 as in training" in told[0]
-    assert "nan.npy: 2880 of its pixels are NaN or infinite" in told[1]
-    assert "picture.png: it is not a .npy array" in told[2]
+    assert re.search(r"few\.npy: .*expected 5 bands.*found 4", lines[0])
+    assert re.search(r"nan\.npy: .*2880.*NaN", lines[1])
+    assert re.search(r"picture\.png: .*\.npy", lines[2])
 
 
 def test_images_that_are_not_square_must_have_their_size(tmp_path, capsys):
     expert = make_expert(tmp_path / "expert", shape=(3, 32, 40))
     right, wrong = (picture(tmp_path / f"{size}.png", (size, 32)) for size in (40, 41))
-    whole, rows, told = predicted(capsys, expert, right, wrong)
+    whole, rows, lines = predicted(capsys, expert, right, wrong)
     assert not whole and [row["file"] for row in rows] == [str(right)]
-    assert told[0].endswith("41.png: it has 32×41 pixels, expected 32×40 as in training")
+    assert re.search(r"41\.png: .*expected 32×40.*found 32×41", lines[0])
 
 
 def test_several_ranks(tmp_path, capsys):
@@ -187,38 +188,36 @@ def test_the_table_shows_names_as_they_are(tmp_path, capsys):
     broken.write_bytes(b"")
     places = [str(tmp_path / name) for name in (*names, "b.png")]
     assert not predict_images(str(expert), places, as_csv=False, rule="chow", coverage=1.0)
-    told = capsys.readouterr()
-    head, _, *rows = [line for line in told.out.splitlines() if line.strip()]
+    output = capsys.readouterr()
+    head, _, *rows = [line for line in output.out.splitlines() if line.strip()]
     assert head.split() == ["file", "kind", "probability", "decision"]
     assert [row.split()[0] for row in rows] == places[:2]
     assert {row.split()[3] for row in rows} == {"accept"}
     assert {row.split()[1] for row in rows} <= {"[bold]", "b", "c"}
-    assert "0 rejected by chow at coverage 1;" in told.err
+    assert "0 rejected by chow at coverage 1;" in output.err
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"),
+    "lost",
     [
-        (["model.safetensors"], "lacks model.safetensors: copy the whole folder"),
-        (["deployment.json"], "lacks deployment.json: copy the whole folder"),
-        (
-            ["model.safetensors", "config.json", "calibration.json", "deployment.json"],
-            "is not the folder of an expert, it lacks model.safetensors, config.json",
-        ),
+        ["model.safetensors"],
+        ["deployment.json"],
+        ["model.safetensors", "config.json", "calibration.json", "deployment.json"],
     ],
 )
-def test_a_folder_that_lacks_files_is_refused(colour_expert, tmp_path, lost, said):
+def test_a_folder_that_lacks_files_is_refused(colour_expert, tmp_path, lost):
     shutil.copytree(colour_expert, tmp_path / "expert")
     for name in lost:
         (tmp_path / "expert" / name).unlink()
-    assert said in refused(tmp_path / "expert", picture(tmp_path / "a.png"))
+    message = refused(tmp_path / "expert", picture(tmp_path / "a.png"))
+    assert message.startswith(f"{tmp_path}/expert ") and ", ".join(lost) in message
 
 
 def test_the_folder_above_names_the_seeds(colour_expert, tmp_path):
     shutil.copytree(colour_expert, tmp_path / "expert" / "seed-3")
-    said = refused(tmp_path / "expert", tmp_path)
-    assert said.endswith(f"name one of its seeds: {tmp_path}/expert/seed-3")
-    assert "is no folder" in refused(tmp_path / "nowhere", tmp_path)
+    message = refused(tmp_path / "expert", tmp_path)
+    assert message.endswith(f"{tmp_path}/expert/seed-3")
+    assert "not a folder" in refused(tmp_path / "nowhere", tmp_path)
 
 
 def test_files_of_different_runs_are_refused(colour_expert, tmp_path):
@@ -226,8 +225,10 @@ def test_files_of_different_runs_are_refused(colour_expert, tmp_path):
     for name in ("calibration.json", "deployment.json"):
         value = read_json(colour_expert / name)
         write_json(tmp_path / "expert" / name, value | {"weights_sha256": "0" * 64})
-        said = refused(tmp_path / "expert", tmp_path)
-        assert f"{name} was made for other weights than" in said
+        message = refused(tmp_path / "expert", tmp_path)
+        assert (
+            f"expert/{name} " in message and "model.safetensors" in message and "0" * 12 in message
+        )
         write_json(tmp_path / "expert" / name, value)
 
 
@@ -242,28 +243,27 @@ def test_files_of_different_runs_are_refused(colour_expert, tmp_path):
         ("config.json", lambda value: value.update(architecture="nonsense")),
     ],
 )
-def test_damaged_files_are_told(colour_expert, tmp_path, name, change):
+def test_damaged_files_are_errors(colour_expert, tmp_path, name, change):
     shutil.copytree(colour_expert, tmp_path / "expert")
     value = read_json(tmp_path / "expert" / name)
     change(value)
     write_json(tmp_path / "expert" / name, value)
-    said = refused(tmp_path / "expert", picture(tmp_path / "a.png"))
-    assert str(tmp_path / "expert") in said and "\n" not in said
+    message = refused(tmp_path / "expert", picture(tmp_path / "a.png"))
+    assert str(tmp_path / "expert") in message and "\n" not in message
 
 
 def test_places_rules_and_coverages_that_are_not_there(colour_expert, tmp_path):
     path = picture(tmp_path / "a.png")
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "notes.txt").touch()
-    assert "nothing.png does not exist" in refused(colour_expert, tmp_path / "nothing.png")
-    assert "none holds no image of the kind" in refused(colour_expert, path, tmp_path / "none")
-    assert "unknown rule 'chov' (did you mean 'chow'?)" in refused(colour_expert, path, rule="chov")
-    assert "no rule for the coverage 0.7; fitted are 0.5, 1" in refused(
-        colour_expert, path, coverage=0.7
-    )
+    assert f"{tmp_path}/nothing.png " in refused(colour_expert, tmp_path / "nothing.png")
+    assert f"{tmp_path}/none " in refused(colour_expert, path, tmp_path / "none")
+    assert re.search("rule 'chov' .*'chow'", refused(colour_expert, path, rule="chov"))
+    message = refused(colour_expert, path, coverage=0.7)
+    assert re.search("'chow' .*coverage 0.7, .*0.5, 1: ", message)
 
 
 def test_logits_that_are_not_finite_are_refused(tmp_path):
     expert = make_expert(tmp_path / "expert", mode="float32", shape=(3, 32, 32))
     np.save(tmp_path / "huge.npy", np.full((32, 32, 3), 1e38))
-    assert "logits that are not finite" in refused(expert, tmp_path / "huge.npy")
+    assert "not finite" in refused(expert, tmp_path / "huge.npy")

@@ -60,8 +60,8 @@ def _attempt(manifest, folder, changes, crash, largest_file, until):
     # As in a process that Snakemake starts; a child of a fork server would start another.
     multiprocessing.set_start_method("fork", force=True)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with open(Path(folder, "stderr.txt"), "w", encoding="utf-8") as told:
-        os.dup2(told.fileno(), sys.stderr.fileno())
+    with open(Path(folder, "stderr.txt"), "w", encoding="utf-8") as output:
+        os.dup2(output.fileno(), sys.stderr.fileno())
     if crash:
         _crash_at(*crash)
     if largest_file:

@@ -42,8 +42,8 @@ def test_half_of_the_loss_is_on_the_finest_rank_by_default():
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ({"species": 1.0, "genius": 1.0}, "unknown taxonomic rank in recipe.heads 'genius'"),
-        ({"genus": 1.0}, "recipe.heads leaves out 'species'"),
+        ({"species": 1.0, "genius": 1.0}, r"recipe\.heads 'genius'"),
+        ({"genus": 1.0}, r"recipe\.heads .*'species'"),
     ],
 )
 def test_ranks_that_do_not_fit_are_named(value, expected):
@@ -53,7 +53,7 @@ def test_ranks_that_do_not_fit_are_named(value, expected):
 
 def test_a_rank_of_one_class_is_refused():
     manifest = {**MANIFEST, "classes": {**RANKS, "family": ["F"]}}
-    with pytest.raises(TailproofError, match=r"the rank 'family' has one class \(F\)"):
+    with pytest.raises(TailproofError, match=r"'family' .*\(F\)"):
         Heads(manifest, Recipe(heads="all"))
     assert Heads(manifest, Recipe()).sizes == {"species": 5}
 

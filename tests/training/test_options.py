@@ -1,5 +1,6 @@
 """What a recipe can ask of the loop: each does what it says, and resumes to the same bytes."""
 
+import re
 import shutil
 import signal
 
@@ -111,13 +112,13 @@ def test_checkpointed_activations_give_the_same_weights(digits):
         vector(step(digits, model=VIT, activation_checkpointing=on).model) for on in (False, True)
     )
     assert np.allclose(plain, checkpointed, atol=1e-6)
-    with pytest.raises(TailproofError, match="'cifar_resnet20' has none; leave it out"):
+    with pytest.raises(TailproofError, match=r"activation_checkpointing.*'cifar_resnet20'"):
         step(digits, activation_checkpointing=True)
 
 
 def test_compiling_gives_the_same_weights_or_says_what_is_missing(digits):
     if shutil.which("g++") is None:
-        with pytest.raises(TailproofError, match=r"recipe\.compile needs a C\+\+ compiler"):
+        with pytest.raises(TailproofError, match=r"recipe\.compile .*g\+\+"):
             step(digits, model=VIT, compile=True)
         return
     eager, compiled = (vector(step(digits, model=VIT, compile=on).model) for on in (False, True))
@@ -131,9 +132,7 @@ def test_synchronised_batch_norm_needs_gpus(digits):
             for m in step(digits, sync_batchnorm=True).model.modules()
         )
         return
-    with pytest.raises(
-        TailproofError, match=r"sync_batchnorm needs GPUs, found none: leave it out"
-    ):
+    with pytest.raises(TailproofError, match=r"recipe\.sync_batchnorm .*GPUs"):
         step(digits, sync_batchnorm=True)
 
 
@@ -156,14 +155,14 @@ def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, caplog):
         digits, Recipe(**RECIPE, init_from=str(tmp_path / "o.safetensors")), 1, ProcessGroup(1)
     )
     assert (run.model.conv1.weight == 0.5).all()
-    assert "left out classifier.weight [3, 64] for [10, 64]" in caplog.text
+    assert re.search(r"classifier\.weight.*\[3, 64\].*\[10, 64\]", caplog.text)
 
 
 @pytest.mark.parametrize("name", ["damaged.safetensors", "damaged.pt"])
-def test_weights_that_cannot_be_read_are_told(digits, tmp_path, name):
+def test_weights_that_cannot_be_read_are_errors(digits, tmp_path, name):
     path = tmp_path / name
-    with pytest.raises(TailproofError, match=f"init_from: {path} does not exist"):
+    with pytest.raises(TailproofError, match=f"recipe.init_from: {path}"):
         TrainingRun(digits, Recipe(**RECIPE, init_from=str(path)), 0, ProcessGroup(1))
     path.write_bytes(b"neither this nor that")
-    with pytest.raises(TailproofError, match=f"init_from: {path} holds no weights that can be"):
+    with pytest.raises(TailproofError, match=f"recipe.init_from: {path} (?s:.*)safetensors"):
         TrainingRun(digits, Recipe(**RECIPE, init_from=str(path)), 0, ProcessGroup(1))

@@ -171,18 +171,18 @@ def test_position_embeddings_are_resampled_for_every_size(digits, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"model": VIT, "eval_image_size": 15}, "images of 15×15 pixels.*divisible by patch size"),
+        ({"model": VIT, "eval_image_size": 15}, "15×15.*patch size"),
         (
             {"model": VIT, "phases": [{"from_epoch": 1, "image_size": 9}], "eval_image_size": 8},
-            "images of 9×9 pixels.*divisible by patch size",
+            "9×9.*patch size",
         ),
         (
             {"model": {"name": "mixer_s32_224"}, "image_size": 64},
-            r"'mixer_s32_224' cannot take images of 64×64 pixels, which .* in recipe.model.options",
+            r"'mixer_s32_224'.*64×64.*recipe\.model\.options",
         ),
         (
             {"drop_last": True, "phases": [{"from_epoch": 1, "batch_size": 4096}]},
-            "batch_size is 4096, the split train has",
+            "batch_size .*4096",
         ),
         (
             {
@@ -191,11 +191,11 @@ def test_position_embeddings_are_resampled_for_every_size(digits, tmp_path):
                     {"from_epoch": 2, "augmentation": {"albumentations": [{"name": "Rotat"}]}},
                 ]
             },
-            "unknown albumentations transform 'Rotat'",
+            "transform 'Rotat'",
         ),
     ],
 )
-def test_what_does_not_fit_is_told_before_the_first_epoch(digits, changes, expected):
+def test_what_does_not_fit_is_an_error_before_the_first_epoch(digits, changes, expected):
     with pytest.raises(TailproofError, match=expected):
         TrainingRun(digits, Recipe(**TINY | changes), 0, ProcessGroup(1))
 

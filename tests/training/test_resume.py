@@ -108,7 +108,7 @@ def test_kills_at_random_moments_change_no_byte(digits, tmp_path, workers, kills
 def test_a_kill_at_any_stage_of_a_write_leaves_a_whole_state(digits, tmp_path, straight, stage):
     assert finish(start(digits, tmp_path, crash=(stage, 3))) == -signal.SIGKILL
     assert finish(start(digits, tmp_path)) == 0
-    assert "goes on in epoch" in log(tmp_path)
+    assert " after step " in log(tmp_path)
     assert outputs(tmp_path) == straight
     assert not list((tmp_path / "states").glob("*/.epoch-*")), "no half-written file is left"
 
@@ -123,7 +123,7 @@ def test_a_damaged_state_is_told_and_the_one_before_is_used(digits, tmp_path, st
     whole = {"truncated": content[: len(content) // 2], "bit flipped": content, "empty": b""}
     newest.write_bytes(whole[damage])
     assert finish(start(digits, tmp_path)) == 0
-    assert f"{newest} is damaged: its content does not match its digest" in log(tmp_path)
+    assert f"{newest} is damaged" in log(tmp_path)
     step = int(before.name.split("step-")[1].split(".")[0])
     assert f"after step {step}" in log(tmp_path)
     assert outputs(tmp_path) == straight
@@ -136,9 +136,9 @@ def test_damaged_states_ahead_do_not_swallow_the_new_ones(digits, tmp_path, stra
     for state in newest_first(folder):
         state.write_bytes(state.read_bytes()[:-1])
     assert finish(start(digits, tmp_path, crash=("created", 3))) == -signal.SIGKILL
-    assert "no state yet" in log(tmp_path) and len(list(folder.glob("*.damaged"))) == 2
+    assert "starts at epoch 1" in log(tmp_path) and len(list(folder.glob("*.damaged"))) == 2
     assert finish(start(digits, tmp_path)) == 0
-    assert "goes on in epoch 1 after step 6" in log(tmp_path)
+    assert "epoch 1 after step 6" in log(tmp_path)
     assert outputs(tmp_path) == straight
 
 
@@ -158,7 +158,7 @@ def test_a_job_that_waits_for_another_leaves_when_asked(digits, tmp_path):
     wait_for_state(tmp_path, first)
     (tmp_path / "train.log").unlink()
     second = start(digits, tmp_path, {"epochs": 1000})
-    while "another job trains the same" not in log(tmp_path):
+    while str(tmp_path / "states") not in log(tmp_path):
         assert second.is_alive()
         time.sleep(0.02)
     os.kill(second.pid, signal.SIGTERM)
@@ -170,7 +170,7 @@ def test_a_job_that_waits_for_another_leaves_when_asked(digits, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_saves_and_leaves_with_its_own_status(digits, tmp_path, straight, number):
     assert interrupted(digits, tmp_path, number) == 75
-    assert f"asked to leave by {number.name} in epoch" in log(tmp_path)
+    assert f"by {number.name} in epoch" in log(tmp_path)
     assert finish(start(digits, tmp_path)) == 0
     assert [entry["reason"] for entry in attempts(tmp_path)] == [number.name, "finished"]
     assert outputs(tmp_path) == straight
@@ -209,7 +209,7 @@ def test_another_name_in_another_folder_finds_the_state(digits, tmp_path, straig
     assert (
         finish(start(digits, tmp_path / "b", {"workers": 1, "checkpoint": {"minutes": 1.0}})) == 0
     )
-    assert "goes on in epoch" in log(tmp_path / "b")
+    assert " after step " in log(tmp_path / "b")
     assert outputs(tmp_path / "b") == straight
 
 
@@ -218,7 +218,7 @@ def test_another_configuration_never_does_unless_it_says_so(digits, tmp_path):
     (key,) = (path.name for path in (tmp_path / "states").iterdir())
     changes = {"optimizer": {"learning_rate": 0.01}}
     assert finish(start(digits, tmp_path, changes)) == 0
-    assert "no state yet, starts at epoch 1" in log(tmp_path)
+    assert "starts at epoch 1" in log(tmp_path)
     alone = read_json(tmp_path / "expert/seed-0/training.json")
     assert alone["resumed_from"] is None
     first = alone["initial_weights"]
@@ -231,17 +231,16 @@ def test_another_configuration_never_does_unless_it_says_so(digits, tmp_path):
     assert recipe["resume_from"] == key, "the override is recorded with the weights"
 
     assert finish(start(digits, tmp_path, {**changes, "resume_from": "0123"})) == 1
-    assert f"recipe.resume_from is '0123': no whole state in {tmp_path}/states/0123" in log(
-        tmp_path
-    )
+    assert "recipe.resume_from is '0123'" in log(tmp_path)
+    assert f"{tmp_path}/states/0123" in log(tmp_path)
     rates = {row["epoch"]: row["learning_rate"] for row in history(tmp_path)}
     assert float(rates["4"]) < 0.01, "the rate is that of this recipe, not of the state's"
     adamw = {"optimizer": {"name": "adamw", "learning_rate": 0.001}, "resume_from": key}
     assert finish(start(digits, tmp_path, adamw)) == 1
-    assert "the state is of another model or optimizer" in log(tmp_path)
+    assert "the state does not fit" in log(tmp_path)
     wide = {"model": {"name": "cifar_resnet32"}, "resume_from": key}
     assert finish(start(digits, tmp_path, wide)) == 1
-    assert "the state is of another model or optimizer" in log(tmp_path)
+    assert "the state does not fit" in log(tmp_path)
 
 
 def test_a_finished_run_is_not_trained_again(digits, tmp_path, straight):
@@ -265,6 +264,6 @@ def test_without_space_the_run_goes_on_with_its_old_state(digits, tmp_path, stra
     """A state holds the weights more than twice: it does not fit where the weights alone do."""
     size = len(straight["model.safetensors"])
     assert finish(start(digits, tmp_path, largest_file=int(1.5 * size))) == 0
-    assert "the run goes on without saving its state" in log(tmp_path)
+    assert "could not be saved" in log(tmp_path)
     assert outputs(tmp_path) == straight
     assert not list((tmp_path / "states").glob("*/*epoch-*")), "nothing half-written is left"

@@ -1,4 +1,5 @@
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,7 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(digits, tmp_path):
             checkpoint={"steps": 1},
             schedule={"name": "constant", "warmup": {"steps": 14}},
         )
-    assert "the loss is not finite in epoch 1, step " in str(error.value)
+    assert re.search(r"loss .*epoch 1, step \d+", str(error.value))
     (key,) = (tmp_path / "state").iterdir()
     _, state = read_newest(key)
     assert state["run"]["step"] < 14
@@ -139,13 +140,13 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(digits, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": {"name": "resnet19"}}, "unknown model 'resnet19'"),
-        ({"optimizer": {"name": "sdg"}}, r"unknown optimizer 'sdg' \(did you mean 'sgd'\?\)"),
-        ({"optimizer": {"options": {"nope": 1}}}, "recipe.optimizer: sgd does not take"),
-        ({"batch_size": 4096, "drop_last": True}, "recipe.batch_size is 4096, the split train"),
+        ({"model": {"name": "resnet19"}}, "model 'resnet19'"),
+        ({"optimizer": {"name": "sdg"}}, "optimizer 'sdg' .*'sgd'"),
+        ({"optimizer": {"options": {"nope": 1}}}, r"recipe\.optimizer: sgd .*'nope'"),
+        ({"batch_size": 4096, "drop_last": True}, r"recipe\.batch_size .*4096"),
     ],
 )
-def test_wrong_recipes_are_told(digits, tmp_path, changes, message):
+def test_wrong_recipes_are_errors(digits, tmp_path, changes, message):
     with pytest.raises(TailproofError, match=message):
         run(digits, tmp_path / "a", **changes)
 

@@ -21,24 +21,23 @@ def calibrate(raw_logits: str | Path, config: Calibration, output: str | Path) -
 
     Args:
         raw_logits: the expert's raw logits on the split calib.
-        config: weighting of the fit.
+        config: the weighting of the fit.
         output: path of calibration.json.
 
     Returns:
-        The content of calibration.json: for the target rank temperature, weighting, samples,
-        classes_present, weights_sha256, before and after (nll, ece, ece_equal_mass,
-        ece_classwise, brier on calib, with equal weights) and warnings; other_ranks has the same
-        for each other head by name,
-        without weighting and weights_sha256.
+        The content of calibration.json. For the target rank: temperature, weighting, samples,
+        classes_present, weights_sha256, warnings, and the scores before and after (nll, ece,
+        ece_equal_mass, ece_classwise, brier on calib, with equal weights). other_ranks has the
+        same for each other head by name, without weighting and weights_sha256.
 
     Raises:
-        TailproofError: the file holds another split, or fewer than two classes of a rank.
+        TailproofError: the file is not of the split calib, or a rank has fewer than two classes.
     """
     logits = Logits.read(raw_logits)
     if logits.metadata["split"] != "calib":
         raise TailproofError(
-            f"{raw_logits} holds the split '{logits.metadata['split']}', expected 'calib': "
-            "fit temperatures only on calib"
+            f"{raw_logits} holds the split '{logits.metadata['split']}', expected 'calib', the "
+            "split for fitting temperatures"
         )
     fitted = {rank: _fitted(raw_logits, logits, rank, config) for rank in logits.heads}
     target = fitted.pop(logits.metadata["target"])
@@ -59,8 +58,8 @@ def _fitted(path: str | Path, logits: Logits, rank: str, config: Calibration) ->
     present = len(np.unique(labels))
     if present < 2:
         raise TailproofError(
-            f"{path} holds {len(labels)} samples of {present} classes of the rank '{rank}', "
-            "expected at least 2 classes to fit a temperature: raise data.splits.calib"
+            f"{path} has {len(labels)} samples of {present} classes at the rank '{rank}', expected "
+            "at least 2 classes to fit a temperature: raise data.splits.calib"
         )
     fit = fit_temperature(values, labels, sample_weights(labels, config.weighting))
     return {
@@ -87,13 +86,13 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def _coverage_warnings(samples: int, present: int, classes: int) -> list[str]:
-    found = []
+    warnings = []
     if samples < FEW_SAMPLES:
-        found.append(
+        warnings.append(
             f"calib holds only {samples} samples; a temperature from fewer than {FEW_SAMPLES} is "
             "uncertain, and so are the errors listed here"
         )
     if present < classes:
         lacking = quantity(classes - present, "class has", "classes have")
-        found.append(f"{lacking} no sample in calib, of {classes}")
-    return found
+        warnings.append(f"{lacking} no sample in calib, of {classes}")
+    return warnings

@@ -25,13 +25,13 @@ def export(
         The number of rows of each split.
 
     Raises:
-        TailproofError: a file holds another split than its name says, or logits of other weights
-            than the temperature was fitted on.
+        TailproofError: a file holds a different split than expected, or logits of different weights
+            than those that the temperature was fitted on.
     """
     if set(raw) != set(outputs):
         raise TailproofError(
-            f"splits to read ({', '.join(sorted(raw))}) and to write "
-            f"({', '.join(sorted(outputs))}) differ"
+            f"expected outputs for the splits {', '.join(sorted(raw))}, found outputs for "
+            f"{', '.join(sorted(outputs))}"
         )
     fitted = read_json(calibration)
     rows = {}
@@ -43,9 +43,9 @@ def export(
             )
         if logits.metadata["weights_sha256"] != fitted["weights_sha256"]:
             raise TailproofError(
-                f"{path} comes from the weights {logits.metadata['weights_sha256'][:12]}…, but "
-                f"{calibration} was fitted on {fitted['weights_sha256'][:12]}…: run infer and "
-                "calibrate again, so that both come from the same weights"
+                f"{path} was computed with the weights {logits.metadata['weights_sha256'][:12]}…, "
+                f"but {calibration} was fitted on {fitted['weights_sha256'][:12]}…: run infer and "
+                "calibrate again"
             )
         by_rank = temperatures(fitted, logits.metadata["target"])
         logits.scaled_by_temperature(by_rank).write(outputs[split])

@@ -1,8 +1,8 @@
 """Proper scores and calibration errors, each a function of (probabilities, labels, weights).
 
-`probabilities` is [N, C], `labels` holds N class indices. `weights` is [N], which gives a float,
-or [B, N], which gives B values at once: the bootstrap is nothing but B rows of counts. Left out,
-every sample weighs 1.
+`probabilities` is [N, C] and `labels` holds N class indices. `weights` is [N], which returns a
+float, or [B, N], which returns B values at once: the bootstrap passes B rows of counts. By default
+every sample has weight 1.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def weighted_mean(values: Array, weights: Array | None = None) -> Array | float:
 def nll(log_p: Array, labels: Array, weights: Array | None = None) -> Array | float:
     """Return the negative log-likelihood in nats: the mean of −log p(label).
 
-    It takes *log*-probabilities, since a probability may underflow to zero.
+    It takes *log*-probabilities, because a probability may underflow to zero.
     """
     return weighted_mean(-log_p[np.arange(len(labels)), labels], weights)
 
@@ -56,10 +56,10 @@ def ece_equal_mass(
     weights: Array | None = None,
     base: Array | None = None,
 ) -> Array | float:
-    """Return the same sum over bins that hold equal shares of the samples (Nixon et al. 2019).
+    """Return the expected calibration error over bins of equal mass (Nixon et al. 2019).
 
-    The bins are cut once, so that each holds the same share of the weights `base` [N] (ones by
-    default); the rows of `weights` then all use them.
+    The bins are chosen once, so that each holds the same share of the weights `base` [N] (ones by
+    default); all rows of `weights` use the same bins.
     """
     confidence, correct = top_class(probabilities, labels)
     base = np.ones(len(labels)) if base is None else base
@@ -93,7 +93,7 @@ def ece_classwise(
 
 
 def top_class(probabilities: Array, labels: Array) -> tuple[Array, Array]:
-    """Return the largest probability and whether its class is right, each [N]."""
+    """Return the largest probability and whether its class is correct, each [N]."""
     predicted = probabilities.argmax(axis=1)
     return probabilities[np.arange(len(labels)), predicted], (predicted == labels).astype(float)
 
@@ -105,9 +105,9 @@ def equal_width_bins(values: Array, bins: int) -> Array:
 
 
 def equal_mass_bins(values: Array, weights: Array, bins: int) -> Array:
-    """Return the bin of each value so that the bins hold equal weight, in the order of the values.
+    """Return the bin of each value, such that the bins, ordered by value, hold equal weight.
 
-    A value belongs to the bin in which the middle of its weight falls; equal values share a bin,
+    A value belongs to the bin that contains the midpoint of its weight; equal values share a bin,
     so the order of the samples does not matter.
     """
     _, inverse = np.unique(values, return_inverse=True)

@@ -10,14 +10,14 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 class Fit(NamedTuple):
-    """A fitted temperature with warnings for the user."""
+    """A fitted temperature, with warnings for the user."""
 
     temperature: float
     warnings: list[str]
 
 
 def sample_weights(labels: np.ndarray, weighting: Literal["plain", "class_balanced"]) -> np.ndarray:
-    """Return N weights of sum 1: equal, or by 1/n_class so that all present classes count alike."""
+    """Return N weights of sum 1: equal, or 1/n_class so that all present classes count equally."""
     if weighting == "plain":
         return np.full(len(labels), 1 / len(labels))
     weights = 1 / np.bincount(labels)[labels]
@@ -28,12 +28,13 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
     """Return the T in [0.05, 20] that minimises Σ w_i · −log softmax(z_i / T)[y_i].
 
     In the inverse temperature b = 1/T the sum is convex (a log-sum-exp of functions linear in b,
-    less a linear one), so in log T it has one minimum and its derivative one change of sign,
-    which Brent's method finds (Guo et al. 2017, section 4.2, fit the same T by gradient descent).
+    minus a linear one), so in log T it has one minimum and its derivative changes sign once.
+    Brent's method finds that root
+    (Guo et al. 2017, section 4.2, fit the same T by gradient descent).
 
-    Where there is no such change the likelihood has no maximum inside the bounds. If every sample
-    is right, or the logits are constant, the samples hold no information about confidence, and T
-    stays 1; otherwise T is the bound at which it still rises. Each case is reported as a warning.
+    Without a change of sign the likelihood has no maximum within the bounds. If all samples are
+    correct or the logits are constant, the samples carry no information about confidence, and T
+    stays 1; otherwise T is the bound towards which the likelihood rises. Each case adds a warning.
 
     Args:
         logits: [N, C]; used in double precision.

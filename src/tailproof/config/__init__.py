@@ -1,5 +1,5 @@
-"""The configuration: pydantic models, one module a section, read strictly.
+"""The configuration: strict pydantic models, one module per section.
 
-Import from the modules: what this file imported, every stage could reach, and an edit of the
-report's options would train every expert again (see `tailproof.runtime.code_digest`).
+Import from the modules, not from here: every stage would depend on whatever this file imported, and
+a change of a report option would train every expert again (see `tailproof.runtime.code_digest`).
 """

@@ -1,4 +1,4 @@
-"""What every configuration model shares."""
+"""Base classes and field types of the configuration models."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -16,31 +16,35 @@ from pydantic import (
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses keys it does not know and values of another type."""
+    """A frozen model that rejects unknown keys and values of the wrong type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class OneOf(Strict):
-    """Optional fields that say the same in different units: exactly one of them is given."""
+    """Alternative fields for the same quantity in different units; exactly one must be set."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "OneOf":
         names = list(type(self).model_fields)
-        if sum(getattr(self, name) is not None for name in names) != 1:
-            raise ValueError(f"give {' or '.join(map(repr, names))}, exactly one of them")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected exactly one of {', '.join(map(repr, names))}, "
+                f"found {', '.join(map(repr, given)) or 'none'}"
+            )
         return self
 
 
 class Registered:
-    """Makes a field take what is in a registry when a value is checked, not when it is imported.
+    """Validates a field against a registry as it is at validation time, not at import time.
 
-    Use it as ``Annotated[TYPE, Registered(...)]``. Mistakes and JSON schema are those of the type
-    that is made of the registry.
+    Use it as ``Annotated[TYPE, Registered(...)]``. Errors and JSON schema are those of the type
+    that `make_type` builds.
 
     Args:
-        registry: entries by name.
-        make_type: returns the field's type from the registry's entries.
+        registry: the registry's entries by name.
+        make_type: builds the field's type from the entries.
     """
 
     def __init__(
@@ -50,12 +54,12 @@ class Registered:
         self._adapter = cache(lambda entries: TypeAdapter(make_type(entries)))
 
     def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> Any:
-        """Return a schema that looks at the registry for each value."""
+        """Return a schema that looks up the registry each time a value is validated."""
         check = PlainValidator(lambda value: self._current().validate_python(value))
         return handler.generate_schema(Annotated[Any, check])
 
     def __get_pydantic_json_schema__(self, _: Any, handler: Any) -> dict[str, Any]:
-        """Return the JSON schema of the registry as it is now."""
+        """Return the JSON schema for the current entries of the registry."""
         return handler(self._current().core_schema)
 
     def _current(self) -> TypeAdapter:

@@ -31,13 +31,13 @@ RESERVED_COLUMNS = {
     "weight",
     "logits",
 }
-"""Columns of samples, splits, shards and logits; no rank may have one of these names."""
+"""Columns that Tailproof writes to samples, splits, shards and logits; ranks cannot use them."""
 
 
 def _below_root(path: str) -> str:
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts:
-        raise ValueError(f"'{path}' is outside root: give a path relative to root, without '..'")
+        raise ValueError(f"expected a path relative to root without '..', found '{path}'")
     return path
 
 
@@ -58,40 +58,40 @@ RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(_disti
 
 
 class SourceConfig(Strict):
-    """What the configuration says about a source; its field `name` selects the source."""
+    """Base class of the sources' configuration models; the field `name` selects the source."""
 
     name: str
 
 
 SOURCE_CONFIGS: dict[str, type[SourceConfig]] = {}
-"""The configuration model of each source, by name."""
+"""The configuration model of each source by its name."""
 
 
 def add_source_config(model: type[SourceConfig]) -> tuple[str, ...]:
-    """Accept a source in the configuration.
+    """Register the configuration model of a source.
 
     Args:
-        model: its field `name` is a Literal of the names that select the source.
+        model: a model whose field `name` is a Literal of the names that select the source.
 
     Returns:
         The names.
 
     Raises:
-        ValueError: another source has one of the names.
+        ValueError: a name is already taken by another source.
     """
     names = get_args(model.model_fields["name"].annotation)
     for name in names:
         if SOURCE_CONFIGS.setdefault(name, model) is not model:
-            raise ValueError(f"two sources have the name '{name}': rename one")
+            raise ValueError(f"the source name '{name}' is already taken: choose another name")
     return names
 
 
 def _source_union() -> TypeAdapter[SourceConfig]:
-    """Return the union of all models, with the package's own sources among them.
+    """Return the union of all source models, including the package's own.
 
-    Importing the sources from this lower floor is safe because it computes no result: a stage gets
-    parameters that were validated before. The code digest does not follow a relative name, so that
-    only the stages that read images become stale with a source.
+    Importing the sources from this lower layer is safe because validation computes no result:
+    stages receive parameters that are already validated. The code digest does not follow a
+    relative name, so a change in a source makes only the stages that read images stale.
     """
     import_module("..data.sources", __package__)
     return _union_of(tuple(SOURCE_CONFIGS[name] for name in sorted(SOURCE_CONFIGS)))
@@ -103,7 +103,7 @@ def _union_of(models: tuple[type[SourceConfig], ...]) -> TypeAdapter[SourceConfi
 
 
 class _AnySource:
-    """Validates a source by the model that its name selects, and describes all of them."""
+    """Validates a source with the model that its name selects; its JSON schema covers all."""
 
     @staticmethod
     def __get_pydantic_core_schema__(
@@ -121,13 +121,13 @@ class _AnySource:
 
 
 class Natural(Strict):
-    """Keep every sample of the training pool, with the class balance that it has."""
+    """Keep every sample of the training pool and its natural class balance."""
 
     kind: Literal["natural"] = "natural"
 
 
 class LongTail(Strict):
-    """Sub-sample the training pool, without replacement, to n_i images in class i.
+    """Subsample the training pool, without replacement, to n_i images in class i.
 
     exponential: n_i = floor(n_max · imbalance^(−i/(C−1))) (Cao et al. 2019, LDAM-DRW, section 4).
     step: the first half of the classes keeps n_max images, the others floor(n_max / imbalance).
@@ -135,10 +135,10 @@ class LongTail(Strict):
 
     kind: Literal["exponential", "step"]
     imbalance: float = Field(
-        ge=1, description="Number of images in the largest class, divided by that in the smallest."
+        ge=1, description="Size of the largest class divided by the size of the smallest."
     )
     n_max: Count | None = Field(
-        None, description="Number of images in class 0. Default: the most that the pool allows."
+        None, description="Number of images in class 0. Default: as many as the pool allows."
     )
 
 
@@ -146,45 +146,50 @@ Profile = Annotated[Natural | LongTail, Field(discriminator="kind")]
 
 
 class SplitFractions(Strict):
-    """Fractions of the two pools.
+    """Sizes of the splits as fractions of the two pools.
 
-    val and calib are fractions of the training pool; train is the rest of it. tune and dev are
-    fractions of the held-out pool; test is the rest of it.
+    val and calib are fractions of the training pool; train is the rest. tune and dev are fractions
+    of the held-out pool; test is the rest.
     """
 
-    val: Fraction = 0.1
-    calib: Fraction = 0.1
-    tune: Fraction = 0.2
-    dev: Fraction = 0.2
+    val: Fraction = Field(0.1, description="Fraction of the training pool; chooses epochs.")
+    calib: Fraction = Field(0.1, description="Fraction of the training pool; fits temperatures.")
+    tune: Fraction = Field(
+        0.2, description="Fraction of the held-out pool; fits ensemble weights and thresholds."
+    )
+    dev: Fraction = Field(0.2, description="Fraction of the held-out pool; evaluated like test.")
 
     @model_validator(mode="after")
     def _leave_something(self) -> "SplitFractions":
         for first, second, rest in (("val", "calib", "train"), ("tune", "dev", "test")):
             if getattr(self, first) + getattr(self, second) >= 1:
                 raise ValueError(
-                    f"{first} and {second} leave nothing for {rest}: lower one of them"
+                    f"{first} + {second} is {getattr(self, first) + getattr(self, second):g}, "
+                    f"expected less than 1 so that {rest} is not empty: lower one of them"
                 )
         return self
 
 
 class Data(Strict):
-    """How the raw collection becomes six splits, stored in shards."""
+    """How the raw images are split into six splits and stored in shards."""
 
     source: Annotated[SourceConfig, _AnySource]
     target: str | None = Field(
-        None, description="Taxonomic rank to learn. Default: the finest rank."
+        None, description="Taxonomic rank to predict. Default: the finest rank."
     )
     positive_class: str | None = Field(
         None,
         description="Positive class of a binary task. Default: the rarer one in train; on a tie, "
         "the second.",
     )
-    long_tail: Profile = Natural()
+    long_tail: Profile = Field(
+        Natural(), description="Class balance of the training pool. Default: unchanged."
+    )
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.3, description="Fraction of samples for the held-out pool, if the source has no test set."
+        0.3, description="Fraction of samples held out, if the source has no test set of its own."
     )
     splits: SplitFractions = SplitFractions()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Seed of splitting and subsampling.")
     shards_per_split: Count = Field(
-        1, description="Number of shards per split. A separate job writes each one."
+        1, description="Number of shards per split; a separate job writes each one."
     )

@@ -1,23 +1,23 @@
-"""What a recipe comes to, however it is worded."""
+"""Detects recipes that train the same function although they are written differently."""
 
 from tailproof.config.recipe import Augmentation, Recipe
 
 
 def bare_phases(recipe: Recipe) -> list[int]:
-    """Return the phases, counted from 1, without augmentation beside others with some.
+    """Return the numbers (from 1) of phases without augmentation, if other phases have some.
 
-    A larger size at the end is to train on (Touvron et al. 2019, FixRes); with the transforms of
-    evaluation such a phase learns its training images by heart.
+    A final phase at a larger size still trains (Touvron et al. 2019, FixRes); without augmentation
+    it overfits the training images.
     """
     bare = [phase.augmentation == Augmentation() for phase in recipe.timeline]
-    return [] if all(bare) else [number for number, each in enumerate(bare, start=1) if each]
+    return [] if all(bare) else [number for number, is_bare in enumerate(bare, start=1) if is_bare]
 
 
 def same_function(recipe: Recipe, *, level: bool = False) -> Recipe:
-    """Return the recipe with its loss in one canonical form.
+    """Return the recipe with its loss in canonical form.
 
     Args:
-        recipe: how one expert is trained.
-        level: all classes have the same number of training samples.
+        recipe: the recipe of an expert.
+        level: whether all classes have the same number of training samples.
     """
     return recipe.model_copy(update={"loss": recipe.loss.canonical(level=level)})

@@ -1,4 +1,4 @@
-"""The whole configuration of an experiment, and the list of those that are built."""
+"""The configuration of an experiment, and the list of experiments to build."""
 
 from functools import cached_property
 from typing import Annotated, Any
@@ -18,31 +18,40 @@ from tailproof.config.targets import Targets
 
 
 class Config(Strict):
-    """``config/config.yaml``."""
+    """The content of ``config/config.yaml``."""
 
     experiments: list[Name] = Field(
-        min_length=1, description="What a bare `snakemake` builds: names of config/experiments/."
+        min_length=1,
+        description="Experiments that `snakemake` without a target builds: names of files in "
+        "config/experiments/, without .yaml.",
     )
     results: str = Field(
-        "results", min_length=1, description="Folder of all results; it may be on another disk."
+        "results", min_length=1, description="Folder for all results; it may be on another disk."
     )
 
 
 class Experiment(Strict):
-    """One experiment: data, experts and what is made of them."""
+    """One experiment: its data, its experts, and how they are evaluated and reported."""
 
-    title: str
-    description: str = ""
+    title: str = Field(description="Title of the report.")
+    description: str = Field("", description="What the experiment is about, for the report.")
     data: Data
-    recipe: Recipe = Field(Recipe(), description="The default of every expert.")
-    sweep: Sweep | None = Field(None, description="Recipes of which the best becomes an expert.")
-    experts: dict[Name, Recipe] = Field(
-        {}, validate_default=True, description="What each expert changes in the recipe."
+    recipe: Recipe = Field(Recipe(), description="Default recipe of all experts.")
+    sweep: Sweep | None = Field(
+        None, description="Recipes to compare on val; the best one becomes the expert 'winner'."
     )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    experts: dict[Name, Recipe] = Field(
+        {},
+        validate_default=True,
+        description="Experts by name, each with its changes to the recipe.",
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0], min_length=1, description="Every expert is trained once per seed."
+    )
     targets: Targets = Field(
         {},
-        description="What runs should reach, by column of history.csv; what is missed is told.",
+        description="Values that runs should reach, by column of history.csv; the report lists the "
+        "targets that a run misses.",
     )
     preflight: Preflight = Preflight()
     calibration: Calibration = Calibration()
@@ -50,29 +59,29 @@ class Experiment(Strict):
     report: Report = Report()
 
     def result_fields(self) -> dict[str, Any]:
-        """Return, as plain values, all but how the experts' training is carried out."""
+        """Return, as plain values, all fields except those in `EXECUTION_FIELDS`."""
         recipes = {"recipe": self.recipe.result_fields()}
         recipes["experts"] = {name: recipe.result_fields() for name, recipe in self.experts.items()}
         return self.model_dump(mode="json") | recipes
 
     @cached_property
     def points(self) -> dict[str, Recipe]:
-        """The recipe of every point of the sweep, by name; none without a sweep."""
+        """The recipe of every sweep point by name; empty without a sweep."""
         return self.sweep.expand(self.recipe) if self.sweep else {}
 
     @cached_property
     def rounds(self) -> list[list[str]]:
-        """Who is trained in each round of the sweep; the last round in full."""
+        """The names that are trained in each round of the sweep; the last round trains in full."""
         return self.sweep.rounds(list(self.points)) if self.sweep else []
 
     @property
     def trained(self) -> list[str]:
-        """The experts that are trained in full: those by name, then the sweep's."""
+        """The experts that are trained in full: the named ones, then those of the last round."""
         return [*self.experts, *(self.rounds[-1] if self.rounds else ())]
 
     @property
     def evaluated(self) -> list[str]:
-        """The experts that are evaluated: those by name, then the sweep's winner."""
+        """The experts that are evaluated: the named ones, then the winner of the sweep."""
         return [*self.experts, *([WINNER] if self.sweep else ())]
 
     @model_validator(mode="before")
@@ -85,7 +94,8 @@ class Experiment(Strict):
             value = {**value, "recipe": with_names(recipe)}
             if isinstance(experts, dict):
                 merged = {
-                    name: merged_recipe(value["recipe"], own) for name, own in experts.items()
+                    name: merged_recipe(value["recipe"], changes)
+                    for name, changes in experts.items()
                 }
                 value = {**value, "experts": merged}
         return value
@@ -94,7 +104,7 @@ class Experiment(Strict):
     @classmethod
     def _sweep_fits_recipe(cls, sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
         if sweep and "recipe" in info.data:
-            sweep.expand(info.data["recipe"])  # raises what is wrong
+            sweep.expand(info.data["recipe"])  # raises ValueError
         return sweep
 
     @field_validator("experts")
@@ -103,14 +113,14 @@ class Experiment(Strict):
         cls, experts: dict[str, Recipe], info: ValidationInfo
     ) -> dict[str, Recipe]:
         if not experts and "sweep" in info.data and info.data["sweep"] is None:
-            raise ValueError("should name at least one expert, where there is no 'sweep'")
+            raise ValueError("should name at least one expert, because there is no 'sweep'")
         sweep, recipe = info.data.get("sweep"), info.data.get("recipe")
         points = sweep.expand(recipe) if experts and sweep and recipe else ()
         for name in experts:
             if RESERVED.fullmatch(name):
-                raise ValueError(f"'{name}' is a name that sweeps use: choose another")
+                raise ValueError(f"'{name}' is reserved for sweeps: choose another name")
             if name in ENSEMBLES:
-                raise ValueError(f"'{name}' is the name of an ensemble: choose another")
+                raise ValueError(f"'{name}' is the name of an ensemble: choose another name")
             if name in points:
                 raise ValueError(f"'{name}' is also a point of the sweep: choose another name")
         return experts
@@ -119,5 +129,6 @@ class Experiment(Strict):
     @classmethod
     def _seeds_differ(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed is named twice")
+            repeated = next(seed for seed in seeds if seeds.count(seed) > 1)
+            raise ValueError(f"the seed {repeated} is listed twice: remove one")
         return seeds

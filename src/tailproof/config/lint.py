@@ -1,4 +1,4 @@
-"""What a configuration allows but hardly means."""
+"""Warnings about configurations that are valid but probably unintended."""
 
 from tailproof.config.equivalence import bare_phases, same_function
 from tailproof.config.experiment import Experiment
@@ -7,7 +7,7 @@ from tailproof.digests import canonical_json
 
 
 def warnings(experiment: Experiment) -> list[str]:
-    """Name recipes that differ in nothing but their name, and phases that lack augmentation."""
+    """Return warnings about recipes equal but for their names, and phases without augmentation."""
     return [
         *_alike("experts", experiment.experts),
         *_alike("points", experiment.points),
@@ -15,28 +15,28 @@ def warnings(experiment: Experiment) -> list[str]:
     ]
 
 
-def _alike(what: str, recipes: dict[str, Recipe]) -> list[str]:
+def _alike(label: str, recipes: dict[str, Recipe]) -> list[str]:
     first: dict[str, str] = {}
-    found = []
+    texts = []
     for name, recipe in recipes.items():
         key = canonical_json(same_function(recipe).model_dump(mode="json"))
         if key in first:
-            found.append(f"{what} '{first[key]}' and '{name}' differ in nothing but their name")
+            texts.append(f"{label} '{first[key]}' and '{name}' differ only in their names")
         first.setdefault(key, name)
-    return found
+    return texts
 
 
 def _bare_phases(experiment: Experiment) -> list[str]:
-    found: dict[str, list[str]] = {}
+    names_by_text: dict[str, list[str]] = {}
     for name, recipe in (experiment.experts | experiment.points).items():
         for number in bare_phases(recipe):
             text = (
                 f"phase {number}, from epoch {recipe.timeline[number - 1].from_epoch}, trains "
-                "without augmentation, other phases with: to evaluate at another size, set "
-                "'eval_image_size'"
+                "without augmentation, unlike other phases; to evaluate at another size, set "
+                "'eval_image_size' instead"
             )
-            found.setdefault(text, []).append(f"'{name}'")
+            names_by_text.setdefault(text, []).append(f"'{name}'")
     return [
         f"expert{'s' if len(names) > 1 else ''} {', '.join(names)}: {text}"
-        for text, names in found.items()
+        for text, names in names_by_text.items()
     ]

@@ -1,4 +1,4 @@
-"""From files and plain values to the configuration, or one clear sentence a mistake."""
+"""Loads and validates configuration files; reports one sentence per error."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,16 +14,17 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_config(path: str | Path) -> Config:
-    """Read and check ``config/config.yaml``.
+    """Read and validate ``config/config.yaml``.
 
     Raises:
-        TailproofError: one line a mistake; an experiment without a file is one.
+        TailproofError: the file or a listed experiment is missing, or a field is invalid; one line
+            per error.
     """
     return parse_config(read_yaml(path), path)
 
 
 def parse_config(value: Any, path: str | Path) -> Config:
-    """Check what stands in ``config/config.yaml``, at `path`, against its model and the files."""
+    """Validate the content of ``config/config.yaml`` and check that its experiments exist."""
     config = _parse(Config, value, str(path))
     folder = Path(path).parent / "experiments"
     for name in config.experiments:
@@ -32,29 +33,30 @@ def parse_config(value: Any, path: str | Path) -> Config:
 
 
 def load_experiment(path: str | Path) -> Experiment:
-    """Read and check ``config/experiments/NAME.yaml``.
+    """Read and validate ``config/experiments/NAME.yaml``.
 
     Raises:
-        TailproofError: one line a mistake, with the field, what was found and a suggestion.
+        TailproofError: the file is missing or a field is invalid; one line per error, with the
+            field, the value and a suggestion.
     """
     _check_exists(Path(path))
     return parse_experiment(read_yaml(path), str(path))
 
 
 def parse_experiment(value: Any, origin: str = "the configuration") -> Experiment:
-    """Check a plain value against the model of an experiment."""
+    """Validate plain values as an experiment."""
     return _parse(Experiment, value, origin)
 
 
 def _parse(model: type[Model], value: Any, origin: str) -> Model:
     if not isinstance(value, dict):
-        raise TailproofError(f"{origin} holds {type(value).__name__}, expected a mapping of keys")
+        raise TailproofError(f"{origin}: expected a mapping of keys, found {type(value).__name__}")
     try:
         return model.model_validate(value)
     except ValidationError as error:
         lines = explain_errors(error, model)
-        between = " " if len(lines) == 1 else "\n  "
-        raise TailproofError(f"{origin}:{between}" + between.join(lines)) from None
+        separator = " " if len(lines) == 1 else "\n  "
+        raise TailproofError(f"{origin}:{separator}" + separator.join(lines)) from None
 
 
 def _check_exists(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Laying changes over a recipe, section by section."""
+"""Merges the changes of an expert or a sweep point into a recipe, section by section."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ from tailproof.config.recipe import Recipe
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with `changes` laid over it, section by section.
+    """Return `base` with `changes` merged into it, section by section.
 
-    A section that names another variant (another ``name`` or ``kind``) replaces the base's whole.
+    A section that selects another variant (another ``name`` or ``kind``) replaces the whole section
+    of the base.
     """
     merged = dict(base)
     for key, value in changes.items():
@@ -21,14 +22,14 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def merged_recipe(recipe: dict[str, Any], changes: Any) -> Any:
-    """Return an expert's recipe; what is no mapping is left for the model to refuse."""
+    """Return an expert's recipe; a value that is not a mapping is left for the model to reject."""
     if changes is None:
         return recipe
     return with_names(merge(recipe, changes)) if isinstance(changes, dict) else changes
 
 
 def with_names(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Write out the variant where a section leaves it to the default: to name it is no change."""
+    """Add the default variant to sections that omit it, so that naming it is not a change."""
     return {
         key: {"name": _NAMES[key], **section}
         if key in _NAMES and isinstance(section, dict)

@@ -1,4 +1,4 @@
-"""What a model refuses, one sentence a mistake: the field, what was found and the remedy."""
+"""Turns validation errors into sentences: the field, what was expected, what was found."""
 
 import re
 from typing import Any
@@ -14,37 +14,37 @@ OURS = {
     "model_type": "should be a mapping of keys",
     "dict_type": "should be a mapping of keys",
 }
-"""What is said in other words than pydantic's, by its kinds of mistakes."""
+"""Messages that replace pydantic's, by pydantic's error type."""
 
 
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return one sentence a mistake, in the order of the model's fields.
+    """Return one sentence per error, in the order of the model's fields.
 
-    Told once is a mistake in the recipe, which all experts inherit; and of a value that may be of
-    several types, what is wrong with the type that it comes nearest to.
+    An error in the recipe, which all experts inherit, is reported once. For a value of a union
+    type, only the errors of the closest type are reported.
     """
     schema = model.model_json_schema()
-    told: dict[Path, tuple[str, str]] = {}
+    errors: dict[Path, tuple[str, str]] = {}
     for item in error.errors():
-        path, text, value = _tell(item, schema)
-        told[path] = (f"{told[path][0]} or {text}" if path in told else text, value)
+        path, text, value = _describe(item, schema)
+        errors[path] = (f"{errors[path][0]} or {text}" if path in errors else text, value)
     return [
         f"'{'.'.join(map(str, path))}' {text}{value}"
-        for path, (text, value) in told.items()
-        if not _inherited(path, told) and not _told_deeper(path, told)
+        for path, (text, value) in errors.items()
+        if not _inherited(path, errors) and not _has_nested_error(path, errors)
     ]
 
 
-def _inherited(path: Path, told: dict[Path, tuple[str, str]]) -> bool:
-    return path[:1] == ("experts",) and told.get(("recipe", *path[2:])) == told[path]
+def _inherited(path: Path, errors: dict[Path, tuple[str, str]]) -> bool:
+    return path[:1] == ("experts",) and errors.get(("recipe", *path[2:])) == errors[path]
 
 
-def _told_deeper(path: Path, told: dict[Path, tuple[str, str]]) -> bool:
-    return any(len(other) > len(path) and other[: len(path)] == path for other in told)
+def _has_nested_error(path: Path, errors: dict[Path, tuple[str, str]]) -> bool:
+    return any(len(other) > len(path) and other[: len(path)] == path for other in errors)
 
 
-def _tell(item: dict[str, Any], schema: dict[str, Any]) -> tuple[Path, str, str]:
-    """Return where a mistake is, what it is, and what was found where that helps."""
+def _describe(item: dict[str, Any], schema: dict[str, Any]) -> tuple[Path, str, str]:
+    """Return the path of an error, its text, and the value found where that helps."""
     path, node, siblings = _locate(item["loc"], schema)
     kind, value = item["type"], item["input"]
     if kind == "extra_forbidden":
@@ -55,20 +55,21 @@ def _tell(item: dict[str, Any], schema: dict[str, Any]) -> tuple[Path, str, str]
         key, names = node["discriminator"]["propertyName"], list(node["discriminator"]["mapping"])
         tag = item["ctx"].get("tag")
         text = f"is '{tag}'{suggestion(str(tag), names)}" if tag is not None else "is missing"
-        return (*path, key), f"{text}; known: {', '.join(names)}", ""
+        return (*path, key), f"{text}, expected one of {', '.join(names)}", ""
     message = OURS.get(kind) or re.sub(r"^(Value error, |\w+ (?=should ))", "", item["msg"])
     if not message.startswith("should"):
-        return path, f"is wrong: {message}", ""
+        return path, f"is invalid: {message}", ""
     return path, message, "" if isinstance(value, dict | list) else f", found {value!r}"
 
 
 def _locate(
     location: tuple[str | int, ...], schema: dict[str, Any]
 ) -> tuple[Path, dict[str, Any], list[str]]:
-    """Walk the schema along a location of pydantic's, which has labels of union members in it.
+    """Follow an error location of pydantic through the schema.
 
     Returns:
-        The path without labels, the schema of what lies there, and the keys known beside it.
+        The path without pydantic's labels of union members, the schema at that path, and the keys
+        that are valid there.
     """
     path: list[str | int] = []
     siblings: list[str] = []
@@ -88,7 +89,7 @@ def _locate(
 
 
 def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow references, and `or null` to what it is otherwise."""
+    """Resolve references, and reduce an optional type to the type itself."""
     options = [option for option in node.get("anyOf", []) if option != {"type": "null"}]
     if len(options) == 1:
         return _resolve(options[0], schema)

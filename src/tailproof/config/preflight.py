@@ -6,9 +6,9 @@ from tailproof.config.base import Strict
 
 
 class Preflight(Strict):
-    """Findings of the preflight that do not stop training."""
+    """Findings of the preflight that do not block training."""
 
     ignore: list[str] = Field(
         [],
-        description="Kinds of findings that do not stop training; docs/preflight.md lists them.",
+        description="Kinds of findings that do not block training; docs/preflight.md lists them.",
     )

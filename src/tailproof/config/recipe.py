@@ -1,4 +1,4 @@
-"""Configuration of the stage train: how one expert is trained."""
+"""Configuration of the stage train: the recipe that one expert is trained by."""
 
 from functools import reduce
 from itertools import pairwise
@@ -14,13 +14,13 @@ from tailproof.monitors import MONITORS, direction
 
 
 class Model(Strict):
-    """Any model of timm's registry; `cifar_resnet32` and its kin are added to it by tailproof."""
+    """Any model of timm's registry, to which Tailproof adds `cifar_resnet32` and others."""
 
-    name: str = "cifar_resnet32"
-    pretrained: bool = False
+    name: str = Field("cifar_resnet32", description="Model name as in timm.list_models().")
+    pretrained: bool = Field(False, description="Start from timm's pretrained weights.")
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Passed to the model, e.g. {classifier: cosine} or {drop_path_rate: 0.1}.",
+        description="Arguments of the model, e.g. {classifier: cosine} or {drop_path_rate: 0.1}.",
     )
 
 
@@ -36,50 +36,56 @@ Loss = Annotated[
 class Optimizer(Strict):
     """Any optimizer of timm.optim; `sgd` is SGD with Nesterov momentum."""
 
-    name: str = "sgd"
-    learning_rate: Positive = 0.1
-    weight_decay: float = Field(5e-4, ge=0, description="Not applied to norms and biases.")
+    name: str = Field("sgd", description="Optimizer name as in timm.optim.list_optimizers().")
+    learning_rate: Positive = Field(0.1, description="Peak learning rate of the schedule.")
+    weight_decay: float = Field(
+        5e-4, ge=0, description="Weight decay; not applied to normalization layers and biases."
+    )
     momentum: float = Field(0.9, ge=0, lt=1)
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Further arguments of the optimizer, e.g. {eps: 1e-6}."
+    )
 
 
 class Warmup(OneOf):
-    """A linear warm-up from zero over so many epochs or so many steps, exactly one of them."""
+    """Linear warm-up from zero; set exactly one of `epochs` and `steps`."""
 
-    epochs: Positive | None = None
-    steps: Count | None = None
+    epochs: Positive | None = Field(None, description="Length in epochs; may be a fraction.")
+    steps: Count | None = Field(None, description="Length in optimizer updates.")
 
 
 class Constant(Strict):
-    """The same rate throughout."""
+    """Constant learning rate."""
 
     name: Literal["constant"]
     warmup: Warmup | None = None
 
 
 class Multistep(Strict):
-    """The rate times gamma after each milestone (in epochs)."""
+    """Multiplies the learning rate by `gamma` after each milestone."""
 
     name: Literal["multistep"]
-    milestones: list[Count]
-    gamma: Positive = 0.1
+    milestones: list[Count] = Field(description="Epochs after which the rate changes.")
+    gamma: Positive = Field(0.1, description="Factor per milestone.")
     warmup: Warmup | None = None
 
 
 class Cosine(Strict):
-    """Half a cosine from the rate down to `min_lr` at the last step."""
+    """Half-cosine decay of the learning rate down to `min_lr` at the last update."""
 
     name: Literal["cosine"] = "cosine"
-    min_lr: float = Field(0.0, ge=0)
+    min_lr: float = Field(0.0, ge=0, description="Final learning rate.")
     warmup: Warmup | None = None
 
 
 class Plateau(Strict):
-    """The rate times factor when the recipe's monitored metric has not improved for so long."""
+    """Multiplies the learning rate by `factor` when the monitor stops improving."""
 
     name: Literal["plateau"]
-    factor: Positive = 0.1
-    patience: Count = Field(10, description="In validations.")
+    factor: Positive = Field(0.1, description="Factor per plateau.")
+    patience: Count = Field(
+        10, description="Validations without a better monitor before the rate is lowered."
+    )
     warmup: Warmup | None = None
 
 
@@ -87,78 +93,95 @@ Schedule = Annotated[Constant | Multistep | Cosine | Plateau, Field(discriminato
 
 
 class Transform(Strict):
-    """One albumentations transform by class name, e.g. {name: ColorJitter, options: {p: 0.5}}."""
+    """One albumentations transform, e.g. {name: ColorJitter, options: {p: 0.5}}."""
 
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(description="Class name of the transform.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Arguments of the class.")
 
 
 class Augmentation(Strict):
-    """What happens to training images, the same whether they are kept in memory or streamed."""
+    """Augmentation of training images; identical for cached and streamed images."""
 
-    crop_padding: int = Field(0, ge=0, description="Pad by so many black pixels, crop back.")
-    flip: bool = Field(False, description="Mirror left to right with probability 0.5.")
-    cutout: int = Field(0, ge=0, description="Side of a square of mean colour, in pixels.")
-    line_dropout: Fraction = Field(0.0, description="Share of lines set to the mean, each alone.")
+    crop_padding: int = Field(
+        0,
+        ge=0,
+        description="Random crop after padding each side by so many black pixels; 0 is off.",
+    )
+    flip: bool = Field(False, description="Flip left to right with probability 0.5.")
+    cutout: int = Field(
+        0, ge=0, description="Side in pixels of a square set to the mean colour; 0 is off."
+    )
+    line_dropout: Fraction = Field(
+        0.0, description="Probability of each image line being set to the mean."
+    )
     noise: float = Field(
         0.0,
         ge=0,
-        description="Gaussian, in the standard deviation of the normalised pixels. Meant for small "
-        "arrays: large pictures have GaussNoise among the albumentations.",
+        description="Standard deviation of Gaussian noise, in units of normalized pixels. For "
+        "small arrays; for large images use the albumentations transform GaussNoise.",
     )
     albumentations: list[Transform] = Field(
-        default_factory=list, description="Run for each image in workers, before the above."
+        default_factory=list,
+        description="Transforms applied to each image in the loader workers, before all others.",
     )
 
 
 class Mixing(Strict):
-    """MixUp and CutMix, done by timm."""
+    """MixUp and CutMix, as implemented by timm."""
 
-    mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution; 0 is off.")
-    cutmix: float = Field(0.0, ge=0, description="alpha of the Beta distribution; 0 is off.")
-    probability: Fraction = 1.0
-    switch_probability: Fraction = Field(0.5, description="Of CutMix where both are on.")
+    mixup: float = Field(
+        0.0, ge=0, description="alpha of the Beta distribution for MixUp; 0 is off."
+    )
+    cutmix: float = Field(
+        0.0, ge=0, description="alpha of the Beta distribution for CutMix; 0 is off."
+    )
+    probability: Fraction = Field(1.0, description="Probability of mixing a batch.")
+    switch_probability: Fraction = Field(
+        0.5, description="Probability of CutMix instead of MixUp if both are on."
+    )
 
 
 class Phase(Strict):
-    """What training changes from an epoch on; what a phase leaves out is as the recipe says."""
+    """Settings that apply from an epoch on; unset fields are inherited from the recipe."""
 
     from_epoch: Count = Field(
-        description="Its first epoch, counted from 1; the first phase's is 1."
+        description="First epoch of the phase, from 1; the first phase must start at 1."
     )
-    image_size: Count | None = Field(None, description="Side of the images trained on, in pixels.")
+    image_size: Count | None = Field(None, description="Side of training images in pixels.")
     augmentation: Augmentation | None = None
     mixing: Mixing | None = None
     batch_size: Count | None = None
-    learning_rate_factor: Positive = Field(1.0, description="Times the schedule's rate.")
+    learning_rate_factor: Positive = Field(
+        1.0, description="Factor on the scheduled learning rate."
+    )
 
 
 INHERITED = ("image_size", "augmentation", "mixing", "batch_size")
 
-KEPT_STATES = 2  # of a run, on disk
+KEPT_STATES = 2  # states of a run that are kept on disk
 
 Monitor = Annotated[
-    str, Registered(MONITORS, lambda monitors: Literal[tuple(each.name for each in monitors)])
+    str, Registered(MONITORS, lambda monitors: Literal[tuple(monitor.name for monitor in monitors)])
 ]
 
 
 class EarlyStopping(Strict):
-    """Stop after `patience` validations without a better value of the recipe's monitor."""
+    """Stop training when the monitor stops improving."""
 
-    patience: Count
+    patience: Count = Field(description="Validations without a better monitor before stopping.")
 
 
 class Ema(Strict):
-    """An exponential moving average of the weights, which is then validated and exported."""
+    """Exponential moving average of the weights; the average is validated and exported."""
 
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.9998
+    decay: float = Field(0.9998, gt=0, lt=1, description="Decay per update.")
 
 
 class Checkpoint(OneOf):
-    """How often a run's state is saved besides the ends of epochs: so many minutes or steps."""
+    """How often to save a run's state within epochs; set exactly one of `minutes` and `steps`."""
 
-    minutes: Positive | None = None
-    steps: Count | None = None
+    minutes: Positive | None = Field(None, description="Minutes between two states.")
+    steps: Count | None = Field(None, description="Updates between two states.")
 
 
 EXECUTION_FIELDS = ("devices", "nodes", "workers", "cache_gb", "checkpoint")
@@ -167,93 +190,113 @@ EXECUTION_FIELDS = ("devices", "nodes", "workers", "cache_gb", "checkpoint")
 class Recipe(Strict):
     """How one expert is trained. An experiment's `recipe` is the default of all its experts.
 
-    Fields named in `EXECUTION_FIELDS` say how a run is carried out, not what it learns: a
-    change of them makes nothing stale, and a run resumes from a state made with others.
+    The fields in `EXECUTION_FIELDS` affect how a run is executed, not what it learns: changing them
+    makes nothing stale, and a run can resume from a state that was saved with other values.
     """
 
     model: Model = Model()
     loss: Loss = losses.CrossEntropy()
     heads: Literal["all"] | Annotated[dict[str, Positive], Field(min_length=1)] | None = Field(
         None,
-        description="Taxonomic ranks that the model has a head for: all, half of the loss on the "
-        "finest, or each with its weight in the loss; by default the target alone.",
+        description="Taxonomic ranks to train a head for: 'all' (the finest rank has half of the "
+        "loss weight, the others share the rest), or a mapping from rank to loss weight. Default: "
+        "only the target rank.",
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Cosine()
-    epochs: Count = 200
-    batch_size: Count = 128
-    drop_last: bool = Field(False, description="Leave out an epoch's last, smaller batch.")
+    epochs: Count = Field(200, description="Number of training epochs.")
+    batch_size: Count = Field(
+        128, description="Images per update, over all GPUs and nodes together."
+    )
+    drop_last: bool = Field(
+        False, description="Drop the last batch of an epoch if it is smaller than the others."
+    )
     image_size: Count | None = Field(
-        None, description="Side in pixels; by default the images' own size, if they all share it."
+        None,
+        description="Side of training images in pixels. Default: their original size, which must "
+        "be the same for all images.",
     )
     eval_image_size: Count | None = Field(
         None,
-        description="Side of the images validated and inferred on, where it is not the last "
-        "phase's.",
+        description="Side of the images in validation and inference, in pixels. Default: the size "
+        "in the last phase of training.",
     )
     normalize: bool = Field(
         True,
-        description="By mean and std of the training split; else 8-bit pixels are in [0, 1] and "
-        "others as they are.",
+        description="Normalize each channel by its mean and std on the training split. If false, "
+        "8-bit pixels are scaled to [0, 1] and other pixels are left unchanged.",
     )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
     phases: list[Phase] = Field(
-        [], description="Sizes, augmentation and more that change at some epochs."
+        [], description="Changes of image size, augmentation, mixing or batch size at given epochs."
     )
     monitor: Monitor = Field(
         "val_balanced_accuracy",
-        description="Which column of history.csv chooses the best epoch; those from val_auroc on "
-        "are for two classes.",
+        description="Column of history.csv that selects the best epoch. val_auroc, tpr_at_fpr_* "
+        "and fpr_at_tpr_* need a binary task.",
     )
     export: Literal["last", "best"] = Field(
-        "last", description="Which epoch's weights are exported: the last, or the best by monitor."
+        "last", description="Export the weights of the last epoch, or of the best one by `monitor`."
     )
-    validate_every: Count = Field(1, description="In epochs; the last one always is validated.")
+    validate_every: Count = Field(
+        1, description="Epochs between validations; the last epoch is always validated."
+    )
     early_stopping: EarlyStopping | None = None
     precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
-        "fp32", description="auto: bf16 where the device computes in it, found by a probe."
+        "fp32", description="Compute precision; auto is bf16 if the device supports it, else fp32."
     )
-    channels_last: bool = False
+    channels_last: bool = Field(False, description="Use the channels_last memory format.")
     grad_accum_steps: Count = Field(
-        1, description="Parts that a batch is computed in, one after the other, to save memory."
+        1,
+        description="Split each batch into so many parts and accumulate gradients, to save memory.",
     )
     grad_clip_norm: Positive | None = Field(
-        None, description="Largest norm of an update's gradient."
+        None, description="Clip the gradient to this norm. Default: no clipping."
     )
     ema: Ema | None = None
-    compile: bool = Field(False, description="Through torch.compile; slow to start.")
+    compile: bool = Field(False, description="Use torch.compile; the first epoch is slower.")
     activation_checkpointing: bool = Field(
-        False, description="Compute activations twice to save memory, in timm models that can."
+        False,
+        description="Recompute activations in the backward pass to save memory; timm models only.",
     )
-    sync_batchnorm: bool = Field(False, description="Batch statistics over all GPUs.")
+    sync_batchnorm: bool = Field(False, description="Compute batch statistics over all GPUs.")
     init_from: str | None = Field(
         None,
-        description="Weights to start from: an expert's folder, a .safetensors file, a state.",
+        description="Weights to start from: the folder of an expert, a .safetensors file, or a "
+        "state (.pt). Tensors that do not fit the model are skipped with a warning.",
     )
     resume_from: str | None = Field(
-        None, description="Go on from the state with this key, whatever has changed since."
+        None,
+        description="Resume from the newest state in the folder with this name below .state/train, "
+        "even if the recipe or the code has changed since.",
     )
-    threads: Count = Field(1, description="CPU threads; other counts give other last bits.")
-    devices: Count = Field(1, description="Processes a node, one a GPU where there are GPUs.")
-    nodes: Count = Field(1, description="Nodes of the cluster that train one expert together.")
-    workers: int = Field(0, ge=0, description="Loader processes of each training process.")
-    checkpoint: Checkpoint = Checkpoint(minutes=5.0)
+    threads: Count = Field(
+        1, description="CPU threads per process; results depend on it in the last bits."
+    )
+    devices: Count = Field(1, description="Processes per node: one per GPU, if there are GPUs.")
+    nodes: Count = Field(1, description="Cluster nodes that train one expert together.")
+    workers: int = Field(0, ge=0, description="Loader workers per training process.")
+    checkpoint: Checkpoint = Field(
+        Checkpoint(minutes=5.0), description="Default: save the state every 5 minutes."
+    )
     cache_gb: float = Field(
-        2.0, ge=0, description="Splits that decode to less are kept in memory, others streamed."
+        2.0,
+        ge=0,
+        description="Memory in GiB for decoded images; a split that does not fit is streamed.",
     )
 
     def result_fields(self) -> dict[str, Any]:
-        """Return, as plain values, the fields that decide what is learnt."""
+        """Return, as plain values, the fields that affect what is learnt."""
         return self.model_dump(mode="json", exclude=set(EXECUTION_FIELDS))
 
     def execution_fields(self) -> dict[str, Any]:
-        """Return, as plain values, the fields that decide only how the run is carried out."""
+        """Return, as plain values, the fields that affect only how the run is executed."""
         return self.model_dump(mode="json", include=set(EXECUTION_FIELDS))
 
     @property
     def timeline(self) -> list[Phase]:
-        """The phases, nothing left out that the recipe says; without phases one long one."""
+        """The phases with all inherited fields filled in; a single phase if none are configured."""
         return [
             phase.model_copy(
                 update={
@@ -265,12 +308,12 @@ class Recipe(Strict):
 
     @property
     def final_size(self) -> int | None:
-        """Side of the images that are validated and inferred on; None is the images' own."""
+        """Side of the images in validation and inference; None is their original size."""
         return self.eval_image_size or self.timeline[-1].image_size
 
     @property
     def initial_weights(self) -> Path | None:
-        """The file that `init_from` names, by itself or as an expert's folder."""
+        """The weights file that `init_from` refers to; None if it is not set."""
         if self.init_from is None:
             return None
         path = Path(self.init_from)
@@ -278,7 +321,7 @@ class Recipe(Strict):
 
     @property
     def monitor_sign(self) -> float:
-        """1 where a higher value of the monitor is better, -1 where a lower one is."""
+        """1 if a higher value of the monitor is better, -1 if a lower one is."""
         return direction(self.monitor)
 
     @model_validator(mode="after")
@@ -286,8 +329,8 @@ class Recipe(Strict):
         self._check_order()
         if self.sync_batchnorm and self.grad_accum_steps > 1 and not self.drop_last:
             raise ValueError(
-                "sync_batchnorm with grad_accum_steps needs batches of one size: "
-                "set 'drop_last: true'"
+                "sync_batchnorm with grad_accum_steps above 1 needs batches of equal size, found "
+                "'drop_last: false': set 'drop_last: true'"
             )
         for number, phase in enumerate(self.timeline, start=1):
             self._check_batches(phase, f"phase {number}: " if self.phases else "")
@@ -297,32 +340,32 @@ class Recipe(Strict):
         starts = [phase.from_epoch for phase in self.phases]
         if starts and starts[0] != 1:
             raise ValueError(
-                f"the first phase starts at epoch {starts[0]}: set its from_epoch to 1"
+                f"phases[0].from_epoch is {starts[0]}, expected 1: the first phase starts training"
             )
         for number, (before, start) in enumerate(pairwise(starts), start=2):
             if start <= before:
                 raise ValueError(
-                    f"phase {number} starts at epoch {start}, phase {number - 1} at {before}: each "
-                    "lasts until the next one starts, so name them in the order of their epochs, "
-                    "no two from the same"
+                    f"phase {number} starts at epoch {start}, expected more than {before}, where "
+                    f"phase {number - 1} starts: list the phases in increasing order of from_epoch"
                 )
         if starts and starts[-1] > self.epochs:
             raise ValueError(
-                f"phase {len(starts)} starts at epoch {starts[-1]}, after the last: raise epochs, "
-                f"which is {self.epochs}, or leave it out"
+                f"phase {len(starts)} starts at epoch {starts[-1]}, expected at most epochs, which "
+                f"is {self.epochs}: raise epochs or remove the phase"
             )
 
     def _check_batches(self, phase: Phase, where: str) -> None:
         ranks = self.devices * self.nodes
         if phase.batch_size % ranks:
             raise ValueError(
-                f"{where}batch_size is the batch of all processes together: {phase.batch_size} "
-                f"cannot be shared by {self.devices} devices on {self.nodes} nodes"
+                f"{where}batch_size is {phase.batch_size}, expected a multiple of {ranks} "
+                f"(devices × nodes = {self.devices} × {self.nodes}), because all processes share "
+                "each batch"
             )
         if (phase.mixing.mixup or phase.mixing.cutmix) and not (
             self.drop_last and phase.batch_size % (2 * ranks) == 0
         ):
             raise ValueError(
-                f"{where}mixup and cutmix pair images: set 'drop_last: true', a batch_size that "
-                f"divides by {2 * ranks}"
+                f"{where}mixup and cutmix pair images within a batch: set 'drop_last: true' and a "
+                f"batch_size that is a multiple of {2 * ranks}, found {phase.batch_size}"
             )

@@ -7,8 +7,11 @@ from tailproof.config.evaluation import WORST_ERRORS
 
 
 class Report(Strict):
-    """How the page looks."""
+    """Content of the report."""
 
     worst_errors: int = Field(
-        24, ge=0, le=WORST_ERRORS, description="Confident mistakes shown as pictures."
+        24,
+        ge=0,
+        le=WORST_ERRORS,
+        description="Number of the most confident mistakes to show as images.",
     )

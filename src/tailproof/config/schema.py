@@ -1,4 +1,4 @@
-"""The JSON schema of an experiment: ``python -m tailproof.config.schema FILE``."""
+"""Writes the JSON schema of an experiment: ``python -m tailproof.config.schema FILE``."""
 
 import sys
 from typing import Any
@@ -8,7 +8,7 @@ from tailproof.files import write_json
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON schema of ``config/experiments/NAME.yaml``; no mapping takes unknown keys."""
+    """Return the JSON schema of ``config/experiments/NAME.yaml``, which rejects unknown keys."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **_closed(Experiment.model_json_schema()),
@@ -16,7 +16,7 @@ def schema() -> dict[str, Any]:
 
 
 def _closed(node: Any) -> Any:
-    """Close mappings whose keys follow a pattern: pydantic leaves them open to all others."""
+    """Forbid keys that do not match the key pattern of a mapping; pydantic allows them."""
     if isinstance(node, list):
         return [_closed(part) for part in node]
     if not isinstance(node, dict):

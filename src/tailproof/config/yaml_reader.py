@@ -1,4 +1,4 @@
-"""Reading YAML without its two silent traps: 1e-4 as text, and keys that stand twice."""
+"""Reads YAML without two of its traps: 1e-4 parsed as text, and duplicate keys."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ class _Loader(yaml.SafeLoader):
         for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
             if (key.tag, key.value) in seen:
                 where = f"{self.name}, line {key.start_mark.line + 1}"
-                raise TailproofError(f"{where}: the key '{key.value}' is given twice: keep one")
+                raise TailproofError(f"{where}: the key '{key.value}' is duplicate: keep one")
             seen.add((key.tag, key.value))
         return node
 
@@ -29,7 +29,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file; numbers like 1e-4 are numbers, and no key may stand twice.
+    """Read a YAML file; values such as 1e-4 are numbers, and duplicate keys are errors.
 
     Raises:
         TailproofError: the file is missing, unreadable or not YAML.

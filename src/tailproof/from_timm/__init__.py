@@ -1,4 +1,4 @@
-"""From a training command of timm's train.py to an experiment: ``tailproof init --from-timm``."""
+"""Translates a command of timm's train.py to an experiment: ``tailproof init --from-timm``."""
 
 from tailproof.from_timm.translation import Translation, render, translate
 

@@ -1,4 +1,4 @@
-"""The arguments of timm's train.py (1.0): names, types, defaults, and what has no equivalent."""
+"""The arguments of timm's train.py (1.0): names, types, defaults, and those not translated."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ class Argument:
     """One argument.
 
     Attributes:
-        name: its first long name; that of the positional argument is ``DIR``.
-        kind: what turns a word into a value.
-        default: timm's.
-        values: how many words follow: 0, 1, 2 or 3, ``?`` (none or one), ``+``, ``*``.
-        unused: why it has no effect on the experiment, where no rule translates it.
+        name: the first long name; ``DIR`` for the positional argument.
+        kind: converts a word to a value.
+        default: timm's default.
+        values: the number of words that follow: 0, 1, 2 or 3, ``?`` (none or one), ``+``, ``*``.
+        unused: why it has no effect on the experiment if no rule translates it.
     """
 
     name: str
@@ -30,17 +30,17 @@ def _flag(name: str, unused: str = "") -> Argument:
 
 _STEPPED = "only --sched step uses it"
 _DECAYED = "only --sched step, multistep and plateau use it"
-_NO_AUG = "--no-aug switches it off"
+_NO_AUG = "--no-aug turns it off"
 _CHECKPOINT = "only .safetensors files are read: convert it"
 _UNMIXED = "neither --mixup nor --cutmix is on"
 
 _TRANSLATED = (
-    Argument("DIR", unused="--data-dir has the last word"),
+    Argument("DIR", unused="--data-dir takes precedence"),
     Argument("--data-dir"),
     Argument(
         "--dataset",
         default="",
-        unused="there is no such source: convert it to folders, CSV tables or parquet",
+        unused="no source reads this format: convert it to folders, CSV tables or parquet",
     ),
     Argument(
         "--train-split",
@@ -59,7 +59,7 @@ _TRANSLATED = (
     _flag("--pretrained"),
     Argument("--initial-checkpoint", default="", unused=_CHECKPOINT),
     Argument("--pretrained-path", unused=_CHECKPOINT),
-    Argument("--img-size", int, unused="--input-size has the last word"),
+    Argument("--img-size", int, unused="--input-size takes precedence"),
     Argument("--input-size", int, values=3),
     Argument("--drop", float, 0.0),
     Argument("--drop-path", float),
@@ -93,7 +93,7 @@ _TRANSLATED = (
     Argument("--lr-base", float, 0.1, unused="--lr has the last word"),
     Argument("--lr-base-size", int, 256, unused="--lr has the last word"),
     Argument("--lr-base-scale", default="", unused="--lr has the last word"),
-    Argument("--sched", default="cosine", unused="there is no such schedule: cosine in its place"),
+    Argument("--sched", default="cosine", unused="no such schedule: replaced by cosine"),
     Argument("--min-lr", float, 0.0, unused="only a cosine has a lowest rate"),
     Argument("--epochs", int, 300),
     Argument("--warmup-epochs", int, 5, unused="neither 0 nor --sched none warms up"),
@@ -124,14 +124,14 @@ _TRANSLATED = (
     Argument("--cutmix", float, 0.0),
     Argument("--mixup-prob", float, 1.0, unused=_UNMIXED),
     Argument("--mixup-switch-prob", float, 0.5, unused=_UNMIXED),
-    Argument("--mixup-off-epoch", int, 0, unused="there is nothing to switch off after that epoch"),
+    Argument("--mixup-off-epoch", int, 0, unused="no mixing to turn off after that epoch"),
     _flag("--model-ema"),
     Argument("--model-ema-decay", float, 0.9998, unused="--model-ema is off"),
     Argument("--seed", int, 42),
     Argument("--workers", int, 4),
     Argument("--val-interval", int),
-    Argument("--recovery-interval", int, 0, unused="0 leaves the state to be saved by the clock"),
-    Argument("--eval-metric", default="top1", unused="no such monitor: val_accuracy in its place"),
+    Argument("--recovery-interval", int, 0, unused="0 saves the state every few minutes"),
+    Argument("--eval-metric", default="top1", unused="no such monitor: replaced by val_accuracy"),
     Argument("--experiment", default=""),
 )
 

@@ -1,4 +1,4 @@
-"""Reading a command line of timm's train.py into its arguments, none of them lost."""
+"""Parses a command line of timm's train.py; every argument is accounted for."""
 
 import math
 import re
@@ -22,7 +22,7 @@ _KINDS = {int: "a whole number", float: "a number"}
 
 @dataclass(frozen=True)
 class Given:
-    """An argument of the command, as written, and its value."""
+    """An argument of the command: its name, its text and its value."""
 
     name: str
     text: str
@@ -31,12 +31,12 @@ class Given:
 
 @dataclass
 class Command:
-    """The arguments of a command, in its order.
+    """The arguments of a command, in their order.
 
     Attributes:
-        given: those that timm knows.
-        ignored: what is no argument of train.py, and why it is left out.
-        unknown: those that timm does not know.
+        given: arguments of train.py.
+        ignored: parts that are not arguments of train.py, and why they are ignored.
+        unknown: arguments that train.py does not have.
     """
 
     given: list[Given] = field(default_factory=list)
@@ -47,30 +47,30 @@ class Command:
         return any(argument.name == name for argument in self.given)
 
     def __getitem__(self, name: str) -> Any:
-        """Return an argument's value, the last one where it is given twice, or timm's default."""
+        """Return the value of an argument, the last one if repeated, or timm's default."""
         values = [argument.value for argument in self.given if argument.name == name]
         return values[-1] if values else ARGUMENTS[name].default
 
 
 def read_command(text: str) -> Command:
-    """Read a command line.
+    """Parse a command line.
 
     Args:
-        text: as typed into a shell: launcher, train.py and its arguments.
+        text: the command as typed into a shell: launcher, train.py and its arguments.
 
     Raises:
-        TailproofError: there is no train.py in it, or an argument's value does not parse.
+        TailproofError: the command does not run train.py, or a value cannot be parsed.
     """
     try:
         words = shlex.split(text.replace("\\\n", " "))
     except ValueError as error:
         raise TailproofError(
-            f"the command is no shell command ({error}): check its quotes"
+            f"the command is not a valid shell command ({error}): check its quotes"
         ) from None
     scripts = [place for place, word in enumerate(words) if PurePath(word).name in _SCRIPTS]
     if not scripts:
         raise TailproofError(
-            "the command has no train.py: expected one such as "
+            "the command does not run train.py, expected a command such as "
             "'python train.py /data/imagenet --model resnet50'"
         )
     command = Command()
@@ -81,7 +81,7 @@ def read_command(text: str) -> Command:
     end = next((place for place, word in enumerate(after) if _SHELL.fullmatch(word)), len(after))
     for rest in (before[:start], after[end:]):
         if rest:
-            command.ignored.append((" ".join(rest), "it is the shell's, not train.py's"))
+            command.ignored.append((" ".join(rest), "it belongs to the shell, not to train.py"))
     launcher, queue = deque(before[start:]), deque(after[:end])
     if script.endswith(".sh"):
         processes = [queue.popleft()] if queue else []
@@ -96,7 +96,7 @@ def _read_launcher(command: Command, words: deque[str]) -> None:
         word = words.popleft()
         name, equals, inline = word.partition("=")
         if _VARIABLE.match(word):
-            _ignore(command, [word], "it is a variable of the environment: set it for snakemake")
+            _ignore(command, [word], "it is an environment variable: set it for snakemake")
         elif _is_option(word):
             name = name.replace("_", "-")
             values = [inline] if equals else []
@@ -107,7 +107,7 @@ def _read_launcher(command: Command, words: deque[str]) -> None:
             if name in ("--nproc-per-node", "--nnodes"):
                 _add(command, name, shlex.join(shown), values)
             else:
-                _ignore(command, shown, "processes are started by Tailproof")
+                _ignore(command, shown, "Tailproof starts the processes")
         elif not _PROGRAMS.fullmatch(PurePath(word).name):
             command.unknown.append(shlex.quote(word))
 
@@ -138,11 +138,11 @@ def _read_arguments(command: Command, words: deque[str]) -> None:
 
 
 def _read_file(command: Command, path: str) -> None:
-    """Read a file of ``--config``: timm takes its entries as defaults of the arguments."""
+    """Read a file given by ``--config``, whose entries timm uses as argument defaults."""
     entries = read_yaml(path)
     if not isinstance(entries, dict):
-        raise TailproofError(f"{path} holds no arguments of train.py: expected 'name: value' lines")
-    command.ignored.append((f"--config {path}", "what it holds is listed on its own"))
+        raise TailproofError(f"{path} has no arguments of train.py, expected lines 'name: value'")
+    command.ignored.append((f"--config {path}", "its entries are listed separately"))
     from_file = Command()
     for key, value in entries.items():
         if value is None or value is False or value in ("", [], {}):
@@ -161,7 +161,7 @@ def _read_file(command: Command, path: str) -> None:
 
 
 def _split(word: str) -> tuple[str, str | None]:
-    """Return an option's full name, and the value that is written into the same word."""
+    """Return the full name of an option, and the value if it is part of the same word."""
     name, equals, value = word.partition("=")
     if word in ALIASES:
         return ALIASES[word], None
@@ -174,12 +174,12 @@ def _split(word: str) -> tuple[str, str | None]:
     names = {*ARGUMENTS, *ALIASES, "--config"}
     longer = sorted({ALIASES.get(full, full) for full in names if full.startswith(name)})
     if len(longer) > 1:
-        raise TailproofError(f"'{name}' is short for {' and '.join(longer)}: write one of them out")
+        raise TailproofError(f"'{name}' is ambiguous, expected one of {', '.join(longer)}")
     return (longer or [name])[0], inline
 
 
 def _most(argument: Argument | None) -> float:
-    """Return how many words an argument takes at most; one that is unknown takes all."""
+    """Return the maximum number of words of an argument; infinite for an unknown one."""
     counts = {"?": 1, "+": float("inf"), "*": float("inf")}
     return counts["+"] if argument is None else counts.get(argument.values, argument.values)
 

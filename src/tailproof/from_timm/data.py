@@ -1,4 +1,4 @@
-"""Where the images of a training command are."""
+"""Translates the data arguments of a training command."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from tailproof.from_timm.keys import Key
 from tailproof.from_timm.rules import Setting
 from tailproof.runtime.errors import TailproofError
 
-# The names of folders that timm takes for each other.
+# Folder names that timm treats as equal.
 _SYNONYMS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))
 
 _FOLDERS = ("", "torch/folder", "torch/image_folder")
@@ -17,22 +17,21 @@ _IDX = {"torch/mnist": "MNIST/raw", "torch/fashion_mnist": "FashionMNIST/raw"}  
 
 
 def data_settings(timm: Command) -> Iterator[Setting]:
-    """Yield the settings of the data: where no folder is named, one below raw/ to be filled.
+    """Yield the settings of the data; the default folder is one below raw/.
 
     Raises:
-        TailproofError: two folders are named.
+        TailproofError: the command gives two data folders.
     """
     if None not in (timm["DIR"], timm["--data-dir"]) and timm["DIR"] != timm["--data-dir"]:
         raise TailproofError(
-            f"the command names two folders of data, {timm['DIR']} and {timm['--data-dir']}: "
-            "keep one"
+            f"the command gives two data folders, {timm['DIR']} and {timm['--data-dir']}: keep one"
         )
     family, slash, name = timm["--dataset"].partition("/")
     dataset = timm["--dataset"].lower() if slash else ""
-    named = timm["--data-dir"] or timm["DIR"]
+    folder = timm["--data-dir"] or timm["DIR"]
     root = Path("raw") / (Path(name).name or "images")
-    if named:
-        root = Path.home() / named[2:] if named.startswith("~/") else Path(named)
+    if folder:
+        root = Path.home() / folder[2:] if folder.startswith("~/") else Path(folder)
         root /= _IDX.get(dataset, "")
     yield Setting(Key.ROOT, str(root), ("DIR", "--data-dir"))
     source = ("--dataset",)
@@ -68,7 +67,7 @@ def _folders(timm: Command, root: Path) -> Iterator[Setting]:
 
 
 def _split_folder(root: Path, split: str) -> str | None:
-    """Return the folder of a split below root as timm finds it; as named where root is not here."""
+    """Return the folder of a split below root as timm finds it; unchecked if root is missing."""
     name = split.partition("[")[0]
     if not root.is_dir():
         return name or None

@@ -1,11 +1,11 @@
-"""Tailproof's keys that a training command has values for: the only place that spells them."""
+"""The configuration keys that a training command sets; the only place that spells them."""
 
 from enum import StrEnum
 from typing import Any
 
 
 class Key(StrEnum):
-    """Paths of keys in an experiment."""
+    """Dotted keys of an experiment."""
 
     TITLE = "title"
     SOURCE = "data.source.name"
@@ -64,29 +64,28 @@ class Key(StrEnum):
     SEEDS = "seeds"
 
 
-# A phase without mixing, which follows one with it.
+# A phase with mixing, and the phase without mixing that follows.
 FIRST_PHASE = {"from_epoch": 1}
 UNMIXED = {"mixing": {"mixup": 0.0, "cutmix": 0.0}}
 PHASE_START = "from_epoch"
 
-# Where Tailproof does something else than timm, on purpose; lines of comments.
+# Deliberate differences from timm, as lines of comments.
 BY_DESIGN = (
-    "Six splits. The training folder gives train, val and calib, the test folder tune, dev and "
-    "test (data.splits). timm trains on all of the training folder.",
-    f"val chooses the epoch whose weights are exported ({Key.MONITOR}, {Key.EXPORT}); timm's "
-    "model_best is chosen by the images that its accuracy is reported on.",
-    "Pixels are normalized by mean and std of train. Evaluation crops the centre of the whole "
-    "shorter side.",
-    f"{Key.BATCH_SIZE} is that of all processes together. The rate changes with every update and "
-    "warms up from zero.",
-    "Class probabilities are calibrated on calib, without further keys.",
-    "Losses for a long tail stand next to this one as further experts: "
+    "There are six splits: train, val and calib are parts of the training folder, tune, dev and "
+    "test of the test folder (data.splits). timm trains on the whole training folder.",
+    f"The best epoch on val is exported ({Key.MONITOR}, {Key.EXPORT}); timm selects model_best on "
+    "the images that it reports accuracy on.",
+    "Pixels are normalized by mean and std of train. Evaluation takes the largest centre crop.",
+    f"{Key.BATCH_SIZE} counts all processes together. The learning rate changes with every update "
+    "and warms up from zero.",
+    "Class probabilities are always calibrated on calib.",
+    "To compare a long-tail loss, add an expert: "
     "'balanced_softmax: {loss: {name: balanced_softmax}}' below 'experts'.",
 )
 
 
 def nest(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the experiment whose values are given by their paths, its keys in the order of Key."""
+    """Return values by dotted key as a nested experiment, its keys in the order of `Key`."""
     experiment: dict[str, Any] = {}
     for path in sorted(values, key=_place):
         section = experiment

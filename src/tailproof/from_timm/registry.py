@@ -1,4 +1,4 @@
-"""timm's registry of models, read from its sources: to import timm would import torch."""
+"""Reads timm's model registry from its source files, because importing timm imports torch."""
 
 import ast
 import re
@@ -13,10 +13,10 @@ _REGISTERED = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 
 
 def check_model(name: str) -> None:
-    """Check that timm has an architecture, with or without the tag of its weights.
+    """Check that timm has an architecture, given with or without a weights tag.
 
     Raises:
-        TailproofError: an unknown name.
+        TailproofError: the name is unknown.
     """
     architecture = name.partition(".")[0]
     if architecture not in _sources():
@@ -28,10 +28,10 @@ def check_model(name: str) -> None:
 
 @cache
 def default_side(name: str) -> int:
-    """Return the side of the images that timm trains a model on by default.
+    """Return timm's default image side for a model, in pixels.
 
     Raises:
-        TailproofError: the sources do not say, or the images are not square.
+        TailproofError: timm's sources do not define it, or the images are not square.
     """
     architecture = name.partition(".")[0]
     module = ast.parse(_sources()[architecture].read_text(encoding="utf-8"))
@@ -43,14 +43,13 @@ def default_side(name: str) -> int:
                 return size[1]
             break
     raise TailproofError(
-        f"--model {name}: timm's sources do not say its image size, or it is not a square: "
-        "give --img-size N"
+        f"--model {name}: timm's sources define no square image size for it: add --img-size N"
     )
 
 
 @cache
 def _sources() -> dict[str, Path]:
-    """Return the file that registers each architecture."""
+    """Return the source file of each architecture."""
     folder = Path(find_spec("timm").origin).parent / "models"
     return {
         name: file
@@ -60,7 +59,7 @@ def _sources() -> dict[str, Path]:
 
 
 def _entries(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the items of every dictionary, as ``'architecture.tag': _cfg(...)``, in their order."""
+    """Yield the items of every dictionary, such as ``'architecture.tag': _cfg(...)``, in order."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
@@ -69,7 +68,7 @@ def _entries(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _input_size(call: ast.Call, builders: dict[str, ast.FunctionDef]) -> tuple[int, ...] | None:
-    """Return the ``input_size`` of a call, or else of the function that it calls; None without."""
+    """Return the ``input_size`` of a call or of the function that it calls; None if absent."""
     for keyword in call.keywords:
         if keyword.arg == "input_size":
             return _literal(keyword.value)

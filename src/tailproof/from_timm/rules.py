@@ -1,4 +1,4 @@
-"""The settings of a recipe that follow from the arguments of train.py, each rule a few keys."""
+"""Rules that translate the arguments of train.py to the settings of a recipe."""
 
 import ast
 import json
@@ -15,14 +15,14 @@ from tailproof.runtime.errors import TailproofError, unknown_name
 
 @dataclass(frozen=True)
 class Setting:
-    """A value of the experiment, and the arguments that it comes from."""
+    """A value in the experiment and the arguments that it is derived from."""
 
     key: str
     value: Any
     source: tuple[str, ...] = ()
 
 
-# Arguments whose value is the key's own; left out where the command does not give them.
+# Arguments whose value is used unchanged; omitted if the command does not give them.
 _SAME = {
     "--experiment": Key.TITLE,
     "--drop": f"{Key.MODEL_OPTIONS}.drop_rate",
@@ -45,7 +45,7 @@ _SAME = {
     "--val-interval": Key.VALIDATE_EVERY,
 }
 
-# Arguments of which timm's default is not Tailproof's: always written out.
+# Arguments whose default in timm differs from Tailproof's: always written.
 _STATED = {
     "--weight-decay": Key.WEIGHT_DECAY,
     "--smoothing": Key.LABEL_SMOOTHING,
@@ -61,10 +61,10 @@ _SCHEDULES = (*_CURVES, "step", "multistep", "plateau", "constant", "none")
 
 
 def recipe_settings(timm: Command) -> Iterator[Setting]:
-    """Yield the settings of a command, but for those of the data.
+    """Yield the settings of a command, except those of the data.
 
     Raises:
-        TailproofError: the arguments contradict each other, or one is out of its range.
+        TailproofError: arguments contradict each other, or a value is out of range.
     """
     yield from _model(timm)
     for name, key in _SAME.items():
@@ -136,7 +136,9 @@ def _batches(timm: Command) -> Iterator[Setting]:
 def _optimizer(timm: Command) -> Iterator[Setting]:
     name = timm["--opt"].lower()
     if name.startswith("lookahead_"):
-        raise TailproofError(f"--opt {name}: there is no lookahead: give the optimizer alone")
+        raise TailproofError(
+            f"--opt {name}: lookahead is not supported: use --opt {name.removeprefix('lookahead_')}"
+        )
     yield Setting(Key.OPTIMIZER, name, ("--opt",))
     for option, value in _options(timm, "--opt-kwargs"):
         yield Setting(f"{Key.OPTIMIZER_OPTIONS}.{option}", value, ("--opt-kwargs",))
@@ -148,7 +150,9 @@ def _optimizer(timm: Command) -> Iterator[Setting]:
         )
         batch = timm["--batch-size"] * _processes(timm) * max(1, timm["--grad-accum-steps"])
         if timm["--lr-base-size"] < 1 or batch < 1:
-            raise TailproofError("--batch-size and --lr-base-size: expected whole numbers from 1")
+            raise TailproofError(
+                "--batch-size and --lr-base-size: expected whole numbers of at least 1"
+            )
         ratio = (batch / timm["--lr-base-size"]) ** (0.5 if scale == "sqrt" else 1)
         source = ("--lr-base", "--lr-base-size", "--lr-base-scale", "--lr")
         yield Setting(Key.LEARNING_RATE, timm["--lr-base"] * ratio, source)
@@ -197,7 +201,9 @@ def _milestones(timm: Command) -> Iterator[Setting]:
         # timm's milestone acts one epoch early
         milestones = [milestone - 1 for milestone in timm["--decay-milestones"]]
         if milestones != sorted(set(milestones)) or milestones[0] < 1:
-            raise TailproofError("--decay-milestones: expected increasing whole numbers from 2")
+            raise TailproofError(
+                "--decay-milestones: expected increasing whole numbers of at least 2"
+            )
         within = [milestone for milestone in milestones if milestone in epochs]
         yield Setting(Key.MILESTONES, within, ("--decay-milestones",))
 

@@ -1,4 +1,4 @@
-"""A training command of timm's train.py as an experiment, and what of it has no equivalent."""
+"""Translates a training command of timm's train.py to an experiment and a list of differences."""
 
 import json
 import re
@@ -21,14 +21,14 @@ _WIDTH = 100
 
 @dataclass(frozen=True)
 class Translation:
-    """What becomes of a command. Every argument of it is in at least one of the last three lists.
+    """A translated command; every argument is in `translated`, `ignored` or `unknown`.
 
     Attributes:
-        experiment: plain values, as of a file in config/experiments.
-        defaults: arguments that were left out, with timm's values: (argument, key, value).
-        translated: (argument, key, value).
-        ignored: arguments without an equivalent, and why: (argument, why).
-        unknown: arguments that timm does not know.
+        experiment: the experiment as plain values.
+        defaults: arguments that the command omits, with timm's defaults: (argument, key, value).
+        translated: translated arguments: (argument, key, value).
+        ignored: arguments without an equivalent: (argument, reason).
+        unknown: arguments that timm does not have.
     """
 
     experiment: dict[str, Any]
@@ -39,21 +39,21 @@ class Translation:
 
     @property
     def name(self) -> str:
-        """The experiment's name: the model's, as a file may be called."""
+        """The name of the experiment: that of the model, as a valid file name."""
         return re.sub(r"[^A-Za-z0-9_-]+", "_", self.experiment["recipe"]["model"]["name"])
 
 
 def translate(command: str) -> Translation:
     """Translate a training command of timm's train.py into an experiment.
 
-    What the command leaves to timm's defaults is written out where Tailproof's differ.
+    timm's defaults are written out where Tailproof's differ.
 
     Args:
-        command: as typed into a shell, launcher and variables included.
+        command: the command as typed into a shell, with launcher and environment variables.
 
     Raises:
-        TailproofError: the command does not run train.py, an argument's value does not parse, its
-            arguments contradict each other, or the model is not timm's.
+        TailproofError: the command does not run train.py, a value cannot be parsed, arguments
+            contradict each other, or timm does not have the model.
     """
     timm = read_command(command)
     _check_together(timm)
@@ -79,7 +79,7 @@ def translate(command: str) -> Translation:
 
 
 def render(translation: Translation) -> str:
-    """Return the text of the experiment's file: comments on the translation, then the keys."""
+    """Return the text of the experiment file: comments on the translation, then the keys."""
     lines = ["Translated from a training command of timm's train.py.", ""]
     for title, rows in (
         ("Arguments of the command", translation.translated),
@@ -125,8 +125,8 @@ def _check_together(timm: Command) -> None:
             "--amp" in timm and timm["--model-dtype"] not in (None, "float32")
         ),
     }
-    for sentence, found in contradictions.items():
-        if found:
+    for sentence, applies in contradictions.items():
+        if applies:
             raise TailproofError(f"the command contradicts itself: {sentence}")
 
 
@@ -144,14 +144,14 @@ def _experiment(timm: Command, settings: list[Setting]) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, dict):  # a transform, whose options stand below
+    if isinstance(value, dict):  # a transform; its options are in the file below
         return value["name"]
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _comment(line: str) -> str:
-    """Return a line as comments, whatever characters of the command stand in it."""
+    """Return a line as comment lines, without unprintable characters."""
     printable = "".join(letter if letter.isprintable() else " " for letter in line)
     indent = "#   " if line.startswith("  ") else "# "
     return (
@@ -167,13 +167,13 @@ def _comment(line: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes texts that would be read back as something else: 1e4, and control characters."""
+    """Quotes text that YAML would read as another value, such as 1e4, and control characters."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Return a node that the configuration's loader reads as this very text."""
+        """Return a node that the configuration loader reads as exactly this text."""
         if text.isprintable() and not _is_number(text):
             return self.represent_str(text)
         return self.represent_scalar("tag:yaml.org,2002:str", text, style='"')

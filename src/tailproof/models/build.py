@@ -1,4 +1,4 @@
-"""Building models through timm's registry, and expert folders that timm loads."""
+"""Builds models through timm's registry and saves experts in a form that timm loads."""
 
 import logging
 from pathlib import Path
@@ -24,14 +24,14 @@ def build_model(
     """Build a model whose head and first layer fit the data.
 
     Args:
-        name: a model of timm's registry; those of `tailproof.models` are in it.
-        classes: outputs.
-        channels: bands of the images.
-        pretrained: start from the publisher's weights.
+        name: a model of timm's registry, which includes those of `tailproof.models`.
+        classes: number of outputs.
+        channels: number of channels of the images.
+        pretrained: whether to start from the published weights.
         options: further arguments of the model.
 
     Raises:
-        TailproofError: an unknown name or option, or weights that cannot be had.
+        TailproofError: the name or an option is unknown, or the weights cannot be loaded.
     """
     if not timm.is_model(name.split(".", maxsplit=1)[0]):
         raise unknown_name("model", name, timm.list_models())
@@ -39,7 +39,7 @@ def build_model(
         return timm.create_model(
             name, pretrained=pretrained, num_classes=classes, in_chans=channels, **options
         )
-    # timm's models also assert what their options must fulfil, or divide by them.
+    # timm's models also assert conditions on their options, or divide by them.
     except (
         TypeError,
         ValueError,
@@ -67,12 +67,12 @@ def save_expert(
     """Write model.safetensors and config.json, loadable as ``local-dir:`` by timm.
 
     Args:
-        folder: where both files go.
+        folder: folder to write both files to.
         model: the trained model.
-        model_args: what the model was built with besides its name, classes and channels.
+        model_args: arguments of the model other than its name, classes and channels.
         preprocessing: timm's data configuration: input_size, mean, std, interpolation, crop_pct.
-        class_names: in the order of the outputs.
-        facts: further plain values, kept under ``tailproof`` in config.json.
+        class_names: class names in the order of the outputs.
+        facts: further plain values, stored under ``tailproof`` in config.json.
     """
     with atomic(Path(folder) / "model.safetensors") as temporary:
         temporary.write_bytes(save(_tensors(model)))
@@ -99,7 +99,7 @@ def save_expert(
 
 
 def load_expert(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Return an expert's model, in evaluation mode, and its config.json.
+    """Load an expert's model, in evaluation mode, and its config.json.
 
     Raises:
         TailproofError: a file is missing or damaged, or the weights do not fit the model.
@@ -111,56 +111,60 @@ def load_expert(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
             config["architecture"], num_classes=config["num_classes"], **config["model_args"]
         )
         model.load_state_dict(load_file(folder / "model.safetensors"))
-    except Exception as error:  # safetensors raises its own kind
+    except Exception as error:  # safetensors raises its own errors
         raise TailproofError(
-            f"{folder} holds no expert that can be loaded ({error}): train it again"
+            f"{folder} does not contain a valid expert ({error}): train it again"
         ) from error
     return model.eval(), config
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
-    """Start a model from other weights; those that do not fit are logged and stay fresh.
+    """Load initial weights into a model; log the tensors that do not fit and skip them.
 
     Args:
-        model: changed in place.
-        file: a .safetensors file, or a saved state (.pt) of a run.
+        model: the model, which is changed in place.
+        file: a .safetensors file, or the saved state (.pt) of a run.
 
     Raises:
-        TailproofError: the file is damaged, or nothing in it fits.
+        TailproofError: the file is damaged, or no tensor in it fits the model.
     """
     try:
         weights = _weights_of_state(file) if file.suffix == ".pt" else load_file(file)
-    except Exception as error:  # safetensors and pickle raise their own kinds
+    except Exception as error:  # safetensors and pickle raise their own errors
         raise TailproofError(
-            f"recipe.init_from: {file} holds no weights that can be read ({error}); expected an "
-            "expert's folder, a .safetensors file or a state in .state/train"
+            f"recipe.init_from: {file} cannot be read ({error}), expected the folder of an expert, "
+            "a .safetensors file or a state in .state/train"
         ) from error
-    own = model.state_dict()
+    expected = model.state_dict()
     fitting = {
         name: value
         for name, value in weights.items()
-        if name in own and value.shape == own[name].shape
+        if name in expected and value.shape == expected[name].shape
     }
     unfit = [
         f"{name} {list(value.shape)}"
-        + (f" for {list(own[name].shape)}" if name in own else " unknown to the model")
+        + (f" for {list(expected[name].shape)}" if name in expected else " not in the model")
         for name, value in weights.items()
         if name not in fitting
-    ] + [f"{name} {list(own[name].shape)} not in the file" for name in own if name not in weights]
+    ] + [
+        f"{name} {list(value.shape)} not in the file"
+        for name, value in expected.items()
+        if name not in weights
+    ]
     if not fitting:
         raise TailproofError(
-            f"recipe.init_from: nothing in {file} fits the model: {', '.join(unfit[:5])}, …"
+            f"recipe.init_from: no tensor in {file} fits the model: {', '.join(unfit[:5])}, …"
         )
     model.load_state_dict(fitting, strict=False)
     for name in unfit:
-        log.warning("init_from %s: left out %s", file, name)
+        log.warning("init_from %s: skipped %s", file, name)
 
 
 def weights_file(recipe: Recipe) -> Path | None:
-    """Return the file of the weights that the recipe starts from, if it starts from others.
+    """Return the file with the initial weights; None if the recipe does not set `init_from`.
 
     Raises:
-        TailproofError: it does not exist.
+        TailproofError: the file does not exist.
     """
     file = recipe.initial_weights
     if file is not None and not file.exists():
@@ -174,26 +178,26 @@ def _weights_of_state(file: Path) -> dict[str, Any]:
 
 
 def checkpoint_activations(model: nn.Module, name: str) -> None:
-    """Let a model compute activations again in the backward pass instead of keeping them.
+    """Make a model recompute activations in the backward pass instead of storing them.
 
     Raises:
-        TailproofError: timm's model `name` cannot.
+        TailproofError: timm's model `name` does not support it.
     """
     try:
         model.set_grad_checkpointing(True)
     except (AttributeError, AssertionError) as error:
         raise TailproofError(
-            f"recipe.activation_checkpointing: '{name}' has none; leave it out"
+            f"recipe.activation_checkpointing: '{name}' does not support it: remove it"
         ) from error
 
 
 def digest_of_weights(model: nn.Module) -> str:
-    """Return the SHA-256 of what `save_expert` would write to model.safetensors."""
+    """Return the SHA-256 of the model.safetensors that `save_expert` would write."""
     return sha256_bytes(save(_tensors(model)))
 
 
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    # One byte order of keys whatever the model's memory format; no metadata, whose order varies.
+    # The bytes must not depend on the memory format; no metadata, because its order varies.
     return {k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())}
 
 
@@ -203,9 +207,9 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def best_precision(device: torch.device, requested: str) -> str:
-    """Return the precision to compute in: `requested`, or for ``auto`` what the device is good at.
+    """Return the compute precision: `requested`, or for ``auto`` the best one for the device.
 
-    On processors bf16 pays only with instructions for it.
+    On CPUs, bf16 is faster only with instructions for it.
     """
     if requested != "auto":
         return requested

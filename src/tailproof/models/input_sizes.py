@@ -1,4 +1,4 @@
-"""Models and the sizes of the images that they are to take."""
+"""Adapts models to image sizes and checks that they accept them."""
 
 from typing import Any
 
@@ -12,37 +12,40 @@ Size = tuple[int, int]
 
 
 def options_for_sizes(name: str, options: dict[str, Any], sizes: list[Size]) -> dict[str, Any]:
-    """Return the options of a model that is to take images of several sizes.
+    """Return the options of a model that must accept images of several sizes.
 
-    Models with position embeddings are made for one size. Where timm can resample them at every
-    pass (`dynamic_img_size`), they are made for the size that is inferred on and resampled for the
-    others, so that the weights that are exported need nothing else.
+    Models with position embeddings are built for one size. If timm can resample the embeddings in
+    each forward pass (`dynamic_img_size`), the model is built for the size used in inference and
+    resamples for the others, so that the exported weights work without further options.
 
     Args:
         name: a model of timm's registry.
-        options: of the recipe; they come first.
-        sizes: height and width of all images, first of those that are inferred on.
+        options: the recipe's options, which take precedence.
+        sizes: height and width of all images; the size used in inference is first.
     """
     if len(sizes) == 1 or not timm.is_model(name.split(".", maxsplit=1)[0]):
         return options
     if not timm.get_pretrained_cfg(name).fixed_input_size:
         return options
     height, width = sizes[0]
-    wanted = {"img_size": height if height == width else [height, width], "dynamic_img_size": True}
+    resampled = {
+        "img_size": height if height == width else [height, width],
+        "dynamic_img_size": True,
+    }
     try:
         with torch.device("meta"):
-            timm.create_model(name, **wanted | options)
+            timm.create_model(name, **resampled | options)
     except (TypeError, ValueError, RuntimeError, AssertionError):
         return options
-    return wanted | options
+    return resampled | options
 
 
 @torch.no_grad()
 def check_sizes(model: nn.Module, name: str, channels: int, sizes: list[Size]) -> None:
-    """Try whether a model takes images of each size.
+    """Check with a forward pass that a model accepts images of each size.
 
     Raises:
-        TailproofError: it does not.
+        TailproofError: the model does not accept a size.
     """
     device = next(model.parameters()).device
     model.eval()
@@ -51,8 +54,8 @@ def check_sizes(model: nn.Module, name: str, channels: int, sizes: list[Size]) -
             model(torch.zeros(1, channels, height, width, device=device))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise TailproofError(
-                f"'{name}' cannot take images of {height}×{width} pixels, which the recipe asks "
-                f"for ({error}): choose another size, another model or, in recipe.model.options, "
-                "an img_size that it is made for"
+                f"'{name}' does not accept images of {height}×{width} pixels, as set in the recipe "
+                f"({error}): choose another size, another model or an img_size in "
+                "recipe.model.options"
             ) from error
     model.train()

@@ -1,7 +1,8 @@
-"""oneDNN's own memory layouts, in which processors with instructions for bf16 are fastest.
+"""oneDNN's memory layouts, the fastest ones on CPUs with bf16 instructions.
 
-Tensors of `Tensor.to_mkldnn` lie as each convolution asks for, so that none is copied, and batch
-norm, ReLU and sums run in oneDNN too. Few operations know them: a model says itself where it can.
+A tensor from `Tensor.to_mkldnn` has the layout that the next convolution needs, so it is never
+copied; batch norm, ReLU and sums also run in oneDNN. Few operations support these layouts, so a
+model enables them itself.
 """
 
 import torch
@@ -9,12 +10,12 @@ from torch import Tensor
 
 
 def has_bf16() -> bool:
-    """Tell whether this processor has instructions for bf16 (AVX512-BF16 or AMX on x86)."""
+    """Return whether this CPU has bf16 instructions (AVX512-BF16 or AMX on x86)."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def suits(x: Tensor) -> bool:
-    """Tell whether what is computed of `x` is best computed in oneDNN's layouts."""
+    """Return whether oneDNN's layouts are the fastest for computations on `x`."""
     return (
         x.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")

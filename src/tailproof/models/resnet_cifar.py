@@ -50,7 +50,7 @@ class ResidualBlock(nn.Module):
     def _narrow(self, x: Tensor) -> Tensor:
         """Return x[:, :, ::stride, ::stride] between zero channels."""
         padding = (0, 0, self.padding, self.padding)
-        if x.is_mkldnn:  # which a convolution that picks each channel leaves as it is
+        if x.is_mkldnn:  # a convolution that picks single channels keeps the layout
             picks = F.pad(torch.eye(x.shape[1]), padding)
             return F.conv2d(x, picks[:, :, None, None], stride=self.stride)
         # A gradient of indexing would not stay channels_last.
@@ -62,10 +62,10 @@ class CifarResNet(nn.Module):
 
     Args:
         depth: number of layers, 6n+2.
-        num_classes: outputs.
-        in_chans: channels of the images.
+        num_classes: number of outputs.
+        in_chans: number of channels of the images.
         classifier: ``linear`` or ``cosine``.
-        scale: of the cosine classifier.
+        scale: scale of the cosine classifier.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class CifarResNet(nn.Module):
     ) -> None:
         super().__init__()
         if (depth - 2) % 6:
-            raise ValueError(f"depth {depth} is not 6n+2")
+            raise ValueError(f"depth is {depth}, expected 6n+2")
         if classifier not in ("linear", "cosine"):
-            raise ValueError(f"classifier '{classifier}' is neither 'linear' nor 'cosine'")
+            raise ValueError(f"classifier is '{classifier}', expected 'linear' or 'cosine'")
         self.classifier_kind, self.scale = classifier, scale
         self.num_features = 64
         self.conv1 = nn.Conv2d(in_chans, 16, 3, 1, 1, bias=False)
@@ -97,7 +97,7 @@ class CifarResNet(nn.Module):
         self.reset_classifier(num_classes)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a fresh one with so many outputs; 0 leaves features."""
+        """Replace the head by a new one with `num_classes` outputs; 0 removes it."""
         self.num_classes = num_classes
         if num_classes == 0:
             self.classifier: nn.Module = nn.Identity()
@@ -116,12 +116,12 @@ class CifarResNet(nn.Module):
             return self._features(x)
         with torch.autocast("cpu", enabled=False):  # oneDNN itself casts the weights
             features = self._features(x.bfloat16().to_mkldnn()).to_dense()
-        return features + 0 * self._sum_of_norms()  # its ReLU makes 0 of NaN
+        return features + 0 * self._sum_of_norms()  # oneDNN's ReLU maps NaN to 0
 
     @torch.no_grad()
     def _sum_of_norms(self) -> Tensor:
-        """Return a number that is not finite where a batch norm, or what it got, is not."""
-        norms = [each for each in self.modules() if isinstance(each, nn.BatchNorm2d)]
+        """Return a number that is not finite if a batch norm or its input is not."""
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
         return torch.cat([x for n in norms for x in (n.running_mean, n.weight, n.bias)]).sum()
 
     def _features(self, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Transformers over scan lines, in timm's registry: every line of a window becomes one token.
+"""Transformers over scan lines, in timm's registry: every line of a window is one token.
 
-`scanline_vit` sees the whole window from every line. `scanline_causal` sees only what came before,
-so it can follow an instrument line by line: `Stream` keeps what is known of earlier lines.
-Both answer for the last line.
+`scanline_vit` attends to the whole window. `scanline_causal` attends only to earlier lines, so it
+can process the output of an instrument line by line: `Stream` caches keys and values of earlier
+lines. Both classify the last line.
 """
 
 import torch
@@ -10,13 +10,13 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-FLAT = 1e-6  # variance below which a line is only shifted
+FLAT = 1e-6  # a line with a lower variance is centred but not scaled
 
 Cache = tuple[Tensor, Tensor]
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017), causal where asked for."""
+    """Multi-head self-attention (Vaswani et al. 2017), optionally causal."""
 
     def __init__(self, dim: int, heads: int, causal: bool, drop: float) -> None:
         super().__init__()
@@ -26,25 +26,25 @@ class Attention(nn.Module):
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Return the attended tokens [N, T, dim], and keys and values of all tokens so far.
+        """Return the attended tokens [N, T, dim], and the keys and values of all tokens so far.
 
         Args:
-            x: T tokens; one, where there is a cache.
-            cache: keys and values of the tokens before.
+            x: T tokens; a single one if there is a cache.
+            cache: keys and values of the earlier tokens.
         """
         samples, tokens, dim = x.shape
         split = self.qkv(x).view(samples, tokens, 3, self.heads, dim // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         if cache is not None:
             key, value = torch.cat([cache[0], key], 2), torch.cat([cache[1], value], 2)
-        found = F.scaled_dot_product_attention(
+        attended = F.scaled_dot_product_attention(
             query, key, value, is_causal=self.causal and cache is None
         )
-        return self.drop(self.proj(found.transpose(1, 2).reshape(x.shape))), (key, value)
+        return self.drop(self.proj(attended.transpose(1, 2).reshape(x.shape))), (key, value)
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a two-layer perceptron, each after a norm and beside a shortcut."""
+    """Attention and a two-layer perceptron, each with pre-norm and a residual connection."""
 
     def __init__(self, dim: int, heads: int, causal: bool, drop: float) -> None:
         super().__init__()
@@ -55,14 +55,14 @@ class TransformerBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Return tokens [N, T, dim] and the keys and values of all so far."""
+        """Return tokens [N, T, dim] and the keys and values of all tokens so far."""
         attended, cache = self.attention(self.norm1(x), cache)
         x = x + attended
         return x + self.mlp(self.norm2(x)), cache
 
 
 class LineEmbedding(nn.Module):
-    """A line of fixed length as one vector, by one linear map."""
+    """Embeds a line of fixed length with one linear map."""
 
     def __init__(self, channels: int, width: int, dim: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class LineEmbedding(nn.Module):
 
 
 class LineTokeniser(nn.Sequential):
-    """A line of any length as one vector, by a small convolutional network."""
+    """Embeds a line of any length with a small convolutional network."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__(
@@ -93,16 +93,16 @@ class ScanLineTransformer(nn.Module):
     """Classifies the last line of a window of lines.
 
     Args:
-        causal: whether a line sees only the ones before it. The order is then known from what can
-            be seen; else lines have learnt positions.
-        num_classes: outputs; 0 leaves features.
-        in_chans: channels of a line.
-        img_size: lines in a window, pixels in a line.
-        dim: of a token.
-        depth: blocks.
-        num_heads: of each block's attention.
+        causal: whether a line attends only to earlier lines. The causal mask then encodes the
+            order; otherwise positions are learnt.
+        num_classes: number of outputs; 0 removes the head.
+        in_chans: number of channels of a line.
+        img_size: number of lines per window and pixels per line.
+        dim: dimension of a token.
+        depth: number of blocks.
+        num_heads: number of attention heads per block.
         drop_rate: dropout after attention and perceptron.
-        normalise_lines: bring each line to mean 0 and standard deviation 1 first.
+        normalise_lines: whether to normalize each line to mean 0 and standard deviation 1.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class ScanLineTransformer(nn.Module):
         self.reset_classifier(num_classes)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a fresh one with so many outputs; 0 leaves features."""
+        """Replace the head by a new one with `num_classes` outputs; 0 removes it."""
         self.num_classes = num_classes
         self.head: nn.Module = (
             nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
@@ -147,7 +147,7 @@ class ScanLineTransformer(nn.Module):
         return self.head
 
     def tokens(self, x: Tensor) -> Tensor:
-        """Return one token a line, [N, L, dim] of lines [N, channels, L, W]."""
+        """Return one token per line, [N, L, dim], of windows [N, channels, L, W]."""
         samples, channels, lines, width = x.shape
         flat = x.transpose(1, 2).reshape(samples * lines, channels, width)
         if self.normalise_lines:
@@ -156,7 +156,7 @@ class ScanLineTransformer(nn.Module):
         return self.tokenise(flat).view(samples, lines, -1)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return what is known at each line, [N, L, dim]."""
+        """Return the features of each line, [N, L, dim]."""
         tokens = self.tokens(x)
         if self.position is not None:
             tokens = tokens + self.position
@@ -174,17 +174,16 @@ class ScanLineTransformer(nn.Module):
 
 
 class Stream:
-    """A causal model that is fed line by line, as the instrument delivers them.
+    """Runs a causal model line by line, as an instrument delivers them.
 
-    Until it has seen more than `lines` lines, what it says of a line is what the model says of the
-    lines so far. From then on each block attends to the last `lines` of what the block below made
-    of the stream, as in attention over a sliding window (Beltagy et al. 2020, section 3.1): what a
-    block remembers was made with lines before the window in sight, which a window cut out does
-    not have. With one block the two are the same.
+    For the first `lines` lines, the output equals that of the model on all lines so far. After that
+    each block attends to the last `lines` outputs of the block below: sliding-window attention
+    (Beltagy et al. 2020, section 3.1). The cached outputs depend on lines before the window, so the
+    result differs from the model on a cut-out window, except with a single block.
 
     Args:
         model: `scanline_causal`.
-        lines: how many it remembers; by default those of the model's window.
+        lines: number of lines to cache. Default: the lines in the model's window.
     """
 
     def __init__(self, model: ScanLineTransformer, lines: int | None = None) -> None:
@@ -225,7 +224,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def scanline_vit(pretrained: bool = False, **options) -> ScanLineTransformer:
-    """Line encoder: 6 layers of dimension 256 with 8 heads, all lines of a window at once."""
+    """Line encoder: 6 layers of dimension 256 with 8 heads; attends to the whole window."""
     return build_model_with_cfg(
         ScanLineTransformer, "scanline_vit", pretrained, causal=False, **options
     )
@@ -233,7 +232,7 @@ def scanline_vit(pretrained: bool = False, **options) -> ScanLineTransformer:
 
 @register_model
 def scanline_causal(pretrained: bool = False, **options) -> ScanLineTransformer:
-    """Sequential: lines go through a small convolutional network, each sees those before it."""
+    """Causal encoder: convolutional line embedding; each line attends to earlier lines."""
     return build_model_with_cfg(
         ScanLineTransformer, "scanline_causal", pretrained, causal=True, **options
     )

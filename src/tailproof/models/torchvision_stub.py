@@ -1,8 +1,8 @@
-"""Import torchvision, which timm needs, also where its compiled extension does not load.
+"""Imports torchvision, which timm needs, even if its compiled extension does not load.
 
-The extension of the published wheels is built for CUDA; beside a CPU build of torch it fails to
-load and torchvision stops at its first operator, `nms`. No model here uses it, so its signature
-is declared and the import tried again.
+The extension in the published wheels is built for CUDA. With a CPU build of torch it fails to load,
+and importing torchvision fails at its first operator, `nms`. No model here uses that operator, so
+this module declares its signature and imports torchvision again.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The stage infer."""
+"""Predictions of trained experts: the stage infer and the command `tailproof predict`."""
 
 from tailproof.predict.infer import infer
 

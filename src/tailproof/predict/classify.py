@@ -1,4 +1,4 @@
-"""Images in, calibrated probabilities and decisions out."""
+"""Classifies images with calibrated probabilities and a decision to accept or reject."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ BATCH_SIZE = 64
 
 
 class Answer(NamedTuple):
-    """What an expert says of one image.
+    """The prediction for one image.
 
     Attributes:
-        file: the image.
-        classes: the class of each rank, the target's first, which is the rule's choice; the most
-            probable one of the others.
-        probability: of the target's class.
-        accepted: whether the rule answers.
+        file: the image file.
+        classes: the predicted class of each rank, the target's first. The rule chooses the class of
+            the target; at the other ranks it is the most probable one.
+        probability: probability of the target's class.
+        accepted: whether the rule accepts the prediction.
         probabilities: [C] of each rank, the target's first.
     """
 
@@ -37,38 +37,39 @@ class Answer(NamedTuple):
 
 @dataclass
 class Batch:
-    """Answers of some images, and what is wrong with those that could not be read."""
+    """The predictions for a batch of images, and the errors of images that could not be read."""
 
     answers: list[Answer]
     broken: list[TailproofError]
 
 
 def predict(expert: Expert, rejector: Rejector, files: list[Path]) -> Iterator[Batch]:
-    """Yield the answers to all images in their order, batch by batch.
+    """Yield the predictions for all images in order, batch by batch.
 
     Raises:
-        TailproofError: the expert gives logits that are not finite.
+        TailproofError: a logit is not finite.
     """
     images = read_images(files, expert, ahead=2 * BATCH_SIZE)
     while batch := list(islice(images, BATCH_SIZE)):
         broken = [image for _, image in batch if isinstance(image, TailproofError)]
-        read = [each for each in batch if not isinstance(each[1], TailproofError)]
-        yield Batch(_answers(expert, rejector, read) if read else [], broken)
+        readable = [pair for pair in batch if not isinstance(pair[1], TailproofError)]
+        yield Batch(_answers(expert, rejector, readable) if readable else [], broken)
 
 
 def _answers(expert: Expert, rejector: Rejector, batch: Iterable[Image]) -> list[Answer]:
     files, images = zip(*batch, strict=True)
     log_p = expert.log_probabilities(np.stack(images))
     chosen, accepted = rejector(log_p[expert.target])
-    predicted = {rank: own.argmax(axis=1) for rank, own in log_p.items()} | {expert.target: chosen}
-    p = {rank: np.exp(own) for rank, own in log_p.items()}
+    predicted = {rank: values.argmax(axis=1) for rank, values in log_p.items()}
+    predicted[expert.target] = chosen
+    p = {rank: np.exp(values) for rank, values in log_p.items()}
     return [
         Answer(
             file,
-            {rank: expert.classes[rank][own[row]] for rank, own in predicted.items()},
+            {rank: expert.classes[rank][index[row]] for rank, index in predicted.items()},
             float(p[expert.target][row, chosen[row]]),
             bool(accepted[row]),
-            {rank: own[row] for rank, own in p.items()},
+            {rank: values[row] for rank, values in p.items()},
         )
         for row, file in enumerate(files)
     ]

@@ -24,20 +24,19 @@ from tailproof.text import quantity
 def predict_images(
     folder: str, places: list[str], *, as_csv: bool, rule: str, coverage: float | None
 ) -> bool:
-    """Print an expert's answers to images; return whether all of them could be read.
+    """Print an expert's predictions for images; return whether all images could be read.
 
-    What is wrong with an image is told on stderr, with the time that it all took, without that of
-    loading the expert.
+    Errors of images go to stderr, followed by the duration without the loading of the expert.
 
     Args:
-        folder: the expert's.
+        folder: folder of the expert.
         places: image files and folders.
-        as_csv: print all probabilities as CSV, else a table.
-        rule: that says when the expert answers.
-        coverage: the share of the split tune that it answers there; None is deployment.json's.
+        as_csv: whether to print CSV with all probabilities instead of a table.
+        rule: name of the rule that accepts or rejects predictions.
+        coverage: accepted fraction on the split tune; None for the default in deployment.json.
 
     Raises:
-        TailproofError: the folder, the rule or a place is wrong.
+        TailproofError: the folder is not an expert, or the rule or an image path does not exist.
     """
     tune_malloc()
     expert = open_expert(folder)
@@ -72,15 +71,15 @@ def predict_images(
 
 
 WORDS = {True: "accept", False: "reject"}
-PIPED = 10_000  # columns of a table that goes into a file: nothing is cut
+PIPED = 10_000  # width of a table that is written to a file, so that nothing is cut off
 
 
 def write_csv(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
-    """Write to stdout a row an image, as it comes: all probabilities, named ``RANK=CLASS``.
+    """Write one CSV row per image to stdout, with all probabilities as columns ``RANK=CLASS``.
 
     Args:
         ranks: class names by rank, the target's first.
-        answers: of all images.
+        answers: the predictions.
     """
     writer = csv.writer(sys.stdout, lineterminator="\n")
     target, *others = ranks
@@ -88,14 +87,14 @@ def write_csv(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
     writer.writerow(["file", target, "probability", "decision", *others, *columns])
     for answer in answers:
         chosen, *above = answer.classes.values()
-        values = [value for own in answer.probabilities.values() for value in own]
+        values = [value for row in answer.probabilities.values() for value in row]
         numbers = [f"{value:.7g}" for value in (answer.probability, *values)]
-        said = [printable(answer.file), chosen, numbers[0], WORDS[answer.accepted]]
-        writer.writerow([*said, *above, *numbers[1:]])
+        decision = [printable(answer.file), chosen, numbers[0], WORDS[answer.accepted]]
+        writer.writerow([*decision, *above, *numbers[1:]])
 
 
 def print_table(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
-    """Print to stdout a row an image: its class at each rank, how sure, whether to take it."""
+    """Print a table with one row per image: its class at each rank, probability and decision."""
     target, *others = ranks
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("file", overflow="fold")
@@ -114,5 +113,5 @@ def print_table(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
 
 
 def printable(text: str | Path) -> str:
-    """Return text that can be printed, also of a file whose name is not valid UTF-8."""
+    """Return printable text, even for a file name that is not valid UTF-8."""
     return str(text).encode(errors="replace").decode()

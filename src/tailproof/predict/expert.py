@@ -1,4 +1,4 @@
-"""An expert's folder, opened: the model, its temperatures, how it sees images, when it answers."""
+"""Loads an expert from its folder: model, temperatures, preprocessing and rejection rules."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,17 +29,17 @@ FILES = (WEIGHTS, CONFIG, CALIBRATION, DEPLOYMENT)
 
 @dataclass(frozen=True)
 class Expert:
-    """All that a prediction needs.
+    """A loaded expert, ready to predict.
 
     Attributes:
-        model: in evaluation mode, on its device.
-        device: of the model.
-        target: the taxonomic rank that decisions are about.
-        classes: class names of each rank that there is a head for, in the order of the outputs.
-        temperatures: what each rank's logits are divided by.
+        model: the model, in evaluation mode on its device.
+        device: device of the model.
+        target: the taxonomic rank that decisions refer to.
+        classes: class names of each rank with a head, in the order of the outputs.
+        temperatures: temperature of each rank.
         shape: channels, height and width of the model's input.
-        normalize: what makes a batch of images the model's input.
-        deployment: deployment.json.
+        normalize: converts a batch of images to the model's input.
+        deployment: the content of deployment.json.
     """
 
     model: nn.Module
@@ -66,22 +66,23 @@ class Expert:
         logits = logits.float().cpu().numpy()
         if not np.isfinite(logits).all():
             raise TailproofError(
-                "the expert gives logits that are not finite: train it again, or look whether the "
-                "images are in the unit of those it was trained on"
+                "the expert computes logits that are not finite: check that the images have the "
+                "same units as its training images, or train it again"
             )
         columns = head_columns({rank: len(names) for rank, names in self.classes.items()})
-        found = {
-            rank: log_probabilities(logits[:, own] / np.float64(self.temperatures[rank]))
-            for rank, own in columns.items()
+        by_rank = {
+            rank: log_probabilities(logits[:, part] / np.float64(self.temperatures[rank]))
+            for rank, part in columns.items()
         }
-        return {self.target: found.pop(self.target), **found}
+        return {self.target: by_rank.pop(self.target), **by_rank}
 
 
 def open_expert(folder: str | Path) -> Expert:
-    """Load an expert from its folder, wherever that lies.
+    """Load an expert from its folder or a copy of it.
 
     Raises:
-        TailproofError: the folder is another one, lacks a file, or its files do not fit together.
+        TailproofError: it is not the folder of an expert, lacks a file, or holds files that do not
+            belong together.
     """
     folder = Path(folder)
     _check_files(folder)
@@ -97,8 +98,8 @@ def open_expert(folder: str | Path) -> Expert:
         for name, digest in made_for.items():
             if digest != weights:
                 raise TailproofError(
-                    f"{folder / name} was made for other weights than {folder / WEIGHTS}: copy the "
-                    "whole folder again, from one run"
+                    f"{folder / name} does not belong to {folder / WEIGHTS}, expected weights with "
+                    f"SHA-256 {digest[:12]}…, found {weights[:12]}…: copy the whole folder again"
                 )
         prepared, facts = config["pretrained_cfg"], config["tailproof"]
         names, columns = prepared["label_names"], head_columns(facts["heads"])
@@ -107,7 +108,7 @@ def open_expert(folder: str | Path) -> Expert:
             model=model.to(device, memory_format=torch.channels_last),
             device=device,
             target=facts["target"],
-            classes={rank: names[own] for rank, own in columns.items()},
+            classes={rank: names[part] for rank, part in columns.items()},
             temperatures=temperatures(calibration, facts["target"]),
             shape=tuple(prepared["input_size"]),
             normalize=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),
@@ -115,8 +116,8 @@ def open_expert(folder: str | Path) -> Expert:
         )
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise TailproofError(
-            f"{folder} holds files of another form than expected ({type(error).__name__}: {error})"
-            ": copy the whole folder again, or make it again with this tailproof"
+            f"{folder} has files of an unexpected format ({type(error).__name__}: {error}): copy "
+            "the whole folder again, or build it again with this version of Tailproof"
         ) from None
 
 
@@ -125,15 +126,17 @@ def _check_files(folder: Path) -> None:
     if not missing:
         return
     if not folder.is_dir():
-        raise TailproofError(f"{folder} is no folder: expected one of an expert, with {FILES[0]}")
+        raise TailproofError(
+            f"{folder} is not a folder, expected the folder of an expert with {FILES[0]}"
+        )
     if len(missing) == 1:
         raise TailproofError(
-            f"{folder} lacks {missing[0]}: copy the whole folder of the expert, or make what is "
-            "missing with snakemake"
+            f"{folder} has no {missing[0]}: copy the whole folder of the expert, or build the "
+            "missing file with snakemake"
         )
     seeds = sorted(path.name for path in folder.glob("seed-*"))
-    hint = f"; name one of its seeds: {folder / seeds[0]}" if seeds else ""
+    hint = f"; give one of its seeds, such as {folder / seeds[0]}" if seeds else ""
     raise TailproofError(
-        f"{folder} is not the folder of an expert, it lacks {', '.join(missing)}; expected "
-        f"results/NAME/experts/EXPERT/seed-S or a copy of it{hint}"
+        f"{folder} is not the folder of an expert, because it has no {', '.join(missing)}; "
+        f"expected results/NAME/experts/EXPERT/seed-S or a copy of it{hint}"
     )

@@ -1,4 +1,4 @@
-"""Finding images, and making them what an expert was trained on."""
+"""Finds image files and prepares images as in training."""
 
 import re
 from collections import deque
@@ -18,62 +18,64 @@ from tailproof.loading.augmentation import fit
 from tailproof.predict.expert import Expert
 from tailproof.runtime.errors import TailproofError
 
-CHUNK = 8  # images that a thread reads at a time
+CHUNK = 8  # images that a thread reads per task
 Image = tuple[Path, np.ndarray | TailproofError]
 
 
 def find_images(places: Iterable[str | Path], mode: str) -> list[Path]:
-    """Return the files that are named, and those of folders by their suffix, sorted; none twice.
+    """Return the given files and the sorted images of the given folders, without duplicates.
 
     Args:
         places: files and folders.
-        mode: of the expert's images: arrays of bands are .npy files.
+        mode: mode of the expert's images, which decides the file suffixes in folders.
 
     Raises:
-        TailproofError: there is nothing at a place, or no image in a folder.
+        TailproofError: a path does not exist, or a folder has no images.
     """
     suffixes = {".npy"} if mode == MODE else SUFFIXES
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for place in map(Path, places):
         if place.is_dir():
-            found |= dict.fromkeys(_images_of(place, suffixes))
+            files |= dict.fromkeys(_images_of(place, suffixes))
         elif place.exists():
-            found[place] = None
+            files[place] = None
         else:
-            raise TailproofError(f"{place} does not exist: name image files or folders of them")
-    return list(found)
+            raise TailproofError(f"{place} does not exist: give image files or folders")
+    return list(files)
 
 
 def read_images(files: list[Path], expert: Expert, ahead: int) -> Iterator[Image]:
-    """Yield each file with its image [H, W, C] as the expert takes it, or with what is wrong.
+    """Yield each file with its prepared image [H, W, C], or with the error that it caused.
 
     Args:
-        files: in the order in which they are yielded.
-        expert: says how.
-        ahead: how many are read before they are asked for.
+        files: the image files; the order is kept.
+        expert: the expert that defines the preprocessing.
+        ahead: number of images to read ahead.
     """
     chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        waiting = deque(pool.submit(_read, each, expert) for each in islice(chunks, ahead // CHUNK))
+        waiting = deque(
+            pool.submit(_read, chunk, expert) for chunk in islice(chunks, ahead // CHUNK)
+        )
         try:
             while waiting:
                 yield from waiting.popleft().result()
-                waiting.extend(pool.submit(_read, each, expert) for each in islice(chunks, 1))
+                waiting.extend(pool.submit(_read, chunk, expert) for chunk in islice(chunks, 1))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _images_of(folder: Path, suffixes: set[str]) -> list[Path]:
     try:
-        found = sorted(file for file in walk(folder) if file.suffix.lower() in suffixes)
+        images = sorted(file for file in walk(folder) if file.suffix.lower() in suffixes)
     except OSError as error:
         raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
-    if not found:
+    if not images:
         raise TailproofError(
-            f"{folder} holds no image of the kind that the expert takes: no file ends in "
+            f"{folder} has no images for this expert, expected files ending in "
             f"{', '.join(sorted(suffixes))}"
         )
-    return found
+    return images
 
 
 def _read(files: list[Path], expert: Expert) -> list[Image]:
@@ -81,7 +83,7 @@ def _read(files: list[Path], expert: Expert) -> list[Image]:
 
 
 def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
-    """Return the image, prepared as the stage infer does it."""
+    """Return the image, prepared as in the stage infer, or an error."""
     channels, height, width = expert.shape
     try:
         image = decode(read_file(file), expert.deployment.images)
@@ -91,13 +93,13 @@ def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
     image = image if image.ndim == 3 else image[:, :, None]
     if image.shape[2] != channels:
         return TailproofError(
-            f"{file}: it has {image.shape[2]} bands, expected {channels} as in training"
+            f"{file}: expected {channels} bands as in training, found {image.shape[2]}"
         )
     if height == width:
         return fit(image, height)
     if image.shape[:2] != (height, width):
         return TailproofError(
-            f"{file}: it has {image.shape[0]}×{image.shape[1]} pixels, expected {height}×{width} "
-            "as in training"
+            f"{file}: expected {height}×{width} pixels as in training, found "
+            f"{image.shape[0]}×{image.shape[1]}"
         )
     return image

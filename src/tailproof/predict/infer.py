@@ -1,4 +1,4 @@
-"""The stage infer: raw logits of all six splits, one job an expert."""
+"""The stage infer: raw logits of an expert on all six splits."""
 
 import logging
 from collections.abc import Mapping
@@ -37,23 +37,22 @@ def infer(
 ) -> None:
     """Write the raw float32 logits of every split to ``OUTPUT/SPLIT.parquet``.
 
-    The images are prepared as config.json of the expert says: the preprocessing travels with the
-    weights.
+    The preprocessing is that of the expert's config.json, which is stored with the weights.
 
     Args:
         expert: folder of the trained expert.
-        name: of the expert.
-        seed: of the expert.
+        name: name of the expert.
+        seed: seed of the expert.
         manifest: shards/manifest.json.
-        output: folder of the six files.
+        output: folder for the six files.
         threads: CPU threads.
-        memory_budget: bytes that a decoded split may take.
+        memory_budget: bytes available for a decoded split.
         workers: loader processes.
-        digests: SHA-256 of inputs that were hashed already, by path.
+        digests: SHA-256 of inputs that were already hashed, by path.
 
     Raises:
-        TailproofError: a logit is not finite, a shard is not that of the manifest, or the
-            expert was trained on other classes.
+        TailproofError: a logit is not finite, a shard does not match the manifest, or the expert
+            was trained on other classes.
     """
     digests = digests or {}
     verify(manifest, *SPLITS, digests=digests)
@@ -67,9 +66,11 @@ def infer(
     heads, target = config["tailproof"]["heads"], config["tailproof"]["target"]
     for split_name in track(SPLITS, f"infer {name} {seed}"):
         split = Split(manifest, split_name)
-        known = split.manifest["classes"]
-        if [name for rank in heads for name in known.get(rank, [])] != prepared["label_names"]:
-            raise TailproofError(f"{expert} was trained on other classes than {manifest} holds")
+        classes = split.manifest["classes"]
+        if [name for rank in heads for name in classes.get(rank, [])] != prepared["label_names"]:
+            raise TailproofError(
+                f"{expert} was trained on other classes than those in {manifest}: train it again"
+            )
         _, height, width = prepared["input_size"]
         loader = Loader(
             split,
@@ -86,7 +87,7 @@ def infer(
         if not np.isfinite(logits).all():
             row = int(np.flatnonzero(~np.isfinite(logits).all(1))[0])
             raise TailproofError(
-                f"{expert} gives a logit that is not finite for sample "
+                f"{expert} computes a logit that is not finite for sample "
                 f"{split.sample_ids[row]} of {split_name}: train it again"
             )
         facts = {
@@ -97,6 +98,6 @@ def infer(
             "weights_sha256": weights,
         }
         parts = {rank: logits[:, columns] for rank, columns in head_columns(heads).items()}
-        found = Logits(np.array(split.sample_ids), split.labels, split.weight, parts, facts)
-        found.write(Path(output) / f"{split_name}.parquet")
+        raw = Logits(np.array(split.sample_ids), split.labels, split.weight, parts, facts)
+        raw.write(Path(output) / f"{split_name}.parquet")
         log.info("%s: %d rows", split_name, len(split))

@@ -1,4 +1,4 @@
-"""What the losses that are trained make of head and tail before anything is learnt."""
+"""The losses of head and tail samples before training, as a check of rebalancing losses."""
 
 import numpy as np
 import torch
@@ -12,21 +12,21 @@ from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.runtime.errors import TailproofError
 
 DRAWS = 2000
-VALUES = 4_000_000  # random logits at most
+VALUES = 4_000_000  # maximum number of random logits
 
 
 def untrained_losses(
     recipe: Recipe, counts: dict[str, int], classes: list[str]
 ) -> dict[str, dict[str, float]]:
-    """Return the mean loss of a sample of some classes at logits of 0 and at random ones.
+    """Return the mean loss per sample of the given classes at zero logits and at random logits.
 
-    Random logits are standard normal, 2,000 draws of one seed, fewer where there are more than
-    2,000 classes.
+    Random logits are standard normal: 2,000 draws with a fixed seed, fewer for more than 2,000
+    classes.
 
     Args:
-        recipe: with its loss.
-        counts: training samples of every class.
-        classes: those asked for.
+        recipe: the recipe with the loss.
+        counts: number of training samples per class.
+        classes: the classes to return.
     """
     sizes = torch.tensor(list(counts.values())).clamp_min(1)
     draws = max(16, min(DRAWS, VALUES // len(sizes)))
@@ -46,7 +46,7 @@ def untrained_losses(
 
 
 def _class_values(loss: Loss, sizes: torch.Tensor) -> torch.Tensor | None:
-    """Return them in float64; weights for other classes weigh nothing, `outputs_differ` says so."""
+    """Return the class values in float64; None if the class weights do not fit the classes."""
     try:
         values = loss.class_values(sizes)
     except TailproofError:
@@ -57,14 +57,14 @@ def _class_values(loss: Loss, sizes: torch.Tensor) -> torch.Tensor | None:
 def _loss_of_class(
     loss: Loss, logits: torch.Tensor, column: int, values: torch.Tensor | None
 ) -> float:
-    """Return the mean over N logits of what a sample of a class adds to the sum of the losses."""
+    """Return the mean contribution of a sample of a class to the summed loss, over N logits."""
     target = torch.full((len(logits),), column)
     total = loss.mean(functional, logits, target, values) * loss.reduction_weight(target, values)
     return float(total) / len(logits)
 
 
 def loss_effect(facts: ExperimentFacts) -> list[Finding]:
-    """Report what the rebalancing losses do to head and tail, next to those that do nothing."""
+    """Report the effect of rebalancing losses on head and tail, next to that of other losses."""
     head, tail = facts.head, facts.tail
     if facts.imbalance <= SOME_TAIL or head == tail:
         return []

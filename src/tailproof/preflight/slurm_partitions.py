@@ -1,4 +1,4 @@
-"""Whether Slurm would refuse a job, asked before the first one starts."""
+"""Checks that Slurm accepts the partitions of all jobs before the first one starts."""
 
 import shutil
 import subprocess
@@ -7,18 +7,18 @@ from tailproof.runtime.errors import TailproofError, suggestion
 
 
 def check_partitions(wanted: dict[str, str]) -> None:
-    """Check what Slurm would refuse when a job is submitted, which may be a day from here.
+    """Check that all partitions exist, since some jobs are submitted only much later.
 
     Args:
-        wanted: the partitions that the jobs of a rule ask for, separated by commas, by rule.
+        wanted: the comma-separated partitions of each rule, by rule.
 
     Raises:
-        TailproofError: Slurm is not here or does not answer, or has no such partition.
+        TailproofError: Slurm is not installed, does not answer, or lacks a partition.
     """
     if shutil.which("sbatch") is None:
         raise TailproofError(
-            "the profile slurm needs Slurm's commands, and sbatch is not on the path: "
-            "run on a login node of the cluster, or load Slurm's module"
+            "the profile slurm needs sbatch, which is not on the PATH: run on a login node of the "
+            "cluster or load the Slurm module"
         )
     command = ["sinfo", "--all", "--noheader", "--format=%R"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -28,7 +28,6 @@ def check_partitions(wanted: dict[str, str]) -> None:
     for rule, name in wanted.items():
         if not set(name.split(",")) <= set(partitions):
             raise TailproofError(
-                f"slurm_partition of {rule} is '{name}', a partition that this cluster does not "
-                f"have{suggestion(name, partitions)}; it has: {', '.join(sorted(partitions))}; "
-                "set it in slurm/config.yaml"
+                f"slurm_partition of {rule} is '{name}'{suggestion(name, partitions)}, expected "
+                f"one of {', '.join(sorted(partitions))}: set it in slurm/config.yaml"
             )

@@ -1,1 +1,1 @@
-"""The stage train: one expert, one seed, from shards to weights."""
+"""The stage train: trains one expert with one seed on the shards."""

@@ -1,4 +1,4 @@
-"""The attempts of a run: one entry for each process life, kept beside its states."""
+"""The attempts of a run: one entry per job that trained it, stored next to its states."""
 
 import logging
 import os
@@ -14,12 +14,12 @@ log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """A list on disk, up to date whenever the process may be killed.
+    """The list of attempts on disk, which stays up to date if the process is killed.
 
-    An attempt that never told its end was killed; its end is the last time it was heard of.
+    An attempt that did not record its end was killed; its end is the last recorded time.
 
     Args:
-        folder: of the run's states.
+        folder: folder of the run's states.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,10 +30,10 @@ class Attempts:
             try:
                 self.entries = read_json(self._path)
             except TailproofError as error:
-                log.warning("earlier attempts are forgotten: %s", error)
+                log.warning("the list of earlier attempts is lost: %s", error)
 
     def begin(self, epoch: int, device: str, processes: int) -> None:
-        """Note a new attempt, which starts within or before `epoch`."""
+        """Record a new attempt, which starts within or before `epoch`."""
         self._begun = True
         self.entries.append(
             {
@@ -52,12 +52,12 @@ class Attempts:
         self._write()
 
     def seen(self, epoch: int) -> None:
-        """Note that the attempt is alive in `epoch`."""
+        """Record that the attempt is still running in `epoch`."""
         self.entries[-1] |= {"end": _now(), "last_epoch": epoch}
         self._write()
 
     def end(self, epoch: int, reason: str) -> None:
-        """Note why the attempt ends, if it had begun."""
+        """Record why the attempt ends, if it has begun."""
         if not self._begun:
             return
         self.entries[-1] |= {"end": _now(), "last_epoch": epoch, "reason": reason}

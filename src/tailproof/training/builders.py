@@ -1,4 +1,4 @@
-"""What a run is built from, each piece checked against the recipe."""
+"""Builders of a run's device, model, optimizer and loaders; they check the recipe."""
 
 import os
 import random
@@ -42,15 +42,21 @@ class Forward:
 
 
 def start_device(threads: int) -> torch.device:
-    """Choose the device and make what runs on it repeatable."""
+    """Choose the device and make computation on it deterministic.
+
+    Raises:
+        TailproofError: the node has fewer GPUs than the recipe's devices.
+    """
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
-        local, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if local >= there:
-            raise TailproofError(f"recipe.devices is more than the {there} GPUs of this node")
+        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= gpus:
+            raise TailproofError(
+                f"recipe.devices is larger than the number of GPUs of this node, {gpus}: lower it"
+            )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
         return device
@@ -61,10 +67,10 @@ def start_device(threads: int) -> torch.device:
 def initial_model(
     recipe: Recipe, options: dict[str, Any], classes: int, split: Split, device: torch.device
 ) -> nn.Module:
-    """Return the recipe's model on the device, with the weights that it starts from.
+    """Return the recipe's model on the device, with its initial weights.
 
     Raises:
-        TailproofError: model, weights, sizes and device do not allow what the recipe asks for.
+        TailproofError: the model, weights, image sizes or device do not support the recipe.
     """
     model = build_model(
         recipe.model.name,
@@ -81,10 +87,12 @@ def initial_model(
         and device.type == "cpu"
         and shutil.which(os.environ.get("CXX", "g++")) is None
     ):
-        raise TailproofError("recipe.compile needs a C++ compiler (g++), found none: leave it out")
+        raise TailproofError(
+            "recipe.compile needs a C++ compiler (g++), found none: install one or remove compile"
+        )
     if recipe.sync_batchnorm:
         if device.type != "cuda":
-            raise TailproofError("recipe.sync_batchnorm needs GPUs, found none: leave it out")
+            raise TailproofError("recipe.sync_batchnorm needs GPUs, found none: remove it")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if recipe.activation_checkpointing:
         checkpoint_activations(model, recipe.model.name)
@@ -93,15 +101,15 @@ def initial_model(
 
 
 def check_monitor(recipe: Recipe, val: Split) -> None:
-    """Check that the split val can show what the recipe monitors.
+    """Check that the recipe's monitor can be measured on the split val.
 
     Args:
-        recipe: with its monitor.
-        val: the split.
+        recipe: the recipe.
+        val: the split val.
 
     Raises:
-        TailproofError: the monitor is of two classes and there are more, one of the two is absent,
-            or there are too few negatives.
+        TailproofError: the monitor needs a binary task and there are more classes, val lacks one of
+            the two classes, or it has too few negatives.
     """
     name = recipe.monitor
     if not MONITORS[name].two_classes:
@@ -109,28 +117,28 @@ def check_monitor(recipe: Recipe, val: Split) -> None:
     target, positive = val.manifest["target"], val.manifest["positive"]
     if positive is None:
         raise TailproofError(
-            f"recipe.monitor is {name}, which is of two classes; '{target}' has "
-            f"{len(val.manifest['classes'][target])}: choose one that starts with val_"
+            f"recipe.monitor is {name}, which needs 2 classes, but '{target}' has "
+            f"{len(val.manifest['classes'][target])}: choose a monitor such as val_accuracy"
         )
     counts = val.manifest["splits"]["val"]["class_counts"][target]
     negatives = sum(counts.values()) - counts[positive]
     if not counts[positive] or not negatives:
         raise TailproofError(
-            f"recipe.monitor is {name}, but val has {counts[positive]} '{positive}' and "
-            f"{negatives} others: raise data.splits.val"
+            f"recipe.monitor is {name}, but val has {counts[positive]} samples of '{positive}' and "
+            f"{negatives} others, expected at least 1 of each: raise data.splits.val"
         )
     if not enough_negatives(name, negatives):
         raise TailproofError(
             f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
-            f"found {negatives:,}: raise data.splits.val or choose a larger rate, or tpr_at_fpr_0"
+            f"found {negatives:,}: raise data.splits.val or monitor a larger rate or tpr_at_fpr_0"
         )
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build timm's optimizer; norms and biases are not decayed.
+    """Build timm's optimizer, without weight decay on normalization layers and biases.
 
     Raises:
-        TailproofError: an unknown name or option.
+        TailproofError: the name or an option is unknown.
     """
     config = recipe.optimizer
     if config.name not in list_optimizers():
@@ -146,15 +154,15 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         )
     except (TypeError, ValueError, RuntimeError, AssertionError, ImportError) as error:
         raise TailproofError(
-            f"recipe.optimizer: {config.name} does not take {config.options}: {error}"
+            f"recipe.optimizer: {config.name} does not accept the options {config.options}: {error}"
         ) from error
 
 
 def build_mixing(phase: Phase, world: int) -> Mixup | None:
-    """Build timm's MixUp and CutMix, or None where neither is asked for.
+    """Build timm's MixUp and CutMix; None if both are off.
 
-    Each image of a batch stands for a class of its own, so that what comes out beside the images
-    are the shares [B, B] that the images have in each other: labels of any rank are mixed by them.
+    Each image of a batch is given a class of its own, so that timm returns the mixing weights
+    [B, B] of the images next to the mixed images; the labels of every rank are mixed with them.
     """
     mixing = phase.mixing
     if not (mixing.mixup or mixing.cutmix):
@@ -164,21 +172,21 @@ def build_mixing(phase: Phase, world: int) -> Mixup | None:
         cutmix_alpha=mixing.cutmix,
         prob=mixing.probability,
         switch_prob=mixing.switch_probability,
-        label_smoothing=0.0,  # the loss smooths
+        label_smoothing=0.0,  # the loss applies it
         num_classes=phase.batch_size // world,
     )
 
 
 def seed_step(seed: int, epoch: int, step: int, rank: int) -> None:
-    """Seed every global generator for one step: a resumed run draws what it would have drawn.
+    """Seed every global generator for one step, so that a resumed run draws the same numbers.
 
-    numpy's, from which timm's MixUp and CutMix draw, is the same on all ranks; torch's is each
-    rank's own.
+    numpy's generator, which timm's MixUp and CutMix use, is the same on all ranks; torch's differs
+    per rank.
     """
-    own, shared = np.random.SeedSequence([seed, epoch, step]).generate_state(2)[::-1]
+    per_rank, shared = np.random.SeedSequence([seed, epoch, step]).generate_state(2)[::-1]
     np.random.seed(shared)
     random.seed(int(shared))
-    torch.manual_seed(int(own) + rank)
+    torch.manual_seed(int(per_rank) + rank)
 
 
 def build_loader(
@@ -189,9 +197,9 @@ def build_loader(
     device: torch.device,
     ranks: ProcessGroup,
 ) -> Loader:
-    """Build the loader of a phase's training (augmented, shuffled), or without one of evaluation.
+    """Build the shuffled, augmented training loader of a phase; without one, that of validation.
 
-    All evaluation is of one size, so that epochs can be compared.
+    Validation uses one image size throughout, so that epochs are comparable.
     """
     return Loader(
         split,
@@ -211,19 +219,19 @@ def build_loader(
 
 
 def sizes(split: Split, recipe: Recipe) -> list[Size]:
-    """Return height and width of all images that the model is given, evaluation's first."""
-    own = (split.manifest["height"], split.manifest["width"])
+    """Return the height and width of all model inputs, those of evaluation first."""
+    original = (split.manifest["height"], split.manifest["width"])
     sides = [recipe.final_size, *(phase.image_size for phase in recipe.timeline)]
-    return list(dict.fromkeys((side, side) if side else own for side in sides))
+    return list(dict.fromkeys((side, side) if side else original for side in sides))
 
 
 def model_options(split: Split, recipe: Recipe) -> dict[str, Any]:
-    """Return what the model is built with besides its name, classes and channels."""
+    """Return the arguments of the model other than its name, classes and channels."""
     return options_for_sizes(recipe.model.name, recipe.model.options, sizes(split, recipe))
 
 
 def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
-    """Return how images become the model's input, in timm's words; it travels with the weights."""
+    """Return the preprocessing as timm's data configuration; it is stored with the weights."""
     return {
         "input_size": [split.channels, *sizes(split, recipe)[0]],
         "interpolation": "bicubic",
@@ -234,7 +242,7 @@ def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
 
 
 def _normalisation(split: Split, recipe: Recipe) -> dict[str, list[float]]:
-    """Return mean and std of each channel: as measured on train, or those that change nothing."""
+    """Return mean and std of each channel: those of train, or 0 and 1 without normalization."""
     if recipe.normalize:
         return split.manifest["normalisation"]
     return {"mean": [0.0] * split.channels, "std": [1.0] * split.channels}

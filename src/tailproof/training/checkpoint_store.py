@@ -1,9 +1,8 @@
-"""The state of a run on disk: found by what the run is, checked when read, the last two kept.
+"""Stores the states of a run: content-addressed, verified when read; the last two are kept.
 
-A run's folder is named by the digest of all that decides its result, so that a new job, another
-node or another expert's name finds it, and another configuration never does. A state's file name
-carries its digest, so that one rename makes content and digest appear together; epoch and step
-are inside.
+The name of a run's folder is a digest of everything that determines its result. A new job on
+another node or under another expert name finds it; another configuration never does. The file name
+of a state contains the digest of its content, so that a single rename publishes both.
 """
 
 import fcntl
@@ -26,20 +25,20 @@ from tailproof.runtime.errors import TailproofError
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-KEY_LENGTH = 16  # hex digits of a digest that name a folder or a file
+KEY_LENGTH = 16  # hex digits of a digest in the name of a folder or file
 
 
 def state_key(
     manifest: dict[str, Any], recipe: Recipe, seed: int, code: str, start: str | None = None
 ) -> str:
-    """Return the name of a run: a digest of its data, recipe, seed and code.
+    """Return the key of a run: a digest of its data, recipe, seed and code.
 
     Args:
-        manifest: of the shards; of its splits only train and val take part in training.
-        recipe: of which only what decides the result counts.
-        seed: of the run.
-        code: digest of the code that trains.
-        start: digest of the weights that the run starts from, if it starts from others.
+        manifest: shards/manifest.json; only its splits train and val count.
+        recipe: the recipe; only the fields that affect the result count.
+        seed: the seed.
+        code: digest of the training code.
+        start: digest of the initial weights, if the recipe sets `init_from`.
     """
     data = {key: value for key, value in manifest.items() if key != "splits"}
     used = {split: manifest["splits"][split]["shards"] for split in ("train", "val")}
@@ -49,10 +48,10 @@ def state_key(
 
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
-    """Let no other job train this run while the block runs; wait until none does.
+    """Hold the lock of a run while the block runs; wait for it if another job holds it.
 
     Args:
-        folder: of the run, made where there is none.
+        folder: folder of the run; created if it does not exist.
 
     Raises:
         TailproofError: the folder cannot be written.
@@ -62,8 +61,8 @@ def lock_run(folder: Path) -> Iterator[None]:
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise TailproofError(
-            f"{folder}, where the state of the run belongs, cannot be written: {error.strerror}; "
-            "free space or change its permissions"
+            f"{folder}, which holds the states of the run, cannot be written ({error.strerror}): "
+            "free disk space or change its permissions"
         ) from error
     try:
         _wait_for(handle, folder)
@@ -73,26 +72,30 @@ def lock_run(folder: Path) -> Iterator[None]:
 
 
 def _wait_for(handle: int, folder: Path) -> None:
-    told = False
+    logged = False
     while True:
         try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not for children
+            fcntl.lockf(
+                handle, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # unlike flock, not inherited by children
             return
         except (BlockingIOError, PermissionError):
-            if not told:
-                log.info("another job trains the same: waiting until it ends (%s)", folder)
-            told = True
+            if not logged:
+                log.info("waiting for another job that trains the same run (%s)", folder)
+            logged = True
         except OSError as error:
-            log.warning("%s cannot be locked (%s): let no two jobs train the same", folder, error)
+            log.warning(
+                "%s cannot be locked (%s): do not start two jobs for one run", folder, error
+            )
             return
         time.sleep(POLL_SECONDS)
 
 
 class CheckpointStore:
-    """The states of one run, written by the one process that holds its lock.
+    """The states of one run, written only by the process that holds its lock.
 
     Args:
-        folder: of this run.
+        folder: folder of the run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -101,21 +104,21 @@ class CheckpointStore:
             unfinished.unlink(missing_ok=True)
 
     def newest(self) -> tuple[Path, dict[str, Any]] | None:
-        """Return the newest whole state with its path; damaged ones before it are set aside."""
-        found = read_newest(self.folder)
+        """Return the newest intact state with its path; rename newer, damaged ones."""
+        newest = read_newest(self.folder)
         for path in newest_first(self.folder):
-            if found and path == found[0]:
+            if newest and path == newest[0]:
                 break
             path.rename(path.with_name(f"{path.name}.damaged"))
-        return found
+        return newest
 
     def save(self, state: dict[str, Any], epoch: int, step: int) -> bool:
-        """Write a state and forget the oldest; return False, and say so, where that fails.
+        """Write a state and delete the oldest; return whether it was written, log a failure.
 
         Args:
             state: tensors and plain values.
-            epoch: the epoch in progress, which orders the files.
-            step: updates made in it, likewise.
+            epoch: the epoch in progress; part of the file name.
+            step: the number of updates in it; part of the file name.
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -126,24 +129,24 @@ class CheckpointStore:
             with atomic(path) as temporary:
                 temporary.write_bytes(content)
         except (TailproofError, OSError) as error:
-            log.warning("the run goes on without saving its state: %s", error)
+            log.warning("the state could not be saved, the run continues without it: %s", error)
             return False
         self.forget(KEPT_STATES)
         return True
 
     def forget(self, kept: int) -> None:
-        """Delete all but the newest states."""
+        """Delete all but the newest `kept` states."""
         for old in newest_first(self.folder)[kept:]:
             old.unlink(missing_ok=True)
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return the paths of a run's states."""
+    """Return the paths of a run's states, the newest first."""
     return sorted(folder.glob("epoch-*.pt"), reverse=True)
 
 
 def read_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Return the newest state that is whole, with its path; a damaged one is told and passed."""
+    """Return the newest intact state with its path; log a warning for damaged ones."""
     for path in newest_first(folder):
         state = read_state(path)
         if state is not None:
@@ -152,16 +155,16 @@ def read_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """Return a state, its tensors on the CPU; None, and a warning, where it is damaged.
+    """Return a state with its tensors on the CPU; None, with a warning, if it is damaged.
 
     Raises:
-        TailproofError: it cannot be read now; it may be whole.
+        TailproofError: the file cannot be read; it may still be intact.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise TailproofError(f"{path} cannot be read ({error.strerror}): run again") from error
     if sha256_bytes(content)[:KEY_LENGTH] != path.name.split(".")[1]:
-        log.warning("%s is damaged: its content does not match its digest; not used", path)
+        log.warning("%s is damaged: its content does not match its digest; it is skipped", path)
         return None
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""When a run's state is saved, and what happens then."""
+"""Saves the state of a run when due and restores it when the run resumes."""
 
 import logging
 import time
@@ -18,24 +18,24 @@ from tailproof.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
 
-CHEAP_SECONDS = 10.0  # of training: sooner done again than saved, at the end of a short epoch
+CHEAP_SECONDS = 10.0  # training that takes less is repeated rather than saved
 
 
 class Checkpointer:
-    """Saves and restores a run: every so often, at the ends of epochs, and when asked to leave.
+    """Saves a run at intervals, at the end of epochs and on a stop signal; restores it.
 
-    Rank 0 reads the clock and writes; all ranks save at the same batch.
+    Rank 0 reads the clock and writes; all ranks save after the same batch.
 
     Args:
         states: folder of the states of all runs.
-        key: of this run among them.
-        run: what is kept.
-        stop: whether a signal asked this process to leave.
+        key: key of this run.
+        run: the run to save and restore.
+        stop: whether a signal asked this process to stop.
 
     Attributes:
-        seconds: that each finished epoch took in the attempt that finished it.
-        origin: of a run that `resume_from` continues: the key, epoch and step of that state.
-        attempts: one entry a process life.
+        seconds: duration of each finished epoch in the attempt that finished it.
+        origin: key, epoch and step of the state that `resume_from` refers to; else None.
+        attempts: the attempts of the run; None on ranks other than 0.
     """
 
     def __init__(self, states: Path, key: str, run: TrainingRun, stop: StopRequest) -> None:
@@ -46,29 +46,29 @@ class Checkpointer:
         self._saved_at, self._saved = time.monotonic(), None
 
     def restore(self) -> None:
-        """Bring the run to where its newest whole state is, if there is one; begin an attempt.
+        """Restore the newest intact state, if there is one, and begin an attempt.
 
         Raises:
-            TailproofError: `resume_from` names a state that is not there or does not fit.
+            TailproofError: the state that `resume_from` refers to does not exist or does not fit.
         """
         run = self._run
         state, origin = self._find()
         if state is None:
             run.begin()
-            log.info("run %s: no state yet, starts at epoch 1", self.key)
+            log.info("run %s: no state found, starts at epoch 1", self.key)
         else:
             run.restore(state["run"], adopted=origin is not None)
             self.seconds, self.origin = state["seconds"], origin or state["origin"]
             self._saved = (run.epoch, run.step)
-            log.info("run %s: goes on in epoch %d after step %d", self.key, run.epoch, run.step)
+            log.info("run %s: resumes in epoch %d after step %d", self.key, run.epoch, run.step)
         if self.attempts:
             self.attempts.begin(self._epoch_now, str(run.device), run.ranks.world)
 
     def at_boundary(self) -> None:
-        """Save the state where that is due, after a batch.
+        """Save the state after a batch, if due.
 
         Raises:
-            Interrupted: a signal asked this rank or another to leave.
+            Interrupted: a signal asked this rank or another to stop.
         """
         every, run = self._run.recipe.checkpoint, self._run
         if every.steps is not None:
@@ -82,7 +82,7 @@ class Checkpointer:
             self._save()
 
     def at_epoch_end(self, seconds: float) -> None:
-        """Save the state after an epoch, unless short epochs follow one another in time."""
+        """Save the state after an epoch, unless the last save was only seconds ago."""
         run = self._run
         self.seconds.append(round(seconds, 3))
         late = time.monotonic() - self._saved_at >= CHEAP_SECONDS
@@ -92,17 +92,17 @@ class Checkpointer:
             self._save()
 
     def end(self, reason: str) -> None:
-        """Note why the attempt ends."""
+        """Record why the attempt ends."""
         if self.attempts:
             self.attempts.end(self._epoch_trained, reason)
 
     def forget(self) -> None:
-        """Keep only the newest state: the run is done."""
+        """Delete all states but the newest, because the run is finished."""
         self._store.forget(1)
 
     @property
     def _epoch_now(self) -> int:
-        """The epoch in progress, or the last of a finished run."""
+        """The epoch in progress; for a finished run, the last one."""
         return self._run.epoch - 1 if self._run.finished else self._run.epoch
 
     @property
@@ -111,29 +111,31 @@ class Checkpointer:
         return self._run.epoch if self._run.step else max(self._run.epoch - 1, 1)
 
     def _find(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Return the state to go on from, and where it is from if it is another run's."""
+        """Return the state to resume from, and its origin if it belongs to another run."""
         run, origin = self._run, None
-        found = self._store.newest() if self._store else None
-        if self._store and found is None and run.recipe.resume_from is not None:
-            found = self._of_another(run.recipe.resume_from)
-            origin = {"key": run.recipe.resume_from, **_position(found[1])}
-        path, state = found or (None, None)
+        newest = self._store.newest() if self._store else None
+        if self._store and newest is None and run.recipe.resume_from is not None:
+            newest = self._newest_of_run(run.recipe.resume_from)
+            origin = {"key": run.recipe.resume_from, **_position(newest[1])}
+        path, state = newest or (None, None)
         path, origin = run.ranks.broadcast([path, origin])
         if path and not run.ranks.main:
             state = read_state(path)
         if run.ranks.any(path is not None and state is None)[0]:
-            raise TailproofError(f"{path} cannot be read by every process: is it on a shared disk?")
+            raise TailproofError(
+                f"{path} cannot be read by every process: put .state on a disk that all nodes share"
+            )
         return state, origin
 
-    def _of_another(self, key: str) -> tuple[Path, dict[str, Any]]:
-        found = read_newest(self._states / key)
-        if found is None:
-            known = sorted(path.name for path in self._states.iterdir() if newest_first(path))
+    def _newest_of_run(self, key: str) -> tuple[Path, dict[str, Any]]:
+        newest = read_newest(self._states / key)
+        if newest is None:
+            keys = sorted(path.name for path in self._states.iterdir() if newest_first(path))
             raise TailproofError(
-                f"recipe.resume_from is '{key}': no whole state in {self._states / key}; "
-                f"there are: {', '.join(known) or 'none'}"
+                f"recipe.resume_from is '{key}', but {self._states / key} has no intact state, "
+                f"expected one of: {', '.join(keys) or 'none, because no run has a state'}"
             )
-        return found
+        return newest
 
     def _save(self) -> None:
         run = self._run
@@ -151,10 +153,10 @@ class Checkpointer:
         self._save()
         run, name = self._run, self._stop.signal or "a signal to another process"
         self.end(name)
-        run.ranks.any(False)  # none leaves before rank 0 has written: the launcher would end it
+        run.ranks.any(False)  # wait for rank 0: any exit ends it
         raise Interrupted(
-            f"asked to leave by {name} in epoch {run.epoch}, step {run.step}: run again, and it "
-            f"goes on from its last state in {self._states / self.key}"
+            f"interrupted by {name} in epoch {run.epoch}, step {run.step}: run again to resume "
+            f"from the last state in {self._states / self.key}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Process ranks: how the processes that train one expert together agree with one another."""
+"""Communication between the processes that train one expert together."""
 
 import os
 from datetime import timedelta
@@ -10,21 +10,21 @@ from torch import Tensor, nn
 
 from tailproof.runtime.errors import TailproofError
 
-PATIENCE = timedelta(minutes=10)  # for the slowest rank, in a collective
+PATIENCE = timedelta(minutes=10)  # how long a collective waits for the slowest rank
 
 
 class ProcessGroup:
-    """One process among those that train one expert; alone, every method is the identity.
+    """One of the processes that train an expert; with one process, every method is the identity.
 
     Args:
-        world: number of processes, each started by torchrun.
+        world: number of processes, all started by torchrun.
 
     Attributes:
-        rank: of this process, from 0.
+        rank: rank of this process, from 0.
         world: number of processes.
 
     Raises:
-        TailproofError: torchrun started another number of processes.
+        TailproofError: torchrun started a different number of processes.
     """
 
     def __init__(self, world: int) -> None:
@@ -34,16 +34,17 @@ class ProcessGroup:
         started = int(os.environ.get("WORLD_SIZE", "1"))
         if started != world:
             raise TailproofError(
-                f"the recipe asks for {world} processes (devices × nodes), {started} were started"
+                f"expected {world} processes (recipe.devices × recipe.nodes), "
+                f"torchrun started {started}"
             )
         self.rank = int(os.environ["RANK"])
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
-        # Decisions are taken on processors: no wait for a GPU.
+        # Decisions are exchanged between CPUs, without waiting for a GPU.
         self._control = dist.new_group(backend="gloo", timeout=PATIENCE)
 
     @property
     def main(self) -> bool:
-        """Whether this process writes what is written once."""
+        """Whether this process writes the files of the run."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class ProcessGroup:
         return values
 
     def any(self, *flags: bool) -> list[bool]:
-        """Return for each flag whether any rank raised it."""
+        """Return for each flag whether it is set on any rank."""
         if self.world == 1:
             return list(flags)
         raised = torch.tensor(flags, dtype=torch.int32)
@@ -63,7 +64,7 @@ class ProcessGroup:
         return raised.bool().tolist()
 
     def broadcast(self, value: Any) -> Any:
-        """Return what rank 0 says."""
+        """Return the value of rank 0."""
         if self.world == 1:
             return value
         box = [value]
@@ -74,8 +75,8 @@ class ProcessGroup:
         """Return the model with gradients averaged over the ranks."""
         if self.world == 1:
             return model
-        # Without the search for unused parameters the first update of a process adds gradients in
-        # another order than the later ones, and a resumed run would end in other bits.
+        # Without the search for unused parameters, the first update of a process sums gradients in
+        # a different order than later ones, and a resumed run would not be bit-identical.
         return nn.parallel.DistributedDataParallel(
             model,
             device_ids=[device] if device.type == "cuda" else None,
@@ -83,13 +84,13 @@ class ProcessGroup:
         )
 
     def broadcast_buffers(self, model: nn.Module) -> None:
-        """Give every rank the buffers of rank 0: each has its own statistics of norms."""
+        """Copy the buffers of rank 0 to all ranks; batch-norm statistics differ between ranks."""
         if self.world > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
     def shutdown(self) -> None:
-        """Wait for the others and part."""
+        """Wait for all ranks and leave the process group."""
         if self.world > 1:
             dist.barrier(group=self._control)
             dist.destroy_process_group()

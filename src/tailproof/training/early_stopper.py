@@ -1,4 +1,4 @@
-"""The best epoch so far, and when to stop waiting for a better one."""
+"""Tracks the best epoch and decides when to stop early."""
 
 import math
 from typing import Any
@@ -10,26 +10,25 @@ from tailproof.history import improves
 
 
 class EarlyStopper:
-    """Keeps the best epoch by the recipe's monitor, its weights if they are wanted.
+    """Tracks the best epoch by the recipe's monitor, and its weights if they are exported.
 
     Attributes:
-        epoch: the best epoch, None before the first validation.
-        value: its monitored value.
-        weights: its state dict on the CPU, where the recipe asks for the best weights.
+        epoch: the best epoch; None before the first validation.
+        value: the monitor in that epoch.
+        weights: the state dict of that epoch on the CPU, if the recipe exports the best weights.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self._sign = recipe.monitor_sign
         self._keep = recipe.export == "best"
-        blocking_findings = recipe.early_stopping
-        self._patience = blocking_findings.patience if blocking_findings else math.inf
+        self._patience = recipe.early_stopping.patience if recipe.early_stopping else math.inf
         self._waited = 0
         self.epoch: int | None = None
         self.value: float | None = None
         self.weights: dict[str, Any] | None = None
 
     def update(self, epoch: int, value: float, model: nn.Module) -> None:
-        """Take note of a validated epoch; a value that is not finite is never the best."""
+        """Record a validated epoch; a value that is not finite is never the best."""
         if not improves(value, self.value, self._sign):
             self._waited += 1
             return
@@ -38,11 +37,11 @@ class EarlyStopper:
             self.weights = cpu_weights(model)
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs to know."""
+        """Return the state that a resumed run needs."""
         return {name: getattr(self, name) for name in ("epoch", "value", "weights", "_waited")}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Restore what `state` returned."""
         for name, value in state.items():
             setattr(self, name, value)
 

@@ -1,4 +1,4 @@
-"""Metrics of an epoch from its confusion matrix, counted on the device."""
+"""Metrics of an epoch, computed from confusion matrices that are counted on the device."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +12,11 @@ from tailproof.training.multi_head import Heads
 
 
 class EpochMetrics:
-    """Counts predictions and sums losses over an epoch without waiting for the device.
+    """Counts predictions and collects losses over an epoch without waiting for the device.
 
     Args:
-        heads: the model's, one a taxonomic rank.
-        device: where the counts are kept.
+        heads: the heads of the model, one per taxonomic rank.
+        device: the device that holds the counts.
         total: sums a tensor over the process ranks.
     """
 
@@ -35,16 +35,16 @@ class EpochMetrics:
         """Count one batch.
 
         Args:
-            logits: of this rank's samples, [B, all classes].
-            labels: of the same, int64 [B, R]; -1 is none.
-            loss: this rank's share of the batch's mean loss, a scalar.
-            size: samples of the batch over all ranks.
+            logits: logits of this process's samples, [B, all classes].
+            labels: labels of the same samples, int64 [B, R]; -1 if there is none.
+            loss: this process's share of the mean loss of the batch, a scalar.
+            size: number of samples in the batch over all processes.
         """
         outputs = self._heads.parts(logits).items()
-        for (rank, own), truth in zip(outputs, labels.unbind(1), strict=True):
-            classes = own.shape[1]
-            pairs = truth * classes + own.argmax(1)
-            # The target has all labels: no row is looked for, which would wait for the device.
+        for (rank, scores_of_rank), truth in zip(outputs, labels.unbind(1), strict=True):
+            classes = scores_of_rank.shape[1]
+            pairs = truth * classes + scores_of_rank.argmax(1)
+            # The target has no missing labels; selecting rows would wait for the device.
             pairs = pairs if rank == self._heads.target else pairs[truth >= 0]
             self.confusion[rank] += torch.bincount(pairs, minlength=classes**2)
         self.losses.append(loss.detach())
@@ -58,53 +58,56 @@ class EpochMetrics:
         return int(bad[0]) + 1 if len(bad) else None
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """Return loss, accuracy, balanced accuracy and macro F1, their names with `prefix`.
+        """Return loss, accuracy, balanced accuracy and macro F1, names prefixed by `prefix`.
 
-        Those of ranks beside the target end in the rank's name.
+        The names for ranks other than the target end in the name of the rank.
         """
         return self._metrics(prefix, self.state())
 
     def validation(self, rare: "RareScores") -> Validation:
-        """Return what monitors are measured on, of a pass over val."""
+        """Return the results of a pass over val, which monitors are computed from."""
         totals, classes = self.state(), self._heads.sizes[self._heads.target]
         confusion = totals["confusion"][self._heads.target].reshape(classes, classes).numpy()
         return Validation(self._metrics("val", totals), confusion, *rare.gathered())
 
-    def _metrics(self, prefix: str, found: dict[str, Any]) -> dict[str, float]:
-        loss = np.average(found["losses"].double().numpy(), weights=self.sizes)
+    def _metrics(self, prefix: str, totals: dict[str, Any]) -> dict[str, float]:
+        loss = np.average(totals["losses"].double().numpy(), weights=self.sizes)
         values = {f"{prefix}_loss": float(loss)}
-        ranks = sorted(found["confusion"], key=lambda rank: rank != self._heads.target)
+        ranks = sorted(totals["confusion"], key=lambda rank: rank != self._heads.target)
         for rank in ranks:
             classes = self._heads.sizes[rank]
-            measured = scores(found["confusion"][rank].reshape(classes, classes).numpy())
+            measured = scores(totals["confusion"][rank].reshape(classes, classes).numpy())
             ending = "" if rank == self._heads.target else f"_{rank}"
             values |= {f"{prefix}_{name}{ending}": value for name, value in measured.items()}
         return values
 
     def state(self) -> dict[str, Any]:
-        """Return the counts over all ranks, on the CPU."""
+        """Return the counts and losses over all processes, on the CPU."""
         losses = torch.stack(self.losses) if self.losses else torch.zeros(0, device=self._device)
         return {
-            "confusion": {rank: self._total(own).cpu() for rank, own in self.confusion.items()},
+            "confusion": {
+                rank: self._total(counts).cpu() for rank, counts in self.confusion.items()
+            },
             "losses": self._total(losses).cpu(),
             "sizes": list(self.sizes),
         }
 
     def restore(self, state: dict[str, Any], share: float) -> None:
-        """Go on from what `state` returned; `share` is 1 on one rank and 0 on the others."""
+        """Restore what `state` returned; `share` is 1 on one process and 0 on the others."""
         self.confusion = {
-            rank: (own * int(share)).to(self._device) for rank, own in state["confusion"].items()
+            rank: (counts * int(share)).to(self._device)
+            for rank, counts in state["confusion"].items()
         }
         self.losses = list((state["losses"] * share).to(self._device))
         self.sizes = list(state["sizes"])
 
 
 class RareScores:
-    """The scores of the positive class of two over a whole split, gathered from all ranks.
+    """The scores of the positive class over a whole split, gathered from all processes.
 
     Args:
-        labels: int64 [N].
-        positive: index of the positive class; None where there are more than two: nothing is kept.
+        labels: class indices, int64 [N].
+        positive: index of the positive class; None, which stores nothing, unless binary.
         total: sums a tensor over the process ranks.
     """
 
@@ -115,13 +118,13 @@ class RareScores:
         self._scores = torch.zeros(len(labels), dtype=torch.float64, device=labels.device)
 
     def add(self, logits: Tensor, rows: Tensor) -> None:
-        """Take in one batch: the target's logits [B, 2] of these rows of the split, int64 [B]."""
+        """Add one batch: the target's logits [B, 2] of the given rows of the split, int64 [B]."""
         if self._positive is not None:
-            own = logits[:, self._positive].double() - logits[:, 1 - self._positive].double()
-            self._scores[rows] = own
+            margin = logits[:, self._positive].double() - logits[:, 1 - self._positive].double()
+            self._scores[rows] = margin
 
     def gathered(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return the scores of all samples, and which are positive; None of more classes."""
+        """Return the scores of all samples and whether each is positive; None unless binary."""
         if self._positive is None:
             return None, None
         scores = self._total(self._scores).cpu().numpy()
@@ -129,10 +132,10 @@ class RareScores:
 
 
 def scores(confusion: np.ndarray) -> dict[str, float]:
-    """Return accuracy, balanced accuracy and macro F1 of counts [true, predicted].
+    """Return accuracy, balanced accuracy and macro F1 of a confusion matrix [true, predicted].
 
-    As scikit-learn: balanced accuracy is the mean recall over the classes that occur, macro F1
-    the mean over the classes that occur or are predicted.
+    As in scikit-learn, balanced accuracy is the mean recall over the classes that occur, macro F1
+    the mean F1 over the classes that occur or are predicted.
     """
     right, true, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     occurs, counted = true > 0, (true + predicted) > 0

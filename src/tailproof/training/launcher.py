@@ -1,4 +1,4 @@
-"""One launcher: a run of one process here, of several through torchrun's agent on each node."""
+"""Launches a run: one process in this job, several through torchrun's agent on each node."""
 
 import os
 import shutil
@@ -36,27 +36,27 @@ def launch(
 
     Args:
         manifest: shards/manifest.json.
-        recipe: how.
-        seed: of initial weights, order and augmentation.
-        folder: where what `train` writes goes.
+        recipe: the recipe.
+        seed: seed of the initial weights, sample order and augmentation.
+        folder: folder for the files that `train` writes.
         states: folder of the states of all runs.
-        code: digest of the code that trains.
-        log_file: where rank 0 logs; rank R writes to ``…rank-R`` beside it.
-        until: the epoch to train to for now; 0 trains to the end.
-        digests: SHA-256 of inputs that were hashed already, by path.
+        code: digest of the training code.
+        log_file: log of rank 0; rank R writes to ``…rank-R`` next to it.
+        until: last epoch of this round of a sweep; 0 trains to the end.
+        digests: SHA-256 of inputs that were already hashed, by path.
 
     Raises:
-        Interrupted: a signal asked the run to leave; its state is saved.
-        TailproofError: a shard is not that of the manifest, or what `train` raises, or what the
-            process raised that failed first.
+        Interrupted: a signal asked the run to stop; its state is saved.
+        TailproofError: a shard does not match the manifest, or training failed; with several
+            processes, the error of the one that failed first.
     """
     digests = digests or {}
     verify(manifest, "train", "val", digests=digests)
     weights = weights_file(recipe)
     start = known_sha256(weights, digests) if weights else None
     key = state_key(read_json(manifest), recipe, seed, code, start)
-    own = Path(states) / key
-    with lock_run(own):
+    run_folder = Path(states) / key
+    with lock_run(run_folder):
         if recipe.devices * recipe.nodes == 1:
             with REQUEST.save_first():
                 train(manifest, recipe, seed, folder, states, key, REQUEST, until)
@@ -70,7 +70,7 @@ def launch(
             "key": key,
             "until": until,
         }
-        _launch_many(arguments, recipe, own, log_file)
+        _launch_many(arguments, recipe, run_folder, log_file)
 
 
 def _launch_many(
@@ -90,37 +90,38 @@ def _launch_many(
         if recipe.nodes == 1:
             run_node(job, path)
         else:
-            with REQUEST.save_first():  # srun passes a signal on, and waits for the nodes
+            with REQUEST.save_first():  # srun forwards a signal and waits for the nodes
                 _run_nodes(path, recipe)
 
 
 def _meeting_point() -> str:
-    """Return host and port where the nodes meet: another port for each job of a shared host."""
+    """Return the rendezvous host and port; the port depends on the job, as hosts are shared."""
     host = os.environ.get("SLURMD_NODENAME", "localhost")
     return f"{host}:{20000 + int(os.environ.get('SLURM_JOB_ID', '0')) % 10000}"
 
 
 def _run_nodes(path: Path, recipe: Recipe) -> None:
-    """Start the node module once on each node of the Slurm allocation."""
+    """Start `tailproof.training.node` once on each node of the Slurm allocation."""
     nodes = recipe.nodes
     if shutil.which("srun") is None or "SLURM_JOB_ID" not in os.environ:
         raise TailproofError(
-            f"recipe.nodes is {nodes}: several nodes need a Slurm allocation, and this job has none"
+            f"recipe.nodes is {nodes}, which needs a Slurm allocation, found none: run with the "
+            "profile slurm or set 'nodes: 1'"
         )
     cores = recipe.devices * (recipe.threads + recipe.workers)
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
-    step.append(f"--cpus-per-task={cores}")  # a step does not take this over from its job
+    step.append(f"--cpus-per-task={cores}")  # a step does not inherit this from its job
     done = subprocess.run(
         [*step, "--kill-on-bad-exit=1", sys.executable, "-m", "tailproof.training.node", path],
         check=False,
     )
     first = path.with_name(FAILED)
-    if first.exists():  # whatever the nodes ended with that were stopped because of it
+    if first.exists():  # the first error; the nodes that it stopped may report others
         raise TailproofError(first.read_text(encoding="utf-8"))
     if done.returncode == Interrupted.status:
         raise Interrupted(LEAVING.format("a signal"))
     if done.returncode:
         raise TailproofError(
-            f"srun ended with status {done.returncode} before any process said why: see Slurm's "
-            f"own output of job {os.environ['SLURM_JOB_ID']}, and whether its nodes are up"
+            f"srun ended with status {done.returncode} and no process reported an error: see "
+            f"Slurm's output of job {os.environ['SLURM_JOB_ID']} and check that its nodes are up"
         )

@@ -1,7 +1,7 @@
-"""One node's share of a run: torchrun's agent and the processes that it starts.
+"""Runs the processes of one node through torchrun's agent.
 
-On several nodes each starts it by ``python -m tailproof.training.node JOB.json``, which takes its
-signals before it imports torch.
+With several nodes, srun starts ``python -m tailproof.training.node JOB.json`` on each. It installs
+its signal handlers before it imports torch.
 """
 
 import json
@@ -18,13 +18,18 @@ from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.process import STOP_SIGNALS
 from tailproof.runtime.signals import REQUEST, take_signals
 
-SHUTDOWN_SECONDS = 25  # that the other processes have to leave once one has died
-FAILED = "failed"  # file beside the job's own that says which process failed first, and of what
-LEAVING = "asked to leave by {}: run again, and it goes on from its last state"
+SHUTDOWN_SECONDS = 25  # time for the other processes to exit once one has died
+FAILED = "failed"  # file next to the job file with the error of the process that failed first
+LEAVING = "interrupted by {}: run again to resume from the last state"
 
 
 def run_node(job: dict[str, Any], path: Path) -> None:
-    """Run this node's processes until all end, or one fails and the others are stopped."""
+    """Run this node's processes until all end, or until one fails and the others are stopped.
+
+    Raises:
+        Interrupted: a signal asked the run to stop.
+        TailproofError: a process failed.
+    """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -40,11 +45,13 @@ def run_node(job: dict[str, Any], path: Path) -> None:
         rdzv_endpoint="localhost:0" if alone else job["meeting"],
         local_addr="localhost" if alone else None,
         max_restarts=0,
-        signals_to_handle=",".join(asking.name for asking in STOP_SIGNALS),
+        signals_to_handle=",".join(stop_signal.name for stop_signal in STOP_SIGNALS),
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # told below, once
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no advice on the reducer's options
+    logging.getLogger("torch.distributed.elastic").setLevel(
+        logging.CRITICAL
+    )  # reported once, below
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no hints about options of the reducer
     try:
         with _handlers_kept():  # the agent sets its own
             elastic_launch(config, sys.executable)("-m", "tailproof.training.worker", str(path))
@@ -55,35 +62,35 @@ def run_node(job: dict[str, Any], path: Path) -> None:
         if failure.exitcode == Interrupted.status:
             raise Interrupted(LEAVING.format("a signal")) from error
         killed = failure.exitcode < 0
-        said = failure.message if killed else f"it ended with status {failure.exitcode}"
-        failed_first = tell_failure(job, rank, said)
-        raise TailproofError(failed_first) from error
+        cause = failure.message if killed else f"it ended with status {failure.exitcode}"
+        first_failure = tell_failure(job, rank, cause)
+        raise TailproofError(first_failure) from error
 
 
-def tell_failure(job: dict[str, Any], rank: int, said: str) -> str:
-    """Leave word of what failed, unless another process has; return the first one's word."""
+def tell_failure(job: dict[str, Any], rank: int, cause: str) -> str:
+    """Record a failure, unless another process has failed before; return the first failure."""
     path = Path(job["scratch"], FAILED)
-    word = f"rank {rank} of the run failed first: {said} (its log: "
-    word += f"{rank_log(Path(job['log']), rank)})"
+    text = f"rank {rank} failed first: {cause} (see its log, "
+    text += f"{rank_log(Path(job['log']), rank)})"
     with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
-        file.write(word)
+        file.write(text)
     return path.read_text(encoding="utf-8")
 
 
 def rank_log(path: Path, rank: int) -> Path:
-    """Return where a process rank logs."""
+    """Return the log file of a process rank."""
     return path if rank == 0 else path.with_name(f"{path.stem}.rank-{rank}{path.suffix}")
 
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Set the handlers of signals back that the block changes."""
-    before = {asking: signal.getsignal(asking) for asking in STOP_SIGNALS}
+    """Restore the signal handlers that the block changes."""
+    before = {stop_signal: signal.getsignal(stop_signal) for stop_signal in STOP_SIGNALS}
     try:
         yield
     finally:
-        for asking, handler in before.items():
-            signal.signal(asking, handler)
+        for stop_signal, handler in before.items():
+            signal.signal(stop_signal, handler)
 
 
 def _main(path: Path) -> None:

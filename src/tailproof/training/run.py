@@ -1,4 +1,4 @@
-"""A training run: everything that takes part in it, moved on step by step, saved and restored."""
+"""A training run: its model, data and optimizer, trained step by step, saved and restored."""
 
 import logging
 from collections.abc import Callable
@@ -37,26 +37,26 @@ from tailproof.training.multi_head import Heads, MultiHeadLoss
 
 log = logging.getLogger(__name__)
 
-CHECK_STEPS = 100  # between looks at the loss, each of which waits for the device
+CHECK_STEPS = 100  # steps between checks of the loss, which wait for the device
 
 
 class TrainingRun:
     """One expert in training. Its position is `step` updates into `epoch`.
 
-    Order of initialisation: threads, seed, data, model, loss, optimizer, schedule. The seed decides
-    the initial weights; order and augmentation follow (seed, epoch, sample), all else that is
-    random (seed, epoch, step), so that no generator's state needs to be saved.
+    Order of initialization: threads, seed, data, model, loss, optimizer, schedule. The seed
+    determines the initial weights; sample order and augmentation depend on (seed, epoch, sample),
+    everything else that is random on (seed, epoch, step). No generator state needs to be saved.
 
     Attributes:
-        until: the epoch to train to for now; rates follow the recipe's own epochs all the same.
-        device: where it trains.
+        until: last epoch of this round; learning rates still follow the recipe's epochs.
+        device: the device that it trains on.
         precision: fp32, bf16 or fp16.
         model: the model.
-        phases: what the recipe changes at some epochs.
+        phases: the phases of the recipe.
         epoch: the epoch in progress, from 1.
-        step: updates made in it.
-        initial: SHA-256 of the weights that the run began with; empty until it begins.
-        history: one row for each finished epoch.
+        step: number of updates in it.
+        initial: SHA-256 of the initial weights; empty until the run begins.
+        history: one row per finished epoch.
         best: the best epoch so far.
     """
 
@@ -78,7 +78,7 @@ class TrainingRun:
             name: self.heads.labels(split).to(self.device) for name, split in splits.items()
         }
         building = (seed, self.device, ranks)
-        # One a phase: what is wrong with a later one is told now. Only the current one is open.
+        # One per phase, so that errors in a later one surface now. Only the current one is open.
         self._loaders = [
             build_loader(self.split, recipe, phase, *building) for phase in recipe.timeline
         ]
@@ -96,22 +96,22 @@ class TrainingRun:
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
         self._ema = ModelEmaV3(self.model, decay=recipe.ema.decay) if recipe.ema else None
 
-        # ---- what computes
+        # ---- forward passes
         self._parallel = ranks.wrap(self.model, self.device)
         self._trained = self._parallel
         if recipe.compile:
-            # Not dynamic: else the kernels would depend on which batch size came first.
+            # Not dynamic: otherwise the kernels would depend on which batch size is seen first.
             self._trained = torch.compile(self._parallel, dynamic=False)
         self._compute_in(best_precision(self.device, recipe.precision))
 
-        # ---- where it stands
+        # ---- position
         self.epoch, self.step, self.initial = 1, 0, ""
         self.history: list[Row] = []
         self.best = EarlyStopper(recipe)
         self._rate, self._tally = 0.0, self._new_tally()
         self._set_learning_rate()
         log.info(
-            "%d samples, %d steps an epoch, %d parameters, %s on %s, %d processes of %d threads",
+            "%d samples, %d steps per epoch, %d parameters, %s on %s, %d processes of %d threads",
             len(self.split),
             self.steps,
             count_parameters(self.model),
@@ -123,32 +123,33 @@ class TrainingRun:
 
     @property
     def result(self) -> nn.Module:
-        """The model that is validated and exported: the average of the weights if there is one."""
+        """The model that is validated and exported: the EMA of the weights, if there is one."""
         return self._ema.module if self._ema else self.model
 
     @property
     def steps(self) -> int:
-        """Updates of the epoch in progress."""
+        """The number of updates in the epoch in progress."""
         return self.phases.steps(self.epoch)
 
     @property
     def updates(self) -> int:
-        """Updates made since the start."""
+        """The number of updates since the start."""
         return self.phases.updates(self.epoch - 1) + self.step
 
     @property
     def finished(self) -> bool:
-        """Whether no epoch is left for now, or early stopping has lost its patience."""
+        """Whether the last epoch of this round is done or early stopping has stopped the run."""
         return self.epoch > self.until or self.best.should_stop
 
     def finish_epoch(self, at_boundary: Callable[[], None]) -> Row:
-        """Train the rest of the epoch, validate where due, and go on to the next.
+        """Train the rest of the epoch, validate if due, and move on to the next epoch.
 
         Args:
-            at_boundary: called after every batch; what it raises ends the run there.
+            at_boundary: called after every batch; an exception that it raises ends the run there.
 
         Returns:
-            The epoch's row of history.csv; training metrics are of the batches as they came.
+            The epoch's row of history.csv; training metrics are those of the batches during
+            training.
 
         Raises:
             TailproofError: a loss or gradient is NaN or infinite.
@@ -169,18 +170,18 @@ class TrainingRun:
         self._parallel.train()
         labels, phase = self._labels["train"], self.phases.number(self.epoch)
         mixing = self._mixing[phase]
-        for over in self._loaders[:phase]:
-            over.close()
+        for finished in self._loaders[:phase]:
+            finished.close()
         for batch in self._loaders[phase].epoch(self.epoch, first=self.step + 1):
             seed_step(self.seed, self.epoch, self.step + 1, self.ranks.rank)
-            # A process without a sample of its own computes one that counts nothing.
+            # A process without a sample in this batch computes one with weight 0.
             computed = max(batch.real, 1)
             truth = labels[torch.from_numpy(batch.rows[:computed]).to(self.device)]
-            images, wanted = batch.images[:computed], truth
+            images, target = batch.images[:computed], truth
             if mixing:
                 images, shares = mixing(images, torch.arange(computed, device=self.device))
-                wanted = shares @ self.heads.one_hot(truth)
-            logits, loss = self._update(images, wanted, 1.0 if batch.real else 0.0)
+                target = shares @ self.heads.one_hot(truth)
+            logits, loss = self._update(images, target, 1.0 if batch.real else 0.0)
             self._rate = self._optimizer.param_groups[0]["lr"]
             self.step += 1
             self._set_learning_rate()
@@ -190,11 +191,11 @@ class TrainingRun:
             at_boundary()
 
     def _update(self, images: Tensor, wanted: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        """Make one update; return all logits and this rank's share of the batch's mean loss.
+        """Make one update; return all logits and this process's share of the batch's mean loss.
 
-        The mean is that of the whole batch, in however many parts on however many ranks it is
-        computed. DistributedDataParallel averages gradients over ranks: shares are multiplied by
-        their number.
+        The mean is over the whole batch, however many parts and processes compute it.
+        DistributedDataParallel averages gradients over processes, so the shares are multiplied by
+        the number of processes.
         """
         parts = list(
             zip(
@@ -257,10 +258,14 @@ class TrainingRun:
         return validation.metrics | measure_monitors(validation)
 
     def check_finite(self) -> None:
-        """Raise a TailproofError where a loss of this epoch or the last gradient is not finite."""
+        """Check that the losses of this epoch and the last gradient are finite.
+
+        Raises:
+            TailproofError: one of them is NaN or infinite.
+        """
         step, what = self._tally.first_non_finite(), "loss"
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        # fp16 overflows now and then: the scaler leaves such an update out.
+        # fp16 overflows occasionally: the scaler skips such an update.
         checked = step is None and gradients and self.precision != "fp16"
         if checked and not torch.isfinite(nn.utils.get_total_norm(gradients)):
             step, what = self.step, "gradient"
@@ -271,11 +276,11 @@ class TrainingRun:
             )
 
     def begin(self) -> None:
-        """Note the weights that training begins with, where no state is restored."""
+        """Record the digest of the initial weights, if no state is restored."""
         self.initial = digest_of_weights(self.model)
 
     def state(self) -> dict[str, Any]:
-        """Return all that a process needs to go on from here, whatever the number of ranks."""
+        """Return everything that is needed to resume here on any number of processes."""
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -295,37 +300,39 @@ class TrainingRun:
         }
 
     def restore(self, state: dict[str, Any], *, adopted: bool = False) -> None:
-        """Go on from what `state` returned.
+        """Restore what `state` returned.
 
         Args:
-            state: of this run, or of another.
-            adopted: it is another's, whose weights, position and history are taken on; rates,
-                decay and what else this run's recipe says are this run's own.
+            state: state of this run or of another one.
+            adopted: whether it belongs to another run. Its weights, position and history are used,
+                but learning rates, weight decay and all else follow this run's recipe.
 
         Raises:
-            TailproofError: it is of another model, optimizer or number of steps.
+            TailproofError: the state has another model, optimizer or number of steps.
         """
         steps = self.phases.steps(state["epoch"])
         if state["steps"] != steps:
             raise TailproofError(
-                f"the state has {state['steps']} steps an epoch, this run {steps}: it cannot "
-                "go on from there"
+                f"the state has {state['steps']} steps per epoch, expected {steps} as in this run: "
+                "use the same data and batch_size, or start from its weights with init_from"
             )
         if self.recipe.precision == "auto":
             self._compute_in(state["precision"])  # this node might choose another
-        optimizer, theirs = state["optimizer"], state["recipe"]
+        optimizer, saved_recipe = state["optimizer"], state["recipe"]
         if adopted:
-            own = self._optimizer.state_dict()["param_groups"]
-            groups = zip(own, optimizer["param_groups"], strict=False)
-            kept = [{**mine, "params": other["params"]} for mine, other in groups]
-            optimizer = {**optimizer, "param_groups": kept}
+            current = self._optimizer.state_dict()["param_groups"]
+            groups = zip(current, optimizer["param_groups"], strict=False)
+            merged = [{**group, "params": saved["params"]} for group, saved in groups]
+            optimizer = {**optimizer, "param_groups": merged}
         try:
             self.model.load_state_dict(state["model"])
             if self._ema:
                 self._ema.module.load_state_dict(state["ema"] or state["model"])
             self._optimizer.load_state_dict(optimizer)
         except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise TailproofError(f"the state is of another model or optimizer: {error}") from error
+            raise TailproofError(
+                f"the state does not fit the model or optimizer of this run: {error}"
+            ) from error
         if self.precision == "fp16" and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
         self.initial = state["initial"]
@@ -335,13 +342,15 @@ class TrainingRun:
             self._plateau.restore(state["plateau"])
         self._set_learning_rate()
         chosen = ("monitor", "export")
-        if not adopted or all(theirs[name] == self.recipe.result_fields()[name] for name in chosen):
+        if not adopted or all(
+            saved_recipe[name] == self.recipe.result_fields()[name] for name in chosen
+        ):
             self.best.restore(state["best"])
         self._tally = self._new_tally()
         self._tally.restore(state["tally"], 1.0 if self.ranks.main else 0.0)
 
     def export(self, folder: Path) -> None:
-        """Write model.safetensors and config.json: the best weights where they are kept."""
+        """Write model.safetensors and config.json, with the best weights if they were kept."""
         best = self.best.weights is not None
         if best:
             self.result.load_state_dict(self.best.weights)
@@ -367,13 +376,13 @@ class TrainingRun:
             loader.close()
 
     def _set_learning_rate(self) -> None:
-        """Give the optimizer the rate of the next update; layer-wise decay scales it by group."""
+        """Set the learning rate of the next update; layer-wise decay scales it by group."""
         rate = learning_rate(self.recipe, self.phases, self.updates, self._plateau.rate)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
 
     def _phase_columns(self) -> Row:
-        """Return what history.csv tells of the epoch's phase, where the recipe has phases."""
+        """Return the columns of history.csv for the current phase; empty without phases."""
         if not self.recipe.phases:
             return {}
         number = self.phases.number(self.epoch)
@@ -384,7 +393,7 @@ class TrainingRun:
         self.precision = precision
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self._forward = Forward(self._trained, self.device, precision, self.recipe.channels_last)
-        # The 8 bits of a bf16 logit make ties of scores; infer computes in fp32, too.
+        # bf16 logits have 8 significant bits and cause tied scores; infer also computes in fp32.
         exact = precision if self.heads.positive is None else "fp32"
         self._evaluate = Forward(self.result, self.device, exact, self.recipe.channels_last)
 

@@ -1,4 +1,4 @@
-"""The few numbers of a trained expert that its record stores for the experiment log."""
+"""The summary of a trained expert that its job record stores for the experiment log."""
 
 import math
 from datetime import datetime
@@ -10,11 +10,11 @@ from tailproof.history import History
 
 
 def results_of(folder: str | Path, states: str | Path) -> dict[str, Any]:
-    """Return the best epoch, the last metrics on val, the first weights, and the time taken.
+    """Return the best epoch, the last val metrics, the initial weights' digest and the duration.
 
     Args:
-        folder: of the expert and seed, with training.json and history.csv.
-        states: where training keeps its states.
+        folder: folder of the expert and seed, with training.json and history.csv.
+        states: folder of the states of all runs.
     """
     training = read_json(Path(folder) / "training.json")
     history = History.read(Path(folder) / "history.csv")
@@ -42,7 +42,7 @@ def _newest_checkpoint(folder: Path) -> int:
 
 
 def attempt_seconds(training: dict[str, Any]) -> float:
-    """Return how long all attempts of a run took together, from its training.json."""
+    """Return the total duration in seconds of all attempts in training.json."""
     return sum(
         (
             datetime.fromisoformat(attempt["end"]) - datetime.fromisoformat(attempt["start"])

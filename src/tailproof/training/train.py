@@ -1,4 +1,4 @@
-"""The stage train: one expert, one seed, from shards to weights, over any number of attempts."""
+"""Trains one expert with one seed, over any number of interrupted attempts."""
 
 import logging
 import time
@@ -31,22 +31,22 @@ def train(
 ) -> None:
     """Train one expert and write model.safetensors, config.json, history.csv, training.json.
 
-    A run that was killed goes on from its last state. On several processes each calls this.
-    One that trains only `until` some epoch, for now, writes rung.csv instead: its history up to
-    there, the same bytes even where the run has gone further since.
+    A killed run resumes from its last state. With several processes, each calls this function.
+    A round of a sweep that trains only `until` some epoch writes rung.csv instead: the history up
+    to that epoch, exactly the same bytes even if the run has continued since.
 
     Args:
         manifest: shards/manifest.json.
-        recipe: how.
-        seed: of initial weights, order and augmentation.
-        folder: where the files go.
+        recipe: the recipe.
+        seed: seed of the initial weights, sample order and augmentation.
+        folder: folder to write to.
         states: folder of the states of all runs.
-        key: the run's own folder among them.
-        stop: whether a signal asked this process to leave.
-        until: the epoch to train to for now; 0 trains to the end.
+        key: key of this run, the name of its folder in `states`.
+        stop: whether a signal asked this process to stop.
+        until: last epoch of this round of a sweep; 0 trains to the end.
 
     Raises:
-        Interrupted: a signal asked the run to leave; its state is saved.
+        Interrupted: a signal asked the run to stop; its state is saved.
         TailproofError: the loss is not finite, or data and recipe do not fit together.
     """
     folder = Path(folder)
@@ -68,7 +68,7 @@ def train(
     except Interrupted:
         raise
     except Exception as error:
-        keeper.end(f"failed: {type(error).__name__}")  # its text is for the log, not a result
+        keeper.end(f"failed: {type(error).__name__}")  # results hold no error text
         raise
     finally:
         run.close()
@@ -76,10 +76,10 @@ def train(
 
 
 def _epochs(run: TrainingRun, keeper: Checkpointer, description: str) -> None:
-    left = range(run.epoch, run.until + 1)
-    for _ in track(left, description, total=run.until, done=min(run.epoch - 1, run.until)):
+    epochs = range(run.epoch, run.until + 1)
+    for _ in track(epochs, description, total=run.until, done=min(run.epoch - 1, run.until)):
         if run.finished:
-            log.info("no better %s since epoch %d", run.recipe.monitor, run.best.epoch)
+            log.info("early stopping: best %s in epoch %d", run.recipe.monitor, run.best.epoch)
             return
         clock = time.monotonic()
         row = run.finish_epoch(keeper.at_boundary)

@@ -1,6 +1,6 @@
 """One of the processes that train an expert together: ``python -m tailproof.training.worker``.
 
-It takes its signals before it imports torch.
+It installs its signal handlers before it imports torch.
 """
 
 import json
@@ -18,7 +18,7 @@ from tailproof.training.node import SHUTDOWN_SECONDS, rank_log, tell_failure
 
 
 def main(path: Path) -> None:
-    """Train as one rank; what goes wrong is logged, and told to the launcher."""
+    """Train as one process rank; log errors and report them to the launcher."""
     die_with_parent()
     take_signals(second_ends=False)
     job, rank = json.loads(path.read_bytes()), int(os.environ["RANK"])
@@ -41,7 +41,7 @@ def main(path: Path) -> None:
             sys.exit(error.status)
         except Exception as error:
             logger.exception("%s", error)
-            # Most likely another rank has died. The launcher reports that one, and stops this one.
+            # Most likely another rank has died. The launcher reports that one and stops this one.
             with suppress(Interrupted), REQUEST.leave_at_once():
                 time.sleep(SHUTDOWN_SECONDS / 5)
                 tell_failure(job, rank, f"{type(error).__name__}: {error}")
