@@ -1,15 +1,15 @@
-"""Run by .venv/autod: pairs of loss curves as JSON in, what sk-autod finds in each out."""
+"""Runs in .venv/autod: reads pairs of loss curves as JSON, prints the findings of sk-autod."""
 
 import json
 import sys
 
 from sk_autod import diagnose
 
-found = []
+results = []
 for train, val in json.load(sys.stdin):
     try:
         findings = diagnose(train, val).findings
-        found.append([[each.detector_name, each.severity.value] for each in findings])
+        results.append([[item.detector_name, item.severity.value] for item in findings])
     except Exception as error:
-        found.append([[f"refused: {type(error).__name__}", "INFO"]])
-json.dump(found, sys.stdout)
+        results.append([[f"refused: {type(error).__name__}", "INFO"]])
+json.dump(results, sys.stdout)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: pictures that look natural, and the stages prepare to shard."""
+"""Test data for the benchmarks: natural-looking pictures, and the stages prepare to shard."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def build_shards(config: Data, folder: Path) -> Path:
 
 
 def pictures(count: int, size: int, distinct: int = 256) -> Iterator[Image.Image]:
-    """Yield colour pictures, no two alike: some drawn, the others those shifted and marked."""
+    """Yield colour pictures, all different: `distinct` drawn ones, then shifted, marked copies."""
     rng = np.random.default_rng(0)
     drawn = [np.asarray(_draw(rng, size)) for _ in range(min(count, distinct))]
     mark = max(size // 8, 1)
@@ -44,7 +44,7 @@ def pictures(count: int, size: int, distinct: int = 256) -> Iterator[Image.Image
 
 
 def _draw(rng: np.random.Generator, size: int) -> Image.Image:
-    """Smooth random fields of every scale, as in nature, and a few things with edges."""
+    """Draw smooth random fields of all scales, as in natural images, and a few sharp shapes."""
     field = np.zeros((size, size, 3), np.float32)
     cells = 2
     while cells <= size:

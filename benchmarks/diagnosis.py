@@ -1,13 +1,13 @@
-"""Precision and recall of each detector on histories with known faults, beside sk-autod's.
+"""Precision and recall of each detector on histories with known faults, compared to sk-autod.
 
     make bench-diagnosis
 
-Histories are drawn by tests/diagnosis (seed 0 unless told): healthy ones of 18 shapes, and each
-fault at three strengths and three noise levels. `sk-autod` reads train and val loss alone, so it is
-given only histories that have both for at least 5 epochs, all of them finite, and is asked for
-the faults that its detectors name; tailproof is shown beside it on the same histories with no
-other column and no configuration. A finding is false where its fault neither is there nor follows
-from what is; in this second table notes of severity info are not counted, of either.
+tests/diagnosis generates the histories (default seed 0): healthy ones of 18 shapes, and each fault
+at three strengths and three noise levels. `sk-autod` reads only train and val loss. The second
+table therefore uses only histories with both for at least 5 epochs, all finite, and only the faults
+that sk-autod has detectors for; tailproof gets the same two columns and no configuration. A finding
+is false if its fault is neither present nor a consequence of one that is. The second table ignores
+findings of severity info of both.
 """
 
 import argparse
@@ -45,7 +45,7 @@ THEIRS = {
     "lr_too_low": {"rate_too_low"},
     "exploding_gradient": {"divergence"},
 }
-"""What a detector of theirs may be taken to say in our words, in their favour."""
+"""The kinds that match each detector of sk-autod, chosen in its favour."""
 BY_LOSSES = ("overfitting", "underfitting", "rate_too_high", "rate_too_low", "divergence")
 LOSSES = ("train_loss", "val_loss")
 
@@ -54,26 +54,26 @@ def kinds(case: Case) -> set[str]:
     return {finding.kind for finding in diagnose(case.history, case.context)}
 
 
-def told(case: Case) -> set[str]:
-    """What is found and is more than a note."""
-    found = diagnose(case.history, case.context)
-    return as_losses(frozenset(each.kind for each in found if each.severity != "info"))
+def serious_kinds(case: Case) -> set[str]:
+    """Return the kinds of findings above severity info."""
+    findings = diagnose(case.history, case.context)
+    return as_losses(frozenset(item.kind for item in findings if item.severity != "info"))
 
 
 def losses_alone(case: Case) -> Case | None:
-    """The case with nothing but its losses; None where they are not there, short or not finite."""
-    own = [case.history.columns.get(name) for name in LOSSES]
-    if any(each is None or len(each) < 5 or not np.isfinite(each).all() for each in own):
+    """Return the case with only its losses; None if they are missing, short or not finite."""
+    losses = [case.history.columns.get(name) for name in LOSSES]
+    if any(loss is None or len(loss) < 5 or not np.isfinite(loss).all() for loss in losses):
         return None
     history = RunHistory(
-        case.name, case.history.epochs, dict(zip(LOSSES, own, strict=True)), case.history.passed
+        case.name, case.history.epochs, dict(zip(LOSSES, losses, strict=True)), case.history.passed
     )
     return replace(case, history=history, context=Context(), expected=as_losses(case.expected),
                    allowed=as_losses(case.allowed | case.expected))  # fmt: skip
 
 
 def as_losses(named: frozenset[str]) -> frozenset[str]:
-    """What losses alone can tell: whether decisions got worse is not in them."""
+    """Map kinds to those that losses alone can show: they do not show the decisions."""
     found = {"overfitting" if kind == "overconfidence" else kind for kind in named}
     return frozenset({"underfitting" if kind == "near_chance" else kind for kind in found})
 
@@ -125,14 +125,14 @@ def whole(seed: int, each: int) -> Table:
     return table
 
 
-def beside(seed: int, each: int) -> Table:
+def compare_losses(seed: int, each: int) -> Table:
     drawn = [*healthy(seed, 3 * each), *faulty(seed, each)]
     cases = [
         case
         for case in map(losses_alone, drawn)
         if case and (not case.expected or case.expected & set(BY_LOSSES))
     ]
-    ours = Scores().count(cases, told)
+    ours = Scores().count(cases, serious_kinds)
     answers = iter(theirs(cases))
     peer = Scores().count(cases, lambda case: next(answers))
     table = Table(title=f"On {len(cases)} pairs of loss curves alone, %")
@@ -161,9 +161,9 @@ def main() -> None:
     console = Console(width=110)
     console.print(whole(options.seed, options.each))
     if PEER.exists():
-        console.print(beside(options.seed, options.each))
+        console.print(compare_losses(options.seed, options.each))
     else:
-        console.print("sk-autod is not installed: `make bench-diagnosis` does it")
+        console.print("sk-autod is not installed: run `make bench-diagnosis`")
 
 
 if __name__ == "__main__":

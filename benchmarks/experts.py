@@ -1,14 +1,14 @@
-"""How long the three experts of ``config/experiments/cifar100_lt.yaml`` train, on random pixels.
+"""Training time of the three experts of ``config/experiments/cifar100_lt.yaml``, on random pixels.
 
     make bench-experts                                 # the whole recipe: for a GPU
-    python benchmarks/experts.py --epochs 1            # a look at the speed
+    python benchmarks/experts.py --epochs 1            # a quick speed check
 
-10,847 images of 32×32 in 100 classes, 500 to 5 a class (imbalance 100), as CIFAR-100-LT has; speed
-does not see what is on them. ResNet-32, in-memory loader, crop, flip, validation as in the recipe;
-with everything that the stage train does, from the check of the shards to the exported weights.
+10,847 images of 32×32 in 100 classes, 500 to 5 per class (imbalance 100), as in CIFAR-100-LT; speed
+does not depend on their content. ResNet-32, in-memory loader, crop, flip and validation as in the
+recipe; all steps of the stage train, from the check of the shards to the exported weights.
 
-On a GPU it has not been measured yet; the aim there is under 60 s an expert on an H200, where the
-run that the recipe is taken from took 8,640 s.
+It is not measured on a GPU yet. The target is under 60 s per expert on an H200; the run from which
+the recipe is taken took 8,640 s.
 """
 
 import argparse

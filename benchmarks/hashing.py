@@ -1,9 +1,9 @@
-"""How often a job reads what it is given to check it: shards of a whole run, records of many jobs.
+"""How often jobs read their inputs to check them: shards of a whole run, records of many jobs.
 
 python benchmarks/hashing.py [a checkout of another commit]
 
-Counted are the files that Python opens, which is how they are hashed and how records are read;
-pyarrow opens the shards that are used by itself, and is not counted.
+It counts the files that Python opens, which includes hashing and reading records. Reads by pyarrow,
+which opens shards itself, are not counted.
 """
 
 import json
@@ -25,14 +25,14 @@ def note(event, arguments):
         path = os.path.relpath(arguments[0])
         if path.startswith("results/") and (arguments[1] or "r").startswith("r"):
             opened[path] = opened.get(path, 0) + 1
-def tell():
+def report():
     name = os.path.basename(sys.argv[0])
     if ".py" in name and opened:
         with open(os.environ["OPENED"], "a") as file:
             file.write(json.dumps([name, opened]) + "\\n")
 if "OPENED" in os.environ:
     sys.addaudithook(note)
-    atexit.register(tell)
+    atexit.register(report)
 """
 EXPERIMENT = {**TINY, "experts": {"cross_entropy": {}}}
 JOBS = ("train", "infer", "thumbnails", "card", "report")

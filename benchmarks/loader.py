@@ -1,4 +1,4 @@
-"""Loader speed and start-up: this project's streaming loader beside its peers, in one run.
+"""Loader speed and start-up: this project's streaming loader and its peers, in one run.
 
     make bench-loader
 
@@ -179,7 +179,7 @@ def measure(folder: Path, size: int, images: int, rounds: int) -> tuple[dict, di
 def show(size: int, images: int, speeds: dict, starts: dict) -> None:
     """Print the table of one size."""
     kind, _, batch = SIZES[size]
-    table = Table(title=f"{size} px {kind}, {images} images an epoch, batch {batch}, 2 workers")
+    table = Table(title=f"{size} px {kind}, {images} images per epoch, batch {batch}, 2 workers")
     for column in ("loader", "images/s", "range", "× ours", "start-up, s", "range"):
         table.add_column(column, justify="left" if column == "loader" else "right")
     base = statistics.median(speeds[OURS])

@@ -1,4 +1,4 @@
-"""How many images a second `tailproof predict` classifies, from files on disk to decisions.
+"""Images per second of `tailproof predict`, from files on disk to decisions.
 
     make bench-predict
 
@@ -89,7 +89,7 @@ def write_images(folder: Path, mode: str, count: int) -> None:
 
 
 def rates(run: Callable[[], int], runs: int) -> list[float]:
-    """Return images a second of each run, after one that does not count."""
+    """Return the images per second of each run, after a warm-up run."""
     run()
     found = []
     for _ in range(runs):
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
-    table = Table(title=f"images a second, fastest of {runs} runs (median)")
+    table = Table(title=f"images per second, fastest of {runs} runs (median)")
     for column in ("expert", "images", "tailproof predict", "network alone"):
         table.add_column(column, justify="left" if column == "expert" else "right")
     tune_malloc()  # as the command does
@@ -137,8 +137,8 @@ def main() -> None:
             def whole(expert=expert, rejector=rejector, files=files) -> int:
                 return sum(len(batch.answers) for batch in predict(expert, rejector, files))
 
-            told = [rates(each, runs) for each in (whole, alone(expert, count))]
-            table.add_row(name, f"{count:,}", *map(cell, told))
+            speeds = [rates(run, runs) for run in (whole, alone(expert, count))]
+            table.add_row(name, f"{count:,}", *map(cell, speeds))
     Console(width=120).print(table)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     print(f"{device}, torch {torch.__version__}, {torch.get_num_threads()} threads")

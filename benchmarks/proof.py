@@ -84,8 +84,8 @@ def finished(project: Path) -> int:
     )
     made = run(project, "-c", program)
     snakemake(project, "--touch", "--forceall", "--cores", "1")()
-    told = snakemake(project, "-n")()
-    assert "Nothing to be done" in told.stdout + told.stderr, told.stdout
+    dry_run = snakemake(project, "-n")()
+    assert "Nothing to be done" in dry_run.stdout + dry_run.stderr, dry_run.stdout
     return int(made.stdout)
 
 

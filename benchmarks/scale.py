@@ -133,9 +133,9 @@ def measure(stage: Callable, config: Data, folder: Path) -> tuple[float, list[in
 
 
 def show(found: dict[str, list[tuple]]) -> None:
-    """Print the table: a section a stage, a line a size."""
+    """Print the table: one section per stage, one line per size."""
     table = Table(title="Growth with the number of images")
-    for column in ("stage", "rows", "s", "µs a row", "peak MB", "of a worker"):
+    for column in ("stage", "rows", "s", "µs per row", "peak MB", "worker MB"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for name, lines in found.items():
         for rows, seconds, (own, workers) in lines:

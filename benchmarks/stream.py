@@ -1,10 +1,10 @@
-"""How long a line takes when an instrument is followed live: each line as it comes, a batch of one.
+"""Latency per line on a live instrument: each line as it arrives, a batch of one.
 
     make bench-stream
 
-The causal model keeps what it knows of earlier lines and computes the new one alone; the line
-encoder computes its whole window of 16 lines again. Lines of 64 pixels, full size (6 layers,
-d = 256, 8 heads), fp32; each model follows the same 512 lines, the first 64 do not count.
+The causal model caches earlier lines and computes only the new one; the line encoder recomputes its
+whole window of 16 lines. Lines of 64 pixels, full size (6 layers,
+d = 256, 8 heads), fp32; each model gets the same 512 lines, of which the first 64 are warm-up.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> None:
             step(line)
             if number >= WARM:
                 seconds[name].append(time.perf_counter() - start)
-    table = Table(title="time a line, ms")
+    table = Table(title="time per line, ms")
     for column in ("model", "median", "95 %"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for name, values in seconds.items():

@@ -1,4 +1,4 @@
-"""Training speed of three networks for photographs: this project's loop beside timm's, in one run.
+"""Training speed of three networks for photographs: this project's loop and timm's, in one run.
 
     make bench-systems
 

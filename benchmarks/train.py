@@ -1,4 +1,4 @@
-"""Training speed and accuracy: this project's loop beside the plain PyTorch loop, in one run.
+"""Training speed and accuracy: this project's loop and the plain PyTorch loop, in one run.
 
     make bench-train
 

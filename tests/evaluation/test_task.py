@@ -83,7 +83,7 @@ def test_splits_must_be_disjoint(files, tmp_path):
             mine = Logits.read(splits["test"]).sample_ids.copy()
             mine[7] = ids[5]
             change(splits["test"], sample_ids=mine)
-    refused(files, tmp_path, "sample 'dev-5' is in both 'dev' and 'test'")
+    refused(files, tmp_path, "'dev-5' .*'dev' .*'test'")
 
 
 def test_a_logit_that_is_not_finite_is_named(files, tmp_path):
@@ -111,7 +111,7 @@ def test_raw_logits_are_refused(files, tmp_path):
     logits = Logits.read(path)
     rest = {key: value for key, value in logits.metadata.items() if key != "temperature"}
     change(path, metadata=rest)
-    refused(files, tmp_path, "holds raw logits, expected calibrated ones")
+    refused(files, tmp_path, re.escape(str(path)) + ".* raw .*calibrated")
 
 
 def test_logits_of_another_number_of_classes_are_refused(files, tmp_path):
@@ -121,13 +121,14 @@ def test_logits_of_another_number_of_classes_are_refused(files, tmp_path):
 
 
 def test_a_split_without_weight_is_refused(files, tmp_path):
-    change(files["plain"][0]["dev"], weight=np.zeros(110))
-    refused(files, tmp_path, "no sample of positive weight: give 'dev' a larger share")
+    path = files["plain"][0]["dev"]
+    change(path, weight=np.zeros(110))
+    refused(files, tmp_path, re.escape(str(path)) + ".* weight.*'dev'")
 
 
 def test_experts_need_the_same_seeds(files, tmp_path):
     del files["adjusted"][1]
-    refused(files, tmp_path, "expert 'adjusted' has the seeds 0, but 'plain' has 0, 1")
+    refused(files, tmp_path, "'adjusted' .*0, .*'plain' .*0, 1:")
 
 
 def test_what_is_fitted_in_halves_takes_two_samples(files, tmp_path):
@@ -145,7 +146,7 @@ def test_what_is_fitted_in_halves_takes_two_samples(files, tmp_path):
 
 
 def test_nothing_to_evaluate(tmp_path, files):
-    refused({}, tmp_path, "no expert")
+    refused({}, tmp_path, "'experts'")
 
 
 def test_a_missing_file_is_named(files, tmp_path):

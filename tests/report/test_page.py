@@ -222,7 +222,7 @@ def test_a_single_expert_has_no_ensemble_to_speak_of(single, tmp_path):
         "evaluation/errors.csv",
         "splits.json",
         "shards/manifest.json",
-        "shards/train/part-00000.parquet",
+        "thumbnails.json",
         "experts/plain/seed-1/history.csv",
         "experts/adjusted/seed-0/calibration.json",
         "provenance/export/plain-1.json",

@@ -73,4 +73,4 @@ def test_of_losses_the_lowest_is_the_strongest():
     found = section(sweep, selection(sweep, [1.0, 0.5, 2.0, 1.5], "val_loss"))
     heats = [cell.heat for row in found.maps[0].rows for cell in row.cells]
     assert heats == pytest.approx([2 / 3, 1, 0, 1 / 3])
-    assert found.points.head[-5:-3] == ["loss there", "train better by"]
+    assert "points" not in found.points.head[-4], "a loss is not a percentage"

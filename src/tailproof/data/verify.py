@@ -1,4 +1,4 @@
-"""Whether the shards on disk are those of their manifest."""
+"""Checks shards on disk against their manifest."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +12,15 @@ from tailproof.runtime.progress import track
 def verify(
     manifest_path: str | Path, *splits: str, digests: Mapping[str, str] | None = None
 ) -> None:
-    """Check that the shards of these splits are those of the manifest, byte by byte.
+    """Check that size and SHA-256 of the shards of these splits match the manifest.
 
     Args:
         manifest_path: shards/manifest.json.
-        splits: whose shards are checked.
-        digests: SHA-256 of shards that were hashed already, by path; others are hashed here.
+        splits: the splits whose shards to check.
+        digests: {path: SHA-256} of shards that are already hashed; others are hashed here.
 
     Raises:
-        TailproofError: one is missing, truncated or another.
+        TailproofError: a shard is missing or differs from the manifest.
     """
     manifest, folder = read_json(manifest_path), Path(manifest_path).parent
     shards = [shard for split in splits for shard in manifest["splits"][split]["shards"]]

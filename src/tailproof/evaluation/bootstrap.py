@@ -1,4 +1,4 @@
-"""Bootstrap: resamples as rows of weights, and intervals from their quantiles."""
+"""Percentile bootstrap: resamples as rows of weights, and intervals from their quantiles."""
 
 import numpy as np
 
@@ -30,17 +30,17 @@ def interval(values: np.ndarray) -> dict[str, float | None]:
 def over_seeds(values: list[np.ndarray]) -> dict[str, float | int | None]:
     """Return mean and sd (n − 1) over seeds, and a bootstrap interval of the mean.
 
-    The interval shows how much the mean varies with other samples, the sd with other seeds.
+    The interval shows the variation over samples, the sd the variation over seeds.
     """
-    each = np.array([value[0] for value in values])
+    estimates = np.array([value[0] for value in values])
     low, high = bounds(np.mean(values, axis=0))
-    deviation = finite_or_none(each.std(ddof=1)) if len(each) > 1 else None
+    deviation = finite_or_none(estimates.std(ddof=1)) if len(estimates) > 1 else None
     return {
-        "mean": finite_or_none(each.mean()),
+        "mean": finite_or_none(estimates.mean()),
         "sd": deviation,
         "low": low,
         "high": high,
-        "seeds": len(each),
+        "seeds": len(estimates),
     }
 
 
@@ -61,5 +61,5 @@ def bounds(values: np.ndarray) -> tuple[float | None, float | None]:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Round to 10 significant digits, which no summation order changes; None for NaN."""
+    """Round to 10 significant digits, so that summation order does not matter; None for NaN."""
     return None if np.isnan(value) else float(f"{value:.{DIGITS}g}")

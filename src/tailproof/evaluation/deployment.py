@@ -18,10 +18,10 @@ class _Form(BaseModel):
 
 
 class FittedRule(_Form):
-    """A rule that was fitted on the split tune with equal weights.
+    """A rejection rule fitted on the split tune with equal sample weights.
 
     Attributes:
-        coverage: the share of tune that it accepts.
+        coverage: the share of the samples of tune that it accepts.
         shift, gain, multiplier: values for head and tail; None for a group without classes.
         threshold: the lowest accepted score; None if it accepts everything.
     """
@@ -36,8 +36,8 @@ class FittedRule(_Form):
         """Return the rule in the form that the evaluation applies."""
         threshold = -np.inf if self.threshold is None else self.threshold
         parts = (self.shift, self.gain, self.multiplier)
-        there = [np.array([value for value in part if value is not None]) for part in parts]
-        return Rule(self.coverage, *there, threshold)
+        defined = [np.array([value for value in part if value is not None]) for part in parts]
+        return Rule(self.coverage, *defined, threshold)
 
 
 class Deployment(_Form):
@@ -45,10 +45,10 @@ class Deployment(_Form):
 
     Attributes:
         weights_sha256: SHA-256 of model.safetensors.
-        images: the mode in which images are decoded.
+        images: the mode into which images are decoded.
         tail: the few-shot classes.
         coverage: the default coverage.
-        rules: the fitted rules by name.
+        rules: {name: fitted rules}.
     """
 
     experiment: str
@@ -61,7 +61,7 @@ class Deployment(_Form):
     rules: dict[str, list[FittedRule]]
 
     def write(self, path: str | Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         write_json(path, self.model_dump(mode="json"))
 
     @classmethod
@@ -69,7 +69,7 @@ class Deployment(_Form):
         """Read the file.
 
         Raises:
-            TailproofError: it is missing, damaged or has other fields.
+            TailproofError: the file is missing or damaged, or its fields are wrong.
         """
         try:
             return cls.model_validate(read_json(path))

@@ -1,4 +1,4 @@
-"""Ensembles of the experts that share a seed."""
+"""Ensembles of experts with the same seed."""
 
 import numpy as np
 from scipy.optimize import minimize
@@ -11,8 +11,8 @@ def combine(name: str, logits: np.ndarray, labels: np.ndarray, weights: np.ndarr
     """Combine the calibrated logits of E experts on N samples.
 
     Args:
-        name: mean_logits (softmax of the mean), mean_probabilities (mean of the softmaxes) or
-            stacked (softmax of the sum with the given weights).
+        name: mean_logits (softmax of the mean logits), mean_probabilities (mean of the softmaxes)
+            or stacked (softmax of the weighted sum of logits).
         logits: [E, N, C].
         labels: N class indices.
         weights: [E], from `stack`; only stacked uses them.
@@ -20,23 +20,23 @@ def combine(name: str, logits: np.ndarray, labels: np.ndarray, weights: np.ndarr
     if name == "mean_logits":
         return Prediction.from_logits(logits.mean(axis=0, dtype=np.float64), labels)
     if name == "mean_probabilities":
-        each = log_softmax(logits.astype(np.float64), axis=2)
-        return Prediction(logsumexp(each, axis=0) - np.log(len(logits)), labels)
+        log_p = log_softmax(logits.astype(np.float64), axis=2)
+        return Prediction(logsumexp(log_p, axis=0) - np.log(len(logits)), labels)
     return Prediction.from_logits(np.tensordot(weights, logits, 1), labels)
 
 
 def stack(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the weights a_e ≥ 0 that fit softmax(Σ_e a_e · z_e) best.
+    """Fit the weights a_e ≥ 0 of softmax(Σ_e a_e · z_e).
 
-    Minimised is the NLL of all samples plus Σ_e (a_e − 1/E)² / 2, a normal prior of deviation 1
-    around the mean of logits. It is negligible next to a few hundred samples; where few samples
-    are all classified correctly, the NLL alone would send the weights to infinity. The sum is
-    strictly convex in a (a log-sum-exp of linear functions, less a linear one, plus squares), so
-    L-BFGS-B finds its one minimum. The weights need not sum to 1: their sum is an inverse
-    temperature.
+    The objective is the summed NLL plus Σ_e (a_e − 1/E)² / 2: a normal prior of standard deviation
+    1 around the mean of logits. For a few hundred samples the prior is negligible. If all of a few
+    samples are classified correctly, the NLL alone would send the weights to infinity. The
+    objective is strictly convex in a (a log-sum-exp of linear functions, minus a linear function,
+    plus squares), so L-BFGS-B finds the unique minimum. The weights need not sum to 1: their sum
+    acts as an inverse temperature.
 
     Args:
-        logits: [E, N, C], calibrated, of the split tune.
+        logits: [E, N, C], calibrated logits of the split tune.
         labels: N class indices; every sample counts the same.
     """
     experts, samples, _ = logits.shape
@@ -50,7 +50,7 @@ def stack(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         away = a - 1 / experts
         return (loss + away @ away / 2) / samples, (slope + away) / samples
 
-    found = minimize(
+    optimum = minimize(
         objective,
         np.full(experts, 1 / experts),
         jac=True,
@@ -58,4 +58,4 @@ def stack(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         bounds=[(0, None)] * experts,
         options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 1000},
     )
-    return found.x
+    return optimum.x

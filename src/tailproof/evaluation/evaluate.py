@@ -1,4 +1,4 @@
-"""The stage evaluate: metrics.json and its tables, from calibrated logits alone."""
+"""The stage evaluate: metrics.json and CSV tables, computed from calibrated logits."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ _BLOCK = 2**23
 
 @dataclass(frozen=True)
 class EvaluatedSplit:
-    """The samples of a split: rows of bootstrap counts, long-tail weights, ids, labels by rank."""
+    """The samples of a split: bootstrap counts, long-tail weights, sample ids, labels per rank."""
 
     counts: np.ndarray
     long_tail: np.ndarray
@@ -46,9 +46,9 @@ def evaluate(
     Args:
         experts: {expert: {seed: {split: path of the calibrated logits}}} with tune, dev, test.
         manifest: the shards' manifest.json.
-        config: groups of classes, bootstrap, coverages.
-        output: folder of metrics.json, accuracy.json and the tables, which docs/evaluation.md
-            describes.
+        config: the configuration section evaluation.
+        output: folder for metrics.json, accuracy.json and the tables; docs/evaluation.md describes
+            them.
 
     Returns:
         The content of metrics.json.
@@ -105,7 +105,7 @@ def _experts(logits: Experts, task: Task) -> list[Method]:
 
 
 def _ensembles(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float]]]:
-    """Return the ensembles of two or more experts, and {seed: {expert: weight in stacked}}."""
+    """Return the ensembles, none for one expert, and {seed: {expert: weight in stacked}}."""
     if len(logits) < 2:
         return [], {}
     methods = [Method(name, "ensemble", {}) for name in ENSEMBLES]
@@ -179,7 +179,7 @@ def _measure_once(
 
 
 def _weightings(long_tail: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the weights of the samples: equal, or by the class shares of the training data."""
+    """Return the sample weights: equal, or by the class shares of the training data."""
     return {"plain": np.ones(len(long_tail)), "long_tail": long_tail}
 
 
@@ -250,23 +250,23 @@ def _notes(task: Task, methods: list[Method]) -> list[str]:
         notes.append(f"top5 is 1 by definition: there are only {len(task.classes)} classes")
     empty = [name for name, members in task.groups.items() if not members.any()]
     if empty:
-        notes.append(f"no class is in the group {' or '.join(empty)}: its accuracy is null")
+        notes.append(f"no class is in the group {' or '.join(empty)}: its accuracy is undefined")
     if len({bool(tail) for tail in task.tail}) < 2:
         notes.append(
-            "all classes are in one of head and tail: balanced and worst risk equal the standard"
+            "all classes are head, or all are tail: balanced and worst-group error equal the error"
         )
     if not any(method.kind == "ensemble" for method in methods):
-        notes.append("there is one expert, so there is no ensemble")
-    seen = next(iter(methods[0].predictions.values()))
+        notes.append("ensembles need at least two experts: there is only one")
+    predictions = next(iter(methods[0].predictions.values()))
     for split in REPORTED_SPLITS:
-        there = set(seen[split].labels.tolist())
+        there = set(predictions[split].labels.tolist())
         lacking = [name for index, name in enumerate(task.classes) if index not in there]
         if lacking:
             notes.append(
                 f"{split} has no sample of {listed(lacking)}: means over classes leave "
                 f"{'it' if len(lacking) == 1 else 'them'} out"
             )
-    return notes + roc.notes(task, {split: seen[split].labels for split in REPORTED_SPLITS})
+    return notes + roc.notes(task, {split: predictions[split].labels for split in REPORTED_SPLITS})
 
 
 def _accuracy(methods: list[Method]) -> dict[str, Any]:
@@ -345,7 +345,7 @@ KEPT = ("balanced_accuracy", "top1")
 
 
 def results_of(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return ``{test: {method: {metric: mean over seeds}}}`` of every expert and ensemble.
+    """Return ``{test: {method: {metric: mean over seeds}}}`` for every expert and ensemble.
 
     Args:
         metrics: the content of metrics.json.

@@ -1,4 +1,4 @@
-"""Metrics by taxonomic rank, from a head for the rank or from summed target probabilities.
+"""Metrics per taxonomic rank, from the rank's own head or from summed target probabilities.
 
 ``RANK_top1`` is measured with the rank's own head, ``RANK_summed_top1`` with summed probabilities;
 ``RANK_gained_top1`` is their difference. The same names exist with top3 and macro_f1.
@@ -22,12 +22,12 @@ TREE_DISTANCE = "tree_distance"
 
 @dataclass(frozen=True)
 class Ranked:
-    """The predictions of a method for a split at one rank.
+    """A method's predictions for a split at one rank.
 
     Attributes:
-        prediction: of the samples with a label there.
+        prediction: predictions for the samples that have a label at this rank.
         labelled: boolean mask [N] of these samples.
-        predicted: class index of every sample, [N].
+        predicted: predicted class index of every sample, [N].
     """
 
     prediction: Prediction
@@ -36,13 +36,14 @@ class Ranked:
 
     @classmethod
     def of(cls, log_p: np.ndarray, labels: np.ndarray) -> "Ranked":
-        """Take log-probabilities [N, C] and labels [N], -1 for none."""
-        known = labels >= 0
-        return cls(Prediction(log_p[known], labels[known]), known, log_p.argmax(axis=1))
+        """Build from log-probabilities [N, C] and labels [N], where -1 means no label."""
+        labelled = labels >= 0
+        prediction = Prediction(log_p[labelled], labels[labelled])
+        return cls(prediction, labelled, log_p.argmax(axis=1))
 
 
 def measured(task: Task) -> list[str]:
-    """Return the names of all metrics by rank, those of ranks of their own head among them."""
+    """Return the names of all metrics per rank, including those that need a head for the rank."""
     kinds = ("", "summed_", "gained_")
     by_rank = [f"{rank}_{kind}{m}" for rank in task.coarser for kind in kinds for m in BY_RANK]
     return [*by_rank, "top3", TREE_DISTANCE, *CONSISTENT] if task.coarser else []
@@ -55,19 +56,19 @@ def measure_ranks(
     counts: np.ndarray,
     task: Task,
 ) -> Values:
-    """Return every metric by rank; nothing where the target has no coarser rank.
+    """Return every metric per rank; empty if the target has no coarser rank.
 
     Args:
-        prediction: at the target rank, of N samples.
-        labels: N class indices by rank, -1 for none.
+        prediction: prediction at the target rank for N samples.
+        labels: {rank: N class indices}, -1 for no label.
         heads: log-probabilities [N, C] of the coarser ranks that the method has a head for.
         counts: integers [B, N], how often each resample holds each sample.
-        task: with its tree.
+        task: the classification task, with its taxonomy.
     """
     if not task.coarser:
         return {}
     weights = counts.astype(float)
-    found: Values = {
+    metrics: Values = {
         "top3": weighted_mean((prediction.rank_of_truth() < 3).astype(float), weights),
         TREE_DISTANCE: tree_distance(prediction, weights, task),
     }
@@ -77,28 +78,29 @@ def measure_ranks(
         )
         for rank, above in task.coarser.items()
     }
-    found |= _by_rank(summed, weights, "summed_")
-    found["consistency_summed"] = consistency(prediction, summed, weights, task)
-    own = {rank: Ranked.of(log_p, labels[rank]) for rank, log_p in heads.items()}
-    if own:
-        found |= _by_rank(own, weights, "")
-        found["consistency"] = consistency(prediction, own, weights, task)
-        for rank in own:
+    metrics |= _by_rank(summed, weights, "summed_")
+    metrics["consistency_summed"] = consistency(prediction, summed, weights, task)
+    by_head = {rank: Ranked.of(log_p, labels[rank]) for rank, log_p in heads.items()}
+    if by_head:
+        metrics |= _by_rank(by_head, weights, "")
+        metrics["consistency"] = consistency(prediction, by_head, weights, task)
+        for rank in by_head:
             for metric in BY_RANK:
-                gain = found[f"{rank}_{metric}"] - found[f"{rank}_summed_{metric}"]
-                found[f"{rank}_gained_{metric}"] = gain
-    return found
+                gain = metrics[f"{rank}_{metric}"] - metrics[f"{rank}_summed_{metric}"]
+                metrics[f"{rank}_gained_{metric}"] = gain
+    return metrics
 
 
 def _by_rank(ranked: Mapping[str, Ranked], weights: np.ndarray, kind: str) -> Values:
-    found: Values = {}
-    for rank, each in ranked.items():
-        own, prediction = weights[:, each.labelled], each.prediction
-        near = prediction.rank_of_truth()
-        found[f"{rank}_{kind}top1"] = weighted_mean((near < 1).astype(float), own)
-        found[f"{rank}_{kind}top3"] = weighted_mean((near < 3).astype(float), own)
-        found[f"{rank}_{kind}macro_f1"] = nanmean(ClassSums.of(prediction, own).f1)
-    return found
+    metrics: Values = {}
+    for rank, at_rank in ranked.items():
+        labelled_weights, prediction = weights[:, at_rank.labelled], at_rank.prediction
+        place = prediction.rank_of_truth()
+        for top in (1, 3):
+            hits = (place < top).astype(float)
+            metrics[f"{rank}_{kind}top{top}"] = weighted_mean(hits, labelled_weights)
+        metrics[f"{rank}_{kind}macro_f1"] = nanmean(ClassSums.of(prediction, labelled_weights).f1)
+    return metrics
 
 
 def sum_over_descendants(p: np.ndarray, above: np.ndarray, classes: int) -> np.ndarray:
@@ -106,12 +108,13 @@ def sum_over_descendants(p: np.ndarray, above: np.ndarray, classes: int) -> np.n
 
     Args:
         p: probabilities at the target rank, [N, C].
-        above: the ancestor of each class of the target, [C]; what has none counts for no class.
-        classes: of the coarser rank.
+        above: index of the ancestor of each target class, [C]; -1 if it has none, in which case
+            its probability is added to no class.
+        classes: number of classes of the coarser rank.
     """
     belongs = np.zeros((p.shape[1], classes))
-    known = np.flatnonzero(above >= 0)
-    belongs[known, above[known]] = 1
+    with_ancestor = np.flatnonzero(above >= 0)
+    belongs[with_ancestor, above[with_ancestor]] = 1
     with np.errstate(divide="ignore"):
         return np.log(p @ belongs)
 
@@ -119,36 +122,36 @@ def sum_over_descendants(p: np.ndarray, above: np.ndarray, classes: int) -> np.n
 def tree_distance(prediction: Prediction, weights: np.ndarray, task: Task) -> np.ndarray:
     """Return the mean tree distance of errors at the target rank, [B] values.
 
-    The height of the lowest common ancestor (Bertinetto et al. 2020, section 3.1): 1 where true
-    and predicted class have the same parent, and one more for each rank above; where no rank is
-    shared they meet at the root. NaN where nothing is wrong.
+    The distance is the height of the lowest common ancestor (Bertinetto et al. 2020, section 3.1):
+    1 if the true and the predicted class share a parent, and one more for each rank above. Classes
+    that share no rank meet at the root. NaN if there are no errors.
     """
     wrong = np.flatnonzero(~prediction.correct)
     height = np.full(len(wrong), len(task.coarser) + 1.0)
     for up, above in enumerate(reversed(task.coarser.values()), start=1):
-        true, said = above[prediction.labels[wrong]], above[prediction.predicted[wrong]]
-        meets = (true == said) & (true >= 0)
+        true, predicted = above[prediction.labels[wrong]], above[prediction.predicted[wrong]]
+        meets = (true == predicted) & (true >= 0)
         height[meets] = np.minimum(height[meets], up)
-    own = weights[:, wrong]
-    return ratio(own @ height, own.sum(axis=1))
+    error_weights = weights[:, wrong]
+    return ratio(error_weights @ height, error_weights.sum(axis=1))
 
 
 def consistency(
     prediction: Prediction, ranked: Mapping[str, Ranked], weights: np.ndarray, task: Task
 ) -> np.ndarray:
-    """Return the share of samples whose classes at all ranks lie on one path, [B].
+    """Return the share of samples whose predicted classes at all ranks lie on one path, [B].
 
-    A class with an unknown ancestor at a rank agrees with every class there.
+    A class whose ancestor at a rank is unknown is consistent with every class of that rank.
     """
     agrees = np.ones(len(prediction.labels), bool)
-    for rank, each in ranked.items():
+    for rank, at_rank in ranked.items():
         expected = task.coarser[rank][prediction.predicted]
-        agrees &= (expected < 0) | (expected == each.predicted)
+        agrees &= (expected < 0) | (expected == at_rank.predicted)
     return weighted_mean(agrees.astype(float), weights)
 
 
 def coarse_log_probs(logits: Logits, task: Task) -> dict[str, np.ndarray]:
-    """Return the log-probabilities [N, C] of the coarser ranks that an expert has a head for."""
+    """Return the log-probabilities [N, C] of each coarser rank for which an expert has a head."""
     return {
         rank: log_probabilities(logits.heads[rank]) for rank in task.coarser if rank in logits.heads
     }

@@ -1,4 +1,4 @@
-"""A method, which is an expert or an ensemble, with its predictions and measured values."""
+"""A method: an expert or an ensemble, with its predictions and measured values."""
 
 from dataclasses import dataclass, field
 
@@ -15,11 +15,11 @@ class Method:
     """An expert or an ensemble with its predictions and measured values.
 
     Attributes:
-        name: name in the configuration, or of the ensemble.
+        name: name of the expert in the configuration, or of the ensemble.
         kind: expert or ensemble.
         predictions: {seed: {split: Prediction}} for tune, dev and test.
-        heads: {seed: {split: {rank: log-probabilities}}} of coarser ranks, for dev and test.
-        raw: predictions before calibration for dev and test; empty for ensembles.
+        heads: {seed: {split: {rank: log-probabilities}}} of coarser ranks on dev and test.
+        raw: predictions before calibration on dev and test; empty for ensembles.
         values: {split: {metric: one [1 + B] array per seed}}.
         recalls: {split: one [1 + B, C] array per seed}.
         curves: {split: {(weighting, rule, risk): [1 + B, 50] mean over seeds}}.

@@ -13,12 +13,12 @@ from tailproof.operating_points import NO_FALSE_POSITIVE, ONE_IN, SHARES
 
 
 def measure(samples: WeightedSamples) -> Values:
-    """Return every metric that has a function of its own, [B] values each."""
+    """Return every metric with a `compute` function, [B] values per metric."""
     return {name: entry.compute(samples) for name, entry in METRICS.items() if entry.compute}
 
 
 def measure_uncalibrated(samples: WeightedSamples) -> Values:
-    """Return the metrics that are also measured before calibration, from uncalibrated logits."""
+    """Return the metrics that are also measured on uncalibrated logits."""
     return {
         f"{name}_uncalibrated": entry.compute(samples)
         for name, entry in METRICS.items()
@@ -30,7 +30,7 @@ def measure_uncalibrated(samples: WeightedSamples) -> Values:
     "top1",
     label="Top-1",
     title="top-1 accuracy",
-    meaning="Share of samples whose most probable class is right.",
+    meaning="Share of samples whose most probable class is correct.",
     higher_is_better=True,
     percent=True,
     hub_type="accuracy",
@@ -50,7 +50,7 @@ metric(
     "top5",
     label="Top-5",
     title="top-5 accuracy",
-    meaning="Share of samples whose class is among the five most probable.",
+    meaning="Share of samples whose true class is among the five most probable.",
     higher_is_better=True,
     percent=True,
     table="",
@@ -62,13 +62,13 @@ metric(
     "balanced_accuracy",
     label="Balanced accuracy",
     title="balanced accuracy",
-    meaning="Mean recall over classes: each class counts the same.",
+    meaning="Mean recall over classes: all classes have equal weight.",
     higher_is_better=True,
     percent=True,
     hub_type="balanced_accuracy",
 )
 def balanced_accuracy(samples: WeightedSamples) -> Array:
-    """Return the mean recall over classes; classes without samples are left out."""
+    """Return the mean recall over the classes with samples."""
     return nanmean(samples.class_sums.recall)
 
 
@@ -76,7 +76,7 @@ def balanced_accuracy(samples: WeightedSamples) -> Array:
     "macro_f1",
     label="Macro F1",
     title="macro F1",
-    meaning="Mean over classes of the harmonic mean of precision and recall.",
+    meaning="Mean F1, the harmonic mean of precision and recall, over classes.",
     higher_is_better=True,
     percent=True,
     hub_type="f1",
@@ -141,8 +141,8 @@ def brier(samples: WeightedSamples) -> Array:
     label="ECE",
     title="expected calibration error",
     meaning="Expected calibration error: mean gap between confidence and accuracy over 15 bins of "
-    "equal width. Resampling adds noise to every bin, which raises the error: the value may lie "
-    "below its own interval.",
+    "equal width. Resampling adds noise to every bin, which raises the error: the value can lie "
+    "below its own bootstrap interval.",
     higher_is_better=False,
     percent=True,
     hub_type="ece",
@@ -187,13 +187,13 @@ def ece_classwise(samples: WeightedSamples) -> Array:
 
 
 # selective.py measures these together.
-_AURC = "Area under the curve of error over coverage"
+_AURC = "Area under the risk-coverage curve"
 register(
     Metric(
         name="aurc_standard_chow",
         label="AURC",
-        title="area under risk over coverage, Chow's rule",
-        meaning=f"{_AURC}, Chow's rule.",
+        title="area under the risk-coverage curve, Chow's rule",
+        meaning=f"{_AURC}, with Chow's rule.",
         higher_is_better=False,
         digits=4,
         long_tail=True,
@@ -203,9 +203,8 @@ register(
     Metric(
         name="aurc_balanced_plugin_balanced",
         label="AURC, balanced",
-        title="area under balanced risk over coverage, plug-in rule",
-        meaning=f"{_AURC}, for the mean of the head's and the tail's error, with the plug-in rule "
-        "for it.",
+        title="area under the balanced risk-coverage curve, plug-in rule",
+        meaning=f"{_AURC}, for the mean of head and tail error, with the plug-in rule for it.",
         higher_is_better=False,
         digits=4,
         table="",
@@ -216,9 +215,8 @@ register(
     Metric(
         name="aurc_worst_plugin_worst",
         label="AURC, worst",
-        title="area under worst risk over coverage, plug-in rule",
-        meaning=f"{_AURC}, for the larger of the head's and the tail's error, with the plug-in "
-        "rule for it.",
+        title="area under the worst-group risk-coverage curve, plug-in rule",
+        meaning=f"{_AURC}, for the larger of head and tail error, with the plug-in rule for it.",
         higher_is_better=False,
         digits=4,
         table="",
@@ -233,8 +231,8 @@ register(
         name="auroc_one_vs_rest",
         label="AUROC, one vs rest",
         title="AUROC, one vs rest",
-        meaning="Probability that a sample of a class scores above a sample of another class, by "
-        "the probability of that class; mean over classes, measured for up to 20.",
+        meaning="Probability that a sample of a class gets a higher probability for it than a "
+        "sample of another class; mean over classes, measured for 3 to 20 classes.",
         higher_is_better=True,
         table="groups",
         hub_type="roc_auc",
@@ -272,8 +270,8 @@ register(
     Metric(
         name=NO_FALSE_POSITIVE,
         label="TPR at no FP",
-        title="true-positive rate without a false positive",
-        meaning="Share of the positives found without a false positive.",
+        title="true-positive rate without false positives",
+        meaning="Share of the positives found without any false positive.",
         higher_is_better=True,
         percent=True,
         table="rare",
@@ -301,7 +299,7 @@ register(
         name="top3",
         label="Top-3",
         title="top-3 accuracy",
-        meaning="Share of samples whose class is among the three most probable.",
+        meaning="Share of samples whose true class is among the three most probable.",
         higher_is_better=True,
         percent=True,
         table="",
@@ -311,7 +309,7 @@ register(
     Metric(
         name="consistency",
         label="Ranks agree, heads",
-        title="ranks agree",
+        title="consistency of ranks",
         meaning="Share of samples whose predicted classes at all ranks lie on one path of the "
         "taxonomy, each rank predicted by its own head.",
         higher_is_better=True,
@@ -324,9 +322,9 @@ register(
     Metric(
         name="consistency_summed",
         label="Ranks agree, sums",
-        title="ranks agree, summed probabilities",
-        meaning="The same share where each coarser rank predicts the class with the largest sum "
-        "of probabilities.",
+        title="consistency of ranks, summed probabilities",
+        meaning="The same share if each coarser rank predicts the class with the largest sum of "
+        "probabilities.",
         higher_is_better=True,
         percent=True,
         table="ranks",
@@ -347,14 +345,14 @@ register(
 
 
 def agreement(first: Prediction, second: Prediction, weights: Array) -> Values:
-    """Compare two methods on the same samples: [B] values each.
+    """Compare two methods on the same samples, [B] values per metric.
 
-    agreement: share of samples where both predict the same class. kappa: Cohen's (1960),
-    (p_o − p_e) / (1 − p_e); NaN where both always predict one and the same class.
-    exactly_one_right: share of samples where one is right and the other wrong.
+    agreement: share of samples for which both predict the same class. kappa: Cohen's kappa (1960),
+    (p_o − p_e) / (1 − p_e); NaN if both always predict the same one class. exactly_one_right:
+    share of samples for which one is right and the other is wrong.
     """
     same = (first.predicted == second.predicted).astype(float)
-    one = (first.correct != second.correct).astype(float)
+    one_right = (first.correct != second.correct).astype(float)
     observed = scores.weighted_mean(same, weights)
     classes = np.eye(first.log_p.shape[1])
     total = weights.sum(axis=1)
@@ -364,5 +362,5 @@ def agreement(first: Prediction, second: Prediction, weights: Array) -> Values:
     return {
         "agreement": observed,
         "kappa": ratio(observed - by_chance, np.where(by_chance < 1 - 1e-12, 1 - by_chance, 0)),
-        "exactly_one_right": scores.weighted_mean(one, weights),
+        "exactly_one_right": scores.weighted_mean(one_right, weights),
     }

@@ -1,4 +1,4 @@
-"""The predicted probabilities of a method, and quantities derived from them."""
+"""Predicted probabilities, and quantities derived from them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ from tailproof.calibration.metrics import log_probabilities
 
 @dataclass(frozen=True)
 class Prediction:
-    """Log-probabilities with the true labels.
+    """Log-probabilities and true labels.
 
     Attributes:
         log_p: float64 [N, C].
@@ -22,7 +22,7 @@ class Prediction:
 
     @classmethod
     def from_logits(cls, logits: np.ndarray, labels: np.ndarray) -> "Prediction":
-        """Take the softmax of [N, C] logits in double precision."""
+        """Apply the softmax to [N, C] logits in double precision."""
         return cls(log_probabilities(logits), labels)
 
     @cached_property

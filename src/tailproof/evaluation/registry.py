@@ -1,12 +1,12 @@
-"""The registry of evaluation metrics: the name, reading and computation of each.
+"""The registry of evaluation metrics: names, descriptions and computations.
 
 `@metric(...)` above a function registers a metric. The stage evaluate then computes it with its
 bootstrap interval, the page shows it in one of its tables, and the model card lists it if it has a
-type on the Hugging Face hub. evaluation/metrics.py holds the built-in metrics. A module outside of
-the package that registers a metric must be imported before the stages evaluate, card and report.
+metric type on the Hugging Face hub. evaluation/metrics.py has the built-in metrics. A module that
+registers a metric outside the package must be imported before the stages evaluate, card and report.
 
-Labels and computation are registered together, so that no metric is computed but never explained.
-A changed label therefore makes evaluate run again, which takes minutes on a CPU; no training job
+Labels and computation are registered together, so that every computed metric is explained. A
+changed label therefore makes evaluate run again, which takes minutes on a CPU; no training job
 depends on this registry.
 """
 
@@ -23,7 +23,7 @@ PageTable = Literal["results", "groups", "rare", "ranks", ""]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric: how it is computed, shown and read.
+    """A metric: its computation, format and description.
 
     Attributes:
         name: its key in metrics.json.
@@ -64,7 +64,7 @@ class Metric:
 
 
 LONG_TAIL = "long_tail_"
-"""What the name of a long-tail-weighted variant begins with."""
+"""Prefix of the names of long-tail-weighted variants."""
 
 METRICS: dict[str, Metric] = {}
 """Every registered metric by name, in the order of the page's columns."""
@@ -99,10 +99,10 @@ def metric(name: str, **facts: Any) -> Callable[[Compute], Compute]:
 
 
 def metric_of(name: str) -> Metric:
-    """Return the metric that a key of metrics.json is a value of.
+    """Return the metric that a key of metrics.json belongs to.
 
-    Its long-tail-weighted and uncalibrated variants, and its values at a taxonomic rank, are read
-    like the metric itself.
+    The key may name its long-tail-weighted or uncalibrated variant, or its value at a taxonomic
+    rank.
 
     Raises:
         KeyError: there is no such metric.
@@ -110,7 +110,7 @@ def metric_of(name: str) -> Metric:
     base = name.removesuffix("_uncalibrated")
     if base in METRICS:
         return METRICS[base]
-    endings = [known for known in METRICS if base.endswith(f"_{known}")]
+    endings = [registered for registered in METRICS if base.endswith(f"_{registered}")]
     if not endings:
         raise KeyError(name)
     return METRICS[max(endings, key=len)]

@@ -1,31 +1,32 @@
-"""Rejection rules: Chow's rule, and the two plug-in rules for long tails.
+"""Rejection rules: Chow's rule, and two plug-in rules for long-tailed classes.
 
 Source: Narasimhan, Menon, Jitkrittum, Gupta, Kumar, "Learning to Reject Meets Long-tail
-Learning", ICLR 2024 ("the paper"). Classes fall into K groups, here head and tail (the few-shot
-classes, as in its section 6). With group weights b and accepted shares a_k = P(y in G_k,
-accepted), theorem 12 (with b_k = 1/K theorem 1, equations 12 and 13) predicts and accepts by
+Learning", ICLR 2024 ("the paper"). Classes form K groups, here head and tail (the few-shot
+classes, as in its section 6). Given group weights b and acceptance shares a_k = P(y in G_k,
+accepted), theorem 12 (theorem 1, equations 12 and 13, if b_k = 1/K) gives the rule
 
     h(x) = argmax_y  b_[y]/a_[y] · p_y(x)
     accept x  iff  max_y b_[y]/a_[y] · p_y(x) − Σ_y (b_[y]/a_[y] − m_[y]) · p_y(x)  ≥  threshold.
 
-Only the group of a class enters, so a sample is known by K largest and K summed probabilities.
-The threshold is not set by a cost but by a coverage (appendices E.1, F.4), and of the multipliers
-m only differences matter (E.1): one number m_head − m_tail for two groups.
+The rule depends on a class only through its group, so K largest and K summed probabilities are
+sufficient for each sample. The threshold follows from a coverage, not from a cost (appendices E.1,
+F.4). Only differences of the multipliers m matter (E.1): for two groups, the one number
+m_head − m_tail.
 
-Where the paper leaves open or contradicts itself:
-- Algorithm 1, line 5 says a_k · b_k where theorem 12 has a_k / b_k; the theorem is followed, since
-  the product would care less for a group the more it weighs.
-- The paper searches m_head − m_tail in {1, 6, 11} (F.3) without saying which group comes first:
-  both signs, zero and two finer steps are searched.
-- a starts where each group is accepted alike: coverage times the group's share.
-- A group of which nothing is accepted counts as error 1 and its a_k as one sample (assumption 2
-  demands that some of every group is accepted), so dropping a group never pays.
-- Rules are fitted at ten coverages; between them the nearest one's is used.
-- p must estimate the posterior of the distribution on which the rule is judged. The paper has a
-  cross-entropy model and long-tailed evaluation, where it does; a balanced loss or a balanced
-  evaluation has other priors. So p is first shifted to p_y · exp(d_[y]) / Z with d_head = 0 and
-  the one d_tail at which the mean mass of the tail is the tail's share of tune, which is where the
-  likelihood of d is largest. In the paper's setting d_tail is about 0.
+Choices where the paper is ambiguous or inconsistent:
+- Algorithm 1, line 5 has a_k · b_k where theorem 12 has a_k / b_k. This module follows the
+  theorem: with the product, a larger group weight would make the rule favour the group less.
+- The paper searches m_head − m_tail in {1, 6, 11} (F.3) without defining the sign. This module
+  searches both signs, zero and two finer steps.
+- The initial a_k assumes equal acceptance in all groups: coverage times the group's share.
+- A group without accepted samples has error 1, and its a_k is that of one sample (assumption 2
+  requires accepted samples in every group). Dropping a whole group is therefore never optimal.
+- Rules are fitted at ten coverages; other coverages use the rule of the nearest one.
+- p must estimate the posterior under the distribution on which the rule is evaluated. That holds
+  in the paper, which evaluates a cross-entropy model on long-tailed data. A balanced loss or a
+  balanced evaluation implies other priors. Therefore p is first shifted to p_y · exp(d_[y]) / Z,
+  with d_head = 0 and the d_tail for which the mean probability mass of the tail equals the tail's
+  share of tune; this d_tail maximises the likelihood. In the paper's setting d_tail is about 0.
 """
 
 from dataclasses import dataclass, replace
@@ -48,14 +49,14 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Grouped:
-    """What the rules need to know about N samples.
+    """The sufficient statistics of N samples for the rejection rules.
 
     Attributes:
         top: [N, K] largest probability within each group.
         mass: [N, K] summed probability of each group.
         hit: [N, K] whether the group's most probable class is the true class.
         group: [N] the group of the true class.
-        weight: [N].
+        weight: [N] the weight of each sample.
     """
 
     top: Array
@@ -66,7 +67,7 @@ class Grouped:
 
     @classmethod
     def of(cls, prediction: Prediction, groups: list[Array], weight: Array) -> "Grouped":
-        """Reduce a prediction to the given groups, boolean masks [C] that cover all classes."""
+        """Summarise a prediction by groups, given as boolean masks [C] that cover all classes."""
         top, mass, hit = [], [], []
         for members in groups:
             classes = np.flatnonzero(members)
@@ -75,29 +76,29 @@ class Grouped:
             mass.append(p.sum(axis=1))
             hit.append(classes[p.argmax(axis=1)] == prediction.labels)
         group = np.argmax([members[prediction.labels] for members in groups], axis=0)
-        return cls(*(np.stack(each, axis=1) for each in (top, mass, hit)), group, weight)
+        return cls(*(np.stack(columns, axis=1) for columns in (top, mass, hit)), group, weight)
 
     def shifted(self, shift: Array) -> "Grouped":
-        """Return the same samples with p_y · exp(shift of y's group) / Z for p_y."""
+        """Return the samples with p_y replaced by p_y · exp(shift of y's group) / Z."""
         odds = np.exp(shift)
         scale = odds / (self.mass @ odds)[:, None]
         return replace(self, top=self.top * scale, mass=self.mass * scale)
 
     def take(self, rows: Array) -> "Grouped":
-        """Return some of the samples."""
-        each = (self.top, self.mass, self.hit, self.group, self.weight)
-        return Grouped(*(value[rows] for value in each))
+        """Return the samples with these row numbers."""
+        fields = (self.top, self.mass, self.hit, self.group, self.weight)
+        return Grouped(*(field[rows] for field in fields))
 
 
 class Rule(NamedTuple):
-    """A fitted rule for one coverage.
+    """A rejection rule fitted for one coverage.
 
     Attributes:
-        coverage: the share of samples it was fitted to accept.
+        coverage: the share of samples that it was fitted to accept.
         shift: [K], d_k.
         gain: [K], b_k / a_k.
         multiplier: [K], m_k.
-        threshold: the score from which on it accepts; −inf at coverage 1.
+        threshold: the lowest score that it accepts; −inf at coverage 1.
     """
 
     coverage: float
@@ -108,21 +109,21 @@ class Rule(NamedTuple):
 
 
 def head_and_tail(tail: Array) -> list[Array]:
-    """Return the groups of classes as boolean masks; one group where all classes are alike."""
+    """Return head and tail as boolean masks of classes; only one of them if the other is empty."""
     return [members for members in (~tail, tail) if members.any()]
 
 
 def apply(rule: Rule, samples: Grouped) -> tuple[Array, Array]:
-    """Return the score [N] that is compared with the threshold, and whether h(x) is wrong [N]."""
+    """Return the score [N] to compare with the threshold, and whether h(x) is wrong [N]."""
     shifted = samples.shifted(rule.shift)
     score, chosen = _scores(rule.gain[None], rule.multiplier[None], shifted)
     return score[0], ~samples.hit[np.arange(len(samples.group)), chosen[0]]
 
 
 def fit_chow(samples: Grouped, coverages: tuple[float, ...]) -> list[Rule]:
-    """Return Chow's rule for each coverage: accept where the largest probability is large enough.
+    """Fit Chow's rule for each coverage: accept if the largest probability is large enough.
 
-    It is the same form with equal gains and no multipliers, since probabilities sum to 1
+    It is the general rule with equal gains and zero multipliers, since probabilities sum to 1
     (equation 2).
     """
     flat = np.zeros((len(coverages), samples.top.shape[1]))
@@ -138,11 +139,12 @@ def fit_balanced(samples: Grouped, coverages: tuple[float, ...]) -> list[Rule]:
 
 
 def fit_worst(samples: Grouped, coverages: tuple[float, ...]) -> list[Rule]:
-    """Fit the plug-in rule for the worst group's error (algorithm 2).
+    """Fit the plug-in rule for the worst-group error (algorithm 2).
 
-    Algorithm 1 is called on one half of the samples, the group weights grow with the errors on the
-    other half (exponentiated gradient). The halves alternate within each class group. T = 25
-    updates of step 1 (appendix F.3); the last rule is kept, not a random one of all (section 5.2).
+    Algorithm 1 runs on one half of the samples; the group weights follow the errors on the other
+    half by exponentiated gradient. Samples alternate between the halves within each class group.
+    There are T = 25 updates with step size 1 (appendix F.3). The result is the last rule, not a
+    random one of all (section 5.2).
     """
     shift = fit_shift(samples)
     order = np.argsort(samples.group, kind="stable")
@@ -157,9 +159,9 @@ def fit_worst(samples: Grouped, coverages: tuple[float, ...]) -> list[Rule]:
 
 
 def fit_shift(samples: Grouped) -> Array:
-    """Return d [K]: zero for the first group, and for a second what makes its mean mass its share.
+    """Return d [K]: 0 for the head; for the tail, the value that matches mean mass and share.
 
-    It stays within 20, where a group without samples would send it to infinity.
+    The value is clipped to ±20, since a group without samples would send it to infinity.
     """
     if samples.top.shape[1] == 1:
         return np.zeros(1)
@@ -174,7 +176,7 @@ def fit_shift(samples: Grouped) -> Array:
 
 
 def cut(score: Array, weight: Array, coverage: float) -> float:
-    """Return the score from which on the given share of the weight lies; −inf for all of it."""
+    """Return the lowest score accepted at a coverage; −inf at coverage 1."""
     if coverage >= 1:
         return -np.inf
     return float(_cuts(score[None], weight, np.array([coverage]))[0])
@@ -186,9 +188,9 @@ def _plug_in(
     """Run algorithm 1 for every coverage and multiplier at once.
 
     Args:
-        fit: the samples on which accepted shares are counted.
+        fit: the samples on which acceptance shares are estimated.
         check: the samples on which multipliers are compared.
-        coverages: J of them.
+        coverages: J coverages.
         weights: [J, K] group weights b.
 
     Returns:
@@ -242,7 +244,7 @@ def _with_thresholds(
 
 
 def _scores(gain: Array, multiplier: Array, samples: Grouped) -> tuple[Array, Array]:
-    """Return for R rules ([R, K] each) the scores [R, N] and the groups chosen [R, N]."""
+    """Return the scores [R, N] and the predicted groups [R, N] of R rules, given as [R, K]."""
     best = gain[:, :1] * samples.top[:, 0]
     chosen = np.zeros(best.shape, np.intp)
     for group in range(1, gain.shape[1]):
@@ -253,7 +255,7 @@ def _scores(gain: Array, multiplier: Array, samples: Grouped) -> tuple[Array, Ar
 
 
 def _cuts(score: Array, weight: Array, coverage: Array) -> Array:
-    """Return for R rows of scores [R, N] the score from which on its coverage is reached, [R]."""
+    """Return the score [R] at which each row of scores [R, N] reaches its coverage."""
     order = np.argsort(-score, axis=1)
     reached = np.cumsum(weight[order], axis=1)
     short = reached < (coverage * (1 - 1e-9))[:, None] * reached[:, -1:]

@@ -1,7 +1,7 @@
 """ROC metrics: AUROC, and true-positive rates of a rare class at very low false-positive rates.
 
-The score is log p(positive) − log p(negative), in which nothing saturates: probabilities that all
-round to 1 would tie.
+The score is log p(positive) − log p(negative). Unlike the probability, it does not saturate:
+probabilities that all round to 1 would be ties.
 """
 
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ from tailproof.operating_points import ONE_IN, POINTS, ScoreCurve, enough_negati
 
 MEASURED = ("auroc", *POINTS)
 ONE_IN_OF_CURVE = 10.0 ** (np.arange(51) / 10)
-"""One over the false-positive rates of a curve: ten per decade, down to 1e-5."""
+"""The inverse false-positive rates of a curve: ten per decade, down to a rate of 1e-5."""
 
 _BLOCK = 2**23
 
 
 def curve(prediction: Prediction, positive: int, counts: np.ndarray) -> ScoreCurve:
-    """Count along the falling score of the positive class.
+    """Return the cumulative counts of positives and negatives by decreasing score.
 
     Args:
-        prediction: of N samples and two classes.
+        prediction: prediction for N samples and two classes.
         positive: index of the positive class.
-        counts: integers [B, N].
+        counts: integers [B, N], how often each resample holds each sample.
     """
     scores = prediction.log_p[:, positive] - prediction.log_p[:, 1 - positive]
     return ScoreCurve.of(scores, prediction.labels == positive, counts)
@@ -40,57 +40,58 @@ def measure_low_fpr(
 ) -> tuple[Values, np.ndarray]:
     """Measure all rows of counts, in blocks that bound memory.
 
-    A rate that the split has too few negatives to show is NaN: none allowed is another metric.
+    A rate is NaN if the split has too few negatives to allow one false positive; the rate without
+    a false positive is a metric of its own.
 
     Args:
-        prediction: of N samples and two classes.
+        prediction: prediction for N samples and two classes.
         positive: index of the positive class.
         counts: integers [1 + B, N], the first row all 1.
 
     Returns:
-        Each metric of `MEASURED`, [1 + B]; and the share of the positives that is found at each
-        rate of `ONE_IN_OF_CURVE`, [1 + B, 51].
+        Each metric of `MEASURED`, [1 + B]; and the true-positive rate at each rate of
+        `ONE_IN_OF_CURVE`, [1 + B, 51].
     """
     step = max(1, _BLOCK // counts.shape[1])
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*MEASURED, "found")}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*MEASURED, "tpr")}
     for start in range(0, len(counts), step):
         block = curve(prediction, positive, counts[start : start + step])
         parts["auroc"].append(block.auroc())
-        parts["found"].append(_found(block))
+        parts["tpr"].append(_tpr_curve(block))
         for name in POINTS:
             parts[name].append(block.value(name))
     values = {name: np.concatenate(part) for name, part in parts.items()}
     negatives = int((prediction.labels != positive).sum())
-    found = values.pop("found")
-    found[:, negatives < ONE_IN_OF_CURVE] = np.nan
+    tpr = values.pop("tpr")
+    tpr[:, negatives < ONE_IN_OF_CURVE] = np.nan
     return {
         name: value if enough_negatives(name, negatives) else np.full(len(value), np.nan)
         for name, value in values.items()
-    }, found
+    }, tpr
 
 
-def _found(block: ScoreCurve) -> np.ndarray:
-    """Return the share of the positives found at each rate of the curve, in each resample."""
+def _tpr_curve(block: ScoreCurve) -> np.ndarray:
+    """Return the true-positive rate at each false-positive rate of the curve, per resample."""
     allowed = np.floor(block.negatives[:, None] / ONE_IN_OF_CURVE)
     flagged = zip(block.false_positives, allowed, strict=True)
     columns = np.stack([np.searchsorted(row, most, side="right") - 1 for row, most in flagged])
-    found = np.take_along_axis(block.true_positives, columns, axis=1)
+    true_positives = np.take_along_axis(block.true_positives, columns, axis=1)
     both = ((block.positives > 0) & (block.negatives > 0))[:, None]
-    return np.where(both, found / np.maximum(block.positives, 1)[:, None], np.nan)
+    return np.where(both, true_positives / np.maximum(block.positives, 1)[:, None], np.nan)
 
 
 def clopper_pearson(hits: int, trials: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a share (Clopper and Pearson 1934); NaN without trials."""
+    """Return the exact 95 % interval of a share (Clopper and Pearson 1934); NaN for no trials."""
     if not trials:
         return np.nan, np.nan
-    # Quantiles of beta distributions, without the half second that scipy.stats takes to import.
+    # Beta quantiles, without scipy.stats, which takes half a second to import.
     low = betaincinv(hits, trials - hits + 1, INTERVAL[0]) if hits else 0.0
     high = betaincinv(hits + 1, trials - hits, INTERVAL[1]) if hits < trials else 1.0
     return float(low), float(high)
 
 
 def rows(task: Task, methods: list[Method]) -> Iterator[tuple]:
-    """Yield the rows of low_fpr.csv: a method, seed and metric with the counts behind it."""
+    """Yield the rows of low_fpr.csv: one per method, seed and metric, with the counts behind it."""
     if task.positive is None:
         return
     for split in REPORTED_SPLITS:
@@ -98,13 +99,13 @@ def rows(task: Task, methods: list[Method]) -> Iterator[tuple]:
             for seed, predictions in method.predictions.items():
                 prediction = predictions[split]
                 once = np.ones((1, len(prediction.labels)), np.uint8)
-                found = curve(prediction, task.positive, once)
+                score_curve = curve(prediction, task.positive, once)
                 for name in POINTS:
-                    yield (split, method.name, seed, name, *_point(found, name))
+                    yield (split, method.name, seed, name, *_point(score_curve, name))
 
 
 def roc(task: Task, methods: list[Method]) -> Iterator[tuple]:
-    """Yield the rows of roc.csv: the share that a method finds at each rate, mean over seeds."""
+    """Yield the rows of roc.csv: each method's mean true-positive rate per false-positive rate."""
     if task.positive is None:
         return
     for split in REPORTED_SPLITS:
@@ -119,14 +120,15 @@ def roc(task: Task, methods: list[Method]) -> Iterator[tuple]:
                 )
 
 
-def _point(found: ScoreCurve, name: str) -> Iterator[float | int | None]:
-    positives, negatives = int(found.positives[0]), int(found.negatives[0])
+def _point(score_curve: ScoreCurve, name: str) -> tuple[float | int | None, ...]:
+    positives, negatives = int(score_curve.positives[0]), int(score_curve.negatives[0])
     if not positives or not enough_negatives(name, negatives):
         return (None, None, positives, None, None, None, None, negatives, None, None, None)
-    column = int(found.column(name)[0])
-    true, false = (int(each[0, column]) for each in (found.true_positives, found.false_positives))
+    column = int(score_curve.column(name)[0])
+    true = int(score_curve.true_positives[0, column])
+    false = int(score_curve.false_positives[0, column])
     return (
-        finite_or_none(found.thresholds[column - 1]) if column else None,
+        finite_or_none(score_curve.thresholds[column - 1]) if column else None,
         true, positives, finite_or_none(true / positives),
         *map(finite_or_none, clopper_pearson(true, positives)),
         false, negatives, finite_or_none(false / negatives),
@@ -135,43 +137,43 @@ def _point(found: ScoreCurve, name: str) -> Iterator[float | int | None]:
 
 
 def notes(task: Task, labels: dict[str, np.ndarray]) -> list[str]:
-    """Return notes on the rates that a split has too few negatives for.
+    """Return notes on the rates for which a split has too few negatives.
 
     Args:
         task: the classification task.
-        labels: N class indices, by split.
+        labels: {split: N class indices}.
     """
     if task.positive is None:
         return []
-    found = []
+    texts = []
     for split, values in labels.items():
         positives = int((values == task.positive).sum())
         negatives = len(values) - positives
         missing = [name for name in ONE_IN if not enough_negatives(name, negatives)]
         if missing:
             needed = " and ".join(f"{name} ({ONE_IN[name]:,})" for name in missing)
-            found.append(
-                f"{split} has {negatives:,} negatives, too few for {needed}: these are null"
+            texts.append(
+                f"{split} has {negatives:,} negatives, too few for {needed}: these are undefined"
             )
         if not positives or not negatives:
-            found.append(f"{split} has {positives} positives and {negatives} negatives")
-    return found
+            texts.append(f"{split} has {positives} positives and {negatives} negatives")
+    return texts
 
 
 AUROC = "auroc_one_vs_rest"
-MOST_CLASSES = 20  # of more it is not measured: its cost grows with classes times resamples
+MOST_CLASSES = 20  # not measured for more classes: the cost is classes times resamples
 
 
 def measure_auroc(prediction: Prediction, counts: np.ndarray) -> Values:
-    """Return the mean over classes of one class's AUROC against the others, [B].
+    """Return the macro-averaged one-vs-rest AUROC, [B].
 
-    Each class is ranked by its own probability and counts the same (Hand and Till 2001 call it the
-    class reference formulation of Provost and Domingos, without weights). Classes that a resample
-    lacks are left out there. Nothing is measured of two classes, where `auroc` says it, nor of
-    more than 20.
+    Samples are ranked by the probability of the class, and all classes have equal weight (the
+    unweighted form of what Hand and Till 2001 call the class reference formulation of Provost and
+    Domingos). A resample leaves out the classes that it lacks. The result is empty for two
+    classes, which have `auroc`, and for more than `MOST_CLASSES`.
 
     Args:
-        prediction: of N samples and C classes.
+        prediction: prediction for N samples and C classes.
         counts: integers [B, N], how often each resample holds each sample.
     """
     classes = prediction.log_p.shape[1]

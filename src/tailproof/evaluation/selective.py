@@ -1,8 +1,8 @@
 """Selective risk: the error of a method on the samples that a rejection rule accepts.
 
-A rule is reduced to two matrices [N, J], one column a coverage: how much of a sample is accepted
-(0, 1, or a fraction where a coverage ends inside a group of equal scores), and whether the answer
-is wrong. Risks are then weighted sums of these, and so take rows of bootstrap weights like any
+A rule is reduced to two matrices [N, J] with one column per coverage: the accepted share of each
+sample (0, 1, or a fraction if the coverage ends within a group of equal scores), and whether the
+answer is wrong. Risks are weighted sums of these, so they take rows of bootstrap weights like any
 other metric.
 """
 
@@ -38,7 +38,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of one rule at J coverages: `accepted` and `wrong`, each float [N, J]."""
+    """The answers of one rule at J coverages: `accepted` and `wrong`, both float [N, J]."""
 
     accepted: Array
     wrong: Array
@@ -47,7 +47,7 @@ class Answers:
 def fit_rules(
     prediction: Prediction, weight: Array, tail: Array, coverages: list[float]
 ) -> dict[str, list[Rule]]:
-    """Fit each rule on the split tune at FITTED_AT and at the listed coverages."""
+    """Fit each rule on the split tune, at the coverages FITTED_AT and at those given."""
     samples = Grouped.of(prediction, head_and_tail(tail), weight)
     targets = tuple(sorted({*FITTED_AT, *coverages}))
     return {name: fit(samples, targets) for name, fit in FITTERS.items()}
@@ -56,9 +56,9 @@ def fit_rules(
 def answers_on_grid(rules: list[Rule], samples: Grouped) -> Answers:
     """Apply rules at the exact coverages of GRID.
 
-    The rule fitted at the nearest coverage ranks the samples (the larger one of two as near); the
-    best of this split's own ranking are accepted until the coverage is reached, which needs no
-    label. This is what makes risks of different rules comparable at one coverage.
+    The rule fitted at the nearest coverage (the larger one on a tie) scores the samples. The
+    highest scores of this split are accepted until the coverage is reached, which needs no labels.
+    Thus the risks of different rules are comparable at the same coverage.
     """
     fitted = np.array([rule.coverage for rule in rules])
     nearest = [int(np.lexsort((-fitted, np.abs(fitted - c).round(9)))[0]) for c in GRID]
@@ -73,7 +73,7 @@ def answers_on_grid(rules: list[Rule], samples: Grouped) -> Answers:
 
 
 def answers_deployed(rules: list[Rule], samples: Grouped, coverages: list[float]) -> Answers:
-    """Apply rules with their thresholds from tune, as in deployment: coverage may differ."""
+    """Apply rules with their thresholds from tune, as in deployment; actual coverage may differ."""
     at = {rule.coverage: rule for rule in rules}
     shape = (len(samples.group), len(coverages))
     accepted, wrong = np.empty(shape), np.empty(shape)
@@ -86,8 +86,8 @@ def answers_deployed(rules: list[Rule], samples: Grouped, coverages: list[float]
 def accept_share(score: Array, weight: Array, coverages: Array) -> Array:
     """Return the share [N, J] of each sample that is accepted at exact coverages.
 
-    Samples are accepted from the highest score on. Equal scores are accepted together, in part
-    where the coverage ends among them.
+    Samples are accepted in order of decreasing score. Samples of equal score are accepted together,
+    each by the same fraction if the coverage ends among them.
     """
     _, inverse = np.unique(-score, return_inverse=True)
     mass = np.bincount(inverse, weight)
@@ -97,35 +97,36 @@ def accept_share(score: Array, weight: Array, coverages: Array) -> Array:
 
 
 def risks(answers: Answers, group: Array, groups: int, weights: Array) -> Values:
-    """Return coverage and the risks, each [B, J], for rows of weights [B, N].
+    """Return coverage and risks, all [B, J], for rows of weights [B, N].
 
-    standard: errors among what is accepted. balanced: the mean over groups of the error among
-    what is accepted of the group (equation 6 of the paper). worst: the largest of these (equation
-    14). A group of which nothing is accepted counts as 1, a group without samples not at all.
+    standard: the error rate of the accepted samples. balanced: the mean over groups of the error
+    rate of the group's accepted samples (equation 6 of the paper). worst: the largest of these
+    (equation 14). A group without accepted samples has error 1; a group without samples is left
+    out.
     """
     kept, lost, present = [], [], []
     for index in range(groups):
         rows = group == index
-        mine = weights[:, rows]
-        kept.append(mine @ answers.accepted[rows])
-        lost.append(mine @ (answers.accepted[rows] * answers.wrong[rows]))
-        present.append(np.where(mine.sum(axis=1) > 0, 1.0, np.nan)[:, None])
+        group_weights = weights[:, rows]
+        kept.append(group_weights @ answers.accepted[rows])
+        lost.append(group_weights @ (answers.accepted[rows] * answers.wrong[rows]))
+        present.append(np.where(group_weights.sum(axis=1) > 0, 1.0, np.nan)[:, None])
     kept, lost = np.stack(kept, axis=-1), np.stack(lost, axis=-1)
-    each = ratio(lost, kept, where_zero=np.stack(present, axis=-1))
-    each = np.where(np.isnan(np.stack(present, axis=-1)), np.nan, each)
+    errors = ratio(lost, kept, where_zero=np.stack(present, axis=-1))
+    errors = np.where(np.isnan(np.stack(present, axis=-1)), np.nan, errors)
     total = kept.sum(axis=-1)
     return {
         "coverage": total / weights.sum(axis=1)[:, None],
         "standard": ratio(lost.sum(axis=-1), total),
-        "balanced": nanmean(each),
-        "worst": np.where(np.isnan(each), -np.inf, each).max(axis=-1),
+        "balanced": nanmean(errors),
+        "worst": np.where(np.isnan(errors), -np.inf, errors).max(axis=-1),
     }
 
 
 def area(risk: Array) -> Array:
-    """Return the area under risk [B, 50] over GRID by trapezoids.
+    """Return the area under the risk-coverage curve [B, 50] on GRID, by the trapezoidal rule.
 
-    To the left of the smallest coverage at which something is accepted the risk is carried on.
+    Below the smallest coverage with accepted samples, the risk is extrapolated as constant.
     """
     risk = risk.copy()
     for j in reversed(range(risk.shape[1] - 1)):
@@ -144,28 +145,28 @@ def measure_selective(
     task: Task,
     coverages: list[float],
 ) -> tuple[Values, dict[tuple[str, str], Array]]:
-    """Return the metrics of rejection, and the curves {(rule, risk): [B, 50]}.
+    """Return the metrics of selective prediction, and the curves {(rule, risk): [B, 50]}.
 
     Args:
-        prediction: N samples.
-        rules: from `fit_rules`.
-        weights: [B, N].
-        base: [N] weights by which coverage is measured when a rule is applied.
-        task: which classes are tail.
-        coverages: those at which deployed rules are listed.
+        prediction: prediction for N samples.
+        rules: fitted rules from `fit_rules`.
+        weights: [B, N], rows of sample weights.
+        base: [N] weights that define coverage when a rule is applied.
+        task: the classification task, which defines the tail classes.
+        coverages: coverages at which the deployed rules are measured.
     """
     groups = head_and_tail(task.tail)
     samples = Grouped.of(prediction, groups, base)
-    found, curves = {}, {}
+    metrics, curves = {}, {}
     for name, fitted in rules.items():
         curve = risks(answers_on_grid(fitted, samples), samples.group, len(groups), weights)
         deployed = answers_deployed(fitted, samples, coverages)
         listed = risks(deployed, samples.group, len(groups), weights)
         for kind in RISKS:
             curves[name, kind] = curve[kind]
-            found[f"aurc_{kind}_{name}"] = area(curve[kind])
+            metrics[f"aurc_{kind}_{name}"] = area(curve[kind])
         for j, coverage in enumerate(coverages):
-            found[f"coverage_{name}_at_{coverage:g}"] = listed["coverage"][:, j]
+            metrics[f"coverage_{name}_at_{coverage:g}"] = listed["coverage"][:, j]
             for kind in RISKS:
-                found[f"risk_{kind}_{name}_at_{coverage:g}"] = listed[kind][:, j]
-    return found, curves
+                metrics[f"risk_{kind}_{name}_at_{coverage:g}"] = listed[kind][:, j]
+    return metrics, curves

@@ -1,6 +1,6 @@
-"""The CSV tables of the stage evaluate: one file NAME.csv each, with these columns.
+"""The CSV tables of the stage evaluate: the columns of each file NAME.csv.
 
-It imports nothing, so that rules can read the names when Snakemake starts.
+This module imports nothing, so that rules can read the names when Snakemake starts.
 """
 
 COLUMNS = {
@@ -19,4 +19,4 @@ COLUMNS = {
 }
 
 TABLES = [name for name in COLUMNS if name != "summary"]
-"""All tables but the summary, which the workflow lists as a file of its own."""
+"""All tables except the summary, which the workflow lists separately."""

@@ -38,8 +38,8 @@ def write(
         "low_fpr": roc.rows(task, methods),
         "roc": roc.roc(task, methods),
     }
-    for name, each in rows.items():
-        write_text(folder / f"{name}.csv", _csv(COLUMNS[name].split(), each))
+    for name, table_rows in rows.items():
+        write_text(folder / f"{name}.csv", _csv(COLUMNS[name].split(), table_rows))
 
 
 def _csv(header: list[str], rows: Iterable[Row]) -> str:
@@ -60,20 +60,20 @@ def _pooled(predictions: dict[str, dict[str, Prediction]], split: str) -> list[P
 
 def _summary(methods: list[Method]) -> Iterator[Row]:
     for split, method in _per_split(methods):
-        for metric, each in method.values[split].items():
-            estimate = over_seeds(each)
+        for metric, by_seed in method.values[split].items():
+            estimate = over_seeds(by_seed)
             yield (split, method.name, method.kind, metric, *estimate.values())
 
 
 def _per_class(task: Task, methods: list[Method]) -> Iterator[Row]:
     for split, method in _per_split(methods):
         sums = [
-            ClassSums.of(each, np.ones((1, len(each.labels))))
-            for each in _pooled(method.predictions, split)
+            ClassSums.of(prediction, np.ones((1, len(prediction.labels))))
+            for prediction in _pooled(method.predictions, split)
         ]
         recalls = np.mean(method.recalls[split], axis=0)
         precision, f1 = (
-            nanmean(np.stack([getattr(each, name)[0] for each in sums], axis=-1))
+            nanmean(np.stack([getattr(class_sums, name)[0] for class_sums in sums], axis=-1))
             for name in ("precision", "f1")
         )
         for index, name in enumerate(task.classes):
@@ -91,17 +91,18 @@ def _reliability(methods: list[Method]) -> Iterator[Row]:
             pooled = _pooled(predictions, split)
             if not pooled:
                 continue
-            confidence = np.concatenate([each.confidence for each in pooled])
-            correct = np.concatenate([each.correct for each in pooled])
+            confidence = np.concatenate([prediction.confidence for prediction in pooled])
+            correct = np.concatenate([prediction.correct for prediction in pooled])
             cell = equal_width_bins(confidence, BINS)
-            count, sure, right = (
+            count, confidence_sum, hits = (
                 np.bincount(cell, values, BINS) for values in (None, confidence, correct)
             )
             for index in range(BINS):
                 yield (
                     split, method.name, stage, index, finite_or_none(index / BINS),
-                    finite_or_none((index + 1) / BINS), finite_or_none(ratio(sure, count)[index]),
-                    finite_or_none(ratio(right, count)[index]), int(count[index]),
+                    finite_or_none((index + 1) / BINS),
+                    finite_or_none(ratio(confidence_sum, count)[index]),
+                    finite_or_none(ratio(hits, count)[index]), int(count[index]),
                 )  # fmt: skip
 
 
@@ -116,8 +117,8 @@ def _risk_coverage(methods: list[Method]) -> Iterator[Row]:
 def _confusion(task: Task, methods: list[Method]) -> Iterator[Row]:
     for split, method in _per_split(methods):
         counts = np.zeros((len(task.classes),) * 2, int)
-        for each in _pooled(method.predictions, split):
-            np.add.at(counts, (each.labels, each.predicted), 1)
+        for prediction in _pooled(method.predictions, split):
+            np.add.at(counts, (prediction.labels, prediction.predicted), 1)
         for true, predicted in np.argwhere(counts):
             yield (
                 split, method.name, task.classes[true], task.classes[predicted],
@@ -126,29 +127,30 @@ def _confusion(task: Task, methods: list[Method]) -> Iterator[Row]:
 
 
 def _errors(task: Task, methods: list[Method], sample_ids: np.ndarray) -> Iterator[Row]:
-    """Yield the most confident mistakes of each method on dev, for its first seed."""
+    """Yield the most confident errors of each method on dev, for its first seed."""
     for method in methods:
         seed, splits = next(iter(method.predictions.items()))
-        each = splits["dev"]
-        wrong = np.flatnonzero(~each.correct)
-        order = wrong[np.argsort(-each.confidence[wrong], kind="stable")][:WORST_ERRORS]
+        prediction = splits["dev"]
+        wrong = np.flatnonzero(~prediction.correct)
+        order = wrong[np.argsort(-prediction.confidence[wrong], kind="stable")][:WORST_ERRORS]
         for rank, row in enumerate(order, start=1):
             yield (
-                method.name, seed, rank, sample_ids[row], task.classes[each.labels[row]],
-                task.classes[each.predicted[row]], finite_or_none(each.confidence[row]),
+                method.name, seed, rank, sample_ids[row], task.classes[prediction.labels[row]],
+                task.classes[prediction.predicted[row]],
+                finite_or_none(prediction.confidence[row]),
             )  # fmt: skip
 
 
 def _rejectors(task: Task, methods: list[Method]) -> Iterator[Row]:
     """Yield every fitted rule; cells of a group without classes are empty."""
-    there = [not task.tail.all(), bool(task.tail.any())]
+    has_classes = [not task.tail.all(), bool(task.tail.any())]
     for method in methods:
         for seed, weightings in method.rules.items():
             for weighting, rules in weightings.items():
                 for name, fitted in rules.items():
                     for rule in fitted:
                         both = np.full((3, 2), np.nan)
-                        both[:, there] = rule.shift, rule.gain, rule.multiplier
+                        both[:, has_classes] = rule.shift, rule.gain, rule.multiplier
                         threshold = rule.threshold if np.isfinite(rule.threshold) else np.nan
                         yield (
                             method.name, seed, weighting, name, rule.coverage,

@@ -1,4 +1,4 @@
-"""The classification task and the experts' logits, read and checked for the evaluation."""
+"""The classification task and the experts' logits, validated for the evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,11 +25,11 @@ class Task:
         target: the taxonomic rank that the experts classify.
         classes: its C class names.
         train_counts: int [C], samples of each class in the split train.
-        groups: for many, medium and few a boolean mask [C].
+        groups: {many, medium or few: boolean mask [C]}.
         positive: index of the positive class of a two-class task; None for more classes.
-        coarser: for each rank above the target, from the top, the ancestor of each class, int [C];
-            -1 if unknown.
-        rank_classes: class names by rank.
+        coarser: {rank above the target: index of each class's ancestor, int [C], -1 if unknown},
+            from the top rank.
+        rank_classes: {rank: class names}.
     """
 
     target: str
@@ -81,7 +81,7 @@ class Task:
         return self.groups["few"]
 
     def group_of(self, index: int) -> str:
-        """Return many, medium or few."""
+        """Return the group of a class: many, medium or few."""
         return next(name for name in GROUPS if self.groups[name][index])
 
 
@@ -134,7 +134,7 @@ def _read(
                 "again"
             )
     if "temperature" not in logits.metadata:
-        raise TailproofError(f"{path} holds raw logits, expected calibrated ones: run export")
+        raise TailproofError(f"{path} has raw logits, expected calibrated logits: run export")
     if logits.values.shape[1] != len(task.classes):
         raise TailproofError(
             f"{path} has {logits.values.shape[1]} logits per sample, expected {len(task.classes)}, "
@@ -142,11 +142,11 @@ def _read(
         )
     if not logits.weight.sum() > 0:
         raise TailproofError(
-            f"{path} holds no sample of positive weight: give '{split}' a larger share of the data"
+            f"{path} has no sample of positive weight: give '{split}' a larger share of the data"
         )
     if split == FITTED_ON and len(logits.weight) < 2:
         raise TailproofError(
-            f"{path} holds one sample, expected at least two to fit rejection rules: give "
+            f"{path} has one sample, expected at least two to fit rejection rules: give "
             f"'{split}' a larger share of the data"
         )
     return logits
@@ -161,12 +161,12 @@ def _same_samples(split: str, experts: Experts, files: Files) -> None:
             if base is None:
                 base, origin = logits, path
                 continue
-            for what, mine, theirs in (
+            for what, values, expected in (
                 ("samples", logits.sample_ids, base.sample_ids),
                 ("labels", logits.target, base.target),
                 ("weights", logits.weight, base.weight),
             ):
-                if not np.array_equal(mine, theirs):
+                if not np.array_equal(values, expected):
                     raise TailproofError(
                         f"{path} and {origin} differ in their {what}, expected the same rows in "
                         f"the same order for '{split}': run infer again for both"

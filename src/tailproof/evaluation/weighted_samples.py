@@ -1,7 +1,7 @@
-"""The samples of a split under rows of weights: what the function of a metric takes.
+"""The samples of a split with rows of weights: the argument of every metric function.
 
-One row of weights gives the value itself, rows of multinomial counts its bootstrap replicates,
-and rows times the long-tail weight the long-tail-weighted variant of both.
+A row of ones gives the value of the metric, rows of multinomial counts give its bootstrap
+replicates, and rows multiplied by the long-tail weight give the long-tail-weighted variant.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class WeightedSamples:
     Attributes:
         prediction: probabilities and labels.
         weights: [B, N].
-        base: [N] weights by which bins of equal mass are cut: ones or the long-tail weight.
+        base: [N] weights that define bins of equal mass: ones or the long-tail weight.
         task: class names and groups.
     """
 
@@ -39,14 +39,14 @@ class WeightedSamples:
 
 
 class ClassSums:
-    """Weighted counts by class, each [B, C]: support, predicted, and hits (both)."""
+    """Weighted counts per class, all [B, C]: support, predictions and hits."""
 
     def __init__(self, support: Array, predicted: Array, hits: Array) -> None:
         self.support, self.predicted, self.hits = support, predicted, hits
 
     @classmethod
     def of(cls, prediction: Prediction, weights: Array) -> "ClassSums":
-        """Sum the weights [B, N] by true class, by predicted class, and where both agree."""
+        """Sum the weights [B, N] by true class, by predicted class, and by class over the hits."""
         classes = prediction.log_p.shape[1]
         true = np.eye(classes)[prediction.labels]
         return cls(
@@ -72,12 +72,12 @@ class ClassSums:
 
 
 def ratio(numerator: Array, denominator: Array, where_zero: Array | float = np.nan) -> Array:
-    """Divide; `where_zero` (NaN) where the denominator is zero."""
+    """Divide; return `where_zero`, NaN by default, where the denominator is zero."""
     out = np.broadcast_to(where_zero, np.shape(numerator)).astype(float)
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
 def nanmean(values: Array) -> Array:
-    """Return the mean over the last axis, leaving out NaN; NaN where nothing is defined."""
+    """Return the mean over the last axis without NaN; NaN if all values are NaN."""
     defined = ~np.isnan(values)
     return ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))

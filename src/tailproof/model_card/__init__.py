@@ -1,1 +1,1 @@
-"""The stage card: the model card of an expert, and the files that a prediction needs."""
+"""The stage card: an expert's model card, and the files that prediction needs."""

@@ -1,6 +1,6 @@
 """The stage card: README.md, example.py and deployment.json, which complete an expert's folder.
 
-README.md is a model card for the Hugging Face hub: a front matter in YAML, then Markdown.
+README.md is a model card for the Hugging Face hub: YAML front matter, then Markdown.
 """
 
 import re
@@ -22,7 +22,7 @@ from tailproof.model_card.rejection_rules import deployment_of
 OURS = ("cifar_resnet", "scanline_")
 """Prefixes of the models that `tailproof.models` registers in timm."""
 
-MOST_CLASSES = 60  # rows of a table
+MOST_CLASSES = 60  # beyond that, a table of groups replaces the table of classes
 
 
 def write_card(
@@ -52,7 +52,7 @@ def write_card(
 
 
 def example_of(config: dict[str, Any], mode: str, columns: slice) -> str:
-    """Return ten lines of Python that classify an image with timm and the files of the folder.
+    """Return a short script that classifies an image with timm and the files in the folder.
 
     Args:
         config: config.json.
@@ -96,7 +96,7 @@ def card_of(facts: ExpertFacts, deployment: Deployment, example: str) -> str:
 
 
 def _front_matter(facts: ExpertFacts) -> str:
-    """Return the card's metadata as YAML; it names no licence, since none was stated."""
+    """Return the card's metadata as YAML, without a licence, since none is configured."""
     from huggingface_hub import EvalResult, ModelCardData
 
     where = {

@@ -8,13 +8,13 @@ from tailproof.evaluation.registry import METRICS, Metric, metric_of
 from tailproof.model_card.expert_facts import ExpertFacts
 from tailproof.number_format import written_estimate, written_interval
 
-HUB_FORM = ".4"  # of the interval next to a value in the front matter, which is no percentage
+HUB_FORM = ".4"  # format of intervals in the front matter, whose values are not percentages
 
 UNDEFINED = {"value": None, "low": None, "high": None}
 
 
 def rows(facts: ExpertFacts) -> list[dict[str, str]]:
-    """Return title, value with interval, and mean over seeds of each metric that is defined."""
+    """Return title, value with interval, and mean over seeds of each defined metric."""
     return [
         {
             "title": metric.title,

@@ -1,4 +1,4 @@
-"""The facts of a model card, read from the files of one expert and of its experiment."""
+"""The facts of a model card, from the files of an expert and its experiment."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +27,9 @@ class ExpertFacts:
         expert: name of the expert.
         seed: seed of the expert.
         config, calibration, training, diagnosis: the expert's JSON files.
-        manifest, splits, metrics: those of the experiment.
+        manifest, splits, metrics: the experiment's JSON files.
         evaluation: configuration of the stage evaluate.
-        digests: SHA-256 by path of the files that define the expert.
+        digests: {path: SHA-256} of the files that define the expert.
     """
 
     experiment: str
@@ -54,7 +54,7 @@ class ExpertFacts:
         """Read the files.
 
         Args:
-            files: paths by the names of the attributes that they fill.
+            files: {attribute: path of the file that fills it}.
             weights: path of the expert's weights, whose digest calibration.json holds.
             evaluation: configuration of the stage evaluate.
             named: experiment, title, source, expert and seed.
@@ -103,7 +103,7 @@ class ExpertFacts:
         return self.manifest["splits"][split]["class_counts"][self.target]
 
     def measured(self, metric: str) -> Value | None:
-        """Return a metric on test with its interval; None where it is undefined."""
+        """Return a metric on test with its interval; None if it is undefined."""
         seeds = self.metrics["experts"][self.expert]["seeds"]
         value = seeds[str(self.seed)][CARD_SPLIT].get(metric)
         return None if value is None or value["value"] is None else value

@@ -1,4 +1,4 @@
-"""The sentences of a model card: how the expert was trained, and its limitations."""
+"""The sentences of a model card: training, rejection and limitations."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ NAMES_LISTED = 20
 
 
 def training(facts: ExpertFacts) -> dict[str, str]:
-    """Return the recipe in short: a line by heading."""
+    """Return a summary of the recipe: {heading: line}."""
     recipe, run = facts.recipe, facts.training
     start = "the publisher's weights" if recipe["model"]["pretrained"] else "random weights"
     stopped = " (stopped early)" if run["stopped_early"] else ""
@@ -23,14 +23,14 @@ def training(facts: ExpertFacts) -> dict[str, str]:
     colour = COLOURS.get(facts.manifest["mode"], f"{channels} channels")
     exported = {"last": "the last", "best": f"the best by {recipe['monitor']}"}[recipe["export"]]
     lines = {
-        "Model": f"{_with_options(recipe['model'])}, {run['parameters']:,} parameters, starting "
-        f"from {recipe['init_from'] or start}",
+        "Model": f"{_with_options(recipe['model'])}, {run['parameters']:,} parameters, "
+        f"initialised from {recipe['init_from'] or start}",
         "Loss": _with_options(recipe["loss"]),
         "Optimizer": _with_options(recipe["optimizer"]),
         "Schedule": _with_options(recipe["schedule"]),
         "Length": f"{run['epochs']} epochs{stopped}, batches of {recipe['batch_size']}, "
         f"{facts.config['tailproof']['precision']}",
-        "Weights": f"of epoch {facts.config['tailproof']['epoch']}, {exported}",
+        "Weights": f"epoch {facts.config['tailproof']['epoch']}, {exported}",
         "Images": f"{'×'.join(map(str, pixels))} pixels, {colour}",
         "Augmentation": _options(recipe["augmentation"] | _mixing(recipe["mixing"])) or "none",
         "Heads": ", ".join(facts.temperatures) if len(facts.temperatures) > 1 else "",
@@ -41,15 +41,16 @@ def training(facts: ExpertFacts) -> dict[str, str]:
 
 
 def limitations(facts: ExpertFacts) -> list[str]:
-    """Return the limitations of the expert, a sentence or two each."""
+    """Return the limitations of the expert as short paragraphs."""
     counts = facts.counts("train")
     least, most = min(counts, key=counts.get), max(counts, key=counts.get)
     sentences = [
-        "It knows only these classes. It assigns an image of anything else to one of them, and "
-        "may be confident: the rejection rules were fitted on images of these classes.",
+        "It knows only these classes. An image of anything else is assigned to one of them, "
+        "possibly with high confidence: the rejection rules were fitted only on images of these "
+        "classes.",
         f"Training images per class range from {counts[least]:,} ({least}) to {counts[most]:,} "
         f"({most}). The temperature was fitted on a split of the same data: "
-        "probabilities are less well calibrated where classes are distributed differently.",
+        "on data with another class distribution, probabilities are less well calibrated.",
     ]
     if few := facts.metrics["groups"]["few"]:
         sentences.append(
@@ -69,7 +70,7 @@ def limitations(facts: ExpertFacts) -> list[str]:
 
 
 def _calibration(facts: ExpertFacts) -> list[str]:
-    """Return the warnings of the calibration, and whether the temperature helped."""
+    """Return the warnings of the calibration, and a note if the temperature did not help."""
     sentences = [f"Calibration: {_sentence(text)}" for text in facts.calibration["warnings"]]
     for rank, fit in facts.calibration["other_ranks"].items():
         sentences += [f"Calibration of {rank}: {_sentence(text)}" for text in fit["warnings"]]
@@ -95,7 +96,7 @@ def rejection(facts: ExpertFacts, deployment: Deployment) -> list[dict[str, str]
         rows.append(
             {
                 "coverage": coverage,
-                # The score of Chow's rule is the largest probability, less one.
+                # The score of Chow's rule is the largest probability minus one.
                 "threshold": f"{1 + rule.threshold:.4f}",
                 "reached": written_estimate(reached, percent),
                 "risk": written_estimate(risk, percent),

@@ -1,4 +1,4 @@
-"""The charts of results on the page. Each caption quotes values that the chart shows."""
+"""The result charts of the page. Each caption quotes values that the chart shows."""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,8 @@ from tailproof.text import quantity
 
 NAMED_CLASSES = 30
 SEEDS_QUOTED = 4
-CUT = 0.4  # the axis of errors covers all values from this coverage up
+CUT = 0.4  # the axis of errors covers all values at this coverage and above
+RISK_LABELS = {"standard": "error", "balanced": "balanced error", "worst": "worst-group error"}
 GROUP_COLOURS = dict(zip(GROUPS, (BLUE, GREEN, ORANGE), strict=True))
 
 
@@ -111,8 +112,9 @@ def class_profile(results: Results) -> Chart:
     members = list(results.groups.values())
     caption = (
         f"{quantity(sum(counts.values()), 'sample')} of {quantity(len(names), 'class', 'classes')} "
-        f"in train, from {most} to {least}: a ratio of {counts[names[0]] / counts[names[-1]]:.1f}. "
-        f"{', '.join(f'{members.count(group)} {group}' for group in GROUPS)}."
+        f"in train, from {most} to {least}: imbalance ratio "
+        f"{counts[names[0]] / counts[names[-1]]:.1f}. "
+        f"Classes per group: {', '.join(f'{members.count(group)} {group}' for group in GROUPS)}."
     )
     named = len(counts) <= NAMED_CLASSES
     height = 60 + 17 * len(counts) if named else 230
@@ -174,7 +176,7 @@ def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
 
 
 def recalls(results: Results) -> Chart:
-    """Draw the recall of each class on test over its training samples."""
+    """Draw the recall of each class on test against its number of training samples."""
     scores = results.scores
     table = results.tables["per_class"].query("split == 'test'")
     best = table[table["method"] == scores.best].dropna(subset=["recall"])
@@ -223,13 +225,13 @@ def _mark_recalls(figure: Drawing, dots: Line2D, method: str, table: pd.DataFram
 
 
 def reliability(results: Results, method: str) -> Chart:
-    """Draw accuracy over confidence on test, before and after calibration."""
+    """Draw the reliability diagram on test, before and after calibration."""
     scores = results.scores
     table = results.tables["reliability"].query("split == 'test' and method == @method")
     after = with_interval("ece", scores.value("test", method, "ece"))
     before = scores.value("test", method, "ece_uncalibrated")
     if before["mean"] is None:
-        caption = f"ECE {after}. An ensemble combines calibrated experts, so it has no 'before'."
+        caption = f"ECE {after}. An ensemble combines calibrated experts: there is no 'before'."
     else:
         fitted = [fit["temperature"] for fit in results.calibrations[method].values()]
         temperatures = ", ".join(f"{value:.2f}" for value in fitted)
@@ -280,7 +282,7 @@ def _bin_points(bins: pd.DataFrame) -> list[Point]:
 
 
 def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
-    """Draw the error of the best method over coverage, with Chow's and the plug-in rule."""
+    """Draw the risk-coverage curves of the best method with Chow's and with a plug-in rule."""
     scores = results.scores
     table = results.tables["risk_coverage"].query(
         "split == 'test' and weighting == 'plain' and risk_kind == @risk"
@@ -290,7 +292,7 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
         each: scores.value("test", scores.best, f"aurc_{risk}_{each}") for each in ("chow", rule)
     }
     caption = f"{scores.best} at 80 % coverage: " + "; ".join(
-        f"{RULE_LABELS[each]} {_at_coverage(best, each, 0.8)} (area under the whole curve "
+        f"{RULE_LABELS[each]} {_at_coverage(best, each, 0.8)} (area under the curve "
         f"{with_interval('aurc_standard_chow', value)})"
         for each, value in areas.items()
     )
@@ -316,14 +318,14 @@ def risk_coverage(results: Results, risk: str, rule: str) -> Chart:
             )  # fmt: skip
             name = f"{scores.first}, Chow"
             figure.mark(drawn, method=scores.first, name=name, points=_risks(curve))
-        axes.set(xlim=(0, 100), xlabel="coverage, %", ylabel=f"{risk} error, %")
+        axes.set(xlim=(0, 100), xlabel="coverage, %", ylabel=f"{RISK_LABELS[risk]}, %")
         ending = table[
             (table["coverage"] >= CUT) & table["method"].isin([scores.best, scores.first])
         ]
         axes.set_ylim(0, max(1.0, 108 * ending[["risk", "high"]].max(axis=None)))
         legend(figure, axes, 2)
 
-    title = f"{risk.capitalize()} error"
+    title = RISK_LABELS[risk].capitalize()
     return draw(f"risk-{risk}", title, f"{caption}.", 250, paint, along="x")
 
 
@@ -341,7 +343,7 @@ def _percent(value: float) -> str:
 
 
 def low_fpr(results: Results) -> list[Chart]:
-    """Draw the ROC curve of each shown method on test, with a log axis of false-positive rates."""
+    """Draw the ROC curve of each shown method on test, with a logarithmic false-positive rate."""
     scores = results.scores
     table = results.tables["roc"].query("split == 'test'").dropna(subset=["tpr"])
     curves = {method: rows.sort_values("fpr") for method, rows in table.groupby("method")}

@@ -1,4 +1,4 @@
-"""The page's section on what the runs say: findings of each expert, and of all together."""
+"""The finding cards of the page: one per finding of an expert or of all experts together."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -15,20 +15,20 @@ from tailproof.report.metric_format import listing
 from tailproof.report.results import Results
 
 FINDINGS_SPLIT = "dev"
-TOGETHER = "all together"
-NAMED = 5  # experts in the head of a card
+TOGETHER = "all experts"
+NAMED = 5  # most experts named above a card
 
 
 class Card(NamedTuple):
     """One finding as the page shows it.
 
     Attributes:
-        who: the expert, with the seeds that show it where there are several.
+        who: the expert, with the affected seeds if there are several.
         severity: info, warning or error.
-        title: what is wrong.
-        lines: where, how clear, at which cost, as texts.
-        expects: what the change should do.
-        patch: the change as YAML; empty without one.
+        title: the problem in one sentence.
+        lines: kind, epochs, confidence, evidence and cost as texts.
+        expects: the expected effect of the fix.
+        patch: the fix as YAML; empty if there is none.
     """
 
     who: str
@@ -40,51 +40,52 @@ class Card(NamedTuple):
 
 
 def cards(results: Results) -> list[Card]:
-    """Return a card a finding, the worst first.
+    """Return a card per finding, the worst first.
 
-    What several seeds of an expert show is one card, with the numbers of the worst of them.
+    A finding that several seeds of an expert share is one card, with the numbers of the worst
+    seed.
     """
     seeds = results.experiment.seeds
-    found: dict[tuple[str, str], list[tuple[int, Finding]]] = {}
+    by_kind: dict[tuple[str, str], list[tuple[int, Finding]]] = {}
     for expert, diagnoses in results.diagnoses.items():
         for seed, diagnosis in diagnoses.items():
             for finding in map(_read, diagnosis["findings"]):
-                found.setdefault((expert, finding.kind), []).append((seed, finding))
+                by_kind.setdefault((expert, finding.kind), []).append((seed, finding))
     shown = []
-    for (expert, _), own in found.items():
-        seed, worst = min(own, key=lambda each: each[1].order)
-        named = dict.fromkeys(str(each) for each, _ in own)
+    for (expert, _), by_seed in by_kind.items():
+        worst_seed, worst = min(by_seed, key=lambda seed_and_finding: seed_and_finding[1].order)
+        affected = dict.fromkeys(str(seed) for seed, _ in by_seed)
         who = expert
-        if len(named) > 1:
-            who += f", seeds {', '.join(named)} (numbers of {seed})"
+        if len(affected) > 1:
+            who += f", seeds {', '.join(affected)} (numbers of seed {worst_seed})"
         elif len(seeds) > 1:
-            who += f", seed {seed}"
+            who += f", seed {worst_seed}"
         shown.append((worst, who))
     shown += [(finding, TOGETHER) for finding in _together(results)]
-    shown.sort(key=lambda each: each[0].order)
-    return [_card(finding, who, _clarity(finding)) for finding, who in shown]
+    shown.sort(key=lambda finding_and_who: finding_and_who[0].order)
+    return [_card(finding, who, _confidence(finding)) for finding, who in shown]
 
 
 def before_training(preflight: dict[str, Any]) -> list[Card]:
     """Return a card for each finding of preflight.json, the worst first."""
     shown = []
     for finding in map(_read, preflight["findings"]):
-        evidence = {name: each for name, each in finding.evidence.items() if name != "experts"}
+        evidence = {name: fact for name, fact in finding.evidence.items() if name != "experts"}
         who = listing(finding.evidence.get("experts", []), NAMED)
         shown.append(_card(replace(finding, evidence=evidence), who, finding.kind))
     return shown
 
 
-def _clarity(finding: Finding) -> str:
-    sure = f"{100 * finding.confidence:.0f} % sure"
-    where = f"epochs {epochs_of(finding)} · {sure}" if finding.epochs else sure
+def _confidence(finding: Finding) -> str:
+    confidence = f"confidence {100 * finding.confidence:.0f} %"
+    where = f"epochs {epochs_of(finding)} · {confidence}" if finding.epochs else confidence
     return f"{finding.kind} · {where}"
 
 
 def _card(finding: Finding, who: str, first: str) -> Card:
     lines = [first.replace("_", " ")]
     lines += [text for text in (details(finding.evidence),) if text]
-    lines += [f"costs: {text}" for text in (details(finding.cost),) if text]
+    lines += [f"cost: {text}" for text in (details(finding.cost),) if text]
     return Card(who, finding.severity, finding.title, lines, finding.expects, patch(finding))
 
 
@@ -93,7 +94,7 @@ def _read(value: dict[str, Any]) -> Finding:
 
 
 def _together(results: Results) -> list[Finding]:
-    """Compare the experts, and by themselves the points of a sweep."""
+    """Compare the experts with each other, and the points of a sweep with each other."""
     experts = [name for name in results.scores.experts if name != WINNER]
     recipes = {name: results.recipe(name) for name in experts}
     runs = [
@@ -110,40 +111,39 @@ def _together(results: Results) -> list[Finding]:
 
 
 def _agreement(results: Results) -> dict[tuple[str, str], float]:
-    found = {}
-    for pair, own in results.scores.metrics["agreement"].get(FINDINGS_SPLIT, {}).items():
+    agreement = {}
+    for pair, values in results.scores.metrics["agreement"].get(FINDINGS_SPLIT, {}).items():
         first, second = pair.split(" / ")
-        found[first, second] = own["over_seeds"]["agreement"]["mean"]
-    return found
+        agreement[first, second] = values["over_seeds"]["agreement"]["mean"]
+    return agreement
 
 
 def _ece(results: Results) -> dict[str, dict[str, tuple[float, float, float]]]:
-    found: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for expert, own in results.scores.metrics["experts"].items():
-        for split, values in own["over_seeds"].items():
-            ece = values["ece"]
-            known = tuple(ece[field] for field in ("mean", "low", "high"))
-            if None not in known:
-                found.setdefault(expert, {})[split] = known
-    return found
+    by_expert: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for expert, of_expert in results.scores.metrics["experts"].items():
+        for split, values in of_expert["over_seeds"].items():
+            ece = tuple(values["ece"][field] for field in ("mean", "low", "high"))
+            if None not in ece:
+                by_expert.setdefault(expert, {})[split] = ece
+    return by_expert
 
 
 def _points(selection: dict[str, Any]) -> list[DiagnosedRun]:
     sign = direction(selection["monitor"])
     return [
         DiagnosedRun(
-            each["point"],
+            point["point"],
             settings={
                 key: float(value)
-                for key, value in each["values"].items()
+                for key, value in point["values"].items()
                 if isinstance(value, int | float) and not isinstance(value, bool)
             },
             metric=selection["monitor"],
-            best=each["value"],
-            best_epoch=max(each["best_epoch"], default=None),
-            train=None if each["gap"] is None else each["value"] + sign * each["gap"],
-            epochs=max(each["epochs"]),
+            best=point["value"],
+            best_epoch=max(point["best_epoch"], default=None),
+            train=None if point["gap"] is None else point["value"] + sign * point["gap"],
+            epochs=max(point["epochs"]),
         )
-        for each in selection["points"]
-        if each["rung"] == selection["rungs"] and each["value"] is not None
+        for point in selection["points"]
+        if point["rung"] == selection["rungs"] and point["value"] is not None
     ]

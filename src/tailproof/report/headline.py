@@ -15,7 +15,7 @@ def headline(results: Results) -> Markup:
     few = measured(scores, "test", scores.best, "few_accuracy")
     if few["main"].value is not None:
         text.append(
-            Markup("It reaches {1} in the classes with fewer than {0} training samples.").format(
+            Markup("On classes with fewer than {} training samples it reaches {}.").format(
                 results.experiment.evaluation.few_shot, _keyed_estimate(few)
             )
         )
@@ -34,10 +34,10 @@ def in_short(scores: Scores) -> Markup:
     if scores.ensembles:
         rivals += f" and {quantity(len(scores.ensembles), 'ensemble')}"
     return Markup(
-        "Of {}, the {} {} is best on dev ({}). It reaches a balanced accuracy of {} on test ({}), "
-        "which had no part in the choice.{}"
+        "The best of {} on dev ({}) is the {} {}. On test ({}), which was not used to choose it, "
+        "its balanced accuracy is {}.{}"
     ).format(
-        rivals, kind(scores, best), best, _size(scores, "dev"), reached, _size(scores, "test"),
+        rivals, _size(scores, "dev"), kind(scores, best), best, _size(scores, "test"), reached,
         _gain(scores),
     )  # fmt: skip
 
@@ -66,11 +66,11 @@ def _gain(scores: Scores) -> str:
     if value is None:
         return ""
     if value == 0:
-        return f" That is the same as the first expert, {first}."
+        return f" That is the same as that of the first expert, {first}."
     points = KeyedNumber(number(CHOSEN_BY, abs(value)), key=gain["main"].key)
-    text = Markup(" That is {}{}points {} than the first expert, {}, on the same samples").format(
-        points, SPACE, "less" if value < 0 else "more", first
-    )
+    text = Markup(
+        " That is {}{}points {} than that of the first expert, {}, on the same samples"
+    ).format(points, SPACE, "lower" if value < 0 else "higher", first)
     interval = keyed_interval(gain)
     if not interval:
         return text + "."
@@ -94,5 +94,5 @@ def _calibration(scores: Scores) -> Markup:
     text = text.format(best, _percent(before), _percent(after))
     if scores.is_ensemble(scores.best):
         ensemble = measured(scores, "test", scores.best, "ece")["main"]
-        text += Markup("; {} has {}").format(scores.best, _percent(ensemble))
+        text += Markup("; that of {} is {}").format(scores.best, _percent(ensemble))
     return text + "."

@@ -1,4 +1,4 @@
-"""Numbers of the page with their keys into metrics.json, by which they can be traced."""
+"""Numbers of the page with their keys in metrics.json, which make them traceable."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -44,7 +44,7 @@ def measured(
         split: dev or test.
         method: expert or ensemble.
         metric: name of the metric.
-        like: another metric whose number format it takes.
+        like: the metric whose number format to use, if it is another one.
     """
     value, keys = (read(split, method, metric) for read in (scores.value, scores.keys))
     return keyed(like or metric, value, keys)
@@ -77,7 +77,7 @@ def keyed(
     """Return the parts of a value as shown; None for an undefined end or sd.
 
     Args:
-        like: the metric whose number format they take.
+        like: the metric whose number format to use.
         value: mean or difference, low, high, perhaps sd.
         keys: the dotted key of each field in metrics.json; empty for numbers of other files.
         sign: whether positive numbers get a sign.

@@ -1,7 +1,7 @@
 """The lineage diagram: stages from the raw data to the page as boxes, each with its output.
 
-It shows digests of reproducible files and of code, but no times and machines, so that the page is
-reproducible too.
+It shows digests of reproducible files and of code, but no times or machines, so that the page
+itself is reproducible.
 """
 
 from typing import NamedTuple
@@ -111,8 +111,8 @@ def _caption(results: Results) -> str:
     rows = quantity(total, "expert") + (f", {shown} of them shown" if shown < total else "")
     return (
         f"Each box is a stage with its output; each row is an expert: {rows}, "
-        f"{quantity(len(results.experiment.seeds), 'seed')} each. To see the digests of files and "
-        "code, point at a box or open the list."
+        f"{quantity(len(results.experiment.seeds), 'seed')} per expert. To see the digests of "
+        "files and code, point at a box or open the list."
     )
 
 
@@ -131,7 +131,7 @@ def _step(results: Results, stage: str, writes: str, names: list[str], ending: s
 
 
 def _files(results: Results, names: list[str], ending: str) -> dict[str, str]:
-    """Return the digest of each output of the jobs with that ending."""
+    """Return {path: SHA-256} of the outputs of the jobs that have this ending."""
     start = f"{project_paths().experiment(results.name).as_posix()}/"
     return {
         file.path.removeprefix(start): file.sha256

@@ -1,4 +1,4 @@
-"""How the page writes the values of metrics, and the words it shares."""
+"""The formats of metric values on the page, and shared labels."""
 
 from dataclasses import replace
 
@@ -24,11 +24,11 @@ ON_VAL = {
     ),
     "accuracy": replace(METRICS["top1"], label="Accuracy"),
 }
-"""What training measures on val and evaluate does not."""
+"""Metrics that training measures on val and evaluate does not."""
 
 
 def monitored(name: str) -> Metric:
-    """Return how a column of history.csv is shown that is measured on val."""
+    """Return the metric of a column of history.csv that is measured on val."""
     name = name.removeprefix("val_")
     return ON_VAL.get(name) or metric_of(name)
 
@@ -40,7 +40,7 @@ def spoken(name: str) -> str:
 
 
 def form_of(metric: Metric, *, sign: bool = False) -> str:
-    """Return the form of a metric's values, with a sign for positive ones if wanted."""
+    """Return the number format of a metric's values; `sign` adds a plus to positive ones."""
     return ("+" if sign else "") + metric.form
 
 

@@ -104,7 +104,7 @@ def _results(results: Results) -> dict[str, Any]:
             scores,
             "test",
             tables.long_tail_columns(scores),
-            "Results on test, weighted to the training prior",
+            "Results on test, weighted by the training class distribution",
         ),
         **_rare(results),
         "ranks": tables.section(scores),
@@ -112,12 +112,12 @@ def _results(results: Results) -> dict[str, Any]:
 
 
 def _rare(results: Results) -> dict[str, Any]:
-    """Return the values of the section on rare events; there is none for more than two classes."""
+    """Return the values of the section on rare events, which only two-class tasks have."""
     scores = results.scores
     positive = scores.metrics["positive"]
     if positive is None:
         return {"positive": None}
-    title = f"'{positive}' found on test at low false-positive rates"
+    title = f"Detection of '{positive}' on test at low false-positive rates"
     return {
         "positive": positive,
         "rare_charts": low_fpr(results),
@@ -143,7 +143,7 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
         gain = compared(scores, "test", best, scores.first, CHOSEN_BY)
         tiles.append(
             {
-                "label": f"Difference to {scores.first}",
+                "label": f"Difference from {scores.first}",
                 "value": [gain["main"], " points"],
                 "note": [keyed_interval(gain), " · paired"],
             }
@@ -290,7 +290,7 @@ def _behaviour(results: Results) -> dict[str, Any]:
         "agreement": tables.agreement(scores),
         "errors_of": f"the {kind(scores, method)} {method}",
         "errors": errors,
-        "mistakes": quantity(len(errors), "mistake"),
+        "errors_shown": quantity(len(errors), "error"),
     }
 
 
@@ -311,7 +311,7 @@ def _reproduction(results: Results) -> dict[str, Any]:
 
 
 def _changes(base: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """Return the changes that `tailproof.config.merge` must merge into `base` to give `whole`."""
+    """Return the changes that `tailproof.config.merge` merges into `base` to get `whole`."""
     changes = {}
     for key, value in whole.items():
         old = base.get(key)

@@ -1,4 +1,4 @@
-"""Rendering of HTML templates, with their style and script."""
+"""Renders the HTML templates with their style and script."""
 
 import base64
 import hashlib
@@ -14,10 +14,10 @@ POLICY = (
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a template of this package; everything but markup is escaped.
+    """Render a template of this package; everything except markup is escaped.
 
-    Besides the values, the template has `style`, `script`, and `policy`: a content security policy
-    that allows only this script and no requests.
+    In addition to the values, the template gets `style`, `script`, and `policy`: a content security
+    policy that allows only this script and no requests.
     """
     environment = Environment(
         loader=PackageLoader("tailproof.report"),

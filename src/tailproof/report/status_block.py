@@ -17,27 +17,30 @@ def status_block(cards: list[Card], criteria: list[Criterion]) -> dict[str, Any]
     """
     return {
         "wrong": wrong(cards),
-        "criteria": [(SIGNS[each.state], STATE_WORDS[each.state], each) for each in criteria],
+        "criteria": [
+            (SIGNS[criterion.state], STATE_WORDS[criterion.state], criterion)
+            for criterion in criteria
+        ],
         "holding": holding(criteria),
-        "whole": all(each.state == "holds" for each in criteria),
+        "whole": all(criterion.state == "holds" for criterion in criteria),
     }
 
 
 def wrong(cards: list[Card]) -> Markup:
-    """Count errors and warnings and name the worst; empty without any."""
+    """Return the number of errors and warnings with the worst one; empty if there are none."""
     serious = [card for card in cards if card.severity != "info"]
     if not serious:
         return Markup()
     count = counted([card.severity for card in serious])
     worst = serious[0]
-    which = "" if len(serious) == 1 else ", the worst"
+    which = "" if len(serious) == 1 else ". Worst"
     return Markup('<a href="#findings">Findings</a>: {}{} ({}): {}').format(
         count, which, worst.who, worst.title
     )
 
 
 def holding(criteria: list[Criterion]) -> str:
-    """Count the criteria that hold, and name the others."""
+    """Return how many criteria hold, and the names of the others."""
     others = [criterion.name for criterion in criteria if criterion.state != "holds"]
     count = f"{len(criteria) - len(others)} of {len(criteria)} hold"
-    return f"{count}; not: {', '.join(others)}" if others else count
+    return f"{count}. Failed or open: {', '.join(others)}" if others else count

@@ -1,11 +1,12 @@
 """Matplotlib figures as inline SVG with the colours and fonts of the page.
 
 Charts are drawn in placeholder colours, which become CSS variables: one SVG works on a light page,
-on a dark page and on paper. Text stays text. A chart is `WIDTH` units wide and is shown at about
-as many pixels on every screen, so its fonts keep their size.
+on a dark page and on paper. Text stays text. A chart is `WIDTH` units wide and is displayed at
+about as many pixels on every screen, so its fonts keep their size.
 
 The SVG group of a line or row has attributes for the script of the page: `data-method`, to hide
-it, and `data-points`, its values near the pointer. Without a script the browser shows `<title>`.
+it, and `data-points`, the values to show near the pointer. Without scripts the browser shows
+`<title>`.
 """
 
 import io
@@ -155,14 +156,14 @@ def draw(
         caption: the text below, which screen readers read instead of the chart.
         height: height in units.
         paint: draws into the figure.
-        along: x if the page shows the values at one x together, as for curves; y likewise; empty
-            if it shows each alone.
+        along: x if the page shows all values at the same x together, as for curves; y likewise;
+            empty if it shows values one by one.
         method: its expert or ensemble, if it has only one.
     """
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        # If the font lacks a script, only measuring is inexact: the browser has its own fonts.
+        # A missing glyph only makes the layout inexact: the browser has its own fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Drawing(height)
         paint(figure)
@@ -181,7 +182,7 @@ def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
 
 
 def _inline(name: str, svg: str) -> str:
-    """Return what matplotlib drew, with own identifiers and in the page's colours."""
+    """Return matplotlib's drawing with identifiers unique on the page and the page's colours."""
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
 
@@ -195,19 +196,19 @@ def _inline(name: str, svg: str) -> str:
 
 
 def _annotated(name: str, figure: Drawing, svg: str) -> Markup:
-    """Return the drawing with what its marks say in place of their identifiers."""
+    """Return the drawing with the methods and values of its marks instead of their identifiers."""
 
-    def tell(group: re.Match) -> str:
+    def opening_tag(group: re.Match) -> str:
         mark = figure.marks[int(group[1])]
-        told = Markup("<g")
+        tag = Markup("<g")
         if mark.method:
-            told += Markup(' data-method="{}"').format(mark.method)
+            tag += Markup(' data-method="{}"').format(mark.method)
         if mark.points:
-            told += Markup(' data-name="{}"').format(mark.name)
-            told += Markup(" data-points='{}'").format(_json(_placed(mark, figure)))
-        return told + Markup("><title>{}</title>").format(_title(mark))
+            tag += Markup(' data-name="{}"').format(mark.name)
+            tag += Markup(" data-points='{}'").format(_json(_placed(mark, figure)))
+        return tag + Markup("><title>{}</title>").format(_title(mark))
 
-    return Markup(re.sub(f'<g id="{re.escape(name)}-mark-([0-9]+)">', tell, svg))  # noqa: S704 - text is escaped
+    return Markup(re.sub(f'<g id="{re.escape(name)}-mark-([0-9]+)">', opening_tag, svg))  # noqa: S704 - escaped
 
 
 def _title(mark: _Mark) -> str:
@@ -217,15 +218,15 @@ def _title(mark: _Mark) -> str:
 
 
 def _json(value: Any) -> Markup:
-    """Write JSON for an attribute in single quotes, so that its own quotes stay short."""
+    """Write JSON for an attribute in single quotes, so that double quotes need no escape."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for letter, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;")):
-        text = text.replace(letter, written)
+    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;")):
+        text = text.replace(character, escaped)
     return Markup(text)  # noqa: S704 - just escaped
 
 
 def _placed(mark: _Mark, figure: Drawing) -> list[tuple[float, float, str, str]]:
-    """Return the positions of the points in the SVG with their texts, inside the axes only."""
+    """Return the SVG positions and texts of the points inside the axes."""
     axes = mark.artist.axes
     places = axes.transData.transform([point[:2] for point in mark.points])
     inside = axes.bbox.padded(1)
@@ -280,8 +281,8 @@ def shares(
         scale: factor of x in the chart.
     """
     points = []
-    for each in curve.dropna(subset=[y]).to_dict("records"):
-        ends = {end: None if pd.isna(each[end]) else each[end] for end in ("low", "high")}
-        value = with_interval("top1", {"mean": each[y], **ends})
-        points.append(Point(scale * each[x], 100 * each[y], words(each[x]), value))
+    for row in curve.dropna(subset=[y]).to_dict("records"):
+        ends = {end: None if pd.isna(row[end]) else row[end] for end in ("low", "high")}
+        value = with_interval("top1", {"mean": row[y], **ends})
+        points.append(Point(scale * row[x], 100 * row[y], words(row[x]), value))
     return points

@@ -60,7 +60,7 @@ def _words(selection: dict[str, Any]) -> str:
         text += f" {full} of them were trained in full, the others up to an earlier rung."
     return text + (
         " The winner is the expert 'winner' above. It was chosen on val, so its value there is "
-        "optimistic; dev and test had no part in the choice."
+        "optimistic; dev and test were not used."
     )
 
 
@@ -87,7 +87,7 @@ def _points(keys: list[str], selection: dict[str, Any]) -> Table:
         rows.append(Row(each["point"], "winner" if won else "", cells))
     head = [
         *short_names(keys).values(), _label(monitor), "best epoch", "loss there",
-        f"train better by,{SPACE}points" if monitored(monitor).percent else "train better by",
+        f"gap train − val,{SPACE}points" if monitored(monitor).percent else "gap train − val",
         "lowest loss", "its epoch", "epochs trained",
     ]  # fmt: skip
     return Table("Points of the sweep, on val", "point", head, rows)

@@ -1,4 +1,4 @@
-"""The tables of the page as plain values, which the template lays out."""
+"""The tables of the page as plain values for the template."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from tailproof.report.keyed_number import KeyedNumber, compared, keyed, measured
 from tailproof.report.metric_format import RULE_LABELS, SPACE, kind
 from tailproof.report.results import Results, Scores
 
-BEFORE_AND_AFTER = ("ece",)  # metrics with a column before calibration, too
+BEFORE_AND_AFTER = ("ece",)  # metrics that also have a column before calibration
 DIFFERENCES = ("balanced_accuracy", "top1", "few_accuracy", "nll", "ece")
 RECALL = {"mean": "recall", "low": "recall_low", "high": "recall_high"}
 PAIRS = 60
@@ -142,7 +142,7 @@ def _heading(name: str, others: Collection[str] = (), unit: str = "%") -> str:
 def against_first(scores: Scores, split: str) -> Table:
     """Return the difference between every method and the first expert."""
     pairs = [(method, scores.first) for method in scores.methods if method != scores.first]
-    table = _differences(scores, split, pairs, f"Difference to {scores.first} on {split}")
+    table = _differences(scores, split, pairs, f"Difference from {scores.first} on {split}")
     rows = [
         row._replace(label=method, tag=kind(scores, method), method=method)
         for row, (method, _) in zip(table.rows, pairs, strict=True)
@@ -151,7 +151,7 @@ def against_first(scores: Scores, split: str) -> Table:
 
 
 def all_pairs(scores: Scores, split: str) -> Table:
-    """Return the differences of all pairs in metrics.json, PAIRS at most."""
+    """Return the differences of all pairs in metrics.json, at most PAIRS."""
     pairs = [tuple(pair.split(" - ")) for pair in scores.metrics["paired"][split]][:PAIRS]
     return _differences(scores, split, pairs, f"All pairs on {split}")
 
@@ -181,7 +181,7 @@ def split_sizes(results: Results) -> Table:
 
 
 def of_classes(results: Results) -> Table:
-    """Return the train count and the recall on test of each class, CLASS_ROWS at most."""
+    """Return the training samples and the test recall of each class, at most CLASS_ROWS."""
     scores = results.scores
     methods = list(dict.fromkeys([scores.first, scores.best]))
     table = results.tables["per_class"].query("split == 'test'").set_index(["method", "class"])
@@ -203,7 +203,7 @@ def of_classes(results: Results) -> Table:
 
 
 def at_coverages(results: Results) -> Table:
-    """Return coverage and errors of the best method on test with thresholds from tune."""
+    """Return coverage and errors of the best method on test, with thresholds from tune."""
     scores = results.scores
     rows = []
     for coverage in sorted(results.experiment.evaluation.coverages):
@@ -214,7 +214,7 @@ def at_coverages(results: Results) -> Table:
                 shown = measured(scores, "test", scores.best, metric, like="top1")
                 cells.append(Cell(**shown | {"sd": None}))
             rows.append(Row(f"{100 * coverage:g} %", label, cells))
-    head = ["coverage, %", "error, %", "balanced error, %", "worst error, %"]
+    head = ["coverage, %", "error, %", "balanced error, %", "worst-group error, %"]
     return Table(f"{scores.best} on test, thresholds from tune", "coverage on tune", head, rows)
 
 
@@ -275,7 +275,7 @@ def _matrix(method: str, table: pd.DataFrame, names: list[str]) -> Table:
 
 SPLIT = "test"
 SHOWN = ("top1", "macro_f1")
-RANKS_TITLE = "Agreement of the ranks on test, and tree distance of errors"
+RANKS_TITLE = "Consistency of the ranks on test, and tree distance of errors"
 HEADS, SUMMED, GAINED = "", "summed_", "gained_"
 TITLES = {
     HEADS: "{} on test by rank, each rank with its own head",

@@ -1,4 +1,4 @@
-"""Pictures from the shards as data URIs, and the file that holds one of each class."""
+"""Pictures from the shards as data URIs, and the file with one picture per class."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ CLASSES = 100
 
 
 class Picture(NamedTuple):
-    """An image with what is known of it.
+    """An image for the page.
 
     Attributes:
         uri: a PNG as a data URI.
@@ -38,7 +38,7 @@ class Picture(NamedTuple):
 def write_class_thumbnails(manifest_path: str | Path, output: str | Path) -> None:
     """Write the first training picture of each class, the largest class first.
 
-    Of more than CLASSES classes so many are taken, evenly from the largest to the smallest.
+    Beyond CLASSES classes, it picks CLASSES of them, evenly from the largest to the smallest.
 
     Args:
         manifest_path: shards/manifest.json.
@@ -94,18 +94,19 @@ def find_pictures(
     return pictures
 
 
-def _find_in(path: Path, column: str, wanted: set[Any], found: dict[Any, Picture]) -> None:
+def _find_in(path: Path, column: str, wanted: set[Any], pictures: dict[Any, Picture]) -> None:
+    """Add the first picture for each wanted value that is still missing."""
     try:
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
                 keys = file.read_row_group(group, [column])[column].to_pylist()
                 rows = {}
                 for row, key in enumerate(keys):
-                    if key in wanted and key not in found:
+                    if key in wanted and key not in pictures:
                         rows.setdefault(key, row)
                 if rows:
                     images = file.read_row_group(group, ["image"])["image"]
-                    found |= {
+                    pictures |= {
                         key: picture(images[row]["bytes"].as_py()) for key, row in rows.items()
                     }
     except TailproofError as error:
@@ -115,10 +116,10 @@ def _find_in(path: Path, column: str, wanted: set[Any], found: dict[Any, Picture
 
 
 def picture(data: bytes) -> Picture:
-    """Decode an image file and write it anew, shrunk to SIDE: nothing of the file but its pixels.
+    """Decode an image file and encode its pixels, shrunk to SIDE, without any metadata.
 
     Raises:
-        TailproofError: it does not decode.
+        TailproofError: it cannot be decoded.
     """
     decoded = decode(data)
     image = Image.fromarray(viewable(decoded) if decoded.dtype == np.float32 else decoded)

@@ -1,6 +1,6 @@
-"""The charts of training: every epoch of every attempt, phases, and the best epoch.
+"""The training charts: every epoch of each seed, the phases, and the best epoch.
 
-Where attempts began is not drawn: a run that was killed gives the page of one that was not.
+Restarts are not marked: an interrupted run produces exactly the same page as an uninterrupted one.
 """
 
 import math
@@ -36,7 +36,7 @@ SEEDS_QUOTED = 4
 
 
 class _Seed(NamedTuple):
-    """What is drawn of a seed: its history, and the best epoch."""
+    """One seed of an expert: its history and its best epoch."""
 
     seed: int
     history: History
@@ -52,26 +52,26 @@ class _Seed(NamedTuple):
 
 
 def training(results: Results, expert: str) -> list[Chart]:
-    """Draw an expert's loss, balanced accuracy and what it is chosen by; every seed a line."""
+    """Draw an expert's loss, balanced accuracy and monitored metric, one line per seed."""
     recipe = results.recipe(expert)
     seeds = [
         _Seed(seed, history, history.best(recipe.monitor)["epoch"])
         for seed, history in results.histories[expert].items()
     ]
-    begun = _begun(recipe, seeds)
-    captions = {LOSS: _told_of_loss(seeds, begun, recipe), RECALL: ""}
-    at_best = _quoted(seeds, recipe.monitor, lambda each: each.best)
+    phases = _phases(recipe, seeds)
+    captions = {LOSS: _loss_caption(seeds, phases, recipe), RECALL: ""}
+    at_best = _quoted(seeds, recipe.monitor, lambda seed: seed.best)
     captions[recipe.monitor] = (
-        f"{captions.get(recipe.monitor, '')} Best validated: {at_best}; weights kept: "
-        f"{recipe.export}.".strip()
+        f"{captions.get(recipe.monitor, '')} Best: {at_best}. Exported weights: "
+        f"{recipe.export} epoch.".strip()
     )
     return [
         draw(
             f"{column}-{expert}",
             f"{expert}: {spoken(column)}",
-            caption or f"In the best epoch: {_quoted(seeds, column, lambda each: each.best)}.",
+            caption or f"In the best epoch: {_quoted(seeds, column, lambda seed: seed.best)}.",
             210,
-            lambda figure, column=column: _paint(figure, seeds, begun, column),
+            lambda figure, column=column: _paint(figure, seeds, phases, column),
             along="x",
             method=expert,
         )
@@ -80,17 +80,17 @@ def training(results: Results, expert: str) -> list[Chart]:
 
 
 def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int]) -> str:
-    epochs = [epoch_of(each) for each in seeds]
+    epochs = [epoch_of(seed) for seed in seeds]
     values = [
-        each.history.at(epoch).get(column, math.nan)
-        for each, epoch in zip(seeds, epochs, strict=True)
+        seed.history.at(epoch).get(column, math.nan)
+        for seed, epoch in zip(seeds, epochs, strict=True)
     ]
     if len(seeds) > SEEDS_QUOTED:
         ends = (_written(column, value) for value in (min(values), max(values)))
         return f"{' to '.join(ends)} over {len(seeds)} seeds"
     return ", ".join(
-        f"{_written(column, value)} in epoch {epoch} (seed {each.seed})"
-        for each, epoch, value in zip(seeds, epochs, values, strict=True)
+        f"{_written(column, value)} in epoch {epoch} (seed {seed.seed})"
+        for seed, epoch, value in zip(seeds, epochs, values, strict=True)
     )
 
 
@@ -100,51 +100,51 @@ def _written(column: str, value: float) -> str:
     return f"{text}{SPACE}%" if metric.percent else text
 
 
-def _told_of_loss(seeds: list[_Seed], begun: list[tuple[int, str]], recipe: Recipe) -> str:
-    ends = _quoted(seeds, LOSS, lambda each: each.history.last["epoch"])
+def _loss_caption(seeds: list[_Seed], phases: list[tuple[int, str]], recipe: Recipe) -> str:
+    last = _quoted(seeds, LOSS, lambda seed: seed.history.last["epoch"])
     return (
-        f"Validation loss ends at {ends}. Dots: best epoch by {recipe.monitor}."
-        + _told_of_phases(begun)
+        f"Final validation loss: {last}. Dots mark the best epoch by {recipe.monitor}."
+        + _phase_caption(phases)
     )
 
 
-def _told_of_phases(begun: list[tuple[int, str]]) -> str:
-    told = [f"{name} from epoch {epoch}" for epoch, name in begun]
-    return f" Phases: {', '.join(told)}." if told else ""
+def _phase_caption(phases: list[tuple[int, str]]) -> str:
+    texts = [f"{name} from epoch {epoch}" for epoch, name in phases]
+    return f" Phases: {', '.join(texts)}." if texts else ""
 
 
-def _paint(figure: Drawing, seeds: list[_Seed], begun: list[tuple[int, str]], column: str) -> None:
+def _paint(figure: Drawing, seeds: list[_Seed], phases: list[tuple[int, str]], column: str) -> None:
     axes = figure.subplots()
     metric = monitored(column)
     scale = 100 if metric.percent else 1
     parts = [("val", column, BLUE, "-")]
     if column.startswith("val_"):
         parts.insert(0, ("train", column.replace("val_", "train_"), SOFT, (0, (3, 2))))
-    for index, each in enumerate(seeds):
-        for part, own, colour, line in parts:
-            if own not in each.history.columns:  # some metrics are measured on val alone
+    for index, seed in enumerate(seeds):
+        for part, part_column, colour, line in parts:
+            if part_column not in seed.history.columns:  # some metrics are measured only on val
                 continue
-            values = each.values(own)
+            values = seed.values(part_column)
             (curve,) = axes.plot(
                 list(values), [scale * value for value in values.values()],
                 color=colour, linestyle=line, linewidth=1.3,
                 alpha=0.85, label=part if index == 0 else None,
             )  # fmt: skip
-            name = part if len(seeds) == 1 else f"{part}, seed {each.seed}"
+            name = part if len(seeds) == 1 else f"{part}, seed {seed.seed}"
             points = [
                 Point(epoch, scale * value, f"epoch {epoch}", _written(column, value))
                 for epoch, value in values.items()
             ]
             figure.mark(curve, name=name, points=points)
-        at_best = each.values(column).get(each.best)
+        at_best = seed.values(column).get(seed.best)
         if at_best is not None:
             axes.plot(
-                [each.best], [scale * at_best], "o", color=ORANGE, zorder=3,
+                [seed.best], [scale * at_best], "o", color=ORANGE, zorder=3,
                 markeredgecolor=PAPER, markersize=7, label="best epoch" if index == 0 else None,
             )  # fmt: skip
     if column == LOSS:
         log_axis(axes, "y")
-    _mark_phases(axes, begun)
+    _mark_phases(axes, phases)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("epoch")
     unit = ", log scale" if column == LOSS else f",{SPACE}%" if metric.percent else ""
@@ -152,23 +152,23 @@ def _paint(figure: Drawing, seeds: list[_Seed], begun: list[tuple[int, str]], co
     legend(figure, axes)
 
 
-def _begun(recipe: Recipe, seeds: list[_Seed]) -> list[tuple[int, str]]:
-    """Return first epoch and name of each phase that a seed came to; none of a single phase."""
+def _phases(recipe: Recipe, seeds: list[_Seed]) -> list[tuple[int, str]]:
+    """Return the first epoch and the name of each phase that a seed reached; none for one phase."""
     if len(recipe.timeline) == 1:
         return []
     last = max(each.history.last["epoch"] for each in seeds)
-    begun, before = [], None
+    phases, previous_size = [], None
     for index, phase in enumerate(recipe.timeline, start=1):
         size = phase.image_size
-        name = f"{size} px" if size and size != before else f"phase {index}"
-        begun.append((phase.from_epoch, name))
-        before = size
-    return [each for each in begun if each[0] <= last]
+        name = f"{size} px" if size and size != previous_size else f"phase {index}"
+        phases.append((phase.from_epoch, name))
+        previous_size = size
+    return [(epoch, name) for epoch, name in phases if epoch <= last]
 
 
-def _mark_phases(axes: Axes, begun: list[tuple[int, str]]) -> None:
-    """Draw a line before the first epoch of each later phase, and name each above the axes."""
-    for epoch, name in begun:
+def _mark_phases(axes: Axes, phases: list[tuple[int, str]]) -> None:
+    """Draw a line at the start of each later phase, and write the names above the axes."""
+    for epoch, name in phases:
         if epoch > 1:
             axes.axvline(epoch - 0.5, color=SOFT, linewidth=0.8, linestyle=(0, (1, 2)))
         axes.annotate(

@@ -1,4 +1,4 @@
-"""The most confident mistakes on dev, with their pictures."""
+"""The most confident errors on dev, with their pictures."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from tailproof.report.thumbnails import find_pictures
 
 
 def worst_errors(results: Results) -> tuple[str, list[dict[str, Any]]]:
-    """Return the method, and its most confident mistakes on dev with their pictures.
+    """Return the method, and its most confident errors on dev with their pictures.
 
-    The method is the best ensemble, or the best expert where there is no ensemble.
+    The method is the best ensemble, or the best expert if there is no ensemble.
     """
     method = results.scores.best_ensemble or results.scores.best_expert
     errors = results.tables["errors"].query("method == @method")

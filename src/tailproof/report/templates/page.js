@@ -1,8 +1,8 @@
 "use strict";
-// Adds to the page ways to sort, filter and compare. Without it everything can be read as it is.
+// Adds sorting, filtering and comparison to the page. Without it, all content is readable.
 (() => {
-  const LONG = 10; // rows from which on a table can be filtered
-  const LINES = 12; // values near the pointer at most
+  const LONG = 10; // tables with more rows can be filtered
+  const LINES = 12; // most values shown near the pointer
 
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
@@ -12,7 +12,7 @@
     return element;
   }
 
-  // ---- tables: a click on a heading sorts rising, then falling, then as they were ----
+  // ---- tables: clicks on a heading sort in ascending, descending, then original order ----
 
   function keyOf(cell) {
     const data = cell.querySelector("data");
@@ -36,21 +36,21 @@
       const button = make("button", { type: "button", className: "sort" }, ...heading.childNodes);
       heading.append(button);
       button.addEventListener("click", () => {
-        const now = { ascending: "descending", descending: null }[heading.getAttribute("aria-sort")];
-        const order = now === undefined ? "ascending" : now;
-        headings.forEach((each) => each.removeAttribute("aria-sort"));
+        const next = { ascending: "descending", descending: null }[heading.getAttribute("aria-sort")];
+        const order = next === undefined ? "ascending" : next;
+        headings.forEach((other) => other.removeAttribute("aria-sort"));
         if (order) heading.setAttribute("aria-sort", order);
         const keys = new Map(original.map((row) => [row, keyOf(row.cells[column])]));
-        const known = original.filter((row) => keys.get(row) !== null);
+        const present = original.filter((row) => keys.get(row) !== null);
         const missing = original.filter((row) => keys.get(row) === null);
         const sign = order === "descending" ? -1 : 1;
-        known.sort((a, b) => sign * compare(keys.get(a), keys.get(b)));
-        body.append(...(order ? [...known, ...missing] : original));
+        present.sort((a, b) => sign * compare(keys.get(a), keys.get(b)));
+        body.append(...(order ? [...present, ...missing] : original));
       });
     });
   }
 
-  // ---- long tables: a field finds rows by name, a choice keeps those of one kind ----
+  // ---- long tables: a text field filters rows by name, a select element by kind ----
 
   function filterable(table) {
     const rows = [...table.tBodies[0].rows];
@@ -58,8 +58,8 @@
     const words = (row, selector) => row.cells[0].querySelector(selector)?.textContent.trim() ?? "";
     const kinds = [...new Set(rows.map((row) => words(row, "small")))].filter(Boolean);
     const named = table.caption.textContent.trim();
-    const field = make("input", { type: "search", placeholder: "find a row" });
-    field.setAttribute("aria-label", `Find rows of: ${named}`);
+    const field = make("input", { type: "search", placeholder: "filter rows" });
+    field.setAttribute("aria-label", `Filter rows of: ${named}`);
     const choice = make("select", {}, make("option", { value: "", textContent: "all" }));
     choice.setAttribute("aria-label", `Kind of rows of: ${named}`);
     choice.append(...kinds.map((kind) => make("option", { value: kind, textContent: kind })));
@@ -67,11 +67,11 @@
     const update = () => {
       const wanted = field.value.trim().toLowerCase();
       const shown = rows.filter((row) => {
-        const fits =
+        const matches =
           words(row, "span").toLowerCase().includes(wanted) &&
           (!choice.value || words(row, "small") === choice.value);
-        row.toggleAttribute("data-unmatched", !fits);
-        return fits;
+        row.toggleAttribute("data-unmatched", !matches);
+        return matches;
       });
       count.textContent = shown.length < rows.length ? `${shown.length} of ${rows.length}` : "";
     };
@@ -82,20 +82,20 @@
     table.closest(".scroll").before(controls);
   }
 
-  // ---- experts and ensembles: a button each hides it in all charts and tables ----
+  // ---- experts and ensembles: one button per method hides it in all charts and tables ----
 
   const hidden = new Set();
 
   function showMethods() {
-    for (const each of all("[data-method]"))
-      each.toggleAttribute("data-off", hidden.has(each.dataset.method));
+    for (const element of all("[data-method]"))
+      element.toggleAttribute("data-off", hidden.has(element.dataset.method));
     for (const button of all("button.method"))
       button.setAttribute("aria-pressed", String(!hidden.has(button.value)));
     for (const button of all("button.everything")) button.disabled = !hidden.size;
   }
 
   function comparable(section) {
-    const names = [...new Set(all("[data-method]", section).map((each) => each.dataset.method))];
+    const names = [...new Set(all("[data-method]", section).map((element) => element.dataset.method))];
     if (names.length < 2) return;
     const buttons = names.map((name) => {
       const button = make("button", { type: "button", className: "method", value: name }, name);
@@ -112,11 +112,11 @@
     });
     const group = make("div", { className: "controls methods" }, "Shown:", ...buttons, everything);
     group.setAttribute("role", "group");
-    group.setAttribute("aria-label", "Experts and ensembles that are shown");
+    group.setAttribute("aria-label", "Experts and ensembles to show");
     section.querySelector("h2").after(group);
   }
 
-  // ---- charts: the values nearest to the pointer; with the keyboard by the arrow keys ----
+  // ---- charts: a tooltip with the values nearest to the pointer; arrow keys move it ----
 
   const tip = make("div", { className: "tip", hidden: true });
   tip.setAttribute("role", "status");
@@ -132,7 +132,7 @@
   }
 
   function stopsOf(svg) {
-    // What is read together: the points of one place along the axis, or each point alone.
+    // Points that share a tooltip: those at the same place along the axis, else single points.
     const along = svg.dataset.along;
     const stops = new Map();
     for (const point of pointsOf(svg)) {
@@ -143,7 +143,7 @@
     return [...stops.values()].sort((a, b) => a[0][first] - b[0][first]);
   }
 
-  function tell(svg, stop) {
+  function showTip(svg, stop) {
     const lines = stop.slice(0, LINES).map((point) => make("div", { textContent: point.line }));
     if (stop.length > LINES) lines.push(make("div", { textContent: `and ${stop.length - LINES} more` }));
     tip.replaceChildren(make("b", { textContent: stop[0].at }), ...lines);
@@ -165,7 +165,7 @@
     }
   }
 
-  function silence() {
+  function hideTip() {
     tip.hidden = true;
     for (const dot of all("svg .near")) dot.remove();
   }
@@ -174,40 +174,40 @@
     const place = new DOMPoint(event.clientX, event.clientY);
     const { x, y } = place.matrixTransform(svg.getScreenCTM().inverse());
     const along = svg.dataset.along;
-    const far = (point) =>
+    const distance = (point) =>
       along ? Math.abs(point[along] - { x, y }[along]) : Math.hypot(point.x - x, point.y - y);
-    const least = (stop) => Math.min(...stop.map(far));
+    const least = (stop) => Math.min(...stop.map(distance));
     return stops.reduce((best, stop) => (least(stop) < least(best) ? stop : best));
   }
 
   function readable(svg) {
     let place = 0;
-    for (const title of all("title", svg)) title.remove(); // else the browser shows it as well
+    for (const title of all("title", svg)) title.remove(); // otherwise the browser shows a second tooltip
     svg.setAttribute("tabindex", "0");
     const at = (event) => {
       const stops = stopsOf(svg);
-      if (!stops.length) return silence();
+      if (!stops.length) return hideTip();
       const stop = nearest(svg, stops, event);
       place = stops.indexOf(stop);
-      tell(svg, stop);
+      showTip(svg, stop);
     };
     svg.addEventListener("pointermove", at);
     svg.addEventListener("pointerdown", at);
-    svg.addEventListener("pointerleave", silence);
-    svg.addEventListener("blur", silence);
+    svg.addEventListener("pointerleave", hideTip);
+    svg.addEventListener("blur", hideTip);
     svg.addEventListener("keydown", (event) => {
       const stops = stopsOf(svg);
       const moves = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
-      if (event.key === "Escape") return silence();
+      if (event.key === "Escape") return hideTip();
       if (!stops.length || !(event.key in moves)) return;
       event.preventDefault();
       if (!tip.hidden) place += moves[event.key];
       place = Math.min(Math.max(place, 0), stops.length - 1);
-      tell(svg, stops[place]);
+      showTip(svg, stops[place]);
     });
   }
 
-  // ---- a number that is clicked tells where it is written, and which record vouches for it ----
+  // ---- a click on a number shows the command that traces it, and the record of its job ----
 
   function traceable() {
     const origin = make("aside", { className: "origin", hidden: true });
@@ -232,16 +232,16 @@
     });
   }
 
-  // ---- paper shows what is folded on the screen ----
+  // ---- printing opens all collapsed sections ----
 
   function unfoldForPrint() {
     let opened = [];
     addEventListener("beforeprint", () => {
       opened = all("details:not([open])");
-      for (const each of opened) each.open = true;
+      for (const details of opened) details.open = true;
     });
     addEventListener("afterprint", () => {
-      for (const each of opened) each.open = false;
+      for (const details of opened) details.open = false;
     });
   }
 
