@@ -28,7 +28,7 @@ lint: .venv/.dev ## check style and the workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
-	$(BIN)/snakefmt --check --compact-diff Snakefile rules
+	$(BIN)/snakefmt --check --compact-diff Snakefile rules workflow/project/Snakefile
 	$(BIN)/snakemake --lint
 
 docs: .venv/.dev ## build docs/ as a web site in .site

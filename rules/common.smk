@@ -3,6 +3,7 @@
 import re
 import sys
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from tailproof import workflow as helpers
@@ -16,19 +17,13 @@ from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
 from tailproof.provenance.snakemake_bridge import stage_of, start_after
-from tailproof.project import PIPELINE, project_paths
+from tailproof.project import project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import record_path
 from tailproof.runtime.stages import STAGES, script_of
 from tailproof.workflow import config_section
 
-RULES = Path(str(workflow.current_basedir))
-if RULES.exists() and RULES.resolve() != PIPELINE / "rules":
-    raise WorkflowError(
-        f"the installed tailproof is in {PIPELINE}, but these rules are in {RULES}: install the "
-        "tailproof of these rules, so that the code that runs is the recorded code"
-    )
 TRAINING = ("train", "rung")
 EXPERIMENTS = sorted(path.stem for path in Path("config/experiments").glob("*.yaml"))
 RESULTS = project_paths().results
@@ -107,7 +102,15 @@ recipe = of_expert(helpers.largest_recipe)
 @cache
 def code(stage):
     """Return the digest of the code that a stage's script can reach."""
-    return checked(code_digest, script_of(stage))
+    script = script_of(stage)
+    workflow_script = Path(workflow.source_path(f"../workflow/scripts/{script.name}"))
+    # Snakemake drops the last newline of what it fetches from a forge.
+    if workflow_script.read_text().rstrip() != script.read_text().rstrip():
+        raise WorkflowError(
+            f"workflow/scripts/{script.name} of this workflow differs from that of the installed "
+            f"tailproof {version('tailproof')}: install the version that belongs to the workflow"
+        )
+    return checked(code_digest, script)
 
 
 def record(stage):

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from tailproof.config.recipe import Recipe
 from tailproof.files import read_json, write_json
-from tests.training import attempts_of_a_run
+from tests.training import interrupted_runs
 from tests.training.interrupted_runs import finish, outputs, start
 
 # Without batch norm, whose statistics are of each process's own samples.
@@ -160,7 +160,7 @@ def test_the_error_of_a_process_is_told_first(digits, tmp_path):
 
 def test_what_fails_first_on_one_of_several_nodes_is_told(digits, tmp_path):
     """Its neighbours, on its node and on the other, only lose a connection."""
-    recipe = {**attempts_of_a_run.RECIPE, **RECIPE, "epochs": 500, "devices": 2, "nodes": 2}
+    recipe = {**interrupted_runs.RECIPE, **RECIPE, "epochs": 500, "devices": 2, "nodes": 2}
     states = tmp_path / "states"
     (states / "key").mkdir(parents=True)
     train = {"manifest": str(digits), "recipe": Recipe(**recipe).model_dump(mode="json"), "seed": 0}

@@ -1,6 +1,8 @@
 """The wheel, installed: a project of one's own, and the workflow as a module of another."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +13,12 @@ import pytest
 import yaml
 
 from tests.project import ROOT, TINY
+
+NOT_IN_GIT = (".git", ".venv", ".snakemake", "results", "logs", "raw", ".state", "__pycache__")
+AUTHOR = {
+    f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+}
+GIT = {**os.environ, **AUTHOR}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +44,9 @@ def installed(tmp_path_factory):
 def run(installed, tmp_path):
     """Run a module with the installed Python; it must end well."""
 
-    def run(folder, module, *arguments):
+    def run(folder, module, *arguments, **variables):
         environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
+        environment |= variables
         done = subprocess.run(
             [installed / "python", "-m", module, *arguments],
             cwd=folder,
@@ -70,6 +79,8 @@ def test_a_project_of_ones_own_runs_proves_and_plans(run, tmp_path):
     assert not (study / "results").exists()
     run(study, "tailproof.cli", "audit", "tiny")
     assert "Nothing to be done" in run(study, "snakemake", "--cores", "2", "--dry-run")
+    plan = run(study, "snakemake", "--profile", "slurm", "--dry-run", "--forcerun", "split")
+    assert re.search(r"^train +3$", plan, flags=re.M)
     subprocess.run(["git", "init", "--quiet", study], check=True)
     kept = subprocess.run(
         ["git", "-C", study, "status", "--porcelain", "--untracked-files=all"],
@@ -100,3 +111,29 @@ def test_a_workflow_of_ones_own_uses_the_rules(run, tmp_path):
     run(study, "snakemake", "--cores", "2")
     assert (study / "mine.txt").is_file()
     assert (study / "results" / "tiny" / "provenance" / "prepare" / "prepare.json").is_file()
+
+
+def test_snakedeploy_deploys_the_repository(run, tmp_path):
+    """The forge is a folder: git asks it in place of the host that snakedeploy names."""
+    forge = tmp_path / "github"
+    repository = forge / "someone" / "tailproof"
+    repository.parent.mkdir(parents=True)
+    shutil.copytree(ROOT, repository, ignore=shutil.ignore_patterns(*NOT_IN_GIT))
+    for command in ("init --quiet --initial-branch main", "add --all", "commit --quiet -m all"):
+        subprocess.run(["git", "-C", repository, *command.split()], check=True, env=GIT)
+    study = tmp_path / "study"
+    study.mkdir()
+    deploy = ["deploy-workflow", str(repository), str(study), "--branch", "main"]
+    program = "from snakedeploy.client import main; main()"
+    subprocess.run([sys.executable, "-c", program, *deploy], check=True, env=GIT)
+    assert 'path="Snakefile"' in (study / "workflow" / "Snakefile").read_text()
+    redirect = tmp_path / "gitconfig"
+    redirect.write_text(f'[url "file://{forge}/"]\n    insteadOf = https://github.com/\n')
+    plan = run(
+        study,
+        "snakemake",
+        "--dry-run",
+        GIT_CONFIG_GLOBAL=str(redirect),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+    )
+    assert "audit" in plan
