@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both set up everything in .venv, once.
+# Start with `make demo` or `make test`. Both set up everything in .venv, once.
 PYTHON ?= python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
 CORES ?= 2
@@ -11,17 +11,17 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.run ## set up, train three experts on long-tailed digits, show the results
+demo: .venv/.run ## set up, train three experts on long-tailed digits and show the results
 	$(SNAKEMAKE) --quiet host reason
 	@$(BIN)/python -m tailproof.report.terminal_summary results/digits_lt
 
 test: .venv/.dev .venv/validators/.done browser ## set up and run the tests
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-chaos: .venv/.dev ## kill training runs some hundred times and compare the bytes
+test-chaos: .venv/.dev ## kill training runs about a hundred times and compare the bytes
 	TAILPROOF_KILLS=100 $(BIN)/pytest -k at_random_moments tests/training
 
-test-slurm: .venv/.dev slurm ## run the pipeline on a Slurm of two nodes on this machine (as root)
+test-slurm: .venv/.dev slurm ## run the pipeline on a two-node Slurm cluster on this machine (as root)
 	$(BIN)/pytest tests/slurm
 
 lint: .venv/.dev ## check style and the workflow
@@ -31,10 +31,10 @@ lint: .venv/.dev ## check style and the workflow
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules workflow/project/Snakefile
 	$(BIN)/snakemake --lint
 
-docs: .venv/.dev ## build the pages of docs/ as a site in .site
+docs: .venv/.dev ## build docs/ as a web site in .site
 	$(BIN)/mkdocs build
 
-schema: .venv/.run ## write the schemas of experiments and records from their models
+schema: .venv/.run ## write the JSON schemas of experiments and records
 	$(BIN)/python -m tailproof.config.schema config/schema.json
 	$(BIN)/python -m tailproof.provenance.record_schema docs/record-schema.json
 
@@ -44,40 +44,40 @@ bench-train: .venv/.dev ## compare training speed with a plain PyTorch loop
 bench-experts: .venv/.dev ## time the three experts of cifar100_lt on random pixels (on a GPU)
 	$(BIN)/python benchmarks/experts.py
 
-bench-loader: .venv/.dev .venv/peers/.done ## compare the loader's speed and start-up with its peers'
+bench-loader: .venv/.dev .venv/peers/.done ## compare the loader's speed and start-up time with other loaders
 	$(BIN)/python benchmarks/loader.py
 
 bench-scale: .venv/.run ## measure how time and memory grow up to 400,000 images
 	$(BIN)/python benchmarks/scale.py
 
-bench-systems: .venv/.dev ## compare training speed with timm's script on three large networks
+bench-systems: .venv/.dev ## compare training speed with timm's training script on three large networks
 	$(BIN)/python benchmarks/systems.py
 
-bench-stream: .venv/.run ## time a scan line when it is classified as it comes
+bench-stream: .venv/.run ## time the classification of scan lines as they arrive
 	$(BIN)/python benchmarks/stream.py
 
-bench-predict: .venv/.run ## count the images a second that `tailproof predict` classifies
+bench-predict: .venv/.run ## measure how many images per second `tailproof predict` classifies
 	$(BIN)/python benchmarks/predict.py
 
-bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on histories with known faults
+bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on histories with known problems
 	$(BIN)/python benchmarks/diagnosis.py
 
-bench-proof: .venv/.run ## time `snakemake -n` on 100 finished jobs, and hashing
+bench-proof: .venv/.run ## time `snakemake -n` with 100 finished jobs, and hashing
 	$(BIN)/python benchmarks/proof.py
 
-clean: ## remove the environment and the tools' caches; results stay
+clean: ## remove the environment and caches; keep the results
 	rm -rf .venv .site .pytest_cache .ruff_cache .hypothesis
 
-# The first Python named that is new enough and can make an environment makes it; one that is
-# whole is kept, one left half-made or whose Python is gone is made again.
+# The first Python in PYTHON that is new enough and has venv creates the environment. A complete
+# environment is kept; an incomplete one, or one whose Python is gone, is created again.
 .venv/.run: pyproject.toml constraints.txt
 	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  for python in $(PYTHON); do \
 	    "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
 	      exec "$$python" -m venv --clear .venv; \
 	  done; \
-	  echo "tailproof needs Python 3.11 or newer with venv, found none among: $(PYTHON)"; \
-	  echo "install it (Debian, Ubuntu: python3 python3-venv) or name it: make PYTHON=/path/to/python3"; \
+	  echo "tailproof needs Python 3.11 or newer with venv, but found none among: $(PYTHON)"; \
+	  echo "install it (Debian, Ubuntu: python3 python3-venv) or give its path: make PYTHON=/path/to/python3"; \
 	  exit 1; }
 	@echo "setting up .venv: about 2 GB, a minute or two"
 	$(INSTALL) -e .
@@ -120,6 +120,6 @@ slurm:
 	command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v srun >/dev/null && \
 	  command -v munged >/dev/null || { \
 	  command -v apt-get >/dev/null || { \
-	    echo "test-slurm needs slurmctld, slurmd, srun and munged, and installs them by apt-get only"; exit 1; }; \
+	    echo "test-slurm needs slurmctld, slurmd, srun and munged, and can install them only with apt-get"; exit 1; }; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge; }

@@ -31,7 +31,7 @@ rule all:
         results=expand(
             "<results>/{experiment}/audit.json", experiment=LISTED.experiments
         ),
-        # Named here, so that a job without its record runs again.
+        # Targets, so that a job without its record runs again.
         records=[
             path
             for name in LISTED.experiments

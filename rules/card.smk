@@ -1,4 +1,4 @@
-# one expert and what was measured of it -> a folder that stands for itself
+# one expert and its measurements -> a self-contained folder with a model card
 
 
 rule card:

@@ -1,5 +1,5 @@
-# Helpers of the rules that need Snakemake, and nothing that makes a file.
-# What they know of an experiment is in tailproof.workflow.
+# Helpers of the rules that need Snakemake; no rules. Helpers that only read an experiment's
+# configuration are in tailproof.workflow.
 import re
 import sys
 from functools import cache
@@ -47,7 +47,7 @@ wildcard_constraints:
 
 
 def checked(read, *arguments):
-    """Read configuration, or end with one sentence instead of a traceback."""
+    """Call a function; turn a TailproofError into one sentence instead of a traceback."""
     try:
         return read(*arguments)
     except TailproofError as error:
@@ -71,10 +71,10 @@ def read_experiment(name):
 
 
 def check_requested():
-    """Read what was asked for now: from an input function a mistake comes with a traceback.
+    """Read the requested experiments early: an error in an input function shows a traceback.
 
-    While it reads rules, Snakemake has no targets to offer (`workflow.dag_settings` is None); the
-    command line has.
+    While Snakemake reads rules, it does not know the targets (`workflow.dag_settings` is None), so
+    they are taken from the command line.
     """
     words = [Path(word) for word in sys.argv if word.startswith(f"{RESULTS}/")]
     targets = [word.relative_to(RESULTS).parts for word in words]
@@ -87,12 +87,12 @@ def check_requested():
 
 
 def experiment(wildcards):
-    """The configuration of the wildcards' experiment."""
+    """Return the configuration of the wildcards' experiment."""
     return read_experiment(wildcards.experiment)
 
 
 def of_expert(function):
-    """An input function, parameter or resource: what a helper says of the wildcards' expert."""
+    """Return an input function, parameter or resource: a helper applied to the expert."""
     return lambda wildcards: checked(function, experiment(wildcards), wildcards.expert)
 
 
@@ -101,37 +101,37 @@ recipe = of_expert(helpers.largest_recipe)
 
 @cache
 def code(stage):
-    """The digest of the code that a stage's script can reach."""
+    """Return the digest of the code that a stage's script can reach."""
     script = script_of(stage)
-    own = Path(workflow.source_path(f"../workflow/scripts/{script.name}"))
+    workflow_script = Path(workflow.source_path(f"../workflow/scripts/{script.name}"))
     # Snakemake drops the last newline of what it fetches from a forge.
-    if own.read_text().rstrip() != script.read_text().rstrip():
+    if workflow_script.read_text().rstrip() != script.read_text().rstrip():
         raise WorkflowError(
-            f"workflow/scripts/{script.name} of this workflow is not that of the installed tailproof "
-            f"{version('tailproof')}: install the version that the workflow belongs to"
+            f"workflow/scripts/{script.name} of this workflow differs from that of the installed "
+            f"tailproof {version('tailproof')}: install the version that belongs to the workflow"
         )
     return checked(code_digest, script)
 
 
 def record(stage):
-    """Where a job writes what it did, last of all."""
+    """Return the path of a job's record, which the job writes last."""
     return record_path("{experiment}", stage, STAGES[stage].job or stage)
 
 
 def scaled_by_attempt(amount):
-    """A resource that a job gets more of, each time that it is tried again."""
+    """Return a resource that grows with each attempt of a job."""
     return lambda wildcards, attempt: attempt * (
         amount(wildcards) if callable(amount) else amount
     )
 
 
 def max_over_recipes(amount):
-    """A resource: the most of what all experts and points take."""
+    """Return a resource: the largest amount that any expert or point needs."""
     return lambda wildcards: helpers.max_over_recipes(experiment(wildcards), amount)
 
 
 def measured_resource(name):
-    """A resource of a job that trains: by what the preflight measured, which is over by then."""
+    """Return a resource of a training job, measured by the preflight, which runs before."""
 
     def amount(wildcards):
         timing = Path(RESULTS, wildcards.experiment, "preflight_timing.json")
@@ -143,10 +143,10 @@ def measured_resource(name):
 
 
 def cleared(wildcards, input):
-    """Whether the job may train: not where the preflight finds an error that is not accepted.
+    """Return "yes", or the preflight's errors that are not ignored and stop the job.
 
-    A resource, looked up when the job is about to start: an input would make finished experts
-    stale with every change of the preflight, and so would a parameter.
+    This is a resource, evaluated when the job is about to start. An input or a parameter would
+    make finished experts stale whenever the preflight changes.
     """
     manifest = Path(input.manifest)
     sentences = stopping_sentences(
@@ -165,7 +165,7 @@ def stopping_sentences(name, manifest, _changed):
 
 
 def raw_files(wildcards):
-    """The raw files of a source, or none where prepare downloads them."""
+    """Return the raw files of a source; none if prepare downloads them."""
     data = experiment(wildcards).data
     if getattr(data.source, "download", False):
         return []
@@ -174,7 +174,7 @@ def raw_files(wildcards):
 
 
 def shards_of(*splits, file="part-{part}.parquet"):
-    """An input function: the shards of these splits, or the facts about them."""
+    """Return an input function: the shards of some splits, or the facts about them."""
     return lambda wildcards: expand(
         f"{RESULTS}/{{experiment}}/shards/{{split}}/{file}",
         experiment=wildcards.experiment,
@@ -184,7 +184,7 @@ def shards_of(*splits, file="part-{part}.parquet"):
 
 
 def files_of(experts, file, **values):
-    """An input function: a file of every seed of the experts that a function names."""
+    """Return an input function: a file of every seed of the experts that a function names."""
     return lambda wildcards: expand(
         f"{EXPERT_FOLDER}/{file}",
         experiment=wildcards.experiment,
@@ -195,29 +195,29 @@ def files_of(experts, file, **values):
 
 
 def files_of_evaluated(file, **values):
-    """An input function: a file of every expert and seed."""
+    """Return an input function: a file of every evaluated expert and seed."""
     return files_of(lambda w: experiment(w).evaluated, file, **values)
 
 
 def rung_standing(wildcards, rung):
-    """The file that says who reached which place of a rung; none before the second."""
+    """Return the file with the points promoted to a rung; none for the first rung."""
     before = f"{WINNER_FOLDER}/rung-{rung - 1}.json"
     return before.format(experiment=wildcards.experiment) if rung > 1 else []
 
 
 def selection_of(wildcards):
-    """What the sweep chose, if there is one."""
+    """Return the file with the selection of the sweep, if there is a sweep."""
     path = f"{WINNER_FOLDER}/selection.json".format(experiment=wildcards.experiment)
     return path if experiment(wildcards).sweep else []
 
 
 def records_so_far(wildcards):
-    """The records of all jobs before the report."""
+    """Return the records of all jobs before the report."""
     return helpers.expected_records(wildcards.experiment, experiment(wildcards))
 
 
 def check_cleared(jobs):
-    """End before the first job where the preflight stops training on data that are there."""
+    """Stop before the first job if the preflight blocks training on shards that exist."""
     unmade = {job.wildcards.experiment for job in jobs if stage_of(job) == "manifest"}
     for job in jobs:
         if stage_of(job) in TRAINING and job.wildcards.experiment not in unmade:

@@ -1,4 +1,4 @@
-# history -> what it says
+# history of a training run -> findings about it
 
 
 rule diagnose:

@@ -1,4 +1,4 @@
-# experts -> raw logits of all six splits, once an expert
+# experts -> raw logits of all six splits, one job per expert and seed
 
 
 rule infer:

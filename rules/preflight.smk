@@ -1,4 +1,4 @@
-# shards + configuration -> what training is about to do, and what is wrong with it
+# shards + configuration -> preview of training, its cost, and problems of the configuration
 
 
 rule preflight:

@@ -1,4 +1,4 @@
-# records and everything on disk -> audit
+# records and all files of the results -> audit
 
 
 rule audit:

@@ -1,4 +1,4 @@
-# everything on disk -> one page, one on how right the preflight was, and the curves as a table
+# all results -> the report page, a page of estimated against actual cost, and the learning curves
 
 
 rule report:
@@ -7,7 +7,7 @@ rule report:
         tables=rules.evaluate.output.tables,
         splits=rules.split.output.summary,
         manifest=rules.manifest.output.manifest,
-        # Of the worst errors; a picture of each class was taken from train before.
+        # For the images of the worst errors; those of each class are in thumbnails.
         shards=shards_of("dev"),
         thumbnails=rules.thumbnails.output.thumbnails,
         preflight=rules.preflight.output.preflight,

@@ -1,4 +1,4 @@
-# points -> some go on from rung to rung -> the winner, an expert like the others
+# points -> promotion from rung to rung -> the winner, an expert like the others
 from tailproof.sweep.selection import FILES
 
 

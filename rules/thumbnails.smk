@@ -1,4 +1,4 @@
-# shards of train -> a picture of each class for the page
+# shards of train -> an image of each class for the report
 
 
 rule thumbnails:

@@ -27,11 +27,11 @@ rule train:
         nodes=lambda w: recipe(w).nodes,
         tasks=lambda w: recipe(w).nodes,
         tasks_per_gpu=0,
-        # The stage itself starts a process on each of several nodes.
+        # On several nodes, the stage itself starts a process on each of them.
         mpi=lambda w: "srun" if recipe(w).nodes > 1 else None,
         cleared=cleared,
-        # A parameter would make experts stale with the number of workers; of the rest of a rule
-        # only resources reach a script and are compared with nothing.
+        # A resource, because resources reach a script and never make its outputs stale. A
+        # parameter would make experts stale when, for instance, the number of workers changes.
         execution=of_expert(helpers.execution_of),
     params:
         recipe=of_expert(helpers.learned_recipe),
@@ -42,9 +42,9 @@ rule train:
         "../workflow/scripts/train.py"
 
 
-# A point of a sweep, up to its rung. Its state lies in .state, where the rule train, or the next
-# rung, resumes from it: the state's name is a digest of all that decides its content, and a run
-# that finds none trains from the start to the same bytes, so that it need not be an input.
+# Trains a point of a sweep up to its rung. The rule train, or the next rung, resumes from its state
+# in .state. The state need not be an input: its name is a digest of everything that decides its
+# content, and a run without a state trains from the start to exactly the same bytes.
 use rule train as rung with:
     output:
         history="<expert>/rung.csv",

@@ -1,4 +1,4 @@
-"""The command `tailproof`: what can be asked of results that are there."""
+"""The command line interface `tailproof`."""
 
 import sys
 from typing import Annotated
@@ -9,33 +9,39 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
 app = typer.Typer(
-    help="Questions to the results of an experiment. `snakemake` makes them.",
+    help="Inspect, audit and publish results built by Snakemake; start a project.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
-Experiment = Annotated[str, typer.Argument(help="Its name: config/experiments/NAME.yaml.")]
+Experiment = Annotated[
+    str, typer.Argument(help="Name of an experiment: NAME in config/experiments/NAME.yaml.")
+]
 
 
 @app.callback()
 def commands() -> None:
-    """Give every command its name, even while there is one alone."""
+    """Keep subcommands explicit, even if there is only one."""
 
 
 @app.command()
 def init(
-    folder: Annotated[str, typer.Argument(help="A new or empty folder.")] = ".",
+    folder: Annotated[
+        str, typer.Argument(help="New or empty folder, or a project with --from-timm.")
+    ] = ".",
     results: Annotated[
-        str, typer.Option(help="Folder of all results: a name, or a path on another disk.")
+        str, typer.Option(help="Folder for all results: a name, or a path on another disk.")
     ] = "results",
     from_timm: Annotated[
         str | None,
-        typer.Option(metavar="COMMAND", help="A training command of timm to start from."),
+        typer.Option(
+            metavar="COMMAND", help="Translate this timm training command into an experiment."
+        ),
     ] = None,
 ) -> None:
-    """Make a project of your own, or add an experiment to it from a timm training command."""
+    """Create a project, or add an experiment translated from timm to an existing one."""
     from pathlib import Path
 
     from tailproof.from_timm import render, translate
@@ -50,13 +56,16 @@ def init(
         return
     for path in init_project(folder, results=results, experiment=experiment):
         print(f"wrote {Path(folder, path)}")
-    change = "" if Path(folder).resolve() == Path.cwd() else f"cd {folder} && "
-    print(f"\nnext: {change}git init && snakemake --cores 2")
+    change_folder = "" if Path(folder).resolve() == Path.cwd() else f"cd {folder} && "
+    print(f"\nnext: {change_folder}git init && snakemake --cores 2")
 
 
 @app.command()
 def preflight(experiment: Experiment) -> None:
-    """Show what training is about to do and what is wrong with it; make what is missing for it."""
+    """Preview what training will do, what it costs and what is wrong with the configuration.
+
+    First runs the jobs whose files are missing, up to the preflight.
+    """
     from rich.console import Console
     from rich.markdown import Markdown
 
@@ -71,7 +80,7 @@ def preflight(experiment: Experiment) -> None:
 
 @app.command()
 def status(experiment: Experiment) -> None:
-    """Show the checklist of an experiment: the criteria that hold, fail or are still open."""
+    """Show the checklist of an experiment: which criteria hold, fail or are still open."""
     from rich.console import Console
 
     from tailproof.report.status import print_criteria
@@ -85,111 +94,128 @@ def status(experiment: Experiment) -> None:
 
 @app.command()
 def audit(experiment: Experiment) -> None:
-    """Hash everything again: what is proven, stale, altered, orphan or missing, and why."""
+    """Hash all files again and report which are proven, stale, altered, orphan or missing."""
     from rich.console import Console
 
-    from tailproof.provenance.audit import audit as look
+    from tailproof.provenance.audit import audit as audit_experiment
     from tailproof.provenance.audit import print_audit
 
-    found = look(experiment)
-    print_audit(found, Console())
-    if not found.passed:
+    result = audit_experiment(experiment)
+    print_audit(result, Console())
+    if not result.passed:
         sys.exit(1)
 
 
 @app.command()
 def restore(experiment: Experiment) -> None:
-    """Check files that came with a clone or a pull against the ledger; mark fresh what holds."""
-    from tailproof.provenance.restore import restore as mark
+    """Verify the files of a clone or pull against the ledger; mark intact ones as up to date."""
+    from tailproof.provenance.restore import restore as restore_experiment
 
-    found = mark(experiment)
-    for path, why in found.damaged.items():
-        print(f"to make again  {path}  {why}")
-    print(f"{quantity(len(found.proven), 'file')} found as the ledger says and marked as made")
+    restored = restore_experiment(experiment)
+    for path, why in restored.damaged.items():
+        print(f"to rebuild  {path}  {why}")
+    print(f"{quantity(len(restored.proven), 'file')} match the ledger and are marked as up to date")
 
 
 @app.command()
 def publish(
     experiments: Annotated[
-        list[str] | None, typer.Argument(help="Their names; without: all in config/config.yaml.")
+        list[str] | None,
+        typer.Argument(help="Names of experiments; default: all in config/config.yaml."),
     ] = None,
 ) -> None:
-    """Give finished experiments to DVC and their records to git, for you to commit and push."""
-    from tailproof.provenance.publish import publish as give
+    """Add finished experiments to DVC and their records to git's index; you commit and push."""
+    from tailproof.provenance.publish import publish as publish_experiments
     from tailproof.provenance.publish import uncommitted
 
-    names = give(experiments or [])
+    names = publish_experiments(experiments or [])
     for name in names:
-        print(f"{name}: DVC has its files, git's index has dvc.lock and its records")
+        print(f"{name}: files added to DVC; dvc.lock and records added to git's index")
     others = uncommitted()
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        print(f"not in git's index as it is here: {others[0]}{more}")
+        print(f"changed or new, and not in git's index: {others[0]}{more}")
     print(f"next: git commit -m 'Publish {', '.join(names)}' && dvc push && git push")
 
 
 @app.command()
 def lineage(
     place: Annotated[
-        str, typer.Argument(metavar="PATH[#KEY]", help="A file that a job made; a value in it.")
+        str,
+        typer.Argument(
+            metavar="PATH[#KEY]", help="A file that a job made; KEY names one value in it."
+        ),
     ],
 ) -> None:
-    """Follow a file, or one number in it, back to the raw data."""
+    """Trace a file, or one number in it, back to the raw data."""
     from rich.console import Console
 
     from tailproof.provenance.lineage import lineage as trace
     from tailproof.provenance.lineage import tree, verdict
 
-    found = trace(place)
+    root = trace(place)
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
-    console.print(tree(found))
-    console.print(verdict(found))
+    console.print(tree(root))
+    console.print(verdict(root))
 
 
-@app.command()
+@app.command(
+    help="Diagnose training runs from their history files, even unfinished or foreign ones, and "
+    "suggest fixes.\n\n"
+    "Also reads Lightning's metrics.csv and TensorBoard exports. Several runs are compared."
+)
 def diagnose(
     histories: Annotated[
-        list[str], typer.Argument(metavar="HISTORY…", help="CSV, JSON or JSON lines; several runs.")
+        list[str],
+        typer.Argument(
+            metavar="HISTORY…", help="History files (CSV, JSON or JSON lines), one per run."
+        ),
     ],
     config: Annotated[
-        str | None, typer.Option(help="An experiment, or YAML with recipe, classes, expect.")
+        str | None,
+        typer.Option(help="An experiment, or a YAML file with recipe, classes, targets."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Read runs off their histories, anyone's, also while they go on: what is wrong, and a change.
-
-    Lightning's metrics.csv and TensorBoard's exports are read too. Several runs are compared.
-    """
+    """Diagnose training runs from their history files."""
     from rich.console import Console
 
     from tailproof.diagnosis.command import diagnose_files, findings_as_dicts
     from tailproof.diagnosis.terminal import print_findings
     from tailproof.files import json_text
 
-    found = diagnose_files(histories, config)
+    diagnosis = diagnose_files(histories, config)
     if as_json:
-        print(json_text(findings_as_dicts(found)), end="")
+        print(json_text(findings_as_dicts(diagnosis)), end="")
     else:
-        print_findings(found, Console(highlight=False))
+        print_findings(diagnosis, Console(highlight=False))
 
 
 @app.command()
 def predict(
     expert: Annotated[
-        str, typer.Argument(help="Its folder: results/NAME/experts/EXPERT/seed-S, or a copy.")
+        str,
+        typer.Argument(
+            help="Folder of an expert: results/NAME/experts/EXPERT/seed-S, or a copy of it."
+        ),
     ],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Files and folders.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES…", help="Image files and folders.")
+    ],
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print the probabilities of all classes as CSV.")
     ] = False,
     rule: Annotated[
-        str, typer.Option(help="When to accept: chow, plugin_balanced or plugin_worst.")
+        str, typer.Option(help="Rejection rule: chow, plugin_balanced or plugin_worst.")
     ] = "chow",
     coverage: Annotated[
-        float | None, typer.Option(help="The share to accept, as on the split tune.")
+        float | None, typer.Option(help="Share of images to accept, as measured on the split tune.")
     ] = None,
 ) -> None:
-    """Classify images by an expert's folder alone: calibrated probabilities, accept or reject."""
+    """Classify images with an expert: calibrated probabilities, and accept or reject.
+
+    Needs only the expert's folder.
+    """
     from tailproof.predict.command import predict_images
 
     if not predict_images(expert, images, as_csv=as_csv, rule=rule, coverage=coverage):
@@ -198,7 +224,7 @@ def predict(
 
 @app.command()
 def crate(experiment: Experiment) -> None:
-    """Describe a finished run for others: an RO-Crate, and its shards as a Croissant dataset."""
+    """Export a finished run as an RO-Crate, and its shards as a Croissant dataset."""
     from tailproof.provenance.export.ro_crate import write_crate
 
     print(write_crate(experiment))
@@ -206,7 +232,7 @@ def crate(experiment: Experiment) -> None:
 
 @app.command()
 def log() -> None:
-    """Write the experiment log of all runs, past ones from git: results/log.html, log.md."""
+    """Write the log of all runs, past ones from git history: results/log.html, log.md."""
     from tailproof.report.log_page import write_log
 
     paths, count = write_log()
@@ -215,7 +241,7 @@ def log() -> None:
 
 @app.command()
 def index() -> None:
-    """Write the index over all experiments, finished or under way: results/index.html."""
+    """Write an index of all experiments, finished or in progress: results/index.html."""
     from tailproof.report.index_page import write_index
 
     path, count = write_index()
@@ -223,7 +249,7 @@ def index() -> None:
 
 
 def main() -> None:
-    """Run the command; a mistake is told in one sentence, with exit status 1."""
+    """Run a command; report an error in one sentence and exit with its status."""
     try:
         app()
     except TailproofError as error:

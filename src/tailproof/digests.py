@@ -20,19 +20,19 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def known_sha256(path: str | Path, known: Mapping[str, str]) -> str:
-    """Return the SHA-256 of a file that was hashed already, by its path, or hash it."""
-    return known.get(str(path)) or sha256_file(path)
+def known_sha256(path: str | Path, digests: Mapping[str, str]) -> str:
+    """Return a file's SHA-256 from `digests`, by path, or hash the file."""
+    return digests.get(str(path)) or sha256_file(path)
 
 
 def sha256_files(paths: Iterable[str | Path]) -> list[str]:
-    """Return the hex SHA-256 of each file, several at a time: hashing leaves Python's lock."""
+    """Return the hex SHA-256 of each file, hashed in parallel: hashing releases the GIL."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(sha256_file, paths))
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a plain value: sorted keys, no spaces, no NaN."""
+    """Return the canonical JSON of a plain value: sorted keys, no spaces, no NaN."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
     )

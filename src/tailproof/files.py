@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: write beside, fsync, rename, fsync the directory."""
+"""Atomic file writes: write a temporary file next to the target, fsync, rename, fsync again."""
 
 import errno
 import json
@@ -14,10 +14,10 @@ from tailproof.runtime.errors import TailproofError
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is gone.
+    """Yield a temporary path next to `path`; it replaces `path` on success, is deleted on failure.
 
     Raises:
-        TailproofError: the disk is full or the folder cannot be written.
+        TailproofError: the disk is full or the folder is not writable.
     """
     path = Path(path)
     temporary = None
@@ -34,8 +34,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise TailproofError(
-                f"no space left on the disk that holds {path.parent} while writing {path.name}: "
-                "free some and run again; what stood there before is untouched"
+                f"no space left on the disk of {path.parent} while writing {path.name}: free some "
+                "space and run again; an earlier version of the file is unchanged"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS):
             raise TailproofError(
@@ -55,17 +55,17 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN is refused: write null."""
+    """Write `value` as indented JSON, atomically. NaN is an error: use None instead."""
     write_text(path, json_text(value))
 
 
 def json_text(value: Any) -> str:
-    """Return the text of a JSON file: indented, with a last newline."""
+    """Return `value` as the text of a JSON file: indented, with a final newline."""
     return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON.
+    """Read a JSON file.
 
     Raises:
         TailproofError: the file is missing or not JSON.

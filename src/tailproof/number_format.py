@@ -1,4 +1,4 @@
-"""How numbers are written for reading."""
+"""Formats numbers for human readers."""
 
 import re
 from collections.abc import Mapping
@@ -6,25 +6,25 @@ from collections.abc import Mapping
 MISSING = "–"
 MINUS = "−"
 MIDDLES = ("value", "mean", "difference")
-"""The fields of metrics.json that an interval is around: of a seed, of all seeds, of a pair."""
+"""Fields of metrics.json that have an interval: for one seed, for all seeds, for a pair."""
 
 _FORM = re.compile(r"(\+?)(%?)\.(\d)")
 
 
 def written(value: float | None, form: str) -> str:
-    """Write a number.
+    """Format a number.
 
     Args:
-        value: None where it is undefined.
-        form: digits after the point, as in ``.3``; ``%.1`` is a percentage, without its sign;
-            before these ``+`` gives positive numbers theirs.
+        value: the number; None if it is undefined.
+        form: decimal places, as in ``.3``. ``%.1`` formats a percentage, without the percent
+            sign. A leading ``+`` adds a plus sign to positive numbers.
 
     Raises:
-        ValueError: there is no such form.
+        ValueError: the form is not valid.
     """
     parts = _FORM.fullmatch(form)
     if not parts:
-        raise ValueError(f"'{form}' is no form of a number")
+        raise ValueError(f"'{form}' is not a number format")
     sign, percent, digits = parts.groups()
     if value is None:
         return MISSING
@@ -38,18 +38,18 @@ def written(value: float | None, form: str) -> str:
 
 
 def written_interval(low: float | None, high: float | None, form: str) -> str:
-    """Write an interval as ``[52.3, 56.1]``; nothing where undefined or all resamples agree."""
+    """Format an interval as ``[52.3, 56.1]``; empty if undefined or if all resamples agree."""
     if low is None or low == high:
         return ""
     return f"[{written(low, form)}, {written(high, form)}]"
 
 
 def written_estimate(estimate: Mapping[str, float | int | None], form: str) -> str:
-    """Write a value of metrics.json with its interval as ``54.3 % [52.3, 56.1]``.
+    """Format a value of metrics.json and its interval as ``54.3 % [52.3, 56.1]``.
 
     Args:
         estimate: value, mean or difference, with low and high.
-        form: as `written` takes it.
+        form: see `written`.
     """
     middle = next(estimate[field] for field in MIDDLES if field in estimate)
     unit = " %" if "%" in form and middle is not None else ""

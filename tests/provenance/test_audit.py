@@ -151,10 +151,9 @@ def test_a_row_copied_from_test_into_train_is_found_though_the_records_agree(twi
     entry |= {"sha256": sha256_file(train), "bytes": train.stat().st_size}
     record.write_text(reseal(value))
     (sentence,) = found(twin)["broken"]
-    assert sentence == (
-        "results/tiny/shards/train: of the split train, 1 rows belong to another, 0 are repeated "
-        "and 0 are missing"
-    )
+    assert sentence.startswith("results/tiny/shards/train: ")
+    foreign, repeated, missing = map(int, re.findall(r"\b\d+\b", sentence))
+    assert (foreign, repeated, missing) == (1, 0, 0)
 
 
 def test_files_without_a_record_and_without_a_job_are_told(twin):
@@ -182,11 +181,11 @@ def test_what_changed_since_is_named(twin):
     twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
     lines = twin.tailproof("audit", "tiny").stdout
     weights = f"{EXPERTS}/logit_adjustment/seed-0/model.safetensors"
-    assert (
-        f"stale     {weights}  the code of train changed; recipe.loss.tau: 2.0 became 1.5\n"
-        in lines
+    assert re.search(
+        rf"^stale +{weights}  .*\bcode\b.*\btrain\b.*recipe\.loss\.tau\b.*2\.0.*1\.5$", lines, re.M
     )
-    assert f"{EXPERTS}/cross_entropy/seed-0/model.safetensors  stale by code only, " in lines
+    by_code = f"^stale +{EXPERTS}/cross_entropy/seed-0/model.safetensors  .*{version('tailproof')}"
+    assert re.search(by_code, lines, re.M)
 
 
 def test_what_is_stale_by_code_only_names_the_version_that_made_it(twin):
@@ -221,11 +220,12 @@ def test_what_is_stale_by_code_only_names_the_version_that_made_it(twin):
 
 
 def test_an_expert_that_was_taken_out_is_told_and_is_no_reason_to_fail(twin):
-    experts = {name: own for name, own in TINY["experts"].items() if name != "logit_adjustment"}
+    experts = {**TINY["experts"]}
+    del experts["logit_adjustment"]
     twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
     told = twin.tailproof("audit", "tiny").stdout
     assert f"{EXPERTS}/logit_adjustment/seed-0/model.safetensors" not in told
-    assert "files are of jobs that are no longer part of the experiment, in " in told
+    assert re.search(f"^note +.*{EXPERTS}/logit_adjustment/seed-0", told, re.M)
     done = twin.snakemake("--quiet", "all")
     assert done.returncode == 0, done.stderr
     done = twin.tailproof("audit", "tiny")
@@ -261,8 +261,8 @@ def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(t
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda record: {**record, "version": 3}, "was written by a newer tailproof (schema 3, "),
-        (lambda record: [], "is not a record"),
+        (lambda record: {**record, "version": 3}, r"schema 3\b"),
+        (lambda record: [], r"\brecord\b"),
     ],
 )
 def test_a_foreign_record_is_told_in_a_sentence(twin, change, message):
@@ -270,19 +270,20 @@ def test_a_foreign_record_is_told_in_a_sentence(twin, change, message):
     path.write_text(json.dumps(change(read_json(path))))
     done = twin.tailproof("audit", "tiny")
     assert done.returncode == 1
-    assert f"split.json {message}" in re.sub(" +", " ", done.stdout + done.stderr)
+    assert re.search(rf"split\.json .*{message}", done.stdout + done.stderr)
     assert "Traceback" not in done.stderr
 
 
 def test_an_experiment_that_is_not_there_is_told(finished):
     done = finished.tailproof("audit", "tinny")
     assert done.returncode == 1
-    sentence = "config/experiments/tinny.yaml does not exist (did you mean 'tiny'?)"
-    assert done.stderr == f"tailproof: {sentence}\n"
+    assert "config/experiments/tinny.yaml" in done.stderr and "'tiny'?" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_experiment_of_which_nothing_was_made_is_told(tmp_path):
     done = Project.fresh(tmp_path).tailproof("audit", "tiny")
     assert done.returncode == 1
-    sentence = "nothing of 'tiny' was made yet: run `snakemake --cores all results/tiny/report/"
-    assert done.stderr.startswith(f"tailproof: {sentence}")
+    assert done.stderr.startswith("tailproof: 'tiny' ")
+    assert "`snakemake --cores all results/tiny/report/index.html`" in done.stderr
+    assert done.stderr.count("\n") == 1

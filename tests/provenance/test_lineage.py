@@ -136,7 +136,7 @@ def test_the_text_names_value_files_jobs_and_settings(here):
     )
     (shards,) = (line for line in lines if "shards/{train,val}/part-00000.parquet" in line)
     assert "2 files" in shards
-    assert any("raw data that come with a package" in line for line in lines)
+    assert any("raw data" in line and "raw.parquet" in line for line in lines)
     total = len(files(lineage(f"{METRICS}#experts.logit_adjustment.{TOP1}")))
     assert lines[-1].endswith("jobs: all unchanged")
     assert lines[-1].startswith(f"{total} files")
@@ -157,10 +157,10 @@ def test_altered_missing_and_remade_files_are_marked(changed):
     assert states == {
         weights.as_posix(): "altered",
         "results/tiny/splits.parquet": "missing",
-        path: "made anew since",
+        path: "rebuilt since",
     }
     lines = text(found).splitlines()
-    assert lines[-1].endswith("3 not as they were")
+    assert lines[-1].split(": ")[1].startswith("3 ")
     assert any(f"1 altered (the first: {weights})" in line for line in lines)
 
 
@@ -183,10 +183,11 @@ def test_raw_files_are_counted_and_compared(changed):
     Path("images/b.png").write_text("c")
     assert item().notes == ("images/b.png is altered",)
     shutil.rmtree("images")
-    assert "none of the 2 raw files is here" in item().notes[0]
+    assert " 2 " in item().notes[0] and "images" in item().notes[0]
     raw.unlink()
     assert item().files is None
-    assert "raw.parquet, their list, is missing" in text(lineage(METRICS))
+    (note,) = item().notes
+    assert "raw.parquet" in note and note in text(lineage(METRICS))
 
 
 def test_weights_of_another_experiment_are_followed_there(changed):
@@ -212,22 +213,25 @@ def test_weights_of_another_experiment_are_followed_there(changed):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("README.md", r"README\.md is no file of an experiment: give the path of one"),
-        ("results/tinny/report/index.html", r"unknown experiment 'tinny' \(did you mean 'tiny'"),
+        ("README.md", r"README\.md.*results/EXPERIMENT/"),
+        ("results/tinny/report/index.html", r"'tinny'.*'tiny'"),
         (
             "results/tiny/evaluation/metric.json",
-            r"made by no job on record \(did you mean 'results/tiny/evaluation/metrics\.json'\?\)",
+            r"metric\.json\b.*'results/tiny/evaluation/metrics\.json'",
         ),
         (
             "results/tiny/provenance/split/split.json",
-            r"is itself the record of a job: .*results/tiny/splits\.parquet",
+            r"split/split\.json\b.*results/tiny/splits\.parquet",
         ),
         (
             f"{METRICS}#experts.crossentropy.{TOP1}",
-            r"metrics\.json has no 'experts\.crossentropy' \(did you mean 'cross_entropy'\?\)",
+            r"metrics\.json\b.*'experts\.crossentropy'.*'cross_entropy'",
         ),
-        (f"{METRICS}#experts.cross_entropy", r"no single value.*experts\.cross_entropy\.seeds"),
-        ("results/tiny/splits.parquet#a", r"splits\.parquet has no keys"),
+        (
+            f"{METRICS}#experts.cross_entropy",
+            r"experts\.cross_entropy\b.*experts\.cross_entropy\.seeds",
+        ),
+        ("results/tiny/splits.parquet#a", r"splits\.parquet\b.*JSON.*CSV"),
     ],
 )
 def test_bad_input_is_told_in_one_sentence(here, place, message):
@@ -238,7 +242,7 @@ def test_bad_input_is_told_in_one_sentence(here, place, message):
 
 def test_no_results_are_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(TailproofError, match=r"results/tiny/provenance holds no records: run"):
+    with pytest.raises(TailproofError, match=r"results/tiny/provenance\b"):
         lineage(METRICS)
 
 

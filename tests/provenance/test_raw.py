@@ -60,10 +60,10 @@ def test_a_changed_folder_is_found_and_prepared_again(project, change, state, na
     told = project.tailproof("audit", "tiny")
     assert told.returncode == 1
     assert f"{state:<10}my photos/{name}" in told.stdout
-    assert "results/tiny/samples.parquet  made from my photos" in told.stdout or (
+    assert re.search(r"results/tiny/samples\.parquet  .*my photos", told.stdout) or (
         "            results/tiny/samples.parquet" in told.stdout
     )
-    assert f"raw file my photos/{name}" in project.tailproof("restore", "tiny").stdout
+    assert f"my photos/{name}" in project.tailproof("restore", "tiny").stdout
     assert {"prepare", "split", "evaluate", "report"} <= planned(project)
 
 
@@ -71,7 +71,7 @@ def test_results_hold_where_the_raw_data_are_not(project):
     shutil.rmtree(project.folder / "my photos")
     told = project.tailproof("audit", "tiny")
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "note      none of the 90 raw files is here" in told.stdout
+    assert re.search(r"^note +.*\b90\b.*my photos", told.stdout, re.M)
     assert planned(project) == set()
     project.tailproof("restore", "tiny")
     assert planned(project) == set()

@@ -1,5 +1,6 @@
 """A clone starts warm: real git, DVC and Snakemake; damage and edits are found."""
 
+import re
 import sys
 
 import pytest
@@ -32,7 +33,7 @@ def restored(checkout) -> str:
 
 
 def test_a_clone_has_nothing_to_do_and_holds(clone):
-    assert restored(clone).endswith("files found as the ledger says and marked as made\n")
+    assert re.fullmatch(r"[\d,]+ files .*\n", restored(clone))
     assert planned(clone) == set()
     done = clone.tailproof("audit", "tiny")
     assert done.returncode == 0, done.stdout
@@ -43,15 +44,14 @@ def test_a_clone_has_nothing_to_do_and_holds(clone):
 
 def test_a_damaged_artefact_is_made_again_with_what_follows(clone):
     flip(clone.folder / RAW_LOGITS, 777)
-    told = restored(clone)
-    assert f"to make again  {RAW_LOGITS}  SHA-256 " in told
+    assert re.search(rf"^.*  {RAW_LOGITS}  SHA-256 ", restored(clone), re.M)
     experts = {f"{rule} logit_adjustment" for rule in ("infer", "calibrate", "export")}
     assert planned(clone) == experts | AFTERWARDS
 
 
 def test_a_missing_artefact_is_made_again_with_what_follows(clone):
     (clone.folder / RAW_LOGITS).unlink()
-    assert f"to make again  {RAW_LOGITS}  not there" in restored(clone)
+    assert re.search(rf"^.*  {RAW_LOGITS}  .", restored(clone), re.M)
     experts = {f"{rule} logit_adjustment" for rule in ("infer", "calibrate", "export")}
     assert planned(clone) == experts | AFTERWARDS
 
@@ -72,8 +72,8 @@ def test_a_record_of_other_inputs_is_made_again(clone):
     record = {name: value for name, value in read_json(path).items() if name != "seal"}
     record["inputs"][0]["sha256"] = "0" * 64
     path.write_text(json_text(record | {"seal": digest_of(record)}))
-    told = restored(clone)
-    assert "provenance/evaluate/evaluate.json  made from " in told
+    lines = restored(clone)
+    assert re.search(rf"provenance/evaluate/evaluate\.json  .*{record['inputs'][0]['path']}", lines)
     assert planned(clone) == AFTERWARDS
 
 
@@ -95,14 +95,12 @@ def test_a_record_that_is_gone_or_edited_is_not_taken_for_proof(clone):
 
 def test_what_cannot_be_restored_is_told_in_a_sentence(clone, project):
     done = project.tailproof("restore", "tiny")
-    assert (done.returncode, done.stderr) == (
-        1,
-        "tailproof: results/tiny/provenance holds no record: nothing was run or committed here; "
-        "run snakemake\n",
-    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("tailproof: results/tiny/provenance ")
+    assert done.stderr.count("\n") == 1
     locks = clone.folder / ".snakemake/locks"
     locks.mkdir(parents=True)
     (locks / "0.input.lock").write_text("x")
     done = clone.tailproof("restore", "tiny")
     assert done.returncode == 1
-    assert "Snakemake runs here, or was killed: wait for it, or run" in done.stderr
+    assert "`snakemake --unlock`" in done.stderr and ".snakemake/locks" in done.stderr

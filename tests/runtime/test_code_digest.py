@@ -379,10 +379,10 @@ def test_without_constraints_the_installed_versions_count(project):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        (b"x = 1\ndef f(:\n", r"losses\.py, line 2: not valid Python: "),
-        (b"x = 1\0", r"losses\.py.*: not valid Python: "),
-        (b"# \xff\nx = '\xff'\n", r"losses\.py.*: not valid Python: "),
-        (b"  x = 1\n", r"losses\.py, line 1: not valid Python: unexpected indent"),
+        (b"x = 1\ndef f(:\n", r"losses\.py\b.*\bline 2\b"),
+        (b"x = 1\0", r"losses\.py\b.*\bPython\b"),
+        (b"# \xff\nx = '\xff'\n", r"losses\.py\b.*\bPython\b"),
+        (b"  x = 1\n", r"losses\.py\b.*\bline 1\b.*unexpected indent"),
     ],
 )
 def test_broken_code_is_named_with_its_line(project, source, expected):
@@ -392,7 +392,7 @@ def test_broken_code_is_named_with_its_line(project, source, expected):
 
 
 def test_a_missing_script_is_named(project):
-    with pytest.raises(TailproofError, match=r"absent\.py.*cannot be read: No such file"):
+    with pytest.raises(TailproofError, match=r"absent\.py\b.*No such file"):
         closure(project / "absent.py", project)
 
 

@@ -1,5 +1,6 @@
 """What a record says of the code and the machine, in real repositories."""
 
+import contextlib
 import getpass
 import os
 import subprocess
@@ -26,7 +27,8 @@ def repository(tmp_path):
 
 
 def now(folder):
-    return describe_code("0" * 64, ["numpy", "no-such-package"], folder)
+    with contextlib.chdir(folder):
+        return describe_code("0" * 64, ["numpy", "no-such-package"])
 
 
 def test_a_clean_tree_is_its_commit(repository):

@@ -114,19 +114,20 @@ def test_the_published_schema_is_the_model_s_and_takes_what_jobs_write(finished,
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ('{"version": 3, "more": 1}', NewerSchema, "schema 3, this one reads up to 2.: update"),
-        ('{"version": 2}', TailproofError, "is not a record .experiment: Field required"),
-        ('{"version": 1}', TailproofError, "schema 1, this one reads 2.: run the job again"),
-        ("[]", TailproofError, "is not a record"),
-        ("{", TailproofError, "is not a record"),
-        ("\udcff", TailproofError, "is not a record"),
+        ('{"version": 3, "more": 1}', NewerSchema, r"schema 3\b.*\b2\b"),
+        ('{"version": 2}', TailproofError, r"\bexperiment\b"),
+        ('{"version": 1}', TailproofError, r"schema 1\b.*\b2\b"),
+        ("[]", TailproofError, "record"),
+        ("{", TailproofError, "record"),
+        ("\udcff", TailproofError, "record"),
     ],
 )
 def test_what_is_no_record_is_refused_in_a_sentence(tmp_path, text, error, message):
     path = tmp_path / "record.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(error, match=message) as told:
+    with pytest.raises(error, match=message) as caught:
         read_record(path)
-    assert str(told.value).startswith(f"{path} ")
-    with pytest.raises(TailproofError, match=r"absent\.json does not exist"):
+    assert str(caught.value).startswith(f"{path} ")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(TailproofError, match=r"absent\.json"):
         read_record(tmp_path / "absent.json")

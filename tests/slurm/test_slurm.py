@@ -224,8 +224,8 @@ def test_a_cancelled_job_stays_cancelled(cluster, tmp_path):
 @pytest.mark.parametrize(
     ("path", "partition", "message"),
     [
-        (None, "nomal", "is 'nomal' (did you mean "),
-        ("empty", "normal", "sbatch"),
+        (None, "nomal", r"'nomal'.*'normal'"),
+        ("empty", "normal", r"\bsbatch\b"),
     ],
 )
 def test_what_slurm_would_refuse_is_told_at_once(slurm, path, partition, message):
@@ -246,6 +246,6 @@ def test_what_slurm_would_refuse_is_told_at_once(slurm, path, partition, message
         check=False,
     )
     assert done.returncode != 0
-    assert message in done.stdout + done.stderr
+    assert re.search(message, done.stdout + done.stderr)
     assert "Traceback" not in done.stdout + done.stderr
     assert "submitted" not in done.stderr

@@ -78,18 +78,18 @@ def test_probabilities_are_the_exported_ones(rows, exported):
 
 def test_decisions_are_those_that_the_metrics_count(finished, place, rows, exported):
     metrics = json.loads((finished.results / "evaluation/metrics.json").read_text())
-    own = metrics["experts"]["balanced_softmax"]["seeds"]["0"]["test"]
+    expected = metrics["experts"]["balanced_softmax"]["seeds"]["0"]["test"]
     by_rule = {
         "chow_at_0.9": rows,
         "plugin_balanced_at_0.8": predicted(
             place, "--rule", "plugin_balanced", "--coverage", "0.8"
         ),
     }
-    for rule, told in by_rule.items():
-        accepted = np.array([row["decision"] == "accept" for row in told])
-        wrong = np.array([row["class"] for row in told]) != exported["class"].astype(str)
-        assert accepted.mean() == pytest.approx(own[f"coverage_{rule}"]["value"], abs=1e-9)
-        risk = own[f"risk_standard_{rule}"]["value"]
+    for rule, decided in by_rule.items():
+        accepted = np.array([row["decision"] == "accept" for row in decided])
+        wrong = np.array([row["class"] for row in decided]) != exported["class"].astype(str)
+        assert accepted.mean() == pytest.approx(expected[f"coverage_{rule}"]["value"], abs=1e-9)
+        risk = expected[f"risk_standard_{rule}"]["value"]
         assert wrong[accepted].mean() == pytest.approx(risk, abs=1e-9)
         assert 0 < accepted.mean() < 1
 
@@ -111,14 +111,14 @@ def test_a_broken_image_is_told_and_the_status_says_so(place, tmp_path):
     assert done.returncode == 1
     assert "good.png" in done.stdout and "bad.png" not in done.stdout
     first, last = done.stderr.splitlines()
-    assert first.startswith(f"tailproof: {tmp_path}/bad.png: it does not decode as an image")
+    assert first.startswith(f"tailproof: {tmp_path}/bad.png: ")
     assert last.startswith("1 image, ")
 
 
 def test_another_folder_is_refused_in_one_sentence(place):
     done = python(place, "-m", "tailproof.cli", "predict", "images", "images")
     assert done.returncode == 1 and not done.stdout
-    assert done.stderr.startswith("tailproof: images is not the folder of an expert, it lacks")
+    assert done.stderr.startswith("tailproof: images ") and "model.safetensors" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

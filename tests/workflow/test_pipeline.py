@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -141,26 +142,27 @@ def test_a_failing_job_says_why_and_where_its_log_is(twin):
     weights = "results/tiny/experts/only/seed-0/model.safetensors"
     done = twin.snakemake(weights)
     assert done.returncode != 0
-    assert "train failed: recipe.batch_size is 5000, the split train has" in done.stderr
-    assert "log: logs/tiny/train/only-0.log" in done.stderr
-    assert "recipe.batch_size is 5000" in (twin.folder / "logs/tiny/train/only-0.log").read_text()
+    log = "logs/tiny/train/only-0.log"
+    assert "train failed: " in done.stderr and log in done.stderr
+    for text in (done.stderr, (twin.folder / log).read_text()):
+        assert re.search(r"recipe\.batch_size\b.*\b5000\b.*\btrain\b", text)
     assert not (twin.folder / weights).exists()
 
 
 @pytest.mark.parametrize(
     ("change", "target", "message"),
     [
-        ({"recipee": {}}, None, "'recipee' is not a known key (did you mean 'recipe'?)"),
-        ({"data": {"source": {"name": "digit"}}}, None, "(did you mean 'digits'?)"),
+        ({"recipee": {}}, None, r"'recipee'.*'recipe'"),
+        ({"data": {"source": {"name": "digit"}}}, None, r"'digit'.*'digits'"),
         (
             {},
             "results/tiny/experts/cross_entrpy/seed-0/history.csv",
-            "experiment 'tiny' has no expert 'cross_entrpy' (did you mean 'cross_entropy'?)",
+            r"'cross_entrpy'.*'cross_entropy'",
         ),
         (
             {},
             "results/tinny/report/index.html",
-            "config/experiments/tinny.yaml does not exist (did you mean 'tiny'?)",
+            r"config/experiments/tinny\.yaml.*'tiny'",
         ),
     ],
 )
@@ -168,7 +170,7 @@ def test_mistakes_in_the_configuration_are_told_in_a_sentence(project, change, t
     project.write("config/experiments/tiny.yaml", {**TINY, **change})
     done = project.snakemake("-n", *([target] if target else []))
     assert done.returncode != 0
-    assert message in done.stdout + done.stderr
+    assert re.search(message, done.stdout + done.stderr)
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -183,7 +185,7 @@ def test_experts_that_are_the_same_are_warned_of(project):
     experts = {**TINY["experts"], "twin": {"loss": {"name": "logit_adjustment", "tau": 1}}}
     project.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
     done = project.snakemake("-n")
-    assert "experts 'balanced_softmax' and 'twin' " in done.stdout + done.stderr
+    assert re.search("'balanced_softmax'.*'twin'", done.stdout + done.stderr)
 
 
 def test_an_image_folder_of_colour_photographs_goes_through(project):

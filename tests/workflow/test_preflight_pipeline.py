@@ -41,12 +41,12 @@ def test_an_error_stops_before_training_unless_it_is_accepted(project):
     target = WEIGHTS.format("slow")
     done = project.snakemake(target)
     assert done.returncode != 0
-    assert "train failed: training does not start:\n  unusual_rate: a learning" in done.stderr
-    assert "(fast)" in done.stderr and "'preflight: {ignore: [unusual_rate]}'" in done.stderr
+    assert re.search(r"train failed: .*\n  unusual_rate: .*\(fast\)", done.stderr)
+    assert "preflight: {ignore: [unusual_rate]}" in done.stderr
     assert not (project.folder / target).exists()
     assert not (project.folder / ".state").exists()
-    again = project.snakemake(target)  # the data are there now: it is told before any job
-    assert again.returncode != 0 and "training does not start" in again.stdout + again.stderr
+    again = project.snakemake(target)  # the shards exist now: it stops before any job
+    assert again.returncode != 0 and "unusual_rate" in again.stdout + again.stderr
     assert "Finished jobid" not in again.stdout + again.stderr
 
     shown = project.tailproof("preflight", "tiny")
@@ -68,7 +68,7 @@ def test_a_faulty_expert_added_makes_no_finished_one_stale(twin):
     experts = {**TINY["experts"], "added": FAR_OFF}
     configure(twin, experts=experts)
     done = twin.snakemake()
-    assert done.returncode != 0 and "training does not start" in done.stdout + done.stderr
+    assert done.returncode != 0 and "unusual_rate" in done.stdout + done.stderr
     assert twin.tailproof("preflight", "tiny").returncode == 1
     experts["added"] = {"optimizer": {"name": "adamw", "learning_rate": 1e-3}}
     configure(twin, experts=experts)
@@ -95,7 +95,7 @@ def test_other_workers_are_told_of_on_request(twin):
     assert planned(twin) == set()
     shown = twin.tailproof("preflight", "tiny")
     assert shown.returncode == 0, shown.stderr
-    assert "3 loader workers for 1 row groups" in re.sub(r"\s+", " ", shown.stdout)
+    assert re.search(r"\b3 loader workers\b.*\b1 row group", re.sub(r"\s+", " ", shown.stdout))
     found = json.loads((twin.results / "preflight.json").read_text())
     assert found["experts"]["cross_entropy"]["request"]["cores_a_node"] == 4
 
@@ -106,7 +106,7 @@ def test_the_request_follows_the_measured_time(twin):
     found["experts"]["cross_entropy"]["run"] = 7200.0
     probe.write_text(json.dumps(found))
     command = [sys.executable, "-c", RUNTIME, WEIGHTS.format("cross_entropy")]
-    told = subprocess.run(
+    done = subprocess.run(
         command,
         cwd=twin.folder,
         env=twin.environment,
@@ -114,16 +114,16 @@ def test_the_request_follows_the_measured_time(twin):
         text=True,
         check=False,
     )
-    assert told.stdout.splitlines()[-1] == "270", told.stderr
+    assert done.stdout.splitlines()[-1] == "270", done.stderr
 
 
 def test_a_kind_that_is_not_known_is_told_with_a_suggestion(project):
     configure(project, preflight={"ignore": ["unusual_rates"]})
     done = project.snakemake("-n")
     assert done.returncode != 0
-    told = "'unusual_rates' is not a kind of finding (did you mean 'unusual_rate'?)"
-    assert told in done.stdout + done.stderr
+    message = "'unusual_rates'.*'unusual_rate'"
+    assert re.search(message, done.stdout + done.stderr)
     shown = project.tailproof("preflight", "tiny")
-    assert shown.returncode == 1 and told in shown.stderr
+    assert shown.returncode == 1 and re.search(message, shown.stderr)
     missing = project.tailproof("preflight", "tinny")
-    assert missing.returncode == 1 and "(did you mean 'tiny'?)" in missing.stderr
+    assert missing.returncode == 1 and "'tiny'" in missing.stderr

@@ -1,6 +1,7 @@
 """The shipped comparison of schedules, in a tinier form, by the real pipeline."""
 
 import csv
+import re
 
 import timm
 import yaml
@@ -52,10 +53,10 @@ def test_a_phase_without_augmentation_is_warned_of_before_anything_runs(project)
     project.write("config/experiments/small.yaml", experiment)
     done = project.snakemake("-n", "results/small/report/index.html")
     assert done.returncode == 0, done.stderr
-    expected = "experts 'progressive', 'progressive_at_32': phase 3, from epoch 3, trains without"
-    assert expected in done.stdout + done.stderr
+    expected = r"'progressive', 'progressive_at_32'.*\bphase 3\b.*\bepoch 3\b"
+    assert re.search(expected, done.stdout + done.stderr)
     experiment["experts"]["progressive"]["phases"][-1]["from_epoch"] = 2
     project.write("config/experiments/small.yaml", experiment)
     done = project.snakemake("-n", "results/small/report/index.html")
     assert done.returncode
-    assert "phase 3 starts at epoch 2, phase 2 at 2" in done.stdout + done.stderr
+    assert re.search(r"\bphase 3\b.*\bepoch 2\b.*\bphase 2\b", done.stdout + done.stderr)

@@ -160,6 +160,6 @@ def test_a_key_that_does_not_exist_is_told_in_a_sentence(project):
     configure(project, value)
     done = project.snakemake("-n", f"results/{NAME}/report/index.html")
     assert done.returncode != 0
-    told = done.stdout + done.stderr
-    assert "no key 'optimizer.lerning_rate' (did you mean 'optimizer.learning_rate'?)" in told
-    assert "Traceback" not in told
+    output = done.stdout + done.stderr
+    assert re.search(r"'optimizer\.lerning_rate'.*'optimizer\.learning_rate'", output)
+    assert "Traceback" not in output

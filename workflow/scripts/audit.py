@@ -6,13 +6,14 @@ with job(snakemake):
     from tailproof.files import write_json
     from tailproof.provenance.audit import audit
     from tailproof.runtime.errors import TailproofError
+    from tailproof.text import quantity
 
     experiment = snakemake.wildcards.experiment
-    found = audit(experiment)
-    if not found.passed:
-        first = [verdict.path for verdict in found.wrong] + found.broken
+    result = audit(experiment)
+    if not result.passed:
+        problems = [verdict.path for verdict in result.wrong] + result.broken
         raise TailproofError(
-            f"{len(first)} things do not hold, the first: {first[0]}; see `tailproof audit "
-            f"{experiment}`"
+            f"the audit of '{experiment}' fails ({quantity(len(problems), 'problem')}, the first: "
+            f"{problems[0]}): see `tailproof audit {experiment}`"
         )
-    write_json(snakemake.output.audit, found.as_json())
+    write_json(snakemake.output.audit, result.as_json())

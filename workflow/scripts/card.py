@@ -1,4 +1,4 @@
-"""What was measured of an expert -> README.md, example.py and deployment.json in its folder."""
+"""Measurements of an expert -> README.md, example.py and deployment.json in its folder."""
 
 from tailproof.runtime.stage import job
 

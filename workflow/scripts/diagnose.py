@@ -1,4 +1,4 @@
-"""history.csv -> diagnosis.json."""
+"""History of a training run -> diagnosis.json."""
 
 from tailproof.runtime.stage import job
 
@@ -6,7 +6,7 @@ with job(snakemake) as stage:
     from tailproof.diagnosis.diagnose import write_diagnosis
     from tailproof.diagnosis.finding import for_record
 
-    found = write_diagnosis(
+    findings = write_diagnosis(
         snakemake.input.history,
         snakemake.input.training,
         snakemake.input.manifest,
@@ -15,4 +15,4 @@ with job(snakemake) as stage:
         snakemake.params.targets,
         snakemake.output.diagnosis,
     )
-    stage.results["findings"] = [for_record(finding.to_jsonable()) for finding in found]
+    stage.results["findings"] = [for_record(finding.to_jsonable()) for finding in findings]

@@ -1,4 +1,4 @@
-"""Configuration and shards -> what training is about to do: preflight.json, .md and timed steps."""
+"""Configuration and shards -> preview of training: preflight.json, preflight.md and timings."""
 
 import json
 
@@ -20,10 +20,10 @@ with job(snakemake) as stage:
         for name, learning in snakemake.params.recipes.items()
     }
     normalisation = read_json(manifest)["normalisation"]
-    found = describe(facts_of(manifest, recipes), normalisation, structures(manifest, recipes))
+    preview = describe(facts_of(manifest, recipes), normalisation, structures(manifest, recipes))
     timing = measure(manifest, recipes)
-    write_json(output.preflight, found)
+    write_json(output.preflight, preview)
     write_json(output.timing, timing)
-    write_text(output.page, page(snakemake.wildcards.experiment, found, timing))
-    findings = [*found["findings"], *timing["findings"]]
+    write_text(output.page, page(snakemake.wildcards.experiment, preview, timing))
+    findings = [*preview["findings"], *timing["findings"]]
     stage.results["findings"] = [for_record(finding) for finding in findings]

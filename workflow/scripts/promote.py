@@ -1,4 +1,4 @@
-"""Histories up to a rung -> who goes on."""
+"""Histories up to a rung -> the points promoted to the next rung."""
 
 from tailproof.runtime.stage import job
 

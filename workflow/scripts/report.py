@@ -1,4 +1,4 @@
-"""Everything on disk -> report/index.html, and preflight.html and curves.csv beside it."""
+"""All results -> report/index.html, report/preflight.html and report/curves.csv."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Histories of all points -> the winner, and the table of them all."""
+"""Histories of all points -> the winner, and a table of all points."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Samples of one split -> one shard and its facts."""
+"""Samples of one split -> one shard and the facts about it."""
 
 from tailproof.runtime.stage import job
 

@@ -1,4 +1,4 @@
-"""Shards of train and dev -> what simple summaries of the images give away."""
+"""Shards of train and dev -> how well simple image statistics predict the class."""
 
 from tailproof.runtime.stage import job
 

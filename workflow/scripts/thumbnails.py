@@ -1,4 +1,4 @@
-"""Shards of train -> thumbnails.json, a picture of each class."""
+"""Shards of train -> thumbnails.json with an image of each class."""
 
 from tailproof.report.thumbnails import write_class_thumbnails
 from tailproof.runtime.stage import job

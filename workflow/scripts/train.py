@@ -1,4 +1,4 @@
-"""Shards -> one expert, or the history of a point up to a rung."""
+"""Shards -> one expert, or the history of a sweep point up to a rung."""
 
 import json
 from pathlib import Path

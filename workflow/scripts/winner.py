@@ -1,4 +1,4 @@
-"""The selection and the trained points -> the winner's expert, a copy."""
+"""Selection and trained points -> the winner, a copy of the best point's expert."""
 
 from pathlib import Path
 

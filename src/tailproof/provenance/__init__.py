@@ -1,1 +1,1 @@
-"""Provenance: what made an output, and whether it still would."""
+"""Provenance: what made each output, and whether it still holds."""

@@ -1,8 +1,8 @@
-"""Whether every artefact of an experiment is what its record says, and still holds.
+"""Audits an experiment: whether every artefact matches its record and still holds.
 
-All bytes are hashed again. An artefact is proven when they are those on record, when its job is
-one that Snakemake would run today with the same inputs, parameters and code, and when the same is
-true of all that it was made from, down to raw data, whose checksums raw.parquet pins.
+All files are hashed again. An artefact is proven if its bytes match its record, if Snakemake would
+run its job today with the same inputs, parameters and code, and if the same is true for everything
+upstream, down to the raw data, whose checksums are pinned in raw.parquet.
 """
 
 import os
@@ -27,19 +27,20 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
 from tailproof.runtime.stages import script_of
+from tailproof.text import quantity
 
 DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
-"""Files and folders about the results that no job makes: a crate's."""
+"""Files and folders of a crate, which no job makes."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found.
+    """Result of an audit.
 
     Attributes:
-        verdicts: one an artefact, records included, by path.
-        broken: sentences about promises of the splits that do not hold.
-        notes: sentences about what could not be checked here.
+        verdicts: one per artefact, records included, sorted by path.
+        broken: sentences about violated invariants of the splits.
+        notes: sentences about what could not be checked on this machine.
     """
 
     experiment: str
@@ -49,16 +50,16 @@ class Audit:
 
     @property
     def wrong(self) -> list[Verdict]:
-        """All that is not proven."""
+        """Verdicts on all artefacts that are not proven."""
         return [verdict for verdict in self.verdicts if verdict.state != "proven"]
 
     @property
     def passed(self) -> bool:
-        """Whether everything is proven and every promise holds."""
+        """Whether everything is proven and every invariant holds."""
         return not self.wrong and not self.broken
 
     def as_json(self) -> dict[str, Any]:
-        """Return audit.json: plain values, the same for the same files."""
+        """Return the content of audit.json: plain values, the same for the same files."""
         return {
             "experiment": self.experiment,
             "passed": self.passed,
@@ -69,18 +70,18 @@ class Audit:
         }
 
     def counts(self) -> dict[str, int]:
-        """How many artefacts are in each state."""
+        """Return the number of artefacts in each state."""
         states = ("proven", "stale", "altered", "orphan", "missing")
-        found = [verdict.state for verdict in self.verdicts]
-        return {state: found.count(state) for state in states}
+        counted = [verdict.state for verdict in self.verdicts]
+        return {state: counted.count(state) for state in states}
 
 
 def audit(experiment: str) -> Audit:
     """Audit an experiment in the working directory.
 
     Raises:
-        TailproofError: it has no configuration or nothing was made yet, or Snakemake cannot read
-            the workflow.
+        TailproofError: the experiment has no configuration or no results yet, or Snakemake cannot
+            read the workflow.
     """
     folder = project_paths().experiment(experiment)
     targets = [folder / "report" / "index.html", folder / "audit.json", folder / "shortcuts.json"]
@@ -88,61 +89,62 @@ def audit(experiment: str) -> Audit:
     ledger = read_ledger(experiment)
     if not _files(ledger):
         raise TailproofError(
-            f"nothing of '{experiment}' was made yet: run `snakemake --cores all {targets[0]}`"
+            f"'{experiment}' has no results yet: run `snakemake --cores all {targets[0]}`"
         )
-    found = _Findings(ledger, jobs)
-    verdicts = found.verdicts()
+    judge = _Judge(ledger, jobs)
+    verdicts = judge.verdicts()
     broken = broken_invariants(folder, ledger)
-    notes = [*found.notes, *found.left_over()]
+    notes = [*judge.notes, *judge.left_over()]
     return Audit(experiment, verdicts, broken, notes)
 
 
 def changed_jobs(experiment: str) -> dict[str, str]:
-    """Return what of each finished job the configuration or code of now have otherwise.
+    """Return what changed in configuration or code since each finished job, by job.
 
-    No file is hashed; what is made from those jobs' files is stale with them.
+    No file is hashed. Everything made from the files of these jobs is stale too.
 
     Raises:
         TailproofError: Snakemake cannot read the workflow or the configuration.
     """
     ledger = read_ledger(experiment)
-    found = {}
+    changed = {}
     for job in plan(project_paths().page(experiment)):
         record = ledger.makers.get(job.outputs[0])
         if record and (changes := _edits(record, job.code) + _differences_of_job(record, job)):
-            found[f"{record.rule}/{record.name}"] = "; ".join(changes)
-    return dict(sorted(found.items()))
+            changed[f"{record.rule}/{record.name}"] = "; ".join(changes)
+    return dict(sorted(changed.items()))
 
 
-class _Findings:
-    """What each file is by itself, then what follows for those made from it."""
+class _Judge:
+    """Judges each file by its own record and job, then by its inputs."""
 
     def __init__(self, ledger: Ledger, jobs: list[Job]) -> None:
         self.ledger = ledger
         self.planned = jobs
-        own = [job for job in jobs if experiment_of(job.outputs[0]) == ledger.experiment]
-        self.jobs = {path: job for job in own for path in job.outputs}
-        read = [path for job in own if job.rule == "prepare" for path in job.inputs]
+        ours = [job for job in jobs if experiment_of(job.outputs[0]) == ledger.experiment]
+        self.jobs = {path: job for job in ours for path in job.outputs}
+        read = [path for job in ours if job.rule == "prepare" for path in job.inputs]
         raw, self.notes = check_raw(ledger, read)
         self.now = _digests(_files(ledger) | _inputs(ledger))
-        self.found = {verdict.path: verdict for verdict in raw}
+        self.judged = {verdict.path: verdict for verdict in raw}
         for path, why in ledger.unreadable.items():
-            self.found[path] = Verdict(path, "altered", why.removeprefix(f"{path} "))
-        self._of_others = cache(lambda name: _Findings(read_ledger(name), jobs))
+            self.judged[path] = Verdict(path, "altered", why.removeprefix(f"{path} "))
+        self._of_others = cache(lambda name: _Judge(read_ledger(name), jobs))
 
     def verdicts(self) -> list[Verdict]:
         for path in sorted(_files(self.ledger) | self.jobs.keys()):
             if not self._is_left_over(path):
                 self.judge(path)
-        return sorted(self.found.values(), key=lambda verdict: verdict.path)
+        return sorted(self.judged.values(), key=lambda verdict: verdict.path)
 
     def left_over(self) -> list[str]:
-        """Tell what lies there of jobs that the experiment no longer has: no reason to fail."""
+        """Report files of jobs that the experiment no longer has; they do not fail the audit."""
         files = [path for path in sorted(_files(self.ledger)) if self._is_left_over(path)]
         folders = sorted({str(Path(path).parent) for path in files if path in self.ledger.files})
         return [
-            f"{len(files)} files are of jobs that are no longer part of the experiment, in "
-            f"{', '.join(folders)}: put these back, or delete the files and their records"
+            f"{quantity(len(files), 'file')} of jobs that are no longer part of the experiment, "
+            f"in {', '.join(folders)}: restore the jobs in the configuration, or delete the files "
+            "and their records"
         ] * bool(files)
 
     def _is_left_over(self, path: str) -> bool:
@@ -150,20 +152,20 @@ class _Findings:
         return record is not None and path not in self.jobs and self._could_be_planned(record)
 
     def judge(self, path: str) -> Verdict:
-        """Return what a file of the experiment is."""
-        if path not in self.found:
-            self.found[path] = Verdict(path, "proven")  # until judged: no job is its own input
-            self.found[path] = self._by_itself(path) or self._by_inputs(path)
-        return self.found[path]
+        """Return the verdict on a file of the experiment."""
+        if path not in self.judged:
+            self.judged[path] = Verdict(path, "proven")  # until judged: no job is its own input
+            self.judged[path] = self._by_itself(path) or self._by_inputs(path)
+        return self.judged[path]
 
     def _by_itself(self, path: str) -> Verdict | None:
-        """Compare a file with its record, and its record with the job of today."""
+        """Compare a file with its record, and the record with the currently planned job."""
         record = self.ledger.records.get(path) or self.ledger.makers.get(path)
         if path not in self.now:
-            why = "on record, and not there" if record else "not made yet"
+            why = "recorded, but does not exist" if record else "not made yet"
             return Verdict(path, "missing", why)
         if record is None:
-            return Verdict(path, "orphan", "no record has it")
+            return Verdict(path, "orphan", "no record lists it")
         if path in self.ledger.files and self.now[path] != self.ledger.files[path].sha256:
             return Verdict(
                 path,
@@ -174,7 +176,7 @@ class _Findings:
         return self._by_job(path, record)
 
     def _by_job(self, path: str, record: Record) -> Verdict | None:
-        """Compare the record of a file with the job of today."""
+        """Compare the record of a file with the currently planned job."""
         job = self.jobs.get(path)
         code = job.code if job else code_digest(script_of(record.rule))
         edited = _edits(record, code)
@@ -188,38 +190,39 @@ class _Findings:
         return Verdict(path, "stale", "; ".join(changes)) if changes else None
 
     def _by_inputs(self, path: str) -> Verdict:
-        """Judge a file that is as its record says by what it was made from."""
+        """Judge a file that matches its record by its inputs."""
         record = self.ledger.records.get(path) or self.ledger.makers[path]
-        found = list(self._stale_by_inputs(path, record))
-        # What is more than a change of code comes first.
-        found.sort(key=lambda verdict: verdict.code_only is not None)
-        return found[0] if found else Verdict(path, "proven")
+        verdicts = list(self._stale_by_inputs(path, record))
+        # Changes of more than code come first.
+        verdicts.sort(key=lambda verdict: verdict.code_only is not None)
+        return verdicts[0] if verdicts else Verdict(path, "proven")
 
     def _stale_by_inputs(self, path: str, record: Record) -> Iterator[Verdict]:
         for file in record.inputs:
             before = self._before(file.path)
             if before is not None and before.state != "proven":
                 origin = before.after or before.path
-                why = f"made from {origin}, {before.state}"
+                why = f"made from {origin}, which is {before.state}"
                 yield Verdict(path, "stale", why, origin, before.code_only)
             if self.now.get(file.path) != file.sha256:
-                what = "made again since" if file.path in self.now else "not there any more"
-                yield Verdict(path, "stale", f"made from {file.path}, {what}", file.path)
+                what = "was rebuilt since" if file.path in self.now else "no longer exists"
+                yield Verdict(path, "stale", f"made from {file.path}, which {what}", file.path)
         for raw in self._raw(record):
             if raw.state != "proven":
-                yield Verdict(path, "stale", f"made from {raw.path}, {raw.state}", raw.path)
+                why = f"made from {raw.path}, which is {raw.state}"
+                yield Verdict(path, "stale", why, raw.path)
 
     def _could_be_planned(self, record: Record) -> bool:
-        """Tell whether Snakemake sees a job: not where its outputs are there and its raw data not.
+        """Return whether Snakemake can plan a job: it cannot without the job's raw data.
 
-        An audit is planned once audit.json is there.
+        An audit is planned only once audit.json exists.
         """
         outside = [file.path for file in record.inputs if experiment_of(file.path) is None]
         here = all(map(os.path.exists, outside)) and (record.rule != "prepare" or not self.notes)
         return here and record.rule != "audit"
 
     def _before(self, path: str) -> Verdict | None:
-        """Return what an input is that a job made, of this experiment or of another."""
+        """Return the verdict on an input that a job made, in this experiment or another."""
         experiment = experiment_of(path)
         if experiment is None:
             return None
@@ -230,10 +233,10 @@ class _Findings:
         return experiment_of(path) == self.ledger.experiment
 
     def _raw(self, record: Record) -> list[Verdict]:
-        """Return what was found of raw data, for the job that reads them."""
+        """Return the verdicts on raw data for the job that reads them, and none for others."""
         if record.rule != "prepare":
             return []
-        return [found for path, found in self.found.items() if not self._is_ours(path)]
+        return [verdict for path, verdict in self.judged.items() if not self._is_ours(path)]
 
 
 def _edits(record: Record, code: str) -> list[str]:
@@ -241,18 +244,18 @@ def _edits(record: Record, code: str) -> list[str]:
 
 
 def _differences_of_job(record: Record, job: Job) -> list[str]:
-    """Say which parameters and inputs of a job differ from its record."""
+    """List the parameters and inputs of a job that differ from its record."""
     changes = _differences(record.parameters, job.parameters)
     names = {file.path for file in record.inputs}
-    # A job's raw inputs are in raw.parquet, not in its record.
+    # Raw inputs are listed in raw.parquet, not in the record.
     planned = {path for path in job.inputs if record.rule != "prepare"}
     changes += [f"{path} is a new input" for path in sorted(planned - names)]
-    changes += [f"{path} is no input any more" for path in sorted(names - planned)]
+    changes += [f"{path} is no longer an input" for path in sorted(names - planned)]
     return changes
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Name each value that differs between two plain values, by its dotted key."""
+    """List each difference between two plain values, by its dotted key."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             difference
@@ -265,7 +268,7 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
 
 
 def _files(ledger: Ledger) -> set[str]:
-    """Every file of the experiment's results, but descriptions and what is being written."""
+    """Return the files of an experiment's results except descriptions and temporary files."""
     folder = project_paths().experiment(ledger.experiment)
     linked = {path for path in [*ledger.files, *ledger.records] if Path(path).is_file()}
     return linked | {
@@ -282,8 +285,8 @@ def _inputs(ledger: Ledger) -> set[str]:
 
 
 def _digests(paths: Iterable[str]) -> dict[str, str]:
-    listed = sorted(paths)
-    return dict(zip(listed, sha256_files(listed), strict=True))
+    ordered = sorted(paths)
+    return dict(zip(ordered, sha256_files(ordered), strict=True))
 
 
 SENTENCES = 10
@@ -297,38 +300,42 @@ COLOURS = {
 }
 
 
-def print_audit(found: Audit, console: Console) -> None:
-    """Print causes with their consequences, then broken promises, notes and the counts."""
-    for line in _lines(found):
+def print_audit(result: Audit, console: Console) -> None:
+    """Print causes with their consequences, then broken invariants, notes and the counts."""
+    for line in _lines(result):
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def _lines(found: Audit) -> Iterator[Text]:
-    causes = [verdict for verdict in found.wrong if not verdict.after]
-    known = {verdict.path for verdict in causes}
+def _lines(result: Audit) -> Iterator[Text]:
+    causes = [verdict for verdict in result.wrong if not verdict.after]
+    shown = {verdict.path for verdict in causes}
     for cause in causes:
         yield _line(cause)
-        yield from _consequences(found, cause.path)
-    elsewhere = {verdict.after for verdict in found.wrong if verdict.after} - known
+        yield from _consequences(result, cause.path)
+    elsewhere = {verdict.after for verdict in result.wrong if verdict.after} - shown
     for path in sorted(elsewhere):
         yield Text.assemble(("changed   ", "yellow"), path)
-        yield from _consequences(found, path)
-    for sentence in found.broken[:SENTENCES]:
+        yield from _consequences(result, path)
+    for sentence in result.broken[:SENTENCES]:
         yield Text.assemble(("broken    ", "red"), sentence)
-    if len(found.broken) > SENTENCES:
-        yield Text.assemble(("broken    ", "red"), f"and {len(found.broken) - SENTENCES} more")
-    for sentence in found.notes:
+    if len(result.broken) > SENTENCES:
+        yield Text.assemble(("broken    ", "red"), f"and {len(result.broken) - SENTENCES} more")
+    for sentence in result.notes:
         yield Text.assemble(("note      ", "cyan"), sentence)
     if any(verdict.state in ("altered", "missing") for verdict in causes):
-        remedy = f"`tailproof restore {found.experiment}` and snakemake make it again"
+        remedy = f"to rebuild, run `tailproof restore {result.experiment}`, then snakemake"
         yield Text.assemble(("note      ", "cyan"), remedy)
-    if old := sum(verdict.code_only is not None for verdict in found.wrong):
-        remedy = f"{old} are stale by code only: keep them with their commit, or run snakemake"
+    if old := sum(verdict.code_only is not None for verdict in result.wrong):
+        remedy = (
+            f"{old} are stale by code only: check out the commit that made them, or run snakemake"
+        )
         yield Text.assemble(("note      ", "cyan"), remedy)
-    counted = [f"{count} {state}" for state, count in found.counts().items() if count]
-    holds = "holds" if found.passed else "does not hold"
-    colour = "green" if found.passed else "red"
-    yield Text.assemble((f"{found.experiment} {holds}", f"bold {colour}"), ": ", ", ".join(counted))
+    counted = [f"{count} {state}" for state, count in result.counts().items() if count]
+    holds = "holds" if result.passed else "does not hold"
+    colour = "green" if result.passed else "red"
+    yield Text.assemble(
+        (f"{result.experiment} {holds}", f"bold {colour}"), ": ", ", ".join(counted)
+    )
 
 
 def _line(verdict: Verdict) -> Text:
@@ -336,8 +343,8 @@ def _line(verdict: Verdict) -> Text:
     return Text.assemble(state, verdict.path, (f"  {verdict.why}", "dim"))
 
 
-def _consequences(found: Audit, path: str) -> Iterator[Text]:
-    after = [verdict.path for verdict in found.wrong if verdict.after == path]
+def _consequences(result: Audit, path: str) -> Iterator[Text]:
+    after = [verdict.path for verdict in result.wrong if verdict.after == path]
     if after:
         yield Text(f"          {len(after)} depend on it:")
         yield from (Text(f"            {name}") for name in after)

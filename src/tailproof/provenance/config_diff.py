@@ -1,4 +1,4 @@
-"""Configuration as few words as possible: what differs from the defaults, or from before."""
+"""The minimal diff of a configuration against its defaults or an earlier run."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.config.sweep import Sweep
 
 Settings = dict[str, str]
-"""Values by dotted key, written as JSON but for text, which is itself."""
+"""Values by dotted key: text as it is, everything else as JSON."""
 
 MODELS = {
     "data": Data,
@@ -25,39 +25,39 @@ MODELS = {
 
 
 def settings(value: Any, key: str = "") -> Settings:
-    """Return every value of nested mappings by its dotted key; lists are values."""
+    """Return every value of nested mappings by its dotted key; a list counts as one value."""
     if not isinstance(value, dict) or (key and not value):
         return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
-    found: Settings = {}
+    flat: Settings = {}
     for name, child in value.items():
-        found |= settings(child, f"{key}.{name}" if key else str(name))
-    return found
+        flat |= settings(child, f"{key}.{name}" if key else str(name))
+    return flat
 
 
 def chosen(parameters: dict[str, Any]) -> Settings:
-    """Return what a job's parameters say that the defaults do not.
+    """Return the parameters of a job that differ from the defaults.
 
-    Sections of the configuration go by their own names without the section's, others as they are;
-    an expert of a whole experiment is compared with the experiment's own recipe.
+    Keys of a configuration section are given without the section's name, other keys in full. In a
+    whole experiment, an expert is compared with the experiment's recipe.
     """
-    found: Settings = {}
+    differing: Settings = {}
     for name, value in parameters.items():
         if name == "experiment":
-            found |= _chosen_of_experiment(value)
+            differing |= _chosen_of_experiment(value)
         elif name in MODELS:
-            found |= beyond(settings(value), defaults(MODELS[name]))
+            differing |= beyond(settings(value), defaults(MODELS[name]))
         else:
-            found |= settings(value, name)
-    return found
+            differing |= settings(value, name)
+    return differing
 
 
-def beyond(found: Settings, base: Settings) -> Settings:
-    """Return the settings that `base` has not, or not so."""
-    return {key: value for key, value in found.items() if base.get(key) != value}
+def beyond(values: Settings, base: Settings) -> Settings:
+    """Return the settings that `base` lacks or sets to another value."""
+    return {key: value for key, value in values.items() if base.get(key) != value}
 
 
 def defaults(model: type[BaseModel]) -> Settings:
-    """Return the settings of a section of the configuration in which nothing is set."""
+    """Return the default settings of a section of the configuration."""
     fields = model.model_fields.items()
     return settings(
         {
@@ -69,11 +69,11 @@ def defaults(model: type[BaseModel]) -> Settings:
 
 
 def _chosen_of_experiment(value: dict[str, Any]) -> Settings:
-    found: Settings = {}
+    differing: Settings = {}
     for name in (name for name in MODELS if value.get(name)):
-        own = beyond(settings(value[name]), defaults(MODELS[name]))
-        found |= {f"{name}.{key}": text for key, text in own.items()}
+        changes = beyond(settings(value[name]), defaults(MODELS[name]))
+        differing |= {f"{name}.{key}": text for key, text in changes.items()}
     for expert, recipe in value.get("experts", {}).items():
-        own = beyond(settings(recipe), settings(value.get("recipe", {})))
-        found |= {f"experts.{expert}.{key}": text for key, text in own.items()}
-    return found
+        changes = beyond(settings(recipe), settings(value.get("recipe", {})))
+        differing |= {f"experts.{expert}.{key}": text for key, text in changes.items()}
+    return differing

@@ -1,4 +1,4 @@
-"""Finding one value in nested mappings and lists by a dotted key; names may hold dots too."""
+"""Looks up a value in nested mappings and lists by a dotted key; names may contain dots."""
 
 import csv
 from pathlib import Path
@@ -11,50 +11,51 @@ SHOWN = 12
 
 
 def look_up(value: Any, key: str, where: str | Path) -> tuple[Any, tuple[str, ...]]:
-    """Return what stands under ``a.b.0.c``, and the names on the way there.
+    """Return the value at ``a.b.0.c``, and the names along the path to it.
 
     Args:
-        value: mappings and lists.
-        key: names and positions, dots between them.
-        where: of the value, for error messages.
+        value: nested mappings and lists.
+        key: names and positions, separated by dots.
+        where: location of the value, for error messages.
 
     Raises:
         TailproofError: there is no such key.
     """
-    if (found := _steps(value, key)) is not None:
-        for name in found:
+    if (path := _steps(value, key)) is not None:
+        for name in path:
             value = _children(value)[name]
-        return value, found
-    way: list[str] = []
+        return value, path
+    prefix: list[str] = []
     while (name := _prefix(value, key)) is not None:
         value, key = _children(value)[name], key[len(name) + 1 :]
-        way.append(name)
-    known, word = list(_children(value)), key.split(".")[0]
-    shown = ", ".join(known[:SHOWN]) + (", …" if len(known) > SHOWN else "")
+        prefix.append(name)
+    names, word = list(_children(value)), key.split(".")[0]
+    shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    parent = ".".join(prefix)
     raise TailproofError(
-        f"{where} has no '{'.'.join([*way, word])}'{suggestion(word, known)}; "
-        + (f"known there: {shown}" if known else f"'{'.'.join(way)}' is a value itself")
+        f"{where} has no key '{'.'.join([*prefix, word])}'{suggestion(word, names)}; "
+        + (f"choose one of: {shown}" if names else f"'{parent}' is a single value")
     )
 
 
 def read_keyed(path: str | Path) -> tuple[Any, list[str]]:
-    """Read what keys lead into: JSON, or a CSV table.
+    """Read a file whose values have keys: JSON, or a CSV table.
 
-    A row of a table stands under the values of its first columns, as many as tell the rows apart;
-    under it each further cell stands under its column's name.
+    A row of a table is keyed by the values of its first columns, as many as make rows unique. Each
+    further cell of the row is keyed by its column's name.
 
     Returns:
         The content, and the names of those first columns; none for JSON.
 
     Raises:
-        TailproofError: the file is missing or damaged, or neither JSON nor CSV.
+        TailproofError: the file is missing, damaged, or neither JSON nor CSV.
     """
     suffix = Path(path).suffix
     if suffix == ".json":
         return read_json(path), []
     if suffix != ".csv":
         raise TailproofError(
-            f"{path} has no keys: only JSON files and CSV tables do, leave '#' out"
+            f"{path} has no keys, which only JSON files and CSV tables have: leave out '#'"
         )
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -62,7 +63,9 @@ def read_keyed(path: str | Path) -> tuple[Any, list[str]]:
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist") from None
     except (UnicodeDecodeError, ValueError, csv.Error) as error:
-        raise TailproofError(f"{path} is not a CSV table ({error}); delete it, run again") from None
+        raise TailproofError(
+            f"{path} is not a CSV table ({error}): delete it and run again"
+        ) from None
     count = next(
         (n for n in range(1, len(head)) if len({tuple(row[:n]) for row in rows}) == len(rows)),
         len(head),
@@ -95,6 +98,6 @@ def _steps(value: Any, key: str) -> tuple[str, ...] | None:
 
 
 def _prefix(value: Any, key: str) -> str | None:
-    """Return the longest name of a child that the key goes through."""
+    """Return the longest child name that the key starts with, or None."""
     names = [name for name in _children(value) if f"{key}.".startswith(f"{name}.")]
     return max(names, key=len, default=None)

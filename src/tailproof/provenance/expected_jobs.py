@@ -1,4 +1,4 @@
-"""The names of an experiment's jobs, which are those of their records."""
+"""Lists the jobs of an experiment by name; their records have the same names."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from tailproof.runtime.stages import STAGES
 
 
 def expected_jobs(experiment: Experiment) -> list[str]:
-    """Return ``STAGE/NAME`` of every job of an experiment that comes before the report."""
+    """Return ``STAGE/NAME`` of every job of an experiment that runs before the report."""
     wildcards = _wildcards(experiment)
     return [
         f"{name}/{(stage.job or name).format(**values)}"

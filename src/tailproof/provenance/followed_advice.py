@@ -1,4 +1,4 @@
-"""What recommendations did: findings whose change a later run of the same expert took on."""
+"""Recommendations that a later run of the same expert followed, and their effect."""
 
 from typing import Any, NamedTuple
 
@@ -12,12 +12,12 @@ class Followed(NamedTuple):
     """A recommendation that a run followed.
 
     Attributes:
-        finding: as the record of its job has it: ``kind``, ``title``, ``change``, ``expects``.
-        metric: by which both runs chose their best epoch; empty where they chose by others.
-        before: its best value in the run that the finding is about.
-        after: its best value in the run that follows it.
-        gone: whether the later run does not show the finding; None while that is not known.
-        beside: other settings that changed too, so that the effect may be theirs.
+        finding: the finding as recorded: ``kind``, ``title``, ``change``, ``expects``.
+        metric: the metric by which both runs chose their best epoch; empty if the metrics differ.
+        before: best value of the metric in the run that the finding is about.
+        after: best value of the metric in the run that followed the recommendation.
+        gone: whether the later run no longer has the finding; None if it was not diagnosed yet.
+        beside: other settings that changed too and may have caused the effect.
     """
 
     finding: Finding
@@ -30,25 +30,25 @@ class Followed(NamedTuple):
 
 def followed(
     earlier: Record,
-    found: list[Finding],
+    findings: list[Finding],
     later: Record,
-    found_later: list[Finding] | None,
+    later_findings: list[Finding] | None,
     changed: list[str],
 ) -> list[Followed]:
-    """Return the recommendations of an earlier run that a later one followed.
+    """Return the recommendations for an earlier run that a later one followed.
 
     Args:
         earlier: a training run.
-        found: what was found of it.
+        findings: findings about that run.
         later: the next run of the same expert and seed.
-        found_later: what was found of that; None where nobody has looked yet.
-        changed: the settings in which the two differ.
+        later_findings: findings about the later run; None if it was not diagnosed yet.
+        changed: the settings in which the two runs differ.
     """
-    before, after = (each.parameters.get("recipe", {}) for each in (earlier, later))
-    kinds = None if found_later is None else {each["kind"] for each in found_later}
-    metrics = {each.results.get("monitor", "") for each in (earlier, later)}
+    before, after = (run.parameters.get("recipe", {}) for run in (earlier, later))
+    kinds = None if later_findings is None else {finding["kind"] for finding in later_findings}
+    metrics = {run.results.get("monitor", "") for run in (earlier, later)}
     metric = metrics.pop() if len(metrics) == 1 else ""
-    values = [each.results.get("monitored") if metric else None for each in (earlier, later)]
+    values = [run.results.get("monitored") if metric else None for run in (earlier, later)]
     return [
         Followed(
             finding,
@@ -57,7 +57,7 @@ def followed(
             None if kinds is None else finding["kind"] not in kinds,
             _beside(finding["change"], changed),
         )
-        for finding in found
+        for finding in findings
         if finding["change"]
         and _within(finding["change"], after)
         and not _within(finding["change"], before)
@@ -65,7 +65,7 @@ def followed(
 
 
 def _within(change: dict[str, Any], recipe: dict[str, Any]) -> bool:
-    """Tell whether a recipe has every value of a change."""
+    """Return whether a recipe has every value of a change."""
     return all(
         key in recipe
         and (
@@ -78,7 +78,7 @@ def _within(change: dict[str, Any], recipe: dict[str, Any]) -> bool:
 
 
 def _beside(change: dict[str, Any], changed: list[str]) -> list[str]:
-    """Return the settings that are not of the change; one that names a loss sets all of it."""
-    own = settings(change)
-    whole = tuple(f"{key.removesuffix('.name')}." for key in own if key.endswith(".name"))
-    return [key for key in changed if key not in own and not (whole and key.startswith(whole))]
+    """Return changed settings outside the change; naming a loss covers all its settings."""
+    advised = settings(change)
+    whole = tuple(f"{key.removesuffix('.name')}." for key in advised if key.endswith(".name"))
+    return [key for key in changed if key not in advised and not (whole and key.startswith(whole))]

@@ -1,4 +1,4 @@
-"""From a file, or one number in it, back to the raw data: every job and file on the way."""
+"""Traces a file, or one number in it, back to the raw data through all jobs and files."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,18 +24,18 @@ from tailproof.text import quantity
 
 @dataclass(frozen=True)
 class Jobs:
-    """One job, or those of all shards: one rule's, which read the same files."""
+    """One job, or the jobs of all shards: jobs of one rule that read the same files."""
 
     records: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
 class Files:
-    """Files that the same jobs made.
+    """Files that were made by the same jobs.
 
     Attributes:
-        files: as those who read them found them.
-        states: of each: ``unchanged``, ``altered``, ``missing`` or ``made anew since``.
+        files: the files as the jobs that read them recorded them.
+        states: state of each file: ``unchanged``, ``altered``, ``missing`` or ``rebuilt since``.
     """
 
     files: tuple[File, ...]
@@ -43,12 +43,12 @@ class Files:
 
     @property
     def bytes(self) -> int:
-        """Their size together."""
+        """Total size of the files."""
         return sum(file.bytes for file in self.files)
 
     @property
     def digest(self) -> str:
-        """A file's SHA-256, or that of a list of them."""
+        """SHA-256 of a single file, or a digest over those of several files."""
         digests = [file.sha256 for file in self.files]
         return digests[0] if len(digests) == 1 else digest_of(digests)
 
@@ -58,9 +58,9 @@ class Raw:
     """The raw files that prepare read.
 
     Attributes:
-        root: the folder that they are in.
-        files: how many raw.parquet lists; None where that is not there.
-        digest: of raw.parquet, which holds the checksum of each.
+        root: the folder of the files.
+        files: number of files in raw.parquet; None if raw.parquet is missing.
+        digest: digest of raw.parquet, which lists the checksum of each file.
         notes: what does not hold.
     """
 
@@ -72,12 +72,12 @@ class Raw:
 
 @dataclass
 class Node:
-    """What is printed, and what it was made from.
+    """A node of the lineage tree: an item and its origins.
 
     Attributes:
         item: a number as text, files, jobs, or raw files.
-        children: what the item comes from.
-        above: whether that was told before, further up.
+        children: the origins of the item.
+        above: whether the origins are shown further up.
     """
 
     item: str | Files | Jobs | Raw
@@ -91,14 +91,14 @@ class Node:
 
 
 def lineage(place: str) -> Node:
-    """Follow a file of the results, or one number of it, back to the raw data.
+    """Trace a results file, or one number in it, back to the raw data.
 
     Args:
-        place: the path of a file that a job made, from the working directory; after ``#`` the
-            dotted key of one value in it, if it is JSON or a CSV table.
+        place: path of a file that a job made, relative to the working directory. For JSON and CSV
+            files, ``#`` and the dotted key of one value may follow.
 
     Raises:
-        TailproofError: no record has the file, or the file has no such key.
+        TailproofError: no record lists the file, or the file has no such key.
     """
     name, _, key = place.partition("#")
     path = _from_here(name)
@@ -109,17 +109,17 @@ def lineage(place: str) -> Node:
     content, columns = read_keyed(path)
     value, way = look_up(content, key, path)
     if isinstance(value, dict | list):
-        known = [f"{key}.{child}" for child in (value if isinstance(value, dict) else [])]
+        keys = [f"{key}.{child}" for child in (value if isinstance(value, dict) else [])]
         raise TailproofError(
-            f"{path}#{key} is no single value: name one within it"
-            + (f", for instance {known[0]}" if known else "")
+            f"{path}#{key} is not a single value: give the key of a value in it"
+            + (f", for instance {keys[0]}" if keys else "")
         )
     tracer.wanted = _experts_behind(tracer.maker(file), way, columns)
     return Node(f"{key} = {value}", [tracer.files([file])])
 
 
 def _from_here(name: str) -> str:
-    """Return a path as records have it: relative to the working directory, without detours."""
+    """Return a path as records spell it: relative to the working directory, normalized."""
     path = Path(name)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
@@ -127,32 +127,33 @@ def _from_here(name: str) -> str:
 
 
 def _made(path: str) -> File:
-    """Return a file as the record of its job has it."""
+    """Return a file as the record of its job lists it."""
     experiment = experiment_of(path)
     if experiment is None:
         raise TailproofError(
-            f"{path} is no file of an experiment: give the path of one that the workflow made, for "
-            "instance results/EXPERIMENT/evaluation/metrics.json"
+            f"{path} is not a file of an experiment: give the path of a file that the workflow "
+            "made, for instance results/EXPERIMENT/evaluation/metrics.json"
         )
     ledger = read_ledger(experiment)
     if not ledger.records:
-        known = [found.parent.name for found in Path(project_paths().results).glob("*/provenance")]
-        if known and experiment not in known:
-            raise unknown_name("experiment", experiment, known)
+        folders = Path(project_paths().results).glob("*/provenance")
+        names = [folder.parent.name for folder in folders]
+        if names and experiment not in names:
+            raise unknown_name("experiment", experiment, names)
         raise TailproofError(
-            f"{project_paths().provenance(experiment)} holds no records: run the experiment, "
-            "or `git pull` the ledger of one that was run elsewhere"
+            f"{project_paths().provenance(experiment)} contains no records: run the experiment, "
+            "or `git pull` the records of an experiment that was run elsewhere"
         )
     if path in ledger.files:
         return ledger.files[path]
     if path in ledger.records:
         raise TailproofError(
-            f"{path} is itself the record of a job: give a file that the job made, for instance "
+            f"{path} is the record of a job: give a file that the job made, for instance "
             f"{ledger.records[path].outputs[0].path}"
         )
     raise TailproofError(
-        f"{path} was made by no job on record{suggestion(path, ledger.files)}: only what a job "
-        "made has a lineage"
+        f"no record lists {path}{suggestion(path, ledger.files)}: only a file that a job made has "
+        "a lineage"
         + (f"; {len(ledger.unreadable)} records cannot be read" if ledger.unreadable else "")
     )
 
@@ -160,10 +161,11 @@ def _made(path: str) -> File:
 def _experts_behind(
     maker: Record, way: tuple[str, ...], columns: list[str]
 ) -> set[tuple[str, str]] | None:
-    """Return the (expert, seed) whose logits a value of the evaluation comes from, if not all.
+    """Return the (expert, seed) pairs whose logits a value of the evaluation needs; None for all.
 
-    The number of an expert comes from its own logits; that of a seed from the seed's; that of a
-    pair from both, where both are experts. An ensemble needs all experts of its seeds.
+    A number of an expert needs the logits of that expert, a number of a seed those of that seed. A
+    number of a pair of experts needs the logits of both. An ensemble needs those of all experts of
+    its seeds.
     """
     if maker.rule != "evaluate":
         return None
@@ -177,29 +179,29 @@ def _experts_behind(
         seed = way[way.index("seeds") + 1] if "seeds" in way[2:-1] else None
     parts = [part for pair in method.split(" - ") for part in pair.split(" / ")]
     needed = parts if set(parts) <= set(experts) else experts
-    return {(expert, each) for expert in needed for each in ([seed] if seed else seeds)}
+    return {(expert, number) for expert in needed for number in ([seed] if seed else seeds)}
 
 
 class _Tracer:
-    """Builds the tree; remembers what it has told and hashed."""
+    """Builds the tree; remembers the jobs that it has shown and the files that it has hashed."""
 
     def __init__(self) -> None:
         self.wanted: set[tuple[str, str]] | None = None
         self._ledger = cache(read_ledger)
         self._now: dict[str, str | None] = {}
-        self._told: set[tuple[str, ...]] = set()
+        self._shown: set[tuple[str, ...]] = set()
 
     def files(self, files: list[File]) -> Node:
-        """Tell of files that the same jobs made, then of those jobs."""
+        """Return a node of files that the same jobs made, with those jobs below."""
         self._hash(files)
         node = Node(Files(tuple(files), tuple(self._state(file) for file in files)))
         makers = [maker for file in files if (maker := self.maker(file))]
         paths = tuple(sorted({maker.path for maker in makers}))
         if not paths:
             return node
-        node.above = paths in self._told
+        node.above = paths in self._shown
         if not node.above:
-            self._told.add(paths)
+            self._shown.add(paths)
             jobs = {maker.path: maker for maker in makers}
             node.children = [self._jobs(list(jobs.values()))]
         return node
@@ -224,7 +226,7 @@ class _Tracer:
         return node
 
     def _needed(self, record: Record) -> Iterator[File]:
-        """Yield a job's inputs; of the evaluation only those that the number comes from."""
+        """Yield a job's inputs; for the evaluation, only those that the number needs."""
         for file in record.inputs:
             maker = self.maker(file) if record.rule == "evaluate" and self.wanted else None
             wildcards = maker.wildcards if maker else {}
@@ -233,7 +235,7 @@ class _Tracer:
                 yield file
 
     def _alike(self, files: Iterable[File]) -> list[list[File]]:
-        """Group files of one job, of all shards, and of the ledger itself."""
+        """Group files of one job, files of all shards, and records."""
         groups: dict[tuple[str, ...], list[File]] = {}
         for file in files:
             groups.setdefault(self._group(file), []).append(file)
@@ -245,7 +247,7 @@ class _Tracer:
             ledger = self._ledger_of(file.path)
             return ("a record",) if ledger and file.path in ledger.records else (file.path,)
         whose = maker.wildcards.get("expert", ""), maker.wildcards.get("seed", "")
-        return maker.rule, *whose, *(each.path for each in maker.inputs)
+        return maker.rule, *whose, *(source.path for source in maker.inputs)
 
     def _hash(self, files: list[File]) -> None:
         new = [file.path for file in files if file.path not in self._now]
@@ -254,23 +256,25 @@ class _Tracer:
 
     def _state(self, file: File) -> str:
         ledger = self._ledger_of(file.path)
-        wrote = ledger.files.get(file.path, file) if ledger else file
+        recorded = ledger.files.get(file.path, file) if ledger else file
         if self._now[file.path] is None:
             return "missing"
-        if wrote.sha256 != file.sha256:
-            return "made anew since"
+        if recorded.sha256 != file.sha256:
+            return "rebuilt since"
         return "unchanged" if self._now[file.path] == file.sha256 else "altered"
 
     def _raw(self, record: Record) -> Raw:
         ledger = self._ledger(record.experiment)
         digest = next(file.sha256 for file in record.outputs if file.path.endswith("/raw.parquet"))
         if not (project_paths().experiment(record.experiment) / "raw.parquet").is_file():
-            return Raw(raw_root(ledger), None, digest, ("raw.parquet, their list, is missing",))
+            return Raw(
+                raw_root(ledger), None, digest, ("raw.parquet, which lists them, is missing",)
+            )
         verdicts, notes = check_raw(ledger)
-        wrong = [each for each in verdicts if each.state != "proven"]
-        told = [f"{each.path} is {each.state}" for each in wrong[:3]]
-        told += [f"{len(wrong) - 3} more do not hold"] if len(wrong) > 3 else []
-        return Raw(raw_root(ledger), len(pinned_files(ledger)), digest, (*told, *notes))
+        wrong = [verdict for verdict in verdicts if verdict.state != "proven"]
+        problems = [f"{verdict.path} is {verdict.state}" for verdict in wrong[:3]]
+        problems += [f"{len(wrong) - 3} more do not hold"] if len(wrong) > 3 else []
+        return Raw(raw_root(ledger), len(pinned_files(ledger)), digest, (*problems, *notes))
 
 
 DIGITS = 12
@@ -279,16 +283,16 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def tree(node: Node) -> Tree:
-    """Return a lineage as a tree: files and jobs in turn, from the number to the raw data."""
-    found = Tree(_label(node), guide_style="dim")
+    """Return a lineage as a tree of files and jobs, from the number to the raw data."""
+    branch = Tree(_label(node), guide_style="dim")
     for child in node.children:
-        found.add(tree(child))
-    return found
+        branch.add(tree(child))
+    return branch
 
 
 def verdict(node: Node) -> Text:
-    """Say how many files there are, and how many of them are not what they were."""
-    traced = [each.item for each in node]
+    """Return a line with the number of files and how many of them have changed."""
+    traced = [part.item for part in node]
     files = {
         file.path: state
         for item in traced
@@ -301,8 +305,8 @@ def verdict(node: Node) -> Text:
     text = f"{quantity(len(files), 'file')} of {quantity(len(jobs), 'job')}: "
     if not changed and not raw:
         return Text.assemble(text, ("all unchanged", "green"))
-    told = [f"{changed} not as they were"] * bool(changed) + raw
-    return Text.assemble(text, ("; ".join(told), "red"))
+    problems = [f"{changed} changed"] * bool(changed) + raw
+    return Text.assemble(text, ("; ".join(problems), "red"))
 
 
 def _label(node: Node) -> Text:
@@ -356,9 +360,9 @@ def _of_jobs(item: Jobs) -> Text:
     jobs = [record.machine.slurm_job for record in records if record.machine.slurm_job]
     facts += [f"Slurm {_one_of(jobs)}"] if jobs else []
     text.append(f"  {' · '.join(facts)}", style="dim")
-    found = chosen(_shared(records))
-    if found:
-        text.append("\n" + ", ".join(f"{key} {value}" for key, value in found.items()), "dim")
+    parameters = chosen(_shared(records))
+    if parameters:
+        text.append("\n" + ", ".join(f"{key} {value}" for key, value in parameters.items()), "dim")
     return text
 
 
@@ -372,7 +376,7 @@ def _shared(records: tuple[Record, ...]) -> dict[str, Any]:
 
 def _of_raw(item: Raw) -> Text:
     if item.files == 0:
-        text = Text("raw data that come with a package", style="bold")
+        text = Text("raw data from an installed package", style="bold")
     else:
         count = "files" if item.files is None else quantity(item.files, "file")
         text = Text(f"raw data: {count} in {item.root}", style="bold")
@@ -385,7 +389,7 @@ def _of_raw(item: Raw) -> Text:
 
 
 def together(paths: list[str]) -> str:
-    """Write several paths as one: ``a/{b,c}/d``, with ``*`` for many."""
+    """Abbreviate several paths to one: ``a/{b,c}/d``, with ``*`` for many."""
     rows = [path.split("/") for path in paths]
     if len({len(row) for row in rows}) > 1:
         return f"{commonpath(paths)}/…"
@@ -402,14 +406,16 @@ def _segment(names: list[str]) -> str:
 
 
 def _start(names: list[str]) -> str:
-    """Return the characters that all names start with."""
+    """Return the common prefix of the names."""
     columns = zip(*names, strict=False)
-    return "".join(letters[0] for letters in takewhile(lambda each: len(set(each)) == 1, columns))
+    return "".join(
+        letters[0] for letters in takewhile(lambda column: len(set(column)) == 1, columns)
+    )
 
 
 def _one_of(values: Iterable[str]) -> str:
-    found = list(dict.fromkeys(values))
-    return found[0] if len(found) == 1 else f"{found[0]} and {len(found) - 1} others"
+    distinct = list(dict.fromkeys(values))
+    return distinct[0] if len(distinct) == 1 else f"{distinct[0]} and {len(distinct) - 1} more"
 
 
 def _size(number: float) -> str:

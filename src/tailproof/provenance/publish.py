@@ -1,7 +1,7 @@
-"""Give finished experiments to DVC, and their records to git's index.
+"""Adds finished experiments to DVC, and their records to git's index.
 
-One experiment after the other: DVC has one lock and writes one ``dvc.lock``. Nothing is committed
-to git and nothing is pushed.
+Experiments are added one after the other, because DVC has one lock and writes one ``dvc.lock``.
+Nothing is committed to git and nothing is pushed.
 """
 
 import subprocess
@@ -13,24 +13,25 @@ from tailproof.config.load import load_config
 from tailproof.project import project_paths
 from tailproof.provenance.audit import audit
 from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.text import quantity
 
 CONFIG = "config/config.yaml"
 STAGES = ("dataset", "experts", "evaluation")
-"""What dvc.yaml has of each experiment that CONFIG lists."""
+"""The stages of dvc.yaml for each experiment in CONFIG."""
 
 
 def publish(experiments: Sequence[str]) -> list[str]:
-    """Publish these experiments, or all that the configuration lists; return their names.
+    """Publish experiments, by default all that the configuration lists; return their names.
 
     Raises:
-        TailproofError: an experiment is not listed or an audit finds something wrong, and nothing
-            is published; the working directory has no git or DVC repository; DVC or git fails.
+        TailproofError: an experiment is not listed, an audit fails, the working directory has no
+            git or DVC repository (nothing is published in these cases), or DVC or git fails.
     """
     listed = load_config(CONFIG).experiments
     for name in experiments:
         if name not in listed:
             raise TailproofError(
-                f"DVC has no stages for '{name}'{suggestion(name, listed)}: name it in {CONFIG} "
+                f"DVC has no stages for '{name}'{suggestion(name, listed)}: add it in {CONFIG} "
                 f"under experiments, which lists {', '.join(listed) or 'none'}"
             )
     _check_repositories()
@@ -44,7 +45,7 @@ def publish(experiments: Sequence[str]) -> list[str]:
 
 
 def uncommitted() -> list[str]:
-    """Return the files that differ from git's index or are not in it: a clone will lack them."""
+    """Return the files that are new or differ from git's index; a clone will lack them."""
     listed = ["git", "ls-files", "-z", "--others", "--modified", "--exclude-standard"]
     return sorted(set(filter(None, _run(listed).split("\0"))))
 
@@ -53,31 +54,32 @@ def _check_repositories() -> None:
     here = Path.cwd()
     if not any((folder / ".git").exists() for folder in (here, *here.parents)):
         raise TailproofError(
-            f"{here} is in no git repository, which keeps the records and dvc.lock: work in a "
-            "clone, or run `git init`"
+            f"{here} is not in a git repository, which stores the records and dvc.lock: work in "
+            "a clone, or run `git init`"
         )
     if not (here / ".dvc").is_dir():
         raise TailproofError(
-            f"{here} has no DVC repository (.dvc is missing): work where dvc.yaml lies, or run "
-            "`dvc init` there"
+            f"{here} is not a DVC repository (.dvc is missing): work in the folder of dvc.yaml, "
+            "or run `dvc init` there"
         )
 
 
 def _check_holds(name: str) -> None:
-    found = audit(name)
-    if found.passed:
+    result = audit(name)
+    if result.passed:
         return
-    causes = [verdict for verdict in found.wrong if not verdict.after] or found.wrong
-    wrong = [f"{verdict.path} is {verdict.state}: {verdict.why}" for verdict in causes]
-    wrong += found.broken
+    causes = [verdict for verdict in result.wrong if not verdict.after] or result.wrong
+    problems = [f"{verdict.path} is {verdict.state}: {verdict.why}" for verdict in causes]
+    problems += result.broken
     raise TailproofError(
-        f"nothing is published, since '{name}' does not hold ({len(wrong)} causes); the first: "
-        f"{wrong[0]}; see `tailproof audit {name}`, and run snakemake for what is stale or missing"
+        f"nothing is published, because the audit of '{name}' fails "
+        f"({quantity(len(problems), 'cause')}); the first: {problems[0]}; see "
+        f"`tailproof audit {name}`, and run snakemake to rebuild what is stale or missing"
     )
 
 
 def _run(command: list[str]) -> str:
-    """Return what a command prints, or tell in its own words why it failed."""
+    """Return the output of a command, or raise with the command's own error message."""
     shown = " ".join(command).replace(f"{sys.executable} -m ", "")
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -85,6 +87,6 @@ def _run(command: list[str]) -> str:
         raise TailproofError(f"`{shown}` cannot be run: {command[0]} is not installed") from None
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        told = [line for line in lines if line.startswith(("ERROR:", "fatal:"))] or lines
-        raise TailproofError(f"`{shown}` failed: {' '.join(told)}")
+        errors = [line for line in lines if line.startswith(("ERROR:", "fatal:"))] or lines
+        raise TailproofError(f"`{shown}` failed: {' '.join(errors)}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""Raw data against raw.parquet, which pins the checksum of every file."""
+"""Compares raw data with raw.parquet, which pins the checksum of every raw file."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,22 +17,23 @@ def check_raw(ledger: Ledger, read_today: Iterable[str] = ()) -> tuple[list[Verd
     """Hash the raw files of an experiment again.
 
     Args:
-        ledger: of the experiment.
+        ledger: the ledger of the experiment.
         read_today: the files that prepare would read now.
 
-    Returns a verdict a file, and a note where the raw data as a whole are not on this machine.
+    Returns:
+        A verdict per file, and a note if the raw data are not on this machine at all.
     """
     pinned = pinned_files(ledger)
     added = [
-        Verdict(path, "orphan", "raw.parquet does not list it: it is new since prepare ran")
+        Verdict(path, "orphan", "new since prepare ran: raw.parquet does not list it")
         for path in sorted(set(read_today) - {str(path) for path in pinned})
         if pinned
     ]
     there = [path for path in pinned if path.is_file()]
     if pinned and not there:
         return [], [
-            f"none of the {len(pinned)} raw files is here ({next(iter(pinned)).parent}): their "
-            "checksums are pinned in raw.parquet, and were not checked against them"
+            f"none of the {len(pinned)} raw files is on this machine "
+            f"({next(iter(pinned)).parent}), so their checksums in raw.parquet were not verified"
         ]
     digests = dict(zip(there, sha256_files(there), strict=True))
     verdicts = [_verdict(path, sha256, digests.get(path)) for path, sha256 in pinned.items()]
@@ -40,20 +41,20 @@ def check_raw(ledger: Ledger, read_today: Iterable[str] = ()) -> tuple[list[Verd
 
 
 def pinned_files(ledger: Ledger) -> dict[Path, str]:
-    """Return the pinned SHA-256 of every raw file, by path; none where raw.parquet is not there."""
+    """Return the pinned SHA-256 of every raw file, by path; empty without raw.parquet."""
     try:
         table = read_parquet(
             project_paths().experiment(ledger.experiment) / "raw.parquet", ["path", "sha256"]
         )
         table = table.cast(pa.schema([("path", pa.string()), ("sha256", pa.string())]))
     except (TailproofError, pa.ArrowException):
-        return {}  # missing or damaged: the audit of the file itself says so
+        return {}  # missing or damaged: the audit reports the file itself
     root = raw_root(ledger)
     return {root / row["path"]: row["sha256"] for row in table.to_pylist()}
 
 
 def raw_root(ledger: Ledger) -> Path:
-    """Return the folder that raw paths start at, as prepare's record has it."""
+    """Return the folder that raw paths are relative to, from prepare's record."""
     for record in ledger:
         if record.rule == "prepare":
             root = Path(record.parameters["data"]["source"].get("root", ""))
@@ -63,7 +64,7 @@ def raw_root(ledger: Ledger) -> Path:
 
 def _verdict(path: Path, pinned: str, now: str | None) -> Verdict:
     if now is None:
-        return Verdict(path.as_posix(), "missing", "raw.parquet lists it, and it is not there")
+        return Verdict(path.as_posix(), "missing", "listed in raw.parquet, but does not exist")
     if now != pinned:
         why = f"SHA-256 {now[:12]}…, raw.parquet says {pinned[:12]}…"
         return Verdict(path.as_posix(), "altered", why)

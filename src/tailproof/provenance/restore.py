@@ -1,9 +1,9 @@
-"""Give Snakemake its memory back from the ledger: in a clone, after a pull or a checkout.
+"""Restores Snakemake's metadata from the ledger: in a clone, after a pull or a checkout.
 
-Snakemake remembers parameters and inputs of each output in ``.snakemake``, which no clone has, and
-compares times, which are all new there. Both are written anew from the records: a file that still
-has the bytes on record gets what its record says, so that Snakemake runs its job again only where
-the parameters or the code of today are others; a file that does not is marked as one to make again.
+Snakemake stores the parameters and inputs of each output in ``.snakemake``, which a clone does not
+have, and compares file times, which are all new in a clone. Both are restored from the records. A
+file that has the recorded bytes gets the metadata of its record, so that Snakemake runs its job
+again only if the parameters or the code have changed. Any other file is marked to be rebuilt.
 """
 
 import os
@@ -20,16 +20,16 @@ from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
 
 TO_MAKE_AGAIN = ["not what its record says"]
-"""Parameters that no job has."""
+"""Parameters that no job has, so that Snakemake runs the job again."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What was found.
+    """Result of a restore.
 
     Attributes:
-        proven: files with the bytes on record, marked as their records say.
-        damaged: why, by file, for those whose job is to run again.
+        proven: files with the recorded bytes, marked as up to date.
+        damaged: the reason, by path of each file whose job must run again.
     """
 
     proven: list[str]
@@ -37,20 +37,22 @@ class Restored:
 
 
 def restore(experiment: str) -> Restored:
-    """Check the experiment's files against its ledger and tell Snakemake what it finds.
+    """Verify an experiment's files against its ledger and write Snakemake's metadata for them.
 
     Raises:
-        TailproofError: there is no ledger, Snakemake runs here, or it cannot read the workflow.
+        TailproofError: there is no ledger, Snakemake is running in this folder, or Snakemake
+            cannot read the workflow.
     """
     ledger = read_ledger(experiment)
     if not ledger.records and not ledger.unreadable:
         raise TailproofError(
-            f"{project_paths().provenance(experiment)} holds no record: nothing was run or "
-            "committed here; run snakemake"
+            f"{project_paths().provenance(experiment)} contains no records: run snakemake, or "
+            "pull the records of an experiment that was run elsewhere"
         )
     if any(Path(".snakemake/locks").glob("*")):
         raise TailproofError(
-            "Snakemake runs here, or was killed: wait for it, or run `snakemake --unlock`"
+            "Snakemake is running in this folder or was killed (.snakemake/locks is not empty): "
+            "wait for it, or run `snakemake --unlock`"
         )
     jobs = plan(project_paths().page(experiment))
     damaged = _damaged(ledger, jobs)
@@ -60,32 +62,32 @@ def restore(experiment: str) -> Restored:
 
 
 def _damaged(ledger: Ledger, jobs: list[Job]) -> dict[str, str]:
-    """Return what is wrong with files on record, and with records that cannot be read."""
+    """Return the reason for each recorded file or record that is damaged, by path."""
     there = [path for path in ledger.files if Path(path).is_file()]
     digests = dict(zip(there, sha256_files(there), strict=True))
-    found = dict(ledger.unreadable)
+    reasons = dict(ledger.unreadable)
     for path, file in ledger.files.items():
         if path not in digests:
-            found[path] = "not there"
+            reasons[path] = "does not exist"
         elif digests[path] != file.sha256:
-            found[path] = f"SHA-256 {digests[path][:12]}…, its record says {file.sha256[:12]}…"
+            reasons[path] = f"SHA-256 {digests[path][:12]}…, its record says {file.sha256[:12]}…"
     read = [path for job in jobs if job.rule == "prepare" for path in job.inputs]
     raw, _ = check_raw(ledger, read)
     wrong = [verdict for verdict in raw if verdict.state != "proven"]
     if wrong:
         listed = (project_paths().experiment(ledger.experiment) / "raw.parquet").as_posix()
-        found[listed] = f"raw file {wrong[0].path}: {wrong[0].why}"
-    return _outdated(ledger) | found
+        reasons[listed] = f"raw file {wrong[0].path}: {wrong[0].why}"
+    return _outdated(ledger) | reasons
 
 
 def _outdated(ledger: Ledger) -> dict[str, str]:
-    """Return the records whose inputs are others now: git can merge those of two branches."""
+    """Return records whose inputs have changed since; merging two branches can cause this."""
     inputs = {file.path for record in ledger for file in record.inputs} - ledger.files.keys()
     there = sorted(path for path in inputs if Path(path).is_file())
     now = dict(zip(there, sha256_files(there), strict=True))
     now |= {path: file.sha256 for path, file in ledger.files.items()}
     return {
-        record.path: f"made from {file.path}, made anew since"
+        record.path: f"made from {file.path}, which was rebuilt since"
         for record in ledger
         for file in record.inputs
         if now.get(file.path, file.sha256) != file.sha256
@@ -93,9 +95,9 @@ def _outdated(ledger: Ledger) -> dict[str, str]:
 
 
 def _set_times(ledger: Ledger) -> None:
-    """Give all results one time, so that none is newer than what was made from it."""
+    """Give all results the same time, so that no input is newer than an output."""
     now = time.time()
-    # Snakemake takes the time of a job's benchmark for one of its outputs'.
+    # Snakemake treats a job's benchmark file as one of its outputs.
     benchmarks = [Path(record.log).with_suffix(".tsv") for record in ledger]
     for path in [*ledger.files, *ledger.records, *ledger.unreadable, *benchmarks]:
         if Path(path).is_file():
@@ -103,30 +105,30 @@ def _set_times(ledger: Ledger) -> None:
                 os.utime(path, (now, now))
             except OSError as error:
                 raise TailproofError(
-                    f"{path} cannot be marked as made ({error.strerror}): restore needs results "
-                    "that you may write"
+                    f"the time of {path} cannot be set ({error.strerror}): restore needs write "
+                    "permission for the results"
                 ) from None
 
 
 def _remember(ledger: Ledger, jobs: list[Job], damaged: dict[str, str]) -> None:
-    """Let Snakemake know of every output what its record says."""
-    known: dict[str, dict[str, object]] = {}
+    """Write Snakemake's metadata of every output from the records."""
+    metadata: dict[str, dict[str, object]] = {}
     for record in ledger:
         outputs = [*(file.path for file in record.outputs), record.path]
         facts = _facts(record)
         if any(path in damaged for path in outputs):
             facts["params"] = TO_MAKE_AGAIN
-        known |= dict.fromkeys(outputs, facts)
+        metadata |= dict.fromkeys(outputs, facts)
     for job in jobs:
         ours = experiment_of(job.outputs[0]) == ledger.experiment
         if ours and not any(path in ledger.files for path in job.outputs):
             facts = {"rule": job.rule, "params": TO_MAKE_AGAIN}
-            known |= dict.fromkeys(job.outputs, facts)
-    remember(known)
+            metadata |= dict.fromkeys(job.outputs, facts)
+    remember(metadata)
 
 
 def _facts(record: Record) -> dict[str, object]:
-    """Return what Snakemake itself would have written after the job."""
+    """Return the metadata that Snakemake itself would have written after the job."""
     values = [*record.parameters.values(), record.code.closure]
     # Raw inputs are not in the record: None keeps Snakemake from comparing them.
     inputs = sorted(file.path for file in record.inputs) if record.rule != "prepare" else None

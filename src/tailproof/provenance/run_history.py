@@ -1,7 +1,7 @@
-"""Every training run on the ledger: what is there now, and what git remembers of before.
+"""The history of all training runs: current records, and earlier versions from git.
 
-A job's record is overwritten when the job runs again; records are committed, so that git holds
-every version of them that was.
+A job's record is overwritten when the job runs again. Records are committed, so git has every
+earlier version.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,14 +32,14 @@ class RunEntry:
     """One training run.
 
     Attributes:
-        record: of its job.
-        changes: (before, now) by setting; ``code`` and ``data`` are digests. None before: the
-            setting is new; None now: it is no more.
-        follows: the name of the run that it is compared with; None where that is the recipe's
-            defaults, since it is the first of its expert.
-        tested: its expert's metrics on test, by the last evaluation before the next such run.
-        findings: of its history, as the diagnosis has them; None while it has not been diagnosed.
-        followed: recommendations on the run before it, of the same seed, that it took on.
+        record: record of the run's job.
+        changes: (before, now) by setting; ``code`` and ``data`` are digests. None before means a
+            new setting, None now a removed one.
+        follows: name of the run that it is compared with; None for the first run of an expert,
+            which is compared with the defaults of a recipe.
+        tested: metrics of its expert on test, from the last evaluation before the next such run.
+        findings: findings of the diagnosis of its history; None if it was not diagnosed yet.
+        followed: recommendations for the previous run of the same seed that this run followed.
     """
 
     record: Record
@@ -51,18 +51,18 @@ class RunEntry:
 
     @property
     def name(self) -> str:
-        """``YYYYMMDD_HHMMSS`` when it started, in UTC, and ``_jID`` of its Slurm job."""
+        """Start time as ``YYYYMMDD_HHMMSS`` in UTC, with ``_jID`` for a Slurm job."""
         return _name(self.record)
 
 
 @dataclass(frozen=True)
 class Runs:
-    """All runs.
+    """All training runs, and the newest evaluations.
 
     Attributes:
-        by_experiment: newest first.
-        evaluations: the newest of each experiment.
-        unreadable: how many versions of records in git are none to this tailproof.
+        by_experiment: runs of each experiment, newest first.
+        evaluations: newest evaluation of each experiment.
+        unreadable: number of record versions that this tailproof cannot read.
     """
 
     by_experiment: dict[str, list[RunEntry]]
@@ -71,32 +71,32 @@ class Runs:
 
 
 def read_runs(root: str | Path = ".") -> Runs:
-    """Read the records of all training runs and evaluations, here and in git's history.
+    """Read the records of all training runs and evaluations, from disk and from git history.
 
     Args:
-        root: the repository, with results/ in it.
+        root: the repository that contains results/.
     """
     texts = [*_here(Path(root)), *_in_git(Path(root))]
     parsed = [_parse(text) for text in dict.fromkeys(texts)]
-    records = sorted((each for each in parsed if each), key=lambda each: (each.started, each.path))
-    found: dict[str, list[RunEntry]] = {}
+    valid = (record for record in parsed if record)
+    records = sorted(valid, key=lambda record: (record.started, record.path))
+    by_experiment: dict[str, list[RunEntry]] = {}
     evaluations: dict[str, Record] = {}
     for experiment in sorted({record.experiment for record in records}):
-        own = [record for record in records if record.experiment == experiment]
-        tests = [record for record in own if record.rule == "evaluate"]
-        found[experiment] = _runs(own, tests)
+        jobs = [record for record in records if record.experiment == experiment]
+        tests = [record for record in jobs if record.rule == "evaluate"]
+        by_experiment[experiment] = _runs(jobs, tests)
         evaluations |= {experiment: tests[-1]} if tests else {}
-    return Runs(
-        {name: runs for name, runs in found.items() if runs}, evaluations, parsed.count(None)
-    )
+    trained = {name: runs for name, runs in by_experiment.items() if runs}
+    return Runs(trained, evaluations, parsed.count(None))
 
 
-def _runs(own: list[Record], evaluations: list[Record]) -> list[RunEntry]:
-    """Return the runs of an experiment, newest first, from records in the order of starting."""
+def _runs(jobs: list[Record], evaluations: list[Record]) -> list[RunEntry]:
+    """Return the runs of an experiment, newest first, from records sorted by start time."""
     before: dict[str, Record] = {}
     of_seed: dict[str, Record] = {}
     runs = []
-    records = [record for record in own if record.rule == "train"]
+    records = [record for record in jobs if record.rule == "train"]
     for record in records:
         expert = record.wildcards["expert"]
         previous = before.get(expert)
@@ -108,50 +108,54 @@ def _runs(own: list[Record], evaluations: list[Record]) -> list[RunEntry]:
         tested = _tested(record, later, evaluations)
         follows = _name(previous) if previous else None
         changes = _changes(base, now, bool(previous))
-        took = _followed(of_seed.get(record.path), record, own)
-        runs.append(RunEntry(record, changes, follows, tested, _diagnosed(record, own), took))
+        findings = _diagnosis_findings(record, jobs)
+        took = _followed(of_seed.get(record.path), record, jobs)
+        runs.append(RunEntry(record, changes, follows, tested, findings, took))
         before[expert] = of_seed[record.path] = record
     return runs[::-1]
 
 
-def _followed(earlier: Record | None, later: Record, own: list[Record]) -> list[Followed]:
-    """Return the recommendations on a run, of diagnosis and preflight, that the next one took."""
+def _followed(earlier: Record | None, later: Record, jobs: list[Record]) -> list[Followed]:
+    """Return the recommendations of diagnosis and preflight that the next run followed."""
     if earlier is None:
         return []
     changed = list(_changes(_settings(earlier), _settings(later), both_whole=True))
     return [
-        each
-        for found in (_diagnosed, _foretold)
-        for each in followed(earlier, found(earlier, own) or [], later, found(later, own), changed)
+        advice
+        for of in (_diagnosis_findings, _preflight_findings)
+        for advice in followed(earlier, of(earlier, jobs) or [], later, of(later, jobs), changed)
     ]
 
 
-def _diagnosed(run: Record, own: list[Record]) -> list[Finding] | None:
-    """Return what the newest diagnosis found that read the history which a run wrote."""
-    wrote = [file for file in run.outputs if file.path.endswith("history.csv")]
-    found = None
-    for record in own:
-        if record.rule == "diagnose" and any(file in record.inputs for file in wrote):
-            found = _told(record)
-    return found
+def _diagnosis_findings(run: Record, jobs: list[Record]) -> list[Finding] | None:
+    """Return the findings of the newest diagnosis of the history that a run wrote."""
+    histories = [file for file in run.outputs if file.path.endswith("history.csv")]
+    findings = None
+    for record in jobs:
+        if record.rule == "diagnose" and any(file in record.inputs for file in histories):
+            findings = _recorded_findings(record)
+    return findings
 
 
-def _foretold(run: Record, own: list[Record]) -> list[Finding] | None:
-    """Return what the newest preflight of a run's very recipe said of its expert."""
+def _preflight_findings(run: Record, jobs: list[Record]) -> list[Finding] | None:
+    """Return the findings about a run's expert from the newest preflight of the same recipe."""
     expert, recipe = run.wildcards["expert"], run.parameters.get("recipe")
-    found = None
-    for record in own:
+    findings = None
+    for record in jobs:
         if record.rule == "preflight" and record.parameters["recipes"].get(expert) == recipe:
-            told = _told(record) or []
-            found = [each for each in told if expert in each.get("experts", [expert])]
-    return found
+            findings = [
+                finding
+                for finding in _recorded_findings(record) or []
+                if expert in finding.get("experts", [expert])
+            ]
+    return findings
 
 
-def _told(record: Record) -> list[Finding] | None:
-    """Return the findings on record; None where an earlier version put but their names there."""
-    found = record.results.get("findings")
-    whole = isinstance(found, list) and all(isinstance(each, dict) for each in found)
-    return found if whole else None
+def _recorded_findings(record: Record) -> list[Finding] | None:
+    """Return the findings in a record; None if an earlier version stored only their names."""
+    findings = record.results.get("findings")
+    complete = isinstance(findings, list) and all(isinstance(item, dict) for item in findings)
+    return findings if complete else None
 
 
 def _settings(record: Record) -> Settings:
@@ -166,7 +170,7 @@ def _settings(record: Record) -> Settings:
 def _changes(
     base: Settings, now: Settings, both_whole: bool
 ) -> dict[str, tuple[str | None, str | None]]:
-    """Return what differs; settings that are gone only where `base` is a whole run's."""
+    """Return changed settings; removed ones only if `base` holds all settings of a run."""
     names = [*now, *(key for key in base if key not in now and both_whole)]
     return {key: (base.get(key), now.get(key)) for key in names if base.get(key) != now.get(key)}
 
@@ -174,14 +178,14 @@ def _changes(
 def _tested(
     record: Record, same: list[Record], evaluations: Iterable[Record]
 ) -> dict[str, float | None]:
-    """Return what the last evaluation found that came after a run and before its successor."""
+    """Return test metrics of the last evaluation after a run and before the next run."""
     ends = {one.seal: other.started for one, other in pairwise(same)}
     end = ends.get(record.seal)
-    found: dict[str, Any] = {}
-    for each in evaluations:
-        if each.started >= record.ended and (end is None or each.started < end):
-            found = each.results.get("test", {}).get(record.wildcards["expert"], found)
-    return found
+    metrics: dict[str, Any] = {}
+    for evaluation in evaluations:
+        if evaluation.started >= record.ended and (end is None or evaluation.started < end):
+            metrics = evaluation.results.get("test", {}).get(record.wildcards["expert"], metrics)
+    return metrics
 
 
 def _name(record: Record) -> str:
@@ -190,7 +194,7 @@ def _name(record: Record) -> str:
 
 
 def _parse(text: str) -> Record | None:
-    """Return a record, None for what is none: of another schema, or edited."""
+    """Return a record; None if it has another schema or was edited."""
     try:
         record = Record.model_validate_json(text)
     except ValidationError:
@@ -205,7 +209,7 @@ def _here(root: Path) -> Iterator[str]:
 
 
 def _in_git(root: Path) -> Iterator[str]:
-    """Yield every version of the records that the history of HEAD holds."""
+    """Yield every version of the records in the history of HEAD."""
     results = project_paths(root).results
     patterns = [f":(glob){results}/*/provenance/{rule}/*.json" for rule in RULES]
     changed = ask_git(root, "log", *AS_BLOBS, "--", *patterns) or b""

@@ -1,8 +1,8 @@
-"""All that Tailproof asks of Snakemake from inside, and all that it uses of its private parts.
+"""All calls into Snakemake's Python code, public and private.
 
-To plan, Snakemake reads its rules in a process of its own, which prints the jobs as JSON:
-``python -m tailproof.provenance.snakemake_bridge TARGET``. Nothing runs and no lock is taken.
-Where another version of Snakemake moves a private part, the module's tests fail first.
+To plan, Snakemake reads the rules in a separate process, which prints the jobs as JSON:
+``python -m tailproof.provenance.snakemake_bridge TARGET``. No job runs and no lock is taken.
+If a new version of Snakemake changes a private part, the tests of this module fail first.
 """
 
 import json
@@ -18,17 +18,17 @@ from typing import Any
 from tailproof.runtime.errors import TailproofError
 
 AT_HAND = {rule: {"cleared": "yes", "mem_mb": 1, "runtime": 1} for rule in ("train", "rung")}
-"""Resources that are looked up in files: those may be damaged, and a plan runs nothing."""
+"""Fixed values for resources that are read from files: a plan must not fail on damaged files."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job, with paths from the repository.
+    """One job; paths are relative to the repository.
 
     Attributes:
-        rule: its stage.
-        parameters: its rule's, without the code's digest.
-        code: the digest of its code closure.
+        rule: the stage of the job.
+        parameters: parameters of its rule, without the digest of the code.
+        code: digest of its code closure.
     """
 
     rule: str
@@ -45,47 +45,47 @@ def plan(*targets: str) -> list[Job]:
         TailproofError: Snakemake cannot read the workflow or the configuration.
     """
     if not Path("Snakefile").exists():
-        raise TailproofError(f"{Path.cwd()} holds no Snakefile: work in the repository's folder")
-    kept = next(path for path in (Path(".snakemake"), Path()) if path.exists())
-    if not os.access(kept, os.W_OK):
+        raise TailproofError(f"{Path.cwd()} has no Snakefile: work in the folder of the project")
+    metadata = next(path for path in (Path(".snakemake"), Path()) if path.exists())
+    if not os.access(metadata, os.W_OK):
         raise TailproofError(
-            f"{kept.absolute()} cannot be written, and Snakemake keeps notes there while it plans: "
-            "work in a clone that can be written"
+            f"{metadata.absolute()} is not writable, but Snakemake writes metadata there while it "
+            "plans: work in a clone that is writable"
         )
     command = [sys.executable, "-m", __name__, *targets]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        told = json.loads(done.stdout)
+        answer = json.loads(done.stdout)
     except ValueError:
         raise TailproofError(f"Snakemake cannot plan {' '.join(targets)}: {done.stderr}") from None
-    if isinstance(told, str):
-        raise TailproofError(told)
-    return [Job(**job) for job in told]
+    if isinstance(answer, str):
+        raise TailproofError(answer)
+    return [Job(**job) for job in answer]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake on all cores, quietly, and return how it ended."""
+    """Run Snakemake on all cores, quietly, and return the completed process."""
     command = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", "all", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def stage_of(job: Any) -> str | None:
-    """Return the stage of one of Snakemake's jobs, whatever prefix its rule has."""
+    """Return the stage of a Snakemake job, whatever prefix its rule has; None without one."""
     record = job.output.get("record")
     return Path(record).parent.name if record else None
 
 
 def start_after(dag: Any, first: str, then: Collection[str]) -> None:
-    """Let jobs of some stages start after that of another, of the same experiment, if both run.
+    """Let jobs of some stages start after the job of another, per experiment, if both run.
 
-    Snakemake knows no order without dependency. An input would make the later jobs stale with
-    every change of the first one; as ``ancient`` it would hide their own changes, since what
-    follows a job that runs is not looked at again.
+    Snakemake has no order without a dependency. An input would make the later jobs stale whenever
+    the first one changes. An ``ancient`` input would hide changes of the later jobs, because
+    Snakemake does not check again what follows a job that runs.
 
     Args:
-        dag: Snakemake's, before it starts its first job.
-        first: a stage that has one job.
-        then: the stages that wait.
+        dag: Snakemake's DAG, before the first job starts.
+        first: a stage with one job per experiment.
+        then: the stages that wait for it.
     """
     jobs = list(dag.needrun_jobs())
     firsts = {job.wildcards.experiment: job for job in jobs if stage_of(job) == first}
@@ -99,10 +99,10 @@ def start_after(dag: Any, first: str, then: Collection[str]) -> None:
 
 
 def remember(facts: dict[str, dict[str, object]]) -> None:
-    """Write what Snakemake knows of how files were made.
+    """Write Snakemake's metadata about how files were made.
 
     Args:
-        facts: fields of Snakemake's `MetadataRecord`, by path.
+        facts: fields of Snakemake's `MetadataRecord`, by path of the file.
     """
     from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
     from snakemake.persistence.file import FilePersistence
@@ -121,7 +121,7 @@ def _plan(targets: list[str]) -> list[Job]:
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         workflow = api.workflow(resources, snakefile=Path("Snakefile"))
         workflow.dag(DAGSettings(targets=targets)).execute_workflow("dryrun")
-        jobs = workflow._workflow.dag.jobs  # Snakemake has no other way to ask
+        jobs = workflow._workflow.dag.jobs  # Snakemake has no public interface for this
         return [_job(job) for job in jobs if stage_of(job)]
 
 
@@ -136,11 +136,11 @@ def _texts(paths: Iterable[str]) -> list[str]:
 
 
 def _answer(targets: list[str]) -> list[dict[str, Any]] | str:
-    """Return the jobs, or why there are none."""
+    """Return the planned jobs, or the reason why planning failed."""
     with redirect_stdout(sys.stderr):
         try:
             return [asdict(job) for job in _plan(targets)]
-        except Exception as error:  # of any kind: Snakemake runs the rules' own code here
+        except Exception as error:  # any kind: Snakemake runs the code of the rules here
             return str(error)
 
 

@@ -1,4 +1,4 @@
-"""What the splits promise, read back from the files: disjoint, whole, and test left alone."""
+"""Checks the invariants of the splits in the files: disjoint, complete, test not read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +11,18 @@ from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger
 from tailproof.runtime.stages import STAGES
+from tailproof.text import quantity
 
 
 def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
-    """Return a sentence for each promise that does not hold; an unreadable file is one."""
+    """Return a sentence for each violated invariant and for a file that cannot be read."""
     if not ((folder / "samples.parquet").exists() and (folder / "splits.parquet").exists()):
         return []
     try:
         samples = read_parquet(folder / "samples.parquet", ["sample_id", "digest", "group"])
         splits = read_parquet(folder / "splits.parquet", ["sample_id", "split"])
         joined = splits.join(samples, "sample_id")
-        found = [
+        problems = [
             *_shared(joined, "digest", "content"),
             *_shared(joined, "group", "group"),
             *_wrong_rows(folder / "shards", splits, ("*",)),
@@ -29,25 +30,26 @@ def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
             *_wrong_rows(folder / "experts", splits, ("*", "*", "raw_logits")),
         ]
     except (TailproofError, pa.ArrowException) as error:
-        found = [str(error)]
-    return found + list(_readers_of_test(ledger))
+        problems = [str(error)]
+    return problems + list(_readers_of_test(ledger))
 
 
 def _shared(joined: pa.Table, column: str, word: str) -> Iterator[str]:
-    """Tell the contents or groups that lie in more than one split."""
+    """Report contents or groups that are in more than one split."""
     counted = joined.group_by(column).aggregate([("split", "count_distinct")])
     shared = counted.filter(pc.greater(counted["split_count_distinct"], 1))[column]
     if len(shared):
         rows = joined.filter(pc.is_in(joined[column], shared)).sort_by(column)
         first = rows.filter(pc.equal(rows[column], rows[column][0])).to_pylist()
         yield (
-            f"splits.parquet: {len(shared)} of one {word} lie in more than one split, for instance "
+            f"splits.parquet: samples of the same {word} are in more than one split "
+            f"({quantity(len(shared), 'case')}), for instance "
             + ", ".join(f"{row['sample_id']} in {row['split']}" for row in first[:3])
         )
 
 
 def _wrong_rows(folder: Path, splits: pa.Table, pattern: tuple[str, ...]) -> Iterator[str]:
-    """Compare which samples each split's files hold with splits.parquet."""
+    """Compare the samples in each split's files with splits.parquet."""
     tables = "/".join(pattern)
     by_place: dict[tuple[Path, str], list[Path]] = {}
     for path in sorted(folder.glob(f"{tables}/*.parquet")):
@@ -55,32 +57,34 @@ def _wrong_rows(folder: Path, splits: pa.Table, pattern: tuple[str, ...]) -> Ite
         split = path.parent.name if shard else path.stem
         by_place.setdefault((path.parent, split), []).append(path)
     for (place, split), paths in by_place.items():
-        held = pa.concat_tables([read_parquet(path, ["sample_id"]) for path in paths])["sample_id"]
-        due = splits.filter(pc.equal(splits["split"], split))["sample_id"]
-        repeated = len(held) - len(pc.unique(held))
-        foreign = pc.sum(pc.invert(pc.is_in(held, due))).as_py() or 0
-        lacking = pc.sum(pc.invert(pc.is_in(due, held))).as_py() or 0
-        if repeated or foreign or lacking:
+        stored = pa.concat_tables([read_parquet(path, ["sample_id"]) for path in paths])[
+            "sample_id"
+        ]
+        expected = splits.filter(pc.equal(splits["split"], split))["sample_id"]
+        repeated = len(stored) - len(pc.unique(stored))
+        foreign = pc.sum(pc.invert(pc.is_in(stored, expected))).as_py() or 0
+        missing = pc.sum(pc.invert(pc.is_in(expected, stored))).as_py() or 0
+        if repeated or foreign or missing:
             yield (
-                f"{place}: of the split {split}, {foreign} rows belong to another, {repeated} are "
-                f"repeated and {lacking} are missing"
+                f"{place}: rows of split {split} differ from splits.parquet: {foreign} belong to "
+                f"another split, {repeated} are repeated, {missing} are missing"
             )
 
 
 def _readers_of_test(ledger: Ledger) -> Iterator[str]:
-    """Tell every job that read a file of the split test without being one that may."""
+    """Report every job that read a file of the split test without permission."""
     for record in ledger:
         for file in record.inputs:
             if not _of_test(project_paths().inside(file.path) or ()):
                 continue
-            # The manifest reads the facts about the shards, and no image.
+            # The manifest may read the facts about the shards, but no images.
             images = record.rule == "manifest" and not file.path.endswith(".json")
             if record.rule not in STAGES or not STAGES[record.rule].reads_test or images:
-                yield f"{record.path}: {record.rule} read {file.path}, of the split test"
+                yield f"{record.path}: {record.rule} must not read test, but read {file.path}"
 
 
 def _of_test(parts: tuple[str, ...]) -> bool:
-    """Whether a path below the results is that of a shard, or of logits, of the split test."""
+    """Return whether a path below the results is a shard or logits file of test."""
     match parts:
         case (_, "shards", "test", _):
             return True

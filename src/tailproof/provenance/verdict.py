@@ -1,4 +1,4 @@
-"""What an audit says of each artefact."""
+"""The verdict of an audit on one artefact."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,11 +8,11 @@ State = Literal["proven", "stale", "altered", "orphan", "missing"]
 
 @dataclass(frozen=True)
 class CodeChange:
-    """That a file is stale by code only: inputs and parameters are as its record says.
+    """Marks a file as stale by code only: its inputs and parameters match its record.
 
     Attributes:
-        made_by: the version of tailproof that made it.
-        now: the version of tailproof that audits; the same one where its code was edited since.
+        made_by: version of tailproof that made the file.
+        now: version of tailproof that audits; equal to `made_by` if the code was edited since.
     """
 
     made_by: str
@@ -25,17 +25,16 @@ class CodeChange:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One artefact.
+    """The state of one artefact.
 
     Attributes:
-        state: ``proven``, its bytes are on record and everything before it still holds; ``stale``,
-            what it was made from or by has changed; ``altered``, its bytes are not those on
-            record; ``orphan``, no record has it; ``missing``, it is on record or due, and not
-            there.
-        why: in a sentence; empty for what is proven.
-        after: the artefact that this one is wrong because of, where it is not wrong by itself.
-        code_only: of a stale one, that nothing but code changed: its own, or that of what it was
-            made from.
+        state: ``proven``: its bytes match its record and everything upstream still holds.
+            ``stale``: its inputs, parameters or code have changed. ``altered``: its bytes differ
+            from its record. ``orphan``: no record lists it. ``missing``: it is recorded or
+            expected, but does not exist.
+        why: the reason, in a sentence; empty for a proven artefact.
+        after: the artefact that causes this verdict, if the cause lies upstream.
+        code_only: set for a stale artefact if only code changed, its own or upstream.
     """
 
     path: str

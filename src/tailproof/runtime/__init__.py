@@ -1,1 +1,1 @@
-"""What carries a result and does not make it: the stage wrapper, records, signals, Slurm."""
+"""Code that runs jobs but does not affect results: stage wrapper, records, signals, Slurm."""

@@ -1,35 +1,35 @@
-"""The code that a script can reach, and a digest of what it means.
+"""The code closure of a script: all code that it can reach, and a digest of the code's meaning.
 
-A module belongs to a script's closure when any module of the closure imports it: at the top of a
-file or lazily in a function, absolutely or relatively, under ``TYPE_CHECKING`` or not, or when it
-holds the module's full name as a string (``python -m``, `importlib.import_module`); the string
+A module belongs to a script's closure if any module of the closure imports it: at the top of a
+file or lazily in a function, absolutely or relatively, under ``TYPE_CHECKING`` or not. It also
+belongs if its full name appears as a string (``python -m``, `importlib.import_module`). The string
 ``tailproof.PACKAGE.*`` stands for every module of a package, at any depth. A package's
-``__init__.py`` belongs wherever one of its modules does, because Python runs it. Nothing is
-imported to find this out.
+``__init__.py`` belongs wherever one of its modules does, because Python runs it. The closure is
+found without importing anything.
 
-The digest covers the abstract syntax and so ignores comments, layout, positions and docstrings
-(every statement that is nothing but a string). It is written out here rather than by `ast.dump`,
-whose text differs between Python versions; it is the same on Python 3.11, 3.12 and 3.13. Data
-files in the package of a reached module (templates) are taken byte by byte, and the
-packages that the closure imports with the versions that constraints.txt gives them.
+The digest covers the abstract syntax, so it ignores comments, layout, positions and docstrings
+(every statement that is only a string). The syntax is serialized here rather than by `ast.dump`,
+whose text differs between Python versions; the digest is the same on Python 3.11, 3.12 and 3.13.
+Data files in the package of a reached module (templates) are included byte by byte. Packages that
+the closure imports are included with their versions from constraints.txt.
 
-The digest covers meaning, not wording: what only says something to a reader is left out, so that
-an error can be worded better without training every expert again. The list is below, in
-`RUNTIME`, `ERRORS`, `LOGGERS` and `LEVELS`, and nothing else is left out:
+The digest covers meaning, not wording. Text that is only for a reader is left out, so that an
+error message can be improved without training every expert again. `RUNTIME`, `ERRORS`, `LOGGERS`
+and `LEVELS` below list what is left out, and nothing else is:
 
-* The arguments of what is raised, and of the package's own errors wherever they are built. That an
-  error is raised, of which class, where and under which condition stays in the digest, so code
-  that catches it does the same as before. `CARRIERS` are the exceptions whose arguments a program
-  reads; theirs stay.
-* The arguments of log calls. They return None, and a log is no result.
-* The modules of `tailproof.runtime`. They carry a result and do not make it; `runtime_digest`
-  covers them, for the record, and makes nothing stale.
+* The arguments of raised exceptions, and of the package's own errors wherever they are built. The
+  class of an error, where it is raised and under which condition stay in the digest, so code that
+  catches it behaves as before. Programs read the arguments of the exceptions in `CARRIERS`; those
+  arguments stay.
+* The arguments of log calls. They return None, and a log is not a result.
+* The modules of `tailproof.runtime`. They do not affect results. `runtime_digest` covers them for
+  the record and makes nothing stale.
 
-This is safe as long as three things hold, which tests/test_house.py reads off the source: what is
-left out has no effect (no walrus, await or yield, no call that changes something), no result
-stores the text of an error (it stores the error's class, or a sentence of its own), and the
-package's errors carry nothing but their text. Names of modules within left-out text are not
-followed: code that only words a message makes no result.
+This is safe under three conditions, which tests/test_house.py checks in the source. What is left
+out has no side effects (no walrus, await or yield, no call that changes state). No result stores
+the text of an error (it stores the error's class, or a sentence of its own). The package's errors
+carry only their text. Module names within left-out text are not followed: code that only words a
+message affects no result.
 """
 
 import ast
@@ -49,22 +49,22 @@ SOURCE = Path(__file__).resolve().parents[2]
 """The folder that holds the package: src of a checkout, or site-packages."""
 
 SCRIPT = "__main__"
-"""The script's name in its own closure: calling the file otherwise changes nothing."""
+"""The script's name in its own closure, so that renaming the file changes nothing."""
 
 DATA = {".css", ".html", ".j2", ".js", ".json", ".svg", ".txt", ".yaml"}
-"""What files are called that code reads; what editors and systems leave is not among them."""
+"""Suffixes of the data files that code reads; files that editors leave behind have others."""
 
 RUNTIME = "tailproof.runtime"
-"""Left out, with all modules below it."""
+"""The package that the digest leaves out, with all modules below it."""
 
 ERRORS = {"TailproofError", "Interrupted", "NewerSchema"}
-"""The package's errors: left out are their arguments, also where an error is built, not raised."""
+"""The package's errors: their arguments are left out even where an error is built, not raised."""
 
 CARRIERS = {"OSError", "StopIteration", "SystemExit"}
-"""What is raised with a status, a value or a number that a program reads: nothing is left out."""
+"""Exceptions with a status, value or number that a program reads: nothing is left out."""
 
 LOGGERS = {"log", "logger"}
-"""What a logger is called."""
+"""Names of variables that hold a logger."""
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 """Methods of a logger whose arguments are left out."""
@@ -73,7 +73,7 @@ _MODULE = re.compile(r"tailproof(\.[A-Za-z_]\w*)+(\.\*)?")
 
 
 EVERY = "**"
-"""Stands for the names of all modules of a package, at any depth."""
+"""Placeholder for the names of all modules of a package, at any depth."""
 
 
 class _Import(NamedTuple):
@@ -92,12 +92,12 @@ class _Meaning(NamedTuple):
 def closure(script: str | Path, root: str | Path = PIPELINE) -> dict[str, Path]:
     """Return the files of the script and of every project module it can import, by module name.
 
-    Modules of `RUNTIME` are not among them, and what only they import is not either.
+    Modules of `RUNTIME`, and modules that only they import, are not included.
 
     Args:
-        script: a Python file; modules beside it are project modules too.
-        root: a checkout, whose folder src holds the project's packages; without such a folder the
-            package is where it is installed.
+        script: a Python file; modules in the same folder are project modules too.
+        root: a checkout whose folder src holds the project's packages; without that folder, the
+            installed package is used.
 
     Raises:
         TailproofError: a file of the closure is missing or is not valid Python.
@@ -110,8 +110,8 @@ def code_digest(script: str | Path, root: str | Path = PIPELINE) -> str:
 
     Args:
         script: a Python file.
-        root: a checkout, with packages in src and their versions in constraints.txt. Where it has
-            neither, the package is where it is installed, and versions are those installed.
+        root: a checkout, with packages in src and their versions in constraints.txt. Without
+            these, the installed package and the installed versions are used.
 
     Raises:
         TailproofError: a file is missing or is not valid Python, or a package has no version.
@@ -134,7 +134,8 @@ def runtime_digest(root: str | Path = PIPELINE) -> str:
     """Return the SHA-256 over the meaning of all modules of `RUNTIME`.
 
     Args:
-        root: a checkout, with the project's packages in src; else as they are installed.
+        root: a checkout with the project's packages in src; without src, the installed package
+            is used.
 
     Raises:
         TailproofError: a module cannot be read or is not valid Python.
@@ -145,7 +146,7 @@ def runtime_digest(root: str | Path = PIPELINE) -> str:
 
 
 def packages(script: str | Path, root: str | Path = PIPELINE) -> dict[str, str]:
-    """Return the version that counts of every package that the closure imports."""
+    """Return the version of every package that the closure imports, as it enters the digest."""
     return versions_of(_packages(_reach(Path(script), Path(root)), Path(root)), Path(root))
 
 
@@ -155,7 +156,7 @@ def _source(root: Path) -> Path:
 
 
 def _project_names(folder: Path) -> set[str]:
-    """Return the names of the project's modules in a folder: of site-packages the package alone."""
+    """Return the names of the project's modules in a folder; in site-packages, only the package."""
     return {"tailproof"} if folder == SOURCE else {child.stem for child in folder.iterdir()}
 
 
@@ -163,7 +164,7 @@ def _data(modules: dict[str, tuple[Path, _Meaning]], source: Path) -> list[Path]
     """Return the data files in the packages of the modules."""
     inits = [path for path, _ in modules.values() if path.name == "__init__.py"]
     folders = [path.parent for path in inits if source in path.parents]
-    found = {
+    files = {
         path
         for folder in folders
         for child in folder.iterdir()
@@ -172,38 +173,38 @@ def _data(modules: dict[str, tuple[Path, _Meaning]], source: Path) -> list[Path]
         for path in ([child] if child.is_file() else child.rglob("*"))
         if path.is_file() and path.suffix in DATA
     }
-    return sorted(found)
+    return sorted(files)
 
 
 def _packages(modules: dict[str, tuple[Path, _Meaning]], root: Path) -> set[str]:
-    """Return the top-level names that are imported and are neither Python's nor the project's."""
-    own = {name.split(".")[0] for name in modules}
+    """Return imported top-level names that belong neither to Python nor to the project."""
+    reached = {name.split(".")[0] for name in modules}
     names = {
         item.module.split(".")[0]
         for _, meaning in modules.values()
         for item in meaning.imports
         if not item.level
     }
-    return names - own - _project_names(_source(root)) - sys.stdlib_module_names
+    return names - reached - _project_names(_source(root)) - sys.stdlib_module_names
 
 
 def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
-    """Follow imports from the script; modules are looked for beside it, then under src."""
+    """Follow imports from the script; look for modules in its folder, then under src."""
     folders = (script.parent, _source(root))
-    own = {name for folder in folders if folder.is_dir() for name in _project_names(folder)}
-    found = {SCRIPT: (script, _read(script))}
+    project = {name for folder in folders if folder.is_dir() for name in _project_names(folder)}
+    modules = {SCRIPT: (script, _read(script))}
     waiting = [SCRIPT]
     while waiting:
         name = waiting.pop()
-        path, meaning = found[name]
+        path, meaning = modules[name]
         for target in _targets(name, path, meaning.imports, folders):
-            if target in found or target.split(".")[0] not in own or _is_runtime(target):
+            if target in modules or target.split(".")[0] not in project or _is_runtime(target):
                 continue
             module = _locate(target, folders)
             if module and module.resolve() != script.resolve():
-                found[target] = (module, _read(module))
+                modules[target] = (module, _read(module))
                 waiting.append(target)
-    return found
+    return modules
 
 
 def _is_runtime(module: str) -> bool:
@@ -213,7 +214,7 @@ def _is_runtime(module: str) -> bool:
 def _targets(
     name: str, path: Path, imports: Iterable[_Import], folders: tuple[Path, ...]
 ) -> Iterator[str]:
-    """Yield every name that could be a module, each after the packages that hold it."""
+    """Yield every name that could be a module, each after its parent packages."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for item in imports:
         base = package[: len(package) - item.level + 1] if item.level else []
@@ -230,7 +231,7 @@ def _targets(
 
 
 def _submodules(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
-    """Yield what ``from package import *`` may import: without running it, any module in it."""
+    """Yield every module that ``from package import *`` could import: all in the package."""
     path = _locate(package, folders)
     if path is not None and path.name == "__init__.py":
         for child in sorted(path.parent.iterdir()):
@@ -239,7 +240,7 @@ def _submodules(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
 
 
 def _modules_below(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
-    """Yield every module of a package and of the packages in it."""
+    """Yield every module of a package and of its subpackages."""
     path = _locate(package, folders)
     if path is not None and path.name == "__init__.py":
         for child in sorted(path.parent.rglob("*.py")):
@@ -281,14 +282,14 @@ def _unreadable(path: str | Path, error: OSError) -> TailproofError:
 
 @cache
 def _meaning(source: bytes) -> _Meaning:
-    """Digest one module; remembered by content, so an edit is seen within the same process."""
+    """Digest one module; cached by content, so the same process notices an edit."""
     imports: dict[_Import, None] = {}
     text = _written(ast.parse(source), imports)
     return _Meaning(sha256_bytes(text.encode()), tuple(imports))
 
 
 def wording(node: ast.AST) -> ast.Call | None:
-    """Return the call, raised by a node or the node itself, whose arguments are left out."""
+    """Return the call whose arguments are left out: a raised one, or the node itself."""
     call = node.exc if isinstance(node, ast.Raise) else node
     if not isinstance(call, ast.Call):
         return None
@@ -315,15 +316,15 @@ def _note_imports(node: ast.AST, imports: dict[_Import, None]) -> None:
 
 @cache
 def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
-    """Return the fields of a syntax node but for expression contexts and ``u`` before strings."""
+    """Return the fields of a syntax node except expression contexts and ``u`` before strings."""
     return tuple(field for field in kind._fields if field not in ("ctx", "kind"))
 
 
 def _written(value: Any, imports: dict[_Import, None]) -> str:
-    """Write a syntax tree as text, fields by name, without the empty ones; note its imports.
+    """Serialize a syntax tree as text, fields by name, without empty fields; note its imports.
 
-    Left out are expression contexts (the place says them), ``u`` before strings, the arguments of
-    what `wording` returns, and what `_is_silent` tells.
+    Expression contexts (implied by position), ``u`` before strings, the arguments of calls that
+    `wording` returns and the parts for which `_is_silent` is true are left out.
     """
     if isinstance(value, list):
         return "[" + ",".join([_written(inner, imports) for inner in value]) + "]"
@@ -331,7 +332,7 @@ def _written(value: Any, imports: dict[_Import, None]) -> str:
         return ascii(value)
     _note_imports(value, imports)
     if call := wording(value):
-        call.args, call.keywords = [], []  # the tree was parsed for this alone
+        call.args, call.keywords = [], []  # safe: the tree was parsed only for this
     written = []
     for field in _fields(type(value)):
         inner = getattr(value, field, None)
@@ -343,7 +344,7 @@ def _written(value: Any, imports: dict[_Import, None]) -> str:
 
 
 def _is_silent(part: Any, parent: ast.AST) -> bool:
-    """Tell statements that are only a string, and the empty pieces of Python 3.12's f-strings."""
+    """Return whether a part is only a string, or an empty piece of a Python 3.12 f-string."""
     if isinstance(part, ast.Expr):
         return isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
     return isinstance(parent, ast.JoinedStr) and isinstance(part, ast.Constant) and not part.value

@@ -1,4 +1,4 @@
-"""What a record says about the code and the machine of a job, looked up while it runs."""
+"""Describes the code and the machine of a running job, for its record."""
 
 import getpass
 import hashlib
@@ -21,7 +21,7 @@ from tailproof.runtime.records import Code, Machine
 
 
 def describe_code(closure: str, packages: Iterable[str]) -> Code:
-    """Return what code runs: Tailproof's, and the git commit of the project in this folder."""
+    """Return the running code: Tailproof's version and digests, and the project's git commit."""
     root = Path()
     commit = ask_git(root, "rev-parse", "HEAD")
     difference = _difference(root) if commit else None
@@ -43,7 +43,7 @@ def version_now() -> str:
 
 
 def describe_machine(threads: int) -> Machine:
-    """Return where this process runs and what it took so far."""
+    """Return the machine that this process runs on and its peak memory so far."""
     peaks = [resource.getrusage(who).ru_maxrss for who in _PROCESSES]
     return Machine(
         host=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
@@ -56,7 +56,7 @@ def describe_machine(threads: int) -> Machine:
 
 
 def snakemake_command() -> str:
-    """Return the command line of the Snakemake that started this process, or of itself."""
+    """Return the command line of the Snakemake that started this process, or its own."""
     for process in psutil.Process().parents():
         words = process.cmdline()
         if any("snakemake" in Path(word).name for word in words[:3]):
@@ -72,7 +72,7 @@ def _first(words: list[str]) -> int:
 
 
 def _difference(root: Path) -> str | None:
-    """Digest what differs from the commit: changes of tracked files, and new ones, by content."""
+    """Return a digest of the difference from the commit: changed tracked files and new files."""
     without_results = ("--", ".", f":!{project_paths().results}", ":!dvc.lock")
     changed = ask_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", *without_results) or b""
     listed = (
@@ -92,7 +92,7 @@ def _difference(root: Path) -> str | None:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # in a container whose user has no name
+    except (KeyError, OSError):  # a container whose user has no name
         return str(os.getuid())
 
 

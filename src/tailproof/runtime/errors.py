@@ -1,39 +1,39 @@
-"""The one exception that a user is meant to read."""
+"""Exceptions whose message is written for the user."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class TailproofError(Exception):
-    """A mistake in data, configuration or environment.
+    """An error in data, configuration or environment.
 
-    Its message is one sentence (or one a problem): which file, field or row, what was expected,
-    what was found, and what to do. It is shown without a traceback.
+    Its message is one sentence per problem: the file, field or row, what was expected, what was
+    found, and what to do. It is shown without a traceback.
 
     Attributes:
-        status: what the process exits with.
+        status: exit status of the process.
     """
 
     status = 1
 
 
-class Interrupted(TailproofError):  # noqa: N818 - no error, an answer to a signal
-    """A signal asked a job to leave; its state is saved and the next one goes on from there.
+class Interrupted(TailproofError):  # noqa: N818 - not an error, the response to a signal
+    """A signal stopped a job; its state is saved, and the next run resumes from it.
 
-    Its status is sysexits' EX_TEMPFAIL: "the user is invited to retry".
+    The status is EX_TEMPFAIL of sysexits: "the user is invited to retry".
     """
 
     status = 75
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the nearest known word, or an empty string."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+def suggestion(word: str, names: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the nearest name, or an empty string."""
+    near = difflib.get_close_matches(word, list(names), n=1, cutoff=0.6)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> TailproofError:
+def unknown_name(kind: str, name: str, names: Iterable[str]) -> TailproofError:
     """Build the error for a name that is not in a registry."""
-    known = sorted(known)
+    known = sorted(names)
     shown = ", ".join(known) if len(known) <= 20 else f"{len(known)} names"
     return TailproofError(f"unknown {kind} '{name}'{suggestion(name, known)}; known: {shown}")

@@ -1,11 +1,11 @@
-"""Asking git, where there is one."""
+"""Runs git commands, if git is installed."""
 
 import subprocess
 from pathlib import Path
 
 
 def ask_git(root: Path, *arguments: str, given: bytes = b"") -> bytes | None:
-    """Return what git prints about a folder; None without git, a repository or a commit."""
+    """Return the output of a git command in a folder; None without git, repository or commit."""
     command = ["git", "-C", str(root), *arguments]
     try:
         done = subprocess.run(command, input=given, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""A log for every job, and failures told in one sentence."""
+"""Writes a log for every job and reports a failure in one sentence."""
 
 import logging
 import sys
@@ -15,8 +15,8 @@ SHOWN_LINES = 8
 def job_logging(name: str, log: str | Path) -> Iterator[None]:
     """Run a script's body with the package's logging in `log`.
 
-    A `TailproofError` ends the process with its status and its message; any other exception with
-    its traceback. Both show the log's last lines and where it is.
+    A `TailproofError` ends the process with its status and message, any other exception with its
+    traceback. Both show the path and the last lines of the log.
     """
     path = Path(log)
     with logging_to(path) as logger:
@@ -25,17 +25,17 @@ def job_logging(name: str, log: str | Path) -> Iterator[None]:
         except TailproofError as error:
             logger.error("%s", error)
             outcome = "interrupted" if isinstance(error, Interrupted) else "failed"
-            _tell(f"{name} {outcome}", path, str(error))
+            _print_failure(f"{name} {outcome}", path, str(error))
             sys.exit(error.status)
         except Exception as error:
             logger.exception("%s", error)
-            _tell(f"{name} failed", path, f"{type(error).__name__}: {error}")
+            _print_failure(f"{name} failed", path, f"{type(error).__name__}: {error}")
             raise
 
 
 @contextmanager
 def logging_to(path: Path, mode: str = "w") -> Iterator[logging.Logger]:
-    """Write the package's logging, and Python's warnings, to a file while the block runs."""
+    """Write the package's log and Python's warnings to a file while the block runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode=mode, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -43,18 +43,18 @@ def logging_to(path: Path, mode: str = "w") -> Iterator[logging.Logger]:
     logger = logging.getLogger("tailproof")
     logger.setLevel(logging.INFO)
     loggers = logger, logging.getLogger("py.warnings")
-    for each in loggers:
-        each.addHandler(handler)
+    for source in loggers:
+        source.addHandler(handler)
     try:
         yield logger
     finally:
-        for each in loggers:
-            each.removeHandler(handler)
+        for source in loggers:
+            source.removeHandler(handler)
         handler.close()
 
 
-def _tell(outcome: str, path: Path, message: str) -> None:
+def _print_failure(outcome: str, path: Path, message: str) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:]
-    said = [part for part in message.splitlines() if part]
-    tail = "".join(f"\n  | {line}" for line in lines if not any(part in line for part in said))
+    parts = [part for part in message.splitlines() if part]
+    tail = "".join(f"\n  | {line}" for line in lines if not any(part in line for part in parts))
     print(f"\n{outcome}: {message}\n  log: {path}{tail}\n", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""All records of an experiment, and who made which file."""
+"""The ledger: all records of an experiment, and which job made which file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ class Ledger:
     """The records of one experiment, read from the working directory.
 
     Attributes:
-        records: by the path of each record's file, sorted.
-        unreadable: why, by the path of each file that is no record.
+        records: by path of the record file, sorted.
+        unreadable: the reason, by path of each file that is not a valid record.
     """
 
     experiment: str
@@ -31,7 +31,7 @@ class Ledger:
 
     @cached_property
     def files(self) -> dict[str, File]:
-        """Every output as its record has it, by path."""
+        """Every output, as its record describes it, by path."""
         return {file.path: file for record in self for file in record.outputs}
 
     def __iter__(self) -> Iterator[Record]:
@@ -39,7 +39,7 @@ class Ledger:
 
 
 def read_ledger(experiment: str) -> Ledger:
-    """Read all records of an experiment; what is none is kept with the reason.
+    """Read all records of an experiment; keep the reason for each that cannot be read.
 
     Raises:
         NewerSchema: a newer tailproof wrote one of them.
@@ -56,13 +56,13 @@ def read_ledger(experiment: str) -> Ledger:
 
 
 def maker_path(path: str) -> str | None:
-    """Return where the record of the job lies that writes a file, by the file's path alone."""
+    """Return the path of the record of the job that writes a file, from the file's path alone."""
     experiment = experiment_of(path)
     job = job_of(path) if experiment else None
     return record_path(experiment, *job) if experiment and job else None
 
 
 def experiment_of(path: str | Path) -> str | None:
-    """Return the experiment whose results a path belongs to."""
+    """Return the experiment whose results contain a path."""
     parts = project_paths().inside(path)
     return parts[0] if parts and len(parts) > 1 else None

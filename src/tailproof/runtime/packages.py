@@ -1,4 +1,4 @@
-"""Which package an import comes from, and which version of it counts."""
+"""Maps an import to its package and to the version that the code digest uses."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -15,18 +15,18 @@ PACKAGES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-"""Packages whose import has another name."""
+"""Packages that are imported by another name."""
 
 
 def package(name: str) -> str:
-    """Return the package that a top-level import comes from, as constraints.txt spells it."""
+    """Return the package of a top-level import, as constraints.txt spells it."""
     return PACKAGES.get(name, name.lower().replace("_", "-"))
 
 
 def versions_of(names: Iterable[str], root: Path) -> dict[str, str]:
-    """Return the version of the package of each top-level import, by which results are stale.
+    """Return the version of the package of each top-level import, for the code digest.
 
-    It is that of constraints.txt in `root`, or where there is no such file the installed one.
+    The version is that of constraints.txt in `root`, or the installed one without that file.
 
     Raises:
         TailproofError: a package has no version in constraints.txt.
@@ -39,13 +39,13 @@ def versions_of(names: Iterable[str], root: Path) -> dict[str, str]:
         if name not in locked:
             raise TailproofError(
                 f"{root / LOCK} has no version of '{name}', which the workflow's code imports: add "
-                "it, since the versions of packages decide what is stale"
+                "it, because package versions decide which results are stale"
             )
     return {name: locked[name] for name in packages}
 
 
 def installed(package: str) -> str:
-    """Return the installed version of a package, without what it was built for (torch's +cpu)."""
+    """Return the installed version of a package without its build tag (torch's +cpu)."""
     try:
         return version(package).partition("+")[0]
     except PackageNotFoundError:

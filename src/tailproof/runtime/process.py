@@ -1,4 +1,4 @@
-"""What a process asks of the operating system and of Python."""
+"""Settings of this process: parent-death signal, malloc, garbage collector."""
 
 import ctypes
 import gc
@@ -6,22 +6,22 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # that ask a process to leave
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # ask a process to stop
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def die_with_parent() -> None:
-    """Have this process killed when the one that started it ends, however that ends."""
+    """Have the kernel kill this process when its parent ends for any reason."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def tune_malloc() -> None:
-    """Have malloc keep what is freed for what is allocated next.
+    """Have malloc keep freed memory for later allocations.
 
-    Every activation of a network is freed and allocated again at each step. By default glibc gives
-    large blocks back to the system and receives them anew, emptied page by page. What a process
-    holds at most may grow by a quarter (see mallopt(3)).
+    Every activation of a network is freed and allocated again at each step. By default glibc
+    returns large blocks to the system and gets them back zeroed, page by page. Peak memory may
+    grow by a quarter (see mallopt(3)).
     """
     malloc = ctypes.CDLL(None)
     malloc.mallopt(M_MMAP_MAX, 0)
@@ -30,10 +30,10 @@ def tune_malloc() -> None:
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Import large packages without looking for garbage among what they make.
+    """Disable the garbage collector while large packages are imported.
 
-    It stays until the process ends; looked through again and again, and once more at the end, it
-    takes a third of a short process's time (gc.freeze in Python's documentation).
+    Their objects live until the process ends. Scanning them repeatedly, and once more at exit,
+    takes a third of a short process's time (see gc.freeze in Python's documentation).
     """
     enabled = gc.isenabled()
     gc.disable()

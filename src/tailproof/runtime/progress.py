@@ -17,10 +17,10 @@ LINE_SECONDS = 10.0
 def track(
     items: Iterable[Item], description: str, total: int | None = None, done: int = 0
 ) -> Iterator[Item]:
-    """Yield `items`, showing how far it has come; `done` of `total` were before.
+    """Yield `items` and show progress; `done` of `total` were completed earlier.
 
-    Of several jobs that share a terminal only one draws a bar at a time: who holds the lock on
-    the terminal. Every job logs a line each `LINE_SECONDS`.
+    If several jobs share a terminal, only the one that holds the terminal's lock draws a bar.
+    Every job logs a line every `LINE_SECONDS`.
     """
     if total is None:
         total = len(items) if hasattr(items, "__len__") else None

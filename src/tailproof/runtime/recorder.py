@@ -1,4 +1,4 @@
-"""What a job starts from is checked; what it wrote is recorded."""
+"""Checks the inputs of a job and records its outputs."""
 
 import json
 from datetime import UTC, datetime
@@ -15,20 +15,20 @@ from tailproof.runtime.stages import script_of
 
 
 class Recorder:
-    """The record of one job: what it starts from, then what it wrote.
+    """Builds the record of one job: first from its inputs, then from its outputs.
 
     Args:
-        snakemake: the object that Snakemake gives to a script.
-        stage: the name of the stage.
-        raw: names of inputs that are raw data and that an output lists with their checksums.
+        snakemake: the object that Snakemake passes to a script.
+        stage: name of the stage.
+        raw: names of inputs that are raw data; an output lists their checksums.
 
     Attributes:
-        digests: SHA-256 of every input but raw data, by path.
-        results: the few that the record shall show.
+        digests: SHA-256 of every input except raw data, by path.
+        results: the few results that the record stores.
 
     Raises:
-        TailproofError: an input is not what the job wrote that made it, the code was edited after
-            the workflow started, or a package is not the one of constraints.txt.
+        TailproofError: an input differs from its record, the code was edited after the workflow
+            started, or an installed package differs from constraints.txt.
     """
 
     def __init__(self, snakemake: Any, stage: str, raw: tuple[str, ...]) -> None:
@@ -44,7 +44,7 @@ class Recorder:
         self.digests = {file.path: file.sha256 for file in self._inputs}
 
     def record(self) -> Record:
-        """Return the record, when all outputs are there."""
+        """Return the record; call it once all outputs exist."""
         snakemake = self._snakemake
         path = snakemake.output.record
         return Record(
@@ -55,7 +55,7 @@ class Recorder:
             inputs=self._inputs,
             outputs=described([output for output in snakemake.output if output != path]),
             code=self._code,
-            parameters={name: each for name, each in snakemake.params.items() if name != "code"},
+            parameters={key: value for key, value in snakemake.params.items() if key != "code"},
             running=_running(snakemake.resources),
             seeds=_seeds(snakemake),
             machine=describe_machine(snakemake.threads),
@@ -68,7 +68,7 @@ class Recorder:
 
 
 def described(paths: list[str]) -> list[File]:
-    """Return path, digest and size of files, as they are now."""
+    """Return the path, digest and size of files as they are now."""
     digests = sha256_files(paths)
     return [
         File(path=str(path), sha256=digest, bytes=Path(path).stat().st_size)
@@ -87,36 +87,36 @@ def _check_code(script: Path, planned: str) -> None:
     if code_digest(script) != planned:
         raise TailproofError(
             f"the code of {script.name} was edited after the workflow started: run the same "
-            "command again, so that what is stale is found anew"
+            "command again, so that Snakemake determines again what is stale"
         )
 
 
 def _check_packages(installed: dict[str, str], locked: dict[str, str]) -> None:
-    """Refuse packages of other versions than those by which it is decided what is stale."""
+    """Refuse installed packages whose versions differ from those in the code digest."""
     for name, version in locked.items():
-        if installed[name].partition("+")[0] != version:  # torch adds what it was built for
+        if installed[name].partition("+")[0] != version:  # torch adds a build tag
             raise TailproofError(
-                f"{name} {installed[name]} is installed, constraints.txt says {version}: run "
+                f"{name} {installed[name]} is installed, but constraints.txt pins {version}: run "
                 "`pip install -c constraints.txt -e .`, or correct constraints.txt"
             )
 
 
 def _check_inputs(inputs: list[File]) -> None:
-    """Refuse an input that is not what its record says that its job wrote."""
+    """Refuse an input whose digest differs from the record of the job that wrote it."""
     makers = {path for file in inputs if (path := maker_path(file.path))}
     made = {file.path: file for path in sorted(makers) for file in _outputs_on_record(path)}
     for file in inputs:
-        wrote = made.get(file.path, file)
-        if file.sha256 != wrote.sha256:
+        recorded = made.get(file.path, file)
+        if file.sha256 != recorded.sha256:
             raise TailproofError(
-                f"{file.path} is not what the job that made it wrote (SHA-256 "
-                f"{file.sha256[:12]}…, its record says {wrote.sha256[:12]}…): delete it, so that "
-                "it is made again, or see `tailproof audit`"
+                f"{file.path} was changed after its job wrote it (SHA-256 {file.sha256[:12]}…, "
+                f"its record says {recorded.sha256[:12]}…): delete it and run again to rebuild "
+                "it, or see `tailproof audit`"
             )
 
 
 def _outputs_on_record(path: str) -> list[File]:
-    """Return what a job wrote; nothing where its record cannot be read, which an audit reports."""
+    """Return a job's outputs; none if its record is unreadable, which an audit reports."""
     try:
         return read_record(path).outputs
     except NewerSchema:
@@ -126,13 +126,13 @@ def _outputs_on_record(path: str) -> list[File]:
 
 
 def _running(resources: Any) -> dict[str, Any]:
-    """Return the resources that a rule names itself, without Snakemake's own."""
-    own = {name: value for name, value in resources.items() if name not in _SNAKEMAKES}
-    return json.loads(json.dumps(own, default=str))
+    """Return the resources that a rule declares, without those that Snakemake adds."""
+    declared = {name: value for name, value in resources.items() if name not in _SNAKEMAKES}
+    return json.loads(json.dumps(declared, default=str))
 
 
 def _seeds(snakemake: Any) -> list[int]:
-    """Return the seeds that the wildcards or the parameters name."""
+    """Return the seeds in the wildcards or the parameters."""
     if snakemake.wildcards.get("seed"):
         return [int(snakemake.wildcards.seed)]
     if snakemake.params.get("seeds"):

@@ -1,4 +1,4 @@
-"""The record of one job: what went in, what came out, by which code, where and when."""
+"""The record of one job: its inputs and outputs, the code, the machine and the time."""
 
 import json
 from datetime import datetime
@@ -17,18 +17,18 @@ VERSION = 2
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class NewerSchema(TailproofError):  # noqa: N818 - reads as what it says
-    """A record that this version cannot read."""
+class NewerSchema(TailproofError):  # noqa: N818 - the name says it
+    """A record whose schema is newer than this version of tailproof can read."""
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses keys it does not know."""
+    """A frozen model that rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class File(Strict):
-    """A file as it was: its path from the repository, or an absolute one outside of it."""
+    """A file as the job saw it; its path is relative to the repository, absolute outside of it."""
 
     path: str
     sha256: Sha256
@@ -39,15 +39,16 @@ class Code(Strict):
     """The code that ran.
 
     Attributes:
-        version: of the package tailproof.
-        closure: digest of all project code that the job's script can reach (`closure.code_digest`).
-        runtime: digest of the code that carried the result and had no say in it
-            (`closure.runtime_digest`).
-        commit: git's, None outside of a repository.
-        dirty: whether tracked or new files differed from the commit, results apart.
-        difference: digest of that difference; None where there is none.
-        packages: the installed version of each package that the closure imports, and of Snakemake.
-        python: of the interpreter.
+        version: version of the package tailproof.
+        closure: digest of all project code that the job's script can reach
+            (`code_digest.code_digest`).
+        runtime: digest of the code that ran the job without affecting its result
+            (`code_digest.runtime_digest`).
+        commit: git commit; None outside of a repository.
+        dirty: whether files, tracked or new, differed from the commit; results do not count.
+        difference: digest of that difference; None if there is none.
+        packages: installed versions of Snakemake and of each package that the closure imports.
+        python: version of the interpreter.
     """
 
     version: str
@@ -61,12 +62,12 @@ class Code(Strict):
 
 
 class Machine(Strict):
-    """Where a job ran.
+    """The machine that a job ran on.
 
     Attributes:
-        device: the GPU's name where the job used one, else the processor's.
-        threads: that the job was given.
-        peak_memory_bytes: of the job's largest process.
+        device: name of the GPU if the job used one, otherwise of the processor.
+        threads: number of threads that the job was given.
+        peak_memory_bytes: peak memory of the job's largest process.
     """
 
     host: str
@@ -81,16 +82,16 @@ class Record(Strict):
     """One job of the ledger: ``results/EXPERIMENT/provenance/RULE/NAME.json``.
 
     Attributes:
-        version: of this schema.
-        name: of the job within its rule: its wildcards.
-        inputs: what it read. Raw data are not here: prepare lists them in raw.parquet.
-        parameters: its slice of the configuration, as its rule passed it on.
-        running: what said how to run it and has no say in the result.
-        seeds: of its random numbers, in the configuration.
-        command: how Snakemake was called.
-        log: file that it logged to.
-        results: the few numbers that the experiment log shows of this job.
-        seal: digest of all the rest.
+        version: version of this schema.
+        name: name of the job within its rule, formed from its wildcards.
+        inputs: files that the job read, without raw data, which prepare lists in raw.parquet.
+        parameters: the part of the configuration that the rule passed to the job.
+        running: resources and execution settings, which do not affect the result.
+        seeds: random seeds from the configuration.
+        command: command line of Snakemake.
+        log: path of the job's log file.
+        results: the few numbers of this job that the experiment log shows.
+        seal: digest of all other fields.
     """
 
     version: int = VERSION
@@ -114,21 +115,21 @@ class Record(Strict):
 
     @property
     def path(self) -> str:
-        """Where the record lies."""
+        """The path of the record."""
         return record_path(self.experiment, self.rule, self.name)
 
     def text(self) -> str:
-        """Return the file's text, sealed."""
+        """Return the text of the record file, with the seal."""
         value = self.model_dump(mode="json", exclude={"seal"})
         return json_text(value | {"seal": digest_of(value)})
 
     def write(self, path: str | Path) -> None:
-        """Write the record, sealed, whole or not at all."""
+        """Write the record, with the seal, atomically."""
         write_text(path, self.text())
 
 
 def record_path(experiment: str, rule: str, name: str) -> str:
-    """Return where the record of a job lies."""
+    """Return the path of a job's record."""
     return project_paths().record(experiment, rule, name)
 
 
@@ -136,8 +137,8 @@ def read_record(path: str | Path) -> Record:
     """Read a record.
 
     Raises:
-        NewerSchema: a newer tailproof wrote it.
-        TailproofError: it is missing, not a record, or was edited.
+        NewerSchema: a newer tailproof wrote the file.
+        TailproofError: the file is missing, is not a record, or was edited.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -149,13 +150,13 @@ def read_record(path: str | Path) -> Record:
         raise _damaged(path, str(error)) from None
     if isinstance(version, int) and version > VERSION:
         raise NewerSchema(
-            f"{path} was written by a newer tailproof (schema {version}, this one reads up to "
+            f"{path} was written by a newer tailproof (schema {version}, this version reads up to "
             f"{VERSION}): update tailproof"
         )
     if isinstance(version, int) and version < VERSION:
         raise TailproofError(
-            f"{path} was written by an older tailproof (schema {version}, this one reads "
-            f"{VERSION}): run the job again, or audit with the tailproof that wrote it"
+            f"{path} was written by an older tailproof (schema {version}, this version reads "
+            f"{VERSION}): run the job again, or audit with the version that wrote it"
         )
     try:
         record = Record.model_validate(value)
@@ -164,7 +165,7 @@ def read_record(path: str | Path) -> Record:
         field = ".".join(map(str, first["loc"]))
         raise _damaged(path, f"{field}: {first['msg']}") from None
     if record.text() != text:
-        raise TailproofError(f"{path} is not what the job wrote (its seal differs): it was edited")
+        raise TailproofError(f"{path} was edited after the job wrote it: its seal does not match")
     return record
 
 

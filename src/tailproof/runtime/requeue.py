@@ -1,8 +1,8 @@
-"""A job that is asked to leave goes back into Slurm's queue.
+"""Puts an interrupted job back into Slurm's queue.
 
-Slurm signals a job some time before its limit, or before its nodes go to others. A job that then
-leaves counts as failed, and Snakemake would have to submit it again. A requeued job starts again
-under its own number, and Snakemake keeps waiting for it.
+Slurm signals a job some time before its time limit or before it is preempted. A job that then
+exits counts as failed, and Snakemake would have to submit it again. A requeued job starts again
+under the same job ID, and Snakemake keeps waiting for it.
 """
 
 import logging
@@ -15,15 +15,16 @@ from tailproof.runtime.errors import Interrupted
 
 log = logging.getLogger(__name__)
 
-SECONDS = 60  # that Slurm's controller may take to answer
+SECONDS = 60  # timeout for an answer of Slurm's controller
 
 
 @contextmanager
 def requeue_if_interrupted() -> Iterator[None]:
-    """Requeue the Slurm job that this process is in when the block was asked to leave.
+    """Requeue the Slurm job of this process if a signal interrupts the block.
 
-    Only a job that Snakemake submitted, which its comment says, and only while Slurm lets it run:
-    one that is being cancelled, that is over its time, or that is requeued already, is left alone.
+    Only a job that Snakemake submitted (its comment says so) is requeued, and only while it is in
+    the state RUNNING. A job that is being cancelled, is over its time limit, or is already
+    requeued, is left alone.
     """
     try:
         yield
@@ -31,12 +32,12 @@ def requeue_if_interrupted() -> Iterator[None]:
         job = os.environ.get("SLURM_JOB_ID")
         state = _slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T %k") if job else None
         if state and state.startswith("RUNNING rule_") and _slurm("scontrol", "requeue", job) == "":
-            log.info("Slurm job %s is back in the queue", job)
+            log.info("Slurm job %s was requeued", job)
         raise
 
 
 def _slurm(*command: str) -> str | None:
-    """Return what one of Slurm's commands prints; None, and a warning, where it fails."""
+    """Return the output of a Slurm command; log a warning and return None if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
     except subprocess.CalledProcessError as error:

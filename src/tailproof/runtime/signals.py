@@ -1,9 +1,10 @@
-"""Signals that ask a process to leave; a stage takes them before it imports anything large.
+"""Handles signals that ask a process to stop.
 
-From `take_signals` on, the first signal is noted and the second one ends the process. What the
-first one does besides depends on the block that it arrives in: in `StopRequest.leave_at_once` it
-raises `Interrupted`, in `StopRequest.save_first` it waits for a check. So importing, hashing and
-waiting end at once, and training ends where its state is saved.
+A stage calls `take_signals` before it imports anything large. From then on, the first signal is
+noted and the second one ends the process. The effect of the first signal depends on the block in
+which it arrives: in `StopRequest.leave_at_once` it raises `Interrupted`, in
+`StopRequest.save_first` it waits for a check. So importing, hashing and waiting stop at once, and
+training stops where its state is saved.
 """
 
 import signal
@@ -15,10 +16,10 @@ from tailproof.runtime.process import STOP_SIGNALS
 
 
 class StopRequest:
-    """Whether a signal has asked this process to leave.
+    """Whether a signal has asked this process to stop.
 
     Attributes:
-        signal: the name of that signal, or None.
+        signal: name of that signal, or None.
     """
 
     def __init__(self) -> None:
@@ -26,24 +27,24 @@ class StopRequest:
         self._at_once = False
 
     def check(self) -> None:
-        """Raise `Interrupted` when a signal has asked this process to leave."""
+        """Raise `Interrupted` if a signal has asked this process to stop."""
         if self.signal:
-            raise Interrupted(f"asked to leave by {self.signal}: run the same command again")
+            raise Interrupted(f"stopped by {self.signal}: run the same command again")
 
     @contextmanager
     def leave_at_once(self) -> Iterator[None]:
-        """Raise `Interrupted` as soon as a signal arrives in the block, or one has arrived."""
+        """Raise `Interrupted` as soon as a signal arrives, or at once if one already has."""
         with self._switched(True):
             yield
 
     @contextmanager
     def save_first(self) -> Iterator[None]:
-        """Only note a signal that arrives in the block, which checks for it; check at its end."""
+        """Only note a signal that arrives in the block; the block and its end check for it."""
         with self._switched(False):
             yield
 
     def note(self, name: str) -> None:
-        """Note a signal; leave at the first one where the block says so."""
+        """Note a signal; raise on the first one inside `leave_at_once`."""
         first, self.signal = self.signal is None, name
         if first and self._at_once:
             self.check()
@@ -60,22 +61,23 @@ class StopRequest:
         self.check()
 
 
-REQUEST = StopRequest()  # a process has one, as it has one set of signal handlers
+REQUEST = StopRequest()  # one per process, like the signal handlers
 
 
 def take_signals(*, second_ends: bool = True) -> None:
-    """Let SIGTERM, SIGUSR1 and SIGINT make a request, from now on, in place of ending the process.
+    """From now on, let SIGTERM, SIGUSR1 and SIGINT request a stop instead of ending the process.
 
     Args:
-        second_ends: whether the second signal ends the process. Not so where a launcher passes on
-            what every process has received already; it has its own way to end them.
+        second_ends: whether the second signal ends the process. False under a launcher that
+            forwards signals which every process has already received; the launcher ends its
+            processes itself.
     """
 
     def note(number: int, _frame: object) -> None:
         if second_ends:
-            for asking in STOP_SIGNALS:
-                signal.signal(asking, signal.SIG_DFL)
+            for stop in STOP_SIGNALS:
+                signal.signal(stop, signal.SIG_DFL)
         REQUEST.note(signal.Signals(number).name)
 
-    for asking in STOP_SIGNALS:
-        signal.signal(asking, note)
+    for stop in STOP_SIGNALS:
+        signal.signal(stop, note)

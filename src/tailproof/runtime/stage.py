@@ -1,7 +1,7 @@
-"""What every script of the workflow runs in: signals, a log, clear failures, a record.
+"""The wrapper of every workflow script: signal handling, log, clear errors, record.
 
-A script imports nothing else of the package before the block: what it needs, it imports in the
-block, where a signal is heard and a failure is logged.
+A script imports nothing else of the package before the block. It imports what it needs inside the
+block, where signals are handled and failures are logged.
 """
 
 from collections.abc import Iterator
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 @contextmanager
 def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator["Recorder"]:
-    """Run a script's body; write its record last, when all its outputs are there.
+    """Run a script's body, then write its record, once all its outputs exist.
 
-    Yields what the record is written from: its `results` are for the script to fill, its `digests`
-    spare the script hashing an input again.
+    Yields the recorder. The script fills its `results`, and can use its `digests` so as not to
+    hash an input again.
 
-    A signal that asks the process to leave ends the body at once, or where training has saved its
-    state. One that arrives when the record is being written changes nothing: the job is done.
+    A stop signal ends the body at once, or, in training, as soon as the state is saved. A signal
+    that arrives while the record is being written changes nothing: the job is done.
 
     Args:
-        snakemake: the object that Snakemake gives to a script.
-        raw: names of inputs that are raw data and that an output lists with their checksums.
+        snakemake: the object that Snakemake passes to a script.
+        raw: names of inputs that are raw data; an output lists their checksums.
 
     Raises:
-        SystemExit: with one sentence, see `tailproof.runtime.job_logging`, or what
-            `tailproof.runtime.recorder.Recorder` finds wrong.
+        SystemExit: a `TailproofError` was raised, by the body or by the checks of
+            `tailproof.runtime.recorder.Recorder`; see `tailproof.runtime.job_logging`.
     """
     take_signals()
-    # Not snakemake.rule: a workflow that includes this one as a module gives it a prefix.
+    # Not snakemake.rule: a workflow that includes this one as a module adds a prefix to it.
     stage = Path(snakemake.output.record).parent.name
     with job_logging(stage, snakemake.log[0]), requeue_if_interrupted():
         with REQUEST.leave_at_once():

@@ -1,4 +1,4 @@
-"""The stages of the workflow: what each writes, and how its jobs and their records are named."""
+"""The registry of stages: the outputs of each, and the names of its jobs and records."""
 
 import re
 from collections.abc import Iterable
@@ -16,16 +16,16 @@ TRAINED = ("model.safetensors", "config.json", "history.csv", "training.json")
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its rule, its script and the folder of its records have its name.
+    """One stage; its rule, its script and the folder of its records share its name.
 
     Attributes:
-        outputs: patterns of the files of a job, below results/EXPERIMENT.
-        job: pattern of the name of a job; the stage's own name where there is one job.
-        per: what there is a job of: ``experiment``, ``shard``, expert and seed that is ``trained``
-            or ``evaluated``, expert and seed of a ``rung``, ``promotion``, or ``winner`` and seed.
-            None where the report does not depend on the stage.
-        reads_test: whether it may read files of the split test.
-        script: whose script it runs, where that is another stage's.
+        outputs: patterns of a job's files, below results/EXPERIMENT.
+        job: pattern of a job's name; empty if the stage has a single job, named like the stage.
+        per: the unit of one job: ``experiment``, ``shard``, expert and seed (``trained`` or
+            ``evaluated``), expert and seed of a ``rung``, ``promotion``, ``selection``, or seed of
+            the ``winner``. None if the report does not depend on the stage.
+        reads_test: whether the stage may read files of the split test.
+        script: the stage whose script runs; empty for the stage's own.
     """
 
     outputs: tuple[str, ...]
@@ -39,7 +39,7 @@ class Stage:
         return [_compiled(pattern) for pattern in self.outputs]
 
     def wildcards_of(self, path: str) -> dict[str, str] | None:
-        """Return the wildcards of the job that writes a file below results/EXPERIMENT."""
+        """Return the wildcards of the job that writes a file below results/EXPERIMENT, or None."""
         matches = (pattern.fullmatch(path) for pattern in self._patterns)
         return next((match.groupdict() for match in matches if match), None)
 
@@ -64,7 +64,7 @@ STAGES = {
         "shard",
         reads_test=True,
     ),
-    # Before train: the winner is an expert like the others, copied.
+    # Before train: the winner is a copy of a trained expert and matches its patterns too.
     "winner": Stage(
         tuple(f"{WINNER}/seed-{{seed}}/{name}" for name in TRAINED), "winner-{seed}", "winner"
     ),
@@ -87,13 +87,13 @@ STAGES = {
 
 
 def script_of(stage: str) -> Path:
-    """Return the script that a stage runs, of a stage that is no longer known where it was."""
-    own = STAGES[stage].script if stage in STAGES else ""
-    return stage_script(own or stage)
+    """Return the path of a stage's script; for a removed stage, where it used to be."""
+    shared = STAGES[stage].script if stage in STAGES else ""
+    return stage_script(shared or stage)
 
 
 def job_of(path: str) -> tuple[str, str] | None:
-    """Return the stage and the name of the job that writes a file of the results."""
+    """Return the stage and the name of the job that writes a results file, or None."""
     for name, stage in STAGES.items():
         wildcards = stage.wildcards_of(_below_experiment(path))
         if wildcards is not None:
@@ -102,21 +102,21 @@ def job_of(path: str) -> tuple[str, str] | None:
 
 
 def paths_by(stage: str, names: tuple[str, ...], paths: Iterable[str]) -> dict[Any, str]:
-    """Return files that a stage writes by their wildcards, in the order of the paths.
+    """Return output files of a stage by their wildcards, in the order of the paths.
 
     Args:
-        stage: whose outputs the files are.
-        names: of the wildcards; with one name a key is its value, with several a tuple of theirs.
-        paths: of the files.
+        stage: the stage that writes the files.
+        names: names of the wildcards. With one name a key is its value, with several a tuple.
+        paths: paths of the files.
 
     Raises:
-        ValueError: a file is no output of the stage.
+        ValueError: a file is not an output of the stage.
     """
     keyed = {}
     for path in paths:
         wildcards = STAGES[stage].wildcards_of(_below_experiment(path))
         if wildcards is None:
-            raise ValueError(f"{path} is no output of {stage}")
+            raise ValueError(f"{path} is not an output of the stage {stage}")
         values = tuple(wildcards[name] for name in names)
         keyed[values if len(values) > 1 else values[0]] = path
     return keyed

@@ -1,6 +1,6 @@
-"""The shards as a dataset that others can find and load: a Croissant 1.0 description.
+"""Describes the shards as a dataset in Croissant 1.0, so that others can find and load it.
 
-Its paths are relative to the folder that it lies in, ``results/EXPERIMENT/``.
+Paths are relative to the folder of the description, ``results/EXPERIMENT/``.
 """
 
 from typing import Any
@@ -11,16 +11,16 @@ from tailproof.runtime.records import Record
 FILE = "croissant.json"
 
 UNKNOWN_LICENCE = (
-    "Not stated: the configuration of the experiment names no licence. Ask who made the dataset, "
-    "and see the terms of the raw data."
+    "Not stated: the configuration of the experiment has no licence. Ask the creator of the "
+    "dataset, and see the terms of the raw data."
 )
-"""Both descriptions demand a licence; this is what is known of it."""
+"""The licence in both descriptions, which require one."""
 
 PARQUET = "application/x-parquet"
-"""The name that readers of Croissant know the format by."""
+"""Name of the format that readers of Croissant expect."""
 
 SPLIT = "^shards/([^/]+)/.*$"
-"""Where the path of a shard names its split."""
+"""Pattern of a shard's path; its group is the split."""
 
 
 def describe_shards(
@@ -29,10 +29,10 @@ def describe_shards(
     """Return the Croissant description of an experiment's shards.
 
     Args:
-        title: of the experiment.
-        description: of the experiment; empty where it has none.
-        manifest: what is in manifest.json.
-        maker: the record of the job that wrote the manifest.
+        title: title of the experiment.
+        description: description of the experiment; may be empty.
+        manifest: content of manifest.json.
+        maker: record of the job that wrote the manifest.
     """
     day = maker.ended.date().isoformat()
     return {
@@ -59,7 +59,7 @@ def _summary(manifest: dict[str, Any]) -> str:
     rows = ", ".join(f"{name} {split['rows']}" for name, split in manifest["splits"].items())
     return (
         f"Images with labels ({', '.join(manifest['ranks'])}) in splits that share no content and "
-        f"no group; rows: {rows}. The model learns '{manifest['target']}'."
+        f"no group; rows: {rows}. The target is '{manifest['target']}'."
     )
 
 
@@ -82,7 +82,7 @@ def _files(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _all_files(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the shards of all splits as one set: the records come from it."""
+    """Return the shards of all splits as one file set, the source of the records."""
     return {
         "@type": "cr:FileSet",
         "@id": "shards",
@@ -106,18 +106,20 @@ def _splits(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _classes(rank: str, names: list[str]) -> dict[str, Any]:
-    """Return the class names of a taxonomic rank, by the number that stands in the shards."""
+    """Return the class names of a rank by their number in the shards."""
     identifier = f"classes/{quote(rank)}"
     return {
         "@type": "cr:RecordSet",
         "@id": identifier,
         "name": f"classes/{rank}",
-        "description": f"What the numbers of '{rank}' stand for.",
+        "description": f"Class names of the rank '{rank}' by number.",
         "dataType": "sc:Enumeration",
         "key": {"@id": f"{identifier}/number"},
         "field": [
-            _field(f"{identifier}/number", "number", "sc:Integer", "As in the shards."),
-            _field(f"{identifier}/name", "name", ["sc:Text", "sc:name"], "Of the class."),
+            _field(
+                f"{identifier}/number", "number", "sc:Integer", "Number of the class in the shards."
+            ),
+            _field(f"{identifier}/name", "name", ["sc:Text", "sc:name"], "Name of the class."),
         ],
         "data": [
             {f"{identifier}/number": number, f"{identifier}/name": name}
@@ -128,12 +130,12 @@ def _classes(rank: str, names: list[str]) -> dict[str, Any]:
 
 def _samples(manifest: dict[str, Any]) -> dict[str, Any]:
     fields = [
-        _column("sample_id", "sc:Text", "Unique over all splits."),
-        _field("samples/image", "image", "sc:ImageObject", "The picture.")
+        _column("sample_id", "sc:Text", "Identifier, unique over all splits."),
+        _field("samples/image", "image", "sc:ImageObject", "The image.")
         | _source({"extract": {"column": "image"}, "transform": {"jsonPath": "bytes"}}),
         *(_label(rank) for rank in manifest["ranks"]),
-        _column("weight", "sc:Float", "For figures under the long-tailed prior."),
-        _field("samples/split", "split", ["sc:Text", "cr:Split"], "One of six.")
+        _column("weight", "sc:Float", "Weight for metrics under the long-tailed prior."),
+        _field("samples/split", "split", ["sc:Text", "cr:Split"], "One of the six splits.")
         | _source({"extract": {"fileProperty": "fullpath"}, "transform": {"regex": SPLIT}}),
     ]
     return {
@@ -147,7 +149,7 @@ def _samples(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _label(rank: str) -> dict[str, Any]:
-    description = f"The class, as a number (see classes/{rank}); empty where there is no label."
+    description = f"Number of the class (see classes/{rank}); empty without a label."
     return _column(rank, ["sc:Integer", "cr:Label"], description)
 
 
@@ -209,4 +211,4 @@ CONTEXT = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
-"""The terms of Croissant 1.0, as its specification gives them."""
+"""The context of Croissant 1.0 from its specification."""

@@ -1,12 +1,13 @@
-"""One run of the workflow as a Provenance Run Crate 0.5: ``results/EXPERIMENT/`` is the crate.
+"""Describes a workflow run as a Provenance Run Crate 0.5; ``results/EXPERIMENT/`` is the crate.
 
-A rule's script is the tool of a step (`HowToStep`); a job is its run (`CreateAction`), which a
-`ControlAction` of the engine started. What a crate holds must lie in it, the workflow above all,
-so the code that ran is copied there. Files outside of the crate (raw data, weights of another
-experiment) have identifiers that start with ``#``, since a crate's paths may not leave it.
+A rule's script is the tool of a step (`HowToStep`). A job is a run of that tool (`CreateAction`),
+which a `ControlAction` of the engine started. A crate must contain the files that it describes,
+above all the workflow, so the code that ran is copied into it. Files outside of the crate (raw
+data, weights of another experiment) have identifiers that start with ``#``, because paths must
+stay within the crate.
 
-The graph is written here, since no library knows these profiles: the package rocrate takes every
-entity as a finished dictionary, and adds the context alone.
+The graph is built here because no library supports these profiles: the package rocrate takes every
+entity as a finished dictionary and adds only the context.
 """
 
 import os
@@ -35,13 +36,13 @@ from tailproof.runtime.records import Code, File, Machine, Record
 FILE = "ro-crate-metadata.json"
 
 CODE = "code"
-"""The folder of the copies."""
+"""Folder of the copied code."""
 
 COPIED = ("Snakefile", "rules", "workflow", "envs")
-"""Of the workflow; the package is copied to src, as it is in a checkout."""
+"""Copied parts of the workflow; the package is copied to src, as in a checkout."""
 
 LISTED_RAW = 100
-"""Up to this many raw files are entities; more are in raw.parquet alone, as all are."""
+"""Maximum number of raw files that become entities; raw.parquet always lists all of them."""
 
 CONTEXT = [
     "https://w3id.org/ro/crate/1.1/context",
@@ -57,7 +58,7 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
     WORKFLOW_RO_CRATE: "Workflow RO-Crate",
 }
-"""The profiles that a crate conforms to, each of which extends the one before or is a part."""
+"""The profiles that a crate conforms to, by URL."""
 
 LANGUAGE = {
     "@id": "https://w3id.org/workflowhub/workflow-ro-crate#snakemake",
@@ -82,14 +83,14 @@ Entity = dict[str, Any]
 
 @dataclass(frozen=True)
 class WorkflowRun:
-    """What a crate describes.
+    """The workflow run that a crate describes.
 
     Attributes:
-        title: of the experiment.
-        description: of the experiment; empty where it has none.
-        ledger: the records of its jobs.
-        more: files of the crate that no job has as output.
-        raw: the rows of raw.parquet.
+        title: title of the experiment.
+        description: description of the experiment; may be empty.
+        ledger: records of its jobs.
+        more: files of the crate that are not outputs of a job.
+        raw: rows of raw.parquet.
     """
 
     title: str
@@ -110,11 +111,10 @@ def write_crate(experiment: str) -> Path:
     The same results and code give the same bytes.
 
     Returns:
-        the path of ro-crate-metadata.json.
+        The path of ro-crate-metadata.json.
 
     Raises:
-        TailproofError: the experiment is not built, or an audit finds that a part of it does not
-            hold, so that a crate would describe what is not so.
+        TailproofError: the experiment is not built, or its audit fails.
     """
     folder = project_paths().experiment(experiment)
     ledger = _audited_ledger(experiment)
@@ -142,22 +142,22 @@ def write_crate(experiment: str) -> Path:
 
 
 def _audited_ledger(experiment: str) -> Ledger:
-    """Read the ledger of an experiment of which everything holds."""
+    """Return the ledger of an experiment whose audit passes."""
     result = audit(experiment)
     if not result.passed:
         causes = [verdict for verdict in result.wrong if not verdict.after] or result.wrong
         problems = [f"{verdict.path} is {verdict.state}" for verdict in causes] + result.broken
         raise TailproofError(
-            f"the results of '{experiment}' do not hold ({problems[0]}"
+            f"the audit of '{experiment}' fails ({problems[0]}"
             + (f", and {len(problems) - 1} more" if len(problems) > 1 else "")
-            + f"): see `tailproof audit {experiment}`, and make again what is stale with "
+            + f"): see `tailproof audit {experiment}`, and rebuild what is stale with "
             f"`snakemake {project_paths().page(experiment)}`"
         )
     return read_ledger(experiment)
 
 
 def _copy_code(folder: Path, configuration: Path) -> None:
-    """Copy what the audit found to be the code and configuration of every job."""
+    """Copy the code and configuration, which the audit has compared with every record."""
     temporary = folder.with_name(f".{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     sources = {
@@ -181,13 +181,13 @@ def _copy_code(folder: Path, configuration: Path) -> None:
 
 
 def _undeclared_files(folder: Path, ledger: Ledger) -> list[str]:
-    """Return the crate's files that no job has as output: records, code, the Croissant file."""
+    """Return files of the crate that are not job outputs: records, code, the Croissant file."""
     code = [path.as_posix() for path in sorted((folder / CODE).rglob("*")) if path.is_file()]
     return [*ledger.records, *code, (folder / croissant.FILE).as_posix()]
 
 
 def describe_run(run: WorkflowRun) -> Entity:
-    """Return what ro-crate-metadata.json holds."""
+    """Return the content of ro-crate-metadata.json."""
     jobs = [entity for record in run.ledger for entity in _job(run, record)]
     files = _files(run)
     inside = [file["@id"] for file in files if not file["@id"].startswith("#")]
@@ -229,7 +229,7 @@ def _profiles() -> list[Entity]:
 
 
 def _workflow(run: WorkflowRun) -> list[Entity]:
-    """Return the workflow, and for each rule its step and its tool."""
+    """Return the workflow, the engine, and the step and tool of each rule."""
     rules = _rules_in_order(run.ledger)
     workflow = {
         "@id": "code/Snakefile",
@@ -265,7 +265,7 @@ def _workflow(run: WorkflowRun) -> list[Entity]:
 
 
 def _tool(rule: str, records: list[Record]) -> list[Entity]:
-    """Return a rule's script, with the parameters it takes and the packages it ran with."""
+    """Return a rule's script with its parameters and the packages that it ran with."""
     packages = [package for record in records for package in _packages(record.code)]
     names = dict.fromkeys(name for record in records for name, _ in _parameters(record))
     takes = [
@@ -289,7 +289,7 @@ def _tool(rule: str, records: list[Record]) -> list[Entity]:
 
 
 def _job(run: WorkflowRun, record: Record) -> list[Entity]:
-    """Return a job as an action, what started it, and the values that it took and gave."""
+    """Return a job as an action, with its control action, parameters and results."""
     job = f"{record.rule}/{quote(record.name)}"
     memory = {
         "@id": f"#memory/{job}",
@@ -337,7 +337,7 @@ def _job(run: WorkflowRun, record: Record) -> list[Entity]:
 
 
 def _whole_run(run: WorkflowRun, controls: list[str]) -> list[Entity]:
-    """Return the run of the workflow, and of the engine that carried it out."""
+    """Return the run of the workflow and the run of the engine that executed it."""
     agents = {agent["@id"]: agent for agent in map(_agent, run.ledger)}
     common = {
         "agent": _refs(list(agents)),
@@ -369,7 +369,7 @@ def _whole_run(run: WorkflowRun, controls: list[str]) -> list[Entity]:
 
 
 def _raw_data(run: WorkflowRun) -> list[Entity]:
-    """Return the raw data: as one entity, and file by file where they are few."""
+    """Return the raw data as one entity, and as single files if they are few."""
     prepare = next(record for record in run.ledger if record.rule == "prepare")
     source = prepare.parameters["data"]["source"]["name"]
     description = f"{len(run.raw)} files with checksums in raw.parquet"
@@ -382,7 +382,7 @@ def _raw_data(run: WorkflowRun) -> list[Entity]:
         "@id": "#raw",
         "@type": "Collection" if files else "CreativeWork",
         "name": f"raw data of the source '{source}'",
-        "description": description if run.raw else "images that come with an installed package",
+        "description": description if run.raw else "images from an installed package",
         "subjectOf": _ref("raw.parquet"),
         "hasPart": _refs([file["@id"] for file in files]),
     }
@@ -390,7 +390,7 @@ def _raw_data(run: WorkflowRun) -> list[Entity]:
 
 
 def _files(run: WorkflowRun) -> list[Entity]:
-    """Return every file that is in the crate, and every one outside that a job read."""
+    """Return every file in the crate, and every file outside that a job read."""
     files = {file.path: file for record in run.ledger for file in record.inputs}
     files |= run.ledger.files | {file.path: file for file in run.more}
     return [
@@ -411,9 +411,9 @@ def _file(identifier: str, name: str, size: int, sha256: str) -> Entity:
 
 
 def _rules_in_order(ledger: Ledger) -> dict[str, list[Record]]:
-    """Return the records of each rule, by how many jobs lie before the last of them.
+    """Return the records of each rule, sorted by the depth of the rule's last job in the DAG.
 
-    That is a rule after those whose files it reads, unless they read each other's, as in a sweep.
+    So a rule follows the rules whose files it reads, unless they read each other's, as in a sweep.
     """
     before = {
         record.path: [ledger.makers[f.path].path for f in record.inputs if f.path in ledger.makers]
@@ -432,20 +432,20 @@ def _rules_in_order(ledger: Ledger) -> dict[str, list[Record]]:
 
 
 def _parameters(record: Record) -> list[tuple[str, Any]]:
-    """Return what a job was asked to do: the wildcards of its files and its parameters."""
+    """Return the wildcards and the parameters of a job by their dotted names."""
     wildcards = {key: text for key, text in record.wildcards.items() if key != "experiment"}
     return _flatten(wildcards | record.parameters)
 
 
 def _parameter(rule: str, name: str, value: Any) -> Entity:
-    """Return a parameter's value; jobs of a rule that agree on it share it."""
+    """Return a parameter value; jobs of a rule with the same value share one entity."""
     identifier = f"#parameter/{rule}/{quote(name)}/{digest_of(value)[:12]}"
     parameter = _ref(f"#parameter/{rule}/{quote(name)}")
     return _value(identifier, name, value) | {"exampleOfWork": parameter}
 
 
 def _flatten(value: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    """Return plain values by their dotted names."""
+    """Return the values of nested mappings by their dotted names."""
     values = []
     for key, inner in value.items():
         if isinstance(inner, dict) and inner:
@@ -472,7 +472,7 @@ def _machine_text(machine: Machine) -> str:
 
 
 def _packages(code: Code) -> list[Entity]:
-    """Return the interpreter and the packages as software, by their package URLs."""
+    """Return the interpreter and the packages as software, identified by package URL."""
     named = [("generic", "python", code.python)]
     named += [("pypi", name, version) for name, version in code.packages.items()]
     return [
@@ -505,13 +505,13 @@ def _ref(identifier: str) -> Entity:
 
 
 def _refs(identifiers: Iterable[str]) -> Entity | list[Entity]:
-    """Return references, each once; RO-Crate wants a single one without a list."""
+    """Return unique references; RO-Crate requires a single one without a list."""
     references = [_ref(identifier) for identifier in dict.fromkeys(identifiers)]
     return references[0] if len(references) == 1 else references
 
 
 def _merge_entities(entities: list[Entity]) -> list[Entity]:
-    """Return each entity once, without what is empty: code is also a file with a checksum."""
+    """Merge entities with the same identifier and drop empty values: code is also a file."""
     merged: dict[str, Entity] = {}
     for entity in entities:
         stated = {key: value for key, value in entity.items() if value != []}
