@@ -35,7 +35,7 @@ docs: .venv/.dev ## build docs/ as a web site in .site
 	$(BIN)/mkdocs build
 
 schema: .venv/.run ## write the JSON schemas of experiments and records
-	$(BIN)/python -m tailproof.config.schema config/schema.json
+	$(BIN)/python -m tailproof.config.json_schema config/schema.json
 	$(BIN)/python -m tailproof.provenance.record_schema docs/record-schema.json
 
 bench-train: .venv/.dev ## compare training speed with a plain PyTorch loop

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tailproof.config.data import Data
-from tailproof.config.load import load_experiment
+from tailproof.config.validation import load_experiment
 from tailproof.data.splits import profile_counts
 from tailproof.files import read_json
 from tailproof.training.launcher import launch

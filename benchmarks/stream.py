@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from tailproof.models.scan_lines import Stream
+from tailproof.models.backbones.scan_lines import Stream
 
 LINES, WARM, WINDOW, PIXELS = 512, 64, 16, 64
 

@@ -46,7 +46,7 @@ from torch import nn
 
 from tailproof.config.data import Data
 from tailproof.config.recipe import Recipe
-from tailproof.models.build import best_precision
+from tailproof.models.precision import best_precision
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.run import TrainingRun
 

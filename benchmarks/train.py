@@ -23,7 +23,7 @@ Accuracy after 10 epochs, 3 seeds: 0.828 ± 0.123 plain, 0.854 ± 0.075 fp32, 0.
 reach the aim, 1.4 and 2.2.
 
 What helped beyond channels_last and bf16: memory that is kept for the next step (core/process.py),
-a tenth; shortcuts whose gradient stays channels_last (models/resnet_cifar.py), 3 to 4 %; and in
+a tenth; shortcuts whose gradient stays channels_last (backbones/resnet_cifar.py), 3 to 4 %; and in
 bf16 oneDNN's own layouts (models/onednn.py), a sixth: batch norm takes a half to a third of torch's
 time in them, ReLU and sums a half, gradients of the weights of 16 channels four fifths. Without
 them bf16 was 2.06 to 2.26 times the plain loop here, and 2.12 and 2.06 on another EPYC, where fp32

@@ -9,7 +9,7 @@ from pathlib import Path
 from tailproof import workflow as helpers
 from tailproof.config.base import NAME
 from tailproof.config.lint import warnings
-from tailproof.config.load import load_experiment, parse_config
+from tailproof.config.validation import load_experiment, parse_config
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.data.raw_checksums import files_to_read

@@ -21,6 +21,7 @@ rule train:
         "../envs/torch.yaml"
     threads: lambda w: cores(recipe(w))
     resources:
+        # How much: tailproof.preflight.slurm_resources, and what the preflight measured.
         mem_mb=measured_resource("memory_mb_a_node"),
         runtime=measured_resource("minutes"),
         gpu=lambda w: recipe(w).devices * recipe(w).nodes,

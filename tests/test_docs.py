@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from tailproof.cli import app
 from tailproof.config.experiment import Experiment
-from tailproof.config.load import parse_experiment
+from tailproof.config.validation import parse_experiment
 from tailproof.config.yaml_reader import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]

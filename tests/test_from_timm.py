@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from timm.scheduler import MultiStepLRScheduler, StepLRScheduler
 
 import tailproof.models  # noqa: F401 - adds to timm's registry
-from tailproof.config.load import load_experiment, parse_experiment
 from tailproof.config.recipe import Transform
+from tailproof.config.validation import load_experiment, parse_experiment
 from tailproof.from_timm import Translation, render, translate
 from tailproof.from_timm.arguments import ARGUMENTS
 from tailproof.from_timm.registry import default_side

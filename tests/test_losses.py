@@ -175,7 +175,7 @@ def test_a_name_belongs_to_one_loss():
             register_loss(loss_class)
 
 
-@pytest.mark.parametrize("module", ["tailproof.config.load", "tailproof.preflight.gate"])
+@pytest.mark.parametrize("module", ["tailproof.config.validation", "tailproof.preflight.gate"])
 def test_reading_a_configuration_imports_no_torch(module):
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'timm'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)

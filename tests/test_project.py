@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from tailproof.config.load import load_config, load_experiment
+from tailproof.config.validation import load_config, load_experiment
 from tailproof.project import EXAMPLE, PIPELINE, Paths, init_project, project_paths
 from tailproof.runtime.errors import TailproofError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tailproof import workflow
-from tailproof.config.load import parse_experiment
 from tailproof.config.recipe import EXECUTION_FIELDS
+from tailproof.config.validation import parse_experiment
 from tailproof.files import write_json
 from tailproof.preflight.slurm_resources import TRAIN_MINUTES
 from tailproof.runtime.errors import TailproofError

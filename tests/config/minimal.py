@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from tailproof.config.load import parse_experiment
+from tailproof.config.validation import parse_experiment
 from tailproof.runtime.errors import TailproofError
 
 MINIMAL = {"title": "t", "data": {"source": {"name": "digits"}}, "experts": {"one": {}}}

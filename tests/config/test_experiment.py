@@ -9,10 +9,10 @@ from jsonschema import Draft202012Validator
 
 from tailproof.config.equivalence import same_function
 from tailproof.config.experiment import Experiment
+from tailproof.config.json_schema import schema
 from tailproof.config.lint import warnings
-from tailproof.config.load import load_config, load_experiment, parse_experiment
 from tailproof.config.merge import merge
-from tailproof.config.schema import schema
+from tailproof.config.validation import load_config, load_experiment, parse_experiment
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.monitors import MONITORS
 from tailproof.project import PIPELINE as ROOT

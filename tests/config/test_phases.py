@@ -1,7 +1,7 @@
 import pytest
 
 from tailproof.config.lint import warnings
-from tailproof.config.load import parse_experiment
+from tailproof.config.validation import parse_experiment
 from tests.config.minimal import MINIMAL, assert_mistakes, changed, mistakes
 
 

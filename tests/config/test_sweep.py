@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tailproof.config.base import NAME
 from tailproof.config.lint import warnings
-from tailproof.config.load import parse_experiment
 from tailproof.config.recipe import Recipe
 from tailproof.config.sweep import values_at
+from tailproof.config.validation import parse_experiment
 from tailproof.runtime.errors import TailproofError
 from tests.config.minimal import assert_mistakes
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tailproof.config.load import load_config, load_experiment, parse_config, parse_experiment
+from tailproof.config.validation import load_config, load_experiment, parse_config, parse_experiment
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.runtime.errors import TailproofError
 

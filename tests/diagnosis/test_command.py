@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tailproof.config.load import parse_experiment
 from tailproof.config.recipe import Recipe
+from tailproof.config.validation import parse_experiment
 from tailproof.diagnosis.run_config import read_run_config
 from tailproof.runtime.errors import TailproofError
 from tests.project import TINY

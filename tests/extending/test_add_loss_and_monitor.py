@@ -8,9 +8,9 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import cohen_kappa_score
 
-from tailproof.config.load import parse_experiment
+from tailproof.config.json_schema import schema
 from tailproof.config.recipe import Recipe
-from tailproof.config.schema import schema
+from tailproof.config.validation import parse_experiment
 from tailproof.data.logits import Logits
 from tailproof.files import read_json
 from tailproof.history import COLUMNS

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from tailproof.config.data import SOURCE_CONFIGS, Data
-from tailproof.config.load import parse_experiment
 from tailproof.config.splits import SPLITS
+from tailproof.config.validation import parse_experiment
 from tailproof.data.prepare import prepare
 from tailproof.data.raw_checksums import list_raw
 from tailproof.data.shards import gather, shard

@@ -4,8 +4,9 @@ import timm
 import torch
 
 from tailproof.models import build_model, load_expert, onednn, save_expert
-from tailproof.models.build import best_precision, count_parameters
-from tailproof.models.resnet_cifar import ResidualBlock
+from tailproof.models.backbones.resnet_cifar import ResidualBlock
+from tailproof.models.build import count_parameters
+from tailproof.models.precision import best_precision
 from tailproof.runtime.errors import TailproofError
 
 PREPROCESSING = {

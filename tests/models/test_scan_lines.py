@@ -5,7 +5,7 @@ import timm
 import torch
 
 import tailproof.models  # noqa: F401 - registers them
-from tailproof.models.scan_lines import Stream
+from tailproof.models.backbones.scan_lines import Stream
 
 SMALL = {"dim": 32, "depth": 2, "num_heads": 4, "img_size": (6, 20)}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tailproof.config.load import load_experiment
+from tailproof.config.validation import load_experiment
 from tailproof.provenance.export.ro_crate import LISTED_RAW, WorkflowRun, describe_run
 from tailproof.runtime.ledger import Ledger, read_ledger
 from tailproof.runtime.records import File

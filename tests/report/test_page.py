@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tailproof.config.load import parse_experiment
+from tailproof.config.validation import parse_experiment
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.report import tables
 from tailproof.report.metric_format import number

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from tailproof.config.load import parse_experiment
+from tailproof.config.validation import parse_experiment
 from tailproof.project import PIPELINE as ROOT
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.provenance.record_schema import schema

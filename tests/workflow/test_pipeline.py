@@ -16,8 +16,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_a
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tailproof.calibration.calibrate import calibrate
-from tailproof.config.load import parse_experiment
 from tailproof.config.splits import SPLITS
+from tailproof.config.validation import parse_experiment
 from tailproof.report.page import write_page
 from tailproof.training.launcher import launch
 from tests.project import TINY

@@ -10,7 +10,7 @@ import time
 import pandas as pd
 import pytest
 
-from tailproof.config.load import parse_experiment
+from tailproof.config.validation import parse_experiment
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.training.launcher import launch
 from tests.project import ROOT, Project

@@ -8,11 +8,11 @@ from pydantic import Field, ValidationError
 
 from tailproof.config.base import Count, Strict
 from tailproof.config.experiment import Experiment
-from tailproof.config.load import parse_experiment
 from tailproof.config.merge import with_names
 from tailproof.config.messages import explain_errors
 from tailproof.config.recipe import Recipe
 from tailproof.config.targets import Targets
+from tailproof.config.validation import parse_experiment
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import taken_over_at

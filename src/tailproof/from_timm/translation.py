@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tailproof.config.load import parse_experiment
+from tailproof.config.validation import parse_experiment
 from tailproof.from_timm.arguments import ARGUMENTS
 from tailproof.from_timm.command import Command, read_command
 from tailproof.from_timm.data import data_settings

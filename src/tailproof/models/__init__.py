@@ -4,7 +4,7 @@ from tailproof.runtime.process import gc_paused
 
 with gc_paused():
     import tailproof.models.torchvision_stub  # noqa: F401 - before timm
-    from tailproof.models import resnet_cifar, scan_lines  # noqa: F401 - they register models
+    from tailproof.models.backbones import *  # noqa: F403 - they register models
     from tailproof.models.build import build_model, load_expert, save_expert
 
 __all__ = ["build_model", "load_expert", "save_expert"]

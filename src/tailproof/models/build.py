@@ -12,7 +12,6 @@ from torch import nn
 from tailproof.config.recipe import Recipe
 from tailproof.digests import sha256_bytes
 from tailproof.files import atomic, read_json, write_json
-from tailproof.models import onednn
 from tailproof.runtime.errors import TailproofError, unknown_name
 
 log = logging.getLogger(__name__)
@@ -204,15 +203,3 @@ def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
 def count_parameters(model: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def best_precision(device: torch.device, requested: str) -> str:
-    """Return the compute precision: `requested`, or for ``auto`` the best one for the device.
-
-    On CPUs, bf16 is faster only with instructions for it.
-    """
-    if requested != "auto":
-        return requested
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if onednn.has_bf16() else "fp32"

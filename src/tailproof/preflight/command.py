@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tailproof.config.load import load_experiment
+from tailproof.config.validation import load_experiment
 from tailproof.files import read_json
 from tailproof.preflight.estimate_accuracy import check_estimates
 from tailproof.preflight.findings import validate_ignore

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tailproof.config.load import load_config
+from tailproof.config.validation import load_config
 from tailproof.project import project_paths
 from tailproof.provenance.audit import audit
 from tailproof.runtime.errors import TailproofError, suggestion

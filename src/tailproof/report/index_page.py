@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from tailproof.config.load import load_experiment
+from tailproof.config.validation import load_experiment
 from tailproof.files import write_text
 from tailproof.project import project_paths
 from tailproof.report.checklist import Progress, counted

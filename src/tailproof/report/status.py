@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
-from tailproof.config.load import load_experiment
+from tailproof.config.validation import load_experiment
 from tailproof.project import project_paths
 from tailproof.provenance.audit import changed_jobs
 from tailproof.report.checklist import SIGNS, STATE_WORDS, Criterion, Progress

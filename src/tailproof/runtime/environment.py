@@ -1,7 +1,6 @@
 """Describes the code and the machine of a running job, for its record."""
 
 import getpass
-import hashlib
 import os
 import platform
 import resource
@@ -13,10 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from tailproof.digests import sha256_file
-from tailproof.project import project_paths
 from tailproof.runtime.code_digest import runtime_digest
-from tailproof.runtime.git import ask_git
+from tailproof.runtime.git import ask_git, working_tree_difference
 from tailproof.runtime.records import Code, Machine
 
 
@@ -24,7 +21,7 @@ def describe_code(closure: str, packages: Iterable[str]) -> Code:
     """Return the running code: Tailproof's version and digests, and the project's git commit."""
     root = Path()
     commit = ask_git(root, "rev-parse", "HEAD")
-    difference = _difference(root) if commit else None
+    difference = working_tree_difference(root) if commit else None
     return Code(
         version=version_now(),
         closure=closure,
@@ -69,24 +66,6 @@ _PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 def _first(words: list[str]) -> int:
     return 1 + next(i for i, word in enumerate(words) if "snakemake" in Path(word).name)
-
-
-def _difference(root: Path) -> str | None:
-    """Return a digest of the difference from the commit: changed tracked files and new files."""
-    without_results = ("--", ".", f":!{project_paths().results}", ":!dvc.lock")
-    changed = ask_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", *without_results) or b""
-    listed = (
-        ask_git(root, "ls-files", "-z", "--others", "--exclude-standard", *without_results) or b""
-    )
-    new = sorted(name for name in listed.decode(errors="surrogateescape").split("\0") if name)
-    if not changed and not new:
-        return None
-    digest = hashlib.sha256(changed)
-    for name in new:
-        path = root / name
-        content = sha256_file(path) if path.is_file() else ""
-        digest.update(f"\0{name}\0{content}".encode(errors="replace"))
-    return digest.hexdigest()
 
 
 def _user() -> str:

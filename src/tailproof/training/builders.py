@@ -1,11 +1,9 @@
 """Builders of a run's device, model, optimizer and loaders; they check the recipe."""
 
 import os
-import random
 import shutil
 from typing import Any
 
-import numpy as np
 import torch
 from timm.data import Mixup
 from timm.optim import create_optimizer_v2, list_optimizers
@@ -175,18 +173,6 @@ def build_mixing(phase: Phase, world: int) -> Mixup | None:
         label_smoothing=0.0,  # the loss applies it
         num_classes=phase.batch_size // world,
     )
-
-
-def seed_step(seed: int, epoch: int, step: int, rank: int) -> None:
-    """Seed every global generator for one step, so that a resumed run draws the same numbers.
-
-    numpy's generator, which timm's MixUp and CutMix use, is the same on all ranks; torch's differs
-    per rank.
-    """
-    per_rank, shared = np.random.SeedSequence([seed, epoch, step]).generate_state(2)[::-1]
-    np.random.seed(shared)
-    random.seed(int(shared))
-    torch.manual_seed(int(per_rank) + rank)
 
 
 def build_loader(

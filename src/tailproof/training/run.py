@@ -14,7 +14,8 @@ from tailproof.config.recipe import Recipe
 from tailproof.history import Row
 from tailproof.loading import Split
 from tailproof.models import save_expert
-from tailproof.models.build import best_precision, count_parameters, digest_of_weights
+from tailproof.models.build import count_parameters, digest_of_weights
+from tailproof.models.precision import best_precision
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases, Plateau, learning_rate
@@ -27,13 +28,13 @@ from tailproof.training.builders import (
     initial_model,
     model_options,
     preprocessing,
-    seed_step,
     start_device,
 )
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
 from tailproof.training.multi_head import Heads, MultiHeadLoss
+from tailproof.training.seeding import seed_initial_weights, seed_step
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class TrainingRun:
 
         # ---- device and randomness
         self.device = start_device(recipe.threads)
-        torch.manual_seed(seed)
+        seed_initial_weights(seed)
 
         # ---- data
         splits = {name: Split(manifest, name) for name in ("train", "val")}

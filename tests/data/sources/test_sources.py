@@ -41,7 +41,7 @@ def test_importing_the_sources_imports_nothing_heavy(tmp_path):
 
 def test_reading_a_configuration_imports_the_sources_only_when_it_has_one():
     program = (
-        "import sys, tailproof.config.load as load;"
+        "import sys, tailproof.config.validation as load;"
         "imported = ('numpy' in sys.modules, 'tailproof.data' in sys.modules);"
         "load.parse_experiment({'title': 't', 'data': {'source': {'name': 'lens'}},"
         " 'experts': {'a': {}}});"

@@ -1,4 +1,4 @@
-"""Writes the JSON schema of an experiment: ``python -m tailproof.config.schema FILE``."""
+"""Writes the JSON schema of an experiment: ``python -m tailproof.config.json_schema FILE``."""
 
 import sys
 from typing import Any
