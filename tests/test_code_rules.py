@@ -272,3 +272,5 @@ def test_every_direct_dependency_is_declared_and_pinned():
 def test_the_version_is_the_same_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    for path in (ROOT / "envs").glob("*.sh"):
+        assert f"tailproof=={version}\n" in path.read_text(), path.name

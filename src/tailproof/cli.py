@@ -1,6 +1,7 @@
 """The command line interface `tailproof`."""
 
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -21,9 +22,22 @@ Experiment = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version("tailproof"))
+        raise typer.Exit
+
+
 @app.callback()
-def commands() -> None:
-    """Keep subcommands explicit, even if there is only one."""
+def commands(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Run one of the commands."""
 
 
 @app.command()
