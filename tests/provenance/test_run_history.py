@@ -221,7 +221,7 @@ def test_what_a_recommendation_did_is_told(ledger):
     assert newest.findings is None and before.followed == []
     (taken,) = newest.followed
     assert (taken.metric, taken.before, taken.after) == ("val_balanced_accuracy", 0.5, 0.625)
-    assert taken.gone is None and taken.beside == ["epochs"]
+    assert taken.gone is None and taken.also_changed == ["epochs"]
     diagnosed(ledger, [LATE])
     assert (
         of_expert(read_runs(ledger).by_experiment["tiny"], "logit_adjustment")[0].followed[0].gone

@@ -17,7 +17,7 @@ class Followed(NamedTuple):
         before: best value of the metric in the run that the finding is about.
         after: best value of the metric in the run that followed the recommendation.
         gone: whether the later run no longer has the finding; None if it was not diagnosed yet.
-        beside: other settings that changed too and may have caused the effect.
+        also_changed: other settings that changed too and may have caused the effect.
     """
 
     finding: Finding
@@ -25,7 +25,7 @@ class Followed(NamedTuple):
     before: float | None
     after: float | None
     gone: bool | None
-    beside: list[str]
+    also_changed: list[str]
 
 
 def followed(

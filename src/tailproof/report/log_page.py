@@ -108,8 +108,8 @@ def _recommendation(run: RunEntry, taken: Followed) -> list[list[str]]:
     wildcards = run.record.wildcards
     gone = {True: "the finding is gone", False: "the finding is still there"}
     effect = [_effect(taken), gone.get(taken.gone, "not diagnosed yet")]
-    if taken.beside:
-        effect.append(f"also changed: {', '.join(taken.beside)}")
+    if taken.also_changed:
+        effect.append(f"also changed: {', '.join(taken.also_changed)}")
     return [
         [f"{finding['kind']}: {finding['title']}", f"recipe: {change}"],
         [run.name, f"{wildcards['expert']}, seed {wildcards['seed']}"],
