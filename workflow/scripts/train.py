@@ -11,13 +11,14 @@ with job(snakemake) as stage:
     if snakemake.resources.cleared != "yes":
         raise TailproofError(snakemake.resources.cleared)
     from tailproof.config.recipe import Recipe
+    from tailproof.project import project_paths
     from tailproof.sweep.rungs import recipe_for_slot
     from tailproof.training.launcher import launch
     from tailproof.training.run_summary import results_of
 
     params, wildcards = snakemake.params, snakemake.wildcards
     recipe = params.recipe or recipe_for_slot(snakemake.input.standing, wildcards.expert)
-    folder, states = Path(snakemake.output.history).parent, Path(".state/train")
+    folder, states = Path(snakemake.output.history).parent, project_paths().training_states
     until = params.get("until", 0)
     launch(
         snakemake.input.manifest,
