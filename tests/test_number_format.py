@@ -22,5 +22,5 @@ def test_a_number_is_written_in_its_form(value, form, text):
 
 @pytest.mark.parametrize("form", ["", "%", ".", "-.1", "%.1f", ".12"])
 def test_an_unknown_form_is_refused(form):
-    with pytest.raises(ValueError, match="is no form of a number"):
+    with pytest.raises(ValueError, match="not a number format"):
         written(1.0, form)
