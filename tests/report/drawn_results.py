@@ -15,6 +15,7 @@ from tailproof.data.images import encode_png
 from tailproof.data.logits import Logits
 from tailproof.data.splits import summarise
 from tailproof.data.tables import write_parquet
+from tailproof.data.thumbnails import write_class_thumbnails
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.finding import Finding
@@ -23,7 +24,6 @@ from tailproof.digests import sha256_bytes
 from tailproof.evaluation.evaluate import evaluate
 from tailproof.files import write_json
 from tailproof.provenance.expected_jobs import expected_jobs
-from tailproof.report.thumbnails import write_class_thumbnails
 from tailproof.runtime.records import File, Record
 
 HELD_OUT = {"tune": 8, "dev": 6, "test": 12}

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tailproof.data import thumbnails
 from tailproof.data.images import decode, encode_png
-from tailproof.report import thumbnails
 from tailproof.report.results import Results
 from tailproof.report.worst_errors import worst_errors
 from tailproof.runtime.errors import TailproofError

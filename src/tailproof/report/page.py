@@ -8,6 +8,7 @@ import yaml
 
 from tailproof.config.experiment import Experiment
 from tailproof.data.split_text import cleaning_sentences, small_class_sentence
+from tailproof.data.thumbnails import read_class_thumbnails
 from tailproof.evaluation.registry import METRICS
 from tailproof.evaluation.task import GROUPS
 from tailproof.files import write_text
@@ -27,7 +28,6 @@ from tailproof.report.render import render
 from tailproof.report.results import CHOSEN_BY, SHOWN, Results, Scores, Value
 from tailproof.report.status_block import status_block
 from tailproof.report.svg import Chart
-from tailproof.report.thumbnails import read_class_thumbnails
 from tailproof.report.training_charts import training
 from tailproof.report.worst_errors import worst_errors
 from tailproof.text import quantity

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tailproof.data.thumbnails import find_pictures
 from tailproof.report.results import Results
-from tailproof.report.thumbnails import find_pictures
 
 
 def worst_errors(results: Results) -> tuple[str, list[dict[str, Any]]]:
