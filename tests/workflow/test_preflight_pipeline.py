@@ -60,7 +60,7 @@ def test_an_error_stops_before_training_unless_it_is_accepted(project):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (project.folder / target).exists()
     shown = project.tailproof("preflight", "tiny")
-    assert shown.returncode == 0 and "## Estimates" in shown.stdout
+    assert shown.returncode == 0 and "Estimates" in shown.stdout
     assert (project.results / "preflight_timing.json").read_bytes() == probe  # not made again
 
 
