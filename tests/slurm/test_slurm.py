@@ -130,7 +130,7 @@ def test_interrupted_jobs_go_back_into_the_queue_and_resume(interrupted):
         entries = attempts(project, expert)
         assert entries[0]["reason"] == reason and entries[-1]["reason"] == "finished", entries
         assert entries[1]["first_epoch"] >= entries[0]["last_epoch"] > 1, "it does not start again"
-        assert "goes on in epoch" in project.log(expert)
+        assert "resumes in epoch" in project.log(expert)
     # Slurm itself may end a step on a node that has just returned: no promise for the lost one.
     for expert in ("requeued", "limited"):
         job = interrupted.training(expert)
