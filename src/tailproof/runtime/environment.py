@@ -7,13 +7,13 @@ import resource
 import socket
 import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
 from tailproof.runtime.code_digest import runtime_digest
 from tailproof.runtime.git import ask_git, working_tree_difference
+from tailproof.runtime.packages import installed
 from tailproof.runtime.records import Code, Machine
 
 
@@ -29,14 +29,14 @@ def describe_code(closure: str, packages: Iterable[str]) -> Code:
         commit=commit.decode().strip() if commit else None,
         dirty=difference is not None,
         difference=difference,
-        packages={name: _installed(name) for name in packages},
+        packages={name: installed(name) for name in packages},
         python=platform.python_version(),
     )
 
 
 def version_now() -> str:
     """Return the version of this package."""
-    return _installed("tailproof")
+    return installed("tailproof")
 
 
 def describe_machine(threads: int) -> Machine:
@@ -73,13 +73,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name
         return str(os.getuid())
-
-
-def _installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _device() -> str:

@@ -33,7 +33,7 @@ def versions_of(names: Iterable[str], root: Path) -> dict[str, str]:
     """
     packages = sorted({package(name) for name in names})
     if not (root / LOCK).is_file():
-        return {name: installed(name) for name in packages}
+        return {name: without_build_tag(installed(name)) for name in packages}
     locked = _parsed((root / LOCK).read_text(encoding="utf-8"))
     for name in packages:
         if name not in locked:
@@ -45,11 +45,16 @@ def versions_of(names: Iterable[str], root: Path) -> dict[str, str]:
 
 
 def installed(package: str) -> str:
-    """Return the installed version of a package without its build tag (torch's +cpu)."""
+    """Return the installed version of a package."""
     try:
-        return version(package).partition("+")[0]
+        return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def without_build_tag(version: str) -> str:
+    """Return a version without what a package was built for (torch's +cpu)."""
+    return version.partition("+")[0]
 
 
 @cache

@@ -10,6 +10,7 @@ from tailproof.runtime.code_digest import code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import maker_path
+from tailproof.runtime.packages import without_build_tag
 from tailproof.runtime.records import File, NewerSchema, Record, read_record
 from tailproof.runtime.stages import script_of
 
@@ -36,8 +37,9 @@ class Recorder:
         self.results: dict[str, Any] = {}
         script = script_of(stage)
         _check_code(script, snakemake.params.code)
-        self._code = describe_code(snakemake.params.code, [*packages(script), "snakemake"])
-        _check_packages(self._code.packages, packages(script))
+        versions = packages(script)
+        self._code = describe_code(snakemake.params.code, [*versions, "snakemake"])
+        _check_packages(self._code.packages, versions)
         left_out = {path for name in raw for path in _paths(snakemake.input.get(name, ()))}
         self._inputs = described([path for path in snakemake.input if path not in left_out])
         _check_inputs(self._inputs)
@@ -94,7 +96,7 @@ def _check_code(script: Path, planned: str) -> None:
 def _check_packages(installed: dict[str, str], locked: dict[str, str]) -> None:
     """Refuse installed packages whose versions differ from those in the code digest."""
     for name, version in locked.items():
-        if installed[name].partition("+")[0] != version:  # torch adds a build tag
+        if without_build_tag(installed[name]) != version:
             raise TailproofError(
                 f"{name} {installed[name]} is installed, but constraints.txt pins {version}: run "
                 "`pip install -c constraints.txt -e .`, or correct constraints.txt"
