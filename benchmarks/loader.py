@@ -3,7 +3,7 @@
     make bench-loader
 
 Colour pictures of 32 px (PNG, batch 128) and 224 px (JPEG of some 13 kB, batch 64), drawn to look
-natural, shuffled; crop with padding, flip and normalisation to float32 tensors; 2 workers. Every
+natural, shuffled; crop with padding, flip and normalization to float32 tensors; 2 workers. Every
 loader reads the same encoded bytes in its own format from the same warm disk cache; each peer as
 its documentation shows it (peers.py), decoding with Pillow and augmenting with torchvision v2
 (torchvision's own JPEG decoder does not load beside a CPU build of torch). Each (loader, size) has
@@ -30,7 +30,7 @@ webdataset 1.0.2, litdata 0.2.76, mosaicml-streaming 0.13.0, datasets 5.2.0:
     mosaicml-streaming        1,057 (1,022-1,076)    1.18 (1.10-1.23)
     HF datasets, map-style    1,213 (1,167-1,255)    0.82 (0.79-0.85)
 
-Most of the distance is augmentation: done on uint8 and normalised by table here, by torchvision on
+Most of the distance is augmentation: done on uint8 and normalized by table here, by torchvision on
 float tensors in the peers, as their documentation shows it. At 224 px OpenCV's JPEG decoder is a
 fifth faster than Pillow, too, with the same pixels.
 """
@@ -107,7 +107,7 @@ def read_ours(folder: Path, size: int, batch: int) -> Iterable:
         Split(folder / "shards" / "manifest.json", "train"),
         batch_size=batch,
         image_size=size,
-        normalisation={"mean": MEAN, "std": STD},
+        normalization={"mean": MEAN, "std": STD},
         augmentation=Augmentation(crop_padding=size // 8, flip=True),
         workers=WORKERS,
         memory_budget=0,

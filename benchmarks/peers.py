@@ -32,7 +32,7 @@ SHARD_IMAGES = 500  # each worker of webdataset reads shards of its own: some fo
 
 
 def transform(size: int) -> v2.Compose:
-    """Crop with padding, flip and normalisation of one PIL image."""
+    """Crop with padding, flip and normalization of one PIL image."""
     return v2.Compose(
         [
             v2.RandomCrop(size, padding=size // 8),

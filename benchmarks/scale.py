@@ -98,7 +98,7 @@ def run_epoch(config: Data, folder: Path) -> None:
         train,
         batch_size=256,
         image_size=32,
-        normalisation=train.manifest["normalisation"],
+        normalization=train.manifest["normalization"],
         augmentation=Augmentation(crop_padding=4, flip=True),
         workers=2,
         memory_budget=0,

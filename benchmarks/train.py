@@ -3,7 +3,7 @@
     make bench-train
 
 ResNet-32, 32×32 colour, batch 128, 2 CPU threads; random crop with 4 pixels of padding, mirror,
-normalisation. The plain loop is what most repositories have: torch's DataLoader with 2 workers
+normalization. The plain loop is what most repositories have: torch's DataLoader with 2 workers
 (kept alive), torchvision's transforms on each PIL image, float32. Images are in memory for both.
 Each variant lives in a process of its own and every round times one epoch of each in turn, so that
 a busy neighbour meets them all; speeds are compared within a round, and the median of the rounds is
@@ -94,7 +94,7 @@ class PlainLoop:
         torch.manual_seed(seed)
         train, val = Split(manifest, "train"), Split(manifest, "val")
         facts = train.manifest
-        end = [transforms.ToTensor(), transforms.Normalize(**facts["normalisation"])]
+        end = [transforms.ToTensor(), transforms.Normalize(**facts["normalization"])]
         crop = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
         self.loader = DataLoader(
             Pictures(_pictures(train), train.labels["class"], transforms.Compose(crop + end)),

@@ -1,6 +1,6 @@
 import pytest
 
-from tailproof.number_format import written
+from tailproof.number_format import format_number
 
 
 @pytest.mark.parametrize(
@@ -17,10 +17,10 @@ from tailproof.number_format import written
     ],
 )
 def test_a_number_is_written_in_its_form(value, form, text):
-    assert written(value, form) == text
+    assert format_number(value, form) == text
 
 
 @pytest.mark.parametrize("form", ["", "%", ".", "-.1", "%.1f", ".12"])
 def test_an_unknown_form_is_refused(form):
     with pytest.raises(ValueError, match="not a number format"):
-        written(1.0, form)
+        format_number(1.0, form)

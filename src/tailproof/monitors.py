@@ -8,10 +8,12 @@ report take the directions.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import numpy as np
+from tailproof.operating_points import POINTS
 
-from tailproof.operating_points import POINTS, epoch_points
+if TYPE_CHECKING:  # the configuration reads the names of the monitors and needs no numpy
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,15 @@ class Validation:
     """
 
     metrics: dict[str, float]
-    confusion: np.ndarray
-    scores: np.ndarray | None = None
-    positive: np.ndarray | None = None
+    confusion: "np.ndarray"
+    scores: "np.ndarray | None" = None
+    positive: "np.ndarray | None" = None
 
     @cached_property
     def points(self) -> dict[str, float]:
         """AUROC and the operating points that val has enough samples for."""
+        from tailproof.score_curve import epoch_points
+
         return {} if self.scores is None else epoch_points(self.scores, self.positive)
 
 

@@ -11,7 +11,7 @@ MIDDLES = ("value", "mean", "difference")
 _FORM = re.compile(r"(\+?)(%?)\.(\d)")
 
 
-def written(value: float | None, form: str) -> str:
+def format_number(value: float | None, form: str) -> str:
     """Format a number.
 
     Args:
@@ -37,21 +37,21 @@ def written(value: float | None, form: str) -> str:
     return text.replace("-", MINUS)
 
 
-def written_interval(low: float | None, high: float | None, form: str) -> str:
+def format_interval(low: float | None, high: float | None, form: str) -> str:
     """Format an interval as ``[52.3, 56.1]``; empty if undefined or if all resamples agree."""
     if low is None or low == high:
         return ""
-    return f"[{written(low, form)}, {written(high, form)}]"
+    return f"[{format_number(low, form)}, {format_number(high, form)}]"
 
 
-def written_estimate(estimate: Mapping[str, float | int | None], form: str) -> str:
+def format_estimate(estimate: Mapping[str, float | int | None], form: str) -> str:
     """Format a value of metrics.json and its interval as ``54.3 % [52.3, 56.1]``.
 
     Args:
         estimate: value, mean or difference, with low and high.
-        form: see `written`.
+        form: see `format_number`.
     """
     middle = next(estimate[field] for field in MIDDLES if field in estimate)
     unit = " %" if "%" in form and middle is not None else ""
-    interval = written_interval(estimate["low"], estimate["high"], form)
-    return f"{written(middle, form)}{unit} {interval}".rstrip()
+    interval = format_interval(estimate["low"], estimate["high"], form)
+    return f"{format_number(middle, form)}{unit} {interval}".rstrip()

@@ -18,7 +18,7 @@ from tailproof.config.data import Data
 from tailproof.config.recipe import Augmentation
 from tailproof.data.images import decode, encode_png, pixel_digest
 from tailproof.data.multiband import decode_bands, encode_bands, viewable
-from tailproof.data.normalization import BandMoments, normalisation
+from tailproof.data.normalization import BandMoments, normalization
 from tailproof.data.prepare import prepare
 from tailproof.files import read_json
 from tailproof.loading import Loader, Split
@@ -88,8 +88,8 @@ def test_every_layout_of_arrays_comes_to_the_same_batches(tmp_path, layout, opti
         int(name.rsplit(":", 1)[1]) + (100 if "south" in name else 0) for name in split.sample_ids
     ]
     own = images[rows].astype(np.float64)
-    assert found["normalisation"]["mean"] == pytest.approx(own.mean((0, 2, 3)), rel=1e-6, abs=1e-6)
-    assert found["normalisation"]["std"] == pytest.approx(own.std((0, 2, 3)), rel=1e-6)
+    assert found["normalization"]["mean"] == pytest.approx(own.mean((0, 2, 3)), rel=1e-6, abs=1e-6)
+    assert found["normalization"]["std"] == pytest.approx(own.std((0, 2, 3)), rel=1e-6)
     names = found["classes"]["label"]
     assert [names[code] for code in split.labels["label"]] == [labels[row] for row in rows]
     for budget in (0, 1 << 30):
@@ -97,7 +97,7 @@ def test_every_layout_of_arrays_comes_to_the_same_batches(tmp_path, layout, opti
             split,
             batch_size=7,
             image_size=None,
-            normalisation=found["normalisation"],
+            normalization=found["normalization"],
             memory_budget=budget,
         )
         got = torch.cat([batch.images for batch in loader.epoch(1)]).numpy()
@@ -122,7 +122,7 @@ def test_crop_and_flip_are_the_same_in_memory_and_streamed(tmp_path):
             split,
             batch_size=8,
             image_size=None,
-            normalisation=split.manifest["normalisation"],
+            normalization=split.manifest["normalization"],
             augmentation=Augmentation(crop_padding=2, flip=True, cutout=2),
             workers=workers,
             memory_budget=budget,
@@ -131,7 +131,7 @@ def test_crop_and_flip_are_the_same_in_memory_and_streamed(tmp_path):
         loader.close()
     assert torch.equal(batches[0], batches[1]) and torch.equal(batches[0], batches[2])
     plain = Loader(
-        split, batch_size=8, image_size=None, normalisation=split.manifest["normalisation"]
+        split, batch_size=8, image_size=None, normalization=split.manifest["normalization"]
     )
     assert len({tuple(x.shape) for x in (batches[0], next(plain.epoch(1)).images)}) == 2
     assert batches[0].shape[1:] == (BANDS, HEIGHT, WIDTH)
@@ -234,7 +234,7 @@ def test_moments_are_those_of_all_pixels_however_they_are_parted(sizes, seed):
         moments = BandMoments(2)
         moments.add(image)
         parts.append(json.loads(json.dumps(moments.facts())))
-    found, pixels = normalisation(parts), np.concatenate(images).reshape(-1, 2).astype(float)
+    found, pixels = normalization(parts), np.concatenate(images).reshape(-1, 2).astype(float)
     assert found["mean"] == pytest.approx(pixels.mean(0))
     assert found["std"] == pytest.approx(pixels.std(0), rel=1e-6)
 
@@ -243,7 +243,7 @@ def test_a_band_that_says_nothing_is_told():
     moments = BandMoments(2)
     moments.add(np.stack([np.ones((4, 4)), np.arange(16.0).reshape(4, 4)], axis=2))
     with pytest.raises(TailproofError, match="band 0 "):
-        normalisation([moments.facts()])
+        normalization([moments.facts()])
 
 
 def test_arrays_are_resized_band_by_band():

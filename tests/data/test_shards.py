@@ -42,7 +42,7 @@ def test_manifest_tells_rows_digests_and_counts(digits):
         }
 
 
-def test_normalisation_is_that_of_the_training_pixels(digits):
+def test_normalization_is_that_of_the_training_pixels(digits):
     manifest = read_json(digits)
     pixels = np.concatenate(
         [
@@ -50,8 +50,8 @@ def test_normalisation_is_that_of_the_training_pixels(digits):
             for path in sorted((digits.parent / "train").glob("*.parquet"))
         ]
     )
-    assert manifest["normalisation"]["mean"] == pytest.approx([pixels.mean() / 255], abs=1e-6)
-    assert manifest["normalisation"]["std"] == pytest.approx([pixels.std() / 255], abs=1e-6)
+    assert manifest["normalization"]["mean"] == pytest.approx([pixels.mean() / 255], abs=1e-6)
+    assert manifest["normalization"]["std"] == pytest.approx([pixels.std() / 255], abs=1e-6)
 
 
 def test_hugging_face_datasets_shows_the_pictures(digits, tmp_path):

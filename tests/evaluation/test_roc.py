@@ -15,7 +15,7 @@ from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.roc import MEASURED, clopper_pearson, measure_low_fpr
 from tailproof.operating_points import ONE_IN, POINTS
 from tests.evaluation.drawn_experts import write_two_classes
-from tests.test_operating_points import by_scikit_learn
+from tests.test_score_curve import by_scikit_learn
 
 CONFIG = Evaluation(bootstrap=200)
 

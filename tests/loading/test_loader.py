@@ -27,7 +27,7 @@ def loader(manifest, name="train", **options):
     defaults = {
         "batch_size": 50,
         "image_size": None,
-        "normalisation": split.manifest["normalisation"],
+        "normalization": split.manifest["normalization"],
         "memory_budget": 2**30,
     }
     return Loader(split, **{**defaults, **options})
@@ -103,7 +103,7 @@ def test_evaluation_delivers_in_order_what_is_in_the_shards(digits):
     found = loader(digits, "dev")
     split = found.split
     images = torch.cat([b.images for b in found.epoch(1)])
-    mean, std = (split.manifest["normalisation"][key][0] for key in ("mean", "std"))
+    mean, std = (split.manifest["normalization"][key][0] for key in ("mean", "std"))
     pixels = torch.from_numpy(np.stack([split.image(row) for row in range(len(split))]))
     assert torch.allclose(images[:, 0], (pixels[..., 0] / 255 - mean) / std, atol=1e-5)
 

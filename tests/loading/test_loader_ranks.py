@@ -56,7 +56,7 @@ def write_shards(folder: Path, shards: list[list[int]]) -> Path:
         "bands": 1,
         "height": 2,
         "width": 2,
-        "normalisation": {"mean": [0.5], "std": [0.5]},
+        "normalization": {"mean": [0.5], "std": [0.5]},
         "splits": {"train": {"rows": row, "shards": listed}},
     }
     write_json(folder / "shards" / "manifest.json", manifest)
@@ -123,7 +123,7 @@ def test_each_sample_once_on_any_ranks_from_any_point(
         options = {
             "batch_size": batch_size,
             "image_size": None,
-            "normalisation": split.manifest["normalisation"],
+            "normalization": split.manifest["normalization"],
             "augmentation": POLICY if training else None,
             "drop_last": drop,
             "memory_budget": 2**20 if resident else 0,
@@ -143,7 +143,7 @@ def small(tmp_path, shards, **options):
     defaults = {
         "batch_size": 4,
         "image_size": None,
-        "normalisation": split.manifest["normalisation"],
+        "normalization": split.manifest["normalization"],
         "augmentation": POLICY,
     }
     return Loader(split, **{**defaults, **options})

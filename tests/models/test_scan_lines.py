@@ -1,4 +1,4 @@
-"""Transformers over scan lines: causality, streaming, normalisation."""
+"""Transformers over scan lines: causality, streaming, normalization."""
 
 import pytest
 import timm
@@ -76,14 +76,14 @@ def test_a_stream_remembers_as_many_lines_as_it_is_told():
     torch.testing.assert_close(*last)
 
 
-def test_height_and_gain_of_a_line_do_not_count_where_lines_are_normalised():
+def test_height_and_gain_of_a_line_do_not_count_where_lines_are_normalized():
     lines = torch.randn(2, 1, 6, 20, generator=torch.Generator().manual_seed(4))
     gain = torch.rand(2, 1, 6, 1) + 0.5
     with torch.no_grad():
         model = build("scanline_vit")
         torch.testing.assert_close(model(lines), model(lines * gain + 7), rtol=1e-3, atol=1e-4)
         assert model(torch.full((1, 1, 6, 20), 3.0)).isfinite().all()
-        plain = build("scanline_vit", normalise_lines=False)
+        plain = build("scanline_vit", normalize_lines=False)
         assert not torch.allclose(plain(lines), plain(lines * gain + 7), atol=1e-2)
 
 

@@ -136,7 +136,7 @@ def test_the_transformer_that_stayed_near_chance():
         "outputs_differ": "error",
         "unusual_rate": "warning",
         "no_schedule": "warning",
-        "no_normalisation": "warning",
+        "no_normalization": "warning",
         "no_rebalancing": "info",
     }
     assert expected.items() <= {kind: each.severity for kind, each in found.items()}.items()

@@ -126,7 +126,7 @@ TABLE = {
         ("warning", facts({}, {"loss": {"name": "cross_entropy", "class_weights": "balanced"}})),
         (None, facts({}, {"epochs": 30})),
     ],
-    "no_normalisation": [("warning", facts({"normalize": False})), (None, facts())],
+    "no_normalization": [("warning", facts({"normalize": False})), (None, facts())],
     "bare_phase": [
         ("warning", facts({"phases": BARE})),
         (None, facts({"phases": PHASES})),

@@ -66,11 +66,11 @@ def test_a_tiny_network_is_measured_and_described(digits):
     own = probe["experts"]["one"]
     assert own is not None and own == probe["experts"]["two"]
     assert 0 < own["step"][0] < own["epoch"][0] < own["run"] < 60
-    normalisation = json.loads(digits.read_text())["normalisation"]
-    found = describe(facts_of(digits, recipes), normalisation, sizes)
-    assert found == describe(facts_of(digits, recipes), normalisation, structures(digits, recipes))
+    normalization = json.loads(digits.read_text())["normalization"]
+    found = describe(facts_of(digits, recipes), normalization, sizes)
+    assert found == describe(facts_of(digits, recipes), normalization, structures(digits, recipes))
     expert = found["experts"]["one"]
-    assert expert["normalisation"]["mean"] == pytest.approx(normalisation["mean"], rel=1e-5)
+    assert expert["normalization"]["mean"] == pytest.approx(normalization["mean"], rel=1e-5)
     assert sum(phase["batches_an_epoch"] for phase in expert["phases"]) * 4 == expert["updates"]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     came = EstimateCheck("one", "0", 2, 2, (2,), False, {"epoch": (2.0, 2.5)}, {})
@@ -104,6 +104,6 @@ def test_what_training_would_fail_of_is_an_error(digits, caplog, change, words):
     assert (finding["kind"], finding["severity"]) == ("probe_failed", "error")
     assert words in caplog.text
     assert finding["evidence"] == {"experts": ["bad"]}
-    normalisation = json.loads(digits.read_text())["normalisation"]
-    found = describe(facts_of(digits, recipes), normalisation, sizes)
+    normalization = json.loads(digits.read_text())["normalization"]
+    found = describe(facts_of(digits, recipes), normalization, sizes)
     assert "| bad | failed |" in page("tiny", found, probe)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tailproof.evaluation.registry import METRICS, metric_of
-from tailproof.number_format import written
+from tailproof.number_format import format_number
 from tailproof.provenance.dotted_path import look_up
 from tailproof.report.metric_format import form_of
 from tailproof.report.page import write_page
@@ -69,10 +69,10 @@ def spellings(metrics, number):
     """How the value under a number's key may be written, and what it may be stored as."""
     value, path = look_up(metrics, number.key, "metrics.json")
     *_, name, _ = path
-    texts = {written(value, form(name, sign=sign)) for sign in (False, True)}
+    texts = {format_number(value, form(name, sign=sign)) for sign in (False, True)}
     values = {str(value)}
     if path[0] == "paired" and value is not None:
-        texts |= {written(-value, form(name, sign=sign)) for sign in (False, True)}
+        texts |= {format_number(-value, form(name, sign=sign)) for sign in (False, True)}
         values.add(str(-value))
     return texts, values
 

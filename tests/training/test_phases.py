@@ -96,7 +96,7 @@ def test_what_is_exported_takes_the_evaluation_size(digits, straight):
     data = timm.data.resolve_model_data_config(model)
     assert data["input_size"] == (1, 14, 14)
     split = Split(digits, "val")
-    loader = Loader(split, batch_size=7, image_size=14, normalisation=data)
+    loader = Loader(split, batch_size=7, image_size=14, normalization=data)
     with torch.no_grad():
         predicted = torch.cat([model(b.images) for b in loader.epoch(1)]).argmax(1).numpy()
     # RECIPE keeps the best weights
@@ -137,7 +137,7 @@ def test_order_and_crops_do_not_depend_on_the_phase(digits):
             split,
             batch_size=50,
             image_size=phase.image_size,
-            normalisation=split.manifest["normalisation"],
+            normalization=split.manifest["normalization"],
             augmentation=phase.augmentation,
             seed=5,
         )
@@ -208,7 +208,7 @@ def test_transforms_that_need_a_size_take_the_phase_s(digits):
             split,
             batch_size=8,
             image_size=size,
-            normalisation=split.manifest["normalisation"],
+            normalization=split.manifest["normalization"],
             augmentation=named,
         )
         crop = loader._images.augment(split.image(0), 1, 0)

@@ -10,9 +10,10 @@ from tailproof.config.recipe import Recipe
 from tailproof.data.logits import Logits
 from tailproof.files import read_json
 from tailproof.monitors import MONITORS
-from tailproof.operating_points import POINTS, epoch_points
+from tailproof.operating_points import POINTS
 from tailproof.predict.infer import infer
 from tailproof.runtime.errors import TailproofError
+from tailproof.score_curve import epoch_points
 from tailproof.training.launcher import launch
 from tests.conftest import build_data
 

@@ -55,7 +55,7 @@ def test_a_rung_that_is_killed_goes_on(digits, tmp_path, straight):
     assert outputs(tmp_path) == outputs(straight)
 
 
-def test_without_normalisation_pixels_are_left_in_zero_to_one(digits, tmp_path):
+def test_without_normalization_pixels_are_left_in_zero_to_one(digits, tmp_path):
     assert finish(start(digits, tmp_path, {"normalize": False, "epochs": 1})) == 0
     config = read_json(tmp_path / "expert/seed-0/config.json")["pretrained_cfg"]
     assert (config["mean"], config["std"]) == ([0.0], [1.0])

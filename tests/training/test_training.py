@@ -76,7 +76,7 @@ def test_exported_weights_give_the_last_validation_again(digits, tmp_path):
     model = timm.create_model(f"local-dir:{tmp_path / 'a'}", pretrained=True).eval()
     split = Split(digits, "val")
     data = timm.data.resolve_model_data_config(model)
-    loader = Loader(split, batch_size=7, image_size=None, normalisation=data)
+    loader = Loader(split, batch_size=7, image_size=None, normalization=data)
     with torch.no_grad():
         predicted = torch.cat([model(b.images) for b in loader.epoch(1)]).argmax(1).numpy()
     truth = split.labels["class"]

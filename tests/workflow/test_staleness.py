@@ -157,7 +157,7 @@ TABLE = {
         of_experts("calibrate", "export") | AFTERWARDS,
     ),
     "a sentence of the preflight": (
-        edit(f"{SOURCE}/preflight/checks/preprocessing.py", "images are not normalised", "not so"),
+        edit(f"{SOURCE}/preflight/checks/preprocessing.py", "images are not normalized", "not so"),
         BEFORE | {"report", "audit"},
     ),
     "what is accepted of the preflight": (

@@ -19,8 +19,8 @@ with job(snakemake) as stage:
         name: Recipe(**learning, **execution["others"].get(name, execution["usual"]))
         for name, learning in snakemake.params.recipes.items()
     }
-    normalisation = read_json(manifest)["normalisation"]
-    preview = describe(facts_of(manifest, recipes), normalisation, structures(manifest, recipes))
+    normalization = read_json(manifest)["normalization"]
+    preview = describe(facts_of(manifest, recipes), normalization, structures(manifest, recipes))
     timing = measure(manifest, recipes)
     write_json(output.preflight, preview)
     write_json(output.timing, timing)

@@ -1,1 +1,1 @@
-"""From a raw collection to six splits in shards, and the loader that reads them."""
+"""The stages from a raw collection to six splits in shards: prepare, split, shard, manifest."""

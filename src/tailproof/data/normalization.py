@@ -74,7 +74,7 @@ class BandMoments:
         }
 
 
-def normalisation(parts: list[dict[str, Any]]) -> dict[str, list[float]]:
+def normalization(parts: list[dict[str, Any]]) -> dict[str, list[float]]:
     """Return mean and std by band from the facts of all parts.
 
     They are in [0, 1] for 8-bit pixels. For float pixels they are in the unit of the pixels, with

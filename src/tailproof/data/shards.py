@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
+from tailproof.data.class_index import class_index
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.multiband import MODE
-from tailproof.data.normalization import BandMoments, PixelSums, normalisation
+from tailproof.data.normalization import BandMoments, PixelSums, normalization
 from tailproof.data.sources import open_source
 from tailproof.data.sources.base import where
 from tailproof.data.tables import read_parquet, table_metadata, with_metadata
@@ -100,7 +101,7 @@ def gather(
         output: path of the manifest; shard paths in it are relative to its folder.
 
     Raises:
-        TailproofError: normalisation cannot be measured because `train` has one flat colour, or
+        TailproofError: normalization cannot be measured because `train` has one flat colour, or
             `config.positive_class` is not one of two classes.
     """
     metadata = table_metadata(samples_path)
@@ -122,7 +123,7 @@ def gather(
             "bands": metadata["bands"],
             "height": height if width is not None else None,
             "width": width if height is not None else None,
-            "normalisation": normalisation([part["pixels"] for part in parts["train"]]),
+            "normalization": normalization([part["pixels"] for part in parts["train"]]),
             "splits": {
                 split: {
                     "rows": sum(part["rows"] for part in parts[split]),
@@ -231,7 +232,7 @@ def _table(
         "weight": rows["weight"],
     }
     for rank in metadata["ranks"]:
-        index = {name: code for code, name in enumerate(metadata["classes"][rank])}
+        index = class_index(metadata["classes"][rank])
         columns[rank] = [None if n is None else index[n] for n in rows[rank].to_pylist()]
     return pa.Table.from_pydict(columns, schema=schema)
 

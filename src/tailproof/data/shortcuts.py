@@ -17,9 +17,9 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from tailproof.data.images import decode
 from tailproof.data.shard_reader import rows_of
 from tailproof.files import read_json, write_json
-from tailproof.operating_points import ScoreCurve, epoch_points
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
+from tailproof.score_curve import ScoreCurve, epoch_points
 
 FITTED, MEASURED = "train", "dev"
 LIMIT = 20_000  # first samples of a split; shards are in random order, so the sample is fair

@@ -5,6 +5,8 @@ from itertools import accumulate, pairwise
 
 import pandas as pd
 
+from tailproof.data.class_index import class_index
+
 Ancestors = dict[str, dict[str, list[int | None]]]
 """{rank: {coarser rank: the ancestor of each class, as class index; None if no sample shows it}}"""
 
@@ -42,7 +44,7 @@ def _shown_parents(
 ) -> list[int | None]:
     """Return the ancestors that samples with labels at both ranks show."""
     both = samples[[fine, coarse]].dropna().drop_duplicates(fine)
-    index = {name: position for position, name in enumerate(classes[coarse])}
+    index = class_index(classes[coarse])
     parents = dict(zip(both[fine], both[coarse].map(index), strict=True))
     return [None if (place := parents.get(name)) is None else int(place) for name in classes[fine]]
 

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 
 from tailproof.calibration import metrics as scores
+from tailproof.evaluation.class_groups import GROUPS
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.registry import METRICS, Metric, metric, register
-from tailproof.evaluation.task import GROUPS
 from tailproof.evaluation.weighted_samples import Array, Values, WeightedSamples, nanmean, ratio
 from tailproof.operating_points import NO_FALSE_POSITIVE, ONE_IN, SHARES
 

@@ -14,7 +14,8 @@ from tailproof.evaluation.method import Method
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import REPORTED_SPLITS, Task
 from tailproof.evaluation.weighted_samples import Values, nanmean
-from tailproof.operating_points import ONE_IN, POINTS, ScoreCurve, enough_negatives
+from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
+from tailproof.score_curve import ScoreCurve
 
 MEASURED = ("auroc", *POINTS)
 ONE_IN_OF_CURVE = 10.0 ** (np.arange(51) / 10)

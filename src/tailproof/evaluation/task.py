@@ -9,12 +9,12 @@ import numpy as np
 
 from tailproof.config.evaluation import Evaluation
 from tailproof.data.logits import Logits
+from tailproof.evaluation.class_groups import GROUPS, class_groups
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 
 FITTED_ON = "tune"
 REPORTED_SPLITS = ("dev", "test")
-GROUPS = ("many", "medium", "few")
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,12 @@ class Task:
                 "and the class counts of the split train: run manifest again"
             ) from None
         counts = np.array([named.get(name, 0) for name in classes], int)
-        many, few = counts > config.many_shot, counts < config.few_shot
         positive = value.get("positive")
         return cls(
             target,
             classes,
             counts,
-            {"many": many, "medium": ~many & ~few, "few": few},
+            class_groups(counts, config),
             None if positive is None else classes.index(positive),
             {
                 rank: np.array([-1 if index is None else index for index in indices], int)

@@ -1,4 +1,4 @@
-"""Augmentation of training images: albumentations, crop, flip, cutout and noise; normalisation.
+"""Augmentation of training images: albumentations, crop, flip, cutout and noise; normalization.
 
 Images in memory are cropped and flipped as whole batches on the device. Streamed images are
 cropped and flipped one by one after decoding, with exactly the same bits.
@@ -24,7 +24,7 @@ DRAWS = 5  # random numbers: crop y and x, flip, cutout y and x
 
 
 class BatchAugment:
-    """Crops, flips and normalises a batch on its device; applies cutout, line dropout and noise.
+    """Crops, flips and normalizes a batch on its device; applies cutout, line dropout and noise.
 
     Args:
         mean: mean of each channel; in [0, 1] for 8-bit pixels.
@@ -84,7 +84,7 @@ class BatchAugment:
     def __call__(
         self, images: Tensor, epoch: int, rows: np.ndarray, *, placed: bool = False
     ) -> Tensor:
-        """Return normalised images.
+        """Return normalized images.
 
         Args:
             images: uint8 or float32 [B, H, W, C].
@@ -98,7 +98,7 @@ class BatchAugment:
         draws = self.draws(epoch, rows)
         if draws is not None and not placed:
             images = self._move(images, draws)
-        normal = self._normalise(images).permute(0, 3, 1, 2)
+        normal = self._normalize(images).permute(0, 3, 1, 2)
         if self.policy and self.policy.cutout:
             squares = torch.from_numpy(draws[:, 3:]).to(images.device)
             normal = normal * _outside_square(normal.shape[2:], self.policy.cutout, squares)
@@ -115,7 +115,7 @@ class BatchAugment:
             self.place(image, out, numbers)
         return torch.from_numpy(moved)
 
-    def _normalise(self, images: Tensor) -> Tensor:
+    def _normalize(self, images: Tensor) -> Tensor:
         mean, std = self.mean.to(images.device), self.std.to(images.device)
         if images.device.type != "cpu" or images.dtype != torch.uint8:
             return images.float().sub(mean).div_(std)

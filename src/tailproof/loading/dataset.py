@@ -87,7 +87,7 @@ class Split:
 
     @property
     def full_scale(self) -> float:
-        """The divisor that brings pixels to the unit of the normalisation."""
+        """The divisor that brings pixels to the unit of the normalization."""
         return 1.0 if self.manifest["mode"] == MODE else 255.0
 
     def encoded(self, row: int) -> bytes:

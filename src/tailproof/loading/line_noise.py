@@ -1,4 +1,4 @@
-"""Augmentation of scan lines after normalisation: line dropout and noise."""
+"""Augmentation of scan lines after normalization: line dropout and noise."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ def disturb(
     """Set some lines to the mean, and add Gaussian noise to all pixels.
 
     Args:
-        normal: normalised, float32 [B, C, H, W].
+        normal: normalized, float32 [B, C, H, W].
         policy: the strength of both.
         seed: seed of the run.
         epoch: number of the epoch, from 1.

@@ -23,7 +23,7 @@ class Batch:
     """The share of a batch that one process gets.
 
     Attributes:
-        images: normalised, float32 [B, C, H, W].
+        images: normalized, float32 [B, C, H, W].
         rows: row numbers in the split, int64 [B].
         real: number of rows, from the first, that count. The other rows fill up a batch whose
             size is not a multiple of the number of processes; another process delivers them too.
@@ -44,7 +44,7 @@ class Loader:
         batch_size: samples per batch in all processes together; the last batch of an epoch may
             be smaller.
         image_size: side of the images in pixels; None means the original size.
-        normalisation: mean and std of each channel, in [0, 1] for 8-bit pixels.
+        normalization: mean and std of each channel, in [0, 1] for 8-bit pixels.
         augmentation: augmentation for training; None means evaluation, in order and without
             randomness.
         seed: seed of order and augmentation.
@@ -67,7 +67,7 @@ class Loader:
         *,
         batch_size: int,
         image_size: int | None,
-        normalisation: dict[str, list[float]],
+        normalization: dict[str, list[float]],
         augmentation: Augmentation | None = None,
         seed: int = 0,
         drop_last: bool = False,
@@ -100,7 +100,7 @@ class Loader:
         self.device = torch.device(device)
         transforms = augmentation.albumentations if augmentation else []
         self._augment = BatchAugment(
-            normalisation["mean"], normalisation["std"], augmentation, seed, split.full_scale
+            normalization["mean"], normalization["std"], augmentation, seed, split.full_scale
         )
         self._images: Images | None = Images(
             split,

@@ -6,7 +6,7 @@ from typing import Any
 from tailproof.evaluation import metrics  # noqa: F401 - it registers the built-in metrics
 from tailproof.evaluation.registry import METRICS, Metric, metric_of
 from tailproof.model_card.expert_facts import ExpertFacts
-from tailproof.number_format import written_estimate, written_interval
+from tailproof.number_format import format_estimate, format_interval
 
 HUB_FORM = ".4"  # format of intervals in the front matter, whose values are not percentages
 
@@ -18,8 +18,8 @@ def rows(facts: ExpertFacts) -> list[dict[str, str]]:
     return [
         {
             "title": metric.title,
-            "value": written_estimate(value, metric.form),
-            "mean": written_estimate(facts.over_seeds(metric.name), metric.form),
+            "value": format_estimate(value, metric.form),
+            "mean": format_estimate(facts.over_seeds(metric.name), metric.form),
         }
         for metric in _card_metrics(facts)
         if (value := facts.measured(metric.name)) is not None
@@ -32,7 +32,7 @@ def hub_results(facts: ExpertFacts) -> list[dict[str, Any]]:
         {
             "metric_type": metric.hub_type,
             "metric_name": f"{metric.title}, 95 % interval "
-            f"{written_interval(value['low'], value['high'], HUB_FORM)}",
+            f"{format_interval(value['low'], value['high'], HUB_FORM)}",
             "metric_value": value["value"],
         }
         for metric in _card_metrics(facts)
@@ -42,7 +42,7 @@ def hub_results(facts: ExpertFacts) -> list[dict[str, Any]]:
 
 def estimate(facts: ExpertFacts, name: str) -> str:
     """Write a metric on test with its interval."""
-    return written_estimate(facts.measured(name) or UNDEFINED, metric_of(name).form)
+    return format_estimate(facts.measured(name) or UNDEFINED, metric_of(name).form)
 
 
 def _card_metrics(facts: ExpertFacts) -> list[Metric]:

@@ -7,7 +7,7 @@ from tailproof.evaluation.deployment import Deployment
 from tailproof.evaluation.registry import METRICS
 from tailproof.model_card.card_metrics import estimate
 from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
-from tailproof.number_format import written_estimate
+from tailproof.number_format import format_estimate
 from tailproof.text import listed
 
 COLOURS = {"L": "greyscale", "RGB": "colour"}
@@ -98,8 +98,8 @@ def rejection(facts: ExpertFacts, deployment: Deployment) -> list[dict[str, str]
                 "coverage": coverage,
                 # The score of Chow's rule is the largest probability minus one.
                 "threshold": f"{1 + rule.threshold:.4f}",
-                "reached": written_estimate(reached, percent),
-                "risk": written_estimate(risk, percent),
+                "reached": format_estimate(reached, percent),
+                "risk": format_estimate(risk, percent),
             }
         )
     return rows

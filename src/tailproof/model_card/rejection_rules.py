@@ -9,7 +9,7 @@ from tailproof.runtime.errors import TailproofError
 
 WEIGHTING = "plain"  # rules that were fitted with the same weight for every image of tune
 FITTED = ("shift", "gain", "multiplier")
-GROUPS = ("head", "tail")
+SIDES = ("head", "tail")  # tail: the few-shot classes, head: all others
 
 
 def deployment_of(facts: ExpertFacts, rejectors: str | Path) -> Deployment:
@@ -42,8 +42,7 @@ def _rules(facts: ExpertFacts, path: str | Path) -> dict[str, list[FittedRule]]:
         for row in csv.DictReader(file):
             if wanted.items() <= row.items():
                 parts = {
-                    name: tuple(_number(row[f"{name}_{group}"]) for group in GROUPS)
-                    for name in FITTED
+                    name: tuple(_number(row[f"{name}_{side}"]) for side in SIDES) for name in FITTED
                 }
                 rule = FittedRule(
                     coverage=float(row["coverage"]), threshold=_number(row["threshold"]), **parts

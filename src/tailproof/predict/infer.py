@@ -76,7 +76,7 @@ def infer(
             split,
             batch_size=BATCH_SIZE,
             image_size=height if height == width else None,
-            normalisation={key: prepared[key] for key in ("mean", "std")},
+            normalization={key: prepared[key] for key in ("mean", "std")},
             workers=workers,
             memory_budget=memory_budget,
             device=device,

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from tailproof.number_format import written
+from tailproof.number_format import format_number
 from tailproof.preflight.estimate_accuracy import EstimateCheck
 from tailproof.preflight.experiment_facts import FEW
 from tailproof.preflight.gate import sentence
@@ -44,7 +44,7 @@ def page(
         _data(summary["data"]),
         _learning(experts, len(summary["experts"])),
         _losses(experts, summary["data"]),
-        _normalisation(experts),
+        _normalization(experts),
         _sizes(experts, timing),
         _times(experts, timing),
         _estimates(checks or []),
@@ -122,15 +122,15 @@ def _losses(experts: dict[str, Any], data: dict[str, Any]) -> str:
     )
 
 
-def _normalisation(experts: dict[str, Any]) -> str:
+def _normalization(experts: dict[str, Any]) -> str:
     lines = []
     for name, expert in experts.items():
-        values = expert["normalisation"]
+        values = expert["normalization"]
         text = values["source"]
         if values["mean"] is not None:
             text += f", mean {_numbers(values['mean'])}, std {_numbers(values['std'])}"
         lines.append([name, text])
-    return f"## Normalisation\n\nThe same in training and in evaluation.\n\n{_list(lines)}"
+    return f"## Normalization\n\nThe same in training and in evaluation.\n\n{_list(lines)}"
 
 
 def _sizes(experts: dict[str, Any], timing: dict[str, Any]) -> str:
@@ -205,7 +205,7 @@ def estimate_cells(check: EstimateCheck) -> dict[str, tuple[str, str]]:
     return {
         name: (
             f"{write(estimated)} → {write(actual)}",
-            f"{written(estimated / actual - 1, '+%.0')} %",
+            f"{format_number(estimated / actual - 1, '+%.0')} %",
         )
         for name, (estimated, actual), write in pairs
     }

@@ -15,14 +15,14 @@ from tailproof.schedules import Phases, rate_changes
 
 def describe(
     facts: ExperimentFacts,
-    normalisation: dict[str, list[float]],
+    normalization: dict[str, list[float]],
     structures: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Return preflight.json as plain values.
 
     Args:
         facts: the facts about the experiment.
-        normalisation: mean and std of each channel of train.
+        normalization: mean and std of each channel of train.
         structures: the sizes of each expert.
     """
     return to_jsonable(
@@ -38,7 +38,7 @@ def describe(
                 "row_groups": facts.row_groups,
             },
             "experts": {
-                name: _expert(recipe, facts, normalisation, structures[name])
+                name: _expert(recipe, facts, normalization, structures[name])
                 for name, recipe in facts.recipes.items()
             },
             "findings": [finding.to_jsonable() for finding in findings(facts, loss_effect)],
@@ -47,11 +47,11 @@ def describe(
 
 
 def _expert(
-    recipe: Recipe, facts: ExperimentFacts, normalisation: dict[str, Any], structure: dict[str, Any]
+    recipe: Recipe, facts: ExperimentFacts, normalization: dict[str, Any], structure: dict[str, Any]
 ) -> dict[str, Any]:
     phases = Phases.of_samples(recipe, facts.samples)
-    measured = {**normalisation, "source": "measured on the split train"}
-    unchanged = {"mean": None, "std": None, "source": "none: images are not normalised"}
+    measured = {**normalization, "source": "measured on the split train"}
+    unchanged = {"mean": None, "std": None, "source": "none: images are not normalized"}
     return {
         "epochs": recipe.epochs,
         "phases": [
@@ -70,8 +70,8 @@ def _expert(
         "losses": untrained_losses(recipe, facts.train, [facts.head, facts.tail]),
         "monitor": recipe.monitor,
         "resolved_on_val": resolution(recipe.monitor, facts),
-        # Training and evaluation read the same normalisation.
-        "normalisation": measured if recipe.normalize else unchanged,
+        # Training and evaluation read the same normalization.
+        "normalization": measured if recipe.normalize else unchanged,
         "train_is_kept_in_memory": not streams(recipe, facts),
         **structure,
         "running": recipe.execution_fields(),

@@ -20,6 +20,7 @@ from tailproof.project import project_paths
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
 from tailproof.provenance.split_invariants import broken_invariants
+from tailproof.provenance.staleness import code_changes, setting_changes
 from tailproof.provenance.verdict import CodeChange, Verdict
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.environment import version_now
@@ -98,23 +99,6 @@ def audit(experiment: str) -> Audit:
     return Audit(experiment, verdicts, broken, notes)
 
 
-def changed_jobs(experiment: str) -> dict[str, str]:
-    """Return what changed in configuration or code since each finished job, by job.
-
-    No file is hashed. Everything made from the files of these jobs is stale too.
-
-    Raises:
-        TailproofError: Snakemake cannot read the workflow or the configuration.
-    """
-    ledger = read_ledger(experiment)
-    changed = {}
-    for job in plan(project_paths().page(experiment)):
-        record = ledger.makers.get(job.outputs[0])
-        if record and (changes := _edits(record, job.code) + _differences_of_job(record, job)):
-            changed[f"{record.rule}/{record.name}"] = "; ".join(changes)
-    return dict(sorted(changed.items()))
-
-
 class _Judge:
     """Judges each file by its own record and job, then by its inputs."""
 
@@ -179,8 +163,8 @@ class _Judge:
         """Compare the record of a file with the currently planned job."""
         job = self.jobs.get(path)
         code = job.code if job else code_digest(script_of(record.rule))
-        edited = _edits(record, code)
-        others = _differences_of_job(record, job) if job else []
+        edited = code_changes(record, code)
+        others = setting_changes(record, job) if job else []
         if job and edited and not others:
             before = self._by_inputs(path)
             if before.state == "proven" or before.code_only:
@@ -237,34 +221,6 @@ class _Judge:
         if record.rule != "prepare":
             return []
         return [verdict for path, verdict in self.judged.items() if not self._is_ours(path)]
-
-
-def _edits(record: Record, code: str) -> list[str]:
-    return [f"the code of {record.rule} changed"] * (record.code.closure != code)
-
-
-def _differences_of_job(record: Record, job: Job) -> list[str]:
-    """List the parameters and inputs of a job that differ from its record."""
-    changes = _differences(record.parameters, job.parameters)
-    names = {file.path for file in record.inputs}
-    # Raw inputs are listed in raw.parquet, not in the record.
-    planned = {path for path in job.inputs if record.rule != "prepare"}
-    changes += [f"{path} is a new input" for path in sorted(planned - names)]
-    changes += [f"{path} is no longer an input" for path in sorted(names - planned)]
-    return changes
-
-
-def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """List each difference between two plain values, by its dotted key."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            difference
-            for key in sorted(old.keys() | new.keys())
-            for difference in _differences(
-                old.get(key), new.get(key), f"{name}.{key}" if name else str(key)
-            )
-        ]
-    return [] if old == new else [f"{name}: {old} became {new}"]
 
 
 def _files(ledger: Ledger) -> set[str]:

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from tailproof.evaluation.class_groups import GROUPS
 from tailproof.evaluation.registry import metric_of
-from tailproof.evaluation.task import GROUPS
 from tailproof.operating_points import ONE_IN
 from tailproof.report.metric_format import RULE_LABELS, SPACE, listing, number, with_interval
 from tailproof.report.results import Results, Value

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from tailproof.evaluation.registry import metric_of
-from tailproof.number_format import written
+from tailproof.number_format import format_number
 from tailproof.report.metric_format import SPACE, form_of
 from tailproof.report.results import Scores, Value
 
@@ -84,7 +84,7 @@ def keyed(
     """
 
     def shown(field: str, sign: bool) -> KeyedNumber:
-        text = written(value[field], form_of(metric_of(like), sign=sign))
+        text = format_number(value[field], form_of(metric_of(like), sign=sign))
         return KeyedNumber(text, value[field], keys.get(field, ""))
 
     parts = {"main": shown("mean" if "mean" in value else "difference", sign)}

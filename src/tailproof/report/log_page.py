@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from tailproof.files import write_text
-from tailproof.number_format import MISSING, written
+from tailproof.number_format import MISSING, format_number
 from tailproof.project import project_paths
 from tailproof.provenance.followed_advice import Followed
 from tailproof.provenance.run_history import RunEntry, Runs, read_runs
@@ -124,7 +124,7 @@ def _effect(taken: Followed) -> str:
     values = " → ".join(_value(taken.metric, value) for value in (taken.before, taken.after))
     change = taken.after - taken.before
     points = _in_percent(taken.metric)
-    by = f"{written(change, '+%.1')} points" if points else written(change, "+.3")
+    by = f"{format_number(change, '+%.1')} points" if points else format_number(change, "+.3")
     return f"{taken.metric} {values} ({by})"
 
 
@@ -168,7 +168,7 @@ def _in_percent(name: str) -> bool:
 
 def _value(name: str, value: float | None) -> str:
     percent = _in_percent(name)
-    return written(value, "%.1" if percent else ".3") + (
+    return format_number(value, "%.1" if percent else ".3") + (
         " %" if percent and value is not None else ""
     )
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tailproof.evaluation import metrics  # noqa: F401 - it registers the built-in metrics
 from tailproof.evaluation.registry import METRICS, Metric, metric_of
-from tailproof.number_format import written, written_estimate, written_interval
+from tailproof.number_format import format_estimate, format_interval, format_number
 from tailproof.report.results import Scores, Value
 from tailproof.text import listed
 
@@ -47,19 +47,19 @@ def form_of(metric: Metric, *, sign: bool = False) -> str:
 def number(name: str, value: float | None, *, unit: bool = False, sign: bool = False) -> str:
     """Write a metric's value; `unit` adds the sign of a percentage."""
     metric = metric_of(name)
-    text = written(value, form_of(metric, sign=sign))
+    text = format_number(value, form_of(metric, sign=sign))
     return text + (f"{SPACE}%" if unit and value is not None and metric.percent else "")
 
 
 def interval(name: str, value: Value, *, sign: bool = False) -> str:
     """Write low and high as ``[52.3, 56.1]``; nothing where undefined or all resamples agree."""
-    text = written_interval(value["low"], value["high"], form_of(metric_of(name), sign=sign))
+    text = format_interval(value["low"], value["high"], form_of(metric_of(name), sign=sign))
     return text.replace(" ", SPACE)
 
 
 def with_interval(name: str, value: Value, *, sign: bool = False) -> str:
     """Write ``54.3 % [52.3, 56.1]`` on one line."""
-    return written_estimate(value, form_of(metric_of(name), sign=sign)).replace(" ", SPACE)
+    return format_estimate(value, form_of(metric_of(name), sign=sign)).replace(" ", SPACE)
 
 
 def listing(names: list[str], limit: int = 20) -> str:

@@ -9,8 +9,8 @@ import yaml
 from tailproof.config.experiment import Experiment
 from tailproof.data.split_text import cleaning_sentences, small_class_sentence
 from tailproof.data.thumbnails import read_class_thumbnails
+from tailproof.evaluation.class_groups import GROUPS, describe_groups
 from tailproof.evaluation.registry import METRICS
-from tailproof.evaluation.task import GROUPS
 from tailproof.files import write_text
 from tailproof.report import (
     charts,
@@ -217,12 +217,7 @@ def _some(names: list[str], methods: Collection[str]) -> str:
 
 def _group_charts(results: Results) -> list[Chart]:
     scores = results.scores
-    config = results.experiment.evaluation
-    spans = {
-        "many": f"more than {config.many_shot} training samples",
-        "medium": f"{config.few_shot} to {config.many_shot} training samples",
-        "few": f"fewer than {config.few_shot} training samples",
-    }
+    spans = describe_groups(results.experiment.evaluation)
     group_charts = []
     for group in GROUPS:
         if members := scores.metrics["groups"][group]:

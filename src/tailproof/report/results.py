@@ -12,8 +12,8 @@ import pandas as pd
 from tailproof.config.experiment import Experiment
 from tailproof.config.recipe import Recipe
 from tailproof.config.sweep import WINNER
+from tailproof.evaluation.class_groups import GROUPS
 from tailproof.evaluation.table_columns import TABLES
-from tailproof.evaluation.task import GROUPS
 from tailproof.files import read_json
 from tailproof.history import History
 from tailproof.provenance.expected_jobs import expected_jobs

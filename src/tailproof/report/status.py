@@ -6,7 +6,7 @@ from rich.padding import Padding
 
 from tailproof.config.validation import load_experiment
 from tailproof.project import project_paths
-from tailproof.provenance.audit import changed_jobs
+from tailproof.provenance.staleness import changed_jobs
 from tailproof.report.checklist import SIGNS, STATE_WORDS, Criterion, Progress
 from tailproof.text import quantity
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from tailproof.config.sweep import Sweep, short_names
 from tailproof.digests import canonical_json
-from tailproof.number_format import MISSING, written
+from tailproof.number_format import MISSING, format_number
 from tailproof.report.keyed_number import KeyedNumber
 from tailproof.report.metric_format import SPACE, form_of, monitored, spoken
 from tailproof.report.tables import Cell, Row, Table
@@ -130,7 +130,7 @@ def _label(monitor: str) -> str:
 def _number(name: str, value: float | None, *, sign: bool = False, unit: bool = False) -> str:
     metric = monitored(name)
     percent = unit and metric.percent and value is not None
-    return written(value, form_of(metric, sign=sign)) + (f"{SPACE}%" if percent else "")
+    return format_number(value, form_of(metric, sign=sign)) + (f"{SPACE}%" if percent else "")
 
 
 def _shown(name: str, value: float | None, *, sign: bool = False) -> KeyedNumber:

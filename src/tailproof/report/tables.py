@@ -7,8 +7,8 @@ import pandas as pd
 
 from tailproof.config.splits import SPLITS
 from tailproof.data.split_text import SPLIT_PURPOSES
+from tailproof.evaluation.class_groups import GROUPS
 from tailproof.evaluation.registry import LONG_TAIL, METRICS, PageTable, metric_of
-from tailproof.evaluation.task import GROUPS
 from tailproof.number_format import MINUS, MISSING
 from tailproof.report.keyed_number import KeyedNumber, compared, keyed, measured
 from tailproof.report.metric_format import RULE_LABELS, SPACE, kind

@@ -15,7 +15,7 @@ from tailproof.config.experiment import Experiment
 from tailproof.config.recipe import Recipe
 from tailproof.files import write_text
 from tailproof.history import History, to_csv
-from tailproof.number_format import written
+from tailproof.number_format import format_number
 from tailproof.report.metric_format import SPACE, form_of, monitored, spoken
 from tailproof.report.results import Results
 from tailproof.report.svg import (
@@ -96,7 +96,7 @@ def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int]) -
 
 def _written(column: str, value: float) -> str:
     metric = monitored(column)
-    text = written(None if math.isnan(value) else value, form_of(metric))
+    text = format_number(None if math.isnan(value) else value, form_of(metric))
     return f"{text}{SPACE}%" if metric.percent else text
 
 

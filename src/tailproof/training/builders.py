@@ -191,7 +191,7 @@ def build_loader(
         split,
         batch_size=phase.batch_size if phase else recipe.batch_size,
         image_size=phase.image_size if phase else recipe.final_size,
-        normalisation=_normalisation(split, recipe),
+        normalization=_normalization(split, recipe),
         augmentation=phase.augmentation if phase else None,
         seed=seed,
         drop_last=recipe.drop_last,
@@ -223,12 +223,12 @@ def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
         "interpolation": "bicubic",
         "crop_pct": 1.0,
         "crop_mode": "center",
-        **_normalisation(split, recipe),
+        **_normalization(split, recipe),
     }
 
 
-def _normalisation(split: Split, recipe: Recipe) -> dict[str, list[float]]:
+def _normalization(split: Split, recipe: Recipe) -> dict[str, list[float]]:
     """Return mean and std of each channel: those of train, or 0 and 1 without normalization."""
     if recipe.normalize:
-        return split.manifest["normalisation"]
+        return split.manifest["normalization"]
     return {"mean": [0.0] * split.channels, "std": [1.0] * split.channels}

@@ -1,8 +1,7 @@
 """The labels of many samples at several taxonomic ranks, stored by column."""
 
-import re
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +9,12 @@ import numpy as np
 from tailproof.runtime.errors import TailproofError
 
 MISSING = {"", "NaN", "nan"}
-NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def clean(text: str) -> str | None:
     """Return a label without surrounding white space; None if it is empty or NaN."""
     text = text.strip()
     return None if text in MISSING else text
-
-
-def class_order(names: Sequence[str]) -> list[str]:
-    """Return class names sorted; sorted by value if all are numbers."""
-    if all(NUMBER.fullmatch(name) for name in names):
-        return sorted(names, key=lambda name: (float(name), name))
-    return sorted(names)
 
 
 class Labels:

@@ -17,9 +17,10 @@ from pydantic import Field, model_validator
 
 from tailproof.config.base import Strict
 from tailproof.config.data import BelowRoot, Column, RankColumns, SourceConfig
+from tailproof.data.class_index import class_order
 from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source, register_source
 from tailproof.data.sources.filesystem import read_file
-from tailproof.data.sources.label_tree import Labels, class_order, clean
+from tailproof.data.sources.label_tree import Labels, clean
 from tailproof.runtime.errors import TailproofError, suggestion
 
 

@@ -21,9 +21,10 @@ from pydantic import Field, model_validator
 
 from tailproof.config.base import Count, Name
 from tailproof.config.data import BelowRoot, Column, RankColumns, SourceConfig
+from tailproof.data.class_index import class_order
 from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source, register_source
 from tailproof.data.sources.filesystem import are_splits, walk
-from tailproof.data.sources.label_tree import Labels, class_order, clean
+from tailproof.data.sources.label_tree import Labels, clean
 from tailproof.data.sources.parquet_file import NULLS, TEXT, Kind, ParquetFile
 from tailproof.runtime.errors import TailproofError, suggestion
 

@@ -138,7 +138,7 @@ def stuck(history: RunHistory, context: Context) -> list[Finding]:
             {},
             slower(history, context, 0.1 if kind == "near_chance" else 3.0) | warmed(context),
             "training accuracy rises within the first epochs; if it does not, check "
-            "normalisation, labels and the size of the model",
+            "normalization, labels and the size of the model",
         )
     ]
 

@@ -102,7 +102,7 @@ class ScanLineTransformer(nn.Module):
         depth: number of blocks.
         num_heads: number of attention heads per block.
         drop_rate: dropout after attention and perceptron.
-        normalise_lines: whether to normalize each line to mean 0 and standard deviation 1.
+        normalize_lines: whether to normalize each line to mean 0 and standard deviation 1.
     """
 
     def __init__(
@@ -116,11 +116,11 @@ class ScanLineTransformer(nn.Module):
         depth: int = 6,
         num_heads: int = 8,
         drop_rate: float = 0.0,
-        normalise_lines: bool = True,
+        normalize_lines: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = self.head_hidden_size = dim
-        self.normalise_lines = normalise_lines
+        self.normalize_lines = normalize_lines
         self.lines, width = img_size
         self.tokenise: nn.Module = (
             LineTokeniser(in_chans, dim) if causal else LineEmbedding(in_chans, width, dim)
@@ -150,7 +150,7 @@ class ScanLineTransformer(nn.Module):
         """Return one token per line, [N, L, dim], of windows [N, channels, L, W]."""
         samples, channels, lines, width = x.shape
         flat = x.transpose(1, 2).reshape(samples * lines, channels, width)
-        if self.normalise_lines:
+        if self.normalize_lines:
             variance, mean = torch.var_mean(flat, 2, correction=0, keepdim=True)
             flat = (flat - mean) * torch.where(variance > FLAT, variance, 1.0).rsqrt()
         return self.tokenise(flat).view(samples, lines, -1)

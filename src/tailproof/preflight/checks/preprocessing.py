@@ -1,4 +1,4 @@
-"""Checks of image preprocessing: normalisation, augmentation and sizes."""
+"""Checks of image preprocessing: normalization, augmentation and sizes."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from tailproof.preflight.registry import check, each_recipe
 FIRST_SHARE = 0.2  # the first of growing sizes should have this share of the epochs
 
 
-@check("no_normalisation")
+@check("no_normalization")
 @each_recipe
-def no_normalisation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
-    """Find images without normalisation."""
+def no_normalization(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
+    """Find images without normalization."""
     if recipe.normalize:
         return None
     return Finding(
-        "no_normalisation",
-        "images are not normalised",
+        "no_normalization",
+        "images are not normalized",
         "warning",
         evidence={"normalize": False},
         change={"normalize": True},

@@ -9,10 +9,9 @@ from tailproof.operating_points import (
     ONE_IN,
     POINTS,
     SHARES,
-    ScoreCurve,
     enough_negatives,
-    epoch_points,
 )
+from tailproof.score_curve import ScoreCurve, epoch_points
 
 
 def drawn(seed, samples, scores):
