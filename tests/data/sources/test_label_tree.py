@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailproof.data.sources.label_tree import Labels, class_order, clean
+from tailproof.data.sources.label_tree import Labels, clean
 from tailproof.runtime.errors import TailproofError
 
 RANKS = ("order", "family", "species")
@@ -31,20 +31,6 @@ def columns(rows, ranks=RANKS) -> Labels:
 )
 def test_empty_cells_and_nan_are_no_label(text, label):
     assert clean(text) == label
-
-
-@pytest.mark.parametrize(
-    ("names", "ordered"),
-    [
-        (["10", "9", "-1", "2.5"], ["-1", "2.5", "9", "10"]),
-        (["b", "10", "9", "B"], ["10", "9", "B", "b"]),
-        (["1e3", "inf", "2"], ["1e3", "2", "inf"]),
-        (["01", "1"], ["01", "1"]),
-        ([], []),
-    ],
-)
-def test_classes_are_sorted_and_numbers_by_their_value(names, ordered):
-    assert class_order(names) == class_order(names[::-1]) == ordered
 
 
 @given(st.lists(st.tuples(*[st.none() | st.sampled_from("abc")] * 3)))
