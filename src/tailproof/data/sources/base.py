@@ -37,6 +37,21 @@ class Sample:
     group: str | None = None
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """Files or rows of a source that are no samples, for one reason.
+
+    Attributes:
+        reason: why, as a noun phrase in the plural, such as ``thumbnails of a NAS``.
+        count: how many.
+        examples: the first few, as paths or rows.
+    """
+
+    reason: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+
 class Source(ABC):
     """A labelled image collection.
 
@@ -67,6 +82,14 @@ class Source(ABC):
     @abstractmethod
     def samples(self) -> Iterator[Sample]:
         """Yield every sample, always in the same order."""
+
+    def skipped(self) -> list[Skipped]:
+        """Return what `samples` leaves out, by reason."""
+        return []
+
+    def warnings(self) -> list[str]:
+        """Return sentences about labels, groups or pools that look like mistakes."""
+        return []
 
     @abstractmethod
     def read(self, path: str, row: int | None) -> bytes:
