@@ -26,21 +26,24 @@ def read_bytes(path: str | Path, *, limit: int = LIMIT) -> bytes:
         TailproofError: the file is missing, not a regular file, larger, or not readable.
     """
     try:
+        # Without O_NONBLOCK, opening a named pipe waits for its writer.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
             raise TailproofError(f"{path} is a folder, expected a file")
         if not stat.S_ISREG(status.st_mode):
             raise TailproofError(f"{path} is a pipe or a device, expected a regular file")
-        try:
+        with os.fdopen(handle, "rb", closefd=False) as file:
             content = file.read(limit + 1)
-        except OSError as error:
-            raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
+    except OSError as error:
+        raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
+    finally:
+        os.close(handle)
     if len(content) > limit:
         raise TailproofError(
             f"{path} has {max(status.st_size, len(content))} bytes, expected at most {limit}"
