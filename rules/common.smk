@@ -12,7 +12,7 @@ from tailproof.config.lint import warnings
 from tailproof.config.validation import load_experiment, parse_config
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
-from tailproof.data.raw_checksums import files_to_read
+from tailproof.data.raw_checksums import RawFiles, files_to_read
 from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
@@ -25,7 +25,11 @@ from tailproof.runtime.stages import STAGES, script_of
 from tailproof.workflow import config_section
 
 TRAINING = ("train", "rung")
-EXPERIMENTS = sorted(path.stem for path in Path("config/experiments").glob("*.yaml"))
+EXPERIMENTS = sorted(
+    path.stem
+    for path in Path("config/experiments").glob("*.yaml")
+    if re.fullmatch(NAME, path.stem)
+)
 RESULTS = project_paths().results
 EXPERT_FOLDER = f"{RESULTS}/{{experiment}}/experts/{{expert}}/seed-{{seed}}"
 WINNER_FOLDER = f"{RESULTS}/{{experiment}}/experts/{WINNER}"
@@ -164,13 +168,13 @@ def stopping_sentences(name, manifest, _changed):
     return checked(blocking_message, manifest, recipes, experiment.preflight.ignore)
 
 
-def raw_files(wildcards):
-    """Return the raw files of a source; none if prepare downloads them."""
-    data = experiment(wildcards).data
+@cache
+def raw_of(name):
+    """Return the raw files of an experiment's source; none if prepare downloads them."""
+    data = read_experiment(name).data
     if getattr(data.source, "download", False):
-        return []
-    listed = f"{RESULTS}/{wildcards.experiment}/raw.parquet"
-    return checked(files_to_read, data, listed)
+        return RawFiles([], None)
+    return checked(files_to_read, data, f"{RESULTS}/{name}/raw.parquet")
 
 
 def shards_of(*splits, file="part-{part}.parquet"):

@@ -3,7 +3,7 @@
 
 rule prepare:
     input:
-        raw=raw_files,
+        raw=lambda w: raw_of(w.experiment).inputs,
     output:
         samples="<results>/{experiment}/samples.parquet",
         raw="<results>/{experiment}/raw.parquet",
@@ -20,6 +20,7 @@ rule prepare:
         runtime=scaled_by_attempt(60),
     params:
         data=lambda w: config_section(experiment(w).data, "source"),
+        raw_digest=lambda w: raw_of(w.experiment).digest,
         code=code("prepare"),
     message:
         "{wildcards.experiment}: prepare the samples"

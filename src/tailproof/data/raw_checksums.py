@@ -1,6 +1,8 @@
 """The checksums of all raw files of a source: raw.parquet, the start of the chain of proof."""
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,8 +10,11 @@ import pyarrow as pa
 from tailproof.config.data import Data
 from tailproof.data.sources import open_source
 from tailproof.data.tables import read_parquet, table_metadata, with_metadata, write_parquet
-from tailproof.digests import sha256_files
+from tailproof.digests import digest_of, sha256_files
 from tailproof.runtime.errors import TailproofError
+
+PATTERN = re.compile(r"[{}<>\n]")
+"""Signs in paths that Snakemake takes for a wildcard or a path variable, or complains about."""
 
 
 def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
@@ -30,34 +35,70 @@ def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
     write_parquet(output, with_metadata(table, {"root": _root(config)}))
 
 
-def files_to_read(config: Data, listed: str | Path) -> list[Path]:
+@dataclass(frozen=True)
+class RawFiles:
+    """The raw files of a source, as a rule declares them.
+
+    Attributes:
+        inputs: files that are inputs of the rule.
+        digest: a digest of the names and the content of the other files, which Snakemake cannot
+            have as inputs: it takes braces and angle brackets in paths for patterns. None if there
+            are none.
+    """
+
+    inputs: list[Path]
+    digest: str | None
+
+
+def files_to_read(config: Data, listed: str | Path) -> RawFiles:
     """Return the raw files of a source; those listed in raw.parquet if its folder does not exist.
 
     This makes results usable on a machine without their raw data.
 
     Raises:
         TailproofError: the source does not exist and there are no results of it, or only results
-            of a source elsewhere; or a file name contains braces.
+            of a source elsewhere; or a file cannot be read.
     """
     root = Path(_root(config))
     if root.exists() or not Path(listed).exists():
         files = open_source(config.source).files()
-        for file in files:
-            if "{" in str(file):
-                raise TailproofError(
-                    f"{file} has braces in its name, which Snakemake takes for wildcards: rename it"
-                )
-        return files
+        patterns = sorted(filter(_is_pattern, files))
+        digests = _hash(patterns)
+    else:
+        recorded = _recorded(config, listed)
+        files = list(recorded)
+        patterns = sorted(filter(_is_pattern, files))
+        digests = [recorded[path] for path in patterns]
+    named = [[str(path), digest] for path, digest in zip(patterns, digests, strict=True)]
+    inputs = [path for path in files if not _is_pattern(path)] if patterns else files
+    return RawFiles(inputs, digest_of(named) if named else None)
+
+
+def _recorded(config: Data, listed: str | Path) -> dict[Path, str]:
+    """Return the digests of the raw files by path, as raw.parquet lists them."""
+    root = Path(_root(config))
     listed_root = table_metadata(listed)["root"]
     if listed_root != _root(config):
         raise TailproofError(
             f"{root} does not exist, but the results are of {listed_root}: correct data.source.root"
         )
+    rows = read_parquet(listed, ["path", "sha256"])
     # If root was a file, raw.parquet lists that one file.
-    return [
-        root if root.suffix == ".parquet" else root / path
-        for path in read_parquet(listed, ["path"])["path"].to_pylist()
-    ]
+    paths = (
+        root if root.suffix == ".parquet" else root / path for path in rows["path"].to_pylist()
+    )
+    return dict(zip(paths, rows["sha256"].to_pylist(), strict=True))
+
+
+def _is_pattern(path: Path) -> bool:
+    return PATTERN.search(str(path)) is not None
+
+
+def _hash(files: list[Path]) -> list[str]:
+    try:
+        return sha256_files(files)
+    except OSError as error:
+        raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 def _root(config: Data) -> str:
