@@ -211,7 +211,12 @@ def count_classes(table: pd.DataFrame, target: str, names: list[str]) -> pd.Data
 
 
 def check(counts: pd.DataFrame, names: list[str]) -> None:
-    """Raise a TailproofError if a split is empty or a class has no training sample."""
+    """Raise a TailproofError for one class alone, an empty split, or a class without training."""
+    if len(names) < 2:
+        raise TailproofError(
+            f"all samples are of one class, '{names[0]}', but a classifier needs at least two: "
+            "correct data.source or data.target"
+        )
     empty = [split for split in SPLITS if counts[split].sum() == 0]
     if empty:
         raise TailproofError(
