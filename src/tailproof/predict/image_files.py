@@ -12,8 +12,8 @@ import torch
 
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
+from tailproof.data.sources.class_folders import SUFFIXES
 from tailproof.data.sources.filesystem import read_file, walk
-from tailproof.data.sources.image_folder import SUFFIXES
 from tailproof.loading.augmentation import fit
 from tailproof.predict.expert import Expert
 from tailproof.runtime.errors import TailproofError

@@ -23,9 +23,10 @@ from tailproof.config.base import Count, Name
 from tailproof.config.data import BelowRoot, Column, RankColumns, SourceConfig
 from tailproof.data.class_index import class_order
 from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source, register_source
-from tailproof.data.sources.filesystem import are_splits, walk
+from tailproof.data.sources.filesystem import walk
 from tailproof.data.sources.label_tree import Labels, clean
 from tailproof.data.sources.parquet_file import NULLS, TEXT, Kind, ParquetFile
+from tailproof.data.sources.split_names import are_splits
 from tailproof.runtime.errors import TailproofError, suggestion
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
