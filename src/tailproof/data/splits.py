@@ -31,6 +31,7 @@ def split(samples_path: str | Path, config: Data, output: str | Path, summary: s
     target = config.target or metadata["ranks"][-1]
     if target not in metadata["ranks"]:
         raise unknown_name("taxonomic rank", target, metadata["ranks"])
+    refuse_single_class(metadata["classes"][target])
     names = metadata["classes"][target]
     rng = np.random.default_rng(config.seed)
 
@@ -211,12 +212,7 @@ def count_classes(table: pd.DataFrame, target: str, names: list[str]) -> pd.Data
 
 
 def check(counts: pd.DataFrame, names: list[str]) -> None:
-    """Raise a TailproofError for one class alone, an empty split, or a class without training."""
-    if len(names) < 2:
-        raise TailproofError(
-            f"all samples are of one class, '{names[0]}', but a classifier needs at least two: "
-            "correct data.source or data.target"
-        )
+    """Raise a TailproofError if a split is empty or a class has no training sample."""
     empty = [split for split in SPLITS if counts[split].sum() == 0]
     if empty:
         raise TailproofError(
@@ -228,6 +224,15 @@ def check(counts: pd.DataFrame, names: list[str]) -> None:
         raise TailproofError(
             f"{len(missing)} class(es) have no training sample ({shown}): add images, lower "
             "data.long_tail.imbalance, or remove the classes"
+        )
+
+
+def refuse_single_class(names: list[str]) -> None:
+    """Raise a TailproofError unless there are at least two classes."""
+    if len(names) < 2:
+        raise TailproofError(
+            f"all samples are of one class, '{names[0]}', but a classifier needs at least two: "
+            "correct data.source or data.target"
         )
 
 
