@@ -228,8 +228,8 @@ def check(counts: pd.DataFrame, names: list[str]) -> None:
 
 
 def refuse_single_class(names: list[str]) -> None:
-    """Raise a TailproofError unless there are at least two classes."""
-    if len(names) < 2:
+    """Raise a TailproofError if there is one class alone."""
+    if len(names) == 1:
         raise TailproofError(
             f"all samples are of one class, '{names[0]}', but a classifier needs at least two: "
             "correct data.source or data.target"

@@ -164,7 +164,7 @@ def test_a_root_without_folders_is_an_error(tmp_path):
 def test_a_name_that_is_no_text_is_an_error(tmp_path):
     write(tmp_path, "cat/1.png")
     (tmp_path / "cat" / os.fsdecode(b"\xff.png")).touch()
-    with pytest.raises(TailproofError, match=r"not valid UTF-8.*cat/\\udcff.png"):
+    with pytest.raises(TailproofError, match=r"not in valid UTF-8.*cat/\\udcff.png"):
         source(tmp_path).files()
 
 

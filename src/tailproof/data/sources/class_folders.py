@@ -1,13 +1,15 @@
 """Lists the pictures of class folders, and what looks like a mistake among them."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from tailproof.data.sources.filesystem import DEAD_LINKS, Folder
-from tailproof.data.sources.folder_layout import list_names
+from tailproof.data.sources.folder_layout import MASKS, quoted
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -44,6 +46,7 @@ def list_classes(tree: Folder, below: str) -> dict[str, list[str]]:
             tree.left_out.add("pictures next to the class folders", prefix + name)
     if not folders:
         raise TailproofError(_describe_no_folder(tree, below, files))
+    _refuse_linked_twins(tree, prefix, folders)
     classes, unread = {}, {}
     for name in folders:
         dead = tree.left_out.count(DEAD_LINKS)
@@ -70,32 +73,50 @@ def warn_of_files(classes: Mapping[str, list[str]], below: str) -> Iterator[str]
     """
     masks: list[str] = []
     copies: list[str] = []
-    nested, folders = 0, 0
+    folders: dict[str, int] = {}
     depth = below.count("/") + 2 if below else 1
     for paths in classes.values():
         stems = {_stem(path) for path in paths}
-        masks += [path for path in paths if _is_mask(_stem(path), stems)]
         deep = [path for path in paths if path.count("/") > depth]
+        parents = Counter(path.rpartition("/")[0] for path in deep)
+        folders |= parents if len(parents) > 1 else {}
+        masks += [path for path in paths if _is_mask(path, stems)]
         copies += [path for path in deep if _outer(path) in stems]
-        parents = {path.rpartition("/")[0] for path in deep}
-        nested, folders = nested + len(deep), folders + (len(parents) if len(parents) > 1 else 0)
     if masks:
         yield (
-            f"{len(masks)} pictures are named like another one with a word such as mask "
-            f"({list_names(masks, 2)}): move them out of the class folders if they are no samples"
+            "the class folders contain what may be masks or other annotations: "
+            f"{quantity(len(masks), 'picture')} ({quoted(masks, 2)}); move them out if they are no "
+            "samples"
         )
     if copies:
         yield (
-            f"{len(copies)} pictures have the name of a picture in the folder above "
-            f"({list_names(copies, 2)}): move them out of the class folders if they are copies of "
-            "it, such as thumbnails, because copies must not be in several splits"
+            "the class folders contain what may be copies, such as thumbnails: "
+            f"{quantity(len(copies), 'picture')} with the name of a picture in the folder above "
+            f"({quoted(copies, 2)}); move them out if they are, because several splits would have "
+            "copies of one picture"
         )
-    if folders and 2 * nested > sum(map(len, classes.values())) and not copies:
+    nested = sum(folders.values())
+    if 2 * nested > sum(map(len, classes.values())) and not (copies or masks):
         yield (
-            f"{nested} pictures are in {folders} folders inside the class folders, which are "
-            "neither classes nor groups: if pictures of one folder belong together (one patient, "
-            "one place), list them in a table and use metadata_csv with 'group'"
+            f"{quantity(nested, 'picture')} are in folders inside the class folders "
+            f"({quoted(folders, 2)}), which are neither classes nor groups: if these folders are "
+            "the classes, name the folder above them as the root; if each has the pictures of one "
+            "patient or place, list files, labels and 'group' in a table and use metadata_csv"
         )
+
+
+def _refuse_linked_twins(tree: Folder, prefix: str, folders: Mapping[str, bool]) -> None:
+    """Refuse two class folders of which one is a link to the other."""
+    if not any(folders.values()):
+        return
+    names: dict[str, str] = {}
+    for name in folders:
+        first = names.setdefault(os.path.realpath(tree.root / f"{prefix}{name}"), name)
+        if first != name:
+            raise TailproofError(
+                f"{tree.root / prefix}: the class folders '{first}' and '{name}' are the same "
+                "folder, because one is a link: remove one"
+            )
 
 
 def _list_pictures(tree: Folder, folder: str) -> tuple[list[str], Counter[str]]:
@@ -132,9 +153,10 @@ def _reason(suffix: str) -> str:
     return f"files that end in {suffix}" if usual else "files with other suffixes"
 
 
-def _is_mask(stem: str, stems: Iterable[str]) -> bool:
-    match = MASK.fullmatch(stem)
-    return bool(match) and match[1] in stems
+def _is_mask(path: str, stems: Collection[str]) -> bool:
+    """Return whether a picture is in a folder of masks, or named as another one and "mask"."""
+    match = MASK.fullmatch(_stem(path))
+    return bool(match and match[1] in stems) or any(map(MASKS.fullmatch, path.split("/")[1:-1]))
 
 
 def _outer(path: str) -> str:
@@ -150,10 +172,10 @@ def _describe_no_folder(tree: Folder, below: str, files: list[str]) -> str:
     text = f"{folder} contains no folder: expected one sub-folder per class"
     if pictures:
         return (
-            f"{text}, found {pictures} pictures directly in it; if this is the folder of one "
-            "class, name the folder above it; if a table has the labels, use metadata_csv"
+            f"{text}, found {quantity(pictures, 'picture')} directly in it; if this is the folder "
+            "of one class, name the folder above it; if a table has the labels, use metadata_csv"
         )
-    return f"{text}; unpack {list_names(archives)} first" if archives else text
+    return f"{text}; unpack {quoted(archives)} first" if archives else text
 
 
 def _describe_unread(folder: Path, unread: Mapping[str, Counter[str]]) -> str:
@@ -163,7 +185,7 @@ def _describe_unread(folder: Path, unread: Mapping[str, Counter[str]]) -> str:
         texts.append(f"'{name}' ({counts or 'no files'})")
     more = f" and {len(unread) - 5} more" if len(unread) > 5 else ""
     return (
-        f"{folder}: {len(unread)} class folder(s) contain no image ("
-        f"{', '.join(sorted(SUFFIXES))}): {', '.join(texts)}{more}; convert the files, add images, "
-        "or remove the folders"
+        f"{folder}: no image ({', '.join(sorted(SUFFIXES))}) is in "
+        f"{quantity(len(unread), 'class folder')}, {', '.join(texts)}{more}: convert the files, "
+        "add images, or remove the folders"
     )

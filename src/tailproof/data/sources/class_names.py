@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 
 def visible_name(name: str) -> str:
@@ -70,6 +71,8 @@ def _list(groups: list[list[str]], pictures: Mapping[str, int]) -> str:
     for group in groups[:5]:
         # Names that look the same are written with escapes.
         shown = ascii if len({visible_name(name) for name in group}) < len(group) else repr
-        texts.append(" and ".join(f"{shown(name)} ({pictures[name]} pictures)" for name in group))
+        texts.append(
+            " and ".join(f"{shown(name)} ({quantity(pictures[name], 'picture')})" for name in group)
+        )
     more = f"; and {len(groups) - 5} more" if len(groups) > 5 else ""
     return "; ".join(texts) + more

@@ -1,7 +1,8 @@
 """Checks that the folders of a collection are its classes: not splits, and not one level off."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import PurePosixPath
@@ -10,9 +11,16 @@ import yaml
 
 from tailproof.data.sources.split_names import are_splits, split_kind
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed
 
 SIMILAR = 0.8  # share of folder names that two folders have in common, for them to be alike
 COMPARED = 60  # folders that are compared in pairs
+SHOWN = 4  # names in a sentence
+
+MASKS = re.compile(
+    r".*(masks?|ground[ _-]?truths?|annotations?|segmentations?)|(gt|seg|labels?)", re.IGNORECASE
+)
+"""Names of folders of masks, which are drawings of what is where in a picture."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +35,8 @@ class Place:
     """
 
     root: str
-    train: str | None = None
-    test: str | None = None
+    train: str = ""
+    test: str = ""
     below: str = ""
 
     def __str__(self) -> str:
@@ -36,12 +44,11 @@ class Place:
 
     def moved(self, path: str) -> str:
         """Return the configuration that names the folder `path` below this one instead."""
-        if self.test is None:
+        if not self.below:
             return source_yaml(f"{self}/{path}")
-        folder = f"{self.below}/{path}"
-        if self.below == self.train:
-            return source_yaml(self.root, train=folder, test=self.test)
-        return source_yaml(self.root, train=self.train, test=folder)
+        fields = {"train": self.train, "test": self.test}
+        changed = "train" if self.below == self.train else "test"
+        return source_yaml(self.root, **{**fields, changed: f"{self.below}/{path}"})
 
 
 @dataclass
@@ -53,7 +60,7 @@ class Level:
 
 
 def source_yaml(root: str, **fields: str) -> str:
-    """Return the lines of an experiment that name a folder of class folders."""
+    """Return the line of an experiment that names folders of class folders."""
     value = {"data": {"source": {"name": "image_folder", "root": root, **fields}}}
     text = yaml.safe_dump(
         value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**20
@@ -61,11 +68,9 @@ def source_yaml(root: str, **fields: str) -> str:
     return f"`{text.strip()[1:-1]}`"
 
 
-def list_names(names: Iterable[str], shown: int = 4) -> str:
-    """Return quoted names for a message: the first few, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(f"'{name}'" for name in names[:shown]) + more
+def quoted(names: Iterable[str], shown: int = SHOWN) -> str:
+    """Return names for a sentence."""
+    return listed([f"'{name}'" for name in names], shown)
 
 
 def check_layout(place: Place, paths: Iterable[str]) -> None:
@@ -81,24 +86,22 @@ def check_layout(place: Place, paths: Iterable[str]) -> None:
     """
     top = _levels(paths)
     path, level = _descend("", top)
-    if are_splits(level.folders):
-        raise TailproofError(_describe_splits(place, path, level))
-    if path and len(level.folders) > 1:
+    inner = {name: _descend(name, folder) for name, folder in level.folders.items()}
+    classes = {name: folder.folders.keys() for name, (_, folder) in inner.items()}
+    is_train = [name for name in classes if split_kind(name) == "train" and len(classes[name]) > 1]
+    if are_splits(classes) or (is_train and len(classes) > 1):
+        folder = f"{place}/{path}" if path else str(place)
+        paths_below = {name: inside for name, (inside, _) in inner.items()}
+        raise TailproofError(_describe_splits(folder, paths_below, classes))
+    if path and len(classes) > 1:
         raise TailproofError(
             f"{place} contains one class folder, '{path.split('/')[0]}', and the folders "
-            f"{list_names(level.folders)} are below it: if these are the classes, write "
-            f"{place.moved(path)}"
+            f"{quoted(classes)} are below it: if these are the classes, write {place.moved(path)}"
         )
-    inner = {name: _descend(name, folder)[1] for name, folder in top.folders.items()}
-    for name, folder in inner.items():
-        if are_splits(folder.folders):
-            splits = list_names(f"{name}/{split}" for split in folder.folders)
-            raise TailproofError(
-                f"{place}: the class folders contain splits ({splits}), which would be mixed: put "
-                f"the splits above the classes, as in {place}/{next(iter(folder.folders))}/{name}, "
-                f"and write {_name_splits(str(place), {n: n for n in folder.folders})}"
-            )
-    _refuse_alike(place, inner)
+    for name, folders in classes.items():
+        if are_splits(folders):
+            raise TailproofError(_describe_inner_splits(str(place), name, folders))
+    _refuse_alike(str(place), classes)
 
 
 def _levels(paths: Iterable[str]) -> Level:
@@ -121,62 +124,74 @@ def _descend(path: str, level: Level) -> tuple[str, Level]:
     return path, level
 
 
-def _describe_splits(place: Place, path: str, level: Level) -> str:
-    folder = f"{place}/{path}" if path else str(place)
-    kinds = [name for name in level.folders if split_kind(name)]
-    sentence = f"{folder} contains the folders {list_names(kinds)}, which are splits, not classes"
-    inner = {name: _descend(name, level.folders[name]) for name in kinds}
-    paths = {name: inside for name, (inside, folders) in inner.items() if folders.folders}
-    if not any(split_kind(name) == "train" for name in paths):
-        return (
-            f"{sentence}, and contain no class folders: sort the pictures of each class into a "
-            "folder of its own, or list the files and their labels in a table and use metadata_csv"
-        )
-    return f"{sentence}: write {_name_splits(folder, paths)}"
-
-
-def _name_splits(root: str, paths: dict[str, str]) -> str:
-    """Return the configuration for splits.
+def _describe_splits(
+    folder: str, paths: Mapping[str, str], classes: Mapping[str, Iterable[str]]
+) -> str:
+    """Describe a folder that contains splits.
 
     Args:
-        root: the folder that contains the splits.
-        paths: for each name of a split the path, below root, of its class folders.
+        folder: the folder.
+        paths: for each folder in it, the path of its class folders.
+        classes: for each folder in it, the class folders.
     """
-    ordered = sorted(paths, key=len)
-    of_kind = {
-        kind: next((name for name in ordered if split_kind(name) == kind), None)
-        for kind in ("train", "test", "val")
-    }
-    chosen = {"train": of_kind["train"], "test": of_kind["test"] or of_kind["val"]}
-    fields = {key: paths[name] for key, name in chosen.items() if name}
-    unused = [name for name in paths if name not in chosen.values()]
-    note = f" (the pictures in {list_names(unused)} are then left out)" if unused else ""
-    return source_yaml(root, **fields) + note
+    kinds = sorted(name for name in classes if split_kind(name))
+    verb = "are splits, not classes" if len(kinds) > 1 else "is a split, not a class"
+    sentence = f"{folder}: {quoted(kinds)} {verb}"
+    trains = [name for name in kinds if split_kind(name) == "train" and classes[name]]
+    if not trains:
+        return (
+            f"{sentence}, and no training class has a folder: sort the pictures of each class into "
+            "a folder of its own, or list files and labels in a table and use metadata_csv"
+        )
+    train = max(trains, key=lambda name: (len(classes[name]), -len(name)))
+    shared = {name: len(set(classes[name]) & set(classes[train])) for name in kinds}
+    tests = [name for name in kinds if shared[name] and split_kind(name) != "train"]
+    test = max(tests, key=lambda name: (split_kind(name) == "test", shared[name]), default=None)
+    fields = {"train": paths[train]} | ({"test": paths[test]} if test else {})
+    unused = [name for name in classes if name not in (train, test)]
+    note = f"; the pictures in {quoted(unused)} are then left out" if unused else ""
+    return f"{sentence}: write {source_yaml(folder, **fields)}{note}"
 
 
-def _refuse_alike(place: Place, inner: dict[str, Level]) -> None:
-    """Refuse folders that contain the same folders: either these or those are the classes."""
-    names = {name: frozenset(level.folders) for name, level in inner.items()}
-    alike = next(_alike({name: below for name, below in names.items() if len(below) > 1}), None)
-    if alike is None:
-        return
-    first, second = alike[:2]
-    below = sorted(names[first] & names[second])
-    yaml_lines = source_yaml(str(place), train=first, test=second)
-    raise TailproofError(
-        f"{place}: the folders {list_names(alike)} contain the same folders ({list_names(below)}), "
-        f"so it is open which of them are the classes: if {list_names(below, 2)} are, merge the "
-        f"folders above them, or name one for training and one for testing, such as {yaml_lines}; "
-        f"if {list_names(alike, 2)} are, move the samples of each class out of its folders, and "
-        "whatever is no sample (such as masks) out of the root"
+def _describe_inner_splits(place: str, name: str, folders: Iterable[str]) -> str:
+    by_kind = {split_kind(folder): folder for folder in sorted(folders, reverse=True)}
+    train, test = by_kind["train"], by_kind.get("test") or by_kind["val"]
+    return (
+        f"{place}: the class folders contain splits ({quoted(f'{name}/{f}' for f in folders)}), "
+        f"which would be mixed: put the splits above the classes, as in {place}/{train}/{name}, "
+        f"and write {source_yaml(place, train=train, test=test)}"
     )
 
 
-def _alike(names: dict[str, frozenset[str]]) -> Iterator[list[str]]:
+def _refuse_alike(place: str, classes: Mapping[str, Iterable[str]]) -> None:
+    """Refuse folders that contain the same folders: either these or those are the classes."""
+    several = {name: frozenset(folders) for name, folders in classes.items()}
+    several = {name: folders for name, folders in several.items() if len(folders) > 1}
+    alike = next(_alike(several), None)
+    if alike is None:
+        return
+    below = sorted(several[alike[0]] & several[alike[1]])
+    masks = [name for name in (*below, *alike) if MASKS.fullmatch(name)]
+    if masks:
+        raise TailproofError(
+            f"{place}: {quoted(alike)} contain the folders {quoted(below)}: if {quoted(masks)} are "
+            f"masks, which are no samples, move them out of {place}"
+        )
+    example = f", such as {source_yaml(place, train=alike[0], test=alike[1])}"
+    raise TailproofError(
+        f"{place}: {quoted(alike)} contain the same folders, {quoted(below)}. If "
+        f"{quoted(below, 2)} are the classes, merge the folders above them, or name one for "
+        f"training and one for testing{example if len(alike) <= SHOWN + 1 else ''}. If "
+        f"{quoted(alike, 2)} are the classes, put the pictures of each directly into its folder, "
+        "or list files and labels in a table and use metadata_csv"
+    )
+
+
+def _alike(names: Mapping[str, frozenset[str]]) -> Iterator[list[str]]:
     """Yield groups of folders with the same folder names, then pairs with nearly the same."""
     equal: dict[frozenset[str], list[str]] = {}
-    for name, below in names.items():
-        equal.setdefault(below, []).append(name)
+    for name, folders in names.items():
+        equal.setdefault(folders, []).append(name)
     yield from (group for group in equal.values() if len(group) > 1)
     for first, second in combinations(list(names)[:COMPARED], 2):
         shared = len(names[first] & names[second])

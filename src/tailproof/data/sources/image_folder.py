@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -15,9 +16,10 @@ from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Skipped, Source
 from tailproof.data.sources.class_folders import is_picture, list_classes, warn_of_files
 from tailproof.data.sources.class_names import check_names, twin_of, warn_of_similar_names
 from tailproof.data.sources.filesystem import Folder, no_folder, read_file
-from tailproof.data.sources.folder_layout import Place, check_layout, list_names
+from tailproof.data.sources.folder_layout import Place, check_layout, quoted
 from tailproof.data.sources.split_names import split_kind
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 
 class ImageFolder(SourceConfig):
@@ -160,7 +162,7 @@ class ImageFolderSource(Source):
         wrong = [path for path in paths if not path.isascii() and not _is_text(path)]
         if wrong:
             raise TailproofError(
-                f"{self.root}: the names of {len(wrong)} files are not valid UTF-8, such as "
+                f"{self.root}: {quantity(len(wrong), 'file name')} not in valid UTF-8, such as "
                 f"{wrong[0]!a}: rename them (convmv converts names from other encodings)"
             )
         prefix = len(pool.folder) + 1 if pool.folder else 0
@@ -180,29 +182,30 @@ class ImageFolderSource(Source):
             )
         raise TailproofError(
             f"{self.root / test.folder / missing[0]}: this class has no folder in "
-            f"{self.root / train.folder}, so no expert can learn it ({len(missing)} such classes: "
-            f"{list_names(missing)}): {advice}"
+            f"{self.root / train.folder}, so no expert can learn it (of "
+            f"{quantity(len(missing), 'such class', 'such classes')}, {quoted(missing)}): {advice}"
         )
 
     @cached_property
     def _unnamed(self) -> dict[str, tuple[str, ...]]:
         """The pictures in folders next to those that data.source names, by folder."""
-        fields = filter(None, (self.config.train, self.config.test))
-        named = [PurePosixPath("/", folder) for folder in fields]
+        named = [PurePosixPath("/", pool.folder) for pool in self._pools if pool.folder]
         if not named:
             return {}
-        base = os.path.commonpath([folder.parent for folder in named])
+        base = PurePosixPath(os.path.commonpath([folder.parent for folder in named]))
         used = {folder.relative_to(base).parts[0] for folder in named}
         tree = Folder(self.root)
-        base = base.removeprefix("/")
-        pictures = {}
-        for name in tree.entries(base)[0]:
-            folder = f"{base}/{name}" if base else name
-            if name not in used and (
-                paths := tuple(sorted(filter(is_picture, tree.files(folder))))
-            ):
-                pictures[folder] = paths
-        return pictures
+        below = str(base)[1:]
+        folders, files = tree.entries(below)
+        pictures = {below or "the root": [str(base / name)[1:] for name in files]}
+        for name in folders.keys() - used:
+            folder = str(base / name)[1:]
+            with suppress(PermissionError):  # a folder of another user is no data
+                pictures[folder] = list(tree.files(folder))
+        named_pictures = {
+            folder: tuple(sorted(filter(is_picture, paths))) for folder, paths in pictures.items()
+        }
+        return {folder: paths for folder, paths in sorted(named_pictures.items()) if paths}
 
     def _warn_of_pools(self) -> Iterator[str]:
         train, *others = self._pools
@@ -210,18 +213,19 @@ class ImageFolderSource(Source):
             names = {path.removeprefix(f"{folder}/").split("/")[0] for path in paths}
             shared = sorted(names & train.classes.keys())
             if shared or split_kind(folder.rpartition("/")[2]):
+                of_classes = f" of the classes {quoted(shared)}" if shared else ""
                 yield (
-                    f"{self.root / folder} contains {len(paths)} pictures"
-                    f"{f' of the classes {list_names(shared)}' if shared else ''}, which are left "
-                    f"out, because data.source names {list_names(p.folder for p in self._pools)} "
-                    "alone: move them there if they are to be used"
+                    f"{self.root / folder} contains {quantity(len(paths), 'picture')}{of_classes}, "
+                    "which are left out: data.source names only "
+                    f"{quoted(pool.folder for pool in self._pools)}"
                 )
         for test in others:
             untested = [name for name in train.classes if name not in test.classes]
             if untested:
                 yield (
-                    f"{len(untested)} classes have no folder in {self.root / test.folder}, so that "
-                    f"no test image shows how well they are recognised: {list_names(untested)}"
+                    f"{quantity(len(untested), 'class', 'classes')} of {self.root / train.folder} "
+                    f"without a folder in {self.root / test.folder} cannot be tested: "
+                    f"{quoted(untested)}"
                 )
 
 
