@@ -282,7 +282,9 @@ def test_two_spellings_of_a_class_are_refused(tmp_path, first, second):
         source(tmp_path / "pools", train="train", test="test").files()
 
 
-@pytest.mark.parametrize(("first", "second"), [("a", "A"), ("red fox", "red_fox")])
+@pytest.mark.parametrize(
+    ("first", "second"), [("a", "A"), ("red fox", "red_fox"), ("fox", "fox (1)")]
+)
 def test_names_that_may_be_two_classes_are_reported(tmp_path, first, second):
     write(tmp_path, f"{first}/1.png", f"{second}/1.png", "owl/1.png")
     (warning,) = source(tmp_path).warnings()
@@ -306,7 +308,20 @@ def test_pictures_without_class_folders_are_an_error(tmp_path):
 
 NAMES = [
     *("<unknown>", "<results>", "{experiment}", "{{x}}", "*?[a]", "-dash", "=SUM(1)", "@at"),
-    *("new\nline", "trailing.", "a\u200fb", "CON", "NA", "null", "None", "true", "1e5", "007", "7"),
+    *(
+        "new\nline",
+        "trailing.",
+        "a\u200fb",
+        "CON",
+        "NA",
+        "nan",
+        "null",
+        "None",
+        "true",
+        "1e5",
+        "007",
+        "7",
+    ),
     *(" lead", "'q' \"d\"", "a%20b#c&d;e", "x" * 200, NFD, "back\\slash", "$HOME", "~", "a:b|c"),
 ]
 

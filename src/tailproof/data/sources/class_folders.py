@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from tailproof.data.sources.filesystem import DEAD_LINKS, Folder
+from tailproof.data.sources.filesystem import ARCHIVES, DEAD_LINKS, Folder
 from tailproof.data.sources.folder_layout import MASKS, quoted
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
@@ -44,6 +44,8 @@ def list_classes(tree: Folder, below: str) -> dict[str, list[str]]:
     for name in files:
         if is_picture(name) or UNREAD_PICTURES.fullmatch(_suffix(name)):
             tree.left_out.add("pictures next to the class folders", prefix + name)
+        elif _suffix(name) in ARCHIVES:
+            tree.left_out.add("archives next to the class folders", prefix + name)
     if not folders:
         raise TailproofError(_describe_no_folder(tree, below, files))
     _refuse_linked_twins(tree, prefix, folders)
@@ -168,7 +170,7 @@ def _outer(path: str) -> str:
 def _describe_no_folder(tree: Folder, below: str, files: list[str]) -> str:
     folder = tree.root / below
     pictures = sum(map(is_picture, files))
-    archives = [name for name in files if _suffix(name) in (".zip", ".tar", ".gz", ".tgz", ".7z")]
+    archives = [name for name in files if _suffix(name) in ARCHIVES]
     text = f"{folder} contains no folder: expected one sub-folder per class"
     if pictures:
         return (

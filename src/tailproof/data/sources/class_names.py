@@ -1,5 +1,6 @@
 """Finds names of classes that look the same, or nearly so: one class in two spellings."""
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -46,17 +47,27 @@ def check_names(folder: str, pictures: Mapping[str, int]) -> None:
 
 
 def warn_of_similar_names(pictures: Mapping[str, int]) -> list[str]:
-    """Return a sentence about names that differ only in blanks, hyphens, underscores or case."""
-    groups = _groups(pictures, lambda name: visible_name(name).lower().translate(_SEPARATORS))
+    """Return a sentence about names that differ only in separators or case, or in "copy"."""
+    originals = {_without_separators(name) for name in pictures}
+    groups = [group for group in _groups(pictures, _stem) if _stem(group[0]) in originals]
     if not groups:
         return []
     return [
-        "names of classes differ only in blanks, hyphens, underscores or case: "
-        f"{_list(groups, pictures)}; merge the folders if they are one class"
+        "names of classes differ only in blanks, hyphens, underscores, case, or a word such as "
+        f"copy: {_list(groups, pictures)}; merge the folders if they are one class"
     ]
 
 
-_SEPARATORS = str.maketrans(dict.fromkeys(" -_"))
+_COPY = re.compile(r"(copy of )?(.+?)([ _-]+(copy|kopie|copie|backup|old|new))?( \(\d+\))?")
+
+
+def _stem(name: str) -> str:
+    """Return a name without case, separators, and what file managers add to a copy."""
+    return _without_separators(_COPY.fullmatch(visible_name(name).lower() or " ")[2])
+
+
+def _without_separators(name: str) -> str:
+    return re.sub(r"[ _-]", "", visible_name(name).lower())
 
 
 def _groups(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
