@@ -23,8 +23,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-CHECKOUT = Path(sys.argv[1] if sys.argv[1:] else Path(__file__).resolve().parents[1])
-sys.path.insert(0, str(CHECKOUT))  # its tests have the tiny experiment in its own words
+# The tests of the checkout have the tiny experiment with its keys.
+sys.path.insert(0, sys.argv[1] if sys.argv[1:] else str(Path(__file__).resolve().parents[1]))
 from tests.project import NEEDED, TINY
 
 HOOK = """
@@ -126,4 +126,4 @@ def seconds(project: Path, environment: dict[str, str], count: int) -> float:
 
 
 if __name__ == "__main__":
-    main(CHECKOUT)
+    main(Path(sys.path[0]))
