@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_files import read_bytes
+
+LARGEST = 2**30  # bytes of one file
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -30,15 +32,12 @@ def hidden(name: str) -> bool:
 
 
 def read_file(path: Path) -> bytes:
-    """Return a file's bytes.
+    """Return the bytes of an image file.
 
     Raises:
-        TailproofError: the file cannot be read.
+        TailproofError: it is missing, not a regular file, too large, or not readable.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TailproofError(f"{path} cannot be read: {error.strerror}") from None
+    return read_bytes(path, limit=LARGEST)
 
 
 def are_splits(names: set[str]) -> bool:

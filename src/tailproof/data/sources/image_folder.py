@@ -9,13 +9,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tailproof.config.data import BelowRoot, SourceConfig
+from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source, register_source
 from tailproof.data.sources.filesystem import are_splits, hidden, read_file, walk
 from tailproof.runtime.errors import TailproofError
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class ImageFolder(SourceConfig):
