@@ -171,9 +171,10 @@ def _other_content(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in FORMATS:
         return f"it is {kind}, expected {FORMAT_NAMES}"
+    why = "or have bands that Pillow does not read: store these as .npy arrays"
     return (
-        f"it begins like {kind}, but does not decode: it may be truncated, damaged, or unusual, "
-        "such as a TIFF of many bands (store these as .npy arrays)"
+        f"it begins like {kind}, but does not decode: it may be truncated or damaged"
+        f"{', ' + why if kind == 'TIFF' else ''}"
     )
 
 

@@ -146,7 +146,7 @@ class _Rows:
             self.kind = counts.most_common(1)[0][0]
         for index in np.flatnonzero(kinds != self.kind).tolist():
             (sample,) = table.slice(index, 1).to_pylist()
-            reason = f"it is {_kind(int(kinds[index]))}, but most images are {_kind(self.kind)}"
+            reason = f"it is one of the {_kind(int(kinds[index]))}, most are {_kind(self.kind)}"
             labels = {rank: sample[rank] for rank in self.source.ranks}
             place = sample["path"], sample["row"], sample["pool"]
             self.bad.append(BadImage(self._numbers[index], *place, labels, reason))
@@ -195,7 +195,7 @@ class _Rows:
 
 
 def _kind(bands: int) -> str:
-    return f"an array of {quantity(bands, 'band')}" if bands else "an 8-bit picture"
+    return f"arrays of {quantity(bands, 'band')}" if bands else "8-bit pictures"
 
 
 def _reason(text: str, path: Path, row: int | None) -> str:
