@@ -12,7 +12,7 @@ rule prepare:
         record=record("prepare"),
     log:
         "<logs>/{experiment}/prepare.log",
-        # The list when prepare stops: Snakemake deletes the outputs of a job that fails.
+        # A second copy, because Snakemake deletes the outputs of a job that fails.
         bad_images="<logs>/{experiment}/bad_images.csv",
     benchmark:
         "<logs>/{experiment}/prepare.tsv"

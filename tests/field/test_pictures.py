@@ -414,12 +414,11 @@ def test_skipped_files_are_listed_and_counted(tmp_path):
     expected = bad_files(tmp_path / "raw")
     config = folder(tmp_path / "raw", on_bad_image="skip", max_bad_share=0.5)
     stopped = tmp_path / "logs/bad_images.csv"
-    write(stopped.parent, {stopped.name: b"of a previous run"})
     prepare(config, tmp_path / "samples.parquet", stopped)
     paths = set(read_parquet(tmp_path / "samples.parquet")["path"].to_pylist())
     assert not paths & expected and "dog/png.jpg" in paths and len(paths) == 13
     assert set(bad_images(tmp_path / "bad_images.csv")) == expected
-    assert not stopped.exists()
+    assert stopped.read_bytes() == (tmp_path / "bad_images.csv").read_bytes()
     summary = read_json(tmp_path / "prepare.json")
     assert (summary["samples"], summary["bad_images"]) == (13, 5)
     list_raw(config, tmp_path / "samples.parquet", tmp_path / "raw.parquet")

@@ -77,11 +77,6 @@ class Picture(NamedTuple):
 
 
 def decode(data: bytes, mode: str | None = None) -> np.ndarray:
-    """Return the pixels of an image file; see `read_picture`."""
-    return read_picture(data, mode).pixels
-
-
-def read_picture(data: bytes, mode: str | None = None) -> Picture:
     """Decode the bytes of an image file.
 
     The EXIF orientation is applied, as in viewers. Palettes and other colour spaces become RGB.
@@ -94,23 +89,38 @@ def read_picture(data: bytes, mode: str | None = None) -> Picture:
         mode: ``L``, ``RGB`` or ``float32``. Default: ``float32`` for a .npy file; ``L`` for a
             picture without colour, whether or not its file is declared greyscale; else ``RGB``.
 
+    Returns:
+        uint8, [H, W] in mode ``L`` and [H, W, 3] in mode ``RGB``; float32 [H, W, bands].
+
     Raises:
         TailproofError: the bytes are not such a file, are truncated, or have more than 8 bits per
             channel, for which no scale is right for all images.
     """
+    image = _decode_plain(data, mode)
+    return _read_any(data, mode).pixels if image is None else image
+
+
+def read_picture(data: bytes, mode: str | None = None) -> Picture:
+    """Decode an image file as `decode` does, and say what the pixels leave out of it."""
+    image = _decode_plain(data, mode)
+    return _read_any(data, mode) if image is None else Picture(image)
+
+
+def _decode_plain(data: bytes, mode: str | None) -> np.ndarray | None:
+    """Decode an array of bands or a file of the plainest kind; None for any other picture."""
     if data.startswith(START) and mode in (None, MODE):
-        return Picture(decode_bands(data))
+        return decode_bands(data)
     if mode == MODE:
         raise TailproofError(
             "it is not a .npy array of bands, expected one as for the other images"
         )
     channels = _plain_png(data) or _plain_jpeg(data)
-    if channels:
-        flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        if image is not None:  # else it is damaged, and Pillow reports how
-            return Picture(_in_mode(image, mode))
-    return _read_any(data, mode)
+    if not channels:
+        return None
+    flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    # If it is damaged, Pillow reports how.
+    return None if image is None else _in_mode(image, mode)
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -37,7 +37,7 @@ EXAMPLES = 3  # images that a warning names
 PICTURE = 0  # the kind of an 8-bit picture; that of an array is its number of bands
 
 
-def prepare(config: Data, output: str | Path, stopped: str | Path | None = None) -> None:
+def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None) -> None:
     """Decode every image of the configured source and write samples.parquet.
 
     Next to it, prepare.json says what was left out, and bad_images.csv lists images that cannot be
@@ -47,8 +47,8 @@ def prepare(config: Data, output: str | Path, stopped: str | Path | None = None)
     Args:
         config: the source, and what to do about bad images.
         output: path of samples.parquet.
-        stopped: path of the list of bad images if they stop the stage; a workflow deletes the
-            outputs of a job that fails. Default: bad_images.csv next to the output.
+        bad_list: another path of the list of bad images, which exists even if they stop the stage;
+            a workflow deletes the outputs of a job that fails.
 
     Raises:
         TailproofError: the source is missing, damaged or invalid, or too many images are bad.
@@ -60,10 +60,10 @@ def prepare(config: Data, output: str | Path, stopped: str | Path | None = None)
     table = rows.without_other_kinds(table)
     bad = sorted(rows.bad)
     list_path = Path(output).with_name("bad_images.csv")
+    write_bad_images(bad_list or list_path, bad)
     if bad and (advice := why_not_skipped(bad, table, source.ranks, config)):
-        write_bad_images(stopped or list_path, bad)
         total = len(table) + len(bad)
-        raise bad_images_error(bad, total, source.root, stopped or list_path, advice)
+        raise bad_images_error(bad, total, source.root, bad_list or list_path, advice)
     metadata = {
         "ranks": list(source.ranks),
         "classes": source.classes,
@@ -84,8 +84,6 @@ def prepare(config: Data, output: str | Path, stopped: str | Path | None = None)
         "warnings": warnings,
     }
     write_json(Path(output).with_name("prepare.json"), summary)
-    if stopped is not None:
-        Path(stopped).unlink(missing_ok=True)  # of a previous run
     _log(summary, list_path)
     log.info("%d samples listed, mode %s", len(table), metadata["mode"])
 
@@ -144,6 +142,8 @@ class _Rows:
         counts = Counter(kinds.tolist())
         if counts:
             self.kind = counts.most_common(1)[0][0]
+        if len(counts) < 2:
+            return table
         for index in np.flatnonzero(kinds != self.kind).tolist():
             (sample,) = table.slice(index, 1).to_pylist()
             reason = f"it is one of the {_kind(int(kinds[index]))}, most are {_kind(self.kind)}"
