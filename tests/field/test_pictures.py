@@ -33,6 +33,8 @@ from tailproof.files import read_json
 from tailproof.loading.dataset import Split
 from tailproof.predict.image_files import _one
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.packages import MISSING
+from tailproof.runtime.recorder import _check_packages
 from tests.conftest import build_data
 
 ARITHMETIC = Path(__file__).with_name("pictures") / "arithmetic.jpg"
@@ -370,6 +372,14 @@ def test_heic_is_read_with_pillow_heif_and_named_without(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(TailproofError, match="pip install pillow-heif"):
         without_heic(data)
+
+
+def test_a_stage_runs_without_an_optional_package_but_not_with_another_version():
+    locked = {"pillow-heif": "1.8.1", "pillow": "13.0.0"}
+    _check_packages({"pillow-heif": MISSING, "pillow": "13.0.0"}, locked)
+    for installed in ({"pillow-heif": "1.0", "pillow": "13.0.0"}, dict.fromkeys(locked, MISSING)):
+        with pytest.raises(TailproofError):
+            _check_packages(installed, locked)
 
 
 def test_other_bytes_pass_untouched():
