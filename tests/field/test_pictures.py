@@ -28,6 +28,7 @@ from tailproof.data.images import (
 from tailproof.data.multiband import encode_bands
 from tailproof.data.prepare import prepare
 from tailproof.data.raw_checksums import list_raw
+from tailproof.data.shards import shard
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.files import read_json
 from tailproof.loading.dataset import Split
@@ -235,6 +236,7 @@ def test_transparent_parts_are_white():
 def test_alpha_that_is_the_same_everywhere_is_dropped(alpha):
     image = colours().convert("RGBA")
     image.putalpha(alpha)
+    image.putpixel((0, 0), (*image.getpixel((0, 0))[:3], abs(alpha - 1)))
     picture = read_picture(saved(image, "PNG"))
     np.testing.assert_array_equal(picture.pixels, np.asarray(colours()))
     assert picture.notes == ()
@@ -510,6 +512,17 @@ def test_a_pipe_and_a_folder_in_a_table_are_bad_images(tmp_path):
     assert set(reasons) == {"photos/cat/pipe.png", "photos/dog/folder.png"}
     assert str(tmp_path) not in "".join(reasons.values())
     list_raw(config, tmp_path / "samples.parquet", tmp_path / "raw.parquet")
+
+
+def test_an_image_that_breaks_after_prepare_is_named_by_shard(tmp_path):
+    raw = pets(tmp_path / "raw", 30)
+    config = folder(raw)
+    build_data(config, tmp_path / "out")
+    samples, splits = (tmp_path / f"out/{name}.parquet" for name in ("samples", "splits"))
+    for content in (b"<html>", heic(colours())[:60], saved(colours(999), "PNG")):
+        write(raw, {path.relative_to(raw).as_posix(): content for path in raw.glob("*/*")})
+        with pytest.raises(TailproofError, match=r"^(cat|dog)/\d+\.png: .*run prepare again"):
+            shard(samples, splits, config, "train", 0, tmp_path / "a.parquet", tmp_path / "a.json")
 
 
 # --- one picture, the same pixels wherever it is read

@@ -46,6 +46,7 @@ FRAMES = "only the first of several frames is read"
 PROFILE = "a colour profile other than sRGB is ignored"
 BANDS = "bands other than red, green and blue are ignored"
 
+SAME_ALPHA = 5  # levels of alpha that nobody sees
 HIDDEN = 240  # a picture over white without a darker pixel does not stand out
 COLOUR_STEP = 64  # between the colours on which a profile is tried
 SAME_COLOUR = 5  # levels by which profiles that mean sRGB differ
@@ -278,7 +279,7 @@ def _over_background(image: Image.Image) -> Image.Image | None:
     """Return a picture over white or black; None if its alpha is the same everywhere."""
     layers = image.convert("RGBA")
     low, high = layers.getchannel("A").getextrema()
-    if low == high:
+    if high - low <= SAME_ALPHA:
         return None
     over_white = _over(layers, 255)
     darkest, spread = _darkest_and_spread(over_white)
