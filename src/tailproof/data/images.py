@@ -46,6 +46,12 @@ FRAMES = "only the first of several frames is read"
 PROFILE = "a colour profile other than sRGB is ignored"
 BANDS = "bands other than red, green and blue are ignored"
 
+OTHER_CAUSES = {
+    "TIFF": ", or have bands that Pillow does not read: store these as .npy arrays",
+    "AVIF": ", or Pillow was built without AVIF: run `pip install -U pillow`",
+}
+"""Why else Pillow may not identify a file of one of its formats."""
+
 SAME_ALPHA = 5  # levels of alpha that nobody sees
 HIDDEN = 240  # a picture over white without a darker pixel does not stand out
 COLOUR_STEP = 64  # between the colours on which a profile is tried
@@ -182,10 +188,9 @@ def _other_content(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in FORMATS:
         return f"it is {kind}, expected {FORMAT_NAMES}"
-    why = "or have bands that Pillow does not read: store these as .npy arrays"
     return (
         f"it begins like {kind}, but does not decode: it may be truncated or damaged"
-        f"{', ' + why if kind == 'TIFF' else ''}"
+        f"{OTHER_CAUSES.get(kind, '')}"
     )
 
 
@@ -210,8 +215,7 @@ def _bits(image: Image.Image, data: bytes) -> int:
 def _notes(image: Image.Image) -> list[str]:
     """Return what is left out of an opened image besides its alpha."""
     notes = []
-    # The other frames of MPO are previews or the second eye of the same picture.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+    if _has_more_frames(image):
         notes.append(FRAMES)
     if image.format == "TIFF" and image.tag_v2.get(SAMPLES_PER_PIXEL, 1) > _used_bands(image):
         notes.append(BANDS)
@@ -219,6 +223,13 @@ def _notes(image: Image.Image) -> list[str]:
     if profile and _changes_colours(profile):
         notes.append(PROFILE)
     return notes
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    if image.format == "TIFF":
+        return bool(image.tag_v2.next)  # n_frames would read all pages
+    # The other frames of MPO are previews or the second eye of the same picture.
+    return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
 
 
 def _used_bands(image: Image.Image) -> int:
