@@ -6,7 +6,7 @@ from tailproof.config.equivalence import bare_phases
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.experiment_facts import ExperimentFacts
-from tailproof.preflight.registry import check, each_recipe
+from tailproof.preflight.registry import check, each_recipe, reports
 
 FIRST_SHARE = 0.2  # the first of growing sizes should have this share of the epochs
 
@@ -78,6 +78,43 @@ def short_first_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
         change=_longer_first(recipe),
         expects="the same accuracy in less time",
     )
+
+
+@reports("refused_transform")
+def refused_transforms(experts: dict[str, list[str]]) -> list[Finding]:
+    """Return one finding per problem of a transform that training will refuse.
+
+    Args:
+        experts: the experts that have the problem, by problem.
+    """
+    return [
+        Finding("refused_transform", problem, "error", evidence={"experts": _once(names)})
+        for problem, names in experts.items()
+    ]
+
+
+@reports("enlarged_crops")
+def enlarged_crops(experts: dict[tuple[int, int, int], list[str]]) -> list[Finding]:
+    """Return the transforms that crop images to less than the image size of their phase.
+
+    Args:
+        experts: the experts by height and width of their crops, and image size.
+    """
+    return [
+        Finding(
+            "enlarged_crops",
+            f"the transforms leave images of {height}×{width} pixels, which are then enlarged to "
+            f"{size}×{size}: images of val are sharper than those of train",
+            "warning",
+            evidence={"experts": _once(names), "crop": [height, width], "image_size": size},
+            expects="images of train as sharp as those of val",
+        )
+        for (height, width, size), names in experts.items()
+    ]
+
+
+def _once(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(names))
 
 
 def _longer_first(recipe: Recipe) -> dict[str, Any] | None:
