@@ -138,9 +138,8 @@ class _Torchvision:
         self._compose = v2.Compose(built)
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
-        # The image may be one that is kept in memory: some transforms change it in place.
-        picture = torch.from_numpy(image).permute(2, 0, 1)
-        picture = picture.clone(memory_format=torch.contiguous_format)
+        # A copy, because some transforms change an image in place, which may be kept in memory.
+        picture = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
         with _failures(self._transforms, image), torch.random.fork_rng(devices=[]), _one_thread():
             torch.default_generator.manual_seed(seed)
             augmented = self._compose(picture)
@@ -221,7 +220,7 @@ def _failures(transforms: list[Transform], image: np.ndarray) -> Iterator[None]:
         height, width, channels = image.shape
         change = "change its options"
         if last in names and "pad_if_needed" in parameters_of(library, last):
-            change = "set 'pad_if_needed: true'"
+            change = "lower its size, set 'pad_if_needed: true'"
         raise TailproofError(
             f"recipe.augmentation.{library.name}: {last} fails on an image of {height}×{width} "
             f"pixels and {quantity(channels, 'channel')} ({_reason(error)}): {change} or remove it"
