@@ -137,7 +137,9 @@ _TRANSLATED = (
 
 # Why an argument has no equivalent: its name, with `=` and the number of its values if it has any.
 _UNTRANSLATED = {
-    "albumentations has no RandAugment, AutoAugment or AugMix: name transforms instead": "--aa=1",
+    "timm's policies are its own: name RandAugment, AutoAugment or AugMix of torchvision instead": (
+        "--aa=1"
+    ),
     "albumentations erases one rectangle per image": "--recount=1",
     "crops are of random size and place (rrc)": "--train-crop-mode=1",
     "every sample is seen exactly once per epoch": "--aug-repeats=1 --epoch-repeats=1",
