@@ -247,6 +247,11 @@ def test_what_is_never_applied_is_refused_when_the_configuration_is_read(library
         policy_of(library, (name, options))
 
 
+def test_an_argument_next_to_the_name_is_refused_with_its_place():
+    with pytest.raises(ValidationError, match=r"degrees.*options: \{degrees"):
+        Augmentation(torchvision=[{"name": "RandomRotation", "degrees": 10}])
+
+
 @pytest.mark.parametrize(
     ("library", "name", "options", "word"),
     [
@@ -337,6 +342,26 @@ def test_guards_that_leave_images_as_they_are_may_do_nothing():
     assert problems(policy_of("albumentations", fit), GREY, None) == []
     same = ("Resize", {"height": 32, "width": 48})
     assert problems(policy_of("albumentations", same), COLOUR, None) == []
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "options", "constant"),
+    [
+        ("albumentations", "InvertImg", {"p": 1}, True),
+        ("albumentations", "ToGray", {"p": 1.0}, True),
+        ("albumentations", "OneOf", {"transforms": [{"name": "VerticalFlip"}], "p": 1}, True),
+        ("albumentations", "InvertImg", {}, False),
+        ("albumentations", "Rotate", {"p": 1}, False),
+        ("albumentations", "Resize", {"height": 40, "width": 40, "p": 1}, False),
+        ("torchvision", "Grayscale", {"num_output_channels": 3}, True),
+        ("torchvision", "RandomGrayscale", {"p": 1.0}, True),
+        ("torchvision", "RandomRotation", {"degrees": 20}, False),
+        ("torchvision", "Resize", {"size": 40}, False),
+    ],
+)
+def test_a_transform_that_is_no_augmentation_is_named(library, name, options, constant):
+    trial = TransformTrial(policy_of(library, (name, options)), 24, COLOUR)
+    assert (trial.problems, trial.constant) == ([], [name] if constant else [])
 
 
 def test_all_problems_are_listed_at_once(digits):

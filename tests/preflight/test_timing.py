@@ -123,6 +123,7 @@ def test_transforms_are_tried_before_training(digits):
         "fine": recipe(8, ("Rotate", {}), ("RandomResizedCrop", {})),
         "crop": recipe(8, crop, ("ChannelShuffle", {})),
         "same": recipe(8, crop),
+        "constant": recipe(8, ("InvertImg", {"p": 1}), ("Rotate", {"p": 1})),
         "small": recipe(8, ("RandomCrop", {"height": 5, "width": 5})),
         "random": recipe(8, ("RandomScale", {"scale_limit": [-0.5, -0.1]})),
     }
@@ -130,6 +131,7 @@ def test_transforms_are_tried_before_training(digits):
     assert [(finding.kind, finding.severity, finding.evidence["experts"]) for finding in tried] == [
         ("refused_transform", "error", ["crop", "same"]),
         ("refused_transform", "error", ["crop"]),
+        ("constant_transform", "warning", ["constant"]),
         ("enlarged_crops", "warning", ["small"]),
     ]
     assert tried_transforms(digits, {"plain": Recipe(**SMALL)}) == []

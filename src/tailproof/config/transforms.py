@@ -161,6 +161,18 @@ class Transform(Strict):
             raise ValueError(problem)
         return name
 
+    @model_validator(mode="before")
+    @classmethod
+    def _arguments_are_options(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "name" in value:
+            arguments = [str(key) for key in value if key not in cls.model_fields]
+            if arguments and not suggestion(arguments[0], cls.model_fields):
+                raise ValueError(
+                    f"{', '.join(arguments)} of {value['name']} must be under 'options', such as "
+                    f"{{name: {value['name']}, options: {{{arguments[0]}: …}}}}"
+                )
+        return value
+
     @model_validator(mode="after")
     def _options_make_sense(self) -> "Transform":
         if self.options.get("p") == 0:

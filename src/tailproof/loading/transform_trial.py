@@ -1,6 +1,7 @@
 """Tries the transforms of a recipe on an image before training, one after the other."""
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tailproof.loading.transforms import Pipeline, build_pipeline, parameters_of
 from tailproof.runtime.errors import TailproofError
 
 DRAWS = 16  # of images that must keep their size
-IDLE_DRAWS = 8  # of noise in which a transform should change something
+NOISE_DRAWS = 8  # of noise, in which a transform should change something
 IN_TURN = ("Compose", "RandomApply", "Sequential")  # other containers choose some transforms
 MAY_IDLE = ("Crop", "Identity", "NoOp", "Pad", "PadIfNeeded")  # leave some images as they are
 
@@ -27,14 +28,19 @@ class TransformTrial:
         problems: one sentence for each problem.
         image: the image after all transforms.
         resized: whether a transform has changed the size of the image.
+        constant: names of the transforms that change every image in the same way.
     """
 
     def __init__(self, policy: Augmentation, size: int | None, image: np.ndarray) -> None:
         self._size = size
         self.problems: list[str] = []
+        self.constant: list[str] = []
         self.image, self.resized = image, False
         for transform in (*policy.albumentations, *policy.torchvision):
+            before = len(self.problems)
             self.image = self._try(transform, self.image)
+            if len(self.problems) == before and _is_constant(transform, size, image):
+                self.constant.append(transform.name)
 
     def _try(self, transform: Transform, image: np.ndarray) -> np.ndarray:
         """Apply a transform; return the image after it, or the same image if it has a problem."""
@@ -100,16 +106,38 @@ def _idle(transform: Transform, pipeline: Pipeline, image: np.ndarray) -> str | 
     """Return whether a transform never changes a picture, such as a change of hue in a grey one."""
     if image.dtype != np.uint8 or transform.name in MAY_IDLE or transform.inner:
         return None
-    generator = np.random.default_rng(0)
-    for draw in range(IDLE_DRAWS):
-        low, high = (0, 256) if draw % 2 else (64, 192)
-        noise = generator.integers(low, high, (61, 83, image.shape[2]), dtype=np.uint8)
-        try:
-            if not np.array_equal(pipeline(noise.copy(), draw), noise):
-                return None
-        except TailproofError:  # it needs larger images
-            return None
+    try:
+        changed = any(
+            not np.array_equal(pipeline(noise.copy(), draw), noise)
+            for draw, noise in enumerate(_noise(image.shape[2]))
+        )
+    except TailproofError:  # it needs larger images
+        return None
+    if changed:
+        return None
     pictures = "grey pictures" if image.shape[2] == 1 else "pictures"
     return (
         f"with {transform.options} changes nothing in {pictures}: change its options or remove it"
     )
+
+
+def _is_constant(transform: Transform, size: int | None, image: np.ndarray) -> bool:
+    """Return whether a transform changes the values of every picture, and always in one way."""
+    if image.dtype != np.uint8:
+        return False
+    pipeline = build_pipeline([transform], size, pictures=True)
+    noise = next(_noise(image.shape[2]))
+    try:
+        first, *others = (pipeline(noise.copy(), draw) for draw in range(NOISE_DRAWS))
+    except TailproofError:  # it needs larger images
+        return False
+    changed = first.shape == noise.shape and not np.array_equal(first, noise)
+    return changed and all(np.array_equal(first, other) for other in others)
+
+
+def _noise(channels: int) -> Iterator[np.ndarray]:
+    """Yield pictures on which every transform should have an effect, of an uncommon size."""
+    generator = np.random.default_rng(0)
+    for draw in range(NOISE_DRAWS):
+        low, high = (64, 192) if draw % 2 else (0, 256)
+        yield generator.integers(low, high, (61, 83, channels), dtype=np.uint8)

@@ -9,13 +9,17 @@ from tailproof.diagnosis.finding import Finding
 from tailproof.loading import Split
 from tailproof.loading.transform_trial import TransformTrial
 from tailproof.loading.transforms import ImageAugment
-from tailproof.preflight.checks.preprocessing import enlarged_crops, refused_transforms
+from tailproof.preflight.checks.preprocessing import (
+    constant_transforms,
+    enlarged_crops,
+    refused_transforms,
+)
 
 DRAWS = 4  # of the size of images after all transforms
 
 
 def tried_transforms(manifest: str | Path, recipes: dict[str, Recipe]) -> list[Finding]:
-    """Return the transforms that training will refuse, and those that lose resolution.
+    """Return the transforms that training will refuse, and those that set train apart from val.
 
     Args:
         manifest: shards/manifest.json.
@@ -31,15 +35,22 @@ def tried_transforms(manifest: str | Path, recipes: dict[str, Recipe]) -> list[F
         return []
     image = Split(manifest, "train").image(0)
     refused: dict[str, list[str]] = {}
+    constant: dict[str, list[str]] = {}
     enlarged: dict[tuple[int, int, int], list[str]] = {}
     for name, phase in phases:
         trial = TransformTrial(phase.augmentation, phase.image_size, image)
         for problem in trial.problems:
             refused.setdefault(problem, []).append(name)
+        for transform in trial.constant:
+            constant.setdefault(transform, []).append(name)
         crop = _small_crop(phase, image) if trial.resized and not trial.problems else None
         if crop:
             enlarged.setdefault((*crop, phase.image_size), []).append(name)
-    return [*refused_transforms(refused), *enlarged_crops(enlarged)]
+    return [
+        *refused_transforms(refused),
+        *constant_transforms(constant),
+        *enlarged_crops(enlarged),
+    ]
 
 
 def _small_crop(phase: Phase, image: np.ndarray) -> tuple[int, int] | None:

@@ -27,6 +27,33 @@ def no_normalization(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     )
 
 
+@check("blank_images")
+@each_recipe
+def blank_images(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
+    """Find built-in augmentations that are as large as the images."""
+    for phase in recipe.timeline:
+        policy, side = phase.augmentation, phase.image_size
+        sides = (side, side) if side else facts.sides
+        if sides is None:
+            continue
+        every = policy.line_dropout == 1 or policy.cutout >= 2 * max(sides)
+        if every or policy.cutout >= max(sides) or policy.crop_padding >= min(sides):
+            return Finding(
+                "blank_images",
+                f"cutout {policy.cutout}, crop_padding {policy.crop_padding} and line_dropout "
+                f"{policy.line_dropout:g} leave {'all' if every else 'some'} images of "
+                f"{sides[0]}×{sides[1]} pixels blank: lower them",
+                "error" if every else "warning",
+                evidence={
+                    "sides": list(sides),
+                    "cutout": policy.cutout,
+                    "crop_padding": policy.crop_padding,
+                    "line_dropout": policy.line_dropout,
+                },
+            )
+    return None
+
+
 @check("bare_phase")
 @each_recipe
 def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
@@ -90,6 +117,26 @@ def refused_transforms(experts: dict[str, list[str]]) -> list[Finding]:
     return [
         Finding("refused_transform", problem, "error", evidence={"experts": _once(names)})
         for problem, names in experts.items()
+    ]
+
+
+@reports("constant_transform")
+def constant_transforms(experts: dict[str, list[str]]) -> list[Finding]:
+    """Return the transforms that are no augmentation, but a preparation that only train gets.
+
+    Args:
+        experts: the experts that name the transform, by transform.
+    """
+    return [
+        Finding(
+            "constant_transform",
+            f"{transform} changes every training image in the same way, and no image of val: set "
+            "its 'p' below 1, or prepare all images with it before they are read",
+            "warning",
+            evidence={"experts": _once(names), "transform": transform},
+            expects="images of train that look like those of val",
+        )
+        for transform, names in experts.items()
     ]
 
 
