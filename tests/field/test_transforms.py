@@ -156,8 +156,10 @@ def test_predict_resizes_as_training_does(extreme, tmp_path):
         {"flip": True, "crop_padding": 4, "cutout": 8, "line_dropout": 0.1, "noise": 0.1},
         {"albumentations": [{"name": "RandomResizedCrop"}, {"name": "Rotate"}]},
         {"torchvision": [{"name": "RandomResizedCrop"}, {"name": "RandAugment"}]},
+        {"albumentations": [{"name": "SmallestMaxSize", "options": {"max_size": 256}}]},
+        {"torchvision": [{"name": "Resize", "options": {"size": 256}}, {"name": "RandomCrop"}]},
     ],
-    ids=["built-in", "albumentations", "torchvision"],
+    ids=["built-in", "albumentations", "torchvision", "shorter side", "shorter side, torchvision"],
 )
 def test_pictures_of_any_shape_are_augmented(extreme, policy):
     loader = loader_of(extreme[1], augmentation=Augmentation(**policy))

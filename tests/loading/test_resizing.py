@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tailproof.loading.resizing import fit
+from tailproof.loading.resizing import fit, shorten
 
 
 def resized_as_a_whole(image, size):
@@ -80,3 +80,12 @@ def test_images_smaller_than_the_crop_are_enlarged(shape, channels):
     assert result.shape == (16, 16, channels)
     assert np.array_equal(result, resized_as_a_whole(image, 16))
     assert shape != (1, 1) or (result == image).all()
+
+
+def test_only_the_middle_of_the_longest_images_is_transformed():
+    for shape in ((1, 100), (100, 1), (30, 3000), (7, 5), (1, 1)):
+        image = noise(*shape)
+        assert np.array_equal(shorten(image), image)
+    line = noise(1, 3000)
+    assert np.array_equal(shorten(line), line[:, 1450:1550])
+    assert np.array_equal(shorten(noise(3000, 2)), noise(3000, 2)[1400:1600])

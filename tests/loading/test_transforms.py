@@ -14,7 +14,7 @@ from tailproof.config.transforms import ALBUMENTATIONS, LIBRARIES, TORCHVISION
 from tailproof.loading import Loader, Split
 from tailproof.loading.transform_trial import TransformTrial
 from tailproof.loading.transforms import ImageAugment, import_library, parameters_of
-from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.errors import Interrupted, TailproofError
 
 GENERATOR = np.random.default_rng(0)
 GREY = GENERATOR.integers(0, 256, (32, 48, 1), dtype=np.uint8)
@@ -427,3 +427,17 @@ def test_a_transform_that_fails_on_a_later_image_names_the_sample(digits, worker
     message = str(info.value)
     assert "sample " in message and "RandomCrop" in message and "8×8" in message
     assert "Traceback" not in message and "\n" not in message
+
+
+def test_an_interruption_inside_a_transform_is_no_problem_of_it(monkeypatch):
+    def interrupt(*_, **__):
+        raise Interrupted("stopped by SIGTERM")
+
+    module = import_library(ALBUMENTATIONS)
+    monkeypatch.setattr(module.HorizontalFlip, "apply", interrupt)
+    policy = policy_of("albumentations", "HorizontalFlip")
+    with pytest.raises(Interrupted):
+        problems(policy)
+    augment = ImageAugment(policy_of("albumentations", ("HorizontalFlip", {"p": 1})), 0)
+    with pytest.raises(Interrupted):
+        augment(COLOUR, 1, 0)

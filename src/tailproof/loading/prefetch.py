@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.dataset import Split
 from tailproof.loading.resizing import fit
-from tailproof.loading.transforms import ImageAugment
+from tailproof.loading.transforms import ImageAugment, TransformError
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import STOP_SIGNALS, die_with_parent
 
@@ -105,8 +105,8 @@ class Images(Dataset):
     def _augmented(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
         try:
             augmented = self.augment(image, epoch, row)
-        except TailproofError as error:
-            raise TailproofError(f"sample {self.split.sample_ids[row]}: {error}") from error
+        except TransformError as error:
+            raise TransformError(f"sample {self.split.sample_ids[row]}: {error}") from error
         if self.size is None and augmented.shape != image.shape:
             (height, width, _), (new_height, new_width, _) = image.shape, augmented.shape
             raise TailproofError(

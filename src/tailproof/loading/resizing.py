@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 NARROW = 4  # an image is narrow above this ratio of its sides; Pillow's order is known above 2
+LONGEST = 100  # ratio of the sides of an image that transforms see
 SUPPORT = 2.0  # of the bicubic filter, in pixels
 PRECISION_BITS = 22  # of Pillow's weights for 8-bit pixels
 
@@ -29,6 +30,17 @@ def fit(image: np.ndarray, size: int | None) -> np.ndarray:
     if max(new) > NARROW * size:
         return _centre(image, new, (top, left), size)
     return _resized(image, new)[top : top + size, left : left + size]
+
+
+def shorten(image: np.ndarray) -> np.ndarray:
+    """Return the middle of an image whose sides differ by more than a factor of `LONGEST`.
+
+    Otherwise a transform that resizes the shorter side would need gigabytes for one line of pixels.
+    """
+    height, width = image.shape[:2]
+    rows, columns = min(height, LONGEST * width), min(width, LONGEST * height)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return image[top : top + rows, left : left + columns]
 
 
 def _resized(image: np.ndarray, new: tuple[int, int]) -> np.ndarray:

@@ -7,8 +7,13 @@ import numpy as np
 
 from tailproof.config.recipe import Augmentation
 from tailproof.config.transforms import Transform
-from tailproof.loading.transforms import Pipeline, build_pipeline, parameters_of
-from tailproof.runtime.errors import TailproofError
+from tailproof.loading.resizing import shorten
+from tailproof.loading.transforms import (
+    Pipeline,
+    TransformError,
+    build_pipeline,
+    parameters_of,
+)
 
 DRAWS = 16  # of images that must keep their size
 NOISE_DRAWS = 8  # of noise, in which a transform should change something
@@ -35,7 +40,7 @@ class TransformTrial:
         self._size = size
         self.problems: list[str] = []
         self.constant: list[str] = []
-        self.image, self.resized = image, False
+        self.image, self.resized = shorten(image) if size else image, False
         for transform in (*policy.albumentations, *policy.torchvision):
             before = len(self.problems)
             self.image = self._try(transform, self.image)
@@ -62,7 +67,7 @@ class TransformTrial:
                 problem = self._problem(image, augmented, again) or _idle(
                     transform, pipeline, image
                 )
-        except TailproofError as error:
+        except TransformError as error:
             self.problems.append(str(error))
             return image
         if problem:
@@ -111,7 +116,7 @@ def _idle(transform: Transform, pipeline: Pipeline, image: np.ndarray) -> str | 
             not np.array_equal(pipeline(noise.copy(), draw), noise)
             for draw, noise in enumerate(_noise(image.shape[2]))
         )
-    except TailproofError:  # it needs larger images
+    except TransformError:  # it needs larger images
         return None
     if changed:
         return None
@@ -129,7 +134,7 @@ def _is_constant(transform: Transform, size: int | None, image: np.ndarray) -> b
     noise = next(_noise(image.shape[2]))
     try:
         first, *others = (pipeline(noise.copy(), draw) for draw in range(NOISE_DRAWS))
-    except TailproofError:  # it needs larger images
+    except TransformError:  # it needs larger images
         return False
     changed = first.shape == noise.shape and not np.array_equal(first, noise)
     return changed and all(np.array_equal(first, other) for other in others)

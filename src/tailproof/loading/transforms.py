@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from tailproof.config.recipe import Augmentation
 from tailproof.config.transforms import ALBUMENTATIONS, TORCHVISION, Library, Transform
+from tailproof.loading.resizing import shorten
 from tailproof.loading.sampler import random_bits
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import quantity
@@ -35,6 +36,10 @@ RandomRotation RandomShortestSize RandomVerticalFlip RandomZoomOut Resize ScaleJ
 """  # transforms of torchvision that neither scale nor clip pixels
 
 
+class TransformError(TailproofError):
+    """A transform does not accept its options or does not fit an image."""
+
+
 class ImageAugment:
     """The transforms of a recipe, seeded for each image by (seed, epoch, row).
 
@@ -47,13 +52,13 @@ class ImageAugment:
             are allowed, because the others clip their values to [0, 1].
 
     Raises:
-        TailproofError: an option is unknown, or a transform does not fit the pixels.
+        TransformError: an option is unknown, or a transform does not fit the pixels.
     """
 
     def __init__(
         self, policy: Augmentation, seed: int, size: int | None = None, *, pictures: bool = True
     ) -> None:
-        self.seed = seed
+        self.seed, self._size = seed, size
         self._pipelines = [
             build_pipeline(transforms, size, pictures=pictures)
             for transforms in (policy.albumentations, policy.torchvision)
@@ -64,8 +69,9 @@ class ImageAugment:
         """Return the augmented image, [H', W', C].
 
         Raises:
-            TailproofError: a transform fails, or changes the type or the channels of the image.
+            TransformError: a transform fails, or changes the type or the channels of the image.
         """
+        image = shorten(image) if self._size else image
         bits = random_bits(self.seed, epoch, np.array([row]), len(self._pipelines))[0]
         for pipeline, drawn in zip(self._pipelines, bits, strict=True):
             image = pipeline(image, int(drawn >> np.uint64(32)))
@@ -98,7 +104,7 @@ def build_pipeline(transforms: list[Transform], size: int | None, *, pictures: b
     """Build the transforms, which are all of one library.
 
     Raises:
-        TailproofError: an option is unknown, or a transform does not fit the pixels.
+        TransformError: an option is unknown, or a transform does not fit the pixels.
     """
     kind = _Albumentations if transforms[0].library is ALBUMENTATIONS else _Torchvision
     return kind(transforms, size, pictures=pictures)
@@ -172,7 +178,7 @@ def _build(module: ModuleType, transform: Transform, size: int | None) -> Any:
     """Build a transform with the transforms inside it.
 
     Raises:
-        TailproofError: it does not accept its options.
+        TransformError: it does not accept its options.
     """
     kind, parameters = (
         getattr(module, transform.name),
@@ -182,7 +188,7 @@ def _build(module: ModuleType, transform: Transform, size: int | None) -> Any:
     place = f"recipe.augmentation.{transform.library.name}: {transform.name}"
     for name in options:
         if name not in parameters:
-            raise TailproofError(
+            raise TransformError(
                 f"{place} has no option '{name}'{suggestion(name, parameters)}; expected some of "
                 f"{', '.join(parameters)}"
             )
@@ -200,8 +206,10 @@ def _build(module: ModuleType, transform: Transform, size: int | None) -> Any:
             warnings.simplefilter("error", UserWarning)
             warnings.filterwarnings("ignore", ADVICE, UserWarning)
             return kind(**options)
+    except TailproofError:  # an interruption, or a transform inside this one
+        raise
     except Exception as error:  # whatever a library raises
-        raise TailproofError(
+        raise TransformError(
             f"{place} does not accept {transform.options}: {_reason(error)}"
         ) from error
 
@@ -211,6 +219,8 @@ def _failures(transforms: list[Transform], image: np.ndarray) -> Iterator[None]:
     """Turn what one of the transforms raises into a sentence with its name."""
     try:
         yield
+    except TailproofError:  # an interruption, or a transform inside this one
+        raise
     except Exception as error:  # whatever a library raises
         library = transforms[0].library
         names = [name for transform in transforms for name in _names(transform)]
@@ -221,7 +231,7 @@ def _failures(transforms: list[Transform], image: np.ndarray) -> Iterator[None]:
         change = "change its options"
         if last in names and "pad_if_needed" in parameters_of(library, last):
             change = "lower its size, set 'pad_if_needed: true'"
-        raise TailproofError(
+        raise TransformError(
             f"recipe.augmentation.{library.name}: {last} fails on an image of {height}×{width} "
             f"pixels and {quantity(channels, 'channel')} ({_reason(error)}): {change} or remove it"
         ) from error
@@ -244,7 +254,7 @@ def _checked(augmented: Any, image: np.ndarray) -> np.ndarray:
 
 def _check_bands(library: Library, names: Iterator[str]) -> None:
     for name in names:
-        raise TailproofError(
+        raise TransformError(
             f"recipe.augmentation.{library.name}: {name} would clip arrays of bands to [0, 1], "
             "expected transforms that only move pixels: remove it, or use 'noise' and "
             "'line_dropout'"
