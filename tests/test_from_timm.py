@@ -228,6 +228,12 @@ def test_no_aug_leaves_nothing_but_the_resize():
     assert recipe.augmentation == type(recipe.augmentation)()
 
 
+def test_a_transform_that_is_never_applied_is_left_out():
+    recipe = recipe_of("--color-jitter-prob 0 --color-jitter 0.4 --vflip 0 --hflip 0")
+    names = [transform.name for transform in recipe.augmentation.albumentations]
+    assert names == ["RandomResizedCrop"]
+
+
 def test_albumentations_takes_every_transform():
     recipe = recipe_of(
         "--vflip 0.1 --hflip 0.3 --grayscale-prob 0.2 --gaussian-blur-prob 0.1 --reprob 0.3 "

@@ -114,7 +114,12 @@ _TRANSLATED = (
     ),
     Argument("--hflip", float, 0.5, unused=_NO_AUG),
     Argument("--vflip", float, 0.0, unused="0 is off, and so is all under --no-aug"),
-    Argument("--color-jitter", float, 0.4, unused="timm leaves it out with --aa and --no-aug"),
+    Argument(
+        "--color-jitter",
+        float,
+        0.4,
+        unused="timm leaves it out with --aa, with --no-aug and with --color-jitter-prob 0",
+    ),
     Argument("--color-jitter-prob", float, unused="there is no --color-jitter to apply"),
     Argument("--grayscale-prob", float, 0.0, unused="0 is off, and so is all under --no-aug"),
     Argument("--gaussian-blur-prob", float, 0.0, unused="0 is off, and so is all under --no-aug"),
