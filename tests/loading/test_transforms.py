@@ -259,6 +259,8 @@ def test_an_argument_next_to_the_name_is_refused_with_its_place():
         ("albumentations", "Rotate", {"limit": "far"}, "far"),
         ("albumentations", "Rotate", {"p": 1.5}, "1.5"),
         ("albumentations", "CoarseDropout", {"max_holes": 8}, "max_holes"),
+        ("albumentations", "SmallestMaxSize", {}, "max_size"),
+        ("albumentations", "CropAndPad", {}, "px"),
         ("albumentations", "MedianBlur", {"blur": 3}, "blur"),
         ("albumentations", "ToSepia", {"strength": 3}, "strength"),
         ("albumentations", "SomeOf", {"transforms": [{"name": "Blur"}], "n": 3}, "SomeOf"),

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -203,7 +204,8 @@ def _image_augment(
     """
     if policy is None or not (policy.albumentations or policy.torchvision):
         return None
-    problems = TransformTrial(policy, size, split.image(0)).problems
+    image = copy(split).image(0)  # the copy's cache of a whole row group is not kept
+    problems = TransformTrial(policy, size, image).problems
     if problems:
         raise TailproofError("\n  ".join(dict.fromkeys(problems)))
     return ImageAugment(policy, seed, size, pictures=split.dtype == np.uint8)

@@ -264,8 +264,11 @@ def _check_bands(library: Library, names: Iterator[str]) -> None:
 def _reason(error: Exception) -> str:
     """Return the message of a library in one line."""
     if isinstance(error.__cause__, ValidationError):
-        problems = error.__cause__.errors()
-        text = "; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in problems[:3])
+        texts = [
+            ": ".join([*map(str, problem["loc"][:1]), problem["msg"].removeprefix("Value error, ")])
+            for problem in error.__cause__.errors()
+        ]
+        text = "; ".join(dict.fromkeys(texts))
     else:
         text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
