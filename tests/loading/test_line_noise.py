@@ -6,8 +6,7 @@ import torch
 
 from tailproof.config.recipe import Augmentation
 from tailproof.loading.augmentation import BatchAugment
-from tailproof.loading.transforms import ImageAugment
-from tailproof.runtime.errors import TailproofError
+from tailproof.loading.transforms import ImageAugment, TransformError
 
 
 def disturbed(rows, epoch=1, **policy):
@@ -41,6 +40,6 @@ def test_what_happens_to_a_sample_depends_on_seed_epoch_and_sample_alone():
 def test_transforms_that_would_clip_arrays_of_bands_are_refused():
     named = Augmentation(albumentations=[{"name": "GaussNoise"}])
     ImageAugment(named, 0)
-    with pytest.raises(TailproofError, match="GaussNoise"):
+    with pytest.raises(TransformError, match="GaussNoise"):
         ImageAugment(named, 0, pictures=False)
     ImageAugment(Augmentation(albumentations=[{"name": "HorizontalFlip"}]), 0, pictures=False)

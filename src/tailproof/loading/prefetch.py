@@ -106,7 +106,7 @@ class Images(Dataset):
         try:
             augmented = self.augment(image, epoch, row)
         except TransformError as error:
-            raise TransformError(f"sample {self.split.sample_ids[row]}: {error}") from error
+            raise TailproofError(f"sample {self.split.sample_ids[row]}: {error}") from error
         if self.size is None and augmented.shape != image.shape:
             (height, width, _), (new_height, new_width, _) = image.shape, augmented.shape
             raise TailproofError(

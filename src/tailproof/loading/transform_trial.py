@@ -68,7 +68,7 @@ class TransformTrial:
                     transform, pipeline, image
                 )
         except TransformError as error:
-            self.problems.append(str(error))
+            self.problems.append(error.args[0])
             return image
         if problem:
             self.problems.append(f"{place} {problem}")

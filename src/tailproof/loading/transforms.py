@@ -18,7 +18,7 @@ from tailproof.config.recipe import Augmentation
 from tailproof.config.transforms import ALBUMENTATIONS, TORCHVISION, Library, Transform
 from tailproof.loading.resizing import shorten
 from tailproof.loading.sampler import random_bits
-from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.runtime.errors import Interrupted, suggestion
 from tailproof.text import quantity
 
 Pipeline = Callable[[np.ndarray, int], np.ndarray]
@@ -36,8 +36,12 @@ RandomRotation RandomShortestSize RandomVerticalFlip RandomZoomOut Resize ScaleJ
 """  # transforms of torchvision that neither scale nor clip pixels
 
 
-class TransformError(TailproofError):
-    """A transform does not accept its options or does not fit an image."""
+class TransformError(Exception):
+    """A transform does not accept its options or does not fit an image.
+
+    Its argument is a sentence that the preflight stores. It is therefore written before the error
+    is raised, where it is part of the code digest.
+    """
 
 
 class ImageAugment:
@@ -114,7 +118,7 @@ class _Albumentations:
     def __init__(self, transforms: list[Transform], size: int | None, *, pictures: bool) -> None:
         self._transforms = transforms
         albumentations = import_library(ALBUMENTATIONS)
-        built = [_build(albumentations, transform, size) for transform in transforms]
+        built = [_build_transform(albumentations, transform, size) for transform in transforms]
         if not pictures:
             _check_bands(ALBUMENTATIONS, _changing_values(albumentations, transforms))
         self._compose = albumentations.Compose(built)
@@ -137,7 +141,7 @@ class _Torchvision:
     def __init__(self, transforms: list[Transform], size: int | None, *, pictures: bool) -> None:
         self._transforms = transforms
         v2 = import_library(TORCHVISION)
-        built = [_build(v2, transform, size) for transform in transforms]
+        built = [_build_transform(v2, transform, size) for transform in transforms]
         if not pictures:
             names = [name for transform in transforms for name in _names(transform)]
             _check_bands(TORCHVISION, (name for name in names if name not in MOVES_PIXELS.split()))
@@ -174,7 +178,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _build(module: ModuleType, transform: Transform, size: int | None) -> Any:
+def _build_transform(module: ModuleType, transform: Transform, size: int | None) -> Any:
     """Build a transform with the transforms inside it.
 
     Raises:
@@ -188,15 +192,16 @@ def _build(module: ModuleType, transform: Transform, size: int | None) -> Any:
     place = f"recipe.augmentation.{transform.library.name}: {transform.name}"
     for name in options:
         if name not in parameters:
-            raise TransformError(
+            sentence = (
                 f"{place} has no option '{name}'{suggestion(name, parameters)}; expected some of "
                 f"{', '.join(parameters)}"
             )
+            raise TransformError(sentence)
     for name in ("size", "height", "width") if size else ():
         if name in parameters and parameters[name].default is inspect.Parameter.empty:
             options.setdefault(name, (size, size) if name == "size" else size)
     if transform.inner:
-        options["transforms"] = [_build(module, inner, size) for inner in transform.inner]
+        options["transforms"] = [_build_transform(module, inner, size) for inner in transform.inner]
     try:
         for name, value in options.items():
             if isinstance(parameters[name].default, Enum) and isinstance(value, str):
@@ -206,12 +211,11 @@ def _build(module: ModuleType, transform: Transform, size: int | None) -> Any:
             warnings.simplefilter("error", UserWarning)
             warnings.filterwarnings("ignore", ADVICE, UserWarning)
             return kind(**options)
-    except TailproofError:  # an interruption, or a transform inside this one
+    except (Interrupted, TransformError):
         raise
     except Exception as error:  # whatever a library raises
-        raise TransformError(
-            f"{place} does not accept {transform.options}: {_reason(error)}"
-        ) from error
+        sentence = f"{place} does not accept {transform.options}: {_reason(error)}"
+        raise TransformError(sentence) from error
 
 
 @contextmanager
@@ -219,7 +223,7 @@ def _failures(transforms: list[Transform], image: np.ndarray) -> Iterator[None]:
     """Turn what one of the transforms raises into a sentence with its name."""
     try:
         yield
-    except TailproofError:  # an interruption, or a transform inside this one
+    except (Interrupted, TransformError):
         raise
     except Exception as error:  # whatever a library raises
         library = transforms[0].library
@@ -231,10 +235,11 @@ def _failures(transforms: list[Transform], image: np.ndarray) -> Iterator[None]:
         change = "change its options"
         if last in names and "pad_if_needed" in parameters_of(library, last):
             change = "lower its size, set 'pad_if_needed: true'"
-        raise TransformError(
+        sentence = (
             f"recipe.augmentation.{library.name}: {last} fails on an image of {height}×{width} "
             f"pixels and {quantity(channels, 'channel')} ({_reason(error)}): {change} or remove it"
-        ) from error
+        )
+        raise TransformError(sentence) from error
 
 
 def _checked(augmented: Any, image: np.ndarray) -> np.ndarray:
@@ -243,22 +248,26 @@ def _checked(augmented: Any, image: np.ndarray) -> np.ndarray:
     Raises:
         TypeError: it has not.
     """
+    problem = ""
     if not isinstance(augmented, np.ndarray) or augmented.ndim != 3:
-        raise TypeError(f"it returns {type(augmented).__name__}, expected an image")
-    if augmented.dtype != image.dtype:
-        raise TypeError(f"it returns pixels of type {augmented.dtype}, expected {image.dtype}")
-    if augmented.shape[2] != image.shape[2]:
-        raise TypeError(f"it returns {augmented.shape[2]} channels, expected {image.shape[2]}")
+        problem = f"it returns {type(augmented).__name__}, expected an image"
+    elif augmented.dtype != image.dtype:
+        problem = f"it returns pixels of type {augmented.dtype}, expected {image.dtype}"
+    elif augmented.shape[2] != image.shape[2]:
+        problem = f"it returns {augmented.shape[2]} channels, expected {image.shape[2]}"
+    if problem:
+        raise TypeError(problem)
     return augmented
 
 
 def _check_bands(library: Library, names: Iterator[str]) -> None:
     for name in names:
-        raise TransformError(
+        sentence = (
             f"recipe.augmentation.{library.name}: {name} would clip arrays of bands to [0, 1], "
             "expected transforms that only move pixels: remove it, or use 'noise' and "
             "'line_dropout'"
         )
+        raise TransformError(sentence)
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ from tailproof.config.recipe import Phase, Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.loading import Split
 from tailproof.loading.transform_trial import TransformTrial
-from tailproof.loading.transforms import ImageAugment
+from tailproof.loading.transforms import ImageAugment, TransformError
 from tailproof.preflight.checks.preprocessing import (
     constant_transforms,
     enlarged_crops,
@@ -57,7 +57,10 @@ def _small_crop(phase: Phase, image: np.ndarray) -> tuple[int, int] | None:
     """Return the height and width of all crops if they are too small and the image is not."""
     size = phase.image_size
     augment = ImageAugment(phase.augmentation, 0, size, pictures=image.dtype == np.uint8)
-    crops = {augment(image.copy(), epoch, 0).shape[:2] for epoch in range(1, DRAWS + 1)}
+    try:
+        crops = {augment(image.copy(), epoch, 0).shape[:2] for epoch in range(1, DRAWS + 1)}
+    except TransformError:  # now and then; training will name the sample
+        return None
     crop = crops.pop()
     too_small = size is not None and min(crop) < size <= min(image.shape[:2])
     return crop if too_small and not crops else None
