@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
-import tailproof.models.torchvision_stub  # noqa: F401 - torchmetrics imports torchvision
+import tailproof.torchvision_stub  # noqa: F401 - torchmetrics imports torchvision
 from tailproof.calibration import metrics
 
 

@@ -29,7 +29,8 @@ def regularise(context: Context) -> Change:
             "mixing": {"mixup": 0.2},
         } | _EVEN_BATCHES
     change: Change = {}
-    if not recipe.augmentation.crop_padding and not recipe.augmentation.albumentations:
+    augmentation = recipe.augmentation
+    if not (augmentation.crop_padding or augmentation.albumentations or augmentation.torchvision):
         change["augmentation"] = {"crop_padding": 4}
     elif not (recipe.mixing.mixup or recipe.mixing.cutmix):
         change |= {"mixing": {"cutmix": 1.0, "probability": 0.5}} | _EVEN_BATCHES

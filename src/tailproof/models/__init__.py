@@ -3,7 +3,7 @@
 from tailproof.runtime.process import gc_paused
 
 with gc_paused():
-    import tailproof.models.torchvision_stub  # noqa: F401 - before timm
+    import tailproof.torchvision_stub  # noqa: F401 - before timm
     from tailproof.models.backbones import *  # noqa: F403 - they register models
     from tailproof.models.build import build_model, load_expert, save_expert
 

@@ -14,7 +14,7 @@ from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
 from tailproof.data.sources.filesystem import read_file, walk
-from tailproof.loading.augmentation import fit
+from tailproof.loading.resizing import fit
 from tailproof.predict.expert import Expert
 from tailproof.runtime.errors import TailproofError
 

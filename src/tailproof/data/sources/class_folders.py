@@ -12,9 +12,7 @@ from tailproof.data.sources.folder_layout import MASKS, quoted
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
-UNREAD_PICTURES = re.compile(
-    r"\.(gif|jfif|jpe|heic|heif|avif|jp2|jxl|svg|psd|tga|dng|cr2|cr3|nef|arw|npy)"
-)
+UNREAD_PICTURES = re.compile(r"\.(gif|jp2|jxl|svg|psd|tga|dng|cr2|cr3|nef|arw|npy)")
 
 # Files that are no pictures: a folder that contains these alone is no class.
 NO_PICTURES = re.compile(
