@@ -83,7 +83,7 @@ class TextTable:
             separators, start = (match[1],), 1
         start, self._separator = self._find_header(lines, start, separators, columns)
         self.header = _names(lines[start:], self._separator)
-        self._spaced = f'{self._separator} "' in lines[start]
+        self._spaced = any(f'{self._separator} "' in line for line in lines)
         self._positions = [
             self._position(name, columns, lines, start + 1, separators) for name in columns
         ]
