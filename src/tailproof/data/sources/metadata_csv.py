@@ -243,8 +243,8 @@ class MetadataCsvSource(Source):
         warnings = []
         if capitals:
             warnings.append(
-                f"{self.root}: {quantity(len(capitals), 'file')} of {len(paths)} have other "
-                f"capitals than the table, such as {capitals[0]}"
+                f"{self.root}: the names of {len(capitals)} of {quantity(len(paths), 'file')} have "
+                f"other capitals than the table, such as {capitals[0]}"
             )
         return _Images(list(paths), warnings, finder.unlisted(paths))
 
