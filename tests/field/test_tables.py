@@ -401,6 +401,40 @@ def test_a_column_of_official_splits_is_kept_exactly(tmp_path, names):
     assert sum(summary["splits"].values()) == 150
 
 
+def write_lists(root, **names):
+    for name, lines in names.items():
+        (root / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
+    return {"lists": {name: f"{name}.txt" for name in names}}
+
+
+@pytest.mark.parametrize("line", ["{}/{}.png", "{}\\{}", "{}/{}.png 3", "{}/{}.png,label"])
+def test_official_lists_are_kept_exactly(tmp_path, line):
+    rows = [(f"{'abc'[n % 3]}/{n}.png", "abc"[n % 3]) for n in range(30)]
+    write_images(tmp_path, rows)
+    lines = [line.format("abc"[n % 3], n) for n in range(30)]
+    lists = write_lists(
+        tmp_path, train=lines[:18], val=["# official", *lines[18:22]], test=lines[22:]
+    )
+    source = open_table(tmp_path, **lists)
+    pools = [sample.pool for sample in source.samples()]
+    assert pools == ["train"] * 18 + ["val"] * 4 + ["held_out"] * 8
+    assert len(source.files()) == 4
+
+
+def test_lists_that_do_not_fit_the_table_are_refused(tmp_path):
+    names = [f"{n}.png" for n in range(9)]
+    write_images(tmp_path, [(name, "a") for name in names])
+    picture(tmp_path / "other.png", 99)
+    for train, test, words in (
+        (names[:5], names[5:8], ["1 of 9", "8.png"]),
+        (names[:5], names[4:], ["test.txt, line 1", "'4.png'", "train.txt"]),
+        ([*names[:5], "other.png"], names[5:], ["train.txt, line 6", "'other.png'"]),
+    ):
+        message = refusal(open_table(tmp_path, **write_lists(tmp_path, train=train, test=test)))
+        for word in words:
+            assert word in message
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
