@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tailproof.runtime.errors import suggestion
+from tailproof.untrusted_text import printable
 
 Path = tuple[str | int, ...]
 
@@ -15,6 +16,9 @@ OURS = {
     "dict_type": "should be a mapping of keys",
 }
 """Messages that replace pydantic's, by pydantic's error type."""
+
+LONGEST = 100
+"""Characters of a value in a message."""
 
 
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
@@ -29,7 +33,7 @@ def explain_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
         path, text, value = _describe(item, schema)
         errors[path] = (f"{errors[path][0]} or {text}" if path in errors else text, value)
     return [
-        f"'{'.'.join(map(str, path))}' {text}{value}"
+        f"'{printable('.'.join(map(str, path)))}' {text}{value}"
         for path, (text, value) in errors.items()
         if not _inherited(path, errors) and not _has_nested_error(path, errors)
     ]
@@ -59,7 +63,12 @@ def _describe(item: dict[str, Any], schema: dict[str, Any]) -> tuple[Path, str, 
     message = OURS.get(kind) or re.sub(r"^(Value error, |\w+ (?=should ))", "", item["msg"])
     if not message.startswith("should"):
         return path, f"is invalid: {message}", ""
-    return path, message, "" if isinstance(value, dict | list) else f", found {value!r}"
+    return path, message, "" if isinstance(value, dict | list) else f", found {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _locate(

@@ -1,9 +1,12 @@
 """Finds image files and prepares images as in training."""
 
+import os
 import re
-from collections import deque
+import stat
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -12,18 +15,36 @@ import torch
 
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
-from tailproof.data.sources.filesystem import read_file, walk
+from tailproof.data.sources.filesystem import hidden
 from tailproof.data.sources.image_folder import SUFFIXES
 from tailproof.loading.augmentation import fit
 from tailproof.predict.expert import Expert
 from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_files import read_bytes
 
+HIDDEN = "hidden"
 CHUNK = 8  # images that a thread reads per task
 Image = tuple[Path, np.ndarray | TailproofError]
 
 
-def find_images(places: Iterable[str | Path], mode: str) -> list[Path]:
-    """Return the given files and the sorted images of the given folders, without duplicates.
+@dataclass
+class FoundImages:
+    """The image files at some places, and what lies next to them.
+
+    Attributes:
+        files: the given files and the sorted images of the given folders, without duplicates.
+        unreadable: folders that cannot be searched.
+        passed_over: number of other files in the folders, by their suffix in lower case; those
+            that are hidden, and everything in hidden folders, as `HIDDEN`.
+    """
+
+    files: dict[Path, None] = field(default_factory=dict)
+    unreadable: list[TailproofError] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+
+def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
+    """Return the image files at the given places.
 
     Args:
         places: files and folders.
@@ -33,15 +54,19 @@ def find_images(places: Iterable[str | Path], mode: str) -> list[Path]:
         TailproofError: a path does not exist, or a folder has no images.
     """
     suffixes = {".npy"} if mode == MODE else SUFFIXES
-    files: dict[Path, None] = {}
+    found = FoundImages()
     for place in map(Path, places):
-        if place.is_dir():
-            files |= dict.fromkeys(_images_of(place, suffixes))
-        elif place.exists():
-            files[place] = None
+        try:
+            status = place.stat()
+        except FileNotFoundError:
+            raise TailproofError(f"{place} does not exist: give image files or folders") from None
+        except OSError as error:
+            raise TailproofError(f"{place} cannot be read: {error.strerror}") from None
+        if stat.S_ISDIR(status.st_mode):
+            _search(place, suffixes, found)
         else:
-            raise TailproofError(f"{place} does not exist: give image files or folders")
-    return list(files)
+            found.files[place] = None
+    return found
 
 
 def read_images(files: list[Path], expert: Expert, ahead: int) -> Iterator[Image]:
@@ -65,17 +90,35 @@ def read_images(files: list[Path], expert: Expert, ahead: int) -> Iterator[Image
             pool.shutdown(cancel_futures=True)
 
 
-def _images_of(folder: Path, suffixes: set[str]) -> list[Path]:
-    try:
-        images = sorted(file for file in walk(folder) if file.suffix.lower() in suffixes)
-    except OSError as error:
-        raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
-    if not images:
+def _search(folder: Path, suffixes: set[str], found: FoundImages) -> None:
+    """Add the images below a folder. Links are followed; each folder is visited once."""
+    images, before = [], len(found.unreadable)
+
+    def fail(error: OSError) -> None:
+        found.unreadable.append(
+            TailproofError(f"{error.filename} cannot be read: {error.strerror}")
+        )
+
+    visited = set()
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        found.passed_over[HIDDEN] += sum(map(hidden, (*folders, *names)))
+        folders[:] = [name for name in folders if not hidden(name)]
+        for file in (Path(parent, name) for name in names if not hidden(name)):
+            if file.suffix.lower() in suffixes:
+                images.append(file)
+            else:
+                found.passed_over[file.suffix.lower()] += 1
+    if not images and len(found.unreadable) == before:
         raise TailproofError(
             f"{folder} has no images for this expert, expected files ending in "
             f"{', '.join(sorted(suffixes))}"
         )
-    return images
+    found.files |= dict.fromkeys(sorted(images))
 
 
 def _read(files: list[Path], expert: Expert) -> list[Image]:
@@ -86,7 +129,7 @@ def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
     """Return the image, prepared as in the stage infer, or an error."""
     channels, height, width = expert.shape
     try:
-        image = decode(read_file(file), expert.deployment.images)
+        image = decode(read_bytes(file), expert.deployment.images)
     except TailproofError as error:
         text = re.sub(r" <_io\.BytesIO [^>]*>", "", str(error))  # Pillow's name for the bytes
         return TailproofError(text if text.startswith(str(file)) else f"{file}: {text}")
