@@ -274,8 +274,9 @@ def digest_of_weights(model: nn.Module) -> str:
 
 
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    # The bytes must not depend on the memory format; no metadata, because its order varies.
-    return {k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())}
+    # The bytes must not depend on the memory format; no metadata, because its order varies. Copies,
+    # because layers may share a tensor, which the file cannot say.
+    return {k: v.detach().cpu().contiguous().clone() for k, v in sorted(model.state_dict().items())}
 
 
 def count_parameters(model: nn.Module) -> int:

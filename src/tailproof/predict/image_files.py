@@ -15,7 +15,6 @@ import torch
 
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
-from tailproof.data.sources.filesystem import hidden
 from tailproof.data.sources.image_folder import SUFFIXES
 from tailproof.loading.augmentation import fit
 from tailproof.predict.expert import Expert
@@ -106,9 +105,9 @@ def _search(folder: Path, suffixes: set[str], found: FoundImages) -> None:
             folders.clear()
             continue
         visited.add(real)
-        found.passed_over[HIDDEN] += sum(map(hidden, (*folders, *names)))
-        folders[:] = [name for name in folders if not hidden(name)]
-        for file in (Path(parent, name) for name in names if not hidden(name)):
+        found.passed_over[HIDDEN] += sum(map(_is_hidden, (*folders, *names)))
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        for file in (Path(parent, name) for name in names if not _is_hidden(name)):
             if file.suffix.lower() in suffixes:
                 images.append(file)
             else:
@@ -119,6 +118,10 @@ def _search(folder: Path, suffixes: set[str], found: FoundImages) -> None:
             f"{', '.join(sorted(suffixes))}"
         )
     found.files |= dict.fromkeys(sorted(images))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
 
 
 def _read(files: list[Path], expert: Expert) -> list[Image]:
