@@ -8,6 +8,9 @@ from contextlib import contextmanager, suppress
 
 from tailproof.untrusted_text import printable_lines
 
+UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What stdout raises; files are written by `tailproof.files`, whose errors say which file."""
+
 
 def say(text: object) -> None:
     """Print a text to stdout; names in it are printed as escapes where they are not printable."""
@@ -42,22 +45,12 @@ def standard_streams() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        gone = error.errno == errno.EPIPE
-        if not gone and not _is_full():
+        if error.errno not in UNWRITABLE or error.filename is not None:
             raise
         _discard_output()
-        if not gone:
+        if error.errno != errno.EPIPE:
             report(f"cannot write to stdout: {error.strerror}")
         sys.exit(1)
-
-
-def _is_full() -> bool:
-    """Return whether stdout still has text that cannot be written."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
 
 
 def _discard_output() -> None:
