@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import psutil
 import timm
 import torch
 from safetensors.torch import load_file, save
@@ -11,10 +12,18 @@ from torch import nn
 
 from tailproof.config.recipe import Recipe
 from tailproof.digests import sha256_bytes
-from tailproof.files import atomic, read_json, write_json
+from tailproof.files import atomic, write_json
+from tailproof.models.arguments import check_arguments
+from tailproof.models.blueprint import difference, draw, is_complete
+from tailproof.models.expert_config import ExpertConfig
+from tailproof.models.weights_header import read_header
 from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.untrusted_files import open_regular
+from tailproof.untrusted_text import printable
 
 log = logging.getLogger(__name__)
+
+AGAIN = "copy the file again, or train again"
 
 
 def build_model(
@@ -34,6 +43,10 @@ def build_model(
     """
     if not timm.is_model(name.split(".", maxsplit=1)[0]):
         raise unknown_name("model", name, timm.list_models())
+    try:
+        check_arguments(options)
+    except ValueError as error:
+        raise TailproofError(f"recipe.model.options {error}") from None
     try:
         return timm.create_model(
             name, pretrained=pretrained, num_classes=classes, in_chans=channels, **options
@@ -97,24 +110,80 @@ def save_expert(
     )
 
 
-def load_expert(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_expert(folder: str | Path) -> tuple[nn.Module, ExpertConfig]:
     """Load an expert's model, in evaluation mode, and its config.json.
 
     Raises:
         TailproofError: a file is missing or damaged, or the weights do not fit the model.
     """
-    folder = Path(folder)
-    config = read_json(folder / "config.json")
-    try:
-        model = timm.create_model(
-            config["architecture"], num_classes=config["num_classes"], **config["model_args"]
+    config = ExpertConfig.read(Path(folder) / "config.json")
+    return load_model(Path(folder) / "model.safetensors", config), config
+
+
+def load_model(weights: Path, config: ExpertConfig) -> nn.Module:
+    """Load an expert's model, in evaluation mode.
+
+    The tensors of the file are compared with those of the architecture before memory is allocated.
+
+    Args:
+        weights: model.safetensors, which may be a stranger's.
+        config: config.json of the same folder.
+
+    Raises:
+        TailproofError: the file is missing or damaged, or holds other tensors than the architecture
+            has, or numbers that are not finite.
+    """
+    name, header = config.architecture, read_header(weights)
+
+    def build() -> nn.Module:
+        return timm.create_model(
+            name, pretrained=False, num_classes=config.num_classes, **config.model_args
         )
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except Exception as error:  # safetensors raises its own errors
+
+    if not timm.is_model(name):
         raise TailproofError(
-            f"{folder} does not contain a valid expert ({error}): train it again"
-        ) from error
-    return model.eval(), config
+            f"{weights.parent / 'config.json'}: {unknown_name('model', name, timm.list_models())}"
+        )
+    try:
+        network = draw(build, len(header))
+    except Exception as error:  # timm's models raise errors of any kind
+        raise TailproofError(
+            f"{weights.parent}: timm cannot build '{name}' with the model_args of config.json "
+            f"({printable(error):.200}): {AGAIN}"
+        ) from None
+    if differs := difference(network, header):
+        raise TailproofError(
+            f"{weights} is not of the '{name}' in config.json ({differs}): {AGAIN}"
+        )
+    _check_memory(weights, network)
+    tensors = load_file(weights)
+    _check_finite(weights, tensors)
+    if is_complete(network):
+        # Copied to addresses that torch chooses, on which the last bit of a product may depend.
+        copies = {tensor_name: tensor.clone() for tensor_name, tensor in tensors.items()}
+        network.load_state_dict(copies, assign=True)
+    else:
+        network = build()
+        network.load_state_dict(tensors)
+    return network.eval()
+
+
+def _check_memory(weights: Path, network: nn.Module) -> None:
+    needed = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise TailproofError(
+            f"{weights} needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free: "
+            "use a machine with more memory"
+        )
+
+
+def _check_finite(weights: Path, tensors: dict[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise TailproofError(
+                f"{weights}: {printable(name)} has numbers that are not finite: {AGAIN}"
+            )
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
@@ -128,11 +197,14 @@ def load_weights(model: nn.Module, file: Path) -> None:
         TailproofError: the file is damaged, or no tensor in it fits the model.
     """
     try:
-        weights = _weights_of_state(file) if file.suffix == ".pt" else load_file(file)
-    except Exception as error:  # safetensors and pickle raise their own errors
+        weights = _weights_of_state(file) if file.suffix == ".pt" else _weights_of_expert(file)
+        _check_finite(file, weights)
+    except TailproofError as error:
+        raise TailproofError(f"recipe.init_from: {error}") from None
+    except Exception as error:  # pickle raises errors of any kind
         raise TailproofError(
-            f"recipe.init_from: {file} cannot be read ({error}), expected the folder of an expert, "
-            "a .safetensors file or a state in .state/train"
+            f"recipe.init_from: {file} cannot be read ({printable(error):.200}), expected the "
+            "folder of an expert, a .safetensors file or a state in .state/train"
         ) from error
     expected = model.state_dict()
     fitting = {
@@ -171,9 +243,15 @@ def weights_file(recipe: Recipe) -> Path | None:
     return file
 
 
-def _weights_of_state(file: Path) -> dict[str, Any]:
-    run = torch.load(file, map_location="cpu", weights_only=True)["run"]
+def _weights_of_state(file: Path) -> dict[str, torch.Tensor]:
+    with open_regular(file) as content:
+        run = torch.load(content, map_location="cpu", weights_only=True)["run"]
     return run["ema"] or run["model"]
+
+
+def _weights_of_expert(file: Path) -> dict[str, torch.Tensor]:
+    read_header(file)
+    return load_file(file)
 
 
 def checkpoint_activations(model: nn.Module, name: str) -> None:
@@ -196,8 +274,9 @@ def digest_of_weights(model: nn.Module) -> str:
 
 
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    # The bytes must not depend on the memory format; no metadata, because its order varies.
-    return {k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())}
+    # The bytes must not depend on the memory format; no metadata, because its order varies. Copies,
+    # because layers may share a tensor, which the file cannot say.
+    return {k: v.detach().cpu().contiguous().clone() for k, v in sorted(model.state_dict().items())}
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -1,8 +1,11 @@
 """Finds image files and prepares images as in training."""
 
-from collections import deque
+import os
+import stat
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -13,17 +16,34 @@ from tailproof.data.heic import without_heic
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
-from tailproof.data.sources.filesystem import read_file, walk
+from tailproof.data.sources.filesystem import read_file
 from tailproof.loading.resizing import fit
 from tailproof.predict.expert import Expert
 from tailproof.runtime.errors import TailproofError
 
+HIDDEN = "hidden"
 CHUNK = 8  # images that a thread reads per task
 Image = tuple[Path, np.ndarray | TailproofError]
 
 
-def find_images(places: Iterable[str | Path], mode: str) -> list[Path]:
-    """Return the given files and the sorted images of the given folders, without duplicates.
+@dataclass
+class FoundImages:
+    """The image files at some places, and what lies next to them.
+
+    Attributes:
+        files: the given files and the sorted images of the given folders, without duplicates.
+        unreadable: folders that cannot be searched.
+        passed_over: number of other files in the folders, by their suffix in lower case; those
+            that are hidden, and everything in hidden folders, as `HIDDEN`.
+    """
+
+    files: dict[Path, None] = field(default_factory=dict)
+    unreadable: list[TailproofError] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+
+def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
+    """Return the image files at the given places.
 
     Args:
         places: files and folders.
@@ -33,15 +53,19 @@ def find_images(places: Iterable[str | Path], mode: str) -> list[Path]:
         TailproofError: a path does not exist, or a folder has no images.
     """
     suffixes = {".npy"} if mode == MODE else SUFFIXES
-    files: dict[Path, None] = {}
+    found = FoundImages()
     for place in map(Path, places):
-        if place.is_dir():
-            files |= dict.fromkeys(_images_of(place, suffixes))
-        elif place.exists():
-            files[place] = None
+        try:
+            status = place.stat()
+        except FileNotFoundError:
+            raise TailproofError(f"{place} does not exist: give image files or folders") from None
+        except OSError as error:
+            raise TailproofError(f"{place} cannot be read: {error.strerror}") from None
+        if stat.S_ISDIR(status.st_mode):
+            _search(place, suffixes, found)
         else:
-            raise TailproofError(f"{place} does not exist: give image files or folders")
-    return list(files)
+            found.files[place] = None
+    return found
 
 
 def read_images(files: list[Path], expert: Expert, ahead: int) -> Iterator[Image]:
@@ -65,17 +89,39 @@ def read_images(files: list[Path], expert: Expert, ahead: int) -> Iterator[Image
             pool.shutdown(cancel_futures=True)
 
 
-def _images_of(folder: Path, suffixes: set[str]) -> list[Path]:
-    try:
-        images = sorted(file for file in walk(folder) if file.suffix.lower() in suffixes)
-    except OSError as error:
-        raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
-    if not images:
+def _search(folder: Path, suffixes: set[str], found: FoundImages) -> None:
+    """Add the images below a folder. Links are followed; each folder is visited once."""
+    images, before = [], len(found.unreadable)
+
+    def fail(error: OSError) -> None:
+        found.unreadable.append(
+            TailproofError(f"{error.filename} cannot be read: {error.strerror}")
+        )
+
+    visited = set()
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        found.passed_over[HIDDEN] += sum(map(_is_hidden, (*folders, *names)))
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        for file in (Path(parent, name) for name in names if not _is_hidden(name)):
+            if file.suffix.lower() in suffixes:
+                images.append(file)
+            else:
+                found.passed_over[file.suffix.lower()] += 1
+    if not images and len(found.unreadable) == before:
         raise TailproofError(
             f"{folder} has no images for this expert, expected files ending in "
             f"{', '.join(sorted(suffixes))}"
         )
-    return images
+    found.files |= dict.fromkeys(sorted(images))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
 
 
 def _read(files: list[Path], expert: Expert) -> list[Image]:

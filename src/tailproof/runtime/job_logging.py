@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tailproof.runtime.errors import Interrupted, TailproofError
+from tailproof.untrusted_text import printable_lines
 
 SHOWN_LINES = 8
 
@@ -38,7 +39,7 @@ def logging_to(path: Path, mode: str = "w") -> Iterator[logging.Logger]:
     """Write the package's log and Python's warnings to a file while the block runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode=mode, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(Printable("%(asctime)s %(levelname)s %(message)s"))
     logging.captureWarnings(True)
     logger = logging.getLogger("tailproof")
     logger.setLevel(logging.INFO)
@@ -53,8 +54,18 @@ def logging_to(path: Path, mode: str = "w") -> Iterator[logging.Logger]:
         handler.close()
 
 
+class Printable(logging.Formatter):
+    """Writes escapes where a message has what a terminal would act on."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line of a record; further lines of its message are indented."""
+        record.message = printable_lines(record.message)
+        return super().formatMessage(record)
+
+
 def _print_failure(outcome: str, path: Path, message: str) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:]
+    message = printable_lines(message)
     parts = [part for part in message.splitlines() if part]
     tail = "".join(f"\n  | {line}" for line in lines if not any(part in line for part in parts))
     print(f"\n{outcome}: {message}\n  log: {path}{tail}\n", file=sys.stderr, flush=True)
