@@ -2,12 +2,17 @@ import pytest
 
 from tailproof.data.split_text import cleaning_sentences, small_class_sentence
 
-DROPPED = ("unlabelled_dropped", "duplicates_dropped", "conflicting_dropped")
+DROPPED = (
+    "unlabelled_dropped",
+    "duplicates_dropped",
+    "conflicting_dropped",
+    "shared_groups_dropped",
+)
 
 
 @pytest.mark.parametrize("counted", DROPPED)
 def test_each_kind_of_dropped_sample_is_counted(counted):
-    splits = {"samples": 1000, **dict.fromkeys(DROPPED, 0)}
+    splits = {"samples": 1000, **dict.fromkeys(DROPPED, 0), "official_test_dropped": 0}
     clean = cleaning_sentences(splits)
     assert "1,000 samples" in clean
     assert " 37 " not in clean

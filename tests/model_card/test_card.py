@@ -93,6 +93,8 @@ def facts() -> ExpertFacts:
             "unlabelled_dropped": 0,
             "duplicates_dropped": 10,
             "conflicting_dropped": 0,
+            "shared_groups_dropped": 0,
+            "official_test_dropped": 0,
             "classes_under_10_training_samples": ["d"],
         },
         metrics={

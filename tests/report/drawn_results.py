@@ -164,7 +164,13 @@ def _write_records(folder: Path, experiment: Experiment, results: dict) -> None:
 def _write_data(folder, classes, counts, labels, positive):
     table = pd.DataFrame(counts, index=classes)[list(SPLITS)]
     samples = pd.DataFrame(index=range(table.to_numpy().sum() + 3))
-    dropped = {"duplicates_dropped": 2, "conflicting_dropped": 1, "unlabelled_dropped": 3}
+    dropped = {
+        "duplicates_dropped": 2,
+        "conflicting_dropped": 1,
+        "unlabelled_dropped": 3,
+        "shared_groups_dropped": 0,
+        "official_test_dropped": 0,
+    }
     write_json(folder / "splits.json", summarise(samples, dropped, table, "label", classes))
     shards = {}
     for split in SPLITS:

@@ -55,6 +55,48 @@ def _distinct_ranks(ranks: list[str]) -> list[str]:
 Column = Annotated[str, Field(min_length=1)]
 BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
 RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct_ranks)]
+MissingSigns = Annotated[
+    list[str] | dict[Column, list[str]] | None,
+    Field(
+        description="Cells of ranks and group that mean 'no value', such as [NA], or "
+        "{COLUMN: [NA]} to decide by column; [] if such cells are names. Empty cells and NaN never "
+        "have a value. Default: a table with a cell that may mean 'no value' is refused."
+    ),
+]
+SplitColumn = Annotated[
+    Column | None,
+    Field(
+        description="Column of the official split of each image: train (or training), val (valid, "
+        "validation, dev) or test (testing)."
+    ),
+]
+GroupPerPool = Annotated[
+    bool,
+    Field(
+        description="Whether the groups of each pool are numbered anew, so that groups of one name "
+        "in train, val and test are different ones."
+    ),
+]
+
+
+def check_missing_columns(missing: Any, ranks: list[str], group: str | None) -> None:
+    """Raise a ValueError if `missing` names a column that is neither a rank nor the group."""
+    columns = [*ranks, *([group] if group else [])]
+    for column in missing if isinstance(missing, dict) else ():
+        if column not in columns:
+            raise ValueError(
+                f"'missing' names the column '{column}', expected one of {', '.join(columns)}"
+            )
+
+
+def check_pools(train: Any, val: Any, test: Any, split: str | None) -> None:
+    """Raise a ValueError unless the pools of a source fit together."""
+    if test is not None and train is None:
+        raise ValueError("'test' is given but 'train' is not: give both or neither")
+    if val is not None and None in (train, test):
+        raise ValueError("'val' is given, but not both 'train' and 'test': give all three")
+    if split is not None and test is not None:
+        raise ValueError("'split' and 'test' both name the test set: remove one")
 
 
 class SourceConfig(Strict):

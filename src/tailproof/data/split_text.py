@@ -28,6 +28,7 @@ def cleaning_sentences(splits: dict[str, Any]) -> str:
         (splits["unlabelled_dropped"], "sample", "without a label"),
         (splits["duplicates_dropped"], "exact duplicate", ""),
         (splits["conflicting_dropped"], "sample", "whose copies have different labels"),
+        (splits["shared_groups_dropped"], "training sample", "of a group that is also tested"),
     ]
     counted = [
         f"{quantity(count, noun)} {reason}".rstrip() for count, noun, reason in dropped if count
@@ -35,7 +36,12 @@ def cleaning_sentences(splits: dict[str, Any]) -> str:
     held = f"The source holds {quantity(splits['samples'], 'sample')}."
     if not counted:
         return f"{held} None was left out: each has a label, and no two have the same content."
-    return f"{held} Left out: {', '.join(counted)}."
+    tested = splits["official_test_dropped"]
+    less = (
+        f" Of the published test set {quantity(tested, 'sample')} are among them, so that numbers "
+        "differ from those on the whole set."
+    )
+    return f"{held} Left out: {', '.join(counted)}.{less if tested else ''}"
 
 
 def small_class_sentence(splits: dict[str, Any], classes: int) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailproof.data.sources.label_tree import Labels, clean
+from tailproof.data.sources.label_tree import Labels
 from tailproof.runtime.errors import TailproofError
 
 RANKS = ("order", "family", "species")
@@ -16,21 +16,6 @@ def columns(rows, ranks=RANKS) -> Labels:
         for rank, label in zip(ranks, row, strict=True):
             labels.add(rank, label)
     return labels
-
-
-@pytest.mark.parametrize(
-    ("text", "label"),
-    [
-        ("", None),
-        ("  ", None),
-        ("NaN", None),
-        ("nan", None),
-        (" Amanita ", "Amanita"),
-        ("NA", "NA"),
-    ],
-)
-def test_empty_cells_and_nan_are_no_label(text, label):
-    assert clean(text) == label
 
 
 @given(st.lists(st.tuples(*[st.none() | st.sampled_from("abc")] * 3)))

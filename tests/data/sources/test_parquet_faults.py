@@ -67,7 +67,7 @@ FAULTS = {
     "label type": (
         lambda root: write(root / "x.parquet", label=[0.5, 1, 2]),
         {},
-        r"x\.parquet.*'label'.* double, expected text or whole numbers",
+        r"x\.parquet, row 0.*'label'.* 0\.5, expected text or whole numbers",
     ),
     "unlike files": (
         lambda root: [

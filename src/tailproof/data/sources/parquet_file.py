@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailproof.data.multiband import START
 from tailproof.data.sources.array_images import from_lists, from_npy, is_array
-from tailproof.data.sources.label_tree import clean
+from tailproof.data.sources.missing_signs import text_or_none
 from tailproof.runtime.errors import TailproofError, suggestion
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 BATCH = 64  # images in memory at once
 LABEL_BATCH = 65536
+EXACT = 2**53
+"""A float of this size or more may stand for several whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,18 @@ class Kind:
         """Return a cell as a label; None if the cell has no label.
 
         Raises:
-            LookupError: there is no class with this number.
+            LookupError: there is no class with this number, or the number is not whole.
         """
         if value is None:
             return None
         if self.name == "text":
-            return clean(value)
+            return text_or_none(value)
+        if isinstance(value, float):  # as pandas writes whole numbers next to an empty cell
+            if isnan(value):
+                return None
+            if not value.is_integer() or abs(value) >= EXACT:
+                raise LookupError
+            value = int(value)
         if self.names is None:
             return str(value)
         if value < -1:
@@ -108,7 +117,7 @@ class ParquetFile:
             return TEXT
         if pa.types.is_null(values):
             return NULLS
-        if not pa.types.is_integer(values):
+        if not (pa.types.is_integer(values) or pa.types.is_floating(values)):
             raise TailproofError(
                 f"{self.path}: its column '{column}' has the type {cells}, expected text or whole "
                 "numbers"
@@ -194,10 +203,15 @@ class ParquetFile:
                 try:
                     texts[value] = kind.text(value)
                 except LookupError:
+                    expected = (
+                        f"text or whole numbers below {EXACT}"
+                        if kind.names is None
+                        else f"0 to {len(kind.names) - 1}, the classes in its schema, or -1 for no "
+                        "label"
+                    )
                     raise TailproofError(
                         f"{self.path}, row {row + offset}: its column '{column}' contains {value}, "
-                        f"expected 0 to {len(kind.names) - 1}, the classes in its schema, or -1 "
-                        "for no label"
+                        f"expected {expected}"
                     ) from None
         return [texts[value] for value in values]
 

@@ -1,0 +1,134 @@
+"""Values of a column that are spelled in several ways: joined if they are one, else reported."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+from tailproof.data.sources.label_column import LabelColumn
+from tailproof.text import listed
+
+NUMBER = re.compile(r"[-+]?\d{1,25}(\.\d{0,25})?")
+WHOLE = re.compile(r"[-+]?\d+")
+WHOLE_AS_FLOAT = re.compile(r"([-+]?\d+)\.0*")
+ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d\d+")
+"""How a spreadsheet writes a number of more than 11 digits, of which it keeps the first few."""
+SHOWN = 5
+
+
+def join_spellings(name: str, column: LabelColumn, table: str) -> list[str]:
+    """Make one value of 7 and 7.0, and of two Unicode forms of one name.
+
+    pandas writes the whole numbers of a column as 7.0 if a cell is empty, and else as 7. A column
+    with one spelling stays as it is.
+
+    Args:
+        name: the name of the column.
+        column: the column, which is changed.
+        table: the tables, for messages.
+
+    Returns:
+        A warning for each kind of spelling that was joined.
+    """
+    warnings = []
+    for kind, values in (
+        ("whole numbers", _whole_numbers(column.names)),
+        ("Unicode forms of one name", _composed(column.names)),
+    ):
+        if values:
+            counts = column.counts()
+            pairs = [
+                f"'{old}' ({counts[old]} samples) as '{new}' ({counts.get(new, 0)})"
+                for old, new in values.items()
+            ]
+            column.replace(values)
+            warnings.append(
+                f"{table}: the column '{name}' has two spellings of {kind}, which are read as one: "
+                f"{listed(pairs, SHOWN)}"
+            )
+    return warnings
+
+
+def report_lookalikes(name: str, column: LabelColumn, table: str) -> list[str]:
+    """Return warnings about values that look like one, or like a mistake of a program."""
+    counts = column.counts()
+    alike: dict[str, list[str]] = {}
+    for value in counts:
+        alike.setdefault(_skeleton(value), []).append(value)
+    groups = [
+        " and ".join(f"'{value}' ({counts[value]} samples)" for value in values)
+        for values in alike.values()
+        if len(values) > 1
+    ]
+    warnings = []
+    if groups:
+        warnings.append(
+            f"{table}: the column '{name}' has values that differ only in capitals, white space, "
+            f"signs or zeros, and are kept apart: {listed(groups, SHOWN)}; correct the table if "
+            "they are one"
+        )
+    for sentence, values in _damaged(counts):
+        if values:
+            shown = listed([f"'{value}'" for value in values], SHOWN)
+            warnings.append(f"{table}: the column '{name}' has {shown}: {sentence}")
+    return warnings
+
+
+def _whole_numbers(names: list[str]) -> dict[str, str]:
+    """Return {7.0: 7} if all names are whole numbers and both spellings occur."""
+    floats = {name: match[1] for name in names if (match := WHOLE_AS_FLOAT.fullmatch(name))}
+    others = [name for name in names if name not in floats]
+    both = bool(floats) and bool(others)
+    if both and all(WHOLE.fullmatch(name) for name in others):
+        return floats
+    present = set(others)
+    return {name: whole for name, whole in floats.items() if whole in present}
+
+
+def _composed(names: list[str]) -> dict[str, str]:
+    """Return {name: its composed form} for names that occur in several Unicode forms."""
+    forms: dict[str, list[str]] = {}
+    for name in names:
+        if not name.isascii():
+            forms.setdefault(unicodedata.normalize("NFC", name), []).append(name)
+    return {
+        name: composed
+        for composed, several in forms.items()
+        if len(several) > 1
+        for name in several
+        if name != composed
+    }
+
+
+def _skeleton(value: str) -> str:
+    """Return a value without what people vary when they type a name again."""
+    if NUMBER.fullmatch(value):
+        return str(Decimal(value).normalize())
+    text = unicodedata.normalize("NFKC", value).casefold()
+    words = " ".join(re.sub(r"[\s_-]+", " ", text).split())
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", words)
+
+
+def _damaged(counts: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
+    yield (
+        "text that was decoded wrongly before; save the table again as UTF-8",
+        [value for value in counts if "\ufffd" in value or _was_decoded_twice(value)],
+    )
+    yield (
+        "a spreadsheet shortened long numbers, so that different ones look the same; save the "
+        "table again with this column as text",
+        [value for value in counts if ROUNDED.fullmatch(value)],
+    )
+
+
+def _was_decoded_twice(value: str) -> bool:
+    """Return whether a value is UTF-8 that was read as cp1252, such as Ã© for é."""
+    if value.isascii():
+        return False
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            value.encode(encoding).decode()
+        except UnicodeError:
+            continue
+        return True
+    return False
