@@ -112,6 +112,7 @@ TEXT_OF_AN_ERROR = {
     "main": "a terminal",
     "job_logging": "a terminal and a log",
     "_one": "`tailproof predict`, which is no stage",
+    "_read_picture": "bad_images.csv, a list for people that no stage reads",
     "_entry": "`tailproof index`, which is no stage",
     "_answer": "an error, in the process that asked",
     "read_ledger": "a failing audit, which writes no result",

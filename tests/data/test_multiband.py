@@ -196,7 +196,7 @@ def test_arrays_that_are_no_images_are_told(tmp_path, cells, options, message):
 def test_pictures_and_arrays_do_not_mix(tmp_path):
     files = [encode_png(np.zeros((4, 4), np.uint8)), encode_bands(np.zeros((4, 4, 2)))]
     pq.write_table(pa.table({"image": files, "label": ["a", "b"]}), tmp_path / "x.parquet")
-    with pytest.raises(TailproofError, match=r"array of bands.* 8-bit picture"):
+    with pytest.raises(TailproofError, match=r"arrays of 2 bands.* 8-bit pictures"):
         prepare(Data(source=source(tmp_path / "x.parquet", bands="last")), tmp_path / "s.parquet")
 
 

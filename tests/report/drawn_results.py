@@ -171,6 +171,8 @@ def _write_data(folder, classes, counts, labels, positive):
         "shared_groups_dropped": 0,
         "official_test_dropped": 0,
     }
+    prepared = {"samples": len(samples), "bad_images": 0, "skipped": [], "warnings": []}
+    write_json(folder / "prepare.json", prepared)
     write_json(folder / "splits.json", summarise(samples, dropped, table, "label", classes))
     shards = {}
     for split in SPLITS:

@@ -216,6 +216,15 @@ class Data(Strict):
     """How the raw images are split into six splits and stored in shards."""
 
     source: Annotated[SourceConfig, _AnySource]
+    on_bad_image: Literal["stop", "skip"] = Field(
+        "stop",
+        description="What prepare does with images that cannot be read, after it has listed all of "
+        "them: stop, or leave them out.",
+    )
+    max_bad_share: Fraction = Field(
+        0.1,
+        description="With on_bad_image: skip, the largest share of a pool that may be left out.",
+    )
     target: str | None = Field(
         None, description="Taxonomic rank to predict. Default: the finest rank."
     )

@@ -1,5 +1,6 @@
 """The checksums of all raw files of a source: raw.parquet, the start of the chain of proof."""
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,13 +22,13 @@ def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
     """Write path, SHA-256 and bytes of every file that the source reads or its tables list.
 
     Paths are relative to the root of the source, except for files outside it. The list is empty if
-    the images are part of a package.
+    the images are part of a package. A file that cannot be read is a bad image, and is not in it.
 
     Raises:
         TailproofError: samples.parquet or a raw file cannot be read.
     """
     source = open_source(config.source)
-    files = set(source.files())
+    files = {file for file in source.files() if file.is_file() and os.access(file, os.R_OK)}
     if source.root is not None:
         named = read_parquet(samples, ["path"])["path"].unique().to_pylist()
         files |= {source.root / path for path in named if (source.root / path).is_file()}

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
 from tailproof.data.class_index import class_index
+from tailproof.data.heic import without_heic
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.multiband import MODE
 from tailproof.data.normalization import BandMoments, PixelSums, normalization
@@ -66,7 +67,7 @@ def shard(
             write_statistics=False,
         ) as writer:
             places = zip(rows["path"].to_pylist(), rows["row"].to_pylist(), strict=True)
-            encoded = source.read_many(list(places))
+            encoded = map(without_heic, source.read_many(list(places)))
             encoded = track(encoded, f"shard {split} {part}", total=len(rows))
             for group, images in _groups(rows, encoded):
                 for image, sample in zip(images, group.to_pylist(), strict=True):

@@ -1,6 +1,5 @@
 """Finds image files and prepares images as in training."""
 
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tailproof.data.heic import without_heic
+from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
-from tailproof.data.sources.class_folders import SUFFIXES
 from tailproof.data.sources.filesystem import read_file, walk
 from tailproof.loading.augmentation import fit
 from tailproof.predict.expert import Expert
@@ -86,9 +86,9 @@ def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
     """Return the image, prepared as in the stage infer, or an error."""
     channels, height, width = expert.shape
     try:
-        image = decode(read_file(file), expert.deployment.images)
+        image = decode(without_heic(read_file(file)), expert.deployment.images)
     except TailproofError as error:
-        text = re.sub(r" <_io\.BytesIO [^>]*>", "", str(error))  # Pillow's name for the bytes
+        text = str(error)
         return TailproofError(text if text.startswith(str(file)) else f"{file}: {text}")
     image = image if image.ndim == 3 else image[:, :, None]
     if image.shape[2] != channels:

@@ -182,6 +182,7 @@ class Results:
         experiment: its configuration.
         folder: results/NAME.
         scores: evaluation/metrics.json.
+        prepared: prepare.json.
         splits: splits.json.
         manifest: shards/manifest.json.
         preflight: preflight.json.
@@ -197,6 +198,7 @@ class Results:
     experiment: Experiment
     folder: Path
     scores: Scores
+    prepared: dict[str, Any]
     splits: dict[str, Any]
     manifest: dict[str, Any]
     preflight: dict[str, Any]
@@ -230,6 +232,7 @@ class Results:
             experiment=experiment,
             folder=folder,
             scores=scores,
+            prepared=_need(read_json, folder / "prepare.json"),
             splits=_need(read_json, folder / "splits.json"),
             manifest=_need(read_json, folder / "shards" / "manifest.json"),
             preflight=_need(read_json, folder / "preflight.json"),

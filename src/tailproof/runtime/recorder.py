@@ -10,7 +10,7 @@ from tailproof.runtime.code_digest import code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import maker_path
-from tailproof.runtime.packages import without_build_tag
+from tailproof.runtime.packages import MISSING, OPTIONAL, without_build_tag
 from tailproof.runtime.records import File, NewerSchema, Record, read_record
 from tailproof.runtime.stages import script_of
 
@@ -96,6 +96,8 @@ def _check_code(script: Path, planned: str) -> None:
 def _check_packages(installed: dict[str, str], locked: dict[str, str]) -> None:
     """Refuse installed packages whose versions differ from those in the code digest."""
     for name, version in locked.items():
+        if installed[name] == MISSING and name in OPTIONAL:
+            continue
         if without_build_tag(installed[name]) != version:
             raise TailproofError(
                 f"{name} {installed[name]} is installed, but constraints.txt pins {version}: run "

@@ -49,7 +49,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 STAGES = {
-    "prepare": Stage(("samples.parquet", "raw.parquet")),
+    "prepare": Stage(("samples.parquet", "raw.parquet", "prepare.json", "bad_images.csv")),
     "split": Stage(("splits.parquet", "splits.json")),
     "manifest": Stage(("shards/manifest.json",), reads_test=True),
     "preflight": Stage(("preflight.json", "preflight_timing.json", "preflight.md")),

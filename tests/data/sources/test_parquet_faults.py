@@ -244,6 +244,6 @@ def test_many_values_are_cut_short(tmp_path):
 def test_an_image_that_does_not_decode_is_named_with_its_row(tmp_path):
     write(tmp_path / "raw/x.parquet", image=structs(png(0), b"GIF89a", png(1)))
     data = Data(source={"name": "parquet", "root": str(tmp_path / "raw")})
-    with pytest.raises(TailproofError, match=r"x\.parquet, row 1: .*not decode"):
+    with pytest.raises(TailproofError, match=r"x\.parquet, row 1: .*GIF"):
         prepare(data, tmp_path / "samples.parquet")
     assert not (tmp_path / "samples.parquet").exists()

@@ -6,16 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.filesystem import ARCHIVES, DEAD_LINKS, Folder
 from tailproof.data.sources.folder_layout import MASKS, quoted
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-
-UNREAD_PICTURES = re.compile(
-    r"\.(gif|jfif|jpe|heic|heif|avif|jp2|jxl|svg|psd|tga|dng|cr2|cr3|nef|arw|npy)"
-)
+UNREAD_PICTURES = re.compile(r"\.(gif|jp2|jxl|svg|psd|tga|dng|cr2|cr3|nef|arw|npy)")
 
 # Files that are no pictures: a folder that contains these alone is no class.
 NO_PICTURES = re.compile(

@@ -169,10 +169,10 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def read_file(path: Path) -> bytes:
-    """Return a file's bytes.
+    """Return the bytes of an image file.
 
     Raises:
-        TailproofError: the file cannot be read.
+        TailproofError: it is missing, not a regular file, too large, or not readable.
     """
     return read_bytes(path, limit=LARGEST)
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath, split
 from typing import NamedTuple
 
-from tailproof.data.sources.class_folders import SUFFIXES
+from tailproof.data.image_formats import SUFFIXES
 from tailproof.runtime.errors import TailproofError
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from tailproof.data.sources.image_folder import SUFFIXES
+from tailproof.data.image_formats import SUFFIXES
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.untrusted_files import read_bytes
 
