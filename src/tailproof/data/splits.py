@@ -26,6 +26,8 @@ PRECEDENCE = {HELD_OUT: 0, VAL: 1}
 """Which pool keeps what several pools share; the smallest number wins."""
 TRIED_SEEDS = 20
 TRIED_COUNTS = 100
+TRIED_ROWS = 2_000_000
+"""How much may be tried to find advice: seeds, sizes of the held-out pool, and rows in all."""
 
 
 def split(samples_path: str | Path, config: Data, output: str | Path, summary: str | Path) -> None:
@@ -356,7 +358,7 @@ def find_remedy(samples: pd.DataFrame, target: str, names: list[str], config: Da
         small = [count / groups for count in range(3, min(groups, TRIED_COUNTS))]
         changes += [{"test_fraction": round(float(value), 4)} for value in [*tenths, *small]]
     changes += [{"seed": config.seed + step} for step in range(1, TRIED_SEEDS)]
-    for change in changes:
+    for change in changes[: max(TRIED_ROWS // len(samples), 5)]:
         try:
             used = assign_splits(samples, target, names, config.model_copy(update=change))
         except TailproofError:
@@ -398,7 +400,9 @@ def _missing_samples(samples: pd.DataFrame, target: str) -> str:
                 f"{part} at least {needed} {noun}s, one of each class for train and one for each "
                 f"other split, found {groups}: add {quantity(needed - groups, noun)}"
             )
-    return f"add images, in more {noun}s, of these classes, or remove the classes"
+    if pools.notna().any():
+        return "add training images of these classes, or remove their rows from the test set"
+    return "add images of these classes in more groups, or remove the classes"
 
 
 def prior_weights(splits: pd.Series, labels: pd.Series, counts: pd.DataFrame) -> np.ndarray:

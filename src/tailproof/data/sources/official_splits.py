@@ -6,7 +6,7 @@ from pathlib import Path
 from tailproof.data.sources.base import HELD_OUT, TRAIN, VAL
 from tailproof.data.sources.label_column import LabelColumn, Where
 from tailproof.runtime.errors import TailproofError
-from tailproof.text import listed
+from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_text
 
 POOL_NAMES = {
@@ -27,7 +27,7 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
     counts = column.counts()
     empty = [sample for sample, code in enumerate(column.codes) if code < 0]
     problems = [
-        f"'{value}' in {counts[value]} rows (first at {where(column.first(value))})"
+        f"'{value}' in {quantity(counts[value], 'row')} (first at {where(column.first(value))})"
         for value in counts
         if value.lower() not in POOL_NAMES
     ]
