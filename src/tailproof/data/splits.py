@@ -338,8 +338,10 @@ def find_fault(
     if untrained:
         shown = listed([f"'{name}'" for name in untrained])
         facts.append(f"{len(untrained)} class(es) have no training sample ({shown})")
-    remedy = find_remedy(samples, target, names, config) or _missing_samples(samples, target)
-    return f"{' and '.join(facts)}: {remedy}"
+    pools = samples["pool"]
+    never = pools.notna().any() and set(untrained) - set(samples.loc[pools == TRAIN, target])
+    remedy = None if never else find_remedy(samples, target, names, config)
+    return f"{' and '.join(facts)}: {remedy or _missing_samples(samples, target)}"
 
 
 def find_remedy(samples: pd.DataFrame, target: str, names: list[str], config: Data) -> str | None:
