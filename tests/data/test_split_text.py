@@ -25,3 +25,11 @@ def test_small_classes_are_named_up_to_a_limit():
     assert "30 of 40 classes" in text
     assert "class-19 and 10 more" in text
     assert "class" in small_class_sentence({"classes_under_10_training_samples": []}, 40)
+
+
+def test_a_published_test_set_that_is_not_whole_is_said():
+    splits = {"samples": 1000, **dict.fromkeys(DROPPED, 0), "duplicates_dropped": 5}
+    assert "published" not in cleaning_sentences({**splits, "official_test_dropped": 0})
+    assert "published test set lacks 3 samples" in cleaning_sentences(
+        {**splits, "official_test_dropped": 3}
+    )

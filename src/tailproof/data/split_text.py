@@ -36,12 +36,18 @@ def cleaning_sentences(splits: dict[str, Any]) -> str:
     held = f"The source holds {quantity(splits['samples'], 'sample')}."
     if not counted:
         return f"{held} None was left out: each has a label, and no two have the same content."
-    tested = splits["official_test_dropped"]
-    less = (
-        f" Of the published test set {quantity(tested, 'sample')} are among them, so that numbers "
-        "differ from those on the whole set."
-    )
-    return f"{held} Left out: {', '.join(counted)}.{less if tested else ''}"
+    sentences = [f"{held} Left out: {', '.join(counted)}."]
+    if splits["shared_groups_dropped"]:
+        sentences.append(
+            "If each table numbers its groups from the start, set data.source.group_per_pool to "
+            "true."
+        )
+    if tested := splits["official_test_dropped"]:
+        sentences.append(
+            f"The published test set lacks {quantity(tested, 'sample')}, so numbers differ from those "
+            "on the whole set."
+        )
+    return " ".join(sentences)
 
 
 def small_class_sentence(splits: dict[str, Any], classes: int) -> str:

@@ -26,6 +26,8 @@ PRECEDENCE = {HELD_OUT: 0, VAL: 1}
 """Which pool keeps what several pools share; the smallest number wins."""
 TRIED_SEEDS = 20
 TRIED_COUNTS = 100
+TRIED_ROWS = 2_000_000
+"""How much may be tried to find advice: seeds, sizes of the held-out pool, and rows in all."""
 
 
 def split(samples_path: str | Path, config: Data, output: str | Path, summary: str | Path) -> None:
@@ -337,8 +339,10 @@ def find_fault(
     if untrained:
         shown = listed([f"'{name}'" for name in untrained])
         facts.append(f"{len(untrained)} class(es) have no training sample ({shown})")
-    remedy = find_remedy(samples, target, names, config) or _missing_samples(samples, target)
-    return f"{' and '.join(facts)}: {remedy}"
+    pools = samples["pool"]
+    never = pools.notna().any() and set(untrained) - set(samples.loc[pools == TRAIN, target])
+    remedy = None if never else find_remedy(samples, target, names, config)
+    return f"{' and '.join(facts)}: {remedy or _missing_samples(samples, target)}"
 
 
 def find_remedy(samples: pd.DataFrame, target: str, names: list[str], config: Data) -> str | None:
@@ -357,7 +361,7 @@ def find_remedy(samples: pd.DataFrame, target: str, names: list[str], config: Da
         small = [count / groups for count in range(3, min(groups, TRIED_COUNTS))]
         changes += [{"test_fraction": round(float(value), 4)} for value in [*tenths, *small]]
     changes += [{"seed": config.seed + step} for step in range(1, TRIED_SEEDS)]
-    for change in changes:
+    for change in changes[: max(TRIED_ROWS // len(samples), 5)]:
         try:
             used = assign_splits(samples, target, names, config.model_copy(update=change))
         except TailproofError:
@@ -399,7 +403,9 @@ def _missing_samples(samples: pd.DataFrame, target: str) -> str:
                 f"{part} at least {needed} {noun}s, one of each class for train and one for each "
                 f"other split, found {groups}: add {quantity(needed - groups, noun)}"
             )
-    return f"add images, in more {noun}s, of these classes, or remove the classes"
+    if pools.notna().any():
+        return "add training images of these classes, or remove their rows from the test set"
+    return "add images of these classes in more groups, or remove the classes"
 
 
 def refuse_single_class(names: list[str]) -> None:

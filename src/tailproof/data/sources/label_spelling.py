@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from tailproof.data.sources.label_column import LabelColumn
-from tailproof.text import listed
+from tailproof.text import listed, quantity
 
 NUMBER = re.compile(r"[-+]?\d{1,25}(\.\d{0,25})?")
 WHOLE = re.compile(r"[-+]?\d+")
-WHOLE_AS_FLOAT = re.compile(r"([-+]?\d+)\.0*")
+WHOLE_AS_FLOAT = re.compile(r"([-+]?\d+)(\.0*|,0{1,2})")
 ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d\d+")
 """How a spreadsheet writes a number of more than 11 digits, of which it keeps the first few."""
 SHOWN = 5
@@ -38,7 +38,8 @@ def join_spellings(name: str, column: LabelColumn, table: str) -> list[str]:
         if values:
             counts = column.counts()
             pairs = [
-                f"'{old}' ({counts[old]} samples) as '{new}' ({counts.get(new, 0)})"
+                f"{_shown(old)} ({quantity(counts[old], 'sample')}) as '{new}' "
+                f"({counts.get(new, 0)})"
                 for old, new in values.items()
             ]
             column.replace(values)
@@ -56,7 +57,7 @@ def report_lookalikes(name: str, column: LabelColumn, table: str) -> list[str]:
     for value in counts:
         alike.setdefault(_skeleton(value), []).append(value)
     groups = [
-        " and ".join(f"'{value}' ({counts[value]} samples)" for value in values)
+        " and ".join(f"{_shown(value)} ({quantity(counts[value], 'sample')})" for value in values)
         for values in alike.values()
         if len(values) > 1
     ]
@@ -69,7 +70,7 @@ def report_lookalikes(name: str, column: LabelColumn, table: str) -> list[str]:
         )
     for sentence, values in _damaged(counts):
         if values:
-            shown = listed([f"'{value}'" for value in values], SHOWN)
+            shown = listed(list(map(_shown, values)), SHOWN)
             warnings.append(f"{table}: the column '{name}' has {shown}: {sentence}")
     return warnings
 
@@ -105,8 +106,15 @@ def _skeleton(value: str) -> str:
     if NUMBER.fullmatch(value):
         return str(Decimal(value).normalize())
     text = unicodedata.normalize("NFKC", value).casefold()
+    if not text.isprintable():
+        text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
     words = " ".join(re.sub(r"[\s_-]+", " ", text).split())
     return re.sub(r"(?<![\d.])0+(?=\d)", "", words)
+
+
+def _shown(value: str) -> str:
+    """Return a value in quotes, with escapes for what does not show."""
+    return f"'{value}'" if value.isprintable() else ascii(value)
 
 
 def _damaged(counts: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
@@ -115,10 +123,24 @@ def _damaged(counts: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
         [value for value in counts if "\ufffd" in value or _was_decoded_twice(value)],
     )
     yield (
+        "these mix letters of several scripts that look alike; correct the table if they are not "
+        "meant",
+        [value for value in counts if not value.isascii() and _mixes_scripts(value)],
+    )
+    yield (
         "a spreadsheet shortened long numbers, so that different ones look the same; save the "
         "table again with this column as text",
         [value for value in counts if ROUNDED.fullmatch(value)],
     )
+
+
+def _mixes_scripts(value: str) -> bool:
+    """Return whether a word has Latin letters next to Cyrillic or Greek ones."""
+    for word in re.findall(r"[^\W\d_]+", value):
+        scripts = {unicodedata.name(letter, "").split(" ")[0] for letter in word}
+        if "LATIN" in scripts and scripts & {"CYRILLIC", "GREEK"}:
+            return True
+    return False
 
 
 def _was_decoded_twice(value: str) -> bool:

@@ -40,7 +40,7 @@ from tailproof.data.sources.label_spelling import join_spellings, report_lookali
 from tailproof.data.sources.label_tree import Labels
 from tailproof.data.sources.listed_files import FileFinder, Match
 from tailproof.data.sources.missing_signs import drop_missing, text_or_none
-from tailproof.data.sources.official_splits import pools_of
+from tailproof.data.sources.official_splits import pools_of, pools_of_lists
 from tailproof.data.sources.text_table import Row, TextTable
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
@@ -65,6 +65,14 @@ class LabelTable(Strict):
     images: BelowRoot = Field(description="Folder of the images.")
 
 
+class OfficialLists(Strict):
+    """Text files with one file name per line, as the column `filename` has them."""
+
+    train: BelowRoot = Field(description="List of the training set.")
+    val: BelowRoot | None = Field(None, description="List of the validation set.")
+    test: BelowRoot = Field(description="List of the test set.")
+
+
 class MetadataCsv(SourceConfig):
     """CSV tables of file names and labels; default column names as in FungiTastic."""
 
@@ -84,6 +92,10 @@ class MetadataCsv(SourceConfig):
     )
     test: LabelTable | None = Field(None, description="The held-out pool, if there is a test set.")
     split: SplitColumn = None
+    lists: OfficialLists | None = Field(
+        None,
+        description="Lists of file names that say the official split of the images in `table`.",
+    )
     filename: Column = Field(
         "filename", description="Column of image paths, relative to the folder of images."
     )
@@ -107,6 +119,8 @@ class MetadataCsv(SourceConfig):
     def _one_table_or_pools(self) -> "MetadataCsv":
         check_missing_columns(self.missing, self.ranks, self.group)
         pools = (self.train, self.val, self.test)
+        if self.split is not None and self.lists is not None:
+            raise ValueError("'split' and 'lists' both name the test set: remove one")
         if self.table is not None and pools == (None, None, None):
             return self
         if None in (self.train, self.test) or self.table is not None or self.images is not None:
@@ -114,8 +128,8 @@ class MetadataCsv(SourceConfig):
                 "give 'table' (and 'images') for a collection in one table, or both 'train' and "
                 "'test' (and 'val'), each with 'table' and 'images'"
             )
-        if self.split is not None:
-            raise ValueError("'split' and 'test' both name the test set: remove one")
+        if self.split is not None or self.lists is not None:
+            raise ValueError("'test' names the test set: remove 'split' and 'lists'")
         return self
 
 
@@ -144,8 +158,9 @@ class MetadataCsvSource(Source):
         return {rank: class_order(column.names) for rank, column in columns.items()}
 
     def files(self) -> list[Path]:
-        """Return the tables."""
-        return [self.root / table.table for table in self._tables.values()]
+        """Return the tables and the lists."""
+        tables = [self.root / table.table for table in self._tables.values()]
+        return [*tables, *self._lists.values()]
 
     def __len__(self) -> int:
         return len(self._listing.paths)
@@ -156,9 +171,9 @@ class MetadataCsvSource(Source):
         Raises:
             TailproofError: a table is invalid, or an image does not exist.
         """
-        listing = self._listing
-        for row, path in enumerate(self._found.paths):
-            pool = listing.pools[row]
+        listing, found = self._listing, self._found
+        for row, path in enumerate(found.paths):
+            pool = found.pools[row]
             group = listing.group[row] if self.config.group else None
             if group is not None and self.config.group_per_pool:
                 group = f"{pool}/{group}"
@@ -181,13 +196,21 @@ class MetadataCsvSource(Source):
         """Return the bytes of the file."""
         return read_file(self.root / path)
 
+    @property
+    def _lists(self) -> dict[str, Path]:
+        if self.config.lists is None:
+            return {}
+        pools = {TRAIN: "train", VAL: "val", HELD_OUT: "test"}
+        files = {pool: getattr(self.config.lists, name) for pool, name in pools.items()}
+        return {pool: self.root / file for pool, file in files.items() if file is not None}
+
     @cached_property
     def _listing(self) -> "_Listing":
         config, listing = self.config, _Listing(self.ranks)
         for pool, table in self._tables.items():
             self._add(listing, table, pool)
         listing.raise_problems()
-        tables = " and ".join(map(str, self.files()))
+        tables = " and ".join(str(file) for file, _ in listing.tables)
         columns = dict(listing.labels.columns)
         group = (config.group, listing.group) if config.group else None
         listing.warnings = drop_missing(columns, group, config.missing, tables, listing.where)
@@ -243,10 +266,16 @@ class MetadataCsvSource(Source):
         warnings = []
         if capitals:
             warnings.append(
-                f"{self.root}: {quantity(len(capitals), 'file')} of {len(paths)} have other "
-                f"capitals than the table, such as {capitals[0]}"
+                f"{self.root}: the names of {len(capitals)} of {quantity(len(paths), 'file')} have "
+                f"other capitals than the table, such as {capitals[0]}"
             )
-        return _Images(list(paths), warnings, finder.unlisted(paths))
+        pools = listing.pools
+        if self._lists:
+            images = self._tables[None].images
+            pools = pools_of_lists(
+                self._lists, lambda name: finder.find(normpath(f"{images}/{name}")).path, paths
+            )
+        return _Images(list(paths), pools, warnings, finder.unlisted(paths))
 
     def _missing_images(self, missing: list[tuple[str, int, Match]]) -> str:
         listing = self._listing
@@ -264,9 +293,17 @@ class MetadataCsvSource(Source):
 
 
 class _Images(NamedTuple):
-    """The path of the image of each row, warnings about them, and images that no row lists."""
+    """The images.
+
+    Attributes:
+        paths: the path of the image of each row.
+        pools: the pool of each row.
+        warnings: what looks like a mistake in their names.
+        unlisted: images next to them that no row lists.
+    """
 
     paths: list[str]
+    pools: list[str | None]
     warnings: list[str]
     unlisted: list[str]
 

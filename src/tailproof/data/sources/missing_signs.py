@@ -10,7 +10,7 @@ import yaml
 
 from tailproof.data.sources.label_column import LabelColumn, Where
 from tailproof.runtime.errors import TailproofError
-from tailproof.text import listed
+from tailproof.text import listed, quantity
 
 Missing = list[str] | dict[str, list[str]] | None
 """The field data.source.missing: signs of all columns or by column; None: not decided."""
@@ -80,8 +80,9 @@ def drop_missing(
                     f"{where(column.first(value))})"
                 )
         warnings += [
-            f"{table}: '{value}' is a class of {counts[value]} samples in the column '{name}'; if "
-            f"it means that there is no label, set data.source.missing to {as_yaml([value])}"
+            f"{table}: '{value}' is a class of {quantity(counts[value], 'sample')} in the column "
+            f"'{name}'; if it means that there is no label, set data.source.missing to "
+            f"{as_yaml([value])}"
             for value in counts
             if not is_group and value.lower() in WORDS
         ]

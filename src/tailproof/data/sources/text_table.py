@@ -80,7 +80,7 @@ class TextTable:
         lines = list(islice(self._lines(), SEARCHED_LINES))
         separators, start = tuple(SEPARATORS), 0
         if lines and (match := SEPARATOR_LINE.fullmatch(lines[0])):
-            separators, start = (match[1],), 1
+            separators, start = (match[1], *SEPARATORS), 1
         start, self._separator = self._find_header(lines, start, separators, columns)
         self.header = _names(lines[start:], self._separator)
         self._spaced = any(f'{self._separator} "' in line for line in lines)
