@@ -28,11 +28,14 @@ from tailproof.data.images import (
 from tailproof.data.multiband import encode_bands
 from tailproof.data.prepare import prepare
 from tailproof.data.raw_checksums import list_raw
+from tailproof.data.shards import shard
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.files import read_json
 from tailproof.loading.dataset import Split
 from tailproof.predict.image_files import _one
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.packages import MISSING
+from tailproof.runtime.recorder import _check_packages
 from tests.conftest import build_data
 
 ARITHMETIC = Path(__file__).with_name("pictures") / "arithmetic.jpg"
@@ -233,6 +236,7 @@ def test_transparent_parts_are_white():
 def test_alpha_that_is_the_same_everywhere_is_dropped(alpha):
     image = colours().convert("RGBA")
     image.putalpha(alpha)
+    image.putpixel((0, 0), (*image.getpixel((0, 0))[:3], abs(alpha - 1)))
     picture = read_picture(saved(image, "PNG"))
     np.testing.assert_array_equal(picture.pixels, np.asarray(colours()))
     assert picture.notes == ()
@@ -372,6 +376,14 @@ def test_heic_is_read_with_pillow_heif_and_named_without(monkeypatch):
         without_heic(data)
 
 
+def test_a_stage_runs_without_an_optional_package_but_not_with_another_version():
+    locked = {"pillow-heif": "1.8.1", "pillow": "13.0.0"}
+    _check_packages({"pillow-heif": MISSING, "pillow": "13.0.0"}, locked)
+    for installed in ({"pillow-heif": "1.0", "pillow": "13.0.0"}, dict.fromkeys(locked, MISSING)):
+        with pytest.raises(TailproofError):
+            _check_packages(installed, locked)
+
+
 def test_other_bytes_pass_untouched():
     for data in (b"", b"\0\0\0\x18ftyp", saved(colours(), "PNG"), saved(colours(), "AVIF")):
         assert without_heic(data) is data
@@ -500,6 +512,17 @@ def test_a_pipe_and_a_folder_in_a_table_are_bad_images(tmp_path):
     assert set(reasons) == {"photos/cat/pipe.png", "photos/dog/folder.png"}
     assert str(tmp_path) not in "".join(reasons.values())
     list_raw(config, tmp_path / "samples.parquet", tmp_path / "raw.parquet")
+
+
+def test_an_image_that_breaks_after_prepare_is_named_by_shard(tmp_path):
+    raw = pets(tmp_path / "raw", 30)
+    config = folder(raw)
+    build_data(config, tmp_path / "out")
+    samples, splits = (tmp_path / f"out/{name}.parquet" for name in ("samples", "splits"))
+    for content in (b"<html>", heic(colours())[:60], saved(colours(999), "PNG")):
+        write(raw, {path.relative_to(raw).as_posix(): content for path in raw.glob("*/*")})
+        with pytest.raises(TailproofError, match=r"^(cat|dog)/\d+\.png: .*run prepare again"):
+            shard(samples, splits, config, "train", 0, tmp_path / "a.parquet", tmp_path / "a.json")
 
 
 # --- one picture, the same pixels wherever it is read

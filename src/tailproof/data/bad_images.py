@@ -76,7 +76,9 @@ def why_not_skipped(
     return None
 
 
-def rank_warning(bad: list[BadImage], samples: pa.Table, rank: str, most: float) -> str | None:
+def class_loss_warning(
+    bad: list[BadImage], samples: pa.Table, rank: str, most: float
+) -> str | None:
     """Return a sentence about classes that lose more than a share of their images, if any do."""
     remaining = Counter(samples[rank].to_pylist())
     counts = Counter(image.labels[rank] for image in bad)
@@ -87,8 +89,8 @@ def rank_warning(bad: list[BadImage], samples: pa.Table, rank: str, most: float)
     ]
     if not losing:
         return None
-    classes = quantity(len(losing), "class loses", "classes lose")
-    return f"{classes} more than {most:.1%} of the images, which are bad: {listed(losing, NAMED)}"
+    classes = quantity(len(losing), "class", "classes")
+    return f"more than {most:.1%} of the images of {classes} are bad: {listed(losing, NAMED)}"
 
 
 def bad_images_error(

@@ -37,7 +37,9 @@ def without_heic(data: bytes) -> bytes:
         picture.convert("RGBA" if picture.mode == "RGBa" else picture.mode).save(
             encoded, "PNG", compress_level=FAST, icc_profile=picture.info.get("icc_profile")
         )
-    except (EOFError, OSError, RuntimeError, SyntaxError, ValueError) as error:
+    except TailproofError:  # a signal may arrive at any time
+        raise
+    except Exception as error:
         raise TailproofError(f"it is a HEIC picture, but does not decode ({error})") from error
     return encoded.getvalue()
 

@@ -46,6 +46,13 @@ FRAMES = "only the first of several frames is read"
 PROFILE = "a colour profile other than sRGB is ignored"
 BANDS = "bands other than red, green and blue are ignored"
 
+OTHER_CAUSES = {
+    "TIFF": ", or have bands that Pillow does not read: store these as .npy arrays",
+    "AVIF": ", or Pillow was built without AVIF: run `pip install -U pillow`",
+}
+"""Why else Pillow may not identify a file of one of its formats."""
+
+SAME_ALPHA = 5  # levels of alpha that nobody sees
 HIDDEN = 240  # a picture over white without a darker pixel does not stand out
 COLOUR_STEP = 64  # between the colours on which a profile is tried
 SAME_COLOUR = 5  # levels by which profiles that mean sRGB differ
@@ -181,10 +188,9 @@ def _other_content(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in FORMATS:
         return f"it is {kind}, expected {FORMAT_NAMES}"
-    why = "or have bands that Pillow does not read: store these as .npy arrays"
     return (
         f"it begins like {kind}, but does not decode: it may be truncated or damaged"
-        f"{', ' + why if kind == 'TIFF' else ''}"
+        f"{OTHER_CAUSES.get(kind, '')}"
     )
 
 
@@ -209,8 +215,7 @@ def _bits(image: Image.Image, data: bytes) -> int:
 def _notes(image: Image.Image) -> list[str]:
     """Return what is left out of an opened image besides its alpha."""
     notes = []
-    # The other frames of MPO are previews or the second eye of the same picture.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+    if _has_more_frames(image):
         notes.append(FRAMES)
     if image.format == "TIFF" and image.tag_v2.get(SAMPLES_PER_PIXEL, 1) > _used_bands(image):
         notes.append(BANDS)
@@ -218,6 +223,13 @@ def _notes(image: Image.Image) -> list[str]:
     if profile and _changes_colours(profile):
         notes.append(PROFILE)
     return notes
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    if image.format == "TIFF":
+        return bool(image.tag_v2.next)  # n_frames would read all pages
+    # The other frames of MPO are previews or the second eye of the same picture.
+    return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
 
 
 def _used_bands(image: Image.Image) -> int:
@@ -278,7 +290,7 @@ def _over_background(image: Image.Image) -> Image.Image | None:
     """Return a picture over white or black; None if its alpha is the same everywhere."""
     layers = image.convert("RGBA")
     low, high = layers.getchannel("A").getextrema()
-    if low == high:
+    if high - low <= SAME_ALPHA:
         return None
     over_white = _over(layers, 255)
     darkest, spread = _darkest_and_spread(over_white)

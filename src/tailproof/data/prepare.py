@@ -15,7 +15,7 @@ from tailproof.config.data import Data
 from tailproof.data.bad_images import (
     BadImage,
     bad_images_error,
-    rank_warning,
+    class_loss_warning,
     why_not_skipped,
     write_bad_images,
 )
@@ -72,7 +72,7 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     }
     write_parquet(output, with_metadata(table, metadata))
     write_bad_images(list_path, bad)
-    loss = rank_warning(bad, table, source.ranks[-1], config.max_bad_share)
+    loss = class_loss_warning(bad, table, source.ranks[-1], config.max_bad_share)
     warnings = [*source.warnings(), *rows.notes(), *filter(None, [loss])]
     summary = {
         "samples": len(table),

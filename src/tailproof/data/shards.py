@@ -6,6 +6,7 @@ The stage manifest gathers these facts without reading an image again.
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from tailproof.data.heic import without_heic
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.multiband import MODE
 from tailproof.data.normalization import BandMoments, PixelSums, normalization
-from tailproof.data.sources import open_source
+from tailproof.data.sources import Source, open_source
 from tailproof.data.sources.base import where
 from tailproof.data.tables import read_parquet, table_metadata, with_metadata
 from tailproof.data.taxonomy import ancestors
 from tailproof.digests import sha256_file
 from tailproof.files import atomic, read_json, write_json
-from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.runtime.errors import Interrupted, TailproofError, unknown_name
 from tailproof.runtime.progress import track
 
 ROW_GROUP = 1024  # maximum rows; the loader reads and shuffles by row group
@@ -67,7 +68,7 @@ def shard(
             write_statistics=False,
         ) as writer:
             places = zip(rows["path"].to_pylist(), rows["row"].to_pylist(), strict=True)
-            encoded = map(without_heic, source.read_many(list(places)))
+            encoded = _read(source, list(places))
             encoded = track(encoded, f"shard {split} {part}", total=len(rows))
             for group, images in _groups(rows, encoded):
                 for image, sample in zip(images, group.to_pylist(), strict=True):
@@ -143,6 +144,27 @@ def gather(
     )
 
 
+def _read(source: Source, places: list[tuple[str, int | None]]) -> Iterator[bytes]:
+    """Yield the images as the shards store them, which is as the source has them but for HEIC."""
+    for place, encoded in zip(places, source.read_many(places), strict=True):
+        with _named(*place):
+            yield without_heic(encoded)
+
+
+@contextmanager
+def _named(path: str, row: int | None) -> Iterator[None]:
+    """Name the image in an error: prepare has read it, so it has changed since."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except TailproofError as error:
+        raise TailproofError(
+            f"{where(path, row)}: {error}; the stage prepare read it before: run prepare again "
+            "(snakemake --forcerun prepare)"
+        ) from error
+
+
 def _groups(rows: pa.Table, encoded: Iterable[bytes]) -> Iterator[tuple[pa.Table, list[bytes]]]:
     """Yield rows with their images as row groups of bounded rows and bytes."""
     start, size, images = 0, 0, []
@@ -156,7 +178,8 @@ def _groups(rows: pa.Table, encoded: Iterable[bytes]) -> Iterator[tuple[pa.Table
 
 def _unchanged(encoded: bytes, sample: dict[str, Any]) -> np.ndarray:
     """Decode an image, and check that it is the one that prepare read."""
-    pixels = decode(encoded)
+    with _named(sample["path"], sample["row"]):
+        pixels = decode(encoded)
     if pixel_digest(pixels) != sample["digest"]:
         raise TailproofError(
             f"{where(sample['path'], sample['row'])}: the picture has changed since the stage "
