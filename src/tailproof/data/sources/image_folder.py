@@ -236,12 +236,15 @@ class ImageFolderSource(Source):
         for folder, paths in self._unnamed.items():
             names = {path.removeprefix(f"{folder}/").split("/")[0] for path in paths}
             shared = sorted(names & train.classes.keys())
-            if shared or split_kind(folder.rpartition("/")[2]):
+            kind = split_kind(folder.rpartition("/")[2])
+            if shared or kind:
                 of_classes = f" of the classes {quoted(shared)}" if shared else ""
+                is_free = shared and kind and getattr(self.config, kind) is None
+                advice = f"; to use it, name it as data.source.{kind}" if is_free else ""
                 yield (
                     f"{self.root / folder} contains {quantity(len(paths), 'picture')}{of_classes}, "
                     "which are left out: data.source names only "
-                    f"{quoted(pool.folder for pool in self._pools)}"
+                    f"{quoted(pool.folder for pool in self._pools)}{advice}"
                 )
         for test in others:
             untested = [name for name in train.classes if name not in test.classes]
