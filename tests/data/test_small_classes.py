@@ -53,7 +53,7 @@ def follow(samples, config, fault):
     return grown, config
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     sizes=st.lists(st.integers(1, 6), min_size=1, max_size=14),
     group_size=st.sampled_from([1, 1, 1, 2, 3]),

@@ -44,8 +44,8 @@ def cleaning_sentences(splits: dict[str, Any]) -> str:
         )
     if tested := splits["official_test_dropped"]:
         sentences.append(
-            f"The published test set lacks {quantity(tested, 'sample')}, so numbers differ from those "
-            "on the whole set."
+            f"The published test set lacks {quantity(tested, 'sample')}: its numbers differ from "
+            "those on the whole set."
         )
     return " ".join(sentences)
 

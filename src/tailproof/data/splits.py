@@ -334,8 +334,12 @@ def find_fault(
     unwanted = [name for name in empty if getattr(config.splits, name, None) == 0]
     if unwanted:
         name = unwanted[0]
-        return f"the split '{name}' has no sample: set data.splits.{name} to more than 0"
-    facts = [f"the split '{name}' has no sample" for name in empty]
+        return f"the split '{name}' has no sample: set data.splits.{name} to more than 0, as to 0.1"
+    facts = []
+    if empty:
+        one = len(empty) == 1
+        quoted = " and ".join(f"'{name}'" for name in empty)
+        facts.append(f"the split{'' if one else 's'} {quoted} {'has' if one else 'have'} no sample")
     if untrained:
         shown = listed([f"'{name}'" for name in untrained])
         facts.append(f"{len(untrained)} class(es) have no training sample ({shown})")
@@ -404,7 +408,7 @@ def _missing_samples(samples: pd.DataFrame, target: str) -> str:
                 f"other split, found {groups}: add {quantity(needed - groups, noun)}"
             )
     if pools.notna().any():
-        return "add training images of these classes, or remove their rows from the test set"
+        return "add training images of these classes, or remove their other images"
     return "add images of these classes in more groups, or remove the classes"
 
 

@@ -76,8 +76,8 @@ def drop_missing(
         for value in _suspects(counts, words=is_group):
             if counts[value] > 1 or not is_group:
                 undecided.setdefault(value, []).append(
-                    f"{counts[value]} of {len(column)} cells of the column '{name}' (first at "
-                    f"{where(column.first(value))})"
+                    f"{counts[value]} of {len(column)} cells of the column '{name}' (first in "
+                    f"{where(column.first(value)).removeprefix(f'{table}, ')})"
                 )
         warnings += [
             f"{table}: '{value}' is a class of {quantity(counts[value], 'sample')} in the column "
