@@ -86,7 +86,7 @@ def test_errors_of_unreadable_images_are_printed_and_the_rest_is_predicted(
     starts = {line.split(": ")[1].removeprefix(f"{tmp_path}/"): line for line in lines[:4]}
     assert set(starts) == {"cut.jpg", "deep.png", "empty.png", "text.png"}
     assert "BytesIO" not in starts["text.png"]
-    assert "8 bits" in starts["deep.png"]
+    assert "16 bits" in starts["deep.png"]
     assert lines[4].startswith("70 images, ")
 
 
