@@ -369,19 +369,19 @@ def source_of(root, **options):
     return {"name": "metadata_csv", "root": str(root), "ranks": ["label"], **options}
 
 
-@pytest.mark.parametrize("anew", [False, True])
-def test_groups_numbered_anew_in_each_table_are_said_and_can_be_told_apart(tmp_path, caplog, anew):
+@pytest.mark.parametrize("per_pool", [False, True])
+def test_groups_that_each_table_numbers_from_the_start_are_said(tmp_path, caplog, per_pool):
     pools = two_tables(tmp_path, *official(), "filename,label,observationID\n")
-    data = Data(source=source_of(tmp_path, group_per_pool=anew, **pools))
+    data = Data(source=source_of(tmp_path, group_per_pool=per_pool, **pools))
     samples, summary = stages(tmp_path, data)
-    assert summary["shared_groups_dropped"] == (0 if anew else 60)
+    assert summary["shared_groups_dropped"] == (0 if per_pool else 60)
     assert summary["official_test_dropped"] == 0
-    assert any("group_per_pool" in record.getMessage() for record in caplog.records) != anew
+    assert any("group_per_pool" in record.getMessage() for record in caplog.records) != per_pool
     tested = samples[samples["pool"] == "held_out"]
     assert set(tested["split"]) == {"tune", "dev", "test"} and len(tested) == 60
     trained = samples[samples["pool"] == "train"]["split"].dropna()
     assert set(trained) == {"train", "val", "calib"}
-    assert len(trained) == (120 if anew else 60)
+    assert len(trained) == (120 if per_pool else 60)
 
 
 NAMES = [("train", "val", "test"), ("Training", "valid", "Testing"), ("TRAIN", "dev", "TEST")]

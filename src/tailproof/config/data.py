@@ -73,8 +73,8 @@ SplitColumn = Annotated[
 GroupPerPool = Annotated[
     bool,
     Field(
-        description="Whether the groups of each pool are numbered anew, so that groups of one name "
-        "in train, val and test are different ones."
+        description="Whether each pool numbers its groups from the start, so that groups of one "
+        "name in train, val and test are different ones."
     ),
 ]
 

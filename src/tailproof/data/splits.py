@@ -146,8 +146,8 @@ def drop_shared_groups(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, i
     if shared.any():
         log.warning(
             "dropped %d of %d samples for training, because their groups are also in the test or "
-            "validation set (for instance '%s'); if groups are numbered anew in each of them, set "
-            "data.source.group_per_pool to true",
+            "validation set (for instance '%s'); if each of them numbers its groups from the start, "
+            "set data.source.group_per_pool to true",
             shared.sum(),
             (precedence > 0).sum(),
             samples.loc[shared, "group"].iloc[0],
