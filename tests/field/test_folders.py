@@ -228,6 +228,19 @@ def test_thumbnails_in_a_folder_of_their_own_are_reported(tmp_path):
     assert sum("'cat/small/1.jpg'" in warning for warning in source(tmp_path).warnings()) == 1
 
 
+@pytest.mark.parametrize("folder", ["val", "Validation", "dev"])
+def test_an_official_validation_set_is_used(tmp_path, folder):
+    write(tmp_path, *tree(["train", folder, "test"], ["cat", "dog"], 6))
+    value = advised(tmp_path)
+    assert value["val"] == folder
+    data = Data(source=value)
+    prepare(data, tmp_path / "samples.parquet")
+    split(tmp_path / "samples.parquet", data, tmp_path / "splits.parquet", tmp_path / "splits.json")
+    splits = pq.read_table(tmp_path / "splits.parquet").to_pylist()
+    val = {row["sample_id"] for row in splits if row["split"] == "val"}
+    assert val == set(tree([folder], ["cat", "dog"], 6))
+
+
 @pytest.mark.parametrize("third", ["val", "dev", "extra", "unlabelled"])
 def test_a_folder_that_the_configuration_leaves_out_is_counted(tmp_path, third):
     write(tmp_path, *tree(["train", "test", third], ["cat", "dog"], 3), "stray.png")
@@ -250,6 +263,8 @@ def test_a_class_without_a_test_folder_is_reported(tmp_path):
 def test_no_pool_contains_the_other(tmp_path, train, test):
     with pytest.raises(ValidationError):
         source(tmp_path, train=train, test=test)
+    with pytest.raises(ValidationError):
+        source(tmp_path, train="c", val=train, test=test)
 
 
 def test_no_pool_is_a_link_to_the_other(tmp_path):

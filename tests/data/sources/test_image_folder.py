@@ -97,7 +97,7 @@ def test_a_folder_without_any_picture_is_no_class(tmp_path, content):
     assert ("owl",) in [item.examples for item in opened.skipped()]
 
 
-@pytest.mark.parametrize("content", ["1.gif", "2.HEIC", "3", "4.jpg_large"])
+@pytest.mark.parametrize("content", ["1.gif", "2.PSD", "3", "4.jpg_large"])
 def test_classes_of_pictures_that_are_not_read_are_all_named(tmp_path, content):
     write(tmp_path, "cat/1.png", f"owl/{content}", f"elk/{content}")
     with pytest.raises(TailproofError, match=r"2 class.*'elk' \(1 files .*'owl' \(1 files"):

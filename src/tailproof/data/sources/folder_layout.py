@@ -29,26 +29,23 @@ class Place:
 
     Attributes:
         root: the field `root`.
-        train: the field `train`.
-        test: the field `test`.
-        below: the one of the two that this folder is; empty if it is the root.
+        pools: the folders that the fields `train`, `val` and `test` name; empty without a test set.
+        pool: the one of these fields that names this folder; empty if it is the root.
     """
 
     root: str
-    train: str = ""
-    test: str = ""
-    below: str = ""
+    pools: Mapping[str, str] = field(default_factory=dict)
+    pool: str = ""
 
     def __str__(self) -> str:
-        return str(PurePosixPath(self.root, self.below))
+        return str(PurePosixPath(self.root, self.pools.get(self.pool, "")))
 
     def moved(self, path: str) -> str:
         """Return the configuration that names the folder `path` below this one instead."""
-        if not self.below:
+        if not self.pool:
             return source_yaml(f"{self}/{path}")
-        fields = {"train": self.train, "test": self.test}
-        changed = "train" if self.below == self.train else "test"
-        return source_yaml(self.root, **{**fields, changed: f"{self.below}/{path}"})
+        folder = f"{self.pools[self.pool]}/{path}"
+        return source_yaml(self.root, **{**self.pools, self.pool: folder})
 
 
 @dataclass
@@ -145,21 +142,33 @@ def _describe_splits(
         )
     train = max(trains, key=lambda name: (len(classes[name]), -len(name)))
     shared = {name: len(set(classes[name]) & set(classes[train])) for name in kinds}
-    tests = [name for name in kinds if shared[name] and split_kind(name) != "train"]
-    test = max(tests, key=lambda name: (split_kind(name) == "test", shared[name]), default=None)
-    fields = {"train": paths[train]} | ({"test": paths[test]} if test else {})
-    unused = [name for name in classes if name not in (train, test)]
+    others = {
+        kind: max(
+            (name for name in kinds if split_kind(name) == kind and shared[name]),
+            key=lambda name: shared[name],
+            default=None,
+        )
+        for kind in ("val", "test")
+    }
+    if others["test"] is None:
+        others = {"val": None, "test": others["val"]}
+    chosen = {"train": train} | {kind: name for kind, name in others.items() if name}
+    unused = [name for name in classes if name not in chosen.values()]
     note = f"; the pictures in {quoted(unused)} are then left out" if unused else ""
+    fields = {kind: paths[name] for kind, name in chosen.items()}
     return f"{sentence}: write {source_yaml(folder, **fields)}{note}"
 
 
 def _describe_inner_splits(place: str, name: str, folders: Iterable[str]) -> str:
     by_kind = {split_kind(folder): folder for folder in sorted(folders, reverse=True)}
-    train, test = by_kind["train"], by_kind.get("test") or by_kind["val"]
+    train = by_kind["train"]
+    fields = {kind: by_kind[kind] for kind in ("train", "val", "test") if kind in by_kind}
+    if "test" not in fields:
+        fields["test"] = fields.pop("val")
     return (
         f"{place}: the class folders contain splits ({quoted(f'{name}/{f}' for f in folders)}), "
         f"which would be mixed: put the splits above the classes, as in {place}/{train}/{name}, "
-        f"and write {source_yaml(place, train=train, test=test)}"
+        f"and write {source_yaml(place, **fields)}"
     )
 
 

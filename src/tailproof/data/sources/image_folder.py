@@ -6,13 +6,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations, permutations
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tailproof.config.data import BelowRoot, SourceConfig
-from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Skipped, Source, register_source
+from tailproof.config.data import BelowRoot, SourceConfig, check_pools
+from tailproof.data.sources.base import (
+    HELD_OUT,
+    TRAIN,
+    VAL,
+    Sample,
+    Skipped,
+    Source,
+    register_source,
+)
 from tailproof.data.sources.class_folders import is_picture, list_classes, warn_of_files
 from tailproof.data.sources.class_names import check_names, twin_of, warn_of_similar_names
 from tailproof.data.sources.filesystem import Folder, no_folder, read_file
@@ -30,23 +39,37 @@ class ImageFolder(SourceConfig):
     train: BelowRoot | None = Field(
         None, description="Sub-folder with the class folders of the training pool."
     )
+    val: BelowRoot | None = Field(
+        None,
+        description="Sub-folder with the class folders of the official validation set, which "
+        "becomes the split val.",
+    )
     test: BelowRoot | None = Field(
         None, description="Sub-folder with the class folders of the held-out pool."
     )
 
     @model_validator(mode="after")
     def _separate_pools(self) -> "ImageFolder":
-        if self.test is None:
-            return self
-        if self.train is None:
-            raise ValueError("'test' is given but 'train' is not: give both or neither")
-        train, test = PurePosixPath(self.train), PurePosixPath(self.test)
-        if train.is_relative_to(test) or test.is_relative_to(train):
-            raise ValueError(
-                f"'train' is '{self.train}' and 'test' is '{self.test}', so that training images "
-                "would be test images: name two folders of which none contains the other"
-            )
+        check_pools(self.train, self.val, self.test, None)
+        for (first, _), (second, _) in permutations(self.pools, 2):
+            if PurePosixPath(first).is_relative_to(second):
+                raise ValueError(
+                    f"the pools '{first}' and '{second}' overlap, so that an image would be in "
+                    "both: name folders of which none contains another"
+                )
         return self
+
+    @property
+    def pools(self) -> list[tuple[str, str | None]]:
+        """The folder, below root, and the name of each pool; the folder of the root is empty."""
+        if self.test is None:
+            return [(_plain(self.train), None)]
+        folders = {TRAIN: self.train, VAL: self.val, HELD_OUT: self.test}
+        return [(_plain(folder), pool) for pool, folder in folders.items() if folder]
+
+
+FIELDS = {TRAIN: "train", VAL: "val", HELD_OUT: "test"}
+"""The field of the configuration that names each pool."""
 
 
 @dataclass(frozen=True)
@@ -119,20 +142,21 @@ class ImageFolderSource(Source):
 
     @cached_property
     def _pools(self) -> list[Pool]:
-        train, test = _plain(self.config.train), _plain(self.config.test)
-        if not test:
-            pool = self._pool(train, None)
-            self._check(pool, Place(str(self.root / train)))
+        if self.config.test is None:
+            pool = self._pool(*self.config.pools[0])
+            self._check(pool, Place(str(self.root / pool.folder)))
             return [pool]
-        pools = [self._pool(train, TRAIN), self._pool(test, HELD_OUT)]
-        if (self.root / train).samefile(self.root / test):
-            raise TailproofError(
-                f"{self.root / train} and {self.root / test} are the same folder: correct "
-                "data.source.train or data.source.test"
-            )
+        pools = [self._pool(folder, name) for folder, name in self.config.pools]
+        for first, second in combinations([self.root / pool.folder for pool in pools], 2):
+            if first.samefile(second):
+                raise TailproofError(
+                    f"{first} and {second} are the same folder: correct data.source"
+                )
+        fields = {FIELDS[pool.name]: pool.folder for pool in pools}
         for pool in pools:
-            self._check(pool, Place(str(self.root), train, test, pool.folder))
-        self._refuse_unlearnable(*pools)
+            self._check(pool, Place(str(self.root), fields, FIELDS[pool.name]))
+        for pool in pools[1:]:
+            self._refuse_unlearnable(pools[0], pool)
         return pools
 
     @cached_property
@@ -149,8 +173,8 @@ class ImageFolderSource(Source):
 
     def _pool(self, folder: str, name: str | None) -> Pool:
         if not (self.root / folder).is_dir():
-            field = name or "train" if self.root.is_dir() else "root"
-            raise no_folder(self.root / folder, f"data.source.{field.replace(HELD_OUT, 'test')}")
+            field = FIELDS.get(name, "train") if self.root.is_dir() else "root"
+            raise no_folder(self.root / folder, f"data.source.{field}")
         try:
             return Pool(folder, name, list_classes(self._tree, folder))
         except OSError as error:
@@ -169,8 +193,8 @@ class ImageFolderSource(Source):
         check_layout(place, (path[prefix:] for path in paths))
         check_names(str(place), {name: len(paths) for name, paths in pool.classes.items()})
 
-    def _refuse_unlearnable(self, train: Pool, test: Pool) -> None:
-        missing = [name for name in test.classes if name not in train.classes]
+    def _refuse_unlearnable(self, train: Pool, other: Pool) -> None:
+        missing = [name for name in other.classes if name not in train.classes]
         if not missing:
             return
         twins = [(name, twin) for name in missing if (twin := twin_of(name, train.classes))]
@@ -181,7 +205,7 @@ class ImageFolderSource(Source):
                 f"{name!a} and {twin!a} differ only in case, blanks or Unicode form: rename one"
             )
         raise TailproofError(
-            f"{self.root / test.folder / missing[0]}: this class has no folder in "
+            f"{self.root / other.folder / missing[0]}: this class has no folder in "
             f"{self.root / train.folder}, so no expert can learn it (of "
             f"{quantity(len(missing), 'such class', 'such classes')}, {quoted(missing)}): {advice}"
         )
@@ -212,16 +236,19 @@ class ImageFolderSource(Source):
         for folder, paths in self._unnamed.items():
             names = {path.removeprefix(f"{folder}/").split("/")[0] for path in paths}
             shared = sorted(names & train.classes.keys())
-            if shared or split_kind(folder.rpartition("/")[2]):
+            kind = split_kind(folder.rpartition("/")[2])
+            if shared or kind:
                 of_classes = f" of the classes {quoted(shared)}" if shared else ""
+                is_free = shared and kind and getattr(self.config, kind) is None
+                advice = f"; to use it, name it as data.source.{kind}" if is_free else ""
                 yield (
                     f"{self.root / folder} contains {quantity(len(paths), 'picture')}{of_classes}, "
                     "which are left out: data.source names only "
-                    f"{quoted(pool.folder for pool in self._pools)}"
+                    f"{quoted(pool.folder for pool in self._pools)}{advice}"
                 )
         for test in others:
             untested = [name for name in train.classes if name not in test.classes]
-            if untested:
+            if untested and test.name == HELD_OUT:
                 yield (
                     f"{quantity(len(untested), 'class', 'classes')} of {self.root / train.folder} "
                     f"without a folder in {self.root / test.folder} cannot be tested: "
