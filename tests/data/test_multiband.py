@@ -22,7 +22,7 @@ from tailproof.data.normalization import BandMoments, normalization
 from tailproof.data.prepare import prepare
 from tailproof.files import read_json
 from tailproof.loading import Loader, Split
-from tailproof.loading.augmentation import fit
+from tailproof.loading.resizing import fit
 from tailproof.runtime.errors import TailproofError
 from tests.conftest import build_data
 
