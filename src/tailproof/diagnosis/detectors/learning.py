@@ -187,9 +187,8 @@ def still_improving(history: RunHistory, context: Context) -> list[Finding]:
         return []
     low = rate == "low"
     part = _last(curve, max(5, len(curve) // (4 if low else 3)))
-    if low and (step := last_change(history)) < history.last - 1:
-        part = part.since(step + LIFTED)
-    if len(part) < 5:
+    step = last_change(history)
+    if low and int(part.epochs[0]) - LIFTED < step < history.last - 1:
         return []
     change, errors = (curve.sign * value for value in trend(part))
     end = _last(part, max(4 if low else 0, len(part) - len(part) // 2))
