@@ -133,6 +133,11 @@ def test_a_val_loss_that_its_accuracy_contradicts_is_found():
     assert kinds(history(train_loss=LOSS / 10, val_accuracy=accuracy, val_loss=0.3)) == set()
 
 
+def test_the_loss_of_mixed_images_is_not_one_of_probabilities():
+    mixed = history(train_loss=1.78 - LEARNS, train_accuracy=LEARNS, val_loss=LOSS + 0.2)
+    assert "double_softmax" not in kinds(mixed)
+
+
 def test_columns_that_lack_some_epochs_are_compared_where_both_are():
     loss, accuracy = 2.461 - LEARNS, LEARNS.copy()
     loss[2], accuracy[[0, 5]] = np.nan, np.nan

@@ -182,7 +182,10 @@ def double_softmax(history: RunHistory, context: Context) -> list[Finding]:
     below it by more than 1.
     """
     sums = {part: _constant_sum(history, part, context.classes) for part in ("train", "val")}
-    twice = [part for part, constant in sums.items() if constant is not None]
+    lowest = history.curve("val_loss").values.min(initial=np.inf)  # has the same bound
+    twice = [
+        part for part, constant in sums.items() if constant is not None and lowest > constant - 1.1
+    ]
     if not twice:
         return []
     loss, accuracy = (history.curve(f"{twice[0]}_{metric}") for metric in ("loss", "accuracy"))
