@@ -421,20 +421,13 @@ def _constant_sum(history: RunHistory, part: str, classes: int | None) -> float 
     if len(off) < 3 or np.quantile(off, 0.9) > most or np.median(off) > 0.67 * most:
         return None
     above = float(loss[-1]) - _usual_loss(float(accuracy[-1]), count)
-    if np.ptp(accuracy[shows]) > 0.25:
-        return constant if above > 0.2 else None
-    known = classes or (part == "val" and _contradicts(history, loss[-1], accuracy[-1]))
-    return constant if known and above > 0.6 else None
-
-
-def _contradicts(history: RunHistory, loss: float, accuracy: float) -> bool:
-    """Return whether a certain network cannot have this loss: its few errors would cost too much.
-
-    A probability of 1e-5 costs 12.
-    """
     train = history.curve("train_loss")
-    certain = len(train) > 0 and train.tail < loss / 3
-    return bool(certain and loss > 12 * (1 - accuracy))
+    certain = part == "val" and len(train) > 0 and train.tail < loss[-1] / 2
+    if np.ptp(accuracy[shows]) > 0.25:
+        return constant if above > 0.2 and (classes or certain or part == "train") else None
+    # A certain network with few errors cannot have this loss: a probability of 1e-5 costs 12.
+    known = classes or (certain and loss[-1] > 12 * (1 - accuracy[-1]))
+    return constant if known and above > 0.6 else None
 
 
 def _usual_loss(accuracy: float, classes: float) -> float:
