@@ -77,6 +77,20 @@ def longer(history: RunHistory, context: Context, factor: float = 1.5) -> Change
     return {"epochs": int(np.ceil(length * factor))}
 
 
+def prepare_alike(context: Context) -> Change:
+    """Remove what makes val differ from train: averaged weights, pixel transforms, another size."""
+    recipe, change = context.recipe, {}
+    if recipe is None:
+        return change
+    if recipe.ema:
+        change["ema"] = None
+    if recipe.augmentation.albumentations:
+        change["augmentation"] = {"albumentations": []}
+    if recipe.eval_image_size and recipe.eval_image_size != recipe.timeline[-1].image_size:
+        change["eval_image_size"] = None
+    return change
+
+
 def rate_of(history: RunHistory, context: Context) -> float | None:
     """Return the highest learning rate; None where neither history nor recipe has it."""
     rates = history.curve("learning_rate").values
