@@ -176,33 +176,43 @@ def lineage(
 @app.command(
     help="Diagnose training runs from their history files, even unfinished or foreign ones, and "
     "suggest fixes.\n\n"
-    "Also reads Lightning's metrics.csv and TensorBoard exports. Several runs are compared."
+    "Reads what Keras, Lightning, fastai, timm, Ultralytics, Hugging Face, TensorBoard, MLflow and "
+    "others write, and first says what it read as what. Several runs are compared."
 )
 def diagnose(
     histories: Annotated[
         list[str],
         typer.Argument(
-            metavar="HISTORY…", help="History files (CSV, JSON or JSON lines), one per run."
+            metavar="HISTORY…", help="History files (CSV, JSON, event files), or folders of them."
         ),
     ],
     config: Annotated[
         str | None,
         typer.Option(help="An experiment, or a YAML file with recipe, classes, targets."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=COLUMN,…",
+            help="Read columns as these names: val_auroc=val_auc,val_accuracy=acc:percent.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was read and found as JSON.")
+    ] = False,
 ) -> None:
     """Diagnose training runs from their history files."""
     from rich.console import Console
 
-    from tailproof.diagnosis.command import diagnose_files, findings_as_dicts
-    from tailproof.diagnosis.terminal import print_findings
+    from tailproof.diagnosis.command import diagnose_files, diagnosis_as_dict
+    from tailproof.diagnosis.terminal import print_diagnosis
     from tailproof.files import json_text
 
-    diagnosis = diagnose_files(histories, config)
+    diagnosis = diagnose_files(histories, config, columns)
     if as_json:
-        print(json_text(findings_as_dicts(diagnosis)), end="")
+        print(json_text(diagnosis_as_dict(diagnosis)), end="")
     else:
-        print_findings(diagnosis, Console(highlight=False))
+        print_diagnosis(diagnosis, Console(highlight=False))
 
 
 @app.command()

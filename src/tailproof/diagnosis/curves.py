@@ -147,4 +147,4 @@ def trend(curve: Curve) -> tuple[float, float]:
     residual = curve.values - curve.values.mean() - slope * x
     sd = float(np.sqrt((residual**2).sum() / (len(curve) - 2)))
     error = max(sd, curve.noise / 4) / np.sqrt(float((x**2).sum()))
-    return slope * float(np.ptp(curve.epochs)), slope / error
+    return slope * float(np.ptp(curve.epochs)), slope / error if error else 0.0
