@@ -361,10 +361,10 @@ def test_spellings_of_what_is_not_finite(tmp_path, value):
 # Several runs, splits and batches in one table.
 
 
-@pytest.mark.parametrize("name", ["fold", "seed", "model", "run_id", "backbone", "setting"])
+@pytest.mark.parametrize("name", ["fold_idx", "Random Seed", "model", "run_id", "setup"])
 def test_a_column_of_runs_makes_several_runs(tmp_path, name):
     rows = table(**CURVES)
-    value = {"fold": "{}", "seed": "{}"}.get(name, "run-{}")
+    value = {"fold_idx": "{}", "Random Seed": "{}"}.get(name, "run-{}")
     long = [(name, *rows[0]), *((value.format(n), *row) for n in range(3) for row in rows[1:])]
     readings = read_histories([write(tmp_path, "h.csv", long)])
     assert len(readings) == 3
@@ -382,6 +382,18 @@ def test_a_column_of_splits(tmp_path, name, train, val):
     history = columns_of(write(tmp_path, "h.csv", rows))
     assert history.columns["val_loss"] == pytest.approx(VAL_LOSS)
     assert history.columns["train_loss"] == pytest.approx(TRAIN_LOSS)
+
+
+def test_a_column_of_runs_and_splits(tmp_path):
+    rows = [("run", "tag", "step", "value")]
+    for run in ("fox", "owl"):
+        for part, losses in (("train", TRAIN_LOSS), ("validation", VAL_LOSS)):
+            rows += [(f"{run}/{part}", "epoch_loss", *point) for point in enumerate(losses)]
+    readings = read_histories([write(tmp_path, "scalars.csv", rows)])
+    assert len(readings) == 2
+    for reading in readings:
+        assert reading.history.columns["train_loss"] == pytest.approx(TRAIN_LOSS)
+        assert reading.history.columns["val_loss"] == pytest.approx(VAL_LOSS)
 
 
 @pytest.mark.parametrize("counted", [(), ("batch",)])
@@ -464,11 +476,14 @@ def test_the_unit_of_a_rate_that_does_not_exceed_one(tmp_path, columns, unit):
     assert bool(column.read_as) or column in reading.not_judged
 
 
-def test_losses_of_guessing_show_that_an_accuracy_is_a_percentage(tmp_path):
+def test_next_to_losses_of_guessing_an_accuracy_may_be_a_percentage(tmp_path):
     flat = [6.91, 6.9, 6.92, 6.91, 6.9, 6.91, 6.92, 6.9]
     columns = {"train_loss": flat, "val_loss": flat, "val_acc": [0.1, 0.11, *[0.1] * 6]}
     path = write(tmp_path, "h.csv", table(epoch=EPOCHS, **columns))
-    assert columns_of(path).columns["val_accuracy"][0] == pytest.approx(0.001)
+    (reading,) = read_histories([path])
+    assert [column.name for column in reading.not_judged] == ["val_acc"]
+    chosen = columns_of(path, "val_accuracy=val_acc:percent").columns["val_accuracy"]
+    assert chosen[0] == pytest.approx(0.001)
 
 
 @pytest.mark.parametrize("blank", [1, 2, 4])

@@ -129,7 +129,7 @@ def read_name(name: str) -> ColumnName:
 
     ``valid/acc`` and ``ValAcc`` are the accuracy on val, ``Loss/train`` is the loss on train.
     """
-    words = _words(name)
+    words = words_of(name)
     whole = _counter("_".join(words), _WHOLE)
     unit = "percent" if set(words) & _PERCENT else ""
     part, words = _split_off_part([word for word in words if word not in _PERCENT])
@@ -167,7 +167,7 @@ def _reason_for_no_metric(words: list[str]) -> str:
     return ""
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
     """Split a name at separators and at capitals, in lower case."""
     text = unicodedata.normalize("NFKC", name).strip()
     text = re.sub(r"\bm(AP|IoU)", lambda match: f"m{match[1].lower()}", text)

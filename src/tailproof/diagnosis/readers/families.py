@@ -40,6 +40,11 @@ def _any_starts(names: Collection[str], *prefixes: str) -> bool:
 
 FAMILIES = (
     Family(
+        "Tailproof",
+        lambda names: {"val_balanced_accuracy", "val_macro_f1", "learning_rate"} <= set(names),
+        unit="share",
+    ),
+    Family(
         "Ultralytics",
         lambda names: _any_starts(names, "metrics/") and _any_starts(names, "train/", "val/"),
         bare="val",

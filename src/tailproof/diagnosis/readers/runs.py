@@ -4,19 +4,25 @@ import re
 from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
-from tailproof.diagnosis.column_aliases import PARTS, ColumnName, read_name
+from tailproof.diagnosis.column_aliases import (
+    NO_METRIC,
+    PARTS,
+    ColumnName,
+    read_name,
+    words_of,
+)
 from tailproof.diagnosis.readers.cells import NoNumberError, is_missing, read_number
 from tailproof.diagnosis.readers.table import Rows
 from tailproof.runtime.errors import TailproofError
 
-_RUN_NAMES = {"fold", "model", "seed", "run", "run_id", "run_name", "run_uuid", "experiment",
-              "experiment_id", "trial", "trial_id", "trial_name", "name", "arch", "architecture",
-              "backbone", "version", "replicate", "repeat", "repetition", "config", "config_id",
-              "method", "rank", "worker", "gpu", "cv", "kfold", "k_fold", "dataset", "variant",
-              "job", "job_id"}  # fmt: skip
+_WORDS_OF_RUNS = {"fold", "kfold", "cv", "split", "model", "seed", "run", "experiment", "trial",
+                  "name", "arch", "architecture", "backbone", "version", "replicate", "repeat",
+                  "repetition", "config", "method", "rank", "worker", "gpu", "dataset", "variant",
+                  "job", "setting"}  # fmt: skip
 _SETS_OF_TRAINER = re.compile(r"eval_(.+)_runtime")
 _SETS_OF_LIGHTNING = re.compile(r"/dataloader_idx_(\d+)$")
 _CHART_OF_WANDB = re.compile(r"(.+) - (.+)")
+_SEPARATOR = re.compile(r"[/\\]")
 _MOST_RUNS = 1000
 
 
@@ -145,20 +151,20 @@ def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Row
     bare = {name for name, said in names.items() if said.role == "metric" and not said.part}
     renamed = []
     for row in rows:
-        split = str(row.get(column) or "").strip().lower()
-        renamed.append(
-            {
-                (f"{split}/{name}" if name in bare and split else name): value
-                for name, value in row.items()
-                if name != column
-            }
-        )
+        *run, split = _SEPARATOR.split(str(row.get(column) or "").strip().lower())
+        new = {
+            (f"{split}/{name}" if name in bare and split else name): value
+            for name, value in row.items()
+            if name != column
+        }
+        renamed.append({column: "/".join(run), **new} if run else new)
     return renamed, (f"The split of each row is that of the column {column}.",)
 
 
 def _names_splits(rows: Rows, name: str) -> bool:
+    """Return whether cells are words for splits, possibly after a run: ``fox/train``."""
     cells = {str(row[name]).strip().lower() for row in rows if not is_missing(row.get(name))}
-    return bool(cells) and cells <= set(PARTS)
+    return bool(cells) and all(_SEPARATOR.split(cell)[-1] in PARTS for cell in cells)
 
 
 def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
@@ -169,7 +175,11 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
     )
     others = [name for name, said in names.items() if said.role == "other"]
     varying = [name for name in others if 1 < len(_values(rows, name)) <= _MOST_RUNS]
-    known = [name for name in varying if _plain(name) in _RUN_NAMES]
+    known = [
+        name
+        for name in varying
+        if names[name].reason != NO_METRIC and set(words_of(name)) & _WORDS_OF_RUNS
+    ]
     if counter is None:
         return known
     keys = [name for name in known if _overlap(rows, [name], counter)]
@@ -185,10 +195,6 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
         ):
             return [*keys, name]
     return keys
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_").removeprefix("params_")
 
 
 def _values(rows: Rows, name: str) -> set[Hashable]:

@@ -110,7 +110,7 @@ def _by_others(
     if related is not None:
         return _by_related(column, values, related)
     if metric == "accuracy" and _is_guessing(values, losses):
-        return "percent", "the losses stay at that of guessing, and so does this percentage"
+        return "", _ask(column)
     return "share", ""
 
 
@@ -125,8 +125,12 @@ def _by_related(column: "Column", values: np.ndarray, related: np.ndarray) -> tu
         return "share", "a related column is in percent, but the levels fit as a share"
     if as_share >= _FAR or as_percent < as_share:
         return "percent", "a related column is in percent"
-    unit = f"--columns '{column.read_as}={column.name}:percent' or ':share'"
-    return "", f"percent or share, which {unit} decides"
+    return "", _ask(column)
+
+
+def _ask(column: "Column") -> str:
+    choice = f"--columns '{column.read_as}={column.name}:percent' or ':share'"
+    return f"percent or share, which {choice} decides"
 
 
 def _is_guessing(values: np.ndarray, losses: list[np.ndarray]) -> bool:
