@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Role = Literal["epoch", "step", "attempt", "learning_rate", "samples", "metric", "other"]
@@ -124,6 +125,7 @@ class ColumnName(NamedTuple):
         return self.metric in JUDGED or bool(_POINT.fullmatch(self.metric))
 
 
+@lru_cache(4096)
 def read_name(name: str) -> ColumnName:
     """Return what the name of a column says.
 
@@ -201,7 +203,7 @@ def _learning_rate(words: list[str], part: Part) -> ColumnName | None:
     joined = "_".join(words)
     if joined in ("lr", "learning_rate", "learningrate"):
         return ColumnName("learning_rate", rank=1 if part else 0)
-    named = "lr" in words or "learning_rate" in joined
+    named = any(re.fullmatch(r"lr\d*", word) for word in words) or "learning_rate" in joined
     if not named or set(words) & set(_ALIASES):
         return None
     return ColumnName("learning_rate", rank=4 if set(words) & {"min", "max", "base"} else 2)

@@ -57,6 +57,8 @@ def read_number(cell: Any) -> float:
     if not isinstance(cell, str) or len(cell) > _LONGEST:
         raise NoNumberError
     text = cell.strip().removesuffix("%").strip().replace("−", "-")
+    if _NUMBER.fullmatch(text):
+        return float(text)
     for wrapped in (_TF_TENSOR, _WRAPPED):
         if match := wrapped.fullmatch(text):
             text = match["inner"].strip()

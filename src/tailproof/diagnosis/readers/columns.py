@@ -4,6 +4,7 @@ A name alone does not decide. The names next to it say of which split a bare ``a
 values of related columns say whether 0.9 is a share or 0.9 percent.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -163,6 +164,8 @@ def _reason_to_pass_over(origin: str, name: str, said: ColumnName, cells: Cells)
         return "not a number in every row"
     if not cells.numbers:
         return "empty in all rows"
+    if "loss" not in said.metric and not any(map(math.isfinite, cells.numbers.values())):
+        return "not finite in any row"
     if said.role == "epoch" and said.rank and len(cells.numbers) > 1 and not _varies(cells):
         return CONSTANT
     return ""
@@ -228,7 +231,9 @@ def _split_of(
     is_loss = said.metric == "loss"
     if family.bare and not is_loss:
         return family.bare, f"{family.name} measures it on {family.bare}"
-    if ("val" in twins) != ("train" in twins):
+    if {"train", "val"} <= twins:
+        return "", ""
+    if "val" in twins or "train" in twins:
         twin = "val" if "val" in twins else "train"
         return (
             "train" if twin == "val" else "val",

@@ -38,7 +38,8 @@ def rows_of_epochs(
         merged = _of_steps(rows, notes)
     else:
         notes.append("No column numbers the epochs: each row is one, from 1.")
-        merged = [{**row, "epoch": float(number)} for number, row in enumerate(rows, start=1)]
+        passes = enumerate(_passes(rows), start=1)
+        merged = [{**_merged(same_epoch), "epoch": float(n)} for n, same_epoch in passes]
     _mark_blank_losses(merged)
     return [
         {name: value for name, value in row.items() if value is not None} for row in merged

@@ -1,5 +1,6 @@
 """Reads single files into tables, and finds the files of histories in a folder."""
 
+import codecs
 import os
 import re
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from tailproof.diagnosis.readers.event_file import is_event_file, read_event_fil
 from tailproof.diagnosis.readers.json_rows import read_json_tables
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table, merge_rows
 from tailproof.runtime.errors import TailproofError
-from tailproof.untrusted_files import read_text
+from tailproof.untrusted_files import read_bytes
 
 _LOGGED = re.compile(r" INFO (epoch \d+(?: \S+ \S+)+)$", re.MULTILINE)
 _EXPORTED = re.compile(r"run-(?P<run>.+?)[-_]tag-(?P<tag>.+)")
@@ -35,7 +36,7 @@ def read_tables(path: Path) -> list[Table]:
     """
     if is_event_file(path):
         return [read_event_file(path)]
-    text = read_text(path)
+    text = _text(path)
     if not text.strip():
         raise TailproofError(f"{path} is empty: expected a row per epoch")
     if logged := _LOGGED.findall(text):
@@ -47,6 +48,19 @@ def read_tables(path: Path) -> list[Table]:
     if not any(table.rows for table in tables):
         raise TailproofError(f"{path} has a header but no rows: nothing was measured yet")
     return [Table(**{**vars(table), "rows": _wide(path, table.rows)}) for table in tables]
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file in UTF-8, or in the UTF-16 that Excel and PowerShell write."""
+    content = read_bytes(path)
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TailproofError(
+            f"{path} is not UTF-8 text (byte {error.start}): expected a table, JSON, or an event "
+            "file of TensorBoard with its own name"
+        ) from None
 
 
 def _of_line(line: str) -> dict[str, str]:

@@ -48,9 +48,9 @@ def separate_runs(origin: str, rows: Rows) -> list[Part]:
     Raises:
         TailproofError: every run has only one row.
     """
-    names = {str(key): read_name(str(key)) for row in rows for key in row}
+    names = _names(rows)
     rows, notes = _with_splits_in_names(rows, names)
-    names = {str(key): read_name(str(key)) for row in rows for key in row}
+    names = _names(rows)
     keys = _run_columns(rows, names)
     if not keys:
         return [Part("", rows, notes)]
@@ -71,6 +71,10 @@ def separate_runs(origin: str, rows: Rows) -> list[Part]:
         )
         for values, run in runs.items()
     ]
+
+
+def _names(rows: Rows) -> dict[str, ColumnName]:
+    return {name: read_name(name) for name in dict.fromkeys(key for row in rows for key in row)}
 
 
 def separate_evaluation_sets(part: Part) -> Iterator[Part]:
@@ -180,7 +184,7 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
         for name in varying
         if names[name].reason != NO_METRIC and set(words_of(name)) & _WORDS_OF_RUNS
     ]
-    if counter is None:
+    if counter is None or not varying:
         return known
     keys = [name for name in known if _overlap(rows, [name], counter)]
     if _is_unique(rows, keys, counter, names):
