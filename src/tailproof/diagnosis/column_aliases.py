@@ -41,7 +41,8 @@ _METRICS = {
                  "f1score fscore f_score f_1 f1_measure multiclass_f1_score multiclassf1score "
                  "multiclass_f1 binary_f1_score binaryf1score"),
     "auroc": ("auroc", "auc roc_auc auc_roc rocauc aucroc roc_auc_score multiclass_auroc "
-              "binary_auroc multiclassauroc binaryauroc"),
+              "binary_auroc multiclassauroc binaryauroc macro_auc auc_macro macro_auroc "
+              "auroc_macro"),
     "precision": ("precision", ""),
     "recall": ("recall", ""),
 }  # fmt: skip
@@ -57,7 +58,8 @@ JUDGED = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc")
 """The metrics that detectors read."""
 
 _EPOCH = {"epoch": 0, "ep": 1, "epoch_number": 1, "epoch_num": 1, "epoch_index": 1, "epoch_idx": 1,
-          "epoch_id": 1, "current_epoch": 1, "num_epoch": 1, "n_epoch": 1, "epochs": 2}  # fmt: skip
+          "epoch_id": 1, "current_epoch": 1, "epoch_no": 1, "epoch_n": 1, "num_epoch": 1,
+          "n_epoch": 1, "epochs": 2}  # fmt: skip
 _STEP = {"global_step": 0, "trainer_global_step": 0, "step": 1, "steps": 1, "iteration": 2,
          "iterations": 2, "iter": 2, "it": 2, "itr": 2, "n_iter": 2, "update": 3, "updates": 3,
          "num_updates": 3, "batch": 4, "batch_idx": 4, "batch_index": 4}  # fmt: skip
@@ -73,7 +75,8 @@ _PLURALS = {"losses": "loss", "accs": "acc", "accuracies": "accuracy", "aucs": "
 _PERCENT = {"percent", "pct", "percentage", "perc"}
 _DECORATION = {"avg", "average", "ave", "mean", "running", "metrics", "metric", "scalars", "scalar",
                "logs", "log", "history", "overall", "on", "of", "the", "set", "data", "value",
-               "total", "full", "score", "trainer", "model", "per"}  # fmt: skip
+               "total", "full", "score", "trainer", "model", "per", "list", "hist", "array",
+               "values", "curve"}  # fmt: skip
 _STATISTIC = {"best", "max", "min", "std", "stdev", "stddev", "stderr", "sem", "var", "variance",
               "ema", "swa", "smoothed", "smooth", "median", "peak", "lowest",
               "highest"}  # fmt: skip
@@ -172,7 +175,7 @@ def _reason_for_no_metric(words: list[str]) -> str:
 def words_of(name: str) -> list[str]:
     """Split a name at separators and at capitals, in lower case."""
     text = unicodedata.normalize("NFKC", name).strip()
-    text = re.sub(r"\bm(AP|IoU)", lambda match: f"m{match[1].lower()}", text)
+    text = re.sub(r"(?<![A-Za-z])m(AP|IoU)", lambda match: f"m{match[1].lower()}", text)
     text = _CAMEL.sub("_", text).replace("%", "_percent_").lower()
     words = [_PLURALS.get(word, word) for word in _SEPARATORS.sub("_", text).split("_") if word]
     if len(words) == 1 and words[0] not in PARTS and (match := _JOINED.fullmatch(words[0])):

@@ -55,7 +55,7 @@ def _print_reading(reading: Reading, console: Console) -> None:
         examples = f" ({listed([_printable(e) for e in item.examples])})" if item.examples else ""
         lines.append(f"passed over: {item.count:,} {item.reason}{examples}")
     lines += [_printable(note) for note in reading.notes]
-    console.print(Padding(escape("\n".join(lines)), (0, 0, 0, 4)), style="dim")
+    console.print(Padding(escape("\n".join(lines)), (0, 0, 0, 4), expand=False), style="dim")
 
 
 def _nothing(reading: Reading | None) -> str:

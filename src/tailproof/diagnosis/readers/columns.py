@@ -291,7 +291,10 @@ def _without_rivals(
             _check_rival(origin, target, first, name, names, cells)
             same = cells[name].numbers == cells[first].numbers
             reason = f"{'the same as' if same else f'{target} is read from'} {first}"
-            columns[name] = Column(name, why=reason, noted=names[name].role == "metric")
+            other = names[name]
+            copy = same or other.level != names[first].level or other.metric == "error"
+            noted = other.role == "metric" and not copy
+            columns[name] = Column(name, why=reason, noted=noted)
         said = names[first]
         columns[first] = Column(
             first,

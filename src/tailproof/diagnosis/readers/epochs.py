@@ -99,16 +99,19 @@ def _of_epochs(
     fractions = any(epoch % 1 for epoch in epochs)
     rows = [{**row, "epoch": float(math.ceil(row["epoch"] - _ROUNDING))} for row in rows]
     with_steps = any(row.get("step") is not None for row in rows)
-    merging = of_steps or fractions or with_steps or _has_batches(rows)
+    batches = _has_batches(rows) and (not with_steps or _counts_in_epoch(rows))
+    merging = of_steps or fractions or with_steps or batches
     merged: list[MeasuredRow] = []
     for _, group in groupby(rows, key=lambda row: (row["epoch"], row.get("attempt"))):
         same_epoch = list(group)
         groups = [same_epoch] if merging else _passes(same_epoch)
-        merged += [_merged(rows_of_pass) for rows_of_pass in groups]
+        merged += [_merged(rows_of_pass, all_averaged=batches) for rows_of_pass in groups]
     if merging and len(merged) < len(rows):
         notes.append(
-            f"{len(rows)} rows are {len(merged)} epochs: values of train are averaged over an "
-            "epoch, the last one of val counts."
+            f"{len(rows)} rows are {len(merged)} epochs: values of "
+            + ("batches" if batches else "train")
+            + " are averaged over an epoch"
+            + ("." if batches else ", the last one of val counts.")
         )
     return merged
 
@@ -134,17 +137,27 @@ def _has_batches(rows: list[MeasuredRow]) -> bool:
     return 2 * sum(len(_passes(group)) > 1 for group in groups) > len(groups)
 
 
-def _merged(rows: list[MeasuredRow]) -> MeasuredRow:
+def _counts_in_epoch(rows: list[MeasuredRow]) -> bool:
+    """Return whether the steps count the batches of an epoch, and start again in the next one."""
+    first: dict[float, float] = {}
+    for row in rows:
+        if row.get("step") is not None:
+            first[row["epoch"]] = min(first.get(row["epoch"], math.inf), row["step"])
+    return len(first) > 1 and len(set(first.values())) == 1
+
+
+def _merged(rows: list[MeasuredRow], *, all_averaged: bool = False) -> MeasuredRow:
     """Average training metrics over the rows of an epoch; take the last value of everything else.
 
-    A blank cell counts only where it is the one cell of its column.
+    Where all rows are batches, metrics of val are averaged too. A blank cell counts only where it
+    is the one cell of its column.
     """
     merged: MeasuredRow = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         cells = [row[name] for row in rows if name in row]
         values = [cell for cell in cells if cell is not None]
         if values:
-            averaged = name.startswith("train_") and len(values) > 1
+            averaged = name not in _SHARED if all_averaged else name.startswith("train_")
             merged[name] = sum(values) / len(values) if averaged else values[-1]
         elif len(cells) == 1:
             merged[name] = None
