@@ -1,5 +1,6 @@
 """Training histories as people have them: read right, or refused with one sentence."""
 
+import json
 import math
 import os
 from pathlib import Path
@@ -578,3 +579,67 @@ def test_what_is_in_a_folder_and_no_history_is_counted(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(TailproofError, match="empty"):
         read_histories([tmp_path / "empty"])
+
+
+# Whatever a file holds, it is read or refused.
+
+WORDS = st.sampled_from(
+    ["epoch", "step", "loss", "val_loss", "train_loss", "acc", "val_acc", "lr", "fold", "phase",
+     "train", "val", "test", "history", "columns", "data", "value", "tag", "0", "1", "epoch_2",
+     "eval_a_runtime", "eval_a_loss", "metrics/x", "time", ""]
+)  # fmt: skip
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 10**30), st.floats(), st.text(max_size=5),
+    st.sampled_from(["nan", "1/3", "Epoch 2", "50%", "train", "val", "0,5", "tensor(1)"]),
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=30,
+)
+CELLS = st.sampled_from(
+    ["", "1", "2", "0.5", "nan", "inf", "-1", "50%", "1,5", "1e400", "Epoch 2", "train", "val",
+     "x", "tensor(0.1)", "3/9", "NA", '"', "1" * 500]
+)  # fmt: skip
+
+
+def is_read_or_refused(path):
+    try:
+        readings = read_histories([path])
+    except TailproofError as error:
+        assert "\n" not in str(error)
+        return
+    for reading in readings:
+        epochs = list(reading.history.epochs)
+        assert epochs == sorted(set(epochs)) and len(reading.columns) > 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(value=VALUES, lines=st.booleans())
+def test_any_json_is_read_or_refused(tmp_path_factory, value, lines):
+    path = tmp_path_factory.mktemp("json") / "history.json"
+    values = value if lines and isinstance(value, list) else [value]
+    path.write_text("\n".join(json.dumps(item) for item in values))
+    is_read_or_refused(path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    head=st.lists(WORDS, min_size=1, max_size=6),
+    rows=st.lists(st.lists(CELLS, min_size=6, max_size=6), max_size=8),
+    separator=st.sampled_from(",;\t| "),
+)
+def test_any_table_is_read_or_refused(tmp_path_factory, head, rows, separator):
+    path = tmp_path_factory.mktemp("table") / "history.csv"
+    lines = [head, *(row[: len(head)] for row in rows)]
+    path.write_text("\n".join(separator.join(line) for line in lines))
+    is_read_or_refused(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
+    folder = tmp_path_factory.mktemp("bytes")
+    for name in ("history", "events.out.tfevents.1"):
+        (folder / name).write_bytes(content)
+        is_read_or_refused(folder / name)

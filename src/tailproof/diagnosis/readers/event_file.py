@@ -24,7 +24,7 @@ Field = tuple[int, int | bytes]
 
 def is_event_file(path: Path) -> bool:
     """Return whether the name is that of an event file."""
-    return "tfevents" in path.name
+    return ".tfevents." in path.name
 
 
 def read_event_file(path: Path) -> Table:

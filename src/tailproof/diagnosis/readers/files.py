@@ -173,6 +173,8 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)[:_MOST_FILES]
     except OSError as error:
+        if depth:
+            return
         raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
     for entry in ordered:
         if entry.is_file():

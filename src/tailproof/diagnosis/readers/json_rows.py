@@ -46,8 +46,8 @@ def _python_value(text: str) -> Any:
     if not re.match(r"\{\s*'", text.lstrip()):
         return None
     try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return json.loads(json.dumps(ast.literal_eval(text.strip())))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
 
 
