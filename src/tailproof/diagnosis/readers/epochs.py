@@ -5,6 +5,7 @@ from itertools import groupby, pairwise
 
 from tailproof.history import Row
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 MeasuredRow = dict[str, float | None]
 """Numbers by canonical name; None is a cell that is there and empty."""
@@ -30,6 +31,7 @@ def rows_of_epochs(
         TailproofError: a number cannot be that of an epoch.
     """
     notes: list[str] = []
+    rows = _without_single_epoch(rows, notes)
     if not any(row.get("epoch") is not None for row in rows):
         rows = _with_epochs_of_resets(rows, notes)
     if any(row.get("epoch") is not None for row in rows):
@@ -44,6 +46,18 @@ def rows_of_epochs(
     return [
         {name: value for name, value in row.items() if value is not None} for row in merged
     ], notes
+
+
+def _without_single_epoch(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
+    """Leave out the number of an only epoch in which val is measured again and again."""
+    epochs = {row["epoch"] for row in rows if row.get("epoch") is not None}
+    if not epochs or not all(map(math.isfinite, epochs)) or len(set(map(math.ceil, epochs))) > 1:
+        return rows
+    measured = {row.get("step") for row in rows if _is_validation(row)} - {None}
+    if len(measured) < _FEWEST_RESETS:
+        return rows
+    notes.append(f"All rows are of one epoch, in which val is measured {len(measured)} times.")
+    return [{name: row[name] for name in row if name != "epoch"} for row in rows]
 
 
 def _with_epochs_of_resets(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
@@ -108,7 +122,7 @@ def _of_epochs(
         merged += [_merged(rows_of_pass, all_averaged=batches) for rows_of_pass in groups]
     if merging and len(merged) < len(rows):
         notes.append(
-            f"{len(rows)} rows are {len(merged)} epochs: values of "
+            f"{len(rows)} rows are {quantity(len(merged), 'epoch')}: values of "
             + ("batches" if batches else "train")
             + " are averaged over an epoch"
             + ("." if batches else ", the last one of val counts.")

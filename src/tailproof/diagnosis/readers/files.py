@@ -4,6 +4,7 @@ import codecs
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tailproof.diagnosis.column_aliases import NO_METRIC, PARTS, read_name
@@ -47,7 +48,21 @@ def read_tables(path: Path) -> list[Table]:
     tables = read_json_tables(path, text) if is_json else [read_delimited(path, text)]
     if not any(table.rows for table in tables):
         raise TailproofError(f"{path} has a header but no rows: nothing was measured yet")
-    return [Table(**{**vars(table), "rows": _wide(path, table.rows)}) for table in tables]
+    return [
+        replace(table, rows=_with_metric_of_file(path, _wide(path, table.rows))) for table in tables
+    ]
+
+
+def _with_metric_of_file(path: Path, rows: Rows) -> Rows:
+    """Give columns that name only a split the metric that the file is named by: loss.csv."""
+    said = read_name(path.stem)
+    names = {name for row in rows for name in row if str(name).strip().lower() in PARTS}
+    if not names or not said.known or said.part:
+        return rows
+    return [
+        {(f"{name}/{said.metric}" if name in names else name): row[name] for name in row}
+        for row in rows
+    ]
 
 
 def _text(path: Path) -> str:

@@ -176,7 +176,7 @@ def _of_lists(path: Path, value: Named) -> Table | None:
     series = {
         name: column
         for name, column in lists.items()
-        if roles[name].role not in ("other",) and roles[name].part != "test"
+        if (roles[name].role != "other" or _words_of_split(name)) and roles[name].part != "test"
     }
     lengths = {name: len(column) for name, column in series.items()}
     if not lengths or max(lengths.values()) == 0:

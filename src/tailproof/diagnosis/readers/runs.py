@@ -54,6 +54,7 @@ def separate_runs(origin: str, rows: Rows) -> list[Part]:
     keys = _run_columns(rows, names)
     if not keys:
         return [Part("", rows, notes)]
+    labels = [key for key in keys if names[key].role == "other"]
     runs: dict[tuple, Rows] = {}
     for row in rows:
         runs.setdefault(tuple(_cell(row.get(key)) for key in keys), []).append(row)
@@ -66,7 +67,7 @@ def separate_runs(origin: str, rows: Rows) -> list[Part]:
     return [
         Part(
             " ".join(f"{key}={value}" for key, value in zip(keys, values, strict=True)),
-            [{name: row[name] for name in row if name not in keys} for row in run],
+            [{name: row[name] for name in row if name not in labels} for row in run],
             (note.replace("told apart", "distinguished"), *notes),
         )
         for values, run in runs.items()
@@ -177,7 +178,7 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
         (name for role in ("epoch", "step") for name, said in names.items() if said.role == role),
         None,
     )
-    others = [name for name, said in names.items() if said.role == "other"]
+    others = [name for name, said in names.items() if said.role in ("other", "learning_rate")]
     varying = [name for name in others if 1 < len(_values(rows, name)) <= _MOST_RUNS]
     known = [
         name
@@ -190,7 +191,9 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
     if _is_unique(rows, keys, counter, names):
         return keys
     for name in varying:
-        text = any(not _is_number(row.get(name)) for row in rows if not is_missing(row.get(name)))
+        text = names[name].role == "other" and any(
+            not _is_number(row[name]) for row in rows if not is_missing(row.get(name))
+        )
         new = name not in keys and (text or _is_in_blocks(rows, name, counter))
         if (
             new
