@@ -496,6 +496,38 @@ def test_blanks_at_the_end(tmp_path, blank):
     assert all(map(math.isnan if blank == 1 else math.isinf, values))
 
 
+def test_blanks_in_a_table_with_several_rows_an_epoch(tmp_path):
+    rows = [("epoch", "step", "train_loss", "val_loss")]
+    for epoch in EPOCHS:
+        broken = epoch > 4
+        rows.append((epoch, 10 * epoch, "" if broken else TRAIN_LOSS[epoch], ""))
+        rows.append((epoch, 10 * epoch, "", "" if broken else VAL_LOSS[epoch]))
+    history = columns_of(write(tmp_path, "metrics.csv", rows))
+    assert list(history.epochs) == EPOCHS
+    for name in ("train_loss", "val_loss"):
+        assert np.isinf(history.columns[name]).tolist() == [False] * 5 + [True] * 3
+
+
+def test_an_epoch_in_progress_is_not_broken(tmp_path):
+    rows = [("epoch", "step", "train_acc", "train_loss_epoch", "val_loss")]
+    for epoch in EPOCHS:
+        rows.append((epoch, 10 * epoch, ACCURACY[epoch], "", ""))
+        if epoch < 7:
+            rows.append((epoch, 10 * epoch, "", "", VAL_LOSS[epoch]))
+            rows.append((epoch, 10 * epoch, "", TRAIN_LOSS[epoch], ""))
+    history = columns_of(write(tmp_path, "metrics.csv", rows))
+    assert list(history.epochs) == EPOCHS
+    assert np.isnan(history.columns["train_loss"][-1]) and np.isnan(history.columns["val_loss"][-1])
+
+
+def test_val_may_be_measured_less_often_than_train(tmp_path):
+    write(tmp_path, "train/loss.tsv", table(step=EPOCHS, loss=TRAIN_LOSS), "\t")
+    write(tmp_path, "val/loss.tsv", table(step=EPOCHS[:5], loss=VAL_LOSS[:5]), "\t")
+    history = columns_of(tmp_path)
+    assert history.columns["train_loss"] == pytest.approx(TRAIN_LOSS)
+    assert history.columns["val_loss"][:5] == pytest.approx(VAL_LOSS[:5])
+
+
 # What is no history.
 
 

@@ -101,9 +101,18 @@ def with_decimal_points(rows: list[list[str]]) -> tuple[list[list[str]], bool]:
     with_comma = [cell for cell in cells if len(cell) <= _LONGEST and _COMMA.fullmatch(cell)]
     points = any("." in cell and "," not in cell and _is_number(cell) for cell in cells)
     certain = any(not _GROUPED.fullmatch(cell) for cell in with_comma)
-    if not with_comma or (points and not certain):
+    if not with_comma or (not certain and (points or _have_thousands(rows))):
         return rows, False
     return [[_with_point(cell) for cell in row] for row in rows], True
+
+
+def _have_thousands(rows: list[list[str]]) -> bool:
+    """Return whether a column has both 1,234 and 567, so that the comma separates thousands."""
+    return any(
+        any(_GROUPED.fullmatch(cell[:_LONGEST].strip()) for cell in column)
+        and any(re.fullmatch(r"[1-9]\d\d", cell.strip()) for cell in column)
+        for column in zip(*rows, strict=True)
+    )
 
 
 def _is_number(cell: str) -> bool:

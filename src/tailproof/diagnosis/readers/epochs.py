@@ -1,6 +1,7 @@
 """Turns the rows of a history into one row per epoch."""
 
 import math
+from collections import Counter
 from itertools import groupby, pairwise
 
 from tailproof.history import Row
@@ -41,7 +42,7 @@ def rows_of_epochs(
     else:
         notes.append("No column numbers the epochs: each row is one, from 1.")
         passes = enumerate(_passes(rows), start=1)
-        merged = [{**_merged(same_epoch), "epoch": float(n)} for n, same_epoch in passes]
+        merged = [{**_merged(same_epoch, set()), "epoch": float(n)} for n, same_epoch in passes]
     _mark_blank_losses(merged)
     return [
         {name: value for name, value in row.items() if value is not None} for row in merged
@@ -115,11 +116,12 @@ def _of_epochs(
     with_steps = any(row.get("step") is not None for row in rows)
     batches = _has_batches(rows) and (not with_steps or _counts_in_epoch(rows))
     merging = of_steps or fractions or with_steps or batches
-    merged: list[MeasuredRow] = []
+    groups: list[list[MeasuredRow]] = []
     for _, group in groupby(rows, key=lambda row: (row["epoch"], row.get("attempt"))):
         same_epoch = list(group)
-        groups = [same_epoch] if merging else _passes(same_epoch)
-        merged += [_merged(rows_of_pass, all_averaged=batches) for rows_of_pass in groups]
+        groups += [same_epoch] if merging else _passes(same_epoch)
+    several = _in_several_rows(groups)
+    merged = [_merged(group, several, all_averaged=batches) for group in groups]
     if merging and len(merged) < len(rows):
         notes.append(
             f"{len(rows)} rows are {quantity(len(merged), 'epoch')}: values of "
@@ -160,11 +162,19 @@ def _counts_in_epoch(rows: list[MeasuredRow]) -> bool:
     return len(first) > 1 and len(set(first.values())) == 1
 
 
-def _merged(rows: list[MeasuredRow], *, all_averaged: bool = False) -> MeasuredRow:
+def _in_several_rows(groups: list[list[MeasuredRow]]) -> set[str]:
+    """Return the columns that some epoch has in several rows, mostly blank."""
+    counts = [Counter(name for row in group for name in row) for group in groups]
+    return {name for count in counts for name, rows in count.items() if rows > 1}
+
+
+def _merged(
+    rows: list[MeasuredRow], several: set[str], *, all_averaged: bool = False
+) -> MeasuredRow:
     """Average training metrics over the rows of an epoch; take the last value of everything else.
 
-    Where all rows are batches, metrics of val are averaged too. A blank cell counts only where it
-    is the one cell of its column.
+    Where all rows are batches, metrics of val are averaged too. A blank cell of a column that has
+    cells in several rows counts only where its row should have a value.
     """
     merged: MeasuredRow = {}
     for name in dict.fromkeys(name for row in rows for name in row):
@@ -173,9 +183,20 @@ def _merged(rows: list[MeasuredRow], *, all_averaged: bool = False) -> MeasuredR
         if values:
             averaged = name not in _SHARED if all_averaged else name.startswith("train_")
             merged[name] = sum(values) / len(values) if averaged else values[-1]
-        elif len(cells) == 1:
+        elif name not in several or any(name in row and _is_blank(row, name) for row in rows):
             merged[name] = None
     return merged
+
+
+def _is_blank(row: MeasuredRow, name: str) -> bool:
+    """Return whether a row should have a value of a column.
+
+    It should if it measures other metrics of val, or nothing at all. Rows of batches that measure
+    some metrics of train may lack those that are logged at the end of the epoch.
+    """
+    measured = {other for other, value in row.items() if value is not None}
+    with_val = name.startswith("val_") and any(other.startswith("val_") for other in measured)
+    return with_val or measured <= {"epoch", "step", "attempt"}
 
 
 def _spread(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
@@ -238,6 +259,15 @@ def _of_steps(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     ends = sorted({row["step"] for row in rows if _is_validation(row)}) or steps
     first = int(ends[0])
     counted = ends == list(range(first, first + len(ends))) and first in (0, 1)
+    later = [step for step in steps if step > ends[-1]]
+    if counted and later == list(range(int(ends[-1]) + 1, int(ends[-1]) + 1 + len(later))):
+        ends = ends + later
+    elif (
+        later
+        and len(ends) > 1
+        and 2 * (later[-1] - ends[-1]) * (len(ends) - 1) >= (ends[-1] - ends[0])
+    ):  # the epoch whose validation has not run yet
+        ends = [*ends, later[-1]]
     numbers = ends if counted else list(range(1, len(ends) + 1))
     if not counted:
         what = "validation" if len(ends) < len(steps) or any(map(_is_validation, rows)) else "step"
@@ -248,8 +278,9 @@ def _of_steps(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
         while position < len(ends) - 1 and row["step"] > ends[position]:
             position += 1
         grouped[ends[position]].append(row)
+    several = _in_several_rows(list(grouped.values()))
     return [
-        {**_merged(group), "epoch": float(number)}
+        {**_merged(group, several), "epoch": float(number)}
         for number, group in zip(numbers, grouped.values(), strict=True)
     ]
 
