@@ -175,34 +175,44 @@ def lineage(
 @app.command(
     help="Diagnose training runs from their history files, even unfinished or foreign ones, and "
     "suggest fixes.\n\n"
-    "Also reads Lightning's metrics.csv and TensorBoard exports. Several runs are compared."
+    "Reads what Keras, Lightning, fastai, timm, Ultralytics, Hugging Face, TensorBoard, MLflow and "
+    "others write, and first says what it read as what. Several runs are compared."
 )
 def diagnose(
     histories: Annotated[
         list[str],
         typer.Argument(
-            metavar="HISTORY…", help="History files (CSV, JSON or JSON lines), one per run."
+            metavar="HISTORY…", help="History files (CSV, JSON, event files), or folders of them."
         ),
     ],
     config: Annotated[
         str | None,
         typer.Option(help="An experiment, or a YAML file with recipe, classes, targets."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=COLUMN,…",
+            help="Read columns as these names: val_auroc=val_auc,val_accuracy=acc:percent.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was read and found as JSON.")
+    ] = False,
 ) -> None:
     """Diagnose training runs from their history files."""
     import json
 
-    from tailproof.diagnosis.command import diagnose_files, findings_as_dicts
-    from tailproof.diagnosis.terminal import print_findings
+    from tailproof.diagnosis.command import diagnose_files, diagnosis_as_dict
+    from tailproof.diagnosis.terminal import print_diagnosis
     from tailproof.terminal import Console
 
-    diagnosis = diagnose_files(histories, config)
+    diagnosis = diagnose_files(histories, config, columns)
     if as_json:
         # In ASCII, so that no name in it acts on a terminal.
-        print(json.dumps(findings_as_dicts(diagnosis), indent=1, allow_nan=False))
+        print(json.dumps(diagnosis_as_dict(diagnosis), indent=1, allow_nan=False))
     else:
-        print_findings(diagnosis, Console(highlight=False))
+        print_diagnosis(diagnosis, Console(highlight=False))
 
 
 @app.command()
