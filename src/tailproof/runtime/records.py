@@ -84,7 +84,10 @@ class Record(Strict):
     Attributes:
         version: version of this schema.
         name: name of the job within its rule, formed from its wildcards.
-        inputs: files that the job read, without raw data, which prepare lists in raw.parquet.
+        inputs: files that the job declares and may read, without raw data, which prepare lists in
+            raw.parquet.
+        undeclared: files in the folder of the raw data that it opened, although its stage has
+            no business there. Results that are not inputs cannot be opened.
         parameters: the part of the configuration that the rule passed to the job.
         running: resources and execution settings, which do not affect the result.
         seeds: random seeds from the configuration.
@@ -100,6 +103,7 @@ class Record(Strict):
     name: str
     wildcards: dict[str, str]
     inputs: list[File]
+    undeclared: list[str]
     outputs: list[File]
     parameters: dict[str, Any]
     running: dict[str, Any]
