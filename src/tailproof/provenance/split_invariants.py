@@ -21,8 +21,9 @@ from tailproof.text import quantity
 
 def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
     """Return a sentence for each violated invariant and for a file that cannot be read."""
+    readers = [*_readers_of_test(ledger), *_readers_of_raw(ledger)]
     if not ((folder / "samples.parquet").exists() and (folder / "splits.parquet").exists()):
-        return []
+        return readers
     try:
         samples = read_parquet(folder / "samples.parquet", ["sample_id", "digest", "group"])
         splits = read_parquet(folder / "splits.parquet", ["sample_id", "split"])
@@ -36,7 +37,7 @@ def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
         ]
     except (TailproofError, pa.ArrowException) as error:
         problems = [str(error)]
-    return [*problems, *_readers_of_test(ledger), *_readers_of_raw(ledger)]
+    return [*problems, *readers]
 
 
 def _shared(joined: pa.Table, column: str, word: str) -> Iterator[str]:
