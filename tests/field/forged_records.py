@@ -32,7 +32,7 @@ def rewrite_manifest(folder: Path) -> None:
         for shard in split["shards"]:
             path = shards / shard["path"]
             now = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
-            shard |= now
+            shard.update(now)
             facts = path.with_suffix(".json")
             facts.write_text(json_text(json.loads(facts.read_text()) | now))
     (shards / "manifest.json").write_text(json_text(manifest))

@@ -1,7 +1,6 @@
 """What a job may open, in a process of its own: the hook cannot be removed from this one."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +10,11 @@ import pytest
 PROGRAM = """
 import json, os, sys
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.undeclared_reads import DeclaredReads, declared_reads, refuse_undeclared_reads
+from tailproof.runtime import undeclared_reads
+from tailproof.runtime.undeclared_reads import DeclaredReads, declared_reads
 
-refuse_undeclared_reads(DeclaredReads("calibrate", ["results/tiny/declared.parquet"], "raw"))
+declared = DeclaredReads("calibrate", ["results/tiny/declared.parquet"], "raw")
+undeclared_reads.refuse_undeclared_reads(declared)
 import cv2, pandas, pyarrow, pyarrow.csv, pyarrow.dataset, pyarrow.fs, pyarrow.parquet
 import safetensors, safetensors.numpy
 
@@ -118,4 +119,4 @@ def test_reads_of_raw_files_are_noted(folder):
     codes = ["pyarrow.parquet.read_table('raw/a.parquet')", "open('free.parquet')"]
     outcomes, raw = called(folder, codes)
     assert set(outcomes.values()) == {"opened"}
-    assert raw == [os.path.join("raw", "a.parquet")]
+    assert raw == ["raw/a.parquet"]
