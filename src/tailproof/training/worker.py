@@ -26,7 +26,7 @@ def main(path: Path) -> None:
     arguments = job["train"]
     if job["reads"]:
         refuse_undeclared_reads(DeclaredReads(**job["reads"]))
-    with logging_to(rank_log(Path(job["log"]), rank), "a" if rank == 0 else "w") as logger:
+    with logging_to(rank_log(Path(job["log"]), rank)) as logger:
         try:
             with REQUEST.leave_at_once():
                 from tailproof.config.recipe import Recipe
