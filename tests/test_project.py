@@ -50,6 +50,22 @@ def test_results_have_another_name_by_one_setting(tmp_path):
     assert "out/*/*" in (tmp_path / "study" / ".gitignore").read_text().splitlines()
 
 
+def test_results_lie_on_another_disk_by_one_setting(tmp_path):
+    disk = str(tmp_path / "disk")
+    init_project(tmp_path / "study", results=disk)
+    paths = project_paths(tmp_path / "study")
+    assert paths.page("a") == f"{disk}/a/report/index.html"
+    assert paths.inside(f"{disk}/a/audit.json") == ("a", "audit.json")
+    ignored = (tmp_path / "study" / ".gitignore").read_text()
+    assert disk not in ignored
+
+
+def test_the_manual_of_a_project_links_to_nothing_that_it_lacks(tmp_path):
+    init_project(tmp_path / "study")
+    manual = (tmp_path / "study" / "config" / "README.md").read_text()
+    assert "data.source" in manual and "](../" not in manual
+
+
 def test_without_the_setting_results_are_in_results(tmp_path):
     assert project_paths(tmp_path) == Paths()
     (tmp_path / "config").mkdir()

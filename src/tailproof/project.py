@@ -1,5 +1,6 @@
 """A user's project: where its files are, and how `tailproof init` makes one."""
 
+import re
 import shutil
 from dataclasses import dataclass
 from functools import cache
@@ -31,10 +32,11 @@ COPIED = (
     ".dvc/config",
     ".dvc/.gitignore",
     ".dvc/plots",
-    "config/README.md",
     "config/schema.json",
 )
-"""What a project has of its own, so that its user can change it."""
+"""What is copied into a project as it stands, so that its user can change it."""
+
+README = Path("config", "README.md")
 
 GITIGNORE = (".snakemake/", ".state/", "logs/", "raw/")
 
@@ -44,9 +46,10 @@ class Paths:
     """The folders of a project, from its root; the only place that spells them.
 
     Attributes:
-        results: of all experiments: `results` in config/config.yaml, another name or another disk.
-        logs: of all stages.
-        states: of unfinished training runs.
+        results: the folder of all experiments: `results` in config/config.yaml. It may be on
+            another disk.
+        logs: the folder of the logs of all stages.
+        states: the folder of the states of unfinished training runs.
     """
 
     results: str = "results"
@@ -89,13 +92,13 @@ class Paths:
 
 
 def project_paths(root: str | Path = ".") -> Paths:
-    """Return the folders of the project in `root`, as its config/config.yaml has them."""
+    """Return the folders of the project in `root`, read from its config/config.yaml."""
     return _read_paths(Path(root).resolve() / CONFIG)
 
 
 @cache
 def _read_paths(config: Path) -> Paths:
-    """Read one key; that the file is right is checked where it is loaded."""
+    """Read one key. Whether the file is valid is checked where all of it is loaded."""
     try:
         value = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -115,15 +118,15 @@ def init_project(
     """Make a project in a new or empty folder, ready for `snakemake --cores 2`.
 
     Args:
-        folder: of the project.
-        results: the folder of its results, from the project, or anywhere as an absolute path.
-        experiment: name and YAML text of its first experiment; by default the example.
+        folder: the folder of the project.
+        results: the folder of its results, relative to the project or absolute.
+        experiment: name and YAML text of its first experiment. Default: the example.
 
     Returns:
-        the paths of the files that were written, from the folder.
+        the paths of the written files, relative to the folder.
 
     Raises:
-        TailproofError: the folder is a file or holds something.
+        TailproofError: the folder is a file or is not empty.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -137,6 +140,7 @@ def init_project(
             experiment=name, results=results
         ),
         (EXPERIMENTS / f"{name}.yaml").as_posix(): text,
+        README.as_posix(): _without_links(_read(PIPELINE / README)),
         ".gitignore": "\n".join([*GITIGNORE, *_ignored(results)]) + "\n",
     }
     for relative, content in files.items():
@@ -168,6 +172,11 @@ def _ignored(results: str) -> list[str]:
     if Path(results).is_absolute():
         return []
     return [f"{results}/*/*", f"!{results}/*/provenance/", f"{results}/*.html", f"{results}/*.md"]
+
+
+def _without_links(markdown: str) -> str:
+    """Return the text without links to docs/, which a project does not have."""
+    return re.sub(r"\[([^\]]+)\]\(\.\./docs/[^)]+\)", r"\1", markdown)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from tailproof.evaluation.table_columns import COLUMNS
 from tests.project import ROOT
@@ -166,3 +167,23 @@ def test_publish_names_what_a_clone_will_lack(checkout):
     assert done.returncode == 0, done.stderr
     assert re.search("index.*config/config.yaml$", done.stdout, re.M)
     assert "git commit -m 'Publish tiny' && dvc push && git push" in done.stdout
+
+
+def test_dvc_keeps_every_result(finished):
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    start = "${results}/${item.experiment}/"
+    kept = {
+        (next(iter(out)) if isinstance(out, dict) else out).removeprefix(start)
+        for stage in stages.values()
+        for kind in ("outs", "metrics", "plots")
+        for out in stage.get(kind, [])
+    }
+    results = {path.relative_to(finished.results) for path in finished.results.rglob("*.*")}
+    files = {path for path in results if (finished.results / path).is_file()}
+    lost = {
+        path.as_posix()
+        for path in files
+        if path.parts[0] != "provenance"  # which git keeps
+        and not {path.as_posix(), *(parent.as_posix() for parent in path.parents)} & kept
+    }
+    assert files and lost == set()

@@ -1,4 +1,4 @@
-"""Builders of a run's device, model, optimizer and loaders; they check the recipe."""
+"""Builders of a run's device, model and loaders; they check the recipe."""
 
 import os
 import shutil
@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from timm.data import Mixup
-from timm.optim import create_optimizer_v2, list_optimizers
 from torch import Tensor, nn
 
 from tailproof.config.recipe import Phase, Recipe
@@ -16,7 +15,7 @@ from tailproof.models.build import checkpoint_activations, load_weights, weights
 from tailproof.models.input_sizes import Size, check_sizes, options_for_sizes
 from tailproof.monitors import MONITORS
 from tailproof.operating_points import ONE_IN, enough_negatives
-from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
 from tailproof.training.distributed import ProcessGroup
 
@@ -130,30 +129,6 @@ def check_monitor(recipe: Recipe, val: Split) -> None:
             f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
             f"found {negatives:,}: raise data.splits.val or monitor a larger rate or tpr_at_fpr_0"
         )
-
-
-def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build timm's optimizer, without weight decay on normalization layers and biases.
-
-    Raises:
-        TailproofError: the name or an option is unknown.
-    """
-    config = recipe.optimizer
-    if config.name not in list_optimizers():
-        raise unknown_name("optimizer", config.name, list_optimizers())
-    try:
-        return create_optimizer_v2(
-            model,
-            opt=config.name,
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            momentum=config.momentum,
-            **config.options,
-        )
-    except (TypeError, ValueError, RuntimeError, AssertionError, ImportError) as error:
-        raise TailproofError(
-            f"recipe.optimizer: {config.name} does not accept the options {config.options}: {error}"
-        ) from error
 
 
 def build_mixing(phase: Phase, world: int) -> Mixup | None:

@@ -23,7 +23,6 @@ from tailproof.training.builders import (
     Forward,
     build_loader,
     build_mixing,
-    build_optimizer,
     check_monitor,
     initial_model,
     model_options,
@@ -34,6 +33,7 @@ from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
 from tailproof.training.multi_head import Heads, MultiHeadLoss
+from tailproof.training.optimizer import build_optimizer
 from tailproof.training.seeding import seed_initial_weights, seed_step
 
 log = logging.getLogger(__name__)
