@@ -11,6 +11,7 @@ from tailproof.digests import digest_of
 from tailproof.files import json_text, write_text
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_files import read_bytes
 
 VERSION = 2
 
@@ -145,12 +146,10 @@ def read_record(path: str | Path) -> Record:
         TailproofError: the file is missing, is not a record, or was edited.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_bytes(path).decode()
         value = json.loads(text)
         version = value.get("version")
-    except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist") from None
-    except (AttributeError, OSError, RecursionError, ValueError) as error:
+    except (AttributeError, RecursionError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     if isinstance(version, int) and version > VERSION:
         raise NewerSchema(
