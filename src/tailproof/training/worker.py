@@ -24,7 +24,7 @@ def main(path: Path) -> None:
     take_signals(second_ends=False)
     job, rank = json.loads(path.read_bytes()), int(os.environ["RANK"])
     arguments = job["train"]
-    if job["reads"]:
+    if job.get("reads"):
         refuse_undeclared_reads(DeclaredReads(**job["reads"]))
     with logging_to(rank_log(Path(job["log"]), rank)) as logger:
         try:
