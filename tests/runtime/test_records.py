@@ -140,7 +140,7 @@ def test_what_is_no_record_is_refused_in_a_sentence(tmp_path, text, error, messa
 def test_a_foreign_file_is_no_record(tmp_path, content):
     path = tmp_path / "record.json"
     path.write_bytes(content)
-    with pytest.raises(TailproofError, match="record.json"):
+    with pytest.raises(TailproofError, match=r"record\.json"):
         read_record(path)
 
 

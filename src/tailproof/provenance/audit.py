@@ -118,11 +118,13 @@ def _uncommitted(ledger: Ledger) -> list[str]:
         return []
     listed = ask_git(Path(), "status", "--porcelain", "-z", "-uall", "--", folder) or b""
     changed = [entry[3:] for entry in listed.decode(errors="replace").split("\0") if entry]
+    if not changed:
+        return []
     return [
         f"{quantity(len(changed), 'record')} not as in git's last commit, the first is "
         f"{changed[0]}: `git diff HEAD -- {folder}` shows the differences; commit them if you "
         "have run these jobs since"
-    ] * bool(changed)
+    ]
 
 
 class _Judge:
