@@ -12,15 +12,19 @@ from tailproof.config.lint import warnings
 from tailproof.config.validation import load_experiment, parse_config
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
-from tailproof.data.raw_checksums import RawFiles, files_to_read
+from tailproof.data.raw_checksums import RawFiles, files_to_read, replaced_raw
 from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
-from tailproof.provenance.snakemake_bridge import stage_of, start_after
+from tailproof.provenance.snakemake_bridge import (
+    prepare_again,
+    stage_of,
+    start_after,
+)
 from tailproof.project import project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.records import record_path
+from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import STAGES, script_of
 from tailproof.workflow import config_section
 
@@ -174,7 +178,27 @@ def raw_of(name):
     data = read_experiment(name).data
     if getattr(data.source, "download", False):
         return RawFiles([], None)
-    return checked(files_to_read, data, f"{RESULTS}/{name}/raw.parquet")
+    files = checked(files_to_read, data, f"{RESULTS}/{name}/raw.parquet")
+    find_replaced_raw(name)
+    return files
+
+
+@cache
+def find_replaced_raw(name):
+    """Run prepare again if a raw file was replaced by one with an old time."""
+    try:
+        record = read_record(record_path(name, "prepare", "prepare"))
+    except TailproofError:
+        return  # it runs anyway, or the audit reports the record
+    replaced = checked(
+        replaced_raw,
+        read_experiment(name).data,
+        f"{RESULTS}/{name}/raw.parquet",
+        record.started.timestamp(),
+        project_paths().raw_status(name),
+    )
+    if replaced:
+        logger.warning(checked(prepare_again, record, replaced))
 
 
 def shards_of(*splits, file="part-{part}.parquet"):

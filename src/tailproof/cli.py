@@ -108,13 +108,18 @@ def status(experiment: Experiment) -> None:
 
 
 @app.command()
-def audit(experiment: Experiment) -> None:
+def audit(
+    experiment: Experiment,
+    all_images: Annotated[
+        bool, typer.Option("--all-images", help="Compare the pixels of all images of train.")
+    ] = False,
+) -> None:
     """Hash all files again and report which are proven, stale, altered, orphan or missing."""
     from tailproof.provenance.audit import audit as audit_experiment
     from tailproof.provenance.audit import print_audit
     from tailproof.terminal import Console
 
-    result = audit_experiment(experiment)
+    result = audit_experiment(experiment, all_images=all_images)
     print_audit(result, Console())
     if not result.passed:
         sys.exit(1)

@@ -2,7 +2,9 @@
 
 import os
 import re
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +102,70 @@ def _hash(files: list[Path]) -> list[str]:
         return sha256_files(files)
     except OSError as error:
         raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+
+def replaced_raw(config: Data, listed: str | Path, since: float, seen: Path) -> list[str]:
+    """Return the raw files whose content is no longer the one listed in raw.parquet.
+
+    Their times do not decide: copying, unpacking and rsync can give a new file an old time. The
+    kernel sets the time of a status change, so a file that has its size and an old status is
+    not read. Any other file is hashed once, and its status is kept in `seen`.
+
+    Args:
+        config: the data section.
+        listed: raw.parquet, which may not exist.
+        since: when prepare began to read, in seconds since the epoch.
+        seen: a parquet file with the status of files that were hashed since; it may not exist.
+    """
+    root, known = Path(_root(config)), _read_status(seen)
+    try:
+        table = read_parquet(listed, ["path", "sha256", "bytes"])
+    except TailproofError:
+        return []  # prepare runs anyway, or the audit reports the file
+    folder = root.parent if root.is_file() else root
+    replaced, suspects, now = [], [], time.time_ns()
+    for row in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+        path = os.path.join(folder, row[0])  # noqa: PTH118 - a Path takes longer than the rest
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError:  # the audit reports it
+            continue
+        if status.st_size != row[2]:
+            replaced.append(path)
+        elif status.st_ctime_ns >= since * 1e9 and known.get(path) != (row[1], _signature(status)):
+            suspects.append((path, row[1], status))
+    digests = sha256_files(path for path, _, _ in suspects)
+    for (path, sha256, status), digest in zip(suspects, digests, strict=True):
+        if digest != sha256:
+            replaced.append(path)
+        elif status.st_ctime_ns < now:  # else it may change again within the same tick
+            known[path] = sha256, _signature(status)
+    if suspects:
+        _write_status(seen, known)
+    return sorted(replaced)
+
+
+def _signature(status: os.stat_result) -> str:
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _read_status(seen: Path) -> dict[str, tuple[str, str]]:
+    try:
+        table = read_parquet(seen, ["path", "sha256", "status"])
+    except TailproofError:
+        return {}  # the files are hashed again
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return {path: (sha256, status) for path, sha256, status in rows}
+
+
+def _write_status(seen: Path, known: dict[str, tuple[str, str]]) -> None:
+    columns = {
+        "path": list(known),
+        "sha256": [sha256 for sha256, _ in known.values()],
+        "status": [status for _, status in known.values()],
+    }
+    with suppress(TailproofError, OSError):  # the files are hashed again
+        write_parquet(seen, pa.table(columns))
 
 
 def _root(config: Data) -> str:

@@ -43,6 +43,7 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator["Recorder"]:
             from tailproof.runtime.recorder import Recorder
 
             recorder = Recorder(snakemake, stage, raw)
+            recorder.refuse_undeclared_reads()
             yield recorder
             record = recorder.record()
         record.write(snakemake.output.record)

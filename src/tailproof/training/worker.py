@@ -14,6 +14,7 @@ from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.job_logging import logging_to
 from tailproof.runtime.process import die_with_parent
 from tailproof.runtime.signals import REQUEST, take_signals
+from tailproof.runtime.undeclared_reads import DeclaredReads, refuse_undeclared_reads
 from tailproof.training.node import SHUTDOWN_SECONDS, rank_log, tell_failure
 
 
@@ -23,7 +24,9 @@ def main(path: Path) -> None:
     take_signals(second_ends=False)
     job, rank = json.loads(path.read_bytes()), int(os.environ["RANK"])
     arguments = job["train"]
-    with logging_to(rank_log(Path(job["log"]), rank), "a" if rank == 0 else "w") as logger:
+    if job.get("reads"):
+        refuse_undeclared_reads(DeclaredReads(**job["reads"]))
+    with logging_to(rank_log(Path(job["log"]), rank)) as logger:
         try:
             with REQUEST.leave_at_once():
                 from tailproof.config.recipe import Recipe
