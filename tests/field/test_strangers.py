@@ -25,8 +25,10 @@ from tailproof.digests import sha256_file
 from tailproof.files import write_json
 from tailproof.models import blueprint, load_expert
 from tailproof.predict.command import predict_images
+from tailproof.provenance.dotted_path import read_keyed
+from tailproof.report.results import read_table
 from tailproof.runtime.errors import TailproofError
-from tailproof.untrusted_text import printable
+from tailproof.untrusted_text import csv_line, printable
 from tests.predict.conftest import make_expert
 from tests.strategies import PLAIN
 
@@ -615,6 +617,18 @@ def test_names_neither_run_in_a_spreadsheet_nor_act_on_a_terminal(
             assert "'=1.png" in cells
         else:
             assert "@[red]\\x1b[31m.png" in output
+
+
+def test_the_tables_of_the_evaluation_are_read_back_as_they_were(tmp_path):
+    rows = [["dev", "plain", name, 0.5] for name in NAMES]
+    path = tmp_path / "per_class.csv"
+    path.write_text(
+        "".join(map(csv_line, [["split", "method", "class", "recall"], *rows])), newline=""
+    )
+    assert read_table(path)["class"].tolist() == NAMES
+    content, keys = read_keyed(path)
+    assert keys == ["split", "method", "class"]
+    assert list(content["dev"]["plain"]) == NAMES
 
 
 # The output ---------------------------------------------------------------------------------------

@@ -180,7 +180,8 @@ def _check_memory(weights: Path, network: nn.Module) -> None:
 
 def _check_finite(weights: Path, tensors: dict[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        # A sum is a hundred times faster, and finite if all numbers are, unless it overflows.
+        if not tensor.sum().isfinite() and not tensor.isfinite().all():
             raise TailproofError(
                 f"{weights}: {printable(name)} has numbers that are not finite: {AGAIN}"
             )
