@@ -557,7 +557,7 @@ def test_no_file_in_a_folder_stops_the_others(expert, image, tmp_path, capsys):
     assert sorted(error.split(".")[0].split("/")[-1] for error in errors) == sorted(
         path.stem for path in bad
     )
-    assert "1 .txt" in passed_over and "1 hidden" in passed_over
+    assert ".txt (1)" in passed_over and "hidden files (1)" in passed_over
     assert "5 images" in summary and "8 could not be read" in summary
     for line in (*output.out.splitlines(), *output.err.splitlines()):
         assert printable(line) == line

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +10,7 @@ from rich.table import Table
 from tailproof.output import report
 from tailproof.predict.classify import Answer, batch_size, predict
 from tailproof.predict.expert import open_expert
-from tailproof.predict.image_files import HIDDEN, find_images
+from tailproof.predict.image_files import find_images
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.process import tune_malloc
 from tailproof.runtime.progress import track
@@ -60,8 +59,9 @@ def predict_images(
     sys.stdout.flush()
     for error in broken:
         report(printable(error))
-    if passed_over := _passed_over(found.passed_over):
-        report(f"passed over in folders: {passed_over}")
+    if found.skipped:
+        counts = [f"{printable(item.reason)} ({item.count:,})" for item in found.skipped]
+        report(f"passed over in folders: {listed(counts)}")
     done = sum(count.values())
     unread = f"; {len(broken):,} could not be read" if broken else ""
     print(
@@ -71,16 +71,6 @@ def predict_images(
         file=sys.stderr,
     )
     return not broken
-
-
-def _passed_over(counts: Counter[str]) -> str:
-    """Return ``3 files (2 .txt, 1 without suffix), 1 hidden``; nothing if nothing was."""
-    hidden = counts[HIDDEN]
-    others = [(kind, number) for kind, number in counts.most_common() if kind != HIDDEN]
-    kinds = [f"{number:,} {printable(kind) or 'without suffix'}" for kind, number in others]
-    total = quantity(sum(number for _, number in others), "file")
-    parts = [f"{total} ({listed(kinds)})"] if kinds else []
-    return ", ".join([*parts, *([f"{hidden:,} hidden"] if hidden else [])])
 
 
 WORDS = {True: "accept", False: "reject"}

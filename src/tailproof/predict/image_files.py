@@ -1,9 +1,8 @@
 """Finds image files and prepares images as in training."""
 
-import os
 import stat
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,12 +15,13 @@ from tailproof.data.heic import without_heic
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
-from tailproof.data.sources.filesystem import read_file
+from tailproof.data.sources.base import Skipped
+from tailproof.data.sources.class_folders import reason_not_a_picture
+from tailproof.data.sources.filesystem import Folder, read_file
 from tailproof.loading.resizing import fit
 from tailproof.predict.expert import Expert
 from tailproof.runtime.errors import TailproofError
 
-HIDDEN = "hidden"
 CHUNK = 8  # images that a thread reads per task
 Image = tuple[Path, np.ndarray | TailproofError]
 
@@ -33,13 +33,12 @@ class FoundImages:
     Attributes:
         files: the given files and the sorted images of the given folders, without duplicates.
         unreadable: folders that cannot be searched.
-        passed_over: number of other files in the folders, by their suffix in lower case; those
-            that are hidden, and everything in hidden folders, as `HIDDEN`.
+        skipped: other files in the folders, by reason.
     """
 
     files: dict[Path, None] = field(default_factory=dict)
     unreadable: list[TailproofError] = field(default_factory=list)
-    passed_over: Counter[str] = field(default_factory=Counter)
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
@@ -89,39 +88,27 @@ def read_images(files: list[Path], expert: Expert, ahead: int) -> Iterator[Image
             pool.shutdown(cancel_futures=True)
 
 
-def _search(folder: Path, suffixes: set[str], found: FoundImages) -> None:
-    """Add the images below a folder. Links are followed; each folder is visited once."""
-    images, before = [], len(found.unreadable)
+def _search(folder: Path, suffixes: Collection[str], found: FoundImages) -> None:
+    """Add the images below a folder, listed as the source image_folder lists them."""
 
     def fail(error: OSError) -> None:
         found.unreadable.append(
             TailproofError(f"{error.filename} cannot be read: {error.strerror}")
         )
 
-    visited = set()
-    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        found.passed_over[HIDDEN] += sum(map(_is_hidden, (*folders, *names)))
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        for file in (Path(parent, name) for name in names if not _is_hidden(name)):
-            if file.suffix.lower() in suffixes:
-                images.append(file)
-            else:
-                found.passed_over[file.suffix.lower()] += 1
+    listing, images, before = Folder(folder, readable=False), [], len(found.unreadable)
+    for path in listing.files(on_error=fail):
+        if Path(path).suffix.lower() in suffixes:
+            images.append(folder / path)
+        else:
+            listing.left_out.add(reason_not_a_picture(path), path)
     if not images and len(found.unreadable) == before:
         raise TailproofError(
             f"{folder} has no images for this expert, expected files ending in "
             f"{', '.join(sorted(suffixes))}"
         )
-    found.files |= dict.fromkeys(sorted(images))
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".")
+    found.files |= dict.fromkeys(images)
+    found.skipped += listing.left_out.skipped()
 
 
 def _read(files: list[Path], expert: Expert) -> list[Image]:

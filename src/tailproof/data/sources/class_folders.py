@@ -126,7 +126,7 @@ def _list_pictures(tree: Folder, folder: str) -> tuple[list[str], Counter[str]]:
             paths.append(path)
         else:
             others[_suffix(path)] += 1
-            tree.left_out.add(_reason(_suffix(path)), path)
+            tree.left_out.add(reason_not_a_picture(path), path)
     return paths, others
 
 
@@ -143,6 +143,11 @@ def _stem(path: str) -> str:
     """Return a path without its suffix."""
     stem, dot, suffix = path.rpartition(".")
     return stem if dot and "/" not in suffix and not stem.endswith("/") else path
+
+
+def reason_not_a_picture(path: str) -> str:
+    """Return why a file is no sample: its suffix, as a noun phrase in the plural."""
+    return _reason(_suffix(path))
 
 
 def _reason(suffix: str) -> str:

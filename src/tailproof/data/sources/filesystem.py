@@ -8,7 +8,7 @@ import os
 import re
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tailproof.data.sources.base import Skipped
@@ -132,14 +132,20 @@ class Folder:
                     files.append(entry.name)
         return dict(sorted(folders.items())), sorted(files)
 
-    def files(self, below: str = "") -> Iterator[str]:
+    def files(
+        self, below: str = "", on_error: Callable[[OSError], None] | None = None
+    ) -> Iterator[str]:
         """Yield the paths, relative to `root`, of the files below one folder, at any depth.
 
         Each folder is visited once, however many links lead to it. No link leads out of a folder
         into those that contain it.
 
+        Args:
+            below: the folder, relative to `root`.
+            on_error: called for each folder that cannot be read, which is then passed over.
+
         Raises:
-            OSError: a folder cannot be read.
+            OSError: a folder cannot be read, and `on_error` is None.
         """
         real = os.path.realpath(self.root / below)
         above = Path(self._real) if below else Path(self._real).parent
@@ -151,7 +157,13 @@ class Folder:
                 self.left_out.add("links to a folder that is listed already", folder)
                 continue
             seen.add(real)
-            folders, names = self.entries(folder)
+            try:
+                folders, names = self.entries(folder)
+            except OSError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+                continue
             prefix = f"{folder}/" if folder else ""
             yield from (prefix + name for name in names)
             for name, is_link in reversed(folders.items()):
