@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tailproof.calibration.calibrate import calibrate
-from tailproof.calibration.calibration_file import temperatures
+from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.config.calibration import Calibration
 from tailproof.config.splits import SPLITS
 from tailproof.data.images import decode, pixel_digest
@@ -135,9 +135,11 @@ class CrossChecks:
         raw, output = record.inputs[0].path, record.outputs[0].path
         with TemporaryDirectory() as folder:
             config = Calibration(**record.parameters["calibration"])
-            again = calibrate(raw, config, Path(folder, "calibration.json"))
+            again = Path(folder, "calibration.json")
+            calibrate(raw, config, again)
+            fits = [CalibrationFile.read(path) for path in (output, again)]
         target = Logits.read(raw).metadata["target"]
-        stated, fitted = (temperatures(value, target) for value in (read_json(output), again))
+        stated, fitted = (fit.temperatures(target) for fit in fits)
         for rank, value in fitted.items():
             if not np.isclose(stated.get(rank, np.nan), value, rtol=TOLERANCE):
                 yield (
@@ -148,11 +150,11 @@ class CrossChecks:
     def _calibrated_logits(self, record: Record) -> Iterator[str]:
         """Compare calibrated logits with raw logits and temperatures."""
         raw = {Path(file.path).stem: file.path for file in record.inputs}
-        fitted = read_json(raw.pop("calibration"))
+        fitted = CalibrationFile.read(raw.pop("calibration"))
         for file in record.outputs:
             source = raw[Path(file.path).stem]
             logits, uncalibrated = Logits.read(file.path), Logits.read(source)
-            by_rank = temperatures(fitted, uncalibrated.metadata["target"])
+            by_rank = fitted.temperatures(uncalibrated.metadata["target"])
             wrong = _other_rows(logits, uncalibrated.scaled_by_temperature(by_rank))
             if wrong:
                 yield (
