@@ -13,9 +13,10 @@ from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
 from tailproof.data import shards
 from tailproof.data.images import decode
-from tailproof.data.shards import _positive, shard
+from tailproof.data.manifest import _positive
+from tailproof.data.shard_check import verify
+from tailproof.data.shards import shard
 from tailproof.data.tables import read_parquet
-from tailproof.data.verify import verify
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 from tests.conftest import DIGITS, build_data

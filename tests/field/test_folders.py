@@ -17,9 +17,9 @@ from tailproof.config.validation import load_experiment
 from tailproof.data.images import encode_png
 from tailproof.data.prepare import prepare
 from tailproof.data.sources import open_source
-from tailproof.data.sources.class_names import plain_name
+from tailproof.data.sources.folders.class_names import plain_name
+from tailproof.data.sources.folders.split_names import split_kind
 from tailproof.data.sources.image_folder import ImageFolder, ImageFolderSource
-from tailproof.data.sources.split_names import split_kind
 from tailproof.data.splits import split
 from tailproof.runtime.errors import TailproofError
 from tests.project import TINY

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from tailproof.digests import sha256_file
 from tailproof.files import write_json
-from tailproof.models import blueprint, load_expert
+from tailproof.models import load_expert, meta_network
 from tailproof.predict.command import predict_images
 from tailproof.provenance.dotted_path import read_keyed
 from tailproof.report.results import read_table
@@ -245,7 +245,7 @@ def test_another_architecture_is_refused_before_memory_is_allocated(expert, imag
 
 @pytest.mark.timeout(300)
 def test_a_network_that_takes_for_ever_to_build_is_refused(expert, image, monkeypatch):
-    monkeypatch.setattr(blueprint, "SECONDS", 1.0)
+    monkeypatch.setattr(meta_network, "SECONDS", 1.0)
 
     def edit(value):
         value["architecture"] = "tiny_vit_5m_224"

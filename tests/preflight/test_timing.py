@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tailproof.config.recipe import Recipe
-from tailproof.preflight.estimate_accuracy import EstimateCheck
+from tailproof.preflight.estimate_errors import EstimateCheck
 from tailproof.preflight.experiment_facts import facts_of
 from tailproof.preflight.loss_effect import untrained_losses
 from tailproof.preflight.markdown_page import page

@@ -1,6 +1,6 @@
 """Raw collection -> samples.parquet, what was left out, and the checksums of its files."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake, raw=("raw",)):
     from tailproof.config.data import Data

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, FailFast, Field, model_validator
 from tailproof.config.base import Count, Positive, Strict
 from tailproof.config.json_file import JsonFile
 from tailproof.data.taxonomy import head_columns
-from tailproof.models.arguments import check_arguments
+from tailproof.models.model_options import check_options
 
 MOST_VALUES = 2**26
 """Largest number of values of one image: 8,192 × 8,192 grey pixels."""
@@ -93,7 +93,7 @@ class ExpertConfig(JsonFile):
     architecture: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,100}$")]
     num_classes: Count
     num_features: Count
-    model_args: Annotated[dict[str, Any], AfterValidator(check_arguments)]
+    model_args: Annotated[dict[str, Any], AfterValidator(check_options)]
     pretrained_cfg: Preprocessing
     tailproof: Training
 

@@ -12,7 +12,7 @@ from tailproof.data.taxonomy import head_columns
 from tailproof.digests import sha256_file
 from tailproof.evaluation.deployment import Deployment
 from tailproof.loading.augmentation import BatchAugment
-from tailproof.models.build import load_model
+from tailproof.models.expert_weights import load_model
 from tailproof.models.weights_header import read_header
 from tailproof.predict.expert_folder import WEIGHTS, ExpertFolder
 from tailproof.runtime.errors import TailproofError

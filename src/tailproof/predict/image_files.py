@@ -16,8 +16,8 @@ from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
 from tailproof.data.sources.base import Skipped
-from tailproof.data.sources.class_folders import reason_not_a_picture
-from tailproof.data.sources.filesystem import Folder, read_file
+from tailproof.data.sources.folders.class_folders import reason_not_a_picture
+from tailproof.data.sources.folders.filesystem import Folder, read_file
 from tailproof.loading.resizing import fit
 from tailproof.predict.expert import Expert
 from tailproof.runtime.errors import TailproofError

@@ -9,8 +9,8 @@ import torch
 
 from tailproof.config.splits import SPLITS
 from tailproof.data.logits import Logits
+from tailproof.data.shard_check import verify
 from tailproof.data.taxonomy import head_columns
-from tailproof.data.verify import verify
 from tailproof.digests import known_sha256
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert

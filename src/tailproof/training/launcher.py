@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.config.recipe import Recipe
-from tailproof.data.verify import verify
+from tailproof.data.shard_check import verify
 from tailproof.digests import known_sha256
 from tailproof.files import read_json, write_json
-from tailproof.models.build import weights_file
+from tailproof.models.initial_weights import weights_file
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.signals import REQUEST
 from tailproof.runtime.undeclared_reads import declared_reads

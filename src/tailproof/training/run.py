@@ -14,7 +14,8 @@ from tailproof.config.recipe import Recipe
 from tailproof.history import Row
 from tailproof.loading import Split
 from tailproof.models import save_expert
-from tailproof.models.build import count_parameters, digest_of_weights
+from tailproof.models.build import count_parameters
+from tailproof.models.expert_weights import digest_of_weights
 from tailproof.models.precision import best_precision
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError

@@ -22,11 +22,11 @@ from tailproof.data.sources.base import (
     Source,
     register_source,
 )
-from tailproof.data.sources.class_folders import is_picture, list_classes, warn_of_files
-from tailproof.data.sources.class_names import check_names, twin_of, warn_of_similar_names
-from tailproof.data.sources.filesystem import Folder, no_folder, read_file
-from tailproof.data.sources.folder_layout import Place, check_layout, quoted
-from tailproof.data.sources.split_names import split_kind
+from tailproof.data.sources.folders.class_folders import is_picture, list_classes, warn_of_files
+from tailproof.data.sources.folders.class_names import check_names, twin_of, warn_of_similar_names
+from tailproof.data.sources.folders.filesystem import Folder, no_folder, read_file
+from tailproof.data.sources.folders.folder_layout import Place, check_layout, quoted
+from tailproof.data.sources.folders.split_names import split_kind
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 

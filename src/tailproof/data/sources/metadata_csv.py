@@ -34,14 +34,14 @@ from tailproof.data.sources.base import (
     Source,
     register_source,
 )
-from tailproof.data.sources.filesystem import read_file
-from tailproof.data.sources.label_column import LabelColumn
-from tailproof.data.sources.label_spelling import join_spellings, report_lookalikes
-from tailproof.data.sources.label_tree import Labels
-from tailproof.data.sources.listed_files import FileFinder, Match
-from tailproof.data.sources.missing_signs import drop_missing, text_or_none
-from tailproof.data.sources.official_splits import pools_of, pools_of_lists
-from tailproof.data.sources.text_table import Row, TextTable
+from tailproof.data.sources.folders.filesystem import read_file
+from tailproof.data.sources.tables.label_column import LabelColumn
+from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
+from tailproof.data.sources.tables.listed_files import FileFinder, Match
+from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
+from tailproof.data.sources.tables.official_splits import pools_of, pools_of_lists
+from tailproof.data.sources.tables.rank_labels import Labels
+from tailproof.data.sources.tables.text_table import Row, TextTable
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 

@@ -41,14 +41,14 @@ from tailproof.data.sources.base import (
     Source,
     register_source,
 )
-from tailproof.data.sources.filesystem import walk
-from tailproof.data.sources.label_column import LabelColumn
-from tailproof.data.sources.label_spelling import join_spellings, report_lookalikes
-from tailproof.data.sources.label_tree import Labels
-from tailproof.data.sources.missing_signs import drop_missing, text_or_none
-from tailproof.data.sources.official_splits import pools_of
-from tailproof.data.sources.parquet_file import NULLS, TEXT, Kind, ParquetFile
-from tailproof.data.sources.split_names import are_splits
+from tailproof.data.sources.folders.filesystem import walk
+from tailproof.data.sources.folders.split_names import are_splits
+from tailproof.data.sources.tables.label_column import LabelColumn
+from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
+from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
+from tailproof.data.sources.tables.official_splits import pools_of
+from tailproof.data.sources.tables.parquet_file import NULLS, TEXT, Kind, ParquetFile
+from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError, suggestion
 
 NULL = "__HIVE_DEFAULT_PARTITION__"

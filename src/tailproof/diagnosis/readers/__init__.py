@@ -4,6 +4,6 @@
 `epochs` merges the rows of an epoch, and `reading` puts this together.
 """
 
-from tailproof.diagnosis.readers.reading import Reading, read_histories, read_history
+from tailproof.diagnosis.readers.histories import Reading, read_histories, read_history
 
 __all__ = ["Reading", "read_histories", "read_history"]

@@ -1,4 +1,4 @@
-"""Builds a network that a stranger describes without memory for it, and within limits of time."""
+"""Builds a network that a stranger describes on the meta device: no memory, limited time."""
 
 import signal
 import threading
@@ -29,7 +29,7 @@ TYPES = {
 }
 
 
-def draw(build: Callable[[], nn.Module], tensors: int) -> nn.Module:
+def build_on_meta(build: Callable[[], nn.Module], tensors: int) -> nn.Module:
     """Build a network whose tensors have shapes, but no numbers and no memory.
 
     Args:

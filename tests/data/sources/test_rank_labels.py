@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailproof.data.sources.label_tree import Labels
+from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError
 
 RANKS = ("order", "family", "species")

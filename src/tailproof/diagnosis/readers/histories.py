@@ -25,9 +25,9 @@ from tailproof.diagnosis.readers.columns import (
 )
 from tailproof.diagnosis.readers.epochs import MeasuredRow, rows_of_epochs
 from tailproof.diagnosis.readers.families import recognize, without_summaries
-from tailproof.diagnosis.readers.files import files_in, read_tables
-from tailproof.diagnosis.readers.places import Source, by_run, rows_of_run
-from tailproof.diagnosis.readers.runs import Part, separate_evaluation_sets, separate_runs
+from tailproof.diagnosis.readers.file_forms import files_in, read_tables
+from tailproof.diagnosis.readers.runs_in_table import Part, separate_evaluation_sets, separate_runs
+from tailproof.diagnosis.readers.runs_of_files import Source, by_run, rows_of_run
 from tailproof.diagnosis.readers.table import PassedOver, Rows
 from tailproof.runtime.errors import TailproofError, suggestion
 

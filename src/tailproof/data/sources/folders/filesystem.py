@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tailproof.data.sources.base import Skipped
-from tailproof.data.sources.class_names import twin_of
+from tailproof.data.sources.folders.class_names import twin_of
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.untrusted_files import read_bytes
 

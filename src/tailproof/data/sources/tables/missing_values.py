@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from tailproof.data.sources.label_column import LabelColumn, Where
+from tailproof.data.sources.tables.label_column import LabelColumn, Where
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
 

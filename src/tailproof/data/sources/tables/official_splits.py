@@ -4,18 +4,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from tailproof.data.sources.base import HELD_OUT, TRAIN, VAL
-from tailproof.data.sources.label_column import LabelColumn, Where
+from tailproof.data.sources.folders.split_names import split_kind
+from tailproof.data.sources.tables.label_column import LabelColumn, Where
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_text
 
-POOL_NAMES = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
-    **dict.fromkeys(("test", "testing"), HELD_OUT),
-}
-"""The pool of each value of a column of splits, in lower case."""
-EXPECTED = "train (or training), val (valid, validation, dev) or test (testing)"
+POOLS = {"train": TRAIN, "val": VAL, "test": HELD_OUT}
+EXPECTED = "train, val or test, or a usual name of one such as training, validation or dev"
 
 
 def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[str]:
@@ -29,7 +25,7 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
     problems = [
         f"'{value}' in {quantity(counts[value], 'row')} (first at {where(column.first(value))})"
         for value in counts
-        if value.lower() not in POOL_NAMES
+        if split_kind(value) is None
     ]
     if empty:
         problems.append(f"no value in {len(empty)} rows (first at {where(empty[0])})")
@@ -38,7 +34,7 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
             f"{table}: the column '{name}' of data.source.split has {listed(problems)}, expected "
             f"{EXPECTED}: rename these values, or leave out data.source.split"
         )
-    pools = {value: POOL_NAMES[value.lower()] for value in counts}
+    pools = {value: POOLS[split_kind(value)] for value in counts}
     for pool, word in ((TRAIN, "train"), (HELD_OUT, "test")):
         if pool not in pools.values():
             shown = ", ".join(f"'{value}' ({count} rows)" for value, count in counts.items())

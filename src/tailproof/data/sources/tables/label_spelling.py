@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from tailproof.data.sources.label_column import LabelColumn
+from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.text import listed, quantity
 
 NUMBER = re.compile(r"[-+]?\d{1,25}(\.\d{0,25})?")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailproof.data.multiband import START
-from tailproof.data.sources.array_images import from_lists, from_npy, is_array
-from tailproof.data.sources.missing_signs import text_or_none
+from tailproof.data.sources.tables.missing_values import text_or_none
+from tailproof.data.sources.tables.parquet_arrays import from_lists, from_npy, is_array
 from tailproof.runtime.errors import TailproofError, suggestion
 
 if TYPE_CHECKING:

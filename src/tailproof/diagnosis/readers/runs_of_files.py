@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailproof.diagnosis.column_aliases import PARTS, read_name
-from tailproof.diagnosis.readers.files import (
+from tailproof.diagnosis.readers.file_forms import (
     home_of_series,
     is_single_series,
     split_of_place,
 )
-from tailproof.diagnosis.readers.runs import runs_of_chart
+from tailproof.diagnosis.readers.runs_in_table import runs_of_chart
 from tailproof.diagnosis.readers.table import Rows, Table, merge_rows
 from tailproof.runtime.errors import TailproofError
 

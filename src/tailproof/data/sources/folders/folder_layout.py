@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import yaml
 
-from tailproof.data.sources.split_names import are_splits, split_kind
+from tailproof.data.sources.folders.split_names import are_splits, split_kind
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed
 

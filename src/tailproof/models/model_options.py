@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
 _TEXT = re.compile(r"[\w-]{0,64}", re.ASCII)  # no path, address or expression
 
 
-def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+def check_options(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return a model's arguments if each of them sets the shape of the network.
 
     Args:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from tailproof.data.image_formats import SUFFIXES
-from tailproof.data.sources.filesystem import ARCHIVES, DEAD_LINKS, Folder
-from tailproof.data.sources.folder_layout import MASKS, quoted
+from tailproof.data.sources.folders.filesystem import ARCHIVES, DEAD_LINKS, Folder
+from tailproof.data.sources.folders.folder_layout import MASKS, quoted
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 

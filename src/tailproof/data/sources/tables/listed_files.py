@@ -100,9 +100,10 @@ def _names(folder: Path) -> frozenset[str]:
         return frozenset(entry.name for entry in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise TailproofError(f"{folder} cannot be read: {reason}") from None
+    except OSError as error:
+        raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise TailproofError(f"{folder!a} has a zero byte in its name: correct the table") from None
 
 
 def _composed(name: str) -> str:

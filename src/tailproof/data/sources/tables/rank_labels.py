@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailproof.data.sources.label_column import LabelColumn, Where
+from tailproof.data.sources.tables.label_column import LabelColumn, Where
 from tailproof.runtime.errors import TailproofError
 
 

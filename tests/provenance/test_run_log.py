@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tailproof.files import read_json
-from tailproof.provenance.run_history import read_runs
+from tailproof.provenance.run_log import read_runs
 from tailproof.report.log_page import write_log
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import read_record

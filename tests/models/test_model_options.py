@@ -4,7 +4,7 @@ import pytest
 import timm
 from timm.models import build_model_with_cfg
 
-from tailproof.models.arguments import RESERVED, check_arguments
+from tailproof.models.model_options import RESERVED, check_options
 
 
 def test_every_argument_of_timm_s_own_functions_is_reserved():
@@ -27,7 +27,7 @@ def test_every_argument_of_timm_s_own_functions_is_reserved():
     ],
 )
 def test_what_shapes_a_network_is_accepted(arguments):
-    assert check_arguments(arguments) == arguments
+    assert check_options(arguments) == arguments
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_what_shapes_a_network_is_accepted(arguments):
 )
 def test_anything_else_is_refused(arguments):
     with pytest.raises(ValueError, match="has "):
-        check_arguments(arguments)
+        check_options(arguments)
