@@ -21,7 +21,7 @@ from tailproof.project import project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import read_record, record_path
-from tailproof.runtime.stages import STAGES, script_of
+from tailproof.runtime.stages import STAGES, TRAINED, script_of
 from tailproof.workflow import config_section
 
 TRAINING = ("train", "rung")

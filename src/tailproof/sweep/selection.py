@@ -12,13 +12,12 @@ from tailproof.config.sweep import values_at
 from tailproof.files import atomic, read_json, write_json, write_text
 from tailproof.monitors import direction
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.stages import TRAINED
 from tailproof.sweep.trial import Trial, read_trial
 from tailproof.untrusted_text import csv_line
 
 Histories = Mapping[str, Mapping[int, str | Path]]
 """{trained name: {seed: history.csv or rung.csv}}; a name is a point, or a place of a rung."""
-
-FILES = ("model.safetensors", "config.json", "history.csv", "training.json")
 
 
 def promote(
@@ -119,7 +118,7 @@ def adopt(selection: str | Path, folder: str | Path, seed: int, output: str | Pa
         output: the folder to copy to.
     """
     source = Path(folder, read_json(selection)["expert"], f"seed-{seed}")
-    for name in FILES:
+    for name in TRAINED:
         with atomic(Path(output) / name) as temporary:
             shutil.copyfile(source / name, temporary)
 
