@@ -111,7 +111,7 @@ def status(experiment: Experiment) -> None:
 def audit(
     experiment: Experiment,
     all_images: Annotated[
-        bool, typer.Option("--all-images", help="Compare the pixels of all images of train.")
+        bool, typer.Option("--all-images", help="Compare the pixels of every image of train.")
     ] = False,
 ) -> None:
     """Hash all files again and report which are proven, stale, altered, orphan or missing."""
@@ -181,7 +181,7 @@ def lineage(
     help="Diagnose training runs from their history files, even unfinished or foreign ones, and "
     "suggest fixes.\n\n"
     "Reads what Keras, Lightning, fastai, timm, Ultralytics, Hugging Face, TensorBoard, MLflow and "
-    "others write, and first says what it read as what. Several runs are compared."
+    "others write. The output first lists how each column was read. Several runs are compared."
 )
 def diagnose(
     histories: Annotated[
@@ -198,7 +198,8 @@ def diagnose(
         str | None,
         typer.Option(
             metavar="NAME=COLUMN,…",
-            help="Read columns as these names: val_auroc=val_auc,val_accuracy=acc:percent.",
+            help="Columns that are read wrongly or not at all, such as "
+            "val_auroc=AUC,val_accuracy=acc:percent.",
         ),
     ] = None,
     as_json: Annotated[

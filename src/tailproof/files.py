@@ -115,7 +115,7 @@ def _integer(digits: str) -> int:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in value if names.count(name) > 1)
-        raise ValueError(f"the key {twice!a:.80} stands twice in one object")
+        raise ValueError(f"the key {twice!a:.80} occurs twice in one object")
     return value
 
 

@@ -177,7 +177,7 @@ def test_a_row_in_the_midst_of_being_written_is_left_out(tmp_path):
         ("h.csv", "epoch,train_loss\none,2\n", "epoch is 'one'"),
         ("h.csv", "epoch,train_loss\n-1,2\n", "the epoch is -1"),
         ("h.csv", "epoch,train_loss\n1,\n2,\n", "none of its columns"),
-        ("h.csv", "epoch,train_loss\n1,2,3\n2,1\n", "has 3 values, its header 2"),
+        ("h.csv", "epoch,train_loss\n1,2,3\n2,1\n", "has 3 values, its header has 2"),
         ("h.csv", 'epoch,train_loss\n1,"2\n', "not a CSV table"),
         ("h.json", '{"a": 1}', "JSON without a list of epochs"),
         ("h.json", "[1, 2]", "none of its columns"),

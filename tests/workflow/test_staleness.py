@@ -88,7 +88,7 @@ TABLE = {
     "errors reworded": (
         edits(
             edit(f"{SOURCE}/files.py", "is not valid JSON", "does not hold JSON"),
-            edit(f"{SOURCE}/data/images.py", "it does not decode", "it cannot be decoded"),
+            edit(f"{SOURCE}/data/images.py", "it cannot be decoded", "it does not decode"),
             edit(f"{SOURCE}/losses.py", "correct the list", "shorten the list"),
             edit(f"{SOURCE}/training/run.py", "the state does not fit", "a state does not fit"),
         ),

@@ -58,9 +58,9 @@ RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(_disti
 MissingSigns = Annotated[
     list[str] | dict[Column, list[str]] | None,
     Field(
-        description="Cells of ranks and group that mean 'no value', such as [NA], or "
-        "{COLUMN: [NA]} to decide by column; [] if such cells are names. Empty cells and NaN never "
-        "have a value. Default: a table with a cell that may mean 'no value' is refused."
+        description="Cells that mean 'no value' in the columns of ranks and group, such as [NA]. "
+        "{COLUMN: [NA]} decides by column, and [] says that such cells are names. Empty cells and "
+        "NaN never have a value. Default: a table with a cell that may mean 'no value' is refused."
     ),
 ]
 SplitColumn = Annotated[
@@ -73,8 +73,8 @@ SplitColumn = Annotated[
 GroupPerPool = Annotated[
     bool,
     Field(
-        description="Whether each pool numbers its groups from the start, so that groups of one "
-        "name in train, val and test are different ones."
+        description="Whether each pool numbers its groups from the start, so that the same number "
+        "in train, val and test means different groups."
     ),
 ]
 
@@ -85,7 +85,8 @@ def check_missing_columns(missing: Any, ranks: list[str], group: str | None) -> 
     for column in missing if isinstance(missing, dict) else ():
         if column not in columns:
             raise ValueError(
-                f"'missing' names the column '{column}', expected one of {', '.join(columns)}"
+                f"'missing' names the column '{column}', expected a column of ranks or group: "
+                f"{', '.join(columns)}"
             )
 
 
@@ -223,7 +224,8 @@ class Data(Strict):
     )
     max_bad_share: Fraction = Field(
         0.1,
-        description="With on_bad_image: skip, the largest share of a pool that may be left out.",
+        description="With on_bad_image: skip, the largest share of the training, validation or "
+        "test images that may be left out.",
     )
     target: str | None = Field(
         None, description="Taxonomic rank to predict. Default: the finest rank."

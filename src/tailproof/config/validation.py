@@ -65,8 +65,8 @@ def _check_exists(path: Path) -> None:
     """Check that the file of an experiment exists, and that its name can be that of a folder."""
     if not re.fullmatch(NAME, path.stem):
         raise TailproofError(
-            f"{path}: the name of an experiment is a name of letters, digits, '_', '-' and '.', "
-            f"found {path.stem!r}: rename the file"
+            f"{path}: the name of an experiment may contain only letters, digits, '_', '-' and "
+            f"'.', found {path.stem!r}: rename the file"
         )
     if path.exists():
         return
@@ -77,7 +77,9 @@ def _check_exists(path: Path) -> None:
             f"{path} does not exist: write the name of the experiment without an ending, '{name}'"
         )
     if other := _other_spelling(path):
-        raise TailproofError(f"{path} does not exist, but {other} does: rename it to {right}")
+        raise TailproofError(
+            f"{path} does not exist, but {other} does: rename that file to {right}"
+        )
     near = suggestion(path.stem, (other.stem for other in path.parent.glob("*.yaml")))
     raise TailproofError(f"{path} does not exist{near}")
 

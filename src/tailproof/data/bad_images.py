@@ -65,10 +65,10 @@ def why_not_skipped(
     for pool, count in Counter(image.pool for image in bad).items():
         share = count / (count + remaining[pool])
         if share > config.max_bad_share:
-            place = f"the pool {pool}" if pool else "the source"
+            place = f"the pool {pool}" if pool else "all images"
             return (
                 f"they are {share:.1%} of {place}, more than data.max_bad_share "
-                f"({config.max_bad_share:.1%}): replace or remove them, or raise it"
+                f"({config.max_bad_share:.1%}): replace or remove them, or raise data.max_bad_share"
             )
     lost = [name for rank in ranks for name in _lost_classes(bad, samples, rank)]
     if lost:
@@ -90,7 +90,7 @@ def class_loss_warning(
     if not losing:
         return None
     classes = quantity(len(losing), "class", "classes")
-    return f"more than {most:.1%} of the images of {classes} are bad: {listed(losing, NAMED)}"
+    return f"in {classes}, more than {most:.1%} of the images are bad: {listed(losing, NAMED)}"
 
 
 def bad_images_error(
@@ -111,7 +111,7 @@ def bad_images_error(
     ]
     more = [f"  and {len(bad) - SHOWN:,} more"] if len(bad) > SHOWN else []
     verdict = f"{len(bad):,} of {quantity(total, 'image')} cannot be used: {advice}"
-    return TailproofError("\n".join([f"{verdict}; {listed_in} lists all:", *shown, *more]))
+    return TailproofError("\n".join([f"{verdict}; {listed_in} lists all of them:", *shown, *more]))
 
 
 def _lost_classes(bad: list[BadImage], samples: pa.Table, rank: str) -> list[str]:

@@ -47,7 +47,7 @@ PROFILE = "a colour profile other than sRGB is ignored"
 BANDS = "bands other than red, green and blue are ignored"
 
 OTHER_CAUSES = {
-    "TIFF": ", or have bands that Pillow does not read: store these as .npy arrays",
+    "TIFF": ", or have bands that Pillow does not read: store such images as .npy arrays",
     "AVIF": ", or Pillow was built without AVIF: run `pip install -U pillow`",
 }
 """Why else Pillow may not identify a file of one of its formats."""
@@ -171,7 +171,7 @@ def _read_any(data: bytes, mode: str | None) -> Picture:
         raise TailproofError(f"it is too large to decode ({error}): shrink it") from None
     except Exception as error:
         raise TailproofError(
-            f"it does not decode, it may be truncated or damaged ({_reason(error)})"
+            f"it cannot be decoded; it may be truncated or damaged ({_reason(error)})"
         ) from error
     raise TailproofError(
         f"its pixels have {max(bits, 16)} bits per channel, expected 8: scale the range that "
@@ -189,7 +189,7 @@ def _other_content(data: bytes) -> str:
     if kind not in FORMATS:
         return f"it is {kind}, expected {FORMAT_NAMES}"
     return (
-        f"it begins like {kind}, but does not decode: it may be truncated or damaged"
+        f"it begins like {kind}, but cannot be decoded: it may be truncated or damaged"
         f"{OTHER_CAUSES.get(kind, '')}"
     )
 

@@ -100,12 +100,8 @@ def _table(rows: "_Rows", source: Source) -> pa.Table:
 def _log(summary: dict[str, Any], bad_images: Path) -> None:
     """Log what was left out, one line per reason."""
     for skipped in summary["skipped"]:
-        log.warning(
-            "left out: %d %s (%s)",
-            skipped["count"],
-            skipped["reason"],
-            ", ".join(skipped["examples"]),
-        )
+        examples = f" ({', '.join(skipped['examples'])})" if skipped["examples"] else ""
+        log.warning("left out: %d %s%s", skipped["count"], skipped["reason"], examples)
     if summary["bad_images"]:
         log.warning("left out: %d bad images, see %s", summary["bad_images"], bad_images)
     for warning in summary["warnings"]:
@@ -146,7 +142,7 @@ class _Rows:
             return table
         for index in np.flatnonzero(kinds != self.kind).tolist():
             (sample,) = table.slice(index, 1).to_pylist()
-            reason = f"it is one of the {_kind(int(kinds[index]))}, most are {_kind(self.kind)}"
+            reason = f"it is one of the {_kind(int(kinds[index]))}, but most are {_kind(self.kind)}"
             labels = {rank: sample[rank] for rank in self.source.ranks}
             place = sample["path"], sample["row"], sample["pool"]
             self.bad.append(BadImage(self._numbers[index], *place, labels, reason))

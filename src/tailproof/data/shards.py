@@ -105,8 +105,8 @@ def _named(path: str, row: int | None) -> Iterator[None]:
         raise
     except TailproofError as error:
         raise TailproofError(
-            f"{where(path, row)}: {error}; the stage prepare read it before: run prepare again "
-            "(snakemake --forcerun prepare)"
+            f"{where(path, row)}: {error}; it has changed since the stage prepare read it: run "
+            "prepare again (snakemake --forcerun prepare)"
         ) from error
 
 

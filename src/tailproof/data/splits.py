@@ -145,9 +145,9 @@ def drop_shared_groups(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, i
     shared = precedence > first
     if shared.any():
         log.warning(
-            "dropped %d of %d samples for training, because their groups are also in the test or "
-            "validation set (for instance '%s'); if each numbers its groups from the start, "
-            "set data.source.group_per_pool to true",
+            "dropped %d of %d training and validation samples, because their groups are also in "
+            "the test or validation set (for instance '%s'); if each set numbers its groups from "
+            "the start, set data.source.group_per_pool to true",
             shared.sum(),
             (precedence > 0).sum(),
             samples.loc[shared, "group"].iloc[0],
@@ -170,7 +170,7 @@ def assign_pools(
         return assign(samples, target, {HELD_OUT: test_fraction}, TRAIN, rng)
     if not pools.eq(HELD_OUT).any() or not pools.eq(TRAIN).any():
         raise TailproofError(
-            "the source fills only one of its two pools, training and test: correct data.source"
+            "the source has no training images, or no test images: correct data.source"
         )
     return pools
 
@@ -334,7 +334,9 @@ def find_fault(
     unwanted = [name for name in empty if getattr(config.splits, name, None) == 0]
     if unwanted:
         name = unwanted[0]
-        return f"the split '{name}' has no sample: set data.splits.{name} to more than 0, as to 0.1"
+        return (
+            f"the split '{name}' has no sample: set data.splits.{name} to more than 0, such as 0.1"
+        )
     facts = []
     if empty:
         one = len(empty) == 1
@@ -374,7 +376,7 @@ def find_remedy(samples: pd.DataFrame, target: str, names: list[str], config: Da
             (field, value), *_ = change.items()
             if field == "long_tail":
                 field, value = "long_tail.imbalance", value.imbalance
-            return f"set data.{field} to {value}, which gives every split samples"
+            return f"set data.{field} to {value}; then every split has samples"
     return None
 
 
@@ -409,7 +411,7 @@ def _missing_samples(samples: pd.DataFrame, target: str) -> str:
             )
     if pools.notna().any():
         return "add training images of these classes, or remove their other images"
-    return "add images of these classes in more groups, or remove the classes"
+    return "add images of these classes from other groups, or remove the classes"
 
 
 def refuse_single_class(names: list[str]) -> None:

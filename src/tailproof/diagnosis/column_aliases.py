@@ -85,7 +85,7 @@ _OTHERS = {"time", "timestamp", "date", "datetime", "day", "duration", "elapsed"
               "memory", "mem", "gpu", "cpu", "vram", "throughput", "speed", "second", "fps",
               "flops", "flos", "grad", "gradient", "momentum", "parameters", "params", "size",
               "host", "patience", "unnamed", "index"}  # fmt: skip
-NO_METRIC = "no metric"
+NO_METRIC = "not a metric"
 """Why times, sizes and counts are passed over."""
 _LEVELS = {"epoch": "epoch", "step": "step", "batch": "step", "iter": "step"}
 LEVEL_RANK = {"epoch": 0, "": 1, "step": 2}
@@ -166,7 +166,7 @@ def _counter(
 
 def _reason_for_no_metric(words: list[str]) -> str:
     if set(words) & _STATISTIC:
-        return "a best, extreme, averaged or spread value, not that of the epoch"
+        return "a best, extreme, mean or spread over epochs, not the value of one epoch"
     if not words or set(words) & _OTHERS or "_".join(words[-2:]) == "weight_decay":
         return NO_METRIC
     return ""

@@ -65,11 +65,11 @@ def _nothing(reading: Reading | None) -> str:
     names = [_printable(column.name) for column in reading.not_judged]
     if not reading.judged:
         return (
-            f"nothing was judged: no detector reads {listed(names)}; --columns "
-            "'val_loss=COLUMN,…' names the loss and the accuracy among them"
+            f"nothing was judged: no detector reads {listed(names)}; if the loss or the accuracy "
+            "is among them, name it: --columns 'val_loss=COLUMN,…'"
         )
     if names:
-        return f"nothing found; not judged: {listed(names)} (see --columns)"
+        return f"nothing found; no detector reads {listed(names)} (see --columns)"
     return "nothing found"
 
 

@@ -87,10 +87,10 @@ class Deployment(JsonFile):
         for name, rules in self.rules.items():
             coverages = [rule.coverage for rule in rules]
             if len(set(coverages)) < len(coverages):
-                raise ValueError(f"the rule {name!a:.80} has a coverage twice")
+                raise ValueError(f"the rule {name!a:.80} has the same coverage twice")
             if self.coverage not in coverages:
                 raise ValueError(
-                    f"coverage is {self.coverage}, which the rule {name!a:.80} has not"
+                    f"coverage is {self.coverage}, which the rule {name!a:.80} does not have"
                 )
         return self
 
@@ -113,7 +113,7 @@ class Deployment(JsonFile):
                 for part in (rule.shift, rule.gain, rule.multiplier):
                     if tuple(value is not None for value in part) != defined:
                         raise ValueError(
-                            f"the rule {name!a:.80} has numbers of other classes at coverage "
+                            f"the rule {name!a:.80} has numbers for other classes at coverage "
                             f"{rule.coverage}"
                         )
 

@@ -142,7 +142,7 @@ _TRANSLATED = (
 
 # Why an argument has no equivalent: its name, with `=` and the number of its values if it has any.
 _UNTRANSLATED = {
-    "timm's policies are its own: name RandAugment, AutoAugment or AugMix of torchvision instead": (
+    "timm's own policies are not offered: name RandAugment, AutoAugment or AugMix of torchvision": (
         "--aa=1"
     ),
     "albumentations erases one rectangle per image": "--recount=1",

@@ -106,7 +106,7 @@ def load_model(weights: Path, config: ExpertConfig) -> nn.Module:
         ) from None
     if differs := difference(network, header):
         raise TailproofError(
-            f"{weights} is not of the '{name}' in config.json ({differs}): {AGAIN}"
+            f"{weights} does not fit the '{name}' in config.json ({differs}): {AGAIN}"
         )
     _check_memory(weights, network)
     tensors = load_file(weights)

@@ -66,7 +66,7 @@ def difference(network: nn.Module, header: dict[str, TensorType]) -> str:
         if name not in header:
             return f"{name} {tensor} is not in the weights"
         if header[name] != tensor:
-            return f"{name} is {tensor}, in the weights {header[name]}"
+            return f"{name} is {tensor}, but {header[name]} in the weights"
     extra = next((name for name in header if name not in expected), None)
     return "" if extra is None else f"it has no {extra!a:.80}"
 
@@ -90,7 +90,7 @@ def _time_limit() -> Iterator[None]:
         return
 
     def stop(_number: int, _frame: Any) -> None:
-        raise ValueError(f"it is not built within {SECONDS:g} seconds")
+        raise ValueError(f"it could not be built within {SECONDS:g} seconds")
 
     before = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)

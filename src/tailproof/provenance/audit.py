@@ -121,7 +121,7 @@ def _uncommitted(ledger: Ledger) -> list[str]:
     if not changed:
         return []
     return [
-        f"{quantity(len(changed), 'record')} not as in git's last commit, the first is "
+        f"{quantity(len(changed), 'record')} changed since git's last commit, the first is "
         f"{changed[0]}: `git diff HEAD -- {folder}` shows the differences; commit them if you "
         "have run these jobs since"
     ]

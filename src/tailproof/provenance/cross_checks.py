@@ -114,11 +114,11 @@ class CrossChecks:
         stated, given = config["tailproof"]["recipe"], record.parameters["recipe"]
         if given and stated != given:
             keys = [key for key in given if stated.get(key) != given[key]]
-            yield f"{paths['config.json']}: recipe.{keys[0]} is not that of its job"
+            yield f"{paths['config.json']}: recipe.{keys[0]} differs from the recipe of its job"
         if [config["tailproof"]["seed"]] != record.seeds:
-            yield f"{paths['config.json']}: the seed is not that of its job"
+            yield f"{paths['config.json']}: the seed differs from the seed of its job"
         if training["best"]["monitor"] != stated["monitor"]:
-            yield f"{paths['training.json']}: the monitor is not that of the recipe"
+            yield f"{paths['training.json']}: the monitor differs from the monitor of the recipe"
 
     def _raw_logits(self, record: Record) -> Iterator[str]:
         """Compare the labels and weights in logits with the samples, and name their network."""
@@ -127,7 +127,7 @@ class CrossChecks:
         for file in record.outputs:
             logits = Logits.read(file.path)
             if logits.metadata["weights_sha256"] != weights.sha256:
-                yield f"{file.path}: the logits are of other weights than {weights.path}"
+                yield f"{file.path}: the logits were not computed with {weights.path}"
             yield from samples.other_labels(file.path, logits)
 
     def _temperature(self, record: Record) -> Iterator[str]:
@@ -158,8 +158,8 @@ class CrossChecks:
             wrong = _other_rows(logits, uncalibrated.scaled_by_temperature(by_rank))
             if wrong:
                 yield (
-                    f"{file.path}: {quantity(wrong, 'row')} differ from {source} divided by the "
-                    "temperature of calibration.json"
+                    f"{file.path}: the logits of {quantity(wrong, 'row')} differ from those of "
+                    f"{source} divided by the temperature of calibration.json"
                 )
 
     def _metrics(self) -> Iterator[str]:
@@ -214,7 +214,7 @@ class _Samples:
         ]
         if wrong:
             yield (
-                f"{path}: {quantity(len(wrong), 'image')} differ from the pixels that "
+                f"{path}: the pixels of {quantity(len(wrong), 'image')} differ from those that "
                 f"samples.parquet lists, the first is {wrong[0]}"
             )
 
@@ -247,8 +247,8 @@ def _first_difference(
 ) -> Iterator[str]:
     if wrong.any():
         yield (
-            f"{path}: {what} of {quantity(int(wrong.sum()), 'row')} is not that of the samples, "
-            f"the first is {ids[int(wrong.argmax())]}"
+            f"{path}: {what} of {quantity(int(wrong.sum()), 'row')} differs from the samples, the "
+            f"first is {ids[int(wrong.argmax())]}"
         )
 
 

@@ -323,7 +323,7 @@ class TrainingRun:
             if not isinstance(state.get(name), kind):
                 yield f"its '{name}' is missing or of another type"
         if state["recipe"] != self.recipe.result_fields():
-            yield "it is of another recipe"
+            yield "it belongs to another recipe"
         within = 1 <= state["epoch"] <= self.recipe.epochs + 1
         if not within or len(state["history"]) != state["epoch"] - 1:
             yield "its epoch does not fit its history"

@@ -32,7 +32,7 @@ FAULTS = {
     "pools overlap": (
         lambda root: write(root / "x.parquet"),
         {"train": "*.parquet", "test": "x.parquet"},
-        r"x\.parquet.* both pools.*data\.source\.train.*data\.source\.test",
+        r"x\.parquet.* two pools.*data\.source\.train.*data\.source\.test",
     ),
     "split files": (
         lambda root: [write(root / f"data/{name}-0.parquet") for name in ("train", "test")],

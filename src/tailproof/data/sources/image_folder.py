@@ -54,8 +54,8 @@ class ImageFolder(SourceConfig):
         for (first, _), (second, _) in permutations(self.pools, 2):
             if PurePosixPath(first).is_relative_to(second):
                 raise ValueError(
-                    f"the pools '{first}' and '{second}' overlap, so that an image would be in "
-                    "both: name folders of which none contains another"
+                    f"the pools '{first}' and '{second}' overlap, so an image would be in both: "
+                    "name folders that do not contain each other"
                 )
         return self
 
@@ -202,12 +202,12 @@ class ImageFolderSource(Source):
         if twins:
             name, twin = twins[0]
             advice = (
-                f"{name!a} and {twin!a} differ only in case, blanks or Unicode form: rename one"
+                f"{name!a} and {twin!a} differ only in case, spaces or Unicode form: rename one"
             )
         raise TailproofError(
             f"{self.root / other.folder / missing[0]}: this class has no folder in "
-            f"{self.root / train.folder}, so no expert can learn it (of "
-            f"{quantity(len(missing), 'such class', 'such classes')}, {quoted(missing)}): {advice}"
+            f"{self.root / train.folder}, so no expert can learn it "
+            f"({quantity(len(missing), 'such class', 'such classes')}: {quoted(missing)}): {advice}"
         )
 
     @cached_property

@@ -66,7 +66,7 @@ class LabelTable(Strict):
 
 
 class OfficialLists(Strict):
-    """Text files with one file name per line, as the column `filename` has them."""
+    """Text files with one file name per line, written as in the column `filename`."""
 
     train: BelowRoot = Field(description="List of the training set.")
     val: BelowRoot | None = Field(None, description="List of the validation set.")
@@ -80,8 +80,8 @@ class MetadataCsv(SourceConfig):
     root: str = Field(description="Folder that contains the tables and the folders of images.")
     table: BelowRoot | None = Field(
         None,
-        description="CSV file of a collection in one table. Commas, semicolons, tabs and "
-        "vertical bars separate columns.",
+        description="CSV file that lists all images. Commas, semicolons, tabs or vertical bars "
+        "separate its columns.",
     )
     images: BelowRoot | None = Field(
         None, description="Folder of the images that `table` lists. Default: root."
@@ -94,7 +94,7 @@ class MetadataCsv(SourceConfig):
     split: SplitColumn = None
     lists: OfficialLists | None = Field(
         None,
-        description="Lists of file names that say the official split of the images in `table`.",
+        description="Text files that list the images of each official split of `table`.",
     )
     filename: Column = Field(
         "filename", description="Column of image paths, relative to the folder of images."
@@ -253,7 +253,7 @@ class MetadataCsvSource(Source):
             elif match.path in paths:
                 listing.add_problem(
                     listing.where(row),
-                    f"lists the image '{match.path}' again after "
+                    f"lists the image '{match.path}', which is already in "
                     f"{listing.where(paths[match.path])}: remove one of the rows",
                 )
             else:
@@ -266,8 +266,8 @@ class MetadataCsvSource(Source):
         warnings = []
         if capitals:
             warnings.append(
-                f"{self.root}: the names of {len(capitals)} of {quantity(len(paths), 'file')} have "
-                f"other capitals than the table, such as {capitals[0]}"
+                f"{self.root}: for {len(capitals)} of {quantity(len(paths), 'file')}, the table "
+                f"has other capitals than the file name, such as {capitals[0]}"
             )
         pools = listing.pools
         if self._lists:
@@ -345,8 +345,8 @@ class _Listing:
         path = normpath(f"{images}/{filename}")
         if path in self.paths:
             fault = (
-                f"lists the image '{filename}' again after {self.where(self.paths[path])}: remove "
-                "one of the rows"
+                f"lists the image '{filename}', which is already in "
+                f"{self.where(self.paths[path])}: remove one of the rows"
             )
         if fault:
             self.add_problem(where, fault)
@@ -385,8 +385,8 @@ def _fault(filename: str) -> str | None:
     parts = filename.replace("\\", "/").split("/")
     if parts[0] == "" or (len(parts[0]) == 2 and parts[0].endswith(":")):
         return (
-            f"has the file name '{filename}', which begins at the root of a computer: give a path "
-            "inside the folder of images"
+            f"has the file name '{filename}', which is an absolute path: give a path relative to "
+            "the folder of images"
         )
     if ".." in parts:
         return (

@@ -91,7 +91,7 @@ def find_parts(root: Path, pools: dict[str | None, str | None]) -> list[Part]:
         for path in paths:
             if path in parts:
                 raise TailproofError(
-                    f"{root / path} is in both pools: data.source.train, data.source.val and "
+                    f"{root / path} is in two pools: data.source.train, data.source.val and "
                     "data.source.test must not overlap"
                 )
             parts[path] = Part(path, pool, _keys(path))

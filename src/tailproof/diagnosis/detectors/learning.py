@@ -57,7 +57,7 @@ def not_finite(history: RunHistory, context: Context) -> list[Finding]:
         Finding(
             "not_finite",
             f"{' and '.join(bad)} {'is' if len(bad) == 1 else 'are'} not finite {where}"
-            + (": the train_loss of exactly 0 stands for one that is not." if zero else "."),
+            + (": a train_loss of exactly 0 stands for one that is not finite." if zero else "."),
             "error",
             (first,),
             bad | _accuracies_since(history, first),

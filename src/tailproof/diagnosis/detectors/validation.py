@@ -154,16 +154,16 @@ def large_gap(history: RunHistory, context: Context) -> list[Finding]:
     return [
         Finding(
             "large_gap",
-            f"Train is {100 * gap:.0f} points ahead of {standing.metric}, and was so early: val "
-            "gains nothing in the second half.",
+            f"Train is {100 * gap:.0f} points ahead of {standing.metric} from early on, and val "
+            "gains nothing in the second half of the run.",
             "warning",
             (standing.start, history.last),
             standing.evidence | {"gap": gap, "effect_in_noise": gap / standing.error},
             certainty(certain, WIDE),
             {},
             regularise(context),
-            "val gains with train; if not, check that val has the same classes in the same order, "
-            "and pictures from the same source",
+            "val improves together with train; if not, check that val has the same classes in the "
+            "same order, and pictures from the same source",
         )
     ]
 
@@ -194,7 +194,8 @@ def double_softmax(history: RunHistory, context: Context) -> list[Finding]:
         Finding(
             "double_softmax",
             f"{' and '.join(f'{part}_loss' for part in twice)} cannot fall below "
-            f"{constant - 1:.2f}: it is computed from probabilities, so softmax is applied twice.",
+            f"{constant - 1:.2f}: the loss is computed from probabilities, so softmax is applied "
+            "twice.",
             "error" if "train" in twice else "warning",
             (int(loss.epochs[0]), int(loss.epochs[-1])),
             {
@@ -206,7 +207,7 @@ def double_softmax(history: RunHistory, context: Context) -> list[Finding]:
             0.95 if context.classes else 0.85,
             {},
             None,
-            "given logits, the loss of a correct and certain prediction is 0",
+            "a loss that gets logits instead of probabilities can fall to 0",
         )
     ]
 
@@ -233,8 +234,9 @@ def _never(
         confidence,
         {"epochs_wasted": history.last - start} | cost,
         prepare_alike(context) or None,
-        "val improves with train from the first epochs on; compare the numbers of the classes in "
-        "both splits, and one picture of each split as the network gets it",
+        "val improves together with train from the first epochs on; check that both splits number "
+        "the classes in the same order, and compare one picture of each split as the network gets "
+        "it",
     )
 
 
@@ -246,17 +248,17 @@ def _cause(history: RunHistory, context: Context, below: bool) -> str:
     if _bounded(loss):
         return (
             "val probably has its classes in another order, or labels shifted by one; its loss "
-            "hardly moves, as if it was computed from probabilities (softmax applied twice)"
+            "hardly moves, as if it were computed from probabilities (softmax applied twice)"
         )
     if context.recipe and context.recipe.augmentation.albumentations and not below:
-        return "train probably gets other pixels than val, through its albumentations"
+        return "train probably gets other pixels than val, because of its albumentations transforms"
     if below:
         return "val probably has its classes in another order, or labels shifted by one"
     untrained = _untrained_loss(history, context)
     if len(loss) and untrained is not None and loss.tail < 1.1 * untrained:
         return (
-            "val probably uses weights that hardly train, such as a slow average, or has wrong "
-            "labels"
+            "val probably uses weights that hardly change, such as a slow average, or its labels "
+            "are wrong"
         )
     return (
         "val probably gets other pixels than train (normalization, range, order of colours), or "

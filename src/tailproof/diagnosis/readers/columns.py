@@ -81,17 +81,17 @@ def read_choices(text: str) -> Choices:
         name = name.removesuffix(f":{unit}") if unit else name
         if not equals or not name:
             raise TailproofError(
-                f"--columns: {entry!r} is no choice of a column, expected NAME=COLUMN such as "
-                "val_auroc=val_auc, or NAME=COLUMN:percent"
+                "--columns: expected NAME=COLUMN such as val_auroc=val_auc, or "
+                f"NAME=COLUMN:percent, found {entry!r}"
             )
         if target not in PLAIN and not is_metric(target):
             names = (*PLAIN, "train_loss", "val_loss", "train_accuracy", "val_accuracy")
             raise TailproofError(
-                f"--columns: {target!r} is no name that is read{suggestion(target, names)}: "
-                "expected epoch, step, learning_rate, or a metric such as val_loss"
+                f"--columns: the name {target!r} is not known{suggestion(target, names)}: expected "
+                "epoch, step, learning_rate, or a metric such as val_loss"
             )
         if name in choices or target in [chosen for chosen, _ in choices.values()]:
-            raise TailproofError(f"--columns: {entry!r} repeats a name or a column")
+            raise TailproofError(f"--columns: {entry!r} repeats a name or a column: remove it")
         choices[name] = (target, unit)
     return choices
 
@@ -161,7 +161,7 @@ def _reason_to_pass_over(origin: str, name: str, said: ColumnName, cells: Cells)
     if said.role == "other":
         return said.reason
     if cells.bad:
-        return "not a number in every row"
+        return "some cells are not numbers"
     if not cells.numbers:
         return "empty in all rows"
     if "loss" not in said.metric and not any(map(math.isfinite, cells.numbers.values())):
@@ -237,10 +237,10 @@ def _split_of(
         twin = "val" if "val" in twins else "train"
         return (
             "train" if twin == "val" else "val",
-            f"a {twin} column of {said.metric} is next to it",
+            f"{said.metric} of {twin} has its own column",
         )
     if part:
-        return part, "the place of the file names the split"
+        return part, "the name of the file or folder gives the split"
     return _split_by_custom(is_loss, parts)
 
 
@@ -250,10 +250,10 @@ def _split_by_custom(is_loss: bool, parts: dict[str, set[str]]) -> tuple[str, st
     if bare_is_train and not is_loss:
         return "", ""  # Keras would have a twin; a script may have measured it on val
     if not bare_is_train and any("train" in of for of in parts.values()):
-        return "val", "the names of metrics on train say train"
+        return "val", "the columns of train have train in their names"
     if is_loss or "" in parts.get("loss", ()):
-        return "train", "no name says a split" if not bare_is_train else "others are of train too"
-    return "val", "no name says a split"
+        return "train", "no name has a split" if not bare_is_train else "others are of train too"
+    return "val", "no name has a split"
 
 
 def _target(said: ColumnName) -> str:
@@ -277,10 +277,10 @@ def _without_rivals(
     columns: dict[str, Column] = {}
     for name, said in names.items():
         if said.part == "test":
-            columns[name] = Column(name, why="test is not for choosing")
+            columns[name] = Column(name, why="test must not be used for choosing")
         elif said.role == "metric" and not said.part:
             columns[name] = Column(
-                name, why=f"of train or of val: --columns val_{said.metric}={name} decides"
+                name, why=f"of train or of val: decide with --columns val_{said.metric}={name}"
             )
         else:
             rivals.setdefault(_target(said), []).append(name)

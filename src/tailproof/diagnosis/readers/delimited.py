@@ -108,7 +108,7 @@ def _matched(
         if len(row) > len(names) and all(cell.isdigit() for cell in row if cell):
             hint = ": decimal commas need quotes, or another delimiter than the comma"
         raise TailproofError(
-            f"{path}, row {number} has {len(row)} values, its header {len(names)}{hint}"
+            f"{path}, row {number} has {len(row)} values, its header has {len(names)}{hint}"
         )
     return names, rows, False
 

@@ -40,7 +40,7 @@ def rows_of_epochs(
     elif any(row.get("step") is not None for row in rows):
         merged = _of_steps(rows, notes)
     else:
-        notes.append("No column numbers the epochs: each row is one, from 1.")
+        notes.append("No column numbers the epochs: each row counts as one, from 1.")
         passes = enumerate(_passes(rows), start=1)
         merged = [{**_merged(same_epoch, set()), "epoch": float(n)} for n, same_epoch in passes]
     _mark_blank_losses(merged)
@@ -87,14 +87,16 @@ def _with_epochs_of_resets(rows: list[MeasuredRow], notes: list[str]) -> list[Me
         passes[-1].append(row)
     starts = {next((r["step"] for r in p if r.get("step") is not None), None) for p in passes}
     if len(passes) >= _FEWEST_RESETS and len(starts) == 1:
-        notes.append(f"The steps start again {len(passes) - 1} times: each time begins an epoch.")
+        notes.append(f"The steps start again {len(passes) - 1} times: an epoch begins each time.")
         return [{**row, "epoch": float(n)} for n, rows_ in enumerate(passes, 1) for row in rows_]
     kept = passes[0]
     for again in passes[1:]:
         first = min(row["step"] for row in again if row.get("step") is not None)
         kept = [row for row in kept if (row.get("step") or 0) < first] + again
     if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept)} rows were measured again after a restart.")
+        notes.append(
+            f"{len(rows) - len(kept)} rows were measured again after a restart and are left out."
+        )
     return kept
 
 
@@ -104,7 +106,9 @@ def _of_epochs(
     for number, row in enumerate(rows, start=1):
         epoch = row.get("epoch")
         if epoch is not None and not 0 <= epoch <= _LATEST:
-            raise TailproofError(f"{origin}, row {number}: the epoch is {epoch:g}")
+            raise TailproofError(
+                f"{origin}, row {number}: the epoch is {epoch:g}, expected 0 to {_LATEST}"
+            )
     epochs = [row["epoch"] for row in rows if row.get("epoch") is not None]
     if len(set(epochs)) > 1 and all(a >= b for a, b in pairwise(epochs)):
         rows = rows[::-1]
@@ -127,7 +131,7 @@ def _of_epochs(
             f"{len(rows)} rows are {quantity(len(merged), 'epoch')}: values of "
             + ("batches" if batches else "train")
             + " are averaged over an epoch"
-            + ("." if batches else ", the last one of val counts.")
+            + ("." if batches else ", and the last value of val counts.")
         )
     return merged
 
@@ -207,7 +211,7 @@ def _spread(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     """
     latest = max((row["epoch"] for row in rows if row.get("epoch") is not None), default=0.0)
     if _counts_epochs_as_steps(rows, latest):
-        notes.append("The steps of rows without an epoch count epochs.")
+        notes.append("In rows without an epoch, the step is read as the epoch.")
         rows = [
             {**row, "epoch": row["step"], "step": None} if row.get("epoch") is None else row
             for row in rows
@@ -228,8 +232,8 @@ def _spread(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
             last = epoch
         spread.append({**row, "epoch": epoch})
     if given:
-        where = "next" if first_is_val else "last"
-        notes.append(f"{given} rows of val have no epoch: they belong to the {where} epoch.")
+        where = "after" if first_is_val else "before"
+        notes.append(f"Rows of val without an epoch ({given}) belong to the epoch {where} them.")
     return spread
 
 
@@ -299,8 +303,8 @@ def _on_one_scale(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow
         return rows
     per_epoch = (steps[-1] + 1 - steps[0]) / len(ends)
     notes.append(
-        f"val is measured {len(ends)} times with steps that count epochs: the {len(steps)} steps "
-        "of train are spread evenly over them."
+        f"The {len(ends)} steps of val count epochs: the {len(steps)} steps of train are spread "
+        "evenly over these epochs."
     )
     scaled: list[MeasuredRow] = []
     for row in rows:

@@ -47,7 +47,7 @@ def read_event_file(path: Path) -> Table:
                 steps.setdefault(step, {}).update(scalars)
     except (IndexError, struct.error, UnicodeDecodeError, ValueError):
         raise TailproofError(
-            f"{path} is a damaged event file: a record has no valid content"
+            f"{path} is a damaged event file: a record has no valid content; copy it again"
         ) from None
     if not steps:
         raise TailproofError(f"{path} is an event file without scalars: nothing was measured yet")
@@ -66,7 +66,8 @@ def _records(path: Path, content: bytes) -> Iterator[bytes | None]:
         length, checksum = struct.unpack("<QI", header)
         if _masked_crc(header[:8]) != checksum:
             raise TailproofError(
-                f"{path} is no event file or is damaged: the checksum at byte {position} is wrong"
+                f"{path} is not an event file, or is damaged: the checksum at byte {position} is "
+                "wrong"
             )
         start, end = position + 12, position + 12 + length
         if end + 4 > len(content):
@@ -76,7 +77,8 @@ def _records(path: Path, content: bytes) -> Iterator[bytes | None]:
             data = content[start:end]
             if _masked_crc(data) != struct.unpack("<I", content[end : end + 4])[0]:
                 raise TailproofError(
-                    f"{path} is damaged: the checksum of the record at byte {position} is wrong"
+                    f"{path} is damaged: the checksum of the record at byte {position} is wrong; "
+                    "copy it again"
                 )
             yield data
         position = end + 4

@@ -175,7 +175,7 @@ def files_in(folder: Path) -> tuple[list[Path], PassedOver | None]:
     ]
     if not found:
         raise TailproofError(
-            f"{folder} holds no history among its {len(files)} files: expected one such as "
+            f"{folder} contains no history among its {len(files)} files: expected one such as "
             "history.csv, metrics.csv, results.csv, trainer_state.json or an event file"
         )
     others = [path for path in files if path not in set(found)]

@@ -141,12 +141,12 @@ def _read_folder(folder: Path, choices: Choices) -> tuple[list[Source], list[Pas
     unread = sorted(set(paths) - {source.path for source in sources})
     if not sources:
         raise TailproofError(
-            f"{folder} holds no history: none of {len(unread)} files such as {unread[0]} is one"
+            f"{folder} contains no history: none of {len(unread)} files such as {unread[0]} is one"
         )
     passed_over = [others] if others else []
     if unread:
         examples = tuple(str(path.relative_to(folder)) for path in unread[:3])
-        passed_over.append(PassedOver("files that are no histories", len(unread), examples))
+        passed_over.append(PassedOver("files that are not histories", len(unread), examples))
     return list({id(source): source for source in sources}.values()), passed_over
 
 
@@ -280,7 +280,8 @@ def _check_history(origin: str, columns: list[Column], rows: Rows, numbered: boo
         hint = f": {undecided}" if undecided else ""
         raise TailproofError(
             f"{origin} is not a history: none of its columns ({names}) is a metric; expected some "
-            f"of train_loss, val_loss, train_accuracy, val_accuracy, …, or --columns{hint}"
+            "of train_loss, val_loss, train_accuracy, val_accuracy, …; if a column has another "
+            f"name, use --columns NAME=COLUMN{hint}"
         )
     if any(column.read_as in ("epoch", "step") for column in read):
         return
@@ -300,16 +301,16 @@ def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> 
     rates = [row.get(c.name) for c in columns if c.read_as == "learning_rate" for row in rows]
     numbers = [float(rate) for rate in rates if _is_real(rate)]
     reasons = {
-        "none of its columns is a metric that is known": not any(
+        "none of its columns is a known metric": not any(
             column.judged and is_metric(column.read_as) for column in columns
         ),
-        "it has one row": len(rows) == 1,
+        "it has only one row": len(rows) == 1,
         "its number of epochs is the same in each row": any(c.why == CONSTANT for c in unread),
-        f"{text} has a text in each row": text is not None,
-        f"{first.name} is no metric that is known": (
+        f"the column {text} contains text": text is not None,
+        f"its first column, {first.name}, is not a known metric": (
             not numbered and first in unread and bool(first.name)
         ),
-        "each row has a larger learning rate": (
+        "the learning rate grows from row to row": (
             not numbered and len(numbers) == len(rows) and numbers == sorted(set(numbers))
         ),
     }

@@ -113,8 +113,8 @@ def _of_list(path: Path, value: list, depth: int) -> Iterator[Table]:
     elif all(isinstance(row, list) for row in value):
         if depth == 0:
             raise TailproofError(
-                f"{path} holds rows without names: write it with names, such as pandas does with "
-                "orient='records'"
+                f"{path} holds rows without the names of columns: write them with names, as pandas "
+                "does with orient='records'"
             )
     elif depth == 0:
         number, row = next((n, r) for n, r in enumerate(value, 1) if not isinstance(r, dict))

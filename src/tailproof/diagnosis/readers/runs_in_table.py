@@ -63,12 +63,12 @@ def separate_runs(origin: str, rows: Rows) -> list[Part]:
             f"{origin} is not a history: it has one row for each {' and '.join(keys)}; expected a "
             "row per epoch"
         )
-    note = f"{len(runs)} runs, told apart by {' and '.join(keys)}."
+    note = f"{len(runs)} runs, distinguished by {' and '.join(keys)}."
     return [
         Part(
             " ".join(f"{key}={value}" for key, value in zip(keys, values, strict=True)),
             [{name: row[name] for name in row if name not in labels} for row in run],
-            (note.replace("told apart", "distinguished"), *notes),
+            (note, *notes),
         )
         for values, run in runs.items()
     ]
@@ -163,7 +163,7 @@ def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Row
             if name != column
         }
         renamed.append({column: "/".join(run), **new} if run else new)
-    return renamed, (f"The split of each row is that of the column {column}.",)
+    return renamed, (f"The column {column} gives the split of each row.",)
 
 
 def _names_splits(rows: Rows, name: str) -> bool:

@@ -79,7 +79,7 @@ def _by_itself(
     if sign or in_name:
         return "percent", ""
     if largest > 100 * _ROUNDING:
-        return "", f"up to {largest:.4g}, which is no rate"
+        return "", f"up to {largest:.4g}, which is not a rate"
     if largest > _ROUNDING:
         return "percent", ""
     if largest == 0:
@@ -130,7 +130,7 @@ def _by_related(column: "Column", values: np.ndarray, related: np.ndarray) -> tu
 
 def _ask(column: "Column") -> str:
     choice = f"--columns '{column.read_as}={column.name}:percent' or ':share'"
-    return f"percent or share, which {choice} decides"
+    return f"percent or share: decide with {choice}"
 
 
 def _is_guessing(values: np.ndarray, losses: list[np.ndarray]) -> bool:

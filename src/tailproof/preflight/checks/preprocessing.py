@@ -130,11 +130,11 @@ def constant_transforms(experts: dict[str, list[str]]) -> list[Finding]:
     return [
         Finding(
             "constant_transform",
-            f"{transform} changes every training image in the same way, and no image of val: set "
-            "its 'p' below 1, or prepare all images with it before they are read",
+            f"{transform} changes every training image in the same way, but no image of val: set "
+            "its 'p' below 1, or apply it to all image files before prepare reads them",
             "warning",
             evidence={"experts": _once(names), "transform": transform},
-            expects="images of train that look like those of val",
+            expects="images of train look like those of val",
         )
         for transform, names in experts.items()
     ]
@@ -151,10 +151,11 @@ def enlarged_crops(experts: dict[tuple[int, int, int], list[str]]) -> list[Findi
         Finding(
             "enlarged_crops",
             f"the transforms leave images of {height}×{width} pixels, which are then enlarged to "
-            f"{size}×{size}: images of val are sharper than those of train",
+            f"{size}×{size}, so images of val are sharper than those of train: make the crops "
+            "larger",
             "warning",
             evidence={"experts": _once(names), "crop": [height, width], "image_size": size},
-            expects="images of train as sharp as those of val",
+            expects="images of train are as sharp as those of val",
         )
         for (height, width, size), names in experts.items()
     ]

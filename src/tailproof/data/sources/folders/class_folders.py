@@ -83,24 +83,22 @@ def warn_of_files(classes: Mapping[str, list[str]], below: str) -> Iterator[str]
         copies += [path for path in deep if _outer(path) in stems]
     if masks:
         yield (
-            "the class folders contain what may be masks or other annotations: "
-            f"{quantity(len(masks), 'picture')} ({quoted(masks, 2)}); move them out if they are no "
-            "samples"
+            f"the class folders contain {quantity(len(masks), 'picture')} that may be masks or "
+            f"other annotations ({quoted(masks, 2)}); move them out if they are not samples"
         )
     if copies:
         yield (
-            "the class folders contain what may be copies, such as thumbnails: "
-            f"{quantity(len(copies), 'picture')} with the name of a picture in the folder above "
-            f"({quoted(copies, 2)}); move them out if they are, because several splits would have "
-            "copies of one picture"
+            f"the class folders contain {quantity(len(copies), 'picture')} with the name of a "
+            f"picture in the folder above ({quoted(copies, 2)}); move them out if they are copies, "
+            "such as thumbnails: several splits would have copies of one picture"
         )
     nested = sum(folders.values())
     if 2 * nested > sum(map(len, classes.values())) and not (copies or masks):
         yield (
             f"{quantity(nested, 'picture')} are in folders inside the class folders "
-            f"({quoted(folders, 2)}), which are neither classes nor groups: if these folders are "
-            "the classes, name the folder above them as the root; if each has the pictures of one "
-            "patient or place, list files, labels and 'group' in a table and use metadata_csv"
+            f"({quoted(folders, 2)}), which count neither as classes nor as groups: if they are "
+            "the classes, set data.source.root to the folder above them; if each has the pictures "
+            "of one patient or place, list files, labels and groups in a table and use metadata_csv"
         )
 
 
@@ -177,7 +175,7 @@ def _describe_no_folder(tree: Folder, below: str, files: list[str]) -> str:
     if pictures:
         return (
             f"{text}, found {quantity(pictures, 'picture')} directly in it; if this is the folder "
-            "of one class, name the folder above it; if a table has the labels, use metadata_csv"
+            "of one class, name the folder above it; if a table lists the labels, use metadata_csv"
         )
     return f"{text}; unpack {quoted(archives)} first" if archives else text
 
@@ -189,7 +187,7 @@ def _describe_unread(folder: Path, unread: Mapping[str, Counter[str]]) -> str:
         texts.append(f"'{name}' ({counts or 'no files'})")
     more = f" and {len(unread) - 5} more" if len(unread) > 5 else ""
     return (
-        f"{folder}: no image ({', '.join(sorted(SUFFIXES))}) is in "
-        f"{quantity(len(unread), 'class folder')}, {', '.join(texts)}{more}: convert the files, "
-        "add images, or remove the folders"
+        f"{folder}: {quantity(len(unread), 'class folder')} without an image that can be read "
+        f"({', '.join(sorted(SUFFIXES))}): {', '.join(texts)}{more}; convert the files, add "
+        "images, or remove the folders"
     )

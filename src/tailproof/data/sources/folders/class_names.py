@@ -40,9 +40,9 @@ def check_names(folder: str, pictures: Mapping[str, int]) -> None:
     groups = _groups(pictures, plain_name)
     if groups:
         raise TailproofError(
-            f"{folder} contains class folders whose names differ only in case, blanks, Unicode "
-            f"form or invisible signs, and would be separate classes: {_list(groups, pictures)}: "
-            "merge or rename them"
+            f"{folder} contains class folders whose names differ only in case, spaces, Unicode "
+            f"form or invisible characters: {_list(groups, pictures)}; merge them, or rename them "
+            "if they are separate classes"
         )
 
 
@@ -53,7 +53,7 @@ def warn_of_similar_names(pictures: Mapping[str, int]) -> list[str]:
     if not groups:
         return []
     return [
-        "names of classes differ only in blanks, hyphens, underscores, case, or a word such as "
+        "names of classes differ only in spaces, hyphens, underscores, case, or a word such as "
         f"copy: {_list(groups, pictures)}; merge the folders if they are one class"
     ]
 

@@ -215,7 +215,7 @@ def _why(path: Path) -> str:
     except OSError:
         return f"{path.parent} is not a folder either; "
     if twin := twin_of(path.name, names):
-        return f"{twin!a} differs from {path.name!a} in case, blanks or Unicode form; "
+        return f"{twin!a} exists, which differs only in case, spaces or Unicode form; "
     return f"it does not exist{suggestion(path.name, names)}; "
 
 

@@ -92,8 +92,8 @@ def check_layout(place: Place, paths: Iterable[str]) -> None:
         raise TailproofError(_describe_splits(folder, paths_below, classes))
     if path and len(classes) > 1:
         raise TailproofError(
-            f"{place} contains one class folder, '{path.split('/')[0]}', and the folders "
-            f"{quoted(classes)} are below it: if these are the classes, write {place.moved(path)}"
+            f"{place} contains one class folder, '{path.split('/')[0]}', with the folders "
+            f"{quoted(classes)} in it: if these are the classes, write {place.moved(path)}"
         )
     for name, folders in classes.items():
         if are_splits(folders):
@@ -137,8 +137,9 @@ def _describe_splits(
     trains = [name for name in kinds if split_kind(name) == "train" and classes[name]]
     if not trains:
         return (
-            f"{sentence}, and no training class has a folder: sort the pictures of each class into "
-            "a folder of its own, or list files and labels in a table and use metadata_csv"
+            f"{sentence}, and the training set has no class folders: sort the pictures of each "
+            "class into a folder of its own, or list files and labels in a table and use "
+            "metadata_csv"
         )
     train = max(trains, key=lambda name: (len(classes[name]), -len(name)))
     shared = {name: len(set(classes[name]) & set(classes[train])) for name in kinds}
@@ -184,7 +185,7 @@ def _refuse_alike(place: str, classes: Mapping[str, Iterable[str]]) -> None:
     if masks:
         raise TailproofError(
             f"{place}: {quoted(alike)} contain the folders {quoted(below)}: if {quoted(masks)} are "
-            f"masks, which are no samples, move them out of {place}"
+            f"masks and not samples, move them out of {place}"
         )
     example = f", such as {source_yaml(place, train=alike[0], test=alike[1])}"
     raise TailproofError(

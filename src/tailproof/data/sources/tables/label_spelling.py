@@ -32,8 +32,8 @@ def join_spellings(name: str, column: LabelColumn, table: str) -> list[str]:
     """
     warnings = []
     for kind, values in (
-        ("whole numbers", _whole_numbers(column.names)),
-        ("Unicode forms of one name", _composed(column.names)),
+        ("whole numbers in two spellings", _whole_numbers(column.names)),
+        ("names in two Unicode forms", _composed(column.names)),
     ):
         if values:
             counts = column.counts()
@@ -44,7 +44,7 @@ def join_spellings(name: str, column: LabelColumn, table: str) -> list[str]:
             ]
             column.replace(values)
             warnings.append(
-                f"{table}: the column '{name}' has two spellings of {kind}, which are read as one: "
+                f"{table}: the column '{name}' has {kind}, which are read as one: "
                 f"{listed(pairs, SHOWN)}"
             )
     return warnings
@@ -65,8 +65,8 @@ def report_lookalikes(name: str, column: LabelColumn, table: str) -> list[str]:
     if groups:
         warnings.append(
             f"{table}: the column '{name}' has values that differ only in capitals, white space, "
-            f"signs or zeros, and are kept apart: {listed(groups, SHOWN)}; correct the table if "
-            "they are one"
+            f"hyphens, underscores or zeros: {listed(groups, SHOWN)}; they are read as different "
+            "values: correct the table if they mean the same"
         )
     for sentence, values in _damaged(counts):
         if values:
@@ -119,17 +119,17 @@ def _shown(value: str) -> str:
 
 def _damaged(counts: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
     yield (
-        "text that was decoded wrongly before; save the table again as UTF-8",
+        "this text was decoded wrongly before; save the table again as UTF-8",
         [value for value in counts if "\ufffd" in value or _was_decoded_twice(value)],
     )
     yield (
-        "these mix letters of several scripts that look alike; correct the table if they are not "
-        "meant",
+        "these words mix Latin letters with Cyrillic or Greek ones that look alike; correct the "
+        "table if this is a mistake",
         [value for value in counts if not value.isascii() and _mixes_scripts(value)],
     )
     yield (
-        "a spreadsheet shortened long numbers, so that different ones look the same; save the "
-        "table again with this column as text",
+        "a spreadsheet shortened these long numbers, so different ones may look the same; save "
+        "the table again with this column as text",
         [value for value in counts if ROUNDED.fullmatch(value)],
     )
 

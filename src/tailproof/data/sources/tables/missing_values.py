@@ -91,12 +91,11 @@ def drop_missing(
             f"'{value}' in {listed(cells, 8)}" for value, cells in list(undecided.items())[:5]
         )
         raise TailproofError(
-            f"{table}: {found}: these look like signs for a missing value; set "
-            f"data.source.missing to {as_yaml(list(undecided))} if they are, or to [] if they are "
-            "names"
+            f"{table}: {found}: these cells may mean 'no value'; set data.source.missing to "
+            f"{as_yaml(list(undecided))} if they do, or to [] if they are names"
         )
     return warnings + [
-        f"{table}: no cell contains '{sign}', which data.source.missing lists: correct it"
+        f"{table}: no cell contains '{sign}': correct or remove it in data.source.missing"
         for sign in unused
     ]
 

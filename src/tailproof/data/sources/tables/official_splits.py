@@ -40,8 +40,8 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
             shown = ", ".join(f"'{value}' ({count} rows)" for value, count in counts.items())
             raise TailproofError(
                 f"{table}: the column '{name}' of data.source.split has no row of {word}, only "
-                f"{shown}: rename a value to {word}, or leave out data.source.split, so that "
-                "data.test_fraction is held out"
+                f"{shown}: rename a value to {word}, or leave out data.source.split, and "
+                "data.test_fraction is held out for testing"
             )
     return [pools[column.names[code]] for code in column.codes]
 
@@ -67,7 +67,7 @@ def pools_of_lists(
         for line, name in _names(file):
             path = next((path for path in map(find, _readings(name)) if path in known), None)
             if path is None:
-                problems.append(f"{file}, line {line}: '{name}' is no image of the table")
+                problems.append(f"{file}, line {line}: '{name}' is not an image of the table")
             elif pools.setdefault(path, pool) != pool:
                 problems.append(f"{file}, line {line}: '{name}' is also in {lists[pools[path]]}")
     unlisted = [path for path in paths if path not in pools]

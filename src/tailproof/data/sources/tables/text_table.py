@@ -115,8 +115,8 @@ class TextTable:
                 yield Row(
                     line,
                     [],
-                    f"has {len(cells)} cells, but the header {width}: look for a {separator} that "
-                    "needs quotes or for a truncated line",
+                    f"has {len(cells)} cells, but the header has {width}: look for a {separator} "
+                    "that needs quotes, or for a truncated line",
                 )
 
     def _find_header(
@@ -156,8 +156,8 @@ class TextTable:
         ]
         if later:
             raise TailproofError(
-                f"{self.file}, line {line} is not the header, which is line {later[0] + 1}: remove "
-                "the lines above it, or begin them with '#'"
+                f"{self.file}, line {later[0] + 1} seems to be the header, not line {line}: remove "
+                "the lines above the header, or begin them with '#'"
             )
         listed_files = [cell for cell in self.header if Path(cell).suffix.lower() in SUFFIXES]
         if listed_files:
@@ -167,10 +167,10 @@ class TextTable:
             )
         blanks = len(self.header) == 1 and " " in self.header[0]
         raise TailproofError(
-            f"{self.file} has no column '{name}'{suggestion(name, self.header)}; expected one of: "
+            f"{self.file} has no column '{name}'{suggestion(name, self.header)}; its columns are: "
             f"{', '.join(self.header)} "
             + (
-                "(blanks do not separate columns: save the table with commas)"
+                "(spaces do not separate columns: save the table with commas)"
                 if blanks
                 else "(correct filename, ranks or group in data.source)"
             )
@@ -207,8 +207,8 @@ class TextTable:
                 raise TailproofError(f"{self.file} is {kind}")
         if self._encoding == "utf-8-sig" and b"\0" in self._content:
             raise TailproofError(
-                f"{self.file} has zero bytes, as binary files and UTF-16 text without a byte order "
-                "mark have: save the table as 'CSV UTF-8'"
+                f"{self.file} contains zero bytes: it is a binary file, or UTF-16 text without a "
+                "byte order mark; save the table as 'CSV UTF-8'"
             )
 
     @contextmanager
@@ -231,7 +231,8 @@ class TextTable:
                 return (
                     f"{self.file}, line {number} is not UTF-8 text: save the table as "
                     f"'CSV UTF-8', or set data.source.encoding to cp1252 (Windows, Western Europe) "
-                    f"if '{word.decode('cp1252', 'replace')}' is right, else to its encoding"
+                    f"if '{word.decode('cp1252', 'replace')}' is spelled correctly, else to the "
+                    "right one"
                 )
         return f"{self.file} is not UTF-8 text: save the table as 'CSV UTF-8'"
 
