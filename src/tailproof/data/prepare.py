@@ -100,10 +100,10 @@ def _table(rows: "_Rows", source: Source) -> pa.Table:
 def _log(summary: dict[str, Any], bad_images: Path) -> None:
     """Log what was left out, one line per reason."""
     for skipped in summary["skipped"]:
-        examples = f" ({', '.join(skipped['examples'])})" if skipped["examples"] else ""
-        log.warning("left out: %d %s%s", skipped["count"], skipped["reason"], examples)
+        examples = f", such as {', '.join(skipped['examples'])}" if skipped["examples"] else ""
+        log.warning("left out: %s (%d)%s", skipped["reason"], skipped["count"], examples)
     if summary["bad_images"]:
-        log.warning("left out: %d bad images, see %s", summary["bad_images"], bad_images)
+        log.warning("left out: bad images (%d), see %s", summary["bad_images"], bad_images)
     for warning in summary["warnings"]:
         log.warning("%s", warning)
 

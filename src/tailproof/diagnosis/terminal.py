@@ -52,8 +52,9 @@ def _print_reading(reading: Reading, console: Console) -> None:
         ]
         lines.append(f"columns passed over: {listed(names, 12)}")
     for item in reading.passed_over:
-        examples = f" ({listed([_printable(e) for e in item.examples])})" if item.examples else ""
-        lines.append(f"passed over: {item.count:,} {item.reason}{examples}")
+        names = listed([_printable(example) for example in item.examples])
+        examples = f", such as {names}" if names else ""
+        lines.append(f"passed over: {item.reason} ({item.count:,}){examples}")
     lines += [_printable(note) for note in reading.notes]
     console.print(Padding(escape("\n".join(lines)), (0, 0, 0, 4), expand=False), style="dim")
 
@@ -65,11 +66,11 @@ def _nothing(reading: Reading | None) -> str:
     names = [_printable(column.name) for column in reading.not_judged]
     if not reading.judged:
         return (
-            f"nothing was judged: no detector reads {listed(names)}; if the loss or the accuracy "
+            f"nothing was checked: no check uses {listed(names)}; if the loss or the accuracy "
             "is among them, name it: --columns 'val_loss=COLUMN,…'"
         )
     if names:
-        return f"nothing found; no detector reads {listed(names)} (see --columns)"
+        return f"nothing found; not checked: {listed(names)} (see --columns)"
     return "nothing found"
 
 

@@ -252,7 +252,10 @@ def _split_by_custom(is_loss: bool, parts: dict[str, set[str]]) -> tuple[str, st
     if not bare_is_train and any("train" in of for of in parts.values()):
         return "val", "the columns of train have train in their names"
     if is_loss or "" in parts.get("loss", ()):
-        return "train", "no name has a split" if not bare_is_train else "others are of train too"
+        return (
+            "train",
+            "no name has a split" if not bare_is_train else "others are of train too",
+        )
     return "val", "no name has a split"
 
 

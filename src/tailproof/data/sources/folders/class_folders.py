@@ -98,7 +98,8 @@ def warn_of_files(classes: Mapping[str, list[str]], below: str) -> Iterator[str]
             f"{quantity(nested, 'picture')} are in folders inside the class folders "
             f"({quoted(folders, 2)}), which count neither as classes nor as groups: if they are "
             "the classes, set data.source.root to the folder above them; if each has the pictures "
-            "of one patient or place, list files, labels and groups in a table and use metadata_csv"
+            "of one patient or place, list files, labels and groups in a table and use the source "
+            "metadata_csv"
         )
 
 
@@ -175,7 +176,8 @@ def _describe_no_folder(tree: Folder, below: str, files: list[str]) -> str:
     if pictures:
         return (
             f"{text}, found {quantity(pictures, 'picture')} directly in it; if this is the folder "
-            "of one class, name the folder above it; if a table lists the labels, use metadata_csv"
+            "of one class, name the folder above it; if a table lists the labels, use the source "
+            "metadata_csv"
         )
     return f"{text}; unpack {quoted(archives)} first" if archives else text
 
@@ -183,7 +185,7 @@ def _describe_no_folder(tree: Folder, below: str, files: list[str]) -> str:
 def _describe_unread(folder: Path, unread: Mapping[str, Counter[str]]) -> str:
     texts = []
     for name, others in list(unread.items())[:5]:
-        counts = ", ".join(f"{n} {_reason(suffix)}" for suffix, n in (+others).items())
+        counts = ", ".join(f"{_reason(suffix)}: {n}" for suffix, n in (+others).items())
         texts.append(f"'{name}' ({counts or 'no files'})")
     more = f" and {len(unread) - 5} more" if len(unread) > 5 else ""
     return (

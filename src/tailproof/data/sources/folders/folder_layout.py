@@ -139,7 +139,7 @@ def _describe_splits(
         return (
             f"{sentence}, and the training set has no class folders: sort the pictures of each "
             "class into a folder of its own, or list files and labels in a table and use "
-            "metadata_csv"
+            "the source metadata_csv"
         )
     train = max(trains, key=lambda name: (len(classes[name]), -len(name)))
     shared = {name: len(set(classes[name]) & set(classes[train])) for name in kinds}
@@ -193,7 +193,7 @@ def _refuse_alike(place: str, classes: Mapping[str, Iterable[str]]) -> None:
         f"{quoted(below, 2)} are the classes, merge the folders above them, or name one for "
         f"training and one for testing{example if len(alike) <= SHOWN + 1 else ''}. If "
         f"{quoted(alike, 2)} are the classes, put the pictures of each directly into its folder, "
-        "or list files and labels in a table and use metadata_csv"
+        "or list files and labels in a table and use the source metadata_csv"
     )
 
 

@@ -11,7 +11,7 @@ from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_text
 
 POOLS = {"train": TRAIN, "val": VAL, "test": HELD_OUT}
-EXPECTED = "train, val or test, or a usual name of one such as training, validation or dev"
+EXPECTED = "train, val or test, or another usual name such as training, validation or dev"
 
 
 def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[str]:
