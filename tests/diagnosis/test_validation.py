@@ -92,7 +92,7 @@ def test_too_few_samples_prove_nothing():
         ({}, None),
         ({"ema": {"decay": 0.9998}}, {"ema": None}),
         (
-            {"augmentation": {"albumentations": [{"name": "Normalize"}]}},
+            {"augmentation": {"albumentations": [{"name": "InvertImg"}]}},
             {"augmentation": {"albumentations": []}},
         ),
         ({"image_size": 64, "eval_image_size": 224}, {"eval_image_size": None}),

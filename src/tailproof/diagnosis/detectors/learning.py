@@ -192,7 +192,8 @@ def still_improving(history: RunHistory, context: Context) -> list[Finding]:
         return []
     change, errors = (curve.sign * value for value in trend(part))
     end = _last(part, max(4 if low else 0, len(part) - len(part) // 2))
-    later = curve.sign * trend(end)[0] * np.ptp(part.epochs) / np.ptp(end.epochs)
+    stretch = np.ptp(part.epochs) / np.ptp(end.epochs) if low else 2.0
+    later = curve.sign * trend(end)[0] * stretch
     more = change * min(max(later, 0.0) / change, 1.0) if change > 0 else 0.0
     if errors < 4 or more < _least(curve, rate) or curve.lost > change / 4:
         return []
