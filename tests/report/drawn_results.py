@@ -157,6 +157,7 @@ def _write_records(folder: Path, experiment: Experiment, results: dict) -> None:
             "command": "snakemake",
             "log": "a.log",
             "results": results.get(rule, {}),
+            "undeclared": [],
         }
         Record.model_validate(record).write(folder / "provenance" / f"{job}.json")
 

@@ -14,7 +14,6 @@ from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.job_logging import logging_to
 from tailproof.runtime.process import die_with_parent
 from tailproof.runtime.signals import REQUEST, take_signals
-from tailproof.runtime.undeclared_reads import DeclaredReads, refuse_undeclared_reads
 from tailproof.training.node import SHUTDOWN_SECONDS, rank_log, tell_failure
 
 
@@ -25,6 +24,8 @@ def main(path: Path) -> None:
     job, rank = json.loads(path.read_bytes()), int(os.environ["RANK"])
     arguments = job["train"]
     if job.get("reads"):
+        from tailproof.runtime.undeclared_reads import DeclaredReads, refuse_undeclared_reads
+
         refuse_undeclared_reads(DeclaredReads(**job["reads"]))
     with logging_to(rank_log(Path(job["log"]), rank)) as logger:
         try:
