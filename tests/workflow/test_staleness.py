@@ -122,7 +122,11 @@ TABLE = {
         BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
     "a decode": (
-        edit(f"{SOURCE}/data/images.py", "in_place=True", "in_place=False"),
+        edit(
+            f"{SOURCE}/data/images.py",
+            "6: Image.Transpose.ROTATE_270",
+            "6: Image.Transpose.ROTATE_90",
+        ),
         {"prepare", "split", "shard", "manifest", "thumbnails"}
         | BEFORE
         | of_experts(*OF_EXPERT)
