@@ -451,7 +451,7 @@ def test_the_share_is_that_of_each_pool(tmp_path):
     source = {
         "name": "image_folder", "root": str(tmp_path / "raw"), "train": "train", "test": "test",
     }  # fmt: skip
-    with pytest.raises(TailproofError, match=r"33\.3%.*held_out.*max_bad_share"):
+    with pytest.raises(TailproofError, match=r"33\.3%.*test images.*max_bad_share"):
         prepare(Data(source=source, on_bad_image="skip"), tmp_path / "samples.parquet")
     config = Data(source=source, on_bad_image="skip", max_bad_share=0.34)
     prepare(config, tmp_path / "samples.parquet")

@@ -1,7 +1,5 @@
 """The images of a source that cannot be read: their list, and whether they can be left out."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,13 +8,15 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from tailproof.config.data import Data
-from tailproof.data.sources.base import where
+from tailproof.data.sources.base import HELD_OUT, TRAIN, VAL, where
 from tailproof.files import write_text
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
+from tailproof.untrusted_text import csv_line
 
 SHOWN = 10  # images in a message
 NAMED = 3  # classes in a sentence
+POOLS = {TRAIN: "the training images", VAL: "the validation images", HELD_OUT: "the test images"}
 
 
 class BadImage(NamedTuple):
@@ -41,11 +41,8 @@ class BadImage(NamedTuple):
 
 def write_bad_images(path: str | Path, bad: Iterable[BadImage]) -> None:
     """Write path, row and reason of each image as CSV, in the order of the source."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "row", "reason"])
-    writer.writerows([image.path, image.row, image.reason] for image in bad)
-    write_text(path, text.getvalue())
+    rows = [("path", "row", "reason"), *((image.path, image.row, image.reason) for image in bad)]
+    write_text(path, "".join(map(csv_line, rows)))
 
 
 def why_not_skipped(
@@ -65,7 +62,7 @@ def why_not_skipped(
     for pool, count in Counter(image.pool for image in bad).items():
         share = count / (count + remaining[pool])
         if share > config.max_bad_share:
-            place = f"the pool {pool}" if pool else "all images"
+            place = POOLS.get(pool, "all images")
             return (
                 f"they are {share:.1%} of {place}, more than data.max_bad_share "
                 f"({config.max_bad_share:.1%}): replace or remove them, or raise data.max_bad_share"
