@@ -11,9 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from tailproof.config.data import SourceConfig, add_source_config
+from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.runtime.errors import TailproofError
-
-TRAIN, VAL, HELD_OUT = "train", "val", "held_out"
 
 
 @dataclass(frozen=True)
