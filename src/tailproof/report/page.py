@@ -15,6 +15,7 @@ from tailproof.files import write_text
 from tailproof.report import (
     charts,
     finding_cards,
+    inspection_section,
     lineage_picture,
     sweep_section,
     tables,
@@ -38,9 +39,9 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, prepare.json, splits.json, shards/, preflight.json, each expert's
-    history.csv, calibration.json and diagnosis.json, the selection of a sweep, and the records of
-    the jobs that made them. The same files give exactly the same bytes.
+    Reads evaluation/, inspection/, prepare.json, splits.json, shards/, preflight.json, each
+    expert's history.csv, calibration.json and diagnosis.json, the selection of a sweep, and the
+    records of the jobs that made them. The same files give exactly the same bytes.
 
     Args:
         name: name of the experiment.
@@ -66,6 +67,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         **_reproduction(read),
         findings=cards,
         status=status_block(cards, progress.criteria()),
+        inspection=inspection_section.section(read),
         preflight=finding_cards.before_training(read.preflight),
         sweep=sweep_section.section(experiment.sweep, read.selection) if experiment.sweep else None,
     )

@@ -192,6 +192,8 @@ def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
     """Follow imports from the script; look for modules in its folder, then under src."""
     folders = (script.parent, _source(root))
     project = {name for folder in folders if folder.is_dir() for name in _project_names(folder)}
+    # Python finds its own modules first: `import inspect` is not a script of this name.
+    project -= sys.stdlib_module_names
     modules = {SCRIPT: (script, _read(script))}
     waiting = [SCRIPT]
     while waiting:
