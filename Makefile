@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis bench-labels clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-predict: .venv/.run ## measure how many images per second `tailproof predi
 
 bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on histories with known problems
 	$(BIN)/python benchmarks/diagnosis.py
+
+bench-labels: .venv/.dev ## compare the search for wrong labels with cleanlab on planted ones
+	$(BIN)/python benchmarks/wrong_labels.py
 
 bench-proof: .venv/.run ## time `snakemake -n` with 100 finished jobs, and hashing
 	$(BIN)/python benchmarks/proof.py

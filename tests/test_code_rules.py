@@ -189,6 +189,7 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "evaluate": {"evaluation"},
         "diagnose": {"recipe"},
         "card": {"evaluation"},
+        "inspect": {"evaluation"},
     }
     reached = {
         stage: {name for name in sections if f"tailproof.config.{name}" in modules}

@@ -8,8 +8,8 @@ classes borrow from the others:
 
 * The true class i has the probability q_i ∝ π_i · exp(β z_i) / n_i^α. z are log-probabilities,
   n the class counts of train, π the class shares in the pool of the sample (a pool may be balanced
-  while train is not). β corrects the confidence, α removes the class shares that the experts
-  learnt, be it all of them (cross-entropy) or none (balanced losses).
+  while train is not). β corrects the confidence. α removes the class shares that the experts
+  learnt: all of them with cross-entropy (α = β), none with balanced losses (α = 0).
 * A label is wrong with the probability ε. A wrong label of class i is j with the probability
   m_j / (1 − m_i), where m_j ∝ (share of j)^ρ: ρ is 0 if all classes attract wrong labels alike, and
   1 if they attract them in proportion to their size.
@@ -38,7 +38,7 @@ class LabelNoise(NamedTuple):
 
     Attributes:
         confidence: β, the factor of the log-probabilities.
-        prior: α, the share of the training prior that the experts learnt.
+        prior: α, the power of the class counts that the probabilities are divided by.
         wrong: ε, the share of wrong labels.
         head: ρ, how much more often large classes attract wrong labels.
     """

@@ -19,6 +19,7 @@ TAIL = 0.001  # share of pixels that is ignored at each end of the range of grey
 BLANK = 8.0  # levels of grey
 DARK, BRIGHT = 40.0, 235.0  # levels of grey
 EXPOSURE_SPREADS, BLUR_SPREADS, SIZE_SPREADS = 4.0, 3.5, 5.0
+EXPOSURE_LEAST = 20.0  # least distance from the median, in levels of grey
 AREA_FACTOR, ASPECT_FACTOR = 4.0, 2.0  # least factors between an odd image and the median
 BLUR_FACTOR = 4.0  # least factor between the sharpness of a blurred image and the median
 MAD_TO_SD = 1.4826  # of a normal distribution
@@ -125,8 +126,8 @@ def rules_of(summaries: np.ndarray) -> list[Rule]:
     height, width, spread, bright, dark, sharpness = summaries.T
     rules = []
     if np.isfinite(bright).all():
-        low, _ = _fences(bright, EXPOSURE_SPREADS)
-        _, high = _fences(dark, EXPOSURE_SPREADS)
+        low, _ = _fences(bright, EXPOSURE_SPREADS, EXPOSURE_LEAST)
+        _, high = _fences(dark, EXPOSURE_SPREADS, EXPOSURE_LEAST)
         rules += [
             Rule("blank", BLANK, False, spread),
             Rule("dark", min(DARK, low), False, bright),
