@@ -67,7 +67,7 @@ TABLE = {
         (None, facts({"schedule": {"warmup": {"steps": 20, "epochs": None}}})),
         (None, facts({"schedule": {"warmup": None}})),
         ("warning", facts({"model": {"name": "vit_tiny_patch16_224"}, **CONSTANT})),
-        (None, facts({"model": {"name": "vit_tiny_patch16_224", "pretrained": True}, **CONSTANT})),
+        (None, facts({"model": {"name": "vit_tiny_patch16_224", "weights": "hub"}, **CONSTANT})),
     ],
     "unusual_rate": [
         ("warning", facts({"optimizer": {"learning_rate": 0.4}})),
