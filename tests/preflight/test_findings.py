@@ -136,6 +136,11 @@ TABLE = {
         (None, facts({}, {"epochs": 30})),
     ],
     "no_normalization": [("warning", facts({"normalize": False})), (None, facts())],
+    "weights_of_other_images": [
+        ("warning", facts({"model": {"weights": "hub"}, "normalize": True})),
+        (None, facts({"model": {"weights": "hub"}})),
+        (None, facts({"normalize": True})),
+    ],
     "bare_phase": [
         ("warning", facts({"phases": BARE})),
         (None, facts({"phases": PHASES})),
