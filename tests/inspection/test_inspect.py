@@ -2,21 +2,29 @@
 
 import csv
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from tailproof.config.data import Data
 from tailproof.config.evaluation import Evaluation
 from tailproof.data.images import encode_png
 from tailproof.data.logits import Logits
+from tailproof.data.prepare import prepare
+from tailproof.data.sources import open_source
 from tailproof.data.tables import write_parquet
 from tailproof.files import write_json
 from tailproof.inspection import gallery, inspect, labels_to_check
 from tailproof.inspection.held_out_predictions import INSPECTED, HeldOutPredictions
 from tailproof.runtime.errors import TailproofError
-from tailproof.untrusted_text import plain_cell
+from tailproof.untrusted_text import csv_line, plain_cell
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CLASSES = ["=lynx", "otter", "red fox", 'a "b", c']
 COUNTS = {"train": 30, "val": 20, "calib": 20, "tune": 40, "dev": 40}
@@ -246,3 +254,26 @@ def test_a_damaged_shard_is_named(tmp_path):
     (tmp_path / "shards" / "calib" / "part-00000.parquet").write_bytes(b"no parquet")
     with pytest.raises(TailproofError, match=r"calib/part-00000\.parquet"):
         run(tmp_path, logits)
+
+
+def test_verified_labels_are_brought_back_as_the_page_says(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "inspect.md").read_text()
+    script, experiment = (
+        re.search(rf"```{language}\n(.*?)```", page, re.DOTALL)[1]
+        for language in ("python", "yaml")
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("=lynx/1.png", "=lynx/2.png", "otter/a b.png"):
+        path = tmp_path / "raw" / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(np.full((4, 4), len(name) + int("2" in name), np.uint8)))
+    source = {"name": "image_folder", "root": "raw/photos"}
+    Path("results/photos").mkdir(parents=True)
+    prepare(Data.model_validate({"source": source}), "results/photos/samples.parquet")
+    exported = [("sample_id", "verified"), ("=lynx/2.png", "otter"), ("otter/a b.png", "")]
+    Path("verified.csv").write_text("".join(map(csv_line, exported)))
+    exec(compile(script, "inspect.md", "exec"), {})
+    corrected = open_source(Data.model_validate(yaml.safe_load(experiment)["data"]).source)
+    assert {sample.sample_id: sample.labels["label"] for sample in corrected.samples()} == {
+        "=lynx/1.png": "=lynx", "=lynx/2.png": "otter", "otter/a b.png": "otter",
+    }  # fmt: skip
