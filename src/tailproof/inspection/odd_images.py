@@ -25,16 +25,8 @@ BLUR_FACTOR = 4.0  # least factor between the sharpness of a blurred image and t
 MAD_TO_SD = 1.4826  # of a normal distribution
 TINY = 1e-9  # a sharpness of zero
 
-KINDS = {
-    "blank": "nearly one grey: range of its levels",
-    "dark": "dark: level that 95 % of its pixels do not exceed",
-    "overexposed": "overexposed: level that 95 % of its pixels reach",
-    "blurred": "blurred: variance of the Laplacian over that of the levels",
-    "small": "few pixels: width times height",
-    "large": "many pixels: width times height",
-    "elongated": "elongated: longer side over shorter side",
-}
-"""What makes an image odd and the number that shows it; an image has the first kind that fits."""
+KINDS = ("blank", "dark", "overexposed", "blurred", "small", "large", "elongated")
+"""What makes an image odd; an image has the first kind that fits."""
 
 
 class Summary(NamedTuple):
