@@ -23,6 +23,7 @@ from tailproof.config.data import (
     MissingSigns,
     PictureSourceConfig,
     RankColumns,
+    check_missing_columns,
     check_pools,
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
@@ -35,7 +36,7 @@ from tailproof.data.sources.json_files.taxa import Taxa
 from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
-from tailproof.data.sources.tables.listed_files import FileFinder, fault_of
+from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.data.sources.tables.missing_values import drop_missing
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError, suggestion
@@ -123,6 +124,8 @@ class CocoJson(PictureSourceConfig):
     @model_validator(mode="after")
     def _one_file_or_pools(self) -> "CocoJson":
         check_pools(self.train, self.val, self.test, None)
+        if self.ranks is not None:
+            check_missing_columns(self.missing, self.ranks, self.group)
         if (self.file is None) == (self.train is None):
             raise ValueError(
                 "give 'file' (and 'images') for a collection in one file, or both 'train' and "
@@ -360,19 +363,11 @@ class _Listing:
 
     def _find(self, coco: CocoFile, images: list[int], folder: str) -> list[str | None]:
         """Return the paths of images; None for those that are left out."""
-        start = self._finder.foreign_start(coco.names, folder)
-        if start:
-            self.warnings.append(
-                f"{coco.file}: '{start}' in front of file names is left out, because the images "
-                f"are in {self.root / folder}"
-            )
-        names = []
-        for image in images:
-            name = coco.names[image].removeprefix(start)
-            if fault := fault_of(name):
-                self._problems.add(coco.where(image), fault)
-            names.append(normpath(f"{folder}/{name}"))
+        placed = self._finder.place([coco.names[image] for image in images], folder, coco.file)
+        for row, fault in placed.faults.items():
+            self._problems.add(coco.where(images[row]), fault)
         self._problems.check()
+        names, self.warnings = placed.paths, self.warnings + placed.warnings
         found = self._finder.find_all(names)
         if found.missing and self.config.on_missing_image == "stop":
             raise self._finder.missing_error(names, found, lambda row: coco.where(images[row]))

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from posixpath import normpath
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -22,9 +21,9 @@ from tailproof.data.sources.folders.filesystem import LeftOut, read_file
 from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.class_name_file import read_class_names
 from tailproof.data.sources.tables.label_column import LabelColumn
-from tailproof.data.sources.tables.label_list import NUMBER, Entry, LabelList
+from tailproof.data.sources.tables.label_list import NUMBER, LabelList
 from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
-from tailproof.data.sources.tables.listed_files import FileFinder, fault_of
+from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
@@ -182,12 +181,15 @@ class _Listing:
             else:
                 entries.append(entry)
         places = [f"{file}, line {entry.line}" for entry in entries]
-        names = self._names_below_root(entries, file, folder)
-        found = self._finder.find_all(names)
+        placed = self._finder.place([entry.path for entry in entries], folder, file)
+        for row, fault in placed.faults.items():
+            self._problems.add(places[row], fault)
         self._problems.check()
+        names = placed.paths
+        found = self._finder.find_all(names)
         if found.missing and self.config.on_missing_image == "stop":
             raise self._finder.missing_error(names, found, places.__getitem__)
-        self.warnings += found.warnings
+        self.warnings += [*placed.warnings, *found.warnings]
         for row, _ in found.missing:
             self.left_out.add("listed images that do not exist", names[row])
         for entry, where, path in zip(entries, places, found.paths, strict=True):
@@ -206,22 +208,6 @@ class _Listing:
                     f"names '{path}' with the label '{entry.label}', as does {self._where(known)} "
                     f"with '{self.label[known]}': remove one of the lines",
                 )
-
-    def _names_below_root(self, entries: list[Entry], file: Path, folder: str) -> list[str]:
-        """Return the paths below root, without folders of another machine in front of them."""
-        start = self._finder.foreign_start((entry.path for entry in entries), folder)
-        if start:
-            self.warnings.append(
-                f"{file}: '{start}' in front of file names is left out, because the images are in "
-                f"{self.root / folder}"
-            )
-        names = []
-        for entry in entries:
-            name = entry.path.replace("\\", "/").removeprefix(start)
-            if fault := fault_of(name):
-                self._problems.add(f"{file}, line {entry.line}", fault)
-            names.append(normpath(f"{folder}/{name}"))
-        return names
 
     def _name_classes(self, files: str) -> list[str]:
         """Tidy the labels, give them names, and return them in class order."""

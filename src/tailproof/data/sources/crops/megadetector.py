@@ -102,9 +102,9 @@ class DetectedBoxes:
         if shift is None:
             first = next(iter(self._output.pictures), "nothing")
             raise TailproofError(
-                f"{self.file} lists none of the pictures in {self.source.root}, such as "
-                f"'{paths[0]}', but '{first}': name the output for these pictures in "
-                "data.source.crops.detections"
+                f"{self.file} lists none of the pictures in {self.source.root}, or lists names "
+                f"that fit several: its first is '{first}', the first picture is '{paths[0]}'; "
+                "name the output for these pictures in data.source.crops.detections"
             )
         return shift
 
