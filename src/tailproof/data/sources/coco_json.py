@@ -28,10 +28,11 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Box, Sample, Skipped, Source, register_source
+from tailproof.data.sources.base import Box, Recognition, Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.filesystem import LeftOut, read_file
 from tailproof.data.sources.json_files.coco import CocoFile, read_categories
 from tailproof.data.sources.json_files.place_splits import read_place_splits
+from tailproof.data.sources.json_files.recognition import recognize_coco
 from tailproof.data.sources.json_files.taxa import Taxa
 from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.label_column import LabelColumn
@@ -150,6 +151,11 @@ class CocoJsonSource(Source):
     def __init__(self, config: CocoJson) -> None:
         self.config = config
         self.root = Path(config.root)
+
+    @classmethod
+    def recognize(cls, path: Path) -> Recognition | None:
+        """Return the JSON files with images, annotations and categories, and their pictures."""
+        return recognize_coco(path)
 
     @property
     def ranks(self) -> tuple[str, ...]:

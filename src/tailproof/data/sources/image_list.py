@@ -16,13 +16,14 @@ from tailproof.config.base import Strict
 from tailproof.config.data import BelowRoot, MissingSigns, PictureSourceConfig, check_pools
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Sample, Skipped, Source, register_source
+from tailproof.data.sources.base import Recognition, Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.filesystem import LeftOut, read_file
 from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.class_name_file import read_class_names
 from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.label_list import NUMBER, LabelList
 from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
+from tailproof.data.sources.tables.list_recognition import recognize_list
 from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
 from tailproof.runtime.errors import TailproofError
@@ -97,6 +98,11 @@ class ImageListSource(Source):
     def __init__(self, config: ImageList) -> None:
         self.config = config
         self.root = Path(config.root)
+
+    @classmethod
+    def recognize(cls, path: Path) -> Recognition | None:
+        """Return the lists in a folder, or that a file belongs to, and their pictures."""
+        return recognize_list(path)
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:
