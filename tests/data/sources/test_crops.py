@@ -115,7 +115,7 @@ def test_categories_and_confidence_are_chosen(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "folder", ["/home/somebody/traps/", "C:\\\\traps\\\\", "./", "traps/2024/"]
+    "folder", ["/scratch/somebody/traps/", "C:\\\\traps\\\\", "./", "traps/2024/"]
 )
 def test_paths_may_have_other_folders_in_front(tmp_path, folder):
     text = (FILES / "megadetector.json").read_text().replace('"file": "', f'"file": "{folder}')

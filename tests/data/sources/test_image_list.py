@@ -132,10 +132,10 @@ def test_paths_with_any_separator_inside_are_read(tmp_path_factory, folder, labe
 
 
 def test_folders_of_another_machine_are_left_out(tmp_path):
-    text = TRAIN.replace("train/", "/home/somebody/ImageNet/train/")
+    text = TRAIN.replace("train/", "/scratch/somebody/ImageNet/train/")
     opened = imagenet_lt(tmp_path, train=text)
     assert [sample.path for sample in opened.samples()][:4] == images_of(TRAIN)
-    assert sum("'/home/somebody/ImageNet/'" in warning for warning in opened.warnings()) == 1
+    assert sum("'/scratch/somebody/ImageNet/'" in warning for warning in opened.warnings()) == 1
 
 
 def test_a_folder_of_images_and_pools_of_different_folders(tmp_path):

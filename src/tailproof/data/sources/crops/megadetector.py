@@ -20,6 +20,7 @@ from tailproof.data.sources.folders.filesystem import LeftOut
 from tailproof.data.sources.json_files.json_stream import JsonStream
 from tailproof.data.sources.problems import Problems
 from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.runtime.progress import track
 from tailproof.text import listed
 
 THRESHOLD = 0.2
@@ -152,7 +153,7 @@ class _Output:
 
     def _read(self) -> None:
         stream = JsonStream(self.file)
-        for key, value in stream:
+        for key, value in track(stream, f"read {self.file.name}"):
             if key == "images":
                 self._add_picture(value)
             elif key == "detection_categories" and isinstance(value, dict):

@@ -20,6 +20,7 @@ from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.missing_values import text_or_none
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.progress import track
 from tailproof.text import listed
 from tailproof.untrusted_files import read_json
 
@@ -111,7 +112,7 @@ class CocoFile:
             add["categories"] = lambda category: add_category(self.categories, category)
         counts = dict.fromkeys(add, 0)
         stream = JsonStream(self.file)
-        for key, item in stream:
+        for key, item in track(stream, f"read {self.file.name}"):
             if key in add:
                 fault = add[key](item) if isinstance(item, dict) else NO_OBJECT
                 if fault:

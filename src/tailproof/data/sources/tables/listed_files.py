@@ -130,7 +130,7 @@ class FileFinder:
         """Return where listed files should be.
 
         Folders in front of names that are of another machine are left out: a list of
-        ``/home/somebody/ImageNet/train/a.jpg`` is as good as one of ``train/a.jpg``.
+        ``/scratch/somebody/ImageNet/train/a.jpg`` is as good as one of ``train/a.jpg``.
 
         Args:
             names: the names as they are listed.
