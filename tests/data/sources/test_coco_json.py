@@ -70,7 +70,7 @@ def test_inaturalist_has_a_taxonomy(tmp_path):
     )
     assert [sample.group for sample in samples] == [None] * 3
     assert opened.classes["name"] == ["Lumbricus terrestris", "Morus alba", "Morus bassanus"]
-    assert left_out(opened) == {"categories without an annotation": 1}
+    assert left_out(opened) == {"categories without a sample": 1}
 
 
 def test_a_genus_in_two_kingdoms_is_two_classes(tmp_path):
@@ -132,7 +132,7 @@ def test_camera_traps_have_sequences_as_groups(tmp_path):
     }
     assert samples["5968"].group == "6f084ccc-5567-11e8-bc84-dca9047ef277"
     assert left_out(opened) == {
-        "categories without an annotation": 1,
+        "categories without a sample": 1,
         "images with annotations of several categories": 1,
     }
     (warning,) = opened.warnings()
@@ -161,10 +161,18 @@ def test_splits_by_place(tmp_path):
     opened = published(tmp_path, "caltech_camera_traps", splits="caltech_camera_traps_splits.json")
     pools = {sample.path[:4]: sample.pool for sample in opened.samples()}
     assert pools == {"59f5": "train", "5968": "train", "5b0c": "held_out"}
-    assert [("held out" in warning, "splits" in warning) for warning in opened.warnings()] == [
-        (True, True)
-    ]
+    assert sum("held out" in warning for warning in opened.warnings()) == 1
     assert tmp_path / "caltech_camera_traps_splits.json" in opened.files()
+
+
+def test_a_class_that_only_the_test_set_has_is_no_class(tmp_path):
+    """Rare species are at few places."""
+    shutil.copy(FILES / "caltech_camera_traps_splits.json", tmp_path)
+    opened = published(tmp_path, "caltech_camera_traps", splits="caltech_camera_traps_splits.json")
+    assert opened.classes == {"name": ["bobcat", "coyote"]}
+    assert [sample.labels["name"] for sample in opened.samples()] == ["bobcat", "coyote", None]
+    warnings = [warning for warning in opened.warnings() if "rank 'name'" in warning]
+    assert ["empty" in warning and "1 sample" in warning for warning in warnings] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +197,7 @@ def test_labels_of_sequences_and_corrupt_images_are_counted(tmp_path):
     assert [sample.labels["name"] for sample in opened.samples()] == ["zebra", "zebra", "empty"]
     assert [sample.group for sample in opened.samples()] == ["B04", "B04", "B05"]
     assert left_out(opened) == {
-        "categories without an annotation": 1,
+        "categories without a sample": 2,
         "images that the file calls corrupt": 1,
     }
     (warning,) = opened.warnings()
@@ -272,7 +280,7 @@ def test_what_is_wrong_is_named(tmp_path, change, message):
         (edit("annotations", 2, category_id=99),
          "images with an annotation of a category that is not listed", 1),
         (edit("images", 0, corrupt=True), "images that the file calls corrupt", 1),
-        (append("categories", id=99, name="deer"), "categories without an annotation", 2),
+        (append("categories", id=99, name="deer"), "categories without a sample", 2),
         (lambda value: value["images"].pop(1), "images that no file lists", 1),
     ],
 )  # fmt: skip

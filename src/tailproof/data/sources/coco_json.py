@@ -1,6 +1,7 @@
 """JSON files in the format of COCO: iNaturalist, COCO Camera Traps (LILA), and boxes as crops.
 
-XXX
+500,000 images with as many annotations, 190 MB of JSON, take 10 s and 230 MB, and 290 MB while they
+are read.
 """
 
 from array import array
@@ -39,6 +40,7 @@ from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
 from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.data.sources.tables.missing_values import drop_missing
+from tailproof.data.sources.tables.official_splits import compare_pools
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
@@ -276,6 +278,7 @@ class _Listing:
             self.left_out.add("images that no file lists", path)
         self._label(files)
         self._check_groups(files)
+        self._drop_unlearnable(files)
         if config.splits is not None and not {TRAIN, HELD_OUT} <= set(self.pools):
             raise TailproofError(
                 f"{self.root / config.splits}: the images are all in one split: correct the "
@@ -394,7 +397,11 @@ class _Listing:
     def _label(self, files: str) -> None:
         """Make the labels of the samples, and check them."""
         codes = np.frombuffer(self._taxon_codes, np.intc)
-        self._taxa.choose_ranks(np.unique(codes).tolist(), files)
+        used = np.unique(codes).tolist()
+        self._taxa.choose_ranks(used, files)
+        for taxon in sorted(set(range(len(self._taxa.labels))).difference(used)):
+            name = self._taxa.labels[taxon][-1]
+            self.left_out.add("categories without a sample", str(name))
         homonyms = self._taxa.separate_homonyms()
         if homonyms:
             shown = listed([f"'{name}'" for name in homonyms])
@@ -436,14 +443,32 @@ class _Listing:
                 f"of the animals: set data.source.group to {PLACE} to test on other places"
             )
 
+    def _drop_unlearnable(self, files: str) -> None:
+        """Remove labels of val and test that no image of train has, as rare species often are.
+
+        The stage split counts such images of the test set, because they are not tested.
+        """
+        for rank, column in self.labels.columns.items():
+            unknown, untested = compare_pools(column, self.pools)
+            counts = column.counts()
+            if unknown:
+                self.warnings.append(
+                    f"{files}: no expert can learn {quantity(len(unknown), 'class', 'classes')} of "
+                    f"the rank '{rank}', which only val or test has: {listed(unknown)}; their "
+                    f"{quantity(sum(counts[name] for name in unknown), 'sample')} have no label at "
+                    "this rank"
+                )
+                column.replace(dict.fromkeys(unknown))
+            if untested:
+                self.warnings.append(
+                    f"{files}: {quantity(len(untested), 'class', 'classes')} of the rank '{rank}' "
+                    f"without a sample in test: {listed(untested)}"
+                )
+
     def _warn_of_file(self, coco: CocoFile) -> None:
         file, total = coco.file, len(coco.image_of)
         for place in np.flatnonzero(coco.image_of < 0).tolist():
             self.left_out.add("annotations of images that are not listed", f"annotations[{place}]")
-        unused = set(range(len(coco.categories))) - set(np.unique(coco.category_of).tolist())
-        for place, category in enumerate(coco.categories.values()):
-            if place in unused:
-                self.left_out.add("categories without an annotation", str(category.get("name")))
         for count, noun in zip(coco.repeated, ("image", "annotation"), strict=True):
             if count:
                 self.warnings.append(

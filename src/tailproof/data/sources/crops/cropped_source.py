@@ -1,7 +1,4 @@
-"""A source whose samples are parts of the pictures of another source.
-
-1,000,000 boxes take about XX MB.
-"""
+"""A source whose samples are parts of the pictures of another source."""
 
 from array import array
 from collections.abc import Iterator
