@@ -4,12 +4,17 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tailproof.data.images import decode
 from tailproof.data.sources import Source, open_source
 from tailproof.data.sources.coco_json import CocoJson
 from tailproof.runtime.errors import TailproofError
@@ -250,6 +255,12 @@ def append(key: str, **fields):
         (edit("images", 0, file_name="C:\\abs\\x.jpg"), "is an absolute path"),
         (edit("images", 0, file_name="../x.jpg"), "outside the folder of images"),
         (edit("images", 0, file_name="x.jpg"), "x.jpg does not exist .*1 of 3"),
+        (edit("images", 0, file_name="\ud800.jpg"), "no file can have"),
+        (edit("images", 0, file_name="\0.jpg"), "no file can have"),
+        (edit("images", 0, file_name="x" * 9999), "does not exist .*1 of 3"),
+        (edit("images", 0, file_name="x" * 9999 + "/y.jpg"), "does not exist .*1 of 3"),
+        (edit("images", 0, seq_id="\ud800"), "'seq_id' contains half of a character"),
+        (edit("categories", 0, name="\ud800"), "'name' contains half of a character"),
         (edit("images", 0, id=None), r"images\[0\] .*has no id"),
         (edit("images", 0, id=[1]), r"images\[0\] .*has no id"),
         (edit("images", 0, id="5968c0f9-23d2-11e8-a6a3-ec086b02610b"), r"images\[1\] .*has the id"),
@@ -286,6 +297,16 @@ def test_what_is_wrong_is_named(tmp_path, change, message):
 )  # fmt: skip
 def test_what_is_no_sample_is_counted(tmp_path, change, reason, count):
     assert left_out(changed(tmp_path, change))[reason] == count
+
+
+def test_half_a_character_in_what_is_left_out_can_be_written(tmp_path):
+    def change(value):
+        value["images"].append({"id": "z", "file_name": "\ud800.jpg"})
+        value["categories"].append({"id": 99, "name": "\ud800"})
+
+    skipped = changed(tmp_path, change).skipped()
+    assert sum("ud800" in example for each in skipped for example in each.examples) == 2
+    json.dumps([astuple(each) for each in skipped], ensure_ascii=False).encode()
 
 
 def test_identifiers_twice_are_reported(tmp_path):
@@ -369,3 +390,44 @@ def test_a_field_that_is_not_there_is_named(tmp_path, options, message):
 def test_a_contradictory_configuration_is_refused(tmp_path, options):
     with pytest.raises(ValidationError):
         source(tmp_path, **options)
+
+
+ANYTHING = st.sampled_from(
+    [None, True, 0, -1, 7, 2**70, 1.5, float("nan"), float("inf"), "", "7", "\ud800", [], [1], {}]
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data(), value=ANYTHING, crops=st.sampled_from([None, {}]))
+def test_a_file_with_anything_in_it_is_read_or_refused(tmp_path_factory, data, value, crops):
+    root = tmp_path_factory.mktemp("coco")
+    file = content("caltech_camera_traps")
+    write_pictures(root, [image["file_name"] for image in file["images"]], height=8, width=12)
+    for _ in range(data.draw(st.integers(1, 3))):
+        entries = file[data.draw(st.sampled_from(["images", "annotations", "categories"]))]
+        place = data.draw(st.integers(0, len(entries) - 1))
+        field = data.draw(st.sampled_from([None, *sorted(content_fields(entries))]))
+        if field is None:
+            entries[place] = value
+        elif isinstance(entries[place], dict):
+            entries[place][field] = value
+    (root / "x.json").write_text(json.dumps(file))
+    opened = source(root, file="x.json", crops=crops)
+    try:
+        samples = list(opened.samples())
+    except TailproofError as error:
+        assert "x.json" in str(error) or str(root) in str(error)
+        return
+    assert samples and len(samples) == len(opened)
+    assert {name for sample in samples for name in sample.labels.values()} - {None} == set(
+        opened.classes[opened.ranks[-1]]
+    ) or len(opened.ranks) > 1
+    notes = [astuple(skipped) for skipped in opened.skipped()], opened.warnings()
+    json.dumps(notes, ensure_ascii=False).encode()
+    for sample in samples:
+        with suppress(TailproofError):
+            decode(opened.read(sample.path, sample.row))
+
+
+def content_fields(entries: list) -> set[str]:
+    return {field for entry in entries if isinstance(entry, dict) for field in entry}

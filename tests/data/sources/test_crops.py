@@ -3,12 +3,14 @@
 import io
 import json
 import re
+from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
@@ -173,6 +175,36 @@ def test_what_is_wrong_with_detections_is_named(tmp_path, value, message):
     assert re.search(message, complaint(detected(tmp_path, value)), re.S)
 
 
+ANYTHING = st.sampled_from(
+    [None, True, 0, -1, 2**70, 10**400, float("nan"), float("inf"), "", "\ud800", [], [1], {}]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data(), value=ANYTHING)
+def test_an_output_with_anything_in_it_is_read_or_refused(tmp_path_factory, data, value):
+    content = json.loads((FILES / "megadetector.json").read_text())
+    place = content
+    while isinstance(place, dict | list) and place:
+        keys = sorted(place) if isinstance(place, dict) else range(len(place))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(place[key], dict | list) or data.draw(st.booleans()):
+            place[key] = value
+            break
+        place = place[key]
+    opened = detected(tmp_path_factory.mktemp("md"), json.dumps(content))
+    try:
+        samples = list(opened.samples())
+    except TailproofError as error:
+        assert "md.json" in str(error) or "no box is left" in str(error)
+        return
+    assert len(samples) == len(opened) > 0
+    json.dumps([astuple(each) for each in opened.skipped()], ensure_ascii=False).encode()
+    for sample in samples:
+        with suppress(TailproofError):
+            decode(opened.read(sample.path, sample.row))
+
+
 def test_a_missing_output_is_named(tmp_path):
     opened = detected(tmp_path)
     (tmp_path / "md.json").unlink()
@@ -258,6 +290,7 @@ def test_fractions_in_the_place_of_pixels_are_read_with_a_warning(tmp_path):
         ([0, 0, float("inf"), 5], "not four numbers"),
         ([0, 0, "5", 5], "not four numbers"),
         ([0, 0, 5], "not four numbers"),
+        ([0, 0, 10**400, 5], "not four numbers"),
         ({"x": 1}, "not four numbers"),
         ([0.1, 0.1, 0.5, 0.5], "fractions"),
     ],

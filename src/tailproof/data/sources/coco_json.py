@@ -44,6 +44,7 @@ from tailproof.data.sources.tables.official_splits import compare_pools
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
+from tailproof.untrusted_text import is_encodable
 
 PLACE, SEQUENCE = "location", "seq_id"
 """Fields of images in COCO Camera Traps."""
@@ -417,6 +418,12 @@ class _Listing:
         group = (self.config.group, self.group) if self.group.names else None
         self.warnings += drop_missing(dict(columns), group, self.config.missing, files, self._where)
         for name, column in [*columns, *([group] if group else [])]:
+            halves = [ascii(value) for value in column.names if not is_encodable(value)]
+            if halves:
+                raise TailproofError(
+                    f"{files}: the field '{name}' contains half of a character: {listed(halves)}; "
+                    "correct these values"
+                )
             self.warnings += join_spellings(name, column, files)
             self.warnings += report_lookalikes(name, column, files)
         self.labels.check(files, self._where)

@@ -55,11 +55,17 @@ def cut(image: np.ndarray, box: Box, margin: float) -> tuple[np.ndarray, bool]:
 
 
 def four_numbers(value: Any) -> tuple[float, float, float, float]:
-    """Return the numbers of a box in a JSON file; NaN if it is not a list of four numbers."""
-    is_list = isinstance(value, list) and len(value) == 4
-    if is_list and all(isinstance(number, float | int) for number in value):
-        return tuple(map(float, value))
-    return (math.nan,) * 4
+    """Return the numbers of a box in a JSON file; NaN for what is not one of four numbers."""
+    x, y, width, height = value if isinstance(value, list) and len(value) == 4 else [None] * 4
+    return float_or_nan(x), float_or_nan(y), float_or_nan(width), float_or_nan(height)
+
+
+def float_or_nan(value: Any) -> float:
+    """Return a number of a JSON file; NaN for anything else."""
+    try:
+        return float(value) if isinstance(value, float | int) else math.nan
+    except OverflowError:  # an integer of more than 308 digits
+        return math.nan
 
 
 def _scales(box: Box, width: int, height: int, shown: str) -> tuple[float, float]:

@@ -10,19 +10,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from posixpath import basename, normpath
 from typing import Any
 
 from tailproof.config.data import Crops
 from tailproof.data.sources.base import Box, Sample, Skipped, Source
-from tailproof.data.sources.crops.cut import FRACTIONS, four_numbers
+from tailproof.data.sources.crops.cut import FRACTIONS, float_or_nan, four_numbers
 from tailproof.data.sources.folders.filesystem import LeftOut
 from tailproof.data.sources.json_files.json_stream import JsonStream
 from tailproof.data.sources.problems import Problems
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.runtime.progress import track
 from tailproof.text import listed
+from tailproof.untrusted_text import printable
 
 THRESHOLD = 0.2
 """Lowest confidence if neither the configuration nor the file names one: that of MegaDetector 5."""
@@ -158,7 +160,7 @@ class _Output:
             if key == "images":
                 self._add_picture(value)
             elif key == "detection_categories" and isinstance(value, dict):
-                self.names = {self._code(id): str(name) for id, name in value.items()}
+                self.names = {self._code(id): printable(name) for id, name in value.items()}
             elif key == "info" and isinstance(value, dict):
                 self._read_threshold(value.get("detector_metadata"))
         if stream.kinds.get("images") != "list" or "detection_categories" not in stream.kinds:
@@ -170,7 +172,7 @@ class _Output:
 
     def _read_threshold(self, metadata: Any) -> None:
         typical = metadata.get("typical_detection_threshold") if isinstance(metadata, dict) else 0
-        if isinstance(typical, float) and 0 < typical < 1:
+        if 0 < float_or_nan(typical) < 1:
             self.threshold = typical
 
     def _add_picture(self, entry: Any) -> None:
@@ -185,8 +187,8 @@ class _Output:
         boxes = entry.get("detections")
         self.failed.append(not isinstance(boxes, list))
         for box in boxes if isinstance(boxes, list) else ():
-            confidence = box.get("conf") if isinstance(box, dict) else None
-            if not isinstance(confidence, float | int):
+            confidence = float_or_nan(box.get("conf") if isinstance(box, dict) else None)
+            if isnan(confidence):
                 self._problems.add(
                     f"{where} ('{path}')", "has a detection without a number 'conf': correct it"
                 )

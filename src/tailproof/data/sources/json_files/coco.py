@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tailproof.data.sources.base import Box
-from tailproof.data.sources.crops.cut import FRACTIONS, four_numbers
+from tailproof.data.sources.crops.cut import FRACTIONS, float_or_nan, four_numbers
 from tailproof.data.sources.json_files.json_stream import JsonStream
 from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.label_column import LabelColumn
@@ -100,7 +100,8 @@ class CocoFile:
             return Box(*numbers, FRACTIONS)
         image = self.image_of[annotation]
         width, height = self._sizes[2 * image : 2 * image + 2]
-        return Box(*numbers, (width, height) if width > 0 and height > 0 else None)
+        known = 0 < width < math.inf and 0 < height < math.inf
+        return Box(*numbers, (width, height) if known else None)
 
     def where(self, image: int) -> str:
         """Return the place of an image, for messages."""
@@ -149,9 +150,9 @@ class CocoFile:
         if image.get("corrupt") is True:
             self.corrupt.append(row)
         if self._boxes is not None:
-            size = image.get("width"), image.get("height")
-            is_size = all(isinstance(side, float | int) for side in size)
-            self._sizes.extend(size if is_size else (0, 0))
+            self._sizes.extend(
+                (float_or_nan(image.get("width")), float_or_nan(image.get("height")))
+            )
         return None
 
     def _add_annotation(self, annotation: dict[str, Any]) -> str | None:

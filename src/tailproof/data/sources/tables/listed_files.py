@@ -4,6 +4,7 @@ Windows writes backslashes and ignores capitals, macOS decomposes accents, and m
 out the suffix. Folders are listed once each, which suits network disks.
 """
 
+import errno
 import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.tables.label_column import Where
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
+from tailproof.untrusted_text import is_encodable
 
 SHOWN = 5  # missing files in a message
 TRIED = 20  # names for which other folders are tried
@@ -200,6 +202,8 @@ class FileFinder:
 def fault_of(filename: str) -> str | None:
     """Return why a file name cannot be used, as the rest of a sentence."""
     parts = filename.replace("\\", "/").split("/")
+    if not is_encodable(filename) or "\0" in filename:
+        return f"has the file name {filename!a}, which no file can have: correct it"
     if parts[0] == "" or (len(parts[0]) == 2 and parts[0].endswith(":")):
         return (
             f"has the file name '{filename}', which is an absolute path: give a path relative to "
@@ -219,6 +223,8 @@ def _names(folder: Path) -> frozenset[str]:
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return frozenset()
         raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
     except ValueError:
         raise TailproofError(f"{folder!a} has a zero byte in its name: correct the table") from None
