@@ -32,7 +32,7 @@ def flat(value: dict) -> list[tuple[str, object]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(value=OBJECTS, block=st.integers(1, 30), indent=st.sampled_from([None, 1]))
 def test_blocks_of_any_size_give_what_json_gives(tmp_path_factory, value, block, indent):
     file = tmp_path_factory.mktemp("json") / "x.json"
@@ -41,6 +41,16 @@ def test_blocks_of_any_size_give_what_json_gives(tmp_path_factory, value, block,
         assert read(file, json.dumps(value, indent=indent)) == flat(value)
     finally:
         json_stream.BLOCK = before
+
+
+@pytest.mark.parametrize("number", ["0.0", "-12.5", "1e+7", "1.25E-10", "123456789", "-0"])
+@pytest.mark.parametrize("block", range(1, 12))
+def test_a_number_may_be_cut_anywhere(tmp_path, monkeypatch, number, block):
+    monkeypatch.setattr(json_stream, "BLOCK", block)
+    assert read(tmp_path / "x.json", f'{{"a": [{number}], "b": {number}}}') == [
+        ("a", json.loads(number)),
+        ("b", json.loads(number)),
+    ]
 
 
 @settings(max_examples=40, deadline=None)

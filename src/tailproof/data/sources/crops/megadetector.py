@@ -210,9 +210,10 @@ class _Shift:
 
     def in_file(self, path: str) -> str | None:
         """Return the path in the file; None if it cannot be there."""
-        if not path.startswith(self._below_root):
+        plain = plain_path(path)
+        if not plain.startswith(self._below_root):
             return None
-        return self._in_file + plain_path(path[len(self._below_root) :])
+        return self._in_file + plain[len(self._below_root) :]
 
     def warnings(self, file: Path) -> list[str]:
         """Return a sentence if the paths are relative to another folder."""

@@ -19,6 +19,8 @@ from tailproof.untrusted_files import open_regular
 
 BLOCK = 2**20  # characters that are read at once
 LARGEST = 2**26  # characters of one item
+CUT = 2
+"""Characters after a number at the end of a block that may belong to it, as ``e+`` in ``1e+7``."""
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -149,7 +151,7 @@ class _Text:
             except RecursionError:
                 raise self._fault(self._position, "it is nested too deeply") from None
             else:
-                if end < len(self._block) or self._at_end:  # else a number may be cut
+                if end + CUT < len(self._block) or self._at_end:
                     self._position = end
                     return value
             self._read(max(BLOCK, len(self._block)))
