@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -325,7 +326,17 @@ def test_an_image_under_two_identifiers_is_refused(tmp_path):
         value["images"].append(value["images"][0] | {"id": "other"})
         value["annotations"].append({"id": "b", "image_id": "other", "category_id": 7})
 
-    assert "is listed again" in complaint(changed(tmp_path, change))
+    assert "is listed under another id" in complaint(changed(tmp_path, change))
+
+
+@pytest.mark.parametrize("crops", [None, {}])
+def test_an_image_in_two_sets_is_refused(tmp_path, crops):
+    published(tmp_path, "caltech_camera_traps")
+    pools = {name: {"file": f"{name}.json"} for name in ("train", "test")}
+    for name in pools:
+        shutil.copy(FILES / "caltech_camera_traps.json", tmp_path / f"{name}.json")
+    message = complaint(source(tmp_path, **pools, crops=crops))
+    assert re.search(r"test\.json, image .* is listed in .*train\.json as well", message)
 
 
 def test_numbers_and_texts_are_one_identifier(tmp_path):
@@ -408,9 +419,9 @@ def test_a_file_with_anything_in_it_is_read_or_refused(tmp_path_factory, data, v
         place = data.draw(st.integers(0, len(entries) - 1))
         field = data.draw(st.sampled_from([None, *sorted(content_fields(entries))]))
         if field is None:
-            entries[place] = value
+            entries[place] = deepcopy(value)
         elif isinstance(entries[place], dict):
-            entries[place][field] = value
+            entries[place][field] = deepcopy(value)
     (root / "x.json").write_text(json.dumps(file))
     opened = source(root, file="x.json", crops=crops)
     try:

@@ -244,6 +244,7 @@ class _Listing:
         self._starts: list[tuple[int, Path]] = []
         self._boxes: list[CocoFile] = []
         self._known_fields: dict[str, None] = {}
+        self._file_of_path: dict[str, Path] = {}
         self._others: set[str] = set()
         self._annotations = array("i")
         self._read()
@@ -275,8 +276,9 @@ class _Listing:
                 f"{files}: no image is left, expected images with an annotation: "
                 f"{listed(reasons, 8) or 'no image is listed'}"
             )
-        for path in self._finder.unlisted(self._others.union(self.paths)):
+        for path in self._finder.unlisted(self._others.union(self._file_of_path)):
             self.left_out.add("images that no file lists", path)
+        del self._file_of_path, self._others, self._finder
         self._label(files)
         self._check_groups(files)
         self._drop_unlearnable(files)
@@ -385,13 +387,15 @@ class _Listing:
             self.left_out.add("listed images that do not exist", names[row])
         others = np.setdiff1d(np.arange(len(coco.names)), images).tolist()
         self._others |= {normpath(f"{folder}/{coco.names[row]}") for row in others}
-        known: dict[str, int] = {}
         for row, path in enumerate(found.paths):
-            if path is not None and known.setdefault(path, row) != row:
+            if path in self._file_of_path:
+                other = self._file_of_path[path]
+                place = "under another id" if other == coco.file else f"in {other}"
                 self._problems.add(
-                    coco.where(images[row]),
-                    f"is listed again under another id, as '{names[known[path]]}': remove one",
+                    coco.where(images[row]), f"is listed {place} as well: remove one of the two"
                 )
+            elif path is not None:
+                self._file_of_path[path] = coco.file
         self.warnings += found.warnings
         return found.paths
 
