@@ -106,6 +106,53 @@ class SourceConfig(Strict):
     name: str
 
 
+class Crops(Strict):
+    """Boxes that are cut out of the pictures; each box is a sample with the labels of its picture.
+
+    All crops of a picture stay in one split. A picture without a box is left out and counted.
+    """
+
+    detections: BelowRoot | None = Field(
+        None,
+        description="Output file of MegaDetector with the boxes. Default: the boxes of the source "
+        "itself (bbox of coco_json, the columns in box of metadata_csv).",
+    )
+    categories: Annotated[list[Column], Field(min_length=1)] = Field(
+        ["animal"], description="Categories of MegaDetector whose boxes are samples."
+    )
+    min_confidence: Fraction | None = Field(
+        None,
+        description="Lowest confidence of MegaDetector. Default: the typical threshold in its "
+        "file, else 0.2.",
+    )
+    margin: Annotated[float, Field(ge=0, le=2)] = Field(
+        0.0,
+        description="What is added on each side of a box, as a share of its width and height.",
+    )
+
+
+class PictureSourceConfig(SourceConfig):
+    """Base class of sources whose samples are picture files, of which parts can be cut out."""
+
+    crops: Crops | None = Field(
+        None, description="Cut boxes out of the pictures. Default: whole pictures."
+    )
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the source itself lists boxes."""
+        return False
+
+    @model_validator(mode="after")
+    def _boxes_are_listed(self) -> "PictureSourceConfig":
+        if self.crops is not None and self.crops.detections is None and not self.has_boxes:
+            raise ValueError(
+                f"'crops' needs boxes, and the source {self.name} lists none: name an output file "
+                "of MegaDetector in crops.detections"
+            )
+        return self
+
+
 SOURCE_CONFIGS: dict[str, type[SourceConfig]] = {}
 """The configuration model of each source by its name."""
 
