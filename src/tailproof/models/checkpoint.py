@@ -50,8 +50,9 @@ def _unpickled(file: Path) -> Any:
                 return torch.load(content, map_location="cpu", weights_only=True)
         except Exception as error:  # pickles raise errors of any kind
             raise TailproofError(
-                f"{file} cannot be read as a checkpoint ({type(error).__name__}: {printable(error):.200}): "
-                "copy it again, or convert it to .safetensors where its program runs"
+                f"{file} cannot be read as a checkpoint ({type(error).__name__}: "
+                f"{printable(error):.200}): copy it again, or convert it to .safetensors where its "
+                "program runs"
             ) from None
 
 
