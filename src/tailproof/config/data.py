@@ -188,11 +188,27 @@ class LongTail(Strict):
 Profile = Annotated[Natural | LongTail, Field(discriminator="kind")]
 
 
+class Fold(Strict):
+    """One of several folds; the test sets of all of them together are the whole collection."""
+
+    index: int = Field(ge=0, description="Number of the fold, from 0 to of − 1.")
+    of: int = Field(ge=2, description="Number of folds.")
+
+    @model_validator(mode="after")
+    def _index_below_number(self) -> "Fold":
+        if self.index >= self.of:
+            raise ValueError(
+                f"index is {self.index}, expected 0 to {self.of - 1} for {self.of} folds"
+            )
+        return self
+
+
 class SplitFractions(Strict):
     """Sizes of the splits as fractions of the two pools.
 
     val and calib are fractions of the training pool; train is the rest. tune and dev are fractions
-    of the held-out pool; test is the rest.
+    of the held-out pool; test is the rest. With a fold, test is the whole fold, and tune and dev
+    are these fractions of its size, but of images from the other folds.
     """
 
     val: Fraction = Field(0.1, description="Fraction of the training pool; chooses epochs.")
@@ -201,6 +217,11 @@ class SplitFractions(Strict):
         0.2, description="Fraction of the held-out pool; fits ensemble weights and thresholds."
     )
     dev: Fraction = Field(0.2, description="Fraction of the held-out pool; evaluated like test.")
+    fold: Fold | None = Field(
+        None,
+        description="Hold out one fold as test, in place of data.test_fraction; `tailproof folds` "
+        "writes the experiments of all folds.",
+    )
 
     @model_validator(mode="after")
     def _leave_something(self) -> "SplitFractions":

@@ -1,4 +1,4 @@
-"""Reads YAML without its traps: names that become other values, and duplicate keys.
+"""Reads and writes YAML without its traps: names that become other values, and duplicate keys.
 
 PyYAML follows YAML 1.1, in which yes, no, on and off are truth values, 012 is ten, 12:30 is 750,
 2024-01-01 is a date, and 1e-4 is text. Classes have such names. Here, as in YAML 1.2, only true
@@ -46,6 +46,19 @@ _Loader.yaml_implicit_resolvers = {
 }
 for kind, (written, first) in SCALARS.items():
     _Loader.add_implicit_resolver(PREFIX + kind, re.compile(f"(?:{written})$"), list(first))
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def yaml_text(value: Any) -> str:
+    """Return plain values as YAML that `read_yaml` reads as the same values."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def read_yaml(path: str | Path) -> Any:
