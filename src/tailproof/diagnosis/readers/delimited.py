@@ -25,7 +25,7 @@ def read_delimited(path: Path, text: str) -> Table:
     delimiter = delimiter or max(_DELIMITERS, key=head.count)
     if delimiter not in head and _is_spaced(lines):
         delimiter = " "
-    names, *rows = _cells(path, lines, delimiter)
+    names, *rows = _cells(path, lines, delimiter) or [[]]
     if len(names) < 2:
         raise TailproofError(
             f"{path} is not a CSV table: its first line has one column, {head[:80]!r}"
