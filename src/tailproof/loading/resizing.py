@@ -12,6 +12,8 @@ from PIL import Image
 
 NARROW = 4  # an image is narrow above this ratio of its sides; Pillow's order is known above 2
 LONGEST = 100  # ratio of the sides of an image that transforms see
+LARGE = 2**25  # pixels of an image that is resized in strips, for Pillow needs another copy
+STRIP = 2**20  # pixels of a strip
 SUPPORT = 2.0  # of the bicubic filter, in pixels
 PRECISION_BITS = 22  # of Pillow's weights for 8-bit pixels
 
@@ -53,7 +55,26 @@ def _resized(image: np.ndarray, new: tuple[int, int]) -> np.ndarray:
 
 
 def _resized_picture(picture: np.ndarray, new: tuple[int, int]) -> np.ndarray:
-    return np.asarray(Image.fromarray(picture).resize(new[::-1], Image.Resampling.BICUBIC))
+    height, width = picture.shape[:2]
+    if height * width > LARGE:
+        if height > 2 * width and height > new[0] and _pillow_may_begin_with_height():
+            picture = np.swapaxes(_strips_resized(picture.swapaxes(0, 1), new[0]), 0, 1)
+        else:
+            picture = _strips_resized(picture, new[1])
+    return _by_pillow(picture, new)
+
+
+def _strips_resized(picture: np.ndarray, length: int) -> np.ndarray:
+    """Return a picture with the second side at a new length, resized in strips."""
+    step = max(1, STRIP // picture.shape[1])
+    starts = range(0, len(picture), step)
+    strips = (np.ascontiguousarray(picture[start : start + step]) for start in starts)
+    return np.concatenate([_by_pillow(strip, (len(strip), length)) for strip in strips])
+
+
+def _by_pillow(picture: np.ndarray, new: tuple[int, int]) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(image.resize(new[::-1], Image.Resampling.BICUBIC))
 
 
 def _centre(
@@ -79,9 +100,9 @@ def _pillow_may_begin_with_height() -> bool:
 
     Pillow 13 does, for more than twice as many pixels. Pillow 11 always resizes the width first.
     """
-    tall = (np.arange(60) ** 2 % 251).astype(np.uint8).reshape(20, 3, 1)
-    width_first = _resized(_resized(tall, (20, 2)), (4, 2))
-    return not np.array_equal(_resized(tall, (4, 2)), width_first)
+    tall = (np.arange(60) ** 2 % 251).astype(np.uint8).reshape(20, 3)
+    width_first = _by_pillow(_by_pillow(tall, (20, 2)), (4, 2))
+    return not np.array_equal(_by_pillow(tall, (4, 2)), width_first)
 
 
 def _weights(old: int, new: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
