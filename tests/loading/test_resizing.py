@@ -100,10 +100,13 @@ def test_only_the_middle_of_the_longest_images_is_transformed():
     channels=st.sampled_from([1, 3]),
     size=st.integers(1, 60),
     strip=st.integers(1, 3000),
+    interpolation=st.sampled_from(["bicubic", "bilinear"]),
 )
-def test_a_large_image_has_the_pixels_of_a_full_resize(shorter, ratio, tall, channels, size, strip):
+def test_a_large_image_has_the_pixels_of_a_small_one(
+    shorter, ratio, tall, channels, size, strip, interpolation
+):
     sides = (max(shorter, int(shorter * ratio)), shorter)
     image = noise(*(sides if tall else sides[::-1]), channels)
     with mock.patch.multiple(resizing, LARGE=0, STRIP=strip):
-        fitted = fit(image, size)
-    np.testing.assert_array_equal(fitted, resized_as_a_whole(image, size))
+        fitted = fit(image, size, interpolation)
+    np.testing.assert_array_equal(fitted, fit(image, size, interpolation))

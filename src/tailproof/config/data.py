@@ -37,7 +37,10 @@ RESERVED_COLUMNS = {
 def _below_root(path: str) -> str:
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts:
-        raise ValueError(f"expected a path relative to root without '..', found '{path}'")
+        raise ValueError(
+            f"expected a path relative to root without '..', found '{path}': write the part of the "
+            "path below root"
+        )
     return path
 
 
@@ -86,7 +89,7 @@ def check_missing_columns(missing: Any, ranks: list[str], group: str | None) -> 
         if column not in columns:
             raise ValueError(
                 f"'missing' names the column '{column}', expected a column of ranks or group: "
-                f"{', '.join(columns)}"
+                f"{', '.join(columns)}: correct the name"
             )
 
 
@@ -198,7 +201,8 @@ class Fold(Strict):
     def _index_below_number(self) -> "Fold":
         if self.index >= self.of:
             raise ValueError(
-                f"index is {self.index}, expected 0 to {self.of - 1} for {self.of} folds"
+                f"index is {self.index}, expected 0 to {self.of - 1} for {self.of} folds: let "
+                "`tailproof folds` write it"
             )
         return self
 

@@ -71,13 +71,18 @@ def read_yaml(path: str | Path) -> Any:
         with open(path, encoding="utf-8") as file:
             return yaml.load(file, _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist") from None
+        raise TailproofError(f"{path} does not exist: create it, or correct its name") from None
     except OSError as error:
-        raise TailproofError(f"{path} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{path} cannot be read ({error.strerror}): check its permissions"
+        ) from None
     except UnicodeDecodeError:
         raise TailproofError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1
-        raise TailproofError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
+        raise TailproofError(
+            f"{path}, line {line}: not valid YAML: {error.problem}; check its indentation, "
+            "and put text with ': ' or ' #' in quotes"
+        ) from None
     except yaml.YAMLError as error:
-        raise TailproofError(f"{path} is not valid YAML: {error}") from None
+        raise TailproofError(f"{path} is not valid YAML: {error}: write it as plain text") from None

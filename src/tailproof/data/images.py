@@ -136,7 +136,7 @@ def _decode_plain(data: bytes, mode: str | None) -> np.ndarray | None:
         return decode_bands(data)
     if mode == MODE:
         raise TailproofError(
-            "it is not a .npy array of bands, expected one as for the other images"
+            "it is not a .npy array of bands, expected one as for the other images: save it as one"
         )
     channels, pixels = _plain_png(data) or _plain_jpeg(data) or (0, 0)
     if not channels:
@@ -191,7 +191,8 @@ def _read_any(data: bytes, mode: str | None) -> Picture:
         raise TailproofError(f"it is too large to decode ({error}): shrink it") from None
     except Exception as error:
         raise TailproofError(
-            f"it cannot be decoded; it may be truncated or damaged ({_reason(error)})"
+            f"it cannot be decoded; it may be truncated or damaged ({_reason(error)}): "
+            "copy it again"
         ) from error
     raise TailproofError(
         f"its pixels have {max(bits, 16)} bits per channel, expected 8: scale the range that "
@@ -207,10 +208,10 @@ def _reason(error: Exception) -> str:
 def _other_content(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in FORMATS:
-        return f"it is {kind}, expected {FORMAT_NAMES}"
+        return f"it is {kind}, expected {FORMAT_NAMES}: convert it"
     return (
         f"it begins like {kind}, but cannot be decoded: it may be truncated or damaged"
-        f"{OTHER_CAUSES.get(kind, '')}"
+        f"{OTHER_CAUSES.get(kind, ': copy it again')}"
     )
 
 

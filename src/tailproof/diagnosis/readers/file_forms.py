@@ -47,7 +47,9 @@ def read_tables(path: Path) -> list[Table]:
         return [read_event_file(path)]
     text, notes = _text(path)
     if not text.strip():
-        raise TailproofError(f"{path} is empty: expected a row per epoch")
+        raise TailproofError(
+            f"{path} is empty, expected a row per epoch: wait until the first one has ended"
+        )
     if logged := _LOGGED.findall(text):
         return [Table([_of_line(line) for line in logged], "log of a training job")]
     if path.suffix == "" and _MLFLOW.fullmatch(text[:10_000].rpartition("\n")[0] + "\n"):
@@ -58,7 +60,9 @@ def read_tables(path: Path) -> list[Table]:
         return [replace(log, notes=(*log.notes, *notes))]
     tables = read_json_tables(path, text) if is_json else [read_delimited(path, text)]
     if not any(table.rows for table in tables):
-        raise TailproofError(f"{path} has a header but no rows: nothing was measured yet")
+        raise TailproofError(
+            f"{path} has a header but no rows: wait until the first epoch has ended"
+        )
     return [
         replace(
             table,
@@ -94,7 +98,7 @@ def _text(path: Path) -> tuple[str, tuple[str, ...]]:
         if encoding or _CONTROL.search(content):
             raise TailproofError(
                 f"{path} is not text (byte {error.start}): expected a table, JSON, or an event "
-                "file of TensorBoard with its own name"
+                "file of TensorBoard with its own name: save the history as CSV"
             ) from None
         encoding = "cp1252"
         text = content.decode(encoding, errors="replace")
@@ -219,7 +223,9 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
     except OSError as error:
         if depth:
             return
-        raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{folder} cannot be read ({error.strerror}): check its permissions"
+        ) from None
     for entry in ordered:
         if entry.is_file():
             yield Path(entry.path)

@@ -101,7 +101,9 @@ def _names(folder: Path) -> frozenset[str]:
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as error:
-        raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{folder} cannot be read ({error.strerror}): check its permissions"
+        ) from None
     except ValueError:
         raise TailproofError(f"{folder!a} has a zero byte in its name: correct the table") from None
 
