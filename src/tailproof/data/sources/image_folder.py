@@ -171,7 +171,9 @@ class ImageFolderSource(Source):
         try:
             return Pool(folder, name, list_classes(self._tree, folder))
         except OSError as error:
-            raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+            raise TailproofError(
+                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+            ) from None
 
     def _check(self, pool: Pool, place: Place) -> None:
         """Check the names and the levels of the folders of a pool."""

@@ -261,7 +261,8 @@ class MetadataCsvSource(Source):
         listing.comments += text.comments
         if len(listing.paths) == listing.tables[-1][1] and not listing.problems:
             raise TailproofError(
-                f"{text.file} has no row below its header, expected one row per image"
+                f"{text.file} has no row below its header, expected one row per image: add "
+                "the rows, or correct the name of the table"
             )
 
     @cached_property

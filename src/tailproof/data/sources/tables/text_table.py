@@ -133,7 +133,9 @@ class TextTable:
             self.comments += comment
             if lines[number].strip() and not comment:
                 return number, separator
-        raise TailproofError(f"{self.file} is empty, expected a header and one row per image")
+        raise TailproofError(
+            f"{self.file} is empty, expected a header and one row per image: save the table again"
+        )
 
     def _position(
         self,
