@@ -215,6 +215,27 @@ def test_pictures_of_a_thousand_classes_are_few(tmp_path):
     assert size * 60 * gallery.PICTURES < 1.5e6
 
 
+def test_classes_without_training_images_have_no_pictures(tmp_path):
+    logits = write_collection(tmp_path)
+    path = tmp_path / "shards" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["classes"]["species"].append("unseen")
+    manifest["ancestors"]["species"]["family"].append(0)
+    for facts in manifest["splits"].values():
+        facts["class_counts"]["species"]["unseen"] = 0
+    write_json(path, manifest)
+    for paths in logits.values():
+        for file in paths:
+            read = Logits.read(file)
+            heads = {"species": np.pad(read.values, ((0, 0), (0, 1)), constant_values=-9)}
+            Logits(read.sample_ids, read.labels, read.weight, heads, read.metadata).write(file)
+    run(tmp_path, logits)
+    pictures = json.loads((tmp_path / "inspection" / "pictures.json").read_text())
+    assert set(pictures["classes"]) == set(CLASSES)
+    planted = {sample(split, row) for split, wrong in WRONG.items() for row in wrong}
+    assert {row["sample_id"] for row in listed(tmp_path)[:3]} == planted
+
+
 def test_of_many_doubtful_labels_the_worst_are_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(labels_to_check, "MOST", 2)
     summary = run(tmp_path, write_collection(tmp_path))

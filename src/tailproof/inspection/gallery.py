@@ -46,7 +46,7 @@ class Gallery:
 
 def _chosen(task: Task, group: str) -> list[int]:
     """Return at most `CLASSES` classes of a group, evenly from its largest to its smallest."""
-    members = np.flatnonzero(task.groups[group])
+    members = np.flatnonzero(task.groups[group] & (task.train_counts > 0))
     members = members[np.argsort(-task.train_counts[members], kind="stable")]
     count = min(len(members), CLASSES)
     return members[np.linspace(0, len(members) - 1, count).astype(int)].tolist() if count else []
