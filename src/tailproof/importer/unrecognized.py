@@ -1,0 +1,79 @@
+"""Says what is in a path that no source reads, and what would make it readable."""
+
+import shlex
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+from tailproof.data.sources.folders.class_folders import is_picture
+from tailproof.data.sources.folders.filesystem import Folder
+from tailproof.data.sources.folders.folder_layout import quoted
+from tailproof.data.sources.folders.foreign_files import FOREIGN, describe_foreign
+from tailproof.text import listed, quantity
+
+LOOKED_AT = 20_000  # files that are counted
+ZIPPED = {".zip"}
+PACKED = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz"}
+OTHER_PACKED = {".7z": "7z x {file} -o{folder}", ".rar": "unrar x {file} {folder}/"}
+
+EXPECTED = (
+    "expected one folder of pictures per class, or a table (CSV) with the names of the pictures "
+    "and their labels next to them"
+)
+
+
+def describe_unrecognized(path: Path, wanted: str | None = None) -> str:
+    """Return what is there, and what would be needed.
+
+    Args:
+        path: a file or folder that exists.
+        wanted: the source that the user chose; None if all were asked.
+    """
+    reader = f"the source {wanted} does not read it" if wanted else "no source reads it"
+    return _describe_file(path, reader) if path.is_file() else _describe_folder(path, reader)
+
+
+def _describe_file(path: Path, reader: str) -> str:
+    unpack = _unpack(path, path.with_suffix(""))
+    if unpack:
+        return f"{path} is an archive, which is not read as it is: unpack it with {unpack}"
+    if kind := FOREIGN.get(path.suffix.lower()):
+        return f"{path} is {kind}"
+    if is_picture(path.name):
+        return f"{path} is one picture: name the folder of the collection; {EXPECTED}"
+    return f"{path}: {reader}; {EXPECTED}"
+
+
+def _describe_folder(path: Path, reader: str) -> str:
+    files = list(islice(Folder(path).files(on_error=lambda _: None), LOOKED_AT))
+    if not files:
+        return f"{path} contains no file: {EXPECTED}"
+    endings = Counter(Path(file).suffix.lower() or "no suffix" for file in files)
+    more = "more than " if len(files) == LOOKED_AT else ""
+    counted = listed([f"{count:,} {ending}" for ending, count in endings.most_common()], 6)
+    text = f"{path} contains {more}{quantity(len(files), 'file')} ({counted}), such as "
+    text += f"{quoted(files, 3)}: {reader}"
+    archives = [file for file in files if _unpack(path / file, path)]
+    if archives and not any(map(is_picture, files)):
+        commands = listed([_unpack(path / file, path, again=False) for file in archives], 4)
+        return f"{text}; unpack the archives with {commands}, and import again"
+    foreign = describe_foreign(sorted(files, key=lambda file: -endings[Path(file).suffix.lower()]))
+    return f"{text}; {foreign or EXPECTED}"
+
+
+def _unpack(file: Path, folder: Path, *, again: bool = True) -> str | None:
+    """Return the command that unpacks an archive into a folder; None for any other file."""
+    while again and folder.suffix.lower() in PACKED:  # .tar.gz
+        folder = folder.with_suffix("")
+    suffix, packed, target = file.suffix.lower(), shlex.quote(str(file)), shlex.quote(str(folder))
+    if suffix in ZIPPED:
+        command = f"unzip -q {packed} -d {target}"
+    elif suffix in PACKED and (suffix in (".tar", ".tgz", ".tbz2", ".txz") or ".tar." in file.name):
+        command = f"mkdir -p {target} && tar -xf {packed} -C {target}"
+    elif suffix in OTHER_PACKED:
+        command = OTHER_PACKED[suffix].format(file=packed, folder=target)
+    elif suffix in PACKED:
+        command = f"gunzip -k {packed}" if suffix == ".gz" else f"unxz -k {packed}"
+    else:
+        return None
+    return f"`{command} && tailproof import {target}`" if again else f"`{command}`"
