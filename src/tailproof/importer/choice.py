@@ -6,7 +6,7 @@ from pathlib import Path
 from tailproof.data.sources import SOURCES
 from tailproof.data.sources.base import Recognition, Source
 from tailproof.data.sources.metadata_csv import MetadataCsvSource
-from tailproof.importer.unrecognized import describe_unrecognized
+from tailproof.importer.unrecognized import describe_label_map, describe_unrecognized
 from tailproof.runtime.errors import TailproofError, unknown_name
 
 GENERAL = ("image_list", "metadata_csv", "image_folder")
@@ -64,7 +64,10 @@ def choose_source(path: Path, wanted: str | None = None, label: str | None = Non
     recognitions.sort(key=lambda each: (not each.sure, _generality(each.source["name"])))
     if not recognitions:
         reasons = [refusals[name] for name in sorted(refusals, key=_generality)]
-        raise TailproofError(reasons[0] if reasons else describe_unrecognized(path, wanted))
+        raise TailproofError(
+            describe_label_map(path)
+            or (reasons[0] if reasons else describe_unrecognized(path, wanted))
+        )
     first, *others = recognitions
     stronger = [name for name in refusals if _generality(name) < _generality(first.source["name"])]
     stronger.sort(key=_generality)

@@ -7,7 +7,7 @@ from statistics import median
 
 import pandas as pd
 
-from tailproof.config.data import Data
+from tailproof.config.data import SourceConfig
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
 from tailproof.data.heic import without_heic
@@ -92,13 +92,13 @@ class Collection:
         return int((sizes > 1).sum())
 
 
-def read_collection(data: Data) -> Collection:
+def read_collection(config: SourceConfig) -> Collection:
     """Read what an experiment would read, without decoding more than a few pictures.
 
     Raises:
         TailproofError: the collection is invalid, or none of the pictures can be read.
     """
-    source = open_source(data.source)
+    source = open_source(config)
     ranks = tuple(source.ranks)
     samples: list[Sample] = list(track(source.samples(), "import", len(source)))
     if not samples:

@@ -4,12 +4,12 @@ import logging
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tailproof.config.base import NAME
-from tailproof.config.data import Data
+from tailproof.config.data import Data, SourceConfig
 from tailproof.config.experiment import Experiment
 from tailproof.config.validation import parse_experiment
 from tailproof.config.yaml_writer import comment, dump_commented
@@ -30,6 +30,7 @@ from tailproof.importer.recipe import (
     design_recipe,
     positive_class,
 )
+from tailproof.importer.revision import revise_source
 from tailproof.project import EXPERIMENTS, add_experiment
 from tailproof.runtime.errors import TailproofError
 
@@ -90,8 +91,11 @@ def import_collection(
     path = _checked(place)
     name = _experiment_name(path, name)
     choice = choose_source(path, source, label)
-    base = {"source": choice.recognition.source, "on_bad_image": "skip"}
-    collection = read_collection(_parse(base, choice).data)
+    collection = read_collection(_source_of(choice))
+    revised = revise_source(choice.recognition, collection)
+    if revised is not None:
+        choice = replace(choice, recognition=revised)
+        collection = read_collection(_source_of(choice))
     data, used = _design_data(choice, collection)
     train = Counter({str(label): int(n) for label, n in used["train"].items()})
     sections, comments = _sections(name, data, train, collection)
@@ -114,6 +118,10 @@ def _checked(place: str) -> Path:
         raise TailproofError(f"{path} {missing}, expected a folder or file of labelled pictures")
     if not path.is_dir() and not path.is_file():
         raise TailproofError(f"{path} is a pipe or a device, expected a folder or a file")
+    if not str(path).isprintable():
+        raise TailproofError(
+            f"{str(path)!a} has characters that are not printable, or not UTF-8: rename it"
+        )
     absolute = path.absolute()
     return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else path
 
@@ -142,9 +150,10 @@ def _name_of(path: Path) -> str:
     return name if re.fullmatch(NAME, name) else "collection"
 
 
-def _parse(data: dict[str, Any], choice: Choice) -> Experiment:
+def _source_of(choice: Choice) -> SourceConfig:
+    data = {"source": choice.recognition.source}
     value = {"title": choice.name, "data": data, "experts": {"plain": {}}}
-    return parse_experiment(value, "the recognised source")
+    return parse_experiment(value, "the recognised source").data.source
 
 
 def _design_data(choice: Choice, collection: Collection) -> tuple[Settings, Any]:
@@ -212,9 +221,10 @@ def _sections(
 
 
 def _heading(place: str, choice: Choice) -> list[str]:
-    notes = [f"  {note}." for note in choice.recognition.notes]
+    recognition = choice.recognition
     return [
         f"Written by `tailproof import {place}`. Change what you like; the comments say why each "
         "value was chosen.",
-        *notes,
+        *(f"  {note}." for note in recognition.notes),
+        *(f"  Check: {doubt}." for doubt in recognition.doubts),
     ]

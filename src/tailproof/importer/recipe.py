@@ -24,7 +24,7 @@ NETWORKS = ((3_000, "resnet10t", 64), (20_000, "resnet18", 96), (200_000, "resne
 """Up to how many training pictures which network has which image size."""
 LARGEST = ("resnet50", 224)
 
-BATCHES = ((1_000, 32), (10_000, 64), (math.inf, 128))
+BATCHES = ((500, 16), (3_000, 32), (20_000, 64), (math.inf, 128))
 """Up to how many training pictures a batch has how many."""
 
 MIRRORED = re.compile(r"(left|right|links|rechts|gauche|droite)", re.IGNORECASE)

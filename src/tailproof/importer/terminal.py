@@ -36,16 +36,16 @@ def print_import(result: Import, console: Console) -> None:
         + (f", such as {listed(list(skipped.examples), 3)}" if skipped.examples else "")
         for skipped in collection.skipped
     ]
+    for doubt in choice.recognition.doubts:
+        console.print(f"[yellow]check[/yellow]  {escape(doubt)}")
     for line in [*left_out, *collection.warnings]:
         console.print(f"[yellow]warning[/yellow]  {escape(line)}")
     for where, reason in list(collection.pictures.unread.items())[:3]:
         console.print(f"[yellow]warning[/yellow]  {escape(where)} cannot be read: {escape(reason)}")
     console.print(f"wrote {escape(result.file)}")
-    page = project_paths().page(result.name)
-    console.print(
-        f"next: tailproof preflight {shlex.quote(result.name)}, which shows what training will "
-        f"cost, or snakemake --cores 2 {shlex.quote(page)}"
-    )
+    name, page = shlex.quote(result.name), shlex.quote(project_paths().page(result.name))
+    console.print(f"next: tailproof preflight {name}  (what training will cost)")
+    console.print(f"      snakemake --cores 2 {page}")
 
 
 def _print(lines: Iterator[str] | list[str] | tuple[str, ...], console: Console) -> None:

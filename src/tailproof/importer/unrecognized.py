@@ -1,5 +1,6 @@
 """Says what is in a path that no source reads, and what would make it readable."""
 
+import json
 import shlex
 from collections import Counter
 from itertools import islice
@@ -9,9 +10,12 @@ from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.data.sources.folders.folder_layout import quoted
 from tailproof.data.sources.folders.foreign_files import FOREIGN, describe_foreign
+from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
+from tailproof.untrusted_files import read_json
 
 LOOKED_AT = 20_000  # files that are counted
+LARGEST_MAP = 64 * 2**20  # bytes of a JSON file of labels
 ZIPPED = {".zip"}
 PACKED = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz"}
 OTHER_PACKED = {".7z": "7z x {file} -o{folder}", ".rar": "unrar x {file} {folder}/"}
@@ -31,6 +35,31 @@ def describe_unrecognized(path: Path, wanted: str | None = None) -> str:
     """
     reader = f"the source {wanted} does not read it" if wanted else "no source reads it"
     return _describe_file(path, reader) if path.is_file() else _describe_folder(path, reader)
+
+
+def describe_label_map(path: Path) -> str | None:
+    """Return how to read a JSON file that maps names of pictures to labels; None without one."""
+    files = [path] if path.suffix == ".json" and path.is_file() else sorted(path.glob("*.json"))
+    for file in files:
+        try:
+            value = read_json(file, limit=LARGEST_MAP)
+        except TailproofError:
+            continue
+        if not isinstance(value, dict) or not value or not all(map(is_picture, value)):
+            continue
+        if all(isinstance(label, str | int) for label in value.values()):
+            written = file.with_name("labels.csv")
+            code = (
+                f"import json, pandas as p; p.Series(json.load(open({json.dumps(str(file))})), "
+                'name="label").rename_axis("filename").to_csv('
+                f"{json.dumps(str(written))})"
+            )
+            return (
+                f"{file} has a label for each of {quantity(len(value), 'picture')}, which is read "
+                f"from a table: write it with `python -c {shlex.quote(code)}`, and import it: "
+                f"`tailproof import {shlex.quote(str(written))}`"
+            )
+    return None
 
 
 def _describe_file(path: Path, reader: str) -> str:
@@ -57,8 +86,7 @@ def _describe_folder(path: Path, reader: str) -> str:
     if archives and not any(map(is_picture, files)):
         commands = listed([_unpack(path / file, path, again=False) for file in archives], 4)
         return f"{text}; unpack the archives with {commands}, and import again"
-    foreign = describe_foreign(sorted(files, key=lambda file: -endings[Path(file).suffix.lower()]))
-    return f"{text}; {foreign or EXPECTED}"
+    return f"{text}; {describe_foreign(files) or EXPECTED}"
 
 
 def _unpack(file: Path, folder: Path, *, again: bool = True) -> str | None:

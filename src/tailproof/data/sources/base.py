@@ -60,12 +60,14 @@ class Recognition:
         reason: the evidence, as a clause: ``a.json has images, annotations and categories``.
         sure: False if another source may read the path as well.
         notes: further sentences: what each column is taken for and why, what is passed over.
+        doubts: sentences about decisions that may be wrong, which the user should check.
     """
 
     source: dict[str, Any]
     reason: str
     sure: bool = True
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class Source(ABC):

@@ -38,6 +38,14 @@ FOLD = re.compile(r"(cv|k)?[ _-]*fold[ _-]*\d+", re.IGNORECASE)
 
 NUMBERED = re.compile(r"(|.*?[^\d _-])[ _-]*(\d{1,4}|(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d)")
 
+NO_CLASS = re.compile(
+    r"[ _.-]*(un-?(labell?ed|sorted|known|used|classified|identified|determined)|to[ _-]?do|misc"
+    r"|tmp|temp|trash|rejected|discarded|duplicates?|background(_google)?|clutter|other|none"
+    r"|ambiguous|unclear|bad)[ _.-]*",
+    re.IGNORECASE,
+)
+"""Names of folders of what was not sorted."""
+
 SPLIT_WORD = re.compile(r"train|test|val|split|fold", re.IGNORECASE)
 LISTS = (".txt", ".csv", ".tsv", ".json", ".mat", ".lst")
 """Names of files that may list official splits."""
@@ -77,9 +85,9 @@ def recognize_class_folders(root: Path) -> Recognition | None:
         return None
     finder = _LayoutFinder(root, top)
     layout = finder.find(top)
-    notes = [*finder.notes, *_notes_of_lists(top)]
     source = {"name": "image_folder", "root": str(root / layout.root), **layout.fields}
-    return Recognition(source, layout.reason, sure=layout.sure, notes=tuple(notes))
+    doubts = (*finder.doubts, *_doubts_about_lists(top))
+    return Recognition(source, layout.reason, layout.sure, tuple(finder.notes), doubts)
 
 
 class _LayoutFinder:
@@ -87,10 +95,12 @@ class _LayoutFinder:
 
     Attributes:
         notes: sentences about what is left out, and why.
+        doubts: sentences about decisions that may be wrong.
     """
 
     def __init__(self, root: Path, top: Surveyed) -> None:
         self.notes: list[str] = []
+        self.doubts: list[str] = []
         self._root = root
         self._top = top
 
@@ -108,7 +118,7 @@ class _LayoutFinder:
         if trains and (others or any(len(inner[name].with_pictures()) > 1 for name in trains)):
             return self._pools(folder, {name: inner[name] for name in kinds if kinds[name]})
         if not inner or (len(inner) == 1 and not _has_unread(folder)):
-            raise self._not_sorted([*inner.values()] or [folder])
+            raise self._not_sorted(folder, inner)
         copy = _copy_of_the_others(folder)
         if copy is not None:
             others = quoted(name for name in folder.names if name != copy.name)
@@ -117,7 +127,7 @@ class _LayoutFinder:
             )
             return self.find(copy)
         if all(map(PART.fullmatch, inner)) or all(map(CONTAINER.fullmatch, inner)):
-            raise self._not_sorted(list(inner.values()))
+            raise self._flat(inner.values())
         self._refuse_versions(folder, inner)
         return self._class_folders(folder)
 
@@ -157,7 +167,7 @@ class _LayoutFinder:
         }
         trains = [name for name in classes if kinds[name] == "train"]
         if not trains:
-            raise self._not_sorted(list(splits.values()))
+            raise self._flat(splits.values())
         train = max(trains, key=lambda name: (len(classes[name]), -len(name)))
         chosen = {"train": train}
         for kind in ("val", "test"):
@@ -209,7 +219,7 @@ class _LayoutFinder:
         layout.sure = len(folder.pictures) <= folder.seen() / 2
         if len(levels) > 1 and _are_numbered(levels[1:]):
             layout.fields["group"] = "folder"
-            self.notes.append(
+            self.doubts.append(
                 f"each class folder contains folders of pictures, such as {quoted(levels[1], 2)}: "
                 "each is taken for one group, such as a patient, a place or a night, which stays "
                 "in one split; if they are the classes, replace 'group' by 'ranks: [coarse, class]'"
@@ -218,12 +228,16 @@ class _LayoutFinder:
             ranks = [f"level_{number}" for number in range(1, len(levels))]
             layout.fields["ranks"] = [*ranks, "class"]
             layout.reason += f", which contain folders of pictures, such as {quoted(levels[-1], 2)}"
-            self.notes.append(
+            self.doubts.append(
                 f"the {len(levels)} levels of folders are read as ranks, and the innermost one is "
                 "classified: rename them in 'ranks' as you like"
             )
+        doubtful = [name for name in folder.names if NO_CLASS.fullmatch(name)]
+        if doubtful and len(doubtful) < len(folder.names):
+            self.doubts.append(f"{quoted(doubtful)} counts as a class: move it out if it is none")
         if _are_serial(folder.names):
-            self.notes.append(
+            layout.sure = False
+            self.doubts.append(
                 f"the folders are numbered ({quoted(folder.names, 3)}): if they are places, days "
                 "or cameras and not classes, list files and labels in a table and import the table"
             )
@@ -231,7 +245,7 @@ class _LayoutFinder:
 
     def _refuse_versions(self, folder: Surveyed, inner: dict[str, Surveyed]) -> None:
         """Refuse folders that contain the same class folders: versions, sites or folds."""
-        names = {name: frozenset(child.with_pictures()) for name, child in inner.items()}
+        names = {name: frozenset(_descend(child).with_pictures()) for name, child in inner.items()}
         several = {name: folders for name, folders in names.items() if len(folders) > 1}
         alike = next(alike_folders(several), None)
         if alike is None:
@@ -247,22 +261,35 @@ class _LayoutFinder:
             f"`{_table_command(place, 'filename,label,group', PLACE_AND_LABEL)}`"
         )
 
-    def _not_sorted(self, folders: Iterable[Surveyed]) -> TailproofError:
+    def _not_sorted(self, folder: Surveyed, inner: dict[str, Surveyed]) -> TailproofError:
+        """Say why one folder of pictures cannot be used, and what to do."""
+        named = any(_label_names(child.pictures) for child in inner.values())
+        if not inner or folder.pictures or named or any(map(CONTAINER.fullmatch, inner)):
+            return self._flat([*inner.values()] or [folder])
+        (name,) = inner
+        others = [other for other in folder.names if other != name]
+        without = f", and {quoted(others)} without a picture" if others else ""
+        return TailproofError(
+            f"{self._root / folder.path} contains one folder of pictures, '{name}'{without}, "
+            "expected one per class, of two classes at least: add the others, or write a table "
+            "with the columns filename and label, and import again"
+        )
+
+    def _flat(self, folders: Iterable[Surveyed]) -> TailproofError:
         """Say why pictures that are not sorted by class cannot be used, and what to do."""
         flat = [inner for folder in folders for inner in folder.below() if inner.pictures]
         folder = max(flat, key=lambda each: len(each.pictures))
         place, count = self._root / folder.path, quantity(len(folder.pictures), "picture")
         text = f"{place} contains {count}, which are not sorted by class"
-        for pattern, rule in ((LABEL_FIRST, LABEL_FIRST_RULE), (LABEL_LAST, LABEL_LAST_RULE)):
-            labels = _labels_in_names(folder.pictures, pattern)
-            if labels:
-                shown = quoted(f"{label} ({number})" for label, number in labels.most_common(4))
-                command = _table_command(place, "filename,label", rule)
-                return TailproofError(
-                    f"{text}, but have names such as {quoted(folder.pictures, 1)}: if their labels "
-                    f"are {shown}, write a table of them, `{command}`, and import it: "
-                    f"`tailproof import {shlex.quote(str(place))}`"
-                )
+        if named := _label_names(folder.pictures):
+            labels, rule = named
+            shown = quoted(f"{label} ({number})" for label, number in labels.most_common(4))
+            command = _table_command(place, "filename,label", rule)
+            return TailproofError(
+                f"{text}, but have names such as {quoted(folder.pictures, 1)}: if their labels are "
+                f"{shown}, write a table of them, `{command}`, and import it: "
+                f"`tailproof import {shlex.quote(str(place))}`"
+            )
         files = (
             f"{each.path}/{name}" if each.path else name
             for each in self._top.below()
@@ -286,6 +313,17 @@ def _has_unread(folder: Surveyed) -> bool:
     )
 
 
+def _descend(folder: Surveyed) -> Surveyed:
+    """Go down as long as all that a folder contains is one folder that contains folders."""
+    inner = folder.with_pictures()
+    while len(inner) == 1 and not folder.pictures:
+        (only,) = inner.values()
+        if not only.with_pictures():
+            break
+        folder, inner = only, only.with_pictures()
+    return folder
+
+
 def _copy_of_the_others(folder: Surveyed) -> Surveyed | None:
     """Return a folder that contains folders with the names of all that are next to it."""
     for name, child in folder.with_pictures().items():
@@ -303,7 +341,7 @@ def _are_serial(names: list[str]) -> bool:
     return len(stems) == 1 and None not in stems and (stems != {""} or dates)
 
 
-def _notes_of_lists(top: Surveyed) -> list[str]:
+def _doubts_about_lists(top: Surveyed) -> list[str]:
     """Name the text files that may list official splits."""
     files = [
         f"{folder.path}/{name}" if folder.path else name
@@ -359,6 +397,14 @@ def _table_command(folder: Path, columns: str, rule: str) -> str:
         f"cd {shlex.quote(str(folder))} && (echo {columns}; find . -type f | sort | "
         f"sed -nE 's|^\\./||; /\\.({endings})$/I{{{rule}}}') > labels.csv"
     )
+
+
+def _label_names(pictures: list[str]) -> tuple[Counter[str], str] | None:
+    """Return the labels in the names of pictures, and the rule of sed that finds them."""
+    for pattern, rule in ((LABEL_FIRST, LABEL_FIRST_RULE), (LABEL_LAST, LABEL_LAST_RULE)):
+        if labels := _labels_in_names(pictures, pattern):
+            return labels, rule
+    return None
 
 
 def _labels_in_names(pictures: list[str], pattern: re.Pattern[str]) -> Counter[str]:

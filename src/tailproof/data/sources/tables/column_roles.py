@@ -13,7 +13,6 @@ from functools import cached_property
 from tailproof.config.data import RESERVED_COLUMNS
 from tailproof.data.sources.folders.split_names import are_splits, split_kind
 from tailproof.data.sources.tables.missing_values import EMPTY, find_signs
-from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
 
 TAXONOMY = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
@@ -24,11 +23,11 @@ LEVELS = {"super": -2, "master": -2, "main": -2, "parent": -2, "coarse": -2, "su
 
 LABELS = (
     "label", "class", "target", "category", "species", "diagnosis", "dx", "breed", "disease",
-    "y", "taxon", "scientific name", "common name", "variety", "cultivar", "genus", "family",
+    "klasse", "kategorie", "classe", "categorie", "espece", "espèce", "clase", "categoria",
+    "categoría", "especie", "specie", "soort", "y", "taxon", "scientific name", "common name",
+    "variety", "cultivar", "genus", "family",
     "emotion", "expression", "style", "artist", "make", "level", "grade", "severity", "stage",
-    "condition", "finding", "annotation", "answer", "animal", "type", "kind",
-    "klasse", "kategorie", "art", "classe", "categorie", "espece", "espèce", "clase", "categoria",
-    "categoría", "especie", "specie", "soort",
+    "condition", "finding", "annotation", "answer", "animal", "type", "kind", "art",
 )  # fmt: skip
 """Words in the names of columns of labels, the likeliest first."""
 
@@ -95,8 +94,9 @@ class Column:
 
     @property
     def repeats(self) -> bool:
-        """Whether values repeat, and there are several."""
-        return 1 < len(self.counts) <= self.counts.total() / 2
+        """Whether there are several values, and they repeat; a long tail has many single ones."""
+        most = 0.9 if self.named(LABELS[:LIKELY]) is not None else 0.5
+        return 1 < len(self.counts) <= most * self.counts.total()
 
     def all_match(self, pattern: re.Pattern[str]) -> bool:
         """Return whether all values fit a pattern."""
@@ -122,6 +122,7 @@ class Roles:
         split: the column of official splits.
         missing: by column the cells that are taken for no value.
         notes: a sentence for each decision.
+        doubts: a sentence for each decision that may be wrong.
         named: whether the label was recognised by its name as well as by its cells.
         fault: why the labels cannot be used as they are.
         doubt: that no column is surely the label.
@@ -133,6 +134,7 @@ class Roles:
     split: str | None = None
     missing: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     named: bool = True
     fault: str | None = None
     doubt: str | None = None
@@ -219,10 +221,9 @@ def _find_labels(columns: list[Column], roles: Roles) -> None:
         return
     if len(likely) == 1:
         roles.ranks = [likely[0].name]
-        roles.notes.insert(
-            0,
+        roles.doubts.append(
             f"label: the column '{likely[0].name}', the only one with few words: "
-            f"{_few(likely[0])}; if it is not, name another with --label",
+            f"{_few(likely[0])}; if it is not, name another with --label"
         )
         return
     shown = [f"'{column.name}' ({_values(column)})" for column in columns]
@@ -277,7 +278,7 @@ def _take_named(named: list[Column], labels: list[Column], roles: Roles) -> None
         roles.notes.append(f"{_names(same)}: the same classes as '{label.name}', under other names")
     others = [column for column in named if column not in same and column not in chain]
     if others:
-        roles.notes.append(
+        roles.doubts.append(
             f"not the label, but possible: {_names(others)}; `--label {others[0].name}` takes one"
         )
     roles.named = place(first)[0] < LIKELY and all(place(other) > place(first) for other in others)
@@ -408,6 +409,13 @@ def _find_group(columns: list[Column], classes: Column, notes: list[str]) -> str
         and _largest(column) <= max(0.2 * len(column.cells), 2)
     ]
     if not groups:
+        few = [column for column in columns if column.named(GROUPS) is not None]
+        few = [column for column in few if 1 < len(column.counts) < column.counts.total()]
+        if few:
+            notes.append(
+                f"no groups: {_names(few)} have too few values, or one value in most rows; set "
+                "'group' if the images of one belong together all the same"
+            )
         return None
     chosen = min(groups, key=lambda column: len(column.counts))
     notes.append(
@@ -438,7 +446,7 @@ def _find_missing(columns: Mapping[str, Column], roles: Roles) -> None:
         roles.missing[name] = signs
         cells = listed([f"'{sign}' ({columns[name].counts[sign]})" for sign in signs])
         what = "these images are groups of their own" if is_group else "they have no label"
-        roles.notes.append(
+        roles.doubts.append(
             f"{cells} in '{name}': taken for 'no value', so {what}; if it is a name, remove it "
             "from 'missing'"
         )
@@ -450,16 +458,3 @@ def _few(column: Column) -> str:
 
 def _names(columns: Iterable[Column]) -> str:
     return listed([f"'{column.name}'" for column in columns], 8)
-
-
-def find_column(columns: Mapping[str, Column], name: str, table: str) -> str:
-    """Return the name of a column that the user named.
-
-    Raises:
-        TailproofError: there is no such column.
-    """
-    if name in columns:
-        return name
-    raise TailproofError(
-        f"{table} has no column '{name}'; its columns are: {', '.join(columns)}: correct --label"
-    )

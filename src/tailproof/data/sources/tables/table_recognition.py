@@ -14,11 +14,11 @@ from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.base import Recognition
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
 from tailproof.data.sources.folders.split_names import split_kind
-from tailproof.data.sources.tables.column_roles import Column, Roles, find_column, find_roles
+from tailproof.data.sources.tables.column_roles import Column, Roles, find_roles
 from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.data.sources.tables.missing_values import EMPTY
 from tailproof.data.sources.tables.text_table import TextTable
-from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_bytes
 
@@ -87,11 +87,20 @@ class Table:
 
 @dataclass
 class Tables:
-    """All tables of pictures in a folder, by what can be done with them."""
+    """All tables of pictures in a folder, by what can be done with them.
+
+    Attributes:
+        labelled: their labels can be used.
+        faulty: their labels cannot be used as they are.
+        unlabelled: no column is surely the label.
+        others: the columns of tables that name no picture, by path.
+        notes: sentences about what was not looked at.
+    """
 
     labelled: list[Table] = field(default_factory=list)
     faulty: list[Table] = field(default_factory=list)
     unlabelled: list[Table] = field(default_factory=list)
+    others: dict[str, dict[str, Column]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -116,7 +125,8 @@ def recognize_table(path: Path, label: str | None = None) -> Recognition | None:
         return _choose(root, found)
     for table in found.unlabelled:
         if table.roles.doubt:
-            raise TailproofError(f"{root / table.path}: {table.roles.doubt}")
+            joined = _describe_join(root, table, found)
+            raise TailproofError(f"{root / table.path}: {joined or table.roles.doubt}")
     return None
 
 
@@ -128,13 +138,15 @@ def _find_tables(path: Path, label: str | None) -> tuple[Path, Tables] | None:
     if path.suffix.lower() not in ENDINGS or not path.is_file():
         return None
     # Tables are next to the pictures, or in a folder next to theirs.
-    for root in dict.fromkeys([path.parent, path.absolute().parent.parent]):
-        top = survey_folder(root)
-        name = path.name if root == path.parent else f"{path.absolute().parent.name}/{path.name}"
-        tables = _read_tables(root, top, [name], label)
-        if tables.labelled or tables.faulty:
-            return root, tables
-    return None
+    folder = path.absolute().parent
+    found = [
+        (root, _read_tables(root, survey_folder(root), [name], label))
+        for root, name in (
+            (path.parent, path.name),
+            (folder.parent, f"{folder.name}/{path.name}"),
+        )
+    ]
+    return next((each for each in found if each[1].labelled), found[0])
 
 
 def _tables_in(top: Surveyed) -> list[str]:
@@ -151,13 +163,18 @@ def _tables_in(top: Surveyed) -> list[str]:
 
 def _read_tables(root: Path, top: Surveyed, paths: list[str], label: str | None) -> Tables:
     tables, finder = Tables(), _Places(root, top)
+    lacking: dict[str, list[str]] = {}
     for path in paths[:TABLES]:
         try:
             columns, encoding, rows = _read_columns(root / path)
         except TailproofError:
             continue  # a text file that is no table
+        if label is not None and label not in columns:
+            lacking[path] = list(columns)
+            continue
         table = _understand(path, columns, encoding, rows, finder, label)
         if table is None:
+            tables.others[path] = columns
             continue
         kind = tables.unlabelled
         if table.roles.fault or table.roles.one_hot:
@@ -165,6 +182,12 @@ def _read_tables(root: Path, top: Surveyed, paths: list[str], label: str | None)
         elif table.roles.ranks:
             kind = tables.labelled
         kind.append(table)
+    if lacking and not (tables.labelled or tables.faulty):
+        path, names = max(lacking.items(), key=lambda each: len(each[1]))
+        raise TailproofError(
+            f"{root / path} has no column '{label}'{suggestion(label, names)}; its columns are: "
+            f"{', '.join(names)}: correct --label"
+        )
     if len(paths) > TABLES:
         tables.notes.append(f"{len(paths) - TABLES} more text files were not looked at")
     return tables
@@ -227,9 +250,21 @@ def _understand(
             return None
         roles = Roles(named=False, fault=f"it has no header: {NO_HEADER}")
     else:
-        label = find_column(columns, label, path) if label is not None else None
         roles = find_roles(columns, filename, label)
+        roles.fault = roles.fault or _find_repeats(columns[filename])
     return Table(path, encoding, columns, filename, placements[filename], roles, rows)
+
+
+def _find_repeats(files: Column) -> str | None:
+    """Return what to do about several rows per picture; None if there are none."""
+    named = files.counts.total()
+    if len(files.counts) > 0.95 * named:
+        return None
+    return (
+        f"{quantity(named, 'row')} name {quantity(len(files.counts), 'picture')}, expected one row "
+        "per picture: if a picture has several labels, keep the one that matters; if each row is a "
+        "box, cut out the boxes"
+    )
 
 
 def _describe_missing(
@@ -358,15 +393,16 @@ def _choose(root: Path, tables: Tables) -> Recognition:
         *chosen.roles.notes,
         *_notes_of_others(tables, used),
     ]
+    doubts = list(chosen.roles.doubts)
     if chosen.encoding:
-        notes.append(f"{chosen.path} is not UTF-8: read as {chosen.encoding}; check its accents")
+        doubts.append(f"{chosen.path} is not UTF-8: read as {chosen.encoding}; check its accents")
     paths = [table.path for table in used]
     reason = (
         f"{listed(paths)} in {root} {'lists' if len(paths) == 1 else 'list'} "
         f"{quantity(sum(table.rows for table in used), 'row')} with the names of pictures and "
         "their labels"
     )
-    return Recognition(source, reason, sure=chosen.roles.named, notes=tuple(notes))
+    return Recognition(source, reason, chosen.roles.named, tuple(notes), tuple(doubts))
 
 
 def _find_pools(labelled: list[Table]) -> dict[str, Table]:
@@ -477,6 +513,31 @@ def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
         f"class of each row, expected one column of labels: write it with `python -c "
         f"{shlex.quote(code)}` and `tailproof import {shlex.quote(str(root / 'labels.csv'))}`"
     )
+
+
+def _describe_join(root: Path, table: Table, tables: Tables) -> str | None:
+    """Return the command that adds the labels of a table that names no pictures; None if none."""
+    for path, columns in tables.others.items():
+        labels = find_roles(columns, "").ranks
+        keys = [
+            name
+            for name, column in columns.items()
+            if name in table.columns and name not in labels
+            if set(table.columns[name].counts) & set(column.counts)
+        ]
+        if not (labels and keys):
+            continue
+        read, other = _quoted(root / table.path), _quoted(root / path)
+        code = (
+            f"import pandas as p; t = p.read_csv({read}).merge(p.read_csv({other}), "
+            f"on={json.dumps(keys)}); t.to_csv({_quoted(root / 'labels.csv')}, index=False)"
+        )
+        return (
+            f"it names pictures, and {root / path} seems to have their labels: join them with "
+            f"`python -c {shlex.quote(code)}`, and import the result: "
+            f"`tailproof import {shlex.quote(str(root / 'labels.csv'))}`"
+        )
+    return None
 
 
 def _quoted(text: str | Path) -> str:
