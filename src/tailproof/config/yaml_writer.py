@@ -52,7 +52,7 @@ def dump_commented(value: Mapping[str, Any], comments: Mapping[str, str]) -> str
     lines = []
     for section, content in value.items():
         lines += _comments(comments, section, "")
-        if not isinstance(content, Mapping):
+        if not isinstance(content, Mapping) or not content:
             lines += _entry(section, content, "")
             continue
         lines.append(f"{section}:")
@@ -65,7 +65,8 @@ def dump_commented(value: Mapping[str, Any], comments: Mapping[str, str]) -> str
 def _entry(key: str, value: Any, indent: str) -> list[str]:
     """Return a key with its value, on one line if it is short enough."""
     line = indent + dump_yaml({key: value}, flow=True).strip()[1:-1]
-    if len(line) <= WIDTH and "\n" not in line:
+    is_simple = "\n" not in line and not line.lstrip().startswith("?")
+    if is_simple and len(line) <= WIDTH:
         return [line]
     return textwrap.indent(dump_yaml({key: value}), indent).splitlines()
 

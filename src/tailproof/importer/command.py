@@ -176,23 +176,32 @@ def _design_data(choice: Choice, collection: Collection) -> tuple[Settings, Any]
     positive = positive_class(collection.counts)
     if positive:
         data.add("positive_class", *positive)
-    fault = None
-    for fraction in FRACTIONS if not collection.pools else FRACTIONS[:1]:
-        config = Data.model_validate({**data.values, "test_fraction": fraction})
-        assigned = assign_splits(labelled, target, names, config)
-        problem = find_fault(labelled, target, names, assigned, config)
-        if problem is None:
-            if fraction != FRACTIONS[0]:
-                data.add("test_fraction", fraction, "So that each split has samples.")
-            break
-        fault = fault or problem
-    else:
-        raise TailproofError(fault)
+    counts = _split(labelled, target, names, data)
     shards = math.ceil(len(table) / PER_SHARD)
     if shards > 1:
         data.add("shards_per_split", min(shards, 64), f"About {PER_SHARD:,} pictures per file.")
-    joined = labelled[[target]].join(assigned.rename("split"), how="inner")
-    return data, count_classes(joined, target, names)
+    return data, counts
+
+
+def _split(samples: Any, target: str, names: list[str], data: Settings) -> Any:
+    """Return the number of samples of each class in each split; set a test share that works.
+
+    Raises:
+        TailproofError: no share works.
+    """
+    has_test = samples["pool"].notna().any()
+    for fraction in FRACTIONS[:1] if has_test else FRACTIONS:
+        config = Data.model_validate({**data.values, "test_fraction": fraction})
+        assigned = assign_splits(samples, target, names, config)
+        joined = samples[[target]].join(assigned.rename("split"), how="inner")
+        counts = count_classes(joined, target, names)
+        if counts.sum().all() and counts["train"].all():
+            if fraction != FRACTIONS[0]:
+                data.add("test_fraction", fraction, "So that each split has samples.")
+            return counts
+    config = Data.model_validate(data.values)
+    assigned = assign_splits(samples, target, names, config)
+    raise TailproofError(find_fault(samples, target, names, assigned, config))
 
 
 def _sections(

@@ -55,8 +55,8 @@ class ImageFolder(SourceConfig):
     )
     group: Literal["folder"] | None = Field(
         None,
-        description="folder: pictures in one folder inside a class folder stay in one split, such "
-        "as those of a patient or of a night. Default: every picture is independent.",
+        description="folder: the pictures below one folder inside a class folder stay in one "
+        "split, such as those of a patient or of a night. Default: every picture is independent.",
     )
 
     @model_validator(mode="after")
@@ -145,9 +145,10 @@ class ImageFolderSource(Source):
         for pool in self._pools:
             for path in pool.paths():
                 names = pool.folders_of(path)
-                labels = dict(zip_longest(self.ranks, names[: len(self.ranks)]))
-                grouped = self.config.group and len(names) > len(self.ranks)
-                group = path.rpartition("/")[0] if grouped else None
+                finest = len(self.ranks)
+                labels = dict(zip_longest(self.ranks, names[:finest]))
+                grouped = self.config.group and len(names) > finest
+                group = "/".join(names[: finest + 1]) if grouped else None
                 yield Sample(path, labels, path, pool=pool.name, group=group)
 
     def read(self, path: str, row: int | None) -> bytes:
