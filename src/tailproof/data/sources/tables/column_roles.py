@@ -54,6 +54,12 @@ NO_LABELS = (
 )  # fmt: skip
 """Words in the names of columns that describe a picture and are no labels."""
 
+QUALIFIERS = {
+    "confidence", "score", "probability", "prob", "count", "num", "number", "source", "by", "date",
+    "time", "file", "path", "url", "quality", "weight", "notes", "comment", "remark",
+}  # fmt: skip
+"""Words that make another thing of the name of a label, such as class_confidence."""
+
 BINARY = {"0", "1", "0.0", "1.0", "true", "false", "-1", "-1.0"}
 WHOLE = re.compile(r"-?\d+(\.0*)?")
 NUMBER = re.compile(r"-?\d*\.?\d+([eE][-+]?\d+)?")
@@ -93,9 +99,15 @@ class Column:
         return None
 
     @property
+    def label_place(self) -> int | None:
+        """The position of its name in `LABELS`; None if it is not that of a label."""
+        return None if set(self.words) & QUALIFIERS else self.named(LABELS)
+
+    @property
     def repeats(self) -> bool:
         """Whether there are several values, and they repeat; a long tail has many single ones."""
-        most = 0.9 if self.named(LABELS[:LIKELY]) is not None else 0.5
+        place = self.label_place
+        most = 0.5 if place is None or place >= LIKELY else 0.9
         return 1 < len(self.counts) <= most * self.counts.total()
 
     def all_match(self, pattern: re.Pattern[str]) -> bool:
@@ -204,7 +216,7 @@ def _find_labels(columns: list[Column], roles: Roles) -> None:
     if exclusive:
         columns = [column for column in columns if column not in coded]
     labels = [column for column in columns if column.repeats and not _is_described(column)]
-    named = [column for column in labels if column.named(LABELS) is not None]
+    named = [column for column in labels if column.label_place is not None]
     if named:
         _take_named(named, labels, roles)
         return
@@ -260,7 +272,7 @@ def _take_named(named: list[Column], labels: list[Column], roles: Roles) -> None
 
     def place(column: Column) -> tuple[int, bool, int]:
         exact = len(column.words) == 1
-        position = column.named(LABELS)
+        position = column.label_place
         return (len(LABELS) if position is None else position, not exact, len(column.words))
 
     first = min(named, key=place)
@@ -313,7 +325,7 @@ def _kind(column: Column) -> str:
 
 def _is_described(column: Column) -> bool:
     """Return whether a name is that of a property of a picture, not of what it shows."""
-    is_label, is_group = (column.named(names) is not None for names in (LABELS, GROUPS))
+    is_label, is_group = column.label_place is not None, column.named(GROUPS) is not None
     is_id = is_group and "id" in column.words
     return (
         column.name in RESERVED_COLUMNS
@@ -388,14 +400,14 @@ def _values(column: Column) -> str:
 
 def _describe_quantity(columns: list[Column]) -> str | None:
     for column in columns:
-        if column.named(LABELS) is not None and column.all_match(NUMBER) and column.counts:
-            values = listed(list(column.counts), 3)
-            if len(column.counts) > 1:
-                return (
-                    f"the column '{column.name}' has {quantity(len(column.counts), 'number')} in "
-                    f"{quantity(column.counts.total(), 'row')} ({values}), a quantity and not "
-                    "classes: write a column of classes"
-                )
+        if column.label_place is None or len(column.counts) < 2 or not column.all_match(NUMBER):
+            continue
+        return (
+            f"the column '{column.name}' has {quantity(len(column.counts), 'number')} in "
+            f"{quantity(column.counts.total(), 'row')} ({listed(list(column.counts), 3)}), "
+            "expected a few classes, of several images each: name another column with --label, or "
+            "write a column of classes"
+        )
     return None
 
 

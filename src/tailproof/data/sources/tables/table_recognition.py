@@ -310,7 +310,7 @@ class _Places:
         """Return where the files of a column are; None if most are nowhere."""
         values = list(column.counts)
         cells = values[:: max(1, len(values) // TRIED)][:TRIED]
-        if len(cells) < 2 or any(len(cell) > 1000 or ".." in cell for cell in cells):
+        if not cells or any(len(cell) > 1000 or ".." in cell for cell in cells):
             return None
         nearest = PurePosixPath(table).parent.as_posix()
         kind = split_kind(PurePosixPath(table).stem)
