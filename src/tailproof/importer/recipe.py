@@ -101,7 +101,7 @@ def _network(count: int, pictures: Pictures) -> tuple[str, int, str]:
     size = min(size, max(side // STEP * STEP, 2 * STEP))
     why = (
         f"From scratch, because nothing is downloaded here. {quantity(count, 'training picture')} "
-        "suit this network; 'pretrained: true' is better where the network may be used."
+        "suit this network; with 'weights: hub' it starts from pretrained weights, which is better."
     )
     return name, size, why
 
