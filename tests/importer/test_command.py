@@ -100,6 +100,13 @@ def test_archives_are_refused_with_the_command_that_unpacks_them(name, study):
     assert f"raw/{name}" in refusal("raw")
 
 
+def test_pixels_in_a_table_are_refused_by_name(study):
+    write_table(study / "raw" / "a" / "fer2013.csv", ["emotion", "pixels"], [[0, "1 2 3"]])
+    write_table(study / "raw" / "b" / "mnist.csv", ["label", *range(784)], [[0] * 785])
+    for path in ("raw/a", "raw/a/fer2013.csv", "raw/b"):
+        assert "pixels of pictures" in refusal(path)
+
+
 def test_a_map_of_labels_is_refused_with_the_command_that_writes_a_table(study):
     write_pictures(study / "raw", [f"{i}.jpg" for i in range(4)])
     write_text(study / "raw" / "labels.json", '{"0.jpg": "a", "1.jpg": "b"}')

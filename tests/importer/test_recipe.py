@@ -124,12 +124,13 @@ VALUES = st.recursive(
 )
 
 
+LONG = st.text(min_size=90, max_size=200)
 KEYS = st.sampled_from(("data", "model", "yes", "007"))
 
 
 @settings(max_examples=40)
 @given(
-    st.dictionaries(KEYS, VALUES | st.dictionaries(KEYS, VALUES, max_size=3)),
+    st.dictionaries(KEYS, VALUES | st.dictionaries(KEYS, VALUES | LONG, max_size=3)),
     st.dictionaries(KEYS | st.just("data.model"), st.text(max_size=200)),
 )
 def test_what_is_written_is_read_as_it_was(tmp_path_factory, value, comments):

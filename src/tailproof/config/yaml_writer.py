@@ -68,7 +68,9 @@ def _entry(key: str, value: Any, indent: str) -> list[str]:
     is_simple = "\n" not in line and not line.lstrip().startswith("?")
     if is_simple and len(line) <= WIDTH:
         return [line]
-    return textwrap.indent(dump_yaml({key: value}), indent).splitlines()
+    inner = isinstance(value, Mapping | list) and value
+    text = dump_yaml({key: value}, flow=None if inner else False)
+    return textwrap.indent(text, indent).splitlines()
 
 
 def comment(line: str) -> str:

@@ -1,6 +1,7 @@
 """Says what is in a path that no source reads, and what would make it readable."""
 
 import json
+import re
 import shlex
 from collections import Counter
 from itertools import islice
@@ -10,11 +11,16 @@ from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.data.sources.folders.folder_layout import quoted
 from tailproof.data.sources.folders.foreign_files import FOREIGN, describe_foreign
+from tailproof.data.sources.tables.table_recognition import WIDEST
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
-from tailproof.untrusted_files import read_json
+from tailproof.untrusted_files import open_regular, read_json
 
 LOOKED_AT = 20_000  # files that are counted
+HEADER = 2**20  # bytes of the first line of a table
+OF_PIXELS = (
+    "has the pixels of pictures in its cells: write each row as a PNG into the folder of its class"
+)
 LARGEST_MAP = 64 * 2**20  # bytes of a JSON file of labels
 ZIPPED = {".zip"}
 PACKED = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz"}
@@ -66,6 +72,8 @@ def _describe_file(path: Path, reader: str) -> str:
     unpack = _unpack(path, path.with_suffix(""))
     if unpack:
         return f"{path} is an archive, which is not read as it is: unpack it with {unpack}"
+    if _is_table_of_pixels(path):
+        return f"{path} {OF_PIXELS}"
     if kind := FOREIGN.get(path.suffix.lower()):
         return f"{path} is {kind}"
     if is_picture(path.name):
@@ -86,7 +94,23 @@ def _describe_folder(path: Path, reader: str) -> str:
     if archives and not any(map(is_picture, files)):
         commands = listed([_unpack(path / file, path, again=False) for file in archives], 4)
         return f"{text}; unpack the archives with {commands}, and import again"
+    pixels = next((file for file in files if _is_table_of_pixels(path / file)), None)
+    if pixels is not None:
+        return f"{text}; '{pixels}' {OF_PIXELS}"
     return f"{text}; {describe_foreign(files) or EXPECTED}"
+
+
+def _is_table_of_pixels(file: Path) -> bool:
+    """Return whether a table has pixels in its cells, as FER-2013 and MNIST as CSV have."""
+    if file.suffix.lower() not in (".csv", ".tsv"):
+        return False
+    try:
+        with open_regular(file) as content:
+            header = content.readline(HEADER).decode("utf-8", "replace").lower()
+    except TailproofError:
+        return False
+    names = re.split(r"[,;\t]", header)
+    return len(names) > WIDEST or any(name.strip(' "\n\r') == "pixels" for name in names)
 
 
 def _unpack(file: Path, folder: Path, *, again: bool = True) -> str | None:
