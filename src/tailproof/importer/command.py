@@ -13,13 +13,9 @@ from tailproof.config.data import Data, SourceConfig
 from tailproof.config.experiment import Experiment
 from tailproof.config.validation import parse_experiment
 from tailproof.config.yaml_writer import comment, dump_commented
-from tailproof.data.splits import (
-    assign_splits,
-    count_classes,
-    drop_shared_groups,
-    find_fault,
-    refuse_single_class,
-)
+from tailproof.data.split_advice import find_fault
+from tailproof.data.split_assignment import assign_splits, count_classes
+from tailproof.data.splits import drop_shared_groups, refuse_single_class
 from tailproof.importer.choice import Choice, choose_source
 from tailproof.importer.collection import Collection, read_collection
 from tailproof.importer.recipe import (

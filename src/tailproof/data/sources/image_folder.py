@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tailproof.config.data import BelowRoot, RankColumns, SourceConfig, check_pools
+from tailproof.config.data import BelowRoot, PictureSourceConfig, RankColumns, check_pools
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.sources.base import (
     Recognition,
@@ -32,7 +32,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
 
-class ImageFolder(SourceConfig):
+class ImageFolder(PictureSourceConfig):
     """One folder per class, in root or in separate train and test folders."""
 
     name: Literal["image_folder"]
@@ -207,7 +207,9 @@ class ImageFolderSource(Source):
         try:
             pool = Pool(folder, name, list_classes(self._tree, folder), {})
         except OSError as error:
-            raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+            raise TailproofError(
+                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+            ) from None
         if len(self.ranks) == 1:
             counts = {name: len(paths) for name, paths in pool.folders.items()}
             pool.classes[self.ranks[0]] = Counter(counts)
