@@ -263,7 +263,7 @@ def _find_repeats(files: Column) -> str | None:
     return (
         f"{quantity(named, 'row')} name {quantity(len(files.counts), 'picture')}, expected one row "
         "per picture: if a picture has several labels, keep the one that matters; if each row is a "
-        "box, cut out the boxes"
+        "box, name the columns of its left side, upper side, width and height in data.source.box"
     )
 
 
