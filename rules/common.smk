@@ -13,6 +13,7 @@ from tailproof.config.sweep import WINNER
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
 from tailproof.provenance.snakemake_bridge import (
+    let_times_follow_inputs,
     prepare_again,
     stage_of,
     start_after,
@@ -20,6 +21,7 @@ from tailproof.provenance.snakemake_bridge import (
 from tailproof.project import project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.git import why_unreadable
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import STAGES, TRAINED, script_of
 from tailproof.workflow import config_section
@@ -50,6 +52,9 @@ wildcard_constraints:
     rung=r"\d+",
 
 
+let_times_follow_inputs()
+
+
 def checked(read, *arguments):
     """Call a function; turn a TailproofError into one sentence instead of a traceback."""
     try:
@@ -74,6 +79,7 @@ max_over_recipes = pipeline.max_over_recipes
 
 # An error in an input function shows a traceback, so the requested experiments are read here. While
 # Snakemake reads rules, it does not know the targets: they are taken from the command line.
+checked(pipeline.check_folder, Path.cwd())
 LISTED = checked(parse_config, config, "config/config.yaml")
 checked(pipeline.check_requested, sys.argv[1:], LISTED.experiments)
 
@@ -151,6 +157,10 @@ onstart:
         checked(
             check_partitions,
             {rule: name for rule, name in partitions.items() if name},
+        )
+    if why := why_unreadable(Path()):
+        logger.warning(
+            f"git cannot read the repository ({why}): records name no commit"
         )
     check_cleared(jobs)
     start_after(workflow.dag, "preflight", TRAINING)

@@ -263,10 +263,15 @@ def crate(experiment: Experiment) -> None:
 @app.command()
 def log() -> None:
     """Write the log of all runs, past ones from git history: results/log.html, log.md."""
+    from pathlib import Path
+
     from tailproof.report.log_page import write_log
+    from tailproof.runtime.git import missing_history
 
     paths, count = write_log()
     say(f"{quantity(count, 'run')} in {' and '.join(map(str, paths))}")
+    if missing := missing_history(Path()):
+        say(missing)
 
 
 @app.command()

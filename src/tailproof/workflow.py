@@ -63,6 +63,18 @@ class Pipeline:
             self._experiments[name] = read
         return self._experiments[name]
 
+    def check_folder(self, folder: Path) -> None:
+        """Check that Snakemake can work in a folder.
+
+        Raises:
+            TailproofError: its path has braces.
+        """
+        if "{" in str(folder) or "}" in str(folder):
+            raise TailproofError(
+                f"the path {folder} has braces, which Snakemake takes for a pattern: rename the "
+                "folder, or move the project"
+            )
+
     def check_requested(self, words: Iterable[str], listed: Iterable[str]) -> None:
         """Read the experiments of the requested files, else those listed in config.yaml.
 
