@@ -90,7 +90,7 @@ def code(stage):
     script = script_of(stage)
     workflow_script = Path(workflow.source_path(f"../workflow/scripts/{script.name}"))
     # Snakemake drops the last newline of what it fetches from a forge.
-    if workflow_script.read_text().rstrip() != script.read_text().rstrip():
+    if workflow_script.read_text("utf-8").rstrip() != script.read_text("utf-8").rstrip():
         raise WorkflowError(
             f"workflow/scripts/{script.name} of this workflow differs from that of the installed "
             f"tailproof {version('tailproof')}: install the version that belongs to the workflow"

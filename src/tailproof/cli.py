@@ -8,6 +8,7 @@ import typer
 
 from tailproof.output import report, say, standard_streams
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.text import quantity
 
 app = typer.Typer(
@@ -287,6 +288,7 @@ def main() -> None:
     """Run a command; report an error in one sentence and exit with its status."""
     with standard_streams():
         try:
+            require_utf8()
             app()
         except TailproofError as error:
             report(error)

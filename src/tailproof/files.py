@@ -6,9 +6,10 @@ A write makes a temporary file next to the target, then fsync, rename, fsync aga
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,23 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _fsync(path.parent)
     except OSError as error:
-        ours = (None, temporary, path, *path.parents)
-        if error.errno is None or (error.filename and Path(error.filename)) not in ours:
+        named = Path(error.filename) if error.filename else path
+        ours = named.parent == path.parent or named in path.parents
+        if error.errno is None or not ours:
             raise
         raise _unwritable(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: str | Path) -> None:
+    """Delete what killed writers of a file left next to it; nobody may be writing it now."""
+    path = Path(path)
+    with suppress(OSError):
+        for other in path.parent.iterdir():
+            if re.fullmatch(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}", other.name):
+                other.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

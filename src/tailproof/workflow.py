@@ -21,6 +21,7 @@ from tailproof.preflight.slurm_resources import request_of, with_measurements
 from tailproof.project import EXPERIMENTS, Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import EXPERT
 
@@ -67,8 +68,10 @@ class Pipeline:
         """Check that Snakemake can work in a folder.
 
         Raises:
-            TailproofError: its path has braces.
+            TailproofError: its path has braces, or Python reads file names in another encoding
+                than UTF-8.
         """
+        require_utf8()
         if "{" in str(folder) or "}" in str(folder):
             raise TailproofError(
                 f"the path {folder} has braces, which Snakemake takes for a pattern: rename the "

@@ -62,8 +62,8 @@ def table_metadata(path: str | Path) -> dict[str, Any]:
         )
     try:
         value = parse_json(raw.decode())
-    except ValueError as error:
-        value = str(error)
+    except ValueError:
+        value = None
     if not isinstance(value, dict):
         raise TailproofError(
             f"{path}: the metadata of its schema is no JSON object: delete it and run again"

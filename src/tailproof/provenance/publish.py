@@ -82,7 +82,9 @@ def _run(command: list[str]) -> str:
     """Return the output of a command, or raise with the command's own error message."""
     shown = " ".join(command).replace(f"{sys.executable} -m ", "")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except FileNotFoundError:
         raise TailproofError(f"`{shown}` cannot be run: {command[0]} is not installed") from None
     if done.returncode:

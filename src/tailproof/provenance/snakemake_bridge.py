@@ -55,7 +55,14 @@ def plan(*targets: str) -> list[Job]:
         raise TailproofError(f"{Path.cwd()} has no Snakefile: work in the folder of the project")
     _check_writable()
     command = [sys.executable, "-m", __name__, *targets]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        env=_environment(),
+    )
     try:
         answer = json.loads(done.stdout)
     except ValueError:
@@ -73,7 +80,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """
     _check_writable()
     command = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", "all", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+    return subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        env=_environment(),
+    )
 
 
 def _check_writable() -> None:
