@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tailproof.digests import sha256_files
-from tailproof.project import project_paths
+from tailproof.project import STORES, project_paths
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import TO_MAKE_AGAIN, Job, plan, remember
 from tailproof.runtime.errors import TailproofError
@@ -36,6 +36,8 @@ class Restored:
 def restore(experiment: str) -> Restored:
     """Verify an experiment's files against its ledger and write Snakemake's metadata for them.
 
+    The files of stores that its jobs read, such as pretrained weights, are restored too.
+
     Raises:
         TailproofError: there is no ledger, Snakemake is running in this folder, or Snakemake
             cannot read the workflow.
@@ -52,11 +54,28 @@ def restore(experiment: str) -> Restored:
             "wait for it, or run `snakemake --unlock`"
         )
     jobs = plan(project_paths().page(experiment))
+    proven, damaged = set[str](), dict[str, str]()
     read = [path for job in jobs if job.rule == "prepare" for path in job.inputs]
-    damaged = _damaged(ledger, read)
-    _set_times(ledger, read)
-    _remember(ledger, jobs, damaged)
-    return Restored(sorted(ledger.files.keys() - damaged.keys()), damaged)
+    for files in [*_of_stores(jobs), ledger]:  # a store first: its files must not be newer
+        reasons = _damaged(files, read)
+        _set_times(files, read)
+        _remember(files, jobs, reasons)
+        proven |= files.files.keys() - reasons.keys()
+        damaged |= reasons
+    return Restored(sorted(proven), damaged)
+
+
+def _of_stores(jobs: list[Job]) -> list[Ledger]:
+    """Return the ledgers of the stores, with the records of what the jobs read."""
+    read = {path for job in jobs for path in job.inputs}
+    ledgers = [read_ledger(store) for store in STORES]
+    return [
+        Ledger(
+            ledger.experiment,
+            {record.path: record for record in ledger if read & {f.path for f in record.outputs}},
+        )
+        for ledger in ledgers
+    ]
 
 
 def _damaged(ledger: Ledger, read: list[str]) -> dict[str, str]:
@@ -98,14 +117,14 @@ def _set_times(ledger: Ledger, read: list[str]) -> None:
     """
     outside = {*read, *(file.path for record in ledger for file in record.inputs)}
     outside -= ledger.files.keys()
-    times = [Path(path).stat().st_mtime for path in outside if Path(path).is_file()]
-    now = max(time.time(), *times)
+    times = [Path(path).stat().st_mtime_ns for path in outside if Path(path).is_file()]
+    now = max(time.time_ns(), *times)
     # Snakemake treats a job's benchmark file as one of its outputs.
     benchmarks = [Path(record.log).with_suffix(".tsv") for record in ledger]
     for path in [*ledger.files, *ledger.records, *ledger.unreadable, *benchmarks]:
         if Path(path).is_file():
             try:
-                os.utime(path, (now, now))
+                os.utime(path, ns=(now, now))
             except OSError as error:
                 raise TailproofError(
                     f"the time of {path} cannot be set ({error.strerror}): restore needs write "
