@@ -25,6 +25,7 @@ from tailproof.loading import prefetch
 from tailproof.loading.dataset import Split
 from tailproof.loading.loader import Loader
 from tailproof.project import Paths
+from tailproof.provenance.publish import _run
 from tailproof.provenance.snakemake_bridge import _environment
 from tailproof.resource_limits import lacking
 from tailproof.runtime.environment import describe_code
@@ -142,6 +143,13 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
     remove_unfinished(tmp_path / "a.json")
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
     remove_unfinished(tmp_path / "missing" / "a.json")
+
+
+def test_what_a_killed_dvc_left_is_named():
+    text = "ERROR: Unable to read RWLock-file '.dvc/tmp/rwlock'. JSON structure is corrupted"
+    failing = [sys.executable, "-c", f"import sys; sys.exit({text!r})"]
+    with pytest.raises(TailproofError, match=r"\.dvc/tmp/rwlock.*delete it"):
+        _run(failing)
 
 
 # Clocks -------------------------------------------------------------------------------------------

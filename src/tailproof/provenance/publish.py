@@ -102,5 +102,7 @@ def _run(command: list[str]) -> str:
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("ERROR:", "fatal:"))] or lines
-        raise TailproofError(f"`{shown}` failed: {' '.join(errors)}")
+        killed = any("RWLock-file" in error for error in errors)
+        advice = ": a killed DVC left this file; delete it while no other DVC runs" * killed
+        raise TailproofError(f"`{shown}` failed: {' '.join(errors)}{advice}")
     return done.stdout
