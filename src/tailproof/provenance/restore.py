@@ -118,7 +118,7 @@ def _set_times(ledger: Ledger, read: list[str]) -> None:
     outside = {*read, *(file.path for record in ledger for file in record.inputs)}
     outside -= ledger.files.keys()
     times = [Path(path).stat().st_mtime_ns for path in outside if Path(path).is_file()]
-    now = max(time.time_ns(), *times)
+    now = max([time.time_ns(), *times])
     # Snakemake treats a job's benchmark file as one of its outputs.
     benchmarks = [Path(record.log).with_suffix(".tsv") for record in ledger]
     for path in [*ledger.files, *ledger.records, *ledger.unreadable, *benchmarks]:
