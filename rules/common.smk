@@ -15,6 +15,7 @@ from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
 from tailproof.provenance.snakemake_bridge import (
     before_jobs,
+    let_times_follow_inputs,
     prepare_again,
     stage_of,
     start_after,
@@ -22,6 +23,7 @@ from tailproof.provenance.snakemake_bridge import (
 from tailproof.project import WEIGHTS, project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.git import why_unreadable
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import STAGES, TRAINED, script_of
 from tailproof.workflow import config_section
@@ -37,6 +39,9 @@ pathvars:
     expert=EXPERT_FOLDER,
     winner=WINNER_FOLDER,
     weights=project_paths().experiment(WEIGHTS).as_posix(),
+
+
+let_times_follow_inputs()
 
 
 def checked(read, *arguments):
@@ -74,6 +79,7 @@ max_over_recipes = pipeline.max_over_recipes
 
 # An error in an input function shows a traceback, so the requested experiments are read here. While
 # Snakemake reads rules, it does not know the targets: they are taken from the command line.
+checked(pipeline.check_folder, Path.cwd())
 LISTED = checked(parse_config, config, "config/config.yaml")
 checked(pipeline.check_requested, sys.argv[1:], LISTED.experiments)
 
@@ -84,7 +90,10 @@ def code(stage):
     script = script_of(stage)
     workflow_script = Path(workflow.source_path(f"../workflow/scripts/{script.name}"))
     # Snakemake drops the last newline of what it fetches from a forge.
-    if workflow_script.read_text().rstrip() != script.read_text().rstrip():
+    if (
+        workflow_script.read_text("utf-8").rstrip()
+        != script.read_text("utf-8").rstrip()
+    ):
         raise WorkflowError(
             f"workflow/scripts/{script.name} of this workflow differs from that of the installed "
             f"tailproof {version('tailproof')}: install the version that belongs to the workflow"
@@ -152,6 +161,10 @@ def check_jobs():
         checked(
             check_partitions,
             {rule: name for rule, name in partitions.items() if name},
+        )
+    if why := why_unreadable(Path()):
+        logger.warning(
+            f"git cannot read the repository ({why}): records name no commit"
         )
     check_cleared(jobs)
     start_after(workflow.dag, "preflight", TRAINING)

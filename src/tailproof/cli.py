@@ -8,6 +8,7 @@ import typer
 
 from tailproof.output import report, say, standard_streams
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.text import quantity
 
 app = typer.Typer(
@@ -338,10 +339,15 @@ def crate(experiment: Experiment) -> None:
 @app.command()
 def log() -> None:
     """Write the log of all runs, past ones from git history: results/log.html, log.md."""
+    from pathlib import Path
+
     from tailproof.report.log_page import write_log
+    from tailproof.runtime.git import missing_history
 
     paths, count = write_log()
     say(f"{quantity(count, 'run')} in {' and '.join(map(str, paths))}")
+    if missing := missing_history(Path()):
+        say(missing)
 
 
 @app.command()
@@ -357,6 +363,7 @@ def main() -> None:
     """Run a command; report an error in one sentence and exit with its status."""
     with standard_streams():
         try:
+            require_utf8()
             app()
         except TailproofError as error:
             report(error)

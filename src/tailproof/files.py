@@ -6,12 +6,14 @@ A write makes a temporary file next to the target, then fsync, rename, fsync aga
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tailproof.resource_limits import lacking
 from tailproof.runtime.errors import TailproofError
 
 LONGEST_NUMBER = 100
@@ -23,7 +25,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; it replaces `path` on success, is deleted on failure.
 
     Raises:
-        TailproofError: the disk is full or the folder is not writable.
+        TailproofError: the file cannot be written.
     """
     path = Path(path)
     temporary = None
@@ -38,20 +40,23 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _fsync(path.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise TailproofError(
-                f"no space left on the disk of {path.parent} while writing {path.name}: free some "
-                "space and run again; an earlier version of the file is unchanged"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS):
-            raise TailproofError(
-                f"cannot write {path}: {path.parent} is not writable; change its permissions or "
-                "run in another folder"
-            ) from error
-        raise
+        named = Path(error.filename) if error.filename else path
+        ours = named.parent == path.parent or named in path.parents
+        if error.errno is None or not ours:
+            raise
+        raise _unwritable(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: str | Path) -> None:
+    """Delete what killed writers of a file left next to it; nobody may be writing it now."""
+    path = Path(path)
+    with suppress(OSError):
+        for other in path.parent.iterdir():
+            if re.fullmatch(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}", other.name):
+                other.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -126,6 +131,24 @@ def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in value if names.count(name) > 1)
         raise ValueError(f"the key {twice!a:.80} occurs twice in one object")
     return value
+
+
+def _unwritable(path: Path, error: OSError) -> TailproofError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TailproofError(
+            f"no space left on the disk of {path.parent} while writing {path.name}: free some "
+            "space and run again; an earlier version of the file is unchanged"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return TailproofError(
+            f"cannot write {path}: {path.parent} is not writable; change its permissions or "
+            "run in another folder"
+        )
+    advice = lacking(error) or "correct the path"
+    return TailproofError(
+        f"cannot write {path} ({error.strerror}); an earlier version of the file is unchanged: "
+        f"{advice}"
+    )
 
 
 def _umask() -> int:

@@ -26,6 +26,7 @@ from tailproof.preflight.slurm_resources import request_of, with_measurements
 from tailproof.project import EXPERIMENTS, STORES, WEIGHTS, Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import EXPERT
 
@@ -67,6 +68,20 @@ class Pipeline:
                 self._warn(f"{path}: {warning}")
             self._experiments[name] = read
         return self._experiments[name]
+
+    def check_folder(self, folder: Path) -> None:
+        """Check that Snakemake can work in a folder.
+
+        Raises:
+            TailproofError: its path has braces, or Python reads file names in another encoding
+                than UTF-8.
+        """
+        require_utf8()
+        if "{" in str(folder) or "}" in str(folder):
+            raise TailproofError(
+                f"the path {folder} has braces, which Snakemake takes for a pattern: rename the "
+                "folder, or move the project"
+            )
 
     def check_requested(self, words: Iterable[str], listed: Iterable[str]) -> None:
         """Read the experiments of the requested files, else those listed in config.yaml.

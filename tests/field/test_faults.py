@@ -41,8 +41,12 @@ def test_an_image_replaced_by_one_with_an_older_time_is_prepared_again(project):
         Image.fromarray(rng.integers(0, 256, (4, 4), np.uint8)).save(path)
     data = {"source": {"name": "image_folder", "root": "photos"}}
     project.write("config/experiments/tiny.yaml", {**TINY, "data": data})
+    wrong_clock = project.folder / "photos" / "cat" / "1.bmp"
+    os.utime(wrong_clock, (4e9, 4e9))  # in the year 2096, as a camera may have it
     target = "results/tiny/splits.json"
     assert project.snakemake("--", target).returncode == 0
+    assert expected_jobs(project.snakemake("-n", "--", target)) == set()
+    assert wrong_clock.stat().st_mtime == 4e9, "raw files are never touched"
     old = path.stat()
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     os.utime(path, ns=(0, old.st_mtime_ns - 10**12))

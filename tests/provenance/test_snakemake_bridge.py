@@ -25,6 +25,7 @@ def test_the_private_parts_of_snakemake_are_where_the_bridge_expects_them(tmp_pa
     for name in ("_n_until_ready", "_ready_jobs", "_dependencies", "self.depending"):
         assert name in dag, f"{MOVED}: DAG.{name}"
     assert callable(getattr(DAG, "needrun_jobs", None)), f"{MOVED}: DAG.needrun_jobs"
+    assert "check_output_mtime(job, expanded_output)" in dag, f"{MOVED}: DAG.check_output_mtime"
     assert callable(getattr(FilePersistence, "_write_record", None)), f"{MOVED}: _write_record"
     assert "self._onstart(" in inspect.getsource(Workflow.execute), f"{MOVED}: Workflow._onstart"
     known = set(MetadataRecord.model_fields)

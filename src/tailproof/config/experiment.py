@@ -16,6 +16,8 @@ from tailproof.config.report import Report
 from tailproof.config.sweep import RESERVED, WINNER, Sweep
 from tailproof.config.targets import Targets
 
+LONGEST_NAME = 100  # characters; a file name holds 255 bytes, and has more parts
+
 
 class Config(Strict):
     """The content of ``config/config.yaml``."""
@@ -119,7 +121,19 @@ class Experiment(Strict):
             )
         sweep, recipe = info.data.get("sweep"), info.data.get("recipe")
         points = sweep.expand(recipe) if experts and sweep and recipe else ()
+        spelled: dict[str, str] = {}
         for name in experts:
+            if len(name) > LONGEST_NAME:
+                raise ValueError(
+                    f"'{name[:20]}…' has {len(name)} characters, which file names cannot hold: use "
+                    f"at most {LONGEST_NAME}"
+                )
+            twin = spelled.setdefault(name.casefold(), name)
+            if twin != name:
+                raise ValueError(
+                    f"'{twin}' and '{name}' differ only in case, and would be one folder on the "
+                    "disks of macOS and Windows: choose another name"
+                )
             if RESERVED.fullmatch(name):
                 raise ValueError(f"'{name}' is reserved for sweeps: choose another name")
             if name in ENSEMBLES:

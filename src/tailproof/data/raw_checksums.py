@@ -111,7 +111,8 @@ def replaced_raw(config: Data, listed: str | Path, since: float, seen: Path) -> 
 
     Their times do not decide: copying, unpacking and rsync can give a new file an old time. The
     kernel sets the time of a status change, so a file that has its size and an old status is
-    not read. Any other file is hashed once, and its status is kept in `seen`.
+    not read. Any other file is hashed once, and its status is kept in `seen`. If prepare began in
+    the future, the clock was set back since, and no time says anything: all files are hashed.
 
     Args:
         config: the data section.
@@ -126,6 +127,7 @@ def replaced_raw(config: Data, listed: str | Path, since: float, seen: Path) -> 
         return []  # prepare runs anyway, or the audit reports the file
     folder = root.parent if root.is_file() else root
     replaced, suspects, now = [], [], time.time_ns()
+    since_ns = 0 if since * 1e9 > now else since * 1e9
     for row in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
         path = os.path.join(folder, row[0])  # noqa: PTH118 - a Path takes longer than the rest
         try:
@@ -134,13 +136,15 @@ def replaced_raw(config: Data, listed: str | Path, since: float, seen: Path) -> 
             continue
         if status.st_size != row[2]:
             replaced.append(path)
-        elif status.st_ctime_ns >= since * 1e9 and known.get(path) != (row[1], _signature(status)):
+        elif (path in known or status.st_ctime_ns >= since_ns) and (
+            known.get(path) != (row[1], _signature(status))
+        ):
             suspects.append((path, row[1], status))
     digests = sha256_files(path for path, _, _ in suspects)
     for (path, sha256, status), digest in zip(suspects, digests, strict=True):
         if digest != sha256:
             replaced.append(path)
-        elif status.st_ctime_ns < now:  # else it may change again within the same tick
+        elif not now <= status.st_ctime_ns <= time.time_ns():  # it may change again in this tick
             known[path] = sha256, _signature(status)
     if suspects:
         _write_status(seen, known)

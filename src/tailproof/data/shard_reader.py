@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tailproof.runtime.errors import TailproofError
+from tailproof.data.tables import unreadable
 
 BATCH = 256
 
@@ -34,4 +34,4 @@ def rows_of(
                     images = batch["image"].field("bytes").to_pylist()
                     yield from zip(images, batch[target].to_pylist(), strict=True)
         except (pa.ArrowException, OSError, KeyError) as error:
-            raise TailproofError(f"{path} cannot be read ({error}): run shard again") from None
+            raise unreadable(path, error, "run the stage shard again") from None

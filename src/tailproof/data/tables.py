@@ -9,8 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tailproof.files import atomic
+from tailproof.files import atomic, parse_json
+from tailproof.resource_limits import lacking
 from tailproof.runtime.errors import TailproofError, suggestion
+
+ROWS_A_BYTE = 16  # compressed ids take about a byte per row
+LARGEST_COLUMN = 2**30  # bytes of a column in one row group
+GROWTH = 1000  # times; pixels of one colour grow less than that
 
 
 def write_parquet(
@@ -36,6 +41,10 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
                     f"{path} has no column '{column}'{suggestion(column, names)}; its columns "
                     "are: " + ", ".join(names) + ": run its stage again"
                 )
+            if names.count(column) > 1:
+                raise TailproofError(
+                    f"{path} has two columns with the name '{column}': delete it and run again"
+                )
         return file.read(columns=columns)
 
 
@@ -51,20 +60,68 @@ def table_metadata(path: str | Path) -> dict[str, Any]:
         raise TailproofError(
             f"{path} was not written by tailproof (its schema has no metadata): run its stage again"
         )
-    return json.loads(raw)
+    try:
+        value = parse_json(raw.decode())
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise TailproofError(
+            f"{path}: the metadata of its schema is no JSON object: delete it and run again"
+        )
+    return value
 
 
 @contextmanager
 def _parquet(path: str | Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
+            refuse_bomb(path, file.metadata)
             yield file
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist: run its stage first") from None
     except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, error, "delete it and run again") from None
+
+
+def refuse_bomb(path: str | Path, footer: pq.FileMetaData) -> None:
+    """Refuse a parquet file of a few bytes that would fill the memory.
+
+    Args:
+        path: the file.
+        footer: its metadata.
+
+    Raises:
+        TailproofError: it has far more rows than bytes, or a column grows beyond measure.
+    """
+    size = Path(path).stat().st_size
+    if footer.num_rows > ROWS_A_BYTE * size:
         raise TailproofError(
-            f"{path} cannot be read as parquet ({error}); delete it and run again"
-        ) from None
+            f"{path} claims {footer.num_rows} rows in {size} bytes, which no table of samples can "
+            "have: it is damaged or made to fill the memory; replace it"
+        )
+    for group in range(footer.num_row_groups):
+        for number in range(footer.num_columns):
+            column = footer.row_group(group).column(number)
+            large = column.total_uncompressed_size
+            if large > LARGEST_COLUMN and large > GROWTH * size:
+                raise TailproofError(
+                    f"{path}: its column '{column.path_in_schema}' grows from {size} to {large} "
+                    "bytes when it is read: it is damaged or made to fill the memory; replace it"
+                )
+
+
+def unreadable(path: str | Path, error: Exception, advice: str) -> TailproofError:
+    """Build the error for a parquet file that cannot be read.
+
+    Args:
+        path: the file.
+        error: what reading raised.
+        advice: what to do if the file is damaged, and not the machine short of something.
+    """
+    reason = " ".join(str(error).split())
+    return TailproofError(
+        f"{path} cannot be read as parquet ({reason}): {lacking(error) or advice}"
+    )
 
 
 def with_metadata(table: pa.Table, value: dict[str, Any], **more: str) -> pa.Table:

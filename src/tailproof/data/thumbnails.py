@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from tailproof.data.images import decode
 from tailproof.data.multiband import viewable
+from tailproof.data.tables import unreadable
 from tailproof.files import read_json, write_json
 from tailproof.runtime.errors import TailproofError
 
@@ -111,8 +113,8 @@ def _find_in(path: Path, column: str, wanted: set[Any], pictures: dict[Any, Pict
                     }
     except TailproofError as error:
         raise TailproofError(f"{path}: an image is damaged: {error}; run shard again") from None
-    except (OSError, KeyError, ValueError) as error:
-        raise TailproofError(f"{path} cannot be read ({error}): run shard again") from None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise unreadable(path, error, "run the stage shard again") from None
 
 
 def picture(data: bytes, side: int = SIDE, *, lossy: bool = False) -> Picture:

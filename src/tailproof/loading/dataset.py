@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
-from tailproof.data.tables import read_parquet
+from tailproof.data.tables import read_parquet, unreadable
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 
@@ -121,11 +121,8 @@ class Split:
                 inside, columns=["image.bytes"], use_threads=False
             )
         except (pa.ArrowException, OSError) as error:
-            reason = " ".join(str(error).split())
-            raise TailproofError(
-                f"{self.paths[shard]}, row group {inside} cannot be read ({reason}): run the stage "
-                "shard again"
-            ) from error
+            place = f"{self.paths[shard]}, row group {inside}"
+            raise unreadable(place, error, "run the stage shard again") from error
         return table["image"].chunk(0).field("bytes")  # a row group of structs is one chunk
 
 

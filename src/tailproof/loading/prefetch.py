@@ -1,9 +1,16 @@
 """Prepares batches of images, in this process or ahead of it in worker processes."""
 
+import errno
+import io
 import math
+import multiprocessing
+import shutil
 import signal
+import traceback
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,9 +21,15 @@ from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.dataset import Split
 from tailproof.loading.resizing import fit
 from tailproof.loading.transforms import ImageAugment, TransformError
+from tailproof.resource_limits import ADVICE
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import STOP_SIGNALS, die_with_parent
+from tailproof.text import quantity
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the name of the file system, not a file
+NEEDED = 2**20  # bytes for the locks and queues of a process
+MEMORY = f"enlarge {SHARED_MEMORY} (`docker run --shm-size=2g`), or give the job more memory"
+LIMITS = {number: ADVICE[number] for number in (errno.EAGAIN, errno.EMFILE, errno.ENFILE)}
 AHEAD = 2  # batches that each worker prepares before they are needed
 
 
@@ -136,9 +149,12 @@ class Workers:
     """
 
     def __init__(self, images: Images, count: int, batch_size: int, device: torch.device) -> None:
-        self._images, self._device = images, device
+        self._images, self._device, self._count = images, device, count
+        if count:
+            _check_shared_memory(count)
         if count and device.type == "cpu":  # for a GPU the DataLoader pins memory
-            images.share_slots(batch_size, count * AHEAD + 1)
+            with self._enough():
+                images.share_slots(batch_size, count * AHEAD + 1)
         self._loader = DataLoader(
             images,
             batch_sampler=_Plan(),
@@ -155,17 +171,61 @@ class Workers:
         """Yield the rows of each batch, and its cropped and flipped images [B, H, W, C].
 
         Raises:
-            TailproofError: an image cannot be read, or a transform fails on it.
+            TailproofError: an image cannot be read, a transform fails on it, or the worker
+                processes cannot be started.
         """
         slots = self._images.slots
         self._loader.batch_sampler.plan = [
             (epoch, rows, number % max(len(slots), 1)) for number, rows in enumerate(batches)
         ]
-        for rows, batch in self._loader:
+        with self._enough():
+            prepared = iter(self._loader)
+        for rows, batch in prepared:
             if isinstance(batch, TailproofError):
                 raise batch
             images = slots[batch, : len(rows)] if len(slots) else batch
             yield rows, images.to(self._device, non_blocking=True)
+
+    @contextmanager
+    def _enough(self) -> Iterator[None]:
+        """Report what worker processes lack that cannot be started; end those that run.
+
+        They ignore signals, so this process would otherwise wait for them for ever.
+        """
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            if not self._count:
+                raise
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the DataLoader's would raise once more
+            for process in multiprocessing.active_children():
+                process.kill()
+            with redirect_stderr(io.StringIO()):  # what a half-made DataLoader says at its end
+                traceback.clear_frames(error.__traceback__)
+            reason = str(error).splitlines()[0]
+            raise TailproofError(
+                f"{quantity(self._count, 'worker')} of the loader cannot be started ({reason}): "
+                f"{LIMITS.get(getattr(error, 'errno', None), MEMORY)}, or set recipe.workers to "
+                "0, which gives exactly the same bytes"
+            ) from None
+
+
+def _check_shared_memory(count: int) -> None:
+    """Refuse to start processes that could not even make their locks.
+
+    Raises:
+        TailproofError: there is too little shared memory.
+    """
+    try:
+        free = shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:
+        free = 0
+    if free < count * NEEDED:
+        raise TailproofError(
+            f"{SHARED_MEMORY} has {free / 2**20:.1f} MiB free, expected at least "
+            f"{count * NEEDED / 2**20:.0f} MiB for {quantity(count, 'worker')} of the loader: "
+            f"{MEMORY}, or set recipe.workers to 0, which gives exactly the same bytes"
+        )
 
 
 class _Plan:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tailproof.config.recipe import Recipe
 from tailproof.data.multiband import MODE
+from tailproof.data.tables import unreadable
 from tailproof.files import read_json
-from tailproof.runtime.errors import TailproofError
 
 FEW = 10  # a class with fewer training samples is rare
 
@@ -94,6 +95,6 @@ def _row_groups(folder: Path, shards: list[dict[str, Any]]) -> int:
         path = folder / shard["path"]
         try:
             total += pq.read_metadata(path).num_row_groups
-        except (OSError, ValueError) as error:
-            raise TailproofError(f"{path} cannot be read ({error}): run shard again") from None
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise unreadable(path, error, "run the stage shard again") from None
     return total

@@ -21,7 +21,9 @@ def check_partitions(wanted: dict[str, str]) -> None:
             "cluster or load the Slurm module"
         )
     command = ["sinfo", "--all", "--noheader", "--format=%R"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         raise TailproofError(f"Slurm does not answer: {done.stderr.strip()}")
     partitions = done.stdout.split()

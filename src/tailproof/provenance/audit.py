@@ -26,7 +26,7 @@ from tailproof.provenance.verdict import CodeChange, Verdict
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.environment import version_now
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.git import ask_git
+from tailproof.runtime.git import ask_git, why_unreadable
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
 from tailproof.runtime.stages import script_of
@@ -117,10 +117,13 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
 
 def _uncommitted(ledger: Ledger) -> list[str]:
     """Return a sentence if records differ from git's last commit; none if git has no records."""
+    if why := why_unreadable(Path()):
+        return [f"the records were not compared with git's last commit: git cannot read it ({why})"]
     folder = str(project_paths().provenance(ledger.experiment))
     if not ask_git(Path(), "ls-tree", "-r", "--name-only", "HEAD", "--", folder):
         return []
-    listed = ask_git(Path(), "status", "--porcelain", "-z", "-uall", "--", folder) or b""
+    status = ("status", "--porcelain", "-z", "--no-renames", "-uall", "--", folder)
+    listed = ask_git(Path(), *status) or b""
     changed = [entry[3:] for entry in listed.decode(errors="replace").split("\0") if entry]
     if not changed:
         return []

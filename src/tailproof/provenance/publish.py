@@ -94,11 +94,15 @@ def _run(command: list[str]) -> str:
     """Return the output of a command, or raise with the command's own error message."""
     shown = " ".join(command).replace(f"{sys.executable} -m ", "")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except FileNotFoundError:
         raise TailproofError(f"`{shown}` cannot be run: {command[0]} is not installed") from None
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("ERROR:", "fatal:"))] or lines
-        raise TailproofError(f"`{shown}` failed: {' '.join(errors)}")
+        killed = any("RWLock-file" in error for error in errors)
+        advice = ": a killed DVC left this file; delete it while no other DVC runs" * killed
+        raise TailproofError(f"`{shown}` failed: {' '.join(errors)}{advice}")
     return done.stdout

@@ -55,9 +55,10 @@ def restore(experiment: str) -> Restored:
         )
     jobs = plan(project_paths().page(experiment))
     proven, damaged = set[str](), dict[str, str]()
+    read = [path for job in jobs if job.rule == "prepare" for path in job.inputs]
     for files in [*_of_stores(jobs), ledger]:  # a store first: its files must not be newer
-        reasons = _damaged(files, jobs)
-        _set_times(files)
+        reasons = _damaged(files, read)
+        _set_times(files, read)
         _remember(files, jobs, reasons)
         proven |= files.files.keys() - reasons.keys()
         damaged |= reasons
@@ -77,7 +78,7 @@ def _of_stores(jobs: list[Job]) -> list[Ledger]:
     ]
 
 
-def _damaged(ledger: Ledger, jobs: list[Job]) -> dict[str, str]:
+def _damaged(ledger: Ledger, read: list[str]) -> dict[str, str]:
     """Return the reason for each recorded file or record that is damaged, by path."""
     there = [path for path in ledger.files if Path(path).is_file()]
     digests = dict(zip(there, sha256_files(there), strict=True))
@@ -87,7 +88,6 @@ def _damaged(ledger: Ledger, jobs: list[Job]) -> dict[str, str]:
             reasons[path] = "does not exist"
         elif digests[path] != file.sha256:
             reasons[path] = f"SHA-256 {digests[path][:12]}…, its record says {file.sha256[:12]}…"
-    read = [path for job in jobs if job.rule == "prepare" for path in job.inputs]
     raw, _ = check_raw(ledger, read)
     wrong = [verdict for verdict in raw if verdict.state != "proven"]
     if wrong:
@@ -110,15 +110,21 @@ def _outdated(ledger: Ledger) -> dict[str, str]:
     }
 
 
-def _set_times(ledger: Ledger) -> None:
-    """Give all results the same time, so that no input is newer than an output."""
-    now = time.time()
+def _set_times(ledger: Ledger, read: list[str]) -> None:
+    """Give all results the same time, so that no input is newer than an output.
+
+    This is now, or the time of a raw file that a wrong clock put into the future.
+    """
+    outside = {*read, *(file.path for record in ledger for file in record.inputs)}
+    outside -= ledger.files.keys()
+    times = [Path(path).stat().st_mtime_ns for path in outside if Path(path).is_file()]
+    now = max([time.time_ns(), *times])
     # Snakemake treats a job's benchmark file as one of its outputs.
     benchmarks = [Path(record.log).with_suffix(".tsv") for record in ledger]
     for path in [*ledger.files, *ledger.records, *ledger.unreadable, *benchmarks]:
         if Path(path).is_file():
             try:
-                os.utime(path, (now, now))
+                os.utime(path, ns=(now, now))
             except OSError as error:
                 raise TailproofError(
                     f"the time of {path} cannot be set ({error.strerror}): restore needs write "

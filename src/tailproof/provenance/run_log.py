@@ -219,6 +219,9 @@ def _in_git(root: Path) -> Iterator[str]:
     listed = b"\n".join(blobs)
     stream = BytesIO(ask_git(root, "cat-file", "--batch", given=listed) or b"")
     while head := stream.readline():
+        if head.endswith(b" missing\n"):  # of a partial clone, or lost
+            yield ""
+            continue
         size = int(head.split()[2])
         yield stream.read(size).decode("utf-8", errors="replace")
         stream.readline()

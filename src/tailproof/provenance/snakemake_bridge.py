@@ -5,6 +5,7 @@ To plan, Snakemake reads the rules in a separate process, which prints the jobs 
 If a new version of Snakemake changes a private part, the tests of this module fail first.
 """
 
+import getpass
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +53,16 @@ def plan(*targets: str) -> list[Job]:
     """
     if not Path("Snakefile").exists():
         raise TailproofError(f"{Path.cwd()} has no Snakefile: work in the folder of the project")
-    metadata = next(path for path in (Path(".snakemake"), Path()) if path.exists())
-    if not os.access(metadata, os.W_OK):
-        raise TailproofError(
-            f"{metadata.absolute()} is not writable, but Snakemake writes metadata there while it "
-            "plans: work in a clone that is writable"
-        )
+    _check_writable()
     command = [sys.executable, "-m", __name__, *targets]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        env=_environment(),
+    )
     try:
         answer = json.loads(done.stdout)
     except ValueError:
@@ -69,9 +73,48 @@ def plan(*targets: str) -> list[Job]:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake on all cores, quietly, and return the completed process."""
+    """Run Snakemake on all cores, quietly, and return the completed process.
+
+    Raises:
+        TailproofError: Snakemake cannot write here.
+    """
+    _check_writable()
     command = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", "all", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        env=_environment(),
+    )
+
+
+def _check_writable() -> None:
+    metadata = next(path for path in (Path(".snakemake"), Path()) if path.exists())
+    if not os.access(metadata, os.W_OK):
+        raise TailproofError(
+            f"{metadata.absolute()} is not writable, but Snakemake writes metadata there while it "
+            "plans: work in a clone that is writable"
+        )
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment for Snakemake, which needs a user's name and a folder for its cache.
+
+    A container, or a user of a cluster without a home folder, may have neither.
+    """
+    environment = dict(os.environ)
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        environment["USER"] = str(os.getuid())
+    for name, default in (("XDG_CACHE_HOME", "~/.cache"), ("XDG_CONFIG_HOME", "~/.config")):
+        folder = Path(os.environ.get(name) or os.path.expanduser(default))  # noqa: PTH111 - may fail
+        there = next(path for path in (folder, *folder.parents, Path()) if path.exists())
+        if not folder.is_absolute() or not os.access(there, os.W_OK):
+            environment[name] = str(Path(".snakemake", "home").absolute())
+    return environment
 
 
 def stage_of(job: Any) -> str | None:
@@ -127,6 +170,34 @@ def start_after(dag: Any, first: str, then: Collection[str]) -> None:
             dag.depending[before][job] = set()
             dag._n_until_ready[job] += 1
             dag._ready_jobs.discard(job)
+
+
+def let_times_follow_inputs() -> None:
+    """Let a job end well whose inputs have times in the future, from now on, in this process.
+
+    A wrong clock, of a camera or of a machine, gives such times. Snakemake would count the job as
+    failed and delete its outputs. Instead, the outputs get the time of the newest input.
+    """
+    from snakemake.dag import DAG
+    from snakemake.exceptions import WorkflowError
+
+    check = DAG.check_output_mtime
+    if hasattr(check, "__wrapped__"):
+        return
+
+    @wraps(check)
+    async def check_or_follow(dag: Any, job: Any, outputs: Collection[str]) -> None:
+        try:
+            await check(dag, job, outputs)
+        except WorkflowError:
+            if stage_of(job) is None:
+                raise
+            times = [Path(path).lstat().st_mtime_ns for path in job.input if os.path.lexists(path)]
+            for path in filter(os.path.lexists, outputs):
+                os.utime(path, ns=(max(times), max(times)), follow_symlinks=False)
+            await check(dag, job, outputs)
+
+    DAG.check_output_mtime = check_or_follow
 
 
 def remember(facts: dict[str, dict[str, object]]) -> None:

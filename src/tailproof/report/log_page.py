@@ -13,6 +13,7 @@ from tailproof.provenance.run_log import RunEntry, Runs, read_runs
 from tailproof.report.metric_format import monitored
 from tailproof.report.render import render
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.git import missing_history
 from tailproof.runtime.records import Record
 from tailproof.text import quantity
 
@@ -63,6 +64,8 @@ def write_log(root: str | Path = ".") -> tuple[list[Path], int]:
             f"; {quantity(runs.unreadable, 'version')} of records left out, because they have "
             "another schema or were edited"
         )
+    if missing := missing_history(Path(root)):
+        counted += f"; {missing}"
     values = {"sections": sections, "head": HEAD, "followed": FOLLOWED, "counted": counted}
     page, text = (
         Path(root) / project_paths(root).results / f"log.{kind}" for kind in ("html", "md")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.job_logging import job_logging
 from tailproof.runtime.requeue import requeue_if_interrupted
 from tailproof.runtime.signals import REQUEST, take_signals
@@ -43,6 +44,7 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator["Recorder"]:
             from tailproof.extensions import import_extensions
             from tailproof.runtime.recorder import Recorder
 
+            require_utf8()
             import_extensions()
             recorder = Recorder(snakemake, stage, raw)
             recorder.refuse_undeclared_reads()

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from tailproof.resource_limits import lacking
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.untrusted_text import printable_lines
 
@@ -22,8 +23,9 @@ ATTEMPT = "=== attempt of"
 def job_logging(name: str, log: str | Path) -> Iterator[None]:
     """Run a script's body with the package's logging in `log`.
 
-    A `TailproofError` ends the process with its status and message, any other exception with its
-    traceback. Both show the path and the last lines of the log.
+    A `TailproofError` ends the process with its status and message, and so does an error of a
+    machine that lacks memory, disk space or the like. Any other exception ends it with its
+    traceback. All show the path and the last lines of the log.
 
     Snakemake deletes the log before it runs the job again. A second link to it keeps what earlier
     attempts wrote until one of them succeeds.
@@ -40,6 +42,10 @@ def job_logging(name: str, log: str | Path) -> Iterator[None]:
             _print_failure(f"{name} {outcome}", path, str(error))
             sys.exit(error.status)
         except Exception as error:
+            if advice := lacking(error):
+                _print_failure(f"{name} failed", path, f"{_first_line(error)}: {advice}")
+                logger.exception("%s", advice)
+                sys.exit(TailproofError.status)
             logger.exception("%s", error)
             _print_failure(f"{name} failed", path, f"{type(error).__name__}: {error}")
             raise
@@ -139,6 +145,10 @@ def _print_failure(outcome: str, path: Path, message: str) -> None:
     tail = "".join(f"\n  | {line}" for line in lines if not any(part in line for part in parts))
     with suppress(OSError):
         print(f"\n{outcome}: {message}\n  log: {path}{tail}\n", file=sys.stderr, flush=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _end_of(path: Path) -> str:

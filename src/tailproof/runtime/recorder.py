@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.digests import sha256_files
+from tailproof.files import remove_unfinished
 from tailproof.runtime.code_digest import code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
@@ -40,6 +41,8 @@ class Recorder:
     def __init__(self, snakemake: Any, stage: str, raw: tuple[str, ...]) -> None:
         self._snakemake, self._stage, self._started = snakemake, stage, datetime.now(UTC)
         self.results: dict[str, Any] = {}
+        for path in snakemake.output:  # Snakemake's lock keeps other jobs from writing them
+            remove_unfinished(path)
         self._experiment = str(experiment_of(snakemake.output.record))
         script = script_of(stage)
         _check_code(script, snakemake.params.code)

@@ -39,7 +39,14 @@ def requeue_if_interrupted() -> Iterator[None]:
 def _slurm(*command: str) -> str | None:
     """Return the output of a Slurm command; log a warning and return None if it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=SECONDS,
+            check=True,
+        )
     except subprocess.CalledProcessError as error:
         log.warning("%s failed: %s", " ".join(command), error.stderr.strip())
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -100,8 +100,9 @@ class CheckpointStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for unfinished in folder.glob(".epoch-*"):
-            unfinished.unlink(missing_ok=True)
+        for pattern in (".epoch-*", ".attempts.json.*"):
+            for unfinished in folder.glob(pattern):
+                unfinished.unlink(missing_ok=True)
 
     def newest(
         self, misfit: Callable[[dict[str, Any]], str | None]

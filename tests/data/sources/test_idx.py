@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -171,7 +172,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, data, message):
 
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
-    with pytest.raises(TailproofError, match="cannot be read: Is a directory"):
+    with pytest.raises(TailproofError, match="is a folder, expected a regular file"):
         read_idx(tmp_path, 3)
 
 
@@ -239,3 +240,13 @@ def test_fashion_mnist_has_the_published_three_ranks(tmp_path):
 def test_download_without_a_publisher_is_a_mistake_in_the_configuration(name):
     with pytest.raises(ValidationError, match=r"download.*fashion_mnist"):
         Idx(name="idx", dataset=name, root="raw", download=True)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_and_a_file_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("tailproof.data.sources.idx.LARGEST", 2**20)
+    (tmp_path / "bomb").write_bytes(gzip.compress(bytes(2**21), mtime=0))
+    for name in ("pipe", "bomb"):
+        with pytest.raises(TailproofError, match=name):
+            read_idx(tmp_path / name, 3)

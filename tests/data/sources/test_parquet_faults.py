@@ -2,6 +2,7 @@ import json
 import os
 import re
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +10,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 from pydantic import ValidationError
 
 from tailproof.config.data import Data
+from tailproof.data import tables
 from tailproof.data.prepare import prepare
 from tailproof.data.sources.parquet import Parquet
 from tailproof.runtime.errors import TailproofError
@@ -143,12 +145,54 @@ def test_a_class_label_out_of_range_is_named(tmp_path):
     assert re.match(r"x\.parquet, row 1.*'label'.* 2, expected 0 to 1.* -1 ", message)
 
 
-@pytest.mark.parametrize("metadata", ["{", "[]", '{"info": 1}'])
-def test_metadata_that_is_no_mapping_is_named(tmp_path, metadata):
+def names(value) -> str:
+    return json.dumps({"info": {"features": {"label": {"names": value}}}})
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{",
+        "[]",
+        '{"info": 1}',
+        '{"info": {"features": "x"}}',
+        "[" * 100_000,
+        b"\xff\xfe",
+        *map(names, ["ab", 7, [1, 2], [["a"]], [None, "b"], {"a": 1}, ["a", "a"]]),
+    ],
+)
+def test_metadata_that_name_no_classes_are_one_sentence(tmp_path, metadata):
     table = pa.table({"image": structs(png(0)), "label": [1]})
     table = table.replace_schema_metadata({"huggingface": metadata})
     pq.write_table(table, tmp_path / "x.parquet")
-    assert complaint(tmp_path).startswith("x.parquet: the metadata 'huggingface' of its schema is")
+    assert complaint(tmp_path).startswith("x.parquet: the metadata 'huggingface' of its schema ")
+
+
+@pytest.mark.parametrize("name", ["image", "label"])
+def test_two_columns_of_one_name_are_named(tmp_path, name):
+    columns = {"image": structs(png(0)), "label": pa.array(["a"])}
+    arrays, header = [*columns.values(), columns[name]], [*columns, name]
+    pq.write_table(pa.Table.from_arrays(arrays, header), tmp_path / "x.parquet")
+    assert complaint(tmp_path).startswith(f"x.parquet has two columns with the name '{name}'")
+
+
+def test_text_that_is_not_utf8_or_endless_is_named(tmp_path):
+    damaged = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff\xfe"]).buffers())
+    for label, message in ((damaged, "UTF-8"), (pa.array(["x" * 10**6]), "1000000 characters")):
+        pq.write_table(pa.table({"image": structs(png(0)), "label": label}), tmp_path / "x.parquet")
+        assert message in complaint(tmp_path)
+
+
+def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    rows = 5_000_000
+    once = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), pa.array(["a"]))
+    many = pa.table({"image": pa.nulls(rows, pa.binary()), "label": once.cast(pa.string())})
+    pq.write_table(many, tmp_path / "x.parquet", row_group_size=rows)
+    assert f"claims {rows} rows" in complaint(tmp_path)
+    monkeypatch.setattr(tables, "LARGEST_COLUMN", 2**20)
+    large = pa.table({"image": structs(bytes(20 * 2**20)), "label": ["a"]})
+    pq.write_table(large, tmp_path / "x.parquet", compression="zstd")
+    assert "'image.bytes' grows" in complaint(tmp_path)
 
 
 def test_files_with_other_class_names_are_not_mixed(tmp_path):

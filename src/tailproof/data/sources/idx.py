@@ -26,7 +26,9 @@ from tailproof.data.sources.base import (
     register_source,
 )
 from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_files import read_bytes
 
+LARGEST = 2**31  # bytes of a file; the largest of the family has 50 million
 UNSIGNED_BYTE = 0x08
 POOLS = {TRAIN: "train", HELD_OUT: "t10k"}
 IMAGES, LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
@@ -267,17 +269,24 @@ def read_idx(file: Path, dimensions: int, pin: str | None = None) -> np.ndarray:
 
 
 def _uncompressed(file: Path) -> bytes:
-    try:
-        content = file.read_bytes()
-        # Look at the content: some browsers unpack a .gz file and keep its name.
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except FileNotFoundError:
+    if not file.exists():
         name = file.name.removesuffix(".gz")
         raise TailproofError(
             f"{file.parent} contains neither {name} nor {name}.gz: copy the four IDX files there, "
             "or set data.source.download for fashion_mnist"
-        ) from None
+        )
+    content = read_bytes(file, limit=LARGEST)
+    # Look at the content: some browsers unpack a .gz file and keep its name.
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        with gzip.open(io.BytesIO(content)) as packed:
+            content = packed.read(LARGEST + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise TailproofError(f"{file} is a damaged gzip file ({error}): fetch it again") from None
-    except OSError as error:
-        raise TailproofError(f"{file} cannot be read: {error.strerror}") from None
+    if len(content) > LARGEST:
+        raise TailproofError(
+            f"{file} grows to more than {LARGEST} bytes when it is unpacked, expected a file of "
+            "the MNIST family: replace it"
+        )
+    return content

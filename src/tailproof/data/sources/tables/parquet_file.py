@@ -1,15 +1,14 @@
 """A parquet file of other origin: reads its label columns as text, and its images in order."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailproof.data.multiband import START
+from tailproof.data.sources.tables.huggingface_names import class_names
 from tailproof.data.sources.tables.missing_values import text_or_none
 from tailproof.data.sources.tables.parquet_arrays import from_lists, from_npy, is_array
 from tailproof.runtime.errors import TailproofError, suggestion
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 BATCH = 64  # images in memory at once
 LABEL_BATCH = 65536
+LONGEST_LABEL = 10_000  # characters
 EXACT = 2**53
 """A float of this size or more may stand for several whole numbers."""
 
@@ -73,11 +73,14 @@ class ParquetFile:
     def __init__(self, path: Path, config: "Parquet") -> None:
         import pyarrow.parquet as pq
 
+        from tailproof.data.tables import refuse_bomb
+
         self.path, self.image = path, config.image
         self._shape, self._bands = config.shape, config.bands
         with self._readable():
             # With a buffer and no pre-buffer, a row group is streamed instead of held in memory.
             self.file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+        refuse_bomb(path, self.file.metadata)
         self.schema: pa.Schema = self.file.schema_arrow
         self._rows: Iterator[pa.RecordBatch] = iter(())
         self._batch: pa.Array | None = None
@@ -122,8 +125,8 @@ class ParquetFile:
                 f"{self.path}: its column '{column}' has the type {cells}, expected text or whole "
                 "numbers"
             )
-        names = self._features.get(column, {}).get("names")
-        return Kind("whole numbers") if names is None else Kind("class labels", tuple(names))
+        names = class_names(self.path, self.schema, column)
+        return Kind("whole numbers") if names is None else Kind("class labels", names)
 
     def texts(self, columns: dict[str, Kind]) -> Iterator[dict[str, str | None]]:
         """Yield the cells of each row as text, by column."""
@@ -200,6 +203,12 @@ class ParquetFile:
         texts: dict[Any, str | None] = {}
         for offset, value in enumerate(values):
             if value not in texts:
+                if isinstance(value, str) and len(value) > LONGEST_LABEL:
+                    raise TailproofError(
+                        f"{self.path}, row {row + offset}: its column '{column}' contains a text "
+                        f"of {len(value)} characters, expected at most {LONGEST_LABEL}: name a "
+                        "column of labels, or correct the file"
+                    )
                 try:
                     texts[value] = kind.text(value)
                 except LookupError:
@@ -221,6 +230,8 @@ class ParquetFile:
                 f"{self.path} has no column '{name}'{suggestion(name, self.schema.names)}; its "
                 f"columns are: {', '.join(self.schema.names)}"
             )
+        if self.schema.names.count(name) > 1:
+            raise TailproofError(f"{self.path} has two columns with the name '{name}': rename one")
         return self.schema.field(name)
 
     @staticmethod
@@ -229,21 +240,11 @@ class ParquetFile:
 
         return pa.types.is_struct(column) and column.get_field_index("bytes") >= 0
 
-    @cached_property
-    def _features(self) -> dict[str, Any]:
-        """The Hugging Face metadata of each column."""
-        raw = (self.schema.metadata or {}).get(b"huggingface", b"{}")
-        try:
-            return json.loads(raw).get("info", {}).get("features", {})
-        except (ValueError, AttributeError):
-            raise TailproofError(
-                f"{self.path}: the metadata 'huggingface' of its schema is not a JSON mapping: "
-                "save the dataset again"
-            ) from None
-
     @contextmanager
     def _readable(self) -> Iterator[None]:
         import pyarrow as pa
+
+        from tailproof.data.tables import unreadable
 
         try:
             yield
@@ -251,7 +252,9 @@ class ParquetFile:
             raise TailproofError(
                 f"{self.path} does not exist: run the stage prepare again"
             ) from None
-        except (pa.ArrowException, OSError, StopIteration) as error:
+        except UnicodeDecodeError:
             raise TailproofError(
-                f"{self.path} cannot be read as parquet ({error}): fetch it again"
+                f"{self.path}: a text in it is not UTF-8: save the file again as UTF-8"
             ) from None
+        except (pa.ArrowException, OSError, StopIteration) as error:
+            raise unreadable(self.path, error, "fetch it again") from None
