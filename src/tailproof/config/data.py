@@ -41,7 +41,8 @@ def _below_root(path: str) -> str:
     return path
 
 
-def _distinct_ranks(ranks: list[str]) -> list[str]:
+def distinct_ranks(ranks: list[str]) -> list[str]:
+    """Return the names of ranks; a ValueError says that one is reserved or listed twice."""
     for position, rank in enumerate(ranks):
         if rank in ranks[:position]:
             raise ValueError(f"'{rank}' is listed twice: remove one")
@@ -54,7 +55,7 @@ def _distinct_ranks(ranks: list[str]) -> list[str]:
 
 Column = Annotated[str, Field(min_length=1)]
 BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
-RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct_ranks)]
+RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(distinct_ranks)]
 MissingSigns = Annotated[
     list[str] | dict[Column, list[str]] | None,
     Field(
