@@ -1,5 +1,6 @@
 """Configuration of the stages prepare, split and shard."""
 
+import codecs
 from functools import cache
 from importlib import import_module
 from pathlib import PurePosixPath
@@ -62,6 +63,25 @@ MissingSigns = Annotated[
         description="Cells that mean 'no value' in the columns of ranks and group, such as [NA]. "
         "{COLUMN: [NA]} decides by column, and [] says that such cells are names. Empty cells and "
         "NaN never have a value. Default: a table with a cell that may mean 'no value' is refused."
+    ),
+]
+
+
+def _text_encoding(name: str) -> str:
+    try:
+        "".encode(codecs.lookup(name).name)
+    except (LookupError, ValueError):
+        raise ValueError(
+            f"expected an encoding of text, such as cp1252 or utf-16, found '{name}'"
+        ) from None
+    return name
+
+
+Encoding = Annotated[
+    Annotated[str, AfterValidator(_text_encoding)] | None,
+    Field(
+        description="Encoding of the tables, such as cp1252. Default: UTF-8, or UTF-16 with a byte "
+        "order mark."
     ),
 ]
 SplitColumn = Annotated[

@@ -35,7 +35,7 @@ from tailproof.data.sources.folders.file_patterns import (
     first_files,
     missing_numbers,
     pools_by_keyword,
-    pools_yaml,
+    source_line,
 )
 from tailproof.data.sources.folders.filesystem import LARGEST, walk
 from tailproof.data.sources.tables.label_column import LabelColumn
@@ -242,7 +242,7 @@ class WebDatasetSource(Source):
         if pools := pools_by_keyword(tars):
             raise TailproofError(
                 f"{self.root} contains tars of several splits: write "
-                f"{pools_yaml('webdataset', self.config.root, pools)}"
+                f"{source_line('webdataset', self.config.root, pools)}"
             )
         return tars
 

@@ -20,6 +20,7 @@ from tailproof.data.sources.tables.missing_values import text_or_none
 from tailproof.files import parse_json
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
+from tailproof.untrusted_text import is_encodable
 
 NAME = re.compile(r"((?:.*/|)[^./]+)\.([^/]*)", re.DOTALL)
 """The key and the suffix of a member: the suffix begins at the first dot of its file name."""
@@ -244,6 +245,8 @@ def _value(document: Any, key: str) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, str) and not is_encodable(value):
+        raise ValueError(f"has {value!a} as '{key}', which contains half a character")
     return text_or_none(str(value).lower() if isinstance(value, bool) else str(value))
 
 

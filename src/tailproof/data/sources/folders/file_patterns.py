@@ -81,6 +81,28 @@ def find_files(root: Path, pattern: str, suffix: str) -> list[str]:
     return paths
 
 
+def path_pattern(pattern: str) -> re.Pattern[str]:
+    """Return what matches the paths that a pattern names, or that are in the folder it names.
+
+    ``*`` and ``?`` match within a name, ``**`` across folders.
+
+    Raises:
+        ValueError: the braces name too many files.
+    """
+    return re.compile("|".join(map(_translated, expand_braces(pattern))), re.DOTALL)
+
+
+def _translated(pattern: str) -> str:
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]/]+\])", PurePosixPath(pattern).as_posix())
+    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    regex = "".join(
+        signs.get(part) or (part.replace("[!", "[^") if part[0] == "[" else re.escape(part))
+        for part in parts
+        if part
+    )
+    return f"(?:{regex}(?:/.*)?)"
+
+
 def first_files(folder: Path, most: int = 1000) -> list[Path]:
     """Return a few of the files below a folder, which say of what kind it is."""
     try:
@@ -135,8 +157,8 @@ def pools_by_keyword(paths: list[str]) -> dict[str, str | list[str]]:
     return pools
 
 
-def pools_yaml(source: str, root: str, pools: Mapping[str, str | list[str]]) -> str:
-    """Return the line of an experiment that names the pools of a source."""
+def source_line(source: str, root: str, pools: Mapping[str, str | list[str]]) -> str:
+    """Return the line of an experiment that names a source and its pools."""
     value = {"data": {"source": {"name": source, "root": root, **pools}}}
     text = yaml.safe_dump(
         value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**20

@@ -5,6 +5,7 @@ name of a folder or file, between digits or any of ``-._`` and a blank.
 """
 
 import re
+from collections.abc import Mapping
 
 KEYWORDS = {
     "train": ("train", "training"),
@@ -22,18 +23,29 @@ _IN_FILE = {
 }
 
 
-def splits_in_folders(path: str) -> list[str]:
-    """Return the splits that the folders of a path name; usually one or none."""
-    folders = path.split("/")[:-1]
-    return [split for split, word in _IN_FOLDER.items() if any(map(word.fullmatch, folders))]
-
-
-def splits_in_name(path: str) -> list[str]:
-    """Return the splits that the file name of a path names; usually one or none."""
-    name = path.rpartition("/")[2]
-    return [split for split, word in _IN_FILE.items() if word.fullmatch(name)]
+SPLITS = {word: split for split, words in KEYWORDS.items() for word in words}
+"""The split that each keyword means."""
 
 
 def split_of(path: str) -> str | None:
-    """Return the split that a path names in its folders, or else in its file name."""
-    return next(iter(splits_in_folders(path) or splits_in_name(path)), None)
+    """Return the split that the folders of a path name, the outermost first, or its file name.
+
+    A name with keywords of several splits, such as ``train_test_split``, names none.
+    """
+    return folder_split(path) or name_split(path)
+
+
+def folder_split(path: str) -> str | None:
+    """Return the split that the folders of a path name."""
+    named = (_only(_IN_FOLDER, folder) for folder in path.split("/")[:-1])
+    return next(filter(None, named), None)
+
+
+def name_split(path: str) -> str | None:
+    """Return the split that the file name of a path names."""
+    return _only(_IN_FILE, path.rpartition("/")[2])
+
+
+def _only(patterns: Mapping[str, re.Pattern[str]], name: str) -> str | None:
+    splits = [split for split, pattern in patterns.items() if pattern.fullmatch(name)]
+    return splits[0] if len(splits) == 1 else None

@@ -5,13 +5,19 @@ out the suffix. Folders are listed once each, which suits network disks.
 """
 
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, split
 from typing import NamedTuple
 
 from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.tables.label_column import Where
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
+
+SHOWN = 5
+TRIED = 20
 
 
 class Match(NamedTuple):
@@ -26,6 +32,20 @@ class Match(NamedTuple):
     path: str | None
     near: tuple[str, ...] = ()
     capitals: bool = False
+
+
+class Found(NamedTuple):
+    """The files of many listed paths.
+
+    Attributes:
+        paths: the path below root for each row; None if there is no such file.
+        missing: the rows without a file, and what their files could be.
+        warnings: what looks like a mistake in the names.
+    """
+
+    paths: list[str | None]
+    missing: list[tuple[int, Match]]
+    warnings: list[str]
 
 
 class FileFinder:
@@ -58,6 +78,61 @@ class FileFinder:
         found = f"{folder}/{match[0]}" if folder else match[0]
         listed = _composed("/".join([*folders, name])).strip()
         return Match(found, capitals=not _composed(found).startswith(listed))
+
+    def find_all(self, listed: Sequence[str]) -> "Found":
+        """Return the files of many paths."""
+        paths: list[str | None] = []
+        missing: list[tuple[int, Match]] = []
+        capitals: list[str] = []
+        for row, path in enumerate(listed):
+            match = self.find(path)
+            paths.append(match.path)
+            if match.path is None:
+                missing.append((row, match))
+            elif match.capitals:
+                capitals.append(f"'{match.path}'")
+        warnings = []
+        if capitals:
+            warnings.append(
+                f"{self._root}: for {len(capitals)} of {quantity(len(paths), 'file')}, the table "
+                f"has other capitals than the file name, such as {capitals[0]}"
+            )
+        return Found(paths, missing, warnings)
+
+    def missing_error(self, listed: Sequence[str], found: "Found", where: Where) -> TailproofError:
+        """Build the error for listed files that do not exist."""
+        row, match = found.missing[0]
+        near = " and ".join(f"'{name}'" for name in match.near[:3])
+        others = ", ".join(f"'{listed[row]}'" for row, _ in found.missing[1:SHOWN])
+        return TailproofError(
+            f"{where(row)}: {self._root / listed[row]} does not exist ({len(found.missing)} of "
+            f"{len(listed)} listed images are missing"
+            + (f", also {others}" if others else "")
+            + (f"; {near} may be meant" if near else "")
+            + "): add the images, remove their rows, or correct the names or the folder of images "
+            "in data.source"
+        )
+
+    def foreign_start(self, names: Iterable[str], images: str) -> str:
+        """Return the folders in front of listed names that belong to another machine.
+
+        Args:
+            names: the names, of which the first few are tried.
+            images: the folder, below root, that they should be relative to.
+
+        Returns:
+            What to remove so that a file exists; empty if the first name exists or none helps.
+        """
+        tried = [name.replace("\\", "/") for name in islice(names, TRIED)]
+        if any(self.find(normpath(f"{images}/{name}")).path for name in tried):
+            return ""
+        for name in tried:
+            parts = name.split("/")
+            for start in range(1, len(parts)):
+                rest = "/".join(parts[start:])
+                if ".." not in parts and self.find(normpath(f"{images}/{rest}")).path:
+                    return name[: len(name) - len(rest)]
+        return ""
 
     def unlisted(self, paths: Collection[str]) -> list[str]:
         """Return the images in the folders of the listed files that are not among `paths`."""
@@ -93,6 +168,22 @@ class FileFinder:
                 alike.setdefault(_key(name), []).append(name)
             self._alike[folder] = alike
         return self._alike[folder].get(key, [])
+
+
+def fault_of(filename: str) -> str | None:
+    """Return why a file name cannot be used, as the rest of a sentence."""
+    parts = filename.replace("\\", "/").split("/")
+    if parts[0] == "" or (len(parts[0]) == 2 and parts[0].endswith(":")):
+        return (
+            f"has the file name '{filename}', which is an absolute path: give a path relative to "
+            "the folder of images"
+        )
+    if ".." in parts:
+        return (
+            f"has the file name '{filename}', which is outside the folder of images: give a path "
+            "inside that folder, without '..'"
+        )
+    return None
 
 
 def _names(folder: Path) -> frozenset[str]:

@@ -63,26 +63,28 @@ class Kind:
 TEXT, NULLS = Kind("text"), Kind("nulls")
 
 
-class ParquetFile:
-    """Reads the configured columns of a parquet file.
+def is_struct_of_bytes(column: "pa.DataType") -> bool:
+    """Return whether a column contains images as Hugging Face datasets store them."""
+    import pyarrow as pa
+
+    return pa.types.is_struct(column) and column.get_field_index("bytes") >= 0
+
+
+class ParquetTable:
+    """Reads columns of labels from a parquet file.
 
     Raises:
         TailproofError: the file is missing, truncated or not a parquet file.
     """
 
-    def __init__(self, path: Path, config: "Parquet") -> None:
+    def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
-        self.path, self.image = path, config.image
-        self._shape, self._bands = config.shape, config.bands
+        self.path = path
         with self._readable():
             # With a buffer and no pre-buffer, a row group is streamed instead of held in memory.
             self.file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
         self.schema: pa.Schema = self.file.schema_arrow
-        self._rows: Iterator[pa.RecordBatch] = iter(())
-        self._batch: pa.Array | None = None
-        self._first = 0  # first row of the batch
-        self._end = 0  # row after the last one of the row group
 
     def __len__(self) -> int:
         return self.file.metadata.num_rows
@@ -90,18 +92,6 @@ class ParquetFile:
     def close(self) -> None:
         """Close the file."""
         self.file.close()
-
-    def check_image(self) -> None:
-        """Raise a TailproofError if the column of images is missing or has another type."""
-        import pyarrow as pa
-
-        column = self._field(self.image).type
-        data = column.field("bytes").type if self._is_struct(column) else column
-        if not (pa.types.is_binary(data) or pa.types.is_large_binary(data) or is_array(column)):
-            raise TailproofError(
-                f"{self.path}: its column '{self.image}' has the type {column}, expected encoded "
-                "images (binary, or a struct with the field bytes) or lists of numbers"
-            )
 
     def kind(self, column: str) -> Kind:
         """Return the kind of values in a column of labels.
@@ -122,7 +112,7 @@ class ParquetFile:
                 f"{self.path}: its column '{column}' has the type {cells}, expected text or whole "
                 "numbers"
             )
-        names = self._features.get(column, {}).get("names")
+        names = self.features.get(column, {}).get("names")
         return Kind("whole numbers") if names is None else Kind("class labels", tuple(names))
 
     def texts(self, columns: dict[str, Kind]) -> Iterator[dict[str, str | None]]:
@@ -140,6 +130,89 @@ class ParquetFile:
                 row += len(batch)
                 for values in zip(*cells, strict=True):
                     yield dict(zip(columns, values, strict=True))
+
+    def _texts(self, column: str, kind: Kind, values: list[Any], row: int) -> list[str | None]:
+        texts: dict[Any, str | None] = {}
+        for offset, value in enumerate(values):
+            if value not in texts:
+                try:
+                    texts[value] = kind.text(value)
+                except LookupError:
+                    expected = (
+                        f"text or whole numbers below {EXACT}"
+                        if kind.names is None
+                        else f"0 to {len(kind.names) - 1}, the classes in its schema, or -1 for no "
+                        "label"
+                    )
+                    raise TailproofError(
+                        f"{self.path}, row {row + offset}: its column '{column}' contains {value}, "
+                        f"expected {expected}"
+                    ) from None
+        return [texts[value] for value in values]
+
+    def _field(self, name: str) -> "pa.Field":
+        if name not in self.schema.names:
+            raise TailproofError(
+                f"{self.path} has no column '{name}'{suggestion(name, self.schema.names)}; its "
+                f"columns are: {', '.join(self.schema.names)}"
+            )
+        return self.schema.field(name)
+
+    @cached_property
+    def features(self) -> dict[str, Any]:
+        """The Hugging Face metadata of each column."""
+        raw = (self.schema.metadata or {}).get(b"huggingface", b"{}")
+        try:
+            return json.loads(raw).get("info", {}).get("features", {})
+        except (ValueError, AttributeError):
+            raise TailproofError(
+                f"{self.path}: the metadata 'huggingface' of its schema is not a JSON mapping: "
+                "save the dataset again"
+            ) from None
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise TailproofError(
+                f"{self.path} does not exist: run the stage prepare again"
+            ) from None
+        except (pa.ArrowException, OSError, StopIteration) as error:
+            raise TailproofError(
+                f"{self.path} cannot be read as parquet ({error}): fetch it again"
+            ) from None
+
+
+class ParquetFile(ParquetTable):
+    """Reads the configured columns of a parquet file, and its images.
+
+    Raises:
+        TailproofError: the file is missing, truncated or not a parquet file.
+    """
+
+    def __init__(self, path: Path, config: "Parquet") -> None:
+        super().__init__(path)
+        self.image = config.image
+        self._shape, self._bands = config.shape, config.bands
+        self._rows: Iterator[pa.RecordBatch] = iter(())
+        self._batch: pa.Array | None = None
+        self._first = 0  # first row of the batch
+        self._end = 0  # row after the last one of the row group
+
+    def check_image(self) -> None:
+        """Raise a TailproofError if the column of images is missing or has another type."""
+        import pyarrow as pa
+
+        column = self._field(self.image).type
+        data = column.field("bytes").type if is_struct_of_bytes(column) else column
+        if not (pa.types.is_binary(data) or pa.types.is_large_binary(data) or is_array(column)):
+            raise TailproofError(
+                f"{self.path}: its column '{self.image}' has the type {column}, expected encoded "
+                "images (binary, or a struct with the field bytes) or lists of numbers"
+            )
 
     def read(self, row: int) -> bytes:
         """Return the encoded image of a row. Rows in ascending order are read only once.
@@ -195,63 +268,3 @@ class ParquetFile:
         while row >= self._first + len(self._batch):
             self._first += len(self._batch)
             self._batch = next(self._rows).column(0)
-
-    def _texts(self, column: str, kind: Kind, values: list[Any], row: int) -> list[str | None]:
-        texts: dict[Any, str | None] = {}
-        for offset, value in enumerate(values):
-            if value not in texts:
-                try:
-                    texts[value] = kind.text(value)
-                except LookupError:
-                    expected = (
-                        f"text or whole numbers below {EXACT}"
-                        if kind.names is None
-                        else f"0 to {len(kind.names) - 1}, the classes in its schema, or -1 for no "
-                        "label"
-                    )
-                    raise TailproofError(
-                        f"{self.path}, row {row + offset}: its column '{column}' contains {value}, "
-                        f"expected {expected}"
-                    ) from None
-        return [texts[value] for value in values]
-
-    def _field(self, name: str) -> "pa.Field":
-        if name not in self.schema.names:
-            raise TailproofError(
-                f"{self.path} has no column '{name}'{suggestion(name, self.schema.names)}; its "
-                f"columns are: {', '.join(self.schema.names)}"
-            )
-        return self.schema.field(name)
-
-    @staticmethod
-    def _is_struct(column: "pa.DataType") -> bool:
-        import pyarrow as pa
-
-        return pa.types.is_struct(column) and column.get_field_index("bytes") >= 0
-
-    @cached_property
-    def _features(self) -> dict[str, Any]:
-        """The Hugging Face metadata of each column."""
-        raw = (self.schema.metadata or {}).get(b"huggingface", b"{}")
-        try:
-            return json.loads(raw).get("info", {}).get("features", {})
-        except (ValueError, AttributeError):
-            raise TailproofError(
-                f"{self.path}: the metadata 'huggingface' of its schema is not a JSON mapping: "
-                "save the dataset again"
-            ) from None
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        import pyarrow as pa
-
-        try:
-            yield
-        except FileNotFoundError:
-            raise TailproofError(
-                f"{self.path} does not exist: run the stage prepare again"
-            ) from None
-        except (pa.ArrowException, OSError, StopIteration) as error:
-            raise TailproofError(
-                f"{self.path} cannot be read as parquet ({error}): fetch it again"
-            ) from None
