@@ -10,9 +10,11 @@ from tailproof.config.base import NAME
 from tailproof.config.validation import parse_config
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
+from tailproof.extensions import import_extensions
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
 from tailproof.provenance.snakemake_bridge import (
+    before_jobs,
     prepare_again,
     stage_of,
     start_after,
@@ -58,6 +60,7 @@ def checked(read, *arguments):
         raise WorkflowError(str(error))
 
 
+checked(import_extensions)
 pipeline = helpers.Pipeline(project_paths(), logger.warning)
 experiment, recipe, of_expert = (
     pipeline.experiment,
@@ -142,7 +145,8 @@ def check_cleared(jobs):
                 raise WorkflowError(sentences)
 
 
-onstart:
+def check_jobs():
+    """Check the partitions and the preflight; let training wait for a preflight that runs."""
     jobs = list(workflow.dag.needrun_jobs())
     if workflow.executor_plugin.name == "slurm":
         partitions = {
@@ -154,3 +158,6 @@ onstart:
         )
     check_cleared(jobs)
     start_after(workflow.dag, "preflight", TRAINING)
+
+
+before_jobs(workflow, check_jobs)

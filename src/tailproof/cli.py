@@ -18,8 +18,20 @@ app = typer.Typer(
 )
 
 
+def _with_extensions(experiment: str) -> str:
+    """Import the project's extensions, which its configuration may name."""
+    from tailproof.extensions import import_extensions
+
+    import_extensions()
+    return experiment
+
+
 Experiment = Annotated[
-    str, typer.Argument(help="Name of an experiment: NAME in config/experiments/NAME.yaml.")
+    str,
+    typer.Argument(
+        help="Name of an experiment: NAME in config/experiments/NAME.yaml.",
+        callback=_with_extensions,
+    ),
 ]
 
 
