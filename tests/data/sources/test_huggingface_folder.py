@@ -525,3 +525,40 @@ def test_the_documented_example_runs(tmp_path):
         {"values": pool, "counts": 8} for pool in ("held_out", "train", "val")
     ]
     assert table_metadata(tmp_path / "samples.parquet")["ranks"] == ["genus", "species"]
+
+
+def test_folders_with_metadata_are_recognized(tmp_path):
+    recognize = HuggingfaceFolderSource.recognize
+    names = [f"{number}.png" for number in range(6)]
+    table = "file_name,caption,species\n" + "".join(
+        f"{name},picture {name},{'owl' if name < '3' else 'elk'}\n" for name in names
+    )
+    assert recognize(tmp_path) is None
+    write_files(tmp_path, {"data/train/metadata.csv": table})
+    assert recognize(tmp_path) is None, "no image is there"
+    write_files(tmp_path / "data" / "train", pictures(*names))
+    found = recognize(tmp_path)
+    assert found.sure
+    assert found.source == {
+        "name": "huggingface_folder",
+        "root": str(tmp_path),
+        "ranks": ["species"],
+    }
+    assert len(open_source(HuggingfaceFolder(**found.source))) == 6
+    write_files(tmp_path, {"data/train/metadata.csv": table.replace("file_name", "image_id")})
+    assert recognize(tmp_path) is None
+    write_files(tmp_path, {"data/train/metadata.csv": table.replace("owl", "elk")})
+    with pytest.raises(TailproofError, match="caption, species"):
+        recognize(tmp_path)
+    assert recognize(tmp_path / "data" / "train" / "0.png") is None
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_the_card_decides_which_column_is_the_label(tmp_path, kind):
+    rows = [{"file_name": f"{n}.png", "label": n % 3, "category": f"c{n % 2}"} for n in range(6)]
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    content = lines if kind == "jsonl" else pa.Table.from_pylist(rows)
+    files = pictures(*[row["file_name"] for row in rows])
+    write_files(tmp_path, {f"metadata.{kind}": content, **files, "README.md": CARD})
+    found = HuggingfaceFolderSource.recognize(tmp_path)
+    assert found.sure and found.source["ranks"] == ["label"]

@@ -239,3 +239,25 @@ def test_fashion_mnist_has_the_published_three_ranks(tmp_path):
 def test_download_without_a_publisher_is_a_mistake_in_the_configuration(name):
     with pytest.raises(ValidationError, match=r"download.*fashion_mnist"):
         Idx(name="idx", dataset=name, root="raw", download=True)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("below", ["", "raw", "FashionMNIST/raw"])
+def test_the_four_files_are_recognized(tmp_path, monkeypatch, below, packed):
+    assert IdxSource.recognize(tmp_path) is None
+    root, arrays = tmp_path / below, dataset()
+    root.mkdir(parents=True, exist_ok=True)
+    write(root, arrays, packed)
+    found = IdxSource.recognize(tmp_path)
+    assert found.sure
+    assert found.source == {"name": "idx", "dataset": "other", "root": str(root)}
+    assert len(open_source(Idx(**found.source))) == 11
+    file = next(root.iterdir())
+    assert IdxSource.recognize(file) == found
+    monkeypatch.setitem(PUBLISHED, "mnist", pinned(arrays, ["0", "1", "2"]))
+    assert IdxSource.recognize(tmp_path).source["dataset"] == "mnist"
+    file.unlink()
+    with pytest.raises(TailproofError, match=file.name.removesuffix(".gz")):
+        IdxSource.recognize(tmp_path)
+    (tmp_path / "x.txt").touch()
+    assert IdxSource.recognize(tmp_path / "x.txt") is None

@@ -26,9 +26,10 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Sample, Skipped, Source, register_source
+from tailproof.data.sources.base import Recognition, Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.file_patterns import (
+    first_folders,
     path_pattern,
     pools_by_keyword,
     source_line,
@@ -36,9 +37,10 @@ from tailproof.data.sources.folders.file_patterns import (
 from tailproof.data.sources.folders.filesystem import Folder, read_file
 from tailproof.data.sources.folders.split_keywords import SPLITS, folder_split, name_split
 from tailproof.data.sources.tables.dataset_card import DatasetCard, read_card
+from tailproof.data.sources.tables.label_names import guess_ranks
 from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
 from tailproof.data.sources.tables.listed_files import FileFinder, Found
-from tailproof.data.sources.tables.metadata_file import NAMES, MetadataFile
+from tailproof.data.sources.tables.metadata_file import NAMES, MetadataFile, first_columns
 from tailproof.data.sources.tables.metadata_rows import MetadataRows
 from tailproof.data.sources.tables.missing_values import drop_missing
 from tailproof.runtime.errors import TailproofError
@@ -50,6 +52,7 @@ FIELDS = {"train": "train", "val": "validation", "test": "test"}
 """The split that each field of the configuration names."""
 POOLS = {"train": TRAIN, "validation": VAL, "test": HELD_OUT}
 SHOWN = 3
+LEVELS, MOST_FOLDERS = 3, 200  # in which metadata files are looked for
 
 
 class HuggingfaceFolder(SourceConfig):
@@ -109,6 +112,30 @@ class HuggingfaceFolderSource(Source):
         self.root = Path(config.root)
         self.ranks = tuple(config.ranks)
         self._tree = Folder(self.root)
+
+    @classmethod
+    def recognize(cls, path: Path) -> Recognition | None:
+        """Return a folder with metadata files that list images in it."""
+        metadata = _metadata_near(path)
+        if not metadata:
+            return None
+        columns, card = first_columns(path / metadata[0]), read_card(path / CARD)
+        images = [name for name in columns if name == "file_name" or name.endswith("_file_name")]
+        folder = PurePosixPath(metadata[0]).parent
+        listed_images = [name for image in images for name in columns[image][:SHOWN] if name]
+        if not any((path / folder / name).is_file() for name in listed_images):
+            return None
+        others = {name: cells for name, cells in columns.items() if name not in images}
+        ranks, sure = guess_ranks(others, [name for name in card.names if name in others])
+        if not ranks:
+            raise TailproofError(
+                f"{path / metadata[0]} lists images, but none of its columns looks like a label: "
+                f"name one in data.source.ranks of huggingface_folder: {listed(list(others))}"
+            )
+        source = {"name": "huggingface_folder", "root": str(path), "ranks": ranks}
+        if "file_name" not in images and len(images) > 1:
+            source["image"], sure = images[0], False
+        return Recognition(source, f"{metadata[0]} lists images as {images[0]}", sure)
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:
@@ -345,6 +372,22 @@ class HuggingfaceFolderSource(Source):
                     "labels are withheld: name the folders to use as data.source.train and "
                     "data.source.test"
                 )
+
+
+def _metadata_near(root: Path) -> list[str]:
+    """Return the metadata files in a folder and in the folders of the next two levels."""
+    metadata, folders = [], [Path()] if root.is_dir() else []
+    for _ in range(LEVELS):
+        metadata += [
+            (folder / name).as_posix()
+            for folder in folders
+            for name in NAMES
+            if (root / folder / name).is_file()
+        ]
+        folders = [folder / name for folder in folders for name in first_folders(root / folder)][
+            :MOST_FOLDERS
+        ]
+    return metadata
 
 
 def _fitting(path: str, patterns: list[tuple[str, re.Pattern[str]]]) -> set[str]:

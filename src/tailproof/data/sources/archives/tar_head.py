@@ -9,11 +9,10 @@ from pathlib import Path
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.archives.tar_members import Tar
 from tailproof.data.sources.archives.tar_samples import LARGEST_LABEL, NAME, is_json
+from tailproof.data.sources.tables.label_names import NAMES
 from tailproof.files import parse_json
 
 MEMBERS = 1000
-KEYS = ("label", "class", "class_name", "category", "species", "target", "cls", "label_name")
-"""Keys in JSON that hold a label, the most usual first."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,6 @@ def _keys(suffix: str, texts: list[str]) -> list[str]:
         return []
     return [
         f"{suffix}:{key}"
-        for key in KEYS
+        for key in NAMES
         if all(isinstance(one, dict) and isinstance(one.get(key), str | int) for one in documents)
     ]

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from tailproof.data.sources.folders.filesystem import walk
+from tailproof.data.sources.folders.filesystem import Folder, walk
 from tailproof.data.sources.folders.split_keywords import split_of
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed
@@ -107,6 +107,14 @@ def first_files(folder: Path, most: int = 1000) -> list[Path]:
     """Return a few of the files below a folder, which say of what kind it is."""
     try:
         return list(islice(walk(folder), most))
+    except OSError:
+        return []
+
+
+def first_folders(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted; none if it cannot be read."""
+    try:
+        return list(Folder(folder).entries()[0])
     except OSError:
         return []
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from tailproof.untrusted_files import open_regular
 from tailproof.untrusted_text import is_encodable
 
 NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+FIRST_ROWS = 2000
 LONGEST_LINE = 16 * 2**20  # bytes
 ClassNames = Mapping[str, tuple[str, ...]]
 """The names of the classes in each column that numbers them."""
@@ -64,6 +66,34 @@ def image_column(columns: Sequence[str], file: Path, wanted: str | None) -> str:
         f"{file} has no column 'file_name'{suggestion('file_name', columns)}; its columns are: "
         f"{', '.join(map(str, columns))}{advice}"
     )
+
+
+def first_columns(file: Path) -> dict[str, list[str | None]]:
+    """Return the first cells of each column of a file that contains text or whole numbers.
+
+    Raises:
+        TailproofError: the file cannot be read.
+    """
+    if file.suffix == ".parquet":
+        with closing(ParquetTable(file)) as table:
+            return table.first_columns(FIRST_ROWS)
+    if file.suffix == ".csv":
+        header = TextTable(file, [], None).header
+        names = [name for name in header if name and header.count(name) == 1]
+        rows = islice(TextTable(file, names, None).rows(), FIRST_ROWS) if names else ()
+        cells = [list(map(text_or_none, row.cells)) for row in rows if not row.fault]
+        return {name: [row[place] for row in cells] for place, name in enumerate(names)}
+    with open_regular(file) as lines:
+        documents = [
+            document for _, document, fault in islice(_json_lines(lines), FIRST_ROWS) if not fault
+        ]
+    names = dict.fromkeys(name for document in documents for name in document)
+    columns = {name: [document.get(name) for document in documents] for name in names}
+    return {
+        name: [None if value is None else str(value) for value in values]
+        for name, values in columns.items()
+        if not any(isinstance(value, dict | list) for value in values)
+    }
 
 
 class MetadataFile:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from tailproof.data.sources.parquet import Parquet
 
+IMAGES = ("image", "img", "picture", "photo", "jpg", "png")
 BATCH = 64  # images in memory at once
 LABEL_BATCH = 65536
 EXACT = 2**53
@@ -114,6 +116,33 @@ class ParquetTable:
             )
         names = self.features.get(column, {}).get("names")
         return Kind("whole numbers") if names is None else Kind("class labels", tuple(names))
+
+    def image_columns(self) -> list[str]:
+        """Return the columns that contain encoded images, the likeliest first."""
+        import pyarrow as pa
+
+        def rank(name: str) -> tuple[bool, bool]:
+            return self.features.get(name, {}).get("_type") != "Image", name not in IMAGES
+
+        names = [
+            field.name
+            for field in self.schema
+            if is_struct_of_bytes(field.type)
+            or (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))
+        ]
+        return sorted(names, key=rank)
+
+    def first_columns(self, rows: int) -> dict[str, list[str | None]]:
+        """Return the first cells of each column of text or whole numbers."""
+        kinds: dict[str, Kind] = {}
+        for name in self.schema.names:
+            with suppress(TailproofError):  # no labels
+                kinds[name] = self.kind(name)
+        try:
+            cells = list(islice(self.texts(kinds), rows))
+        except TailproofError:  # a column of fractions
+            return {}
+        return {name: [row[name] for row in cells] for name in kinds}
 
     def texts(self, columns: dict[str, Kind]) -> Iterator[dict[str, str | None]]:
         """Yield the cells of each row as text, by column."""
