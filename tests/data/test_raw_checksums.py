@@ -147,3 +147,7 @@ def test_images_of_a_table_are_hashed_and_not_watched(tmp_path):
     assert {row["path"]: row["watched"] for row in rows} == {
         "a.png": False, "b.png": False, "x.csv": True
     }  # fmt: skip
+    write(tmp_path, "x.png", "b.png")
+    assert replaced_raw(data, raw, 0, tmp_path / "seen") == []
+    write(tmp_path, "b.png")
+    assert replaced_raw(data, raw, 0, tmp_path / "seen") == [str(tmp_path / "b.png")]

@@ -432,6 +432,12 @@ def test_without_tables_the_classes_may_be_folders(tmp_path):
     assert "does not exist" in complaint(tmp_path / "nowhere")
 
 
+def test_archives_that_may_contain_the_images_are_named(tmp_path):
+    table = "file_name,label\ntrain/a.png,x\n"
+    write_files(tmp_path, {"metadata.csv": table, "data/train.zip": b"PK"})
+    assert "data/train.zip" in complaint(tmp_path)
+
+
 def test_leftovers_and_unlisted_images_are_counted(tmp_path):
     files = pictures("a.png", "b.png", ".hidden.png", "@eaDir/a.png", "c.gif")
     write_files(tmp_path, {**files, "metadata.csv": "file_name,label\na.png,x\n# a note\n"})

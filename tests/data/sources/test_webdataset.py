@@ -2,6 +2,7 @@ import io
 import json
 import os
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tailproof.config.data import Data
 from tailproof.data.images import decode, encode_png
+from tailproof.data.prepare import prepare
 from tailproof.data.sources import Sample, open_source
 from tailproof.data.sources.archives import tar_members
 from tailproof.data.sources.folders.file_patterns import expand_braces, missing_numbers
@@ -386,6 +388,20 @@ def test_headers_that_are_nested_deeply_are_refused(tmp_path):
     assert "damaged" in complaint(tmp_path)
 
 
+def test_the_members_of_a_tar_are_not_kept_in_memory(tmp_path):
+    samples = 2000
+    write_tar(tmp_path / "x.tar", *pairs(samples))
+    len(source(tmp_path))  # imports
+    tracemalloc.start()
+    try:
+        opened = source(tmp_path)
+        assert len(opened) == samples
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 500_000 + 300 * samples, "a member of tarfile takes 1,000 bytes and more"
+
+
 def test_names_need_not_be_text(tmp_path):
     write_tar(tmp_path / "x.tar", ("caf\xe9.png", png(0)), ("caf\xe9.cls", "1"), encoding="latin-1",
               format=tarfile.GNU_FORMAT)  # fmt: skip
@@ -456,6 +472,17 @@ def test_gaps_are_found_in_numbered_names():
     ]
     assert list(missing_numbers(["t-00000-of-00002.tar"])) == ["t-00001-of-00002.tar"]
     assert list(missing_numbers(["in2012.tar", "in2019.tar", "x.tar"])) == []
+
+
+def test_a_bad_image_is_listed_with_its_place_in_the_tar(tmp_path):
+    members = [*pairs(9), ("9.png", b"no picture"), ("9.cls", "1")]
+    file = write_tar(tmp_path / "x.tar", *members)
+    config = Data(
+        source={"name": "webdataset", "root": str(file)}, on_bad_image="skip", max_bad_share=0.5
+    )
+    prepare(config, tmp_path / "samples.parquet")
+    assert len(read_parquet(tmp_path / "samples.parquet")) == 9
+    assert f"x.tar,{9 * 2048}," in (tmp_path / "bad_images.csv").read_text()
 
 
 def test_shards_of_the_documented_example_hold_the_pictures_of_the_tars(tmp_path):

@@ -34,7 +34,7 @@ from tailproof.data.sources.folders.file_patterns import (
     pools_by_keyword,
     source_line,
 )
-from tailproof.data.sources.folders.filesystem import Folder, read_file
+from tailproof.data.sources.folders.filesystem import ARCHIVES, Folder, read_file
 from tailproof.data.sources.folders.split_keywords import SPLITS, folder_split, name_split
 from tailproof.data.sources.tables.dataset_card import DatasetCard, read_card
 from tailproof.data.sources.tables.label_names import guess_ranks
@@ -102,10 +102,7 @@ class _Listing(NamedTuple):
 
 @register_source(HuggingfaceFolder)
 class HuggingfaceFolderSource(Source):
-    """Images that metadata files list. The id and the path of a sample are its path below root.
-
-    Only the metadata files and the card are `files`: a changed image goes unnoticed.
-    """
+    """Images that metadata files list. The id and the path of a sample are its path below root."""
 
     def __init__(self, config: HuggingfaceFolder) -> None:
         self.config = config
@@ -183,28 +180,30 @@ class HuggingfaceFolderSource(Source):
         return read_card(self.root / CARD)
 
     @cached_property
-    def _files(self) -> tuple[list[str], list[str]]:
-        """The metadata files and the pictures below root."""
+    def _files(self) -> tuple[list[str], list[str], list[str]]:
+        """The metadata files, the pictures and the archives below root."""
         if not self.root.is_dir():
             raise TailproofError(
                 f"{self.root} {'is not a folder' if self.root.exists() else 'does not exist'}: "
                 "correct data.source.root"
             )
-        metadata, pictures = [], []
+        metadata, pictures, archives = [], [], []
         try:
             for path in track(self._tree.files(), f"list {self.root}"):
                 if path.rpartition("/")[2] in NAMES:
                     metadata.append(path)
                 elif is_picture(path):
                     pictures.append(path)
+                elif PurePosixPath(path).suffix.lower() in ARCHIVES:
+                    archives.append(path)
         except OSError as error:
             raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
-        return sorted(metadata), pictures
+        return sorted(metadata), pictures, archives
 
     @cached_property
     def _metadata(self) -> list[str]:
         """The metadata files, at most one per folder."""
-        metadata, pictures = self._files
+        metadata, pictures, _ = self._files
         if not metadata:
             line = source_line("image_folder", self.config.root, pools_by_keyword(pictures))
             raise TailproofError(
@@ -251,7 +250,9 @@ class HuggingfaceFolderSource(Source):
         finder = FileFinder(self.root)
         found = finder.find_all(rows.paths)
         if found.missing:
-            raise finder.missing_error(rows.paths, found, rows.place)
+            error, archives = finder.missing_error(rows.paths, found, rows.place), self._files[2]
+            note = f"; {listed(archives)} may contain them: unpack it" if archives else ""
+            raise TailproofError(f"{error}{note}")
         return found
 
     def _assign_pools(

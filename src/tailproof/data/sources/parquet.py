@@ -34,7 +34,11 @@ from tailproof.config.data import (
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
 from tailproof.data.sources.base import Recognition, Sample, Skipped, Source, register_source
-from tailproof.data.sources.folders.file_patterns import first_files, pools_by_keyword
+from tailproof.data.sources.folders.file_patterns import (
+    first_files,
+    pools_by_keyword,
+    source_line,
+)
 from tailproof.data.sources.folders.filesystem import walk
 from tailproof.data.sources.folders.split_names import are_splits
 from tailproof.data.sources.tables.label_column import LabelColumn
@@ -158,9 +162,12 @@ def _keys(path: str) -> dict[str, str | None]:
 def _refuse_split_files(root: Path, paths: dict[str, Part]) -> None:
     words = {re.split(r"[-_.]", word)[0].lower() for path in paths for word in path.split("/")}
     if are_splits(words):
+        pools = pools_by_keyword(list(paths))
+        line = source_line("parquet", str(root), pools)
+        example = f", such as {line}" if pools else " (patterns such as data/train-*.parquet)"
         raise TailproofError(
             f"{root} contains files of a training set and of another set: set data.source.train "
-            "and data.source.test (patterns such as data/train-*.parquet are allowed)"
+            f"and data.source.test{example}"
         )
 
 

@@ -15,7 +15,8 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import open_regular
 
 LONGEST_HEADER = 1 << 20
-"""Bytes of the longest extended header that is read, and of each step through the padding."""
+"""Bytes of the longest extended header that is read."""
+STEP = 1 << 16  # bytes of the padding that are read at a time
 
 COMPRESSED = re.compile(r".*\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))", re.IGNORECASE | re.DOTALL)
 """Names of compressed tars."""
@@ -136,7 +137,7 @@ class Tar:
                 )
             if block.count(0) < tarfile.BLOCKSIZE:
                 raise self._damaged(f"no header at byte {offset}")
-            while padding := self._file.read(LONGEST_HEADER):
+            while padding := self._file.read(STEP):
                 if padding.count(0) < len(padding):
                     raise TailproofError(
                         f"{self.path} contains more data after its end at byte {offset}, as "
