@@ -214,12 +214,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS)
     parser.add_argument("--files", type=int, nargs="*", default=FILES)
+    parser.add_argument("--layouts", nargs="*", choices=LAYOUTS, default=list(LAYOUTS))
     arguments = parser.parse_args()
     found: dict[str, list[tuple]] = defaultdict(list)
     for rows in arguments.rows:
         for name, result in run_stages(write_source, STAGES, rows):
             found[name].append((rows, *result))
-    for layout, write in LAYOUTS.items():
+    for layout in arguments.layouts:
+        write = LAYOUTS[layout]
         for rows in arguments.files:
             for name, result in run_stages(write, FILE_STAGES, rows):
                 found[f"{name}, {layout}"].append((rows, *result))
@@ -235,7 +237,9 @@ def run_stages(
         raw.mkdir()
         config = write(raw, rows)
         for name, stage in stages.items():
-            yield name, measure(stage, config, work)
+            result = measure(stage, config, work)
+            print(f"{write.__name__}, {rows}: {name}", *result, flush=True)
+            yield name, result
 
 
 if __name__ == "__main__":

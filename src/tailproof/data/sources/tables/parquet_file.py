@@ -209,7 +209,7 @@ class ParquetTable:
             raise TailproofError(
                 f"{self.path} does not exist: run the stage prepare again"
             ) from None
-        except (pa.ArrowException, OSError, StopIteration) as error:
+        except (pa.ArrowException, OSError, StopIteration, ValueError) as error:
             raise TailproofError(
                 f"{self.path} cannot be read as parquet ({error}): fetch it again"
             ) from None
