@@ -19,7 +19,7 @@ from tailproof.provenance.snakemake_bridge import (
     stage_of,
     start_after,
 )
-from tailproof.project import project_paths
+from tailproof.project import WEIGHTS, project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import read_record, record_path
@@ -27,11 +27,6 @@ from tailproof.runtime.stages import STAGES, TRAINED, script_of
 from tailproof.workflow import config_section
 
 TRAINING = ("train", "rung")
-EXPERIMENTS = sorted(
-    path.stem
-    for path in Path("config/experiments").glob("*.yaml")
-    if re.fullmatch(NAME, path.stem)
-)
 RESULTS = project_paths().results
 EXPERT_FOLDER = f"{RESULTS}/{{experiment}}/experts/{{expert}}/seed-{{seed}}"
 WINNER_FOLDER = f"{RESULTS}/{{experiment}}/experts/{WINNER}"
@@ -41,15 +36,7 @@ pathvars:
     results=RESULTS,
     expert=EXPERT_FOLDER,
     winner=WINNER_FOLDER,
-
-
-wildcard_constraints:
-    experiment="|".join(map(re.escape, EXPERIMENTS)),
-    expert=NAME,
-    seed=r"\d+",
-    split="|".join(SPLITS),
-    part=r"\d{5}",
-    rung=r"\d+",
+    weights=project_paths().experiment(WEIGHTS).as_posix(),
 
 
 def checked(read, *arguments):
@@ -58,6 +45,16 @@ def checked(read, *arguments):
         return read(*arguments)
     except TailproofError as error:
         raise WorkflowError(str(error))
+
+
+wildcard_constraints:
+    experiment="|".join(map(re.escape, checked(helpers.experiment_names))),
+    expert=NAME,
+    key=NAME,
+    seed=r"\d+",
+    split="|".join(SPLITS),
+    part=r"\d{5}",
+    rung=r"\d+",
 
 
 checked(import_extensions)

@@ -89,6 +89,24 @@ def init(
 
 
 @app.command()
+def fetch(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment of the project, or a model of timm with published weights.",
+            callback=_with_extensions,
+        ),
+    ],
+) -> None:
+    """Fetch pretrained weights ahead, for machines without a network."""
+    from tailproof.provenance.prefetch import prefetch
+
+    for file, facts in prefetch(name).items():
+        licence = facts["licence"] or "unknown"
+        say(f"{file}: {facts['model']}, from {facts['origin']}, licence: {licence}")
+
+
+@app.command()
 def preflight(experiment: Experiment) -> None:
     """Preview what training will do, what it costs and what is wrong with the configuration.
 
