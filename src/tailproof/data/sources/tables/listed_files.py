@@ -4,9 +4,9 @@ Windows writes backslashes and ignores capitals, macOS decomposes accents, and m
 out the suffix. Folders are listed once each, which suits network disks.
 """
 
+import errno
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
-from itertools import islice
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, split
 from typing import NamedTuple
@@ -15,9 +15,10 @@ from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.tables.label_column import Where
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
+from tailproof.untrusted_text import is_encodable
 
-SHOWN = 5
-TRIED = 20
+SHOWN = 5  # missing files in a message
+TRIED = 20  # names for which other folders are tried
 
 
 class Match(NamedTuple):
@@ -45,6 +46,20 @@ class Found(NamedTuple):
 
     paths: list[str | None]
     missing: list[tuple[int, Match]]
+    warnings: list[str]
+
+
+class Placed(NamedTuple):
+    """Where listed files should be.
+
+    Attributes:
+        paths: the path of each file below root.
+        faults: by row, why a name cannot be used.
+        warnings: what was changed in the names.
+    """
+
+    paths: list[str]
+    faults: dict[int, str]
     warnings: list[str]
 
 
@@ -113,24 +128,38 @@ class FileFinder:
             "in data.source"
         )
 
-    def foreign_start(self, names: Iterable[str], images: str) -> str:
-        """Return the folders in front of listed names that belong to another machine.
+    def place(self, names: Sequence[str], folder: str, file: Path) -> "Placed":
+        """Return where listed files should be.
+
+        Folders in front of names that are of another machine are left out: a list of
+        ``/scratch/somebody/ImageNet/train/a.jpg`` is as good as one of ``train/a.jpg``.
 
         Args:
-            names: the names, of which the first few are tried.
-            images: the folder, below root, that they should be relative to.
-
-        Returns:
-            What to remove so that a file exists; empty if the first name exists or none helps.
+            names: the names as they are listed.
+            folder: the folder, below root, that they are relative to.
+            file: the file that lists them, for messages.
         """
-        tried = [name.replace("\\", "/") for name in islice(names, TRIED)]
-        if any(self.find(normpath(f"{images}/{name}")).path for name in tried):
+        start = self._foreign_start(names, folder)
+        plain = [name.replace("\\", "/").removeprefix(start) for name in names]
+        faults = {row: fault for row, name in enumerate(plain) if (fault := fault_of(name))}
+        warnings = []
+        if start:
+            warnings.append(
+                f"{file}: '{start}' in front of file names is left out, because the images are in "
+                f"{self._root / folder}"
+            )
+        return Placed([normpath(f"{folder}/{name}") for name in plain], faults, warnings)
+
+    def _foreign_start(self, names: Sequence[str], folder: str) -> str:
+        """Return what to remove from names so that a file exists; nothing if one exists."""
+        tried = [name.replace("\\", "/") for name in names[:TRIED]]
+        if any(self.find(normpath(f"{folder}/{name}")).path for name in tried):
             return ""
         for name in tried:
             parts = name.split("/")
             for start in range(1, len(parts)):
                 rest = "/".join(parts[start:])
-                if ".." not in parts and self.find(normpath(f"{images}/{rest}")).path:
+                if ".." not in parts and self.find(normpath(f"{folder}/{rest}")).path:
                     return name[: len(name) - len(rest)]
         return ""
 
@@ -173,6 +202,8 @@ class FileFinder:
 def fault_of(filename: str) -> str | None:
     """Return why a file name cannot be used, as the rest of a sentence."""
     parts = filename.replace("\\", "/").split("/")
+    if not is_encodable(filename) or "\0" in filename:
+        return f"has the file name {filename!a}, which no file can have: correct it"
     if parts[0] == "" or (len(parts[0]) == 2 and parts[0].endswith(":")):
         return (
             f"has the file name '{filename}', which is an absolute path: give a path relative to "
@@ -192,6 +223,8 @@ def _names(folder: Path) -> frozenset[str]:
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return frozenset()
         raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
     except ValueError:
         raise TailproofError(f"{folder!a} has a zero byte in its name: correct the table") from None
