@@ -19,8 +19,8 @@ Measured on 2 processors of an AMD EPYC, one run, seconds (µs a row, peak MB):
 
 The same for files on disk, in class folders (`image_folder`) or in tars of 10,000 (`webdataset`):
 `list` lists them, `prepare` lists, decodes and hashes them as the job does, and `start` is what
-each start of Snakemake does once results exist. Measured on 2 processors of an Intel Xeon that others
-used too, so in seconds of processor time (µs a file, peak MB):
+each start of Snakemake does once results exist. Measured on 2 processors of an Intel Xeon that
+others used too, so in seconds of processor time (µs a file, peak MB):
 
     files              list              prepare             start
      50,000, folder    0.9 (19, 164)     16.6 (333, 239)     1.4 (27, 216)

@@ -15,6 +15,7 @@ from tailproof.data.sources.digits import Digits
 from tailproof.data.sources.huggingface_folder import HuggingfaceFolder
 from tailproof.data.sources.idx import Idx
 from tailproof.data.sources.image_folder import ImageFolder
+from tailproof.data.sources.image_list import ImageList
 from tailproof.data.sources.metadata_csv import MetadataCsv
 from tailproof.data.sources.parquet import Parquet
 from tailproof.data.sources.webdataset import WebDataset
@@ -30,6 +31,8 @@ def test_importing_the_sources_imports_nothing_heavy(tmp_path):
         {"name": "digits"},
         {"name": "metadata_csv", "root": ".", "table": "x.csv"},
         {"name": "parquet", "root": str(tmp_path)},
+        {"name": "image_list", "root": ".", "list": "x", "crops": {"detections": "md.json"}},
+        {"name": "coco_json", "root": ".", "file": "x.json"},
         {"name": "webdataset", "root": str(tmp_path / "x.tar")},
         {"name": "huggingface_folder", "root": str(tmp_path)},
     )
@@ -82,6 +85,7 @@ def test_two_sources_cannot_have_one_name():
         Cifar(name="cifar100", root="nowhere", format="binary"),
         ImageFolder(name="image_folder", root="nowhere"),
         MetadataCsv(name="metadata_csv", root="nowhere", table="x.csv", ranks=["class"]),
+        ImageList(name="image_list", root="nowhere", list="x"),
         Parquet(name="parquet", root="nowhere", ranks=["class"]),
         HuggingfaceFolder(name="huggingface_folder", root="nowhere", ranks=["class"]),
         WebDataset(name="webdataset", root="nowhere"),

@@ -225,7 +225,9 @@ def _names(folder: Path) -> frozenset[str]:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return frozenset()
-        raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{folder} cannot be read ({error.strerror}): check its permissions"
+        ) from None
     except ValueError:
         raise TailproofError(f"{folder!a} has a zero byte in its name: correct the table") from None
 
