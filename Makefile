@@ -50,7 +50,7 @@ bench-experts: .venv/.dev ## time the three experts of cifar100_lt on random pix
 bench-loader: .venv/.dev .venv/peers/.done ## compare the loader's speed and start-up time with other loaders
 	$(BIN)/python benchmarks/loader.py
 
-bench-scale: .venv/.run ## measure how time and memory grow up to 400,000 images
+bench-scale: .venv/.run ## measure how time and memory grow up to 500,000 images
 	$(BIN)/python benchmarks/scale.py
 
 bench-systems: .venv/.dev ## compare training speed with timm's training script on three large networks

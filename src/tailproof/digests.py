@@ -3,10 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+CHUNK = 1 << 18  # bytes
+BATCH = 256  # files
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -16,8 +20,11 @@ def sha256_bytes(data: bytes) -> str:
 
 def sha256_file(path: str | Path) -> str:
     """Return the hex SHA-256 of a file's bytes, read in bounded memory."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(CHUNK):
+            digest.update(data)
+    return digest.hexdigest()
 
 
 def known_sha256(path: str | Path, digests: Mapping[str, str]) -> str:
@@ -27,8 +34,20 @@ def known_sha256(path: str | Path, digests: Mapping[str, str]) -> str:
 
 def sha256_files(paths: Iterable[str | Path]) -> list[str]:
     """Return the hex SHA-256 of each file, hashed in parallel: hashing releases the GIL."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(sha256_file, paths))
+    return list(iterate_sha256(list(paths)))
+
+
+def iterate_sha256(paths: Sequence[str | Path]) -> Iterator[str]:
+    """Yield the hex SHA-256 of each file, as `sha256_files` does."""
+    threads = min(8, os.cpu_count() or 1)
+    size = min(BATCH, len(paths) // threads + 1)  # files per task, which costs as much as a file
+    batches = [paths[start : start + size] for start in range(0, len(paths), size)]
+    with ThreadPoolExecutor(threads) as pool:
+        yield from chain.from_iterable(pool.map(_hash_all, batches))
+
+
+def _hash_all(paths: Sequence[str | Path]) -> list[str]:
+    return [sha256_file(path) for path in paths]
 
 
 def canonical_json(value: Any) -> str:

@@ -8,5 +8,5 @@ with job(snakemake, raw=("raw",)):
     from tailproof.data.raw_checksums import list_raw
 
     data = Data(**snakemake.params.data)
-    prepare(data, snakemake.output.samples, snakemake.log.bad_images)
-    list_raw(data, snakemake.output.samples, snakemake.output.raw)
+    source = prepare(data, snakemake.output.samples, snakemake.log.bad_images)
+    list_raw(data, snakemake.output.samples, snakemake.output.raw, source)

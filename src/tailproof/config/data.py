@@ -1,5 +1,6 @@
 """Configuration of the stages prepare, split and shard."""
 
+import codecs
 from functools import cache
 from importlib import import_module
 from pathlib import PurePosixPath
@@ -44,7 +45,8 @@ def _below_root(path: str) -> str:
     return path
 
 
-def _distinct_ranks(ranks: list[str]) -> list[str]:
+def distinct_ranks(ranks: list[str]) -> list[str]:
+    """Return the names of ranks; a ValueError says that one is reserved or listed twice."""
     for position, rank in enumerate(ranks):
         if rank in ranks[:position]:
             raise ValueError(f"'{rank}' is listed twice: remove one")
@@ -57,13 +59,32 @@ def _distinct_ranks(ranks: list[str]) -> list[str]:
 
 Column = Annotated[str, Field(min_length=1)]
 BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
-RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct_ranks)]
+RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(distinct_ranks)]
 MissingSigns = Annotated[
     list[str] | dict[Column, list[str]] | None,
     Field(
         description="Cells that mean 'no value' in the columns of ranks and group, such as [NA]. "
         "{COLUMN: [NA]} decides by column, and [] says that such cells are names. Empty cells and "
         "NaN never have a value. Default: a table with a cell that may mean 'no value' is refused."
+    ),
+]
+
+
+def _text_encoding(name: str) -> str:
+    try:
+        "".encode(codecs.lookup(name).name)
+    except (LookupError, ValueError):
+        raise ValueError(
+            f"expected an encoding of text, such as cp1252 or utf-16, found '{name}'"
+        ) from None
+    return name
+
+
+Encoding = Annotated[
+    Annotated[str, AfterValidator(_text_encoding)] | None,
+    Field(
+        description="Encoding of the tables, such as cp1252. Default: UTF-8, or UTF-16 with a byte "
+        "order mark."
     ),
 ]
 SplitColumn = Annotated[

@@ -68,8 +68,7 @@ def read_yaml(path: str | Path) -> Any:
         TailproofError: the file is missing, unreadable or not YAML.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            return yaml.load(file, _Loader)  # noqa: S506 - a SafeLoader
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist: create it, or correct its name") from None
     except OSError as error:
@@ -78,11 +77,28 @@ def read_yaml(path: str | Path) -> Any:
         ) from None
     except UnicodeDecodeError:
         raise TailproofError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, path: str | Path) -> Any:
+    """Return the value of a YAML text as `read_yaml` does.
+
+    Args:
+        text: the text.
+        path: the file that contains it, for messages.
+
+    Raises:
+        TailproofError: it is not YAML.
+    """
+    try:
+        loader = _Loader(text)
+        loader.name = str(path)
+        return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1
         raise TailproofError(
             f"{path}, line {line}: not valid YAML: {error.problem}; check its indentation, "
             "and put text with ': ' or ' #' in quotes"
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise TailproofError(f"{path} is not valid YAML: {error}: write it as plain text") from None

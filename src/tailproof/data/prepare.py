@@ -37,7 +37,7 @@ EXAMPLES = 3  # images that a warning names
 PICTURE = 0  # the kind of an 8-bit picture; that of an array is its number of bands
 
 
-def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None) -> None:
+def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None) -> Source:
     """Decode every image of the configured source and write samples.parquet.
 
     Next to it, prepare.json says what was left out, and bad_images.csv lists images that cannot be
@@ -49,6 +49,9 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
         output: path of samples.parquet.
         bad_list: another path of the list of bad images, which exists even if they stop the stage;
             a workflow deletes the outputs of a job that fails.
+
+    Returns:
+        The source, which need not be listed again.
 
     Raises:
         TailproofError: the source is missing, damaged or invalid, or too many images are bad.
@@ -86,6 +89,7 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     write_json(Path(output).with_name("prepare.json"), summary)
     _log(summary, list_path)
     log.info("%d samples listed, mode %s", len(table), metadata["mode"])
+    return source
 
 
 def _table(rows: "_Rows", source: Source) -> pa.Table:

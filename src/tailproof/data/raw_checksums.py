@@ -3,39 +3,55 @@
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from tailproof.config.data import Data
-from tailproof.data.sources import open_source
+from tailproof.data.sources import Source, open_source
 from tailproof.data.tables import read_parquet, table_metadata, with_metadata, write_parquet
-from tailproof.digests import digest_of, sha256_files
+from tailproof.digests import digest_of, iterate_sha256, sha256_files
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.progress import track
 
 PATTERN = re.compile(r"[{}<>\n]")
 """Signs in paths that Snakemake takes for a wildcard or a path variable, or complains about."""
+BATCH = 65536  # rows kept as Python objects
+MOST_INPUTS = 1000
+"""Files that are inputs of a rule: Snakemake asks 48 times for the status of each, and reads a new
+one 5 times."""
 
 
-def list_raw(config: Data, samples: str | Path, output: str | Path) -> None:
+def list_raw(
+    config: Data, samples: str | Path, output: str | Path, source: Source | None = None
+) -> None:
     """Write path, SHA-256 and bytes of every file that the source reads or its tables list.
 
     Paths are relative to the root of the source, except for files outside it. The list is empty if
     the images are part of a package. A file that cannot be read is a bad image, and is not in it.
+    The column `watched` says which files are `Source.files`.
+
+    Args:
+        config: the data section.
+        samples: samples.parquet.
+        output: raw.parquet.
+        source: the source as prepare listed it, which is then not listed again.
 
     Raises:
         TailproofError: samples.parquet or a raw file cannot be read.
     """
-    source = open_source(config.source)
-    files = {file for file in source.files() if file.is_file() and os.access(file, os.R_OK)}
+    source = source or open_source(config.source)
+    start = _start(source.root or Path())
+    files = {str(file): True for file in source.files() if os.access(file, os.R_OK)}
     if source.root is not None:
-        named = read_parquet(samples, ["path"])["path"].unique().to_pylist()
-        files |= {source.root / path for path in named if (source.root / path).is_file()}
-    table = _table(source.root or Path(), sorted(files))
-    write_parquet(output, with_metadata(table, {"root": _root(config)}))
+        for path in read_parquet(samples, ["path"])["path"].unique().to_pylist():
+            files.setdefault(start + path, False)
+    files = {path: files[path] for path in sorted(files) if Path(path).is_file()}
+    write_parquet(output, with_metadata(_table(start, files), {"root": _root(config)}))
 
 
 @dataclass(frozen=True)
@@ -44,9 +60,8 @@ class RawFiles:
 
     Attributes:
         inputs: files that are inputs of the rule.
-        digest: a digest of the names and the content of the other files, which Snakemake cannot
-            have as inputs: it takes braces and angle brackets in paths for patterns. None if there
-            are none.
+        digest: a digest of the names of the other files, which Snakemake does not get as inputs;
+            None if there are none. `replaced_raw` sees whether their content has changed.
     """
 
     inputs: list[Path]
@@ -60,50 +75,37 @@ def files_to_read(config: Data, listed: str | Path) -> RawFiles:
 
     Raises:
         TailproofError: the source does not exist and there are no results of it, or only results
-            of a source elsewhere; or a file cannot be read.
+            of a source elsewhere.
     """
     root = Path(_root(config))
     if root.exists() or not Path(listed).exists():
         files = open_source(config.source).files()
-        patterns = sorted(filter(_is_pattern, files))
-        digests = _hash(patterns)
     else:
-        recorded = _recorded(config, listed)
-        files = list(recorded)
-        patterns = sorted(filter(_is_pattern, files))
-        digests = [recorded[path] for path in patterns]
-    named = [[str(path), digest] for path, digest in zip(patterns, digests, strict=True)]
-    inputs = [path for path in files if not _is_pattern(path)] if patterns else files
-    return RawFiles(inputs, digest_of(named) if named else None)
+        files = _recorded(config, listed)
+    if len(files) > MOST_INPUTS:
+        others, inputs = files, []
+    else:
+        others = [path for path in files if _is_pattern(path)]
+        inputs = [path for path in files if not _is_pattern(path)]
+    return RawFiles(inputs, digest_of(sorted(map(str, others))) if others else None)
 
 
-def _recorded(config: Data, listed: str | Path) -> dict[Path, str]:
-    """Return the digests of the raw files by path, as raw.parquet lists them."""
+def _recorded(config: Data, listed: str | Path) -> list[Path]:
+    """Return the files of the source, as raw.parquet lists them."""
     root = Path(_root(config))
     listed_root = table_metadata(listed)["root"]
     if listed_root != _root(config):
         raise TailproofError(
             f"{root} does not exist, but the results are of {listed_root}: correct data.source.root"
         )
-    rows = read_parquet(listed, ["path", "sha256"])
+    rows = read_parquet(listed, ["path", "watched"])
+    paths = rows.filter(rows["watched"])["path"].to_pylist()
     # If root was a file, raw.parquet lists that one file.
-    paths = (
-        root if root.suffix == ".parquet" else root / path for path in rows["path"].to_pylist()
-    )
-    return dict(zip(paths, rows["sha256"].to_pylist(), strict=True))
+    return [root if root.suffix in (".parquet", ".tar") else root / path for path in paths]
 
 
 def _is_pattern(path: Path) -> bool:
     return PATTERN.search(str(path)) is not None
-
-
-def _hash(files: list[Path]) -> list[str]:
-    try:
-        return sha256_files(files)
-    except OSError as error:
-        raise TailproofError(
-            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-        ) from None
 
 
 def replaced_raw(config: Data, listed: str | Path, since: float, seen: Path) -> list[str]:
@@ -128,7 +130,7 @@ def replaced_raw(config: Data, listed: str | Path, since: float, seen: Path) -> 
     folder = root.parent if root.is_file() else root
     replaced, suspects, now = [], [], time.time_ns()
     since_ns = 0 if since * 1e9 > now else since * 1e9
-    for row in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+    for row in _rows(table):
         path = os.path.join(folder, row[0])  # noqa: PTH118 - a Path takes longer than the rest
         try:
             status = os.stat(path)  # noqa: PTH116
@@ -149,6 +151,11 @@ def replaced_raw(config: Data, listed: str | Path, since: float, seen: Path) -> 
     if suspects:
         _write_status(seen, known)
     return sorted(replaced)
+
+
+def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    for batch in table.to_batches(BATCH):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _signature(status: os.stat_result) -> str:
@@ -178,11 +185,18 @@ def _root(config: Data) -> str:
     return getattr(config.source, "root", ".")
 
 
-def _table(root: Path, files: Iterable[Path]) -> pa.Table:
-    inside = [path.relative_to(root) if path.is_relative_to(root) else path for path in files]
+def _start(root: Path) -> str:
+    """Return what the path of each file below a folder starts with."""
+    return "" if root == Path() else f"{root}/".replace("//", "/")
+
+
+def _table(start: str, files: dict[str, bool]) -> pa.Table:
+    """Return the table of files, by path, that says whether each is watched."""
+    hashed = track(iterate_sha256(list(files)), "hash the raw files", len(files))
     columns = {
-        "path": ([path.as_posix() for path in inside], pa.string()),
-        "sha256": (sha256_files(files), pa.string()),
-        "bytes": ([path.stat().st_size for path in files], pa.int64()),
+        "path": ([path.removeprefix(start) for path in files], pa.string()),
+        "sha256": (list(hashed), pa.string()),
+        "bytes": (map(os.path.getsize, files), pa.int64()),
+        "watched": (files.values(), pa.bool_()),
     }
     return pa.table({name: pa.array(*column) for name, column in columns.items()})

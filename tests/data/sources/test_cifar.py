@@ -357,3 +357,24 @@ def test_a_member_that_leaves_the_folder_is_refused(tmp_path, bad):
     with pytest.raises(TailproofError, match=f"'{bad.name}'.*nothing was extracted"):
         source.load()
     assert [entry.name for entry in tmp_path.rglob("*")] == ["root", "cifar-10-python.tar.gz"]
+
+
+def test_the_archive_and_its_unpacked_files_are_recognized(tiny, tmp_path):
+    assert CifarSource.recognize(tmp_path) is None
+    expected = {"name": tiny.name, "root": str(tmp_path), "format": tiny.kind}
+    tiny.pack(tmp_path)
+    assert CifarSource.recognize(tmp_path).source == expected
+    assert CifarSource.recognize(tmp_path / tiny.layout.archive).source == expected
+    (tmp_path / tiny.layout.archive).unlink()
+    tiny.unpack(tmp_path)
+    for folder in (tmp_path, *filter(Path.is_dir, tmp_path.iterdir())):
+        found = CifarSource.recognize(folder)
+        assert found.sure
+        assert found.source == {**expected, "root": str(folder)}
+        assert open_source(Cifar(**found.source)).files()[0].exists()
+
+
+def test_folders_called_train_and_test_are_not_cifar(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").touch()
+    assert CifarSource.recognize(tmp_path) is None

@@ -250,3 +250,25 @@ def test_a_pipe_and_a_file_that_would_fill_the_memory_are_refused(tmp_path, monk
     for name in ("pipe", "bomb"):
         with pytest.raises(TailproofError, match=name):
             read_idx(tmp_path / name, 3)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("below", ["", "raw", "FashionMNIST/raw"])
+def test_the_four_files_are_recognized(tmp_path, monkeypatch, below, packed):
+    assert IdxSource.recognize(tmp_path) is None
+    root, arrays = tmp_path / below, dataset()
+    root.mkdir(parents=True, exist_ok=True)
+    write(root, arrays, packed)
+    found = IdxSource.recognize(tmp_path)
+    assert found.sure
+    assert found.source == {"name": "idx", "dataset": "other", "root": str(root)}
+    assert len(open_source(Idx(**found.source))) == 11
+    file = next(root.iterdir())
+    assert IdxSource.recognize(file) == found
+    monkeypatch.setitem(PUBLISHED, "mnist", pinned(arrays, ["0", "1", "2"]))
+    assert IdxSource.recognize(tmp_path).source["dataset"] == "mnist"
+    file.unlink()
+    with pytest.raises(TailproofError, match=file.name.removesuffix(".gz")):
+        IdxSource.recognize(tmp_path)
+    (tmp_path / "x.txt").touch()
+    assert IdxSource.recognize(tmp_path / "x.txt") is None

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tailproof.config.data import Data
 from tailproof.data.images import encode_png
 from tailproof.data.prepare import prepare
-from tailproof.data.raw_checksums import files_to_read, list_raw
+from tailproof.data.raw_checksums import files_to_read, list_raw, replaced_raw
 from tailproof.data.sources import Sample, open_source
 from tailproof.data.sources.image_folder import ImageFolder, ImageFolderSource
 from tailproof.runtime.errors import TailproofError
@@ -111,20 +111,22 @@ def test_pools_lie_below_the_root(tmp_path, outside):
 
 
 def test_snakemake_gets_no_path_that_it_takes_for_a_pattern(tmp_path):
-    """Such files count by their content."""
-    write(tmp_path, "cat/a{1}.png", "<owl>/1.png", "cat/2.png")
-    data = Data(source={"name": "image_folder", "root": str(tmp_path)})
-    before = files_to_read(data, tmp_path / "raw.parquet")
-    assert before.inputs == [tmp_path / "cat/2.png"]
-    (tmp_path / "<owl>/1.png").touch()
-    assert files_to_read(data, tmp_path / "raw.parquet") == before
-    (tmp_path / "<owl>/1.png").write_bytes((tmp_path / "cat/2.png").read_bytes())
-    assert files_to_read(data, tmp_path / "raw.parquet").digest != before.digest
-    (tmp_path / "<owl>/1.png").rename(tmp_path / "<owl>/2.png")
-    assert len({before.digest, files_to_read(data, tmp_path / "raw.parquet").digest}) == 2
+    """The names of such files count here, and their content as that of all others."""
+    root = tmp_path / "raw"
+    write(root, "cat/a{1}.png", "<owl>/1.png", "cat/2.png")
+    data = Data(source={"name": "image_folder", "root": str(root)})
+    raw = tmp_path / "raw.parquet"
+    before = files_to_read(data, raw)
+    assert before.inputs == [root / "cat/2.png"]
+    list_raw(data, tmp_path / "samples.parquet", raw, prepare(data, tmp_path / "samples.parquet"))
+    (root / "<owl>/1.png").write_bytes((root / "cat/2.png").read_bytes())
+    assert files_to_read(data, raw) == before
+    assert replaced_raw(data, raw, 0, tmp_path / "seen") == [str(root / "<owl>/1.png")]
+    (root / "<owl>/1.png").rename(root / "<owl>/2.png")
+    assert files_to_read(data, raw).digest != before.digest
 
 
-def test_files_are_the_same_where_the_raw_data_are_not(tmp_path):
+def test_files_are_the_same_where_the_raw_data_are_not(tmp_path, monkeypatch):
     root = tmp_path / "raw"
     write(root, "cat/a{1}.png", "<owl>/1.png", "cat/2.png")
     data = Data(source={"name": "image_folder", "root": str(root)})
@@ -133,6 +135,10 @@ def test_files_are_the_same_where_the_raw_data_are_not(tmp_path):
     before = files_to_read(data, tmp_path / "raw.parquet")
     root.rename(tmp_path / "elsewhere")
     assert files_to_read(data, tmp_path / "raw.parquet") == before
+    monkeypatch.setattr("tailproof.data.raw_checksums.MOST_INPUTS", 0)
+    everything = files_to_read(data, tmp_path / "raw.parquet")
+    (tmp_path / "elsewhere").rename(root)
+    assert files_to_read(data, tmp_path / "raw.parquet") == everything
 
 
 def test_a_class_that_only_the_test_folder_has_is_an_error(tmp_path):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tailproof.config.data import Data
 from tailproof.data.images import decode
-from tailproof.data.sources import Sample
+from tailproof.data.sources import Sample, open_source
 from tailproof.data.sources import parquet as module
+from tailproof.data.sources.parquet import Parquet, ParquetSource
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.runtime.errors import TailproofError
 from tests.conftest import build_data
@@ -204,3 +205,61 @@ def test_shards_of_this_project_are_a_source_like_others(digits, tmp_path):
     row = read_parquet(manifest.parent / "val/part-00000.parquet").to_pylist()[0]
     assert decode(row["image"]["bytes"], "L").shape == (8, 8)
     assert samples.loc[row["sample_id"], "class"] == str(row["class"])
+
+
+def published(root, **splits) -> None:
+    """Write a dataset as the Hugging Face Hub exports it: data/SPLIT-00000-of-00001.parquet."""
+    classes = {"fine": ["lynx", "otter", "owl", "toad"], "coarse": ["mammal", "other"]}
+    labels = {name: ClassLabel(names=names) for name, names in classes.items()}
+    features = Features(img=Image(), **labels, note=Value("string"))
+    (root / "data").mkdir(parents=True)
+    for split, first in splits.items():
+        rows = {
+            "img": [{"bytes": png(first + row), "path": None} for row in range(8)],
+            "fine": [row % 4 for row in range(8)],
+            "coarse": [row % 4 // 2 for row in range(8)],
+            "note": [f"{split}{row}" for row in range(8)],
+        }
+        file = root / "data" / f"{split}-00000-of-00001.parquet"
+        Dataset.from_dict(rows, features).to_parquet(file)
+
+
+def test_an_export_of_the_hub_is_recognized_with_its_splits_names_and_ranks(tmp_path):
+    published(tmp_path, train=0, validation=8, test=16)
+    found = ParquetSource.recognize(tmp_path)
+    assert found.sure
+    assert found.source == {
+        "name": "parquet",
+        "root": str(tmp_path),
+        "train": "data/train-00000-of-00001.parquet",
+        "val": "data/validation-00000-of-00001.parquet",
+        "test": "data/test-00000-of-00001.parquet",
+        "image": "img",
+        "ranks": ["coarse", "fine"],
+    }
+    opened = open_source(Parquet(**found.source))
+    samples = list(opened.samples())
+    assert [sample.pool for sample in samples[::8]] == ["train", "val", "held_out"]
+    assert samples[2].labels == {"coarse": "other", "fine": "owl"}
+    assert opened.read(samples[9].path, samples[9].row) == png(9)
+    assert ParquetSource.recognize(tmp_path / "data").source["train"].startswith("train-")
+    one = ParquetSource.recognize(tmp_path / "data" / "test-00000-of-00001.parquet")
+    assert one.source.keys() == {"name", "root", "image", "ranks"}
+
+
+def test_several_files_of_a_split_are_recognized_by_a_pattern(tmp_path):
+    for number in range(3):
+        write(tmp_path / f"train-{number}.parquet")
+    write(tmp_path / "test" / "x.parquet")
+    found = ParquetSource.recognize(tmp_path)
+    assert (found.source["train"], found.source["test"]) == ("train-*.parquet", "test")
+    assert len(open_source(Parquet(**found.source))) == 12
+
+
+def test_other_parquet_files_are_not_taken_for_pictures(tmp_path):
+    assert ParquetSource.recognize(tmp_path) is None
+    pq.write_table(pa.table({"x": [1], "label": ["a"]}), tmp_path / "x.parquet")
+    assert ParquetSource.recognize(tmp_path) is None
+    write(tmp_path / "x.parquet", label=["a", "b", "c"])
+    with pytest.raises(TailproofError, match=r"data\.source\.ranks"):
+        ParquetSource.recognize(tmp_path)

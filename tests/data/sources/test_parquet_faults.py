@@ -291,3 +291,12 @@ def test_an_image_that_does_not_decode_is_named_with_its_row(tmp_path):
     with pytest.raises(TailproofError, match=r"x\.parquet, row 1: .*GIF"):
         prepare(data, tmp_path / "samples.parquet")
     assert not (tmp_path / "samples.parquet").exists()
+
+
+@pytest.mark.parametrize("name", ["label", "c0"])
+def test_names_and_labels_that_are_no_text_are_refused(tmp_path, name):
+    write(tmp_path / "x.parquet")
+    content = (tmp_path / "x.parquet").read_bytes()
+    damaged = content.replace(name.encode(), b"\xc2" + name.encode()[1:])
+    (tmp_path / "x.parquet").write_bytes(damaged)
+    assert "x.parquet" in complaint(tmp_path)

@@ -12,24 +12,29 @@ from tailproof.data.sources import SOURCES, Sample, open_source, register_source
 from tailproof.data.sources.base import check_labels
 from tailproof.data.sources.cifar import Cifar
 from tailproof.data.sources.digits import Digits
+from tailproof.data.sources.huggingface_folder import HuggingfaceFolder
 from tailproof.data.sources.idx import Idx
 from tailproof.data.sources.image_folder import ImageFolder
 from tailproof.data.sources.image_list import ImageList
 from tailproof.data.sources.metadata_csv import MetadataCsv
 from tailproof.data.sources.parquet import Parquet
+from tailproof.data.sources.webdataset import WebDataset
 from tailproof.runtime.errors import TailproofError
 
 HEAVY = ("sklearn", "PIL", "pyarrow", "pandas", "scipy", "torch", "matplotlib")
 
 
 def test_importing_the_sources_imports_nothing_heavy(tmp_path):
-    (tmp_path / "x.parquet").touch()
+    for name in ("x.parquet", "x.tar", "metadata.csv"):
+        (tmp_path / name).touch()
     sources = (
         {"name": "digits"},
         {"name": "metadata_csv", "root": ".", "table": "x.csv"},
         {"name": "parquet", "root": str(tmp_path)},
         {"name": "image_list", "root": ".", "list": "x", "crops": {"detections": "md.json"}},
         {"name": "coco_json", "root": ".", "file": "x.json"},
+        {"name": "webdataset", "root": str(tmp_path / "x.tar")},
+        {"name": "huggingface_folder", "root": str(tmp_path)},
     )
     program = (
         "import sys, tailproof.data.sources as s, tailproof.config.data as c;"
@@ -82,6 +87,8 @@ def test_two_sources_cannot_have_one_name():
         MetadataCsv(name="metadata_csv", root="nowhere", table="x.csv", ranks=["class"]),
         ImageList(name="image_list", root="nowhere", list="x"),
         Parquet(name="parquet", root="nowhere", ranks=["class"]),
+        HuggingfaceFolder(name="huggingface_folder", root="nowhere", ranks=["class"]),
+        WebDataset(name="webdataset", root="nowhere"),
     ],
 )
 def test_every_configured_source_opens_without_reading(config):

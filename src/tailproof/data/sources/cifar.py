@@ -20,6 +20,7 @@ from tailproof.data.sources.archives.safe_archives import read_tar, unpickle_arr
 from tailproof.data.sources.base import (
     ArraySource,
     Block,
+    Recognition,
     check_digest,
     check_labels,
     register_source,
@@ -183,6 +184,27 @@ class CifarSource(ArraySource):
         self.layout = LAYOUTS[config.name, config.format]
         self.ranks = tuple(CLASSES[config.name])
         self.pins = pins
+
+    @classmethod
+    def recognize(cls, path: Path) -> Recognition | None:
+        """Return the official archive, or a folder that contains it or its unpacked files."""
+        for (name, form), layout in LAYOUTS.items():
+            source = {"name": name, "root": str(path), "format": form}
+            if path.is_file():
+                if path.name == layout.archive:
+                    source["root"] = str(path.parent)
+                    return Recognition(source, f"{path.name} is the official archive")
+                continue
+            data_file = PurePosixPath(next(iter(layout.pools[TRAIN])))
+            places = (layout.archive, str(data_file), data_file.name)
+            # The files of CIFAR-100 are called train and test, as folders of others are.
+            there = next((place for place in places if (path / place).is_file()), None)
+            names = map(PurePosixPath, layout.names)
+            if there == data_file.name and not any((path / each.name).is_file() for each in names):
+                continue
+            if there:
+                return Recognition(source, f"it contains {there}")
+        return None
 
     @property
     def classes(self) -> dict[str, list[str]]:

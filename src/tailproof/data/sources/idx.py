@@ -21,10 +21,12 @@ from tailproof.data.sources.archives.download import fetch
 from tailproof.data.sources.base import (
     ArraySource,
     Block,
+    Recognition,
     check_digest,
     check_labels,
     register_source,
 )
+from tailproof.digests import sha256_bytes
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import read_bytes
 
@@ -166,6 +168,26 @@ class IdxSource(ArraySource):
         self.published = published or PUBLISHED.get(config.dataset)
         self.ranks = (*(self.published.parents if self.published else ()), "class")
 
+    @classmethod
+    def recognize(cls, path: Path) -> Recognition | None:
+        """Return the folder of the four files, or that in which torchvision keeps them."""
+        folder = path.parent if path.is_file() else path
+        if path.is_file() and path.name.removesuffix(".gz") not in NAMES:
+            return None
+        roots = [folder / below for below in ("", "raw", "MNIST/raw", "FashionMNIST/raw")]
+        for root in roots:
+            found = [name for name in NAMES if _variants(root, name)]
+            if found and len(found) < len(NAMES):
+                missing = next(name for name in NAMES if name not in found)
+                raise TailproofError(
+                    f"{root} contains {found[0]} and no {missing}: copy all four IDX files there"
+                )
+            if found:
+                dataset = _published_as(_variants(root, NAMES[-1])[0])
+                source = {"name": "idx", "dataset": dataset, "root": str(root)}
+                return Recognition(source, f"{root} contains {NAMES[0]} and its three companions")
+        return None
+
     @property
     def classes(self) -> dict[str, list[str]]:
         """The published names; for an unknown dataset, 0 to the largest label."""
@@ -228,6 +250,22 @@ class IdxSource(ArraySource):
 
     def _pin(self, name: str) -> str | None:
         return self.published.pins[name] if self.published else None
+
+
+def _variants(root: Path, name: str) -> list[Path]:
+    """Return a file, plain or compressed, if it exists."""
+    return [file for file in (root / name, root / f"{name}.gz") if file.is_file()]
+
+
+def _published_as(labels: Path) -> str:
+    """Return the dataset that has these labels of the test set; ``other`` if none has."""
+    try:
+        content = _uncompressed(labels)
+    except TailproofError:
+        return "other"
+    pin = f"sha256:{sha256_bytes(content)}"
+    known = (name for name, dataset in PUBLISHED.items() if dataset.pins[NAMES[-1]] == pin)
+    return next(known, "other")
 
 
 def read_idx(file: Path, dimensions: int, pin: str | None = None) -> np.ndarray:

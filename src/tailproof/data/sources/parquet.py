@@ -8,7 +8,7 @@ import errno
 import re
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,17 +33,24 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Sample, Skipped, Source, register_source
+from tailproof.data.sources.base import Recognition, Sample, Skipped, Source, register_source
+from tailproof.data.sources.folders.file_patterns import (
+    first_files,
+    pools_by_keyword,
+    source_line,
+)
 from tailproof.data.sources.folders.filesystem import walk
 from tailproof.data.sources.folders.split_names import are_splits
 from tailproof.data.sources.tables.label_column import LabelColumn
+from tailproof.data.sources.tables.label_names import guess_ranks
 from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
 from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
 from tailproof.data.sources.tables.official_splits import pools_of
-from tailproof.data.sources.tables.parquet_file import NULLS, TEXT, Kind, ParquetFile
+from tailproof.data.sources.tables.parquet_file import NULLS, TEXT, Kind, ParquetFile, ParquetTable
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError, suggestion
 
+FIRST_ROWS = 2000
 NULL = "__HIVE_DEFAULT_PARTITION__"
 Filter = dict[str, str | int | list[str | int]]
 
@@ -137,6 +144,10 @@ def _files(root: Path, name: str | None) -> Iterator[Path]:
         raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
+def _relative(files: Iterable[Path], root: Path) -> Iterator[str]:
+    return (file.relative_to(root).as_posix() for file in files)
+
+
 def _ignored(path: Path) -> bool:
     """Return whether Hive readers skip a file, such as _metadata or a half-written file."""
     return any(part.startswith(("_", ".")) for part in path.parts)
@@ -151,9 +162,12 @@ def _keys(path: str) -> dict[str, str | None]:
 def _refuse_split_files(root: Path, paths: dict[str, Part]) -> None:
     words = {re.split(r"[-_.]", word)[0].lower() for path in paths for word in path.split("/")}
     if are_splits(words):
+        pools = pools_by_keyword(list(paths))
+        line = source_line("parquet", str(root), pools)
+        example = f", such as {line}" if pools else " (patterns such as data/train-*.parquet)"
         raise TailproofError(
             f"{root} contains files of a training set and of another set: set data.source.train "
-            "and data.source.test (patterns such as data/train-*.parquet are allowed)"
+            f"and data.source.test{example}"
         )
 
 
@@ -233,6 +247,35 @@ class ParquetSource(Source):
         self.root = root.parent if root.is_file() else root
         self.ranks = tuple(config.ranks)
         self._file: ParquetFile | None = None
+
+    @classmethod
+    def recognize(cls, path: Path) -> Recognition | None:
+        """Return a parquet file, or a folder of them, with a column of images."""
+        if path.is_file():
+            root, paths = path.parent, [path.name] if path.suffix == ".parquet" else []
+        else:
+            root, is_kind = path, any(file.suffix == ".parquet" for file in first_files(path))
+            paths = sorted(map(str, _relative(_files(path, None), path))) if is_kind else []
+        if not paths:
+            return None
+        with closing(ParquetTable(root / paths[0])) as table:
+            images = table.image_columns()
+            columns = table.first_columns(FIRST_ROWS)
+            named = [name for name in columns if table.kind(name).names is not None]
+        if not images:
+            return None
+        columns = {name: cells for name, cells in columns.items() if name not in images}
+        ranks, sure = guess_ranks(columns, named)
+        if not ranks:
+            raise TailproofError(
+                f"{root / paths[0]} has a column of images, '{images[0]}', but none of its others "
+                f"looks like a label: name one in data.source.ranks of parquet: "
+                f"{', '.join(columns) or 'there is none'}"
+            )
+        source = {"name": "parquet", "root": str(path), **pools_by_keyword(paths)}
+        source |= {"image": images[0], "ranks": ranks}
+        reason = f"{paths[0]} has a column of images, '{images[0]}'"
+        return Recognition(source, reason, sure and len(images) == 1)
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:

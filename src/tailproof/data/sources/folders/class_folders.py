@@ -10,6 +10,7 @@ from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.folders.filesystem import ARCHIVES, DEAD_LINKS, Folder
 from tailproof.data.sources.folders.folder_layout import MASKS, quoted
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.progress import track
 from tailproof.text import quantity
 
 UNREAD_PICTURES = re.compile(r"\.(gif|jp2|jxl|svg|psd|tga|dng|cr2|cr3|nef|arw|npy)")
@@ -47,7 +48,7 @@ def list_classes(tree: Folder, below: str) -> dict[str, list[str]]:
         raise TailproofError(_describe_no_folder(tree, below, files))
     _refuse_linked_twins(tree, prefix, folders)
     classes, unread = {}, {}
-    for name in folders:
+    for name in track(folders, f"list {tree.root / below}"):
         dead = tree.left_out.count(DEAD_LINKS)
         paths, others = _list_pictures(tree, prefix + name)
         others[DEAD_LINKS] = tree.left_out.count(DEAD_LINKS) - dead
@@ -121,7 +122,7 @@ def _refuse_linked_twins(tree: Folder, prefix: str, folders: Mapping[str, bool])
 def _list_pictures(tree: Folder, folder: str) -> tuple[list[str], Counter[str]]:
     """Return the pictures of a class folder, and the number of other files by suffix."""
     paths, others = [], Counter()
-    for path in tree.files(folder):
+    for path in track(tree.files(folder), f"list {tree.root / folder}"):
         if is_picture(path):
             paths.append(path)
         else:

@@ -10,6 +10,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def column_features(path: Path, schema: "pa.Schema", column: str) -> dict[str, Any]:
+    """Return what the schema says of a column; nothing if it says nothing.
+
+    Raises:
+        TailproofError: the metadata are no JSON mapping.
+    """
+    raw = (schema.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        value = parse_json(raw.decode())
+    except ValueError as error:  # among them UnicodeDecodeError
+        raise _not_a_mapping(path, str(error)) from None
+    for key in ("info", "features", column):
+        if not isinstance(value, dict):
+            raise _not_a_mapping(path, f"found {_kind(value)} instead of a mapping with {key!a}")
+        value = value.get(key, {})
+    return value if isinstance(value, dict) else {}
+
+
 def class_names(path: Path, schema: "pa.Schema", column: str) -> tuple[str, ...] | None:
     """Return the names of the classes of a column; None if the schema has none.
 
@@ -21,16 +39,7 @@ def class_names(path: Path, schema: "pa.Schema", column: str) -> tuple[str, ...]
     Raises:
         TailproofError: the metadata are no JSON, or the names are not distinct texts.
     """
-    raw = (schema.metadata or {}).get(b"huggingface", b"{}")
-    try:
-        value = parse_json(raw.decode())
-    except ValueError as error:  # among them UnicodeDecodeError
-        raise _not_a_mapping(path, str(error)) from None
-    for key in ("info", "features", column):
-        if not isinstance(value, dict):
-            raise _not_a_mapping(path, f"found {_kind(value)} instead of a mapping with {key!a}")
-        value = value.get(key, {})
-    names = value.get("names") if isinstance(value, dict) else None
+    names = column_features(path, schema, column).get("names")
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -47,13 +47,25 @@ class LabelColumn:
 
     def add(self, value: str | None) -> None:
         """Append the value of the next sample."""
+        self.codes.append(-1)
+        self.set(-1, value)
+
+    def set(self, sample: int, value: str | None) -> None:
+        """Give a sample another value."""
         if value is None:
-            self.codes.append(-1)
+            self.codes[sample] = -1
             return
         code = self._code.setdefault(value, len(self.names))
         if code == len(self.names):
             self.names.append(value)
-        self.codes.append(code)
+        self.codes[sample] = code
+
+    def keep(self, samples: Sequence[int]) -> None:
+        """Drop all samples but these, and the values that no sample has any more."""
+        names, codes, self.names, self._code = self.names, self.codes, [], {}
+        self.codes = array("i")
+        for sample in samples:
+            self.add(names[codes[sample]] if codes[sample] >= 0 else None)
 
     def counts(self) -> dict[str, int]:
         """Return the number of samples of each value."""

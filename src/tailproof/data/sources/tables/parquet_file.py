@@ -1,14 +1,15 @@
 """A parquet file of other origin: reads its label columns as text, and its images in order."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailproof.data.multiband import START
-from tailproof.data.sources.tables.huggingface_names import class_names
+from tailproof.data.sources.tables.huggingface_names import class_names, column_features
 from tailproof.data.sources.tables.missing_values import text_or_none
 from tailproof.data.sources.tables.parquet_arrays import from_lists, from_npy, is_array
 from tailproof.runtime.errors import TailproofError, suggestion
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from tailproof.data.sources.parquet import Parquet
 
+IMAGES = ("image", "img", "picture", "photo", "jpg", "png")
 BATCH = 64  # images in memory at once
 LABEL_BATCH = 65536
 LONGEST_LABEL = 10_000  # characters
@@ -63,29 +65,31 @@ class Kind:
 TEXT, NULLS = Kind("text"), Kind("nulls")
 
 
-class ParquetFile:
-    """Reads the configured columns of a parquet file.
+def is_struct_of_bytes(column: "pa.DataType") -> bool:
+    """Return whether a column contains images as Hugging Face datasets store them."""
+    import pyarrow as pa
+
+    return pa.types.is_struct(column) and column.get_field_index("bytes") >= 0
+
+
+class ParquetTable:
+    """Reads columns of labels from a parquet file.
 
     Raises:
         TailproofError: the file is missing, truncated or not a parquet file.
     """
 
-    def __init__(self, path: Path, config: "Parquet") -> None:
+    def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
         from tailproof.data.tables import refuse_bomb
 
-        self.path, self.image = path, config.image
-        self._shape, self._bands = config.shape, config.bands
+        self.path = path
         with self._readable():
             # With a buffer and no pre-buffer, a row group is streamed instead of held in memory.
             self.file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
         refuse_bomb(path, self.file.metadata)
         self.schema: pa.Schema = self.file.schema_arrow
-        self._rows: Iterator[pa.RecordBatch] = iter(())
-        self._batch: pa.Array | None = None
-        self._first = 0  # first row of the batch
-        self._end = 0  # row after the last one of the row group
 
     def __len__(self) -> int:
         return self.file.metadata.num_rows
@@ -93,18 +97,6 @@ class ParquetFile:
     def close(self) -> None:
         """Close the file."""
         self.file.close()
-
-    def check_image(self) -> None:
-        """Raise a TailproofError if the column of images is missing or has another type."""
-        import pyarrow as pa
-
-        column = self._field(self.image).type
-        data = column.field("bytes").type if self._is_struct(column) else column
-        if not (pa.types.is_binary(data) or pa.types.is_large_binary(data) or is_array(column)):
-            raise TailproofError(
-                f"{self.path}: its column '{self.image}' has the type {column}, expected encoded "
-                "images (binary, or a struct with the field bytes) or lists of numbers"
-            )
 
     def kind(self, column: str) -> Kind:
         """Return the kind of values in a column of labels.
@@ -128,6 +120,34 @@ class ParquetFile:
         names = class_names(self.path, self.schema, column)
         return Kind("whole numbers") if names is None else Kind("class labels", names)
 
+    def image_columns(self) -> list[str]:
+        """Return the columns that contain encoded images, the likeliest first."""
+        import pyarrow as pa
+
+        def rank(name: str) -> tuple[bool, bool]:
+            features = column_features(self.path, self.schema, name)
+            return features.get("_type") != "Image", name not in IMAGES
+
+        names = [
+            field.name
+            for field in self.schema
+            if is_struct_of_bytes(field.type)
+            or (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))
+        ]
+        return sorted(names, key=rank)
+
+    def first_columns(self, rows: int) -> dict[str, list[str | None]]:
+        """Return the first cells of each column of text or whole numbers."""
+        kinds: dict[str, Kind] = {}
+        for name in self.schema.names:
+            with suppress(TailproofError):  # no labels
+                kinds[name] = self.kind(name)
+        try:
+            cells = list(islice(self.texts(kinds), rows))
+        except TailproofError:  # a column of fractions
+            return {}
+        return {name: [row[name] for row in cells] for name in kinds}
+
     def texts(self, columns: dict[str, Kind]) -> Iterator[dict[str, str | None]]:
         """Yield the cells of each row as text, by column."""
         if not columns:
@@ -143,6 +163,89 @@ class ParquetFile:
                 row += len(batch)
                 for values in zip(*cells, strict=True):
                     yield dict(zip(columns, values, strict=True))
+
+    def _texts(self, column: str, kind: Kind, values: list[Any], row: int) -> list[str | None]:
+        texts: dict[Any, str | None] = {}
+        for offset, value in enumerate(values):
+            if value not in texts:
+                if isinstance(value, str) and len(value) > LONGEST_LABEL:
+                    raise TailproofError(
+                        f"{self.path}, row {row + offset}: its column '{column}' contains a text "
+                        f"of {len(value)} characters, expected at most {LONGEST_LABEL}: name a "
+                        "column of labels, or correct the file"
+                    )
+                try:
+                    texts[value] = kind.text(value)
+                except LookupError:
+                    expected = (
+                        f"text or whole numbers below {EXACT}"
+                        if kind.names is None
+                        else f"0 to {len(kind.names) - 1}, the classes in its schema, or -1 for no "
+                        "label"
+                    )
+                    raise TailproofError(
+                        f"{self.path}, row {row + offset}: its column '{column}' contains {value}, "
+                        f"expected {expected}"
+                    ) from None
+        return [texts[value] for value in values]
+
+    def _field(self, name: str) -> "pa.Field":
+        if name not in self.schema.names:
+            raise TailproofError(
+                f"{self.path} has no column '{name}'{suggestion(name, self.schema.names)}; its "
+                f"columns are: {', '.join(self.schema.names)}"
+            )
+        if self.schema.names.count(name) > 1:
+            raise TailproofError(f"{self.path} has two columns with the name '{name}': rename one")
+        return self.schema.field(name)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        import pyarrow as pa
+
+        from tailproof.data.tables import unreadable
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise TailproofError(
+                f"{self.path} does not exist: run the stage prepare again"
+            ) from None
+        except UnicodeDecodeError:
+            raise TailproofError(
+                f"{self.path}: a text in it is not UTF-8: save the file again as UTF-8"
+            ) from None
+        except (pa.ArrowException, OSError, StopIteration, ValueError) as error:
+            raise unreadable(self.path, error, "fetch it again") from None
+
+
+class ParquetFile(ParquetTable):
+    """Reads the configured columns of a parquet file, and its images.
+
+    Raises:
+        TailproofError: the file is missing, truncated or not a parquet file.
+    """
+
+    def __init__(self, path: Path, config: "Parquet") -> None:
+        super().__init__(path)
+        self.image = config.image
+        self._shape, self._bands = config.shape, config.bands
+        self._rows: Iterator[pa.RecordBatch] = iter(())
+        self._batch: pa.Array | None = None
+        self._first = 0  # first row of the batch
+        self._end = 0  # row after the last one of the row group
+
+    def check_image(self) -> None:
+        """Raise a TailproofError if the column of images is missing or has another type."""
+        import pyarrow as pa
+
+        column = self._field(self.image).type
+        data = column.field("bytes").type if is_struct_of_bytes(column) else column
+        if not (pa.types.is_binary(data) or pa.types.is_large_binary(data) or is_array(column)):
+            raise TailproofError(
+                f"{self.path}: its column '{self.image}' has the type {column}, expected encoded "
+                "images (binary, or a struct with the field bytes) or lists of numbers"
+            )
 
     def read(self, row: int) -> bytes:
         """Return the encoded image of a row. Rows in ascending order are read only once.
@@ -198,63 +301,3 @@ class ParquetFile:
         while row >= self._first + len(self._batch):
             self._first += len(self._batch)
             self._batch = next(self._rows).column(0)
-
-    def _texts(self, column: str, kind: Kind, values: list[Any], row: int) -> list[str | None]:
-        texts: dict[Any, str | None] = {}
-        for offset, value in enumerate(values):
-            if value not in texts:
-                if isinstance(value, str) and len(value) > LONGEST_LABEL:
-                    raise TailproofError(
-                        f"{self.path}, row {row + offset}: its column '{column}' contains a text "
-                        f"of {len(value)} characters, expected at most {LONGEST_LABEL}: name a "
-                        "column of labels, or correct the file"
-                    )
-                try:
-                    texts[value] = kind.text(value)
-                except LookupError:
-                    expected = (
-                        f"text or whole numbers below {EXACT}"
-                        if kind.names is None
-                        else f"0 to {len(kind.names) - 1}, the classes in its schema, or -1 for no "
-                        "label"
-                    )
-                    raise TailproofError(
-                        f"{self.path}, row {row + offset}: its column '{column}' contains {value}, "
-                        f"expected {expected}"
-                    ) from None
-        return [texts[value] for value in values]
-
-    def _field(self, name: str) -> "pa.Field":
-        if name not in self.schema.names:
-            raise TailproofError(
-                f"{self.path} has no column '{name}'{suggestion(name, self.schema.names)}; its "
-                f"columns are: {', '.join(self.schema.names)}"
-            )
-        if self.schema.names.count(name) > 1:
-            raise TailproofError(f"{self.path} has two columns with the name '{name}': rename one")
-        return self.schema.field(name)
-
-    @staticmethod
-    def _is_struct(column: "pa.DataType") -> bool:
-        import pyarrow as pa
-
-        return pa.types.is_struct(column) and column.get_field_index("bytes") >= 0
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        import pyarrow as pa
-
-        from tailproof.data.tables import unreadable
-
-        try:
-            yield
-        except FileNotFoundError:
-            raise TailproofError(
-                f"{self.path} does not exist: run the stage prepare again"
-            ) from None
-        except UnicodeDecodeError:
-            raise TailproofError(
-                f"{self.path}: a text in it is not UTF-8: save the file again as UTF-8"
-            ) from None
-        except (pa.ArrowException, OSError, StopIteration) as error:
-            raise unreadable(self.path, error, "fetch it again") from None

@@ -1,0 +1,179 @@
+"""Lists the members of a tar by its headers alone, and reads a member by its position.
+
+Nothing is extracted, so no name and no link of a member leads anywhere. `tarfile` decodes the
+headers, with those of POSIX (PAX) and GNU for long names.
+"""
+
+import re
+import tarfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_files import open_regular
+
+LONGEST_HEADER = 1 << 20
+"""Bytes of the longest extended header that is read."""
+STEP = 1 << 16  # bytes of the padding that are read at a time
+
+COMPRESSED = re.compile(r".*\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))", re.IGNORECASE | re.DOTALL)
+"""Names of compressed tars."""
+
+OTHER_FILES = {
+    b"\x1f\x8b": "compressed by gzip, so that no image in it can be read alone: unpack it with "
+    "gunzip, which keeps the tar",
+    b"BZh": "compressed by bzip2, so that no image in it can be read alone: unpack it with bunzip2",
+    b"\xfd7zXZ": "compressed by xz, so that no image in it can be read alone: unpack it with unxz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd, so that no image in it can be read alone: unpack it "
+    "with unzstd",
+    b"PK\x03\x04": "a zip archive: unpack it",
+    b"PAR1": "a parquet file: use the source parquet",
+    b"<": "a web page or XML: fetch the archive itself",
+    b"version https://git-lfs": "a pointer of Git LFS: run `git lfs pull`",
+}
+"""What a file is that begins with these bytes, and what to do."""
+
+
+class Tar:
+    """An uncompressed tar.
+
+    Args:
+        path: the file.
+
+    Raises:
+        TailproofError: it is missing, empty, compressed, or not a tar.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with ExitStack() as stack:
+            self._file = stack.enter_context(open_regular(path))
+            start = self._file.read(tarfile.BLOCKSIZE)
+            kind = next((kind for mark, kind in OTHER_FILES.items() if start.startswith(mark)), "")
+            if kind or not start:
+                raise TailproofError(f"{path} is {kind or 'empty: fetch it again'}")
+            self._file.seek(0)
+            with self._readable():
+                self._archive = tarfile.TarFile(
+                    fileobj=_Headers(self._file), errors="backslashreplace"
+                )
+            self._open = stack.pop_all()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._open.close()
+
+    def members(self) -> Iterator[tarfile.TarInfo]:
+        """Yield every member, without its content.
+
+        Raises:
+            TailproofError: the archive is truncated or damaged, or goes on after its end.
+        """
+        position = -1
+        while (member := self._next()) is not None:
+            if member.offset <= position or member.size < 0:
+                raise self._damaged("a member has a negative size")
+            position = member.offset
+            yield member
+        self._check_end(self._archive.offset)
+
+    def content(self, member: tarfile.TarInfo, limit: int) -> bytes:
+        """Return the bytes of a regular member.
+
+        Raises:
+            TailproofError: it is larger than `limit`, or truncated.
+        """
+        if member.size < 0:
+            raise self._damaged("a member has a negative size")
+        if member.size > limit:
+            raise TailproofError(
+                f"{self.path}: its member '{member.name}' has {member.size} bytes, expected at "
+                f"most {limit}"
+            )
+        with self._readable():
+            self._file.seek(member.offset_data)
+            content = self._file.read(member.size)
+        if len(content) < member.size:
+            raise self._damaged("unexpected end of data")
+        return content
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Return the bytes of the regular member whose header is at an offset.
+
+        Raises:
+            TailproofError: there is no such member, or it is larger than `limit`.
+        """
+        return self.content(self._member(offset), limit)
+
+    def name_at(self, offset: int) -> str:
+        """Return the name of the member whose header is at an offset."""
+        return self._member(offset).name
+
+    def _member(self, offset: int) -> tarfile.TarInfo:
+        with self._readable():
+            self._file.seek(offset)
+            following = self._archive.offset
+            member = tarfile.TarInfo.fromtarfile(self._archive)
+            self._archive.offset = following
+        return member
+
+    def _next(self) -> tarfile.TarInfo | None:
+        with self._readable():
+            member = self._archive.next()
+        self._archive.members.clear()  # else it keeps all of them
+        return member
+
+    def _check_end(self, offset: int) -> None:
+        with self._readable():
+            self._file.seek(offset)
+            block = self._file.read(tarfile.BLOCKSIZE)
+            if not block:
+                raise TailproofError(
+                    f"{self.path} lacks the empty blocks that end a tar, so its download or its "
+                    "writer probably stopped: fetch it again, or if it is complete, append them "
+                    f"with `truncate -s +1024 {self.path.name}`"
+                )
+            if block.count(0) < tarfile.BLOCKSIZE:
+                raise self._damaged(f"no header at byte {offset}")
+            while padding := self._file.read(STEP):
+                if padding.count(0) < len(padding):
+                    raise TailproofError(
+                        f"{self.path} contains more data after its end at byte {offset}, as "
+                        "archives do that were joined with cat: keep them as separate files, or "
+                        "join them with `tar --concatenate`"
+                    )
+
+    def _damaged(self, reason: str) -> TailproofError:
+        return TailproofError(
+            f"{self.path} is a truncated or damaged tar ({reason}): fetch it again"
+        )
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except TailproofError:
+            raise
+        except OSError as error:
+            raise TailproofError(f"{self.path} cannot be read: {error.strerror}") from None
+        except Exception as error:  # hostile headers raise nearly anything
+            raise self._damaged(str(error) or type(error).__name__) from None
+
+
+class _Headers:
+    """What tarfile reads a file through: never more than a header at a time.
+
+    The header of a hostile archive may announce an extended header of any length, also a negative
+    one, which means all of the file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._read = file.read
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= LONGEST_HEADER:
+            raise tarfile.ReadError(f"it has an extended header of {size} bytes")
+        return self._read(size)
