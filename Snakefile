@@ -35,6 +35,6 @@ rule all:
         records=[
             path
             for name in LISTED.experiments
-            for path in helpers.expected_records(name, read_experiment(name))
+            for path in helpers.expected_records(name, pipeline.read(name))
         ],
         last=expand([record("report"), record("audit")], experiment=LISTED.experiments),

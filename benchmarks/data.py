@@ -8,8 +8,9 @@ from PIL import Image, ImageDraw
 
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
+from tailproof.data.manifest import write_manifest
 from tailproof.data.prepare import prepare
-from tailproof.data.shards import gather, shard
+from tailproof.data.shards import shard
 from tailproof.data.splits import split
 
 
@@ -28,7 +29,7 @@ def build_shards(config: Data, folder: Path) -> Path:
         facts[name] = [part.with_suffix(".json")]
         pair = (folder / "samples.parquet", folder / "splits.parquet")
         shard(*pair, config, name, 0, part, *facts[name])
-    gather(folder / "samples.parquet", facts, config, folder / "shards" / "manifest.json")
+    write_manifest(folder / "samples.parquet", facts, config, folder / "shards" / "manifest.json")
     return folder / "shards" / "manifest.json"
 
 

@@ -2,11 +2,12 @@
 
     make bench-diagnosis
 
-tests/diagnosis generates the histories (default seed 0): healthy ones of 18 shapes, and each fault
-at three strengths and three noise levels. `sk-autod` reads only train and val loss. The second
-table therefore uses only histories with both for at least 5 epochs, all finite, and only the faults
-that sk-autod has detectors for; tailproof gets the same two columns and no configuration. A finding
-is false if its fault is neither present nor a consequence of one that is. The second table ignores
+tests/diagnosis generates the histories (default seed 0): healthy ones of 22 shapes, and each fault
+at three strengths and three noise levels. The second table is of small networks that are really
+trained, with and without a fault. `sk-autod` reads only train and val loss. The third table
+therefore uses only histories with both for at least 5 epochs, all finite, and only the faults that
+sk-autod has detectors for; tailproof gets the same two columns and no configuration. A finding is
+false if its fault is neither present nor a consequence of one that is. The third table ignores
 findings of severity info of both.
 """
 
@@ -33,6 +34,7 @@ from tests.diagnosis.faults import faulty
 from tests.diagnosis.scores import Scores
 from tests.diagnosis.sets import sets
 from tests.diagnosis.synthetic import Case, healthy
+from tests.diagnosis.trained import WATCHED, trained
 
 PEER = Path(".venv/autod/bin/python")
 THEIRS = {
@@ -125,6 +127,22 @@ def whole(seed: int, each: int) -> Table:
     return table
 
 
+def of_networks(seed: int, each: int) -> Table:
+    """Return what is found in networks that are really trained, with and without a fault."""
+    found: dict[tuple[str, str], list[bool]] = {}
+    for case in trained(seed, each):
+        named = kinds(case)
+        wanted = next(iter(case.expected), "")
+        hit = wanted in named if wanted else bool(named & WATCHED)
+        found.setdefault((case.name, wanted), []).append(hit)
+    table = Table(title=f"{sum(map(len, found.values()))} networks that are really trained")
+    for column in ("network", "fault", "runs", "found, %"):
+        table.add_column(column, justify="right" if column in ("runs", "found, %") else "left")
+    for (name, wanted), hits in found.items():
+        table.add_row(name, wanted or "none", str(len(hits)), share(sum(hits) / len(hits)))
+    return table
+
+
 def compare_losses(seed: int, each: int) -> Table:
     drawn = [*healthy(seed, 3 * each), *faulty(seed, each)]
     cases = [
@@ -160,6 +178,7 @@ def main() -> None:
     options = parser.parse_args()
     console = Console(width=110)
     console.print(whole(options.seed, options.each))
+    console.print(of_networks(options.seed, 2 * options.each))
     if PEER.exists():
         console.print(compare_losses(options.seed, options.each))
     else:

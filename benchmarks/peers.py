@@ -18,9 +18,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 # Lets torchvision be imported; kept, since that holds only while what it declares lives.
-STUB = runpy.run_path(
-    str(Path(__file__).parents[1] / "src" / "tailproof" / "models" / "torchvision_stub.py")
-)
+STUB = runpy.run_path(str(Path(__file__).parents[1] / "src" / "tailproof" / "torchvision_stub.py"))
 
 from torchvision.datasets import ImageFolder  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402

@@ -58,7 +58,7 @@ from torch.utils.data import DataLoader, Dataset
 from tailproof.config.data import Data
 from tailproof.config.recipe import Recipe
 from tailproof.loading import Split
-from tailproof.loading.augmentation import fit
+from tailproof.loading.resizing import fit
 from tailproof.models import build_model
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.run import TrainingRun

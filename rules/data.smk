@@ -3,13 +3,17 @@
 
 rule prepare:
     input:
-        raw=raw_files,
+        raw=lambda w: raw_of(w.experiment).inputs,
     output:
         samples="<results>/{experiment}/samples.parquet",
         raw="<results>/{experiment}/raw.parquet",
+        summary="<results>/{experiment}/prepare.json",
+        bad_images="<results>/{experiment}/bad_images.csv",
         record=record("prepare"),
     log:
         "<logs>/{experiment}/prepare.log",
+        # A second copy, because Snakemake deletes the outputs of a job that fails.
+        bad_images="<logs>/{experiment}/bad_images.csv",
     benchmark:
         "<logs>/{experiment}/prepare.tsv"
     conda:
@@ -19,7 +23,10 @@ rule prepare:
         mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(60),
     params:
-        data=lambda w: config_section(experiment(w).data, "source"),
+        data=lambda w: config_section(
+            experiment(w).data, "source", "on_bad_image", "max_bad_share"
+        ),
+        raw_digest=lambda w: raw_of(w.experiment).digest,
         code=code("prepare"),
     message:
         "{wildcards.experiment}: prepare the samples"

@@ -5,6 +5,7 @@ rule report:
     input:
         metrics=rules.evaluate.output.metrics,
         tables=rules.evaluate.output.tables,
+        prepared=rules.prepare.output.summary,
         splits=rules.split.output.summary,
         manifest=rules.manifest.output.manifest,
         # For the images of the worst errors; those of each class are in thumbnails.

@@ -1,5 +1,4 @@
 # points -> promotion from rung to rung -> the winner, an expert like the others
-from tailproof.sweep.selection import FILES
 
 
 ruleorder: winner > train
@@ -76,7 +75,7 @@ rule winner:
             experiment=w.experiment,
             expert=experiment(w).rounds[-1],
             seed=w.seed,
-            file=FILES,
+            file=TRAINED,
         ),
     output:
         weights="<winner>/seed-{seed}/model.safetensors",

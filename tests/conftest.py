@@ -10,8 +10,9 @@ from hypothesis import settings
 import tailproof.models  # noqa: F401 - lets timm be imported
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
+from tailproof.data.manifest import write_manifest
 from tailproof.data.prepare import prepare
-from tailproof.data.shards import gather, shard
+from tailproof.data.shards import shard
 from tailproof.data.splits import split
 from tests.project import Project
 
@@ -45,7 +46,7 @@ def build_data(config: Data, folder: Path) -> Path:
             path = folder / "shards" / name / f"part-{part:05d}.parquet"
             facts.setdefault(name, []).append(path.with_suffix(".json"))
             shard(samples, splits, config, name, part, path, path.with_suffix(".json"))
-    gather(samples, facts, config, folder / "shards" / "manifest.json")
+    write_manifest(samples, facts, config, folder / "shards" / "manifest.json")
     return folder / "shards" / "manifest.json"
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from timm.scheduler import MultiStepLRScheduler, StepLRScheduler
 
 import tailproof.models  # noqa: F401 - adds to timm's registry
-from tailproof.config.recipe import Transform
+from tailproof.config.recipe import Augmentation
 from tailproof.config.validation import load_experiment, parse_experiment
 from tailproof.from_timm import Translation, render, translate
 from tailproof.from_timm.arguments import ARGUMENTS
 from tailproof.from_timm.registry import default_side
-from tailproof.loading.augmentation import ImageAugment
+from tailproof.loading.transforms import ImageAugment
 from tailproof.runtime.errors import TailproofError
 
 
@@ -228,6 +228,12 @@ def test_no_aug_leaves_nothing_but_the_resize():
     assert recipe.augmentation == type(recipe.augmentation)()
 
 
+def test_a_transform_that_is_never_applied_is_left_out():
+    recipe = recipe_of("--color-jitter-prob 0 --color-jitter 0.4 --vflip 0 --hflip 0")
+    names = [transform.name for transform in recipe.augmentation.albumentations]
+    assert names == ["RandomResizedCrop"]
+
+
 def test_albumentations_takes_every_transform():
     recipe = recipe_of(
         "--vflip 0.1 --hflip 0.3 --grayscale-prob 0.2 --gaussian-blur-prob 0.1 --reprob 0.3 "
@@ -236,10 +242,10 @@ def test_albumentations_takes_every_transform():
     names = [transform.name for transform in recipe.augmentation.albumentations]
     assert len(names) == 7
     certain = [
-        Transform(name=each.name, options={**each.options, "p": 1.0})
-        for each in recipe.augmentation.albumentations
+        {"name": transform.name, "options": {**transform.options, "p": 1.0}}
+        for transform in recipe.augmentation.albumentations
     ]
-    augment = ImageAugment(certain, seed=0, size=32)
+    augment = ImageAugment(Augmentation(albumentations=certain), seed=0, size=32)
     assert augment(np.full((50, 60, 3), 128, np.uint8), 1, 0).shape == (32, 32, 3)
 
 

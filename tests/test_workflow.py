@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from tailproof import workflow
 from tailproof.config.recipe import EXECUTION_FIELDS
 from tailproof.config.validation import parse_experiment
 from tailproof.files import write_json
 from tailproof.preflight.slurm_resources import TRAIN_MINUTES
+from tailproof.project import Paths
 from tailproof.runtime.errors import TailproofError
 from tests.project import TINY
 
@@ -81,3 +84,58 @@ def test_records_are_expected_of_each_job_once(tiny, swept):
     swept_records = workflow.expected_records("swept", swept)
     assert "results/swept/provenance/winner/winner-0.json" in swept_records
     assert "results/swept/provenance/promote/rung-1.json" in swept_records
+
+
+@pytest.fixture
+def pipeline(tmp_path, monkeypatch):
+    """Two experiments of a project, one of them with a sweep."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config" / "experiments").mkdir(parents=True)
+    swept = {
+        **TINY,
+        "seeds": [0, 1],
+        "recipe": {**TINY["recipe"], "export": "best"},
+        "sweep": SWEEP,
+    }
+    for name, value in (("tiny", TINY), ("swept", swept)):
+        (tmp_path / "config" / "experiments" / f"{name}.yaml").write_text(
+            yaml.safe_dump(value, sort_keys=False)
+        )
+    return workflow.Pipeline(Paths(results="out"), [].append)
+
+
+def test_an_input_function_names_files_of_each_split_and_part(pipeline):
+    wildcards = SimpleNamespace(experiment="tiny")
+    shards = pipeline.shards_of("train", "val")(wildcards)
+    assert shards == [f"out/tiny/shards/{name}/part-00000.parquet" for name in ("train", "val")]
+
+
+def test_an_input_function_names_files_of_each_expert_and_seed(pipeline):
+    wildcards = SimpleNamespace(experiment="swept")
+    histories = pipeline.files_of_evaluated("history.csv")(wildcards)
+    experts = [*TINY["experts"], "winner"]
+    assert histories == [
+        f"out/swept/experts/{name}/seed-{seed}/history.csv" for name in experts for seed in (0, 1)
+    ]
+    assert pipeline.selection_of(wildcards) == "out/swept/experts/winner/selection.json"
+    assert pipeline.rung_standing(wildcards, 2) == "out/swept/experts/winner/rung-1.json"
+    assert pipeline.rung_standing(wildcards, 1) == []
+    assert pipeline.selection_of(SimpleNamespace(experiment="tiny")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["out/tinny/report/index.html"], "tinny"),
+        (["-n", "out/tiny/experts/cross_entropi/seed-0/history.csv"], "cross_entropi"),
+        ([], "unlisted"),
+    ],
+)
+def test_a_request_for_what_is_not_there_is_named(pipeline, words, named):
+    pipeline.check_requested(["out/tiny/report/index.html"], ["unlisted"])
+    with pytest.raises(TailproofError, match=named):
+        pipeline.check_requested(words, ["unlisted"])
+
+
+def test_a_source_in_a_package_has_no_raw_files_to_replace(pipeline):
+    assert pipeline.raw_of("tiny").inputs == [] and pipeline.replaced_raw("tiny") == []

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tailproof.output import report, say, standard_streams
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
@@ -66,12 +67,13 @@ def init(
         translation = translate(from_timm)
         experiment = translation.name, render(translation)
     if experiment and Path(folder, EXPERIMENTS).is_dir():
-        print(f"wrote {add_experiment(folder, *experiment)}")
+        say(f"wrote {add_experiment(folder, *experiment)}")
         return
     for path in init_project(folder, results=results, experiment=experiment):
-        print(f"wrote {Path(folder, path)}")
+        say(f"wrote {Path(folder, path)}")
     change_folder = "" if Path(folder).resolve() == Path.cwd() else f"cd {folder} && "
-    print(f"\nnext: {change_folder}git init && snakemake --cores 2")
+    print()
+    say(f"next: {change_folder}git init && snakemake --cores 2")
 
 
 @app.command()
@@ -80,11 +82,11 @@ def preflight(experiment: Experiment) -> None:
 
     First runs the jobs whose files are missing, up to the preflight.
     """
-    from rich.console import Console
     from rich.markdown import Markdown
 
     from tailproof.preflight.command import ask
     from tailproof.provenance.snakemake_bridge import run
+    from tailproof.terminal import Console
 
     text, stopped = ask(experiment, run)
     Console().print(Markdown(text))
@@ -95,10 +97,9 @@ def preflight(experiment: Experiment) -> None:
 @app.command()
 def status(experiment: Experiment) -> None:
     """Show the checklist of an experiment: which criteria hold, fail or are still open."""
-    from rich.console import Console
-
     from tailproof.report.status import print_criteria
     from tailproof.report.status import status as criteria_of
+    from tailproof.terminal import Console
 
     criteria = criteria_of(experiment)
     print_criteria(criteria, Console(highlight=False))
@@ -107,14 +108,18 @@ def status(experiment: Experiment) -> None:
 
 
 @app.command()
-def audit(experiment: Experiment) -> None:
+def audit(
+    experiment: Experiment,
+    all_images: Annotated[
+        bool, typer.Option("--all-images", help="Compare the pixels of every image of train.")
+    ] = False,
+) -> None:
     """Hash all files again and report which are proven, stale, altered, orphan or missing."""
-    from rich.console import Console
-
     from tailproof.provenance.audit import audit as audit_experiment
     from tailproof.provenance.audit import print_audit
+    from tailproof.terminal import Console
 
-    result = audit_experiment(experiment)
+    result = audit_experiment(experiment, all_images=all_images)
     print_audit(result, Console())
     if not result.passed:
         sys.exit(1)
@@ -127,8 +132,8 @@ def restore(experiment: Experiment) -> None:
 
     restored = restore_experiment(experiment)
     for path, why in restored.damaged.items():
-        print(f"to rebuild  {path}  {why}")
-    print(f"{quantity(len(restored.proven), 'file')} match the ledger and are marked as up to date")
+        say(f"to rebuild  {path}  {why}")
+    say(f"{quantity(len(restored.proven), 'file')} match the ledger and are marked as up to date")
 
 
 @app.command()
@@ -144,12 +149,12 @@ def publish(
 
     names = publish_experiments(experiments or [])
     for name in names:
-        print(f"{name}: files added to DVC; dvc.lock and records added to git's index")
+        say(f"{name}: files added to DVC; dvc.lock and records added to git's index")
     others = uncommitted()
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        print(f"changed or new, and not in git's index: {others[0]}{more}")
-    print(f"next: git commit -m 'Publish {', '.join(names)}' && dvc push && git push")
+        say(f"changed or new, and not in git's index: {others[0]}{more}")
+    say(f"next: git commit -m 'Publish {', '.join(names)}' && dvc push && git push")
 
 
 @app.command()
@@ -162,10 +167,9 @@ def lineage(
     ],
 ) -> None:
     """Trace a file, or one number in it, back to the raw data."""
-    from rich.console import Console
-
     from tailproof.provenance.lineage import lineage as trace
     from tailproof.provenance.lineage import tree, verdict
+    from tailproof.terminal import Console
 
     root = trace(place)
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
@@ -176,33 +180,45 @@ def lineage(
 @app.command(
     help="Diagnose training runs from their history files, even unfinished or foreign ones, and "
     "suggest fixes.\n\n"
-    "Also reads Lightning's metrics.csv and TensorBoard exports. Several runs are compared."
+    "Reads what Keras, Lightning, fastai, timm, Ultralytics, Hugging Face, TensorBoard, MLflow and "
+    "others write. The output first lists how each column was read. Several runs are compared."
 )
 def diagnose(
     histories: Annotated[
         list[str],
         typer.Argument(
-            metavar="HISTORY…", help="History files (CSV, JSON or JSON lines), one per run."
+            metavar="HISTORY…", help="History files (CSV, JSON, event files), or folders of them."
         ),
     ],
     config: Annotated[
         str | None,
         typer.Option(help="An experiment, or a YAML file with recipe, classes, targets."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=COLUMN,…",
+            help="Columns that are read wrongly or not at all, such as "
+            "val_auroc=AUC,val_accuracy=acc:percent.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was read and found as JSON.")
+    ] = False,
 ) -> None:
     """Diagnose training runs from their history files."""
-    from rich.console import Console
+    import json
 
-    from tailproof.diagnosis.command import diagnose_files, findings_as_dicts
-    from tailproof.diagnosis.terminal import print_findings
-    from tailproof.files import json_text
+    from tailproof.diagnosis.command import diagnose_files, diagnosis_as_dict
+    from tailproof.diagnosis.terminal import print_diagnosis
+    from tailproof.terminal import Console
 
-    diagnosis = diagnose_files(histories, config)
+    diagnosis = diagnose_files(histories, config, columns)
     if as_json:
-        print(json_text(findings_as_dicts(diagnosis)), end="")
+        # In ASCII, so that no name in it acts on a terminal.
+        print(json.dumps(diagnosis_as_dict(diagnosis), indent=1, allow_nan=False))
     else:
-        print_findings(diagnosis, Console(highlight=False))
+        print_diagnosis(diagnosis, Console(highlight=False))
 
 
 @app.command()
@@ -241,7 +257,7 @@ def crate(experiment: Experiment) -> None:
     """Export a finished run as an RO-Crate, and its shards as a Croissant dataset."""
     from tailproof.provenance.export.ro_crate import write_crate
 
-    print(write_crate(experiment))
+    say(write_crate(experiment))
 
 
 @app.command()
@@ -250,7 +266,7 @@ def log() -> None:
     from tailproof.report.log_page import write_log
 
     paths, count = write_log()
-    print(f"{quantity(count, 'run')} in {' and '.join(map(str, paths))}")
+    say(f"{quantity(count, 'run')} in {' and '.join(map(str, paths))}")
 
 
 @app.command()
@@ -259,16 +275,17 @@ def index() -> None:
     from tailproof.report.index_page import write_index
 
     path, count = write_index()
-    print(f"{quantity(count, 'experiment')} in {path}")
+    say(f"{quantity(count, 'experiment')} in {path}")
 
 
 def main() -> None:
     """Run a command; report an error in one sentence and exit with its status."""
-    try:
-        app()
-    except TailproofError as error:
-        print(f"tailproof: {error}", file=sys.stderr)
-        sys.exit(error.status)
+    with standard_streams():
+        try:
+            app()
+        except TailproofError as error:
+            report(error)
+            sys.exit(error.status)
 
 
 if __name__ == "__main__":

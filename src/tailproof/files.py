@@ -1,4 +1,7 @@
-"""Atomic file writes: write a temporary file next to the target, fsync, rename, fsync again."""
+"""Atomic file writes, and JSON.
+
+A write makes a temporary file next to the target, then fsync, rename, fsync again.
+"""
 
 import errno
 import json
@@ -10,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.runtime.errors import TailproofError
+
+LONGEST_NUMBER = 100
+"""Digits of an integer; Python needs a time that grows with their square."""
 
 
 @contextmanager
@@ -71,13 +77,54 @@ def read_json(path: str | Path) -> Any:
         TailproofError: the file is missing or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist") from None
-    except (OSError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise TailproofError(
             f"{path} is not valid JSON ({error}); delete it and run again"
         ) from None
+
+
+def parse_json(text: str, *, nan: bool = False) -> Any:
+    """Return the value of a JSON text, more strictly than Python does.
+
+    Args:
+        text: the text.
+        nan: whether the numbers NaN, Infinity and -Infinity are accepted, which JSON does not have.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply, names a key of an object twice, or has a
+            number of more than `LONGEST_NUMBER` digits.
+    """
+    try:
+        return json.loads(
+            text,
+            parse_int=_integer,
+            parse_constant=float if nan else _refuse_constant,
+            object_pairs_hook=_distinct,
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in value if names.count(name) > 1)
+        raise ValueError(f"the key {twice!a:.80} occurs twice in one object")
+    return value
 
 
 def _umask() -> int:

@@ -81,6 +81,10 @@ class Paths:
         """The folder of the states of training runs."""
         return Path(self.states, "train")
 
+    def raw_status(self, name: str) -> Path:
+        """Return the file with the status of raw files of an experiment that were hashed again."""
+        return Path(self.states, "raw", f"{name}.parquet")
+
     def inside(self, path: str | Path) -> tuple[str, ...] | None:
         """Return the parts of a path below the results folder; None where it is not below it."""
         path = Path(path)

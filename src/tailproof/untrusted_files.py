@@ -3,16 +3,45 @@
 A named pipe or a device is refused before it is read, because reading it may never end.
 """
 
-import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from tailproof.files import parse_json
 from tailproof.runtime.errors import TailproofError
 
 LIMIT = 256 * 2**20
 """Largest size in bytes unless the caller expects less."""
+
+
+@contextmanager
+def open_regular(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading; links are followed.
+
+    Raises:
+        TailproofError: the file is missing, not a regular file, or not readable.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe waits for its writer.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        target = "is a link to a file that does" if Path(path).is_symlink() else "does"
+        raise TailproofError(f"{path} {target} not exist") from None
+    except (OSError, ValueError) as error:
+        raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise TailproofError(f"{path} is {kind}, expected a regular file")
+    with os.fdopen(handle, "rb") as file:
+        try:
+            yield file
+        except OSError as error:
+            raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
 
 
 def read_bytes(path: str | Path, *, limit: int = LIMIT) -> bytes:
@@ -23,31 +52,13 @@ def read_bytes(path: str | Path, *, limit: int = LIMIT) -> bytes:
         limit: largest accepted size in bytes.
 
     Raises:
-        TailproofError: the file is missing, not a regular file, larger, or not readable.
+        TailproofError: see `open_regular`; or the file is larger.
     """
-    try:
-        # Without O_NONBLOCK, opening a named pipe waits for its writer.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
-    try:
-        status = os.fstat(handle)
-        if stat.S_ISDIR(status.st_mode):
-            raise TailproofError(f"{path} is a folder, expected a file")
-        if not stat.S_ISREG(status.st_mode):
-            raise TailproofError(f"{path} is a pipe or a device, expected a regular file")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
-    finally:
-        os.close(handle)
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+        size = max(os.fstat(file.fileno()).st_size, len(content))
     if len(content) > limit:
-        raise TailproofError(
-            f"{path} has {max(status.st_size, len(content))} bytes, expected at most {limit}"
-        )
+        raise TailproofError(f"{path} has {size} bytes, expected at most {limit}")
     return content
 
 
@@ -63,15 +74,20 @@ def read_text(path: str | Path, *, limit: int = LIMIT) -> str:
         raise TailproofError(f"{path} is not UTF-8 text (byte {error.start})") from None
 
 
-def read_json(path: str | Path, *, limit: int = LIMIT) -> Any:
+def read_json(path: str | Path, *, limit: int = LIMIT, nan: bool = False) -> Any:
     """Return the value of a JSON file.
 
+    Args:
+        path: the file.
+        limit: largest accepted size in bytes.
+        nan: whether NaN and Infinity are accepted.
+
     Raises:
-        TailproofError: see `read_text`; or the file is not JSON.
+        TailproofError: see `read_text` and `tailproof.files.parse_json`.
     """
     try:
-        return json.loads(read_text(path, limit=limit))
-    except (RecursionError, ValueError) as error:  # ValueError: also a number of 5,000 digits
+        return parse_json(read_text(path, limit=limit), nan=nan)
+    except ValueError as error:
         raise TailproofError(f"{path} is not valid JSON: {_reason(error)}") from None
 
 

@@ -1,20 +1,198 @@
-"""Helpers of the rules that read an experiment's configuration; none needs Snakemake."""
+"""What the rules know of experiments: inputs, parameters and resources. None needs Snakemake."""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from tailproof.config.experiment import Experiment
+from tailproof.config.lint import warnings
 from tailproof.config.recipe import Recipe
+from tailproof.config.sweep import WINNER
+from tailproof.config.validation import load_experiment
+from tailproof.data.raw_checksums import RawFiles, files_to_read, replaced_raw
 from tailproof.files import read_json
+from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_resources import request_of, with_measurements
+from tailproof.project import EXPERIMENTS, Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError, suggestion
-from tailproof.runtime.records import record_path
+from tailproof.runtime.records import read_record, record_path
+from tailproof.runtime.stages import EXPERT
+
+InputFunction = Callable[[Any], Any]
+"""A function of a rule's wildcards: an input function, a parameter or a resource."""
+
+
+class Pipeline:
+    """The experiments of a project, as the rules see them. Each is read once.
+
+    Methods that take `wildcards` are input functions, parameters or resources of a rule; others
+    return such functions.
+
+    Args:
+        paths: the folders of the project.
+        warn: is called with each sentence about an experiment that looks like a mistake.
+    """
+
+    def __init__(self, paths: Paths, warn: Callable[[str], None]) -> None:
+        self._paths, self._warn = paths, warn
+        self._experiments: dict[str, Experiment] = {}
+        self._raw: dict[str, RawFiles] = {}
+        self._sentences: dict[tuple[Any, ...], str] = {}
+
+    def read(self, name: str) -> Experiment:
+        """Return the configuration of an experiment.
+
+        Raises:
+            TailproofError: it does not exist or is wrong.
+        """
+        if name not in self._experiments:
+            path = (EXPERIMENTS / f"{name}.yaml").as_posix()
+            read = load_experiment(path)
+            if read.preflight.ignore:
+                from tailproof.preflight.findings import validate_ignore  # slow to import
+
+                validate_ignore(read.preflight.ignore, path)
+            for warning in warnings(read):
+                self._warn(f"{path}: {warning}")
+            self._experiments[name] = read
+        return self._experiments[name]
+
+    def check_requested(self, words: Iterable[str], listed: Iterable[str]) -> None:
+        """Read the experiments of the requested files, else those listed in config.yaml.
+
+        Args:
+            words: the words of the command line.
+            listed: names of experiments.
+
+        Raises:
+            TailproofError: an experiment does not exist or is wrong, or has no such expert.
+        """
+        targets = [parts for word in words if len(parts := self._paths.inside(word) or ()) > 1]
+        for name, *below in targets or [(name,) for name in listed]:
+            experiment = self.read(name)
+            if len(below) > 1 and below[0] == "experts":
+                possible_recipes(experiment, below[1])
+
+    def experiment(self, wildcards: Any) -> Experiment:
+        """Return the configuration of the wildcards' experiment."""
+        return self.read(wildcards.experiment)
+
+    def recipe(self, wildcards: Any) -> Recipe:
+        """Return the recipe of the wildcards' expert; see `largest_recipe`."""
+        return largest_recipe(self.experiment(wildcards), wildcards.expert)
+
+    def of_expert(self, function: Callable[[Experiment, str], Any]) -> InputFunction:
+        """Apply a function of an experiment and an expert's name to the wildcards."""
+        return lambda wildcards: function(self.experiment(wildcards), wildcards.expert)
+
+    def max_over_recipes(self, amount: Callable[[Recipe], int]) -> InputFunction:
+        """Return a resource: the largest amount that any expert or point needs."""
+        return lambda wildcards: max_over_recipes(self.experiment(wildcards), amount)
+
+    def measured(self, name: str) -> InputFunction:
+        """Return a resource of a training job as the preflight measured it, once it has run."""
+
+        def amount(wildcards: Any) -> int:
+            timing = self._paths.experiment(wildcards.experiment) / "preflight_timing.json"
+            return measured_resource(self.recipe(wildcards), timing, wildcards.expert, name)
+
+        return amount
+
+    def shards_of(self, *splits: str, file: str = "part-{part}.parquet") -> InputFunction:
+        """Return an input function: the shards of some splits, or the facts about them."""
+
+        def paths(wildcards: Any) -> list[str]:
+            folder = self._paths.experiment(wildcards.experiment) / "shards"
+            parts = part_numbers(self.experiment(wildcards))
+            return _expand(f"{folder}/{{split}}/{file}", split=splits, part=parts)
+
+        return paths
+
+    def files_of(
+        self, experts: Callable[[Any], list[str]], file: str, **values: Iterable[str]
+    ) -> InputFunction:
+        """Return an input function: a file of every seed of the experts that a function names."""
+
+        def paths(wildcards: Any) -> list[str]:
+            folder = self._paths.experiment(wildcards.experiment)
+            seeds = self.experiment(wildcards).seeds
+            pattern = f"{folder}/{EXPERT}/{file}"
+            return _expand(pattern, expert=experts(wildcards), seed=seeds, **values)
+
+        return paths
+
+    def files_of_evaluated(self, file: str, **values: Iterable[str]) -> InputFunction:
+        """Return an input function: a file of every evaluated expert and seed."""
+        return self.files_of(lambda w: self.experiment(w).evaluated, file, **values)
+
+    def rung_standing(self, wildcards: Any, rung: int) -> str | list[str]:
+        """Return the file with the points promoted to a rung; none for the first rung."""
+        return self._winner(wildcards, f"rung-{rung - 1}.json") if rung > 1 else []
+
+    def selection_of(self, wildcards: Any) -> str | list[str]:
+        """Return the file with the selection of the sweep; none without a sweep."""
+        swept = self.experiment(wildcards).sweep
+        return self._winner(wildcards, "selection.json") if swept else []
+
+    def records_so_far(self, wildcards: Any) -> list[str]:
+        """Return the records of all jobs before the report."""
+        return expected_records(wildcards.experiment, self.experiment(wildcards))
+
+    def stopping_sentences(self, name: str, manifest: Path) -> str:
+        """Return the preflight's errors that are not ignored; empty if training may start.
+
+        Raises:
+            TailproofError: the manifest is damaged.
+        """
+        key = name, manifest, manifest.stat().st_mtime_ns
+        if key not in self._sentences:
+            experiment = self.read(name)
+            ignored = experiment.preflight.ignore
+            self._sentences[key] = blocking_message(manifest, all_recipes(experiment), ignored)
+        return self._sentences[key]
+
+    def raw_of(self, name: str) -> RawFiles:
+        """Return the raw files of an experiment's source; none if prepare downloads them.
+
+        Raises:
+            TailproofError: the source is missing or wrong.
+        """
+        if name not in self._raw:
+            listed = self._paths.experiment(name) / "raw.parquet"
+            downloads, data = self._downloads(name), self.read(name).data
+            self._raw[name] = RawFiles([], None) if downloads else files_to_read(data, listed)
+        return self._raw[name]
+
+    def replaced_raw(self, name: str) -> list[str]:
+        """Return the raw files that were replaced since prepare read them, whatever their time.
+
+        Raises:
+            TailproofError: the source is missing or wrong.
+        """
+        if self._downloads(name):
+            return []
+        try:
+            record = read_record(record_path(name, "prepare", "prepare"))
+        except TailproofError:
+            return []  # prepare runs anyway, or the audit reports the record
+        return replaced_raw(
+            self.read(name).data,
+            self._paths.experiment(name) / "raw.parquet",
+            record.started.timestamp(),
+            self._paths.raw_status(name),
+        )
+
+    def _downloads(self, name: str) -> bool:
+        return getattr(self.read(name).data.source, "download", False)
+
+    def _winner(self, wildcards: Any, file: str) -> str:
+        return f"{self._paths.experiment(wildcards.experiment)}/experts/{WINNER}/{file}"
 
 
 def config_section(section: BaseModel, *names: str) -> dict[str, Any]:
@@ -99,6 +277,14 @@ def execution_of_all(experiment: Experiment) -> str:
     by_name = {name: recipe.execution_fields() for name, recipe in all_recipes(experiment).items()}
     others = {name: fields for name, fields in by_name.items() if fields != usual}
     return json.dumps({"usual": usual, "others": others})
+
+
+def _expand(pattern: str, **values: Iterable[Any]) -> list[str]:
+    """Return a path for each combination of values, the last one changing fastest."""
+    return [
+        pattern.format(**dict(zip(values, chosen, strict=True)))
+        for chosen in product(*values.values())
+    ]
 
 
 def measured_resource(recipe: Recipe, timing: Path, expert: str, name: str) -> int:

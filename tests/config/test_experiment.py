@@ -50,7 +50,7 @@ def test_the_shipped_list_of_experiments_loads():
             [("experts.a.loss.ta", "'tau'")],
         ),
         (
-            {"recipe": {"augmentation": {"albumentations": [{"name": "A"}, {"nam": "B"}]}}},
+            {"recipe": {"augmentation": {"albumentations": [{"name": "D4"}, {"nam": "B"}]}}},
             [
                 ("recipe.augmentation.albumentations.1.name",),
                 ("recipe.augmentation.albumentations.1.nam", "'name'"),

@@ -37,9 +37,31 @@ def test_a_file_without_keys_is_refused(value):
         ("e5", "e5"),
         ("1e-4x", "1e-4x"),
         ("'1e-4'", "1e-4"),
+        ("-7", -7),
+        ("+7", 7),
+        ("0", 0),
+        (".inf", float("inf")),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("yes", "yes"),
+        ("No", "No"),
+        ("ON", "ON"),
+        ("off", "off"),
+        ("y", "y"),
+        ("012", "012"),
+        ("007", "007"),
+        ("0o14", "0o14"),
+        ("0x1F", "0x1F"),
+        ("1_000", "1_000"),
+        ("12:30", "12:30"),
+        ("2024-01-01", "2024-01-01"),
+        ("2024-01-01 10:00:00", "2024-01-01 10:00:00"),
     ],
 )
-def test_numbers_with_an_exponent_are_numbers(write, text, value):
+def test_names_stay_text_and_numbers_are_decimal(write, text, value):
     read = read_yaml(write(f"x: {text}\n"))["x"]
     assert (read, type(read)) == (value, type(value))
 

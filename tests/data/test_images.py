@@ -171,31 +171,34 @@ def test_a_result_can_be_written_to():
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bit_grey_is_refused_and_says_why(kind):
     deep = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000)
-    with pytest.raises(TailproofError, match="expected 8 bits"):
+    with pytest.raises(TailproofError, match="16 bits"):
         decode(encode(deep, kind))
 
 
 @pytest.mark.parametrize("kind", [".png", ".tiff"])
 def test_16_bit_colour_is_refused_and_says_why(kind):
     faint = np.arange(192, dtype=np.uint16).reshape(8, 8, 3)
-    with pytest.raises(TailproofError, match=r"mode RGB;16\w, expected 8 bits"):
+    with pytest.raises(TailproofError, match="16 bits"):
         decode(cv2.imencode(kind, faint)[1].tobytes())
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_32_bit_grey_is_refused(mode):
-    with pytest.raises(TailproofError, match=f"mode {mode}, expected 8 bits"):
+    with pytest.raises(TailproofError, match="32 bits"):
         decode(encode(gradient("L").convert(mode), "TIFF"))
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>404</html>", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_image_is_refused(data):
-    with pytest.raises(TailproofError, match="does not decode"):
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [(b"", "empty"), (b"<html>404</html>", "HTML"), (b"\x89PNG\r\n\x1a\n", "PNG")],
+)
+def test_what_is_no_image_is_refused(data, kind):
+    with pytest.raises(TailproofError, match=kind):
         decode(data)
 
 
 def test_a_format_that_was_not_asked_for_is_refused():
-    with pytest.raises(TailproofError, match="does not decode"):
+    with pytest.raises(TailproofError, match="GIF"):
         decode(encode(gradient("P"), "GIF"))
 
 
@@ -208,8 +211,8 @@ def test_a_truncated_image_is_refused_unless_every_pixel_is_there(kind):
     for length in range(len(data)):
         try:
             image = decode(data[:length])
-        except TailproofError as error:
-            assert "does not decode" in str(error)
+        except TailproofError:
+            pass
         else:
             np.testing.assert_array_equal(image, whole)
             complete.append(length)
@@ -222,7 +225,8 @@ def test_a_decompression_bomb_is_refused():
     chunk = b"IHDR" + header
     data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
     data += struct.pack(">I", zlib.crc32(chunk))
-    with pytest.raises(TailproofError, match="does not decode"):
+    data += encode_png(np.zeros((2, 2), np.uint8))[33:]  # its pixels and end
+    with pytest.raises(TailproofError, match="too large"):
         decode(data)
 
 
@@ -247,7 +251,7 @@ def test_damaged_bytes_give_an_image_or_one_clear_error(kind, changes):
     try:
         image = decode(data)
     except TailproofError as error:
-        assert "expected" in str(error) or "does not decode" in str(error)
+        assert " at 0x" not in str(error)
     else:
         assert image.dtype == np.uint8 and image.shape[2:] in ((), (3,))
 

@@ -22,7 +22,7 @@ from tailproof.data.normalization import BandMoments, normalization
 from tailproof.data.prepare import prepare
 from tailproof.files import read_json
 from tailproof.loading import Loader, Split
-from tailproof.loading.augmentation import fit
+from tailproof.loading.resizing import fit
 from tailproof.runtime.errors import TailproofError
 from tests.conftest import build_data
 
@@ -196,7 +196,7 @@ def test_arrays_that_are_no_images_are_told(tmp_path, cells, options, message):
 def test_pictures_and_arrays_do_not_mix(tmp_path):
     files = [encode_png(np.zeros((4, 4), np.uint8)), encode_bands(np.zeros((4, 4, 2)))]
     pq.write_table(pa.table({"image": files, "label": ["a", "b"]}), tmp_path / "x.parquet")
-    with pytest.raises(TailproofError, match=r"array of bands.* 8-bit picture"):
+    with pytest.raises(TailproofError, match=r"arrays of 2 bands.* 8-bit pictures"):
         prepare(Data(source=source(tmp_path / "x.parquet", bands="last")), tmp_path / "s.parquet")
 
 

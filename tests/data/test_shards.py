@@ -13,9 +13,10 @@ from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
 from tailproof.data import shards
 from tailproof.data.images import decode
-from tailproof.data.shards import _positive, shard
+from tailproof.data.manifest import _positive
+from tailproof.data.shard_check import verify
+from tailproof.data.shards import shard
 from tailproof.data.tables import read_parquet
-from tailproof.data.verify import verify
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 from tests.conftest import DIGITS, build_data
@@ -71,7 +72,7 @@ def test_a_second_run_gives_the_same_bytes(digits, tmp_path):
     first = sorted(p for p in digits.parent.parent.rglob("*") if p.is_file())
     second = sorted(p for p in again.parent.parent.rglob("*") if p.is_file())
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
-    assert len(first) == 3 + 1 + 6 * 2 * 2
+    assert len(first) == 5 + 1 + 6 * 2 * 2
 
 
 def test_large_images_make_smaller_row_groups(digits, tmp_path, monkeypatch):

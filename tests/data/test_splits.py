@@ -14,6 +14,7 @@ from tailproof.data.splits import (
     assign_pools,
     count_classes,
     drop_duplicates,
+    drop_shared_groups,
     drop_unlabelled,
     prior_weights,
     profile_counts,
@@ -98,7 +99,8 @@ def test_no_group_straddles_two_splits_whatever_the_pools(data):
         return
     labelled, found = drop_unlabelled(samples, "class")
     assert found["unlabelled_dropped"] == samples["class"].isna().sum()
-    kept, _ = drop_duplicates(labelled, "class")
+    unique, _ = drop_duplicates(labelled, "class")
+    kept, _ = drop_shared_groups(unique)
     try:
         pools = assign_pools(kept, "class", 0.3, rng)
     except TailproofError:
@@ -175,10 +177,12 @@ def test_duplicates_keep_the_held_out_copy_and_conflicts_lose_both():
     assert dropped == {"duplicates_dropped": 1, "conflicting_dropped": 2}
 
 
-def test_a_group_in_both_pools_is_held_out_whole():
-    samples = frame([0, 0, 0], groups=["g", "g", "h"], pools=["train", "held_out", "train"])
-    pools = assign_pools(samples, "class", 0.3, np.random.default_rng(0))
-    assert pools.tolist() == ["held_out", "held_out", "train"]
+def test_published_test_and_validation_sets_keep_the_groups_that_pools_share():
+    pools = ["train", "held_out", "train", "val", "val", "train"]
+    samples = frame([0] * 6, groups=["g", "g", "h", "h", "g", "i"], pools=pools)
+    kept, dropped = drop_shared_groups(samples)
+    assert kept["sample_id"].tolist() == ["s1", "s3", "s5"]
+    assert dropped == {"shared_groups_dropped": 3}
 
 
 @settings(max_examples=30)

@@ -269,10 +269,48 @@ def in_progress(draw: Draw) -> tuple[Draw, Context]:
     return draw.noisy(), Context(recipe=recipe, classes=draw.classes)
 
 
+def wrong_labels(draw: Draw) -> tuple[Draw, Context]:
+    """A third of the training labels are wrong, and the network does not memorise them."""
+    draw.learn(draw.rng.uniform(0.75, 0.9), draw.epochs / 10, -draw.rng.uniform(0.15, 0.3), low=0.4)
+    draw.columns["train_loss"] += 0.3 * np.log(draw.classes)
+    return draw.noisy(), Context(classes=draw.classes)
+
+
+def fine_grained(draw: Draw) -> tuple[Draw, Context]:
+    """Many classes: train is far ahead, and val learns slowly until the rate comes down."""
+    draw.classes = 200
+    draw.learn(draw.rng.uniform(0.85, 0.98), draw.epochs / 6, 0.0)
+    top = draw.rng.uniform(0.35, 0.6)
+    draw.columns["val_accuracy"] = 0.005 + top * (1 - np.exp(-3.5 * draw.t / draw.epochs))
+    draw.columns["val_loss"] = 5.3 - 4 * draw.columns["val_accuracy"]
+    draw.columns["learning_rate"] = cosine(draw)
+    return draw.noisy(), Context(classes=draw.classes if draw.rng.random() < 0.5 else None)
+
+
+def late_val(draw: Draw) -> tuple[Draw, Context]:
+    """Val follows a few epochs late, as with running statistics or averaged weights."""
+    draw.learn(draw.rng.uniform(0.6, 0.9), draw.epochs / 12)
+    late = int(draw.rng.integers(1, 4))
+    for name, start in (("val_accuracy", 1 / draw.classes), ("val_loss", np.log(draw.classes))):
+        draw.columns[name] = np.r_[np.full(late, start), draw.columns[name][:-late]]
+    return draw.noisy(), Context(classes=draw.classes if draw.rng.random() < 0.5 else None)
+
+
+def interrupted(draw: Draw) -> tuple[Draw, Context]:
+    """Some epochs of a long schedule, without the recipe: the rate shows that it is not over."""
+    draw.learn(0.85, draw.epochs / 6)
+    draw.columns["learning_rate"] = cosine(draw)
+    done = int(draw.rng.integers(3, max(4, draw.epochs // 2)))
+    draw.noisy()
+    draw.epochs = done
+    draw.columns = {name: column[:done] for name, column in draw.columns.items()}
+    return draw, Context(classes=draw.classes if draw.rng.random() < 0.5 else None)
+
+
 HEALTHY: tuple[Callable[[Draw], tuple[Draw, Context]], ...] = (
     plain, long_plateau, small_val, correlated, multistep, warm_up, annealed, constant_gap,
     augmented, easy, fine_tuned, early_stopped, resized, attempts, rare, few_samples, short,
-    in_progress,
+    in_progress, wrong_labels, fine_grained, late_val, interrupted,
 )  # fmt: skip
 
 DROPPED = (

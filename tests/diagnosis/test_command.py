@@ -28,6 +28,10 @@ def command(folder, *arguments):
     )
 
 
+def findings(folder, *arguments):
+    return json.loads(command(folder, *arguments, "--json").stdout)["findings"]
+
+
 def write(path, val_loss, **more):
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {"val_loss": val_loss, **more}
@@ -81,7 +85,7 @@ def test_only_anothers_state_can_have_been_resumed_badly(tmp_path, curves):
 
     def told(training):
         (tmp_path / "training.json").write_text(training)
-        return json.loads(command(tmp_path, "history.csv", "--json").stdout)
+        return findings(tmp_path, "history.csv")
 
     attempts = [{"first_epoch": 1, "last_epoch": 14}, {"first_epoch": 15, "last_epoch": 30}]
     own = told(json.dumps({"attempts": attempts, "resumed_from": None}))
@@ -95,8 +99,41 @@ def test_only_anothers_state_can_have_been_resumed_badly(tmp_path, curves):
 
 def test_a_healthy_run_gets_nothing_found(tmp_path, curves):
     write(tmp_path / "h.csv", curves["healthy"], train_loss=curves["train"])
-    assert command(tmp_path, "h.csv").stdout.count("\n") == 1
-    assert json.loads(command(tmp_path, "h.csv", "--json").stdout) == []
+    assert command(tmp_path, "h.csv").stdout.endswith("\nnothing found\n")
+    told = json.loads(command(tmp_path, "h.csv", "--json").stdout)
+    assert told["findings"] == []
+    (run,) = told["runs"]
+    assert (run["run"], run["epochs"], run["not_judged"]) == ("h", [1, 30], [])
+    assert {column["name"]: column["read_as"] for column in run["columns"]} == {
+        "epoch": "epoch", "val_loss": "val_loss", "train_loss": "train_loss"
+    }  # fmt: skip
+
+
+def test_nothing_found_says_which_columns_were_not_judged(tmp_path, curves):
+    write(tmp_path / "h.csv", curves["healthy"], train_loss=curves["train"],
+          val_sharpness=curves["healthy"], elapsed=curves["healthy"])  # fmt: skip
+    last = command(tmp_path, "h.csv").stdout.splitlines()[-1]
+    assert "nothing found" in last and "val_sharpness" in last and "elapsed" not in last
+    (run,) = json.loads(command(tmp_path, "h.csv", "--json").stdout)["runs"]
+    assert run["not_judged"] == ["val_sharpness"]
+
+
+def test_a_column_is_read_as_the_caller_says(tmp_path, curves):
+    write(tmp_path / "h.csv", curves["healthy"], train_loss=curves["train"],
+          quality=100 - 100 * curves["spoilt"])  # fmt: skip
+    choice = ("--columns", "val_accuracy=quality:percent")
+    assert findings(tmp_path, "h.csv") == []
+    assert "best_against_last" in {each["kind"] for each in findings(tmp_path, "h.csv", *choice)}
+    done = command(tmp_path, "h.csv", "--columns", "val_accuracy=qualty")
+    assert done.returncode == 1 and "'quality'" in done.stderr
+
+
+def test_a_pipe_among_the_files_does_not_hang(tmp_path, curves):
+    write(tmp_path / "runs" / "history.csv", curves["healthy"])
+    os.mkfifo(tmp_path / "runs" / "metrics.csv")
+    done = command(tmp_path, "runs/history.csv", "runs/metrics.csv")
+    assert done.returncode == 1 and "metrics.csv" in done.stderr and done.stderr.count("\n") == 1
+    assert command(tmp_path, "runs").returncode == 0
 
 
 def test_findings_as_json_and_several_runs_together(tmp_path, curves):
@@ -104,7 +141,7 @@ def test_findings_as_json_and_several_runs_together(tmp_path, curves):
         write(tmp_path / "experts" / name / "seed-0" / "history.csv", curves[name],
               val_accuracy=0.7 + 0 * curves["train"])  # fmt: skip
     paths = [f"experts/{name}/seed-0/history.csv" for name in ("spoilt", "healthy")]
-    found = json.loads(command(tmp_path, *paths, "--json").stdout)
+    found = findings(tmp_path, *paths)
     wanted = {"run", "kind", "title", "severity", "epochs", "evidence", "cost", "change"}
     assert all(wanted <= set(finding) for finding in found)
     assert {(each["run"], each["kind"]) for each in found} == {
@@ -124,7 +161,7 @@ def test_a_configuration_names_targets_and_the_length_of_the_run(tmp_path, curve
         },
     }
     (tmp_path / "facts.yaml").write_text(yaml.safe_dump(facts))
-    found = json.loads(command(tmp_path, "h.csv", "--config", "facts.yaml", "--json").stdout)
+    found = findings(tmp_path, "h.csv", "--config", "facts.yaml")
     assert [each["kind"] for each in found] == ["target_missed"], "the run has 60 epochs to go"
     assert found[0]["epochs"] == [15]
 

@@ -14,7 +14,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-import tailproof.models.torchvision_stub  # noqa: F401 - torchmetrics imports torchvision
+import tailproof.torchvision_stub  # noqa: F401 - torchmetrics imports torchvision
 from tailproof.evaluation.metrics import agreement, measure
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.roc import measure_auroc

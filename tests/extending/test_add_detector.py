@@ -36,4 +36,4 @@ def test_a_detector_from_outside_finds_something_in_a_history(tmp_path):
             text=True,
             check=True,
         )
-        assert {finding["kind"] for finding in json.loads(done.stdout)} == kinds
+        assert {finding["kind"] for finding in json.loads(done.stdout)["findings"]} == kinds

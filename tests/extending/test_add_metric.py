@@ -64,7 +64,7 @@ def test_a_metric_from_outside_is_evaluated_and_shown(tmp_path, confidence_metri
     named = {"experiment": "drawn", "title": "", "source": "", "expert": "plain", "seed": 0}
     expert = ExpertFacts(
         config={"tailproof": {"target": "label"}},
-        calibration={"temperature": 1.5, "other_ranks": {}},
+        calibration={"temperature": 1.5, "other_ranks": {}, "weights_sha256": "0" * 64},
         metrics=written,
         evaluation=config,
         **files,

@@ -9,9 +9,10 @@ import pytest
 from tailproof.config.data import SOURCE_CONFIGS, Data
 from tailproof.config.splits import SPLITS
 from tailproof.config.validation import parse_experiment
+from tailproof.data.manifest import write_manifest
 from tailproof.data.prepare import prepare
 from tailproof.data.raw_checksums import list_raw
-from tailproof.data.shards import gather, shard
+from tailproof.data.shards import shard
 from tailproof.data.sources import SOURCES
 from tailproof.data.splits import split
 from tailproof.data.tables import read_parquet
@@ -98,7 +99,7 @@ def test_a_source_from_outside_the_package(tmp_path, monkeypatch, sources):
     for name, paths in facts.items():
         for part, path in enumerate(paths):
             shard(samples, splits, config, name, part, path.with_suffix(".parquet"), path)
-    gather(samples, facts, config, tmp_path / "manifest.json")
+    write_manifest(samples, facts, config, tmp_path / "manifest.json")
 
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["classes"] == {"class": ["across", "down"]}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tailproof.config.recipe import Augmentation, Transform
-from tailproof.loading.augmentation import BatchAugment, ImageAugment
-from tailproof.runtime.errors import TailproofError
+from tailproof.config.recipe import Augmentation
+from tailproof.loading.augmentation import BatchAugment
+from tailproof.loading.transforms import ImageAugment, TransformError
 
 
 def disturbed(rows, epoch=1, **policy):
@@ -38,8 +38,8 @@ def test_what_happens_to_a_sample_depends_on_seed_epoch_and_sample_alone():
 
 
 def test_transforms_that_would_clip_arrays_of_bands_are_refused():
-    named = [Transform(name="GaussNoise")]
+    named = Augmentation(albumentations=[{"name": "GaussNoise"}])
     ImageAugment(named, 0)
-    with pytest.raises(TailproofError, match="GaussNoise"):
+    with pytest.raises(TransformError, match="GaussNoise"):
         ImageAugment(named, 0, pictures=False)
-    ImageAugment([Transform(name="HorizontalFlip")], 0, pictures=False)
+    ImageAugment(Augmentation(albumentations=[{"name": "HorizontalFlip"}]), 0, pictures=False)

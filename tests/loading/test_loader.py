@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import functional as reference
 from tailproof.config.recipe import Augmentation
 from tailproof.files import read_json, write_json
 from tailproof.loading import Loader, Split
-from tailproof.loading.augmentation import BatchAugment, _crop_and_flip, fit
+from tailproof.loading.augmentation import BatchAugment, _crop_and_flip
+from tailproof.loading.resizing import fit
 from tailproof.loading.sampler import epoch_order, uniforms
 from tailproof.runtime.errors import TailproofError
 
@@ -176,15 +177,3 @@ def test_damaged_shards_are_told(digits, tmp_path):
         write_json(tmp_path / "manifest.json", manifest)
         with pytest.raises(TailproofError, match=message):
             Split(tmp_path / "manifest.json", "val")
-
-
-@pytest.mark.parametrize(
-    ("transform", "message"),
-    [
-        ({"name": "Rotat"}, r"unknown albumentations transform 'Rotat' \(did you mean 'Rotate'"),
-        ({"name": "Rotate", "options": {"limit": "far"}}, "Rotate.*'far'"),
-    ],
-)
-def test_wrong_albumentations_are_told(digits, transform, message):
-    with pytest.raises(TailproofError, match=message):
-        loader(digits, augmentation=Augmentation(albumentations=[transform]))

@@ -9,6 +9,7 @@ import timm
 import yaml
 from PIL import Image
 
+from tailproof import torchvision_stub
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.recipe import Recipe
 from tailproof.config.splits import SPLITS
@@ -18,7 +19,6 @@ from tailproof.model_card.card import OURS, card_of, example_of, write_card
 from tailproof.model_card.expert_facts import ExpertFacts
 from tailproof.model_card.prose import limitations
 from tailproof.model_card.rejection_rules import deployment_of
-from tailproof.models import torchvision_stub
 from tailproof.predict.command import predict_images
 from tailproof.runtime.errors import TailproofError
 from tests.predict.conftest import make_expert
@@ -93,6 +93,8 @@ def facts() -> ExpertFacts:
             "unlabelled_dropped": 0,
             "duplicates_dropped": 10,
             "conflicting_dropped": 0,
+            "shared_groups_dropped": 0,
+            "official_test_dropped": 0,
             "classes_under_10_training_samples": ["d"],
         },
         metrics={

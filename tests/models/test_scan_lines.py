@@ -95,9 +95,16 @@ def test_an_expert_folder_loads_into_the_model(tmp_path):
         tmp_path,
         model,
         model_args=SMALL,
-        preprocessing={"input_size": [1, 6, 20], "mean": [0.0], "std": [1.0]},
+        preprocessing={
+            "input_size": [1, 6, 20],
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "crop_mode": "center",
+            "mean": [0.0],
+            "std": [1.0],
+        },
         class_names=list("abcd"),
-        facts={},
+        facts={"target": "class", "heads": {"class": 4}},
     )
     loaded, _ = load_expert(tmp_path)
     lines = torch.randn(3, 1, 6, 20)

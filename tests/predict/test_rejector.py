@@ -34,7 +34,7 @@ def test_decisions_are_those_that_were_evaluated(drawn, tail, rule):
         experiment="drawn",
         expert="drawn",
         seed=0,
-        weights_sha256="",
+        weights_sha256="0" * 64,
         images="L",
         tail=tail,
         coverage=0.8,

@@ -86,6 +86,15 @@ TABLE = {
         (None, facts({**CONSTANT, "epochs": 2})),
         (None, facts({"schedule": {"name": "plateau"}})),
     ],
+    "blank_images": [
+        ("error", facts({"image_size": 16, "augmentation": {"cutout": 32}})),
+        ("error", facts({"augmentation": {"line_dropout": 1.0}}, sides=(16, 90))),
+        ("warning", facts({"image_size": 16, "augmentation": {"cutout": 16}})),
+        ("warning", facts({"augmentation": {"crop_padding": 16}}, sides=(16, 90))),
+        (None, facts({"augmentation": {"cutout": 32}}, sides=(16, 90))),
+        (None, facts({"augmentation": {"cutout": 32}})),
+        (None, facts({"image_size": 16, "augmentation": {"cutout": 8, "crop_padding": 4}})),
+    ],
     "no_early_stopping": [
         ("info", facts({"epochs": 100})),
         ("warning", facts({"epochs": 100, "schedule": {"name": "plateau"}})),
@@ -179,7 +188,8 @@ def test_each_finding_is_there_where_it_should_be_and_nowhere_else(kind, severit
 
 
 def test_every_kind_is_tried():
-    assert set(TABLE) | {"probe_failed"} == set(KINDS)
+    tried = {"probe_failed", "refused_transform", "constant_transform", "enlarged_crops"}
+    assert set(TABLE) | tried == set(KINDS)
 
 
 def test_an_unknown_kind_cannot_be_ignored():

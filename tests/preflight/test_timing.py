@@ -5,12 +5,13 @@ import json
 import pytest
 
 from tailproof.config.recipe import Recipe
-from tailproof.preflight.estimate_accuracy import EstimateCheck
+from tailproof.preflight.estimate_errors import EstimateCheck
 from tailproof.preflight.experiment_facts import facts_of
 from tailproof.preflight.loss_effect import untrained_losses
 from tailproof.preflight.markdown_page import page
 from tailproof.preflight.summary import describe
 from tailproof.preflight.timing import measure, structures
+from tailproof.preflight.tried_transforms import tried_transforms
 
 SMALL = {"model": {"name": "cifar_resnet20"}, "epochs": 4, "batch_size": 64}
 
@@ -67,8 +68,10 @@ def test_a_tiny_network_is_measured_and_described(digits):
     assert own is not None and own == probe["experts"]["two"]
     assert 0 < own["step"][0] < own["epoch"][0] < own["run"] < 60
     normalization = json.loads(digits.read_text())["normalization"]
-    found = describe(facts_of(digits, recipes), normalization, sizes)
-    assert found == describe(facts_of(digits, recipes), normalization, structures(digits, recipes))
+    found = describe(facts_of(digits, recipes), normalization, sizes, [])
+    assert found == describe(
+        facts_of(digits, recipes), normalization, structures(digits, recipes), []
+    )
     expert = found["experts"]["one"]
     assert expert["normalization"]["mean"] == pytest.approx(normalization["mean"], rel=1e-5)
     assert sum(phase["batches_an_epoch"] for phase in expert["phases"]) * 4 == expert["updates"]
@@ -105,5 +108,30 @@ def test_what_training_would_fail_of_is_an_error(digits, caplog, change, words):
     assert words in caplog.text
     assert finding["evidence"] == {"experts": ["bad"]}
     normalization = json.loads(digits.read_text())["normalization"]
-    found = describe(facts_of(digits, recipes), normalization, sizes)
+    found = describe(facts_of(digits, recipes), normalization, sizes, [])
     assert "| bad | failed |" in page("tiny", found, probe)
+
+
+def test_transforms_are_tried_before_training(digits):
+    def recipe(size, *transforms):
+        named = [{"name": name, "options": options} for name, options in transforms]
+        return Recipe(**SMALL | {"image_size": size, "augmentation": {"albumentations": named}})
+
+    crop = ("RandomCrop", {"height": 32, "width": 32})
+    recipes = {
+        "plain": Recipe(**SMALL),
+        "fine": recipe(8, ("Rotate", {}), ("RandomResizedCrop", {})),
+        "crop": recipe(8, crop, ("ChannelShuffle", {})),
+        "same": recipe(8, crop),
+        "constant": recipe(8, ("InvertImg", {"p": 1}), ("Rotate", {"p": 1})),
+        "small": recipe(8, ("RandomCrop", {"height": 5, "width": 5})),
+        "random": recipe(8, ("RandomScale", {"scale_limit": [-0.5, -0.1]})),
+    }
+    tried = tried_transforms(digits, recipes)
+    assert [(finding.kind, finding.severity, finding.evidence["experts"]) for finding in tried] == [
+        ("refused_transform", "error", ["crop", "same"]),
+        ("refused_transform", "error", ["crop"]),
+        ("constant_transform", "warning", ["constant"]),
+        ("enlarged_crops", "warning", ["small"]),
+    ]
+    assert tried_transforms(digits, {"plain": Recipe(**SMALL)}) == []

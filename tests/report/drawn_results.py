@@ -157,6 +157,7 @@ def _write_records(folder: Path, experiment: Experiment, results: dict) -> None:
             "command": "snakemake",
             "log": "a.log",
             "results": results.get(rule, {}),
+            "undeclared": [],
         }
         Record.model_validate(record).write(folder / "provenance" / f"{job}.json")
 
@@ -164,7 +165,15 @@ def _write_records(folder: Path, experiment: Experiment, results: dict) -> None:
 def _write_data(folder, classes, counts, labels, positive):
     table = pd.DataFrame(counts, index=classes)[list(SPLITS)]
     samples = pd.DataFrame(index=range(table.to_numpy().sum() + 3))
-    dropped = {"duplicates_dropped": 2, "conflicting_dropped": 1, "unlabelled_dropped": 3}
+    dropped = {
+        "duplicates_dropped": 2,
+        "conflicting_dropped": 1,
+        "unlabelled_dropped": 3,
+        "shared_groups_dropped": 0,
+        "official_test_dropped": 0,
+    }
+    prepared = {"samples": len(samples), "bad_images": 0, "skipped": [], "warnings": []}
+    write_json(folder / "prepare.json", prepared)
     write_json(folder / "splits.json", summarise(samples, dropped, table, "label", classes))
     shards = {}
     for split in SPLITS:

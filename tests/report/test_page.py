@@ -287,3 +287,21 @@ def test_a_group_without_classes_is_left_out(tmp_path):
     assert any("medium or few" in text for text in read.text["p"])
     assert "Accuracy in few-shot classes" not in read.text["dt"]
     assert not {"Medium", "Few"} & set(read.text["h4"])
+
+
+def test_what_was_left_out_is_counted_and_named(drawn, tmp_path):
+    folder = copied(drawn, tmp_path)
+    skipped = [{"reason": "<thumbnails>", "count": 60, "examples": ["@eaDir/a.png", "b.png"]}]
+    prepared = {"samples": 9, "bad_images": 4, "skipped": skipped, "warnings": ["so <many>"]}
+    (folder / "prepare.json").write_text(json.dumps(prepared))
+    write_page("drawn", drawn[1], folder, tmp_path / "index.html")
+    read = Reader((tmp_path / "index.html").read_text())
+    assert [value for row in read.rows["left-out-table"] for value, _ in row] == [60, 4]
+    assert "@eaDir/a.png, b.png" in read.text["small"] and "<thumbnails>" in read.text["span"]
+    assert any("so <many>" in text for text in read.text["p"])
+    links = {each.get("href") for tag, each in read.tags if tag == "a"}
+    assert {"../prepare.json", "../bad_images.csv"} <= links
+
+
+def test_nothing_is_said_where_nothing_was_left_out(html, read):
+    assert 'id="left-out"' not in html and "left-out-table" not in read.rows

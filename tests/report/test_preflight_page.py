@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tailproof.files import read_json, write_json
-from tailproof.preflight.estimate_accuracy import check_estimates
+from tailproof.preflight.estimate_errors import check_estimates
 from tailproof.preflight.markdown_page import estimate_cells, run_name
 from tailproof.report.preflight_page import write_preflight_page
 from tailproof.runtime.errors import TailproofError

@@ -22,6 +22,8 @@ BELOW_RUNTIME = {
     "tailproof.files",
     "tailproof.digests",
     "tailproof.project",
+    "tailproof.untrusted_files",
+    "tailproof.untrusted_text",
 }  # all that runtime may import
 
 SCRIPT = '''"""The script."""

@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from tailproof.runtime.job_logging import ATTEMPT
+
 
 def run(body, log):
     program = (
@@ -52,8 +54,37 @@ def test_a_mistake_of_ours_shows_its_traceback_here_and_in_the_log(tmp_path, bod
     assert "Traceback" in (tmp_path / "train.log").read_text()
 
 
-def test_a_second_run_starts_a_new_log(tmp_path):
+def test_a_second_attempt_keeps_the_log_of_the_first(tmp_path):
     log = tmp_path / "train.log"
-    run("1 / 0", log)
+    run("logging.getLogger('tailproof').info('first'); __import__('signal').raise_signal(9)", log)
+    log.unlink()  # as Snakemake does
+    done = run("raise TailproofError('second')", log)
+    text = log.read_text()
+    assert text.count(ATTEMPT) == 2
+    assert text.index("first") < text.rindex(ATTEMPT) < text.index("second")
+    assert "first" not in done.stderr, "only the lines of this attempt are shown"
     run("pass", log)
-    assert log.read_text() == ""
+    assert log.read_text().count(ATTEMPT) == 3
+    assert list(tmp_path.iterdir()) == [log]
+
+
+@pytest.mark.parametrize("kind", ["full", "a folder", "below a file"])
+def test_a_log_that_cannot_be_written_loses_nothing(tmp_path, kind):
+    log = tmp_path / "train.log"
+    if kind == "full":
+        log.symlink_to("/dev/full")
+    elif kind == "a folder":
+        log.mkdir()
+    else:
+        log.write_text("")
+        log = log / "train.log"
+    body = "[logging.getLogger('tailproof').info('line %d', n) for n in range(3)]"
+    done = run(body, log)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr and "Logging error" not in done.stderr
+    first, *lines = done.stderr.splitlines()
+    assert first.startswith(f"{log} cannot be written")
+    assert [line.split("INFO ")[1] for line in lines] == ["line 0", "line 1", "line 2"]
+    failed = run("raise TailproofError('the mistake')", log)
+    assert failed.returncode == 1
+    assert "train failed: the mistake" in failed.stderr and "Traceback" not in failed.stderr

@@ -1,6 +1,7 @@
 """Records: read back as they were written, or refused."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -131,3 +132,19 @@ def test_what_is_no_record_is_refused_in_a_sentence(tmp_path, text, error, messa
     assert "\n" not in str(caught.value)
     with pytest.raises(TailproofError, match=r"absent\.json"):
         read_record(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b'{"version": ' + b"9" * 5000 + b"}", b"[1]", b"\xff\xfe{}", b""]
+)
+def test_a_foreign_file_is_no_record(tmp_path, content):
+    path = tmp_path / "record.json"
+    path.write_bytes(content)
+    with pytest.raises(TailproofError, match=r"record\.json"):
+        read_record(path)
+
+
+def test_a_named_pipe_is_no_record_and_keeps_no_one_waiting(tmp_path):
+    os.mkfifo(tmp_path / "record.json")
+    with pytest.raises(TailproofError, match="pipe"):
+        read_record(tmp_path / "record.json")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tailproof.config.recipe import Recipe
 from tailproof.history import COLUMNS, write_history
 from tailproof.runtime.errors import TailproofError
-from tailproof.sweep.selection import FILES, adopt, promote, select
+from tailproof.runtime.stages import TRAINED
+from tailproof.sweep.selection import adopt, promote, select
 from tailproof.sweep.trial import read_trial
 
 KEYS = ["optimizer.weight_decay"]
@@ -130,10 +131,10 @@ def test_a_point_without_a_value_never_wins(tmp_path):
 def test_the_winner_s_expert_is_copied(tmp_path):
     source = tmp_path / "experts" / "b" / "seed-3"
     source.mkdir(parents=True)
-    for name in FILES:
+    for name in TRAINED:
         (source / name).write_text(f"{name} of b")
     (tmp_path / "selection.json").write_text('{"winner": "x", "expert": "b"}')
     adopt(tmp_path / "selection.json", tmp_path / "experts", 3, tmp_path / "winner")
     assert {path.name: path.read_text() for path in (tmp_path / "winner").iterdir()} == {
-        name: f"{name} of b" for name in FILES
+        name: f"{name} of b" for name in TRAINED
     }

@@ -50,7 +50,10 @@ def vector(module):
             "channels_last": True,
             "drop_last": True,
             "mixing": {"mixup": 0.4, "cutmix": 1.0},
-            "augmentation": {"albumentations": [{"name": "Rotate", "options": {"limit": 10}}]},
+            "augmentation": {
+                "albumentations": [{"name": "Rotate", "options": {"limit": 10}}],
+                "torchvision": [{"name": "RandomErasing"}],
+            },
         },
         {
             "model": {

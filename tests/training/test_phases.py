@@ -188,10 +188,15 @@ def test_position_embeddings_are_resampled_for_every_size(digits, tmp_path):
             {
                 "phases": [
                     {"from_epoch": 1},
-                    {"from_epoch": 2, "augmentation": {"albumentations": [{"name": "Rotat"}]}},
+                    {
+                        "from_epoch": 2,
+                        "augmentation": {
+                            "albumentations": [{"name": "Rotate", "options": {"limits": 9}}]
+                        },
+                    },
                 ]
             },
-            "transform 'Rotat'",
+            "Rotate has no option 'limits'",
         ),
     ],
 )

@@ -1,7 +1,9 @@
 """A run that is killed, damaged or moved ends in the bytes of one that was left alone."""
 
 import csv
+import io
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -9,10 +11,13 @@ import time
 
 import psutil
 import pytest
+import torch
 
+from tailproof.digests import sha256_bytes
 from tailproof.files import read_json
 from tailproof.predict.infer import infer
-from tailproof.training.checkpoint_store import newest_first
+from tailproof.runtime.job_logging import ATTEMPT
+from tailproof.training.checkpoint_store import KEY_LENGTH, newest_first
 from tests.training.interrupted_runs import STAGES, finish, outputs, start
 
 
@@ -126,6 +131,84 @@ def test_a_damaged_state_is_told_and_the_one_before_is_used(digits, tmp_path, st
     assert f"{newest} is damaged" in log(tmp_path)
     step = int(before.name.split("step-")[1].split(".")[0])
     assert f"after step {step}" in log(tmp_path)
+    assert outputs(tmp_path) == straight
+
+
+def _hold_a_list(state):
+    return ["of something else"]
+
+
+def _lose_the_model(state):
+    del state["run"]["model"]
+    return state
+
+
+def _reshape_a_tensor(state):
+    model = state["run"]["model"]
+    key = next(iter(model))
+    model[key] = model[key][:1]
+    return state
+
+
+def _take_another_recipe(state):
+    state["run"]["recipe"]["batch_size"] += 1
+    return state
+
+
+def _skip_an_epoch(state):
+    state["run"]["epoch"] += 1
+    return state
+
+
+def _hold_no_run(state):
+    return {"run": None, "seconds": [], "origin": None}
+
+
+CHANGES = (
+    _hold_a_list,
+    _lose_the_model,
+    _reshape_a_tensor,
+    _take_another_recipe,
+    _skip_an_epoch,
+    _hold_no_run,
+)
+
+
+def _write_state(path, content: bytes):
+    """Replace a state by another content, of which its name has the right digest."""
+    path.unlink()
+    stem = path.name.split(".", maxsplit=1)[0]
+    path = path.with_name(f"{stem}.{sha256_bytes(content)[:KEY_LENGTH]}.pt")
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("content", [b"", pickle.dumps(print), b"PK\x03\x04"], ids=repr)
+def test_a_state_that_torch_cannot_read_is_set_aside(digits, tmp_path, straight, content):
+    assert finish(start(digits, tmp_path, crash=("created", 4))) == -signal.SIGKILL
+    (folder,) = (tmp_path / "states").iterdir()
+    newest, before = newest_first(folder)
+    damaged = _write_state(newest, content)
+    assert finish(start(digits, tmp_path)) == 0
+    assert damaged.with_name(f"{damaged.name}.damaged").exists()
+    assert f"{damaged} is damaged" in log(tmp_path)
+    step = int(before.name.split("step-")[1].split(".")[0])
+    assert f"after step {step}" in log(tmp_path)
+    assert outputs(tmp_path) == straight
+
+
+def test_states_of_something_else_are_set_aside(digits, tmp_path, straight):
+    """Each of the two states is something else; the run starts at epoch 1, however often."""
+    for first, second in zip(CHANGES[::2], CHANGES[1::2], strict=True):
+        assert finish(start(digits, tmp_path, crash=("created", 4))) == -signal.SIGKILL
+        (folder,) = (tmp_path / "states").iterdir()
+        for path, change in zip(newest_first(folder), (first, second), strict=True):
+            buffer = io.BytesIO()
+            torch.save(change(torch.load(path, weights_only=True)), buffer)
+            _write_state(path, buffer.getvalue())
+    assert finish(start(digits, tmp_path)) == 0
+    assert "starts at epoch 1" in log(tmp_path)
+    assert len(list(folder.glob("*.damaged"))) == len(CHANGES)
     assert outputs(tmp_path) == straight
 
 
@@ -247,7 +330,7 @@ def test_a_finished_run_is_not_trained_again(digits, tmp_path, straight):
     assert finish(start(digits, tmp_path)) == 0
     shutil.rmtree(tmp_path / "expert")
     assert finish(start(digits, tmp_path)) == 0
-    assert "epoch 1 " not in log(tmp_path)
+    assert "epoch 1 " not in log(tmp_path).rpartition(ATTEMPT)[2]
     assert outputs(tmp_path) == straight
     assert len(attempts(tmp_path)) == 2
 

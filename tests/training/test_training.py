@@ -52,9 +52,15 @@ def test_history_has_a_row_an_epoch_and_learning_happens(digits, tmp_path):
     [
         {"precision": "bf16", "channels_last": True},
         {"drop_last": True, "mixing": {"mixup": 0.4, "cutmix": 1.0}},
-        {"augmentation": {"albumentations": [{"name": "Rotate", "options": {"limit": 10}}]}},
+        {
+            "augmentation": {
+                "albumentations": [{"name": "Rotate", "options": {"limit": 10}}],
+                "torchvision": [{"name": "GaussianBlur", "options": {"kernel_size": 3}}],
+            },
+            "threads": 2,
+        },
     ],
-    ids=["bf16", "mixing", "albumentations"],
+    ids=["bf16", "mixing", "named transforms"],
 )
 def test_the_same_run_gives_the_same_bytes(digits, tmp_path, changes):
     for name, workers in (("a", 0), ("b", 2)):

@@ -34,6 +34,8 @@ def logits(project, expert, split, kind="logits"):
 def test_every_promised_file_is_there(finished):
     expected = {
         "samples.parquet",
+        "prepare.json",
+        "bad_images.csv",
         "splits.parquet",
         "shards/manifest.json",
         "preflight.json",

@@ -88,7 +88,7 @@ TABLE = {
     "errors reworded": (
         edits(
             edit(f"{SOURCE}/files.py", "is not valid JSON", "does not hold JSON"),
-            edit(f"{SOURCE}/data/images.py", "it does not decode", "it cannot be decoded"),
+            edit(f"{SOURCE}/data/images.py", "it cannot be decoded", "it does not decode"),
             edit(f"{SOURCE}/losses.py", "correct the list", "shorten the list"),
             edit(f"{SOURCE}/training/run.py", "the state does not fit", "a state does not fit"),
         ),
@@ -122,7 +122,11 @@ TABLE = {
         BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
     ),
     "a decode": (
-        edit(f"{SOURCE}/data/images.py", "in_place=True", "in_place=False"),
+        edit(
+            f"{SOURCE}/data/images.py",
+            "6: Image.Transpose.ROTATE_270",
+            "6: Image.Transpose.ROTATE_90",
+        ),
         {"prepare", "split", "shard", "manifest", "thumbnails"}
         | BEFORE
         | of_experts(*OF_EXPERT)

@@ -1,6 +1,6 @@
 """Every file and record of an experiment -> audit.json."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.files import write_json

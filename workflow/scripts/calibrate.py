@@ -1,6 +1,6 @@
 """Raw logits on calib -> calibration.json."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.calibration.calibrate import calibrate

@@ -1,6 +1,6 @@
 """Measurements of an expert -> README.md, example.py and deployment.json in its folder."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.config.evaluation import Evaluation

@@ -1,6 +1,6 @@
 """History of a training run -> diagnosis.json."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake) as stage:
     from tailproof.diagnosis.diagnose import write_diagnosis

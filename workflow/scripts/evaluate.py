@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake) as stage:
     from tailproof.config.evaluation import Evaluation

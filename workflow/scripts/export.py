@@ -1,6 +1,6 @@
 """Raw logits and temperature -> calibrated logits of all six splits."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake) as stage:
     from tailproof.calibration.export import export

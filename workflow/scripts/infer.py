@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake) as stage:
     from tailproof.predict.infer import infer

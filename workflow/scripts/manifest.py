@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.config.data import Data
     from tailproof.config.splits import SPLITS
-    from tailproof.data.shards import gather
+    from tailproof.data.manifest import write_manifest
     from tailproof.runtime.stages import paths_by
 
     facts = paths_by("shard", ("split", "part"), snakemake.input.facts)
@@ -16,4 +16,4 @@ with job(snakemake):
         for split in SPLITS
     }
     data = Data(**snakemake.params.data)
-    gather(snakemake.input.samples, by_split, data, snakemake.output.manifest)
+    write_manifest(snakemake.input.samples, by_split, data, snakemake.output.manifest)

@@ -2,7 +2,7 @@
 
 import json
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake) as stage:
     from tailproof.config.recipe import Recipe
@@ -12,6 +12,7 @@ with job(snakemake) as stage:
     from tailproof.preflight.markdown_page import page
     from tailproof.preflight.summary import describe
     from tailproof.preflight.timing import measure, structures
+    from tailproof.preflight.tried_transforms import tried_transforms
 
     manifest, output = snakemake.input.manifest, snakemake.output
     execution = json.loads(snakemake.resources.execution)
@@ -20,7 +21,12 @@ with job(snakemake) as stage:
         for name, learning in snakemake.params.recipes.items()
     }
     normalization = read_json(manifest)["normalization"]
-    preview = describe(facts_of(manifest, recipes), normalization, structures(manifest, recipes))
+    preview = describe(
+        facts_of(manifest, recipes),
+        normalization,
+        structures(manifest, recipes),
+        tried_transforms(manifest, recipes),
+    )
     timing = measure(manifest, recipes)
     write_json(output.preflight, preview)
     write_json(output.timing, timing)

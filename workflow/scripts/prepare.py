@@ -1,6 +1,6 @@
-"""Raw collection -> samples.parquet, and the checksums of its files."""
+"""Raw collection -> samples.parquet, what was left out, and the checksums of its files."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake, raw=("raw",)):
     from tailproof.config.data import Data
@@ -8,5 +8,5 @@ with job(snakemake, raw=("raw",)):
     from tailproof.data.raw_checksums import list_raw
 
     data = Data(**snakemake.params.data)
-    prepare(data, snakemake.output.samples)
+    prepare(data, snakemake.output.samples, snakemake.log.bad_images)
     list_raw(data, snakemake.output.samples, snakemake.output.raw)

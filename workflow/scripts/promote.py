@@ -1,6 +1,6 @@
 """Histories up to a rung -> the points promoted to the next rung."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.config.recipe import Recipe

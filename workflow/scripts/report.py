@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.config.experiment import Experiment

@@ -1,6 +1,6 @@
 """Samples of one split -> one shard and the facts about it."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.config.data import Data

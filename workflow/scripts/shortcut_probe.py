@@ -1,6 +1,6 @@
 """Shards of train and dev -> how well simple image statistics predict the class."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.data.shortcuts import probe

@@ -1,6 +1,6 @@
 """samples.parquet -> splits.parquet and its summary."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.config.data import Data

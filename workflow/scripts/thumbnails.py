@@ -1,6 +1,6 @@
 """Shards of train -> thumbnails.json with an image of each class."""
 
-from tailproof.runtime.stage import job
+from tailproof.runtime.job import job
 
 with job(snakemake):
     from tailproof.data.thumbnails import write_class_thumbnails

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from tailproof.calibration.calibration_file import temperatures
+from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.data.logits import Logits
-from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 
 
@@ -26,14 +25,14 @@ def export(
 
     Raises:
         TailproofError: a file holds a different split than expected, or logits of different weights
-            than those that the temperature was fitted on.
+            than those that the temperature was fitted on, or calibration.json is damaged.
     """
     if set(raw) != set(outputs):
         raise TailproofError(
             f"expected outputs for the splits {', '.join(sorted(raw))}, found outputs for "
             f"{', '.join(sorted(outputs))}"
         )
-    fitted = read_json(calibration)
+    fitted = CalibrationFile.read(calibration)
     rows = {}
     for split, path in raw.items():
         logits = Logits.read(path)
@@ -41,13 +40,13 @@ def export(
             raise TailproofError(
                 f"{path} holds the split '{logits.metadata['split']}', expected '{split}'"
             )
-        if logits.metadata["weights_sha256"] != fitted["weights_sha256"]:
+        if logits.metadata["weights_sha256"] != fitted.weights_sha256:
             raise TailproofError(
                 f"{path} was computed with the weights {logits.metadata['weights_sha256'][:12]}…, "
-                f"but {calibration} was fitted on {fitted['weights_sha256'][:12]}…: run infer and "
+                f"but {calibration} was fitted on {fitted.weights_sha256[:12]}…: run infer and "
                 "calibrate again"
             )
-        by_rank = temperatures(fitted, logits.metadata["target"])
+        by_rank = fitted.temperatures(logits.metadata["target"])
         logits.scaled_by_temperature(by_rank).write(outputs[split])
         rows[split] = len(logits.sample_ids)
     return rows

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import softmax
 
-LOWEST, HIGHEST = 0.05, 20.0
+from tailproof.calibration.calibration_file import HIGHEST, LOWEST
 
 
 class Fit(NamedTuple):
@@ -76,4 +76,5 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
                 "logits say next to nothing about the class"
             ],
         )
-    return Fit(float(np.exp(brentq(slope, low, high, xtol=1e-12, rtol=1e-14))), [])
+    temperature = float(np.exp(brentq(slope, low, high, xtol=1e-12, rtol=1e-14)))
+    return Fit(min(max(temperature, LOWEST), HIGHEST), [])

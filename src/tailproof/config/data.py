@@ -55,6 +55,49 @@ def _distinct_ranks(ranks: list[str]) -> list[str]:
 Column = Annotated[str, Field(min_length=1)]
 BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
 RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct_ranks)]
+MissingSigns = Annotated[
+    list[str] | dict[Column, list[str]] | None,
+    Field(
+        description="Cells that mean 'no value' in the columns of ranks and group, such as [NA]. "
+        "{COLUMN: [NA]} decides by column, and [] says that such cells are names. Empty cells and "
+        "NaN never have a value. Default: a table with a cell that may mean 'no value' is refused."
+    ),
+]
+SplitColumn = Annotated[
+    Column | None,
+    Field(
+        description="Column of the official split of each image: train (or training), val (valid, "
+        "validation, dev) or test (testing)."
+    ),
+]
+GroupPerPool = Annotated[
+    bool,
+    Field(
+        description="Whether each pool numbers its groups from the start, so that the same number "
+        "in train, val and test means different groups."
+    ),
+]
+
+
+def check_missing_columns(missing: Any, ranks: list[str], group: str | None) -> None:
+    """Raise a ValueError if `missing` names a column that is neither a rank nor the group."""
+    columns = [*ranks, *([group] if group else [])]
+    for column in missing if isinstance(missing, dict) else ():
+        if column not in columns:
+            raise ValueError(
+                f"'missing' names the column '{column}', expected a column of ranks or group: "
+                f"{', '.join(columns)}"
+            )
+
+
+def check_pools(train: Any, val: Any, test: Any, split: str | None) -> None:
+    """Raise a ValueError unless the pools of a source fit together."""
+    if test is not None and train is None:
+        raise ValueError("'test' is given but 'train' is not: give both or neither")
+    if val is not None and None in (train, test):
+        raise ValueError("'val' is given, but not both 'train' and 'test': give all three")
+    if split is not None and test is not None:
+        raise ValueError("'split' and 'test' both name the test set: remove one")
 
 
 class SourceConfig(Strict):
@@ -174,6 +217,16 @@ class Data(Strict):
     """How the raw images are split into six splits and stored in shards."""
 
     source: Annotated[SourceConfig, _AnySource]
+    on_bad_image: Literal["stop", "skip"] = Field(
+        "stop",
+        description="What prepare does with images that cannot be read, after it has listed all of "
+        "them: stop, or leave them out.",
+    )
+    max_bad_share: Fraction = Field(
+        0.1,
+        description="With on_bad_image: skip, the largest share of the training, validation or "
+        "test images that may be left out.",
+    )
     target: str | None = Field(
         None, description="Taxonomic rank to predict. Default: the finest rank."
     )

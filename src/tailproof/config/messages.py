@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tailproof.runtime.errors import suggestion
+from tailproof.untrusted_text import printable
 
 Path = tuple[str | int, ...]
 
@@ -13,8 +14,12 @@ OURS = {
     "string_pattern_mismatch": "should be a name of letters, digits, '_', '-' and '.'",
     "model_type": "should be a mapping of keys",
     "dict_type": "should be a mapping of keys",
+    "bool_type": "should be a boolean, true or false",
 }
 """Messages that replace pydantic's, by pydantic's error type."""
+
+LONGEST = 100
+"""Characters of a value in a message."""
 
 
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
@@ -27,9 +32,11 @@ def explain_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
     errors: dict[Path, tuple[str, str]] = {}
     for item in error.errors():
         path, text, value = _describe(item, schema)
-        errors[path] = (f"{errors[path][0]} or {text}" if path in errors else text, value)
+        if path in errors:
+            text, value = f"{errors[path][0]} or {text}", max(errors[path][1], value, key=len)
+        errors[path] = text, value
     return [
-        f"'{'.'.join(map(str, path))}' {text}{value}"
+        f"'{printable('.'.join(map(str, path)))}' {text}{value}"
         for path, (text, value) in errors.items()
         if not _inherited(path, errors) and not _has_nested_error(path, errors)
     ]
@@ -59,7 +66,24 @@ def _describe(item: dict[str, Any], schema: dict[str, Any]) -> tuple[Path, str, 
     message = OURS.get(kind) or re.sub(r"^(Value error, |\w+ (?=should ))", "", item["msg"])
     if not message.startswith("should"):
         return path, f"is invalid: {message}", ""
-    return path, message, "" if isinstance(value, dict | list) else f", found {value!r}"
+    found = "" if isinstance(value, dict | list) else f", found {_short(value)}"
+    return path, message, found + (_quoted(value) if kind == "string_type" else "")
+
+
+def _quoted(value: Any) -> str:
+    """Return how to write a value as text if YAML took it for something else."""
+    if isinstance(value, bool):
+        return f": put a name that YAML reads as a truth value in quotes, '{str(value).lower()}'"
+    if isinstance(value, int | float):
+        return ": put a name that YAML reads as a number in quotes, as you wrote it"
+    if value is None:
+        return ": write a text, in quotes if it is 'null' or '~'"
+    return ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _locate(

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from tailproof import losses
 from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
+from tailproof.config.transforms import Albumentation, TorchvisionTransform
 from tailproof.monitors import MONITORS, direction
 
 
@@ -92,13 +93,6 @@ class Plateau(Strict):
 Schedule = Annotated[Constant | Multistep | Cosine | Plateau, Field(discriminator="name")]
 
 
-class Transform(Strict):
-    """One albumentations transform, e.g. {name: ColorJitter, options: {p: 0.5}}."""
-
-    name: str = Field(description="Class name of the transform.")
-    options: dict[str, Any] = Field(default_factory=dict, description="Arguments of the class.")
-
-
 class Augmentation(Strict):
     """Augmentation of training images; identical for cached and streamed images."""
 
@@ -120,9 +114,15 @@ class Augmentation(Strict):
         description="Standard deviation of Gaussian noise, in units of normalized pixels. For "
         "small arrays; for large images use the albumentations transform GaussNoise.",
     )
-    albumentations: list[Transform] = Field(
+    albumentations: list[Albumentation] = Field(
         default_factory=list,
-        description="Transforms applied to each image in the loader workers, before all others.",
+        description="Transforms of albumentations, applied to each image in the loader workers, "
+        "before all others.",
+    )
+    torchvision: list[TorchvisionTransform] = Field(
+        default_factory=list,
+        description="Transforms of torchvision.transforms.v2, applied to each image in the loader "
+        "workers, after those of albumentations and before all others.",
     )
 
 

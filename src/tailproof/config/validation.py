@@ -1,10 +1,12 @@
 """Loads and validates configuration files; reports one sentence per error."""
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from tailproof.config.base import NAME
 from tailproof.config.experiment import Config, Experiment
 from tailproof.config.messages import explain_errors
 from tailproof.config.yaml_reader import read_yaml
@@ -60,6 +62,47 @@ def _parse(model: type[Model], value: Any, origin: str) -> Model:
 
 
 def _check_exists(path: Path) -> None:
-    if not path.exists():
-        near = suggestion(path.stem, (other.stem for other in path.parent.glob("*.yaml")))
-        raise TailproofError(f"{path} does not exist{near}")
+    """Check that the file of an experiment exists, and that its name can be that of a folder."""
+    if not re.fullmatch(NAME, path.stem):
+        raise TailproofError(
+            f"{path}: the name of an experiment may contain only letters, digits, '_', '-' and "
+            f"'.', found {path.stem!r}: rename the file"
+        )
+    if path.exists():
+        return
+    name = _without_suffixes(path.stem)
+    right = path.with_name(f"{name}.yaml")
+    if name != path.stem and right.exists():
+        raise TailproofError(
+            f"{path} does not exist: write the name of the experiment without an ending, '{name}'"
+        )
+    if other := _other_spelling(path):
+        raise TailproofError(
+            f"{path} does not exist, but {other} does: rename that file to {right}"
+        )
+    near = suggestion(path.stem, (other.stem for other in path.parent.glob("*.yaml")))
+    raise TailproofError(f"{path} does not exist{near}")
+
+
+def _other_spelling(path: Path) -> Path | None:
+    """Return a file that is probably meant: with another ending, or in a folder above or below."""
+    name = _without_suffixes(path.stem).lower()
+    files = [*sorted(path.parent.rglob("*")), *sorted(path.parent.parent.glob("*"))]
+    return next(
+        (
+            file
+            for file in files
+            if _without_suffixes(file.name).lower() == name
+            and not _is_experiment(file, path.parent)
+            and file.is_file()
+        ),
+        None,
+    )
+
+
+def _is_experiment(file: Path, folder: Path) -> bool:
+    return file.parent == folder and file.suffix == ".yaml" and bool(re.fullmatch(NAME, file.stem))
+
+
+def _without_suffixes(name: str) -> str:
+    return re.sub(r"(\.(ya?ml|txt|json|bak|orig)|~)+$", "", name, flags=re.IGNORECASE).strip()

@@ -1,4 +1,9 @@
-"""Reads YAML without two of its traps: 1e-4 parsed as text, and duplicate keys."""
+"""Reads YAML without its traps: names that become other values, and duplicate keys.
+
+PyYAML follows YAML 1.1, in which yes, no, on and off are truth values, 012 is ten, 12:30 is 750,
+2024-01-01 is a date, and 1e-4 is text. Classes have such names. Here, as in YAML 1.2, only true
+and false are truth values, numbers are decimal, and all else is text; 012 is text too.
+"""
 
 import re
 from pathlib import Path
@@ -21,15 +26,30 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+SCALARS = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    "float": (
+        r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+}
+"""How a value of each kind is written, and its first characters."""
+KEPT = {"null", "merge", "value"}
+"""Kinds that are written as in YAML 1.1; dates are not a kind."""
+PREFIX = "tag:yaml.org,2002:"
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in kinds if tag.removeprefix(PREFIX) in KEPT]
+    for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for kind, (written, first) in SCALARS.items():
+    _Loader.add_implicit_resolver(PREFIX + kind, re.compile(f"(?:{written})$"), list(first))
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file; values such as 1e-4 are numbers, and duplicate keys are errors.
+    """Read a YAML file; yes, 012 and dates are text, and duplicate keys are errors.
 
     Raises:
         TailproofError: the file is missing, unreadable or not YAML.

@@ -11,19 +11,53 @@ import hashlib
 import io
 import re
 import struct
-import zlib
+from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
+from tailproof.data.image_formats import FORMAT_NAMES, FORMATS, kind_of
 from tailproof.data.multiband import MODE, START, decode_bands
 from tailproof.runtime.errors import TailproofError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 GREY = ("1", "L", "LA", "La")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-DEEP_COLOUR = re.compile(r"(RGB|LA|CMYK)\w*;16\w?")
+SUBFILE, BITS_PER_SAMPLE, SAMPLES_PER_PIXEL, EXTRA_SAMPLES = 254, 258, 277, 338  # tags of TIFF
+REDUCED = 1  # flag of SUBFILE
+CANON = b"CR"  # at byte 8 of a CR2
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
+
+TRANSPARENT = (
+    "transparent parts are filled with white, or with black where white would hide the drawing"
+)
+FRAMES = "only the first of several frames is read"
+PROFILE = "a colour profile other than sRGB is ignored"
+BANDS = "bands other than red, green and blue are ignored"
+
+OTHER_CAUSES = {
+    "TIFF": ", or have bands that Pillow does not read: store such images as .npy arrays",
+    "AVIF": ", or Pillow was built without AVIF: run `pip install -U pillow`",
+}
+"""Why else Pillow may not identify a file of one of its formats."""
+
+SAME_ALPHA = 5  # levels of alpha that nobody sees
+HIDDEN = 240  # a picture over white without a darker pixel does not stand out
+COLOUR_STEP = 64  # between the colours on which a profile is tried
+SAME_COLOUR = 5  # levels by which profiles that mean sRGB differ
+
+PILLOW_FORMATS = [name.upper() for name in FORMATS if name != "HEIC"]
 
 PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 PNG_END = b"\x00\x00\x00\x00IEND"
@@ -37,14 +71,28 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # any marker in a scan except a r
 cv2.setNumThreads(0)
 
 
+class Picture(NamedTuple):
+    """A decoded image.
+
+    Attributes:
+        pixels: uint8, [H, W] in mode ``L`` and [H, W, 3] in mode ``RGB``; float32 [H, W, bands].
+        notes: what the pixels leave out of the file, as the constants above.
+    """
+
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
 def decode(data: bytes, mode: str | None = None) -> np.ndarray:
     """Decode the bytes of an image file.
 
     The EXIF orientation is applied, as in viewers. Palettes and other colour spaces become RGB.
-    Alpha is dropped, as in torchvision's ImageFolder. Only the first of several frames is decoded.
+    Transparent parts show a white background, or a black one if the picture would not stand out
+    from white; alpha that is the same everywhere is dropped. Colour profiles are ignored, as in
+    torchvision and timm. Only the first of several frames is decoded.
 
     Args:
-        data: a PNG, JPEG, WebP, BMP, TIFF or .npy file.
+        data: a file of one of `FORMATS` except HEIC (see `heic`), or a .npy file.
         mode: ``L``, ``RGB`` or ``float32``. Default: ``float32`` for a .npy file; ``L`` for a
             picture without colour, whether or not its file is declared greyscale; else ``RGB``.
 
@@ -55,6 +103,18 @@ def decode(data: bytes, mode: str | None = None) -> np.ndarray:
         TailproofError: the bytes are not such a file, are truncated, or have more than 8 bits per
             channel, for which no scale is right for all images.
     """
+    image = _decode_plain(data, mode)
+    return _read_any(data, mode).pixels if image is None else image
+
+
+def read_picture(data: bytes, mode: str | None = None) -> Picture:
+    """Decode an image file as `decode` does, and say what the pixels leave out of it."""
+    image = _decode_plain(data, mode)
+    return _read_any(data, mode) if image is None else Picture(image)
+
+
+def _decode_plain(data: bytes, mode: str | None) -> np.ndarray | None:
+    """Decode an array of bands or a file of the plainest kind; None for any other picture."""
     if data.startswith(START) and mode in (None, MODE):
         return decode_bands(data)
     if mode == MODE:
@@ -62,12 +122,12 @@ def decode(data: bytes, mode: str | None = None) -> np.ndarray:
             "it is not a .npy array of bands, expected one as for the other images"
         )
     channels = _plain_png(data) or _plain_jpeg(data)
-    if channels:
-        flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        if image is not None:  # else it is damaged, and Pillow reports how
-            return _in_mode(image, mode)
-    return _decode_any(data, mode)
+    if not channels:
+        return None
+    flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    # If it is damaged, Pillow reports how.
+    return None if image is None else _in_mode(image, mode)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -91,29 +151,164 @@ def pixel_digest(image: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _decode_any(data: bytes, mode: str | None) -> np.ndarray:
+def _read_any(data: bytes, mode: str | None) -> Picture:
+    """Decode what Pillow identifies, whatever it raises for the bytes of strangers."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            stored = DEEP_COLOUR.search(str(image.tile))  # Pillow reduces these to 8 bits
+        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
+            _refuse_preview(image, data)
+            bits = _bits(image, data)
+            notes = _notes(image)
             image.load()
-            if stored or image.mode in DEEP:
-                raise TailproofError(
-                    f"its pixels have mode {stored[0] if stored else image.mode}, expected 8 bits "
-                    "per channel: choose the range that matters and convert it"
-                )
-            ImageOps.exif_transpose(image, in_place=True)
-            native = "L" if image.mode in GREY else "RGB"
-            return _in_mode(np.array(image.convert(mode or native)), mode)
-    except (
-        Image.DecompressionBombError,
-        EOFError,
-        OSError,
-        SyntaxError,  # raised by Pillow for broken PNG chunks
-        ValueError,
-        struct.error,
-        zlib.error,
-    ) as error:
-        raise TailproofError(f"it does not decode as an image ({error})") from error
+            if bits <= 8 and image.mode not in DEEP:
+                pixels, transparent = _eight_bit_pixels(image)
+                notes += [TRANSPARENT] if transparent else []
+                return Picture(_in_mode(pixels, mode), tuple(notes))
+    except TailproofError:  # a signal may arrive at any time
+        raise
+    except Image.UnidentifiedImageError:
+        raise TailproofError(_other_content(data)) from None
+    except Image.DecompressionBombError as error:
+        raise TailproofError(f"it is too large to decode ({error}): shrink it") from None
+    except Exception as error:
+        raise TailproofError(
+            f"it cannot be decoded; it may be truncated or damaged ({_reason(error)})"
+        ) from error
+    raise TailproofError(
+        f"its pixels have {max(bits, 16)} bits per channel, expected 8: scale the range that "
+        "matters to 0-255, the same way for all images, or store them as .npy arrays of bands"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return the text of an error without memory addresses."""
+    return re.sub(r" ?<[^<>]* at 0x[0-9a-fA-F]+>", "", str(error)) or type(error).__name__
+
+
+def _other_content(data: bytes) -> str:
+    kind = kind_of(data)
+    if kind not in FORMATS:
+        return f"it is {kind}, expected {FORMAT_NAMES}"
+    return (
+        f"it begins like {kind}, but cannot be decoded: it may be truncated or damaged"
+        f"{OTHER_CAUSES.get(kind, '')}"
+    )
+
+
+def _refuse_preview(image: Image.Image, data: bytes) -> None:
+    """Refuse a TIFF that begins with a small picture, as the raw pictures of most cameras do."""
+    if image.format != "TIFF":
+        return
+    if data[8:10] == CANON or image.tag_v2.get(SUBFILE, 0) & REDUCED:
+        raise TailproofError(
+            "its first picture is a small preview, as in raw pictures of cameras (CR2, NEF, ARW, "
+            "DNG): export the picture as JPEG or PNG"
+        )
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """Return the bits per channel that are stored, which Pillow reduces to 8 in some modes."""
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))
+    return data[24] if data.startswith(PNG_START) else 8
+
+
+def _notes(image: Image.Image) -> list[str]:
+    """Return what is left out of an opened image besides its alpha."""
+    notes = []
+    if _has_more_frames(image):
+        notes.append(FRAMES)
+    if image.format == "TIFF" and image.tag_v2.get(SAMPLES_PER_PIXEL, 1) > _used_bands(image):
+        notes.append(BANDS)
+    profile = image.info.get("icc_profile")
+    if profile and _changes_colours(profile):
+        notes.append(PROFILE)
+    return notes
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    if image.format == "TIFF":
+        return bool(image.tag_v2.next)  # n_frames would read all pages
+    # The other frames of MPO are previews or the second eye of the same picture.
+    return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
+
+
+def _used_bands(image: Image.Image) -> int:
+    bands = 1 if image.mode == "P" else len(image.getbands())
+    return 3 if image.mode == "RGBA" and not _has_alpha(image) else bands
+
+
+@lru_cache(maxsize=64)
+def _changes_colours(profile: bytes) -> bool:
+    """Return whether a profile shows some colour otherwise than sRGB does."""
+    levels = [*range(0, 256, COLOUR_STEP), 255]
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = opened.profile.xcolor_space.strip()
+        if space == "GRAY":
+            colours = Image.fromarray(np.array([levels], np.uint8))
+        elif space == "RGB":
+            grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).astype(np.uint8)
+            colours = Image.fromarray(grid.reshape(1, -1, 3))
+        else:
+            return True
+        shown = ImageCms.profileToProfile(
+            colours, opened, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False  # a profile that is damaged says nothing
+    difference = np.asarray(shown, np.int16) - np.asarray(colours.convert("RGB"), np.int16)
+    return bool(np.abs(difference).max() > SAME_COLOUR)
+
+
+def _eight_bit_pixels(image: Image.Image) -> tuple[np.ndarray, bool]:
+    """Return the pixels of a loaded image, and whether parts of it are transparent."""
+    native = "L" if image.mode in GREY else "RGB"
+    orientation = _orientation(image)
+    over = _over_background(image) if _has_alpha(image) else None
+    image = over or (image if image.mode == native else image.convert(native))
+    if orientation in UPRIGHT:
+        image = image.transpose(UPRIGHT[orientation])
+    return np.array(image), over is not None
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    """Return whether there is alpha; a fourth band of TIFF whose kind is not said is none."""
+    unknown = image.format == "TIFF" and EXTRA_SAMPLES not in image.tag_v2
+    return image.has_transparency_data and not unknown
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except TailproofError:
+        raise
+    except Exception:  # a viewer shows a picture with damaged EXIF as it lies
+        return None
+
+
+def _over_background(image: Image.Image) -> Image.Image | None:
+    """Return a picture over white or black; None if its alpha is the same everywhere."""
+    layers = image.convert("RGBA")
+    low, high = layers.getchannel("A").getextrema()
+    if high - low <= SAME_ALPHA:
+        return None
+    over_white = _over(layers, 255)
+    darkest, spread = _darkest_and_spread(over_white)
+    if darkest >= HIDDEN:
+        over_black = _over(layers, 0)
+        if _darkest_and_spread(over_black)[1] > spread:
+            return over_black
+    return over_white
+
+
+def _over(layers: Image.Image, grey: int) -> Image.Image:
+    background = Image.new("RGBA", layers.size, (grey, grey, grey, 255))
+    return Image.alpha_composite(background, layers).convert("RGB")
+
+
+def _darkest_and_spread(image: Image.Image) -> tuple[int, int]:
+    lows, highs = zip(*image.getextrema(), strict=True)
+    return min(lows), max(highs) - min(lows)
 
 
 def _plain_png(data: bytes) -> int:

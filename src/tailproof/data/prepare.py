@@ -1,6 +1,8 @@
 """The stage prepare: decodes every image of the source once and lists it in samples.parquet."""
 
 import logging
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,77 +12,171 @@ import numpy as np
 import pyarrow as pa
 
 from tailproof.config.data import Data
-from tailproof.data.images import decode, pixel_digest
+from tailproof.data.bad_images import (
+    BadImage,
+    bad_images_error,
+    class_loss_warning,
+    why_not_skipped,
+    write_bad_images,
+)
+from tailproof.data.heic import without_heic
+from tailproof.data.images import Picture, pixel_digest, read_picture
 from tailproof.data.multiband import MODE
 from tailproof.data.sources import Sample, Source, open_source
 from tailproof.data.sources.base import where
 from tailproof.data.tables import with_metadata, write_parquet
-from tailproof.runtime.errors import TailproofError
+from tailproof.files import write_json
+from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.progress import track
+from tailproof.text import quantity
 
 log = logging.getLogger(__name__)
 
 BATCH = 8192  # rows kept as Python objects; in Arrow a row takes about 300 bytes
+EXAMPLES = 3  # images that a warning names
+PICTURE = 0  # the kind of an 8-bit picture; that of an array is its number of bands
 
 
-def prepare(config: Data, output: str | Path) -> None:
+def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None) -> None:
     """Decode every image of the configured source and write samples.parquet.
 
-    The mode is ``L`` if no image has colour, whatever its file declares, and else ``RGB``. For
-    arrays of bands it is ``float32``.
+    Next to it, prepare.json says what was left out, and bad_images.csv lists images that cannot be
+    read. The mode is ``L`` if no image has colour, whatever its file declares, and else ``RGB``.
+    For arrays of bands it is ``float32``.
+
+    Args:
+        config: the source, and what to do about bad images.
+        output: path of samples.parquet.
+        bad_list: another path of the list of bad images, which exists even if they stop the stage;
+            a workflow deletes the outputs of a job that fails.
 
     Raises:
-        TailproofError: the source is missing, damaged or invalid, or an image does not decode.
+        TailproofError: the source is missing, damaged or invalid, or too many images are bad.
     """
     source = open_source(config.source)
     source.fetch()
-    schema = _schema(source)
     rows = _Rows(source)
-    listed = track(rows, "prepare", len(source))
-    batches = []
-    while batch := list(islice(listed, BATCH)):
-        batches.append(pa.Table.from_pylist(batch, schema=schema))
+    table = _table(rows, source)
+    table = rows.without_other_kinds(table)
+    bad = sorted(rows.bad)
+    list_path = Path(output).with_name("bad_images.csv")
+    write_bad_images(bad_list or list_path, bad)
+    if bad and (advice := why_not_skipped(bad, table, source.ranks, config)):
+        total = len(table) + len(bad)
+        raise bad_images_error(bad, total, source.root, bad_list or list_path, advice)
     metadata = {
         "ranks": list(source.ranks),
         "classes": source.classes,
-        "mode": MODE if rows.arrays else "RGB" if rows.colour else "L",
-        "bands": rows.bands if rows.arrays else 3 if rows.colour else 1,
+        "mode": MODE if rows.kind else "RGB" if rows.colour else "L",
+        "bands": rows.kind or (3 if rows.colour else 1),
     }
-    table = pa.concat_tables(batches)
     write_parquet(output, with_metadata(table, metadata))
+    write_bad_images(list_path, bad)
+    loss = class_loss_warning(bad, table, source.ranks[-1], config.max_bad_share)
+    warnings = [*source.warnings(), *rows.notes(), *filter(None, [loss])]
+    summary = {
+        "samples": len(table),
+        "bad_images": len(bad),
+        "skipped": [
+            {"reason": skipped.reason, "count": skipped.count, "examples": list(skipped.examples)}
+            for skipped in source.skipped()
+        ],
+        "warnings": warnings,
+    }
+    write_json(Path(output).with_name("prepare.json"), summary)
+    _log(summary, list_path)
     log.info("%d samples listed, mode %s", len(table), metadata["mode"])
+
+
+def _table(rows: "_Rows", source: Source) -> pa.Table:
+    schema = _schema(source)
+    listed_rows = track(rows, "prepare", len(source))
+    batches = [schema.empty_table()]
+    while batch := list(islice(listed_rows, BATCH)):
+        batches.append(pa.Table.from_pylist(batch, schema=schema))
+    return pa.concat_tables(batches)
+
+
+def _log(summary: dict[str, Any], bad_images: Path) -> None:
+    """Log what was left out, one line per reason."""
+    for skipped in summary["skipped"]:
+        examples = f", such as {', '.join(skipped['examples'])}" if skipped["examples"] else ""
+        log.warning("left out: %s (%d)%s", skipped["reason"], skipped["count"], examples)
+    if summary["bad_images"]:
+        log.warning("left out: bad images (%d), see %s", summary["bad_images"], bad_images)
+    for warning in summary["warnings"]:
+        log.warning("%s", warning)
 
 
 class _Rows:
     """The rows of samples.parquet.
 
     Attributes:
-        colour: whether any image so far has colour.
-        arrays: whether the images are arrays of bands; None before the first image.
-        bands: the number of bands of such images.
+        bad: the images that cannot be read, in any order.
+        kind: `PICTURE`, or the number of bands, of most images.
+        colour: whether any 8-bit picture has colour.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.bad: list[BadImage] = []
+        self.kind = PICTURE
         self.colour = False
-        self.arrays: bool | None = None
-        self.bands = 0
+        self._numbers, self._kinds = array("q"), array("q")  # of each row
+        self._noted: Counter[str] = Counter()
+        self._examples: dict[str, list[str]] = defaultdict(list)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for sample in self.source.samples():
-            yield self._row(sample)
+        for number, sample in enumerate(self.source.samples()):
+            picture = self._read_picture(number, sample)
+            if picture is not None:
+                yield self._row(number, sample, picture)
 
-    def _row(self, sample: Sample) -> dict[str, Any]:
-        encoded = self.source.read(sample.path, sample.row)
+    def without_other_kinds(self, table: pa.Table) -> pa.Table:
+        """Return the rows of the kind that most images have; the others become bad images."""
+        kinds = np.frombuffer(self._kinds, np.int64)
+        counts = Counter(kinds.tolist())
+        if counts:
+            self.kind = counts.most_common(1)[0][0]
+        if len(counts) < 2:
+            return table
+        for index in np.flatnonzero(kinds != self.kind).tolist():
+            (sample,) = table.slice(index, 1).to_pylist()
+            reason = f"it is one of the {_kind(int(kinds[index]))}, but most are {_kind(self.kind)}"
+            labels = {rank: sample[rank] for rank in self.source.ranks}
+            place = sample["path"], sample["row"], sample["pool"]
+            self.bad.append(BadImage(self._numbers[index], *place, labels, reason))
+        return table.filter(pa.array(kinds == self.kind))
+
+    def notes(self) -> list[str]:
+        """Return sentences about what the pixels leave out of the files."""
+        return [
+            f"in {quantity(count, 'image')}, {note}: {', '.join(self._examples[note])}"
+            for note, count in self._noted.items()
+        ]
+
+    def _read_picture(self, number: int, sample: Sample) -> Picture | None:
+        """Read and decode an image; None if it is bad."""
         try:
-            image = decode(encoded)
-            self._check_kind(image)
+            return read_picture(without_heic(self.source.read(sample.path, sample.row)))
+        except Interrupted:
+            raise
         except TailproofError as error:
-            path = Path(self.source.root or "", sample.path)
-            raise TailproofError(
-                f"{where(path, sample.row)}: {error}; replace or remove the image"
-            ) from error
-        self.colour |= image.ndim == 3 and not self.arrays
+            reason = _reason(str(error), Path(self.source.root or "", sample.path), sample.row)
+            place = sample.path, sample.row, sample.pool
+            self.bad.append(BadImage(number, *place, sample.labels, reason))
+            return None
+
+    def _row(self, number: int, sample: Sample, picture: Picture) -> dict[str, Any]:
+        image = picture.pixels
+        is_array = image.dtype == np.float32
+        self._numbers.append(number)
+        self._kinds.append(image.shape[2] if is_array else PICTURE)
+        self.colour |= image.ndim == 3 and not is_array
+        for note in picture.notes:
+            self._noted[note] += 1
+            if self._noted[note] <= EXAMPLES:
+                self._examples[note].append(where(sample.path, sample.row))
         return {
             "sample_id": sample.sample_id,
             "digest": pixel_digest(image),
@@ -93,21 +189,20 @@ class _Rows:
             "width": image.shape[1],
         }
 
-    def _check_kind(self, image: np.ndarray) -> None:
-        """Check that an image has the same kind and number of bands as the first one."""
-        arrays = image.dtype == np.float32
-        if self.arrays is None:
-            self.arrays, self.bands = arrays, image.shape[2] if arrays else 0
-        kinds = {True: "an array of bands", False: "an 8-bit picture"}
-        if arrays != self.arrays:
-            raise TailproofError(
-                f"it is {kinds[arrays]}, but the first image is {kinds[self.arrays]}"
-            )
-        if arrays and image.shape[2] != self.bands:
-            raise TailproofError(
-                f"it has {image.shape[2]} bands, but the first image {self.bands} (its shape is "
-                f"{list(image.shape)}: height, width, bands)"
-            )
+
+def _kind(bands: int) -> str:
+    return f"arrays of {quantity(bands, 'band')}" if bands else "8-bit pictures"
+
+
+def _reason(text: str, path: Path, row: int | None) -> str:
+    """Return the text of an error as one line that does not begin with the image's own path."""
+    text = " ".join(text.split())
+    for place in (where(path, row), str(path)):
+        if text.startswith(f"{place}: "):
+            return text.removeprefix(f"{place}: ")
+        if text.startswith(f"{place} "):
+            return f"it {text.removeprefix(f'{place} ')}"
+    return text
 
 
 def _schema(source: Source) -> pa.Schema:

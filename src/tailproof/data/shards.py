@@ -1,11 +1,11 @@
-"""The stages shard and manifest: parquet files of each split in the Hugging Face image layout.
+"""The stage shard: parquet files of each split in the Hugging Face image layout.
 
-The stage shard is scattered: each job writes one part, and next to it the facts for the manifest.
-The stage manifest gathers these facts without reading an image again.
+Each job writes one part of a split, and next to it the facts for `tailproof.data.manifest`.
 """
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,16 @@ import pyarrow.parquet as pq
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
 from tailproof.data.class_index import class_index
+from tailproof.data.heic import without_heic
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.multiband import MODE
-from tailproof.data.normalization import BandMoments, PixelSums, normalization
-from tailproof.data.sources import open_source
+from tailproof.data.normalization import BandMoments, PixelSums
+from tailproof.data.sources import Source, open_source
 from tailproof.data.sources.base import where
 from tailproof.data.tables import read_parquet, table_metadata, with_metadata
-from tailproof.data.taxonomy import ancestors
 from tailproof.digests import sha256_file
-from tailproof.files import atomic, read_json, write_json
-from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.files import atomic, write_json
+from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.progress import track
 
 ROW_GROUP = 1024  # maximum rows; the loader reads and shuffles by row group
@@ -66,7 +66,7 @@ def shard(
             write_statistics=False,
         ) as writer:
             places = zip(rows["path"].to_pylist(), rows["row"].to_pylist(), strict=True)
-            encoded = source.read_many(list(places))
+            encoded = _read(source, list(places))
             encoded = track(encoded, f"shard {split} {part}", total=len(rows))
             for group, images in _groups(rows, encoded):
                 for image, sample in zip(images, group.to_pylist(), strict=True):
@@ -89,57 +89,25 @@ def shard(
     )
 
 
-def gather(
-    samples_path: str | Path, facts: dict[str, list[Path]], config: Data, output: str | Path
-) -> None:
-    """Write manifest.json from the facts of all parts.
+def _read(source: Source, places: list[tuple[str, int | None]]) -> Iterator[bytes]:
+    """Yield the images as the shards store them, which is as the source has them but for HEIC."""
+    for place, encoded in zip(places, source.read_many(places), strict=True):
+        with _named(*place):
+            yield without_heic(encoded)
 
-    Args:
-        samples_path: samples.parquet.
-        facts: for each split the facts files, in the order of the parts.
-        config: the data section.
-        output: path of the manifest; shard paths in it are relative to its folder.
 
-    Raises:
-        TailproofError: normalization cannot be measured because `train` has one flat colour, or
-            `config.positive_class` is not one of two classes.
-    """
-    metadata = table_metadata(samples_path)
-    samples = read_parquet(samples_path, ["height", "width", *metadata["ranks"]])
-    height, width = (_only(samples[name]) for name in ("height", "width"))
-    parts = {split: [read_json(path) for path in paths] for split, paths in facts.items()}
-    folder = Path(output).parent
-    target = config.target or metadata["ranks"][-1]
-    counts = _add_counts([part["class_counts"] for part in parts["train"]])[target]
-    write_json(
-        output,
-        {
-            "target": target,
-            "positive": _positive(config.positive_class, counts),
-            "ranks": metadata["ranks"],
-            "classes": metadata["classes"],
-            "ancestors": ancestors(samples.to_pandas(), metadata["ranks"], metadata["classes"]),
-            "mode": metadata["mode"],
-            "bands": metadata["bands"],
-            "height": height if width is not None else None,
-            "width": width if height is not None else None,
-            "normalization": normalization([part["pixels"] for part in parts["train"]]),
-            "splits": {
-                split: {
-                    "rows": sum(part["rows"] for part in parts[split]),
-                    "class_counts": _add_counts([part["class_counts"] for part in parts[split]]),
-                    "shards": [
-                        {
-                            "path": str(path.with_suffix(".parquet").relative_to(folder)),
-                            **{key: part[key] for key in ("rows", "sha256", "bytes")},
-                        }
-                        for path, part in zip(facts[split], parts[split], strict=True)
-                    ],
-                }
-                for split in SPLITS
-            },
-        },
-    )
+@contextmanager
+def _named(path: str, row: int | None) -> Iterator[None]:
+    """Name the image in an error: prepare has read it, so it has changed since."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except TailproofError as error:
+        raise TailproofError(
+            f"{where(path, row)}: {error}; it has changed since the stage prepare read it: run "
+            "prepare again (snakemake --forcerun prepare)"
+        ) from error
 
 
 def _groups(rows: pa.Table, encoded: Iterable[bytes]) -> Iterator[tuple[pa.Table, list[bytes]]]:
@@ -155,7 +123,8 @@ def _groups(rows: pa.Table, encoded: Iterable[bytes]) -> Iterator[tuple[pa.Table
 
 def _unchanged(encoded: bytes, sample: dict[str, Any]) -> np.ndarray:
     """Decode an image, and check that it is the one that prepare read."""
-    pixels = decode(encoded)
+    with _named(sample["path"], sample["row"]):
+        pixels = decode(encoded)
     if pixel_digest(pixels) != sample["digest"]:
         raise TailproofError(
             f"{where(sample['path'], sample['row'])}: the picture has changed since the stage "
@@ -244,30 +213,3 @@ def _class_counts(rows: pa.Table, metadata: dict[str, Any]) -> dict[str, dict[st
         by_name = {pair["values"]: pair["counts"] for pair in pairs}
         counts[rank] = {name: by_name.get(name, 0) for name in metadata["classes"][rank]}
     return counts
-
-
-def _add_counts(parts: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-    return {
-        rank: {name: sum(part[rank][name] for part in parts) for name in names}
-        for rank, names in parts[0].items()
-    }
-
-
-def _positive(named: str | None, counts: dict[str, int]) -> str | None:
-    """Return the positive class of two classes; None if there are more."""
-    if named is not None and len(counts) != 2:
-        raise TailproofError(
-            f"data.positive_class is '{named}', but the target has {len(counts)} classes, expected "
-            "2: remove data.positive_class"
-        )
-    if named is not None and named not in counts:
-        raise unknown_name("class in data.positive_class", named, counts)
-    if len(counts) != 2:
-        return None
-    first, second = counts
-    return named or (first if counts[first] < counts[second] else second)
-
-
-def _only(column: pa.ChunkedArray) -> int | None:
-    values = column.unique().to_pylist()
-    return values[0] if len(values) == 1 else None

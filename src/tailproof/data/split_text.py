@@ -28,6 +28,11 @@ def cleaning_sentences(splits: dict[str, Any]) -> str:
         (splits["unlabelled_dropped"], "sample", "without a label"),
         (splits["duplicates_dropped"], "exact duplicate", ""),
         (splits["conflicting_dropped"], "sample", "whose copies have different labels"),
+        (
+            splits["shared_groups_dropped"],
+            "sample",
+            "of a group that is also in the test or validation set",
+        ),
     ]
     counted = [
         f"{quantity(count, noun)} {reason}".rstrip() for count, noun, reason in dropped if count
@@ -35,7 +40,17 @@ def cleaning_sentences(splits: dict[str, Any]) -> str:
     held = f"The source holds {quantity(splits['samples'], 'sample')}."
     if not counted:
         return f"{held} None was left out: each has a label, and no two have the same content."
-    return f"{held} Left out: {', '.join(counted)}."
+    sentences = [f"{held} Left out: {', '.join(counted)}."]
+    if splits["shared_groups_dropped"]:
+        sentences.append(
+            "If each set numbers its groups from the start, set data.source.group_per_pool to true."
+        )
+    if tested := splits["official_test_dropped"]:
+        sentences.append(
+            f"The results leave out {quantity(tested, 'sample')} of the published test set: do not "
+            "compare them with results on the whole set."
+        )
+    return " ".join(sentences)
 
 
 def small_class_sentence(splits: dict[str, Any], classes: int) -> str:

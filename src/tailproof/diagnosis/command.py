@@ -1,5 +1,6 @@
-"""`tailproof diagnose`: files in, findings out."""
+"""`tailproof diagnose`: files in, findings and what was read out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.detectors.missed_targets import target_of
 from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.finding import Finding
-from tailproof.diagnosis.readers import read_histories
+from tailproof.diagnosis.readers import Reading, read_histories
 from tailproof.diagnosis.run_config import context_of, read_run_config
 from tailproof.diagnosis.run_set import DiagnosedRun, RunSet
 
@@ -15,36 +16,86 @@ ALL_RUNS = ""
 """The key of the findings that compare all runs."""
 
 
-def diagnose_files(paths: list[str], config: str | None = None) -> dict[str, list[Finding]]:
-    """Return the findings by run, in the order of the files; the comparison of all runs is last.
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was read of each run, and what was found.
+
+    Attributes:
+        readings: the histories by run, in the order of the files.
+        findings: the findings by run; the comparison of all runs is last.
+    """
+
+    readings: dict[str, Reading]
+    findings: dict[str, list[Finding]]
+
+
+def diagnose_files(
+    paths: list[str], config: str | None = None, columns: str | None = None
+) -> Diagnosis:
+    """Return what histories say.
 
     Args:
-        paths: history files; several TensorBoard files of one run make one history.
+        paths: files of histories, or folders that hold some.
         config: an experiment's configuration, or a `RunConfig`.
+        columns: columns that the caller chose, such as ``val_auroc=val_auc,val_accuracy=acc``.
 
     Raises:
         TailproofError: a file is not a history, or the configuration is wrong.
     """
     run_config = read_run_config(config) if config else None
-    findings, runs, target = {}, [], None
-    for path, history in read_histories([Path(path) for path in paths]):
-        context = context_of(run_config, path)
+    readings, findings, runs, target = {}, {}, [], None
+    for reading in read_histories([Path(path) for path in paths], columns):
+        history = reading.history
+        context = context_of(run_config, reading.path)
+        readings[history.name] = reading
         findings[history.name] = diagnose(history, context)
-        name, seed = _expert_and_seed(path, history.name)
+        if reading.repeats:
+            continue
+        name, seed = _expert_and_seed(reading.path, history.name)
         runs.append(DiagnosedRun.of(history, context.recipe, name, seed))
         target = target_of(context.targets, runs[-1].metric)
     if len(runs) > 1:
         findings[ALL_RUNS] = compare(RunSet(runs, target))
-    return findings
+    return Diagnosis(readings, findings)
 
 
-def findings_as_dicts(findings_by_run: dict[str, list[Finding]]) -> list[dict[str, Any]]:
-    """Return the findings as plain values with the name of the run; null means all runs."""
-    return [
-        {"run": name or None, **finding.to_jsonable()}
-        for name, findings in findings_by_run.items()
-        for finding in findings
-    ]
+def diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return what was read and found as plain values; the run null means all runs."""
+    return {
+        "runs": [_reading_as_dict(reading) for reading in diagnosis.readings.values()],
+        "findings": [
+            {"run": name or None, **finding.to_jsonable()}
+            for name, findings in diagnosis.findings.items()
+            for finding in findings
+        ],
+    }
+
+
+def _reading_as_dict(reading: Reading) -> dict[str, Any]:
+    history = reading.history
+    return {
+        "run": history.name,
+        "files": [str(path) for path in reading.files],
+        "form": reading.form,
+        "epochs": [int(history.epochs[0]), history.last],
+        "rows": len(history.epochs),
+        "columns": [
+            {
+                "name": column.name,
+                "read_as": column.read_as or None,
+                "unit": column.unit or None,
+                "why": column.why or None,
+                "judged": column.judged,
+            }
+            for column in reading.columns
+        ],
+        "passed_over": [
+            {"reason": item.reason, "count": item.count, "examples": list(item.examples)}
+            for item in reading.passed_over
+        ],
+        "notes": list(reading.notes),
+        "not_judged": [column.name for column in reading.not_judged],
+    }
 
 
 def _expert_and_seed(path: Path, name: str) -> tuple[str, int]:

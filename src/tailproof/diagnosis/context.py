@@ -14,6 +14,7 @@ class Context:
         recipe: the recipe of the run.
         classes: number of classes.
         train_samples: number of samples in the split train.
+        val_samples: number of samples in the split val.
         delivered: number of samples that an epoch of training received, where the history lacks it.
         taken_over: first whole epoch after the state that this run took over from another
             configuration's run, counted from 1. Resumed attempts of the same run leave no trace in
@@ -25,6 +26,7 @@ class Context:
     recipe: Recipe | None = None
     classes: int | None = None
     train_samples: int | None = None
+    val_samples: int | None = None
     delivered: int | None = None
     taken_over: int | None = None
     targets: dict[str, list[Target]] = field(default_factory=dict)

@@ -12,6 +12,8 @@ FEW = 6
 """Below this many values the noise estimate is too uncertain and has a floor."""
 LONG = 20
 """From this many values on, noise that lasts for some epochs can be distinguished from a trend."""
+MOST_SAMPLES = 5000
+"""The steps of an accuracy over more samples are not recognised."""
 _TO_SD = 1.4826  # of the median absolute deviation, for a normal distribution
 
 
@@ -42,6 +44,46 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
     index = np.arange(len(values))
     low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
     return (total[high] - total[low]) / (high - low)
+
+
+def samples_behind(shares: np.ndarray) -> int | None:
+    """Return the smallest number of samples that all shares can be counted on.
+
+    Shares of 12 samples are multiples of 1/12. Rounded shares are multiples within their rounding.
+
+    Args:
+        shares: N numbers from 0 to 1.
+
+    Returns:
+        None where there are fewer than two different shares, or where no number up to
+        `MOST_SAMPLES` fits within the digits of the shares.
+    """
+    distinct = np.unique(shares)
+    if len(distinct) < 2:
+        return None
+    digits = max(len(f"{share:.9g}".partition(".")[2]) for share in distinct)
+    counts = np.arange(2, min(MOST_SAMPLES, 10**digits // 20 + 2))
+    for share in distinct:
+        off = np.abs(counts * share - np.round(counts * share))
+        counts = counts[off <= 0.6 * 10.0**-digits * counts + 1e-6]
+    return int(counts[0]) if len(counts) else None
+
+
+def error_of_level(level: float, noise: float, epochs: int, samples: int | None) -> float:
+    """Return the standard error of the mean of a rate over epochs.
+
+    Args:
+        level: the mean.
+        noise: standard deviation between epochs.
+        epochs: number of epochs in the mean.
+        samples: number of samples that each value is counted on; None if unknown. All epochs are
+            measured on the same samples, so their part does not become smaller with more epochs.
+    """
+    counted = 0.0
+    if samples:
+        share = (min(max(level, 0.0), 1.0) * samples + 1) / (samples + 2)
+        counted = np.sqrt(share * (1 - share) / samples)
+    return float(np.hypot(noise / np.sqrt(epochs), counted))
 
 
 @dataclass(frozen=True)
@@ -147,4 +189,4 @@ def trend(curve: Curve) -> tuple[float, float]:
     residual = curve.values - curve.values.mean() - slope * x
     sd = float(np.sqrt((residual**2).sum() / (len(curve) - 2)))
     error = max(sd, curve.noise / 4) / np.sqrt(float((x**2).sum()))
-    return slope * float(np.ptp(curve.epochs)), slope / error
+    return slope * float(np.ptp(curve.epochs)), slope / error if error else 0.0

@@ -54,6 +54,7 @@ def write_diagnosis(
         recipe=Recipe(**recipes[name]),
         classes=len(shards["classes"][shards["target"]]),
         train_samples=shards["splits"]["train"]["rows"],
+        val_samples=shards["splits"]["val"]["rows"],
         taken_over=taken_over_at(read_json(training)),
         targets={
             metric: [Target(**limits) for limits in entries] for metric, entries in targets.items()

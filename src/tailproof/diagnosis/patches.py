@@ -29,7 +29,8 @@ def regularise(context: Context) -> Change:
             "mixing": {"mixup": 0.2},
         } | _EVEN_BATCHES
     change: Change = {}
-    if not recipe.augmentation.crop_padding and not recipe.augmentation.albumentations:
+    augmentation = recipe.augmentation
+    if not (augmentation.crop_padding or augmentation.albumentations or augmentation.torchvision):
         change["augmentation"] = {"crop_padding": 4}
     elif not (recipe.mixing.mixup or recipe.mixing.cutmix):
         change |= {"mixing": {"cutmix": 1.0, "probability": 0.5}} | _EVEN_BATCHES
@@ -74,6 +75,20 @@ def longer(history: RunHistory, context: Context, factor: float = 1.5) -> Change
     """Train for `factor` times the epochs."""
     length = context.recipe.epochs if context.recipe else history.done
     return {"epochs": int(np.ceil(length * factor))}
+
+
+def prepare_alike(context: Context) -> Change:
+    """Remove what makes val differ from train: averaged weights, pixel transforms, another size."""
+    recipe, change = context.recipe, {}
+    if recipe is None:
+        return change
+    if recipe.ema:
+        change["ema"] = None
+    if recipe.augmentation.albumentations:
+        change["augmentation"] = {"albumentations": []}
+    if recipe.eval_image_size and recipe.eval_image_size != recipe.timeline[-1].image_size:
+        change["eval_image_size"] = None
+    return change
 
 
 def rate_of(history: RunHistory, context: Context) -> float | None:

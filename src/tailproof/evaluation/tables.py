@@ -1,8 +1,6 @@
 """The CSV tables next to metrics.json, for the report and for DVC's plots."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from tailproof.evaluation.table_columns import COLUMNS
 from tailproof.evaluation.task import REPORTED_SPLITS, Task
 from tailproof.evaluation.weighted_samples import ClassSums, nanmean, ratio
 from tailproof.files import write_text
+from tailproof.untrusted_text import csv_line
 
 Row = tuple[Any, ...]
 
@@ -26,7 +25,11 @@ Row = tuple[Any, ...]
 def write(
     folder: Path, task: Task, methods: list[Method], sample_ids: dict[str, np.ndarray]
 ) -> None:
-    """Write every table of COLUMNS as NAME.csv; an undefined number is an empty cell."""
+    """Write every table of COLUMNS as NAME.csv; an undefined number is an empty cell.
+
+    Text that a spreadsheet would run has an apostrophe: `tailproof.untrusted_text.plain_cell`
+    removes it.
+    """
     rows = {
         "summary": _summary(methods),
         "per_class": _per_class(task, methods),
@@ -39,15 +42,8 @@ def write(
         "roc": roc.roc(task, methods),
     }
     for name, table_rows in rows.items():
-        write_text(folder / f"{name}.csv", _csv(COLUMNS[name].split(), table_rows))
-
-
-def _csv(header: list[str], rows: Iterable[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+        lines = map(csv_line, (COLUMNS[name].split(), *table_rows))
+        write_text(folder / f"{name}.csv", "".join(lines))
 
 
 def _per_split(methods: list[Method]) -> Iterator[tuple[str, Method]]:

@@ -114,7 +114,12 @@ _TRANSLATED = (
     ),
     Argument("--hflip", float, 0.5, unused=_NO_AUG),
     Argument("--vflip", float, 0.0, unused="0 is off, and so is all under --no-aug"),
-    Argument("--color-jitter", float, 0.4, unused="timm leaves it out with --aa and --no-aug"),
+    Argument(
+        "--color-jitter",
+        float,
+        0.4,
+        unused="timm leaves it out with --aa, with --no-aug and with --color-jitter-prob 0",
+    ),
     Argument("--color-jitter-prob", float, unused="there is no --color-jitter to apply"),
     Argument("--grayscale-prob", float, 0.0, unused="0 is off, and so is all under --no-aug"),
     Argument("--gaussian-blur-prob", float, 0.0, unused="0 is off, and so is all under --no-aug"),
@@ -137,7 +142,9 @@ _TRANSLATED = (
 
 # Why an argument has no equivalent: its name, with `=` and the number of its values if it has any.
 _UNTRANSLATED = {
-    "albumentations has no RandAugment, AutoAugment or AugMix: name transforms instead": "--aa=1",
+    "timm's own policies are not offered: name RandAugment, AutoAugment or AugMix of torchvision": (
+        "--aa=1"
+    ),
     "albumentations erases one rectangle per image": "--recount=1",
     "crops are of random size and place (rrc)": "--train-crop-mode=1",
     "every sample is seen exactly once per epoch": "--aug-repeats=1 --epoch-repeats=1",

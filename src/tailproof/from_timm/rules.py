@@ -226,7 +226,7 @@ def _augmentation(timm: Command) -> Iterator[Setting]:
     if timm["--vflip"]:
         yield _transform("VerticalFlip", {"p": timm["--vflip"]}, "--vflip")
     policy, jitter, often = timm["--aa"], timm["--color-jitter"], timm["--color-jitter-prob"]
-    if jitter and (not policy or "3a" in policy):
+    if jitter and often != 0 and (not policy or "3a" in policy):
         strength = [max(0.0, 1 - jitter), 1 + jitter]
         options = dict.fromkeys(("brightness", "contrast", "saturation"), strength)
         options |= {"hue": [0.0, 0.0], "p": 1.0 if often is None else often}

@@ -1,24 +1,18 @@
-"""Augmentation of training images: albumentations, crop, flip, cutout and noise; normalization.
+"""Augmentation of batches of training images: crop, flip, cutout and noise; normalization.
 
 Images in memory are cropped and flipped as whole batches on the device. Streamed images are
 cropped and flipped one by one after decoding, with exactly the same bits.
 """
 
-import inspect
-import os
-from typing import Any
-
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-from tailproof.config.recipe import Augmentation, Transform
+from tailproof.config.recipe import Augmentation
 from tailproof.loading.line_noise import disturb
-from tailproof.loading.sampler import random_bits, uniforms
-from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.loading.sampler import uniforms
 
 DRAWS = 5  # random numbers: crop y and x, flip, cutout y and x
 
@@ -127,94 +121,6 @@ class BatchAugment:
         shape = (count * height, width, channels)
         cv2.LUT(images.numpy().reshape(shape), table, dst=normal.reshape(shape))
         return torch.from_numpy(normal)
-
-
-class ImageAugment:
-    """A pipeline of albumentations, seeded for each image by (seed, epoch, row).
-
-    Args:
-        transforms: names of albumentations classes with their options.
-        seed: seed of the run.
-        size: side of the output images in pixels, for transforms that need a size and have none;
-            None means the original size.
-        pictures: whether pixels have 8 bits. For other pixels only transforms that move pixels
-            are allowed, because albumentations clips their values to [0, 1].
-
-    Raises:
-        TailproofError: a transform or an option is unknown, or does not fit the pixels.
-    """
-
-    def __init__(
-        self,
-        transforms: list[Transform],
-        seed: int,
-        size: int | None = None,
-        *,
-        pictures: bool = True,
-    ) -> None:
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-        import albumentations
-
-        self.seed = seed
-        built = [_build(albumentations, transform, size) for transform in transforms]
-        for transform, instance in zip(transforms, built, strict=True):
-            if not pictures and isinstance(instance, albumentations.ImageOnlyTransform):
-                raise TailproofError(
-                    f"recipe.augmentation.albumentations: {transform.name} would clip arrays of "
-                    "bands to [0, 1], expected transforms that only move pixels: remove it, or use "
-                    "'noise' and 'line_dropout'"
-                )
-        self.compose = albumentations.Compose(built)
-
-    def __call__(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
-        """Return the augmented image, [H', W', C]."""
-        bits = random_bits(self.seed, epoch, np.array([row]), 1)[0, 0]
-        self.compose.set_random_seed(int(bits >> np.uint64(32)))
-        return self.compose(image=image)["image"]
-
-
-def fit(image: np.ndarray, size: int | None) -> np.ndarray:
-    """Resize the shorter side to `size` (bicubic) and crop the centre, [size, size, C].
-
-    The result is that of timm's evaluation transform with crop_pct 1.
-    """
-    height, width = image.shape[:2]
-    if size is None or (height == size and width == size):
-        return image
-    scale = size / min(height, width)
-    new = max(size, int(height * scale)), max(size, int(width * scale))
-    if image.dtype == np.uint8:
-        resized = _resized(image if image.shape[2] == 3 else image[:, :, 0], new)
-    else:
-        resized = np.stack([_resized(band, new) for band in np.moveaxis(image, 2, 0)], axis=2)
-    top, left = round((new[0] - size) / 2), round((new[1] - size) / 2)
-    return resized[top : top + size, left : left + size].reshape(size, size, -1)
-
-
-def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BICUBIC))
-
-
-def _build(albumentations: Any, transform: Transform, size: int | None) -> Any:
-    names = [
-        name
-        for name in dir(albumentations)
-        if isinstance(getattr(albumentations, name), type)
-        and issubclass(getattr(albumentations, name), albumentations.BasicTransform)
-    ]
-    if transform.name not in names:
-        raise unknown_name("albumentations transform", transform.name, names)
-    kind, options = getattr(albumentations, transform.name), transform.options
-    needed = inspect.signature(kind.__init__).parameters.get("size")
-    if size and needed and needed.default is needed.empty:
-        options = {"size": (size, size), **options}
-    try:
-        return kind(**options)
-    except (TypeError, ValueError) as error:
-        raise TailproofError(
-            f"recipe.augmentation.albumentations: {transform.name} does not accept "
-            f"{transform.options}: {error}"
-        ) from error
 
 
 def _crop_and_flip(images: Tensor, policy: Augmentation, draws: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from tailproof.config.recipe import Augmentation
-from tailproof.loading.augmentation import BatchAugment, ImageAugment
+from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.dataset import Split
 from tailproof.loading.prefetch import Images, Workers
 from tailproof.loading.sampler import epoch_order
+from tailproof.loading.transform_trial import TransformTrial
+from tailproof.loading.transforms import ImageAugment
 from tailproof.runtime.errors import TailproofError
 
 log = logging.getLogger(__name__)
@@ -57,8 +60,8 @@ class Loader:
         total: a function that sums counts over those processes.
 
     Raises:
-        TailproofError: the split is empty, a batch is larger than the split, or the images have
-            different sizes and `image_size` is None.
+        TailproofError: the split is empty, a batch is larger than the split, the images have
+            different sizes and `image_size` is None, or a transform does not fit the images.
     """
 
     def __init__(
@@ -98,16 +101,13 @@ class Loader:
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self._rank, self._world, self._total = rank, world, total
         self.device = torch.device(device)
-        transforms = augmentation.albumentations if augmentation else []
         self._augment = BatchAugment(
             normalization["mean"], normalization["std"], augmentation, seed, split.full_scale
         )
         self._images: Images | None = Images(
             split,
             image_size,
-            ImageAugment(transforms, seed, image_size, pictures=split.dtype == np.uint8)
-            if transforms
-            else None,
+            _image_augment(split, augmentation, seed, image_size),
             self._augment,
         )
         self._resides = self._images.size_in_memory() <= memory_budget
@@ -192,3 +192,20 @@ class Loader:
             return
         for rows in batches:
             yield rows, self._resident[torch.from_numpy(rows).to(self.device)]
+
+
+def _image_augment(
+    split: Split, policy: Augmentation | None, seed: int, size: int | None
+) -> ImageAugment | None:
+    """Build the transforms of single images, if there are any; try them on the first image.
+
+    Raises:
+        TailproofError: a transform does not fit the images; one line per problem.
+    """
+    if policy is None or not (policy.albumentations or policy.torchvision):
+        return None
+    image = copy(split).image(0)  # the copy's cache of a whole row group is not kept
+    problems = TransformTrial(policy, size, image).problems
+    if problems:
+        raise TailproofError("\n  ".join(dict.fromkeys(problems)))
+    return ImageAugment(policy, seed, size, pictures=split.dtype == np.uint8)

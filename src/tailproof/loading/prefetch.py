@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tailproof.loading.augmentation import BatchAugment, ImageAugment, fit
+from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.dataset import Split
+from tailproof.loading.resizing import fit
+from tailproof.loading.transforms import ImageAugment, TransformError
+from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import STOP_SIGNALS, die_with_parent
 
 AHEAD = 2  # batches that each worker prepares before they are needed
@@ -66,12 +69,21 @@ class Images(Dataset):
         for row in range(len(self.split)):
             self.decoded[row] = fit(self.split.image(row), size)
 
-    def __getitems__(self, planned: tuple[int, np.ndarray, int]) -> tuple[np.ndarray, Tensor | int]:
+    def __getitems__(
+        self, planned: tuple[int, np.ndarray, int]
+    ) -> tuple[np.ndarray, Tensor | int | TailproofError]:
         """Return one batch: its rows, and its cropped and flipped images [B, H, W, C].
 
-        If there are slots, the images are written to one, and its number is returned instead.
+        If there are slots, the images are written to one, and its number is returned instead. An
+        error is returned too: the DataLoader would put a worker's traceback into its message.
         """
         epoch, rows, slot = planned
+        try:
+            return rows, self._batch(epoch, rows, slot)
+        except TailproofError as error:
+            return rows, error
+
+    def _batch(self, epoch: int, rows: np.ndarray, slot: int) -> Tensor | int:
         draws = self.batch_augment.draws(epoch, rows)
         batch = self.slots[slot, : len(rows)] if len(self.slots) else None
         for number, row in enumerate(rows.tolist()):
@@ -80,7 +92,7 @@ class Images(Dataset):
                 batch = torch.empty((len(rows), *image.shape), dtype=self._dtype)
             numbers = None if draws is None else draws[number]
             self.batch_augment.place(image, batch.numpy()[number], numbers)
-        return rows, slot if len(self.slots) else batch
+        return slot if len(self.slots) else batch
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -88,9 +100,21 @@ class Images(Dataset):
 
     def _one(self, epoch: int, row: int) -> np.ndarray:
         image = self.split.image(row) if self.decoded is None else self.decoded[row]
-        if self.augment:
-            image = self.augment(image, epoch, row)
-        return fit(image, self.size)
+        return fit(self._augmented(image, epoch, row) if self.augment else image, self.size)
+
+    def _augmented(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
+        try:
+            augmented = self.augment(image, epoch, row)
+        except TransformError as error:
+            raise TailproofError(f"sample {self.split.sample_ids[row]}: {error}") from error
+        if self.size is None and augmented.shape != image.shape:
+            (height, width, _), (new_height, new_width, _) = image.shape, augmented.shape
+            raise TailproofError(
+                f"sample {self.split.sample_ids[row]}: the transforms change its size from "
+                f"{height}×{width} to {new_height}×{new_width} pixels: set recipe.image_size, to "
+                "which images are resized afterwards"
+            )
+        return augmented
 
     def _kept_size(self) -> tuple[int | None, int | None]:
         if self.size is not None and not self.augment:
@@ -125,12 +149,18 @@ class Workers:
         self.close = weakref.finalize(self, _end, self._loader)
 
     def batches(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield the rows of each batch, and its cropped and flipped images [B, H, W, C]."""
+        """Yield the rows of each batch, and its cropped and flipped images [B, H, W, C].
+
+        Raises:
+            TailproofError: an image cannot be read, or a transform fails on it.
+        """
         slots = self._images.slots
         self._loader.batch_sampler.plan = [
             (epoch, rows, number % max(len(slots), 1)) for number, rows in enumerate(batches)
         ]
         for rows, batch in self._loader:
+            if isinstance(batch, TailproofError):
+                raise batch
             images = slots[batch, : len(rows)] if len(slots) else batch
             yield rows, images.to(self._device, non_blocking=True)
 
@@ -164,5 +194,5 @@ def _end(loader: DataLoader) -> None:
         loader._iterator._shutdown_workers()
 
 
-def _identity(batch: tuple[np.ndarray, Tensor | int]) -> tuple[np.ndarray, Tensor | int]:
+def _identity(batch: tuple[np.ndarray, Tensor | int | TailproofError]) -> tuple:
     return batch

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tailproof.calibration.calibration_file import temperatures
+from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.config.evaluation import Evaluation
 from tailproof.data.taxonomy import head_columns
 from tailproof.digests import sha256_file
@@ -96,7 +96,7 @@ class ExpertFacts:
     @property
     def temperatures(self) -> dict[str, float]:
         """The temperature of each rank, the target's first."""
-        return temperatures(self.calibration, self.target)
+        return CalibrationFile(**self.calibration).temperatures(self.target)
 
     def counts(self, split: str) -> dict[str, int]:
         """Return the number of images of each class in a split."""

@@ -3,8 +3,9 @@
 from tailproof.runtime.process import gc_paused
 
 with gc_paused():
-    import tailproof.models.torchvision_stub  # noqa: F401 - before timm
+    import tailproof.torchvision_stub  # noqa: F401 - before timm
     from tailproof.models.backbones import *  # noqa: F403 - they register models
-    from tailproof.models.build import build_model, load_expert, save_expert
+    from tailproof.models.build import build_model
+    from tailproof.models.expert_weights import load_expert, save_expert
 
 __all__ = ["build_model", "load_expert", "save_expert"]

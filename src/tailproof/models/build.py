@@ -1,20 +1,12 @@
-"""Builds models through timm's registry and saves experts in a form that timm loads."""
+"""Builds models through timm's registry."""
 
-import logging
-from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from safetensors.torch import load_file, save
 from torch import nn
 
-from tailproof.config.recipe import Recipe
-from tailproof.digests import sha256_bytes
-from tailproof.files import atomic, read_json, write_json
+from tailproof.models.model_options import check_options
 from tailproof.runtime.errors import TailproofError, unknown_name
-
-log = logging.getLogger(__name__)
 
 
 def build_model(
@@ -35,6 +27,10 @@ def build_model(
     if not timm.is_model(name.split(".", maxsplit=1)[0]):
         raise unknown_name("model", name, timm.list_models())
     try:
+        check_options(options)
+    except ValueError as error:
+        raise TailproofError(f"recipe.model.options {error}") from None
+    try:
         return timm.create_model(
             name, pretrained=pretrained, num_classes=classes, in_chans=channels, **options
         )
@@ -54,128 +50,6 @@ def build_model(
         ) from error
 
 
-def save_expert(
-    folder: str | Path,
-    model: nn.Module,
-    *,
-    model_args: dict[str, Any],
-    preprocessing: dict[str, Any],
-    class_names: list[str],
-    facts: dict[str, Any],
-) -> None:
-    """Write model.safetensors and config.json, loadable as ``local-dir:`` by timm.
-
-    Args:
-        folder: folder to write both files to.
-        model: the trained model.
-        model_args: arguments of the model other than its name, classes and channels.
-        preprocessing: timm's data configuration: input_size, mean, std, interpolation, crop_pct.
-        class_names: class names in the order of the outputs.
-        facts: further plain values, stored under ``tailproof`` in config.json.
-    """
-    with atomic(Path(folder) / "model.safetensors") as temporary:
-        temporary.write_bytes(save(_tensors(model)))
-    source = model.pretrained_cfg
-    write_json(
-        Path(folder) / "config.json",
-        {
-            "architecture": source["architecture"],
-            "num_classes": len(class_names),
-            "num_features": model.num_features,
-            "model_args": {"in_chans": preprocessing["input_size"][0], **model_args},
-            "pretrained_cfg": {
-                **preprocessing,
-                "num_classes": len(class_names),
-                "label_names": class_names,
-                "first_conv": source.get("first_conv"),
-                "classifier": source.get("classifier"),
-                "fixed_input_size": source.get("fixed_input_size", False),
-                "custom_load": False,
-            },
-            "tailproof": facts,
-        },
-    )
-
-
-def load_expert(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Load an expert's model, in evaluation mode, and its config.json.
-
-    Raises:
-        TailproofError: a file is missing or damaged, or the weights do not fit the model.
-    """
-    folder = Path(folder)
-    config = read_json(folder / "config.json")
-    try:
-        model = timm.create_model(
-            config["architecture"], num_classes=config["num_classes"], **config["model_args"]
-        )
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except Exception as error:  # safetensors raises its own errors
-        raise TailproofError(
-            f"{folder} does not contain a valid expert ({error}): train it again"
-        ) from error
-    return model.eval(), config
-
-
-def load_weights(model: nn.Module, file: Path) -> None:
-    """Load initial weights into a model; log the tensors that do not fit and skip them.
-
-    Args:
-        model: the model, which is changed in place.
-        file: a .safetensors file, or the saved state (.pt) of a run.
-
-    Raises:
-        TailproofError: the file is damaged, or no tensor in it fits the model.
-    """
-    try:
-        weights = _weights_of_state(file) if file.suffix == ".pt" else load_file(file)
-    except Exception as error:  # safetensors and pickle raise their own errors
-        raise TailproofError(
-            f"recipe.init_from: {file} cannot be read ({error}), expected the folder of an expert, "
-            "a .safetensors file or a state in .state/train"
-        ) from error
-    expected = model.state_dict()
-    fitting = {
-        name: value
-        for name, value in weights.items()
-        if name in expected and value.shape == expected[name].shape
-    }
-    unfit = [
-        f"{name} {list(value.shape)}"
-        + (f" for {list(expected[name].shape)}" if name in expected else " not in the model")
-        for name, value in weights.items()
-        if name not in fitting
-    ] + [
-        f"{name} {list(value.shape)} not in the file"
-        for name, value in expected.items()
-        if name not in weights
-    ]
-    if not fitting:
-        raise TailproofError(
-            f"recipe.init_from: no tensor in {file} fits the model: {', '.join(unfit[:5])}, …"
-        )
-    model.load_state_dict(fitting, strict=False)
-    for name in unfit:
-        log.warning("init_from %s: skipped %s", file, name)
-
-
-def weights_file(recipe: Recipe) -> Path | None:
-    """Return the file with the initial weights; None if the recipe does not set `init_from`.
-
-    Raises:
-        TailproofError: the file does not exist.
-    """
-    file = recipe.initial_weights
-    if file is not None and not file.exists():
-        raise TailproofError(f"recipe.init_from: {file} does not exist")
-    return file
-
-
-def _weights_of_state(file: Path) -> dict[str, Any]:
-    run = torch.load(file, map_location="cpu", weights_only=True)["run"]
-    return run["ema"] or run["model"]
-
-
 def checkpoint_activations(model: nn.Module, name: str) -> None:
     """Make a model recompute activations in the backward pass instead of storing them.
 
@@ -188,16 +62,6 @@ def checkpoint_activations(model: nn.Module, name: str) -> None:
         raise TailproofError(
             f"recipe.activation_checkpointing: '{name}' does not support it: remove it"
         ) from error
-
-
-def digest_of_weights(model: nn.Module) -> str:
-    """Return the SHA-256 of the model.safetensors that `save_expert` would write."""
-    return sha256_bytes(save(_tensors(model)))
-
-
-def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    # The bytes must not depend on the memory format; no metadata, because its order varies.
-    return {k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())}
 
 
 def count_parameters(model: nn.Module) -> int:

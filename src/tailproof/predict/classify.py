@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 
 BATCH_SIZE = 64
+MOST_VALUES = 2**28
+"""Largest number of values in a batch, 1 GiB; images of more than 2,048 × 2,048 make less of it."""
 
 
 class Answer(NamedTuple):
@@ -43,14 +46,20 @@ class Batch:
     broken: list[TailproofError]
 
 
+def batch_size(expert: Expert) -> int:
+    """Return the number of images in a batch."""
+    return max(1, min(BATCH_SIZE, MOST_VALUES // prod(expert.shape)))
+
+
 def predict(expert: Expert, rejector: Rejector, files: list[Path]) -> Iterator[Batch]:
     """Yield the predictions for all images in order, batch by batch.
 
     Raises:
         TailproofError: a logit is not finite.
     """
-    images = read_images(files, expert, ahead=2 * BATCH_SIZE)
-    while batch := list(islice(images, BATCH_SIZE)):
+    size = batch_size(expert)
+    images = read_images(files, expert, ahead=2 * size)
+    while batch := list(islice(images, size)):
         broken = [image for _, image in batch if isinstance(image, TailproofError)]
         readable = [pair for pair in batch if not isinstance(pair[1], TailproofError)]
         yield Batch(_answers(expert, rejector, readable) if readable else [], broken)

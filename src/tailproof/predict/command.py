@@ -1,24 +1,22 @@
 """The command `tailproof predict`."""
 
-import csv
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from tailproof.predict.classify import BATCH_SIZE, Answer, predict
+from tailproof.output import report
+from tailproof.predict.classify import Answer, batch_size, predict
 from tailproof.predict.expert import open_expert
 from tailproof.predict.image_files import find_images
 from tailproof.predict.rejector import Rejector
-from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
 from tailproof.runtime.progress import track
-from tailproof.text import quantity
+from tailproof.terminal import Console, escape
+from tailproof.text import listed, quantity
+from tailproof.untrusted_text import csv_line, printable
 
 
 def predict_images(
@@ -26,7 +24,8 @@ def predict_images(
 ) -> bool:
     """Print an expert's predictions for images; return whether all images could be read.
 
-    Errors of images go to stderr, followed by the duration without the loading of the expert.
+    Errors of images go to stderr, followed by what was passed over in folders, and by the duration
+    without the loading of the expert.
 
     Args:
         folder: folder of the expert.
@@ -41,12 +40,12 @@ def predict_images(
     tune_malloc()
     expert = open_expert(folder)
     rejector = Rejector(expert.deployment, expert.classes[expert.target], rule, coverage)
-    files = find_images(places, expert.deployment.images)
-    broken: list[TailproofError] = []
+    found = find_images(places, expert.deployment.images)
+    files, broken = list(found.files), found.unreadable
     count = {True: 0, False: 0}
 
     def answers() -> Iterator[Answer]:
-        batches = -(-len(files) // BATCH_SIZE)
+        batches = -(-len(files) // batch_size(expert))
         for batch in track(predict(expert, rejector, files), "predict", batches):
             broken.extend(batch.broken)
             for answer in batch.answers:
@@ -59,12 +58,16 @@ def predict_images(
     seconds = time.perf_counter() - start
     sys.stdout.flush()
     for error in broken:
-        print(f"tailproof: {printable(str(error))}", file=sys.stderr)
+        report(printable(error))
+    if found.skipped:
+        counts = [f"{printable(item.reason)} ({item.count:,})" for item in found.skipped]
+        report(f"passed over in folders: {listed(counts)}")
     done = sum(count.values())
+    unread = f"; {len(broken):,} could not be read" if broken else ""
     print(
         f"{quantity(done, 'image')}, {count[False]} rejected by {rejector.name} at "
         f"coverage {rejector.coverage:g}; {seconds:.2f} s on {expert.device.type}, "
-        f"{done / seconds:.0f} images/s",
+        f"{done / seconds:.0f} images/s{unread}",
         file=sys.stderr,
     )
     return not broken
@@ -77,20 +80,22 @@ PIPED = 10_000  # width of a table that is written to a file, so that nothing is
 def write_csv(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
     """Write one CSV row per image to stdout, with all probabilities as columns ``RANK=CLASS``.
 
+    Names are printable, and no cell is a formula of a spreadsheet.
+
     Args:
         ranks: class names by rank, the target's first.
         answers: the predictions.
     """
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    target, *others = ranks
+    target, *others = map(printable, ranks)
     columns = [f"{rank}={name}" for rank, names in ranks.items() for name in names]
-    writer.writerow(["file", target, "probability", "decision", *others, *columns])
+    head = ["file", target, "probability", "decision", *others, *map(printable, columns)]
+    sys.stdout.write(csv_line(head))
     for answer in answers:
-        chosen, *above = answer.classes.values()
+        chosen, *above = map(printable, answer.classes.values())
         values = [value for row in answer.probabilities.values() for value in row]
-        numbers = [f"{value:.7g}" for value in (answer.probability, *values)]
-        decision = [printable(answer.file), chosen, numbers[0], WORDS[answer.accepted]]
-        writer.writerow([*decision, *above, *numbers[1:]])
+        probability, *numbers = (f"{value:.7g}" for value in (answer.probability, *values))
+        decision = [printable(answer.file), chosen, probability, WORDS[answer.accepted], *above]
+        sys.stdout.write(f"{csv_line(decision)[:-1]},{','.join(numbers)}\n")
 
 
 def print_table(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
@@ -105,13 +110,8 @@ def print_table(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
         table.add_column(escape(rank), overflow="fold")
     for answer in answers:
         chosen, *above = map(escape, answer.classes.values())
-        shown = [escape(printable(answer.file)), chosen, f"{answer.probability:.4f}"]
+        shown = [escape(answer.file), chosen, f"{answer.probability:.4f}"]
         style = "" if answer.accepted else "yellow"
         table.add_row(*shown, WORDS[answer.accepted], *above, style=style)
     if table.row_count:
         Console(width=None if sys.stdout.isatty() else PIPED).print(table)
-
-
-def printable(text: str | Path) -> str:
-    """Return printable text, even for a file name that is not valid UTF-8."""
-    return str(text).encode(errors="replace").decode()

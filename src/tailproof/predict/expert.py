@@ -7,24 +7,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from tailproof.calibration.calibration_file import temperatures
 from tailproof.calibration.metrics import log_probabilities
-from tailproof.data.multiband import MODE
 from tailproof.data.taxonomy import head_columns
 from tailproof.digests import sha256_file
 from tailproof.evaluation.deployment import Deployment
-from tailproof.files import read_json
 from tailproof.loading.augmentation import BatchAugment
-from tailproof.models import load_expert
+from tailproof.models.expert_weights import load_model
+from tailproof.models.weights_header import read_header
+from tailproof.predict.expert_folder import WEIGHTS, ExpertFolder
 from tailproof.runtime.errors import TailproofError
-
-WEIGHTS, CONFIG, CALIBRATION, DEPLOYMENT = (
-    "model.safetensors",
-    "config.json",
-    "calibration.json",
-    "deployment.json",
-)
-FILES = (WEIGHTS, CONFIG, CALIBRATION, DEPLOYMENT)
+from tailproof.untrusted_text import printable
 
 
 @dataclass(frozen=True)
@@ -59,10 +51,18 @@ class Expert:
             images: uint8 or float32 [N, H, W, C].
 
         Raises:
-            TailproofError: a logit is not finite.
+            TailproofError: the network does not accept the images, or a logit is not finite.
         """
         batch = torch.from_numpy(images).to(self.device)
-        logits = self.model(self.normalize(batch, 1, np.arange(len(images))))
+        try:
+            logits = self.model(self.normalize(batch, 1, np.arange(len(images))))
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            channels, height, width = self.shape
+            raise TailproofError(
+                f"the expert's network does not accept images of {height}×{width} pixels with "
+                f"{channels} channels, which its config.json names ({printable(error):.200}): copy "
+                "its folder again"
+            ) from None
         logits = logits.float().cpu().numpy()
         if not np.isfinite(logits).all():
             raise TailproofError(
@@ -74,6 +74,10 @@ class Expert:
             rank: log_probabilities(logits[:, part] / np.float64(self.temperatures[rank]))
             for rank, part in columns.items()
         }
+        if not all(np.isfinite(values).all() for values in by_rank.values()):
+            raise TailproofError(
+                "the expert computes probabilities that are not finite: copy its folder again"
+            )
         return {self.target: by_rank.pop(self.target), **by_rank}
 
 
@@ -81,62 +85,23 @@ def open_expert(folder: str | Path) -> Expert:
     """Load an expert from its folder or a copy of it.
 
     Raises:
-        TailproofError: it is not the folder of an expert, lacks a file, or holds files that do not
-            belong together.
+        TailproofError: it is not the folder of an expert, or its files are damaged, of another
+            version, or do not belong together.
     """
-    folder = Path(folder)
-    _check_files(folder)
-    calibration, deployment = read_json(folder / CALIBRATION), Deployment.read(folder / DEPLOYMENT)
-    model, config = load_expert(folder)
-    weights = sha256_file(folder / WEIGHTS)
+    files = ExpertFolder.read(folder)
+    weights = files.path / WEIGHTS
+    read_header(weights)
+    files.check_weights(sha256_file(weights))
+    model = load_model(weights, files.config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        made_for = {
-            CALIBRATION: calibration["weights_sha256"],
-            DEPLOYMENT: deployment.weights_sha256,
-        }
-        for name, digest in made_for.items():
-            if digest != weights:
-                raise TailproofError(
-                    f"{folder / name} does not belong to {folder / WEIGHTS}, expected weights with "
-                    f"SHA-256 {digest[:12]}…, found {weights[:12]}…: copy the whole folder again"
-                )
-        prepared, facts = config["pretrained_cfg"], config["tailproof"]
-        names, columns = prepared["label_names"], head_columns(facts["heads"])
-        full_scale = 1.0 if deployment.images == MODE else 255.0
-        return Expert(
-            model=model.to(device, memory_format=torch.channels_last),
-            device=device,
-            target=facts["target"],
-            classes={rank: names[part] for rank, part in columns.items()},
-            temperatures=temperatures(calibration, facts["target"]),
-            shape=tuple(prepared["input_size"]),
-            normalize=BatchAugment(prepared["mean"], prepared["std"], None, 0, full_scale),
-            deployment=deployment,
-        )
-    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
-        raise TailproofError(
-            f"{folder} has files of an unexpected format ({type(error).__name__}: {error}): copy "
-            "the whole folder again, or build it again with this version of Tailproof"
-        ) from None
-
-
-def _check_files(folder: Path) -> None:
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if not missing:
-        return
-    if not folder.is_dir():
-        raise TailproofError(
-            f"{folder} is not a folder, expected the folder of an expert with {FILES[0]}"
-        )
-    if len(missing) == 1:
-        raise TailproofError(
-            f"{folder} has no {missing[0]}: copy the whole folder of the expert, or build the "
-            "missing file with snakemake"
-        )
-    seeds = sorted(path.name for path in folder.glob("seed-*"))
-    hint = f"; give one of its seeds, such as {folder / seeds[0]}" if seeds else ""
-    raise TailproofError(
-        f"{folder} is not the folder of an expert, because it has no {', '.join(missing)}; "
-        f"expected results/NAME/experts/EXPERT/seed-S or a copy of it{hint}"
+    prepared, target = files.config.pretrained_cfg, files.config.tailproof.target
+    return Expert(
+        model=model.to(device, memory_format=torch.channels_last),
+        device=device,
+        target=target,
+        classes=files.config.classes,
+        temperatures=files.calibration.temperatures(target),
+        shape=tuple(prepared.input_size),
+        normalize=BatchAugment(prepared.mean, prepared.std, None, 0, files.full_scale),
+        deployment=files.deployment,
     )

@@ -1,20 +1,24 @@
 """Finds image files and prepares images as in training."""
 
-import re
+import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from tailproof.data.heic import without_heic
+from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
-from tailproof.data.sources.filesystem import read_file, walk
-from tailproof.data.sources.image_folder import SUFFIXES
-from tailproof.loading.augmentation import fit
+from tailproof.data.sources.base import Skipped
+from tailproof.data.sources.folders.class_folders import reason_not_a_picture
+from tailproof.data.sources.folders.filesystem import Folder, read_file
+from tailproof.loading.resizing import fit
 from tailproof.predict.expert import Expert
 from tailproof.runtime.errors import TailproofError
 
@@ -22,8 +26,23 @@ CHUNK = 8  # images that a thread reads per task
 Image = tuple[Path, np.ndarray | TailproofError]
 
 
-def find_images(places: Iterable[str | Path], mode: str) -> list[Path]:
-    """Return the given files and the sorted images of the given folders, without duplicates.
+@dataclass
+class FoundImages:
+    """The image files at some places, and what lies next to them.
+
+    Attributes:
+        files: the given files and the sorted images of the given folders, without duplicates.
+        unreadable: folders that cannot be searched.
+        skipped: other files in the folders, by reason.
+    """
+
+    files: dict[Path, None] = field(default_factory=dict)
+    unreadable: list[TailproofError] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
+    """Return the image files at the given places.
 
     Args:
         places: files and folders.
@@ -33,15 +52,19 @@ def find_images(places: Iterable[str | Path], mode: str) -> list[Path]:
         TailproofError: a path does not exist, or a folder has no images.
     """
     suffixes = {".npy"} if mode == MODE else SUFFIXES
-    files: dict[Path, None] = {}
+    found = FoundImages()
     for place in map(Path, places):
-        if place.is_dir():
-            files |= dict.fromkeys(_images_of(place, suffixes))
-        elif place.exists():
-            files[place] = None
+        try:
+            status = place.stat()
+        except FileNotFoundError:
+            raise TailproofError(f"{place} does not exist: give image files or folders") from None
+        except OSError as error:
+            raise TailproofError(f"{place} cannot be read: {error.strerror}") from None
+        if stat.S_ISDIR(status.st_mode):
+            _search(place, suffixes, found)
         else:
-            raise TailproofError(f"{place} does not exist: give image files or folders")
-    return list(files)
+            found.files[place] = None
+    return found
 
 
 def read_images(files: list[Path], expert: Expert, ahead: int) -> Iterator[Image]:
@@ -65,17 +88,27 @@ def read_images(files: list[Path], expert: Expert, ahead: int) -> Iterator[Image
             pool.shutdown(cancel_futures=True)
 
 
-def _images_of(folder: Path, suffixes: set[str]) -> list[Path]:
-    try:
-        images = sorted(file for file in walk(folder) if file.suffix.lower() in suffixes)
-    except OSError as error:
-        raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
-    if not images:
+def _search(folder: Path, suffixes: Collection[str], found: FoundImages) -> None:
+    """Add the images below a folder, listed as the source image_folder lists them."""
+
+    def fail(error: OSError) -> None:
+        found.unreadable.append(
+            TailproofError(f"{error.filename} cannot be read: {error.strerror}")
+        )
+
+    listing, images, before = Folder(folder, readable=False), [], len(found.unreadable)
+    for path in listing.files(on_error=fail):
+        if Path(path).suffix.lower() in suffixes:
+            images.append(folder / path)
+        else:
+            listing.left_out.add(reason_not_a_picture(path), path)
+    if not images and len(found.unreadable) == before:
         raise TailproofError(
             f"{folder} has no images for this expert, expected files ending in "
             f"{', '.join(sorted(suffixes))}"
         )
-    return images
+    found.files |= dict.fromkeys(images)
+    found.skipped += listing.left_out.skipped()
 
 
 def _read(files: list[Path], expert: Expert) -> list[Image]:
@@ -86,9 +119,9 @@ def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
     """Return the image, prepared as in the stage infer, or an error."""
     channels, height, width = expert.shape
     try:
-        image = decode(read_file(file), expert.deployment.images)
+        image = decode(without_heic(read_file(file)), expert.deployment.images)
     except TailproofError as error:
-        text = re.sub(r" <_io\.BytesIO [^>]*>", "", str(error))  # Pillow's name for the bytes
+        text = str(error)
         return TailproofError(text if text.startswith(str(file)) else f"{file}: {text}")
     image = image if image.ndim == 3 else image[:, :, None]
     if image.shape[2] != channels:

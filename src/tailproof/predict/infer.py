@@ -9,8 +9,8 @@ import torch
 
 from tailproof.config.splits import SPLITS
 from tailproof.data.logits import Logits
+from tailproof.data.shard_check import verify
 from tailproof.data.taxonomy import head_columns
-from tailproof.data.verify import verify
 from tailproof.digests import known_sha256
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert
@@ -62,21 +62,21 @@ def infer(
     model, config = load_expert(expert)
     model = model.to(device, memory_format=torch.channels_last)
     weights = known_sha256(Path(expert) / "model.safetensors", digests)
-    prepared = config["pretrained_cfg"]
-    heads, target = config["tailproof"]["heads"], config["tailproof"]["target"]
+    prepared = config.pretrained_cfg
+    heads, target = config.tailproof.heads, config.tailproof.target
     for split_name in track(SPLITS, f"infer {name} {seed}"):
         split = Split(manifest, split_name)
         classes = split.manifest["classes"]
-        if [name for rank in heads for name in classes.get(rank, [])] != prepared["label_names"]:
+        if [name for rank in heads for name in classes.get(rank, [])] != prepared.label_names:
             raise TailproofError(
                 f"{expert} was trained on other classes than those in {manifest}: train it again"
             )
-        _, height, width = prepared["input_size"]
+        _, height, width = prepared.input_size
         loader = Loader(
             split,
             batch_size=BATCH_SIZE,
             image_size=height if height == width else None,
-            normalization={key: prepared[key] for key in ("mean", "std")},
+            normalization={"mean": prepared.mean, "std": prepared.std},
             workers=workers,
             memory_budget=memory_budget,
             device=device,

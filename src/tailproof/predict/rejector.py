@@ -41,7 +41,8 @@ class Rejector:
                 "add it to evaluation.coverages"
             )
         self._rule = fitted[self.coverage].rule()
-        self._groups = head_and_tail(np.isin(classes, deployment.tail))
+        tail = set(deployment.tail)
+        self._groups = head_and_tail(np.array([name in tail for name in classes]))
         self._factor = np.select(self._groups, list(self._rule.gain * np.exp(self._rule.shift)))
 
     def __call__(self, log_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tailproof.config.validation import load_experiment
 from tailproof.files import read_json
-from tailproof.preflight.estimate_accuracy import check_estimates
+from tailproof.preflight.estimate_errors import check_estimates
 from tailproof.preflight.findings import validate_ignore
 from tailproof.preflight.gate import blocking_findings
 from tailproof.preflight.markdown_page import page

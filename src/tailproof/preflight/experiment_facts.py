@@ -26,6 +26,7 @@ class ExperimentFacts:
         positive: the positive class of a binary task; None if there are more classes.
         row_groups: number of row groups in the shards of train.
         decoded_bytes: size of the split train in memory; infinite if image sizes differ.
+        sides: height and width of the images in pixels; None if they differ.
     """
 
     recipes: dict[str, Recipe]
@@ -35,6 +36,7 @@ class ExperimentFacts:
     positive: str | None = None
     row_groups: int | None = None
     decoded_bytes: float = float("inf")
+    sides: tuple[int, int] | None = None
 
     @property
     def imbalance(self) -> float:
@@ -82,6 +84,7 @@ def facts_of(manifest_path: str | Path, recipes: dict[str, Recipe]) -> Experimen
         positive=manifest["positive"],
         row_groups=_row_groups(Path(manifest_path).parent, train["shards"]),
         decoded_bytes=train["rows"] * pixels * itemsize,
+        sides=None if None in (height, width) else (height, width),
     )
 
 

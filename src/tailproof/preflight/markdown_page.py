@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from tailproof.number_format import format_number
-from tailproof.preflight.estimate_accuracy import EstimateCheck
+from tailproof.preflight.estimate_errors import EstimateCheck
 from tailproof.preflight.experiment_facts import FEW
 from tailproof.preflight.gate import sentence
 from tailproof.preflight.slurm_resources import with_measurements

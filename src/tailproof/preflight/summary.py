@@ -3,7 +3,7 @@
 from typing import Any
 
 from tailproof.config.recipe import Recipe
-from tailproof.diagnosis.finding import to_jsonable
+from tailproof.diagnosis.finding import Finding, to_jsonable
 from tailproof.preflight.checks.validation import resolution
 from tailproof.preflight.checks.workers import streams
 from tailproof.preflight.experiment_facts import ExperimentFacts
@@ -17,6 +17,7 @@ def describe(
     facts: ExperimentFacts,
     normalization: dict[str, list[float]],
     structures: dict[str, dict[str, Any]],
+    tried: list[Finding],
 ) -> dict[str, Any]:
     """Return preflight.json as plain values.
 
@@ -24,6 +25,7 @@ def describe(
         facts: the facts about the experiment.
         normalization: mean and std of each channel of train.
         structures: the sizes of each expert.
+        tried: the findings about transforms.
     """
     return to_jsonable(
         {
@@ -41,7 +43,9 @@ def describe(
                 name: _expert(recipe, facts, normalization, structures[name])
                 for name, recipe in facts.recipes.items()
             },
-            "findings": [finding.to_jsonable() for finding in findings(facts, loss_effect)],
+            "findings": [
+                finding.to_jsonable() for finding in findings(facts, loss_effect, lambda _: tried)
+            ],
         }
     )
 

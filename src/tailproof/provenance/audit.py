@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tailproof.digests import sha256_files
 from tailproof.project import project_paths
+from tailproof.provenance.cross_checks import CrossChecks
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
 from tailproof.provenance.split_invariants import broken_invariants
@@ -25,6 +26,7 @@ from tailproof.provenance.verdict import CodeChange, Verdict
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.environment import version_now
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.git import ask_git
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
 from tailproof.runtime.stages import script_of
@@ -40,14 +42,18 @@ class Audit:
 
     Attributes:
         verdicts: one per artefact, records included, sorted by path.
-        broken: sentences about violated invariants of the splits.
+        broken: sentences about violated invariants of the splits, and about files that contradict
+            each other.
         notes: sentences about what could not be checked on this machine.
+        uncommitted: a sentence about records that differ from git's last commit. It is not part
+            of audit.json, which a commit must not change.
     """
 
     experiment: str
     verdicts: list[Verdict]
     broken: list[str]
     notes: list[str]
+    uncommitted: list[str]
 
     @property
     def wrong(self) -> list[Verdict]:
@@ -77,8 +83,12 @@ class Audit:
         return {state: counted.count(state) for state in states}
 
 
-def audit(experiment: str) -> Audit:
+def audit(experiment: str, *, all_images: bool = False) -> Audit:
     """Audit an experiment in the working directory.
+
+    Args:
+        experiment: its name.
+        all_images: whether the pixels of all images of train are compared, not only of some.
 
     Raises:
         TailproofError: the experiment has no configuration or no results yet, or Snakemake cannot
@@ -94,9 +104,27 @@ def audit(experiment: str) -> Audit:
         )
     judge = _Judge(ledger, jobs)
     verdicts = judge.verdicts()
-    broken = broken_invariants(folder, ledger)
-    notes = [*judge.notes, *judge.left_over()]
-    return Audit(experiment, verdicts, broken, notes)
+    proven = {verdict.path for verdict in verdicts if verdict.state == "proven"}
+    checks = CrossChecks(folder, ledger, proven, all_images=all_images)
+    broken = [*broken_invariants(folder, ledger), *checks.contradictions()]
+    notes = [*judge.notes, *judge.left_over(), *checks.notes]
+    return Audit(experiment, verdicts, broken, notes, _uncommitted(ledger))
+
+
+def _uncommitted(ledger: Ledger) -> list[str]:
+    """Return a sentence if records differ from git's last commit; none if git has no records."""
+    folder = str(project_paths().provenance(ledger.experiment))
+    if not ask_git(Path(), "ls-tree", "-r", "--name-only", "HEAD", "--", folder):
+        return []
+    listed = ask_git(Path(), "status", "--porcelain", "-z", "-uall", "--", folder) or b""
+    changed = [entry[3:] for entry in listed.decode(errors="replace").split("\0") if entry]
+    if not changed:
+        return []
+    return [
+        f"{quantity(len(changed), 'record')} changed since git's last commit, the first is "
+        f"{changed[0]}: `git diff HEAD -- {folder}` shows the differences; commit them if you "
+        "have run these jobs since"
+    ]
 
 
 class _Judge:
@@ -276,7 +304,7 @@ def _lines(result: Audit) -> Iterator[Text]:
         yield Text.assemble(("broken    ", "red"), sentence)
     if len(result.broken) > SENTENCES:
         yield Text.assemble(("broken    ", "red"), f"and {len(result.broken) - SENTENCES} more")
-    for sentence in result.notes:
+    for sentence in [*result.notes, *result.uncommitted]:
         yield Text.assemble(("note      ", "cyan"), sentence)
     if any(verdict.state in ("altered", "missing") for verdict in causes):
         remedy = f"to rebuild, run `tailproof restore {result.experiment}`, then snakemake"

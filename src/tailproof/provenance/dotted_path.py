@@ -6,6 +6,7 @@ from typing import Any
 
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.untrusted_text import plain_cell
 
 SHOWN = 12
 
@@ -59,7 +60,7 @@ def read_keyed(path: str | Path) -> tuple[Any, list[str]]:
         )
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            head, *rows = csv.reader(file, strict=True)
+            head, *rows = (list(map(plain_cell, row)) for row in csv.reader(file, strict=True))
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist") from None
     except (UnicodeDecodeError, ValueError, csv.Error) as error:

@@ -14,13 +14,10 @@ from pathlib import Path
 from tailproof.digests import sha256_files
 from tailproof.project import project_paths
 from tailproof.provenance.raw_files import check_raw
-from tailproof.provenance.snakemake_bridge import Job, plan, remember
+from tailproof.provenance.snakemake_bridge import TO_MAKE_AGAIN, Job, plan, remember
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
-
-TO_MAKE_AGAIN = ["not what its record says"]
-"""Parameters that no job has, so that Snakemake runs the job again."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.records import Record
+from tailproof.text import quantity
 
 AT_HAND = {rule: {"cleared": "yes", "mem_mb": 1, "runtime": 1} for rule in ("train", "rung")}
 """Fixed values for resources that are read from files: a plan must not fail on damaged files."""
+
+TO_MAKE_AGAIN = ["not what its record says"]
+"""Parameters that no job has, so that Snakemake runs the job again."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,21 @@ def remember(facts: dict[str, dict[str, object]]) -> None:
     for path, fields in facts.items():
         record = MetadataRecord(record_format_version=RECORD_FORMAT_VERSION, **fields)
         memory._write_record(path, record)
+
+
+def prepare_again(record: Record, replaced: list[str]) -> str:
+    """Let Snakemake run the stage prepare of an experiment again; return a sentence that says so.
+
+    Args:
+        record: the record of the job.
+        replaced: the raw files whose content has changed since.
+    """
+    facts = {"rule": record.rule, "params": TO_MAKE_AGAIN}
+    remember(dict.fromkeys([*(file.path for file in record.outputs), record.path], facts))
+    return (
+        f"{record.experiment}: {quantity(len(replaced), 'raw file')} replaced since prepare read "
+        f"them, the first is {replaced[0]}: prepare runs again"
+    )
 
 
 def _plan(targets: list[str]) -> list[Job]:

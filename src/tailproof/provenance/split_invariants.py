@@ -1,4 +1,8 @@
-"""Checks the invariants of the splits in the files: disjoint, complete, test not read."""
+"""Checks the invariants of the splits in the files: disjoint, complete, test not read.
+
+That a job reads no result that it does not declare is checked while it runs, in
+`tailproof.runtime.undeclared_reads`.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +12,7 @@ import pyarrow.compute as pc
 
 from tailproof.data.tables import read_parquet
 from tailproof.project import project_paths
+from tailproof.provenance.raw_files import pinned_files
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger
 from tailproof.runtime.stages import STAGES
@@ -16,8 +21,9 @@ from tailproof.text import quantity
 
 def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
     """Return a sentence for each violated invariant and for a file that cannot be read."""
+    readers = [*_readers_of_test(ledger), *_readers_of_raw(ledger)]
     if not ((folder / "samples.parquet").exists() and (folder / "splits.parquet").exists()):
-        return []
+        return readers
     try:
         samples = read_parquet(folder / "samples.parquet", ["sample_id", "digest", "group"])
         splits = read_parquet(folder / "splits.parquet", ["sample_id", "split"])
@@ -31,7 +37,7 @@ def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
         ]
     except (TailproofError, pa.ArrowException) as error:
         problems = [str(error)]
-    return problems + list(_readers_of_test(ledger))
+    return [*problems, *readers]
 
 
 def _shared(joined: pa.Table, column: str, word: str) -> Iterator[str]:
@@ -81,6 +87,18 @@ def _readers_of_test(ledger: Ledger) -> Iterator[str]:
             images = record.rule == "manifest" and not file.path.endswith(".json")
             if record.rule not in STAGES or not STAGES[record.rule].reads_test or images:
                 yield f"{record.path}: {record.rule} must not read test, but read {file.path}"
+
+
+def _readers_of_raw(ledger: Ledger) -> Iterator[str]:
+    """Report every job that opened a pinned raw file although its stage must not read any."""
+    pinned = {Path.cwd() / path for path in pinned_files(ledger)}
+    for record in ledger:
+        opened = [path for path in record.undeclared if Path.cwd() / path in pinned]
+        if opened:
+            yield (
+                f"{record.path}: {record.rule} must not read raw files, but opened "
+                f"{quantity(len(opened), 'raw file')}, the first is {opened[0]}"
+            )
 
 
 def _of_test(parts: tuple[str, ...]) -> bool:

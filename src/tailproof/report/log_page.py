@@ -9,7 +9,7 @@ from tailproof.files import write_text
 from tailproof.number_format import MISSING, format_number
 from tailproof.project import project_paths
 from tailproof.provenance.followed_advice import Followed
-from tailproof.provenance.run_history import RunEntry, Runs, read_runs
+from tailproof.provenance.run_log import RunEntry, Runs, read_runs
 from tailproof.report.metric_format import monitored
 from tailproof.report.render import render
 from tailproof.runtime.errors import TailproofError

@@ -38,9 +38,9 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, splits.json, shards/, preflight.json, each expert's history.csv,
-    calibration.json and diagnosis.json, the selection of a sweep, and the records of the jobs
-    that made them. The same files give exactly the same bytes.
+    Reads evaluation/, prepare.json, splits.json, shards/, preflight.json, each expert's
+    history.csv, calibration.json and diagnosis.json, the selection of a sweep, and the records of
+    the jobs that made them. The same files give exactly the same bytes.
 
     Args:
         name: name of the experiment.
@@ -243,6 +243,8 @@ def _group_charts(results: Results) -> list[Chart]:
 
 def _data(results: Results) -> dict[str, Any]:
     return {
+        "left_out": tables.left_out(results),
+        "data_warnings": results.prepared["warnings"],
         "cleaning": cleaning_sentences(results.splits),
         "small_classes": small_class_sentence(results.splits, len(results.classes)),
         "profile": charts.class_profile(results),

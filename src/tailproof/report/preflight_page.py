@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tailproof.config.experiment import Experiment
 from tailproof.files import read_json, write_text
-from tailproof.preflight.estimate_accuracy import check_estimates
+from tailproof.preflight.estimate_errors import check_estimates
 from tailproof.preflight.markdown_page import WHAT, estimate_cells, run_name
 from tailproof.report.finding_cards import before_training
 from tailproof.report.render import render

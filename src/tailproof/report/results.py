@@ -19,6 +19,7 @@ from tailproof.history import History
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record, read_record
+from tailproof.untrusted_text import plain_cell
 
 CHOSEN_BY = "balanced_accuracy"
 SHOWN = 8  # experts in charts at most; tables hold all
@@ -182,6 +183,7 @@ class Results:
         experiment: its configuration.
         folder: results/NAME.
         scores: evaluation/metrics.json.
+        prepared: prepare.json.
         splits: splits.json.
         manifest: shards/manifest.json.
         preflight: preflight.json.
@@ -197,6 +199,7 @@ class Results:
     experiment: Experiment
     folder: Path
     scores: Scores
+    prepared: dict[str, Any]
     splits: dict[str, Any]
     manifest: dict[str, Any]
     preflight: dict[str, Any]
@@ -230,6 +233,7 @@ class Results:
             experiment=experiment,
             folder=folder,
             scores=scores,
+            prepared=_need(read_json, folder / "prepare.json"),
             splits=_need(read_json, folder / "splits.json"),
             manifest=_need(read_json, folder / "shards" / "manifest.json"),
             preflight=_need(read_json, folder / "preflight.json"),
@@ -272,13 +276,13 @@ class Results:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV table; class names such as ``NA`` or ``1`` stay text.
+    """Read a CSV table of the stage evaluate; class names such as ``NA`` or ``1`` stay text.
 
     Raises:
         TailproofError: the file is missing or is not a table.
     """
     try:
-        return pd.read_csv(
+        table = pd.read_csv(
             path, dtype=dict.fromkeys(_TEXT, "str"), keep_default_na=False, na_values=[""]
         )
     except FileNotFoundError:
@@ -287,6 +291,9 @@ def read_table(path: Path) -> pd.DataFrame:
         raise TailproofError(
             f"{path} is not a CSV table ({error}): delete it and run again"
         ) from None
+    for column in table.columns.intersection(_TEXT):
+        table[column] = table[column].map(plain_cell, na_action="ignore")
+    return table
 
 
 def _need(read: Callable[[Path], Any], path: Path) -> Any:

@@ -1,13 +1,12 @@
 """`tailproof status`: the checklist of an experiment before, during and after training."""
 
-from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 
 from tailproof.config.validation import load_experiment
 from tailproof.project import project_paths
 from tailproof.provenance.staleness import changed_jobs
 from tailproof.report.checklist import SIGNS, STATE_WORDS, Criterion, Progress
+from tailproof.terminal import Console, escape
 from tailproof.text import quantity
 
 STYLES = {"holds": "green", "fails": "bold red", "open": "default"}

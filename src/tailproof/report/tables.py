@@ -13,6 +13,7 @@ from tailproof.number_format import MINUS, MISSING
 from tailproof.report.keyed_number import KeyedNumber, compared, keyed, measured
 from tailproof.report.metric_format import RULE_LABELS, SPACE, kind
 from tailproof.report.results import Results, Scores
+from tailproof.text import listed
 
 BEFORE_AND_AFTER = ("ece",)  # metrics that also have a column before calibration
 DIFFERENCES = ("balanced_accuracy", "top1", "few_accuracy", "nll", "ece")
@@ -178,6 +179,20 @@ def split_sizes(results: Results) -> Table:
         cells = [_count(results.splits["splits"][split]), _count(absent)]
         rows.append(Row(split, SPLIT_PURPOSES[split], cells))
     return Table("The six splits", "split", ["samples", "classes without samples"], rows)
+
+
+def left_out(results: Results) -> Table:
+    """Return what the source left out, and the images that cannot be read; no row if nothing."""
+    skipped = list(results.prepared["skipped"])
+    if results.prepared["bad_images"]:
+        unreadable = "images that cannot be read"
+        skipped.append({"reason": unreadable, "count": results.prepared["bad_images"]})
+    rows = [
+        Row(part["reason"], listed(part.get("examples", [])), [_count(part["count"])])
+        for part in skipped
+        if part["count"]
+    ]
+    return Table("Left out before the splits", "what", ["count"], rows)
 
 
 def of_classes(results: Results) -> Table:

@@ -47,7 +47,11 @@ def read_ledger(experiment: str) -> Ledger:
     records, unreadable = {}, {}
     for path in sorted(project_paths().provenance(experiment).glob("*/*.json")):
         try:
-            records[path.as_posix()] = read_record(path)
+            record = read_record(path)
+            if record.path == path.as_posix():
+                records[record.path] = record
+            else:
+                unreadable[path.as_posix()] = f"{path} is a copy of the record {record.path}"
         except NewerSchema:
             raise
         except TailproofError as error:

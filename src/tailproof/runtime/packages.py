@@ -17,6 +17,11 @@ PACKAGES = {
 }
 """Packages that are imported by another name."""
 
+OPTIONAL = {"pillow-heif"}
+"""Packages without which the code refuses some files; the others are read as they are with them."""
+
+MISSING = "not installed"
+
 
 def package(name: str) -> str:
     """Return the package of a top-level import, as constraints.txt spells it."""
@@ -49,7 +54,7 @@ def installed(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return MISSING
 
 
 def without_build_tag(version: str) -> str:

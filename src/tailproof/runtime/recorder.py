@@ -10,9 +10,14 @@ from tailproof.runtime.code_digest import code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import maker_path
-from tailproof.runtime.packages import without_build_tag
-from tailproof.runtime.records import File, NewerSchema, Record, read_record
-from tailproof.runtime.stages import script_of
+from tailproof.runtime.packages import MISSING, OPTIONAL, without_build_tag
+from tailproof.runtime.records import File, NewerSchema, Record, read_record, record_path
+from tailproof.runtime.stages import STAGES, script_of
+from tailproof.runtime.undeclared_reads import (
+    DeclaredReads,
+    declared_reads,
+    refuse_undeclared_reads,
+)
 
 
 class Recorder:
@@ -45,16 +50,25 @@ class Recorder:
         _check_inputs(self._inputs)
         self.digests = {file.path: file.sha256 for file in self._inputs}
 
+    def refuse_undeclared_reads(self) -> None:
+        """From now on, let this process open only those results that its rule declares."""
+        stage, job = STAGES[self._stage], self._snakemake
+        if not stage.reads_all:
+            raw = None if stage.reads_raw else _raw_root(job.wildcards.experiment)
+            paths = [*job.input, *job.output, *job.log]
+            refuse_undeclared_reads(DeclaredReads(self._stage, paths, raw))
+
     def record(self) -> Record:
         """Return the record; call it once all outputs exist."""
         snakemake = self._snakemake
-        path = snakemake.output.record
+        path, reads = snakemake.output.record, declared_reads()
         return Record(
             experiment=snakemake.wildcards.experiment,
             rule=self._stage,
             name=Path(path).stem,
             wildcards=dict(snakemake.wildcards.items()),
             inputs=self._inputs,
+            undeclared=sorted(reads.raw_files) if reads else [],
             outputs=described([output for output in snakemake.output if output != path]),
             code=self._code,
             parameters={key: value for key, value in snakemake.params.items() if key != "code"},
@@ -96,6 +110,8 @@ def _check_code(script: Path, planned: str) -> None:
 def _check_packages(installed: dict[str, str], locked: dict[str, str]) -> None:
     """Refuse installed packages whose versions differ from those in the code digest."""
     for name, version in locked.items():
+        if installed[name] == MISSING and name in OPTIONAL:
+            continue
         if without_build_tag(installed[name]) != version:
             raise TailproofError(
                 f"{name} {installed[name]} is installed, but constraints.txt pins {version}: run "
@@ -125,6 +141,15 @@ def _outputs_on_record(path: str) -> list[File]:
         raise
     except TailproofError:
         return []
+
+
+def _raw_root(experiment: str) -> str | None:
+    """Return the folder of an experiment's raw files, from the record of prepare."""
+    try:
+        prepare = read_record(record_path(experiment, "prepare", "prepare"))
+    except TailproofError:
+        return None
+    return prepare.parameters["data"]["source"].get("root")
 
 
 def _running(resources: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tailproof.digests import digest_of
 from tailproof.files import json_text, write_text
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_files import read_bytes
 
 VERSION = 2
 
@@ -84,7 +85,10 @@ class Record(Strict):
     Attributes:
         version: version of this schema.
         name: name of the job within its rule, formed from its wildcards.
-        inputs: files that the job read, without raw data, which prepare lists in raw.parquet.
+        inputs: files that the job declares and may read, without raw data, which prepare lists in
+            raw.parquet.
+        undeclared: files in the folder of the raw data that it opened, although its stage has
+            no business there. Results that are not inputs cannot be opened.
         parameters: the part of the configuration that the rule passed to the job.
         running: resources and execution settings, which do not affect the result.
         seeds: random seeds from the configuration.
@@ -100,6 +104,7 @@ class Record(Strict):
     name: str
     wildcards: dict[str, str]
     inputs: list[File]
+    undeclared: list[str]
     outputs: list[File]
     parameters: dict[str, Any]
     running: dict[str, Any]
@@ -141,12 +146,10 @@ def read_record(path: str | Path) -> Record:
         TailproofError: the file is missing, is not a record, or was edited.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_bytes(path).decode()
         value = json.loads(text)
         version = value.get("version")
-    except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist") from None
-    except (AttributeError, OSError, RecursionError, ValueError) as error:
+    except (AttributeError, RecursionError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     if isinstance(version, int) and version > VERSION:
         raise NewerSchema(

@@ -25,6 +25,8 @@ class Stage:
             ``evaluated``), expert and seed of a ``rung``, ``promotion``, ``selection``, or seed of
             the ``winner``. None if the report does not depend on the stage.
         reads_test: whether the stage may read files of the split test.
+        reads_raw: whether the stage may read raw files.
+        reads_all: whether the stage may read all results, declared or not.
         script: the stage whose script runs; empty for the stage's own.
     """
 
@@ -32,6 +34,8 @@ class Stage:
     job: str = ""
     per: str | None = "experiment"
     reads_test: bool = False
+    reads_raw: bool = False
+    reads_all: bool = False
     script: str = ""
 
     @cached_property
@@ -49,7 +53,9 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 STAGES = {
-    "prepare": Stage(("samples.parquet", "raw.parquet")),
+    "prepare": Stage(
+        ("samples.parquet", "raw.parquet", "prepare.json", "bad_images.csv"), reads_raw=True
+    ),
     "split": Stage(("splits.parquet", "splits.json")),
     "manifest": Stage(("shards/manifest.json",), reads_test=True),
     "preflight": Stage(("preflight.json", "preflight_timing.json", "preflight.md")),
@@ -57,12 +63,13 @@ STAGES = {
     "evaluate": Stage(("evaluation/{table}",), reads_test=True),
     "shortcut_probe": Stage(("shortcuts.json",), per=None),
     "report": Stage(("report/{page}",), per=None),
-    "audit": Stage(("audit.json",), per=None),
+    "audit": Stage(("audit.json",), per=None, reads_all=True),
     "shard": Stage(
         ("shards/{split}/part-{part}.parquet", "shards/{split}/part-{part}.json"),
         "{split}-{part}",
         "shard",
         reads_test=True,
+        reads_raw=True,
     ),
     # Before train: the winner is a copy of a trained expert and matches its patterns too.
     "winner": Stage(

@@ -1,7 +1,5 @@
 """Compares sweep points: which ones are promoted to the next rung, and which one wins."""
 
-import csv
-import io
 import math
 import shutil
 from collections.abc import Iterable, Mapping
@@ -14,12 +12,12 @@ from tailproof.config.sweep import values_at
 from tailproof.files import atomic, read_json, write_json, write_text
 from tailproof.monitors import direction
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.stages import TRAINED
 from tailproof.sweep.trial import Trial, read_trial
+from tailproof.untrusted_text import csv_line
 
 Histories = Mapping[str, Mapping[int, str | Path]]
 """{trained name: {seed: history.csv or rung.csv}}; a name is a point, or a place of a rung."""
-
-FILES = ("model.safetensors", "config.json", "history.csv", "training.json")
 
 
 def promote(
@@ -120,7 +118,7 @@ def adopt(selection: str | Path, folder: str | Path, seed: int, output: str | Pa
         output: the folder to copy to.
     """
     source = Path(folder, read_json(selection)["expert"], f"seed-{seed}")
-    for name in FILES:
+    for name in TRAINED:
         with atomic(Path(output) / name) as temporary:
             shutil.copyfile(source / name, temporary)
 
@@ -172,11 +170,9 @@ def _write_table(
     values: dict[str, dict[str, Any]],
 ) -> None:
     """Write a row per point and seed: the changed values and the trial."""
-    text = io.StringIO()
     keys = list(next(iter(values.values())))
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["point", "seed", "rung", *keys, *Trial._fields])
+    lines = [csv_line(["point", "seed", "rung", *keys, *Trial._fields])]
     for name, (rung, _, trials) in points.items():
         for seed, trial in trials.items():
-            writer.writerow([name, seed, rung, *values[name].values(), *trial])
-    write_text(path, text.getvalue())
+            lines.append(csv_line([name, seed, rung, *values[name].values(), *trial]))
+    write_text(path, "".join(lines))

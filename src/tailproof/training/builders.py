@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from tailproof.config.recipe import Phase, Recipe
 from tailproof.loading import Loader, Split
 from tailproof.models import build_model
-from tailproof.models.build import checkpoint_activations, load_weights, weights_file
+from tailproof.models.build import checkpoint_activations
+from tailproof.models.initial_weights import load_weights, weights_file
 from tailproof.models.input_sizes import Size, check_sizes, options_for_sizes
 from tailproof.monitors import MONITORS
 from tailproof.operating_points import ONE_IN, enough_negatives

@@ -10,7 +10,7 @@ import io
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,15 @@ class CheckpointStore:
         for unfinished in folder.glob(".epoch-*"):
             unfinished.unlink(missing_ok=True)
 
-    def newest(self) -> tuple[Path, dict[str, Any]] | None:
-        """Return the newest intact state with its path; rename newer, damaged ones."""
-        newest = read_newest(self.folder)
+    def newest(
+        self, misfit: Callable[[dict[str, Any]], str | None]
+    ) -> tuple[Path, dict[str, Any]] | None:
+        """Return the newest intact state with its path; rename newer, damaged ones.
+
+        Args:
+            misfit: returns why a state is not one of this run, or None.
+        """
+        newest = read_newest(self.folder, misfit)
         for path in newest_first(self.folder):
             if newest and path == newest[0]:
                 break
@@ -145,11 +151,21 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch-*.pt"), reverse=True)
 
 
-def read_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Return the newest intact state with its path; log a warning for damaged ones."""
+def read_newest(
+    folder: Path, misfit: Callable[[dict[str, Any]], str | None] = lambda _state: None
+) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest intact state with its path; log a warning for damaged ones.
+
+    Args:
+        folder: folder of the run.
+        misfit: returns why a state is damaged although it has the parts of a state, or None.
+    """
     for path in newest_first(folder):
         state = read_state(path)
-        if state is not None:
+        why = misfit(state["run"]) if state is not None else None
+        if why:
+            log.warning("%s is damaged: %s; it is skipped", path, why)
+        elif state is not None:
             return path, state
     return None
 
@@ -167,4 +183,27 @@ def read_state(path: Path) -> dict[str, Any] | None:
     if sha256_bytes(content)[:KEY_LENGTH] != path.name.split(".")[1]:
         log.warning("%s is damaged: its content does not match its digest; it is skipped", path)
         return None
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # any kind: what the file holds decides
+        log.warning("%s is damaged: torch cannot read it (%s); it is skipped", path, _short(error))
+        return None
+    if not _is_state(state):
+        log.warning("%s is damaged: it does not hold the state of a run; it is skipped", path)
+        return None
+    return state
+
+
+def _is_state(value: Any) -> bool:
+    """Return whether a value has the parts of a state."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("run"), dict)
+        and isinstance(value.get("seconds"), list)
+        and isinstance(value.get("origin", ""), dict | None)
+        and all(isinstance(value["run"].get(name), int) for name in ("epoch", "step"))
+    )
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

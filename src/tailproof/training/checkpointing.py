@@ -113,7 +113,7 @@ class Checkpointer:
     def _find(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Return the state to resume from, and its origin if it belongs to another run."""
         run, origin = self._run, None
-        newest = self._store.newest() if self._store else None
+        newest = self._store.newest(run.misfit) if self._store else None
         if self._store and newest is None and run.recipe.resume_from is not None:
             newest = self._newest_of_run(run.recipe.resume_from)
             origin = {"key": run.recipe.resume_from, **_position(newest[1])}

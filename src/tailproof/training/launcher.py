@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.config.recipe import Recipe
-from tailproof.data.verify import verify
+from tailproof.data.shard_check import verify
 from tailproof.digests import known_sha256
 from tailproof.files import read_json, write_json
-from tailproof.models.build import weights_file
+from tailproof.models.initial_weights import weights_file
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.signals import REQUEST
+from tailproof.runtime.undeclared_reads import declared_reads
 from tailproof.training.checkpoint_store import lock_run, state_key
 from tailproof.training.node import FAILED, LEAVING, run_node
 from tailproof.training.train import train
@@ -79,7 +80,9 @@ def _launch_many(
     for left in state.glob("launch-*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="launch-", dir=state) as scratch:
+        reads = declared_reads()
         job = {
+            "reads": reads.as_json() if reads else None,
             "train": arguments,
             "log": str(log_file),
             "scratch": scratch,

@@ -1,7 +1,7 @@
 """A training run: its model, data and optimizer, trained step by step, saved and restored."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from tailproof.config.recipe import Recipe
 from tailproof.history import Row
 from tailproof.loading import Split
 from tailproof.models import save_expert
-from tailproof.models.build import count_parameters, digest_of_weights
+from tailproof.models.build import count_parameters
+from tailproof.models.expert_weights import digest_of_weights
 from tailproof.models.precision import best_precision
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
@@ -39,6 +40,16 @@ from tailproof.training.seeding import seed_initial_weights, seed_step
 log = logging.getLogger(__name__)
 
 CHECK_STEPS = 100  # steps between checks of the loss, which wait for the device
+
+STATE: dict[str, Any] = {
+    **dict.fromkeys(("epoch", "step", "steps"), int),
+    **dict.fromkeys(("precision", "initial"), str),
+    **dict.fromkeys(("recipe", "tally", "best", "model", "optimizer", "plateau", "scaler"), dict),
+    "history": list,
+    "rate": float | int,
+    "ema": dict | None,
+}
+"""The parts of a saved state and their types."""
 
 
 class TrainingRun:
@@ -299,6 +310,40 @@ class TrainingRun:
             "plateau": self._plateau.state(),
             "scaler": self._scaler.state_dict(),
         }
+
+    def misfit(self, state: dict[str, Any]) -> str | None:
+        """Return why a value cannot be a state that this run saved; None if it can be.
+
+        Nothing of the run changes, so that it can still begin. No other process is asked.
+        """
+        return next(self._misfits(state), None)
+
+    def _misfits(self, state: dict[str, Any]) -> Iterator[str]:
+        for name, kind in STATE.items():
+            if not isinstance(state.get(name), kind):
+                yield f"its '{name}' is missing or of another type"
+        if state["recipe"] != self.recipe.result_fields():
+            yield "it belongs to another recipe"
+        within = 1 <= state["epoch"] <= self.recipe.epochs + 1
+        if not within or len(state["history"]) != state["epoch"] - 1:
+            yield "its epoch does not fit its history"
+        if not 0 <= state["step"] <= state["steps"] == self.phases.steps(state["epoch"]):
+            yield "its step is not one of the epoch"
+        parts = {
+            "best": self.best.state(),
+            "plateau": self._plateau.state(),
+            "optimizer": self._optimizer.state_dict(),
+            "model": self.model.state_dict(),
+            "ema": self._ema.module.state_dict() if self._ema else {},
+        }
+        for name, current in parts.items():
+            saved = state[name] or {}
+            if saved.keys() != current.keys():
+                yield f"its '{name}' has other parts"
+            for key, value in current.items():
+                shape = getattr(value, "shape", None) if name in ("model", "ema") else None
+                if shape is not None and getattr(saved[key], "shape", None) != shape:
+                    yield f"the tensor {key} of its '{name}' has another shape"
 
     def restore(self, state: dict[str, Any], *, adopted: bool = False) -> None:
         """Restore what `state` returned.

@@ -23,7 +23,11 @@ def main(path: Path) -> None:
     take_signals(second_ends=False)
     job, rank = json.loads(path.read_bytes()), int(os.environ["RANK"])
     arguments = job["train"]
-    with logging_to(rank_log(Path(job["log"]), rank), "a" if rank == 0 else "w") as logger:
+    if job.get("reads"):
+        from tailproof.runtime.undeclared_reads import DeclaredReads, refuse_undeclared_reads
+
+        refuse_undeclared_reads(DeclaredReads(**job["reads"]))
+    with logging_to(rank_log(Path(job["log"]), rank)) as logger:
         try:
             with REQUEST.leave_at_once():
                 from tailproof.config.recipe import Recipe

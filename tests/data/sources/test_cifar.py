@@ -12,8 +12,8 @@ import pytest
 
 from tailproof.data.images import decode
 from tailproof.data.sources import Sample, open_source
+from tailproof.data.sources.archives.safe_archives import unpickle_arrays
 from tailproof.data.sources.cifar import CLASSES, LAYOUTS, PINS, Cifar, CifarSource
-from tailproof.data.sources.safe_archives import unpickle_arrays
 from tailproof.runtime.errors import TailproofError
 
 KINDS = sorted(LAYOUTS)

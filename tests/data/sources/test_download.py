@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tailproof.data.sources import cifar
+from tailproof.data.sources.archives.download import fetch
 from tailproof.data.sources.cifar import Cifar, CifarSource
-from tailproof.data.sources.download import fetch
 from tailproof.data.sources.idx import NAMES, Idx, IdxSource, PublishedDataset
 from tailproof.runtime.errors import TailproofError
 

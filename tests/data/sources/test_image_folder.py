@@ -1,5 +1,5 @@
-import logging
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from tailproof.config.data import Data
 from tailproof.data.images import encode_png
-from tailproof.data.raw_checksums import files_to_read
+from tailproof.data.prepare import prepare
+from tailproof.data.raw_checksums import files_to_read, list_raw
 from tailproof.data.sources import Sample, open_source
 from tailproof.data.sources.image_folder import ImageFolder, ImageFolderSource
 from tailproof.runtime.errors import TailproofError
@@ -61,13 +62,17 @@ def test_train_and_test_folders_are_the_pools(tmp_path):
     ]
 
 
-def test_hidden_and_other_files_are_passed_over_and_the_latter_counted(tmp_path, caplog):
-    write(tmp_path, "cat/1.png", "cat/._1.png", "cat/.git/2.png", ".cache/3.png", "cat/4.gif")
+def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path):
+    write(tmp_path, "cat/1.png", "cat/._1.png", "cat/.git/2.png", ".owl/3.png", "cat/4.gif")
     (tmp_path / "README.md").write_text("not a class")
-    with caplog.at_level(logging.WARNING):
-        assert paths(source(tmp_path)) == ["cat/1.png"]
-    (record,) = caplog.records
-    assert record.args == (tmp_path / "cat", 1)
+    opened = source(tmp_path)
+    assert paths(opened) == ["cat/1.png"]
+    assert sorted((item.count, item.examples) for item in opened.skipped()) == [
+        (1, (".owl/3.png",)),
+        (1, ("cat/._1.png",)),
+        (1, ("cat/.git/2.png",)),
+        (1, ("cat/4.gif",)),
+    ]
 
 
 def test_links_are_followed_and_circles_end(tmp_path):
@@ -82,13 +87,21 @@ def test_links_are_followed_and_circles_end(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "notes.txt", ".hidden.png"])
-def test_a_class_with_no_image_is_an_error(tmp_path, content):
-    write(tmp_path, "cat/1.png")
+def test_a_folder_without_any_picture_is_no_class(tmp_path, content):
+    write(tmp_path, "cat/1.png", "dog/1.png")
     (tmp_path / "owl").mkdir()
     if content:
         (tmp_path / "owl" / content).touch()
-    with pytest.raises(TailproofError, match=f"{tmp_path / 'owl'}.* no image"):
-        list(source(tmp_path).samples())
+    opened = source(tmp_path)
+    assert opened.classes == {"class": ["cat", "dog"]}
+    assert ("owl",) in [item.examples for item in opened.skipped()]
+
+
+@pytest.mark.parametrize("content", ["1.gif", "2.PSD", "3", "4.jpg_large"])
+def test_classes_of_pictures_that_are_not_read_are_all_named(tmp_path, content):
+    write(tmp_path, "cat/1.png", f"owl/{content}", f"elk/{content}")
+    with pytest.raises(TailproofError, match=r"2 class.*'elk' .*: 1\).*'owl' .*: 1\)"):
+        source(tmp_path).files()
 
 
 @pytest.mark.parametrize("outside", ["/train", "../train"])
@@ -97,11 +110,29 @@ def test_pools_lie_below_the_root(tmp_path, outside):
         source(tmp_path, train=outside)
 
 
-def test_a_name_with_braces_is_refused_since_snakemake_reads_them(tmp_path):
-    write(tmp_path, "cat/a{1}.png")
+def test_snakemake_gets_no_path_that_it_takes_for_a_pattern(tmp_path):
+    """Such files count by their content."""
+    write(tmp_path, "cat/a{1}.png", "<owl>/1.png", "cat/2.png")
     data = Data(source={"name": "image_folder", "root": str(tmp_path)})
-    with pytest.raises(TailproofError, match=r"a\{1\}\.png.* braces"):
-        files_to_read(data, tmp_path / "raw.parquet")
+    before = files_to_read(data, tmp_path / "raw.parquet")
+    assert before.inputs == [tmp_path / "cat/2.png"]
+    (tmp_path / "<owl>/1.png").touch()
+    assert files_to_read(data, tmp_path / "raw.parquet") == before
+    (tmp_path / "<owl>/1.png").write_bytes((tmp_path / "cat/2.png").read_bytes())
+    assert files_to_read(data, tmp_path / "raw.parquet").digest != before.digest
+    (tmp_path / "<owl>/1.png").rename(tmp_path / "<owl>/2.png")
+    assert len({before.digest, files_to_read(data, tmp_path / "raw.parquet").digest}) == 2
+
+
+def test_files_are_the_same_where_the_raw_data_are_not(tmp_path):
+    root = tmp_path / "raw"
+    write(root, "cat/a{1}.png", "<owl>/1.png", "cat/2.png")
+    data = Data(source={"name": "image_folder", "root": str(root)})
+    prepare(data, tmp_path / "samples.parquet")
+    list_raw(data, tmp_path / "samples.parquet", tmp_path / "raw.parquet")
+    before = files_to_read(data, tmp_path / "raw.parquet")
+    root.rename(tmp_path / "elsewhere")
+    assert files_to_read(data, tmp_path / "raw.parquet") == before
 
 
 def test_a_class_that_only_the_test_folder_has_is_an_error(tmp_path):
@@ -113,7 +144,7 @@ def test_a_class_that_only_the_test_folder_has_is_an_error(tmp_path):
 @pytest.mark.parametrize("other", ["Test", "val", "validation"])
 def test_split_folders_are_not_taken_for_classes(tmp_path, other):
     write(tmp_path, "Train/cat/1.png", f"{other}/cat/1.png")
-    with pytest.raises(TailproofError, match=r"data\.source\.train and data\.source\.test"):
+    with pytest.raises(TailproofError, match=rf"train: Train, test: {other}\b"):
         source(tmp_path).files()
 
 
@@ -133,12 +164,39 @@ def test_a_root_without_folders_is_an_error(tmp_path):
 def test_a_name_that_is_no_text_is_an_error(tmp_path):
     write(tmp_path, "cat/1.png")
     (tmp_path / "cat" / os.fsdecode(b"\xff.png")).touch()
-    with pytest.raises(TailproofError, match=r"cat/\\udcff.png'.*is not valid UTF-8"):
+    with pytest.raises(TailproofError, match=r"not in valid UTF-8.*cat/\\udcff.png"):
         source(tmp_path).files()
 
 
-def test_a_dead_link_is_named(tmp_path):
+def test_what_cannot_be_read_is_passed_over_and_counted(tmp_path, monkeypatch):
+    write(tmp_path, "cat/1.png", "owl/1.png")
+    cat = tmp_path / "cat"
+    (cat / "2.png").symlink_to(tmp_path / "gone")
+    (cat / "3.png").symlink_to(cat / "3.png")
+    os.mkfifo(cat / "4.png")
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(cat)
+        listener.bind("5.png")
+    (cat / "6").symlink_to(tmp_path.parent)
+    (tmp_path / "owl" / "6").symlink_to("..")
+    opened = source(tmp_path)
+    assert paths(opened) == ["cat/1.png", "owl/1.png"]
+    assert sorted(item.examples for item in opened.skipped()) == [
+        ("cat/2.png", "cat/3.png"),
+        ("cat/4.png", "cat/5.png"),
+        ("cat/6", "owl/6"),
+    ]
+    with pytest.raises(TailproofError, match=r"cat/2\.png is a link to a file that does not exist"):
+        opened.read("cat/2.png", None)
+    with pytest.raises(TailproofError, match=r"cat/4\.png is a pipe"):
+        opened.read("cat/4.png", None)
+
+
+def test_a_class_of_dead_links_is_an_error(tmp_path):
+    """As git-annex and DVC leave files that were not fetched."""
     write(tmp_path, "cat/1.png")
-    (tmp_path / "cat" / "2.png").symlink_to(tmp_path / "gone")
-    with pytest.raises(TailproofError, match=f"{tmp_path / 'cat/2.png'} cannot be read: No such"):
-        source(tmp_path).read("cat/2.png", None)
+    (tmp_path / "owl").mkdir()
+    for number in range(3):
+        (tmp_path / "owl" / f"{number}.png").symlink_to(tmp_path / "gone")
+    with pytest.raises(TailproofError, match=r"'owl' \(links .*: 3\)"):
+        source(tmp_path).files()

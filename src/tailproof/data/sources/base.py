@@ -13,7 +13,7 @@ import numpy as np
 from tailproof.config.data import SourceConfig, add_source_config
 from tailproof.runtime.errors import TailproofError
 
-TRAIN, HELD_OUT = "train", "held_out"
+TRAIN, VAL, HELD_OUT = "train", "val", "held_out"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Sample:
         labels: class name by taxonomic rank; None if the sample has no label at a rank.
         path: the raw file, relative to the root of the source.
         row: position in that file; None if the file is the image.
-        pool: ``train`` or ``held_out``; None if the source has no test set.
+        pool: ``train``, ``val`` or ``held_out``; None if the source has no test set.
         group: samples of one group stay in one split; None if the sample is its own group.
     """
 
@@ -149,7 +149,7 @@ class ArraySource(Source):
         """Yield samples with ids ``train-00000``, … and ``test-…``; ``sample-…`` without pools."""
         counts: dict[str, int] = {}
         for path, block in self.blocks.items():
-            prefix = {TRAIN: "train", HELD_OUT: "test", None: "sample"}[block.pool]
+            prefix = {TRAIN: "train", VAL: "val", HELD_OUT: "test", None: "sample"}[block.pool]
             first = counts.get(prefix, 0)
             counts[prefix] = first + len(block.images)
             for row in range(len(block.images)):

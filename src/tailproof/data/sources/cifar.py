@@ -14,6 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from tailproof.config.data import SourceConfig
+from tailproof.data.sources.archives.download import fetch
+from tailproof.data.sources.archives.safe_archives import read_tar, unpickle_arrays
 from tailproof.data.sources.base import (
     HELD_OUT,
     TRAIN,
@@ -23,8 +25,6 @@ from tailproof.data.sources.base import (
     check_labels,
     register_source,
 )
-from tailproof.data.sources.download import fetch
-from tailproof.data.sources.safe_archives import read_tar, unpickle_arrays
 from tailproof.runtime.errors import TailproofError
 
 URL = "https://www.cs.toronto.edu/~kriz"

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tailproof.config.data import SourceConfig
+from tailproof.data.sources.archives.download import fetch
 from tailproof.data.sources.base import (
     HELD_OUT,
     TRAIN,
@@ -25,7 +26,6 @@ from tailproof.data.sources.base import (
     check_labels,
     register_source,
 )
-from tailproof.data.sources.download import fetch
 from tailproof.runtime.errors import TailproofError
 
 UNSIGNED_BYTE = 0x08

@@ -1,27 +1,61 @@
 """CSV tables of file names, labels and groups, with the images in folders.
 
-The tables are read with the standard library's csv. It reports the line of each mistake, checks
-quotes strictly, and holds one row at a time; only the columns that matter are kept. 400,000 rows
-of the 31 columns of FungiTastic take 5 s and 215 MB.
+400,000 rows of the 31 columns of FungiTastic take 5 s and, next to the bytes of the table, 215 MB.
 """
 
-import csv
+import codecs
 from array import array
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from posixpath import normpath, split
-from typing import Literal
+from posixpath import normpath
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tailproof.config.base import Strict
-from tailproof.config.data import BelowRoot, Column, RankColumns, SourceConfig
+from tailproof.config.data import (
+    BelowRoot,
+    Column,
+    GroupPerPool,
+    MissingSigns,
+    RankColumns,
+    SourceConfig,
+    SplitColumn,
+    check_missing_columns,
+)
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source, register_source
-from tailproof.data.sources.filesystem import read_file
-from tailproof.data.sources.label_tree import Labels, clean
-from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.data.sources.base import (
+    HELD_OUT,
+    TRAIN,
+    VAL,
+    Sample,
+    Skipped,
+    Source,
+    register_source,
+)
+from tailproof.data.sources.folders.filesystem import read_file
+from tailproof.data.sources.tables.label_column import LabelColumn
+from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
+from tailproof.data.sources.tables.listed_files import FileFinder, Match
+from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
+from tailproof.data.sources.tables.official_splits import pools_of, pools_of_lists
+from tailproof.data.sources.tables.rank_labels import Labels
+from tailproof.data.sources.tables.text_table import Row, TextTable
+from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
+
+PROBLEMS_SHOWN = 5
+
+
+def _text_encoding(name: str) -> str:
+    try:
+        "".encode(codecs.lookup(name).name)
+    except (LookupError, ValueError):
+        raise ValueError(
+            f"expected an encoding of text, such as cp1252 or utf-16, found '{name}'"
+        ) from None
+    return name
 
 
 class LabelTable(Strict):
@@ -31,19 +65,37 @@ class LabelTable(Strict):
     images: BelowRoot = Field(description="Folder of the images.")
 
 
+class OfficialLists(Strict):
+    """Text files with one file name per line, written as in the column `filename`."""
+
+    train: BelowRoot = Field(description="List of the training set.")
+    val: BelowRoot | None = Field(None, description="List of the validation set.")
+    test: BelowRoot = Field(description="List of the test set.")
+
+
 class MetadataCsv(SourceConfig):
     """CSV tables of file names and labels; default column names as in FungiTastic."""
 
     name: Literal["metadata_csv"]
     root: str = Field(description="Folder that contains the tables and the folders of images.")
     table: BelowRoot | None = Field(
-        None, description="CSV file of a collection without a test set."
+        None,
+        description="CSV file that lists all images. Commas, semicolons, tabs or vertical bars "
+        "separate its columns.",
     )
     images: BelowRoot | None = Field(
         None, description="Folder of the images that `table` lists. Default: root."
     )
     train: LabelTable | None = Field(None, description="The training pool, if there is a test set.")
+    val: LabelTable | None = Field(
+        None, description="The official validation set, which becomes the split val."
+    )
     test: LabelTable | None = Field(None, description="The held-out pool, if there is a test set.")
+    split: SplitColumn = None
+    lists: OfficialLists | None = Field(
+        None,
+        description="Text files that list the images of each official split of `table`.",
+    )
     filename: Column = Field(
         "filename", description="Column of image paths, relative to the folder of images."
     )
@@ -55,17 +107,29 @@ class MetadataCsv(SourceConfig):
         "observationID",
         description="Column of groups; a group stays in one split. null: no groups.",
     )
+    group_per_pool: GroupPerPool = False
+    missing: MissingSigns = None
+    encoding: Annotated[str, AfterValidator(_text_encoding)] | None = Field(
+        None,
+        description="Encoding of the tables, such as cp1252. Default: UTF-8, or UTF-16 with a byte "
+        "order mark.",
+    )
 
     @model_validator(mode="after")
-    def _one_table_or_two_pools(self) -> "MetadataCsv":
-        pools = (self.train, self.test)
-        if self.table is not None and pools == (None, None):
+    def _one_table_or_pools(self) -> "MetadataCsv":
+        check_missing_columns(self.missing, self.ranks, self.group)
+        pools = (self.train, self.val, self.test)
+        if self.split is not None and self.lists is not None:
+            raise ValueError("'split' and 'lists' both name the test set: remove one")
+        if self.table is not None and pools == (None, None, None):
             return self
-        if None in pools or self.table is not None or self.images is not None:
+        if None in (self.train, self.test) or self.table is not None or self.images is not None:
             raise ValueError(
-                "give 'table' (and 'images') for a collection without a test set, or both 'train' "
-                "and 'test', each with 'table' and 'images'"
+                "give 'table' (and 'images') for a collection in one table, or both 'train' and "
+                "'test' (and 'val'), each with 'table' and 'images'"
             )
+        if self.split is not None or self.lists is not None:
+            raise ValueError("'test' names the test set: remove 'split' and 'lists'")
         return self
 
 
@@ -82,19 +146,21 @@ class MetadataCsvSource(Source):
         self.root = Path(config.root)
         self.ranks = tuple(config.ranks)
         if config.table is not None:
-            table = LabelTable(table=config.table, images=config.images or ".")
-            self._tables = {None: table}
+            self._tables = {None: LabelTable(table=config.table, images=config.images or ".")}
         else:
-            self._tables = {TRAIN: config.train, HELD_OUT: config.test}
+            pools = {TRAIN: config.train, VAL: config.val, HELD_OUT: config.test}
+            self._tables = {pool: table for pool, table in pools.items() if table is not None}
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:
         """The sorted labels of each rank; sorted by value if all are numbers."""
-        return {rank: class_order(names) for rank, names in self._listing.labels.names.items()}
+        columns = self._listing.labels.columns
+        return {rank: class_order(column.names) for rank, column in columns.items()}
 
     def files(self) -> list[Path]:
-        """Return the tables."""
-        return [self.root / table.table for table in self._tables.values()]
+        """Return the tables and the lists."""
+        tables = [self.root / table.table for table in self._tables.values()]
+        return [*tables, *self._lists.values()]
 
     def __len__(self) -> int:
         return len(self._listing.paths)
@@ -105,165 +171,226 @@ class MetadataCsvSource(Source):
         Raises:
             TailproofError: a table is invalid, or an image does not exist.
         """
-        listing = self._listing
-        listing.check_images(self.root)
-        for row, (path, group) in enumerate(zip(listing.paths, listing.groups, strict=True)):
-            pool = listing.table_of(row)[1]
+        listing, found = self._listing, self._found
+        for row, path in enumerate(found.paths):
+            pool = found.pools[row]
+            group = listing.group[row] if self.config.group else None
+            if group is not None and self.config.group_per_pool:
+                group = f"{pool}/{group}"
             yield Sample(path, listing.labels.of(row), path, pool=pool, group=group)
+
+    def skipped(self) -> list[Skipped]:
+        """Return the lines with comments, and the images next to listed ones that are not."""
+        comments, others = self._listing.comments, self._found.unlisted
+        skipped = [
+            Skipped("lines with a comment in the tables", comments),
+            Skipped("images that no table lists", len(others), tuple(others[:PROBLEMS_SHOWN])),
+        ]
+        return [each for each in skipped if each.count]
+
+    def warnings(self) -> list[str]:
+        """Return what looks like a mistake in the columns and in the names of files."""
+        return self._listing.warnings + self._found.warnings
 
     def read(self, path: str, row: int | None) -> bytes:
         """Return the bytes of the file."""
         return read_file(self.root / path)
 
+    @property
+    def _lists(self) -> dict[str, Path]:
+        if self.config.lists is None:
+            return {}
+        pools = {TRAIN: "train", VAL: "val", HELD_OUT: "test"}
+        files = {pool: getattr(self.config.lists, name) for pool, name in pools.items()}
+        return {pool: self.root / file for pool, file in files.items() if file is not None}
+
     @cached_property
     def _listing(self) -> "_Listing":
-        listing = _Listing(self.ranks)
+        config, listing = self.config, _Listing(self.ranks)
         for pool, table in self._tables.items():
             self._add(listing, table, pool)
-        listing.labels.check(" and ".join(map(str, self.files())), listing.where)
+        listing.raise_problems()
+        tables = " and ".join(str(file) for file, _ in listing.tables)
+        columns = dict(listing.labels.columns)
+        group = (config.group, listing.group) if config.group else None
+        listing.warnings = drop_missing(columns, group, config.missing, tables, listing.where)
+        for name, column in [*columns.items(), *([group] if group else [])]:
+            listing.warnings += join_spellings(name, column, tables)
+            listing.warnings += report_lookalikes(name, column, tables)
+        listing.labels.check(tables, listing.where)
+        if config.split is not None:
+            listing.pools = pools_of(config.split, listing.split, tables, listing.where)
         return listing
 
     def _add(self, listing: "_Listing", table: LabelTable, pool: str | None) -> None:
-        file = self.root / table.table
-        records = _records(file)
-        header = next(records, (0, []))[1]
-        if not header:
-            raise TailproofError(f"{file} is empty, expected a header and one row per image")
-        filename, *ranks = (_position(file, header, name) for name in self._columns())
-        group = ranks.pop() if self.config.group else None
-        listing.tables.append((file, pool, len(listing.paths)))
-        for line, cells in records:
-            if len(cells) != len(header):
-                raise TailproofError(
-                    f"{file}, line {line} has {len(cells)} cells, but the header {len(header)}: "
-                    "look for a comma that needs quotes or for a truncated line"
-                )
-            path = _path(table.images, cells[filename], f"{file}, line {line}")
-            if path in listing.paths:
-                raise TailproofError(
-                    f"{file}, line {line} lists the image '{cells[filename]}' again after "
-                    f"{listing.where(listing.paths[path])}: remove one of the rows"
-                )
-            listing.paths[path] = len(listing.paths)
-            listing.lines.append(line)
-            listing.groups.append(clean(cells[group]) if group is not None else None)
-            for rank, position in zip(self.ranks, ranks, strict=True):
-                listing.labels.add(rank, clean(cells[position]))
-        if len(listing.paths) == listing.tables[-1][2]:
-            raise TailproofError(f"{file} has no row below its header, expected one row per image")
+        config = self.config
+        columns = [config.filename, *self.ranks, *filter(None, [config.group, config.split])]
+        text = TextTable(self.root / table.table, columns, config.encoding)
+        listing.tables.append((text.file, len(listing.paths)))
+        for row in text.rows():
+            listing.add(row, table.images, pool, config)
+        listing.comments += text.comments
+        if len(listing.paths) == listing.tables[-1][1] and not listing.problems:
+            raise TailproofError(
+                f"{text.file} has no row below its header, expected one row per image"
+            )
 
-    def _columns(self) -> list[str]:
-        return [self.config.filename, *self.ranks, *filter(None, [self.config.group])]
+    @cached_property
+    def _found(self) -> "_Images":
+        """The image of each row.
+
+        Raises:
+            TailproofError: an image does not exist, or two rows list it.
+        """
+        listing, finder = self._listing, FileFinder(self.root)
+        paths: dict[str, int] = {}
+        missing: list[tuple[str, int, Match]] = []
+        capitals: list[str] = []
+        for listed_path, row in listing.paths.items():
+            match = finder.find(listed_path)
+            if match.path is None:
+                missing.append((listed_path, row, match))
+            elif match.path in paths:
+                listing.add_problem(
+                    listing.where(row),
+                    f"lists the image '{match.path}', which is already in "
+                    f"{listing.where(paths[match.path])}: remove one of the rows",
+                )
+            else:
+                paths[match.path] = row
+                if match.capitals:
+                    capitals.append(f"'{match.path}'")
+        if missing:
+            raise TailproofError(self._missing_images(missing))
+        listing.raise_problems()
+        warnings = []
+        if capitals:
+            warnings.append(
+                f"{self.root}: for {len(capitals)} of {quantity(len(paths), 'file')}, the table "
+                f"has other capitals than the file name, such as {capitals[0]}"
+            )
+        pools = listing.pools
+        if self._lists:
+            images = self._tables[None].images
+            pools = pools_of_lists(
+                self._lists, lambda name: finder.find(normpath(f"{images}/{name}")).path, paths
+            )
+        return _Images(list(paths), pools, warnings, finder.unlisted(paths))
+
+    def _missing_images(self, missing: list[tuple[str, int, Match]]) -> str:
+        listing = self._listing
+        path, row, match = missing[0]
+        near = " and ".join(f"'{name}'" for name in match.near[:3])
+        others = ", ".join(f"'{path}'" for path, *_ in missing[1:PROBLEMS_SHOWN])
+        return (
+            f"{listing.where(row)}: {self.root / path} does not exist ({len(missing)} of "
+            f"{len(listing.paths)} listed images are missing"
+            + (f", also {others}" if others else "")
+            + (f"; {near} may be meant" if near else "")
+            + "): add the images, remove their rows, or correct the names or the folder of images "
+            "in data.source"
+        )
+
+
+class _Images(NamedTuple):
+    """The images.
+
+    Attributes:
+        paths: the path of the image of each row.
+        pools: the pool of each row.
+        warnings: what looks like a mistake in their names.
+        unlisted: images next to them that no row lists.
+    """
+
+    paths: list[str]
+    pools: list[str | None]
+    warnings: list[str]
+    unlisted: list[str]
 
 
 class _Listing:
     """The rows of all tables, stored by column.
 
     Attributes:
-        tables: file, pool and first row of each table.
-        paths: the row of each image, by its path below root.
+        tables: file and first row of each table.
+        paths: the row of each image, by its path below root as the table spells it.
         lines: the line of each row in its table.
-        groups: the group of each row.
+        pools: the pool of each row.
         labels: the labels of each row.
+        group: the group of each row.
+        split: the official split of each row.
+        problems: a sentence for each row that cannot be used.
+        comments: number of lines with a comment.
+        warnings: what looks like a mistake.
     """
 
     def __init__(self, ranks: tuple[str, ...]) -> None:
-        self.tables: list[tuple[Path, str | None, int]] = []
+        self.tables: list[tuple[Path, int]] = []
         self.paths: dict[str, int] = {}
         self.lines = array("q")
-        self.groups: list[str | None] = []
+        self.pools: list[str | None] = []
         self.labels = Labels(ranks)
+        self.group, self.split = LabelColumn(), LabelColumn()
+        self.problems: list[str] = []
+        self.comments = 0
+        self.warnings: list[str] = []
 
-    def table_of(self, row: int) -> tuple[Path, str | None, int]:
-        return next(table for table in reversed(self.tables) if table[2] <= row)
+    def add(self, row: Row, images: str, pool: str | None, config: MetadataCsv) -> None:
+        where = f"{self.tables[-1][0]}, line {row.line}"
+        if row.fault:
+            self.add_problem(where, row.fault)
+            return
+        filename, *cells = row.cells
+        fault = _fault(filename)
+        path = normpath(f"{images}/{filename}")
+        if path in self.paths:
+            fault = (
+                f"lists the image '{filename}', which is already in "
+                f"{self.where(self.paths[path])}: remove one of the rows"
+            )
+        if fault:
+            self.add_problem(where, fault)
+            return
+        self.paths[path] = len(self.paths)
+        self.lines.append(row.line)
+        self.pools.append(pool)
+        values = iter(map(text_or_none, cells))
+        for column in self.labels.columns.values():
+            column.add(next(values))
+        if config.group:
+            self.group.add(next(values))
+        if config.split:
+            self.split.add(next(values))
 
     def where(self, row: int) -> str:
-        return f"{self.table_of(row)[0]}, line {self.lines[row]}"
+        file = next(file for file, first in reversed(self.tables) if first <= row)
+        return f"{file}, line {self.lines[row]}"
 
-    def check_images(self, root: Path) -> None:
-        """Check that every image exists, with one listing per folder, which suits network disks."""
-        folders: dict[str, set[str]] = {}
-        missing = []
-        for path in self.paths:
-            folder, name = split(path)
-            if folder not in folders:
-                folders[folder] = _names(root / folder)
-            if name not in folders[folder]:
-                missing.append(path)
-        if missing:
-            first = self.paths[missing[0]]
-            raise TailproofError(
-                f"{self.where(first)}: {root / missing[0]} does not exist ({len(missing)} of "
-                f"{len(self.paths)} listed images are missing): add the images, remove their rows, "
-                "or correct the folder of images in data.source"
-            )
+    def add_problem(self, where: str, fault: str) -> None:
+        self.problems.append(f"{where} {fault}")
+
+    def raise_problems(self) -> None:
+        """Raise a TailproofError that lists the first problems; one is a sentence of its own."""
+        if not self.problems:
+            return
+        first, more = self.problems[:PROBLEMS_SHOWN], len(self.problems) - PROBLEMS_SHOWN
+        if len(self.problems) == 1:
+            raise TailproofError(first[0])
+        lines = [f"{len(self.problems)} rows cannot be used:", *first]
+        raise TailproofError("\n  ".join(lines) + (f"\n  and {more} more" if more > 0 else ""))
 
 
-def _names(folder: Path) -> set[str]:
-    try:
-        return {entry.name for entry in folder.iterdir()}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-    except OSError as error:
-        raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
-
-
-def _path(images: str, filename: str, where: str) -> str:
-    """Return the path of an image below root."""
-    if not filename.strip():
-        raise TailproofError(f"{where}: the file name is empty: enter it or remove the row")
-    if filename.startswith("/") or ".." in filename.split("/"):
-        raise TailproofError(
-            f"{where}: the file name '{filename}' is outside the folder of images: give a path "
+def _fault(filename: str) -> str | None:
+    """Return why a file name cannot be used."""
+    parts = filename.replace("\\", "/").split("/")
+    if parts[0] == "" or (len(parts[0]) == 2 and parts[0].endswith(":")):
+        return (
+            f"has the file name '{filename}', which is an absolute path: give a path relative to "
+            "the folder of images"
+        )
+    if ".." in parts:
+        return (
+            f"has the file name '{filename}', which is outside the folder of images: give a path "
             "inside that folder, without '..'"
         )
-    return normpath(f"{images}/{filename}")
-
-
-def _position(file: Path, header: list[str], name: str) -> int:
-    if header.count(name) > 1:
-        raise TailproofError(f"{file} has two columns with the name '{name}': rename one")
-    if name not in header:
-        raise TailproofError(
-            f"{file} has no column '{name}'{suggestion(name, header)}; expected one of: "
-            f"{', '.join(header)} (correct filename, ranks or group in data.source)"
-        )
-    return header.index(name)
-
-
-def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first line and the cells of each record; blank lines are skipped."""
-    line = 1
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            for cells in reader:
-                if cells:
-                    yield line, cells
-                line = reader.line_num + 1
-    except csv.Error as error:
-        raise TailproofError(
-            f"{file}, line {line} is not valid CSV ({error}): look for a quote that is not closed, "
-            "or a truncated file"
-        ) from None
-    except UnicodeDecodeError:
-        raise TailproofError(
-            f"{file}, line {_undecodable(file)} is not UTF-8 text: save the table as CSV in UTF-8"
-        ) from None
-    except OSError as error:
-        raise TailproofError(f"{file} cannot be read: {error.strerror}") from None
-
-
-def _undecodable(file: Path) -> int:
-    """Return the first line that is not UTF-8; the stream decodes blocks, not lines."""
-    with open(file, "rb") as stream:
-        lines = enumerate(stream, start=1)
-        return next(number for number, content in lines if not _is_utf8(content))
-
-
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return None

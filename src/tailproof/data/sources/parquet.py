@@ -20,12 +20,35 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tailproof.config.base import Count, Name
-from tailproof.config.data import BelowRoot, Column, RankColumns, SourceConfig
+from tailproof.config.data import (
+    BelowRoot,
+    Column,
+    GroupPerPool,
+    MissingSigns,
+    RankColumns,
+    SourceConfig,
+    SplitColumn,
+    check_missing_columns,
+    check_pools,
+)
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import HELD_OUT, TRAIN, Sample, Source, register_source
-from tailproof.data.sources.filesystem import are_splits, walk
-from tailproof.data.sources.label_tree import Labels, clean
-from tailproof.data.sources.parquet_file import NULLS, TEXT, Kind, ParquetFile
+from tailproof.data.sources.base import (
+    HELD_OUT,
+    TRAIN,
+    VAL,
+    Sample,
+    Skipped,
+    Source,
+    register_source,
+)
+from tailproof.data.sources.folders.filesystem import walk
+from tailproof.data.sources.folders.split_names import are_splits
+from tailproof.data.sources.tables.label_column import LabelColumn
+from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
+from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
+from tailproof.data.sources.tables.official_splits import pools_of
+from tailproof.data.sources.tables.parquet_file import NULLS, TEXT, Kind, ParquetFile
+from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError, suggestion
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -68,8 +91,8 @@ def find_parts(root: Path, pools: dict[str | None, str | None]) -> list[Part]:
         for path in paths:
             if path in parts:
                 raise TailproofError(
-                    f"{root / path} is in both pools: data.source.train and data.source.test must "
-                    "not overlap"
+                    f"{root / path} is in two pools: data.source.train, data.source.val and "
+                    "data.source.test must not overlap"
                 )
             parts[path] = Part(path, pool, _keys(path))
     first, *others = parts.values()
@@ -159,9 +182,15 @@ class Parquet(SourceConfig):
     train: BelowRoot | None = Field(
         None, description="File, folder or pattern (data/train-*.parquet) of the training pool."
     )
+    val: BelowRoot | None = Field(
+        None,
+        description="File, folder or pattern of the official validation set, which becomes the "
+        "split val.",
+    )
     test: BelowRoot | None = Field(
         None, description="File, folder or pattern of the held-out pool."
     )
+    split: SplitColumn = None
     image: Column = Field(
         "image",
         description="Column of images: encoded (binary, or a struct with the field bytes), or "
@@ -184,14 +213,16 @@ class Parquet(SourceConfig):
         None, description="Column of unique sample ids. Default: file and row."
     )
     group: Column | None = Field(None, description="Column of groups; a group stays in one split.")
+    group_per_pool: GroupPerPool = False
+    missing: MissingSigns = None
     filter: dict[Name, str | int | list[str | int]] = Field(
         {}, description="Read only files with these values (one or a list) of partition columns."
     )
 
     @model_validator(mode="after")
-    def _both_or_none(self) -> "Parquet":
-        if self.test is not None and self.train is None:
-            raise ValueError("'test' is given but 'train' is not: give both or neither")
+    def _pools_and_columns_fit(self) -> "Parquet":
+        check_pools(self.train, self.val, self.test, self.split)
+        check_missing_columns(self.missing, self.ranks, self.group)
         return self
 
 
@@ -215,10 +246,10 @@ class ParquetSource(Source):
         """The labels of each rank, in the order of the schema if it names them, else sorted."""
         listing = self._listing
         classes = {}
-        for rank, names in listing.labels.names.items():
+        for rank, column in listing.labels.columns.items():
             kind = listing.kinds.get(rank, TEXT)  # partition columns are text
-            order = kind.names or class_order(names)
-            present = set(names)
+            order = kind.names or class_order(column.names)
+            present = set(column.names)
             classes[rank] = [name for name in order if name in present]
         return classes
 
@@ -237,14 +268,36 @@ class ParquetSource(Source):
             first = listing.starts[number]
             for sample in range(first, listing.starts[number + 1]):
                 row = sample - first
+                pool = listing.pools[sample] if self.config.split else part.pool
+                group = listing.group[sample] if self.config.group else None
+                if group is not None and self.config.group_per_pool:
+                    group = f"{pool}/{group}"
                 yield Sample(
                     ids[sample] if self.config.id else f"{part.path}:{row}",
                     listing.labels.of(sample),
                     part.path,
                     row,
-                    part.pool,
-                    listing.groups[sample] if self.config.group else None,
+                    pool,
+                    group,
                 )
+
+    def skipped(self) -> list[Skipped]:
+        """Return the parquet files below root that no pool contains."""
+        if self.config.train is None:
+            return []
+        read = set(self.files())
+        others = sorted(
+            file.relative_to(self.root).as_posix() for file in set(_files(self.root, None)) - read
+        )
+        if not others or self.config.filter:
+            return []
+        return [
+            Skipped("parquet files outside of data.source.train", len(others), tuple(others[:5]))
+        ]
+
+    def warnings(self) -> list[str]:
+        """Return what looks like a mistake in the columns."""
+        return self._listing.warnings
 
     def read(self, path: str, row: int | None) -> bytes:
         """Return the bytes of the image; fast for rows in the order of `samples`."""
@@ -294,7 +347,8 @@ class ParquetSource(Source):
         elif config.test is None:
             pools = {None: config.train}
         else:
-            pools = {TRAIN: config.train, HELD_OUT: config.test}
+            pools = {TRAIN: config.train, VAL: config.val, HELD_OUT: config.test}
+            pools = {pool: name for pool, name in pools.items() if name is not None}
         return keep(find_parts(self.root, pools), config.filter, self.root)
 
     @cached_property
@@ -304,6 +358,7 @@ class ParquetSource(Source):
             listing.add(part)
         if not len(listing):
             raise TailproofError(f"{self.config.root}: its parquet files contain no rows")
+        listing.tidy()
         listing.labels.check(self.config.root, listing.where)
         return listing
 
@@ -317,7 +372,9 @@ class _Listing:
         labels: the labels of each row.
         kinds: the kind of each column, which is the same in all files.
         ids: the row of each sample id, if the configuration names a column of ids.
-        groups: the group of each row, if the configuration names a column of groups.
+        group: the group of each row, if the configuration names a column of groups.
+        pools: the pool of each row, if the configuration names a column of splits.
+        warnings: what looks like a mistake.
     """
 
     def __init__(self, config: Parquet, root: Path) -> None:
@@ -327,7 +384,9 @@ class _Listing:
         self.labels = Labels(config.ranks)
         self.kinds: dict[str, Kind] = {}
         self.ids: dict[str, int] = {}
-        self.groups: list[str | None] = []
+        self.group, self._split = LabelColumn(), LabelColumn()
+        self.pools: list[str] = []
+        self.warnings: list[str] = []
 
     def __len__(self) -> int:
         return self.starts[-1]
@@ -337,16 +396,38 @@ class _Listing:
         path = self.root / part.path
         self.parts.append(part)
         columns = dict.fromkeys(
-            [*self.config.ranks, *filter(None, [self.config.id, self.config.group])]
+            [
+                *self.config.ranks,
+                *filter(None, [self.config.id, self.config.group, self.config.split]),
+            ]
         )
         with closing(ParquetFile(path, self.config)) as file:
             file.check_image()
             kinds = {name: file.kind(name) for name in columns if name not in part.keys}
             self._check_kinds(kinds, path)
-            fixed = {name: value and clean(value) for name, value in part.keys.items()}
+            fixed = {name: value and text_or_none(value) for name, value in part.keys.items()}
             for row, cells in enumerate(file.texts(kinds), start=self.starts[-1]):
                 self._add_row({**fixed, **cells}, row)
             self.starts.append(self.starts[-1] + len(file))
+
+    def tidy(self) -> None:
+        """Join spellings, drop signs for missing values, and collect warnings.
+
+        Class labels are left alone, because the schema names the classes.
+        """
+        config, table = self.config, self.config.root
+        ranks = {
+            rank: column
+            for rank, column in self.labels.columns.items()
+            if self.kinds.get(rank, TEXT).names is None
+        }
+        group = (config.group, self.group) if config.group else None
+        self.warnings = drop_missing(ranks, group, config.missing, table, self.where)
+        for name, column in [*ranks.items(), *([group] if group else [])]:
+            self.warnings += join_spellings(name, column, table)
+            self.warnings += report_lookalikes(name, column, table)
+        if config.split:
+            self.pools = pools_of(config.split, self._split, table, self.where)
 
     def where(self, row: int) -> str:
         """Return the file of a row, and the row number in that file."""
@@ -357,7 +438,9 @@ class _Listing:
         for rank in self.config.ranks:
             self.labels.add(rank, cells[rank])
         if self.config.group:
-            self.groups.append(cells[self.config.group])
+            self.group.add(cells[self.config.group])
+        if self.config.split:
+            self._split.add(cells[self.config.split])
         if not self.config.id:
             return
         sample_id = cells[self.config.id]

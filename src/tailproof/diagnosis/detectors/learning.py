@@ -3,14 +3,19 @@
 import numpy as np
 
 from tailproof.diagnosis.context import Context
-from tailproof.diagnosis.curves import Curve, noise_of, trend
+from tailproof.diagnosis.curves import Curve, error_of_level, noise_of, samples_behind, trend
 from tailproof.diagnosis.finding import Finding, certainty
 from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import longer, slower, warmed
 from tailproof.diagnosis.registry import detector
+from tailproof.diagnosis.schedule_end import begins, last_change, rate_at_end
+from tailproof.text import quantity
 
 SETTLED = 8
 """Shorter runs are too young to be called stuck, slow or unfinished."""
+
+LIFTED = 3
+"""For so many epochs a step of the learning rate lifts validation by itself."""
 
 JUMPY = 0.075
 """Noise of the logarithm of the training loss that exceeds that of a usual learning rate."""
@@ -18,29 +23,46 @@ JUMPY = 0.075
 
 @detector(
     "not_finite",
-    explains={"not_finite": ("divergence", "rate_too_high", "best_against_last", "near_chance")},
+    explains={
+        "not_finite": (
+            "divergence",
+            "rate_too_high",
+            "rate_too_low",
+            "best_against_last",
+            "memorisation",
+            "near_chance",
+            "still_improving",
+            "underfitting",
+            "val_never_learns",
+        )
+    },
 )
 def not_finite(history: RunHistory, context: Context) -> list[Finding]:
-    """Find losses that are not finite."""
-    bad: dict[str, list[int]] = {}
-    for name in ("train_loss", "val_loss"):
-        values = history.columns.get(name, np.empty(0))
-        infinite = np.isinf(values)
-        ends = bool(infinite.any()) and not np.isfinite(values[np.argmax(infinite) :]).any()
-        if infinite.any() and (name == "train_loss" or ends):
-            bad[name] = [int(epoch) for epoch in history.epochs[infinite]]
+    """Find losses that are not finite, or are written as 0 since they are not."""
+    bad = {
+        name: [int(epoch) for epoch in history.epochs[broken]]
+        for name in ("train_loss", "val_loss")
+        if (broken := _broken(history, name)).any()
+    }
     if not bad:
         return []
     first = min(epochs[0] for epochs in bad.values())
+    train = history.columns.get("train_loss", np.empty(0))
+    zero = "train_loss" in bad and not np.isinf(train).any()
+    lasts = "val_loss" in bad or zero or not np.isfinite(train[np.argmax(np.isinf(train)) :]).any()
+    where = f"from epoch {first} on"
+    if not lasts:
+        where = f"in {quantity(len(bad['train_loss']), 'epoch')}, first in epoch {first}"
     return [
         Finding(
             "not_finite",
-            f"{' and '.join(bad)} is not finite from epoch {first} on.",
+            f"{' and '.join(bad)} {'is' if len(bad) == 1 else 'are'} not finite {where}"
+            + (": a train_loss of exactly 0 stands for one that is not finite." if zero else "."),
             "error",
             (first,),
-            dict(bad),
-            0.99,
-            {"epochs_wasted": history.last - first + 1},
+            bad | _accuracies_since(history, first),
+            0.95 if zero and len(bad) == 1 else 0.99,
+            {"epochs_wasted": history.last - first + 1} if lasts else {},
             slower(history, context, 0.3, grad_clip_norm=1.0) | warmed(context),
             "the losses stay finite",
         )
@@ -97,25 +119,30 @@ def divergence(history: RunHistory, context: Context) -> list[Finding]:
     ]
 
 
-@detector("near_chance", "underfitting", explains={"near_chance": ("still_improving",)})
+@detector(
+    "near_chance",
+    "underfitting",
+    explains={"near_chance": ("best_against_last", "still_improving")},
+)
 def stuck(history: RunHistory, context: Context) -> list[Finding]:
     """Find a low training accuracy, with val no better: near chance, or underfitting."""
     accuracy = history.curve("train_accuracy")
     loss = history.curve("train_loss")
-    if history.done < SETTLED or context.continues_after(2 * history.done):
+    if history.done < SETTLED or begins(history, context):
         return []
     if not len(accuracy):
         return _stuck_by_loss(history, loss, context)
     if len(accuracy) >= 6 and not _flat(accuracy) and not _chance(accuracy.tail, context, 0.1):
         return []
     val = history.curve("val_accuracy")
-    reached = accuracy.tail
-    if len(val) and reached - val.tail > 0.05:
-        return []
+    reached, samples = accuracy.tail, context.val_samples or samples_behind(val.values)
     skill = (reached - _by_chance(context)) / (1 - _by_chance(context))
     ratio = loss.tail / loss.values[0] if len(loss) >= 4 and loss.values[0] > 0 else None
     low = skill < 0.43 if context.classes else reached < 0.5 and (ratio is None or ratio > 0.6)
-    if (len(val) and val.tail > reached + 0.1) or not low:
+    error = error_of_level(val.tail, val.noise, val.window, samples) if len(val) else 0.0
+    ahead = reached - val.tail if len(val) else 0.0
+    differs = ahead > max(0.05, 2 * error) and not _guesses(accuracy, context)
+    if not low or differs or -ahead > max(0.1, 2 * error):
         return []
     kind = "near_chance" if skill < 0.2 and context.classes else "underfitting"
     words = f" (chance: {100 * _by_chance(context):.0f} %)" if context.classes else ""
@@ -132,6 +159,8 @@ def stuck(history: RunHistory, context: Context) -> list[Finding]:
                 "val_accuracy": val.tail if len(val) else None,
                 "chance": _by_chance(context) if context.classes else None,
                 "skill": skill,
+                "error_of_val": error if len(val) else None,
+                "val_samples": samples,
                 "train_loss_of_first": ratio,
             },
             certainty(0.5, max(skill, 0.05)),
@@ -145,38 +174,51 @@ def stuck(history: RunHistory, context: Context) -> list[Finding]:
 
 @detector("still_improving")
 def still_improving(history: RunHistory, context: Context) -> list[Finding]:
-    """Find a run that ends while validation improves and the learning rate is still high."""
+    """Find a run that ends while validation improves.
+
+    While the learning rate is high, more epochs help. After a schedule that has come down, a curve
+    that rises as fast as before needs a longer one.
+    """
     curve = history.monitor(context.monitor)
     if len(curve) < 6 or history.done < SETTLED or context.continues_after(history.done):
         return []
-    if _annealed(history, context):
+    rate = rate_at_end(history, context)
+    if rate == "moving":
         return []
-    third = Curve(curve.name, *(values[-max(5, len(curve) // 3) :] for values in _xy(curve)))
-    change, errors = (curve.sign * value for value in trend(third))
-    half = len(third) // 2
-    later = curve.sign * trend(Curve(curve.name, *(values[half:] for values in _xy(third))))[0]
-    whole = abs(curve.tail - float(curve.smooth[0]))
-    rate = curve.name != "val_loss"
-    more = change * min(max(later, 0.0) / change * 2, 1.0) if change > 0 else 0.0
-    least = max(0.04 * whole, 0.012 if rate else 0.02 * curve.tail)
-    if errors < 4 or more < least or curve.lost > change / 4:
+    low = rate == "low"
+    part = _last(curve, max(5, len(curve) // (4 if low else 3)))
+    step = last_change(history)
+    if low and int(part.epochs[0]) - LIFTED < step < history.last - 1:
         return []
+    change, errors = (curve.sign * value for value in trend(part))
+    end = _last(part, max(4 if low else 0, len(part) - len(part) // 2))
+    stretch = np.ptp(part.epochs) / np.ptp(end.epochs) if low else 2.0
+    later = curve.sign * trend(end)[0] * stretch
+    more = change * min(max(later, 0.0) / change, 1.0) if change > 0 else 0.0
+    if errors < 4 or more < _least(curve, rate) or curve.lost > change / 4:
+        return []
+    per_epoch = change / float(np.ptp(part.epochs))
+    words = "The schedule ends" if low else "The run ends"
     return [
         Finding(
             "still_improving",
-            f"The run ends while {curve.name} still improves, by {change:.3g} over the last third.",
+            f"{words} while {curve.name} still improves, by {per_epoch:.2g} per epoch over the "
+            f"last {'quarter' if low else 'third'}.",
             "info",
-            (int(third.epochs[0]), history.last),
+            (int(part.epochs[0]), history.last),
             {
                 "metric": curve.name,
-                "gain_in_last_third": change,
+                "gain_per_epoch": per_epoch,
+                f"gain_in_last_{'quarter' if low else 'third'}": change,
                 "noise": curve.noise,
                 "effect_in_noise": change / curve.noise,
+                "standard_errors": errors,
             },
-            certainty(more, least),
-            {"points_lost": more / 2} if rate else {},
+            certainty(more, _least(curve, rate)),
+            {"points_lost": more / 2} if curve.name != "val_loss" else {},
             longer(history, context),
-            f"{curve.name} improves by about {more / 2:.2g} more",
+            f"{curve.name} improves by about {more / 2:.2g} more"
+            + (", with the schedule stretched over all epochs" if low else ""),
         )
     ]
 
@@ -236,7 +278,7 @@ def rate_too_high(history: RunHistory, context: Context) -> list[Finding]:
 def rate_too_low(history: RunHistory, context: Context) -> list[Finding]:
     """Find a training loss that falls slowly along a straight line."""
     loss = history.curve("train_loss")
-    if len(loss) < SETTLED or loss.values[0] <= 0 or context.continues_after(2 * history.done):
+    if len(loss) < SETTLED or loss.values[0] <= 0 or begins(history, context):
         return []
     fallen = 1 - loss.tail / loss.values[0]
     half = len(loss) // 2
@@ -302,8 +344,34 @@ def _stuck_by_loss(history: RunHistory, loss: Curve, context: Context) -> list[F
     ]
 
 
-def _xy(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    return curve.epochs, curve.values
+def _broken(history: RunHistory, name: str) -> np.ndarray:
+    """Return in which epochs a loss is not finite, as a mask.
+
+    A val loss counts if it stays so to the end. A train loss counts too if it falls from a usual
+    value to exactly 0 and stays there: some trainers write 0 for a loss that is not finite.
+    """
+    values = history.columns.get(name, np.full(len(history.epochs), np.nan))
+    infinite = np.isinf(values)
+    if name == "val_loss":
+        ends = infinite.any() and not np.isfinite(values[np.argmax(infinite) :]).any()
+        return infinite if ends else np.zeros_like(infinite)
+    if infinite.any():
+        return infinite
+    loss = history.curve(name)
+    zeros = len(loss) - int(np.flatnonzero(loss.values)[-1]) - 1 if loss.values.any() else 0
+    if zeros < 2 or loss.values[-zeros - 1] < 0.05 * loss.values[0]:
+        return infinite
+    return history.epochs >= loss.epochs[-zeros]
+
+
+def _accuracies_since(history: RunHistory, epoch: int) -> dict[str, float]:
+    """Return the mean accuracies from an epoch on, where they were measured."""
+    curves = (history.curve(f"{part}_accuracy").since(epoch) for part in ("train", "val"))
+    return {f"{curve.name}_since": float(curve.values.mean()) for curve in curves if len(curve)}
+
+
+def _last(curve: Curve, count: int) -> Curve:
+    return Curve(curve.name, curve.epochs[-count:], curve.values[-count:])
 
 
 def _flat(curve: Curve) -> bool:
@@ -316,16 +384,26 @@ def _by_chance(context: Context) -> float:
     return 1 / context.classes if context.classes else 0.0
 
 
+def _guesses(accuracy: Curve, context: Context) -> bool:
+    """Return whether a training accuracy is chance within its error."""
+    samples = context.train_samples or samples_behind(accuracy.values)
+    error = error_of_level(accuracy.tail, accuracy.noise, accuracy.window, samples)
+    return bool(context.classes) and accuracy.tail - _by_chance(context) < 2 * error
+
+
 def _chance(accuracy: float, context: Context, least: float) -> bool:
     return bool(context.classes) and accuracy < _by_chance(context) * (1 + least)
 
 
-def _annealed(history: RunHistory, context: Context) -> bool:
-    """Return whether the learning rate was lowered, so more epochs would be another schedule."""
-    rates = history.curve("learning_rate").values
-    if len(rates) >= 2:
-        return bool(rates[-1] < 0.2 * rates.max())
-    return context.recipe is not None and context.recipe.schedule.name in ("cosine", "multistep")
+def _least(curve: Curve, rate: str) -> float:
+    """Return the gain in the last part of a run that is worth more epochs.
+
+    After a schedule that has come down, it is that of a curve with a third of its mean slope.
+    """
+    whole = abs(curve.tail - float(curve.smooth[0]))
+    if rate == "low":
+        return max(0.08 * whole, 0.02 if curve.name != "val_loss" else 0.04 * abs(curve.tail))
+    return max(0.04 * whole, 0.012 if curve.name != "val_loss" else 0.02 * curve.tail)
 
 
 def _highest(history: RunHistory) -> float | None:

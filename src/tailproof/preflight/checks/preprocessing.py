@@ -6,7 +6,7 @@ from tailproof.config.equivalence import bare_phases
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.experiment_facts import ExperimentFacts
-from tailproof.preflight.registry import check, each_recipe
+from tailproof.preflight.registry import check, each_recipe, reports
 
 FIRST_SHARE = 0.2  # the first of growing sizes should have this share of the epochs
 
@@ -25,6 +25,33 @@ def no_normalization(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
         change={"normalize": True},
         expects="a faster start",
     )
+
+
+@check("blank_images")
+@each_recipe
+def blank_images(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
+    """Find built-in augmentations that are as large as the images."""
+    for phase in recipe.timeline:
+        policy, side = phase.augmentation, phase.image_size
+        sides = (side, side) if side else facts.sides
+        if sides is None:
+            continue
+        every = policy.line_dropout == 1 or policy.cutout >= 2 * max(sides)
+        if every or policy.cutout >= max(sides) or policy.crop_padding >= min(sides):
+            return Finding(
+                "blank_images",
+                f"cutout {policy.cutout}, crop_padding {policy.crop_padding} and line_dropout "
+                f"{policy.line_dropout:g} leave {'all' if every else 'some'} images of "
+                f"{sides[0]}×{sides[1]} pixels blank: lower them",
+                "error" if every else "warning",
+                evidence={
+                    "sides": list(sides),
+                    "cutout": policy.cutout,
+                    "crop_padding": policy.crop_padding,
+                    "line_dropout": policy.line_dropout,
+                },
+            )
+    return None
 
 
 @check("bare_phase")
@@ -78,6 +105,64 @@ def short_first_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
         change=_longer_first(recipe),
         expects="the same accuracy in less time",
     )
+
+
+@reports("refused_transform")
+def refused_transforms(experts: dict[str, list[str]]) -> list[Finding]:
+    """Return one finding per problem of a transform that training will refuse.
+
+    Args:
+        experts: the experts that have the problem, by problem.
+    """
+    return [
+        Finding("refused_transform", problem, "error", evidence={"experts": _once(names)})
+        for problem, names in experts.items()
+    ]
+
+
+@reports("constant_transform")
+def constant_transforms(experts: dict[str, list[str]]) -> list[Finding]:
+    """Return the transforms that are no augmentation, but a preparation that only train gets.
+
+    Args:
+        experts: the experts that name the transform, by transform.
+    """
+    return [
+        Finding(
+            "constant_transform",
+            f"{transform} changes every training image in the same way, but no image of val: set "
+            "its 'p' below 1, or apply it to all image files before prepare reads them",
+            "warning",
+            evidence={"experts": _once(names), "transform": transform},
+            expects="images of train look like those of val",
+        )
+        for transform, names in experts.items()
+    ]
+
+
+@reports("enlarged_crops")
+def enlarged_crops(experts: dict[tuple[int, int, int], list[str]]) -> list[Finding]:
+    """Return the transforms that crop images to less than the image size of their phase.
+
+    Args:
+        experts: the experts by height and width of their crops, and image size.
+    """
+    return [
+        Finding(
+            "enlarged_crops",
+            f"the transforms leave images of {height}×{width} pixels, which are then enlarged to "
+            f"{size}×{size}, so images of val are sharper than those of train: make the crops "
+            "larger",
+            "warning",
+            evidence={"experts": _once(names), "crop": [height, width], "image_size": size},
+            expects="images of train are as sharp as those of val",
+        )
+        for (height, width, size), names in experts.items()
+    ]
+
+
+def _once(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(names))
 
 
 def _longer_first(recipe: Recipe) -> dict[str, Any] | None:

@@ -1,0 +1,1 @@
+"""Fetches and opens archives of published data sets."""

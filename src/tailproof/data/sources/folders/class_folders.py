@@ -1,0 +1,195 @@
+"""Lists the pictures of class folders, and what looks like a mistake among them."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.folders.filesystem import ARCHIVES, DEAD_LINKS, Folder
+from tailproof.data.sources.folders.folder_layout import MASKS, quoted
+from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
+
+UNREAD_PICTURES = re.compile(r"\.(gif|jp2|jxl|svg|psd|tga|dng|cr2|cr3|nef|arw|npy)")
+
+# Files that are no pictures: a folder that contains these alone is no class.
+NO_PICTURES = re.compile(
+    r"\.(txt|csv|tsv|json|xml|md|rst|ya?ml|pdf|html?|log|py|ipynb|docx?|xlsx?|db|ini|sh|pkl|pth)"
+)
+
+MASK = re.compile(
+    r"(.+?)[ _-]*(mask|seg|segmentation|gt|ground_?truth|label|annotation)s?[ _]?\d*", re.IGNORECASE
+)
+
+
+def list_classes(tree: Folder, below: str) -> dict[str, list[str]]:
+    """Return the sorted paths of the pictures of each class.
+
+    Args:
+        tree: the root; it counts what is passed over.
+        below: the folder of the class folders, relative to the root.
+
+    Raises:
+        OSError: a folder cannot be read.
+        TailproofError: there is no class folder, or class folders contain only pictures that are
+            not read.
+    """
+    folders, files = tree.entries(below)
+    prefix = f"{below}/" if below else ""
+    for name in files:
+        if is_picture(name) or UNREAD_PICTURES.fullmatch(_suffix(name)):
+            tree.left_out.add("pictures next to the class folders", prefix + name)
+        elif _suffix(name) in ARCHIVES:
+            tree.left_out.add("archives next to the class folders", prefix + name)
+    if not folders:
+        raise TailproofError(_describe_no_folder(tree, below, files))
+    _refuse_linked_twins(tree, prefix, folders)
+    classes, unread = {}, {}
+    for name in folders:
+        dead = tree.left_out.count(DEAD_LINKS)
+        paths, others = _list_pictures(tree, prefix + name)
+        others[DEAD_LINKS] = tree.left_out.count(DEAD_LINKS) - dead
+        if paths:
+            classes[name] = sorted(paths)
+        elif all(map(NO_PICTURES.fullmatch, +others)):
+            tree.left_out.add("class folders without a picture", prefix + name)
+        else:
+            unread[name] = others
+    if unread or not classes:
+        unread = unread or {name: Counter() for name in folders}
+        raise TailproofError(_describe_unread(tree.root / below, unread))
+    return classes
+
+
+def warn_of_files(classes: Mapping[str, list[str]], below: str) -> Iterator[str]:
+    """Yield sentences about pictures that are probably no samples, or not independent ones.
+
+    Args:
+        classes: the paths of the pictures by class, relative to the root.
+        below: the folder of the class folders, relative to the root.
+    """
+    masks: list[str] = []
+    copies: list[str] = []
+    folders: dict[str, int] = {}
+    depth = below.count("/") + 2 if below else 1
+    for paths in classes.values():
+        stems = {_stem(path) for path in paths}
+        deep = [path for path in paths if path.count("/") > depth]
+        parents = Counter(path.rpartition("/")[0] for path in deep)
+        folders |= parents if len(parents) > 1 else {}
+        masks += [path for path in paths if _is_mask(path, stems)]
+        copies += [path for path in deep if _outer(path) in stems]
+    if masks:
+        yield (
+            f"the class folders contain {quantity(len(masks), 'picture')} that may be masks or "
+            f"other annotations ({quoted(masks, 2)}); move them out if they are not samples"
+        )
+    if copies:
+        yield (
+            f"the class folders contain {quantity(len(copies), 'picture')} with the name of a "
+            f"picture in the folder above ({quoted(copies, 2)}); move them out if they are copies, "
+            "such as thumbnails: several splits would have copies of one picture"
+        )
+    nested = sum(folders.values())
+    if 2 * nested > sum(map(len, classes.values())) and not (copies or masks):
+        yield (
+            f"{quantity(nested, 'picture')} are in folders inside the class folders "
+            f"({quoted(folders, 2)}), which count neither as classes nor as groups: if they are "
+            "the classes, set data.source.root to the folder above them; if each has the pictures "
+            "of one patient or place, list files, labels and groups in a table and use the source "
+            "metadata_csv"
+        )
+
+
+def _refuse_linked_twins(tree: Folder, prefix: str, folders: Mapping[str, bool]) -> None:
+    """Refuse two class folders of which one is a link to the other."""
+    if not any(folders.values()):
+        return
+    names: dict[str, str] = {}
+    for name in folders:
+        first = names.setdefault(os.path.realpath(tree.root / f"{prefix}{name}"), name)
+        if first != name:
+            raise TailproofError(
+                f"{tree.root / prefix}: the class folders '{first}' and '{name}' are the same "
+                "folder, because one is a link: remove one"
+            )
+
+
+def _list_pictures(tree: Folder, folder: str) -> tuple[list[str], Counter[str]]:
+    """Return the pictures of a class folder, and the number of other files by suffix."""
+    paths, others = [], Counter()
+    for path in tree.files(folder):
+        if is_picture(path):
+            paths.append(path)
+        else:
+            others[_suffix(path)] += 1
+            tree.left_out.add(reason_not_a_picture(path), path)
+    return paths, others
+
+
+def is_picture(path: str) -> bool:
+    """Return whether a file has the suffix of a picture that can be read."""
+    return _suffix(path) in SUFFIXES
+
+
+def _suffix(path: str) -> str:
+    return path[len(_stem(path)) :].lower()
+
+
+def _stem(path: str) -> str:
+    """Return a path without its suffix."""
+    stem, dot, suffix = path.rpartition(".")
+    return stem if dot and "/" not in suffix and not stem.endswith("/") else path
+
+
+def reason_not_a_picture(path: str) -> str:
+    """Return why a file is no sample: its suffix, as a noun phrase in the plural."""
+    return _reason(_suffix(path))
+
+
+def _reason(suffix: str) -> str:
+    if suffix in ("", DEAD_LINKS):
+        return suffix or "files without a suffix"
+    usual = re.fullmatch(r"\.[a-z0-9]{1,10}", suffix) and not suffix[1:].isdigit()
+    return f"files that end in {suffix}" if usual else "files with other suffixes"
+
+
+def _is_mask(path: str, stems: Collection[str]) -> bool:
+    """Return whether a picture is in a folder of masks, or named as another one and "mask"."""
+    match = MASK.fullmatch(_stem(path))
+    return bool(match and match[1] in stems) or any(map(MASKS.fullmatch, path.split("/")[1:-1]))
+
+
+def _outer(path: str) -> str:
+    """Return the stem that a picture would have in the folder above."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder.rpartition('/')[0]}/{_stem(name)}"
+
+
+def _describe_no_folder(tree: Folder, below: str, files: list[str]) -> str:
+    folder = tree.root / below
+    pictures = sum(map(is_picture, files))
+    archives = [name for name in files if _suffix(name) in ARCHIVES]
+    text = f"{folder} contains no folder: expected one sub-folder per class"
+    if pictures:
+        return (
+            f"{text}, found {quantity(pictures, 'picture')} directly in it; if this is the folder "
+            "of one class, name the folder above it; if a table lists the labels, use the source "
+            "metadata_csv"
+        )
+    return f"{text}; unpack {quoted(archives)} first" if archives else text
+
+
+def _describe_unread(folder: Path, unread: Mapping[str, Counter[str]]) -> str:
+    texts = []
+    for name, others in list(unread.items())[:5]:
+        counts = ", ".join(f"{_reason(suffix)}: {n}" for suffix, n in (+others).items())
+        texts.append(f"'{name}' ({counts or 'no files'})")
+    more = f" and {len(unread) - 5} more" if len(unread) > 5 else ""
+    return (
+        f"{folder}: {quantity(len(unread), 'class folder')} without an image that can be read "
+        f"({', '.join(sorted(SUFFIXES))}): {', '.join(texts)}{more}; convert the files, add "
+        "images, or remove the folders"
+    )

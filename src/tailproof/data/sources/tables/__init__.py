@@ -1,0 +1,1 @@
+"""Reads tables of file names and labels, as text or parquet."""

@@ -1,0 +1,92 @@
+"""Reads the official split of each image from a column, or from lists of file names."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+
+from tailproof.data.sources.base import HELD_OUT, TRAIN, VAL
+from tailproof.data.sources.folders.split_names import split_kind
+from tailproof.data.sources.tables.label_column import LabelColumn, Where
+from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed, quantity
+from tailproof.untrusted_files import read_text
+
+POOLS = {"train": TRAIN, "val": VAL, "test": HELD_OUT}
+EXPECTED = "train, val or test, or another usual name such as training, validation or dev"
+
+
+def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[str]:
+    """Return the pool of each sample.
+
+    Raises:
+        TailproofError: a cell is empty or has another value, or no sample is of train or of test.
+    """
+    counts = column.counts()
+    empty = [sample for sample, code in enumerate(column.codes) if code < 0]
+    problems = [
+        f"'{value}' in {quantity(counts[value], 'row')} (first at {where(column.first(value))})"
+        for value in counts
+        if split_kind(value) is None
+    ]
+    if empty:
+        problems.append(f"no value in {len(empty)} rows (first at {where(empty[0])})")
+    if problems:
+        raise TailproofError(
+            f"{table}: the column '{name}' of data.source.split has {listed(problems)}, expected "
+            f"{EXPECTED}: rename these values, or leave out data.source.split"
+        )
+    pools = {value: POOLS[split_kind(value)] for value in counts}
+    for pool, word in ((TRAIN, "train"), (HELD_OUT, "test")):
+        if pool not in pools.values():
+            shown = ", ".join(f"'{value}' ({count} rows)" for value, count in counts.items())
+            raise TailproofError(
+                f"{table}: the column '{name}' of data.source.split has no row of {word}, only "
+                f"{shown}: rename a value to {word}, or leave out data.source.split, and "
+                "data.test_fraction is held out for testing"
+            )
+    return [pools[column.names[code]] for code in column.codes]
+
+
+def pools_of_lists(
+    lists: Mapping[str, Path], find: Callable[[str], str | None], paths: Collection[str]
+) -> list[str]:
+    """Return the pool of each image: that of the list which names it.
+
+    Args:
+        lists: for each pool a text file with one file name per line.
+        find: returns the path of the image with a file name.
+        paths: the images.
+
+    Raises:
+        TailproofError: a list names a file that is no image of the table, or an image is in no
+            list or in two.
+    """
+    pools: dict[str, str] = {}
+    problems = []
+    known = frozenset(paths)
+    for pool, file in lists.items():
+        for line, name in _names(file):
+            path = next((path for path in map(find, _readings(name)) if path in known), None)
+            if path is None:
+                problems.append(f"{file}, line {line}: '{name}' is not an image of the table")
+            elif pools.setdefault(path, pool) != pool:
+                problems.append(f"{file}, line {line}: '{name}' is also in {lists[pools[path]]}")
+    unlisted = [path for path in paths if path not in pools]
+    if unlisted and not problems:
+        problems.append(
+            f"{len(unlisted)} of {len(paths)} images of the table are in no list of "
+            f"data.source.lists ({listed(unlisted)})"
+        )
+    if problems:
+        raise TailproofError(f"{listed(problems, 3)}: correct the lists or the table")
+    return [pools[path] for path in paths]
+
+
+def _names(file: Path) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        if line.strip() and not line.startswith("#"):
+            yield number, line.strip()
+
+
+def _readings(line: str) -> tuple[str, str, str]:
+    """Return what may be the file name in a line: all of it, or what precedes the label."""
+    return line, line.split(",", maxsplit=1)[0], line.rsplit(maxsplit=1)[0]

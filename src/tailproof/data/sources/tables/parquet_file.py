@@ -1,0 +1,257 @@
+"""A parquet file of other origin: reads its label columns as text, and its images in order."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailproof.data.multiband import START
+from tailproof.data.sources.tables.missing_values import text_or_none
+from tailproof.data.sources.tables.parquet_arrays import from_lists, from_npy, is_array
+from tailproof.runtime.errors import TailproofError, suggestion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tailproof.data.sources.parquet import Parquet
+
+BATCH = 64  # images in memory at once
+LABEL_BATCH = 65536
+EXACT = 2**53
+"""A float of this size or more may stand for several whole numbers."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The kind of values in a column of labels.
+
+    Attributes:
+        name: ``text``, ``whole numbers``, ``class labels`` or ``nulls``.
+        names: the class names from Hugging Face metadata; None for the other kinds.
+    """
+
+    name: str
+    names: tuple[str, ...] | None = None
+
+    def text(self, value: Any) -> str | None:
+        """Return a cell as a label; None if the cell has no label.
+
+        Raises:
+            LookupError: there is no class with this number, or the number is not whole.
+        """
+        if value is None:
+            return None
+        if self.name == "text":
+            return text_or_none(value)
+        if isinstance(value, float):  # as pandas writes whole numbers next to an empty cell
+            if isnan(value):
+                return None
+            if not value.is_integer() or abs(value) >= EXACT:
+                raise LookupError
+            value = int(value)
+        if self.names is None:
+            return str(value)
+        if value < -1:
+            raise LookupError
+        return None if value == -1 else self.names[value]  # -1: Hugging Face, no label
+
+
+TEXT, NULLS = Kind("text"), Kind("nulls")
+
+
+class ParquetFile:
+    """Reads the configured columns of a parquet file.
+
+    Raises:
+        TailproofError: the file is missing, truncated or not a parquet file.
+    """
+
+    def __init__(self, path: Path, config: "Parquet") -> None:
+        import pyarrow.parquet as pq
+
+        self.path, self.image = path, config.image
+        self._shape, self._bands = config.shape, config.bands
+        with self._readable():
+            # With a buffer and no pre-buffer, a row group is streamed instead of held in memory.
+            self.file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+        self.schema: pa.Schema = self.file.schema_arrow
+        self._rows: Iterator[pa.RecordBatch] = iter(())
+        self._batch: pa.Array | None = None
+        self._first = 0  # first row of the batch
+        self._end = 0  # row after the last one of the row group
+
+    def __len__(self) -> int:
+        return self.file.metadata.num_rows
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def check_image(self) -> None:
+        """Raise a TailproofError if the column of images is missing or has another type."""
+        import pyarrow as pa
+
+        column = self._field(self.image).type
+        data = column.field("bytes").type if self._is_struct(column) else column
+        if not (pa.types.is_binary(data) or pa.types.is_large_binary(data) or is_array(column)):
+            raise TailproofError(
+                f"{self.path}: its column '{self.image}' has the type {column}, expected encoded "
+                "images (binary, or a struct with the field bytes) or lists of numbers"
+            )
+
+    def kind(self, column: str) -> Kind:
+        """Return the kind of values in a column of labels.
+
+        Raises:
+            TailproofError: the column is missing or has another type than labels have.
+        """
+        import pyarrow as pa
+
+        cells = self._field(column).type
+        values = cells.value_type if pa.types.is_dictionary(cells) else cells
+        if pa.types.is_string(values) or pa.types.is_large_string(values):
+            return TEXT
+        if pa.types.is_null(values):
+            return NULLS
+        if not (pa.types.is_integer(values) or pa.types.is_floating(values)):
+            raise TailproofError(
+                f"{self.path}: its column '{column}' has the type {cells}, expected text or whole "
+                "numbers"
+            )
+        names = self._features.get(column, {}).get("names")
+        return Kind("whole numbers") if names is None else Kind("class labels", tuple(names))
+
+    def texts(self, columns: dict[str, Kind]) -> Iterator[dict[str, str | None]]:
+        """Yield the cells of each row as text, by column."""
+        if not columns:
+            yield from ({} for _ in range(len(self)))
+            return
+        row = 0
+        with self._readable():
+            for batch in self.file.iter_batches(LABEL_BATCH, columns=list(columns)):
+                cells = [
+                    self._texts(name, kind, batch.column(name).to_pylist(), row)
+                    for name, kind in columns.items()
+                ]
+                row += len(batch)
+                for values in zip(*cells, strict=True):
+                    yield dict(zip(columns, values, strict=True))
+
+    def read(self, row: int) -> bytes:
+        """Return the encoded image of a row. Rows in ascending order are read only once.
+
+        Raises:
+            TailproofError: the image is null or only a path, or the file is shorter or damaged.
+        """
+        if not 0 <= row < len(self):
+            raise TailproofError(
+                f"{self.path}, row {row} is no longer in the source: run the stage prepare again"
+            )
+        if self._batch is None or not self._first <= row < self._first + len(self._batch):
+            with self._readable():
+                self._seek(row)
+        value = self._batch[row - self._first]
+        if value.is_valid and is_array(value.type):
+            with self._named(row):
+                return from_lists(value, self._shape, self._bands)
+        cell = value.as_py()
+        data = cell["bytes"] if isinstance(cell, dict) else cell
+        if data is None:
+            path = cell.get("path") if isinstance(cell, dict) else None
+            content = f"only the path '{path}' of an image" if path else "no image"
+            raise TailproofError(
+                f"{self.path}, row {row}: its column '{self.image}' contains {content}: save the "
+                "dataset with embedded images, or remove the row"
+            )
+        if data.startswith(START):
+            with self._named(row):
+                return from_npy(data, self._bands)
+        return data
+
+    @contextmanager
+    def _named(self, row: int) -> Iterator[None]:
+        try:
+            yield
+        except TailproofError as error:
+            raise TailproofError(
+                f"{self.path}, row {row}: its column '{self.image}': {error}"
+            ) from error
+
+    def _seek(self, row: int) -> None:
+        """Make the batch that holds `row` the current one."""
+        if self._batch is None or not self._first <= row < self._end:
+            self._end = 0
+            for group in range(self.file.num_row_groups):
+                self._first = self._end
+                self._end += self.file.metadata.row_group(group).num_rows
+                if row < self._end:
+                    break
+            self._rows = self.file.iter_batches(BATCH, row_groups=[group], columns=[self.image])
+            self._batch = next(self._rows).column(0)
+        while row >= self._first + len(self._batch):
+            self._first += len(self._batch)
+            self._batch = next(self._rows).column(0)
+
+    def _texts(self, column: str, kind: Kind, values: list[Any], row: int) -> list[str | None]:
+        texts: dict[Any, str | None] = {}
+        for offset, value in enumerate(values):
+            if value not in texts:
+                try:
+                    texts[value] = kind.text(value)
+                except LookupError:
+                    expected = (
+                        f"text or whole numbers below {EXACT}"
+                        if kind.names is None
+                        else f"0 to {len(kind.names) - 1}, the classes in its schema, or -1 for no "
+                        "label"
+                    )
+                    raise TailproofError(
+                        f"{self.path}, row {row + offset}: its column '{column}' contains {value}, "
+                        f"expected {expected}"
+                    ) from None
+        return [texts[value] for value in values]
+
+    def _field(self, name: str) -> "pa.Field":
+        if name not in self.schema.names:
+            raise TailproofError(
+                f"{self.path} has no column '{name}'{suggestion(name, self.schema.names)}; its "
+                f"columns are: {', '.join(self.schema.names)}"
+            )
+        return self.schema.field(name)
+
+    @staticmethod
+    def _is_struct(column: "pa.DataType") -> bool:
+        import pyarrow as pa
+
+        return pa.types.is_struct(column) and column.get_field_index("bytes") >= 0
+
+    @cached_property
+    def _features(self) -> dict[str, Any]:
+        """The Hugging Face metadata of each column."""
+        raw = (self.schema.metadata or {}).get(b"huggingface", b"{}")
+        try:
+            return json.loads(raw).get("info", {}).get("features", {})
+        except (ValueError, AttributeError):
+            raise TailproofError(
+                f"{self.path}: the metadata 'huggingface' of its schema is not a JSON mapping: "
+                "save the dataset again"
+            ) from None
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise TailproofError(
+                f"{self.path} does not exist: run the stage prepare again"
+            ) from None
+        except (pa.ArrowException, OSError, StopIteration) as error:
+            raise TailproofError(
+                f"{self.path} cannot be read as parquet ({error}): fetch it again"
+            ) from None

@@ -1,0 +1,126 @@
+"""Resizes an image to a square: the shorter side to its side, then the centre is cropped.
+
+Pillow resizes whole images. Of a long and narrow image, such as a banner or a strip of a scan, only
+the centre is resized, with Pillow's own arithmetic: the pixels are the same.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+NARROW = 4  # an image is narrow above this ratio of its sides; Pillow's order is known above 2
+LONGEST = 100  # ratio of the sides of an image that transforms see
+SUPPORT = 2.0  # of the bicubic filter, in pixels
+PRECISION_BITS = 22  # of Pillow's weights for 8-bit pixels
+
+
+def fit(image: np.ndarray, size: int | None) -> np.ndarray:
+    """Resize the shorter side to `size` (bicubic) and crop the centre, [size, size, C].
+
+    The result is that of timm's evaluation transform with crop_pct 1.
+    """
+    height, width = image.shape[:2]
+    if size is None or (height == size and width == size):
+        return image
+    scale = size / min(height, width)
+    new = max(size, int(height * scale)), max(size, int(width * scale))
+    top, left = round((new[0] - size) / 2), round((new[1] - size) / 2)
+    if max(new) > NARROW * size:
+        return _centre(image, new, (top, left), size)
+    return _resized(image, new)[top : top + size, left : left + size]
+
+
+def shorten(image: np.ndarray) -> np.ndarray:
+    """Return the middle of an image whose sides differ by more than a factor of `LONGEST`.
+
+    Otherwise a transform that resizes the shorter side would need gigabytes for one line of pixels.
+    """
+    height, width = image.shape[:2]
+    rows, columns = min(height, LONGEST * width), min(width, LONGEST * height)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return image[top : top + rows, left : left + columns]
+
+
+def _resized(image: np.ndarray, new: tuple[int, int]) -> np.ndarray:
+    """Return the whole image [H, W, C] at a new height and width."""
+    if image.dtype == np.uint8:
+        return _resized_picture(image if image.shape[2] == 3 else image[:, :, 0], new).reshape(
+            *new, -1
+        )
+    return np.stack([_resized_picture(band, new) for band in np.moveaxis(image, 2, 0)], axis=2)
+
+
+def _resized_picture(picture: np.ndarray, new: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).resize(new[::-1], Image.Resampling.BICUBIC))
+
+
+def _centre(
+    image: np.ndarray, new: tuple[int, int], start: tuple[int, int], size: int
+) -> np.ndarray:
+    """Return the square at `start` of the image at a new height and width.
+
+    Pillow resizes the shorter side, and the longer one is resized before or after as in Pillow.
+    """
+    height, width = image.shape[:2]
+    longer = int(width > height)
+    first, weights = _weights(image.shape[longer], new[longer], start[longer], size)
+    if longer == 1 or (height > new[0] and _pillow_may_begin_with_height()):
+        return _resized(_apply(image, longer, first, weights), (size, size))
+    top, bottom = first[0], min(height, first[-1] + weights.shape[1])
+    rows = _resized(np.ascontiguousarray(image[top:bottom]), (bottom - top, size))
+    return _apply(rows, 0, first - top, weights)
+
+
+@cache
+def _pillow_may_begin_with_height() -> bool:
+    """Return whether Pillow resizes the height first if it shrinks much more than the width.
+
+    Pillow 13 does, for more than twice as many pixels. Pillow 11 always resizes the width first.
+    """
+    tall = (np.arange(60) ** 2 % 251).astype(np.uint8).reshape(20, 3, 1)
+    width_first = _resized(_resized(tall, (20, 2)), (4, 2))
+    return not np.array_equal(_resized(tall, (4, 2)), width_first)
+
+
+def _weights(old: int, new: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how Pillow resizes a side from `old` to `new`, for `count` of the new pixels.
+
+    Returns:
+        The first old pixel of each new one, int [count], and the weights of the old pixels from
+        there on, float64 [count, taps].
+    """
+    scale = old / new
+    stretch = max(scale, 1.0)
+    support = SUPPORT * stretch
+    centre = (np.arange(start, start + count) + 0.5) * scale
+    first = np.maximum((centre - support + 0.5).astype(int), 0)
+    end = np.minimum((centre + support + 0.5).astype(int), old)
+    tap = np.arange(math.ceil(support) * 2 + 1)
+    weights = _bicubic((tap + first[:, None] - centre[:, None] + 0.5) * (1.0 / stretch))
+    weights[tap >= (end - first)[:, None]] = 0.0
+    return first, weights / np.cumsum(weights, axis=1)[:, -1:]
+
+
+def _bicubic(x: np.ndarray) -> np.ndarray:
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * -0.5
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+
+
+def _apply(image: np.ndarray, axis: int, first: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Resize one axis of an image [H, W, C], summing over the old pixels in Pillow's order."""
+    whole = image.dtype == np.uint8
+    if whole:
+        weights = np.trunc(weights * 2**PRECISION_BITS + np.copysign(0.5, weights)).astype(np.int32)
+    shape = [1, 1, 1]
+    shape[axis] = len(first)
+    total = 2 ** (PRECISION_BITS - 1) if whole else 0.0
+    for tap, weight in enumerate(weights.T):
+        pixels = np.take(image, np.minimum(first + tap, image.shape[axis] - 1), axis)
+        total = total + pixels * weight.reshape(shape)
+    if whole:
+        return (total >> PRECISION_BITS).clip(0, 255).astype(np.uint8)
+    return total.astype(np.float32)

@@ -1,0 +1,290 @@
+"""Checks files of an experiment against each other, so that forged records prove nothing.
+
+Whoever changes a file can also rewrite the records of it and of all that follows. These checks
+use no record's digest, but what the files say of each other: pixels and labels of the shards
+against samples.parquet, logits against shards and temperatures, metrics against logits, the recipe
+in an expert's folder against the configuration that its job got.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tailproof.calibration.calibrate import calibrate
+from tailproof.calibration.calibration_file import CalibrationFile
+from tailproof.config.calibration import Calibration
+from tailproof.config.splits import SPLITS
+from tailproof.data.images import decode, pixel_digest
+from tailproof.data.logits import Logits
+from tailproof.data.tables import read_parquet, table_metadata
+from tailproof.files import read_json
+from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.ledger import Ledger
+from tailproof.runtime.records import Record
+from tailproof.runtime.stages import STAGES
+from tailproof.text import quantity
+
+TRAIN_IMAGES = 10_000
+"""Images of train that are decoded, evenly from all; of the other splits, all are."""
+
+BATCH = 256
+TOLERANCE = 1e-6  # relative; another processor computes other last digits
+
+
+class CrossChecks:
+    """The checks of one experiment.
+
+    Args:
+        folder: the results of the experiment.
+        ledger: its ledger.
+        proven: paths of the files that match their records; others are reported already, and no
+            check uses them.
+        all_images: whether all images of train are decoded, not only `TRAIN_IMAGES` of them.
+
+    Attributes:
+        notes: sentences about what was not checked.
+    """
+
+    def __init__(
+        self, folder: Path, ledger: Ledger, proven: Collection[str], *, all_images: bool = False
+    ) -> None:
+        self._folder, self._ledger, self._proven = folder, ledger, proven
+        self._all_images = all_images
+        self.notes: list[str] = []
+
+    def contradictions(self) -> list[str]:
+        """Return a sentence for each contradiction between two files."""
+        checks: list[Callable[[], Iterator[str]]] = [self._shards, self._metrics]
+        sentences = [sentence for check in checks for sentence in _sentences(check())]
+        for record in self._ledger:
+            check = {
+                "train": self._recipe,
+                "infer": self._raw_logits,
+                "calibrate": self._temperature,
+                "export": self._calibrated_logits,
+            }.get(record.rule)
+            if check and self._is_proven(record):
+                sentences += _sentences(check(record))
+        return sentences
+
+    def _is_proven(self, record: Record) -> bool:
+        return all(file.path in self._proven for file in record.outputs)
+
+    def _shards(self) -> Iterator[str]:
+        """Compare shards with samples.parquet, splits.parquet and the manifest."""
+        manifest = self._folder / "shards" / "manifest.json"
+        tables = [self._folder / name for name in ("samples.parquet", "splits.parquet")]
+        if not self._all_proven(manifest, *tables):
+            return
+        samples = _Samples(*tables)
+        for split in SPLITS:
+            listed = read_json(manifest)["splits"][split]["shards"]
+            for shard in listed:
+                path = manifest.parent / shard["path"]
+                if not self._all_proven(path):
+                    continue
+                recorded = self._ledger.files[path.as_posix()]
+                if (recorded.sha256, recorded.bytes) != (shard["sha256"], shard["bytes"]):
+                    yield f"{path} is not the shard that {manifest} lists"
+                yield from samples.differences(path, self._step(split, shard["rows"], listed))
+
+    def _step(self, split: str, rows: int, listed: list[dict[str, Any]]) -> int:
+        """Return the distance of the images of a shard that are decoded."""
+        total = sum(shard["rows"] for shard in listed)
+        if split != "train" or self._all_images or total <= TRAIN_IMAGES:
+            return 1
+        if not self.notes:
+            self.notes.append(
+                f"the pixels of {TRAIN_IMAGES} of the {total} images of train were compared with "
+                "samples.parquet; --all-images compares all"
+            )
+        return -(-total // TRAIN_IMAGES)
+
+    def _recipe(self, record: Record) -> Iterator[str]:
+        """Compare the recipe and the history in an expert's folder with its job."""
+        paths = {Path(file.path).name: file.path for file in record.outputs}
+        config, training = (read_json(paths[name]) for name in ("config.json", "training.json"))
+        stated, given = config["tailproof"]["recipe"], record.parameters["recipe"]
+        if given and stated != given:
+            keys = [key for key in given if stated.get(key) != given[key]]
+            yield f"{paths['config.json']}: recipe.{keys[0]} differs from the recipe of its job"
+        if [config["tailproof"]["seed"]] != record.seeds:
+            yield f"{paths['config.json']}: the seed differs from the seed of its job"
+        if training["best"]["monitor"] != stated["monitor"]:
+            yield f"{paths['training.json']}: the monitor differs from the monitor of the recipe"
+
+    def _raw_logits(self, record: Record) -> Iterator[str]:
+        """Compare the labels and weights in logits with the samples, and name their network."""
+        weights = next(file for file in record.inputs if file.path.endswith("model.safetensors"))
+        samples = _Samples(self._folder / "samples.parquet", self._folder / "splits.parquet")
+        for file in record.outputs:
+            logits = Logits.read(file.path)
+            if logits.metadata["weights_sha256"] != weights.sha256:
+                yield f"{file.path}: the logits were not computed with {weights.path}"
+            yield from samples.other_labels(file.path, logits)
+
+    def _temperature(self, record: Record) -> Iterator[str]:
+        """Fit the temperatures again."""
+        raw, output = record.inputs[0].path, record.outputs[0].path
+        with TemporaryDirectory() as folder:
+            config = Calibration(**record.parameters["calibration"])
+            again = Path(folder, "calibration.json")
+            calibrate(raw, config, again)
+            fits = [CalibrationFile.read(path) for path in (output, again)]
+        target = Logits.read(raw).metadata["target"]
+        stated, fitted = (fit.temperatures(target) for fit in fits)
+        for rank, value in fitted.items():
+            if not np.isclose(stated.get(rank, np.nan), value, rtol=TOLERANCE):
+                yield (
+                    f"{output}: the temperature of '{rank}' is {stated.get(rank)}, but {raw} gives "
+                    f"{value:.6g}"
+                )
+
+    def _calibrated_logits(self, record: Record) -> Iterator[str]:
+        """Compare calibrated logits with raw logits and temperatures."""
+        raw = {Path(file.path).stem: file.path for file in record.inputs}
+        fitted = CalibrationFile.read(raw.pop("calibration"))
+        for file in record.outputs:
+            source = raw[Path(file.path).stem]
+            logits, uncalibrated = Logits.read(file.path), Logits.read(source)
+            by_rank = fitted.temperatures(uncalibrated.metadata["target"])
+            wrong = _other_rows(logits, uncalibrated.scaled_by_temperature(by_rank))
+            if wrong:
+                yield (
+                    f"{file.path}: the logits of {quantity(wrong, 'row')} differ from those of "
+                    f"{source} divided by the temperature of calibration.json"
+                )
+
+    def _metrics(self) -> Iterator[str]:
+        """Compute the accuracies in metrics.json again."""
+        path = self._folder / "evaluation" / "metrics.json"
+        if not self._all_proven(path):
+            return
+        pattern = STAGES["export"].outputs[0]
+        for expert, facts in read_json(path)["experts"].items():
+            for seed, splits in facts["seeds"].items():
+                for split, metrics in splits.items():
+                    name = pattern.format(expert=expert, seed=seed, split=split)
+                    if not self._all_proven(self._folder / name):
+                        continue
+                    logits = Logits.read(self._folder / name)
+                    top1 = float(np.mean(logits.values.argmax(axis=1) == logits.target))
+                    if not np.isclose(metrics["top1"]["value"], top1, rtol=TOLERANCE):
+                        yield (
+                            f"{path}: top1 of {expert}, seed {seed}, on {split} is "
+                            f"{metrics['top1']['value']}, but its logits give {top1:.6g}"
+                        )
+
+    def _all_proven(self, *paths: Path) -> bool:
+        return all(path.as_posix() in self._proven for path in paths)
+
+
+class _Samples:
+    """What samples.parquet and splits.parquet say of each sample."""
+
+    def __init__(self, samples: Path, splits: Path) -> None:
+        metadata = table_metadata(samples)
+        self._classes: dict[str, list[str]] = metadata["classes"]
+        self._table = read_parquet(samples, ["sample_id", "digest", *metadata["ranks"]])
+        self._weights = read_parquet(splits, ["sample_id", "weight"])
+        self._rows = _row_by_id(self._table)
+        self._weight_rows = _row_by_id(self._weights)
+
+    def differences(self, path: Path, step: int) -> Iterator[str]:
+        """Compare the images, labels and weights of a shard with the samples.
+
+        Args:
+            path: the shard.
+            step: every how many rows an image is decoded.
+        """
+        stored = read_parquet(path, ["sample_id", "weight", *self._classes])
+        labels = {rank: stored[rank].fill_null(-1).to_numpy() for rank in self._classes}
+        ids = stored["sample_id"].to_pylist()
+        yield from self._other_facts(path, ids, labels, stored["weight"].to_numpy())
+        digests = self._table["digest"].take(pa.array([self._rows[name] for name in ids]))
+        wrong = [
+            ids[row] for row, digest in _image_digests(path, step) if digest != digests[row].as_py()
+        ]
+        if wrong:
+            yield (
+                f"{path}: the pixels of {quantity(len(wrong), 'image')} differ from those that "
+                f"samples.parquet lists, the first is {wrong[0]}"
+            )
+
+    def other_labels(self, path: str, logits: Logits) -> Iterator[str]:
+        """Compare the labels and weights of logits with the samples."""
+        ids = logits.sample_ids.tolist()
+        labels = {rank: logits.labels[rank] for rank in self._classes if rank in logits.labels}
+        yield from self._other_facts(path, ids, labels, logits.weight)
+
+    def _other_facts(
+        self, path: str | Path, ids: list[str], labels: dict[str, np.ndarray], weight: np.ndarray
+    ) -> Iterator[str]:
+        rows = pa.array([self._rows[name] for name in ids])
+        for rank, values in labels.items():
+            index = pa.array(self._classes[rank])
+            listed = self._table[rank].take(rows).combine_chunks()
+            codes = pc.index_in(listed, index).fill_null(-1).to_numpy(zero_copy_only=False)
+            yield from _first_difference(path, ids, codes != values, f"the label of '{rank}'")
+        weights = pa.array([self._weight_rows[name] for name in ids])
+        listed = self._weights["weight"].take(weights).to_numpy()
+        yield from _first_difference(path, ids, listed != weight, "the weight")
+
+
+def _row_by_id(table: pa.Table) -> dict[str, int]:
+    return {name: row for row, name in enumerate(table["sample_id"].to_pylist())}
+
+
+def _first_difference(
+    path: str | Path, ids: list[str], wrong: np.ndarray, what: str
+) -> Iterator[str]:
+    if wrong.any():
+        yield (
+            f"{path}: {what} of {quantity(int(wrong.sum()), 'row')} differs from the samples, the "
+            f"first is {ids[int(wrong.argmax())]}"
+        )
+
+
+def _image_digests(path: Path, step: int) -> Iterator[tuple[int, str]]:
+    """Yield the row and the digest of the pixels of every `step`-th image of a shard."""
+    start = 0
+    with ThreadPoolExecutor() as pool, pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH, columns=["image"]):
+            rows = range(-start % step, len(batch), step)
+            images = batch["image"].field("bytes").take(pa.array(rows, pa.int64())).to_pylist()
+            digests = pool.map(lambda image: pixel_digest(decode(image)), images)
+            yield from zip([start + row for row in rows], digests, strict=True)
+            start += len(batch)
+
+
+def _other_rows(logits: Logits, expected: Logits) -> int:
+    """Return the number of rows in which two files of logits differ."""
+    if (
+        logits.metadata != expected.metadata
+        or logits.heads.keys() != expected.heads.keys()
+        or logits.sample_ids.tolist() != expected.sample_ids.tolist()
+    ):
+        return len(logits.sample_ids)
+    wrong = logits.weight != expected.weight
+    for rank, values in expected.labels.items():
+        wrong |= logits.labels[rank] != values
+    for rank, values in expected.heads.items():
+        wrong |= ~np.isclose(logits.heads[rank], values, rtol=TOLERANCE, atol=0).all(axis=1)
+    return int(wrong.sum())
+
+
+def _sentences(check: Iterator[str]) -> list[str]:
+    """Return the sentences of a check; the reason if it cannot read what it compares."""
+    try:
+        return list(check)
+    except (TailproofError, pa.ArrowException, OSError) as error:
+        return [str(error)]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        return [f"a result cannot be compared with the others ({type(error).__name__}: {error})"]
