@@ -21,7 +21,8 @@ from functools import cache
 
 import numpy as np
 
-SIDE = 24
+from tailproof.data.grey_thumbnail import FLAT_VALUE, SIDE
+
 FREQUENCIES = 64
 SCALES = (0.95, 0.9)
 """Sides of the crop windows, as shares of the picture's."""
@@ -35,9 +36,6 @@ the same ones, so that a burst of any length stays connected."""
 
 MIN_CORRELATION = 0.93
 LOOK_ALIKE_SHARE = 0.25
-FLAT = 2.0
-"""Pictures with a smaller standard deviation of grey values, of 255, have nothing to compare."""
-
 _CHUNK = 32768
 _SAMPLE, _OTHERS = 1000, 20_000
 
@@ -85,38 +83,13 @@ class Window:
         return np.stack([np.outer(vertical[v], horizontal[h]).ravel() for v, h in pairs])
 
 
-def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Return the thumbnail of a decoded image, uint8 [SIDE, SIDE]: contrast stretched, mean 128.
-
-    A flat picture has the value 128 everywhere.
-
-    Args:
-        pixels: uint8 [H, W] or [H, W, 3], or float32 [H, W, bands].
-    """
-    import cv2
-
-    grey = pixels.astype(np.float32)
-    if grey.ndim == 3:
-        weights = (0.299, 0.587, 0.114) if pixels.dtype == np.uint8 else None
-        grey = grey @ np.float32(weights) if weights else grey.mean(axis=2)
-    smaller = min(grey.shape) < SIDE
-    grey = cv2.resize(
-        grey, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR if smaller else cv2.INTER_AREA
-    )
-    grey = grey - grey.mean()
-    full_scale = 255.0 if pixels.dtype == np.uint8 else max(float(np.ptp(pixels)), 1e-12)
-    if grey.std() * 255.0 < FLAT * full_scale:
-        return np.full((SIDE, SIDE), 128, np.uint8)
-    return np.round(128 + 127 * grey / np.abs(grey).max()).astype(np.uint8)
-
-
 def find_near_duplicates(thumbnails: np.ndarray) -> Pairs:
     """Return all pairs of near duplicates among N thumbnails.
 
     Args:
-        thumbnails: uint8 [N, SIDE, SIDE], from `thumbnail`.
+        thumbnails: uint8 [N, SIDE, SIDE], from `tailproof.data.grey_thumbnail`.
     """
-    usable = np.flatnonzero((thumbnails != 128).any(axis=(1, 2)))
+    usable = np.flatnonzero((thumbnails != FLAT_VALUE).any(axis=(1, 2)))
     shown = thumbnails[usable]
     candidates = _distinct(_candidates(shown))
     correlation = _correlations(shown, candidates)

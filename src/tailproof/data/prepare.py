@@ -19,6 +19,7 @@ from tailproof.data.bad_images import (
     why_not_skipped,
     write_bad_images,
 )
+from tailproof.data.grey_thumbnail import SIDE, thumbnail
 from tailproof.data.heic import without_heic
 from tailproof.data.images import Picture, pixel_digest, read_picture
 from tailproof.data.multiband import MODE
@@ -40,8 +41,8 @@ PICTURE = 0  # the kind of an 8-bit picture; that of an array is its number of b
 def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None) -> None:
     """Decode every image of the configured source and write samples.parquet.
 
-    Next to it, prepare.json says what was left out, and bad_images.csv lists images that cannot be
-    read. The mode is ``L`` if no image has colour, whatever its file declares, and else ``RGB``.
+    Next to it, prepare.json says what was left out, bad_images.csv lists images that cannot be
+    read, and grey_thumbnails.parquet is what near duplicates are found by. The mode is ``L`` if no image has colour, whatever its file declares, and else ``RGB``.
     For arrays of bands it is ``float32``.
 
     Args:
@@ -58,6 +59,8 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     rows = _Rows(source)
     table = _table(rows, source)
     table = rows.without_other_kinds(table)
+    thumbnails = table.select(["sample_id", "thumbnail"])
+    table = table.drop_columns("thumbnail")
     bad = sorted(rows.bad)
     list_path = Path(output).with_name("bad_images.csv")
     write_bad_images(bad_list or list_path, bad)
@@ -71,6 +74,7 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
         "bands": rows.kind or (3 if rows.colour else 1),
     }
     write_parquet(output, with_metadata(table, metadata))
+    write_parquet(Path(output).with_name("grey_thumbnails.parquet"), thumbnails)
     write_bad_images(list_path, bad)
     loss = class_loss_warning(bad, table, source.ranks[-1], config.max_bad_share)
     warnings = [*source.warnings(), *rows.notes(), *filter(None, [loss])]
@@ -180,6 +184,7 @@ class _Rows:
         return {
             "sample_id": sample.sample_id,
             "digest": pixel_digest(image),
+            "thumbnail": thumbnail(image).tobytes(),
             "group": sample.group or sample.sample_id,
             "pool": sample.pool,
             **sample.labels,
@@ -213,5 +218,6 @@ def _schema(source: Source) -> pa.Schema:
             ("row", pa.int64()),
             ("height", pa.int32()),
             ("width", pa.int32()),
+            ("thumbnail", pa.binary(SIDE * SIDE)),
         ]
     )
