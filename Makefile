@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: .venv/.run ## set up, train three experts on long-tailed digits and show t
 
 test: .venv/.dev .venv/validators/.done browser ## set up and run the tests
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-pipelines: .venv/.dev ## run the pipeline for rare events, scan lines, taxonomies, resizing and sweeps
+	$(BIN)/pytest -n 2 --dist loadfile tests/pipelines
 
 test-chaos: .venv/.dev ## kill training runs about a hundred times and compare the bytes
 	TAILPROOF_KILLS=100 $(BIN)/pytest -k at_random_moments tests/training

@@ -64,8 +64,8 @@ def test_a_column_of_official_splits_gives_the_pools(tmp_path):
     write(tmp_path / "x.parquet", subset=["train", "validation", "test"])
     pools = [sample.pool for sample in source(tmp_path, split="subset").samples()]
     assert pools == ["train", "val", "held_out"]
-    write(tmp_path / "x.parquet", subset=["train", "trainval", "test"])
-    assert "'trainval' in 1 row" in complaint(tmp_path, split="subset")
+    write(tmp_path / "x.parquet", subset=["train", "extra", "test"])
+    assert "'extra' in 1 row" in complaint(tmp_path, split="subset")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from tailproof.config.data import Data
-from tailproof.data.sources.base import HELD_OUT, TRAIN, VAL, where
+from tailproof.config.splits import HELD_OUT, TRAIN, VAL
+from tailproof.data.sources.base import where
 from tailproof.files import write_text
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity

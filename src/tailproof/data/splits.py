@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tailproof.config.data import Data
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import HELD_OUT, SPLITS, TRAIN, VAL
 from tailproof.data.tables import read_parquet, table_metadata, write_parquet
 from tailproof.files import write_json
 from tailproof.runtime.errors import TailproofError, unknown_name
@@ -21,7 +21,6 @@ from tailproof.text import listed, quantity
 
 log = logging.getLogger(__name__)
 
-TRAIN, VAL, HELD_OUT = "train", "val", "held_out"
 PRECEDENCE = {HELD_OUT: 0, VAL: 1}
 """Which pool keeps what several pools share; the smallest number wins."""
 TRIED_SEEDS = 20

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from tailproof.config.data import SourceConfig, add_source_config
+from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.runtime.errors import TailproofError
-
-TRAIN, VAL, HELD_OUT = "train", "val", "held_out"
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,21 @@ class Skipped:
     examples: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Recognition:
+    """What a source takes a path for, as `tailproof import` needs it.
+
+    Attributes:
+        source: the section ``data.source`` of an experiment that reads the path, as plain values.
+        reason: the evidence, as a clause: ``a.json has images, annotations and categories``.
+        sure: False if another source may read the path as well.
+    """
+
+    source: dict[str, Any]
+    reason: str
+    sure: bool = True
+
+
 class Source(ABC):
     """A labelled image collection.
 
@@ -62,6 +76,14 @@ class Source(ABC):
 
     root: Path | None = None
     ranks: tuple[str, ...] = ("class",)
+
+    @classmethod
+    def recognize(cls, path: Path) -> Recognition | None:
+        """Return what this source takes a file or folder of a user for; None if it is not its kind.
+
+        This reads names and the head of a few files, never a whole collection.
+        """
+        return None
 
     @property
     @abstractmethod

@@ -14,11 +14,10 @@ import numpy as np
 from pydantic import Field
 
 from tailproof.config.data import SourceConfig
+from tailproof.config.splits import HELD_OUT, TRAIN
 from tailproof.data.sources.archives.download import fetch
 from tailproof.data.sources.archives.safe_archives import read_tar, unpickle_arrays
 from tailproof.data.sources.base import (
-    HELD_OUT,
-    TRAIN,
     ArraySource,
     Block,
     check_digest,

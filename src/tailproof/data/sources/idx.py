@@ -16,10 +16,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tailproof.config.data import SourceConfig
+from tailproof.config.splits import HELD_OUT, TRAIN
 from tailproof.data.sources.archives.download import fetch
 from tailproof.data.sources.base import (
-    HELD_OUT,
-    TRAIN,
     ArraySource,
     Block,
     check_digest,

@@ -13,15 +13,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tailproof.config.data import BelowRoot, SourceConfig, check_pools
-from tailproof.data.sources.base import (
-    HELD_OUT,
-    TRAIN,
-    VAL,
-    Sample,
-    Skipped,
-    Source,
-    register_source,
-)
+from tailproof.config.splits import HELD_OUT, TRAIN, VAL
+from tailproof.data.sources.base import Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.class_folders import is_picture, list_classes, warn_of_files
 from tailproof.data.sources.folders.class_names import check_names, twin_of, warn_of_similar_names
 from tailproof.data.sources.folders.filesystem import Folder, no_folder, read_file

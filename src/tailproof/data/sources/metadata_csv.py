@@ -24,16 +24,9 @@ from tailproof.config.data import (
     SplitColumn,
     check_missing_columns,
 )
+from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import (
-    HELD_OUT,
-    TRAIN,
-    VAL,
-    Sample,
-    Skipped,
-    Source,
-    register_source,
-)
+from tailproof.data.sources.base import Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.filesystem import read_file
 from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes

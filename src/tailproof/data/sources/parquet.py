@@ -31,16 +31,9 @@ from tailproof.config.data import (
     check_missing_columns,
     check_pools,
 )
+from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import (
-    HELD_OUT,
-    TRAIN,
-    VAL,
-    Sample,
-    Skipped,
-    Source,
-    register_source,
-)
+from tailproof.data.sources.base import Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.filesystem import walk
 from tailproof.data.sources.folders.split_names import are_splits
 from tailproof.data.sources.tables.label_column import LabelColumn

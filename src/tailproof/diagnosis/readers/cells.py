@@ -73,6 +73,15 @@ def read_number(cell: Any) -> float:
     return float(text)
 
 
+def is_number(cell: Any) -> bool:
+    """Return whether `read_number` reads a cell."""
+    try:
+        read_number(cell)
+    except NoNumberError:
+        return False
+    return True
+
+
 def read_epoch(cell: Any) -> float | None:
     """Return the epoch in a cell such as ``3``, ``Epoch 3`` or ``3/100``; None for a summary row.
 
@@ -99,7 +108,7 @@ def with_decimal_points(rows: list[list[str]]) -> tuple[list[list[str]], bool]:
     """
     cells = [cell.strip().removesuffix("%").strip() for row in rows for cell in row]
     with_comma = [cell for cell in cells if len(cell) <= _LONGEST and _COMMA.fullmatch(cell)]
-    points = any("." in cell and "," not in cell and _is_number(cell) for cell in cells)
+    points = any("." in cell and "," not in cell and _is_plain_number(cell) for cell in cells)
     certain = any(not _GROUPED.fullmatch(cell) for cell in with_comma)
     if not with_comma or (not certain and (points or _have_thousands(rows))):
         return rows, False
@@ -115,7 +124,7 @@ def _have_thousands(rows: list[list[str]]) -> bool:
     )
 
 
-def _is_number(cell: str) -> bool:
+def _is_plain_number(cell: str) -> bool:
     return len(cell) <= _LONGEST and bool(_NUMBER.fullmatch(cell))
 
 

@@ -5,7 +5,7 @@ import io
 import re
 from pathlib import Path
 
-from tailproof.diagnosis.readers.cells import NoNumberError, read_number, with_decimal_points
+from tailproof.diagnosis.readers.cells import is_number, with_decimal_points
 from tailproof.diagnosis.readers.table import PassedOver, Table
 from tailproof.runtime.errors import TailproofError
 
@@ -30,7 +30,7 @@ def read_delimited(path: Path, text: str) -> Table:
         raise TailproofError(
             f"{path} is not a CSV table: its first line has one column, {head[:80]!r}"
         )
-    if all(_is_number(name) for name in names):
+    if all(is_number(name) for name in names):
         raise TailproofError(f"{path} has no header: its first line must name the columns")
     names, rows, cut = _matched(path, names, rows)
     passed_over = [PassedOver("unfinished last rows", 1, (f"row {len(rows) + 1}",))] if cut else []
@@ -60,7 +60,7 @@ def _lines(text: str) -> tuple[list[str], str]:
     while len(lines) > 1 and lines[0].lstrip().startswith("#"):
         comments.append(lines.pop(0).lstrip("# "))
     first = re.split(r"[,;\t| ]", lines[0].strip())[0]
-    if comments and _is_number(first):  # numpy writes the header as a comment
+    if comments and is_number(first):  # numpy writes the header as a comment
         lines.insert(0, comments[-1])
     return lines, delimiter
 
@@ -86,7 +86,7 @@ def _is_spaced(lines: list[str]) -> bool:
     """Return whether spaces separate names and numbers, as in tables of R."""
     cells = lines[1].split() if len(lines) > 1 else []
     names = lines[0].split()
-    numbers = sum(_is_number(cell) for cell in cells)
+    numbers = sum(is_number(cell) for cell in cells)
     return len(cells) in (len(names), len(names) + 1) and 2 * numbers >= len(cells) > 1
 
 
@@ -123,11 +123,3 @@ def _columns(path: Path, names: list[str], rows: list[list[str]]) -> dict[str, i
                 f"{path} has two columns named {name!r} with different values: rename one of them"
             )
     return places
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        read_number(cell)
-    except NoNumberError:
-        return False
-    return True

@@ -11,6 +11,7 @@ from tailproof.diagnosis.history import RunHistory, mark_infinite_losses
 from tailproof.diagnosis.readers.cells import (
     NoNumberError,
     is_missing,
+    is_number,
     is_percent,
     read_epoch,
     read_number,
@@ -299,7 +300,7 @@ def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> 
     text = next((column.name for column in unread if _is_text(rows, column.name)), None)
     first = columns[0]
     rates = [row.get(c.name) for c in columns if c.read_as == "learning_rate" for row in rows]
-    numbers = [float(rate) for rate in rates if _is_real(rate)]
+    numbers = [float(rate) for rate in rates if is_number(rate)]
     reasons = {
         "none of its columns is a known metric": not any(
             column.judged and is_metric(column.read_as) for column in columns
@@ -319,12 +320,4 @@ def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> 
 
 def _is_text(rows: Rows, name: str) -> bool:
     cells = [row.get(name) for row in rows if not is_missing(row.get(name))]
-    return any(isinstance(cell, str) and not _is_real(cell) for cell in cells)
-
-
-def _is_real(cell: Any) -> bool:
-    try:
-        read_number(cell)
-    except NoNumberError:
-        return False
-    return True
+    return any(isinstance(cell, str) and not is_number(cell) for cell in cells)

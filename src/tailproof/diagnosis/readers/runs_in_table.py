@@ -11,7 +11,7 @@ from tailproof.diagnosis.column_aliases import (
     read_name,
     words_of,
 )
-from tailproof.diagnosis.readers.cells import NoNumberError, is_missing, read_number
+from tailproof.diagnosis.readers.cells import is_missing, is_number
 from tailproof.diagnosis.readers.table import Rows
 from tailproof.runtime.errors import TailproofError
 
@@ -192,7 +192,7 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
         return keys
     for name in varying:
         text = names[name].role == "other" and any(
-            not _is_number(row[name]) for row in rows if not is_missing(row.get(name))
+            not is_number(row[name]) for row in rows if not is_missing(row.get(name))
         )
         new = name not in keys and (text or _is_in_blocks(rows, name, counter))
         if (
@@ -243,11 +243,3 @@ def _is_in_blocks(rows: Rows, name: str, counter: str) -> bool:
             blocks.append((value, _cell(row.get(counter))))
     values = [value for value, _ in blocks]
     return len(values) == len(set(values)) and len({first for _, first in blocks}) == 1
-
-
-def _is_number(cell: Any) -> bool:
-    try:
-        read_number(cell)
-    except NoNumberError:
-        return False
-    return True

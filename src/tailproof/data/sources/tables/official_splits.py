@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from tailproof.data.sources.base import HELD_OUT, TRAIN, VAL
+from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.sources.folders.split_names import split_kind
 from tailproof.data.sources.tables.label_column import LabelColumn, Where
 from tailproof.runtime.errors import TailproofError
