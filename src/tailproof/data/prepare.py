@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tailproof.config.data import Data
 from tailproof.data.bad_images import (
@@ -26,7 +27,7 @@ from tailproof.data.multiband import MODE
 from tailproof.data.sources import Sample, Source, open_source
 from tailproof.data.sources.base import where
 from tailproof.data.tables import with_metadata, write_parquet
-from tailproof.files import write_json
+from tailproof.files import atomic, write_json
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import quantity
@@ -42,8 +43,9 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     """Decode every image of the configured source and write samples.parquet.
 
     Next to it, prepare.json says what was left out, bad_images.csv lists images that cannot be
-    read, and grey_thumbnails.parquet is what near duplicates are found by. The mode is ``L`` if no image has colour, whatever its file declares, and else ``RGB``.
-    For arrays of bands it is ``float32``.
+    read, and near_duplicates/thumbnails.parquet is what images are compared by. The mode is ``L``
+    if no image has colour, whatever its file declares, and else ``RGB``. For arrays of bands it is
+    ``float32``.
 
     Args:
         config: the source, and what to do about bad images.
@@ -57,10 +59,8 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     source = open_source(config.source)
     source.fetch()
     rows = _Rows(source)
-    table = _table(rows, source)
+    table = _table(rows, source, Path(output).with_name("near_duplicates") / "thumbnails.parquet")
     table = rows.without_other_kinds(table)
-    thumbnails = table.select(["sample_id", "thumbnail"])
-    table = table.drop_columns("thumbnail")
     bad = sorted(rows.bad)
     list_path = Path(output).with_name("bad_images.csv")
     write_bad_images(bad_list or list_path, bad)
@@ -74,7 +74,6 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
         "bands": rows.kind or (3 if rows.colour else 1),
     }
     write_parquet(output, with_metadata(table, metadata))
-    write_parquet(Path(output).with_name("grey_thumbnails.parquet"), thumbnails)
     write_bad_images(list_path, bad)
     loss = class_loss_warning(bad, table, source.ranks[-1], config.max_bad_share)
     warnings = [*source.warnings(), *rows.notes(), *filter(None, [loss])]
@@ -92,12 +91,19 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     log.info("%d samples listed, mode %s", len(table), metadata["mode"])
 
 
-def _table(rows: "_Rows", source: Source) -> pa.Table:
+def _table(rows: "_Rows", source: Source, thumbnails: Path) -> pa.Table:
+    """Return the rows without their thumbnails, which go to a file of their own."""
     schema = _schema(source)
+    compared = pa.schema([schema.field("sample_id"), ("thumbnail", pa.binary(SIDE * SIDE))])
     listed_rows = track(rows, "prepare", len(source))
     batches = [schema.empty_table()]
-    while batch := list(islice(listed_rows, BATCH)):
-        batches.append(pa.Table.from_pylist(batch, schema=schema))
+    with (
+        atomic(thumbnails) as temporary,
+        pq.ParquetWriter(temporary, compared, compression="zstd", use_dictionary=False) as writer,
+    ):
+        while batch := list(islice(listed_rows, BATCH)):
+            batches.append(pa.Table.from_pylist(batch, schema=schema))
+            writer.write_table(pa.Table.from_pylist(batch, schema=compared))
     return pa.concat_tables(batches)
 
 
@@ -218,6 +224,5 @@ def _schema(source: Source) -> pa.Schema:
             ("row", pa.int64()),
             ("height", pa.int32()),
             ("width", pa.int32()),
-            ("thumbnail", pa.binary(SIDE * SIDE)),
         ]
     )
