@@ -2,6 +2,7 @@
 
 import base64
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tailproof.untrusted_text import csv_line
 log = logging.getLogger(__name__)
 
 EXAMPLES = 8
+CLASS_PAIRS = 10
 MEMBERS = 6
 LISTED_PAIRS = 10_000
 TEST = "test"
@@ -79,6 +81,7 @@ def measure_leakage(
             "largest_cluster": int(sizes.max()) if len(clustered) else 0,
             "copies": copies,
             "cross_class_pairs": len(cross_class),
+            "class_pairs": _class_pairs(cross_class),
             "examples": _examples(clustered, thumbnails_path),
         },
     )
@@ -128,6 +131,14 @@ def _cross_class(samples: pd.DataFrame, pairs: Pairs) -> list[list[Any]]:
     scale = [round(float(value), 2) for value in pairs.scale[differ]]
     mirrored = ["yes" if value else "no" for value in pairs.mirrored[differ]]
     return [list(row) for row in zip(correlation, mirrored, scale, *texts, strict=True)]
+
+
+def _class_pairs(cross_class: list[list[Any]]) -> list[dict[str, Any]]:
+    """Return the pairs of classes with the most pairs of near duplicates."""
+    names = [COLUMNS.index(name) for name in ("first_class", "second_class")]
+    counts = Counter(tuple(sorted(row[name] for name in names)) for row in cross_class)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"classes": list(pair), "pairs": count} for pair, count in ranked[:CLASS_PAIRS]]
 
 
 def _examples(clustered: pd.DataFrame, thumbnails_path: str | Path) -> list[dict[str, Any]]:

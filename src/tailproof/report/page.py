@@ -15,6 +15,7 @@ from tailproof.files import write_text
 from tailproof.report import (
     charts,
     finding_cards,
+    leakage_section,
     lineage_picture,
     sweep_section,
     tables,
@@ -38,9 +39,9 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, prepare.json, splits.json, shards/, preflight.json, each expert's
-    history.csv, calibration.json and diagnosis.json, the selection of a sweep, and the records of
-    the jobs that made them. The same files give exactly the same bytes.
+    Reads evaluation/, prepare.json, splits.json, near_duplicates/, shards/, preflight.json, each
+    expert's history.csv, calibration.json and diagnosis.json, the selection of a sweep, and the
+    records of the jobs that made them. The same files give exactly the same bytes.
 
     Args:
         name: name of the experiment.
@@ -68,6 +69,9 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         status=status_block(cards, progress.criteria()),
         preflight=finding_cards.before_training(read.preflight),
         sweep=sweep_section.section(experiment.sweep, read.selection) if experiment.sweep else None,
+        near_duplicates=leakage_section.section(read.leakage, read.splits["splits"]["test"])
+        if read.leakage
+        else None,
     )
     write_text(output, page)
 

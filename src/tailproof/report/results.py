@@ -193,6 +193,7 @@ class Results:
         diagnoses: {expert: {seed: diagnosis.json}}.
         records: records of the jobs before the report, by ``RULE/NAME``.
         selection: experts/winner/selection.json; None without a sweep.
+        leakage: near_duplicates/leakage.json; None without a search for near duplicates.
     """
 
     name: str
@@ -209,6 +210,7 @@ class Results:
     diagnoses: dict[str, dict[int, dict[str, Any]]]
     records: dict[str, Record]
     selection: dict[str, Any] | None
+    leakage: dict[str, Any] | None
 
     @classmethod
     def read(cls, name: str, experiment: Experiment, folder: Path) -> "Results":
@@ -250,6 +252,9 @@ class Results:
             selection=_need(read_json, folder / "experts" / WINNER / "selection.json")
             if experiment.sweep
             else None,
+            leakage=None
+            if experiment.data.near_duplicates == "off"
+            else _need(read_json, folder / "near_duplicates" / "leakage.json"),
         )
 
     def recipe(self, expert: str) -> Recipe:
