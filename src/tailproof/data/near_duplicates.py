@@ -35,19 +35,20 @@ FREQUENCIES = 64
 MAX_FREQUENCY = 12
 """Finer detail does not survive compression, and differs where windows do not fit exactly."""
 SCALES = (0.95, 0.9)
-"""Sides of the crop windows, as shares of the picture's."""
+FINE_SCALES = (0.975, 0.95, 0.925, 0.9)
+"""Sides of the crop windows, as shares of the picture's: those with hashes, and all."""
 
 TABLES = 24
 MAX_KEY_BITS = 20
 MAX_DISTANCE = 10
-BUCKET = 64
+BUCKET = 16
 """Pictures of one bucket that a window is compared with, the first ones."""
 LINKS = 4
 """Near ones of them that become candidates, the first ones. A burst of any length stays connected
 through its first pictures."""
 
 MIN_CORRELATION = 0.89
-PROMISING = 0.7
+COARSE_MARGIN, FINE_MARGIN = 0.2, 0.1
 LOOK_ALIKE_SHARE = 0.2
 LARGE_CLUSTER = 20
 SAME_PICTURE = 0.98
@@ -84,14 +85,24 @@ class Window:
 
 @cache
 def windows() -> tuple[Window, ...]:
-    """Return the whole picture and all crop windows: nine places per scale."""
-    crops = [
+    """Return the windows with hashes: the whole picture, and nine places per scale."""
+    return (Window(1.0, 0.0, 0.0), *_crops(SCALES, (0.0, 0.5, 1.0)))
+
+
+@cache
+def fine_windows() -> tuple[Window, ...]:
+    """Return the windows that are compared: those with hashes, and more in between."""
+    crops = _crops(FINE_SCALES, (0.0, 0.25, 0.5, 0.75, 1.0))
+    return windows() + tuple(window for window in crops if window not in windows())
+
+
+def _crops(scales: tuple[float, ...], places: tuple[float, ...]) -> list[Window]:
+    return [
         Window(scale, (1 - scale) * top, (1 - scale) * left)
-        for scale in SCALES
-        for top in (0.0, 0.5, 1.0)
-        for left in (0.0, 0.5, 1.0)
+        for scale in scales
+        for top in places
+        for left in places
     ]
-    return (Window(1.0, 0.0, 0.0), *crops)
 
 
 def list_near_duplicates(thumbnails_path: str | Path, output: str | Path) -> None:
@@ -135,13 +146,13 @@ def find_pairs(thumbnails: np.ndarray, threshold: float) -> Pairs:
     spectra = _spectra(thumbnails, usable)
     hashes = np.stack([_hash(spectra, window) for window in windows()])
     first, second, number, mirrored = _best_windows(hashes, _candidates(hashes))
-    correlation, number = _fit(spectra, first, second, number, mirrored)
+    correlation, number = _fit(spectra, threshold, first, second, number, mirrored)
     kept = np.flatnonzero(correlation >= threshold)
     one, other = usable[first[kept]], usable[second[kept]]
     low, high = np.minimum(one, other), np.maximum(one, other)
     order = np.lexsort((high, low))
     kept = kept[order]
-    scales = np.array([window.scale for window in windows()])
+    scales = np.array([window.scale for window in fine_windows()])
     return Pairs(low[order], high[order], correlation[kept], mirrored[kept], scales[number[kept]])
 
 
@@ -289,6 +300,7 @@ def _best_windows(hashes: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarra
 
 def _fit(
     spectra: np.ndarray,
+    threshold: float,
     first: np.ndarray,
     second: np.ndarray,
     number: np.ndarray,
@@ -296,18 +308,19 @@ def _fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the correlation of each pair, float32 [P], and the number of the window that fits.
 
-    The window of the smallest distance is a guess. Where the guess is promising, all are compared.
+    The window of the smallest distance is a guess. Pairs that are not far from the threshold are
+    compared in the others, too, until one reaches it.
     """
-    pairs = spectra, first, second, mirrored
-    correlation = _correlations(*pairs, number)
+    correlation = _correlations(spectra, first, second, mirrored, number)
     number = number.copy()
-    unsure = np.flatnonzero((correlation >= PROMISING) & (correlation < SAME_PICTURE))
-    pairs = spectra, first[unsure], second[unsure], mirrored[unsure]
-    for other in range(len(windows())):
-        compared = _correlations(*pairs, np.full(len(unsure), other))
-        better = compared > correlation[unsure]
-        correlation[unsure[better]] = compared[better]
-        number[unsure[better]] = other
+    for others, margin in ((windows(), COARSE_MARGIN), (fine_windows(), FINE_MARGIN)):
+        near = np.flatnonzero((correlation >= threshold - margin) & (correlation < threshold))
+        pairs = spectra, first[near], second[near], mirrored[near]
+        for other in range(len(others)):
+            compared = _correlations(*pairs, np.full(len(near), other))
+            better = compared > correlation[near]
+            correlation[near[better]] = compared[better]
+            number[near[better]] = other
     return correlation, number
 
 
@@ -325,7 +338,7 @@ def _correlations(
         members = np.flatnonzero(number == place)
         for start in range(0, len(members), _CHUNK):
             some = members[start : start + _CHUNK]
-            shown = _weighted(spectra[first[some]], windows()[place])
+            shown = _weighted(spectra[first[some]], fine_windows()[place])
             other = _weighted(spectra[second[some]], windows()[0])
             other[np.ix_(mirrored[some], odd)] *= -1
             correlation[some] = (shown * other).sum(axis=1)
