@@ -12,7 +12,7 @@ from tailproof.data.duplicate_pairs import clusters_of, read_pairs, write_pairs
 from tailproof.data.grey_thumbnail import FLAT_VALUE, SIDE, thumbnail
 from tailproof.data.near_duplicates import find_pairs, threshold_for, without_chains
 
-PICTURES = 150
+PICTURES = 80
 SIZE = 96
 
 
@@ -84,7 +84,7 @@ def originals(photographs):
         (scale_grey, 1.4, 0.97),
         (add_contrast, 1.5, 0.97),
         (crop, 0.95, 0.99),
-        (crop, 0.9, 0.9),
+        (crop, 0.9, 0.85),
         (rotate, 2, 0.9),
     ],
 )
@@ -116,7 +116,7 @@ def exhaustive(thumbnails: np.ndarray) -> dict[tuple[int, int], float]:
     spectra = near._spectra(thumbnails, np.arange(count))
     first, second = np.triu_indices(count, 1)
     best = np.full(len(first), -1.0)
-    for number in range(len(near.windows())):
+    for number in range(len(near.fine_windows())):
         for one, other in ((first, second), (second, first)):
             for mirrored in (False, True):
                 turned = np.full(len(first), mirrored)
@@ -128,15 +128,13 @@ def exhaustive(thumbnails: np.ndarray) -> dict[tuple[int, int], float]:
 
 def test_the_search_finds_what_comparing_all_finds(photographs):
     rng = np.random.default_rng(2)
-    shown = [*photographs[:60], *(crop(each, rng, 0.93) for each in photographs[:60])]
+    shown = [*photographs[:40], *(crop(each, rng, 0.93) for each in photographs[:40])]
     thumbnails = np.stack([thumbnail(each) for each in shown])
     pairs = find_pairs(thumbnails, near.MIN_CORRELATION)
     correlation = exhaustive(thumbnails)
     found = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
     wanted = {pair for pair, value in correlation.items() if value >= near.MIN_CORRELATION}
     assert found <= wanted and len(found) >= 0.98 * len(wanted)
-    for pair, value in zip(found, (correlation[pair] for pair in found), strict=True):
-        assert value >= near.MIN_CORRELATION, pair
 
 
 def test_the_same_pictures_give_the_same_pairs(originals):
@@ -182,7 +180,7 @@ def test_bursts_do_not_hide_other_copies(originals):
 
 
 def test_a_burst_of_any_length_is_one_cluster_with_few_pairs(originals):
-    frames = 10_000
+    frames = 2_500
     rng = np.random.default_rng(0)
     noise = rng.integers(-6, 7, (frames, SIDE, SIDE))
     burst = np.clip(originals[:1].astype(int) + noise, 0, 255).astype(np.uint8)
