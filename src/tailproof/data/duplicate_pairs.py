@@ -102,12 +102,14 @@ def merge_groups(groups: np.ndarray, pairs: Pairs) -> np.ndarray:
 
 
 def _connected(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
-    """Return the smallest number that each of `count` numbers is connected to."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    """Return the smallest number that each of `count` numbers is connected to.
 
-    links = coo_array((np.ones(len(first), bool), (first, second)), (count, count))
-    _, labels = connected_components(links, directed=False)
-    smallest = np.full(labels.max(initial=-1) + 1, count)
-    np.minimum.at(smallest, labels, np.arange(count))
-    return smallest[labels]
+    Every number points to a smaller one. In each round the ends of the pointers are linked.
+    """
+    smallest = np.arange(count)
+    while (smallest[first] != smallest[second]).any():
+        ends = np.sort([smallest[first], smallest[second]], axis=0)
+        np.minimum.at(smallest, ends[1], ends[0])
+        while (smallest != smallest[smallest]).any():
+            smallest = smallest[smallest]
+    return smallest
