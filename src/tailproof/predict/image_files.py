@@ -129,7 +129,7 @@ def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
             f"{file}: expected {channels} bands as in training, found {image.shape[2]}"
         )
     if height == width:
-        return fit(image, height)
+        return fit(image, height, expert.interpolation)
     if image.shape[:2] != (height, width):
         return TailproofError(
             f"{file}: expected {height}×{width} pixels as in training, found "
