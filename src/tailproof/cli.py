@@ -89,6 +89,20 @@ def init(
 
 
 @app.command()
+def folds(
+    experiment: Experiment,
+    of: Annotated[int, typer.Option("--of", min=2, help="Number of folds.")] = 5,
+) -> None:
+    """Write an experiment for each fold of another one, so that every image is tested once."""
+    from tailproof.config.folds import write_folds
+    from tailproof.project import project_paths
+
+    for path in write_folds(experiment, of):
+        say(f"wrote {path}")
+    say(f"next: snakemake --cores 2 {project_paths().experiment(experiment)}/cross_fit/summary.csv")
+
+
+@app.command()
 def fetch(
     name: Annotated[
         str,

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from tailproof.config.base import NAME
 from tailproof.config.experiment import Experiment
+from tailproof.config.folds import read_folds
 from tailproof.config.lint import warnings
 from tailproof.config.recipe import Model, Recipe, pretrained_models
 from tailproof.config.sweep import WINNER
@@ -135,6 +136,31 @@ class Pipeline:
     def files_of_evaluated(self, file: str, **values: Iterable[str]) -> InputFunction:
         """Return an input function: a file of every evaluated expert and seed."""
         return self.files_of(lambda w: self.experiment(w).evaluated, file, **values)
+
+    def folds(self, wildcards: Any) -> list[str]:
+        """Return the names of the experiments of all folds; see `read_folds`."""
+        return read_folds(wildcards.experiment)
+
+    def files_of_folds(self, file: str) -> InputFunction:
+        """Return an input function: a file of the experiment of every fold."""
+        return lambda wildcards: [
+            f"{self._paths.experiment(name)}/{file}" for name in self.folds(wildcards)
+        ]
+
+    def logits_of_folds(self, *splits: str) -> InputFunction:
+        """Return an input function: the calibrated logits of every fold, expert and seed."""
+
+        def paths(wildcards: Any) -> list[str]:
+            experiment = self.experiment(wildcards)
+            return _expand(
+                f"{{folder}}/{EXPERT}/logits/{{split}}.parquet",
+                folder=map(self._paths.experiment, self.folds(wildcards)),
+                expert=experiment.evaluated,
+                seed=experiment.seeds,
+                split=splits,
+            )
+
+        return paths
 
     def rung_standing(self, wildcards: Any, rung: int) -> str | list[str]:
         """Return the file with the points promoted to a rung; none for the first rung."""

@@ -14,7 +14,8 @@ from tailproof.config.splits import SPLITS
 from tailproof.data.duplicate_pairs import Pairs, clusters_of, merge_groups, write_pairs
 from tailproof.data.grey_thumbnail import SIDE
 from tailproof.data.leakage import count_copies, measure_leakage
-from tailproof.data.splits import assign_splits, group_near_duplicates
+from tailproof.data.split_assignment import assign_splits
+from tailproof.data.splits import group_near_duplicates
 from tailproof.data.tables import with_metadata, write_parquet
 from tailproof.files import read_json
 

@@ -14,6 +14,8 @@ from PIL import Image
 
 NARROW = 4  # an image is narrow above this ratio of its sides; Pillow's order is known above 2
 LONGEST = 100  # ratio of the sides of an image that transforms see
+LARGE = 2**25  # pixels of an image that is resized in strips, for Pillow needs another copy
+STRIP = 2**20  # pixels of a strip
 PRECISION_BITS = 22  # of Pillow's weights for 8-bit pixels
 BICUBIC, BILINEAR = "bicubic", "bilinear"
 
@@ -87,7 +89,29 @@ def _resized(
 
 
 def _resized_picture(picture: np.ndarray, new: tuple[int, int], kernel: _Filter) -> np.ndarray:
-    return np.asarray(Image.fromarray(picture).resize(new[::-1], kernel.resampling))
+    height, width = picture.shape[:2]
+    if height * width > LARGE:
+        if height > 2 * width and height > new[0] and _pillow_may_begin_with_height():
+            columns = _strips_resized(picture.swapaxes(0, 1), new[0], kernel)
+            picture = columns.swapaxes(0, 1)
+        else:
+            picture = _strips_resized(picture, new[1], kernel)
+    return _by_pillow(picture, new, kernel)
+
+
+def _strips_resized(picture: np.ndarray, length: int, kernel: _Filter) -> np.ndarray:
+    """Return a picture with the second side at a new length, resized in strips."""
+    step = max(1, STRIP // picture.shape[1])
+    starts = range(0, len(picture), step)
+    strips = (picture[start : start + step] for start in starts)
+    return np.concatenate([_by_pillow(strip, (len(strip), length), kernel) for strip in strips])
+
+
+def _by_pillow(
+    picture: np.ndarray, new: tuple[int, int], kernel: _Filter = FILTERS[BICUBIC]
+) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(image.resize(new[::-1], kernel.resampling))
 
 
 def _centre(
@@ -113,9 +137,9 @@ def _pillow_may_begin_with_height() -> bool:
 
     Pillow 13 does, for more than twice as many pixels. Pillow 11 always resizes the width first.
     """
-    tall = (np.arange(60) ** 2 % 251).astype(np.uint8).reshape(20, 3, 1)
-    width_first = _resized(_resized(tall, (20, 2)), (4, 2))
-    return not np.array_equal(_resized(tall, (4, 2)), width_first)
+    tall = (np.arange(60) ** 2 % 251).astype(np.uint8).reshape(20, 3)
+    width_first = _by_pillow(_by_pillow(tall, (20, 2)), (4, 2))
+    return not np.array_equal(_by_pillow(tall, (4, 2)), width_first)
 
 
 def _weights(

@@ -34,7 +34,7 @@ def build_model(
     try:
         check_options(options)
     except ValueError as error:
-        raise TailproofError(f"recipe.model.options {error}") from None
+        raise TailproofError(f"recipe.model.options {error}: correct or remove it") from None
     try:
         return timm.create_model(
             name,
@@ -56,7 +56,7 @@ def build_model(
         weights = " and these weights" if pretrained else ""
         raise TailproofError(
             f"recipe.model: timm cannot build '{name}' with {options or 'no options'}{weights}: "
-            f"{error}"
+            f"{error}: correct recipe.model"
         ) from error
 
 

@@ -49,10 +49,10 @@ def _unpickled(file: Path) -> Any:
             with torch.serialization.safe_globals([argparse.Namespace]):
                 return torch.load(content, map_location="cpu", weights_only=True)
         except Exception as error:  # pickles raise errors of any kind
-            reason = printable(str(error).strip().splitlines()[0] if str(error) else error)
             raise TailproofError(
-                f"{file} cannot be read as a checkpoint ({type(error).__name__}: {reason:.200}): "
-                "copy it again, or convert it to .safetensors where its program runs"
+                f"{file} cannot be read as a checkpoint ({type(error).__name__}: "
+                f"{printable(error):.200}): copy it again, or convert it to .safetensors where its "
+                "program runs"
             ) from None
 
 

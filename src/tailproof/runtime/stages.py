@@ -75,6 +75,7 @@ STAGES = {
     "thumbnails": Stage(("thumbnails.json",)),
     "evaluate": Stage(("evaluation/{table}",), reads_test=True),
     "shortcut_probe": Stage(("shortcuts.json",), per=None),
+    "cross_fit": Stage(("cross_fit/{table}",), per=None, reads_test=True),
     "report": Stage(("report/{page}",), per=None),
     "audit": Stage(("audit.json",), per=None, reads_all=True),
     "shard": Stage(
