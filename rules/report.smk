@@ -12,6 +12,7 @@ rule report:
         # For the images of the worst errors; those of each class are in thumbnails.
         shards=shards_of("dev"),
         thumbnails=rules.thumbnails.output.thumbnails,
+        inspection=[rules.inspect.output.summary, rules.inspect.output.pictures],
         preflight=rules.preflight.output.preflight,
         timing=rules.preflight.output.timing,
         histories=files_of_evaluated("history.csv"),

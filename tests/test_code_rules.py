@@ -114,6 +114,8 @@ TEXT_OF_AN_ERROR = {
     "standard_streams": "a terminal",
     "job_logging": "a terminal and a log",
     "_one": "`tailproof predict`, which is no stage",
+    "choose_source": "`tailproof import`, which is no stage",
+    "_read_pictures": "`tailproof import`, which is no stage",
     "_read_picture": "bad_images.csv, a list for people that no stage reads",
     "_entry": "`tailproof index`, which is no stage",
     "_answer": "an error, in the process that asked",
@@ -190,6 +192,7 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "evaluate": {"evaluation"},
         "diagnose": {"recipe"},
         "card": {"evaluation"},
+        "inspect": {"evaluation"},
     }
     reached = {
         stage: {name for name in sections if f"tailproof.config.{name}" in modules}

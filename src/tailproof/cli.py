@@ -88,6 +88,37 @@ def init(
     say(f"next: {change_folder}git init && snakemake --cores 2")
 
 
+@app.command("import")
+def import_(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A folder, table, JSON file or archive of images.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the experiment. Default: that of the folder.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="SOURCE",
+            help="What to take the path for, such as image_folder or metadata_csv. Default: the "
+            "most specific that recognises it.",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of labels, if the table leaves a doubt."),
+    ] = None,
+) -> None:
+    """Look at your own images, say what they are taken for, and write their experiment."""
+    from tailproof.importer import import_collection
+    from tailproof.importer.terminal import print_import
+    from tailproof.terminal import Console
+
+    result = import_collection(path, name, source, label)
+    print_import(result, Console(highlight=False))
+
+
 @app.command()
 def folds(
     experiment: Experiment,

@@ -26,6 +26,8 @@ from tailproof.diagnosis.readers import read_history
 from tailproof.digests import sha256_bytes
 from tailproof.evaluation.evaluate import evaluate
 from tailproof.files import write_json
+from tailproof.inspection.held_out_predictions import INSPECTED
+from tailproof.inspection.inspect import inspect
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.records import File, Record
 
@@ -84,10 +86,26 @@ def write_results(
     }
     manifest = folder / "shards" / "manifest.json"
     evaluate(files, manifest, experiment.evaluation, folder / "evaluation")
+    _inspect(folder, files, experiment)
     _write_preflight(folder, experiment)
     rows = {split: len(each) for split, each in labels.items()}
     _write_records(folder, experiment, {"export": {"rows": rows}})
     return experiment
+
+
+def _inspect(folder: Path, files: dict, experiment: Experiment) -> None:
+    logits = {
+        split: [paths[split] for seeds in files.values() for paths in seeds.values()]
+        for split in INSPECTED
+    }
+    manifest = folder / "shards" / "manifest.json"
+    inspect(
+        manifest,
+        folder / "samples.parquet",
+        logits,
+        experiment.evaluation,
+        folder / "inspection",
+    )
 
 
 def _write_preflight(folder: Path, experiment: Experiment) -> None:
@@ -122,6 +140,7 @@ OUTPUTS = {
     "diagnose": ["experts/{}/seed-{}/diagnosis.json"],
     "card": ["experts/{}/seed-{}/README.md"],
     "evaluate": ["evaluation/metrics.json"],
+    "inspect": ["inspection/summary.json"],
 }
 
 
@@ -181,17 +200,19 @@ def _write_data(folder, classes, counts, labels, positive):
     prepared = {"samples": len(samples), "bad_images": 0, "skipped": [], "warnings": []}
     write_json(folder / "prepare.json", prepared)
     write_json(folder / "splits.json", summarise(samples, dropped, table, "label", classes))
+    _write_samples(folder / "samples.parquet", labels)
     shards = {}
     for split in SPLITS:
         rows = np.array_split(np.arange(len(labels[split])), 2)
         shards[split] = [f"{split}/part-{part:05d}.parquet" for part in range(2)]
         for name, part in zip(shards[split], rows, strict=True):
-            if split in ("train", "dev"):
+            if split != "test":
                 _write_shard(folder / "shards" / name, split, part, labels[split])
     write_json(
         folder / "shards" / "manifest.json",
         {
             "target": "label",
+            "mode": "RGB",
             "positive": positive,
             "ranks": ["label"],
             "classes": {"label": classes},
@@ -210,6 +231,7 @@ def _write_data(folder, classes, counts, labels, positive):
     )
 
 
+<<<<<<< HEAD
 def _write_near_duplicates(folder, classes, labels, experiment):
     """Compare the pictures; many are alike, because they are few waves."""
     rows = [
@@ -232,6 +254,12 @@ def _with(schema, changed):
     for field in changed:
         schema = schema.set(schema.get_field_index(field.name), field)
     return schema
+=======
+def _write_samples(path: Path, labels: dict[str, np.ndarray]) -> None:
+    ids = [_sample(split, row) for split in SPLITS for row in range(len(labels[split]))]
+    table = {"sample_id": ids, "path": ids, "row": pa.nulls(len(ids), pa.int64())}
+    write_parquet(path, pa.table(table))
+>>>>>>> main
 
 
 def _write_shard(path, split, rows, labels):
@@ -261,7 +289,7 @@ def _write_expert(folder, expert, seed, index, train, labels, experiment):
     prior = train / train.sum()
     base = folder / "experts" / expert / f"seed-{seed}"
     paths = {
-        kind: {split: base / kind / f"{split}.parquet" for split in SPLITS[2:]}
+        kind: {split: base / kind / f"{split}.parquet" for split in SPLITS[1:]}
         for kind in ("raw_logits", "logits")
     }
     for split, path in paths["raw_logits"].items():

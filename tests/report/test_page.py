@@ -223,6 +223,8 @@ def test_a_single_expert_has_no_ensemble_to_speak_of(single, tmp_path):
         "splits.json",
         "shards/manifest.json",
         "thumbnails.json",
+        "inspection/summary.json",
+        "inspection/pictures.json",
         "experts/plain/seed-1/history.csv",
         "experts/adjusted/seed-0/calibration.json",
         "provenance/export/plain-1.json",
@@ -243,6 +245,8 @@ def test_damaged_files_are_named(drawn, tmp_path):
         ("evaluation/metrics.json", "{}"),
         ("evaluation/metrics.json", "{"),
         ("evaluation/confusion.csv", ""),
+        ("inspection/pictures.json", "{}"),
+        ("inspection/pictures.json", '{"labels": [{}], "odd": [], "classes": {}}'),
         ("shards/dev/part-00000.parquet", "no parquet"),
     ):
         folder = copied(drawn, tmp_path)

@@ -161,6 +161,12 @@ def test_cycles_packages_without_init_and_neighbours(project):
     assert reached(project) == expected
 
 
+def test_a_script_that_is_called_like_a_module_of_python_is_not_what_others_import(project):
+    (project / "workflow/scripts/inspect.py").write_text("import tailproof.losses\n")
+    (project / "src/tailproof/training/loop.py").write_text("import inspect\n")
+    assert "inspect" not in reached(project)
+
+
 SAME = [
     ("# a few", "# many"),
     ('"""Train."""', '"""Train for ever.\n\n    And on.\n    """'),

@@ -79,6 +79,7 @@ def test_short_stages_share_a_job_on_slurm():
         "rung",
         "infer",
         "shortcut_probe",
+        "inspect",
         "promote",
         "selection",
         "winner",

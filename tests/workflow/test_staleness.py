@@ -11,7 +11,7 @@ from tests.project import TINY
 
 EXPERTS = list(TINY["experts"])
 OF_EXPERT = ("train", "infer", "calibrate", "export", "diagnose")
-AFTERWARDS = {"evaluate", "report", "audit"} | {f"card {expert}" for expert in EXPERTS}
+AFTERWARDS = {"evaluate", "inspect", "report", "audit"} | {f"card {expert}" for expert in EXPERTS}
 BEFORE = {"preflight"}
 
 
@@ -172,6 +172,10 @@ TABLE = {
     "a word of the cards": (
         edit(f"{SOURCE}/model_card/templates/README.md.j2", "How to use it", "Use"),
         of_experts("card") | {"report", "audit"},
+    ),
+    "a limit of odd images": (
+        edit(f"{SOURCE}/inspection/odd_images.py", "BLANK = 8.0", "BLANK = 9.0"),
+        {"inspect", "report", "audit"},
     ),
     "a figure's colour": (
         edit(f"{SOURCE}/report/svg.py", '"#050505"', '"#050515"'),

@@ -23,7 +23,7 @@ class Picture(NamedTuple):
     """An image for the page.
 
     Attributes:
-        uri: a PNG as a data URI.
+        uri: a PNG or JPEG as a data URI.
         width: in pixels.
         height: in pixels.
         pixelated: whether it is so small that it is enlarged with hard pixels.
@@ -115,16 +115,23 @@ def _find_in(path: Path, column: str, wanted: set[Any], pictures: dict[Any, Pict
         raise TailproofError(f"{path} cannot be read ({error}): run shard again") from None
 
 
-def picture(data: bytes) -> Picture:
-    """Decode an image file and encode its pixels, shrunk to SIDE, without any metadata.
+def picture(data: bytes, side: int = SIDE, *, lossy: bool = False) -> Picture:
+    """Decode an image file and encode its pixels, shrunk to a side, without any metadata.
+
+    Args:
+        data: an image file.
+        side: larger images are shrunk to it, in pixels.
+        lossy: whether images that are shrunk are encoded as JPEG, which takes a quarter of PNG.
 
     Raises:
         TailproofError: it cannot be decoded.
     """
     decoded = decode(data)
     image = Image.fromarray(viewable(decoded) if decoded.dtype == np.float32 else decoded)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    format_ = "JPEG" if lossy and max(image.size) > side else "PNG"
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    image.save(file, format_, optimize=True)
+    encoded = base64.b64encode(file.getvalue()).decode()
+    uri = f"data:image/{format_.lower()};base64,{encoded}"
     return Picture(uri, *image.size, max(image.size) < PIXELATED)

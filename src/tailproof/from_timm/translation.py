@@ -2,21 +2,17 @@
 
 import json
 import re
-import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from tailproof.config.validation import parse_experiment
+from tailproof.config.yaml_writer import comment, dump_yaml
 from tailproof.from_timm.arguments import ARGUMENTS
 from tailproof.from_timm.command import Command, read_command
 from tailproof.from_timm.data import data_settings
 from tailproof.from_timm.keys import BY_DESIGN, Key, nest
 from tailproof.from_timm.rules import Setting, recipe_settings
 from tailproof.runtime.errors import TailproofError
-
-_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -99,15 +95,7 @@ def render(translation: Translation) -> str:
         ("Other than in timm, by design:", BY_DESIGN),
     ):
         lines += [title, *(f"  {row}" for row in rows), ""] if rows else []
-    text = yaml.dump(
-        translation.experiment,
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=None,
-        width=_WIDTH,
-    )
-    return "\n".join(_comment(line) for line in lines) + "\n" + text
+    return "\n".join(map(comment, lines)) + "\n" + dump_yaml(translation.experiment)
 
 
 def _check_together(timm: Command) -> None:
@@ -148,43 +136,3 @@ def _short(value: Any) -> str:
         return value["name"]
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _comment(line: str) -> str:
-    """Return a line as comment lines, without unprintable characters."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in line)
-    indent = "#   " if line.startswith("  ") else "# "
-    return (
-        textwrap.fill(
-            printable.strip(),
-            _WIDTH,
-            initial_indent=indent,
-            subsequent_indent=f"{indent}  ",
-            break_on_hyphens=False,
-        )
-        or "#"
-    )
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that YAML would read as another value, such as 1e4, and control characters."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Return a node that the configuration loader reads as exactly this text."""
-        if text.isprintable() and not _is_number(text):
-            return self.represent_str(text)
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style='"')
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -15,7 +15,11 @@ from tailproof.files import write_text
 from tailproof.report import (
     charts,
     finding_cards,
+<<<<<<< HEAD
     leakage_section,
+=======
+    inspection_section,
+>>>>>>> main
     lineage_picture,
     sweep_section,
     tables,
@@ -39,7 +43,11 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
+<<<<<<< HEAD
     Reads evaluation/, prepare.json, splits.json, near_duplicates/, shards/, preflight.json, each
+=======
+    Reads evaluation/, inspection/, prepare.json, splits.json, shards/, preflight.json, each
+>>>>>>> main
     expert's history.csv, calibration.json and diagnosis.json, the selection of a sweep, and the
     records of the jobs that made them. The same files give exactly the same bytes.
 
@@ -67,6 +75,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         **_reproduction(read),
         findings=cards,
         status=status_block(cards, progress.criteria()),
+        inspection=inspection_section.section(read),
         preflight=finding_cards.before_training(read.preflight),
         sweep=sweep_section.section(experiment.sweep, read.selection) if experiment.sweep else None,
         near_duplicates=leakage_section.section(read.leakage, read.splits["splits"]["test"])

@@ -187,6 +187,7 @@ class Results:
         splits: splits.json.
         manifest: shards/manifest.json.
         preflight: preflight.json.
+        inspection: inspection/summary.json.
         tables: the CSV tables of evaluate by name.
         histories: {expert: {seed: history.csv}}.
         calibrations: {expert: {seed: calibration.json}}.
@@ -204,6 +205,7 @@ class Results:
     splits: dict[str, Any]
     manifest: dict[str, Any]
     preflight: dict[str, Any]
+    inspection: dict[str, Any]
     tables: dict[str, pd.DataFrame]
     histories: dict[str, dict[int, History]]
     calibrations: dict[str, dict[int, dict[str, Any]]]
@@ -239,6 +241,7 @@ class Results:
             splits=_need(read_json, folder / "splits.json"),
             manifest=_need(read_json, folder / "shards" / "manifest.json"),
             preflight=_need(read_json, folder / "preflight.json"),
+            inspection=_need(read_json, folder / "inspection" / "summary.json"),
             tables={
                 table: _need(read_table, folder / "evaluation" / f"{table}.csv") for table in TABLES
             },

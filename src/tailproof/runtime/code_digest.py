@@ -208,6 +208,8 @@ def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
     folders = (script.parent, _source(root), Path())
     project = {EXTENSIONS}
     project.update(*(_project_names(folder) for folder in folders[:2] if folder.is_dir()))
+    # Python finds its own modules first: `import inspect` is not a script of this name.
+    project -= sys.stdlib_module_names
     modules = {SCRIPT: (script, _read(script))}
     _follow([SCRIPT], modules, project, folders)
     for path in extension_files():

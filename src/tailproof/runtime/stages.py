@@ -73,6 +73,12 @@ STAGES = {
     "manifest": Stage(("shards/manifest.json",), reads_test=True),
     "preflight": Stage(("preflight.json", "preflight_timing.json", "preflight.md")),
     "thumbnails": Stage(("thumbnails.json",)),
+    "inspect": Stage(
+        tuple(
+            f"inspection/{name}"
+            for name in ("summary.json", "labels_to_check.csv", "odd_images.csv", "pictures.json")
+        )
+    ),
     "evaluate": Stage(("evaluation/{table}",), reads_test=True),
     "shortcut_probe": Stage(("shortcuts.json",), per=None),
     "cross_fit": Stage(("cross_fit/{table}",), per=None, reads_test=True),

@@ -200,3 +200,40 @@ def test_a_class_of_dead_links_is_an_error(tmp_path):
         (tmp_path / "owl" / f"{number}.png").symlink_to(tmp_path / "gone")
     with pytest.raises(TailproofError, match=r"'owl' \(links .*: 3\)"):
         source(tmp_path).files()
+
+
+def test_levels_of_folders_are_ranks(tmp_path):
+    write(tmp_path, "cats/lynx/1.png", "cats/puma/deep/2.png", "cats/3.png", "dogs/wolf/4.png")
+    opened = source(tmp_path, ranks=["family", "species"])
+    assert opened.classes == {"family": ["cats", "dogs"], "species": ["lynx", "puma", "wolf"]}
+    assert {sample.path: tuple(sample.labels.values()) for sample in opened.samples()} == {
+        "cats/3.png": ("cats", None),
+        "cats/lynx/1.png": ("cats", "lynx"),
+        "cats/puma/deep/2.png": ("cats", "puma"),
+        "dogs/wolf/4.png": ("dogs", "wolf"),
+    }
+    write(tmp_path, "dogs/lynx/5.png")
+    with pytest.raises(TailproofError, match=r"lynx.*dogs.*cats"):
+        list(source(tmp_path, ranks=["family", "species"]).samples())
+
+
+def test_ranks_of_pools_and_a_species_that_only_test_has(tmp_path):
+    write(tmp_path, "train/cats/lynx/1.png", "train/dogs/wolf/2.png", "test/cats/lynx/3.png")
+    options = {"train": "train", "test": "test", "ranks": ["family", "species"]}
+    assert len(source(tmp_path, **options)) == 3
+    write(tmp_path, "test/cats/puma/4.png")
+    with pytest.raises(TailproofError, match=f"{tmp_path}/test/cats/puma"):
+        list(source(tmp_path, **options).samples())
+
+
+def test_folders_inside_class_folders_are_groups_if_the_user_says_so(tmp_path):
+    write(tmp_path, "ill/p1/1.png", "ill/p1/x/2.png", "ill/3.png", "well/p2/4.png", "well/p2/5.png")
+    opened = source(tmp_path, group="folder")
+    assert [sample.group for sample in opened.samples()] == [
+        None,
+        "ill/p1",
+        "ill/p1",
+        "well/p2",
+        "well/p2",
+    ]
+    assert opened.warnings() == []

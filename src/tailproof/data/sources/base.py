@@ -80,11 +80,15 @@ class Recognition:
         source: the section ``data.source`` of an experiment that reads the path, as plain values.
         reason: the evidence, as a clause: ``a.json has images, annotations and categories``.
         sure: False if another source may read the path as well.
+        notes: further sentences: what each column is taken for and why, what is passed over.
+        doubts: sentences about decisions that may be wrong, which the user should check.
     """
 
     source: dict[str, Any]
     reason: str
     sure: bool = True
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class Source(ABC):
@@ -103,6 +107,9 @@ class Source(ABC):
         """Return what this source takes a file or folder of a user for; None if it is not its kind.
 
         This reads names and the head of a few files, never a whole collection.
+
+        Raises:
+            TailproofError: it is of this kind, and cannot be used as it is; it says what to do.
         """
         return None
 

@@ -6,20 +6,28 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, permutations
+from itertools import chain, combinations, permutations, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tailproof.config.data import BelowRoot, PictureSourceConfig, check_pools
+from tailproof.config.data import BelowRoot, PictureSourceConfig, RankColumns, check_pools
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
-from tailproof.data.sources.base import Sample, Skipped, Source, register_source
+from tailproof.data.sources.base import (
+    Recognition,
+    Sample,
+    Skipped,
+    Source,
+    register_source,
+)
 from tailproof.data.sources.folders.class_folders import is_picture, list_classes, warn_of_files
 from tailproof.data.sources.folders.class_names import check_names, twin_of, warn_of_similar_names
 from tailproof.data.sources.folders.filesystem import Folder, no_folder, read_file
 from tailproof.data.sources.folders.folder_layout import Place, check_layout, quoted
+from tailproof.data.sources.folders.layout_recognition import recognize_class_folders
 from tailproof.data.sources.folders.split_names import split_kind
+from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
@@ -39,6 +47,16 @@ class ImageFolder(PictureSourceConfig):
     )
     test: BelowRoot | None = Field(
         None, description="Sub-folder with the class folders of the held-out pool."
+    )
+    ranks: RankColumns = Field(
+        ["class"],
+        description="Names of the levels of folders, coarse to fine: [family, species] for "
+        "FAMILY/SPECIES/IMAGE. A picture in a folder of a coarser rank has no label at the finer.",
+    )
+    group: Literal["folder"] | None = Field(
+        None,
+        description="folder: the pictures below one folder inside a class folder stay in one "
+        "split, such as those of a patient or of a night. Default: every picture is independent.",
     )
 
     @model_validator(mode="after")
@@ -72,45 +90,66 @@ class Pool:
     Attributes:
         folder: the folder, relative to root; empty if it is the root.
         name: the pool of its samples.
-        classes: by class the sorted paths of its pictures, relative to root.
+        folders: by top folder the sorted paths of its pictures, relative to root.
+        classes: by rank, coarse to fine, the number of pictures of each class.
     """
 
     folder: str
     name: str | None
-    classes: dict[str, list[str]]
+    folders: dict[str, list[str]]
+    classes: dict[str, Counter[str]]
+
+    def paths(self) -> Iterator[str]:
+        """Return the paths of all pictures, in order."""
+        return chain.from_iterable(self.folders.values())
+
+    def folders_of(self, path: str) -> list[str]:
+        """Return the names of the folders that a picture is in, from the class folder inwards."""
+        return path[len(self.folder) + bool(self.folder) :].split("/")[:-1]
 
 
 @register_source(ImageFolder)
 class ImageFolderSource(Source):
     """Image files below root/CLASS, or below root/TRAIN/CLASS and root/TEST/CLASS.
 
-    Classes are the sorted folder names. Images may be in sub-folders of a class folder. Links are
-    followed. The id and the path of a sample are its path below root.
+    Classes are the sorted folder names, on as many levels as there are ranks. Images may be in
+    sub-folders of a class folder. Links are followed. The id and the path of a sample are its path
+    below root.
     """
 
     def __init__(self, config: ImageFolder) -> None:
         self.config = config
         self.root = Path(config.root)
+        self.ranks = tuple(config.ranks)
         self._tree = Folder(self.root)
+
+    @classmethod
+    def recognize(cls, path: Path) -> Recognition | None:
+        """Return the class folders in a folder of pictures."""
+        return recognize_class_folders(path)
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:
-        """The sorted folder names."""
-        return {"class": sorted(self._counts)}
+        """The sorted folder names of each rank."""
+        return {rank: sorted(counts) for rank, counts in self._counts.items()}
 
     def files(self) -> list[Path]:
         """Return every image file. The folders are walked once."""
-        return [self.root / path for path in self._paths()]
+        return [self.root / path for pool in self._pools for path in pool.paths()]
 
     def __len__(self) -> int:
-        return self._counts.total()
+        return sum(len(paths) for pool in self._pools for paths in pool.folders.values())
 
     def samples(self) -> Iterator[Sample]:
         """Yield the samples in the order of pool, class and path."""
         for pool in self._pools:
-            for name, paths in pool.classes.items():
-                for path in paths:
-                    yield Sample(path, {"class": name}, path, pool=pool.name)
+            for path in pool.paths():
+                names = pool.folders_of(path)
+                finest = len(self.ranks)
+                labels = dict(zip_longest(self.ranks, names[:finest]))
+                grouped = self.config.group and len(names) > finest
+                group = "/".join(names[: finest + 1]) if grouped else None
+                yield Sample(path, labels, path, pool=pool.name, group=group)
 
     def read(self, path: str, row: int | None) -> bytes:
         """Return the bytes of the file."""
@@ -128,9 +167,10 @@ class ImageFolderSource(Source):
 
     def warnings(self) -> list[str]:
         """Return sentences about folders, names and files that look like mistakes."""
-        sentences = [*self._warn_of_pools(), *warn_of_similar_names(self._counts)]
+        sentences = [*self._warn_of_pools(), *warn_of_similar_names(self._counts[self.ranks[-1]])]
         for pool in self._pools:
-            sentences += warn_of_files(pool.classes, pool.folder)
+            depth = len(self.ranks) + bool(pool.folder) + pool.folder.count("/")
+            sentences += warn_of_files(pool.folders, depth, grouped=self.config.group is not None)
         return sentences
 
     @cached_property
@@ -153,54 +193,69 @@ class ImageFolderSource(Source):
         return pools
 
     @cached_property
-    def _counts(self) -> Counter[str]:
-        counts: Counter[str] = Counter()
+    def _counts(self) -> dict[str, Counter[str]]:
+        counts = {rank: Counter() for rank in self.ranks}
         for pool in self._pools:
-            counts.update({name: len(paths) for name, paths in pool.classes.items()})
+            for rank, classes in pool.classes.items():
+                counts[rank].update(classes)
         return counts
-
-    def _paths(self) -> Iterator[str]:
-        for pool in self._pools:
-            for paths in pool.classes.values():
-                yield from paths
 
     def _pool(self, folder: str, name: str | None) -> Pool:
         if not (self.root / folder).is_dir():
             field = FIELDS.get(name, "train") if self.root.is_dir() else "root"
             raise no_folder(self.root / folder, f"data.source.{field}")
         try:
-            return Pool(folder, name, list_classes(self._tree, folder))
+            pool = Pool(folder, name, list_classes(self._tree, folder), {})
         except OSError as error:
             raise TailproofError(
                 f"{error.filename} cannot be read ({error.strerror}): check its permissions"
             ) from None
+        if len(self.ranks) == 1:
+            counts = {name: len(paths) for name, paths in pool.folders.items()}
+            pool.classes[self.ranks[0]] = Counter(counts)
+            return pool
+        names = [pool.folders_of(path) for path in pool.paths()]
+        for depth, rank in enumerate(self.ranks):
+            pool.classes[rank] = Counter(each[depth] for each in names if len(each) > depth)
+        return pool
 
     def _check(self, pool: Pool, place: Place) -> None:
         """Check the names and the levels of the folders of a pool."""
-        paths = [path for paths in pool.classes.values() for path in paths]
+        paths = list(pool.paths())
         wrong = [path for path in paths if not path.isascii() and not _is_text(path)]
         if wrong:
             raise TailproofError(
                 f"{self.root}: {quantity(len(wrong), 'file name')} not in valid UTF-8, such as "
                 f"{wrong[0]!a}: rename them (convmv converts names from other encodings)"
             )
-        prefix = len(pool.folder) + 1 if pool.folder else 0
-        check_layout(place, (path[prefix:] for path in paths))
-        check_names(str(place), {name: len(paths) for name, paths in pool.classes.items()})
+        if len(self.ranks) == 1:
+            prefix = len(pool.folder) + 1 if pool.folder else 0
+            check_layout(place, (path[prefix:] for path in paths))
+        else:
+            labels = Labels(self.ranks)
+            for path in paths:
+                for rank, name in zip_longest(self.ranks, pool.folders_of(path)[: len(self.ranks)]):
+                    labels.add(rank, name)
+            labels.check(place, lambda sample: str(self.root / paths[sample]))
+        for classes in pool.classes.values():
+            check_names(str(place), classes)
 
     def _refuse_unlearnable(self, train: Pool, other: Pool) -> None:
-        missing = [name for name in other.classes if name not in train.classes]
+        trained = train.classes[self.ranks[-1]]
+        missing = [name for name in other.classes[self.ranks[-1]] if name not in trained]
         if not missing:
             return
-        twins = [(name, twin) for name in missing if (twin := twin_of(name, train.classes))]
+        twins = [(name, twin) for name in missing if (twin := twin_of(name, trained))]
         advice = "add training images or remove the folders"
         if twins:
             name, twin = twins[0]
             advice = (
                 f"{name!a} and {twin!a} differ only in case, spaces or Unicode form: rename one"
             )
+        folders = (other.folders_of(path)[: len(self.ranks)] for path in other.paths())
+        example = "/".join(next(names for names in folders if names[-1] == missing[0]))
         raise TailproofError(
-            f"{self.root / other.folder / missing[0]}: this class has no folder in "
+            f"{self.root / other.folder / example}: this class has no folder in "
             f"{self.root / train.folder}, so no expert can learn it "
             f"({quantity(len(missing), 'such class', 'such classes')}: {quoted(missing)}): {advice}"
         )
@@ -230,7 +285,7 @@ class ImageFolderSource(Source):
         train, *others = self._pools
         for folder, paths in self._unnamed.items():
             names = {path.removeprefix(f"{folder}/").split("/")[0] for path in paths}
-            shared = sorted(names & train.classes.keys())
+            shared = sorted(names & train.folders.keys())
             kind = split_kind(folder.rpartition("/")[2])
             if shared or kind:
                 of_classes = f" of the classes {quoted(shared)}" if shared else ""
@@ -242,7 +297,8 @@ class ImageFolderSource(Source):
                     f"{quoted(pool.folder for pool in self._pools)}{advice}"
                 )
         for test in others:
-            untested = [name for name in train.classes if name not in test.classes]
+            tested = test.classes[self.ranks[-1]]
+            untested = [name for name in train.classes[self.ranks[-1]] if name not in tested]
             if untested and test.name == HELD_OUT:
                 yield (
                     f"{quantity(len(untested), 'class', 'classes')} of {self.root / train.folder} "

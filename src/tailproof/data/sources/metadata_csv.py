@@ -28,7 +28,7 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Box, Sample, Skipped, Source, register_source
+from tailproof.data.sources.base import Box, Recognition, Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.filesystem import read_file
 from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.label_column import LabelColumn
@@ -37,6 +37,7 @@ from tailproof.data.sources.tables.listed_files import FileFinder, fault_of
 from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
 from tailproof.data.sources.tables.official_splits import pools_of, pools_of_lists
 from tailproof.data.sources.tables.rank_labels import Labels
+from tailproof.data.sources.tables.table_recognition import recognize_table
 from tailproof.data.sources.tables.text_table import Row, TextTable
 from tailproof.runtime.errors import TailproofError
 
@@ -99,6 +100,11 @@ class MetadataCsv(PictureSourceConfig):
     ranks: RankColumns = Field(
         ["phylum", "class", "order", "family", "genus", "species"],
         description="Label columns, coarse to fine. An empty cell or NaN means no label.",
+    )
+    subfolders: bool = Field(
+        False,
+        description="Whether an image that is not in the folder of images may be in any folder "
+        "below it, if exactly one file there has its name.",
     )
     group: Column | None = Field(
         "observationID",
@@ -171,6 +177,11 @@ class MetadataCsvSource(Source):
             pools = {TRAIN: config.train, VAL: config.val, HELD_OUT: config.test}
             self._tables = {pool: table for pool, table in pools.items() if table is not None}
 
+    @classmethod
+    def recognize(cls, path: Path, label: str | None = None) -> Recognition | None:
+        """Return the table of a folder that lists its pictures; the user may name the label."""
+        return recognize_table(path, label)
+
     @cached_property
     def classes(self) -> dict[str, list[str]]:
         """The sorted labels of each rank; sorted by value if all are numbers."""
@@ -225,6 +236,11 @@ class MetadataCsvSource(Source):
         return read_file(self.root / path)
 
     @property
+    def _searched(self) -> list[str]:
+        tables = self._tables.values() if self.config.subfolders else ()
+        return [table.images for table in tables]
+
+    @property
     def _lists(self) -> dict[str, Path]:
         if self.config.lists is None:
             return {}
@@ -272,7 +288,7 @@ class MetadataCsvSource(Source):
         Raises:
             TailproofError: an image does not exist, or two rows list it.
         """
-        listing, finder = self._listing, FileFinder(self.root)
+        listing, finder = self._listing, FileFinder(self.root, self._searched)
         found = finder.find_all(listing.paths)
         if found.missing:
             raise finder.missing_error(listing.paths, found, listing.where)

@@ -63,17 +63,19 @@ def list_classes(tree: Folder, below: str) -> dict[str, list[str]]:
     return classes
 
 
-def warn_of_files(classes: Mapping[str, list[str]], below: str) -> Iterator[str]:
+def warn_of_files(
+    classes: Mapping[str, list[str]], depth: int, *, grouped: bool = False
+) -> Iterator[str]:
     """Yield sentences about pictures that are probably no samples, or not independent ones.
 
     Args:
-        classes: the paths of the pictures by class, relative to the root.
-        below: the folder of the class folders, relative to the root.
+        classes: the paths of the pictures by top folder, relative to the root.
+        depth: the number of folders from the root to a class folder.
+        grouped: whether the folders inside the class folders are groups.
     """
     masks: list[str] = []
     copies: list[str] = []
     folders: dict[str, int] = {}
-    depth = below.count("/") + 2 if below else 1
     for paths in classes.values():
         stems = {_stem(path) for path in paths}
         deep = [path for path in paths if path.count("/") > depth]
@@ -93,13 +95,12 @@ def warn_of_files(classes: Mapping[str, list[str]], below: str) -> Iterator[str]
             "such as thumbnails: several splits would have copies of one picture"
         )
     nested = sum(folders.values())
-    if 2 * nested > sum(map(len, classes.values())) and not (copies or masks):
+    if 2 * nested > sum(map(len, classes.values())) and not (copies or masks or grouped):
         yield (
             f"{quantity(nested, 'picture')} are in folders inside the class folders "
             f"({quoted(folders, 2)}), which count neither as classes nor as groups: if they are "
-            "the classes, set data.source.root to the folder above them; if each has the pictures "
-            "of one patient or place, list files, labels and groups in a table and use the source "
-            "metadata_csv"
+            "the classes, name each level of folders in data.source.ranks; if each has the "
+            "pictures of one patient or place, set data.source.group to folder"
         )
 
 

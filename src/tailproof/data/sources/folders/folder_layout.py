@@ -177,7 +177,7 @@ def _refuse_alike(place: str, classes: Mapping[str, Iterable[str]]) -> None:
     """Refuse folders that contain the same folders: either these or those are the classes."""
     several = {name: frozenset(folders) for name, folders in classes.items()}
     several = {name: folders for name, folders in several.items() if len(folders) > 1}
-    alike = next(_alike(several), None)
+    alike = next(alike_folders(several), None)
     if alike is None:
         return
     below = sorted(several[alike[0]] & several[alike[1]])
@@ -197,7 +197,7 @@ def _refuse_alike(place: str, classes: Mapping[str, Iterable[str]]) -> None:
     )
 
 
-def _alike(names: Mapping[str, frozenset[str]]) -> Iterator[list[str]]:
+def alike_folders(names: Mapping[str, frozenset[str]]) -> Iterator[list[str]]:
     """Yield groups of folders with the same folder names, then pairs with nearly the same."""
     equal: dict[frozenset[str], list[str]] = {}
     for name, folders in names.items():

@@ -7,11 +7,13 @@ out the suffix. Folders are listed once each, which suits network disks.
 import errno
 import unicodedata
 from collections.abc import Collection, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, split
 from typing import NamedTuple
 
 from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.data.sources.tables.label_column import Where
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
@@ -64,12 +66,20 @@ class Placed(NamedTuple):
 
 
 class FileFinder:
-    """Finds files below a folder."""
+    """Finds files below a folder.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        searched: folders below root; a picture that is not at its path in one of them may be in
+            any folder below it.
+    """
+
+    def __init__(self, root: Path, searched: Collection[str] = ()) -> None:
         self._root = root
+        self._searched = [normpath(folder) for folder in searched]
         self._names: dict[str, frozenset[str]] = {}
         self._alike: dict[str, dict[str, list[str]]] = {}
+        self._below: dict[str, dict[str, list[str]]] = {}
 
     def find(self, path: str) -> Match:
         """Return the file with this path below root, or the only one whose path is alike.
@@ -77,6 +87,14 @@ class FileFinder:
         Args:
             path: a normalized path, with its backslashes.
         """
+        match = self._find_at(path)
+        for folder in self._searched if match.path is None else ():
+            inside = path if folder == "." else path.removeprefix(f"{folder}/")
+            if folder == "." or inside != path:
+                return self.find_below(folder, inside)
+        return match
+
+    def _find_at(self, path: str) -> Match:
         folder, name = split(path)
         if name in self._listing(folder):
             return Match(path)
@@ -93,6 +111,26 @@ class FileFinder:
         found = f"{folder}/{match[0]}" if folder else match[0]
         listed = _composed("/".join([*folders, name])).strip()
         return Match(found, capitals=not _composed(found).startswith(listed))
+
+    def find_below(self, folder: str, path: str) -> Match:
+        """Return the only picture below a folder, at any depth, whose path ends in this one.
+
+        Args:
+            folder: a folder, relative to root.
+            path: the end of a path, which may lack the suffix.
+        """
+        if folder not in self._below:
+            self._below[folder] = self._pictures_below(folder)
+        end = "/" + _key(normpath(path.replace("\\", "/")))
+        name = end.rpartition("/")[2]
+        below = self._below[folder]
+        named = below.get(name, []) + below.get(PurePosixPath(name).stem, [])
+        found = [
+            path
+            for path in dict.fromkeys(named)
+            if end in (key := "/" + _key(path)) and key.rpartition(end)[2] in ("", *SUFFIXES)
+        ]
+        return Match(found[0]) if len(found) == 1 else Match(None, tuple(found))
 
     def find_all(self, listed: Sequence[str]) -> "Found":
         """Return the files of many paths."""
@@ -165,14 +203,26 @@ class FileFinder:
 
     def unlisted(self, paths: Collection[str]) -> list[str]:
         """Return the images in the folders of the listed files that are not among `paths`."""
-        return sorted(
-            path
+        listed = (
+            f"{folder}/{name}" if folder else name
             for folder, names in self._names.items()
             for name in names
-            if PurePosixPath(name).suffix.lower() in SUFFIXES
-            and not name.startswith(".")
-            and (path := f"{folder}/{name}" if folder else name) not in paths
+            if PurePosixPath(name).suffix.lower() in SUFFIXES and not name.startswith(".")
         )
+        below = (chain.from_iterable(names.values()) for names in self._below.values())
+        return sorted({*listed, *chain.from_iterable(below)}.difference(paths))
+
+    def _pictures_below(self, folder: str) -> dict[str, list[str]]:
+        """Return the paths of the pictures below a folder, by name without suffix."""
+        names: dict[str, list[str]] = {}
+        try:
+            for path in Folder(self._root).files("" if folder == "." else folder):
+                pure = PurePosixPath(path)
+                if pure.suffix.lower() in SUFFIXES:
+                    names.setdefault(_key(pure.stem), []).append(path)
+        except OSError as error:
+            raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+        return names
 
     def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self._names:

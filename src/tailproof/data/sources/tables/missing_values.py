@@ -73,7 +73,7 @@ def drop_missing(
             column.replace(dict.fromkeys(signs))
             continue
         is_group = bool(group) and column is group[1]
-        for value in _suspects(counts, words=is_group):
+        for value in find_signs(counts, words=is_group):
             if counts[value] > 1 or not is_group:
                 undecided.setdefault(value, []).append(
                     f"{counts[value]} of {len(column)} cells of the column '{name}' (first in "
@@ -113,7 +113,13 @@ def _lists(missing: Missing) -> list[list[str]]:
     return list(missing.values()) if isinstance(missing, dict) else [missing or []]
 
 
-def _suspects(counts: Mapping[str, int], *, words: bool) -> list[str]:
+def find_signs(counts: Mapping[str, int], *, words: bool) -> list[str]:
+    """Return the values of a column that may mean 'no value'.
+
+    Args:
+        counts: the number of cells of each value.
+        words: whether words such as unknown count too.
+    """
     numbers = {name: name.removesuffix(".0") for name in counts}
     whole = all(number.lstrip("-").isdecimal() for number in numbers.values())
     negative = {number for number in numbers.values() if number.startswith("-")}

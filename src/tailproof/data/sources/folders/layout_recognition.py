@@ -1,0 +1,416 @@
+"""Recognises class folders: at which level they are, which are splits, and which are no classes."""
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.base import Recognition
+from tailproof.data.sources.folders.class_folders import UNREAD_PICTURES
+from tailproof.data.sources.folders.folder_layout import MASKS, alike_folders, quoted
+from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
+from tailproof.data.sources.folders.foreign_files import describe_foreign
+from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
+
+MOST = 0.8  # share of folders that decides what all are
+
+CONTAINER = re.compile(
+    r"((all|raw|original|full|train|test)[ _-]*)?(images?|imgs?|pics?|pictures?|photos?|jpe?gs?"
+    r"|pngs?|jpegimages|data|dataset|samples?|raw|input|files?|frames?|crops?|thumb(nail)?s?)"
+    r"[ _-]*(\d+(px?)?)?",
+    re.IGNORECASE,
+)
+"""Names of folders that say that there are pictures, not of which class."""
+
+PART = re.compile(
+    r".*(part|batch|chunk|images?|imgs?|pics?|pictures?|photos?|folder|archive|disk|shard|zip)"
+    r"[ _-]*\d+",
+    re.IGNORECASE,
+)
+"""Names of the parts of a collection that is too large for one folder."""
+
+FOLD = re.compile(r"(cv|k)?[ _-]*fold[ _-]*\d+", re.IGNORECASE)
+
+NUMBERED = re.compile(r"(|.*?[^\d _-])[ _-]*(\d{1,4}|(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d)")
+
+NO_CLASS = re.compile(
+    r"[ _.-]*(un-?(labell?ed|sorted|known|used|classified|identified|determined)|to[ _-]?do|misc"
+    r"|tmp|temp|trash|rejected|discarded|duplicates?|background(_google)?|clutter|other|none"
+    r"|ambiguous|unclear|bad)[ _.-]*",
+    re.IGNORECASE,
+)
+"""Names of folders of what was not sorted."""
+
+SPLIT_WORD = re.compile(r"train|test|val|split|fold", re.IGNORECASE)
+LISTS = (".txt", ".csv", ".tsv", ".json", ".mat", ".lst")
+"""Names of files that may list official splits."""
+
+LABEL_FIRST = re.compile(r"(.*[^-_. ()0-9])[-_. ()]*[0-9][-_. ()0-9]*")
+LABEL_LAST = re.compile(r"[0-9]+[-_. ]+(.*[^-_. ()0-9])")
+"""Names of pictures that consist of a label and a number, without the suffix."""
+
+
+@dataclass
+class Layout:
+    """Class folders.
+
+    Attributes:
+        root: the path of `data.source.root` below the folder that was recognised.
+        reason: the evidence.
+        fields: the other fields of `data.source`.
+        sure: whether these are probably class folders.
+    """
+
+    root: str
+    reason: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    sure: bool = True
+
+
+def recognize_class_folders(root: Path) -> Recognition | None:
+    """Return the class folders in or below a folder; None if it contains no picture.
+
+    Raises:
+        TailproofError: the folders or files are not sorted by class, or in several ways.
+    """
+    if not root.is_dir():
+        return None
+    top = survey_folder(root)
+    if not top.seen():
+        return None
+    finder = _LayoutFinder(root, top)
+    layout = finder.find(top)
+    source = {"name": "image_folder", "root": str(root / layout.root), **layout.fields}
+    doubts = (*finder.doubts, *_doubts_about_lists(top))
+    return Recognition(source, layout.reason, layout.sure, tuple(finder.notes), doubts)
+
+
+class _LayoutFinder:
+    """Finds the class folders in a folder.
+
+    Attributes:
+        notes: sentences about what is left out, and why.
+        doubts: sentences about decisions that may be wrong.
+    """
+
+    def __init__(self, root: Path, top: Surveyed) -> None:
+        self.notes: list[str] = []
+        self.doubts: list[str] = []
+        self._root = root
+        self._top = top
+
+    def find(self, folder: Surveyed) -> Layout:
+        """Return the layout of a folder.
+
+        Raises:
+            TailproofError: it is not sorted by class, or in several ways.
+        """
+        folder = self._class_level(folder)
+        inner = self._without_masks(folder)
+        kinds = split_kinds(list(inner))
+        trains = [name for name, kind in kinds.items() if kind == "train"]
+        others = [name for name, kind in kinds.items() if kind in ("val", "test")]
+        if trains and (others or any(len(inner[name].with_pictures()) > 1 for name in trains)):
+            return self._pools(folder, {name: inner[name] for name in kinds if kinds[name]})
+        if not inner or (len(inner) == 1 and not _has_unread(folder)):
+            raise self._not_sorted(folder, inner)
+        copy = _copy_of_the_others(folder)
+        if copy is not None:
+            others = quoted(name for name in folder.names if name != copy.name)
+            self.notes.append(
+                f"{others} next to {copy.path} have the names of folders in it: left out"
+            )
+            return self.find(copy)
+        if all(map(PART.fullmatch, inner)) or all(map(CONTAINER.fullmatch, inner)):
+            raise self._flat(inner.values())
+        self._refuse_versions(folder, inner)
+        return self._class_folders(folder)
+
+    def _class_level(self, folder: Surveyed) -> Surveyed:
+        """Go down as long as one folder alone contains folders of pictures."""
+        while True:
+            inner = self._without_masks(folder)
+            nested = [name for name, child in inner.items() if child.with_pictures()]
+            wrapped = len(inner) == 1 and nested
+            boxed = len(nested) == 1 and all(map(CONTAINER.fullmatch, inner))
+            if not (wrapped or boxed):
+                return folder
+            others = [name for name in inner if name != nested[0]]
+            if others or folder.pictures:
+                beside = quoted(others) if others else quantity(len(folder.pictures), "picture")
+                self.notes.append(f"{beside} next to {inner[nested[0]].path}: left out")
+            folder = inner[nested[0]]
+
+    def _without_masks(self, folder: Surveyed) -> dict[str, Surveyed]:
+        """Return the folders with pictures, without those of masks next to those of pictures."""
+        inner = folder.with_pictures()
+        masks = [name for name in inner if MASKS.fullmatch(name) or name.lower() == "trimaps"]
+        others = [name for name in inner if name not in masks]
+        if not (masks and others and all(map(CONTAINER.fullmatch, others))):
+            return inner
+        note = f"{quoted(masks)}: the name says that these are annotations, not pictures of classes"
+        if note not in self.notes:
+            self.notes.append(note)
+        return {name: inner[name] for name in others}
+
+    def _pools(self, folder: Surveyed, splits: dict[str, Surveyed]) -> Layout:
+        """Return the layout of a folder that contains the folders of splits."""
+        kinds = split_kinds(list(splits))
+        inside = {name: self._class_level(split) for name, split in splits.items()}
+        classes = {
+            name: set(level.names) for name, level in inside.items() if level.with_pictures()
+        }
+        trains = [name for name in classes if kinds[name] == "train"]
+        if not trains:
+            raise self._flat(splits.values())
+        train = max(trains, key=lambda name: (len(classes[name]), -len(name)))
+        chosen = {"train": train}
+        for kind in ("val", "test"):
+            shared = {
+                name: len(names & classes[train])
+                for name, names in classes.items()
+                if kinds[name] == kind and names & classes[train]
+            }
+            if shared:
+                chosen[kind] = max(shared, key=lambda name: (shared[name], -len(name)))
+        if "test" not in chosen and "val" in chosen:
+            chosen["test"] = chosen.pop("val")
+            self.notes.append(f"'{chosen['test']}' serves as the test set: there is no other one")
+        self._note_unused(splits, chosen, classes)
+        level = inside[train]
+        layout = self._class_folders(level)
+        if len(chosen) == 1:
+            layout.reason += ", and no folder of another split does"
+            return layout
+        depth = len(folder.path) + bool(folder.path)
+        fields = {kind: inside[name].path[depth:] for kind, name in chosen.items()}
+        *first, last = [f"'{name}'" for name in chosen.values()]
+        layout.reason = (
+            f"{', '.join(first)} and {last} in {self._root / folder.path} contain the same class "
+            f"folders ({len(level.names)} in {first[0]})"
+        )
+        layout.root, layout.fields = folder.path, {**fields, **layout.fields}
+        return layout
+
+    def _note_unused(
+        self, splits: Iterable[str], chosen: dict[str, str], classes: dict[str, set[str]]
+    ) -> None:
+        unused = [name for name in splits if name not in chosen.values()]
+        sorted_too = [
+            name for name in unused if classes.get(name, set()) & classes[chosen["train"]]
+        ]
+        for names, why in (
+            (sorted_too, "another folder of the same split is larger"),
+            ([name for name in unused if name not in sorted_too], "it has no class folders"),
+        ):
+            if names:
+                self.notes.append(f"{quoted(names)}: not used, because {why}")
+
+    def _class_folders(self, folder: Surveyed) -> Layout:
+        """Return the layout of a folder whose folders are classes, or coarser ranks of classes."""
+        place, levels = self._root / folder.path, _levels(folder)
+        count = f"{quantity(len(folder.names), 'folder')} of pictures ({quoted(folder.names)})"
+        layout = Layout(folder.path, f"{place} contains {count}")
+        layout.sure = len(folder.pictures) <= folder.seen() / 2
+        if len(levels) > 1 and _are_numbered(levels[1:]):
+            layout.fields["group"] = "folder"
+            self.doubts.append(
+                f"each class folder contains folders of pictures, such as {quoted(levels[1], 2)}: "
+                "each is taken for one group, such as a patient, a place or a night, which stays "
+                "in one split; if they are the classes, replace 'group' by 'ranks: [coarse, class]'"
+            )
+        elif len(levels) > 1:
+            ranks = [f"level_{number}" for number in range(1, len(levels))]
+            layout.fields["ranks"] = [*ranks, "class"]
+            layout.reason += f", which contain folders of pictures, such as {quoted(levels[-1], 2)}"
+            self.doubts.append(
+                f"the {len(levels)} levels of folders are read as ranks, and the innermost one is "
+                "classified: rename them in 'ranks' as you like"
+            )
+        doubtful = [name for name in folder.names if NO_CLASS.fullmatch(name)]
+        if doubtful and len(doubtful) < len(folder.names):
+            self.doubts.append(f"{quoted(doubtful)} counts as a class: move it out if it is none")
+        if _are_serial(folder.names):
+            layout.sure = False
+            self.doubts.append(
+                f"the folders are numbered ({quoted(folder.names, 3)}): if they are places, days "
+                "or cameras and not classes, list files and labels in a table and import the table"
+            )
+        return layout
+
+    def _refuse_versions(self, folder: Surveyed, inner: dict[str, Surveyed]) -> None:
+        """Refuse folders that contain the same class folders: versions, sites or folds."""
+        names = {name: frozenset(_descend(child).with_pictures()) for name, child in inner.items()}
+        several = {name: folders for name, folders in names.items() if len(folders) > 1}
+        alike = next(alike_folders(several), None)
+        if alike is None:
+            return
+        classes = quoted(sorted(several[alike[0]] & several[alike[1]]))
+        place = self._root / folder.path
+        kind = "folds" if all(map(FOLD.fullmatch, alike)) else "versions of the same pictures"
+        raise TailproofError(
+            f"{place}: {quoted(alike)} contain the same folders, {classes}. If they are {kind}, "
+            f"import one of them: `tailproof import {shlex.quote(str(place / alike[0]))}`. If they "
+            "are different pictures, such as of several places, write a table with their labels "
+            "and places and import again: "
+            f"`{_table_command(place, 'filename,label,group', PLACE_AND_LABEL)}`"
+        )
+
+    def _not_sorted(self, folder: Surveyed, inner: dict[str, Surveyed]) -> TailproofError:
+        """Say why one folder of pictures cannot be used, and what to do."""
+        named = any(_label_names(child.pictures) for child in inner.values())
+        if not inner or folder.pictures or named or any(map(CONTAINER.fullmatch, inner)):
+            return self._flat([*inner.values()] or [folder])
+        (name,) = inner
+        others = [other for other in folder.names if other != name]
+        without = f", and {quoted(others)} without a picture" if others else ""
+        return TailproofError(
+            f"{self._root / folder.path} contains one folder of pictures, '{name}'{without}, "
+            "expected one per class, of two classes at least: add the others, or write a table "
+            "with the columns filename and label, and import again"
+        )
+
+    def _flat(self, folders: Iterable[Surveyed]) -> TailproofError:
+        """Say why pictures that are not sorted by class cannot be used, and what to do."""
+        flat = [inner for folder in folders for inner in folder.below() if inner.pictures]
+        folder = max(flat, key=lambda each: len(each.pictures))
+        place, count = self._root / folder.path, quantity(len(folder.pictures), "picture")
+        text = f"{place} contains {count}, which are not sorted by class"
+        if named := _label_names(folder.pictures):
+            labels, rule = named
+            shown = quoted(f"{label} ({number})" for label, number in labels.most_common(4))
+            command = _table_command(place, "filename,label", rule)
+            return TailproofError(
+                f"{text}, but have names such as {quoted(folder.pictures, 1)}: if their labels are "
+                f"{shown}, write a table of them, `{command}`, and import it: "
+                f"`tailproof import {shlex.quote(str(place))}`"
+            )
+        files = (
+            f"{each.path}/{name}" if each.path else name
+            for each in self._top.below()
+            for name in each.files
+        )
+        advice = describe_foreign(files) or (
+            "put the pictures of each class into a folder of its own, or write a table with the "
+            "columns filename and label into the folder"
+        )
+        return TailproofError(f"{text} ({quoted(folder.pictures, 3)}): {advice}, and import again")
+
+
+def _has_unread(folder: Surveyed) -> bool:
+    """Return whether a folder in it contains pictures alone that are not read, such as GIF."""
+    return any(
+        not child.seen()
+        and any(
+            UNREAD_PICTURES.fullmatch(PurePosixPath(name).suffix.lower()) for name in child.files
+        )
+        for child in folder.folders.values()
+    )
+
+
+def _descend(folder: Surveyed) -> Surveyed:
+    """Go down as long as all that a folder contains is one folder that contains folders."""
+    inner = folder.with_pictures()
+    while len(inner) == 1 and not folder.pictures:
+        (only,) = inner.values()
+        if not only.with_pictures():
+            break
+        folder, inner = only, only.with_pictures()
+    return folder
+
+
+def _copy_of_the_others(folder: Surveyed) -> Surveyed | None:
+    """Return a folder that contains folders with the names of all that are next to it."""
+    for name, child in folder.with_pictures().items():
+        others = set(folder.names) - {name}
+        if len(others) > 1 and others <= set(child.names):
+            return child
+    return None
+
+
+def _are_serial(names: list[str]) -> bool:
+    """Return whether names are one word with a number, or dates."""
+    matches = [NUMBERED.fullmatch(name) for name in names]
+    stems = {match[1] if match else None for match in matches}
+    dates = all(match and len(match[2]) > 4 for match in matches)
+    return len(stems) == 1 and None not in stems and (stems != {""} or dates)
+
+
+def _doubts_about_lists(top: Surveyed) -> list[str]:
+    """Name the text files that may list official splits."""
+    files = [
+        f"{folder.path}/{name}" if folder.path else name
+        for folder in top.below()
+        for name in folder.files
+        if PurePosixPath(name).suffix.lower() in LISTS
+        and SPLIT_WORD.search(PurePosixPath(name).stem)
+    ]
+    if not files:
+        return []
+    return [f"{quoted(files)} may name official splits: not read; name them in a table to use them"]
+
+
+def _levels(folder: Surveyed) -> list[list[str]]:
+    """Return the names of the folders by level, as far as nearly all contain several of their own.
+
+    Names that are in several folders, such as day and night, are no classes.
+    """
+    level, levels = list(folder.with_pictures().values()), [list(folder.with_pictures())]
+    while level:
+        inner = [list(child.with_pictures().values()) for child in level]
+        nested = [
+            children
+            for child, children in zip(level, inner, strict=True)
+            if children and not child.pictures
+        ]
+        level = [child for children in nested for child in children]
+        names = Counter(child.name for child in level)
+        if len(nested) < MOST * len(inner) or len(level) <= len(inner):
+            break
+        if len(names) < MOST * len(level):
+            break
+        levels.append(list(names))
+    return levels
+
+
+def _are_numbered(levels: list[list[str]]) -> bool:
+    """Return whether names have numbers in them, as those of patients and sequences have."""
+    names = [name for level in levels for name in level]
+    return sum(bool(re.search(r"\d", name)) for name in names) >= len(names) / 2
+
+
+PLACE_AND_LABEL = r"s|^([^/]*)/(.*/)?([^/]*)/[^/]*$|&,\3,\1|p"
+LABEL_FIRST_RULE = r"s|^(.*/)?([^/]*[^-_. ()0-9/])[-_. ()]*[0-9][-_. ()0-9]*\.\w+$|&,\2|p"
+LABEL_LAST_RULE = r"s|^(.*/)?[0-9]+[-_. ]+([^/]*[^-_. ()0-9/])\.\w+$|&,\2|p"
+"""What sed appends to the path of a picture: its label, and its place."""
+
+
+def _table_command(folder: Path, columns: str, rule: str) -> str:
+    """Return the command that writes labels.csv from the paths of pictures."""
+    endings = "|".join(sorted(suffix[1:] for suffix in SUFFIXES))
+    return (
+        f"cd {shlex.quote(str(folder))} && (echo {columns}; find . -type f | sort | "
+        f"sed -nE 's|^\\./||; /\\.({endings})$/I{{{rule}}}') > labels.csv"
+    )
+
+
+def _label_names(pictures: list[str]) -> tuple[Counter[str], str] | None:
+    """Return the labels in the names of pictures, and the rule of sed that finds them."""
+    for pattern, rule in ((LABEL_FIRST, LABEL_FIRST_RULE), (LABEL_LAST, LABEL_LAST_RULE)):
+        if labels := _labels_in_names(pictures, pattern):
+            return labels, rule
+    return None
+
+
+def _labels_in_names(pictures: list[str], pattern: re.Pattern[str]) -> Counter[str]:
+    """Return the labels in names, if there are several and most pictures have one of a few."""
+    stems = [PurePosixPath(name).stem for name in pictures]
+    labels = Counter(match[1] for stem in stems if (match := pattern.fullmatch(stem)))
+    clean = all(re.fullmatch(r"[^,\"]+", name) for name in pictures)
+    enough = labels.total() >= MOST * len(pictures) and 2 * len(labels) <= len(pictures)
+    return labels if clean and enough and len(labels) > 1 else Counter()

@@ -1,0 +1,544 @@
+"""Recognises tables of pictures and labels: which table, which columns, where the pictures are."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from posixpath import normpath
+from typing import Any
+
+from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.base import Recognition
+from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
+from tailproof.data.sources.folders.split_names import split_kind
+from tailproof.data.sources.tables.column_roles import Column, Roles, find_roles
+from tailproof.data.sources.tables.listed_files import FileFinder
+from tailproof.data.sources.tables.missing_values import EMPTY
+from tailproof.data.sources.tables.text_table import TextTable
+from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.text import listed, quantity
+from tailproof.untrusted_files import read_bytes
+
+ENDINGS = (".csv", ".tsv", ".tab", ".txt")
+DEEPEST = 3  # levels of folders below the root in which tables are looked for
+TABLES = 40  # tables that are read
+WIDEST = 300  # columns; wider tables hold pixels or features
+LARGEST = 300 * 2**20  # bytes
+ROWS = 60_000  # rows that are compared; of longer tables, blocks of rows all over the table
+BLOCK = 100
+PLACES = 200  # folders in which the pictures of a table are looked for
+TRIED = 60  # file names of a column that are looked for
+FEW_FOUND, MOST_FOUND = 0.5, 0.95  # share of file names that exist
+NO_HEADER = (
+    "write a line with the names of the columns above its first line, such as filename,label, and "
+    "import again"
+)
+
+
+@dataclass
+class Placement:
+    """Where the files of a column are.
+
+    Attributes:
+        images: the folder, relative to the root.
+        share: the share of the file names that exist.
+        subfolders: whether they are in folders below it.
+    """
+
+    images: str
+    share: float
+    subfolders: bool = False
+
+
+@dataclass
+class Table:
+    """A table of pictures.
+
+    Attributes:
+        path: relative to the root.
+        encoding: None for UTF-8.
+        columns: its columns by name.
+        filename: the column of file names.
+        placement: where the files are.
+        roles: what the other columns are.
+        rows: the number of rows.
+    """
+
+    path: str
+    encoding: str | None
+    columns: dict[str, Column]
+    filename: str
+    placement: Placement
+    roles: Roles
+    rows: int
+
+    @property
+    def stem(self) -> str:
+        """The name of the file without its suffix."""
+        return PurePosixPath(self.path).stem
+
+    def has(self, names: list[str | None]) -> bool:
+        """Return whether it has all these columns."""
+        return all(name in self.columns for name in names if name is not None)
+
+
+@dataclass
+class Tables:
+    """All tables of pictures in a folder, by what can be done with them.
+
+    Attributes:
+        labelled: their labels can be used.
+        faulty: their labels cannot be used as they are.
+        unlabelled: no column is surely the label.
+        others: the columns of tables that name no picture, by path.
+        notes: sentences about what was not looked at.
+    """
+
+    labelled: list[Table] = field(default_factory=list)
+    faulty: list[Table] = field(default_factory=list)
+    unlabelled: list[Table] = field(default_factory=list)
+    others: dict[str, dict[str, Column]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def recognize_table(path: Path, label: str | None = None) -> Recognition | None:
+    """Return the table that lists pictures, in a folder or in a file; None if there is none.
+
+    Args:
+        path: a folder, or a table.
+        label: the column of labels, if the user named it.
+
+    Raises:
+        TailproofError: a table lists pictures, and its labels cannot be used as they are.
+    """
+    tables = _find_tables(path, label)
+    if tables is None:
+        return None
+    root, found = tables
+    named = [table for table in found.labelled if table.roles.named]
+    if found.faulty and not named:
+        raise TailproofError(_describe_fault(root, found))
+    if found.labelled:
+        return _choose(root, found)
+    for table in found.unlabelled:
+        if table.roles.doubt:
+            joined = _describe_join(root, table, found)
+            raise TailproofError(f"{root / table.path}: {joined or table.roles.doubt}")
+    return None
+
+
+def _find_tables(path: Path, label: str | None) -> tuple[Path, Tables] | None:
+    """Return the folder that paths are relative to, and the tables of pictures in it."""
+    if path.is_dir():
+        top = survey_folder(path)
+        return path, _read_tables(path, top, _tables_in(top), label)
+    if path.suffix.lower() not in ENDINGS or not path.is_file():
+        return None
+    # Tables are next to the pictures, or in a folder next to theirs.
+    folder = path.absolute().parent
+    found = [
+        (root, _read_tables(root, survey_folder(root), [name], label))
+        for root, name in (
+            (path.parent, path.name),
+            (folder.parent, f"{folder.name}/{path.name}"),
+        )
+    ]
+    return next((each for each in found if each[1].labelled), found[0])
+
+
+def _tables_in(top: Surveyed) -> list[str]:
+    """Return the paths of files that may be tables, those near the root first."""
+    folders = [folder for folder in top.below() if folder.path.count("/") < DEEPEST - 1]
+    paths = [
+        f"{folder.path}/{name}" if folder.path else name
+        for folder in folders
+        for name in folder.files
+        if PurePosixPath(name).suffix.lower() in ENDINGS
+    ]
+    return sorted(paths, key=lambda path: (path.count("/"), path))
+
+
+def _read_tables(root: Path, top: Surveyed, paths: list[str], label: str | None) -> Tables:
+    tables, finder = Tables(), _Places(root, top)
+    lacking: dict[str, list[str]] = {}
+    for path in paths[:TABLES]:
+        try:
+            columns, encoding, rows = _read_columns(root / path)
+        except TailproofError:
+            continue  # a text file that is no table
+        if label is not None and label not in columns:
+            lacking[path] = list(columns)
+            continue
+        table = _understand(path, columns, encoding, rows, finder, label)
+        if table is None:
+            tables.others[path] = columns
+            continue
+        kind = tables.unlabelled
+        if table.roles.fault or table.roles.one_hot:
+            kind = tables.faulty
+        elif table.roles.ranks:
+            kind = tables.labelled
+        kind.append(table)
+    if lacking and not (tables.labelled or tables.faulty):
+        path, names = max(lacking.items(), key=lambda each: len(each[1]))
+        raise TailproofError(
+            f"{root / path} has no column '{label}'{suggestion(label, names)}; its columns are: "
+            f"{', '.join(names)}: correct --label"
+        )
+    if len(paths) > TABLES:
+        tables.notes.append(f"{len(paths) - TABLES} more text files were not looked at")
+    return tables
+
+
+def _read_columns(file: Path) -> tuple[dict[str, Column], str | None, int]:
+    """Return the columns of a table, its encoding, and the number of its rows.
+
+    Raises:
+        TailproofError: it is no table of text.
+    """
+    content = read_bytes(file, limit=LARGEST)
+    encoding = None
+    if not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            encoding = "cp1252"
+    header = TextTable(file, [], encoding).header
+    names = [name for name in dict.fromkeys(header) if name and header.count(name) == 1]
+    if not 2 <= len(names) <= WIDEST:
+        raise TailproofError(f"{file} is no table of pictures")
+    step = max(1, content.count(b"\n") // ROWS)
+    columns = {name: Column(name, []) for name in names}
+    rows = 0
+    with suppress(TailproofError):  # the source reports a row that cannot be read
+        for row in TextTable(file, names, encoding).rows():
+            if row.fault is None and (rows // BLOCK) % step == 0:
+                for column, cell in zip(columns.values(), row.cells, strict=True):
+                    column.cells.append(cell.strip())
+            rows += 1
+    return columns, encoding, rows
+
+
+def _understand(
+    path: str,
+    columns: dict[str, Column],
+    encoding: str | None,
+    rows: int,
+    places: "_Places",
+    label: str | None,
+) -> Table | None:
+    placements = {
+        name: placement
+        for name, column in columns.items()
+        if (placement := places.find(column, path)) is not None
+    }
+    if not placements:
+        return _describe_missing(path, columns, rows, places)
+    filename = max(
+        placements,
+        key=lambda name: (
+            placements[name].share >= MOST_FOUND,
+            len(columns[name].counts),
+            placements[name].share,
+        ),
+    )
+    if PurePosixPath(filename).suffix.lower() in SUFFIXES:
+        if path.endswith(".txt"):  # a list
+            return None
+        roles = Roles(named=False, fault=f"it has no header: {NO_HEADER}")
+    else:
+        roles = find_roles(columns, filename, label)
+        roles.fault = roles.fault or _find_repeats(columns[filename])
+    return Table(path, encoding, columns, filename, placements[filename], roles, rows)
+
+
+def _find_repeats(files: Column) -> str | None:
+    """Return what to do about several rows per picture; None if there are none."""
+    named = files.counts.total()
+    if len(files.counts) > 0.95 * named:
+        return None
+    return (
+        f"{quantity(named, 'row')} name {quantity(len(files.counts), 'picture')}, expected one row "
+        "per picture: if a picture has several labels, keep the one that matters; if each row is a "
+        "box, name the columns of its left side, upper side, width and height in data.source.box"
+    )
+
+
+def _describe_missing(
+    path: str, columns: dict[str, Column], rows: int, places: "_Places"
+) -> Table | None:
+    """Return a table whose pictures are not where it says; None if it names no pictures."""
+    for name, column in columns.items():
+        cells = list(column.counts)[:TRIED]
+        named = [cell for cell in cells if PurePosixPath(cell).suffix.lower() in SUFFIXES]
+        if 2 * len(named) <= len(cells) or path.endswith(".txt"):
+            continue
+        fault = (
+            f"the column '{name}' names pictures that do not exist here, such as '{named[0]}': add "
+            "the pictures, or correct the paths, relative to this folder, and import again"
+        )
+        if prefix := places.find_prefix(named):
+            table = shlex.quote(str(places.root / path))
+            written = shlex.quote(str(places.root / "labels.csv"))
+            fault = (
+                f"the paths in the column '{name}' begin with '{prefix}', which is not here: write "
+                f"them without it with `sed 's|{prefix}||' {table} > {written}`, and import it: "
+                f"`tailproof import {written}`"
+            )
+        roles = Roles(named=False, fault=fault)
+        return Table(path, None, columns, name, Placement(".", 0.0), roles, rows)
+    return None
+
+
+class _Places:
+    """The folders in which the pictures of a table are looked for."""
+
+    def __init__(self, root: Path, top: Surveyed) -> None:
+        self.root = root
+        self._finder = FileFinder(root)
+        folders = top.below()
+        self._folders = [folder.path for folder in folders if folder.names or folder.pictures]
+        self._folders.sort(key=lambda path: (path.count("/"), path))
+        self._stems = {
+            PurePosixPath(name).stem.casefold() for folder in folders for name in folder.pictures
+        }
+
+    def find(self, column: Column, table: str) -> Placement | None:
+        """Return where the files of a column are; None if most are nowhere."""
+        values = list(column.counts)
+        cells = values[:: max(1, len(values) // TRIED)][:TRIED]
+        if not cells or any(len(cell) > 1000 or ".." in cell for cell in cells):
+            return None
+        nearest = PurePosixPath(table).parent.as_posix()
+        kind = split_kind(PurePosixPath(table).stem)
+        folders = dict.fromkeys([nearest.removeprefix("."), *self._folders[:PLACES]])
+        best = Placement("", 0.0)
+        rank: tuple = ()
+        for folder in folders:
+            if not self._exists(folder, cells[0]) and not self._exists(folder, cells[-1]):
+                continue
+            share = sum(self._exists(folder, cell) for cell in cells) / len(cells)
+            kinds = {split_kind(part) for part in folder.split("/")}
+            fits = kind in kinds if kind else not kinds & {"val", "test"}
+            order = (share >= MOST_FOUND, fits, share)
+            if order > rank:
+                best, rank = Placement(folder or ".", share), order
+        if best.share < MOST_FOUND:
+            self._look_below(cells, best)
+        return best if best.share >= FEW_FOUND else None
+
+    def find_prefix(self, cells: list[str]) -> str | None:
+        """Return what all paths begin with, if the rest of each is the path of a picture."""
+        known = [cell for cell in cells if PurePosixPath(cell).stem.casefold() in self._stems]
+        if len(known) < len(cells):
+            return None
+        paths = [self._finder.find_below(".", PurePosixPath(cell).name).path for cell in cells]
+        prefixes = {
+            cell.removesuffix(path) if path is not None and cell.endswith(path) else None
+            for cell, path in zip(cells, paths, strict=True)
+        }
+        prefix = prefixes.pop()
+        usable = not prefixes and prefix and re.fullmatch(r"[\w./: -]+", prefix)
+        return prefix if usable else None
+
+    def _exists(self, folder: str, cell: str) -> bool:
+        if not cell or cell in EMPTY:
+            return False
+        path = self._finder.find(normpath(f"{folder}/{cell}" if folder else cell)).path
+        return path is not None and PurePosixPath(path).suffix.lower() in SUFFIXES
+
+    def _look_below(self, cells: list[str], best: Placement) -> None:
+        """Look for the files by name in all folders, if some of the names are known there."""
+        names = [PurePosixPath(cell.replace("\\", "/")).name.casefold() for cell in cells]
+        known = sum(
+            name in self._stems or PurePosixPath(name).stem in self._stems for name in names
+        )
+        if not known:
+            return
+        paths = [self._finder.find_below(".", cell).path for cell in cells]
+        share = sum(path is not None for path in paths) / len(cells)
+        if share > best.share:
+            parts = [PurePosixPath(path).parts[:-1] for path in paths if path is not None]
+            common = _common(parts)
+            best.images, best.share, best.subfolders = "/".join(common) or ".", share, True
+
+
+def _common(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the first folders that all paths have in common."""
+    shortest, longest = min(parts), max(parts)
+    length = 0
+    while length < min(len(shortest), len(longest)) and shortest[length] == longest[length]:
+        length += 1
+    return shortest[:length]
+
+
+def _choose(root: Path, tables: Tables) -> Recognition:
+    """Return the recognition of the tables of official splits, or else of the best table."""
+    labelled = sorted(
+        tables.labelled, key=lambda table: (not table.roles.named, -table.rows, table.path)
+    )
+    pools = _find_pools(labelled)
+    chosen = pools["train"] if pools else labelled[0]
+    if not pools:
+        kinds = split_kinds([table.stem for table in labelled], files=True)
+        trains = [table for table in labelled if kinds[table.stem] == "train"]
+        chosen = trains[0] if trains and not chosen.roles.split else chosen
+    used = list(pools.values()) or [chosen]
+    source = _source(root, chosen, pools)
+    notes = [
+        f"file names: the column '{chosen.filename}'{_where(chosen)}",
+        *chosen.roles.notes,
+        *_notes_of_others(tables, used),
+    ]
+    doubts = list(chosen.roles.doubts)
+    if chosen.encoding:
+        doubts.append(f"{chosen.path} is not UTF-8: read as {chosen.encoding}; check its accents")
+    paths = [table.path for table in used]
+    reason = (
+        f"{listed(paths)} in {root} {'lists' if len(paths) == 1 else 'list'} "
+        f"{quantity(sum(table.rows for table in used), 'row')} with the names of pictures and "
+        "their labels"
+    )
+    return Recognition(source, reason, chosen.roles.named, tuple(notes), tuple(doubts))
+
+
+def _find_pools(labelled: list[Table]) -> dict[str, Table]:
+    """Return the tables of the official splits by their field; empty if there are none."""
+    kinds = split_kinds([table.stem for table in labelled], files=True)
+    trains = [table for table in labelled if kinds[table.stem] == "train"]
+    if not trains:
+        return {}
+    train = trains[0]
+    roles = train.roles
+    columns = [train.filename, roles.group, *roles.ranks]
+    pools = {"train": train}
+    for kind in ("val", "test"):
+        fitting = [
+            table
+            for table in labelled
+            if kinds[table.stem] == kind and table is not train and table.has(columns)
+        ]
+        if fitting:
+            near = [table for table in fitting if _plain(table.stem) == _plain(train.stem)]
+            pools[kind] = (near or fitting)[0]
+    if "test" not in pools and "val" in pools:
+        pools["test"] = pools.pop("val")
+        roles.notes.append(f"{pools['test'].path} serves as the test set: there is no other one")
+    if len(pools) == 1 or roles.split is not None:
+        return {}
+    return pools
+
+
+def _plain(stem: str) -> str:
+    """Return the name of a table without the words for splits."""
+    return "".join(word for word in stem.replace("_", "-").split("-") if not split_kind(word))
+
+
+def _source(root: Path, table: Table, pools: dict[str, Table]) -> dict[str, Any]:
+    roles = table.roles
+    source: dict[str, Any] = {"name": "metadata_csv", "root": str(root)}
+    if pools:
+        for kind in ("train", "val", "test"):
+            if kind in pools:
+                images = pools[kind].placement.images
+                source[kind] = {"table": pools[kind].path, "images": images}
+    else:
+        source["table"] = table.path
+        if table.placement.images != ".":
+            source["images"] = table.placement.images
+    source["filename"] = table.filename
+    source["ranks"] = roles.ranks
+    source["group"] = roles.group
+    if any(each.placement.subfolders for each in [table, *pools.values()]):
+        source["subfolders"] = True
+    if roles.split and not pools:
+        source["split"] = roles.split
+    if roles.missing:
+        source["missing"] = roles.missing
+    if table.encoding:
+        source["encoding"] = table.encoding
+    return source
+
+
+def _where(table: Table) -> str:
+    place = table.placement
+    folder = "the folder itself" if place.images == "." else place.images
+    return f", whose files are in {'folders below ' if place.subfolders else ''}{folder}"
+
+
+def _notes_of_others(tables: Tables, used: list[Table]) -> Iterator[str]:
+    for table in tables.unlabelled:
+        yield f"{table.path} lists pictures without labels: left out"
+    for table in tables.faulty:
+        why = table.roles.fault or "it has a column of 0 and 1 for each class"
+        yield f"{table.path} lists pictures too: left out, because {why}"
+    for table in tables.labelled:
+        if table not in used:
+            yield (
+                f"{table.path} lists {quantity(table.rows, 'row')} too, with the label "
+                f"'{table.roles.ranks[-1]}': not used; name the table to import it instead"
+            )
+    yield from tables.notes
+
+
+def _describe_fault(root: Path, tables: Tables) -> str:
+    table = tables.faulty[0]
+    if table.roles.fault:
+        return f"{root / table.path}: {table.roles.fault}"
+    return f"{root / table.path}: {_describe_one_hot(root, table, tables)}"
+
+
+def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
+    """Return the command that makes one column of the columns of 0 and 1."""
+    names = table.roles.one_hot
+    read = f"t = p.read_csv({_quoted(root / table.path)})"
+    others = [
+        other
+        for other in [*tables.unlabelled, *tables.labelled, *tables.faulty]
+        if other is not table and table.filename in other.columns and other.rows == table.rows
+    ]
+    if others:
+        read += (
+            f".merge(p.read_csv({_quoted(root / others[0].path)}), on={_quoted(table.filename)})"
+        )
+    code = (
+        f'import pandas as p; {read}; t["label"] = t[{json.dumps(names)}].idxmax(axis=1); '
+        f"t.to_csv({_quoted(root / 'labels.csv')}, index=False)"
+    )
+    return (
+        f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have 1 in the "
+        f"class of each row, expected one column of labels: write it with `python -c "
+        f"{shlex.quote(code)}` and `tailproof import {shlex.quote(str(root / 'labels.csv'))}`"
+    )
+
+
+def _describe_join(root: Path, table: Table, tables: Tables) -> str | None:
+    """Return the command that adds the labels of a table that names no pictures; None if none."""
+    for path, columns in tables.others.items():
+        labels = find_roles(columns, "").ranks
+        keys = [
+            name
+            for name, column in columns.items()
+            if name in table.columns and name not in labels
+            if set(table.columns[name].counts) & set(column.counts)
+        ]
+        if not (labels and keys):
+            continue
+        read, other = _quoted(root / table.path), _quoted(root / path)
+        code = (
+            f"import pandas as p; t = p.read_csv({read}).merge(p.read_csv({other}), "
+            f"on={json.dumps(keys)}); t.to_csv({_quoted(root / 'labels.csv')}, index=False)"
+        )
+        return (
+            f"it names pictures, and {root / path} seems to have their labels: join them with "
+            f"`python -c {shlex.quote(code)}`, and import the result: "
+            f"`tailproof import {shlex.quote(str(root / 'labels.csv'))}`"
+        )
+    return None
+
+
+def _quoted(text: str | Path) -> str:
+    return json.dumps(str(text), ensure_ascii=False)

@@ -1,0 +1,131 @@
+"""Says what is in a path that no source reads, and what would make it readable."""
+
+import json
+import re
+import shlex
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+from tailproof.data.sources.folders.class_folders import is_picture
+from tailproof.data.sources.folders.filesystem import Folder
+from tailproof.data.sources.folders.folder_layout import quoted
+from tailproof.data.sources.folders.foreign_files import FOREIGN, describe_foreign
+from tailproof.data.sources.tables.table_recognition import WIDEST
+from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed, quantity
+from tailproof.untrusted_files import open_regular, read_json
+
+LOOKED_AT = 20_000  # files that are counted
+HEADER = 2**20  # bytes of the first line of a table
+OF_PIXELS = (
+    "has the pixels of pictures in its cells: write each row as a PNG into the folder of its class"
+)
+LARGEST_MAP = 64 * 2**20  # bytes of a JSON file of labels
+ZIPPED = {".zip"}
+PACKED = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz"}
+OTHER_PACKED = {".7z": "7z x {file} -o{folder}", ".rar": "unrar x {file} {folder}/"}
+
+EXPECTED = (
+    "expected one folder of pictures per class, or a table (CSV) with the names of the pictures "
+    "and their labels next to them"
+)
+
+
+def describe_unrecognized(path: Path, wanted: str | None = None) -> str:
+    """Return what is there, and what would be needed.
+
+    Args:
+        path: a file or folder that exists.
+        wanted: the source that the user chose; None if all were asked.
+    """
+    reader = f"the source {wanted} does not read it" if wanted else "no source reads it"
+    return _describe_file(path, reader) if path.is_file() else _describe_folder(path, reader)
+
+
+def describe_label_map(path: Path) -> str | None:
+    """Return how to read a JSON file that maps names of pictures to labels; None without one."""
+    files = [path] if path.suffix == ".json" and path.is_file() else sorted(path.glob("*.json"))
+    for file in files:
+        try:
+            value = read_json(file, limit=LARGEST_MAP)
+        except TailproofError:
+            continue
+        if not isinstance(value, dict) or not value or not all(map(is_picture, value)):
+            continue
+        if all(isinstance(label, str | int) for label in value.values()):
+            written = file.with_name("labels.csv")
+            code = (
+                f"import json, pandas as p; p.Series(json.load(open({json.dumps(str(file))})), "
+                'name="label").rename_axis("filename").to_csv('
+                f"{json.dumps(str(written))})"
+            )
+            return (
+                f"{file} has a label for each of {quantity(len(value), 'picture')}, which is read "
+                f"from a table: write it with `python -c {shlex.quote(code)}`, and import it: "
+                f"`tailproof import {shlex.quote(str(written))}`"
+            )
+    return None
+
+
+def _describe_file(path: Path, reader: str) -> str:
+    unpack = _unpack(path, path.with_suffix(""))
+    if unpack:
+        return f"{path} is an archive, which is not read as it is: unpack it with {unpack}"
+    if _is_table_of_pixels(path):
+        return f"{path} {OF_PIXELS}"
+    if kind := FOREIGN.get(path.suffix.lower()):
+        return f"{path} is {kind}"
+    if is_picture(path.name):
+        return f"{path} is one picture: name the folder of the collection; {EXPECTED}"
+    return f"{path}: {reader}; {EXPECTED}"
+
+
+def _describe_folder(path: Path, reader: str) -> str:
+    files = list(islice(Folder(path).files(on_error=lambda _: None), LOOKED_AT))
+    if not files:
+        return f"{path} contains no file: {EXPECTED}"
+    endings = Counter(Path(file).suffix.lower() or "no suffix" for file in files)
+    more = "more than " if len(files) == LOOKED_AT else ""
+    counted = listed([f"{count:,} {ending}" for ending, count in endings.most_common()], 6)
+    text = f"{path} contains {more}{quantity(len(files), 'file')} ({counted}), such as "
+    text += f"{quoted(files, 3)}: {reader}"
+    archives = [file for file in files if _unpack(path / file, path)]
+    if archives and not any(map(is_picture, files)):
+        commands = listed([_unpack(path / file, path, again=False) for file in archives], 4)
+        return f"{text}; unpack the archives with {commands}, and import again"
+    pixels = next((file for file in files if _is_table_of_pixels(path / file)), None)
+    if pixels is not None:
+        return f"{text}; '{pixels}' {OF_PIXELS}"
+    return f"{text}; {describe_foreign(files) or EXPECTED}"
+
+
+def _is_table_of_pixels(file: Path) -> bool:
+    """Return whether a table has pixels in its cells, as FER-2013 and MNIST as CSV have."""
+    if file.suffix.lower() not in (".csv", ".tsv"):
+        return False
+    try:
+        with open_regular(file) as content:
+            header = content.readline(HEADER).decode("utf-8", "replace").lower()
+    except TailproofError:
+        return False
+    names = re.split(r"[,;\t]", header)
+    return len(names) > WIDEST or any(name.strip(' "\n\r') == "pixels" for name in names)
+
+
+def _unpack(file: Path, folder: Path, *, again: bool = True) -> str | None:
+    """Return the command that unpacks an archive into a folder; None for any other file."""
+    while again and folder.suffix.lower() in PACKED:  # .tar.gz
+        folder = folder.with_suffix("")
+    suffix, packed, target = file.suffix.lower(), shlex.quote(str(file)), shlex.quote(str(folder))
+    if suffix in ZIPPED:
+        command = f"unzip -q {packed} -d {target}"
+    elif suffix in PACKED and (suffix in (".tar", ".tgz", ".tbz2", ".txz") or ".tar." in file.name):
+        command = f"mkdir -p {target} && tar -xf {packed} -C {target}"
+    elif suffix in OTHER_PACKED:
+        command = OTHER_PACKED[suffix].format(file=packed, folder=target)
+    elif suffix in PACKED:
+        command = f"gunzip -k {packed}" if suffix == ".gz" else f"unxz -k {packed}"
+    else:
+        return None
+    return f"`{command} && tailproof import {target}`" if again else f"`{command}`"

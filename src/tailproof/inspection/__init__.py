@@ -1,0 +1,1 @@
+"""What is odd about the data: labels that are likely wrong, and images unlike the others."""
