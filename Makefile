@@ -6,11 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis bench-near-duplicates clean browser
-=======
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis bench-labels clean browser
->>>>>>> main
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis bench-near-duplicates bench-labels clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,13 +65,11 @@ bench-predict: .venv/.run ## measure how many images per second `tailproof predi
 bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on histories with known problems
 	$(BIN)/python benchmarks/diagnosis.py
 
-<<<<<<< HEAD
 bench-near-duplicates: .venv/.run .venv/imagededup/.done ## find planted copies in photographs; CIFAR100=FOLDER
 	$(BIN)/python benchmarks/near_duplicates.py $(CIFAR100)
-=======
+
 bench-labels: .venv/.dev ## compare the search for wrong labels with cleanlab on planted ones
 	$(BIN)/python benchmarks/wrong_labels.py
->>>>>>> main
 
 bench-proof: .venv/.run ## time `snakemake -n` with 100 finished jobs, and hashing
 	$(BIN)/python benchmarks/proof.py

@@ -231,7 +231,6 @@ def _write_data(folder, classes, counts, labels, positive):
     )
 
 
-<<<<<<< HEAD
 def _write_near_duplicates(folder, classes, labels, experiment):
     """Compare the pictures; many are alike, because they are few waves."""
     rows = [
@@ -254,12 +253,12 @@ def _with(schema, changed):
     for field in changed:
         schema = schema.set(schema.get_field_index(field.name), field)
     return schema
-=======
+
+
 def _write_samples(path: Path, labels: dict[str, np.ndarray]) -> None:
     ids = [_sample(split, row) for split in SPLITS for row in range(len(labels[split]))]
     table = {"sample_id": ids, "path": ids, "row": pa.nulls(len(ids), pa.int64())}
     write_parquet(path, pa.table(table))
->>>>>>> main
 
 
 def _write_shard(path, split, rows, labels):

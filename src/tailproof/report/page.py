@@ -15,11 +15,8 @@ from tailproof.files import write_text
 from tailproof.report import (
     charts,
     finding_cards,
-<<<<<<< HEAD
-    leakage_section,
-=======
     inspection_section,
->>>>>>> main
+    leakage_section,
     lineage_picture,
     sweep_section,
     tables,
@@ -43,13 +40,9 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-<<<<<<< HEAD
-    Reads evaluation/, prepare.json, splits.json, near_duplicates/, shards/, preflight.json, each
-=======
-    Reads evaluation/, inspection/, prepare.json, splits.json, shards/, preflight.json, each
->>>>>>> main
-    expert's history.csv, calibration.json and diagnosis.json, the selection of a sweep, and the
-    records of the jobs that made them. The same files give exactly the same bytes.
+    Reads evaluation/, inspection/, near_duplicates/, prepare.json, splits.json, shards/,
+    preflight.json, each expert's history.csv, calibration.json and diagnosis.json, the selection of
+    a sweep, and the records of the jobs that made them. The same files give exactly the same bytes.
 
     Args:
         name: name of the experiment.
