@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis bench-labels clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis bench-near-duplicates bench-labels clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-predict: .venv/.run ## measure how many images per second `tailproof predi
 bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on histories with known problems
 	$(BIN)/python benchmarks/diagnosis.py
 
+bench-near-duplicates: .venv/.run .venv/imagededup/.done ## find planted copies in photographs; CIFAR100=FOLDER
+	$(BIN)/python benchmarks/near_duplicates.py $(CIFAR100)
+
 bench-labels: .venv/.dev ## compare the search for wrong labels with cleanlab on planted ones
 	$(BIN)/python benchmarks/wrong_labels.py
 
@@ -102,6 +105,12 @@ clean: ## remove the environment and caches; keep the results
 .venv/autod/.done: benchmarks/autod.txt | .venv/.run
 	@$(BIN)/python -m venv --clear .venv/autod
 	.venv/autod/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/autod.txt
+	@touch $@
+
+.venv/imagededup/.done: benchmarks/imagededup.txt | .venv/.run
+	@$(BIN)/python -m venv --clear .venv/imagededup
+	@echo "setting up .venv/imagededup for the benchmark: about 5 GB"
+	.venv/imagededup/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/imagededup.txt
 	@touch $@
 
 .venv/validators/.done: tests/provenance/validators.txt | .venv/.run

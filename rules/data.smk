@@ -1,4 +1,4 @@
-# raw collection -> samples -> six splits -> shards and their manifest
+# raw collection -> samples, near duplicates -> six splits -> shards and their manifest
 
 
 rule prepare:
@@ -9,6 +9,7 @@ rule prepare:
         raw="<results>/{experiment}/raw.parquet",
         summary="<results>/{experiment}/prepare.json",
         bad_images="<results>/{experiment}/bad_images.csv",
+        thumbnails="<results>/{experiment}/near_duplicates/thumbnails.parquet",
         record=record("prepare"),
     log:
         "<logs>/{experiment}/prepare.log",
@@ -34,9 +35,34 @@ rule prepare:
         "../workflow/scripts/prepare.py"
 
 
+rule near_duplicates:
+    input:
+        thumbnails=rules.prepare.output.thumbnails,
+    output:
+        pairs="<results>/{experiment}/near_duplicates/pairs.parquet",
+        record=record("near_duplicates"),
+    log:
+        "<logs>/{experiment}/near_duplicates.log",
+    benchmark:
+        "<logs>/{experiment}/near_duplicates.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(20),
+    params:
+        code=code("near_duplicates"),
+    message:
+        "{wildcards.experiment}: find near duplicates"
+    script:
+        "../workflow/scripts/near_duplicates.py"
+
+
 rule split:
     input:
         samples=rules.prepare.output.samples,
+        near_duplicates=pairs_to_group,
     output:
         splits="<results>/{experiment}/splits.parquet",
         summary="<results>/{experiment}/splits.json",
@@ -66,6 +92,37 @@ rule split:
         "{wildcards.experiment}: split the samples"
     script:
         "../workflow/scripts/split.py"
+
+
+rule leakage:
+    input:
+        samples=rules.prepare.output.samples,
+        thumbnails=rules.prepare.output.thumbnails,
+        pairs=rules.near_duplicates.output.pairs,
+        splits=rules.split.output.splits,
+    output:
+        leakage="<results>/{experiment}/near_duplicates/leakage.json",
+        cross_class="<results>/{experiment}/near_duplicates/cross_class_pairs.csv",
+        record=record("leakage"),
+    log:
+        "<logs>/{experiment}/leakage.log",
+    benchmark:
+        "<logs>/{experiment}/leakage.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
+    params:
+        data=lambda w: config_section(
+            experiment(w).data, "source", "target", "near_duplicates"
+        ),
+        code=code("leakage"),
+    message:
+        "{wildcards.experiment}: count near duplicates in different splits"
+    script:
+        "../workflow/scripts/leakage.py"
 
 
 rule shard:

@@ -7,6 +7,7 @@ rule report:
         tables=rules.evaluate.output.tables,
         prepared=rules.prepare.output.summary,
         splits=rules.split.output.summary,
+        leakage=leakage_of,
         manifest=rules.manifest.output.manifest,
         # For the images of the worst errors; those of each class are in thumbnails.
         shards=shards_of("dev"),

@@ -13,6 +13,7 @@ from tailproof.config.validation import parse_experiment
 from tailproof.files import write_json
 from tailproof.preflight.slurm_resources import TRAIN_MINUTES
 from tailproof.project import Paths
+from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
 from tests.project import TINY
 
@@ -46,6 +47,28 @@ def test_a_place_of_a_rung_may_be_any_point(swept):
     assert workflow.possible_recipes(swept, place) == list(swept.points.values())
     assert workflow.rung_of(place) == 2 and workflow.learned_recipe(swept, place) == {}
     assert set(workflow.possible_learned_recipes(swept, place)) == set(swept.points)
+
+
+@pytest.mark.parametrize(
+    ("mode", "split_reads", "report_reads", "jobs"),
+    [("group", True, True, 2), ("report", False, True, 2), ("off", False, False, 0)],
+)
+def test_near_duplicates_are_compared_as_configured(
+    tmp_path, monkeypatch, mode, split_reads, report_reads, jobs
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "config" / "experiments" / "tiny.yaml"
+    path.parent.mkdir(parents=True)
+    value = {**TINY, "data": {**TINY["data"], "near_duplicates": mode}}
+    path.write_text(yaml.safe_dump(value))
+    pipeline = workflow.Pipeline(Paths("results", "logs"), print)
+    wildcards = SimpleNamespace(experiment="tiny")
+    assert bool(pipeline.pairs_to_group(wildcards)) == split_reads
+    assert bool(pipeline.leakage_of(wildcards)) == report_reads
+    compared = [
+        job for job in expected_jobs(parse_experiment(value)) if "near_dup" in job or "leak" in job
+    ]
+    assert len(compared) == jobs
 
 
 def test_an_expert_that_is_not_there_is_named_with_a_suggestion(tiny):

@@ -186,6 +186,16 @@ class Pipeline:
         swept = self.experiment(wildcards).sweep
         return self._winner(wildcards, "selection.json") if swept else []
 
+    def pairs_to_group(self, wildcards: Any) -> str | list[str]:
+        """Return the near duplicates that split keeps together; none if it does not."""
+        grouped = self.experiment(wildcards).data.near_duplicates == "group"
+        return self._near_duplicates(wildcards, "pairs.parquet") if grouped else []
+
+    def leakage_of(self, wildcards: Any) -> str | list[str]:
+        """Return the counts of near duplicates in different splits; none without a search."""
+        off = self.experiment(wildcards).data.near_duplicates == "off"
+        return [] if off else self._near_duplicates(wildcards, "leakage.json")
+
     def records_so_far(self, wildcards: Any) -> list[str]:
         """Return the records of all jobs before the report."""
         return expected_records(wildcards.experiment, self.experiment(wildcards))
@@ -288,6 +298,9 @@ class Pipeline:
 
     def _downloads(self, name: str) -> bool:
         return getattr(self.read(name).data.source, "download", False)
+
+    def _near_duplicates(self, wildcards: Any, file: str) -> str:
+        return f"{self._paths.experiment(wildcards.experiment)}/near_duplicates/{file}"
 
     def _winner(self, wildcards: Any, file: str) -> str:
         return f"{self._paths.experiment(wildcards.experiment)}/experts/{WINNER}/{file}"

@@ -11,10 +11,13 @@ from tailproof.calibration.calibrate import calibrate
 from tailproof.calibration.export import export
 from tailproof.config.experiment import Experiment
 from tailproof.config.splits import SPLITS
+from tailproof.data.grey_thumbnail import SIDE, thumbnail
 from tailproof.data.images import encode_png
+from tailproof.data.leakage import measure_leakage
 from tailproof.data.logits import Logits
+from tailproof.data.near_duplicates import list_near_duplicates
 from tailproof.data.splits import summarise
-from tailproof.data.tables import write_parquet
+from tailproof.data.tables import with_metadata, write_parquet
 from tailproof.data.thumbnails import write_class_thumbnails
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.diagnose import diagnose
@@ -73,6 +76,7 @@ def write_results(
     } | {split: np.full(len(classes), count) for split, count in held_out.items()}
     labels = {split: np.repeat(np.arange(len(classes)), count) for split, count in counts.items()}
     _write_data(folder, classes, counts, labels, positive)
+    _write_near_duplicates(folder, classes, labels, experiment)
     files = {
         expert: {
             seed: _write_expert(folder, expert, seed, index, train, labels, experiment)
@@ -122,7 +126,9 @@ def _write_preflight(folder: Path, experiment: Experiment) -> None:
 
 OUTPUTS = {
     "prepare": ["samples.parquet", "raw.parquet"],
+    "near_duplicates": ["near_duplicates/pairs.parquet"],
     "split": ["splits.parquet"],
+    "leakage": ["near_duplicates/leakage.json"],
     "shard": ["shards/{}/part-{}.parquet"],
     "manifest": ["shards/manifest.json"],
     "preflight": ["preflight.json"],
@@ -223,6 +229,30 @@ def _write_data(folder, classes, counts, labels, positive):
             },
         },
     )
+
+
+def _write_near_duplicates(folder, classes, labels, experiment):
+    """Compare the pictures; many are alike, because they are few waves."""
+    rows = [
+        {"sample_id": _sample(split, row), "label": classes[label], "split": split, "path": "a.png",
+         "thumbnail": thumbnail(_pixels(label, row)).tobytes()}
+        for split in SPLITS for row, label in enumerate(labels[split])
+    ]  # fmt: skip
+    table = with_metadata(pa.Table.from_pylist(rows), {"ranks": ["label"]})
+    near = folder / "near_duplicates"
+    paths = [folder / "drawn.parquet"] * 2 + [near / "pairs.parquet", folder / "drawn.parquet"]
+    compared = pa.schema([("sample_id", pa.string()), ("thumbnail", pa.binary(SIDE * SIDE))])
+    write_parquet(paths[0], table.cast(_with(table.schema, compared)))
+    list_near_duplicates(paths[3], paths[2])
+    outputs = near / "leakage.json", near / "cross_class_pairs.csv"
+    measure_leakage(*paths, experiment.data, *outputs)
+    paths[0].unlink()
+
+
+def _with(schema, changed):
+    for field in changed:
+        schema = schema.set(schema.get_field_index(field.name), field)
+    return schema
 
 
 def _write_samples(path: Path, labels: dict[str, np.ndarray]) -> None:

@@ -29,7 +29,8 @@ def expected_jobs(done) -> set[str]:
 
 def short(message: str) -> str:
     words = re.sub(r", seed \d+$", "", message).split()
-    rule = {"write": "report", "gather": "manifest"}.get(words[0], words[0])
+    verbs = {"write": "report", "gather": "manifest", "find": "near_duplicates", "count": "leakage"}
+    rule = verbs.get(words[0], words[0])
     rule = "card" if "card" in words else rule
     expert = [word for word in words if word in (*EXPERTS, "added")]
     return " ".join([rule, *expert])
@@ -127,7 +128,7 @@ TABLE = {
             "6: Image.Transpose.ROTATE_270",
             "6: Image.Transpose.ROTATE_90",
         ),
-        {"prepare", "split", "shard", "manifest", "thumbnails"}
+        {"prepare", "near_duplicates", "split", "leakage", "shard", "manifest", "thumbnails"}
         | BEFORE
         | of_experts(*OF_EXPERT)
         | AFTERWARDS,
@@ -198,7 +199,21 @@ TABLE = {
     ),
     "another seed of the splits": (
         configure(lambda value: value["data"].update(seed=1)),
-        {"split", "shard", "manifest", "thumbnails"} | BEFORE | of_experts(*OF_EXPERT) | AFTERWARDS,
+        {"split", "leakage", "shard", "manifest", "thumbnails"}
+        | BEFORE
+        | of_experts(*OF_EXPERT)
+        | AFTERWARDS,
+    ),
+    "near duplicates kept in one split": (
+        configure(lambda value: value["data"].update(near_duplicates="group")),
+        {"split", "leakage", "shard", "manifest", "thumbnails"}
+        | BEFORE
+        | of_experts(*OF_EXPERT)
+        | AFTERWARDS,
+    ),
+    "the search for near duplicates": (
+        edit(f"{SOURCE}/data/near_duplicates.py", "TABLES = 24", "TABLES = 25"),
+        {"near_duplicates", "leakage", "report", "audit"},
     ),
 }
 

@@ -1,4 +1,4 @@
-"""samples.parquet -> splits.parquet and its summary."""
+"""samples.parquet (and the near duplicates to group) -> splits.parquet and its summary."""
 
 from tailproof.runtime.job import job
 
@@ -11,4 +11,5 @@ with job(snakemake):
         Data(**snakemake.params.data),
         snakemake.output.splits,
         snakemake.output.summary,
+        snakemake.input.near_duplicates or None,
     )

@@ -320,6 +320,12 @@ class Data(Strict):
         description="With on_bad_image: skip, the largest share of the training, validation or "
         "test images that may be left out.",
     )
+    near_duplicates: Literal["group", "report", "off"] = Field(
+        "report",
+        description="What happens to pictures that are nearly the same (compressed again, resized, "
+        "slightly cropped, mirrored, brighter; bursts): group keeps them in one split, report only "
+        "counts those that lie in different splits, off does not look for them.",
+    )
     target: str | None = Field(
         None, description="Taxonomic rank to predict. Default: the finest rank."
     )

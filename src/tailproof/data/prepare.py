@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tailproof.config.data import Data
 from tailproof.data.bad_images import (
@@ -19,13 +20,14 @@ from tailproof.data.bad_images import (
     why_not_skipped,
     write_bad_images,
 )
+from tailproof.data.grey_thumbnail import SIDE, thumbnail
 from tailproof.data.heic import without_heic
 from tailproof.data.images import Picture, pixel_digest, read_picture
 from tailproof.data.multiband import MODE
 from tailproof.data.sources import Sample, Source, open_source
 from tailproof.data.sources.base import where
 from tailproof.data.tables import with_metadata, write_parquet
-from tailproof.files import write_json
+from tailproof.files import atomic, write_json
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import quantity
@@ -40,9 +42,10 @@ PICTURE = 0  # the kind of an 8-bit picture; that of an array is its number of b
 def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None) -> Source:
     """Decode every image of the configured source and write samples.parquet.
 
-    Next to it, prepare.json says what was left out, and bad_images.csv lists images that cannot be
-    read. The mode is ``L`` if no image has colour, whatever its file declares, and else ``RGB``.
-    For arrays of bands it is ``float32``.
+    Next to it, prepare.json says what was left out, bad_images.csv lists images that cannot be
+    read, and near_duplicates/thumbnails.parquet is what images are compared by. The mode is ``L``
+    if no image has colour, whatever its file declares, and else ``RGB``. For arrays of bands it is
+    ``float32``.
 
     Args:
         config: the source, and what to do about bad images.
@@ -59,7 +62,7 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     source = open_source(config.source)
     source.fetch()
     rows = _Rows(source)
-    table = _table(rows, source)
+    table = _table(rows, source, Path(output).with_name("near_duplicates") / "thumbnails.parquet")
     table = rows.without_other_kinds(table)
     bad = sorted(rows.bad)
     list_path = Path(output).with_name("bad_images.csv")
@@ -92,12 +95,19 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     return source
 
 
-def _table(rows: "_Rows", source: Source) -> pa.Table:
+def _table(rows: "_Rows", source: Source, thumbnails: Path) -> pa.Table:
+    """Return the rows without their thumbnails, which go to a file of their own."""
     schema = _schema(source)
+    compared = pa.schema([schema.field("sample_id"), ("thumbnail", pa.binary(SIDE * SIDE))])
     listed_rows = track(rows, "prepare", len(source))
     batches = [schema.empty_table()]
-    while batch := list(islice(listed_rows, BATCH)):
-        batches.append(pa.Table.from_pylist(batch, schema=schema))
+    with (
+        atomic(thumbnails) as temporary,
+        pq.ParquetWriter(temporary, compared, compression="zstd", use_dictionary=False) as writer,
+    ):
+        while batch := list(islice(listed_rows, BATCH)):
+            batches.append(pa.Table.from_pylist(batch, schema=schema))
+            writer.write_table(pa.Table.from_pylist(batch, schema=compared))
     return pa.concat_tables(batches)
 
 
@@ -184,6 +194,7 @@ class _Rows:
         return {
             "sample_id": sample.sample_id,
             "digest": pixel_digest(image),
+            "thumbnail": thumbnail(image).tobytes(),
             "group": sample.group or sample.sample_id,
             "pool": sample.pool,
             **sample.labels,

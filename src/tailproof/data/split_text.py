@@ -33,6 +33,11 @@ def cleaning_sentences(splits: dict[str, Any]) -> str:
             "sample",
             "of a group that is also in the test or validation set",
         ),
+        (
+            splits.get("near_duplicates_dropped", 0),
+            "sample",
+            "with a near duplicate in the test or validation set",
+        ),
     ]
     counted = [
         f"{quantity(count, noun)} {reason}".rstrip() for count, noun, reason in dropped if count

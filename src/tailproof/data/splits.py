@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tailproof.config.data import Data
 from tailproof.config.splits import HELD_OUT, SPLITS, VAL
+from tailproof.data.duplicate_pairs import merge_groups, read_pairs
 from tailproof.data.split_advice import find_fault
 from tailproof.data.split_assignment import assign_splits, count_classes
 from tailproof.data.tables import read_parquet, table_metadata, write_parquet
@@ -26,8 +27,21 @@ PRECEDENCE = {HELD_OUT: 0, VAL: 1}
 """Which pool keeps what several pools share; the smallest number wins."""
 
 
-def split(samples_path: str | Path, config: Data, output: str | Path, summary: str | Path) -> None:
+def split(
+    samples_path: str | Path,
+    config: Data,
+    output: str | Path,
+    summary: str | Path,
+    pairs_path: str | Path | None = None,
+) -> None:
     """Write splits.parquet (sample_id, split, weight) and a summary.
+
+    Args:
+        samples_path: samples.parquet.
+        config: the configuration of the data.
+        output: path of splits.parquet.
+        summary: path of splits.json.
+        pairs_path: near duplicates that stay in one split; None to leave them as they are.
 
     Raises:
         TailproofError: a pool, a class or a split would have no sample.
@@ -43,6 +57,9 @@ def split(samples_path: str | Path, config: Data, output: str | Path, summary: s
     labelled, without = drop_unlabelled(samples, target)
     unique, copies = drop_duplicates(labelled, target)
     kept, shared = drop_shared_groups(unique)
+    if pairs_path is not None:
+        kept, near = group_near_duplicates(samples, kept, pairs_path)
+        shared |= near
     used = assign_splits(kept, target, names, config)
     fault = find_fault(kept, target, names, used, config)
     if fault:
@@ -111,9 +128,7 @@ def drop_shared_groups(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, i
     Published test and validation sets stay as they are; only the pools of a source can share a
     group.
     """
-    precedence = samples["pool"].map(PRECEDENCE).fillna(len(PRECEDENCE))
-    first = precedence.groupby(samples["group"]).transform("min")
-    shared = precedence > first
+    precedence, shared = shared_groups(samples)
     if shared.any():
         log.warning(
             "dropped %d of %d training and validation samples, because their groups are also in "
@@ -124,6 +139,43 @@ def drop_shared_groups(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, i
             samples.loc[shared, "group"].iloc[0],
         )
     return samples[~shared], {"shared_groups_dropped": int(shared.sum())}
+
+
+def group_near_duplicates(
+    samples: pd.DataFrame, kept: pd.DataFrame, pairs_path: str | Path
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Make one group of near duplicates and their groups.
+
+    Samples with a near duplicate in the test set or, for training samples, in val are dropped, as
+    those of a shared group are.
+
+    Args:
+        samples: all samples; near duplicates of a dropped sample are those of each other, too.
+        kept: the samples that can be used.
+        pairs_path: the pairs of near duplicates.
+    """
+    pairs, _ = read_pairs(pairs_path, samples["sample_id"])
+    merged = pd.Series(merge_groups(samples["group"].to_numpy(), pairs), samples.index)[kept.index]
+    changed = int((merged != kept["group"]).sum())
+    precedence, shared = shared_groups(kept.assign(group=merged))
+    if shared.any():
+        log.warning(
+            "dropped %d of %d training and validation samples, because the test or validation set "
+            "has near duplicates of them",
+            shared.sum(),
+            (precedence > 0).sum(),
+        )
+    dropped = int(shared.sum())
+    return kept.assign(group=merged)[~shared], {
+        "near_duplicates_grouped": changed,
+        "near_duplicates_dropped": dropped,
+    }
+
+
+def shared_groups(samples: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return the precedence of each sample's pool, and whether another pool keeps its group."""
+    precedence = samples["pool"].map(PRECEDENCE).fillna(len(PRECEDENCE))
+    return precedence, precedence > precedence.groupby(samples["group"]).transform("min")
 
 
 def count_dropped_tests(samples: pd.DataFrame, kept: pd.DataFrame) -> dict[str, int]:

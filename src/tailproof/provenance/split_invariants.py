@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tailproof.data.duplicate_pairs import clusters_of, read_pairs
 from tailproof.data.tables import read_parquet
 from tailproof.project import project_paths
 from tailproof.provenance.raw_files import pinned_files
@@ -31,6 +32,7 @@ def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
         problems = [
             *_shared(joined, "digest", "content"),
             *_shared(joined, "group", "group"),
+            *_shared_copies(folder, samples, splits, ledger),
             *_wrong_rows(folder / "shards", splits, ("*",)),
             *_wrong_rows(folder / "experts", splits, ("*", "*", "logits")),
             *_wrong_rows(folder / "experts", splits, ("*", "*", "raw_logits")),
@@ -52,6 +54,20 @@ def _shared(joined: pa.Table, column: str, word: str) -> Iterator[str]:
             f"({quantity(len(shared), 'case')}), for instance "
             + ", ".join(f"{row['sample_id']} in {row['split']}" for row in first[:3])
         )
+
+
+def _shared_copies(
+    folder: Path, samples: pa.Table, splits: pa.Table, ledger: Ledger
+) -> Iterator[str]:
+    """Report near duplicates in more than one split, if split was asked to group them."""
+    path = folder / "near_duplicates" / "pairs.parquet"
+    read = {file.path for record in ledger if record.rule == "split" for file in record.inputs}
+    if path.as_posix() not in read or not path.exists():
+        return
+    pairs, _ = read_pairs(path, samples["sample_id"].combine_chunks())
+    clusters = pa.array(clusters_of(pairs, len(samples)))
+    joined = splits.join(samples.append_column("cluster", clusters), "sample_id")
+    yield from _shared(joined, "cluster", "cluster of near duplicates")
 
 
 def _wrong_rows(folder: Path, splits: pa.Table, pattern: tuple[str, ...]) -> Iterator[str]:

@@ -69,6 +69,7 @@ class LineageDiagram(NamedTuple):
         before = [
             Step("raw data", source, _files(results, ["prepare/prepare"], "raw.parquet"), ""),
             _step(results, "prepare", "samples", ["prepare/prepare"], "samples.parquet"),
+            *_grouped(results),
             _step(results, "split", "six splits", ["split/split"], "splits.parquet"),
             _step(results, "shard", quantity(len(shards), "shard"), shards, ".parquet"),
         ]
@@ -104,6 +105,14 @@ def digests(diagram: LineageDiagram) -> Table:
         for path, digest in step.files.items()
     ]
     return Table("Files and code", "file", ["SHA-256 of the file", "digest of the code"], rows)
+
+
+def _grouped(results: Results) -> list[Step]:
+    """Return the step that finds near duplicates, if the splits depend on it."""
+    if results.experiment.data.near_duplicates != "group":
+        return []
+    job, file = "near_duplicates/near_duplicates", "near_duplicates/pairs.parquet"
+    return [_step(results, "near_duplicates", "near duplicates", [job], file)]
 
 
 def _caption(results: Results) -> str:

@@ -16,6 +16,7 @@ from tailproof.report import (
     charts,
     finding_cards,
     inspection_section,
+    leakage_section,
     lineage_picture,
     sweep_section,
     tables,
@@ -39,9 +40,9 @@ NAMES_QUOTED = 4
 def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write the report of an experiment.
 
-    Reads evaluation/, inspection/, prepare.json, splits.json, shards/, preflight.json, each
-    expert's history.csv, calibration.json and diagnosis.json, the selection of a sweep, and the
-    records of the jobs that made them. The same files give exactly the same bytes.
+    Reads evaluation/, inspection/, near_duplicates/, prepare.json, splits.json, shards/,
+    preflight.json, each expert's history.csv, calibration.json and diagnosis.json, the selection of
+    a sweep, and the records of the jobs that made them. The same files give exactly the same bytes.
 
     Args:
         name: name of the experiment.
@@ -70,6 +71,9 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         inspection=inspection_section.section(read),
         preflight=finding_cards.before_training(read.preflight),
         sweep=sweep_section.section(experiment.sweep, read.selection) if experiment.sweep else None,
+        near_duplicates=leakage_section.section(read.leakage, read.splits["splits"]["test"])
+        if read.leakage
+        else None,
     )
     write_text(output, page)
 

@@ -194,6 +194,7 @@ class Results:
         diagnoses: {expert: {seed: diagnosis.json}}.
         records: records of the jobs before the report, by ``RULE/NAME``.
         selection: experts/winner/selection.json; None without a sweep.
+        leakage: near_duplicates/leakage.json; None without a search for near duplicates.
     """
 
     name: str
@@ -211,6 +212,7 @@ class Results:
     diagnoses: dict[str, dict[int, dict[str, Any]]]
     records: dict[str, Record]
     selection: dict[str, Any] | None
+    leakage: dict[str, Any] | None
 
     @classmethod
     def read(cls, name: str, experiment: Experiment, folder: Path) -> "Results":
@@ -253,6 +255,9 @@ class Results:
             selection=_need(read_json, folder / "experts" / WINNER / "selection.json")
             if experiment.sweep
             else None,
+            leakage=None
+            if experiment.data.near_duplicates == "off"
+            else _need(read_json, folder / "near_duplicates" / "leakage.json"),
         )
 
     def recipe(self, expert: str) -> Recipe:

@@ -22,7 +22,8 @@ class Stage:
         outputs: patterns of a job's files, below results/EXPERIMENT, or next to results in a
             store.
         job: pattern of a job's name; empty if the stage has a single job, named like the stage.
-        per: the unit of one job: ``experiment``, ``shard``, expert and seed (``trained`` or
+        per: the unit of one job: ``experiment``, ``compared`` if the experiment compares images,
+            ``shard``, expert and seed (``trained`` or
             ``evaluated``), expert and seed of a ``rung``, ``promotion``, ``selection``, or seed of
             the ``winner``. None if the report does not depend on the stage.
         reads_test: whether the stage may read files of the split test.
@@ -55,9 +56,20 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 STAGES = {
     "prepare": Stage(
-        ("samples.parquet", "raw.parquet", "prepare.json", "bad_images.csv"), reads_raw=True
+        (
+            "samples.parquet",
+            "raw.parquet",
+            "prepare.json",
+            "bad_images.csv",
+            "near_duplicates/thumbnails.parquet",
+        ),
+        reads_raw=True,
     ),
+    "near_duplicates": Stage(("near_duplicates/pairs.parquet",), per="compared"),
     "split": Stage(("splits.parquet", "splits.json")),
+    "leakage": Stage(
+        ("near_duplicates/leakage.json", "near_duplicates/cross_class_pairs.csv"), per="compared"
+    ),
     "manifest": Stage(("shards/manifest.json",), reads_test=True),
     "preflight": Stage(("preflight.json", "preflight_timing.json", "preflight.md")),
     "thumbnails": Stage(("thumbnails.json",)),
