@@ -4,8 +4,10 @@ import fcntl
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 import tailproof.models  # noqa: F401 - lets timm be imported
 from tailproof.config.data import Data
@@ -14,7 +16,7 @@ from tailproof.data.manifest import write_manifest
 from tailproof.data.prepare import prepare
 from tailproof.data.shards import shard
 from tailproof.data.splits import split
-from tests.project import Project
+from tests.project import TINY, Project
 
 # A machine that is busy or slow fails no test: pytest's own limit is the only one.
 settings.register_profile("no deadline", deadline=None)
@@ -68,16 +70,59 @@ def finished(tmp_path_factory) -> Project:
 
     It is run once, however many processes run the tests; each has a copy.
     """
-    mine = tmp_path_factory.mktemp("finished")
+    return run_once("finished", tmp_path_factory, lambda project: None)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> Project:
+    """A project whose experiment on a folder of photographs has been run whole.
+
+    Mixed sizes, colour, no test set, a natural imbalance, streamed by workers. It is not to be
+    changed, and run once like `finished`.
+    """
+    return run_once("photographs", tmp_path_factory, photograph)
+
+
+def run_once(name: str, tmp_path_factory, change) -> Project:
+    """A copy of a project that was changed and then run whole by the first process to ask."""
+    mine = tmp_path_factory.mktemp(name)
     shared = mine.parents[1] if "PYTEST_XDIST_WORKER" in os.environ else mine
-    with (shared / "finished.lock").open("w") as lock:
+    with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "original").exists():
-            project = Project.fresh(shared / "unfinished")
-            done = project.snakemake()
-            assert done.returncode == 0, done.stdout + done.stderr
-            project.folder.rename(shared / "original")
-    return Project(shared / "original").copy(mine / "project")
+        if not (shared / f"{name} original").exists():
+            project = Project.fresh(shared / f"{name} unfinished")
+            change(project)
+            project.run_all()
+            project.folder.rename(shared / f"{name} original")
+    return Project(shared / f"{name} original").copy(mine / "project")
+
+
+def photograph(project: Project) -> None:
+    """Have the tiny experiment use a folder of colour photographs."""
+    rng = np.random.default_rng(0)
+    for number in range(150):
+        name = ("cät", "dog", "emu & co")[0 if number < 80 else 1 if number < 120 else 2]
+        side = 20 + number % 17
+        pixels = rng.integers(0, 256, (side, 31, 3), dtype=np.uint8)
+        pixels[..., len(name) % 3] //= 4
+        path = project.folder / "my photos" / name / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    crop = {"name": "RandomResizedCrop", "options": {"size": [16, 16]}}
+    changes = {
+        "image_size": 16,
+        "batch_size": 16,
+        "workers": 1,
+        "cache_gb": 0,
+        "augmentation": {"albumentations": [crop]},
+    }
+    value = {
+        **TINY,
+        "data": {"source": {"name": "image_folder", "root": "my photos"}},
+        "recipe": {**TINY["recipe"], **changes},
+        "experts": {"only": {"loss": {"name": "cross_entropy", "class_weights": "balanced"}}},
+    }
+    project.write("config/experiments/tiny.yaml", value)
 
 
 @pytest.fixture

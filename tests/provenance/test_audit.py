@@ -250,7 +250,7 @@ def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(t
     assert done.returncode == 0, done.stderr
     assert "missing" not in twin.tailproof("audit", "next").stdout
     twin.tailproof("restore", "next")
-    done = twin.snakemake("-n")
+    done = twin.plan()
     assert "Nothing to be done" in done.stdout + done.stderr
     flip(twin.folder / start / "model.safetensors")
     told = twin.tailproof("audit", "next")

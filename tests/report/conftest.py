@@ -63,6 +63,12 @@ def page(drawn):
 
 
 @pytest.fixture(scope="session")
+def single_page(single):
+    """Where the page of `single` is."""
+    return written("single", *single)
+
+
+@pytest.fixture(scope="session")
 def long_page(many_classes):
     """Where the page of `many_classes` is."""
     return written("many_classes", *many_classes)

@@ -30,7 +30,7 @@ def configure(project, **changes):
 
 
 def planned(project) -> set[str]:
-    done = project.snakemake("-n")
+    done = project.plan()
     assert done.returncode == 0, done.stdout + done.stderr
     return set(re.findall(r"^Job \d+: tiny: (.+)$", done.stdout + done.stderr, flags=re.M))
 
@@ -119,7 +119,7 @@ def test_the_request_follows_the_measured_time(twin):
 
 def test_a_kind_that_is_not_known_is_told_with_a_suggestion(project):
     configure(project, preflight={"ignore": ["unusual_rates"]})
-    done = project.snakemake("-n")
+    done = project.plan()
     assert done.returncode != 0
     message = "'unusual_rates'.*'unusual_rate'"
     assert re.search(message, done.stdout + done.stderr)
