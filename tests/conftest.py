@@ -22,12 +22,22 @@ from tests.project import TINY, Project
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
-LONGEST = ("workflow", "provenance", "training")
+LONGEST = (
+    "test_installed.py",
+    "test_pipeline.py",
+    "test_audit.py",
+    "test_preflight_pipeline.py",
+    "test_staleness.py",
+    "test_restore.py",
+    "test_signals.py",
+    "test_raw.py",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """The folders of the longest files first, so that no process is left alone with one."""
-    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+    """The longest files first, so that no process is left alone with one."""
+    first = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.name, len(LONGEST)))
 
 
 DIGITS = {
@@ -84,17 +94,30 @@ def photographs(tmp_path_factory) -> Project:
 
 
 def run_once(name: str, tmp_path_factory, change) -> Project:
-    """A copy of a project that was changed and then run whole by the first process to ask."""
-    mine = tmp_path_factory.mktemp(name)
-    shared = mine.parents[1] if "PYTEST_XDIST_WORKER" in os.environ else mine
+    """A copy of a project that was changed and then run whole."""
+
+    def make(folder: Path) -> None:
+        project = Project.fresh(folder)
+        change(project)
+        project.run_all()
+
+    made = Project(make_once(name, tmp_path_factory, make))
+    return made.copy(tmp_path_factory.mktemp(name) / "project")
+
+
+def make_once(name: str, tmp_path_factory, make) -> Path:
+    """Return a folder that is made by the first process to ask, of all that run the tests.
+
+    It is not to be changed.
+    """
+    mine = tmp_path_factory.getbasetemp()
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
     with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / f"{name} original").exists():
-            project = Project.fresh(shared / f"{name} unfinished")
-            change(project)
-            project.run_all()
-            project.folder.rename(shared / f"{name} original")
-    return Project(shared / f"{name} original").copy(mine / "project")
+        if not (shared / name).exists():
+            make(shared / f"{name} unfinished")
+            (shared / f"{name} unfinished").rename(shared / name)
+    return shared / name
 
 
 def photograph(project: Project) -> None:

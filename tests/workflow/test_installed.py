@@ -88,7 +88,7 @@ def test_a_project_of_ones_own_runs_proves_and_plans(run, finished, tmp_path):
     run(study, "tailproof.cli", "audit", "tiny")
     assert "Nothing to be done" in run(study, "snakemake", "--cores", "2", "--dry-run")
     plan = run(study, "snakemake", "--profile", "slurm", "--dry-run", "--forcerun", "split")
-    assert re.search(r"^train +1$", plan, flags=re.M)
+    assert re.search(r"^train +3$", plan, flags=re.M)
     subprocess.run(["git", "init", "--quiet", study], check=True)
     kept = subprocess.run(
         ["git", "-C", study, "status", "--porcelain", "--untracked-files=all"],
