@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.held_import import hold_imports
-from tests.project import TINY, Project
+from tests.project import TINY
 
 SEED_FOLDER = "results/tiny/experts/only/seed-0"
 BYTES = ("model.safetensors", "config.json", "history.csv")
@@ -96,9 +96,10 @@ def weights_and_history(project):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A project with one expert, trained undisturbed, and the scripts that Snakemake ran."""
-    project = Project.fresh(tmp_path_factory.mktemp("trained"))
+def trained(finished, tmp_path_factory):
+    """A project with one more expert, trained undisturbed, and the scripts that Snakemake ran."""
+    project = finished.copy(tmp_path_factory.mktemp("trained") / "project")
+    (project.results / "shards" / "manifest.json").unlink()
     write_expert(project, {})
     train(project, "--skip-script-cleanup")
     return project
