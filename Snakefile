@@ -14,11 +14,13 @@ include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/preflight.smk"
 include: "rules/thumbnails.smk"
+include: "rules/weights.smk"
 include: "rules/training.smk"
 include: "rules/sweep.smk"
 include: "rules/inference.smk"
 include: "rules/calibration.smk"
 include: "rules/evaluation.smk"
+include: "rules/cross_fit.smk"
 include: "rules/diagnosis.smk"
 include: "rules/card.smk"
 include: "rules/report.smk"
@@ -36,5 +38,12 @@ rule all:
             path
             for name in LISTED.experiments
             for path in helpers.expected_records(name, pipeline.read(name))
+        ],
+        weights=[
+            record_path(WEIGHTS, "fetch", key)
+            for name in LISTED.experiments
+            for key in helpers.pretrained_models(
+                helpers.all_recipes(pipeline.read(name)).values()
+            )
         ],
         last=expand([record("report"), record("audit")], experiment=LISTED.experiments),

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from tailproof.config.data import Data
 from tailproof.config.validation import load_experiment
-from tailproof.data.splits import profile_counts
+from tailproof.data.split_assignment import profile_counts
 from tailproof.files import read_json
 from tailproof.training.launcher import launch
 

@@ -45,7 +45,7 @@ def make_expert(folder: Path, model: str, mode: str, size: int, classes: int) ->
     channels = 1 if mode == "L" else 3
     names = [str(number) for number in range(classes)]
     torch.manual_seed(0)
-    network = build_model(model, classes=classes, channels=channels, pretrained=False, options={})
+    network = build_model(model, classes=classes, channels=channels, options={})
     save_expert(
         folder,
         network,

@@ -110,7 +110,6 @@ class PlainLoop:
             "cifar_resnet32",
             classes=len(facts["classes"]["class"]),
             channels=train.channels,
-            pretrained=False,
             options={},
         )
         self.loss = nn.CrossEntropyLoss()

@@ -10,14 +10,16 @@ from tailproof.config.base import NAME
 from tailproof.config.validation import parse_config
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
+from tailproof.extensions import import_extensions
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
 from tailproof.provenance.snakemake_bridge import (
+    before_jobs,
     prepare_again,
     stage_of,
     start_after,
 )
-from tailproof.project import project_paths
+from tailproof.project import WEIGHTS, project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import read_record, record_path
@@ -25,11 +27,6 @@ from tailproof.runtime.stages import STAGES, TRAINED, script_of
 from tailproof.workflow import config_section
 
 TRAINING = ("train", "rung")
-EXPERIMENTS = sorted(
-    path.stem
-    for path in Path("config/experiments").glob("*.yaml")
-    if re.fullmatch(NAME, path.stem)
-)
 RESULTS = project_paths().results
 EXPERT_FOLDER = f"{RESULTS}/{{experiment}}/experts/{{expert}}/seed-{{seed}}"
 WINNER_FOLDER = f"{RESULTS}/{{experiment}}/experts/{WINNER}"
@@ -39,15 +36,7 @@ pathvars:
     results=RESULTS,
     expert=EXPERT_FOLDER,
     winner=WINNER_FOLDER,
-
-
-wildcard_constraints:
-    experiment="|".join(map(re.escape, EXPERIMENTS)),
-    expert=NAME,
-    seed=r"\d+",
-    split="|".join(SPLITS),
-    part=r"\d{5}",
-    rung=r"\d+",
+    weights=project_paths().experiment(WEIGHTS).as_posix(),
 
 
 def checked(read, *arguments):
@@ -58,6 +47,17 @@ def checked(read, *arguments):
         raise WorkflowError(str(error))
 
 
+wildcard_constraints:
+    experiment="|".join(map(re.escape, checked(helpers.experiment_names))),
+    expert=NAME,
+    key=NAME,
+    seed=r"\d+",
+    split="|".join(SPLITS),
+    part=r"\d{5}",
+    rung=r"\d+",
+
+
+checked(import_extensions)
 pipeline = helpers.Pipeline(project_paths(), logger.warning)
 experiment, recipe, of_expert = (
     pipeline.experiment,
@@ -142,7 +142,8 @@ def check_cleared(jobs):
                 raise WorkflowError(sentences)
 
 
-onstart:
+def check_jobs():
+    """Check the partitions and the preflight; let training wait for a preflight that runs."""
     jobs = list(workflow.dag.needrun_jobs())
     if workflow.executor_plugin.name == "slurm":
         partitions = {
@@ -154,3 +155,6 @@ onstart:
         )
     check_cleared(jobs)
     start_after(workflow.dag, "preflight", TRAINING)
+
+
+before_jobs(workflow, check_jobs)

@@ -5,6 +5,7 @@ rule preflight:
     input:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "val"),
+        pretrained=pipeline.pretrained_of_all(".json"),
     output:
         preflight="<results>/{experiment}/preflight.json",
         timing="<results>/{experiment}/preflight_timing.json",

@@ -5,7 +5,7 @@ rule train:
     input:
         manifest=rules.manifest.output.manifest,
         shards=shards_of("train", "val"),
-        weights=of_expert(helpers.initial_weights),
+        pretrained=pipeline.pretrained_of(".safetensors", ".json"),
         standing=lambda w: rung_standing(w, helpers.rung_of(w.expert)),
     output:
         weights="<expert>/model.safetensors",

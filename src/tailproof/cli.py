@@ -18,8 +18,20 @@ app = typer.Typer(
 )
 
 
+def _with_extensions(experiment: str) -> str:
+    """Import the project's extensions, which its configuration may name."""
+    from tailproof.extensions import import_extensions
+
+    import_extensions()
+    return experiment
+
+
 Experiment = Annotated[
-    str, typer.Argument(help="Name of an experiment: NAME in config/experiments/NAME.yaml.")
+    str,
+    typer.Argument(
+        help="Name of an experiment: NAME in config/experiments/NAME.yaml.",
+        callback=_with_extensions,
+    ),
 ]
 
 
@@ -74,6 +86,38 @@ def init(
     change_folder = "" if Path(folder).resolve() == Path.cwd() else f"cd {folder} && "
     print()
     say(f"next: {change_folder}git init && snakemake --cores 2")
+
+
+@app.command()
+def folds(
+    experiment: Experiment,
+    of: Annotated[int, typer.Option("--of", min=2, help="Number of folds.")] = 5,
+) -> None:
+    """Write an experiment for each fold of another one, so that every image is tested once."""
+    from tailproof.config.folds import write_folds
+    from tailproof.project import project_paths
+
+    for path in write_folds(experiment, of):
+        say(f"wrote {path}")
+    say(f"next: snakemake --cores 2 {project_paths().experiment(experiment)}/cross_fit/summary.csv")
+
+
+@app.command()
+def fetch(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment of the project, or a model of timm with published weights.",
+            callback=_with_extensions,
+        ),
+    ],
+) -> None:
+    """Fetch pretrained weights ahead, for machines without a network."""
+    from tailproof.provenance.prefetch import prefetch
+
+    for file, facts in prefetch(name).items():
+        licence = facts["licence"] or "unknown"
+        say(f"{file}: {facts['model']}, from {facts['origin']}, licence: {licence}")
 
 
 @app.command()

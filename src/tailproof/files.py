@@ -102,7 +102,7 @@ def parse_json(text: str, *, nan: bool = False) -> Any:
             text,
             parse_int=_integer,
             parse_constant=float if nan else _refuse_constant,
-            object_pairs_hook=_distinct,
+            object_pairs_hook=distinct_keys,
         )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -118,7 +118,8 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these pairs; a ValueError says that it names a key twice."""
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]

@@ -21,6 +21,11 @@ SNAKEFILE = PIPELINE / "Snakefile"
 CONFIG = Path("config", "config.yaml")
 EXPERIMENTS = Path("config", "experiments")
 
+WEIGHTS = "weights"
+
+STORES = (WEIGHTS,)
+"""Folders that all experiments share; no experiment has such a name."""
+
 EXAMPLE = "digits_lt"
 """The experiment that a new project starts with: its data come with scikit-learn."""
 
@@ -45,6 +50,9 @@ GITIGNORE = (".snakemake/", ".state/", "logs/", "raw/")
 class Paths:
     """The folders of a project, from its root; the only place that spells them.
 
+    Next to the folder of the results are `STORES`, which experiments share. A store has files and
+    records like the folder of an experiment, and takes the place of one wherever they are read.
+
     Attributes:
         results: the folder of all experiments: `results` in config/config.yaml. It may be on
             another disk.
@@ -57,16 +65,16 @@ class Paths:
     states: str = ".state"
 
     def experiment(self, name: str) -> Path:
-        """Return the folder of an experiment's results."""
-        return Path(self.results, name)
+        """Return the folder of an experiment's results, or of a store."""
+        return Path(self.results).parent / name if name in STORES else Path(self.results, name)
 
     def provenance(self, name: str) -> Path:
-        """Return the folder of an experiment's records."""
+        """Return the folder of the records of an experiment or a store."""
         return self.experiment(name) / "provenance"
 
     def record(self, experiment: str, stage: str, name: str) -> str:
         """Return the path of the record of a job."""
-        return f"{self.results}/{experiment}/provenance/{stage}/{name}.json"
+        return f"{self.provenance(experiment).as_posix()}/{stage}/{name}.json"
 
     def page(self, name: str) -> str:
         """Return the path of an experiment's report."""
@@ -86,9 +94,19 @@ class Paths:
         return Path(self.states, "raw", f"{name}.parquet")
 
     def inside(self, path: str | Path) -> tuple[str, ...] | None:
-        """Return the parts of a path below the results folder; None where it is not below it."""
+        """Return the experiment or store that holds a path, and the parts of the path in it.
+
+        None for a path outside of all.
+        """
         path = Path(path)
+        for store in STORES:
+            if path.is_relative_to(self.experiment(store)):
+                return (store, *path.relative_to(self.experiment(store)).parts)
         return path.relative_to(self.results).parts if path.is_relative_to(self.results) else None
+
+    def weights(self, key: str) -> Path:
+        """Return the file of fetched weights; the facts about them are next to it, as JSON."""
+        return self.experiment(WEIGHTS) / f"{key}.safetensors"
 
 
 def project_paths(root: str | Path = ".") -> Paths:
@@ -171,7 +189,14 @@ def _ignored(results: str) -> list[str]:
     """Return what git ignores of results inside the project: all but the records."""
     if Path(results).is_absolute():
         return []
-    return [f"{results}/*/*", f"!{results}/*/provenance/", f"{results}/*.html", f"{results}/*.md"]
+    stores = [Paths(results).experiment(store).as_posix() for store in STORES]
+    return [
+        f"{results}/*/*",
+        f"!{results}/*/provenance/",
+        f"{results}/*.html",
+        f"{results}/*.md",
+        *(f"{store}/*.safetensors" for store in stores),
+    ]
 
 
 def _without_links(markdown: str) -> str:

@@ -41,6 +41,15 @@ def printable(text: object) -> str:
     )
 
 
+def is_encodable(text: str) -> bool:
+    """Return whether text can be written: JSON and names of files may hold half a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable_lines(text: object) -> str:
     """Return `printable` text of several lines, all after the first indented.
 

@@ -3,22 +3,27 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from tailproof.config.base import NAME
 from tailproof.config.experiment import Experiment
+from tailproof.config.folds import read_folds
 from tailproof.config.lint import warnings
-from tailproof.config.recipe import Recipe
+from tailproof.config.recipe import Model, Recipe, pretrained_models
 from tailproof.config.sweep import WINNER
 from tailproof.config.validation import load_experiment
+from tailproof.config.weights import HUB, weights_source
 from tailproof.data.raw_checksums import RawFiles, files_to_read, replaced_raw
+from tailproof.digests import sha256_file
 from tailproof.files import read_json
 from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_resources import request_of, with_measurements
-from tailproof.project import EXPERIMENTS, Paths
+from tailproof.project import EXPERIMENTS, STORES, WEIGHTS, Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.runtime.records import read_record, record_path
@@ -74,6 +79,7 @@ class Pipeline:
             TailproofError: an experiment does not exist or is wrong, or has no such expert.
         """
         targets = [parts for word in words if len(parts := self._paths.inside(word) or ()) > 1]
+        targets = [parts for parts in targets if parts[0] not in STORES]
         for name, *below in targets or [(name,) for name in listed]:
             experiment = self.read(name)
             if len(below) > 1 and below[0] == "experts":
@@ -130,6 +136,31 @@ class Pipeline:
     def files_of_evaluated(self, file: str, **values: Iterable[str]) -> InputFunction:
         """Return an input function: a file of every evaluated expert and seed."""
         return self.files_of(lambda w: self.experiment(w).evaluated, file, **values)
+
+    def folds(self, wildcards: Any) -> list[str]:
+        """Return the names of the experiments of all folds; see `read_folds`."""
+        return read_folds(wildcards.experiment)
+
+    def files_of_folds(self, file: str) -> InputFunction:
+        """Return an input function: a file of the experiment of every fold."""
+        return lambda wildcards: [
+            f"{self._paths.experiment(name)}/{file}" for name in self.folds(wildcards)
+        ]
+
+    def logits_of_folds(self, *splits: str) -> InputFunction:
+        """Return an input function: the calibrated logits of every fold, expert and seed."""
+
+        def paths(wildcards: Any) -> list[str]:
+            experiment = self.experiment(wildcards)
+            return _expand(
+                f"{{folder}}/{EXPERT}/logits/{{split}}.parquet",
+                folder=map(self._paths.experiment, self.folds(wildcards)),
+                expert=experiment.evaluated,
+                seed=experiment.seeds,
+                split=splits,
+            )
+
+        return paths
 
     def rung_standing(self, wildcards: Any, rung: int) -> str | list[str]:
         """Return the file with the points promoted to a rung; none for the first rung."""
@@ -188,11 +219,79 @@ class Pipeline:
             self._paths.raw_status(name),
         )
 
+    def pretrained_of(self, *suffixes: str) -> InputFunction:
+        """Return an input function: the weights that an expert may start from, and their facts."""
+        return lambda wildcards: self._weights(
+            possible_recipes(self.experiment(wildcards), wildcards.expert), suffixes
+        )
+
+    def pretrained_of_all(self, *suffixes: str) -> InputFunction:
+        """Return an input function: the weights of all experts and points, or their facts."""
+        return lambda wildcards: self._weights(
+            all_recipes(self.experiment(wildcards)).values(), suffixes
+        )
+
+    def _weights(self, recipes: Iterable[Recipe], suffixes: Iterable[str]) -> list[str]:
+        files = [self._paths.weights(key) for key in pretrained_models(recipes)]
+        return [file.with_suffix(suffix).as_posix() for file in files for suffix in suffixes]
+
+    def weights_of(self, key: str) -> Model:
+        """Return the model whose weights have a key: that of an experiment, or one of timm.
+
+        Raises:
+            TailproofError: no experiment has such weights.
+        """
+        for name in experiment_names():
+            with suppress(TailproofError):  # another experiment's mistake is its own
+                if model := pretrained_models(all_recipes(self.read(name)).values()).get(key):
+                    return model
+        if "--" in key:
+            raise TailproofError(f"no experiment starts from the weights '{key}'")
+        return Model(name=key, weights=HUB)
+
+    def own_weights(self, key: str) -> str | list[str]:
+        """Return the weights of an expert in this project that others start from; or none."""
+        file = weights_source(self.weights_of(key).weights)
+        return file.as_posix() if file and self._paths.inside(file) else []
+
+    def weights_digest(self, key: str) -> str | None:
+        """Return the SHA-256 of the file that weights come from, or what its record says.
+
+        Once they have been fetched, the file need not be there. None for weights of the hub, and of
+        an expert of this project.
+        """
+        file = weights_source(self.weights_of(key).weights)
+        if file is None or self._paths.inside(file):
+            return None
+        if file.is_file():
+            return sha256_file(file)
+        with suppress(TailproofError):
+            return read_record(record_path(WEIGHTS, "fetch", key)).parameters["sha256"]
+        raise TailproofError(
+            f"recipe.model.weights: {file} does not exist: correct the path, or copy the file there"
+        )
+
     def _downloads(self, name: str) -> bool:
         return getattr(self.read(name).data.source, "download", False)
 
     def _winner(self, wildcards: Any, file: str) -> str:
         return f"{self._paths.experiment(wildcards.experiment)}/experts/{WINNER}/{file}"
+
+
+def experiment_names() -> list[str]:
+    """Return the names of all experiments of the project, sorted.
+
+    Raises:
+        TailproofError: one has the name of a store.
+    """
+    names = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    names = [name for name in names if re.fullmatch(NAME, name)]
+    if taken := sorted(set(STORES) & set(names)):
+        raise TailproofError(
+            f"{EXPERIMENTS / taken[0]}.yaml: '{taken[0]}' is the name of a folder that all "
+            "experiments share: give the experiment another name"
+        )
+    return names
 
 
 def config_section(section: BaseModel, *names: str) -> dict[str, Any]:
@@ -237,12 +336,6 @@ def possible_learned_recipes(experiment: Experiment, expert: str) -> dict[str, d
     fixed = {expert: experiment.experts[expert]} if expert in experiment.experts else None
     recipes = experiment.points if fixed is None else fixed
     return {name: recipe.result_fields() for name, recipe in recipes.items()}
-
-
-def initial_weights(experiment: Experiment, expert: str) -> list[str]:
-    """Return the weight files that an expert may start from."""
-    paths = [recipe.initial_weights for recipe in possible_recipes(experiment, expert)]
-    return [path for path in dict.fromkeys(paths) if path]
 
 
 def rung_of(expert: str) -> int:

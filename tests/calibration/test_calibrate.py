@@ -57,14 +57,19 @@ def test_few_samples_and_absent_classes_are_recorded(tmp_path):
     assert found["warnings"][1] == "2 classes have no sample in calib, of 4"
 
 
-@pytest.mark.parametrize("labels", [[], [2, 2, 2]])
-def test_fewer_than_two_classes_are_refused(tmp_path, labels):
-    raw = write(tmp_path / "calib.parquet", "calib", labels=labels)
-    with pytest.raises(
-        TailproofError, match=r"calib\.parquet .*'\w+', expected at least 2 classes"
-    ):
+def test_calib_without_a_label_is_refused(tmp_path):
+    raw = write(tmp_path / "calib.parquet", "calib", labels=[])
+    with pytest.raises(TailproofError, match=r"calib\.parquet .*'\w+', expected at least one"):
         calibrate(raw, Calibration(), tmp_path / "calibration.json")
     assert not (tmp_path / "calibration.json").exists()
+
+
+@pytest.mark.parametrize("labels", [[2], [2, 2, 2]])
+def test_calib_of_one_class_is_enough_and_says_so(tmp_path, labels):
+    raw = write(tmp_path / "calib.parquet", "calib", labels=labels)
+    fitted = calibrate(raw, Calibration(), tmp_path / "calibration.json")
+    assert 0.05 <= fitted["temperature"] <= 20 and fitted["classes_present"] == 1
+    assert "3 classes have no sample in calib, of 4" in fitted["warnings"]
 
 
 @pytest.mark.parametrize("split", [split for split in SPLITS if split != "calib"])

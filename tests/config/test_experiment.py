@@ -14,6 +14,7 @@ from tailproof.config.lint import warnings
 from tailproof.config.merge import merge
 from tailproof.config.validation import load_config, load_experiment, parse_experiment
 from tailproof.config.yaml_reader import read_yaml
+from tailproof.data.sources import SOURCES as REGISTERED
 from tailproof.monitors import MONITORS
 from tailproof.project import PIPELINE as ROOT
 from tailproof.runtime.errors import TailproofError
@@ -22,7 +23,7 @@ from tests.config.minimal import MINIMAL, assert_mistakes, changed, mistakes
 SHIPPED = sorted((ROOT / "config" / "experiments").glob("*.yaml"))
 
 MONITOR_NAMES = [repr(name) for name in MONITORS]
-SOURCES = "cifar10, cifar100, digits, idx, image_folder, lens, metadata_csv, parquet, scan_lines"
+SOURCES = ", ".join(sorted(REGISTERED))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

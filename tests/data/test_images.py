@@ -1,6 +1,9 @@
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import cv2
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageOps
 
+from tailproof.data import images
 from tailproof.data.images import decode, encode_png, pixel_digest
 from tailproof.runtime.errors import TailproofError
 
@@ -270,3 +274,79 @@ def test_of_damaged_bytes_becomes_what_pillow_makes_of_them(kind, changes, mode)
     assert (found is None) == (expected is None)
     if found is not None and b"Exif" not in data:
         np.testing.assert_array_equal(found, expected)
+
+
+def pictures() -> dict[str, bytes]:
+    """A picture of each kind that is converted, larger than the strips of the tests."""
+    alpha = gradient("L").rotate(90).point(lambda level: level // 2 * 2)
+    transparent = colourful()
+    transparent.putalpha(alpha)
+    white = Image.new("RGBA", (40, 30), (255, 255, 255, 0))
+    white.paste((255, 255, 255, 255), (5, 5, 30, 9))
+    palette = colourful().quantize(32)
+    exif = Image.Exif()
+    rotated = {}
+    for orientation in range(1, 9):
+        exif[0x0112] = orientation
+        for kind, options in (("JPEG", {"progressive": True}), ("PNG", {}), ("TIFF", {})):
+            rotated[f"{kind} {orientation}"] = encode(colourful(), kind, exif=exif, **options)
+    return {
+        **rotated,
+        "transparent": encode(transparent, "PNG"),
+        "drawn in white": encode(white, "PNG"),
+        "palette": encode(palette, "PNG"),
+        "transparent palette": encode(palette, "PNG", transparency=3),
+        "transparent colour": encode(colourful(), "PNG", transparency=(255, 255, 255)),
+        "CMYK": encode(colourful().convert("CMYK"), "JPEG"),
+        "one bit": encode(gradient("1"), "PNG"),
+        "grey with alpha": encode(transparent.convert("LA"), "PNG"),
+        "plain JPEG": encode(colourful(), "JPEG"),
+        "plain PNG": encode(colourful(), "PNG"),
+        "grey declared as RGB": encode(gradient(), "WebP", lossless=True),
+    }
+
+
+@pytest.mark.parametrize("mode", [None, "L", "RGB"])
+def test_large_pictures_have_the_pixels_of_small_ones(monkeypatch, mode):
+    expected = {name: images.read_picture(data, mode) for name, data in pictures().items()}
+    monkeypatch.setattr(images, "LARGE", 0)
+    for strip in (1, 90, 700):
+        monkeypatch.setattr(images, "STRIP", strip)
+        for name, data in pictures().items():
+            picture = images.read_picture(data, mode)
+            np.testing.assert_array_equal(picture.pixels, expected[name].pixels, err_msg=name)
+            assert picture.notes == expected[name].notes
+            assert picture.pixels.flags.c_contiguous
+
+
+def test_a_damaged_large_picture_lets_the_next_one_be_decoded(monkeypatch):
+    monkeypatch.setattr(images, "LARGE", 0)
+    whole = encode(colourful(), "JPEG", progressive=True)
+    with pytest.raises(TailproofError):
+        decode(whole[: len(whole) // 2])
+    with ThreadPoolExecutor(4) as pool:
+        decoded_pictures = list(pool.map(decode, [whole] * 8))
+    assert all(np.array_equal(picture, decoded_pictures[0]) for picture in decoded_pictures)
+
+
+MEASURE = """
+import resource, sys
+from tailproof.data.images import decode
+data = open(sys.argv[1], "rb").read()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pixels = decode(data)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((after - before) * 1024 / pixels.shape[0] / pixels.shape[1])
+"""
+
+
+def test_decoding_holds_a_picture_twice_at_most(tmp_path):
+    """Pillow has 4 bytes per pixel, the array 3; whole copies would make 14."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "large.jpg"
+    colourful((4000, 3000)).save(path, exif=exif, progressive=True)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 9

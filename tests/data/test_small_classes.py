@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
-from tailproof.data.splits import assign_splits, drop_shared_groups, find_fault
+from tailproof.data.split_advice import find_fault
+from tailproof.data.split_assignment import assign_splits
+from tailproof.data.splits import drop_shared_groups
 
 ADVICE = re.compile(r"set data\.(\w+(?:\.\w+)?) to ([\d.]+)|add (\d+) (?:image|group)")
 

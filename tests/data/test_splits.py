@@ -9,15 +9,12 @@ from hypothesis import strategies as st
 
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
+from tailproof.data.split_assignment import assign, assign_pools, count_classes, profile_counts
 from tailproof.data.splits import (
-    assign,
-    assign_pools,
-    count_classes,
     drop_duplicates,
     drop_shared_groups,
     drop_unlabelled,
     prior_weights,
-    profile_counts,
     split,
 )
 from tailproof.data.tables import read_parquet, with_metadata, write_parquet

@@ -101,6 +101,15 @@ def test_a_group_that_tune_does_not_hold_is_survived():
             assert np.isfinite([*rule.gain, *rule.multiplier, *rule.shift]).all()
 
 
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_rule_can_be_fitted_on_a_handful_of_samples(samples):
+    prediction, weight = case(0, samples)
+    grouped = Grouped.of(prediction, head_and_tail(TAIL), weight)
+    for fit in (fit_chow, fit_balanced, fit_worst):
+        for rule in fit(grouped, (0.5, 1.0)):
+            assert np.isfinite([*rule.gain, *rule.multiplier, *rule.shift]).all()
+
+
 def test_the_order_of_the_samples_does_not_matter_to_the_balanced_rule():
     prediction, weight = case(4, 200)
     order = np.random.default_rng(0).permutation(200)

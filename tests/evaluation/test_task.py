@@ -131,20 +131,6 @@ def test_experts_need_the_same_seeds(files, tmp_path):
     refused(files, tmp_path, "'adjusted' .*0, .*'plain' .*0, 1:")
 
 
-def test_what_is_fitted_in_halves_takes_two_samples(files, tmp_path):
-    for seeds in files.values():
-        for splits in seeds.values():
-            one = Logits.read(splits["tune"])
-            replace(
-                one,
-                sample_ids=one.sample_ids[:1],
-                labels={rank: labels[:1] for rank, labels in one.labels.items()},
-                weight=one.weight[:1],
-                heads={rank: values[:1] for rank, values in one.heads.items()},
-            ).write(splits["tune"])
-    refused(files, tmp_path, r"tune\.parquet.*at least two")
-
-
 def test_nothing_to_evaluate(tmp_path, files):
     refused({}, tmp_path, "'experts'")
 

@@ -550,6 +550,7 @@ class SquareExpert:
     """What `tailproof predict` needs of an expert to read an image."""
 
     shape = (3, 24, 24)
+    interpolation = "bicubic"
 
     class deployment:
         images = "RGB"

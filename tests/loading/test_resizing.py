@@ -1,6 +1,7 @@
 """Resizing of narrow, tiny and large images: the pixels of a full resize, in bounded memory."""
 
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tailproof.loading import resizing
 from tailproof.loading.resizing import fit, shorten
 
 
@@ -89,3 +91,22 @@ def test_only_the_middle_of_the_longest_images_is_transformed():
     line = noise(1, 3000)
     assert np.array_equal(shorten(line), line[:, 1450:1550])
     assert np.array_equal(shorten(noise(3000, 2)), noise(3000, 2)[1400:1600])
+
+
+@given(
+    shorter=st.integers(2, 90),
+    ratio=st.floats(1, 4),
+    tall=st.booleans(),
+    channels=st.sampled_from([1, 3]),
+    size=st.integers(1, 60),
+    strip=st.integers(1, 3000),
+    interpolation=st.sampled_from(["bicubic", "bilinear"]),
+)
+def test_a_large_image_has_the_pixels_of_a_small_one(
+    shorter, ratio, tall, channels, size, strip, interpolation
+):
+    sides = (max(shorter, int(shorter * ratio)), shorter)
+    image = noise(*(sides if tall else sides[::-1]), channels)
+    with mock.patch.multiple(resizing, LARGE=0, STRIP=strip):
+        fitted = fit(image, size, interpolation)
+    np.testing.assert_array_equal(fitted, fit(image, size, interpolation))

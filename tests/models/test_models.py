@@ -20,7 +20,7 @@ PREPROCESSING = {
 
 
 def build(name="cifar_resnet32", classes=10, channels=3, **options):
-    return build_model(name, classes=classes, channels=channels, pretrained=False, options=options)
+    return build_model(name, classes=classes, channels=channels, options=options)
 
 
 def save(model, folder, **model_args):

@@ -28,9 +28,7 @@ def make_expert(
     ranks = ranks or {"class": ["a", "b", "c"]}
     names = [name for own in ranks.values() for name in own]
     torch.manual_seed(0)
-    network = build_model(
-        model, classes=len(names), channels=shape[0], pretrained=False, options={}
-    )
+    network = build_model(model, classes=len(names), channels=shape[0], options={})
     *others, target = ranks
     save_expert(
         folder,

@@ -67,7 +67,7 @@ TABLE = {
         (None, facts({"schedule": {"warmup": {"steps": 20, "epochs": None}}})),
         (None, facts({"schedule": {"warmup": None}})),
         ("warning", facts({"model": {"name": "vit_tiny_patch16_224"}, **CONSTANT})),
-        (None, facts({"model": {"name": "vit_tiny_patch16_224", "pretrained": True}, **CONSTANT})),
+        (None, facts({"model": {"name": "vit_tiny_patch16_224", "weights": "hub"}, **CONSTANT})),
     ],
     "unusual_rate": [
         ("warning", facts({"optimizer": {"learning_rate": 0.4}})),
@@ -136,6 +136,11 @@ TABLE = {
         (None, facts({}, {"epochs": 30})),
     ],
     "no_normalization": [("warning", facts({"normalize": False})), (None, facts())],
+    "weights_of_other_images": [
+        ("warning", facts({"model": {"weights": "hub"}, "normalize": True})),
+        (None, facts({"model": {"weights": "hub"}})),
+        (None, facts({"normalize": True})),
+    ],
     "bare_phase": [
         ("warning", facts({"phases": BARE})),
         (None, facts({"phases": PHASES})),

@@ -253,7 +253,8 @@ def test_results_behind_a_link_are_the_same_results(twin, tmp_path):
 
 def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(twin):
     start = f"{EXPERTS}/cross_entropy/seed-0"
-    recipe = {**TINY["recipe"], "epochs": 1, "init_from": start}
+    model = {**TINY["recipe"]["model"], "weights": start}
+    recipe = {**TINY["recipe"], "epochs": 1, "model": model}
     experts = {"tuned": TINY["experts"]["logit_adjustment"]}
     twin.write("config/experiments/next.yaml", {**TINY, "recipe": recipe, "experts": experts})
     done = twin.snakemake("--quiet", "all", "--", "results/next/audit.json")

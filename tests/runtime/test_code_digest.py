@@ -21,6 +21,7 @@ SOURCES = ROOT / "src"
 BELOW_RUNTIME = {
     "tailproof.files",
     "tailproof.digests",
+    "tailproof.extensions",
     "tailproof.project",
     "tailproof.untrusted_files",
     "tailproof.untrusted_text",

@@ -49,7 +49,12 @@ def test_a_file_names_its_job(path, job):
 
 def test_files_outside_of_the_results_have_no_job():
     assert maker_path("raw/images/a.png") is None
-    assert maker_path("weights/a.safetensors") is None
+    assert maker_path("elsewhere/a.safetensors") is None
+
+
+def test_weights_next_to_the_results_have_a_job():
+    record = "weights/provenance/fetch/a.json"
+    assert maker_path("weights/a.safetensors") == maker_path("weights/a.json") == record
 
 
 def test_paths_are_paired_by_wildcards_in_any_order():
@@ -77,5 +82,6 @@ def test_short_stages_share_a_job_on_slurm():
         "promote",
         "selection",
         "winner",
+        "fetch",
     }
     assert set(profile["groups"]) == set(STAGES) - alone

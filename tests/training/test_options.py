@@ -11,10 +11,14 @@ import torch
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-import tailproof.models  # noqa: F401 - lets timm be imported
 from tailproof.config.recipe import Recipe
+from tailproof.files import read_json
+from tailproof.models import save_expert
+from tailproof.models.fetch import fetch
+from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.preprocessing import preprocessing
 from tailproof.training.run import TrainingRun
 from tests.training.interrupted_runs import RECIPE, finish, outputs, start
 
@@ -139,33 +143,64 @@ def test_synchronised_batch_norm_needs_gpus(digits):
         step(digits, sync_batchnorm=True)
 
 
-def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, caplog):
+def started_from(weights, digits, seed=1):
+    """A run that starts from weights, fetched into the project in the current folder."""
+    model = {"name": RECIPE["model"]["name"], "weights": str(weights)}
+    recipe = Recipe(**{**RECIPE, "model": model, "normalize": True})
+    file = project_paths().weights(recipe.model.weights_key)
+    file.parent.mkdir(exist_ok=True)
+    fetch(recipe.model.name, recipe.model.weights, file, file.with_suffix(".json"))
+    return TrainingRun(digits, recipe, seed, ProcessGroup(1))
+
+
+def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert finish(start(digits, tmp_path, {"epochs": 1})) == 0
     expert = tmp_path / "expert/seed-0"
-    run = TrainingRun(digits, Recipe(**RECIPE, init_from=str(expert)), 1, ProcessGroup(1))
+    run = started_from(expert, digits)
     for name, value in load_file(expert / "model.safetensors").items():
         assert np.array_equal(run.model.state_dict()[name].numpy(), value), name
     (state,) = (tmp_path / "states").glob("*/*.pt")
-    same = TrainingRun(digits, Recipe(**RECIPE, init_from=str(state)), 2, ProcessGroup(1))
-    assert np.array_equal(vector(same.model), vector(run.model))
+    assert np.array_equal(vector(started_from(state, digits, 2).model), vector(run.model))
 
     other = timm.create_model("cifar_resnet20", num_classes=3, in_chans=1)
     torch.nn.init.constant_(other.conv1.weight, 0.5)
     save_file(
         {k: v.contiguous() for k, v in other.state_dict().items()}, tmp_path / "o.safetensors"
     )
-    run = TrainingRun(
-        digits, Recipe(**RECIPE, init_from=str(tmp_path / "o.safetensors")), 1, ProcessGroup(1)
-    )
+    run = started_from("o.safetensors", digits)
     assert (run.model.conv1.weight == 0.5).all()
-    assert re.search(r"classifier\.weight.*\[3, 64\].*\[10, 64\]", caplog.text)
+    assert run.model.state_dict()["classifier.weight"].shape == (10, 64)
 
 
-@pytest.mark.parametrize("name", ["damaged.safetensors", "damaged.pt"])
-def test_weights_that_cannot_be_read_are_errors(digits, tmp_path, name):
-    path = tmp_path / name
-    with pytest.raises(TailproofError, match=f"recipe.init_from: {path}"):
-        TrainingRun(digits, Recipe(**RECIPE, init_from=str(path)), 0, ProcessGroup(1))
-    path.write_bytes(b"neither this nor that")
-    with pytest.raises(TailproofError, match=f"recipe.init_from: {path} (?s:.*)safetensors"):
-        TrainingRun(digits, Recipe(**RECIPE, init_from=str(path)), 0, ProcessGroup(1))
+def test_pretrained_weights_decide_how_images_are_prepared(digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = timm.create_model("resnet10t", num_classes=3)
+    prepared = {
+        "input_size": [3, 24, 24], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6],
+        "interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "center",
+    }  # fmt: skip
+    save_expert(
+        "own", network, model_args={}, preprocessing=prepared, class_names=list("abc"), facts={}
+    )
+    model = {"name": "resnet10t", "weights": "own"}
+    recipe = Recipe(model=model, epochs=1, batch_size=64)
+    file = project_paths().weights(recipe.model.weights_key)
+    file.parent.mkdir()
+    with pytest.raises(TailproofError, match=re.escape(f"{file}")):
+        TrainingRun(digits, recipe, 0, ProcessGroup(1))
+    fetch("resnet10t", "own", file, file.with_suffix(".json"))
+
+    def seen(**changed):
+        run = TrainingRun(digits, recipe.model_copy(update=changed), 0, ProcessGroup(1))
+        return preprocessing(run.split, run.recipe)
+
+    # The digits are grey, 8 by 8 pixels.
+    assert seen() == {
+        "input_size": [1, 24, 24], "mean": [pytest.approx(0.2)], "std": [pytest.approx(0.5)],
+        "interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "center",
+    }  # fmt: skip
+    assert seen(image_size=32)["input_size"] == [1, 32, 32]
+    train = read_json(digits)["normalization"]
+    assert seen(normalize=True, image_size=32)["mean"] == train["mean"]
+    assert seen(normalize=True, image_size=32)["interpolation"] == "bicubic"

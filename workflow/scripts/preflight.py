@@ -7,23 +7,26 @@ from tailproof.runtime.job import job
 with job(snakemake) as stage:
     from tailproof.config.recipe import Recipe
     from tailproof.diagnosis.finding import for_record
-    from tailproof.files import read_json, write_json, write_text
+    from tailproof.files import write_json, write_text
     from tailproof.preflight.experiment_facts import facts_of
     from tailproof.preflight.markdown_page import page
+    from tailproof.preflight.normalizations import normalizations
     from tailproof.preflight.summary import describe
     from tailproof.preflight.timing import measure, structures
     from tailproof.preflight.tried_transforms import tried_transforms
+    from tailproof.training.preprocessing import with_backbone_size
 
     manifest, output = snakemake.input.manifest, snakemake.output
     execution = json.loads(snakemake.resources.execution)
     recipes = {
-        name: Recipe(**learning, **execution["others"].get(name, execution["usual"]))
+        name: with_backbone_size(
+            Recipe(**learning, **execution["others"].get(name, execution["usual"]))
+        )
         for name, learning in snakemake.params.recipes.items()
     }
-    normalization = read_json(manifest)["normalization"]
     preview = describe(
         facts_of(manifest, recipes),
-        normalization,
+        normalizations(manifest, recipes),
         structures(manifest, recipes),
         tried_transforms(manifest, recipes),
     )

@@ -31,7 +31,7 @@ def calibrate(raw_logits: str | Path, config: Calibration, output: str | Path) -
         same for each other head by name, without weighting and weights_sha256.
 
     Raises:
-        TailproofError: the file is not of the split calib, or a rank has fewer than two classes.
+        TailproofError: the file is not of the split calib, or no sample has a label at a rank.
     """
     logits = Logits.read(raw_logits)
     if logits.metadata["split"] != "calib":
@@ -56,10 +56,10 @@ def _fitted(path: str | Path, logits: Logits, rank: str, config: Calibration) ->
     labelled = logits.labels[rank] >= 0
     values, labels = logits.heads[rank][labelled], logits.labels[rank][labelled]
     present = len(np.unique(labels))
-    if present < 2:
+    if not present:
         raise TailproofError(
-            f"{path} has {len(labels)} samples of {present} classes at the rank '{rank}', expected "
-            "at least 2 classes to fit a temperature: raise data.splits.calib"
+            f"{path} has no sample with a label at the rank '{rank}', expected at least one to fit "
+            "a temperature: raise data.splits.calib"
         )
     fit = fit_temperature(values, labels, sample_weights(labels, config.weighting))
     return {

@@ -31,7 +31,7 @@ class OneOf(Strict):
         if len(given) != 1:
             raise ValueError(
                 f"expected exactly one of {', '.join(map(repr, names))}, "
-                f"found {', '.join(map(repr, given)) or 'none'}"
+                f"found {', '.join(map(repr, given)) or 'none'}: {'keep' if given else 'set'} one"
             )
         return self
 

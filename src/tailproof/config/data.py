@@ -37,7 +37,10 @@ RESERVED_COLUMNS = {
 def _below_root(path: str) -> str:
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts:
-        raise ValueError(f"expected a path relative to root without '..', found '{path}'")
+        raise ValueError(
+            f"expected a path relative to root without '..', found '{path}': write the part of the "
+            "path below root"
+        )
     return path
 
 
@@ -86,7 +89,7 @@ def check_missing_columns(missing: Any, ranks: list[str], group: str | None) -> 
         if column not in columns:
             raise ValueError(
                 f"'missing' names the column '{column}', expected a column of ranks or group: "
-                f"{', '.join(columns)}"
+                f"{', '.join(columns)}: correct the name"
             )
 
 
@@ -104,6 +107,53 @@ class SourceConfig(Strict):
     """Base class of the sources' configuration models; the field `name` selects the source."""
 
     name: str
+
+
+class Crops(Strict):
+    """Boxes that are cut out of the pictures; each box is a sample with the labels of its picture.
+
+    All crops of a picture stay in one split. A picture without a box is left out and counted.
+    """
+
+    detections: BelowRoot | None = Field(
+        None,
+        description="Output file of MegaDetector with the boxes. Default: the boxes of the source "
+        "itself (bbox of coco_json, the columns in box of metadata_csv).",
+    )
+    categories: Annotated[list[Column], Field(min_length=1)] = Field(
+        ["animal"], description="Categories of MegaDetector whose boxes are samples."
+    )
+    min_confidence: Fraction | None = Field(
+        None,
+        description="Lowest confidence of MegaDetector. Default: the typical threshold in its "
+        "file, else 0.2.",
+    )
+    margin: Annotated[float, Field(ge=0, le=2)] = Field(
+        0.0,
+        description="What is added on each side of a box, as a share of its width and height.",
+    )
+
+
+class PictureSourceConfig(SourceConfig):
+    """Base class of sources whose samples are picture files, of which parts can be cut out."""
+
+    crops: Crops | None = Field(
+        None, description="Cut boxes out of the pictures. Default: whole pictures."
+    )
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the source itself lists boxes."""
+        return False
+
+    @model_validator(mode="after")
+    def _boxes_are_listed(self) -> "PictureSourceConfig":
+        if self.crops is not None and self.crops.detections is None and not self.has_boxes:
+            raise ValueError(
+                f"'crops' needs boxes, and the source {self.name} lists none: name an output file "
+                "of MegaDetector in crops.detections"
+            )
+        return self
 
 
 SOURCE_CONFIGS: dict[str, type[SourceConfig]] = {}
@@ -188,11 +238,28 @@ class LongTail(Strict):
 Profile = Annotated[Natural | LongTail, Field(discriminator="kind")]
 
 
+class Fold(Strict):
+    """One of several folds; the test sets of all of them together are the whole collection."""
+
+    index: int = Field(ge=0, description="Number of the fold, from 0 to of − 1.")
+    of: int = Field(ge=2, description="Number of folds.")
+
+    @model_validator(mode="after")
+    def _index_below_number(self) -> "Fold":
+        if self.index >= self.of:
+            raise ValueError(
+                f"index is {self.index}, expected 0 to {self.of - 1} for {self.of} folds: let "
+                "`tailproof folds` write it"
+            )
+        return self
+
+
 class SplitFractions(Strict):
     """Sizes of the splits as fractions of the two pools.
 
     val and calib are fractions of the training pool; train is the rest. tune and dev are fractions
-    of the held-out pool; test is the rest.
+    of the held-out pool; test is the rest. With a fold, test is the whole fold, and tune and dev
+    are these fractions of its size, but of images from the other folds.
     """
 
     val: Fraction = Field(0.1, description="Fraction of the training pool; chooses epochs.")
@@ -201,6 +268,11 @@ class SplitFractions(Strict):
         0.2, description="Fraction of the held-out pool; fits ensemble weights and thresholds."
     )
     dev: Fraction = Field(0.2, description="Fraction of the held-out pool; evaluated like test.")
+    fold: Fold | None = Field(
+        None,
+        description="Hold out one fold as test, in place of data.test_fraction; `tailproof folds` "
+        "writes the experiments of all folds.",
+    )
 
     @model_validator(mode="after")
     def _leave_something(self) -> "SplitFractions":

@@ -113,7 +113,10 @@ class Experiment(Strict):
         cls, experts: dict[str, Recipe], info: ValidationInfo
     ) -> dict[str, Recipe]:
         if not experts and "sweep" in info.data and info.data["sweep"] is None:
-            raise ValueError("should name at least one expert, because there is no 'sweep'")
+            raise ValueError(
+                "should name at least one expert, because there is no 'sweep': add one, "
+                "such as {plain: {}}"
+            )
         sweep, recipe = info.data.get("sweep"), info.data.get("recipe")
         points = sweep.expand(recipe) if experts and sweep and recipe else ()
         for name in experts:

@@ -1,5 +1,7 @@
 """Configuration of the stage train: the recipe that one expert is trained by."""
 
+import re
+from collections.abc import Iterable
 from functools import reduce
 from itertools import pairwise
 from operator import or_
@@ -11,6 +13,8 @@ from pydantic import Field, model_validator
 from tailproof import losses
 from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
 from tailproof.config.transforms import Albumentation, TorchvisionTransform
+from tailproof.config.weights import HUB
+from tailproof.digests import digest_of
 from tailproof.monitors import MONITORS, direction
 
 
@@ -18,11 +22,26 @@ class Model(Strict):
     """Any model of timm's registry, to which Tailproof adds `cifar_resnet32` and others."""
 
     name: str = Field("cifar_resnet32", description="Model name as in timm.list_models().")
-    pretrained: bool = Field(False, description="Start from timm's pretrained weights.")
+    weights: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Weights to start from: hub (those that timm publishes for the model), or the "
+        "path of a checkpoint, of a folder of timm or of an expert. Default: random weights.",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="Arguments of the model, e.g. {classifier: cosine} or {drop_path_rate: 0.1}.",
     )
+
+    @property
+    def weights_key(self) -> str | None:
+        """The name of the weights' file in the folder `weights`; None for random weights.
+
+        For weights of the hub it is the model's name, so that it can be fetched by name.
+        """
+        if self.weights in (None, HUB):
+            return self.name if self.weights else None
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(self.weights).stem)
+        return f"{self.name}--{stem}--{digest_of([self.name, self.weights])[:8]}"
 
 
 Loss = Annotated[
@@ -213,18 +232,20 @@ class Recipe(Strict):
     )
     image_size: Count | None = Field(
         None,
-        description="Side of training images in pixels. Default: their original size, which must "
-        "be the same for all images.",
+        description="Side of training images in pixels. Default: that of the backbone if it "
+        "normalizes, else their original size, which must be the same for all images.",
     )
     eval_image_size: Count | None = Field(
         None,
         description="Side of the images in validation and inference, in pixels. Default: the size "
         "in the last phase of training.",
     )
-    normalize: bool = Field(
-        True,
-        description="Normalize each channel by its mean and std on the training split. If false, "
-        "8-bit pixels are scaled to [0, 1] and other pixels are left unchanged.",
+    normalize: bool | Literal["backbone"] | None = Field(
+        None,
+        description="backbone: normalize pixels as for model.weights, with their mean, std, "
+        "interpolation and default image size. true: by mean and std of each channel on the "
+        "training split. false: 8-bit pixels are scaled to [0, 1], others are left unchanged. "
+        "Default: backbone with model.weights, else true.",
     )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
@@ -261,11 +282,6 @@ class Recipe(Strict):
         description="Recompute activations in the backward pass to save memory; timm models only.",
     )
     sync_batchnorm: bool = Field(False, description="Compute batch statistics over all GPUs.")
-    init_from: str | None = Field(
-        None,
-        description="Weights to start from: the folder of an expert, a .safetensors file, or a "
-        "state (.pt). Tensors that do not fit the model are skipped with a warning.",
-    )
     resume_from: str | None = Field(
         None,
         description="Resume from the newest state in the folder with this name below .state/train, "
@@ -312,12 +328,11 @@ class Recipe(Strict):
         return self.eval_image_size or self.timeline[-1].image_size
 
     @property
-    def initial_weights(self) -> Path | None:
-        """The weights file that `init_from` refers to; None if it is not set."""
-        if self.init_from is None:
-            return None
-        path = Path(self.init_from)
-        return path if path.suffix in (".safetensors", ".pt") else path / "model.safetensors"
+    def as_backbone(self) -> bool:
+        """Whether images are prepared as for the weights that training starts from."""
+        return self.normalize == "backbone" or (
+            self.normalize is None and self.model.weights is not None
+        )
 
     @property
     def monitor_sign(self) -> float:
@@ -327,6 +342,7 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         self._check_order()
+        self._check_weights()
         if self.sync_batchnorm and self.grad_accum_steps > 1 and not self.drop_last:
             raise ValueError(
                 "sync_batchnorm with grad_accum_steps above 1 needs batches of equal size, found "
@@ -335,6 +351,13 @@ class Recipe(Strict):
         for number, phase in enumerate(self.timeline, start=1):
             self._check_batches(phase, f"phase {number}: " if self.phases else "")
         return self
+
+    def _check_weights(self) -> None:
+        if self.normalize == "backbone" and not self.model.weights:
+            raise ValueError(
+                "normalize is backbone, but model.weights is not set: set model.weights, or choose "
+                "true"
+            )
 
     def _check_order(self) -> None:
         starts = [phase.from_epoch for phase in self.phases]
@@ -369,3 +392,9 @@ class Recipe(Strict):
                 f"{where}mixup and cutmix pair images within a batch: set 'drop_last: true' and a "
                 f"batch_size that is a multiple of {2 * ranks}, found {phase.batch_size}"
             )
+
+
+def pretrained_models(recipes: Iterable[Recipe]) -> dict[str, Model]:
+    """Return the models that start from pretrained weights, by the key of the weights."""
+    models = [recipe.model for recipe in recipes]
+    return {key: model for model in models if (key := model.weights_key)}

@@ -40,7 +40,9 @@ class Halving(Strict):
     @model_validator(mode="after")
     def _rising(self) -> "Halving":
         if sorted(set(self.rungs)) != self.rungs:
-            raise ValueError(f"rungs should increase, found {self.rungs}")
+            raise ValueError(
+                f"rungs should increase, found {self.rungs}: write {sorted(set(self.rungs))}"
+            )
         return self
 
 
@@ -63,7 +65,9 @@ class Sweep(Strict):
     def _grid_or_points(self) -> "Sweep":
         if (self.grid is None) == (self.points is None):
             count = "none" if self.grid is None else "both"
-            raise ValueError(f"expected exactly one of 'grid' and 'points', found {count}")
+            raise ValueError(
+                f"expected exactly one of 'grid' and 'points', found {count}: write one"
+            )
         if not self.grid and not self.points:
             raise ValueError("it is empty: give at least one grid value or point")
         for key, values in (self.grid or {}).items():
@@ -132,7 +136,7 @@ class Sweep(Strict):
                     raise ValueError(
                         f"halving.rungs holds {rung}, expected less than the {recipe.epochs} "
                         f"epochs of '{name}', and a multiple of its validate_every, "
-                        f"{recipe.validate_every}"
+                        f"{recipe.validate_every}: change the rungs"
                     )
 
 
@@ -172,7 +176,7 @@ def _nested(changes: dict[str, Any]) -> dict[str, Any]:
 def _check_key(key: str, valid_keys: list[str]) -> None:
     reason = NOT_SWEPT.get(key.split(".", maxsplit=1)[0])
     if reason:
-        raise ValueError(f"'{key}' cannot be swept: it {reason}")
+        raise ValueError(f"'{key}' cannot be swept: it {reason}; set it in the recipe")
     open_mappings = [name.removesuffix("*") for name in valid_keys if name.endswith("*")]
     if key in valid_keys or key.startswith(tuple(open_mappings)):
         return

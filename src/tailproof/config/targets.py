@@ -21,7 +21,9 @@ class Target(Strict):
     @model_validator(mode="after")
     def _says_something(self) -> "Target":
         if self.at_least is None and self.at_most is None and self.gap_at_most is None:
-            raise ValueError("expected 'at_least', 'at_most' or 'gap_at_most', found none of them")
+            raise ValueError(
+                "expected 'at_least', 'at_most' or 'gap_at_most', found none of them: add one"
+            )
         return self
 
 

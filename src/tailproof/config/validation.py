@@ -52,7 +52,10 @@ def parse_experiment(value: Any, origin: str = "the configuration") -> Experimen
 
 def _parse(model: type[Model], value: Any, origin: str) -> Model:
     if not isinstance(value, dict):
-        raise TailproofError(f"{origin}: expected a mapping of keys, found {type(value).__name__}")
+        raise TailproofError(
+            f"{origin}: expected a mapping of keys, found {type(value).__name__}: write a line "
+            "'KEY: VALUE' for each key"
+        )
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -81,7 +84,7 @@ def _check_exists(path: Path) -> None:
             f"{path} does not exist, but {other} does: rename that file to {right}"
         )
     near = suggestion(path.stem, (other.stem for other in path.parent.glob("*.yaml")))
-    raise TailproofError(f"{path} does not exist{near}")
+    raise TailproofError(f"{path} does not exist{near or ': create it, or correct the name'}")
 
 
 def _other_spelling(path: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""Reads YAML without its traps: names that become other values, and duplicate keys.
+"""Reads and writes YAML without its traps: names that become other values, and duplicate keys.
 
 PyYAML follows YAML 1.1, in which yes, no, on and off are truth values, 012 is ten, 12:30 is 750,
 2024-01-01 is a date, and 1e-4 is text. Classes have such names. Here, as in YAML 1.2, only true
@@ -48,6 +48,19 @@ for kind, (written, first) in SCALARS.items():
     _Loader.add_implicit_resolver(PREFIX + kind, re.compile(f"(?:{written})$"), list(first))
 
 
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def yaml_text(value: Any) -> str:
+    """Return plain values as YAML that `read_yaml` reads as the same values."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file; yes, 012 and dates are text, and duplicate keys are errors.
 
@@ -58,13 +71,18 @@ def read_yaml(path: str | Path) -> Any:
         with open(path, encoding="utf-8") as file:
             return yaml.load(file, _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist") from None
+        raise TailproofError(f"{path} does not exist: create it, or correct its name") from None
     except OSError as error:
-        raise TailproofError(f"{path} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{path} cannot be read ({error.strerror}): check its permissions"
+        ) from None
     except UnicodeDecodeError:
         raise TailproofError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1
-        raise TailproofError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
+        raise TailproofError(
+            f"{path}, line {line}: not valid YAML: {error.problem}; check its indentation, "
+            "and put text with ': ' or ' #' in quotes"
+        ) from None
     except yaml.YAMLError as error:
-        raise TailproofError(f"{path} is not valid YAML: {error}") from None
+        raise TailproofError(f"{path} is not valid YAML: {error}: write it as plain text") from None

@@ -40,7 +40,9 @@ def without_heic(data: bytes) -> bytes:
     except TailproofError:  # a signal may arrive at any time
         raise
     except Exception as error:
-        raise TailproofError(f"it is a HEIC picture, but cannot be decoded ({error})") from error
+        raise TailproofError(
+            f"it is a HEIC picture, but cannot be decoded ({error}): export it as JPEG"
+        ) from error
     return encoded.getvalue()
 
 

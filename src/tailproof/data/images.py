@@ -5,12 +5,21 @@ float32 array from a .npy file, [H, W, bands] in mode ``float32``.
 
 Pillow defines the pixels of a file. OpenCV decodes the plainest PNG and JPEG files, which are most
 files of most datasets: it returns the same pixels in 50 to 80 % of the time.
+
+Large images are converted in strips, and each process decodes one of them at a time. Memory thus
+holds an image as an array (3 bytes per pixel), and as its decoder has it (3 in OpenCV, 4 in
+Pillow), but no other copy of it. The pixels are the same as without strips.
 """
 
 import hashlib
 import io
+import os
 import re
 import struct
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -28,16 +37,21 @@ SUBFILE, BITS_PER_SAMPLE, SAMPLES_PER_PIXEL, EXTRA_SAMPLES = 254, 258, 277, 338 
 REDUCED = 1  # flag of SUBFILE
 CANON = b"CR"  # at byte 8 of a CR2
 
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda upright: np.rot90(upright, -1),
 }
-"""What turns a picture upright, by its EXIF orientation."""
+"""Views of an upright picture in the order of its file, by the EXIF orientation of the file."""
+SIDEWAYS = (5, 6, 7, 8)  # the orientations that exchange height and width
+
+MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow takes more for an attack
+STRIP = 2**20  # pixels that are converted at once
+LARGE = 2**25  # pixels of an image that is decoded while no other large one is
 
 TRANSPARENT = (
     "transparent parts are filled with white, or with black where white would hide the drawing"
@@ -66,6 +80,9 @@ BASELINE, SCAN = 0xC0, 0xDA
 # JFIF header, quantisation and Huffman tables, restart interval, comment
 PLAIN_SEGMENTS = (0xE0, 0xDB, 0xC4, 0xDD, 0xFE)
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # any marker in a scan except a restart
+
+# What is larger is refused, and what is smaller is read.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 # OpenCV's threads do not survive a fork, and the loader's workers already run in parallel.
 cv2.setNumThreads(0)
@@ -119,15 +136,16 @@ def _decode_plain(data: bytes, mode: str | None) -> np.ndarray | None:
         return decode_bands(data)
     if mode == MODE:
         raise TailproofError(
-            "it is not a .npy array of bands, expected one as for the other images"
+            "it is not a .npy array of bands, expected one as for the other images: save it as one"
         )
-    channels = _plain_png(data) or _plain_jpeg(data)
+    channels, pixels = _plain_png(data) or _plain_jpeg(data) or (0, 0)
     if not channels:
         return None
     flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    # If it is damaged, Pillow reports how.
-    return None if image is None else _in_mode(image, mode)
+    with _one_at_a_time(pixels):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        # If it is damaged, Pillow reports how.
+        return None if image is None else _in_mode(image, mode)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -158,11 +176,13 @@ def _read_any(data: bytes, mode: str | None) -> Picture:
             _refuse_preview(image, data)
             bits = _bits(image, data)
             notes = _notes(image)
-            image.load()
-            if bits <= 8 and image.mode not in DEEP:
-                pixels, transparent = _eight_bit_pixels(image)
-                notes += [TRANSPARENT] if transparent else []
-                return Picture(_in_mode(pixels, mode), tuple(notes))
+            with _one_at_a_time(image.width * image.height):
+                image.load()
+                if bits <= 8 and image.mode not in DEEP:
+                    pixels, transparent = _eight_bit_pixels(image)
+                    image.close()
+                    notes += [TRANSPARENT] if transparent else []
+                    return Picture(_in_mode(pixels, mode), tuple(notes))
     except TailproofError:  # a signal may arrive at any time
         raise
     except Image.UnidentifiedImageError:
@@ -171,7 +191,8 @@ def _read_any(data: bytes, mode: str | None) -> Picture:
         raise TailproofError(f"it is too large to decode ({error}): shrink it") from None
     except Exception as error:
         raise TailproofError(
-            f"it cannot be decoded; it may be truncated or damaged ({_reason(error)})"
+            f"it cannot be decoded; it may be truncated or damaged ({_reason(error)}): "
+            "copy it again"
         ) from error
     raise TailproofError(
         f"its pixels have {max(bits, 16)} bits per channel, expected 8: scale the range that "
@@ -187,10 +208,10 @@ def _reason(error: Exception) -> str:
 def _other_content(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in FORMATS:
-        return f"it is {kind}, expected {FORMAT_NAMES}"
+        return f"it is {kind}, expected {FORMAT_NAMES}: convert it"
     return (
         f"it begins like {kind}, but cannot be decoded: it may be truncated or damaged"
-        f"{OTHER_CAUSES.get(kind, '')}"
+        f"{OTHER_CAUSES.get(kind, ': copy it again')}"
     )
 
 
@@ -262,13 +283,40 @@ def _changes_colours(profile: bytes) -> bool:
 
 def _eight_bit_pixels(image: Image.Image) -> tuple[np.ndarray, bool]:
     """Return the pixels of a loaded image, and whether parts of it are transparent."""
-    native = "L" if image.mode in GREY else "RGB"
     orientation = _orientation(image)
-    over = _over_background(image) if _has_alpha(image) else None
-    image = over or (image if image.mode == native else image.convert(native))
-    if orientation in UPRIGHT:
-        image = image.transpose(UPRIGHT[orientation])
-    return np.array(image), over is not None
+    if _has_alpha(image) and (background := _background(image)) is not None:
+        return _upright(image, "RGB", orientation, lambda strip: _over(strip, background)), True
+    native = "L" if image.mode in GREY else "RGB"
+    return _upright(image, native, orientation, lambda strip: _converted(strip, native)), False
+
+
+def _upright(
+    image: Image.Image,
+    mode: str,
+    orientation: int | None,
+    convert: Callable[[Image.Image], Image.Image],
+) -> np.ndarray:
+    """Return the pixels of an image upright, each strip of it converted to a mode."""
+    size = image.size if orientation in SIDEWAYS else image.size[::-1]
+    upright = np.empty(size if mode == "L" else (*size, 3), np.uint8)
+    in_file = UPRIGHT.get(orientation, lambda array: array)(upright)
+    for top, strip in _strips(image):
+        in_file[top : top + strip.height] = np.asarray(convert(strip))
+    return upright
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield an image in strips of about `STRIP` pixels, each with its first row."""
+    if image.width * image.height <= STRIP:
+        yield 0, image
+        return
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _has_alpha(image: Image.Image) -> bool:
@@ -286,68 +334,70 @@ def _orientation(image: Image.Image) -> int | None:
         return None
 
 
-def _over_background(image: Image.Image) -> Image.Image | None:
-    """Return a picture over white or black; None if its alpha is the same everywhere."""
-    layers = image.convert("RGBA")
-    low, high = layers.getchannel("A").getextrema()
-    if high - low <= SAME_ALPHA:
+def _background(image: Image.Image) -> int | None:
+    """Return the grey that shows through, 255 or 0; None if alpha is the same everywhere."""
+    alphas = [_alpha(strip).getextrema() for _, strip in _strips(image)]
+    if max(high for _, high in alphas) - min(low for low, _ in alphas) <= SAME_ALPHA:
         return None
-    over_white = _over(layers, 255)
-    darkest, spread = _darkest_and_spread(over_white)
-    if darkest >= HIDDEN:
-        over_black = _over(layers, 0)
-        if _darkest_and_spread(over_black)[1] > spread:
-            return over_black
-    return over_white
+    darkest, spread = _darkest_and_spread(image, 255)
+    hidden = darkest >= HIDDEN and _darkest_and_spread(image, 0)[1] > spread
+    return 0 if hidden else 255
 
 
-def _over(layers: Image.Image, grey: int) -> Image.Image:
-    background = Image.new("RGBA", layers.size, (grey, grey, grey, 255))
-    return Image.alpha_composite(background, layers).convert("RGB")
+def _alpha(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA").getchannel("A")
 
 
-def _darkest_and_spread(image: Image.Image) -> tuple[int, int]:
-    lows, highs = zip(*image.getextrema(), strict=True)
-    return min(lows), max(highs) - min(lows)
+def _over(image: Image.Image, grey: int) -> Image.Image:
+    background = Image.new("RGBA", image.size, (grey, grey, grey, 255))
+    return Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
 
 
-def _plain_png(data: bytes) -> int:
-    """Return the channels of a complete 8-bit grey or RGB PNG with pixels only; else 0."""
+def _darkest_and_spread(image: Image.Image, grey: int) -> tuple[int, int]:
+    """Return the lowest level of an image over grey, and its difference from the highest one."""
+    extrema = np.array([_over(strip, grey).getextrema() for _, strip in _strips(image)])
+    lows, highs = extrema[:, :, 0].min(axis=0), extrema[:, :, 1].max(axis=0)
+    return int(lows.min()), int(highs.max() - lows.min())
+
+
+def _plain_png(data: bytes) -> tuple[int, int] | None:
+    """Return channels and pixels of a complete 8-bit grey or RGB PNG with pixels only; or None."""
     if not data.startswith(PNG_START) or len(data) < 33:
-        return 0
+        return None
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    if depth != 8 or colour not in (0, 2) or width * height > Image.MAX_IMAGE_PIXELS:
-        return 0
+    if depth != 8 or colour not in (0, 2) or width * height > MOST_PIXELS:
+        return None
     position = 33
     while data[position + 4 : position + 8] == b"IDAT":
         position += 12 + int.from_bytes(data[position : position + 4])
     whole = data[position : position + 8] == PNG_END and position + 12 <= len(data)
-    return (3 if colour else 1) if whole else 0
+    return (3 if colour else 1, width * height) if whole else None
 
 
-def _plain_jpeg(data: bytes) -> int:
-    """Return the channels of a complete baseline JPEG of one scan without EXIF; else 0.
+def _plain_jpeg(data: bytes) -> tuple[int, int] | None:
+    """Return channels and pixels of a complete baseline JPEG of one scan without EXIF; or None.
 
     The only marker in its scan is the end, which exists. If the scan is damaged, OpenCV and Pillow
     therefore return the same pixels.
     """
     if not data.startswith(JPEG_START) or not data.endswith(JPEG_END):
-        return 0
-    position, channels = 2, 0
+        return None
+    position, channels, pixels = 2, 0, 0
     while position + 10 <= len(data) and data[position] == 0xFF:
         kind, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
         if kind == BASELINE and not channels:
             depth, height, width, channels = struct.unpack_from(">BHHB", data, position + 4)
-            if depth != 8 or width * height > Image.MAX_IMAGE_PIXELS or channels not in (1, 3):
-                return 0
+            pixels = width * height
+            if depth != 8 or pixels > MOST_PIXELS or channels not in (1, 3):
+                return None
         elif kind == SCAN:
             end = MARKER.search(data, position + 2 + length)
             last = end is not None and end.start() == len(data) - 2
-            return channels if last and data[position + 4] == channels else 0
+            return (channels, pixels) if last and data[position + 4] == channels else None
         elif kind not in PLAIN_SEGMENTS:
-            return 0
+            return None
         position += 2 + length
-    return 0
+    return None
 
 
 def _in_mode(image: np.ndarray, mode: str | None) -> np.ndarray:
@@ -355,13 +405,46 @@ def _in_mode(image: np.ndarray, mode: str | None) -> np.ndarray:
         return _without_equal_channels(image)
     if mode == ("L" if image.ndim == 2 else "RGB"):
         return image
-    return np.array(Image.fromarray(image).convert(mode))
+    converted = np.empty(image.shape[:2] if mode == "L" else (*image.shape[:2], 3), np.uint8)
+    for rows in _rows(image):
+        converted[rows] = np.asarray(Image.fromarray(image[rows]).convert(mode))
+    return converted
 
 
 def _without_equal_channels(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 2:
+    if image.ndim == 2 or any(_has_colour(image[rows]) for rows in _rows(image)):
         return image
+    return np.ascontiguousarray(image[..., 0])
+
+
+def _has_colour(image: np.ndarray) -> bool:
     first = image[..., 0]
-    if (first == image[..., 1]).all() and (first == image[..., 2]).all():
-        return np.ascontiguousarray(first)
-    return image
+    return bool((first != image[..., 1]).any() or (first != image[..., 2]).any())
+
+
+def _rows(image: np.ndarray) -> Iterator[slice]:
+    """Yield the rows of strips of about `STRIP` pixels."""
+    step = max(1, STRIP // max(image.shape[1], 1))
+    return (slice(top, top + step) for top in range(0, image.shape[0], step))
+
+
+_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """Replace the lock, which a thread of the process that forked may hold for ever."""
+    global _lock  # noqa: PLW0603 - os.register_at_fork takes a function of nothing
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+@contextmanager
+def _one_at_a_time(pixels: int) -> Iterator[None]:
+    """Wait until this process decodes no other large image, if this image is large."""
+    if pixels <= LARGE:
+        yield
+        return
+    with _lock:
+        yield

@@ -31,9 +31,13 @@ def load_array(data: bytes) -> np.ndarray:
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError, SyntaxError, MemoryError) as error:
-        raise TailproofError(f"it does not decode as a .npy array ({error})") from error
+        raise TailproofError(
+            f"it does not decode as a .npy array ({error}): save it again with numpy.save"
+        ) from error
     if array.dtype.kind not in "fiu":
-        raise TailproofError(f"it is an array of {array.dtype}, expected numbers")
+        raise TailproofError(
+            f"it is an array of {array.dtype}, expected numbers: save it as float32"
+        )
     return array
 
 
@@ -49,7 +53,8 @@ def decode_bands(data: bytes) -> np.ndarray:
         array = array[:, :, None]
     if array.ndim != 3 or not array.size:
         raise TailproofError(
-            f"its array has the shape {list(array.shape)}, expected [height, width, bands]"
+            f"its array has the shape {list(array.shape)}, expected [height, width, bands]: "
+            "reshape it"
         )
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(array, np.float32)

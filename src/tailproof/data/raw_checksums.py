@@ -101,7 +101,9 @@ def _hash(files: list[Path]) -> list[str]:
     try:
         return sha256_files(files)
     except OSError as error:
-        raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+        ) from None
 
 
 def replaced_raw(config: Data, listed: str | Path, since: float, seen: Path) -> list[str]:

@@ -34,7 +34,7 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
             if column not in names:
                 raise TailproofError(
                     f"{path} has no column '{column}'{suggestion(column, names)}; its columns "
-                    "are: " + ", ".join(names)
+                    "are: " + ", ".join(names) + ": run its stage again"
                 )
         return file.read(columns=columns)
 

@@ -51,7 +51,7 @@ def write_class_thumbnails(manifest_path: str | Path, output: str | Path) -> Non
     target = manifest["target"]
     classes = manifest["classes"][target]
     counts = manifest["splits"]["train"]["class_counts"][target]
-    ordered = sorted(classes, key=lambda name: -counts[name])
+    ordered = sorted(filter(counts.get, classes), key=lambda name: -counts[name])
     step = max(1, len(ordered) / CLASSES)
     chosen = [ordered[int(index * step)] for index in range(min(len(ordered), CLASSES))]
     codes = {name: classes.index(name) for name in chosen}

@@ -1,7 +1,7 @@
 """The detectors: functions that register themselves, with the kinds of findings they report.
 
-A detector is one function in a file of `tailproof.diagnosis.detectors`, or in any module outside
-the package that is imported before `diagnose` runs:
+A detector is one function in a file of `tailproof.diagnosis.detectors`, or of a project's folder
+`extensions`:
 
     @detector("loss_below_zero")
     def loss_below_zero(history, context):

@@ -21,6 +21,22 @@ def resamples(samples: int, replicates: int, seed: int, split: str) -> np.ndarra
     return rows
 
 
+def resamples_of_groups(groups: np.ndarray, replicates: int, seed: int) -> np.ndarray:
+    """Return uint16 [1 + B, N]: a row of ones, then B rows for which whole groups are drawn.
+
+    Args:
+        groups: number of the group of each sample, int [N], from 0.
+        replicates: B.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng([seed, len(SPLITS)])
+    count = int(groups.max()) + 1
+    rows = np.ones((1 + replicates, len(groups)), np.uint16)
+    for row in rows[1:]:
+        row[:] = np.bincount(rng.integers(count, size=count), minlength=count)[groups]
+    return rows
+
+
 def interval(values: np.ndarray) -> dict[str, float | None]:
     """Return value, low and high of [1 + B] values: a 95 % percentile bootstrap interval."""
     low, high = bounds(values)

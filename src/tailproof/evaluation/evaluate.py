@@ -69,8 +69,8 @@ def evaluate(
         for name in REPORTED_SPLITS
     }
     tune_weight = first[FITTED_ON].weight
-    methods = _experts(logits, task)
-    ensembles, weights = _ensembles(logits)
+    methods = expert_methods(logits, task)
+    ensembles, weights = ensemble_methods(logits)
     methods += ensembles
     for method in track(methods, "evaluate"):
         _measure(method, task, splits, tune_weight, config)
@@ -81,7 +81,8 @@ def evaluate(
     return result
 
 
-def _experts(logits: Experts, task: Task) -> list[Method]:
+def expert_methods(logits: Experts, task: Task) -> list[Method]:
+    """Return the experts with their predictions."""
     methods = []
     for name, seeds in logits.items():
         method = Method(name, "expert", {})
@@ -104,7 +105,7 @@ def _experts(logits: Experts, task: Task) -> list[Method]:
     return methods
 
 
-def _ensembles(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float]]]:
+def ensemble_methods(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float]]]:
     """Return the ensembles, none for one expert, and {seed: {expert: weight in stacked}}."""
     if len(logits) < 2:
         return [], {}
@@ -232,9 +233,9 @@ def _summary(
         },
         "splits": {name: {"rows": split.counts.shape[1]} for name, split in splits.items()},
         "notes": _notes(task, methods),
-        "experts": {method.name: _of_method(method) for method in experts},
-        "ensembles": {method.name: _of_method(method) for method in ensembles},
-        "paired": {split: _paired(experts, ensembles, split, task) for split in splits},
+        "experts": {method.name: method_values(method) for method in experts},
+        "ensembles": {method.name: method_values(method) for method in ensembles},
+        "paired": {split: paired_differences(experts, ensembles, split, task) for split in splits},
         "agreement": {
             name: _agreement(experts, name, split.counts) for name, split in splits.items()
         },
@@ -283,7 +284,8 @@ def _accuracy(methods: list[Method]) -> dict[str, Any]:
     }
 
 
-def _of_method(method: Method) -> dict[str, Any]:
+def method_values(method: Method) -> dict[str, Any]:
+    """Return a method's values with intervals, by seed and over seeds."""
     seeds = {
         seed: {
             split: {metric: bootstrap.interval(rows[index]) for metric, rows in values.items()}
@@ -298,9 +300,10 @@ def _of_method(method: Method) -> dict[str, Any]:
     return {"seeds": seeds, "over_seeds": over}
 
 
-def _paired(
+def paired_differences(
     experts: list[Method], ensembles: list[Method], split: str, task: Task
 ) -> dict[str, Any]:
+    """Return the paired differences of every two experts, and of ensembles and experts."""
     pairs = [(a, b) for index, a in enumerate(experts) for b in experts[index + 1 :]]
     pairs += [(a, b) for a in ensembles for b in experts]
     return {

@@ -2,8 +2,8 @@
 
 `@metric(...)` above a function registers a metric. The stage evaluate then computes it with its
 bootstrap interval, the page shows it in one of its tables, and the model card lists it if it has a
-metric type on the Hugging Face hub. evaluation/metrics.py has the built-in metrics. A module that
-registers a metric outside the package must be imported before the stages evaluate, card and report.
+metric type on the Hugging Face hub. evaluation/metrics.py has the built-in metrics; a project's
+own are in its folder `extensions`.
 
 Labels and computation are registered together, so that every computed metric is explained. A
 changed label therefore makes evaluate run again, which takes minutes on a CPU; no training job

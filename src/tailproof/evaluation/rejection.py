@@ -142,13 +142,14 @@ def fit_worst(samples: Grouped, coverages: tuple[float, ...]) -> list[Rule]:
     """Fit the plug-in rule for the worst-group error (algorithm 2).
 
     Algorithm 1 runs on one half of the samples; the group weights follow the errors on the other
-    half by exponentiated gradient. Samples alternate between the halves within each class group.
-    There are T = 25 updates with step size 1 (appendix F.3). The result is the last rule, not a
-    random one of all (section 5.2).
+    half by exponentiated gradient. Samples alternate between the halves within each class group; a
+    single sample is both halves. There are T = 25 updates with step size 1 (appendix F.3). The
+    result is the last rule, not a random one of all (section 5.2).
     """
     shift = fit_shift(samples)
     order = np.argsort(samples.group, kind="stable")
-    halves = [samples.shifted(shift).take(order[start::2]) for start in (0, 1)]
+    rows = [order[start::2] if len(order) > 1 else order for start in (0, 1)]
+    halves = [samples.shifted(shift).take(half) for half in rows]
     weights = _equal(samples, coverages)
     for _ in range(OUTER_ITERATIONS):
         _, _, errors = _plug_in(*halves, coverages, weights)

@@ -1,4 +1,4 @@
-"""The CSV tables of the stage evaluate: the columns of each file NAME.csv.
+"""The CSV tables of the stages evaluate and cross_fit: the columns of each file NAME.csv.
 
 This module imports nothing, so that rules can read the names when Snakemake starts.
 """
@@ -20,3 +20,10 @@ COLUMNS = {
 
 TABLES = [name for name in COLUMNS if name != "summary"]
 """All tables except the summary, which the workflow lists separately."""
+
+CROSS_FIT_COLUMNS = {
+    "summary": "method kind metric mean sd low high seeds",
+    "per_class": "method class group train_count support recall recall_low recall_high",
+    "predictions": "method seed fold sample_id true predicted confidence",
+}
+"""The tables of the stage cross_fit."""

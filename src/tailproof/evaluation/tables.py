@@ -1,6 +1,6 @@
 """The CSV tables next to metrics.json, for the report and for DVC's plots."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,13 @@ def write(
         "low_fpr": roc.rows(task, methods),
         "roc": roc.roc(task, methods),
     }
+    write_tables(folder, COLUMNS, rows)
+
+
+def write_tables(folder: Path, columns: dict[str, str], rows: dict[str, Iterable[Row]]) -> None:
+    """Write each table as NAME.csv, with its columns as the first line."""
     for name, table_rows in rows.items():
-        lines = map(csv_line, (COLUMNS[name].split(), *table_rows))
+        lines = map(csv_line, (columns[name].split(), *table_rows))
         write_text(folder / f"{name}.csv", "".join(lines))
 
 

@@ -143,11 +143,6 @@ def _read(
         raise TailproofError(
             f"{path} has no sample of positive weight: give '{split}' a larger share of the data"
         )
-    if split == FITTED_ON and len(logits.weight) < 2:
-        raise TailproofError(
-            f"{path} has one sample, expected at least two to fit rejection rules: give "
-            f"'{split}' a larger share of the data"
-        )
     return logits
 
 

@@ -31,7 +31,6 @@ def _flag(name: str, unused: str = "") -> Argument:
 _STEPPED = "only --sched step uses it"
 _DECAYED = "only --sched step, multistep and plateau use it"
 _NO_AUG = "--no-aug turns it off"
-_CHECKPOINT = "only .safetensors files are read: convert it"
 _UNMIXED = "neither --mixup nor --cutmix is on"
 
 _TRANSLATED = (
@@ -57,8 +56,8 @@ _TRANSLATED = (
     Argument("--target-key", unused="only --dataset hfds/ and hfids/ use it"),
     Argument("--model", default="resnet50"),
     _flag("--pretrained"),
-    Argument("--initial-checkpoint", default="", unused=_CHECKPOINT),
-    Argument("--pretrained-path", unused=_CHECKPOINT),
+    Argument("--initial-checkpoint", default=""),
+    Argument("--pretrained-path"),
     Argument("--img-size", int, unused="--input-size takes precedence"),
     Argument("--input-size", int, values=3),
     Argument("--drop", float, 0.0),

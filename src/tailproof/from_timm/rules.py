@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from tailproof.config.weights import HUB
 from tailproof.from_timm.command import Command
 from tailproof.from_timm.keys import FIRST_PHASE, PHASE_START, UNMIXED, Key
 from tailproof.from_timm.registry import check_model, default_side
@@ -31,7 +32,6 @@ _SAME = {
     "--gp": f"{Key.MODEL_OPTIONS}.global_pool",
     "--bn-momentum": f"{Key.MODEL_OPTIONS}.bn_momentum",
     "--bn-eps": f"{Key.MODEL_OPTIONS}.bn_eps",
-    "--pretrained": Key.PRETRAINED,
     "--momentum": Key.MOMENTUM,
     "--opt-eps": f"{Key.OPTIMIZER_OPTIONS}.eps",
     "--opt-betas": f"{Key.OPTIMIZER_OPTIONS}.betas",
@@ -95,9 +95,16 @@ def _model(timm: Command) -> Iterator[Setting]:
     yield Setting(Key.MODEL, name, ("--model",))
     for option, value in _options(timm, "--model-kwargs"):
         yield Setting(f"{Key.MODEL_OPTIONS}.{option}", value, ("--model-kwargs",))
-    for argument in ("--pretrained-path", "--initial-checkpoint"):
-        if (timm[argument] or "").endswith(".safetensors"):
-            yield Setting(Key.INIT_FROM, timm[argument], (argument,))
+    files = [
+        (timm[argument], argument)
+        for argument in ("--pretrained-path", "--initial-checkpoint")
+        if timm[argument]
+    ]
+    if files:
+        path, argument = files[-1]  # timm reads the first one, then the other
+        yield Setting(Key.WEIGHTS, path, (argument,))
+    elif timm["--pretrained"]:
+        yield Setting(Key.WEIGHTS, HUB, ("--pretrained",))
     if "--input-size" in timm:
         _, height, width = timm["--input-size"]
         if height != width:

@@ -13,6 +13,7 @@ from tailproof.config.recipe import Augmentation
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.dataset import Split
 from tailproof.loading.prefetch import Images, Workers
+from tailproof.loading.resizing import BICUBIC
 from tailproof.loading.sampler import epoch_order
 from tailproof.loading.transform_trial import TransformTrial
 from tailproof.loading.transforms import ImageAugment
@@ -48,6 +49,7 @@ class Loader:
             be smaller.
         image_size: side of the images in pixels; None means the original size.
         normalization: mean and std of each channel, in [0, 1] for 8-bit pixels.
+        interpolation: how images are resized, ``bicubic`` or ``bilinear``.
         augmentation: augmentation for training; None means evaluation, in order and without
             randomness.
         seed: seed of order and augmentation.
@@ -71,6 +73,7 @@ class Loader:
         batch_size: int,
         image_size: int | None,
         normalization: dict[str, list[float]],
+        interpolation: str = BICUBIC,
         augmentation: Augmentation | None = None,
         seed: int = 0,
         drop_last: bool = False,
@@ -107,6 +110,7 @@ class Loader:
         self._images: Images | None = Images(
             split,
             image_size,
+            interpolation,
             _image_augment(split, augmentation, seed, image_size),
             self._augment,
         )

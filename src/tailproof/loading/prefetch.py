@@ -27,10 +27,12 @@ class Images(Dataset):
         self,
         split: Split,
         size: int | None,
+        interpolation: str,
         augment: ImageAugment | None,
         batch_augment: BatchAugment,
     ) -> None:
         self.split, self.size, self.augment = split, size, augment
+        self.interpolation = interpolation
         self.batch_augment = batch_augment
         self.slots = torch.empty(0)
         self.decoded: np.ndarray | None = None
@@ -67,7 +69,7 @@ class Images(Dataset):
         )
         size = None if self.augment else self.size
         for row in range(len(self.split)):
-            self.decoded[row] = fit(self.split.image(row), size)
+            self.decoded[row] = fit(self.split.image(row), size, self.interpolation)
 
     def __getitems__(
         self, planned: tuple[int, np.ndarray, int]
@@ -100,7 +102,8 @@ class Images(Dataset):
 
     def _one(self, epoch: int, row: int) -> np.ndarray:
         image = self.split.image(row) if self.decoded is None else self.decoded[row]
-        return fit(self._augmented(image, epoch, row) if self.augment else image, self.size)
+        image = self._augmented(image, epoch, row) if self.augment else image
+        return fit(image, self.size, self.interpolation)
 
     def _augmented(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
         try:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tailproof.config.weights import HUB
 from tailproof.data.split_text import small_class_sentence
 from tailproof.evaluation.deployment import Deployment
 from tailproof.evaluation.registry import METRICS
@@ -17,14 +18,13 @@ NAMES_LISTED = 20
 def training(facts: ExpertFacts) -> dict[str, str]:
     """Return a summary of the recipe: {heading: line}."""
     recipe, run = facts.recipe, facts.training
-    start = "the publisher's weights" if recipe["model"]["pretrained"] else "random weights"
     stopped = " (stopped early)" if run["stopped_early"] else ""
     channels, *pixels = facts.config["pretrained_cfg"]["input_size"]
     colour = COLOURS.get(facts.manifest["mode"], f"{channels} channels")
     exported = {"last": "the last", "best": f"the best by {recipe['monitor']}"}[recipe["export"]]
     lines = {
         "Model": f"{_with_options(recipe['model'])}, {run['parameters']:,} parameters, "
-        f"initialised from {recipe['init_from'] or start}",
+        f"initialised from {_start(recipe['model']['weights'])}",
         "Loss": _with_options(recipe["loss"]),
         "Optimizer": _with_options(recipe["optimizer"]),
         "Schedule": _with_options(recipe["schedule"]),
@@ -109,13 +109,18 @@ def _classes(count: int) -> str:
     return "One class has" if count == 1 else f"{count:,} classes have"
 
 
+def _start(weights: str | None) -> str:
+    published = "the publisher's weights" if weights == HUB else weights
+    return published or "random weights"
+
+
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _with_options(section: dict[str, Any]) -> str:
     """Write ``sgd (learning rate 0.1, momentum 0.9)``."""
-    others = {key: value for key, value in section.items() if key not in ("name", "pretrained")}
+    others = {key: value for key, value in section.items() if key not in ("name", "weights")}
     options = _options(others)
     return section["name"] + (f" ({options})" if options else "")
 

@@ -10,7 +10,12 @@ from tailproof.runtime.errors import TailproofError, unknown_name
 
 
 def build_model(
-    name: str, *, classes: int, channels: int, pretrained: bool, options: dict[str, Any]
+    name: str,
+    *,
+    classes: int,
+    channels: int,
+    options: dict[str, Any],
+    pretrained: dict[str, Any] | None = None,
 ) -> nn.Module:
     """Build a model whose head and first layer fit the data.
 
@@ -18,21 +23,26 @@ def build_model(
         name: a model of timm's registry, which includes those of `tailproof.models`.
         classes: number of outputs.
         channels: number of channels of the images.
-        pretrained: whether to start from the published weights.
         options: further arguments of the model.
+        pretrained: timm's description of the weights to start from. Default: random weights.
 
     Raises:
-        TailproofError: the name or an option is unknown, or the weights cannot be loaded.
+        TailproofError: the name or an option is unknown, or the weights do not fit.
     """
     if not timm.is_model(name.split(".", maxsplit=1)[0]):
         raise unknown_name("model", name, timm.list_models())
     try:
         check_options(options)
     except ValueError as error:
-        raise TailproofError(f"recipe.model.options {error}") from None
+        raise TailproofError(f"recipe.model.options {error}: correct or remove it") from None
     try:
         return timm.create_model(
-            name, pretrained=pretrained, num_classes=classes, in_chans=channels, **options
+            name,
+            pretrained=pretrained is not None,
+            pretrained_cfg_overlay=pretrained,
+            num_classes=classes,
+            in_chans=channels,
+            **options,
         )
     # timm's models also assert conditions on their options, or divide by them.
     except (
@@ -43,10 +53,10 @@ def build_model(
         AssertionError,
         ArithmeticError,
     ) as error:
-        hint = "; its pretrained weights could not be loaded" if pretrained else ""
+        weights = " and these weights" if pretrained else ""
         raise TailproofError(
-            f"recipe.model: timm cannot build '{name}' with {options or 'no options'}{hint}: "
-            f"{error}"
+            f"recipe.model: timm cannot build '{name}' with {options or 'no options'}{weights}: "
+            f"{error}: correct recipe.model"
         ) from error
 
 

@@ -30,7 +30,7 @@ class Preprocessing(Strict):
     """
 
     input_size: Annotated[list[Count], Field(min_length=3, max_length=3)]
-    interpolation: str
+    interpolation: Literal["bicubic", "bilinear"]
     crop_pct: Annotated[float, Field(gt=0, le=1)]
     crop_mode: str
     mean: Annotated[list[float], FailFast()]

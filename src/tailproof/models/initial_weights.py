@@ -1,85 +1,89 @@
-"""The weights that a recipe starts from, `recipe.init_from`."""
+"""The pretrained weights that a recipe starts from, `recipe.model.weights`."""
 
 import logging
 from pathlib import Path
+from typing import Any
 
-import torch
+import timm
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from tailproof.config.recipe import Recipe
-from tailproof.models.expert_weights import check_finite
-from tailproof.models.weights_header import read_header
+from tailproof.config.recipe import Model
+from tailproof.files import read_json
+from tailproof.models.build import build_model
+from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
-from tailproof.untrusted_files import open_regular
-from tailproof.untrusted_text import printable
 
 log = logging.getLogger(__name__)
 
 
-def load_weights(model: nn.Module, file: Path) -> None:
-    """Load initial weights into a model; log the tensors that do not fit and skip them.
-
-    Args:
-        model: the model, which is changed in place.
-        file: a .safetensors file, or the saved state (.pt) of a run.
+def weights_file(model: Model) -> Path | None:
+    """Return the file of the fetched weights; None if the model starts from random weights.
 
     Raises:
-        TailproofError: the file is damaged, or no tensor in it fits the model.
+        TailproofError: the weights have not been fetched.
     """
-    try:
-        weights = _weights_of_state(file) if file.suffix == ".pt" else _weights_of_expert(file)
-        check_finite(file, weights)
-    except TailproofError as error:
-        raise TailproofError(f"recipe.init_from: {error}") from None
-    except Exception as error:  # pickle raises errors of any kind
+    if model.weights_key is None:
+        return None
+    file = project_paths().weights(model.weights_key)
+    if not file.exists():
         raise TailproofError(
-            f"recipe.init_from: {file} cannot be read ({printable(error):.200}), expected the "
-            "folder of an expert, a .safetensors file or a state in .state/train"
-        ) from error
-    expected = model.state_dict()
-    fitting = {
-        name: value
-        for name, value in weights.items()
-        if name in expected and value.shape == expected[name].shape
-    }
-    unfit = [
-        f"{name} {list(value.shape)}"
-        + (f" for {list(expected[name].shape)}" if name in expected else " not in the model")
-        for name, value in weights.items()
-        if name not in fitting
-    ] + [
-        f"{name} {list(value.shape)} not in the file"
-        for name, value in expected.items()
-        if name not in weights
-    ]
-    if not fitting:
-        raise TailproofError(
-            f"recipe.init_from: no tensor in {file} fits the model: {', '.join(unfit[:5])}, …"
+            f"recipe.model.weights: {file} does not exist: run `snakemake --cores 1 {file}`"
         )
-    model.load_state_dict(fitting, strict=False)
-    for name in unfit:
-        log.warning("init_from %s: skipped %s", file, name)
-
-
-def weights_file(recipe: Recipe) -> Path | None:
-    """Return the file with the initial weights; None if the recipe does not set `init_from`.
-
-    Raises:
-        TailproofError: the file does not exist.
-    """
-    file = recipe.initial_weights
-    if file is not None and not file.exists():
-        raise TailproofError(f"recipe.init_from: {file} does not exist")
     return file
 
 
-def _weights_of_state(file: Path) -> dict[str, torch.Tensor]:
-    with open_regular(file) as content:
-        run = torch.load(content, map_location="cpu", weights_only=True)["run"]
-    return run["ema"] or run["model"]
+def backbone_facts(model: Model) -> dict[str, Any] | None:
+    """Return what the stage fetch found out about the weights; None for random weights.
+
+    Raises:
+        TailproofError: the weights have not been fetched, or the file is damaged.
+    """
+    file = weights_file(model)
+    return read_json(file.with_suffix(".json")) if file else None
 
 
-def _weights_of_expert(file: Path) -> dict[str, torch.Tensor]:
-    read_header(file)
-    return load_file(file)
+def build_initial(
+    model: Model, *, classes: int, channels: int, options: dict[str, Any]
+) -> nn.Module:
+    """Build a recipe's model with its initial weights.
+
+    The first layer is adapted to the channels, and position embeddings to the size, as timm does. A
+    head of another size than `classes` is left out.
+
+    Args:
+        model: name and weights.
+        classes: number of outputs.
+        channels: number of channels of the images.
+        options: further arguments of the model.
+
+    Raises:
+        TailproofError: the model, an option or the weights do not fit.
+    """
+    shape = {"classes": classes, "channels": channels, "options": options}
+    file = weights_file(model)
+    if file is None:
+        return build_model(model.name, **shape)
+    facts, tensors = backbone_facts(model), load_file(file)
+    network = build_model(model.name, **shape, pretrained=_source(facts, tensors))
+    if facts["outputs"] not in (0, classes):
+        log.info(
+            "the head of the weights has %d outputs, the data have %d classes: a new head starts "
+            "from random weights",
+            facts["outputs"],
+            classes,
+        )
+    return network
+
+
+def _source(facts: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Return timm's description of weights that are in memory."""
+    published = timm.get_pretrained_cfg(facts["model"])
+    return {
+        "state_dict": tensors,
+        "num_classes": facts["outputs"],
+        "input_size": tuple(facts["input_size"]),
+        "label_offset": 0,
+        "classifier": published.classifier,
+        "first_conv": published.first_conv,
+    }

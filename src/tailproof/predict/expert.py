@@ -30,6 +30,7 @@ class Expert:
         classes: class names of each rank with a head, in the order of the outputs.
         temperatures: temperature of each rank.
         shape: channels, height and width of the model's input.
+        interpolation: how images are resized to it.
         normalize: converts a batch of images to the model's input.
         deployment: the content of deployment.json.
     """
@@ -40,6 +41,7 @@ class Expert:
     classes: dict[str, list[str]]
     temperatures: dict[str, float]
     shape: tuple[int, int, int]
+    interpolation: str
     normalize: BatchAugment
     deployment: Deployment
 
@@ -102,6 +104,7 @@ def open_expert(folder: str | Path) -> Expert:
         classes=files.config.classes,
         temperatures=files.calibration.temperatures(target),
         shape=tuple(prepared.input_size),
+        interpolation=prepared.interpolation,
         normalize=BatchAugment(prepared.mean, prepared.std, None, 0, files.full_scale),
         deployment=files.deployment,
     )

@@ -154,4 +154,6 @@ def _is_there(path: Path) -> bool:
     try:
         return path.is_symlink() or path.exists()
     except OSError as error:
-        raise TailproofError(f"{path} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{path} cannot be read ({error.strerror}): check its permissions"
+        ) from None

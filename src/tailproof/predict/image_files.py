@@ -59,7 +59,9 @@ def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
         except FileNotFoundError:
             raise TailproofError(f"{place} does not exist: give image files or folders") from None
         except OSError as error:
-            raise TailproofError(f"{place} cannot be read: {error.strerror}") from None
+            raise TailproofError(
+                f"{place} cannot be read ({error.strerror}): check its permissions"
+            ) from None
         if stat.S_ISDIR(status.st_mode):
             _search(place, suffixes, found)
         else:
@@ -93,7 +95,9 @@ def _search(folder: Path, suffixes: Collection[str], found: FoundImages) -> None
 
     def fail(error: OSError) -> None:
         found.unreadable.append(
-            TailproofError(f"{error.filename} cannot be read: {error.strerror}")
+            TailproofError(
+                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+            )
         )
 
     listing, images, before = Folder(folder, readable=False), [], len(found.unreadable)
@@ -105,7 +109,7 @@ def _search(folder: Path, suffixes: Collection[str], found: FoundImages) -> None
     if not images and len(found.unreadable) == before:
         raise TailproofError(
             f"{folder} has no images for this expert, expected files ending in "
-            f"{', '.join(sorted(suffixes))}"
+            f"{', '.join(sorted(suffixes))}: name another folder, or convert the files"
         )
     found.files |= dict.fromkeys(images)
     found.skipped += listing.left_out.skipped()
@@ -126,13 +130,14 @@ def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
     image = image if image.ndim == 3 else image[:, :, None]
     if image.shape[2] != channels:
         return TailproofError(
-            f"{file}: expected {channels} bands as in training, found {image.shape[2]}"
+            f"{file}: expected {channels} bands as in training, found {image.shape[2]}: give "
+            "images of the same kind"
         )
     if height == width:
-        return fit(image, height)
+        return fit(image, height, expert.interpolation)
     if image.shape[:2] != (height, width):
         return TailproofError(
             f"{file}: expected {height}×{width} pixels as in training, found "
-            f"{image.shape[0]}×{image.shape[1]}"
+            f"{image.shape[0]}×{image.shape[1]}: cut or shrink it to that size"
         )
     return image

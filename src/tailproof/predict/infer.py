@@ -77,6 +77,7 @@ def infer(
             batch_size=BATCH_SIZE,
             image_size=height if height == width else None,
             normalization={"mean": prepared.mean, "std": prepared.std},
+            interpolation=prepared.interpolation,
             workers=workers,
             memory_budget=memory_budget,
             device=device,

@@ -1,7 +1,7 @@
 """The checks before training: functions that register themselves, with the kinds they report.
 
-A check is one function in a file of `tailproof.preflight.checks`, or in any module outside the
-package that is imported before `findings` runs:
+A check is one function in a file of `tailproof.preflight.checks`, or of a project's folder
+`extensions`:
 
     @check("odd_batch")
     @each_recipe

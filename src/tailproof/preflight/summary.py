@@ -15,7 +15,7 @@ from tailproof.schedules import Phases, rate_changes
 
 def describe(
     facts: ExperimentFacts,
-    normalization: dict[str, list[float]],
+    normalizations: dict[str, dict[str, Any]],
     structures: dict[str, dict[str, Any]],
     tried: list[Finding],
 ) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def describe(
 
     Args:
         facts: the facts about the experiment.
-        normalization: mean and std of each channel of train.
+        normalizations: mean and std of each channel, and where they come from, by expert.
         structures: the sizes of each expert.
         tried: the findings about transforms.
     """
@@ -40,7 +40,7 @@ def describe(
                 "row_groups": facts.row_groups,
             },
             "experts": {
-                name: _expert(recipe, facts, normalization, structures[name])
+                name: _expert(recipe, facts, normalizations[name], structures[name])
                 for name, recipe in facts.recipes.items()
             },
             "findings": [
@@ -54,8 +54,6 @@ def _expert(
     recipe: Recipe, facts: ExperimentFacts, normalization: dict[str, Any], structure: dict[str, Any]
 ) -> dict[str, Any]:
     phases = Phases.of_samples(recipe, facts.samples)
-    measured = {**normalization, "source": "measured on the split train"}
-    unchanged = {"mean": None, "std": None, "source": "none: images are not normalized"}
     return {
         "epochs": recipe.epochs,
         "phases": [
@@ -75,7 +73,7 @@ def _expert(
         "monitor": recipe.monitor,
         "resolved_on_val": resolution(recipe.monitor, facts),
         # Training and evaluation read the same normalization.
-        "normalization": measured if recipe.normalize else unchanged,
+        "normalization": normalization,
         "train_is_kept_in_memory": not streams(recipe, facts),
         **structure,
         "running": recipe.execution_fields(),

@@ -95,12 +95,16 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
             read the workflow.
     """
     folder = project_paths().experiment(experiment)
-    targets = [folder / "report" / "index.html", folder / "audit.json", folder / "shortcuts.json"]
-    jobs = plan(*(str(path) for path in targets if path.exists() or path == targets[0]))
     ledger = read_ledger(experiment)
+    page = folder / "report" / "index.html"
+    others = [folder / name for name in ("audit.json", "shortcuts.json", "cross_fit/metrics.json")]
+    targets = [path for path in others if path.exists()]
+    if {record.rule for record in ledger} != {"cross_fit"}:  # its folds have pages of their own
+        targets.insert(0, page)
+    jobs = plan(*map(str, targets))
     if not _files(ledger):
         raise TailproofError(
-            f"'{experiment}' has no results yet: run `snakemake --cores all {targets[0]}`"
+            f"'{experiment}' has no results yet: run `snakemake --cores all {page}`"
         )
     judge = _Judge(ledger, jobs)
     verdicts = judge.verdicts()

@@ -69,6 +69,7 @@ class CrossChecks:
                 "infer": self._raw_logits,
                 "calibrate": self._temperature,
                 "export": self._calibrated_logits,
+                "cross_fit": self._cross_fit,
             }.get(record.rule)
             if check and self._is_proven(record):
                 sentences += _sentences(check(record))
@@ -181,6 +182,28 @@ class CrossChecks:
                             f"{path}: top1 of {expert}, seed {seed}, on {split} is "
                             f"{metrics['top1']['value']}, but its logits give {top1:.6g}"
                         )
+
+    def _cross_fit(self, record: Record) -> Iterator[str]:
+        """Compute the accuracies in the metrics of all folds again; each sample counts once."""
+        path = next(file.path for file in record.outputs if file.path.endswith(".json"))
+        tested: dict[tuple[str, str], list[Logits]] = {}
+        for file in record.inputs:
+            if file.path.endswith("/logits/test.parquet"):
+                logits = Logits.read(file.path)
+                job = logits.metadata["expert"], str(logits.metadata["seed"])
+                tested.setdefault(job, []).append(logits)
+        experts = read_json(path)["experts"]
+        for (expert, seed), parts in tested.items():
+            ids = np.concatenate([part.sample_ids for part in parts])
+            if len(set(ids)) < len(ids):
+                yield f"{path}: a sample is in test of two folds"
+            right = np.concatenate([part.values.argmax(axis=1) == part.target for part in parts])
+            stated = experts[expert]["seeds"][seed]["test"]["top1"]["value"]
+            if not np.isclose(stated, right.mean(), rtol=TOLERANCE):
+                yield (
+                    f"{path}: top1 of {expert}, seed {seed}, is {stated}, but the logits of all "
+                    f"folds give {right.mean():.6g}"
+                )
 
     def _all_proven(self, *paths: Path) -> bool:
         return all(path.as_posix() in self._proven for path in paths)

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tailproof.config.validation import load_config
-from tailproof.project import project_paths
+from tailproof.config.weights import SAFETENSORS
+from tailproof.project import WEIGHTS, project_paths
 from tailproof.provenance.audit import audit
 from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.runtime.ledger import experiment_of, read_ledger
 from tailproof.text import quantity
 
 CONFIG = "config/config.yaml"
@@ -41,7 +43,17 @@ def publish(experiments: Sequence[str]) -> list[str]:
     for name in names:
         _run([sys.executable, "-m", "dvc", "commit", "--force", *(f"{s}@{name}" for s in STAGES)])
         _run(["git", "add", "--all", "--", "dvc.lock", project_paths().provenance(name).as_posix()])
+        _publish_weights(name)
     return names
+
+
+def _publish_weights(name: str) -> None:
+    """Add the pretrained weights that an experiment starts from, which have no stage in DVC."""
+    read = {file.path for record in read_ledger(name) for file in record.inputs}
+    files = [path for path in sorted(read) if experiment_of(path) == WEIGHTS]
+    if weights := [path for path in files if path.endswith(SAFETENSORS)]:
+        _run([sys.executable, "-m", "dvc", "add", "--quiet", *weights])
+        _run(["git", "add", "--all", "--", project_paths().experiment(WEIGHTS).as_posix()])
 
 
 def uncommitted() -> list[str]:

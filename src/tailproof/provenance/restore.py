@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tailproof.digests import sha256_files
-from tailproof.project import project_paths
+from tailproof.project import STORES, project_paths
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import TO_MAKE_AGAIN, Job, plan, remember
 from tailproof.runtime.errors import TailproofError
@@ -36,6 +36,8 @@ class Restored:
 def restore(experiment: str) -> Restored:
     """Verify an experiment's files against its ledger and write Snakemake's metadata for them.
 
+    The files of stores that its jobs read, such as pretrained weights, are restored too.
+
     Raises:
         TailproofError: there is no ledger, Snakemake is running in this folder, or Snakemake
             cannot read the workflow.
@@ -52,10 +54,27 @@ def restore(experiment: str) -> Restored:
             "wait for it, or run `snakemake --unlock`"
         )
     jobs = plan(project_paths().page(experiment))
-    damaged = _damaged(ledger, jobs)
-    _set_times(ledger)
-    _remember(ledger, jobs, damaged)
-    return Restored(sorted(ledger.files.keys() - damaged.keys()), damaged)
+    proven, damaged = set[str](), dict[str, str]()
+    for files in [*_of_stores(jobs), ledger]:  # a store first: its files must not be newer
+        reasons = _damaged(files, jobs)
+        _set_times(files)
+        _remember(files, jobs, reasons)
+        proven |= files.files.keys() - reasons.keys()
+        damaged |= reasons
+    return Restored(sorted(proven), damaged)
+
+
+def _of_stores(jobs: list[Job]) -> list[Ledger]:
+    """Return the ledgers of the stores, with the records of what the jobs read."""
+    read = {path for job in jobs for path in job.inputs}
+    ledgers = [read_ledger(store) for store in STORES]
+    return [
+        Ledger(
+            ledger.experiment,
+            {record.path: record for record in ledger if read & {f.path for f in record.outputs}},
+        )
+        for ledger in ledgers
+    ]
 
 
 def _damaged(ledger: Ledger, jobs: list[Job]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,6 +79,32 @@ def stage_of(job: Any) -> str | None:
     """Return the stage of a Snakemake job, whatever prefix its rule has; None without one."""
     record = job.output.get("record")
     return Path(record).parent.name if record else None
+
+
+def before_jobs(workflow: Any, act: Callable[[], None]) -> None:
+    """Call a function before the first job starts, and before any `onstart` block.
+
+    Snakemake ignores the `onstart` block of a workflow that is a module of another, and of several
+    blocks it runs the last.
+
+    Args:
+        workflow: Snakemake's workflow, which a module shares with the workflow that uses it.
+        act: it is not called on a dry run, nor with ``--no-hooks``.
+    """
+    block, add_block = workflow._onstart, workflow.onstart
+
+    def onstart(next_block: Callable[[Any], None]) -> None:
+        def start(log: Any) -> None:
+            act()
+            next_block(log)
+
+        add_block(start)
+
+    def start(log: Any) -> None:
+        act()
+        block(log)
+
+    workflow._onstart, workflow.onstart = start, onstart
 
 
 def start_after(dag: Any, first: str, then: Collection[str]) -> None:

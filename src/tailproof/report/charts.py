@@ -31,6 +31,7 @@ from tailproof.report.svg import (
 from tailproof.text import quantity
 
 NAMED_CLASSES = 30
+LEAST = 0.8  # where the log axis of samples begins; classes without samples are there
 SEEDS_QUOTED = 4
 CUT = 0.4  # the axis of errors covers all values at this coverage and above
 RISK_LABELS = {"standard": "error", "balanced": "balanced error", "worst": "worst-group error"}
@@ -108,12 +109,13 @@ def class_profile(results: Results) -> Chart:
     """Draw the number of training samples of each class, largest first, on a log axis."""
     counts = dict(sorted(results.train_counts.items(), key=lambda item: -item[1]))
     names = list(counts)
-    most, least = (f"{counts[name]:,} of '{name}'" for name in (names[0], names[-1]))
+    smallest = next(name for name in reversed(names) if counts[name])
+    most, least = (f"{counts[name]:,} of '{name}'" for name in (names[0], smallest))
     members = list(results.groups.values())
     caption = (
         f"{quantity(sum(counts.values()), 'sample')} of {quantity(len(names), 'class', 'classes')} "
         f"in train, from {most} to {least}: imbalance ratio "
-        f"{counts[names[0]] / counts[names[-1]]:.1f}. "
+        f"{counts[names[0]] / counts[smallest]:.1f}. "
         f"Classes per group: {', '.join(f'{members.count(group)} {group}' for group in GROUPS)}."
     )
     named = len(counts) <= NAMED_CLASSES
@@ -135,12 +137,17 @@ def _bars(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
             axes.barh(rows, values, height=0.72, color=GROUP_COLOURS[group], label=group)
     for row, value in enumerate(counts.values()):
         axes.annotate(
-            f"{value:,}", (value, row), (4, 0), textcoords="offset points", va="center", color=SOFT
+            f"{value:,}",
+            (max(value, LEAST), row),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            color=SOFT,
         )
     axes.set_yticks(range(len(counts)), [short(name) for name in counts])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.set_ylim(len(counts) - 0.4, -0.6)
-    axes.set_xlim(0.8, 1.9 * max(counts.values()))
+    axes.set_xlim(LEAST, 1.9 * max(counts.values()))
     log_axis(axes, "x")
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("samples in train, log scale")
@@ -154,8 +161,8 @@ def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
         if (member == group).any():
             area = axes.fill_between(
                 np.append(place, len(place)),
-                0.8,
-                np.append(np.where(member == group, values, 0.8), 0.8),
+                LEAST,
+                np.append(np.where(member == group, values, LEAST), LEAST),
                 step="post",
                 color=GROUP_COLOURS[group],
                 linewidth=0,
@@ -168,7 +175,7 @@ def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
             ]
             axes.figure.mark(area, name=group, points=points)
     axes.set_xlim(0, len(values))
-    axes.set_ylim(0.8, 1.5 * values.max())
+    axes.set_ylim(LEAST, 1.5 * values.max())
     log_axis(axes, "y")
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("classes, largest first")

@@ -4,8 +4,9 @@ A module belongs to a script's closure if any module of the closure imports it: 
 file or lazily in a function, absolutely or relatively, under ``TYPE_CHECKING`` or not. It also
 belongs if its full name appears as a string (``python -m``, `importlib.import_module`). The string
 ``tailproof.PACKAGE.*`` stands for every module of a package, at any depth. A package's
-``__init__.py`` belongs wherever one of its modules does, because Python runs it. The closure is
-found without importing anything.
+``__init__.py`` belongs wherever one of its modules does, because Python runs it. A file in the
+project's folder `extensions` belongs if it imports a registry of the closure. The closure is found
+without importing anything.
 
 The digest covers the abstract syntax, so it ignores comments, layout, positions and docstrings
 (every statement that is only a string). The syntax is serialized here rather than by `ast.dump`,
@@ -42,6 +43,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tailproof.digests import digest_of, sha256_bytes, sha256_file
+from tailproof.extensions import EXTENSIONS, extension_files
 from tailproof.project import PIPELINE
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.packages import versions_of
@@ -57,6 +59,19 @@ DATA = {".css", ".html", ".j2", ".js", ".json", ".svg", ".txt", ".yaml"}
 
 RUNTIME = "tailproof.runtime"
 """The package that the digest leaves out, with all modules below it."""
+
+REGISTRIES = {
+    f"tailproof.{module}"
+    for module in (
+        "data.sources",
+        "diagnosis.registry",
+        "evaluation.registry",
+        "losses",
+        "monitors",
+        "preflight.registry",
+    )
+}
+"""The modules whose decorators extensions use; the closure would follow whole names."""
 
 ERRORS = {"TailproofError", "Interrupted", "NewerSchema"}
 """The package's errors: their arguments are left out even where an error is built, not raised."""
@@ -191,10 +206,27 @@ def _packages(modules: dict[str, tuple[Path, _Meaning]], root: Path) -> set[str]
 
 def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
     """Follow imports from the script; look for modules in its folder, then under src."""
-    folders = (script.parent, _source(root))
-    project = {name for folder in folders if folder.is_dir() for name in _project_names(folder)}
+    folders = (script.parent, _source(root), Path())
+    project = {EXTENSIONS}
+    project.update(*(_project_names(folder) for folder in folders[:2] if folder.is_dir()))
     modules = {SCRIPT: (script, _read(script))}
-    waiting = [SCRIPT]
+    _follow([SCRIPT], modules, project, folders)
+    for path in extension_files():
+        name, meaning = f"{EXTENSIONS}.{path.stem}", _read(path)
+        targets = set(_targets(name, path, meaning.imports, folders))
+        if targets & REGISTRIES & modules.keys():
+            modules[name] = (path, meaning)
+            _follow([name], modules, project, folders)
+    return modules
+
+
+def _follow(
+    waiting: list[str],
+    modules: dict[str, tuple[Path, _Meaning]],
+    project: set[str],
+    folders: tuple[Path, ...],
+) -> None:
+    """Add all modules that those in `waiting` can reach."""
     while waiting:
         name = waiting.pop()
         path, meaning = modules[name]
@@ -202,10 +234,9 @@ def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
             if target in modules or target.split(".")[0] not in project or _is_runtime(target):
                 continue
             module = _locate(target, folders)
-            if module and module.resolve() != script.resolve():
+            if module and module.resolve() != modules[SCRIPT][0].resolve():
                 modules[target] = (module, _read(module))
                 waiting.append(target)
-    return modules
 
 
 def _is_runtime(module: str) -> bool:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from tailproof.digests import sha256_file
-from tailproof.project import project_paths
+from tailproof.project import STORES, project_paths
 
 
 def ask_git(root: Path, *arguments: str, given: bytes = b"") -> bytes | None:
@@ -23,7 +23,9 @@ def working_tree_difference(root: Path) -> str | None:
 
     Changes of tracked files count, and new files; results and dvc.lock do not.
     """
-    without_results = ("--", ".", f":!{project_paths().results}", ":!dvc.lock")
+    paths = project_paths()
+    written = [paths.results, *map(str, map(paths.experiment, STORES)), "dvc.lock"]
+    without_results = ("--", ".", *(f":!{path}" for path in written))
     changed = ask_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", *without_results) or b""
     listed = (
         ask_git(root, "ls-files", "-z", "--others", "--exclude-standard", *without_results) or b""

@@ -40,8 +40,10 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator["Recorder"]:
     stage = Path(snakemake.output.record).parent.name
     with job_logging(stage, snakemake.log[0]), requeue_if_interrupted():
         with REQUEST.leave_at_once():
+            from tailproof.extensions import import_extensions
             from tailproof.runtime.recorder import Recorder
 
+            import_extensions()
             recorder = Recorder(snakemake, stage, raw)
             recorder.refuse_undeclared_reads()
             yield recorder

@@ -1,6 +1,6 @@
 """The ledger: all records of an experiment, and which job made which file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -70,3 +70,11 @@ def experiment_of(path: str | Path) -> str | None:
     """Return the experiment whose results contain a path."""
     parts = project_paths().inside(path)
     return parts[0] if parts and len(parts) > 1 else None
+
+
+def by_experiment(paths: Iterable[str]) -> dict[str | None, list[str]]:
+    """Return paths by the experiment whose results contain them, in their order."""
+    grouped: dict[str | None, list[str]] = {}
+    for path in paths:
+        grouped.setdefault(experiment_of(path), []).append(path)
+    return grouped

@@ -9,7 +9,7 @@ from tailproof.digests import sha256_files
 from tailproof.runtime.code_digest import code_digest, packages
 from tailproof.runtime.environment import describe_code, describe_machine, snakemake_command
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.ledger import maker_path
+from tailproof.runtime.ledger import experiment_of, maker_path
 from tailproof.runtime.packages import MISSING, OPTIONAL, without_build_tag
 from tailproof.runtime.records import File, NewerSchema, Record, read_record, record_path
 from tailproof.runtime.stages import STAGES, script_of
@@ -40,6 +40,7 @@ class Recorder:
     def __init__(self, snakemake: Any, stage: str, raw: tuple[str, ...]) -> None:
         self._snakemake, self._stage, self._started = snakemake, stage, datetime.now(UTC)
         self.results: dict[str, Any] = {}
+        self._experiment = str(experiment_of(snakemake.output.record))
         script = script_of(stage)
         _check_code(script, snakemake.params.code)
         versions = packages(script)
@@ -54,7 +55,7 @@ class Recorder:
         """From now on, let this process open only those results that its rule declares."""
         stage, job = STAGES[self._stage], self._snakemake
         if not stage.reads_all:
-            raw = None if stage.reads_raw else _raw_root(job.wildcards.experiment)
+            raw = None if stage.reads_raw else _raw_root(self._experiment)
             paths = [*job.input, *job.output, *job.log]
             refuse_undeclared_reads(DeclaredReads(self._stage, paths, raw))
 
@@ -63,7 +64,7 @@ class Recorder:
         snakemake = self._snakemake
         path, reads = snakemake.output.record, declared_reads()
         return Record(
-            experiment=snakemake.wildcards.experiment,
+            experiment=self._experiment,
             rule=self._stage,
             name=Path(path).stem,
             wildcards=dict(snakemake.wildcards.items()),

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tailproof.project import project_paths, stage_script
+from tailproof.project import STORES, project_paths, stage_script
 
 EXPERT = "experts/{expert}/seed-{seed}"
 WINNER = "experts/winner"
@@ -19,7 +19,8 @@ class Stage:
     """One stage; its rule, its script and the folder of its records share its name.
 
     Attributes:
-        outputs: patterns of a job's files, below results/EXPERIMENT.
+        outputs: patterns of a job's files, below results/EXPERIMENT, or next to results in a
+            store.
         job: pattern of a job's name; empty if the stage has a single job, named like the stage.
         per: the unit of one job: ``experiment``, ``shard``, expert and seed (``trained`` or
             ``evaluated``), expert and seed of a ``rung``, ``promotion``, ``selection``, or seed of
@@ -62,6 +63,7 @@ STAGES = {
     "thumbnails": Stage(("thumbnails.json",)),
     "evaluate": Stage(("evaluation/{table}",), reads_test=True),
     "shortcut_probe": Stage(("shortcuts.json",), per=None),
+    "cross_fit": Stage(("cross_fit/{table}",), per=None, reads_test=True),
     "report": Stage(("report/{page}",), per=None),
     "audit": Stage(("audit.json",), per=None, reads_all=True),
     "shard": Stage(
@@ -88,6 +90,7 @@ STAGES = {
         "evaluated",
     ),
     "rung": Stage((f"{EXPERT}/rung.csv",), "{expert}-{seed}", "rung", script="train"),
+    "fetch": Stage(("weights/{key}.safetensors", "weights/{key}.json"), "{key}", per=None),
     "promote": Stage((f"{WINNER}/rung-{{rung}}.json",), "rung-{rung}", "promotion"),
     "selection": Stage((f"{WINNER}/selection.json", f"{WINNER}/points.csv"), per="selection"),
 }
@@ -130,4 +133,6 @@ def paths_by(stage: str, names: tuple[str, ...], paths: Iterable[str]) -> dict[A
 
 
 def _below_experiment(path: str) -> str:
-    return "/".join((project_paths().inside(path) or ())[1:])
+    """Return the path below its experiment; in a store, the path next to results."""
+    first, *below = project_paths().inside(path) or ("",)
+    return "/".join([first, *below] if first in STORES else below)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tailproof.project import project_paths
+from tailproof.project import STORES, project_paths
 from tailproof.runtime.errors import TailproofError
 
 NATIVE_READERS = {
@@ -61,7 +61,9 @@ class DeclaredReads:
         self.stage, self.raw_files = stage, set[str]()
         self._declared = {form for path in paths for form in _forms(path)}
         self._raw = _forms(raw) if raw else ()
-        self._results = _forms(project_paths().results)
+        paths = project_paths()
+        self._results = _forms(paths.results)
+        self._stores = [form for store in STORES for form in _forms(str(paths.experiment(store)))]
 
     def as_json(self) -> dict[str, Any]:
         """Return the arguments that make the same object in another process."""
@@ -85,7 +87,10 @@ class DeclaredReads:
             self.raw_files.add(_from_here(forms[0]))
 
     def _is_result(self, path: str) -> bool:
-        """Return whether a path is a file, or a folder of files, of an experiment's results."""
+        """Return whether a path is a file, or a folder of files, of an experiment or a store."""
+        for store in self._stores:
+            if _is_below(path, store) and not Path(path).name.startswith("."):
+                return Path(store, "provenance").is_dir()
         for results in self._results:
             if _is_below(path, results) and not Path(path).name.startswith("."):
                 experiment = Path(path).relative_to(results).parts[0]

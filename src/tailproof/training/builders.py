@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from tailproof.config.recipe import Phase, Recipe
 from tailproof.loading import Loader, Split
-from tailproof.models import build_model
 from tailproof.models.build import checkpoint_activations
-from tailproof.models.initial_weights import load_weights, weights_file
-from tailproof.models.input_sizes import Size, check_sizes, options_for_sizes
+from tailproof.models.initial_weights import build_initial
+from tailproof.models.input_sizes import check_sizes, options_for_sizes
 from tailproof.monitors import MONITORS
 from tailproof.operating_points import ONE_IN, enough_negatives
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.preprocessing import interpolation, normalization, sizes
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -70,16 +70,8 @@ def initial_model(
     Raises:
         TailproofError: the model, weights, image sizes or device do not support the recipe.
     """
-    model = build_model(
-        recipe.model.name,
-        classes=classes,
-        channels=split.channels,
-        pretrained=recipe.model.pretrained,
-        options=options,
-    )
+    model = build_initial(recipe.model, classes=classes, channels=split.channels, options=options)
     check_sizes(model, recipe.model.name, split.channels, sizes(split, recipe))
-    if start := weights_file(recipe):
-        load_weights(model, start)
     if (
         recipe.compile
         and device.type == "cpu"
@@ -167,7 +159,8 @@ def build_loader(
         split,
         batch_size=phase.batch_size if phase else recipe.batch_size,
         image_size=phase.image_size if phase else recipe.final_size,
-        normalization=_normalization(split, recipe),
+        normalization=normalization(split, recipe),
+        interpolation=interpolation(recipe),
         augmentation=phase.augmentation if phase else None,
         seed=seed,
         drop_last=recipe.drop_last,
@@ -180,31 +173,6 @@ def build_loader(
     )
 
 
-def sizes(split: Split, recipe: Recipe) -> list[Size]:
-    """Return the height and width of all model inputs, those of evaluation first."""
-    original = (split.manifest["height"], split.manifest["width"])
-    sides = [recipe.final_size, *(phase.image_size for phase in recipe.timeline)]
-    return list(dict.fromkeys((side, side) if side else original for side in sides))
-
-
 def model_options(split: Split, recipe: Recipe) -> dict[str, Any]:
     """Return the arguments of the model other than its name, classes and channels."""
     return options_for_sizes(recipe.model.name, recipe.model.options, sizes(split, recipe))
-
-
-def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
-    """Return the preprocessing as timm's data configuration; it is stored with the weights."""
-    return {
-        "input_size": [split.channels, *sizes(split, recipe)[0]],
-        "interpolation": "bicubic",
-        "crop_pct": 1.0,
-        "crop_mode": "center",
-        **_normalization(split, recipe),
-    }
-
-
-def _normalization(split: Split, recipe: Recipe) -> dict[str, list[float]]:
-    """Return mean and std of each channel: those of train, or 0 and 1 without normalization."""
-    if recipe.normalize:
-        return split.manifest["normalization"]
-    return {"mean": [0.0] * split.channels, "std": [1.0] * split.channels}

@@ -38,11 +38,11 @@ def state_key(
         recipe: the recipe; only the fields that affect the result count.
         seed: the seed.
         code: digest of the training code.
-        start: digest of the initial weights, if the recipe sets `init_from`.
+        start: digest of the pretrained weights, if the recipe has any.
     """
     data = {key: value for key, value in manifest.items() if key != "splits"}
     used = {split: manifest["splits"][split]["shards"] for split in ("train", "val")}
-    learning = recipe.result_fields() | {"init_from": start}
+    learning = recipe.result_fields() | {"weights": start}
     return digest_of([data, used, learning, seed, code])[:KEY_LENGTH]
 
 

@@ -53,7 +53,7 @@ def launch(
     """
     digests = digests or {}
     verify(manifest, "train", "val", digests=digests)
-    weights = weights_file(recipe)
+    weights = weights_file(recipe.model)
     start = known_sha256(weights, digests) if weights else None
     key = state_key(read_json(manifest), recipe, seed, code, start)
     run_folder = Path(states) / key

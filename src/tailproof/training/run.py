@@ -27,7 +27,6 @@ from tailproof.training.builders import (
     check_monitor,
     initial_model,
     model_options,
-    preprocessing,
     start_device,
 )
 from tailproof.training.distributed import ProcessGroup
@@ -35,6 +34,7 @@ from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
 from tailproof.training.multi_head import Heads, MultiHeadLoss
 from tailproof.training.optimizer import build_optimizer
+from tailproof.training.preprocessing import preprocessing, with_backbone_size
 from tailproof.training.seeding import seed_initial_weights, seed_step
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,8 @@ class TrainingRun:
     def __init__(
         self, manifest: str | Path, recipe: Recipe, seed: int, ranks: ProcessGroup, until: int = 0
     ) -> None:
-        self.recipe, self.seed, self.ranks, self.until = recipe, seed, ranks, until or recipe.epochs
+        self.recipe = recipe = with_backbone_size(recipe)
+        self.seed, self.ranks, self.until = seed, ranks, until or recipe.epochs
 
         # ---- device and randomness
         self.device = start_device(recipe.threads)
@@ -360,7 +361,7 @@ class TrainingRun:
         if state["steps"] != steps:
             raise TailproofError(
                 f"the state has {state['steps']} steps per epoch, expected {steps} as in this run: "
-                "use the same data and batch_size, or start from its weights with init_from"
+                "use the same data and batch_size, or start from its weights with model.weights"
             )
         if self.recipe.precision == "auto":
             self._compute_in(state["precision"])  # this node might choose another

@@ -31,8 +31,10 @@ def main(path: Path) -> None:
         try:
             with REQUEST.leave_at_once():
                 from tailproof.config.recipe import Recipe
+                from tailproof.extensions import import_extensions
                 from tailproof.training.train import train
 
+                import_extensions()
                 recipe = Recipe(**arguments.pop("recipe"))
                 with REQUEST.save_first():
                     train(recipe=recipe, stop=REQUEST, **arguments)

@@ -14,6 +14,7 @@ from tailproof.data.sources.cifar import Cifar
 from tailproof.data.sources.digits import Digits
 from tailproof.data.sources.idx import Idx
 from tailproof.data.sources.image_folder import ImageFolder
+from tailproof.data.sources.image_list import ImageList
 from tailproof.data.sources.metadata_csv import MetadataCsv
 from tailproof.data.sources.parquet import Parquet
 from tailproof.runtime.errors import TailproofError
@@ -27,6 +28,8 @@ def test_importing_the_sources_imports_nothing_heavy(tmp_path):
         {"name": "digits"},
         {"name": "metadata_csv", "root": ".", "table": "x.csv"},
         {"name": "parquet", "root": str(tmp_path)},
+        {"name": "image_list", "root": ".", "list": "x", "crops": {"detections": "md.json"}},
+        {"name": "coco_json", "root": ".", "file": "x.json"},
     )
     program = (
         "import sys, tailproof.data.sources as s, tailproof.config.data as c;"
@@ -77,6 +80,7 @@ def test_two_sources_cannot_have_one_name():
         Cifar(name="cifar100", root="nowhere", format="binary"),
         ImageFolder(name="image_folder", root="nowhere"),
         MetadataCsv(name="metadata_csv", root="nowhere", table="x.csv", ranks=["class"]),
+        ImageList(name="image_list", root="nowhere", list="x"),
         Parquet(name="parquet", root="nowhere", ranks=["class"]),
     ],
 )

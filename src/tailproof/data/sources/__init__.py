@@ -8,8 +8,9 @@ and pyarrow are imported only by the functions that need them, so that a workflo
 from importlib import import_module
 from pkgutil import walk_packages
 
-from tailproof.config.data import SourceConfig
+from tailproof.config.data import PictureSourceConfig, SourceConfig
 from tailproof.data.sources.base import SOURCES, Sample, Source, register_source
+from tailproof.data.sources.crops.cropped_source import CroppedSource
 
 __all__ = ["SOURCES", "Sample", "Source", "open_source", "register_source"]
 
@@ -22,4 +23,7 @@ for module in walk_packages(__path__, MODULES.removesuffix("*")):
 
 def open_source(config: SourceConfig) -> Source:
     """Return the source that the configuration names; nothing is read yet."""
-    return SOURCES[config.name](config)
+    source = SOURCES[config.name](config)
+    if isinstance(config, PictureSourceConfig) and config.crops is not None:
+        return CroppedSource(source, config.crops)
+    return source

@@ -6,13 +6,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from tailproof.config.data import SourceConfig, add_source_config
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.runtime.errors import TailproofError
+
+
+class Box(NamedTuple):
+    """A part of a picture, which lies upright as viewers show it.
+
+    Attributes:
+        x: distance of the left side from that of the picture.
+        y: distance of the upper side from that of the picture.
+        width: the width.
+        height: the height.
+        picture: width and height of the picture in the same unit, such as (1, 1) if the numbers
+            are fractions; None if they are pixels.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    picture: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -23,9 +42,10 @@ class Sample:
         sample_id: an id that is unique in the source and never changes.
         labels: class name by taxonomic rank; None if the sample has no label at a rank.
         path: the raw file, relative to the root of the source.
-        row: position in that file; None if the file is the image.
+        row: position in that file, or number of the box; None if the file is the image.
         pool: ``train``, ``val`` or ``held_out``; None if the source has no test set.
         group: samples of one group stay in one split; None if the sample is its own group.
+        box: the part of the picture that is the image; None if all of it is.
     """
 
     sample_id: str
@@ -34,6 +54,7 @@ class Sample:
     row: int | None = None
     pool: str | None = None
     group: str | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tailproof.config.data import BelowRoot, SourceConfig, check_pools
+from tailproof.config.data import BelowRoot, PictureSourceConfig, check_pools
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.sources.base import Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.class_folders import is_picture, list_classes, warn_of_files
@@ -24,7 +24,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
 
-class ImageFolder(SourceConfig):
+class ImageFolder(PictureSourceConfig):
     """One folder per class, in root or in separate train and test folders."""
 
     name: Literal["image_folder"]
@@ -171,7 +171,9 @@ class ImageFolderSource(Source):
         try:
             return Pool(folder, name, list_classes(self._tree, folder))
         except OSError as error:
-            raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+            raise TailproofError(
+                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+            ) from None
 
     def _check(self, pool: Pool, place: Place) -> None:
         """Check the names and the levels of the folders of a pool."""

@@ -5,11 +5,13 @@
 
 import codecs
 from array import array
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from posixpath import normpath
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,26 +21,28 @@ from tailproof.config.data import (
     Column,
     GroupPerPool,
     MissingSigns,
+    PictureSourceConfig,
     RankColumns,
-    SourceConfig,
     SplitColumn,
     check_missing_columns,
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Sample, Skipped, Source, register_source
+from tailproof.data.sources.base import Box, Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.filesystem import read_file
+from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
-from tailproof.data.sources.tables.listed_files import FileFinder, Match
+from tailproof.data.sources.tables.listed_files import FileFinder, fault_of
 from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
 from tailproof.data.sources.tables.official_splits import pools_of, pools_of_lists
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.data.sources.tables.text_table import Row, TextTable
 from tailproof.runtime.errors import TailproofError
-from tailproof.text import quantity
 
-PROBLEMS_SHOWN = 5
+UNLISTED_SHOWN = 5
+NO_BOX = [None] * 4
+"""The cells of a box in a row without one."""
 
 
 def _text_encoding(name: str) -> str:
@@ -66,7 +70,7 @@ class OfficialLists(Strict):
     test: BelowRoot = Field(description="List of the test set.")
 
 
-class MetadataCsv(SourceConfig):
+class MetadataCsv(PictureSourceConfig):
     """CSV tables of file names and labels; default column names as in FungiTastic."""
 
     name: Literal["metadata_csv"]
@@ -101,12 +105,35 @@ class MetadataCsv(SourceConfig):
         description="Column of groups; a group stays in one split. null: no groups.",
     )
     group_per_pool: GroupPerPool = False
+    box: Annotated[list[Column], Field(min_length=4, max_length=4)] | None = Field(
+        None,
+        description="Columns of the left side, upper side, width and height of a box in pixels. "
+        "Each row is then a sample, the part of its picture in the box.",
+    )
     missing: MissingSigns = None
     encoding: Annotated[str, AfterValidator(_text_encoding)] | None = Field(
         None,
         description="Encoding of the tables, such as cp1252. Default: UTF-8, or UTF-16 with a byte "
         "order mark.",
     )
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the tables have columns of boxes."""
+        return self.box is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _crop_boxes(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("box") and values.get("crops") is None:
+            return {**values, "crops": {}}
+        return values
+
+    @model_validator(mode="after")
+    def _boxes_from_one_place(self) -> "MetadataCsv":
+        if self.box is not None and self.crops.detections is not None:
+            raise ValueError("'box' and 'crops.detections' both name the boxes: remove one")
+        return self
 
     @model_validator(mode="after")
     def _one_table_or_pools(self) -> "MetadataCsv":
@@ -165,19 +192,27 @@ class MetadataCsvSource(Source):
             TailproofError: a table is invalid, or an image does not exist.
         """
         listing, found = self._listing, self._found
+        numbers: Counter[str] = Counter()
         for row, path in enumerate(found.paths):
             pool = found.pools[row]
             group = listing.group[row] if self.config.group else None
             if group is not None and self.config.group_per_pool:
                 group = f"{pool}/{group}"
-            yield Sample(path, listing.labels.of(row), path, pool=pool, group=group)
+            sample = Sample(path, listing.labels.of(row), path, pool=pool, group=group)
+            if self.config.box is not None:
+                number = numbers[path]
+                numbers[path] += 1
+                box = listing.box(row)
+                sample = replace(sample, sample_id=f"{path}:{number}", row=number, box=box)
+            yield sample
 
     def skipped(self) -> list[Skipped]:
         """Return the lines with comments, and the images next to listed ones that are not."""
         comments, others = self._listing.comments, self._found.unlisted
         skipped = [
             Skipped("lines with a comment in the tables", comments),
-            Skipped("images that no table lists", len(others), tuple(others[:PROBLEMS_SHOWN])),
+            Skipped("rows without a box", self._listing.without_box),
+            Skipped("images that no table lists", len(others), tuple(others[:UNLISTED_SHOWN])),
         ]
         return [each for each in skipped if each.count]
 
@@ -202,7 +237,7 @@ class MetadataCsvSource(Source):
         config, listing = self.config, _Listing(self.ranks)
         for pool, table in self._tables.items():
             self._add(listing, table, pool)
-        listing.raise_problems()
+        listing.problems.check()
         tables = " and ".join(str(file) for file, _ in listing.tables)
         columns = dict(listing.labels.columns)
         group = (config.group, listing.group) if config.group else None
@@ -218,6 +253,7 @@ class MetadataCsvSource(Source):
     def _add(self, listing: "_Listing", table: LabelTable, pool: str | None) -> None:
         config = self.config
         columns = [config.filename, *self.ranks, *filter(None, [config.group, config.split])]
+        columns += config.box or []
         text = TextTable(self.root / table.table, columns, config.encoding)
         listing.tables.append((text.file, len(listing.paths)))
         for row in text.rows():
@@ -225,7 +261,8 @@ class MetadataCsvSource(Source):
         listing.comments += text.comments
         if len(listing.paths) == listing.tables[-1][1] and not listing.problems:
             raise TailproofError(
-                f"{text.file} has no row below its header, expected one row per image"
+                f"{text.file} has no row below its header, expected one row per image: add "
+                "the rows, or correct the name of the table"
             )
 
     @cached_property
@@ -236,53 +273,27 @@ class MetadataCsvSource(Source):
             TailproofError: an image does not exist, or two rows list it.
         """
         listing, finder = self._listing, FileFinder(self.root)
-        paths: dict[str, int] = {}
-        missing: list[tuple[str, int, Match]] = []
-        capitals: list[str] = []
-        for listed_path, row in listing.paths.items():
-            match = finder.find(listed_path)
-            if match.path is None:
-                missing.append((listed_path, row, match))
-            elif match.path in paths:
-                listing.add_problem(
+        found = finder.find_all(listing.paths)
+        if found.missing:
+            raise finder.missing_error(listing.paths, found, listing.where)
+        rows: dict[str, int] = {}
+        for row, path in enumerate(found.paths):
+            if rows.setdefault(path, row) != row and self.config.box is None:
+                listing.problems.add(
                     listing.where(row),
-                    f"lists the image '{match.path}', which is already in "
-                    f"{listing.where(paths[match.path])}: remove one of the rows",
+                    f"lists the image '{path}', which is already in "
+                    f"{listing.where(rows[path])}: remove one of the rows",
                 )
-            else:
-                paths[match.path] = row
-                if match.capitals:
-                    capitals.append(f"'{match.path}'")
-        if missing:
-            raise TailproofError(self._missing_images(missing))
-        listing.raise_problems()
-        warnings = []
-        if capitals:
-            warnings.append(
-                f"{self.root}: for {len(capitals)} of {quantity(len(paths), 'file')}, the table "
-                f"has other capitals than the file name, such as {capitals[0]}"
-            )
+        listing.problems.check()
         pools = listing.pools
         if self._lists:
             images = self._tables[None].images
             pools = pools_of_lists(
-                self._lists, lambda name: finder.find(normpath(f"{images}/{name}")).path, paths
+                self._lists,
+                lambda name: finder.find(normpath(f"{images}/{name}")).path,
+                found.paths,
             )
-        return _Images(list(paths), pools, warnings, finder.unlisted(paths))
-
-    def _missing_images(self, missing: list[tuple[str, int, Match]]) -> str:
-        listing = self._listing
-        path, row, match = missing[0]
-        near = " and ".join(f"'{name}'" for name in match.near[:3])
-        others = ", ".join(f"'{path}'" for path, *_ in missing[1:PROBLEMS_SHOWN])
-        return (
-            f"{listing.where(row)}: {self.root / path} does not exist ({len(missing)} of "
-            f"{len(listing.paths)} listed images are missing"
-            + (f", also {others}" if others else "")
-            + (f"; {near} may be meant" if near else "")
-            + "): add the images, remove their rows, or correct the names or the folder of images "
-            "in data.source"
-        )
+        return _Images(found.paths, pools, found.warnings, finder.unlisted(rows))
 
 
 class _Images(NamedTuple):
@@ -306,84 +317,84 @@ class _Listing:
 
     Attributes:
         tables: file and first row of each table.
-        paths: the row of each image, by its path below root as the table spells it.
+        paths: the path of the image of each row below root, as the table spells it.
         lines: the line of each row in its table.
         pools: the pool of each row.
         labels: the labels of each row.
         group: the group of each row.
         split: the official split of each row.
-        problems: a sentence for each row that cannot be used.
+        problems: the rows that cannot be used.
         comments: number of lines with a comment.
+        without_box: number of rows whose columns of boxes are empty.
         warnings: what looks like a mistake.
     """
 
     def __init__(self, ranks: tuple[str, ...]) -> None:
         self.tables: list[tuple[Path, int]] = []
-        self.paths: dict[str, int] = {}
+        self.paths: list[str] = []
         self.lines = array("q")
         self.pools: list[str | None] = []
         self.labels = Labels(ranks)
         self.group, self.split = LabelColumn(), LabelColumn()
-        self.problems: list[str] = []
-        self.comments = 0
+        self.problems = Problems("row")
+        self.comments = self.without_box = 0
         self.warnings: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._boxes = array("d")
 
     def add(self, row: Row, images: str, pool: str | None, config: MetadataCsv) -> None:
         where = f"{self.tables[-1][0]}, line {row.line}"
         if row.fault:
-            self.add_problem(where, row.fault)
+            self.problems.add(where, row.fault)
             return
         filename, *cells = row.cells
-        fault = _fault(filename)
+        values = list(map(text_or_none, cells))
+        fault, box = fault_of(filename), values[-4:] if config.box else None
         path = normpath(f"{images}/{filename}")
-        if path in self.paths:
+        if box is not None:
+            fault = fault or _fault_of_box(box, config.box)
+        elif path in self._rows:
             fault = (
                 f"lists the image '{filename}', which is already in "
-                f"{self.where(self.paths[path])}: remove one of the rows"
+                f"{self.where(self._rows[path])}: remove one of the rows"
             )
         if fault:
-            self.add_problem(where, fault)
+            self.problems.add(where, fault)
             return
-        self.paths[path] = len(self.paths)
+        if box == NO_BOX:
+            self.without_box += 1
+            return
+        self._rows[path] = len(self.paths)
+        self.paths.append(path)
         self.lines.append(row.line)
         self.pools.append(pool)
-        values = iter(map(text_or_none, cells))
+        remaining = iter(values)
         for column in self.labels.columns.values():
-            column.add(next(values))
+            column.add(next(remaining))
         if config.group:
-            self.group.add(next(values))
+            self.group.add(next(remaining))
         if config.split:
-            self.split.add(next(values))
+            self.split.add(next(remaining))
+        self._boxes.extend(map(float, box or ()))
+
+    def box(self, row: int) -> Box:
+        return Box(*self._boxes[4 * row : 4 * row + 4])
 
     def where(self, row: int) -> str:
         file = next(file for file, first in reversed(self.tables) if first <= row)
         return f"{file}, line {self.lines[row]}"
 
-    def add_problem(self, where: str, fault: str) -> None:
-        self.problems.append(f"{where} {fault}")
 
-    def raise_problems(self) -> None:
-        """Raise a TailproofError that lists the first problems; one is a sentence of its own."""
-        if not self.problems:
-            return
-        first, more = self.problems[:PROBLEMS_SHOWN], len(self.problems) - PROBLEMS_SHOWN
-        if len(self.problems) == 1:
-            raise TailproofError(first[0])
-        lines = [f"{len(self.problems)} rows cannot be used:", *first]
-        raise TailproofError("\n  ".join(lines) + (f"\n  and {more} more" if more > 0 else ""))
-
-
-def _fault(filename: str) -> str | None:
-    """Return why a file name cannot be used."""
-    parts = filename.replace("\\", "/").split("/")
-    if parts[0] == "" or (len(parts[0]) == 2 and parts[0].endswith(":")):
-        return (
-            f"has the file name '{filename}', which is an absolute path: give a path relative to "
-            "the folder of images"
-        )
-    if ".." in parts:
-        return (
-            f"has the file name '{filename}', which is outside the folder of images: give a path "
-            "inside that folder, without '..'"
-        )
+def _fault_of_box(cells: list[str | None], columns: list[str]) -> str | None:
+    """Return why four cells are not the numbers of a box; a row may have no box."""
+    if cells == NO_BOX:
+        return None
+    for cell, column in zip(cells, columns, strict=True):
+        try:
+            float(cell or "")
+        except ValueError:
+            return (
+                f"has '{cell or ''}' in the column '{column}' of its box, expected a number of "
+                "pixels such as 12.5: correct the four columns, or leave all of them empty"
+            )
     return None

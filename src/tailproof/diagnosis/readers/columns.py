@@ -175,7 +175,8 @@ def _check_numbers(origin: str, name: str, cells: Cells) -> None:
     if cells.bad:
         row, cell = cells.bad
         raise TailproofError(
-            f"{origin}, row {row + 1}: {name} is {str(cell)[:60]!r}, expected a number"
+            f"{origin}, row {row + 1}: {name} is {str(cell)[:60]!r}, expected a number: correct "
+            "the cell, or leave out the row"
         )
 
 

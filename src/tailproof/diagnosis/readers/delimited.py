@@ -25,13 +25,16 @@ def read_delimited(path: Path, text: str) -> Table:
     delimiter = delimiter or max(_DELIMITERS, key=head.count)
     if delimiter not in head and _is_spaced(lines):
         delimiter = " "
-    names, *rows = _cells(path, lines, delimiter)
+    names, *rows = _cells(path, lines, delimiter) or [[]]
     if len(names) < 2:
         raise TailproofError(
-            f"{path} is not a CSV table: its first line has one column, {head[:80]!r}"
+            f"{path} is not a CSV table: its first line has one column, {head[:80]!r}; expected "
+            "names such as epoch,train_loss,val_loss"
         )
     if all(is_number(name) for name in names):
-        raise TailproofError(f"{path} has no header: its first line must name the columns")
+        raise TailproofError(
+            f"{path} has no header: its first line must name the columns, such as epoch,train_loss"
+        )
     names, rows, cut = _matched(path, names, rows)
     passed_over = [PassedOver("unfinished last rows", 1, (f"row {len(rows) + 1}",))] if cut else []
     header = [name.lower() for name in names]
@@ -73,7 +76,9 @@ def _cells(path: Path, lines: list[str], delimiter: str) -> list[list[str]]:
     try:
         rows = [[cell.strip() for cell in row] for row in table]
     except csv.Error as error:
-        raise TailproofError(f"{path} is not a CSV table: {error}") from None
+        raise TailproofError(
+            f"{path} is not a CSV table ({error}): look for a quote that is not closed"
+        ) from None
     if delimiter != "|":
         return rows
     rows = [row for row in rows if not all(_RULE.fullmatch(cell) for cell in row if cell)]
@@ -104,7 +109,7 @@ def _matched(
             continue
         if number == len(rows) > 1 and len(row) < len(names):
             return names, rows[:-1], True
-        hint = ""
+        hint = ": correct the row, or leave it out"
         if len(row) > len(names) and all(cell.isdigit() for cell in row if cell):
             hint = ": decimal commas need quotes, or another delimiter than the comma"
         raise TailproofError(

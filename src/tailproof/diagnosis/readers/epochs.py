@@ -107,7 +107,8 @@ def _of_epochs(
         epoch = row.get("epoch")
         if epoch is not None and not 0 <= epoch <= _LATEST:
             raise TailproofError(
-                f"{origin}, row {number}: the epoch is {epoch:g}, expected 0 to {_LATEST}"
+                f"{origin}, row {number}: the epoch is {epoch:g}, expected 0 to {_LATEST}: correct "
+                "it, or name another column with --columns epoch=COLUMN"
             )
     epochs = [row["epoch"] for row in rows if row.get("epoch") is not None]
     if len(set(epochs)) > 1 and all(a >= b for a, b in pairwise(epochs)):

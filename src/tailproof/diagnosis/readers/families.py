@@ -53,7 +53,7 @@ FAMILIES = (
     ),
     Family("timm", lambda names: "eval_top1" in names, unit="percent"),
     Family(
-        "DeiT, MAE or Swin",
+        "DeiT, MAE, Swin or torchvision",
         lambda names: (
             "test_acc1" in names and bool({"n_parameters", "test_acc5", "train_lr"} & set(names))
         ),
@@ -63,6 +63,12 @@ FAMILIES = (
         "detectron2",
         lambda names: "eta_seconds" in names and "total_loss" in names,
         val_prefixes=("bbox/", "segm/"),
+    ),
+    Family(
+        "MMAction2",
+        lambda names: "data_time" in names and _any_starts(names, "acc/", "val/acc/", "top1_acc"),
+        unit="share",
+        val_prefixes=("acc/",),
     ),
     Family(
         "OpenMMLab",

@@ -12,10 +12,17 @@ from tailproof.diagnosis.readers.delimited import read_delimited
 from tailproof.diagnosis.readers.event_file import is_event_file, read_event_file
 from tailproof.diagnosis.readers.json_rows import read_json_tables
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table, merge_rows
+from tailproof.diagnosis.readers.text_log import read_text_log
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import read_bytes
 
 _LOGGED = re.compile(r" INFO (epoch \d+(?: \S+ \S+)+)$", re.MULTILINE)
+_NO_JSON = re.compile(r"\s*(\[[^\]\n]*\][ \t]*[^\s,\]]|\{')")
+"""How a log begins that is no JSON although its first character is a bracket."""
+_CONTROL = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f]")
+"""Bytes that no text has."""
+_HALVES = {"utf-16-le": slice(1, None, 2), "utf-16-be": slice(0, None, 2)}
+"""Every second byte of a text in UTF-16, which is zero for Latin letters."""
 _EXPORTED = re.compile(r"run-(?P<run>.+?)[-_]tag-(?P<tag>.+)")
 _MLFLOW = re.compile(r"(?:\d{9,16} \S+ \d+\s*\n?)+")
 _SERIES_FOLDERS = {"metrics", "plots", "scalars"}
@@ -24,7 +31,8 @@ _SPLITS_OF_LONG = ("data", "split", "phase", "set", "subset")
 
 _NAMES = {"history.csv", "metrics.csv", "results.csv", "summary.csv", "progress.csv", "log.txt",
           "training.log", "trainer_state.json", "scalars.json", "metrics.json", "metrics.jsonl",
-          "history.json", "log_history.json", "wandb-history.jsonl", "log.csv"}  # fmt: skip
+          "history.json", "log_history.json", "wandb-history.jsonl", "log.csv", "log_rank0.txt",
+          "results.txt"}  # fmt: skip
 _SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".txt", ".log"}
 _MOST_FILES, _DEEPEST = 20_000, 8
 
@@ -37,19 +45,31 @@ def read_tables(path: Path) -> list[Table]:
     """
     if is_event_file(path):
         return [read_event_file(path)]
-    text = _text(path)
+    text, notes = _text(path)
     if not text.strip():
-        raise TailproofError(f"{path} is empty: expected a row per epoch")
+        raise TailproofError(
+            f"{path} is empty, expected a row per epoch: wait until the first one has ended"
+        )
     if logged := _LOGGED.findall(text):
         return [Table([_of_line(line) for line in logged], "log of a training job")]
     if path.suffix == "" and _MLFLOW.fullmatch(text[:10_000].rpartition("\n")[0] + "\n"):
         return [_mlflow(path, text)]
     is_json = text.lstrip()[0] in "{["
+    log = read_text_log(path, text) if not is_json or _NO_JSON.match(text) else None
+    if log:
+        return [replace(log, notes=(*log.notes, *notes))]
     tables = read_json_tables(path, text) if is_json else [read_delimited(path, text)]
     if not any(table.rows for table in tables):
-        raise TailproofError(f"{path} has a header but no rows: nothing was measured yet")
+        raise TailproofError(
+            f"{path} has a header but no rows: wait until the first epoch has ended"
+        )
     return [
-        replace(table, rows=_with_metric_of_file(path, _wide(path, table.rows))) for table in tables
+        replace(
+            table,
+            rows=_with_metric_of_file(path, _wide(path, table.rows)),
+            notes=(*table.notes, *notes),
+        )
+        for table in tables
     ]
 
 
@@ -65,17 +85,30 @@ def _with_metric_of_file(path: Path, rows: Rows) -> Rows:
     ]
 
 
-def _text(path: Path) -> str:
-    """Return the text of a file in UTF-8, or in the UTF-16 that Excel and PowerShell write."""
+def _text(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a file, and a sentence on its encoding if that had to be guessed."""
     content = read_bytes(path)
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    else:
+        encoding = next((name for name, part in _HALVES.items() if _is_zero(content[part])), "")
     try:
-        return content.decode("utf-16" if wide else "utf-8-sig")
+        text = content.decode(encoding or "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TailproofError(
-            f"{path} is not UTF-8 text (byte {error.start}): expected a table, JSON, or an event "
-            "file of TensorBoard with its own name"
-        ) from None
+        if encoding or _CONTROL.search(content):
+            raise TailproofError(
+                f"{path} is not text (byte {error.start}): expected a table, JSON, or an event "
+                "file of TensorBoard with its own name: save the history as CSV"
+            ) from None
+        encoding = "cp1252"
+        text = content.decode(encoding, errors="replace")
+    guessed = encoding not in ("", "utf-16")
+    return text, (f"The file is not UTF-8: it is read as {encoding}.",) if guessed else ()
+
+
+def _is_zero(half: bytes) -> bool:
+    """Return whether half of the bytes of a text are nearly all zero, as in UTF-16."""
+    return len(half) > 1 and half.count(0) > 0.9 * len(half)
 
 
 def _of_line(line: str) -> dict[str, str]:
@@ -190,7 +223,9 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
     except OSError as error:
         if depth:
             return
-        raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{folder} cannot be read ({error.strerror}): check its permissions"
+        ) from None
     for entry in ordered:
         if entry.is_file():
             yield Path(entry.path)

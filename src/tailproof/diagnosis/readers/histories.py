@@ -76,7 +76,9 @@ def read_history(path: str | Path) -> RunHistory:
     """
     readings = read_histories([Path(path)])
     if len(readings) > 1:
-        raise TailproofError(f"{path} holds {len(readings)} runs, expected one")
+        raise TailproofError(
+            f"{path} holds {len(readings)} runs, expected one: give each as a file"
+        )
     return readings[0].history
 
 
@@ -142,7 +144,8 @@ def _read_folder(folder: Path, choices: Choices) -> tuple[list[Source], list[Pas
     unread = sorted(set(paths) - {source.path for source in sources})
     if not sources:
         raise TailproofError(
-            f"{folder} contains no history: none of {len(unread)} files such as {unread[0]} is one"
+            f"{folder} contains no history: none of {len(unread)} files such as {unread[0]} is "
+            "one; give the file of the history, and the message says what is missing"
         )
     passed_over = [others] if others else []
     if unread:
@@ -190,7 +193,10 @@ def _reading(
     merged, notes = rows_of_epochs(origin, measured, of_steps)
     kept = [row for row in merged if any(is_metric(key) for key in row)]
     if not kept:
-        raise TailproofError(f"{origin} is not a history: no row has both an epoch and a metric")
+        raise TailproofError(
+            f"{origin} is not a history: no row has both an epoch and a metric: name "
+            "the columns, such as --columns epoch=COLUMN,val_loss=COLUMN"
+        )
     first = group[0]
     return Reading(
         first.path,

@@ -14,6 +14,7 @@ from tailproof.runtime.errors import TailproofError
 _LISTS = ("history", "log_history", "epochs", "rows")
 _COUNTERS = ("epoch", "step")
 _DEEPEST = 5
+_EXAMPLE = '{"epoch": 1, "val_loss": 0.5}'
 _ROW_NAME = re.compile(r"(?:epoch[\W_]*|ep[\W_]*|e)?(\d{1,9})", re.IGNORECASE)
 Named = dict[str, Any]
 
@@ -61,9 +62,11 @@ def _json_lines(path: Path, text: str) -> Table:
             if number == lines[-1][0] and rows:  # an unfinished run is writing it
                 cut = PassedOver("unfinished last lines", 1, (f"line {number}",))
                 return Table(rows, "JSON lines", passed_over=(cut,))
-            raise TailproofError(f"{path}, line {number} is not JSON: {_reason(error)}") from None
+            raise TailproofError(
+                f"{path}, line {number} is not JSON ({_reason(error)}): correct or remove it"
+            ) from None
         if not isinstance(row, dict):
-            raise TailproofError(f"{path}, line {number}: expected a mapping of names to numbers")
+            raise TailproofError(f"{path}, line {number}: expected a mapping such as {_EXAMPLE}")
         rows.append(_flat(row))
     return Table(rows, "JSON lines")
 
@@ -99,7 +102,7 @@ def _tables(path: Path, value: Any, depth: int) -> Iterator[Table]:
 def _of_list(path: Path, value: list, depth: int) -> Iterator[Table]:
     if not value:
         if depth == 0:
-            raise TailproofError(f"{path} has no rows: nothing was measured yet")
+            raise TailproofError(f"{path} has no rows: wait until the first epoch has ended")
         return
     if all(isinstance(row, list) and len(row) == 3 and _scalars(row) for row in value):
         yield Table(
@@ -119,7 +122,7 @@ def _of_list(path: Path, value: list, depth: int) -> Iterator[Table]:
     elif depth == 0:
         number, row = next((n, r) for n, r in enumerate(value, 1) if not isinstance(r, dict))
         raise TailproofError(
-            f"{path}, entry {number}: expected a mapping of names to numbers, found "
+            f"{path}, entry {number}: expected a mapping such as {_EXAMPLE}, found "
             f"{type(row).__name__}"
         )
 
@@ -131,7 +134,9 @@ def _of_mapping(path: Path, value: Named) -> Table | None:
         return Table([_flat(row) for row in data], "JSON")
     if isinstance(names, list) and isinstance(data, list):
         if any(not isinstance(row, list) or len(row) != len(names) for row in data):
-            raise TailproofError(f"{path}: every row of 'data' needs one value for each column")
+            raise TailproofError(
+                f"{path}: every row of 'data' needs one value for each column: save it again"
+            )
         rows = [dict(zip(map(str, names), row, strict=True)) for row in data]
         return Table(rows, "JSON", numbered=True)
     if _by_row(value):
@@ -184,7 +189,8 @@ def _of_lists(path: Path, value: Named) -> Table | None:
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name} {length}" for name, length in list(lengths.items())[:5])
         raise TailproofError(
-            f"{path}: its lists have different lengths ({shown}), expected one value per epoch"
+            f"{path}: its lists have different lengths ({shown}), expected one value per epoch: "
+            "leave out the lists that have other values"
         )
     length = next(iter(lengths.values()))
     kept = {name: column for name, column in lists.items() if len(column) == length}

@@ -61,7 +61,7 @@ def separate_runs(origin: str, rows: Rows) -> list[Part]:
     if all(len(run) == 1 for run in runs.values()):
         raise TailproofError(
             f"{origin} is not a history: it has one row for each {' and '.join(keys)}; expected a "
-            "row per epoch"
+            "row per epoch: give the file that the training wrote"
         )
     note = f"{len(runs)} runs, distinguished by {' and '.join(keys)}."
     return [

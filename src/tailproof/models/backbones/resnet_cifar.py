@@ -78,7 +78,7 @@ class CifarResNet(nn.Module):
     ) -> None:
         super().__init__()
         if (depth - 2) % 6:
-            raise ValueError(f"depth is {depth}, expected 6n+2")
+            raise ValueError(f"depth is {depth}, expected 6n+2, such as 20, 32 or 56")
         if classifier not in ("linear", "cosine"):
             raise ValueError(f"classifier is '{classifier}', expected 'linear' or 'cosine'")
         self.classifier_kind, self.scale = classifier, scale

@@ -76,7 +76,7 @@ def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a warm-up of less than an epoch, or a transformer from random weights without one."""
     phases = Phases.of_samples(recipe, facts.samples)
     steps, epochs = phases.warmup_steps, phases.warmup_epochs
-    fresh = not recipe.model.pretrained and recipe.init_from is None
+    fresh = recipe.model.weights is None
     if steps == 0 and not (fresh and is_transformer(recipe)):
         return None
     if epochs >= 1 or recipe.epochs < ENOUGH_TO_FALL:

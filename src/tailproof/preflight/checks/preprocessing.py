@@ -15,7 +15,7 @@ FIRST_SHARE = 0.2  # the first of growing sizes should have this share of the ep
 @each_recipe
 def no_normalization(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find images without normalization."""
-    if recipe.normalize:
+    if recipe.normalize is not False:
         return None
     return Finding(
         "no_normalization",
@@ -24,6 +24,22 @@ def no_normalization(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
         evidence={"normalize": False},
         change={"normalize": True},
         expects="a faster start",
+    )
+
+
+@check("weights_of_other_images")
+@each_recipe
+def weights_of_other_images(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
+    """Find pretrained weights that see images normalized in another way than they learnt."""
+    if recipe.model.weights is None or recipe.as_backbone:
+        return None
+    return Finding(
+        "weights_of_other_images",
+        "images are not normalized as for the pretrained weights",
+        "warning",
+        evidence={"normalize": recipe.normalize},
+        change={"normalize": "backbone"},
+        expects="better features from the first epoch on",
     )
 
 

@@ -53,7 +53,6 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
         recipe.model.name,
         classes=outputs,
         channels=split.channels,
-        pretrained=False,
         options=model_options(split, recipe),
     )
     if recipe.activation_checkpointing:

@@ -97,8 +97,8 @@ def _single_process(recipe: Recipe) -> Recipe:
     ]
     return recipe.model_copy(
         update={
-            "model": recipe.model.model_copy(update={"pretrained": False}),
-            "init_from": None,
+            "model": recipe.model.model_copy(update={"weights": None}),
+            "normalize": recipe.normalize is not False,
             "devices": 1,
             "nodes": 1,
             "phases": shared,

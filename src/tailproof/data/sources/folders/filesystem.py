@@ -15,6 +15,7 @@ from tailproof.data.sources.base import Skipped
 from tailproof.data.sources.folders.class_names import twin_of
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.untrusted_files import read_bytes
+from tailproof.untrusted_text import is_encodable, printable
 
 EXAMPLES = 3  # paths that are kept per reason
 LARGEST = 2**30  # bytes of one file
@@ -82,9 +83,14 @@ class LeftOut:
                     self.add(reason, f"{path}/{os.path.relpath(f'{parent}/{name}', folder)}")
         self._folders.clear()
         return [
-            Skipped(reason, count, tuple(self._examples[reason]))
+            Skipped(reason, count, tuple(map(_writable, self._examples[reason])))
             for reason, count in sorted(self._counts.items())
         ]
+
+
+def _writable(path: str) -> str:
+    """Return a path with escapes for bytes that are not UTF-8."""
+    return path if is_encodable(path) else printable(path)
 
 
 class Folder:

@@ -132,7 +132,8 @@ class ScanLines(SourceConfig):
     def _fits(self) -> "ScanLines":
         if self.window > self.lines:
             raise ValueError(
-                f"window is {self.window}, expected at most {self.lines} (the lines per scan)"
+                f"window is {self.window}, expected at most {self.lines} (the lines per scan): "
+                "lower it"
             )
         return self
 

@@ -1,7 +1,7 @@
 """One column of labels, groups or splits: its distinct values, and the value of each sample."""
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,25 @@ class LabelColumn:
         self.names: list[str] = []
         self.codes = array("i")
         self._code: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, values: Sequence[str | None], positions: np.ndarray) -> "LabelColumn":
+        """Return the column of N samples from few values.
+
+        Args:
+            values: values, of which some may be equal.
+            positions: for each sample the position of its value among them, integers [N].
+        """
+        column = cls()
+        _, first, inverse = np.unique(positions, return_index=True, return_inverse=True)
+        codes = np.full(len(first), -1, np.intc)
+        for place in np.argsort(first):
+            value = values[positions[first[place]]]
+            if value is not None:
+                codes[place] = column._code.setdefault(value, len(column._code))
+        column.names = list(column._code)
+        column.codes = array("i", codes[inverse].tobytes())
+        return column
 
     def __len__(self) -> int:
         return len(self.codes)

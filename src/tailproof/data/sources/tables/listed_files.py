@@ -4,14 +4,21 @@ Windows writes backslashes and ignores capitals, macOS decomposes accents, and m
 out the suffix. Folders are listed once each, which suits network disks.
 """
 
+import errno
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, split
 from typing import NamedTuple
 
 from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.tables.label_column import Where
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
+from tailproof.untrusted_text import is_encodable
+
+SHOWN = 5  # missing files in a message
+TRIED = 20  # names for which other folders are tried
 
 
 class Match(NamedTuple):
@@ -26,6 +33,34 @@ class Match(NamedTuple):
     path: str | None
     near: tuple[str, ...] = ()
     capitals: bool = False
+
+
+class Found(NamedTuple):
+    """The files of many listed paths.
+
+    Attributes:
+        paths: the path below root for each row; None if there is no such file.
+        missing: the rows without a file, and what their files could be.
+        warnings: what looks like a mistake in the names.
+    """
+
+    paths: list[str | None]
+    missing: list[tuple[int, Match]]
+    warnings: list[str]
+
+
+class Placed(NamedTuple):
+    """Where listed files should be.
+
+    Attributes:
+        paths: the path of each file below root.
+        faults: by row, why a name cannot be used.
+        warnings: what was changed in the names.
+    """
+
+    paths: list[str]
+    faults: dict[int, str]
+    warnings: list[str]
 
 
 class FileFinder:
@@ -58,6 +93,75 @@ class FileFinder:
         found = f"{folder}/{match[0]}" if folder else match[0]
         listed = _composed("/".join([*folders, name])).strip()
         return Match(found, capitals=not _composed(found).startswith(listed))
+
+    def find_all(self, listed: Sequence[str]) -> "Found":
+        """Return the files of many paths."""
+        paths: list[str | None] = []
+        missing: list[tuple[int, Match]] = []
+        capitals: list[str] = []
+        for row, path in enumerate(listed):
+            match = self.find(path)
+            paths.append(match.path)
+            if match.path is None:
+                missing.append((row, match))
+            elif match.capitals:
+                capitals.append(f"'{match.path}'")
+        warnings = []
+        if capitals:
+            warnings.append(
+                f"{self._root}: for {len(capitals)} of {quantity(len(paths), 'file')}, the table "
+                f"has other capitals than the file name, such as {capitals[0]}"
+            )
+        return Found(paths, missing, warnings)
+
+    def missing_error(self, listed: Sequence[str], found: "Found", where: Where) -> TailproofError:
+        """Build the error for listed files that do not exist."""
+        row, match = found.missing[0]
+        near = " and ".join(f"'{name}'" for name in match.near[:3])
+        others = ", ".join(f"'{listed[row]}'" for row, _ in found.missing[1:SHOWN])
+        return TailproofError(
+            f"{where(row)}: {self._root / listed[row]} does not exist ({len(found.missing)} of "
+            f"{len(listed)} listed images are missing"
+            + (f", also {others}" if others else "")
+            + (f"; {near} may be meant" if near else "")
+            + "): add the images, remove their rows, or correct the names or the folder of images "
+            "in data.source"
+        )
+
+    def place(self, names: Sequence[str], folder: str, file: Path) -> "Placed":
+        """Return where listed files should be.
+
+        Folders in front of names that are of another machine are left out: a list of
+        ``/scratch/somebody/ImageNet/train/a.jpg`` is as good as one of ``train/a.jpg``.
+
+        Args:
+            names: the names as they are listed.
+            folder: the folder, below root, that they are relative to.
+            file: the file that lists them, for messages.
+        """
+        start = self._foreign_start(names, folder)
+        plain = [name.replace("\\", "/").removeprefix(start) for name in names]
+        faults = {row: fault for row, name in enumerate(plain) if (fault := fault_of(name))}
+        warnings = []
+        if start:
+            warnings.append(
+                f"{file}: '{start}' in front of file names is left out, because the images are in "
+                f"{self._root / folder}"
+            )
+        return Placed([normpath(f"{folder}/{name}") for name in plain], faults, warnings)
+
+    def _foreign_start(self, names: Sequence[str], folder: str) -> str:
+        """Return what to remove from names so that a file exists; nothing if one exists."""
+        tried = [name.replace("\\", "/") for name in names[:TRIED]]
+        if any(self.find(normpath(f"{folder}/{name}")).path for name in tried):
+            return ""
+        for name in tried:
+            parts = name.split("/")
+            for start in range(1, len(parts)):
+                rest = "/".join(parts[start:])
+                if ".." not in parts and self.find(normpath(f"{folder}/{rest}")).path:
+                    return name[: len(name) - len(rest)]
+        return ""
 
     def unlisted(self, paths: Collection[str]) -> list[str]:
         """Return the images in the folders of the listed files that are not among `paths`."""
@@ -95,13 +199,35 @@ class FileFinder:
         return self._alike[folder].get(key, [])
 
 
+def fault_of(filename: str) -> str | None:
+    """Return why a file name cannot be used, as the rest of a sentence."""
+    parts = filename.replace("\\", "/").split("/")
+    if not is_encodable(filename) or "\0" in filename:
+        return f"has the file name {filename!a}, which no file can have: correct it"
+    if parts[0] == "" or (len(parts[0]) == 2 and parts[0].endswith(":")):
+        return (
+            f"has the file name '{filename}', which is an absolute path: give a path relative to "
+            "the folder of images"
+        )
+    if ".." in parts:
+        return (
+            f"has the file name '{filename}', which is outside the folder of images: give a path "
+            "inside that folder, without '..'"
+        )
+    return None
+
+
 def _names(folder: Path) -> frozenset[str]:
     try:
         return frozenset(entry.name for entry in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as error:
-        raise TailproofError(f"{folder} cannot be read: {error.strerror}") from None
+        if error.errno == errno.ENAMETOOLONG:
+            return frozenset()
+        raise TailproofError(
+            f"{folder} cannot be read ({error.strerror}): check its permissions"
+        ) from None
     except ValueError:
         raise TailproofError(f"{folder!a} has a zero byte in its name: correct the table") from None
 

@@ -1,9 +1,10 @@
 """Reads the official split of each image from a column, or from lists of file names."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
+from tailproof.data.class_index import class_order
 from tailproof.data.sources.folders.split_names import split_kind
 from tailproof.data.sources.tables.label_column import LabelColumn, Where
 from tailproof.runtime.errors import TailproofError
@@ -44,6 +45,22 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
                 "data.test_fraction is held out for testing"
             )
     return [pools[column.names[code]] for code in column.codes]
+
+
+def compare_pools(column: LabelColumn, pools: Sequence[str | None]) -> tuple[list[str], list[str]]:
+    """Return the labels that val or test has but train lacks, and those that test alone lacks.
+
+    Both are empty if there are no pools. Images without a label do not count.
+    """
+    labels: dict[str | None, set[str]] = {}
+    for pool, code in set(zip(pools, column.codes, strict=True)):
+        if code >= 0:
+            labels.setdefault(pool, set()).add(column.names[code])
+    train = labels.get(TRAIN)
+    if train is None:
+        return [], []
+    others = set().union(*labels.values()) - train
+    return class_order(list(others)), class_order(list(train - labels.get(HELD_OUT, set())))
 
 
 def pools_of_lists(

@@ -75,7 +75,7 @@ class TextTable:
         self.file = file
         self.comments = 0
         self._content = read_bytes(file, limit=LARGEST)
-        self._encoding = encoding or _marked_encoding(self._content)
+        self._encoding = encoding or marked_encoding(self._content)
         self._refuse_other_files()
         lines = list(islice(self._lines(), SEARCHED_LINES))
         separators, start = tuple(SEPARATORS), 0
@@ -133,7 +133,9 @@ class TextTable:
             self.comments += comment
             if lines[number].strip() and not comment:
                 return number, separator
-        raise TailproofError(f"{self.file} is empty, expected a header and one row per image")
+        raise TailproofError(
+            f"{self.file} is empty, expected a header and one row per image: save the table again"
+        )
 
     def _position(
         self,
@@ -237,7 +239,8 @@ class TextTable:
         return f"{self.file} is not UTF-8 text: save the table as 'CSV UTF-8'"
 
 
-def _marked_encoding(content: bytes) -> str:
+def marked_encoding(content: bytes) -> str:
+    """Return the encoding that the byte order mark of a text says, else UTF-8."""
     return next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8-sig")
 
 

@@ -1,0 +1,1 @@
+"""Boxes as samples: where they come from, and how they are cut out of the pictures."""

@@ -1,0 +1,109 @@
+"""Recognizes lists with an image and its label in each line."""
+
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.base import Recognition
+from tailproof.data.sources.folders.split_files import (
+    as_pools,
+    choose_split_files,
+    files_near,
+    place_sets,
+)
+from tailproof.data.sources.tables.class_name_file import read_class_names
+from tailproof.data.sources.tables.label_list import NUMBER, LabelList
+from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed
+
+ENDINGS = (".txt", ".lst", ".list", ".csv", ".tsv")
+LARGEST = 2**28  # bytes
+NAMES = 20  # pictures that are looked for
+RIGHT = 0.95  # share of the lines that have an image and a label
+FEW = 20  # lines that may all have labels of their own
+NAMING = ("class", "categor", "label", "name", "synset")
+"""Parts of the names of files with names of classes."""
+
+
+class Head(NamedTuple):
+    """What a list contains.
+
+    Attributes:
+        names: the names of some images, from all over the list.
+        labels: the distinct labels.
+    """
+
+    names: list[str]
+    labels: set[str]
+
+
+def recognize_list(path: Path) -> Recognition | None:
+    """Return the lists of images and labels in a folder, or that a file belongs to.
+
+    Raises:
+        TailproofError: the images of a list are not found.
+    """
+    wanted = path if path.is_file() and path.suffix.lower() in ENDINGS else None
+    if wanted is None and not path.is_dir():
+        return None
+    files = files_near(path if path.is_dir() else path.parent, (*ENDINGS, ".json"))
+    if wanted and _read_head(wanted) is None:
+        return None
+    heads = {file: head for file in files if (head := _read_head(file))}
+    if not heads:
+        return None
+    chosen = choose_split_files(heads, wanted)
+    names = {kind: heads[file].names for kind, file in chosen.sets.items()}
+    root, folders, missing = place_sets(path, chosen.sets, names)
+    source: dict[str, Any] = {"name": "image_list", "root": str(root)}
+    source |= as_pools(chosen.sets, root, "list", folders)
+    reason = f"each line of {_listed(chosen.sets.values())} has an image and a label"
+    labels = set().union(*(heads[file].labels for file in chosen.sets.values()))
+    if naming := _find_names(files, heads, labels):
+        source["names"] = naming.absolute().relative_to(root.absolute()).as_posix()
+        reason += f"; {naming.name} has the names of the labels"
+    if missing:
+        source["on_missing_image"] = "skip"
+        reason += "; some of the pictures are missing, and are left out"
+    if chosen.others:
+        reason += f"; {_listed(chosen.others)} is of another collection"
+    return Recognition(source, reason, sure=not chosen.others)
+
+
+def _read_head(file: Path) -> Head | None:
+    """Return what a list contains; None for any other file."""
+    try:
+        if file.suffix.lower() not in ENDINGS or file.stat().st_size > LARGEST:
+            return None
+        entries = list(LabelList(file).entries())
+    except (TailproofError, OSError):
+        return None
+    right = [
+        entry
+        for entry in entries
+        if not entry.fault and PurePosixPath(entry.path).suffix.lower() in SUFFIXES
+    ]
+    labels = {entry.label for entry in right}
+    captions = len(right) > FEW and len(labels) > len(right) / 2
+    if not right or len(right) < RIGHT * len(entries) or captions:
+        return None
+    names = [entry.path for entry in islice(right, 0, None, max(len(right) // NAMES, 1))]
+    return Head(names, labels)
+
+
+def _find_names(files: list[Path], heads: dict[Path, Head], labels: set[str]) -> Path | None:
+    """Return the file with the names of numbered classes."""
+    if not all(map(NUMBER.fullmatch, labels)):
+        return None
+    for file in files:
+        if file not in heads and any(part in file.stem.lower() for part in NAMING):
+            with suppress(TailproofError):
+                read_class_names(file, sorted(labels))
+                return file
+    return None
+
+
+def _listed(files) -> str:
+    return listed([file.name for file in files])

@@ -1,0 +1,397 @@
+"""Reads what training programs print: one entry of `FORMS` for each kind of log.
+
+A form returns rows with the names that the same program writes to its CSV or JSON file, so that all
+else about them is known already. A log that cannot be read right is refused.
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tailproof.diagnosis.column_aliases import read_name
+from tailproof.diagnosis.readers.table import PassedOver, Rows, Table
+from tailproof.runtime.errors import TailproofError
+
+_LONGEST = 5_000
+"""Characters of a line; longer lines are no lines of a log."""
+_FEWEST = 2
+"""Epochs that a log in prose has, at least."""
+
+_NUMBER = r"[-+]?(?:\d{1,40}(?:\.\d{0,40})?(?:[eE][-+]?\d{1,3})?|nan|inf)"
+_LINE_END = re.compile(r"[\r\n\x08]+")
+"""Ends a line, or goes back to its start: what follows replaces it on a terminal."""
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+Lines = list[str]
+
+
+def read_text_log(path: Path, text: str) -> Table | None:
+    """Return the table of a log of a known kind; None if the text is none.
+
+    Raises:
+        TailproofError: it is a log whose numbers are not those of epochs.
+    """
+    parts = _LINE_END.split(_COLOUR.sub(" ", text))
+    lines = [line.strip() for line in parts if len(line) <= _LONGEST and line.strip()]
+    tables = (read(path, lines) for read in FORMS)
+    return next((table for table in tables if table is not None), None)
+
+
+# Swin, ConvNeXt, DeiT, MAE, torchvision, timm, and PyTorch's examples: batches with averages.
+
+_TRAIN_BATCH = {
+    "Swin": re.compile(r"Train: \[(\d{1,7})/\d+\]\[\s*(\d+)/(\d+)\]"),
+    "DeiT": re.compile(r"Epoch: \[(\d{1,7})\]\s*\[\s*(\d+)/(\d+)\]"),
+    "timm": re.compile(r"Train: (\d{1,7}) \[\s*(\d+)/(\d+) \(\s*\d+%\)\]"),
+    "MNIST": re.compile(r"Train Epoch: (\d{1,7}) \[\s*(\d+)/(\d+) \(\s*\d+%\)\]"),
+}
+_TEST_BATCH = re.compile(r"\bTest:\s+\[\s*(\d+)/(\d+)\]")
+_OF_AVERAGED_WEIGHTS = re.compile(r"\bTest:? \(?EMA\)?")
+_SUMMARY = re.compile(
+    rf"(\*|\bTest:)\s+(?:Acc|Prec)@1:?\s+({_NUMBER})(?:,?\s+(?:Acc|Prec)@5:?\s+({_NUMBER}))?"
+    rf"(?:\s+loss:?\s+({_NUMBER}))?",
+    re.IGNORECASE,
+)
+_SUMMARY_OF_MNIST = re.compile(
+    rf"(?:Test|Val\w*)(?: set)?: Average loss: ({_NUMBER}), Accuracy: (\d{{1,12}})/(\d{{1,12}})"
+)
+_AVERAGE = re.compile(rf"([A-Za-z][\w@]*):?\s*({_NUMBER})\s*\(\s*({_NUMBER})\s*\)", re.IGNORECASE)
+_RATE = re.compile(rf"\blr:?\s+({_NUMBER})", re.IGNORECASE)
+_LOSS = re.compile(rf"\bloss:?\s+({_NUMBER})", re.IGNORECASE)
+_OF_LAST_LINES = (
+    "Losses are the running averages in the last line of an epoch, which may lack its last batches."
+)
+_METRICS = {
+    **dict.fromkeys(("acc1", "acc@1", "prec@1"), "acc1"),
+    **dict.fromkeys(("acc5", "acc@5", "prec@5"), "acc5"),
+    "loss": "loss",
+}
+_NAMES = {
+    "timm": ("train_", "eval_", {"acc1": "top1", "acc5": "top5"}, "lr"),
+    "DeiT": ("train_", "test_", {}, "train_lr"),
+}
+"""By family: prefixes of train and val, names of metrics, the name of the rate."""
+
+
+@dataclass
+class _Epochs:
+    """The epochs of a log, one row each, as its lines are read.
+
+    Attributes:
+        rows: the rows by epoch; an epoch that is trained again replaces itself and later ones.
+        passed_over: lines that are not of the rows, by reason.
+    """
+
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    passed_over: Counter[str] = field(default_factory=Counter)
+    family: str = "DeiT"
+    _epoch: int | None = None
+    _batches: list[tuple[int, int]] = field(default_factory=list)
+    _losses: list[float] = field(default_factory=list)
+    _tested: dict[str, Any] = field(default_factory=dict)
+    _validated: bool = True
+
+    def train(self, epoch: int, batch: int, batches: int, line: str) -> None:
+        train, _, names, rate = _NAMES[self.family]
+        if epoch != self._epoch or (self._batches and batch < self._batches[-1][0]):
+            again = [number for number in self.rows if number >= epoch]
+            self.passed_over["epochs that were trained again later"] += len(again)
+            self.rows = {n: row for n, row in self.rows.items() if n < epoch} | {
+                epoch: {"epoch": epoch}
+            }
+            self._batches, self._losses = [], []
+        self._epoch, self._validated, self._tested = epoch, False, {}
+        self._batches.append((batch, batches))
+        averages = _averages(line)
+        if "loss" not in averages and (match := _LOSS.search(line)):
+            self._losses.append(float(match[1]))
+            averages["loss"] = sum(self._losses) / len(self._losses)
+        row = self.rows[epoch]
+        row |= {train + names.get(name, name): value for name, value in averages.items()}
+        if match := _RATE.search(line):
+            row[rate] = match[1]
+
+    def train_averages(self, line: str) -> None:
+        """Read the averages over a whole epoch, which follow its last batch."""
+        train, _, names, _ = _NAMES[self.family]
+        if not self._validated:
+            self._batches = []
+            values = _averages(line)
+            self.rows[self._epoch] |= {train + names.get(n, n): v for n, v in values.items()}
+
+    def test_batch(self, batch: int, batches: int, line: str) -> None:
+        self._tested = _averages(line)
+        if self.family == "timm" and batch == batches:
+            self.validate({})
+
+    def summary(self, measured: dict[str, Any], *, of_test: bool) -> None:
+        """Read the metrics of an evaluation; some programs print such a line after train too."""
+        if of_test or self._tested:
+            self.validate(measured)
+        else:
+            self.passed_over["summaries without lines of Test before them"] += 1
+
+    def validate(self, measured: dict[str, Any]) -> None:
+        _, val, names, _ = _NAMES[self.family]
+        if self._validated:
+            reason = "evaluations that follow another one, or no epoch"
+            self.passed_over[reason] += 1
+            return
+        self._validated = True
+        for name, value in (self._tested | measured).items():
+            self.rows[self._epoch][val + names.get(name, name)] = value
+
+    def end(self) -> None:
+        """Leave out a last epoch that was neither finished nor validated."""
+        if self._validated or not self._batches:
+            return
+        (batch, batches), before = self._batches[-1], self._batches[-2:][0][0]
+        if batch + max(batch - before, 1) <= batches:  # another line should follow
+            del self.rows[self._epoch]
+            self.passed_over["unfinished last epochs"] += 1
+
+
+def _averages(line: str) -> dict[str, Any]:
+    """Return the running averages in a line, which are in brackets after the latest values."""
+    found = ((name.lower(), average) for name, _, average in _AVERAGE.findall(line))
+    return {_METRICS[name]: average for name, average in found if name in _METRICS}
+
+
+def _running_averages(path: Path, lines: Lines) -> Table | None:
+    epochs = _Epochs()
+    for line in lines:
+        kind, match = _train_batch(line)
+        if match:
+            epochs.family = "timm" if kind == "timm" else "DeiT"
+            epochs.train(*map(int, match.groups()), line)
+        elif _OF_AVERAGED_WEIGHTS.search(line):
+            epochs.passed_over["lines about averaged weights (EMA)"] += 1
+        elif "Averaged stats:" in line:
+            epochs.train_averages(line)
+        elif match := _SUMMARY.search(line):
+            sign, *values = match.groups()
+            names = zip(("acc1", "acc5", "loss"), values, strict=True)
+            epochs.summary({name: value for name, value in names if value}, of_test=sign != "*")
+        elif match := _TEST_BATCH.search(line):
+            epochs.test_batch(int(match[1]), int(match[2]), line)
+        elif match := _SUMMARY_OF_MNIST.search(line):
+            share = 100 * int(match[2]) / max(int(match[3]), 1)
+            epochs.validate({"loss": match[1], "accuracy": f"{share:.10g}%"})
+    epochs.end()
+    return _table(epochs.rows.values(), epochs.passed_over, _OF_LAST_LINES)
+
+
+def _train_batch(line: str) -> tuple[str, re.Match[str] | None]:
+    matches = ((kind, pattern.search(line)) for kind, pattern in _TRAIN_BATCH.items())
+    return next(((kind, match) for kind, match in matches if match), ("", None))
+
+
+# OpenMMLab: mmcls, mmpretrain and others.
+
+_BATCHES_OF_MM = re.compile(
+    r"- INFO - Epoch ?(?:\((\w+)\))?\s*\[(\d{1,7})\]\[\s*(\d+)(?:/\d+)?\]\s*(.*)"
+)
+_PAIR = re.compile(rf"([A-Za-z][\w./@-]*):\s+({_NUMBER})(?![\d:])", re.IGNORECASE)
+
+
+def _openmmlab(path: Path, lines: Lines) -> Table | None:
+    rows: Rows = []
+    for line in lines:
+        if match := _BATCHES_OF_MM.search(line):
+            mode, epoch, batch, rest = match.groups(default="train")
+            pairs = {name: value for name, value in _PAIR.findall(rest) if name != "eta"}
+            counted = {"iter": int(batch)} if mode == "train" else {}
+            if any(read_name(name).role == "metric" for name in pairs):
+                rows.append({"mode": mode, "epoch": int(epoch), **counted, **pairs})
+    return _table(rows)
+
+
+# Keras: a progress bar for each epoch, which ends with its averages.
+
+_EPOCH_OF_KERAS = re.compile(r"Epoch (\d{1,7})/\d+")
+_BAR_OF_KERAS = re.compile(r"\b(\d+)/(\d+) (.*?)((?: - [a-zA-Z]\w*: [-+.\denaif]+)+)")
+_LINES_OF_KERAS = "-"
+"""How what follows the number of batches begins where Keras prints one line per epoch."""
+
+
+def _keras(path: Path, lines: Lines) -> Table | None:
+    rows: dict[int, dict[str, Any]] = {}
+    epoch, batches, ended, others = 0, "", False, 0
+    for line in lines:
+        if match := _EPOCH_OF_KERAS.fullmatch(line):
+            epoch, batches, ended = int(match[1]), "", False
+            if epoch in rows:
+                raise TailproofError(
+                    f"{path} holds several trainings by Keras, because epoch {epoch} begins again: "
+                    "give the log of each one as a file of its own"
+                )
+        elif epoch and (match := _BAR_OF_KERAS.search(line)):
+            done, total, rest, pairs = match.groups()
+            # A bar of evaluate or predict may follow that of an epoch.
+            if ended or (batches and (done != total or total != batches)):
+                ended, others = True, others + 1
+            elif done == total:
+                rows[epoch] = {"epoch": epoch, **dict(_PAIR.findall(pairs))}
+                batches = total
+                ended = " - val_" in pairs or rest.startswith(_LINES_OF_KERAS)
+    return _table(rows.values(), {"bars that follow the end of an epoch": others})
+
+
+# Dictionaries that Python printed: Hugging Face Trainer.
+
+_DICTIONARY = re.compile(r"\{'[^{}]*\}")
+
+
+def _dictionaries(path: Path, lines: Lines) -> Table | None:
+    rows: Rows = []
+    for match in filter(None, map(_DICTIONARY.search, lines)):
+        try:
+            row = ast.literal_eval(match[0])
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(row, dict) and "epoch" in row:
+            rows.append({str(name): value for name, value in row.items()})
+    return _table(rows)
+
+
+# YOLOv5 before version 6.
+
+_ROW_OF_YOLO = re.compile(r"(\d{1,7})/\d+\s+[\d.]+[GM]?((?:\s+[-+.\dena]+)+)")
+_NAMES_OF_YOLO = (
+    "train/box_loss", "train/obj_loss", "train/cls_loss", "train/loss", "labels", "image size",
+    "metrics/precision", "metrics/recall", "metrics/mAP_0.5", "",
+    "val/box_loss", "val/obj_loss", "val/cls_loss",
+)  # fmt: skip
+
+
+def _yolov5(path: Path, lines: Lines) -> Table | None:
+    matches = [_ROW_OF_YOLO.fullmatch(line) for line in lines]
+    if not matches or not all(matches):
+        return None
+    rows = [(int(match[1]), match[2].split()) for match in matches]
+    if any(len(cells) != len(_NAMES_OF_YOLO) for _, cells in rows):
+        raise TailproofError(
+            f"{path} looks like results.txt of YOLO, whose rows have 15 columns, but has others: "
+            "write its columns to a CSV file with their names, such as epoch, train/loss, val/loss"
+        )
+    named = [
+        {name: cell for name, cell in zip(_NAMES_OF_YOLO, cells, strict=True) if name}
+        for _, cells in rows
+    ]
+    return _table(
+        [{"epoch": epoch, **cells} for (epoch, _), cells in zip(rows, named, strict=True)],
+        note="The 12th column is not read: it is mAP50-95 in YOLOv5, and F1 in YOLOv3.",
+    )
+
+
+# fastai: the table that a notebook shows, with sentences of callbacks in between.
+
+
+def _fastai(path: Path, lines: Lines) -> Table | None:
+    heads = [line.split() for line in lines if line.startswith("epoch ")]
+    names = next((head for head in heads if {"train_loss", "valid_loss"} <= set(head)), None)
+    if names is None:
+        return None
+    cells = [line.split() for line in lines if line.split() not in heads]
+    rows = [row for row in cells if row[0].isdecimal()]
+    if any(len(row) != len(names) for row in rows[:-1]):
+        return None
+    rows = [row for row in rows if len(row) == len(names)]
+    starts = sum(int(row[0]) == 0 for row in rows)
+    if starts > 1:
+        raise TailproofError(
+            f"{path} holds {starts} tables of fastai, each from epoch 0: give each one as a file "
+            "of its own"
+        )
+    others = {"lines that are not rows of the table": len(cells) - len(rows)}
+    return _table([dict(zip(names, row, strict=True)) for row in rows], others)
+
+
+# Bars that show numbers of the epoch before, or of a part of one.
+
+_BAR = re.compile(r"\bEpoch:? ?\d+:\s+\d+%\|.*\d/\d+ \[.*=")
+
+
+def _progress_bars(path: Path, lines: Lines) -> Table | None:
+    if any(map(_BAR.search, lines)):
+        raise TailproofError(
+            f"{path} holds the progress bars of Lightning or tqdm, which show rounded numbers and "
+            "those of the last validation: give metrics.csv of Lightning's CSVLogger, or write a "
+            "row with epoch, train_loss and val_loss after every epoch"
+        )
+    return None
+
+
+# Loops of one's own: "Epoch 3/10, train loss: 0.52, val acc: 81.2 %".
+
+_HEADING = re.compile(r"(?:^|[^\w.])epoch\b[\s:=#\[(]{0,4}(\d{1,7})(?:\s*(?:/|of)\s*\d+)?", re.I)
+_NAMED = re.compile(
+    rf"([A-Za-z][\w@/.]*(?:[ -][A-Za-z][\w@/.]*){{0,3}})(?:\s*[:=]\s*|\s+)({_NUMBER})\s?(%?)"
+    r"(?![\w:])",
+    re.I,
+)
+_LOOKS_BACK = re.compile(r"best|better|improv|sav|load|resum|restor|stopp", re.I)
+"""Words before the number of an epoch that is not the one in progress."""
+
+
+def _prose(path: Path, lines: Lines) -> Table | None:
+    rows: Rows = []
+    epoch: int | None = None
+    for line in lines:
+        rest = line
+        if match := _HEADING.search(line):
+            if _LOOKS_BACK.search(line[: match.start()]):
+                continue
+            epoch, rest = int(match[1]), line[match.end() :]
+        pairs = _named(rest) if epoch is not None else {}
+        if not pairs:
+            continue
+        if not rows or rows[-1]["epoch"] != epoch or rows[-1].keys() & pairs.keys():
+            rows.append({"epoch": epoch})
+        rows[-1] |= pairs
+    epochs = {row["epoch"] for row in rows}
+    return _table(rows) if len(epochs) >= _FEWEST else None
+
+
+def _named(text: str) -> dict[str, str]:
+    """Return the metrics in a line; a split also counts for the names after it in the line."""
+    pairs, part = {}, ""
+    for name, number, sign in _NAMED.findall(text):
+        role = read_name(name)
+        if role.role == "metric" and role.known:
+            part = role.part or part
+            full = name if role.part or not part else f"{part} {name}"
+            pairs.setdefault(full, number + sign)
+        elif role.role in ("learning_rate", "step"):
+            pairs.setdefault(name, number)
+    return pairs if any(read_name(name).role == "metric" for name in pairs) else {}
+
+
+FORMS: tuple[Callable[[Path, Lines], Table | None], ...] = (
+    _running_averages,
+    _openmmlab,
+    _keras,
+    _dictionaries,
+    _yolov5,
+    _fastai,
+    _progress_bars,
+    _prose,
+)
+
+
+def _table(
+    rows: Iterable[dict[str, Any]],
+    passed_over: Mapping[str, int] = MappingProxyType({}),
+    note: str = "",
+) -> Table | None:
+    """Return rows as a table; None if they have no metric."""
+    rows = list(rows)
+    if not any(read_name(str(name)).role == "metric" for row in rows for name in row):
+        return None
+    counted = tuple(PassedOver(why, count) for why, count in passed_over.items() if count)
+    return Table(rows, "text log", passed_over=counted, notes=(note,) if note else ())

@@ -1,0 +1,122 @@
+"""The stage fetch: pretrained weights under timm's names, and the facts about them."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import timm
+import yaml
+from safetensors.torch import save
+
+from tailproof.config.weights import HUB, SAFETENSORS, weights_source
+from tailproof.digests import sha256_file
+from tailproof.files import atomic, write_json
+from tailproof.models.checkpoint import read_checkpoint
+from tailproof.models.checkpoint_mapping import channels_of, map_to_network, outputs_of
+from tailproof.models.expert_weights import check_finite
+from tailproof.models.hub import download
+from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.untrusted_files import read_json, read_text
+from tailproof.untrusted_text import printable
+
+log = logging.getLogger(__name__)
+
+PREPROCESSING = ("mean", "std", "interpolation", "input_size")
+
+
+def fetch(name: str, origin: str, weights: str | Path, facts: str | Path) -> dict[str, Any]:
+    """Write the weights of a model as .safetensors, and the facts about them as JSON.
+
+    Args:
+        name: a model of timm.
+        origin: ``hub``, or the path of a checkpoint or of a folder with one.
+        weights: the .safetensors file to write. Its tensors have the names that timm gives them.
+        facts: the JSON file to write.
+
+    Returns:
+        The facts: `model`, `origin`, `sha256` and `bytes` of the source, `licence` (None if it is
+        unknown), `mapped_by`, `dropped`, `outputs` of the head, and how images are prepared: `mean`
+        and `std` per channel, `interpolation`, `input_size` [channels, height, width].
+
+    Raises:
+        TailproofError: the model is unknown, its weights cannot be downloaded or read, or they do
+            not fit it.
+    """
+    if not timm.is_model(name.split(".", maxsplit=1)[0]):
+        raise unknown_name("model", name, timm.list_models())
+    try:
+        if origin == HUB:
+            file, described = download(name)
+        else:
+            file, described = weights_source(origin), origin
+        prepared, licence = _of_folder(name, file.parent) if origin != HUB else ({}, None)
+        checkpoint = read_checkpoint(file)
+        check_finite(file, {key: value for key, value in checkpoint.items() if value.numel()})
+        mapped = map_to_network(name, checkpoint, ordered=file.suffix != SAFETENSORS)
+    except TailproofError as error:
+        raise TailproofError(f"recipe.model.weights: {error}") from None
+    published = timm.get_pretrained_cfg(name)
+    found = {
+        "model": name,
+        "origin": described,
+        "sha256": sha256_file(file),
+        "bytes": file.stat().st_size,
+        "licence": published.license if origin == HUB else licence,
+        "mapped_by": mapped.by,
+        "dropped": mapped.dropped,
+        "outputs": outputs_of(name, mapped.tensors),
+        "mean": list(published.mean),
+        "std": list(published.std),
+        "interpolation": published.interpolation,
+        "input_size": [channels_of(name, mapped.tensors), *published.input_size[1:]],
+        **prepared,
+    }
+    tensors = {key: mapped.tensors[key].contiguous().clone() for key in sorted(mapped.tensors)}
+    with atomic(weights) as temporary:
+        temporary.write_bytes(save(tensors))
+    write_json(facts, found)
+    log.info("%s: %d tensors, mapped by %s", described, len(tensors), mapped.by)
+    if mapped.dropped:
+        log.warning(
+            "%s: %d tensors that '%s' does not have are dropped: %s",
+            described,
+            len(mapped.dropped),
+            name,
+            ", ".join(map(printable, mapped.dropped[:5])),
+        )
+    return found
+
+
+def _of_folder(name: str, folder: Path) -> tuple[dict[str, Any], str | None]:
+    """Return how images are prepared and the licence, as the files next to the weights say.
+
+    Raises:
+        TailproofError: config.json names another architecture.
+    """
+    prepared: dict[str, Any] = {}
+    if (folder / "config.json").is_file():
+        config = read_json(folder / "config.json")
+        config = config if isinstance(config, dict) else {}
+        architecture = config.get("architecture", name)
+        if architecture != name.split(".", maxsplit=1)[0]:
+            raise TailproofError(
+                f"{folder / 'config.json'} is for the network {architecture!a:.80}, but "
+                f"recipe.model.name is '{name}': set recipe.model.name to that network"
+            )
+        stored = config.get("pretrained_cfg", {})
+        prepared = {key: stored[key] for key in PREPROCESSING if key in stored}
+    return prepared, _licence(folder / "README.md")
+
+
+def _licence(card: Path) -> str | None:
+    """Return the licence in the front matter of a model card; None if it has none."""
+    if not card.is_file():
+        return None
+    parts = read_text(card).split("---\n", 2)
+    try:
+        front = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
+    except yaml.YAMLError:
+        return None
+    licence = front.get("license") if isinstance(front, dict) else None
+    return json.dumps(licence).strip('"') if licence else None

@@ -1,0 +1,71 @@
+"""How images become inputs of the network: their size, normalization and interpolation."""
+
+from typing import Any
+
+from tailproof.config.recipe import Recipe
+from tailproof.data.multiband import MODE
+from tailproof.loading import Split
+from tailproof.loading.resizing import BICUBIC, FILTERS
+from tailproof.models.initial_weights import backbone_facts
+from tailproof.models.input_sizes import Size
+from tailproof.runtime.errors import TailproofError
+
+
+def with_backbone_size(recipe: Recipe) -> Recipe:
+    """Return the recipe with the image size of its weights, if it prepares images as they do.
+
+    Raises:
+        TailproofError: the weights have not been fetched.
+    """
+    if not recipe.as_backbone or recipe.image_size is not None:
+        return recipe
+    _, height, _ = backbone_facts(recipe.model)["input_size"]
+    return recipe.model_copy(update={"image_size": height})
+
+
+def sizes(split: Split, recipe: Recipe) -> list[Size]:
+    """Return the height and width of all model inputs, those of evaluation first."""
+    original = (split.manifest["height"], split.manifest["width"])
+    sides = [recipe.final_size, *(phase.image_size for phase in recipe.timeline)]
+    return list(dict.fromkeys((side, side) if side else original for side in sides))
+
+
+def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
+    """Return the preprocessing as timm's data configuration; it is stored with the weights."""
+    return {
+        "input_size": [split.channels, *sizes(split, recipe)[0]],
+        "interpolation": interpolation(recipe),
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+        **normalization(split, recipe),
+    }
+
+
+def interpolation(recipe: Recipe) -> str:
+    """Return how images are resized: as for the weights, if that is known here, or bicubic."""
+    named = backbone_facts(recipe.model)["interpolation"] if recipe.as_backbone else BICUBIC
+    return named if named in FILTERS else BICUBIC
+
+
+def normalization(split: Split, recipe: Recipe) -> dict[str, list[float]]:
+    """Return mean and std of each channel: of the weights, of train, or 0 and 1.
+
+    A grey image has the average of the weights' channels.
+
+    Raises:
+        TailproofError: the weights are for other images than those of the split.
+    """
+    if recipe.normalize is False:
+        return {"mean": [0.0] * split.channels, "std": [1.0] * split.channels}
+    if not recipe.as_backbone:
+        return split.manifest["normalization"]
+    facts = backbone_facts(recipe.model)
+    mean, std = facts["mean"], facts["std"]
+    if split.manifest["mode"] == MODE or split.channels not in (1, len(mean)):
+        raise TailproofError(
+            f"recipe.model.weights are for images of {len(mean)} channels, but the images have "
+            f"{split.channels} bands: set 'normalize: true'"
+        )
+    if split.channels == 1:
+        mean, std = [sum(mean) / len(mean)], [sum(std) / len(std)]
+    return {"mean": mean, "std": std}
