@@ -137,6 +137,7 @@ def test_training_leaves_while_it_imports_torch(trained, tmp_path):
         process.send_signal(number)
         assert process.wait() == 75
         assert not list((project.folder / SEED_FOLDER).glob("*"))
+        shutil.rmtree(project.folder / "held")
     train(project)
     assert weights_and_history(project) == straight
 
