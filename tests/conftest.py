@@ -4,8 +4,10 @@ import fcntl
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 import tailproof.models  # noqa: F401 - lets timm be imported
 from tailproof.config.data import Data
@@ -14,18 +16,28 @@ from tailproof.data.manifest import write_manifest
 from tailproof.data.prepare import prepare
 from tailproof.data.shards import shard
 from tailproof.data.splits import split
-from tests.project import Project
+from tests.project import TINY, Project
 
 # A machine that is busy or slow fails no test: pytest's own limit is the only one.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
-LONGEST = ("workflow", "provenance", "training")
+LONGEST = (
+    "test_installed.py",
+    "test_pipeline.py",
+    "test_audit.py",
+    "test_preflight_pipeline.py",
+    "test_staleness.py",
+    "test_restore.py",
+    "test_signals.py",
+    "test_raw.py",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """The folders of the longest files first, so that no process is left alone with one."""
-    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+    """The longest files first, so that no process is left alone with one."""
+    first = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.name, len(LONGEST)))
 
 
 DIGITS = {
@@ -68,16 +80,72 @@ def finished(tmp_path_factory) -> Project:
 
     It is run once, however many processes run the tests; each has a copy.
     """
-    mine = tmp_path_factory.mktemp("finished")
-    shared = mine.parents[1] if "PYTEST_XDIST_WORKER" in os.environ else mine
-    with (shared / "finished.lock").open("w") as lock:
+    return run_once("finished", tmp_path_factory, lambda project: None)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> Project:
+    """A project whose experiment on a folder of photographs has been run whole.
+
+    Mixed sizes, colour, no test set, a natural imbalance, streamed by workers. It is not to be
+    changed, and run once like `finished`.
+    """
+    return run_once("photographs", tmp_path_factory, photograph)
+
+
+def run_once(name: str, tmp_path_factory, change) -> Project:
+    """A copy of a project that was changed and then run whole."""
+
+    def make(folder: Path) -> None:
+        project = Project.fresh(folder)
+        change(project)
+        project.run_all()
+
+    made = Project(make_once(name, tmp_path_factory, make))
+    return made.copy(tmp_path_factory.mktemp(name) / "project")
+
+
+def make_once(name: str, tmp_path_factory, make) -> Path:
+    """Return a folder that is made by the first process to ask, of all that run the tests.
+
+    It is not to be changed.
+    """
+    mine = tmp_path_factory.getbasetemp()
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "original").exists():
-            project = Project.fresh(shared / "unfinished")
-            done = project.snakemake()
-            assert done.returncode == 0, done.stdout + done.stderr
-            project.folder.rename(shared / "original")
-    return Project(shared / "original").copy(mine / "project")
+        if not (shared / name).exists():
+            make(shared / f"{name} unfinished")
+            (shared / f"{name} unfinished").rename(shared / name)
+    return shared / name
+
+
+def photograph(project: Project) -> None:
+    """Have the tiny experiment use a folder of colour photographs."""
+    rng = np.random.default_rng(0)
+    for number in range(150):
+        name = ("cät", "dog", "emu & co")[0 if number < 80 else 1 if number < 120 else 2]
+        side = 20 + number % 17
+        pixels = rng.integers(0, 256, (side, 31, 3), dtype=np.uint8)
+        pixels[..., len(name) % 3] //= 4
+        path = project.folder / "my photos" / name / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    crop = {"name": "RandomResizedCrop", "options": {"size": [16, 16]}}
+    changes = {
+        "image_size": 16,
+        "batch_size": 16,
+        "workers": 1,
+        "cache_gb": 0,
+        "augmentation": {"albumentations": [crop]},
+    }
+    value = {
+        **TINY,
+        "data": {"source": {"name": "image_folder", "root": "my photos"}},
+        "recipe": {**TINY["recipe"], **changes},
+        "experts": {"only": {"loss": {"name": "cross_entropy", "class_weights": "balanced"}}},
+    }
+    project.write("config/experiments/tiny.yaml", value)
 
 
 @pytest.fixture

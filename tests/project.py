@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.warm_python import run_module
+
 ROOT = Path(__file__).resolve().parents[1]
 
 NEEDED = ("Snakefile", "rules", "workflow", "envs", "src", "profiles", "constraints.txt")
@@ -81,18 +83,27 @@ class Project:
             start_new_session=True,
         )
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
-        return self.run("snakemake", "--cores", "2", *arguments)
-
-    def tailproof(self, *arguments: str) -> subprocess.CompletedProcess:
-        return self.run("tailproof.cli", *arguments)
-
-    def run(self, module: str, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", module, *arguments],
+    def run_all(self) -> None:
+        """Run everything with a Snakemake of its own, whose command the records name."""
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2"],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
             check=False,
         )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run("snakemake", "--cores", "2", *arguments)
+
+    def plan(self, *targets: str) -> subprocess.CompletedProcess:
+        """Ask Snakemake which jobs it would run."""
+        return self.snakemake("--dry-run", *targets)
+
+    def tailproof(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run("tailproof.cli", *arguments)
+
+    def run(self, module: str, *arguments: str) -> subprocess.CompletedProcess:
+        return run_module(self.folder, self.environment, module, *arguments)

@@ -1,16 +1,11 @@
 """Faults while the real pipeline runs: what it must refuse, keep or do again."""
 
 import os
-import signal
-import subprocess
-import time
-from copy import deepcopy
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tailproof.runtime.job_logging import ATTEMPT
 from tests.project import TINY
 from tests.workflow.test_staleness import expected_jobs
 
@@ -50,37 +45,8 @@ def test_an_image_replaced_by_one_with_an_older_time_is_prepared_again(project):
     old = path.stat()
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     os.utime(path, ns=(0, old.st_mtime_ns - 10**12))
-    done = project.snakemake("-n", "--", target)
+    done = project.plan("--", target)
     assert f"photos/{path.parent.name}/89.bmp" in done.stdout + done.stderr
     assert "prepare" in expected_jobs(done)
     assert project.snakemake("--", target).returncode == 0
-    assert expected_jobs(project.snakemake("-n", "--", target)) == set()
-
-
-def train_for_a_while(twin) -> subprocess.Popen:
-    """Start a long training; return Snakemake, in a group of its own, in the middle of it."""
-    value = deepcopy(TINY)
-    value["recipe"] |= {"epochs": 60, "checkpoint": {"steps": 1}}
-    twin.write("config/experiments/tiny.yaml", value)
-    log = twin.folder / "logs" / "tiny" / "train" / "cross_entropy-0.log"
-    log.unlink()
-    process = twin.start("--", f"{EXPERT}/history.csv")
-    while not log.exists() or log.read_text().count("val_loss") < 3:
-        assert process.poll() is None
-        time.sleep(0.1)
-    return process
-
-
-def test_a_kill_in_the_middle_of_training_keeps_the_log(twin):
-    process = train_for_a_while(twin)
-    log = twin.folder / "logs" / "tiny" / "train" / "cross_entropy-0.log"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    first = log.read_text().splitlines()[:4]
-    assert twin.snakemake("--unlock").returncode == 0
-    again = twin.snakemake("--rerun-incomplete", "--", f"{EXPERT}/history.csv")
-    assert again.returncode == 0, again.stderr
-    lines = log.read_text().splitlines()
-    assert lines[:4] == first
-    assert sum(line.startswith(ATTEMPT) for line in lines) == 2
-    assert any("resumes in epoch" in line for line in lines)
+    assert expected_jobs(project.plan("--", target)) == set()

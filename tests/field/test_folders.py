@@ -353,10 +353,10 @@ def test_every_name_comes_out_as_it_went_in(project):
     samples = pq.read_table(project.results / "samples.parquet")
     assert samples["class"].unique().to_pylist() == sorted(NAMES)
     assert len(pq.read_table(project.results / "raw.parquet")) == 14 * len(NAMES)
-    again = project.snakemake("-n", "results/tiny/splits.parquet")
+    again = project.plan("results/tiny/splits.parquet")
     assert "Nothing to be done" in again.stdout + again.stderr
     (root / "<unknown>/0 {0} <a>.png").write_bytes(encode_png(np.eye(4, dtype=np.uint8)))
-    changed = project.snakemake("-n", "results/tiny/splits.parquet")
+    changed = project.plan("results/tiny/splits.parquet")
     assert "prepare" in expected_jobs(changed)
 
 
@@ -410,6 +410,6 @@ def test_an_experiment_cannot_have_every_name(tmp_path, name):
 
 def test_the_workflow_names_the_file_of_another_ending(project):
     project.write("config/experiments/photos.yml", TINY)
-    done = project.snakemake("-n", "results/photos/report/index.html")
+    done = project.plan("results/photos/report/index.html")
     assert done.returncode == 1
     assert "config/experiments/photos.yml" in done.stdout + done.stderr

@@ -51,12 +51,12 @@ def test_a_phase_without_augmentation_is_warned_of_before_anything_runs(project)
     experiment = tinier()
     experiment["experts"]["progressive"]["phases"][-1]["augmentation"] = {}
     project.write("config/experiments/small.yaml", experiment)
-    done = project.snakemake("-n", "results/small/report/index.html")
+    done = project.plan("results/small/report/index.html")
     assert done.returncode == 0, done.stderr
     expected = r"'progressive', 'progressive_at_32'.*\bphase 3\b.*\bepoch 3\b"
     assert re.search(expected, done.stdout + done.stderr)
     experiment["experts"]["progressive"]["phases"][-1]["from_epoch"] = 2
     project.write("config/experiments/small.yaml", experiment)
-    done = project.snakemake("-n", "results/small/report/index.html")
+    done = project.plan("results/small/report/index.html")
     assert done.returncode
     assert re.search(r"\bphase 3\b.*\bepoch 2\b.*\bphase 2\b", done.stdout + done.stderr)

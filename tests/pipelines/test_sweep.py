@@ -64,7 +64,7 @@ def folder(swept):
 
 def trained_next(project, *arguments):
     """The experts that Snakemake would train."""
-    done = project.snakemake("-n", *arguments)
+    done = project.plan(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return set(re.findall(r": train ([\w.-]+), seed", done.stdout + done.stderr))
 
@@ -84,7 +84,7 @@ def test_only_the_winner_of_the_last_rung_is_evaluated(swept, folder):
     won = table.loc[selection["winner"]]
     assert won["value"] == history["val_balanced_accuracy"].max()
     assert won["best_epoch"] == history["val_balanced_accuracy"].idxmax() + 1
-    assert NOTHING in swept.snakemake("-n").stdout
+    assert NOTHING in swept.plan().stdout
 
 
 def test_the_winner_is_the_expert_that_one_run_without_rungs_gives(folder, tmp_path):
@@ -130,7 +130,7 @@ def test_commands_of_the_ledger_know_sweeps(swept, tmp_path):
     shutil.rmtree(project.folder / ".snakemake")
     restored = project.tailproof("restore", NAME)
     assert restored.returncode == 0, restored.stderr
-    assert NOTHING in project.snakemake("-n").stdout
+    assert NOTHING in project.plan().stdout
 
 
 def test_a_value_added_to_the_grid_trains_its_points_and_then_the_places(swept, tmp_path):
@@ -158,7 +158,7 @@ def test_a_key_that_does_not_exist_is_told_in_a_sentence(project):
     value = small()
     value["sweep"]["grid"]["optimizer.lerning_rate"] = [0.1]
     configure(project, value)
-    done = project.snakemake("-n", f"results/{NAME}/report/index.html")
+    done = project.plan(f"results/{NAME}/report/index.html")
     assert done.returncode != 0
     output = done.stdout + done.stderr
     assert re.search(r"'optimizer\.lerning_rate'.*'optimizer\.learning_rate'", output)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.project import ROOT
+from tests.warm_python import run_module
 
 IDENTITY = {
     f"GIT_{role}_{fact}": value
@@ -25,18 +26,23 @@ class Checkout:
 
     folder: Path
 
-    def run(self, *command: str) -> subprocess.CompletedProcess:
-        """Run a command of the system or of this environment, with the copy's own package."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """The copy's own package first."""
         own = {
             "PYTHONPATH": str(self.folder / "src"),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc" / "tmp" / "site"),
         }
+        return {**os.environ, **IDENTITY, **own}
+
+    def run(self, *command: str) -> subprocess.CompletedProcess:
+        """Run a command of the system or of this environment."""
         return subprocess.run(
             command,
             cwd=self.folder,
-            env={**os.environ, **IDENTITY, **own},
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
@@ -49,7 +55,11 @@ class Checkout:
         return done.stdout
 
     def tailproof(self, *arguments: str) -> subprocess.CompletedProcess:
-        return self.run(sys.executable, "-m", "tailproof.cli", *arguments)
+        return run_module(self.folder, self.environment, "tailproof.cli", *arguments)
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        command = ("snakemake", "--cores", "2", *arguments)
+        return run_module(self.folder, self.environment, *command)
 
     def copy(self, folder: Path) -> "Checkout":
         shutil.copytree(self.folder, folder, symlinks=True)

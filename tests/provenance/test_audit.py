@@ -18,22 +18,31 @@ from tests.project import TINY, Project
 EXPERTS = "results/tiny/experts"
 
 
-def found(twin) -> dict[str, set[str]]:
-    """Run the audit, which must fail; return the paths in each state that is a cause."""
+def audited(twin) -> str:
+    """Run the audit, which must fail; return what it prints."""
     done = twin.tailproof("audit", "tiny")
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("tiny does not hold: ")
+    return done.stdout
+
+
+def found(twin) -> dict[str, set[str]]:
+    """Return the paths in each state that is a cause."""
+    return causes(audited(twin))
+
+
+def causes(text) -> dict[str, set[str]]:
     states: dict[str, set[str]] = {}
-    for line in done.stdout.splitlines():
+    for line in text.splitlines():
         if cause := re.match(r"(stale|altered|orphan|missing|broken) +(.+)", line):
             words = cause[2] if cause[1] == "broken" else cause[2].split()[0]
             states.setdefault(cause[1], set()).add(words)
     return states
 
 
-def depending(twin, cause) -> set[str]:
+def depending(text, cause) -> set[str]:
     """What the audit lists below a cause."""
-    lines = twin.tailproof("audit", "tiny").stdout.splitlines()
+    lines = text.splitlines()
     start = next(n for n, line in enumerate(lines) if cause in line)
     below = []
     for line in lines[start + 1 :]:
@@ -99,9 +108,9 @@ def test_a_flipped_byte_is_found_in_every_file(twin):
 def test_what_depends_on_an_altered_file_is_listed(twin):
     name = f"{EXPERTS}/logit_adjustment/seed-0/raw_logits/calib.parquet"
     flip(twin.folder / name)
-    states = found(twin)
-    assert states["altered"] == {name}
-    below = depending(twin, name)
+    text = audited(twin)
+    assert causes(text)["altered"] == {name}
+    below = depending(text, name)
     assert f"{EXPERTS}/logit_adjustment/seed-0/calibration.json" in below
     assert "results/tiny/report/index.html" in below
     others = [path for path in below if "cross_entropy" in path or "model" in path]
@@ -135,8 +144,9 @@ def test_an_edited_record_is_found_even_where_its_seal_was_made_anew(twin):
     record["parameters"]["recipe"]["optimizer"]["learning_rate"] = 0.1
     record["machine"]["host"] = "another"
     path.write_text(reseal(record))
-    assert "altered" not in found(twin)
-    assert "results/tiny/report/index.html" in depending(twin, name)
+    text = audited(twin)
+    assert "altered" not in causes(text)
+    assert "results/tiny/report/index.html" in depending(text, name)
 
 
 def test_a_row_copied_from_test_into_train_is_found_though_the_records_agree(twin):
@@ -251,7 +261,7 @@ def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(t
     assert done.returncode == 0, done.stderr
     assert "missing" not in twin.tailproof("audit", "next").stdout
     twin.tailproof("restore", "next")
-    done = twin.snakemake("-n")
+    done = twin.plan()
     assert "Nothing to be done" in done.stdout + done.stderr
     flip(twin.folder / start / "model.safetensors")
     told = twin.tailproof("audit", "next")

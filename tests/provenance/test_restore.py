@@ -1,7 +1,6 @@
 """A clone starts warm: real git, DVC and Snakemake; damage and edits are found."""
 
 import re
-import sys
 
 import pytest
 
@@ -12,16 +11,22 @@ from tests.workflow.test_staleness import AFTERWARDS, expected_jobs, flip
 RAW_LOGITS = "results/tiny/experts/logit_adjustment/seed-0/raw_logits/calib.parquet"
 
 
-@pytest.fixture
-def clone(published, tmp_path):
-    """A clone after `dvc pull`, as a colleague would have it."""
-    checkout = published.clone(tmp_path / "clone")
+@pytest.fixture(scope="module")
+def pulled(published, tmp_path_factory):
+    """A clone after `dvc pull`, as a colleague would have it; not to be changed."""
+    checkout = published.clone(tmp_path_factory.mktemp("pulled") / "clone")
     checkout.told("dvc", "pull", "--quiet")
     return checkout
 
 
+@pytest.fixture
+def clone(pulled, tmp_path):
+    """A copy of that clone, to be changed."""
+    return pulled.copy(tmp_path / "clone")
+
+
 def planned(checkout) -> set[str]:
-    done = checkout.run(sys.executable, "-m", "snakemake", "--cores", "2", "-n")
+    done = checkout.snakemake("--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
     return expected_jobs(done)
 
@@ -38,7 +43,7 @@ def test_a_clone_has_nothing_to_do_and_holds(clone):
     done = clone.tailproof("audit", "tiny")
     assert done.returncode == 0, done.stdout
     assert not clone.told("git", "status", "--porcelain")
-    again = clone.run(sys.executable, "-m", "snakemake", "--cores", "2")
+    again = clone.snakemake()
     assert "Nothing to be done" in again.stdout + again.stderr
 
 

@@ -1,47 +1,62 @@
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 
+from tailproof.config.experiment import Experiment
+from tailproof.report.page import write_page
+from tests.conftest import make_once
 from tests.report import chromium
 from tests.report.drawn_results import CLASSES, write_results
+
+
+def results(name, tmp_path_factory, *arguments, **options):
+    """(folder, experiment) of drawn results, which one process writes and all copy."""
+
+    def make(place):
+        experiment = write_results(place / name, *arguments, **options)
+        (place / "experiment.json").write_text(experiment.model_dump_json(exclude_unset=True))
+
+    made = make_once(f"results of {name}", tmp_path_factory, make)
+    folder = tmp_path_factory.mktemp("results") / name
+    shutil.copytree(made / name, folder)
+    return folder, Experiment.model_validate_json((made / "experiment.json").read_text())
 
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
     """(folder, experiment) with hostile class names, two experts, two seeds."""
-    folder = tmp_path_factory.mktemp("results") / "drawn"
-    return folder, write_results(folder, CLASSES)
+    return results("drawn", tmp_path_factory, CLASSES)
 
 
 @pytest.fixture(scope="session")
 def single(tmp_path_factory):
     """(folder, experiment) with one expert and one seed."""
-    folder = tmp_path_factory.mktemp("results") / "single"
-    return folder, write_results(folder, ["ant", "bee", "cat", "dog"], ["only"], [3])
+    return results("single", tmp_path_factory, ["ant", "bee", "cat", "dog"], ["only"], [3])
 
 
 @pytest.fixture(scope="session")
 def many_classes(tmp_path_factory):
     """(folder, experiment) with so many classes that their table can be filtered."""
-    folder = tmp_path_factory.mktemp("results") / "many_classes"
-    return folder, write_results(folder, [f"class {index}" for index in range(20)], ["only"], [3])
+    classes = [f"class {index}" for index in range(20)]
+    return results("many_classes", tmp_path_factory, classes, ["only"], [3])
 
 
 @pytest.fixture(scope="session")
 def rare(tmp_path_factory):
     """(folder, experiment) of two classes of which one is looked for."""
-    folder = tmp_path_factory.mktemp("results") / "rare"
     held_out = {"tune": 40, "dev": 40, "test": 1200}
-    return folder, write_results(folder, ["control", "lens"], held_out=held_out, positive="lens")
+    classes = ["control", "lens"]
+    return results("rare", tmp_path_factory, classes, held_out=held_out, positive="lens")
 
 
-def written(name, folder, experiment):
-    from tailproof.report.page import write_page
+def written(name, tmp_path_factory, folder, experiment):
+    def make(place):
+        write_page(name, experiment, folder, place / "index.html")
 
-    path = folder / "report" / "index.html"
-    write_page(name, experiment, folder, path)
-    return path
+    made = make_once(f"page of {name}", tmp_path_factory, make)
+    return Path(shutil.copytree(made, folder / "report", dirs_exist_ok=True)) / "index.html"
 
 
 @pytest.fixture
@@ -57,21 +72,27 @@ def indexed(drawn, single, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def page(drawn):
+def page(drawn, tmp_path_factory):
     """Where the page of `drawn` is."""
-    return written("drawn", *drawn)
+    return written("drawn", tmp_path_factory, *drawn)
 
 
 @pytest.fixture(scope="session")
-def long_page(many_classes):
+def single_page(single, tmp_path_factory):
+    """Where the page of `single` is."""
+    return written("single", tmp_path_factory, *single)
+
+
+@pytest.fixture(scope="session")
+def long_page(many_classes, tmp_path_factory):
     """Where the page of `many_classes` is."""
-    return written("many_classes", *many_classes)
+    return written("many_classes", tmp_path_factory, *many_classes)
 
 
 @pytest.fixture(scope="session")
-def rare_page(rare):
+def rare_page(rare, tmp_path_factory):
     """Where the page of `rare` is."""
-    return written("rare", *rare)
+    return written("rare", tmp_path_factory, *rare)
 
 
 @pytest.fixture(scope="session")

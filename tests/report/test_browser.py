@@ -5,7 +5,6 @@ from selenium.webdriver.common.by import By
 
 from tailproof.report.index_page import write_index
 from tailproof.report.log_page import write_log
-from tailproof.report.page import write_page
 from tailproof.report.preflight_page import write_preflight_page
 from tests.report.chromium import show
 
@@ -155,11 +154,8 @@ def test_words_stay_within_their_boxes(browser, page, width):
     assert beyond == []
 
 
-def test_a_page_of_one_expert_fits_too(browser, single, tmp_path):
-    folder, experiment = single
-    path = tmp_path / "index.html"
-    write_page("single", experiment, folder, path)
-    show(browser, path, 400)
+def test_a_page_of_one_expert_fits_too(browser, single_page):
+    show(browser, single_page, 400)
     assert browser.execute_script("return document.documentElement.scrollWidth") == 400
     assert browser.get_log("browser") == []
 

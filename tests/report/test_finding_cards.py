@@ -51,12 +51,11 @@ def test_cards_are_on_the_page_escaped(spoilt):
     assert "  export: best" in section and "a later minimum." in section
 
 
-def test_a_healthy_experiment_gets_nothing_found(single, tmp_path):
+def test_a_healthy_experiment_gets_nothing_found(single, single_page):
     folder, experiment = single
     results = Results.read("single", experiment, folder)
     assert read_json(folder / "experts/only/seed-3/diagnosis.json") == {"findings": []}
     assert cards(results) == []
-    write_page("single", experiment, folder, tmp_path / "index.html")
-    page = (tmp_path / "index.html").read_text()
+    page = single_page.read_text()
     section = page[page.index('<section id="findings">') : page.index('<section id="calibration">')]
     assert "<article" not in section

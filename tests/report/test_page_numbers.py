@@ -12,7 +12,6 @@ from tailproof.evaluation.registry import METRICS, metric_of
 from tailproof.number_format import format_number
 from tailproof.provenance.dotted_path import look_up
 from tailproof.report.metric_format import form_of
-from tailproof.report.page import write_page
 
 LIKE = {"agreement": "top1", "exactly_one_right": "top1", "kappa": "nll"}
 
@@ -77,13 +76,11 @@ def spellings(metrics, number):
     return texts, values
 
 
-@pytest.fixture(params=["drawn", "single", "rare"])
-def written_page(request, tmp_path):
+@pytest.fixture(scope="module", params=["page", "single_page", "rare_page"])
+def written_page(request):
     """(numbers of a page, the metrics.json that it is made from)."""
-    folder, experiment = request.getfixturevalue(request.param)
-    path = tmp_path / "index.html"
-    write_page(request.param, experiment, folder, path)
-    metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    path = request.getfixturevalue(request.param)
+    metrics = json.loads((path.parents[1] / "evaluation" / "metrics.json").read_text())
     return PageNumbers(path.read_text(encoding="utf-8")), metrics
 
 

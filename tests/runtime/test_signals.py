@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.held_import import hold_imports
-from tests.project import TINY, Project
+from tests.project import TINY
 
 SEED_FOLDER = "results/tiny/experts/only/seed-0"
 BYTES = ("model.safetensors", "config.json", "history.csv")
@@ -96,9 +96,10 @@ def weights_and_history(project):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A project with one expert, trained undisturbed, and the scripts that Snakemake ran."""
-    project = Project.fresh(tmp_path_factory.mktemp("trained"))
+def trained(finished, tmp_path_factory):
+    """A project with one more expert, trained undisturbed, and the scripts that Snakemake ran."""
+    project = finished.copy(tmp_path_factory.mktemp("trained") / "project")
+    (project.results / "shards" / "manifest.json").unlink()
     write_expert(project, {})
     train(project, "--skip-script-cleanup")
     return project
@@ -126,15 +127,17 @@ def start_held(project, stage, condition, count=1):
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_training_leaves_while_it_imports_torch(trained, tmp_path, number):
+def test_training_leaves_while_it_imports_torch(trained, tmp_path):
+    """By each signal, one attempt after the other; the next one trains from the start."""
     project = trained.copy(tmp_path / "project")
     straight = weights_and_history(project)
     forget_training(project)
-    process = start_held(project, "train", "name == 'torch'")
-    process.send_signal(number)
-    assert process.wait() == 75
-    assert not list((project.folder / SEED_FOLDER).glob("*"))
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        process = start_held(project, "train", "name == 'torch'")
+        process.send_signal(number)
+        assert process.wait() == 75
+        assert not list((project.folder / SEED_FOLDER).glob("*"))
+        shutil.rmtree(project.folder / "held")
     train(project)
     assert weights_and_history(project) == straight
 

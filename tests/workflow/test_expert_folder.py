@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from tests.project import ROOT
+from tests.warm_python import run_module
 
 EXPERT = "experts/balanced_softmax/seed-0"
 NEEDED = ("model.safetensors", "config.json", "calibration.json", "deployment.json")
@@ -37,19 +38,15 @@ def place(finished, tmp_path_factory) -> Path:
     return folder
 
 
-def python(place, *arguments) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+
+
+def predict(place, *arguments) -> subprocess.CompletedProcess:
+    return run_module(place, ENVIRONMENT, "tailproof.cli", "predict", *arguments)
 
 
 def predicted(place, *options) -> list[dict[str, str]]:
-    done = python(place, "-m", "tailproof.cli", "predict", "expert", "images", "--csv", *options)
+    done = predict(place, "expert", "images", "--csv", *options)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("323 images, ") and len(done.stderr.splitlines()) == 1
     return list(csv.DictReader(io.StringIO(done.stdout)))
@@ -96,7 +93,14 @@ def test_decisions_are_those_that_the_metrics_count(finished, place, rows, expor
 
 def test_the_example_runs_in_the_folder_alone(place, rows):
     for row in rows[:2]:
-        done = python(place, "expert/example.py", row["file"])
+        done = subprocess.run(
+            [sys.executable, "expert/example.py", row["file"]],
+            cwd=place,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         first = done.stdout.splitlines()[0]
         assert first.endswith(f", '{row['class']}')")
@@ -107,7 +111,7 @@ def test_the_example_runs_in_the_folder_alone(place, rows):
 def test_a_broken_image_is_told_and_the_status_says_so(place, tmp_path):
     Image.new("L", (8, 8), 7).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("nothing")
-    done = python(place, "-m", "tailproof.cli", "predict", "expert", str(tmp_path))
+    done = predict(place, "expert", str(tmp_path))
     assert done.returncode == 1
     assert "good.png" in done.stdout and "bad.png" not in done.stdout
     first, last = done.stderr.splitlines()
@@ -116,7 +120,7 @@ def test_a_broken_image_is_told_and_the_status_says_so(place, tmp_path):
 
 
 def test_another_folder_is_refused_in_one_sentence(place):
-    done = python(place, "-m", "tailproof.cli", "predict", "images", "images")
+    done = predict(place, "images", "images")
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith("tailproof: images ") and "model.safetensors" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from copy import deepcopy
@@ -30,38 +31,40 @@ def configure(project, **changes):
 
 
 def planned(project) -> set[str]:
-    done = project.snakemake("-n")
+    done = project.plan()
     assert done.returncode == 0, done.stdout + done.stderr
     return set(re.findall(r"^Job \d+: tiny: (.+)$", done.stdout + done.stderr, flags=re.M))
 
 
-def test_an_error_stops_before_training_unless_it_is_accepted(project):
+def test_an_error_stops_before_training_unless_it_is_accepted(twin):
+    (twin.results / "shards" / "manifest.json").unlink()
+    shutil.rmtree(twin.folder / ".state")
     recipe = {**TINY["recipe"], "epochs": 1}
-    configure(project, recipe=recipe, experts={"fast": FAR_OFF, "slow": {}})
+    configure(twin, recipe=recipe, experts={"fast": FAR_OFF, "slow": {}})
     target = WEIGHTS.format("slow")
-    done = project.snakemake(target)
+    done = twin.snakemake(target)
     assert done.returncode != 0
     assert re.search(r"train failed: .*\n  unusual_rate: .*\(fast\)", done.stderr)
     assert "preflight: {ignore: [unusual_rate]}" in done.stderr
-    assert not (project.folder / target).exists()
-    assert not (project.folder / ".state").exists()
-    again = project.snakemake(target)  # the shards exist now: it stops before any job
+    assert not (twin.folder / target).exists()
+    assert not (twin.folder / ".state").exists()
+    again = twin.snakemake(target)  # the shards exist now: it stops before any job
     assert again.returncode != 0 and "unusual_rate" in again.stdout + again.stderr
     assert "Finished jobid" not in again.stdout + again.stderr
 
-    shown = project.tailproof("preflight", "tiny")
+    shown = twin.tailproof("preflight", "tiny")
     assert shown.returncode == 1 and "unusual_rate" in shown.stdout
-    assert "unusual_rate" in (project.results / "preflight.md").read_text()
-    probe = (project.results / "preflight_timing.json").read_bytes()
+    assert "unusual_rate" in (twin.results / "preflight.md").read_text()
+    probe = (twin.results / "preflight_timing.json").read_bytes()
 
     ignore = {"ignore": ["unusual_rate"]}
-    configure(project, recipe=recipe, experts={"fast": FAR_OFF, "slow": {}}, preflight=ignore)
-    done = project.snakemake(target)
+    configure(twin, recipe=recipe, experts={"fast": FAR_OFF, "slow": {}}, preflight=ignore)
+    done = twin.snakemake(target)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (project.folder / target).exists()
-    shown = project.tailproof("preflight", "tiny")
+    assert (twin.folder / target).exists()
+    shown = twin.tailproof("preflight", "tiny")
     assert shown.returncode == 0 and "Estimates" in shown.stdout
-    assert (project.results / "preflight_timing.json").read_bytes() == probe  # not made again
+    assert (twin.results / "preflight_timing.json").read_bytes() == probe  # not made again
 
 
 def test_a_faulty_expert_added_makes_no_finished_one_stale(twin):
@@ -119,7 +122,7 @@ def test_the_request_follows_the_measured_time(twin):
 
 def test_a_kind_that_is_not_known_is_told_with_a_suggestion(project):
     configure(project, preflight={"ignore": ["unusual_rates"]})
-    done = project.snakemake("-n")
+    done = project.plan()
     assert done.returncode != 0
     message = "'unusual_rates'.*'unusual_rate'"
     assert re.search(message, done.stdout + done.stderr)

@@ -17,7 +17,7 @@ BEFORE = {"preflight"}
 
 def planned(project) -> set[str]:
     """Return the jobs that Snakemake would run: the rule, and the expert if there is one."""
-    done = project.snakemake("-n")
+    done = project.plan()
     assert done.returncode == 0, done.stdout + done.stderr
     return expected_jobs(done)
 

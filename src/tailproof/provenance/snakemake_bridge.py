@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.process import gc_paused
 from tailproof.runtime.records import Record
 from tailproof.text import quantity
 
@@ -262,4 +263,5 @@ def _answer(targets: list[str]) -> list[dict[str, Any]] | str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_answer(sys.argv[1:])))
+    with gc_paused():  # a short process
+        print(json.dumps(_answer(sys.argv[1:])))

@@ -34,6 +34,7 @@ message affects no result.
 """
 
 import ast
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -282,12 +283,12 @@ def _modules_below(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
 
 
 def _locate(name: str, folders: tuple[Path, ...]) -> Path | None:
-    parts = name.split(".")
+    # Text, not Path, since it is asked for a thousand names that are no modules.
     for folder in folders:
-        stem = folder.joinpath(*parts)
-        for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
-            if path.is_file():
-                return path
+        stem = f"{folder}/{name.replace('.', '/')}"
+        for path in (f"{stem}/__init__.py", f"{stem}.py"):
+            if os.path.isfile(path):  # noqa: PTH113
+                return Path(path)
     return None
 
 
@@ -347,37 +348,46 @@ def _note_imports(node: ast.AST, imports: dict[_Import, None]) -> None:
         imports[_Import(node.module or "", names, node.level)] = None
 
 
+_IMPORTING = (ast.Constant, ast.Import, ast.ImportFrom)
+_WORDING = (ast.Call, ast.Raise)
+
+
 @cache
 def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
     """Return the fields of a syntax node except expression contexts and ``u`` before strings."""
     return tuple(field for field in kind._fields if field not in ("ctx", "kind"))
 
 
-def _written(value: Any, imports: dict[_Import, None]) -> str:
+def _written(node: ast.AST, imports: dict[_Import, None]) -> str:
     """Serialize a syntax tree as text, fields by name, without empty fields; note its imports.
 
     Expression contexts (implied by position), ``u`` before strings, the arguments of calls that
     `wording` returns and the parts for which `_is_silent` is true are left out.
     """
-    if isinstance(value, list):
-        return "[" + ",".join([_written(inner, imports) for inner in value]) + "]"
-    if not isinstance(value, ast.AST):
-        return ascii(value)
-    _note_imports(value, imports)
-    if call := wording(value):
+    kind = type(node)
+    if kind in _IMPORTING:
+        _note_imports(node, imports)
+    elif kind in _WORDING and (call := wording(node)):
         call.args, call.keywords = [], []  # safe: the tree was parsed only for this
     written = []
-    for field in _fields(type(value)):
-        inner = getattr(value, field, None)
-        if isinstance(inner, list):
-            inner = [part for part in inner if not _is_silent(part, value)]
-        if inner is not None and inner != []:
-            written.append(f"{field}={_written(inner, imports)}")
-    return f"{type(value).__name__}({','.join(written)})"
+    for field in _fields(kind):
+        value = getattr(node, field, None)
+        if isinstance(value, ast.AST):
+            written.append(f"{field}={_written(value, imports)}")
+        elif isinstance(value, list):
+            if parts := [part for part in value if not _is_silent(part, kind)]:
+                texts = [
+                    _written(part, imports) if isinstance(part, ast.AST) else ascii(part)
+                    for part in parts
+                ]
+                written.append(f"{field}=[{','.join(texts)}]")
+        elif value is not None:
+            written.append(f"{field}={value!a}")
+    return f"{kind.__name__}({','.join(written)})"
 
 
-def _is_silent(part: Any, parent: ast.AST) -> bool:
+def _is_silent(part: Any, parent: type[ast.AST]) -> bool:
     """Return whether a part is only a string, or an empty piece of a Python 3.12 f-string."""
-    if isinstance(part, ast.Expr):
+    if type(part) is ast.Expr:
         return isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
-    return isinstance(parent, ast.JoinedStr) and isinstance(part, ast.Constant) and not part.value
+    return parent is ast.JoinedStr and isinstance(part, ast.Constant) and not part.value
