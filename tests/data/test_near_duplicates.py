@@ -119,9 +119,8 @@ def exhaustive(thumbnails: np.ndarray) -> dict[tuple[int, int], float]:
     for number in range(len(near.fine_windows())):
         for one, other in ((first, second), (second, first)):
             for mirrored in (False, True):
-                turned = np.full(len(first), mirrored)
-                window = np.full(len(first), number)
-                correlation = near._correlations(spectra, one, other, turned, window)
+                others = near._compared_whole(spectra[other], np.full(len(first), mirrored))
+                correlation = near._correlation(spectra[one], number, others)
                 best = np.maximum(best, correlation)
     return dict(zip(zip(first.tolist(), second.tolist(), strict=True), best, strict=True))
 

@@ -48,11 +48,11 @@ LINKS = 4
 through its first pictures."""
 
 MIN_CORRELATION = 0.89
-COARSE_MARGIN, FINE_MARGIN = 0.2, 0.1
+COARSE_MARGIN, FINE_MARGIN = 0.2, 0.08
 LOOK_ALIKE_SHARE = 0.2
 LARGE_CLUSTER = 20
 SAME_PICTURE = 0.98
-_CHUNK = 32768
+_CHUNK = 16384
 _SAMPLE = 1000
 
 
@@ -311,38 +311,44 @@ def _fit(
     The window of the smallest distance is a guess. Pairs that are not far from the threshold are
     compared in the others, too, until one reaches it.
     """
-    correlation = _correlations(spectra, first, second, mirrored, number)
+    correlation = np.empty(len(first), np.float32)
     number = number.copy()
-    for others, margin in ((windows(), COARSE_MARGIN), (fine_windows(), FINE_MARGIN)):
-        near = np.flatnonzero((correlation >= threshold - margin) & (correlation < threshold))
-        pairs = spectra, first[near], second[near], mirrored[near]
-        for other in range(len(others)):
-            compared = _correlations(*pairs, np.full(len(near), other))
-            better = compared > correlation[near]
-            correlation[near[better]] = compared[better]
-            number[near[better]] = other
+    windows_of_stage = range(len(windows())), range(len(windows()), len(fine_windows()))
+    for start in range(0, len(first), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        shown = spectra[first[chunk]].astype(np.float32)
+        other = _compared_whole(spectra[second[chunk]], mirrored[chunk])
+        best, fits = correlation[chunk], number[chunk]
+        for place in np.unique(fits):
+            some = np.flatnonzero(fits == place)
+            best[some] = _correlation(shown[some], place, other[some])
+        for others, margin in zip(windows_of_stage, (COARSE_MARGIN, FINE_MARGIN), strict=True):
+            near = np.flatnonzero((best >= threshold - margin) & (best < threshold))
+            pictures, copies = shown[near], other[near]
+            for place in others:
+                compared = _correlation(pictures, place, copies)
+                better = compared > best[near]
+                best[near[better]] = compared[better]
+                fits[near[better]] = place
     return correlation, number
 
 
-def _correlations(
-    spectra: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    mirrored: np.ndarray,
-    number: np.ndarray,
-) -> np.ndarray:
-    """Return the correlation of the first picture's window with the second picture, float32 [P]."""
-    correlation = np.zeros(len(first), np.float32)
-    odd = _compared()[:, 1] % 2 == 1
-    for place in np.unique(number):
-        members = np.flatnonzero(number == place)
-        for start in range(0, len(members), _CHUNK):
-            some = members[start : start + _CHUNK]
-            shown = _weighted(spectra[first[some]], fine_windows()[place])
-            other = _weighted(spectra[second[some]], windows()[0])
-            other[np.ix_(mirrored[some], odd)] *= -1
-            correlation[some] = (shown * other).sum(axis=1)
-    return correlation
+def _correlation(spectra: np.ndarray, number: int, others: np.ndarray) -> np.ndarray:
+    """Return the correlation of a window of pictures with other pictures, float32 [P].
+
+    Args:
+        spectra: low frequencies of the pictures [P, K].
+        number: the window.
+        others: weighted spectra of the other pictures [P, frequencies].
+    """
+    return np.einsum("pf,pf->p", _weighted(spectra, fine_windows()[number]), others)
+
+
+def _compared_whole(spectra: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """Return the weighted spectra of whole pictures, some of them mirrored."""
+    weighted = _weighted(spectra, windows()[0])
+    weighted[np.ix_(mirrored, _compared()[:, 1] % 2 == 1)] *= -1
+    return weighted
 
 
 def _spectra(thumbnails: np.ndarray, usable: np.ndarray) -> np.ndarray:
