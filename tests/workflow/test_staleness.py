@@ -125,8 +125,8 @@ TABLE = {
     "a decode": (
         edit(
             f"{SOURCE}/data/images.py",
-            "6: Image.Transpose.ROTATE_270",
-            "6: Image.Transpose.ROTATE_90",
+            "6: lambda upright: np.rot90(upright, 1)",
+            "6: lambda upright: np.rot90(upright, -1)",
         ),
         {"prepare", "near_duplicates", "split", "leakage", "shard", "manifest", "thumbnails"}
         | BEFORE
