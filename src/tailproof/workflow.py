@@ -274,10 +274,12 @@ class Pipeline:
             raise TailproofError(f"no experiment starts from the weights '{key}'")
         return Model(name=key, weights=HUB)
 
-    def own_weights(self, key: str) -> str | list[str]:
-        """Return the weights of an expert in this project that others start from; or none."""
+    def own_weights(self, key: str) -> list[str]:
+        """Return the files of an expert in this project that others start from; or none."""
         file = weights_source(self.weights_of(key).weights)
-        return file.as_posix() if file and self._paths.inside(file) else []
+        if file is None or not self._paths.inside(file):
+            return []
+        return [file.as_posix(), file.with_name("config.json").as_posix()]
 
     def weights_digest(self, key: str) -> str | None:
         """Return the SHA-256 of the file that weights come from, or what its record says.

@@ -72,7 +72,7 @@ def test_a_second_run_gives_the_same_bytes(digits, tmp_path):
     first = sorted(p for p in digits.parent.parent.rglob("*") if p.is_file())
     second = sorted(p for p in again.parent.parent.rglob("*") if p.is_file())
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
-    assert len(first) == 5 + 1 + 6 * 2 * 2
+    assert len(first) == 6 + 1 + 6 * 2 * 2
 
 
 def test_large_images_make_smaller_row_groups(digits, tmp_path, monkeypatch):

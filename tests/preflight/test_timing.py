@@ -9,6 +9,7 @@ from tailproof.preflight.estimate_errors import EstimateCheck
 from tailproof.preflight.experiment_facts import facts_of
 from tailproof.preflight.loss_effect import untrained_losses
 from tailproof.preflight.markdown_page import page
+from tailproof.preflight.normalizations import normalizations
 from tailproof.preflight.summary import describe
 from tailproof.preflight.timing import measure, structures
 from tailproof.preflight.tried_transforms import tried_transforms
@@ -68,10 +69,9 @@ def test_a_tiny_network_is_measured_and_described(digits):
     assert own is not None and own == probe["experts"]["two"]
     assert 0 < own["step"][0] < own["epoch"][0] < own["run"] < 60
     normalization = json.loads(digits.read_text())["normalization"]
-    found = describe(facts_of(digits, recipes), normalization, sizes, [])
-    assert found == describe(
-        facts_of(digits, recipes), normalization, structures(digits, recipes), []
-    )
+    normalized = normalizations(digits, recipes)
+    found = describe(facts_of(digits, recipes), normalized, sizes, [])
+    assert found == describe(facts_of(digits, recipes), normalized, structures(digits, recipes), [])
     expert = found["experts"]["one"]
     assert expert["normalization"]["mean"] == pytest.approx(normalization["mean"], rel=1e-5)
     assert sum(phase["batches_an_epoch"] for phase in expert["phases"]) * 4 == expert["updates"]
@@ -107,8 +107,7 @@ def test_what_training_would_fail_of_is_an_error(digits, caplog, change, words):
     assert (finding["kind"], finding["severity"]) == ("probe_failed", "error")
     assert words in caplog.text
     assert finding["evidence"] == {"experts": ["bad"]}
-    normalization = json.loads(digits.read_text())["normalization"]
-    found = describe(facts_of(digits, recipes), normalization, sizes, [])
+    found = describe(facts_of(digits, recipes), normalizations(digits, recipes), sizes, [])
     assert "| bad | failed |" in page("tiny", found, probe)
 
 

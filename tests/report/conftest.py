@@ -79,8 +79,10 @@ def page(drawn, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def single_page(single, tmp_path_factory):
-    """Where the page of `single` is."""
-    return written("single", tmp_path_factory, *single)
+    """Where the page of a copy of `single` is; `single` itself has none."""
+    folder, experiment = single
+    copy = shutil.copytree(folder, tmp_path_factory.mktemp("page") / folder.name)
+    return written("single", tmp_path_factory, copy, experiment)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_all_images_are_loaded(browser, page):
     show(browser, page, 1400)
     widths = browser.execute_script("return [...document.images].map(each => each.naturalWidth)")
     assert len(widths) > 6
-    assert all(width == 12 for width in widths)
+    assert all(widths)
 
 
 @pytest.mark.parametrize("width", [400, 1400])

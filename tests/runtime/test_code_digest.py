@@ -23,6 +23,7 @@ BELOW_RUNTIME = {
     "tailproof.digests",
     "tailproof.extensions",
     "tailproof.project",
+    "tailproof.resource_limits",
     "tailproof.untrusted_files",
     "tailproof.untrusted_text",
 }  # all that runtime may import

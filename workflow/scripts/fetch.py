@@ -6,5 +6,6 @@ with job(snakemake) as stage:
     from tailproof.models.fetch import fetch
 
     params, output = snakemake.params, snakemake.output
-    facts = fetch(params.model, params.origin, output.weights, output.facts)
+    own = bool(snakemake.input.own)
+    facts = fetch(params.model, params.origin, output.weights, output.facts, own=own)
     stage.results.update({name: facts[name] for name in ("origin", "sha256", "licence")})

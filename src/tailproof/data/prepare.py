@@ -62,14 +62,14 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     source = open_source(config.source)
     source.fetch()
     rows = _Rows(source)
-    table = _table(rows, source, Path(output).with_name("near_duplicates") / "thumbnails.parquet")
-    table = rows.without_other_kinds(table)
-    bad = sorted(rows.bad)
     list_path = Path(output).with_name("bad_images.csv")
-    write_bad_images(bad_list or list_path, bad)
-    if bad and (advice := why_not_skipped(bad, table, source.ranks, config)):
-        total = len(table) + len(bad)
-        raise bad_images_error(bad, total, source.root, bad_list or list_path, advice)
+    with atomic(Path(output).with_name("near_duplicates") / "thumbnails.parquet") as thumbnails:
+        table = rows.without_other_kinds(_table(rows, source, thumbnails))
+        bad = sorted(rows.bad)
+        write_bad_images(bad_list or list_path, bad)
+        if bad and (advice := why_not_skipped(bad, table, source.ranks, config)):
+            total = len(table) + len(bad)
+            raise bad_images_error(bad, total, source.root, bad_list or list_path, advice)
     metadata = {
         "ranks": list(source.ranks),
         "classes": source.classes,
@@ -101,10 +101,7 @@ def _table(rows: "_Rows", source: Source, thumbnails: Path) -> pa.Table:
     compared = pa.schema([schema.field("sample_id"), ("thumbnail", pa.binary(SIDE * SIDE))])
     listed_rows = track(rows, "prepare", len(source))
     batches = [schema.empty_table()]
-    with (
-        atomic(thumbnails) as temporary,
-        pq.ParquetWriter(temporary, compared, compression="zstd", use_dictionary=False) as writer,
-    ):
+    with pq.ParquetWriter(thumbnails, compared, compression="zstd", use_dictionary=False) as writer:
         while batch := list(islice(listed_rows, BATCH)):
             batches.append(pa.Table.from_pylist(batch, schema=schema))
             writer.write_table(pa.Table.from_pylist(batch, schema=compared))

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 PREPROCESSING = ("mean", "std", "interpolation", "input_size")
 
 
-def fetch(name: str, origin: str, weights: str | Path, facts: str | Path) -> dict[str, Any]:
+def fetch(
+    name: str, origin: str, weights: str | Path, facts: str | Path, *, own: bool = False
+) -> dict[str, Any]:
     """Write the weights of a model as .safetensors, and the facts about them as JSON.
 
     Args:
@@ -33,6 +35,7 @@ def fetch(name: str, origin: str, weights: str | Path, facts: str | Path) -> dic
         origin: ``hub``, or the path of a checkpoint or of a folder with one.
         weights: the .safetensors file to write. Its tensors have the names that timm gives them.
         facts: the JSON file to write.
+        own: whether the weights are those of an expert of this project, which may have no card yet.
 
     Returns:
         The facts: `model`, `origin`, `sha256` and `bytes` of the source, `licence` (None if it is
@@ -50,7 +53,7 @@ def fetch(name: str, origin: str, weights: str | Path, facts: str | Path) -> dic
             file, described = download(name)
         else:
             file, described = weights_source(origin), origin
-        prepared, licence = _of_folder(name, file.parent) if origin != HUB else ({}, None)
+        prepared = {} if origin == HUB else _preprocessing(name, file.parent)
         checkpoint = read_checkpoint(file)
         check_finite(file, {key: value for key, value in checkpoint.items() if value.numel()})
         mapped = map_to_network(name, checkpoint, ordered=file.suffix != SAFETENSORS)
@@ -62,7 +65,7 @@ def fetch(name: str, origin: str, weights: str | Path, facts: str | Path) -> dic
         "origin": described,
         "sha256": sha256_file(file),
         "bytes": file.stat().st_size,
-        "licence": published.license if origin == HUB else licence,
+        "licence": published.license if origin == HUB else None if own else _licence(file.parent),
         "mapped_by": mapped.by,
         "dropped": mapped.dropped,
         "outputs": outputs_of(name, mapped.tensors),
@@ -88,29 +91,29 @@ def fetch(name: str, origin: str, weights: str | Path, facts: str | Path) -> dic
     return found
 
 
-def _of_folder(name: str, folder: Path) -> tuple[dict[str, Any], str | None]:
-    """Return how images are prepared and the licence, as the files next to the weights say.
+def _preprocessing(name: str, folder: Path) -> dict[str, Any]:
+    """Return how images are prepared, as config.json next to the weights says.
 
     Raises:
-        TailproofError: config.json names another architecture.
+        TailproofError: it names another architecture.
     """
-    prepared: dict[str, Any] = {}
-    if (folder / "config.json").is_file():
-        config = read_json(folder / "config.json")
-        config = config if isinstance(config, dict) else {}
-        architecture = config.get("architecture", name)
-        if architecture != name.split(".", maxsplit=1)[0]:
-            raise TailproofError(
-                f"{folder / 'config.json'} is for the network {architecture!a:.80}, but "
-                f"recipe.model.name is '{name}': set recipe.model.name to that network"
-            )
-        stored = config.get("pretrained_cfg", {})
-        prepared = {key: stored[key] for key in PREPROCESSING if key in stored}
-    return prepared, _licence(folder / "README.md")
+    if not (folder / "config.json").is_file():
+        return {}
+    config = read_json(folder / "config.json")
+    config = config if isinstance(config, dict) else {}
+    architecture = config.get("architecture", name)
+    if architecture != name.split(".", maxsplit=1)[0]:
+        raise TailproofError(
+            f"{folder / 'config.json'} is for the network {architecture!a:.80}, but "
+            f"recipe.model.name is '{name}': set recipe.model.name to that network"
+        )
+    stored = config.get("pretrained_cfg", {})
+    return {key: stored[key] for key in PREPROCESSING if key in stored}
 
 
-def _licence(card: Path) -> str | None:
-    """Return the licence in the front matter of a model card; None if it has none."""
+def _licence(folder: Path) -> str | None:
+    """Return the licence in the front matter of a model card; None if there is none."""
+    card = folder / "README.md"
     if not card.is_file():
         return None
     parts = read_text(card).split("---\n", 2)

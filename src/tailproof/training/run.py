@@ -75,7 +75,8 @@ class TrainingRun:
     def __init__(
         self, manifest: str | Path, recipe: Recipe, seed: int, ranks: ProcessGroup, until: int = 0
     ) -> None:
-        self.recipe = recipe = with_backbone_size(recipe)
+        self._configured, self.recipe = recipe, with_backbone_size(recipe)
+        recipe = self.recipe
         self.seed, self.ranks, self.until = seed, ranks, until or recipe.epochs
 
         # ---- device and randomness
@@ -411,7 +412,7 @@ class TrainingRun:
                 "target": self.heads.target,
                 "heads": self.heads.sizes,
                 "seed": self.seed,
-                "recipe": self.recipe.result_fields(),
+                "recipe": self._configured.result_fields(),
                 "precision": self.precision,
                 "epoch": self.best.epoch if best else len(self.history),
             },
