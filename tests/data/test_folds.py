@@ -33,7 +33,7 @@ def collections(draw, one_class_per_group=True):
     """Samples of a long tail, in groups of one to four."""
     sizes = draw(st.lists(st.integers(1, 9), min_size=3, max_size=12))
     group_sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=6))
-    labels = np.repeat(NAMES[: len(sizes)], sizes).tolist() + ["c0"] * 20
+    labels = ["c0"] * 20 + np.repeat(NAMES[: len(sizes)], sizes).tolist()
     if not one_class_per_group:
         labels = draw(st.permutations(labels))
     groups, start = [], 0

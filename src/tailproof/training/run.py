@@ -75,8 +75,7 @@ class TrainingRun:
     def __init__(
         self, manifest: str | Path, recipe: Recipe, seed: int, ranks: ProcessGroup, until: int = 0
     ) -> None:
-        self._configured, self.recipe = recipe, with_backbone_size(recipe)
-        recipe = self.recipe
+        self._configured, self.recipe = recipe, (recipe := with_backbone_size(recipe))
         self.seed, self.ranks, self.until = seed, ranks, until or recipe.epochs
 
         # ---- device and randomness
