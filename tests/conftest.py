@@ -31,6 +31,8 @@ LONGEST = (
     "test_restore.py",
     "test_signals.py",
     "test_raw.py",
+    "test_resume.py",
+    "test_distributed.py",
 )
 
 
