@@ -26,7 +26,7 @@ NODE = (
     "NodeName={name} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=60000 Feature={name} "
     "Gres=gpu:stand_in:{gpus} State=UNKNOWN"
 )
-CPUS, GPUS = 6, 4  # that each node claims, whatever this machine has
+CPUS, GPUS = 8, 4  # that each node claims, whatever this machine has
 SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")  # where the daemons are, and not on every user's path
 Found = TypeVar("Found")
 
