@@ -182,6 +182,7 @@ def test_nothing_is_left_to_do_and_short_stages_shared_a_job(interrupted):
         "rule_preflight",
         "rule_train",
         "rule_infer",
+        "rule_inspect",
         "group_calibration",
         "group_results",
     }
