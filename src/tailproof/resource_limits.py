@@ -1,7 +1,7 @@
 """Tells what a machine or the limits of a process lack from what is wrong with a file.
 
 A reader that runs out of memory, processes or open files fails in the same way as on a damaged
-file. Whoever is told to delete the file then loses an intact one.
+file. Advice to delete the file would then cost an intact one.
 """
 
 import errno

@@ -51,9 +51,11 @@ def fetch(
     try:
         if origin == HUB:
             file, described = download(name)
+            prepared, licence = {}, timm.get_pretrained_cfg(name).license
         else:
             file, described = weights_source(origin), origin
-        prepared = {} if origin == HUB else _preprocessing(name, file.parent)
+            prepared = _preprocessing(name, file.parent)
+            licence = None if own else _licence(file.parent)
         checkpoint = read_checkpoint(file)
         check_finite(file, {key: value for key, value in checkpoint.items() if value.numel()})
         mapped = map_to_network(name, checkpoint, ordered=file.suffix != SAFETENSORS)
@@ -65,7 +67,7 @@ def fetch(
         "origin": described,
         "sha256": sha256_file(file),
         "bytes": file.stat().st_size,
-        "licence": published.license if origin == HUB else None if own else _licence(file.parent),
+        "licence": licence,
         "mapped_by": mapped.by,
         "dropped": mapped.dropped,
         "outputs": outputs_of(name, mapped.tensors),

@@ -54,16 +54,7 @@ def plan(*targets: str) -> list[Job]:
     """
     if not Path("Snakefile").exists():
         raise TailproofError(f"{Path.cwd()} has no Snakefile: work in the folder of the project")
-    _check_writable()
-    command = [sys.executable, "-m", __name__, *targets]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-        env=_environment(),
-    )
+    done = _run_module(__name__, *targets)
     try:
         answer = json.loads(done.stdout)
     except ValueError:
@@ -79,10 +70,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     Raises:
         TailproofError: Snakemake cannot write here.
     """
+    return _run_module("snakemake", "--quiet", "all", "--cores", "all", *arguments)
+
+
+def _run_module(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     _check_writable()
-    command = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", "all", *arguments]
     return subprocess.run(
-        command,
+        [sys.executable, "-m", module, *arguments],
         capture_output=True,
         encoding="utf-8",
         errors="replace",

@@ -29,18 +29,18 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Box, Recognition, Sample, Skipped, Source, register_source
-from tailproof.data.sources.folders.filesystem import LeftOut, read_file
+from tailproof.data.sources.base import Box, Recognition, Sample, Skipped, register_source
+from tailproof.data.sources.folders.filesystem import LeftOut
 from tailproof.data.sources.json_files.coco import CocoFile, read_categories
 from tailproof.data.sources.json_files.place_splits import read_place_splits
 from tailproof.data.sources.json_files.recognition import recognize_coco
 from tailproof.data.sources.json_files.taxa import Taxa
+from tailproof.data.sources.picture_source import PictureSource
 from tailproof.data.sources.problems import Problems
+from tailproof.data.sources.tables.clean_columns import clean_columns
 from tailproof.data.sources.tables.label_column import LabelColumn
-from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
 from tailproof.data.sources.tables.listed_files import FileFinder
-from tailproof.data.sources.tables.missing_values import drop_missing
-from tailproof.data.sources.tables.official_splits import compare_pools
+from tailproof.data.sources.tables.official_splits import compare_pools, name_group
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
@@ -145,15 +145,11 @@ class CocoJson(PictureSourceConfig):
 
 
 @register_source(CocoJson)
-class CocoJsonSource(Source):
+class CocoJsonSource(PictureSource):
     """Images that JSON files list. The id and the path of a sample are its path below root.
 
-    Only the JSON files are `files`: a changed image with an unchanged file goes unnoticed.
+    Only the JSON files are `files`.
     """
-
-    def __init__(self, config: CocoJson) -> None:
-        self.config = config
-        self.root = Path(config.root)
 
     @classmethod
     def recognize(cls, path: Path) -> Recognition | None:
@@ -190,8 +186,7 @@ class CocoJsonSource(Source):
         listing = self._listing
         for row, path in enumerate(listing.paths):
             pool, group = listing.pools[row], listing.group[row]
-            if group is not None and self.config.group_per_pool:
-                group = f"{pool}/{group}"
+            group = name_group(group, pool, per_pool=self.config.group_per_pool)
             number = box = None
             name = path
             if self.config.cuts_annotations:
@@ -206,10 +201,6 @@ class CocoJsonSource(Source):
     def warnings(self) -> list[str]:
         """Return what looks like a mistake in labels, groups and identifiers."""
         return self._listing.warnings
-
-    def read(self, path: str, row: int | None) -> bytes:
-        """Return the bytes of the file."""
-        return read_file(self.root / path)
 
     @cached_property
     def _listing(self) -> "_Listing":
@@ -375,16 +366,14 @@ class _Listing:
 
     def _find(self, coco: CocoFile, images: list[int], folder: str) -> list[str | None]:
         """Return the paths of images; None for those that are left out."""
-        placed = self._finder.place([coco.names[image] for image in images], folder, coco.file)
-        for row, fault in placed.faults.items():
-            self._problems.add(coco.where(images[row]), fault)
-        self._problems.check()
-        names, self.warnings = placed.paths, self.warnings + placed.warnings
-        found = self._finder.find_all(names)
-        if found.missing and self.config.on_missing_image == "stop":
-            raise self._finder.missing_error(names, found, lambda row: coco.where(images[row]))
-        for row, _ in found.missing:
-            self.left_out.add("listed images that do not exist", names[row])
+        found = self._finder.find_listed(
+            [coco.names[image] for image in images],
+            folder,
+            coco.file,
+            lambda row: coco.where(images[row]),
+            self._problems,
+            skipped=self.left_out if self.config.on_missing_image == "skip" else None,
+        )
         others = np.setdiff1d(np.arange(len(coco.names)), images).tolist()
         self._others |= {normpath(f"{folder}/{coco.names[row]}") for row in others}
         for row, path in enumerate(found.paths):
@@ -420,7 +409,6 @@ class _Listing:
             self.labels.columns[rank] = LabelColumn.of(values, codes)
         columns = list(self.labels.columns.items())
         group = (self.config.group, self.group) if self.group.names else None
-        self.warnings += drop_missing(dict(columns), group, self.config.missing, files, self._where)
         for name, column in [*columns, *([group] if group else [])]:
             halves = [ascii(value) for value in column.names if not is_encodable(value)]
             if halves:
@@ -428,8 +416,9 @@ class _Listing:
                     f"{files}: the field '{name}' contains half of a character: {listed(halves)}; "
                     "correct these values"
                 )
-            self.warnings += join_spellings(name, column, files)
-            self.warnings += report_lookalikes(name, column, files)
+        self.warnings += clean_columns(
+            dict(columns), group, self.config.missing, files, self._where
+        )
         self.labels.check(files, self._where)
 
     def _check_groups(self, files: str) -> None:

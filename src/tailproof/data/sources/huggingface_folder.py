@@ -26,7 +26,7 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Recognition, Sample, Skipped, Source, register_source
+from tailproof.data.sources.base import Recognition, Sample, Skipped, register_source
 from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.file_patterns import (
     first_folders,
@@ -34,15 +34,16 @@ from tailproof.data.sources.folders.file_patterns import (
     pools_by_keyword,
     source_line,
 )
-from tailproof.data.sources.folders.filesystem import ARCHIVES, Folder, read_file
+from tailproof.data.sources.folders.filesystem import ARCHIVES, Folder
 from tailproof.data.sources.folders.split_keywords import SPLITS, folder_split, name_split
+from tailproof.data.sources.picture_source import PictureSource
+from tailproof.data.sources.tables.clean_columns import clean_columns
 from tailproof.data.sources.tables.dataset_card import DatasetCard, read_card
 from tailproof.data.sources.tables.label_names import guess_ranks
-from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
 from tailproof.data.sources.tables.listed_files import FileFinder, Found
 from tailproof.data.sources.tables.metadata_file import NAMES, MetadataFile, first_columns
 from tailproof.data.sources.tables.metadata_rows import MetadataRows
-from tailproof.data.sources.tables.missing_values import drop_missing
+from tailproof.data.sources.tables.official_splits import name_group
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
@@ -101,12 +102,11 @@ class _Listing(NamedTuple):
 
 
 @register_source(HuggingfaceFolder)
-class HuggingfaceFolderSource(Source):
+class HuggingfaceFolderSource(PictureSource):
     """Images that metadata files list. The id and the path of a sample are its path below root."""
 
     def __init__(self, config: HuggingfaceFolder) -> None:
-        self.config = config
-        self.root = Path(config.root)
+        super().__init__(config)
         self.ranks = tuple(config.ranks)
         self._tree = Folder(self.root)
 
@@ -158,8 +158,7 @@ class HuggingfaceFolderSource(Source):
         for row, path in enumerate(rows.paths):
             pool = rows.pools[row]
             group = rows.group[row] if self.config.group else None
-            if group is not None and self.config.group_per_pool:
-                group = f"{pool}/{group}"
+            group = name_group(group, pool, per_pool=self.config.group_per_pool)
             yield Sample(path, rows.labels.of(row), path, pool=pool, group=group)
 
     def skipped(self) -> list[Skipped]:
@@ -170,10 +169,6 @@ class HuggingfaceFolderSource(Source):
     def warnings(self) -> list[str]:
         """Return what looks like a mistake in the columns, the names and the splits."""
         return self._listing.warnings
-
-    def read(self, path: str, row: int | None) -> bytes:
-        """Return the bytes of the file."""
-        return read_file(self.root / path)
 
     @cached_property
     def _card(self) -> DatasetCard:
@@ -351,10 +346,7 @@ class HuggingfaceFolderSource(Source):
             rank: column for rank, column in labels.columns.items() if rank not in self._card.names
         }
         group = (config.group, rows.group) if config.group else None
-        warnings = drop_missing(ranks, group, config.missing, root, rows.place)
-        for name, column in [*ranks.items(), *filter(None, [group])]:
-            warnings += join_spellings(name, column, root)
-            warnings += report_lookalikes(name, column, root)
+        warnings = clean_columns(ranks, group, config.missing, root, rows.place)
         labels.check(root, rows.place)
         self._refuse_withheld_labels(rows)
         return warnings

@@ -18,15 +18,15 @@ from tailproof.data.sources.base import (
     Recognition,
     Sample,
     Skipped,
-    Source,
     register_source,
 )
 from tailproof.data.sources.folders.class_folders import is_picture, list_classes, warn_of_files
 from tailproof.data.sources.folders.class_names import check_names, twin_of, warn_of_similar_names
-from tailproof.data.sources.folders.filesystem import Folder, no_folder, read_file
+from tailproof.data.sources.folders.filesystem import Folder, no_folder
 from tailproof.data.sources.folders.folder_layout import Place, check_layout, quoted
 from tailproof.data.sources.folders.layout_recognition import recognize_class_folders
 from tailproof.data.sources.folders.split_names import split_kind
+from tailproof.data.sources.picture_source import PictureSource
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
@@ -109,7 +109,7 @@ class Pool:
 
 
 @register_source(ImageFolder)
-class ImageFolderSource(Source):
+class ImageFolderSource(PictureSource):
     """Image files below root/CLASS, or below root/TRAIN/CLASS and root/TEST/CLASS.
 
     Classes are the sorted folder names, on as many levels as there are ranks. Images may be in
@@ -118,8 +118,7 @@ class ImageFolderSource(Source):
     """
 
     def __init__(self, config: ImageFolder) -> None:
-        self.config = config
-        self.root = Path(config.root)
+        super().__init__(config)
         self.ranks = tuple(config.ranks)
         self._tree = Folder(self.root)
 
@@ -150,10 +149,6 @@ class ImageFolderSource(Source):
                 grouped = self.config.group and len(names) > finest
                 group = "/".join(names[: finest + 1]) if grouped else None
                 yield Sample(path, labels, path, pool=pool.name, group=group)
-
-    def read(self, path: str, row: int | None) -> bytes:
-        """Return the bytes of the file."""
-        return read_file(self.root / path)
 
     def skipped(self) -> list[Skipped]:
         """Return what is in the folders, or next to them, and is no sample."""

@@ -16,16 +16,17 @@ from tailproof.config.base import Strict
 from tailproof.config.data import BelowRoot, MissingSigns, PictureSourceConfig, check_pools
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Recognition, Sample, Skipped, Source, register_source
-from tailproof.data.sources.folders.filesystem import LeftOut, read_file
+from tailproof.data.sources.base import Recognition, Sample, Skipped, register_source
+from tailproof.data.sources.folders.filesystem import LeftOut
+from tailproof.data.sources.picture_source import PictureSource
 from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.class_name_file import read_class_names
+from tailproof.data.sources.tables.clean_columns import clean_columns
 from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.label_list import NUMBER, LabelList
-from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
 from tailproof.data.sources.tables.list_recognition import recognize_list
 from tailproof.data.sources.tables.listed_files import FileFinder
-from tailproof.data.sources.tables.missing_values import as_yaml, drop_missing, text_or_none
+from tailproof.data.sources.tables.missing_values import as_yaml, text_or_none
 from tailproof.data.sources.tables.official_splits import compare_pools
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
@@ -88,17 +89,13 @@ class ImageList(PictureSourceConfig):
 
 
 @register_source(ImageList)
-class ImageListSource(Source):
+class ImageListSource(PictureSource):
     """Images that lists name. The id and the path of a sample are its path below root.
 
-    Only the lists are `files`: a changed image with an unchanged list goes unnoticed.
+    Only the lists are `files`.
     """
 
     ranks = (RANK,)
-
-    def __init__(self, config: ImageList) -> None:
-        self.config = config
-        self.root = Path(config.root)
 
     @classmethod
     def recognize(cls, path: Path) -> Recognition | None:
@@ -135,10 +132,6 @@ class ImageListSource(Source):
     def warnings(self) -> list[str]:
         """Return what looks like a mistake in labels and names of files."""
         return self._listing.warnings
-
-    def read(self, path: str, row: int | None) -> bytes:
-        """Return the bytes of the file."""
-        return read_file(self.root / path)
 
     @cached_property
     def _listing(self) -> "_Listing":
@@ -188,17 +181,15 @@ class _Listing:
             else:
                 entries.append(entry)
         places = [f"{file}, line {entry.line}" for entry in entries]
-        placed = self._finder.place([entry.path for entry in entries], folder, file)
-        for row, fault in placed.faults.items():
-            self._problems.add(places[row], fault)
-        self._problems.check()
-        names = placed.paths
-        found = self._finder.find_all(names)
-        if found.missing and self.config.on_missing_image == "stop":
-            raise self._finder.missing_error(names, found, places.__getitem__)
-        self.warnings += [*placed.warnings, *found.warnings]
-        for row, _ in found.missing:
-            self.left_out.add("listed images that do not exist", names[row])
+        found = self._finder.find_listed(
+            [entry.path for entry in entries],
+            folder,
+            file,
+            places.__getitem__,
+            self._problems,
+            skipped=self.left_out if self.config.on_missing_image == "skip" else None,
+        )
+        self.warnings += found.warnings
         for entry, where, path in zip(entries, places, found.paths, strict=True):
             label = text_or_none(entry.label)
             known = None if path is None else self._rows.setdefault(path, len(self.paths))
@@ -218,11 +209,9 @@ class _Listing:
 
     def _name_classes(self, files: str) -> list[str]:
         """Tidy the labels, give them names, and return them in class order."""
-        self.warnings += drop_missing(
+        self.warnings += clean_columns(
             {RANK: self.label}, None, self.config.missing, files, self._where
         )
-        self.warnings += join_spellings(RANK, self.label, files)
-        self.warnings += report_lookalikes(RANK, self.label, files)
         labels = class_order(self.label.names)
         if not labels:
             raise TailproofError(f"{files}: no line names an image and its label")

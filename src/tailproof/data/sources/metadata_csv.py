@@ -28,14 +28,14 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.base import Box, Recognition, Sample, Skipped, Source, register_source
-from tailproof.data.sources.folders.filesystem import read_file
+from tailproof.data.sources.base import Box, Recognition, Sample, Skipped, register_source
+from tailproof.data.sources.picture_source import PictureSource
 from tailproof.data.sources.problems import Problems
+from tailproof.data.sources.tables.clean_columns import clean_columns
 from tailproof.data.sources.tables.label_column import LabelColumn
-from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
 from tailproof.data.sources.tables.listed_files import FileFinder, fault_of
-from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
-from tailproof.data.sources.tables.official_splits import pools_of, pools_of_lists
+from tailproof.data.sources.tables.missing_values import text_or_none
+from tailproof.data.sources.tables.official_splits import name_group, pools_of, pools_of_lists
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.data.sources.tables.table_recognition import recognize_table
 from tailproof.data.sources.tables.text_table import Row, TextTable
@@ -146,16 +146,14 @@ class MetadataCsv(PictureSourceConfig):
 
 
 @register_source(MetadataCsv)
-class MetadataCsvSource(Source):
+class MetadataCsvSource(PictureSource):
     """Images that a CSV table lists. The id and the path of a sample are its path below root.
 
-    Images that no table lists are ignored. Only the tables are `files`: a changed image with an
-    unchanged table goes unnoticed.
+    Images that no table lists are ignored. Only the tables and lists are `files`.
     """
 
     def __init__(self, config: MetadataCsv) -> None:
-        self.config = config
-        self.root = Path(config.root)
+        super().__init__(config)
         self.ranks = tuple(config.ranks)
         if config.table is not None:
             self._tables = {None: LabelTable(table=config.table, images=config.images or ".")}
@@ -193,8 +191,7 @@ class MetadataCsvSource(Source):
         for row, path in enumerate(found.paths):
             pool = found.pools[row]
             group = listing.group[row] if self.config.group else None
-            if group is not None and self.config.group_per_pool:
-                group = f"{pool}/{group}"
+            group = name_group(group, pool, per_pool=self.config.group_per_pool)
             sample = Sample(path, listing.labels.of(row), path, pool=pool, group=group)
             if self.config.box is not None:
                 number = numbers[path]
@@ -216,10 +213,6 @@ class MetadataCsvSource(Source):
     def warnings(self) -> list[str]:
         """Return what looks like a mistake in the columns and in the names of files."""
         return self._listing.warnings + self._found.warnings
-
-    def read(self, path: str, row: int | None) -> bytes:
-        """Return the bytes of the file."""
-        return read_file(self.root / path)
 
     @property
     def _searched(self) -> list[str]:
@@ -243,10 +236,7 @@ class MetadataCsvSource(Source):
         tables = " and ".join(str(file) for file, _ in listing.tables)
         columns = dict(listing.labels.columns)
         group = (config.group, listing.group) if config.group else None
-        listing.warnings = drop_missing(columns, group, config.missing, tables, listing.where)
-        for name, column in [*columns.items(), *([group] if group else [])]:
-            listing.warnings += join_spellings(name, column, tables)
-            listing.warnings += report_lookalikes(name, column, tables)
+        listing.warnings = clean_columns(columns, group, config.missing, tables, listing.where)
         listing.labels.check(tables, listing.where)
         if config.split is not None:
             listing.pools = pools_of(config.split, listing.split, tables, listing.where)

@@ -41,11 +41,11 @@ from tailproof.data.sources.folders.file_patterns import (
 )
 from tailproof.data.sources.folders.filesystem import walk
 from tailproof.data.sources.folders.split_names import are_splits
+from tailproof.data.sources.tables.clean_columns import clean_columns
 from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.label_names import guess_ranks
-from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
-from tailproof.data.sources.tables.missing_values import drop_missing, text_or_none
-from tailproof.data.sources.tables.official_splits import pools_of
+from tailproof.data.sources.tables.missing_values import text_or_none
+from tailproof.data.sources.tables.official_splits import name_group, pools_of
 from tailproof.data.sources.tables.parquet_file import NULLS, TEXT, Kind, ParquetFile, ParquetTable
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError, suggestion
@@ -306,8 +306,7 @@ class ParquetSource(Source):
                 row = sample - first
                 pool = listing.pools[sample] if self.config.split else part.pool
                 group = listing.group[sample] if self.config.group else None
-                if group is not None and self.config.group_per_pool:
-                    group = f"{pool}/{group}"
+                group = name_group(group, pool, per_pool=self.config.group_per_pool)
                 yield Sample(
                     ids[sample] if self.config.id else f"{part.path}:{row}",
                     listing.labels.of(sample),
@@ -458,10 +457,7 @@ class _Listing:
             if self.kinds.get(rank, TEXT).names is None
         }
         group = (config.group, self.group) if config.group else None
-        self.warnings = drop_missing(ranks, group, config.missing, table, self.where)
-        for name, column in [*ranks.items(), *([group] if group else [])]:
-            self.warnings += join_spellings(name, column, table)
-            self.warnings += report_lookalikes(name, column, table)
+        self.warnings = clean_columns(ranks, group, config.missing, table, self.where)
         if config.split:
             self.pools = pools_of(config.split, self._split, table, self.where)
 

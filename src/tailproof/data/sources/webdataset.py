@@ -38,9 +38,9 @@ from tailproof.data.sources.folders.file_patterns import (
     source_line,
 )
 from tailproof.data.sources.folders.filesystem import LARGEST, walk
+from tailproof.data.sources.tables.clean_columns import clean_columns
 from tailproof.data.sources.tables.label_column import LabelColumn
-from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
-from tailproof.data.sources.tables.missing_values import drop_missing
+from tailproof.data.sources.tables.official_splits import name_group
 from tailproof.data.sources.tables.rank_labels import Labels
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
@@ -173,8 +173,7 @@ class WebDatasetSource(Source):
         for number, (path, pool) in enumerate(self._tars.items()):
             for row in range(samples.starts[number], samples.starts[number + 1]):
                 group = groups[row] if groups else None
-                if group is not None and self.config.group_per_pool:
-                    group = f"{pool}/{group}"
+                group = name_group(group, pool, per_pool=self.config.group_per_pool)
                 sample_id, offset = f"{path}:{samples.keys[row]}", samples.offsets[row]
                 yield Sample(sample_id, labels.of(row), path, offset, pool, group)
 
@@ -272,10 +271,7 @@ class WebDatasetSource(Source):
         """Drop the signs for a missing value, join spellings, and return warnings."""
         config, root = self.config, self.config.root
         groups = (config.group, group) if group else None
-        warnings = drop_missing(labels.columns, groups, config.missing, root, samples.place)
-        for name, column in [*labels.columns.items(), *filter(None, [groups])]:
-            warnings += join_spellings(name, column, root)
-            warnings += report_lookalikes(name, column, root)
+        warnings = clean_columns(labels.columns, groups, config.missing, root, samples.place)
         labels.check(root, samples.place)
         repeated = len(samples.keys) - len(set(samples.keys))
         if repeated:

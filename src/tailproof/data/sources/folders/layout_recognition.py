@@ -142,8 +142,8 @@ class _LayoutFinder:
                 return folder
             others = [name for name in inner if name != nested[0]]
             if others or folder.pictures:
-                beside = quoted(others) if others else quantity(len(folder.pictures), "picture")
-                self.notes.append(f"{beside} next to {inner[nested[0]].path}: left out")
+                unused = quoted(others) if others else quantity(len(folder.pictures), "picture")
+                self.notes.append(f"{unused} next to {inner[nested[0]].path}: left out")
             folder = inner[nested[0]]
 
     def _without_masks(self, folder: Surveyed) -> dict[str, Surveyed]:

@@ -8,9 +8,11 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from tailproof.data.sources.base import Recognition
 from tailproof.data.sources.folders.split_names import split_kind
 from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed
 
 FOLDERS = 100  # folders that are looked into
 LETTERS = re.compile(r"[a-z]+")
@@ -72,6 +74,30 @@ def as_pools(
             del entry["images"]
         pools |= entry if kind == "" else {kind: entry}
     return pools
+
+
+def recognition_of(
+    source: dict[str, Any], reason: str, chosen: SplitFiles, *, missing: bool
+) -> Recognition:
+    """Return the recognition of chosen files: what is missing, and what is another collection.
+
+    Args:
+        source: the configuration that reads the files.
+        reason: the evidence.
+        chosen: the files.
+        missing: whether some of the pictures are missing.
+    """
+    if missing:
+        source = source | {"on_missing_image": "skip"}
+        reason += "; some of the pictures are missing, and are left out"
+    if chosen.others:
+        reason += f"; {file_names(chosen.others)} is of another collection"
+    return Recognition(source, reason, sure=not chosen.others)
+
+
+def file_names(files: Iterable[Path]) -> str:
+    """Return the names of files for a sentence."""
+    return listed([file.name for file in files])
 
 
 def files_near(folder: Path, suffixes: Collection[str]) -> list[Path]:

@@ -3,7 +3,6 @@
 import json
 import mmap
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -14,16 +13,17 @@ from tailproof.data.sources.folders.split_files import (
     SplitFiles,
     as_pools,
     choose_split_files,
+    file_names,
     files_near,
     place_sets,
+    recognition_of,
 )
 from tailproof.data.sources.json_files.place_splits import read_place_splits
 from tailproof.runtime.errors import TailproofError
-from tailproof.text import listed
 from tailproof.untrusted_files import open_regular
 
 NAMES = 20  # pictures that are looked for
-START = 2**16  # bytes that tell JSON from other files
+START = 2**16  # bytes by which a JSON file is recognised
 FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
@@ -120,7 +120,7 @@ def _recognition(path: Path, chosen: SplitFiles, heads: dict[Path, Head]) -> Rec
     source: dict[str, Any] = {"name": "coco_json", "root": str(root)}
     source |= as_pools(chosen.sets, root, "file", folders)
     keys = frozenset().union(*(heads[file].keys for file in chosen.sets.values()))
-    reason = f"{_listed(chosen.sets.values())} contains images, annotations and categories"
+    reason = f"{file_names(chosen.sets.values())} contains images, annotations and categories"
     if "location" in keys and "seq_id" not in keys:
         source["group"] = "location"
     if "bbox" in keys and not keys & {"location", "seq_id"}:
@@ -129,12 +129,7 @@ def _recognition(path: Path, chosen: SplitFiles, heads: dict[Path, Head]) -> Rec
     if splits := _place_splits(heads, root) if "" in chosen.sets and "location" in keys else None:
         source["splits"] = splits
         reason += f"; {splits} has the splits by place"
-    if missing:
-        source["on_missing_image"] = "skip"
-        reason += "; some of the pictures are missing, and are left out"
-    if chosen.others:
-        reason += f"; {_listed(chosen.others)} is of another collection"
-    return Recognition(source, reason, sure=not chosen.others)
+    return recognition_of(source, reason, chosen, missing=missing)
 
 
 def _place_splits(heads: dict[Path, Head], root: Path) -> str | None:
@@ -145,7 +140,3 @@ def _place_splits(heads: dict[Path, Head], root: Path) -> str | None:
                 read_place_splits(file)
                 return file.absolute().relative_to(root.absolute()).as_posix()
     return None
-
-
-def _listed(files: Iterable[Path]) -> str:
-    return listed([file.name for file in files])

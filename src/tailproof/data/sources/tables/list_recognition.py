@@ -10,13 +10,14 @@ from tailproof.data.sources.base import Recognition
 from tailproof.data.sources.folders.split_files import (
     as_pools,
     choose_split_files,
+    file_names,
     files_near,
     place_sets,
+    recognition_of,
 )
 from tailproof.data.sources.tables.class_name_file import read_class_names
 from tailproof.data.sources.tables.label_list import NUMBER, LabelList
 from tailproof.runtime.errors import TailproofError
-from tailproof.text import listed
 
 ENDINGS = (".txt", ".lst", ".list", ".csv", ".tsv")
 LARGEST = 2**28  # bytes
@@ -59,17 +60,12 @@ def recognize_list(path: Path) -> Recognition | None:
     root, folders, missing = place_sets(path, chosen.sets, names)
     source: dict[str, Any] = {"name": "image_list", "root": str(root)}
     source |= as_pools(chosen.sets, root, "list", folders)
-    reason = f"each line of {_listed(chosen.sets.values())} has an image and a label"
+    reason = f"each line of {file_names(chosen.sets.values())} has an image and a label"
     labels = set().union(*(heads[file].labels for file in chosen.sets.values()))
     if naming := _find_names(files, heads, labels):
         source["names"] = naming.absolute().relative_to(root.absolute()).as_posix()
         reason += f"; {naming.name} has the names of the labels"
-    if missing:
-        source["on_missing_image"] = "skip"
-        reason += "; some of the pictures are missing, and are left out"
-    if chosen.others:
-        reason += f"; {_listed(chosen.others)} is of another collection"
-    return Recognition(source, reason, sure=not chosen.others)
+    return recognition_of(source, reason, chosen, missing=missing)
 
 
 def _read_head(file: Path) -> Head | None:
@@ -103,7 +99,3 @@ def _find_names(files: list[Path], heads: dict[Path, Head], labels: set[str]) ->
                 read_class_names(file, sorted(labels))
                 return file
     return None
-
-
-def _listed(files) -> str:
-    return listed([file.name for file in files])

@@ -13,7 +13,8 @@ from posixpath import normpath, split
 from typing import NamedTuple
 
 from tailproof.data.image_formats import SUFFIXES
-from tailproof.data.sources.folders.filesystem import Folder
+from tailproof.data.sources.folders.filesystem import Folder, LeftOut
+from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.label_column import Where
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
@@ -187,6 +188,40 @@ class FileFinder:
                 f"{self._root / folder}"
             )
         return Placed([normpath(f"{folder}/{name}") for name in plain], faults, warnings)
+
+    def find_listed(
+        self,
+        names: Sequence[str],
+        folder: str,
+        file: Path,
+        where: Where,
+        problems: Problems,
+        *,
+        skipped: LeftOut | None,
+    ) -> "Found":
+        """Return the files that a list names, after noting the names that cannot be used.
+
+        Args:
+            names: the names as they are listed.
+            folder: the folder, below root, that they are relative to.
+            file: the list, for messages.
+            where: returns the place of a name in the list, for messages.
+            problems: is checked after all names have been looked at.
+            skipped: counts the files that do not exist; None if they are an error.
+
+        Raises:
+            TailproofError: a name cannot be used, or a file does not exist.
+        """
+        placed = self.place(names, folder, file)
+        for row, fault in placed.faults.items():
+            problems.add(where(row), fault)
+        problems.check()
+        found = self.find_all(placed.paths)
+        if found.missing and skipped is None:
+            raise self.missing_error(placed.paths, found, where)
+        for row, _ in found.missing:
+            skipped.add("listed images that do not exist", placed.paths[row])
+        return found._replace(warnings=placed.warnings + found.warnings)
 
     def _foreign_start(self, names: Sequence[str], folder: str) -> str:
         """Return what to remove from names so that a file exists; nothing if one exists."""

@@ -52,11 +52,11 @@ class MetadataRows:
         self.files[path] = file
         self._starts.append(len(self.paths))
         folder = path.rpartition("/")[0]
-        for number, cells, fault in file.rows():
-            fault = fault or fault_of(cells[0])  # noqa: PLW2901
+        for number, cells, unreadable in file.rows():
+            fault = unreadable or fault_of(cells[0])
             image = "" if fault else normpath(f"{folder}/{cells[0]}" if folder else cells[0])
             if image in self._rows:
-                fault = self._twice(image, self._rows[image])  # noqa: PLW2901
+                fault = self._twice(image, self._rows[image])
             if fault:
                 self._problems.add(file.place(number), fault)
                 continue

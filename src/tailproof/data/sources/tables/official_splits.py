@@ -15,6 +15,11 @@ POOLS = {"train": TRAIN, "val": VAL, "test": HELD_OUT}
 EXPECTED = "train, val or test, or another usual name such as training, validation or dev"
 
 
+def name_group(group: str | None, pool: str | None, *, per_pool: bool) -> str | None:
+    """Return the name of a group, with its pool if each pool numbers its groups from the start."""
+    return f"{pool}/{group}" if group is not None and per_pool else group
+
+
 def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[str]:
     """Return the pool of each sample.
 

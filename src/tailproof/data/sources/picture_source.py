@@ -1,0 +1,23 @@
+"""What sources share whose samples are picture files below a folder."""
+
+from pathlib import Path
+
+from tailproof.config.data import SourceConfig
+from tailproof.data.sources.base import Source
+from tailproof.data.sources.folders.filesystem import read_file
+
+
+class PictureSource(Source):
+    """A source of picture files; the path of a sample is its path below `root`.
+
+    Args:
+        config: the configuration, with a field `root`.
+    """
+
+    def __init__(self, config: SourceConfig) -> None:
+        self.config = config
+        self.root = Path(config.root)
+
+    def read(self, path: str, row: int | None) -> bytes:
+        """Return the bytes of the file."""
+        return read_file(self.root / path)
