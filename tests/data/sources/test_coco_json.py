@@ -19,6 +19,7 @@ from tailproof.data.images import decode
 from tailproof.data.sources import Source, open_source
 from tailproof.data.sources.coco_json import CocoJson
 from tailproof.runtime.errors import TailproofError
+from tests.data.sources.opened import complaint, left_out
 from tests.data.sources.pictures import write_pictures
 
 FILES = Path(__file__).parents[2] / "field" / "coco"
@@ -46,16 +47,6 @@ def changed(root: Path, change: Callable[[dict[str, Any]], Any], **options) -> S
     change(value)
     (root / "x.json").write_text(json.dumps(value))
     return source(root, file="x.json", **options)
-
-
-def left_out(opened: Source) -> dict[str, int]:
-    return {skipped.reason: skipped.count for skipped in opened.skipped()}
-
-
-def complaint(opened: Source) -> str:
-    with pytest.raises(TailproofError) as error:
-        list(opened.samples())
-    return str(error.value)
 
 
 def test_inaturalist_has_a_taxonomy(tmp_path):

@@ -26,6 +26,7 @@ from tailproof.data.sources.crops.cut import FRACTIONS, cut
 from tailproof.data.splits import split
 from tailproof.data.tables import read_parquet
 from tailproof.runtime.errors import TailproofError
+from tests.data.sources.opened import complaint, left_out
 from tests.data.sources.pictures import write_pictures
 
 FILES = Path(__file__).parents[2] / "field" / "coco"
@@ -68,16 +69,6 @@ def coco(root: Path, *boxes: Any, size: tuple[int, int] = (12, 8), **fields) -> 
     (root / "x.json").write_text(json.dumps(value))
     source = {"name": "coco_json", "root": str(root), "file": "x.json", "crops": {}}
     return open_source(Data(source=source).source)
-
-
-def left_out(opened: Source) -> dict[str, int]:
-    return {skipped.reason: skipped.count for skipped in opened.skipped()}
-
-
-def complaint(opened: Source) -> str:
-    with pytest.raises(TailproofError) as error:
-        list(opened.samples())
-    return str(error.value)
 
 
 def crop(opened: Source, path: str, number: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tailproof.data.sources import open_source
 from tailproof.data.sources.image_list import ImageList, ImageListSource
 from tailproof.data.sources.tables.label_list import LabelList
-from tailproof.runtime.errors import TailproofError
+from tests.data.sources.opened import complaint, left_out
 from tests.data.sources.pictures import write_pictures
 
 TRAIN = """\
@@ -57,16 +57,6 @@ def one_list(root: Path, text: str | bytes, images: list[str], **options) -> Ima
 
 def pairs(opened: ImageListSource) -> dict[str, str | None]:
     return {sample.path: sample.labels["class"] for sample in opened.samples()}
-
-
-def left_out(opened: ImageListSource) -> dict[str, int]:
-    return {skipped.reason: skipped.count for skipped in opened.skipped()}
-
-
-def complaint(opened: ImageListSource) -> str:
-    with pytest.raises(TailproofError) as error:
-        list(opened.samples())
-    return str(error.value)
 
 
 def test_published_lists_are_the_pools(tmp_path):
