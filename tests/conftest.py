@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -77,26 +78,26 @@ def project(tmp_path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
+def finished(tmp_path_factory) -> Iterator[Project]:
     """A project whose tiny experiment has been run whole; not to be changed.
 
     It is run once, however many processes run the tests; each has a copy.
     """
-    return run_once("finished", tmp_path_factory, lambda project: None)
+    yield from run_once("finished", tmp_path_factory, lambda project: None)
 
 
 @pytest.fixture(scope="session")
-def photographs(tmp_path_factory) -> Project:
+def photographs(tmp_path_factory) -> Iterator[Project]:
     """A project whose experiment on a folder of photographs has been run whole.
 
     Mixed sizes, colour, no test set, a natural imbalance, streamed by workers. It is not to be
     changed, and run once like `finished`.
     """
-    return run_once("photographs", tmp_path_factory, photograph)
+    yield from run_once("photographs", tmp_path_factory, photograph)
 
 
-def run_once(name: str, tmp_path_factory, change) -> Project:
-    """A copy of a project that was changed and then run whole."""
+def run_once(name: str, tmp_path_factory, change) -> Iterator[Project]:
+    """A copy of a project that was changed and then run whole; no test may add files to it."""
 
     def make(folder: Path) -> None:
         project = Project.fresh(folder)
@@ -104,7 +105,10 @@ def run_once(name: str, tmp_path_factory, change) -> Project:
         project.run_all()
 
     made = Project(make_once(name, tmp_path_factory, make))
-    return made.copy(tmp_path_factory.mktemp(name) / "project")
+    copy = made.copy(tmp_path_factory.mktemp(name) / "project")
+    before = set((copy.folder / "results").rglob("*"))
+    yield copy
+    assert set((copy.folder / "results").rglob("*")) == before
 
 
 def make_once(name: str, tmp_path_factory, make) -> Path:

@@ -162,10 +162,10 @@ def test_mistakes_in_the_configuration_are_told_in_a_sentence(project, change, t
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_words_that_only_look_like_targets_are_left_to_snakemake(finished):
-    done = finished.plan("results/")
+def test_words_that_only_look_like_targets_are_left_to_snakemake(twin):
+    done = twin.plan("results/")
     assert "IndexError" not in done.stdout + done.stderr
-    done = finished.snakemake("--report", "results/report.html")
+    done = twin.snakemake("--report", "results/report.html")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

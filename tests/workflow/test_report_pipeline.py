@@ -56,11 +56,11 @@ def test_a_milestone_is_missed_in_the_log_of_a_run_that_was_stopped(twin):
     assert re.search(r"○ Target: val_accuracy .*?1 .*?: 2 of 3 ", text)
 
 
-def test_the_index_lists_the_experiment(finished):
-    done = finished.tailproof("index")
+def test_the_index_lists_the_experiment(twin):
+    done = twin.tailproof("index")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "1 experiment in results/index.html\n"
-    page = (finished.folder / "results" / "index.html").read_text()
+    page = (twin.folder / "results" / "index.html").read_text()
     assert 'href="tiny/report/index.html"' in page and "7 of 7" in page
 
 
