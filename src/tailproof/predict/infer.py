@@ -83,7 +83,7 @@ def infer(
             device=device,
         )
         logits = np.concatenate(
-            [model(batch.images).float().cpu().numpy() for batch in loader.epoch(1)]
+            [model(batch.inputs).float().cpu().numpy() for batch in loader.epoch(1)]
         )
         if not np.isfinite(logits).all():
             row = int(np.flatnonzero(~np.isfinite(logits).all(1))[0])

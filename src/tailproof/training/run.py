@@ -10,31 +10,20 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from tailproof.config.recipe import Recipe
 from tailproof.history import Row
-from tailproof.loading import Split
-from tailproof.models import save_expert
 from tailproof.models.build import count_parameters
 from tailproof.models.expert_weights import digest_of_weights
-from tailproof.models.precision import best_precision
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases, Plateau, learning_rate
-from tailproof.training.builders import (
-    Forward,
-    build_loader,
-    build_mixing,
-    check_monitor,
-    initial_model,
-    model_options,
-    start_device,
-)
+from tailproof.training.device import start_device
 from tailproof.training.distributed import ProcessGroup
-from tailproof.training.early_stopper import EarlyStopper
+from tailproof.training.early_stopper import EarlyStopper, check_monitor
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
+from tailproof.training.learner import Learner
+from tailproof.training.mixing import build_mixing
 from tailproof.training.multi_head import Heads, MultiHeadLoss
 from tailproof.training.optimizer import build_optimizer
-from tailproof.training.preprocessing import preprocessing, with_backbone_size
 from tailproof.training.seeding import seed_initial_weights, seed_step
 
 log = logging.getLogger(__name__)
@@ -59,7 +48,15 @@ class TrainingRun:
     determines the initial weights; sample order and augmentation depend on (seed, epoch, sample),
     everything else that is random on (seed, epoch, step). No generator state needs to be saved.
 
+    Args:
+        learner: what is trained, and what it learns from.
+        seed: the seed.
+        ranks: the processes that train together.
+        until: last epoch of this round; 0 for the last one of the recipe.
+
     Attributes:
+        learner: what is trained, and what it learns from.
+        partial: whether this is a round of a sweep, which ends before the recipe does.
         until: last epoch of this round; learning rates still follow the recipe's epochs.
         device: the device that it trains on.
         precision: fp32, bf16 or fp16.
@@ -72,36 +69,27 @@ class TrainingRun:
         best: the best epoch so far.
     """
 
-    def __init__(
-        self, manifest: str | Path, recipe: Recipe, seed: int, ranks: ProcessGroup, until: int = 0
-    ) -> None:
-        self._configured, self.recipe = recipe, (recipe := with_backbone_size(recipe))
-        self.seed, self.ranks, self.until = seed, ranks, until or recipe.epochs
+    def __init__(self, learner: Learner, seed: int, ranks: ProcessGroup, until: int = 0) -> None:
+        self.learner, self.recipe = learner, (recipe := learner.recipe)
+        self.seed, self.ranks = seed, ranks
+        self.partial, self.until = bool(until), min(until or recipe.epochs, recipe.epochs)
 
         # ---- device and randomness
         self.device = start_device(recipe.threads)
         seed_initial_weights(seed)
 
         # ---- data
-        splits = {name: Split(manifest, name) for name in ("train", "val")}
-        self.split = splits["train"]
-        self.heads = Heads(self.split.manifest, recipe)
-        check_monitor(recipe, splits["val"])
+        self.heads = Heads(learner.manifest, recipe)
+        check_monitor(recipe, learner.manifest)
         self._labels = {
-            name: self.heads.labels(split).to(self.device) for name, split in splits.items()
+            name: self.heads.labels(split.labels).to(self.device)
+            for name, split in (("train", learner.train), ("val", learner.val))
         }
-        building = (seed, self.device, ranks)
-        # One per phase, so that errors in a later one surface now. Only the current one is open.
-        self._loaders = [
-            build_loader(self.split, recipe, phase, *building) for phase in recipe.timeline
-        ]
-        self._val_loader = build_loader(splits["val"], recipe, None, *building)
+        self._loaders, self._val_loader = learner.loaders(seed, self.device, ranks)
         self.phases = Phases(recipe, [len(loader) for loader in self._loaders])
 
         # ---- model, loss, optimizer, schedule
-        self._options = model_options(self.split, recipe)
-        outputs = len(self.heads.names)
-        self.model = initial_model(recipe, self._options, outputs, self.split, self.device)
+        self.model = learner.model(len(self.heads.names), self.device)
         labels = self._labels["train"].cpu()
         self._loss = MultiHeadLoss(self.heads, recipe.loss, labels).to(self.device)
         self._optimizer = build_optimizer(self.model, recipe)
@@ -115,7 +103,7 @@ class TrainingRun:
         if recipe.compile:
             # Not dynamic: otherwise the kernels would depend on which batch size is seen first.
             self._trained = torch.compile(self._parallel, dynamic=False)
-        self._compute_in(best_precision(self.device, recipe.precision))
+        self._compute_in(learner.precision(self.device))
 
         # ---- position
         self.epoch, self.step, self.initial = 1, 0, ""
@@ -125,7 +113,7 @@ class TrainingRun:
         self._set_learning_rate()
         log.info(
             "%d samples, %d steps per epoch, %d parameters, %s on %s, %d processes of %d threads",
-            len(self.split),
+            len(learner.train),
             self.steps,
             count_parameters(self.model),
             self.precision,
@@ -190,11 +178,11 @@ class TrainingRun:
             # A process without a sample in this batch computes one with weight 0.
             computed = max(batch.real, 1)
             truth = labels[torch.from_numpy(batch.rows[:computed]).to(self.device)]
-            images, target = batch.images[:computed], truth
+            inputs, target = batch.inputs[:computed], truth
             if mixing:
-                images, shares = mixing(images, torch.arange(computed, device=self.device))
+                inputs, shares = mixing(inputs, torch.arange(computed, device=self.device))
                 target = shares @ self.heads.one_hot(truth)
-            logits, loss = self._update(images, target, 1.0 if batch.real else 0.0)
+            logits, loss = self._update(inputs, target, 1.0 if batch.real else 0.0)
             self._rate = self._optimizer.param_groups[0]["lr"]
             self.step += 1
             self._set_learning_rate()
@@ -203,7 +191,7 @@ class TrainingRun:
                 self.check_finite()
             at_boundary()
 
-    def _update(self, images: Tensor, wanted: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    def _update(self, inputs: Tensor, wanted: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """Make one update; return all logits and this process's share of the batch's mean loss.
 
         The mean is over the whole batch, however many parts and processes compute it.
@@ -212,7 +200,7 @@ class TrainingRun:
         """
         parts = list(
             zip(
-                images.chunk(self.recipe.grad_accum_steps),
+                inputs.chunk(self.recipe.grad_accum_steps),
                 wanted.chunk(self.recipe.grad_accum_steps),
                 strict=True,
             )
@@ -242,12 +230,12 @@ class TrainingRun:
         """Return the divisor of the whole batch; more than 0 where no sample has a label."""
         return self.ranks.sum(reduction_weight).clamp_min(torch.finfo(reduction_weight.dtype).tiny)
 
-    def _forward_part(self, images: Tensor) -> Tensor:
+    def _forward_part(self, inputs: Tensor) -> Tensor:
         try:
-            return self._forward(images)
+            return self._forward(inputs)
         except ValueError as error:  # batch norm, of one sample and one pixel
             raise TailproofError(
-                f"epoch {self.epoch}, step {self.step + 1}, {len(images)} of its images: {error}; "
+                f"epoch {self.epoch}, step {self.step + 1}, {len(inputs)} of its images: {error}; "
                 "set recipe.drop_last or another recipe.batch_size"
             ) from error
 
@@ -261,7 +249,7 @@ class TrainingRun:
         rare = RareScores(truths, self.heads.positive, self.ranks.sum)
         for batch in self._val_loader.epoch(1):
             rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
-            logits, truth = self._evaluate(batch.images)[: batch.real], labels[rows]
+            logits, truth = self._evaluate(batch.inputs)[: batch.real], labels[rows]
             rare.add(self.heads.parts(logits)[self.heads.target], rows)
             own = self._loss.reduction_weight(truth)
             mean = self._loss(logits, truth) if batch.real else logits.sum()
@@ -401,17 +389,15 @@ class TrainingRun:
         best = self.best.weights is not None
         if best:
             self.result.load_state_dict(self.best.weights)
-        save_expert(
+        self.learner.export(
             folder,
             self.result,
-            model_args=self._options,
-            preprocessing=preprocessing(self.split, self.recipe),
-            class_names=self.heads.names,
-            facts={
+            self.heads.names,
+            {
                 "target": self.heads.target,
                 "heads": self.heads.sizes,
                 "seed": self.seed,
-                "recipe": self._configured.result_fields(),
+                "recipe": self.learner.configured.result_fields(),
                 "precision": self.precision,
                 "epoch": self.best.epoch if best else len(self.history),
             },
@@ -439,10 +425,11 @@ class TrainingRun:
     def _compute_in(self, precision: str) -> None:
         self.precision = precision
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        self._forward = Forward(self._trained, self.device, precision, self.recipe.channels_last)
+        forward = self.learner.forward
+        self._forward = forward(self._trained, self.device, precision)
         # bf16 logits have 8 significant bits and cause tied scores; infer also computes in fp32.
         exact = precision if self.heads.positive is None else "fp32"
-        self._evaluate = Forward(self.result, self.device, exact, self.recipe.channels_last)
+        self._evaluate = forward(self.result, self.device, exact)
 
     def _new_tally(self) -> EpochMetrics:
         return EpochMetrics(self.heads, self.device, self.ranks.sum)

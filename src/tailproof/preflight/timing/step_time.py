@@ -17,6 +17,7 @@ from tailproof.preflight.checks.timed_steps import failed_steps
 from tailproof.runtime.environment import describe_machine
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
 
 WARM, STEPS = 2, 8  # steps that are not timed; most steps that are
@@ -111,7 +112,7 @@ def _measure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
     run = None
     try:
         started = time.monotonic()
-        run = TrainingRun(manifest, recipe, 0, ProcessGroup(1))
+        run = TrainingRun(NetworkOnImages(manifest, recipe), 0, ProcessGroup(1))
         if run.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(run.device)
         return _timed(run, recipe, started)
@@ -136,7 +137,7 @@ def _timed(run: TrainingRun, recipe: Recipe, started: float) -> dict[str, Any]:
         waited += clock.ticks[0] - (begun if steps else started)
         steps.append(clock.seconds(begun))
         epochs.append(run.phases.steps(phase.from_epoch) * steps[-1])
-    batches = -(-run.split.manifest["splits"]["val"]["rows"] // recipe.batch_size)
+    batches = -(-run.learner.manifest["splits"]["val"]["rows"] // recipe.batch_size)
     clock = _Clock(run.device, batches)
     begun = time.monotonic()
     with suppress(_Enough):
