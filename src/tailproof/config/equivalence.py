@@ -1,6 +1,7 @@
 """Detects recipes that train the same function although they are written differently."""
 
 from tailproof.config.recipe import Augmentation, Recipe
+from tailproof.losses import CrossEntropy
 
 
 def bare_phases(recipe: Recipe) -> list[int]:
@@ -14,10 +15,11 @@ def bare_phases(recipe: Recipe) -> list[int]:
 
 
 def same_function(recipe: Recipe, *, level: bool = False) -> Recipe:
-    """Return the recipe with its loss in canonical form.
+    """Return the recipe with its loss in canonical form; a head that is fitted has no loss.
 
     Args:
         recipe: the recipe of an expert.
         level: whether all classes have the same number of training samples.
     """
-    return recipe.model_copy(update={"loss": recipe.loss.canonical(level=level)})
+    loss = CrossEntropy() if recipe.is_fitted else recipe.loss.canonical(level=level)
+    return recipe.model_copy(update={"loss": loss})

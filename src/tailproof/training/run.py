@@ -214,7 +214,8 @@ class TrainingRun:
                 logits = self._forward_part(part)
                 share = self._loss.reduction_weight(target) * weight / whole
                 loss = (self._loss(logits, target) * share).sum()
-                self._scaler.scale(loss * self.ranks.world).backward()
+                if loss.requires_grad:  # a head that was fitted has nothing to train
+                    self._scaler.scale(loss * self.ranks.world).backward()
             found.append(logits.detach())
             losses.append(loss.detach())
         if self.recipe.grad_clip_norm is not None:
