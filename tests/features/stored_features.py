@@ -42,7 +42,7 @@ def embed_digits(manifest: Path, folder: str, model: Model, **features) -> None:
         shards = {split: manifest.parent / split / f"part-{part:05d}.parquet" for split in SPLITS}
         embed(
             model,
-            Features(**features),
+            Features(**{"precision": "fp32"} | features),
             None,
             {split: str(path) for split, path in shards.items()},
             {split: str(path.with_suffix(".json")) for split, path in shards.items()},
