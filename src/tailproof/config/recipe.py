@@ -178,7 +178,7 @@ class Features(Strict):
         "of 40 to 100 % of the area, resized (RandomResizedCrop).",
     )
     precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
-        "auto",
+        "fp32",
         description="Compute precision; auto is bf16 if the device supports it, else fp32. "
         "Features in bf16 and fp16 are stored as float16.",
     )

@@ -1,6 +1,6 @@
 """A frozen backbone: the network, and how images are prepared for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -8,13 +8,17 @@ from torch import Tensor, nn
 
 from tailproof.config.recipe import Features, Model
 from tailproof.data.normalization import normalization
+from tailproof.digests import known_sha256
 from tailproof.files import read_json
 from tailproof.loading.resizing import BICUBIC
 from tailproof.models.backbone_layers import layers_of
-from tailproof.models.initial_weights import backbone_facts, build_initial
+from tailproof.models.folded_batch_norm import fold_batch_norms
+from tailproof.models.initial_weights import backbone_facts, build_initial, weights_file
 from tailproof.models.input_sizes import check_sizes, options_for_size
 from tailproof.models.precision import best_precision
 from tailproof.models.preparation import interpolation_of, normalization_of
+from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_text import printable
 
 PIXELS, PIXELS_OF_GPU = 2**18, 2**23
 """Pixels of a batch."""
@@ -34,6 +38,10 @@ class Backbone:
         mode: mode of the images.
         channels: number of channels of the images.
         device: where to compute.
+        digests: SHA-256 of the file of weights, by path, if it is known.
+
+    Raises:
+        TailproofError: the weights, the images, the size or the layers do not fit together.
 
     Attributes:
         size: side of the images in pixels; None is their original size.
@@ -57,6 +65,7 @@ class Backbone:
         mode: str,
         channels: int,
         device: torch.device,
+        digests: Mapping[str, str],
     ) -> None:
         facts = backbone_facts(model)
         self.size = features.size or _square(facts["input_size"])
@@ -79,13 +88,11 @@ class Backbone:
         network = build_initial(model, classes=0, channels=channels, options=self.options)
         check_sizes(network, model.name, channels, [shape])
         self._network: nn.Module = network.eval().to(device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            computed = self._layers(torch.zeros(1, *self._shape, device=device))
-        self.layers = {name: values.shape[1] for name, values in computed.items()}
+        self.layers = self._measure(model.name)
         self.facts = {
             "model": model.name,
             "options": self.options,
-            "weights_sha256": facts["sha256"],
+            "weights_sha256": known_sha256(weights_file(model), digests),
             "size": self.size,
             "interpolation": self.interpolation,
             **self.normalization,
@@ -118,6 +125,36 @@ class Backbone:
     def _layers(self, images: Tensor) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, self._half, enabled=self._half is not None):
             return layers_of(self._network, images, self._names)
+
+    @torch.no_grad()
+    def _measure(self, name: str) -> dict[str, int]:
+        """Return the width of each layer, and fold the batch norms of the network.
+
+        Raises:
+            TailproofError: the network has no such layer, or two of them are the same.
+        """
+        noise = torch.randn(2, *self._shape, generator=torch.Generator().manual_seed(0))
+        noise = noise.to(self.device, memory_format=torch.channels_last)
+        try:
+            computed = layers_of(self._network, noise, self._names)
+            widths = {layer: values.shape[1] for layer, values in computed.items()}
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise TailproofError(
+                f"recipe.features.layers: '{name}' does not hand over {' and '.join(self._names)} "
+                f"({printable(error):.200}): choose another layer or another model"
+            ) from None
+        first, *others = computed.values()
+        if any(same.shape == first.shape and torch.allclose(same, first) for same in others):
+            raise TailproofError(
+                f"recipe.features.layers: 'last' of '{name}' is the same as 'penultimate', because "
+                "its classifier gets the average of the last feature map: remove one of them"
+            )
+
+        def all_layers(network: nn.Module) -> Tensor:
+            return torch.cat(list(layers_of(network, noise, self._names).values()), 1)
+
+        self._network = fold_batch_norms(self._network, all_layers)
+        return widths
 
 
 def _square(input_size: list[int]) -> int | None:

@@ -86,6 +86,7 @@ def embed(
         mode=first.mode,
         channels=first.channels,
         device=device,
+        digests=digests,
     )
     state = (
         states / digest_of([backbone.facts, code, [shard.sha256 for shard in images.values()]])[:16]

@@ -68,5 +68,8 @@ class BatchLog:
         if len(header) < HEADER.size:
             return None
         size, checksum = HEADER.unpack(header)
+        left = self._path.stat().st_size - self._file.tell()
+        if not 0 < size <= left:  # a header that is not one, such as zeros after a power cut
+            return None
         data = self._file.read(size)
-        return data if len(data) == size and zlib.crc32(data) == checksum else None
+        return data if zlib.crc32(data) == checksum else None
