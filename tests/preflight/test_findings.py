@@ -32,6 +32,7 @@ PHASES = [
     {"from_epoch": 16, "image_size": 32},
 ]
 BARE = [*PHASES[:2], {**PHASES[2], "augmentation": {}}]
+DEFERRED = [{"from_epoch": 1}, {"from_epoch": 16, "sampler": "class_aware"}]
 CONSTANT = {"schedule": {"name": "constant"}}
 
 
@@ -121,6 +122,15 @@ TABLE = {
             None,
             facts({"loss": {"name": "cross_entropy", "class_weights": "balanced"}}, train=TAIL),
         ),
+        (None, facts({"loss": {"name": "focal"}, "sampler": "square_root"}, train=TAIL)),
+        (None, facts({"loss": {"name": "focal"}, "phases": DEFERRED}, train=TAIL)),
+    ],
+    "rebalanced_twice": [
+        ("warning", facts({"sampler": "class_aware"}, train=TAIL)),
+        ("warning", facts({"phases": DEFERRED}, train=TAIL)),
+        (None, facts({"sampler": "class_aware"})),
+        (None, facts({"sampler": "class_aware", "loss": {"name": "focal"}}, train=TAIL)),
+        (None, facts(train=TAIL)),
     ],
     "rare_classes": [("info", facts(train={"a": 500, "b": 9})), (None, facts(train=TAIL))],
     "loss_effect": [
@@ -133,6 +143,8 @@ TABLE = {
         (None, facts({}, {"loss": {"name": "logit_adjustment", "tau": 2}}, train=TAIL)),
         ("warning", facts({}, {"loss": {"name": "logit_adjustment", "tau": 2}})),
         ("warning", facts({}, {"loss": {"name": "cross_entropy", "class_weights": "balanced"}})),
+        ("warning", facts({}, {"sampler": "class_aware"})),
+        (None, facts({}, {"sampler": "class_aware"}, train=TAIL)),
         (None, facts({}, {"epochs": 30})),
     ],
     "no_normalization": [("warning", facts({"normalize": False})), (None, facts())],

@@ -63,10 +63,11 @@ def vector(module):
             "model": {
                 **VIT,
                 "options": {**VIT["options"], "drop_path_rate": 0.2, "proj_drop_rate": 0.1},
-            }
+            },
+            "phases": [{"from_epoch": 1}, {"from_epoch": 2, "sampler": "class_aware"}],
         },
     ],
-    ids=["ema, clipped, in parts", "fp16", "adamw, plateau", "mixed, bf16", "dropout"],
+    ids=["ema, clipped, in parts", "fp16", "adamw, plateau", "mixed, bf16", "dropout, sampled"],
 )
 def test_every_kind_of_state_resumes(digits, tmp_path, changes):
     assert finish(start(digits, tmp_path / "straight", changes)) == 0

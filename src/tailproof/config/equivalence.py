@@ -18,6 +18,8 @@ def same_function(recipe: Recipe, *, level: bool = False) -> Recipe:
 
     Args:
         recipe: the recipe of an expert.
-        level: whether all classes have the same number of training samples.
+        level: whether all classes have the same number of training samples. Every sampler then
+            draws each sample once.
     """
-    return recipe.model_copy(update={"loss": recipe.loss.canonical(level=level)})
+    drawn = {"sampler": "instance"} if level else {}
+    return recipe.model_copy(update={"loss": recipe.loss.canonical(level=level), **drawn})

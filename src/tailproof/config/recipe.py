@@ -160,6 +160,9 @@ class Mixing(Strict):
     )
 
 
+Sampler = Literal["instance", "class_aware", "square_root"]
+
+
 class Phase(Strict):
     """Settings that apply from an epoch on; unset fields are inherited from the recipe."""
 
@@ -169,13 +172,14 @@ class Phase(Strict):
     image_size: Count | None = Field(None, description="Side of training images in pixels.")
     augmentation: Augmentation | None = None
     mixing: Mixing | None = None
+    sampler: Sampler | None = Field(None, description="How samples are drawn.")
     batch_size: Count | None = None
     learning_rate_factor: Positive = Field(
         1.0, description="Factor on the scheduled learning rate."
     )
 
 
-INHERITED = ("image_size", "augmentation", "mixing", "batch_size")
+INHERITED = ("image_size", "augmentation", "mixing", "sampler", "batch_size")
 
 KEPT_STATES = 2  # states of a run that are kept on disk
 
@@ -249,8 +253,16 @@ class Recipe(Strict):
     )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
+    sampler: Sampler = Field(
+        "instance",
+        description="How the samples of an epoch are drawn, always as many as train has. instance: "
+        "each once. class_aware: equally many of each class. square_root: of each class in "
+        "proportion to the square root of its size. Classes are those of the target rank.",
+    )
     phases: list[Phase] = Field(
-        [], description="Changes of image size, augmentation, mixing or batch size at given epochs."
+        [],
+        description="Changes of image size, augmentation, mixing, sampler or batch size at given "
+        "epochs.",
     )
     monitor: Monitor = Field(
         "val_balanced_accuracy",
