@@ -33,6 +33,10 @@ PHASES = [
 ]
 BARE = [*PHASES[:2], {**PHASES[2], "augmentation": {}}]
 DEFERRED = [{"from_epoch": 1}, {"from_epoch": 16, "sampler": "class_aware"}]
+REWEIGHTED = [
+    {"from_epoch": 1},
+    {"from_epoch": 16, "loss": {"name": "focal", "class_weights": "balanced"}},
+]
 CONSTANT = {"schedule": {"name": "constant"}}
 
 
@@ -124,11 +128,14 @@ TABLE = {
         ),
         (None, facts({"loss": {"name": "focal"}, "sampler": "square_root"}, train=TAIL)),
         (None, facts({"loss": {"name": "focal"}, "phases": DEFERRED}, train=TAIL)),
+        (None, facts({"loss": {"name": "focal"}, "phases": REWEIGHTED}, train=TAIL)),
     ],
     "rebalanced_twice": [
         ("warning", facts({"sampler": "class_aware"}, train=TAIL)),
         ("warning", facts({"phases": DEFERRED}, train=TAIL)),
+        ("warning", facts({"sampler": "class_aware", "phases": REWEIGHTED}, train=TAIL)),
         (None, facts({"sampler": "class_aware"})),
+        (None, facts({"sampler": "class_aware", "loss": {"name": "ldam"}}, train=TAIL)),
         (None, facts({"sampler": "class_aware", "loss": {"name": "focal"}}, train=TAIL)),
         (None, facts(train=TAIL)),
     ],
@@ -146,6 +153,7 @@ TABLE = {
         ("warning", facts({}, {"sampler": "class_aware"})),
         (None, facts({}, {"sampler": "class_aware"}, train=TAIL)),
         (None, facts({}, {"epochs": 30})),
+        (None, facts({}, {"phases": REWEIGHTED}, train=TAIL)),
     ],
     "no_normalization": [("warning", facts({"normalize": False})), (None, facts())],
     "weights_of_other_images": [

@@ -172,6 +172,7 @@ class Phase(Strict):
     image_size: Count | None = Field(None, description="Side of training images in pixels.")
     augmentation: Augmentation | None = None
     mixing: Mixing | None = None
+    loss: Loss | None = Field(None, description="The whole loss, with its name.")
     sampler: Sampler | None = Field(None, description="How samples are drawn.")
     batch_size: Count | None = None
     learning_rate_factor: Positive = Field(
@@ -179,7 +180,7 @@ class Phase(Strict):
     )
 
 
-INHERITED = ("image_size", "augmentation", "mixing", "sampler", "batch_size")
+INHERITED = ("image_size", "augmentation", "mixing", "loss", "sampler", "batch_size")
 
 KEPT_STATES = 2  # states of a run that are kept on disk
 
@@ -261,8 +262,8 @@ class Recipe(Strict):
     )
     phases: list[Phase] = Field(
         [],
-        description="Changes of image size, augmentation, mixing, sampler or batch size at given "
-        "epochs.",
+        description="Changes of image size, augmentation, mixing, loss, sampler or batch size at "
+        "given epochs.",
     )
     monitor: Monitor = Field(
         "val_balanced_accuracy",
@@ -338,6 +339,11 @@ class Recipe(Strict):
     def final_size(self) -> int | None:
         """Side of the images in validation and inference; None is their original size."""
         return self.eval_image_size or self.timeline[-1].image_size
+
+    @property
+    def final_loss(self) -> Loss:
+        """The loss that every validation measures."""
+        return self.timeline[-1].loss
 
     @property
     def as_backbone(self) -> bool:

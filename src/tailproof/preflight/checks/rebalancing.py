@@ -43,8 +43,8 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
     """Find a long tail that no loss and no sampler rebalances."""
     losses = {name: recipe.loss for name, recipe in facts.recipes.items()}
-    drawn = [phase.sampler for recipe in facts.recipes.values() for phase in recipe.timeline]
-    rebalanced = any(loss.rebalances for loss in losses.values()) or set(drawn) != {"instance"}
+    phases = [phase for recipe in facts.recipes.values() for phase in recipe.timeline]
+    rebalanced = any(phase.loss.rebalances or phase.sampler != "instance" for phase in phases)
     if facts.imbalance <= SOME_TAIL or rebalanced:
         return []
     finding = Finding(
@@ -67,16 +67,24 @@ def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
 @each_recipe
 def rebalanced_twice(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find rare classes that are drawn more often and count for more in the loss."""
-    samplers = {phase.sampler for phase in recipe.timeline} - {"instance"}
-    if facts.imbalance <= SOME_TAIL or not (samplers and recipe.loss.rebalances):
+    twice = next(
+        (
+            phase
+            for phase in recipe.timeline
+            if phase.sampler != "instance" and phase.loss.corrects_prior
+        ),
+        None,
+    )
+    if facts.imbalance <= SOME_TAIL or twice is None:
         return None
+    of_phase = any(phase.loss for phase in recipe.phases)
     return Finding(
         "rebalanced_twice",
-        f"the sampler {listed(sorted(samplers))} draws rare classes more often, and the loss "
-        f"{recipe.loss.name} raises them again, by their share of train and not of what is drawn",
+        f"the sampler {twice.sampler} draws rare classes more often, and the loss "
+        f"{twice.loss.name} raises them again, by their share of train and not of what is drawn",
         "warning",
-        evidence={"samplers": sorted(samplers), "loss": recipe.loss.name},
-        change={"loss": {"name": "cross_entropy"}},
+        evidence={"sampler": twice.sampler, "loss": twice.loss.name},
+        change=None if of_phase else {"loss": {"name": "cross_entropy"}},
         expects="higher accuracy in frequent classes, somewhat lower in rare ones",
     )
 
