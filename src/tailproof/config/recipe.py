@@ -224,6 +224,9 @@ class Mixing(Strict):
     )
 
 
+Sampler = Literal["instance", "class_aware", "square_root"]
+
+
 class Phase(Strict):
     """Settings that apply from an epoch on; unset fields are inherited from the recipe."""
 
@@ -233,13 +236,15 @@ class Phase(Strict):
     image_size: Count | None = Field(None, description="Side of training images in pixels.")
     augmentation: Augmentation | None = None
     mixing: Mixing | None = None
+    loss: Loss | None = Field(None, description="The whole loss, with its name.")
+    sampler: Sampler | None = Field(None, description="How samples are drawn.")
     batch_size: Count | None = None
     learning_rate_factor: Positive = Field(
         1.0, description="Factor on the scheduled learning rate."
     )
 
 
-INHERITED = ("image_size", "augmentation", "mixing", "batch_size")
+INHERITED = ("image_size", "augmentation", "mixing", "loss", "sampler", "batch_size")
 
 KEPT_STATES = 2  # states of a run that are kept on disk
 
@@ -342,8 +347,16 @@ class Recipe(Strict):
     )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
+    sampler: Sampler = Field(
+        "instance",
+        description="How the samples of an epoch are drawn, always as many as train has. instance: "
+        "each once. class_aware: equally many of each class. square_root: of each class in "
+        "proportion to the square root of its size. Classes are those of the target rank.",
+    )
     phases: list[Phase] = Field(
-        [], description="Changes of image size, augmentation, mixing or batch size at given epochs."
+        [],
+        description="Changes of image size, augmentation, mixing, loss, sampler or batch size at "
+        "given epochs.",
     )
     monitor: Monitor = Field(
         "val_balanced_accuracy",
@@ -419,6 +432,11 @@ class Recipe(Strict):
     def final_size(self) -> int | None:
         """Side of the images in validation and inference; None is their original size."""
         return self.eval_image_size or self.timeline[-1].image_size
+
+    @property
+    def final_loss(self) -> Loss:
+        """The loss that every validation measures."""
+        return self.timeline[-1].loss
 
     @property
     def as_backbone(self) -> bool:

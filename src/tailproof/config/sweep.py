@@ -131,7 +131,7 @@ class Sweep(Strict):
                     f"'{name}' and '{next(iter(points))}' are a head on features and a network, "
                     "which one sweep cannot compare: make two experiments of them"
                 )
-            if recipe.monitor == "val_loss" and recipe.loss != first.loss:
+            if recipe.monitor == "val_loss" and recipe.final_loss != first.final_loss:
                 raise ValueError(
                     "monitor is 'val_loss', which is not comparable between points with different "
                     "losses: choose another monitor"

@@ -1,14 +1,14 @@
-"""Batches of a split: every row exactly once per epoch, whatever the rows become."""
+"""Batches of a split: every row as often as the sampler drew it, whatever the rows become."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tailproof.loading.sampler import epoch_order
+from tailproof.loading.sampler import Sampler, random_keys
 from tailproof.runtime.errors import TailproofError
 
 
@@ -17,13 +17,17 @@ class Rows(Protocol):
 
     Attributes:
         name: name of the split.
+        manifest: the manifest of all splits.
         sample_ids: id of each row.
+        labels: class of each row, int64 [N] for each rank.
         groups: number of rows of each row group on disk.
         block_rows: number of rows that are shuffled together, which a reader can keep.
     """
 
     name: str
+    manifest: dict[str, Any]
     sample_ids: list[str]
+    labels: dict[str, np.ndarray]
     groups: list[int]
     block_rows: int
 
@@ -57,7 +61,8 @@ class Batches:
         split: the split to deliver.
         batch_size: samples per batch in all processes together; the last batch of an epoch may
             be smaller.
-        training: whether rows are shuffled.
+        training: whether rows are drawn by the sampler.
+        sampler: how training draws the rows of an epoch, as in the recipe.
         seed: seed of the order.
         drop_last: whether training skips a smaller last batch.
         rank: number of this process among those that share each batch.
@@ -74,6 +79,7 @@ class Batches:
         *,
         batch_size: int,
         training: bool,
+        sampler: str = "instance",
         seed: int = 0,
         drop_last: bool = False,
         rank: int = 0,
@@ -92,10 +98,16 @@ class Batches:
                 "samples, so drop_last leaves no batch: lower batch_size"
             )
         self.split, self.batch_size, self.seed = split, batch_size, seed
+        labels = split.labels[split.manifest["target"]]
+        self.sampler = Sampler(sampler, labels, split.groups, split.block_rows, seed)
         self._rank, self._world, self._total = rank, world, total
 
     def fetch(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield the rows of each batch and the network's inputs for them."""
+        """Yield the keys of each batch and the network's inputs for them.
+
+        A key is a row, plus the number of rows each further time in an epoch, so that random
+        numbers of a row that is drawn twice differ.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
@@ -110,8 +122,7 @@ class Batches:
         """Return the rows of an epoch in the order of delivery, int64."""
         if not self.training:
             return np.arange(len(self.split))
-        rows = epoch_order(self.split.groups, self.seed, epoch, self.split.block_rows)
-        return rows[: len(self) * self.batch_size]
+        return self.sampler.order(epoch)[: len(self) * self.batch_size]
 
     def epoch(self, epoch: int, first: int = 1) -> Iterator[Batch]:
         """Yield the share of this process of the batches of an epoch, starting at batch `first`.
@@ -119,36 +130,38 @@ class Batches:
         Epochs and batches are numbered from 1.
 
         Raises:
-            TailproofError: a sample was not delivered, or was delivered twice.
+            TailproofError: a sample was not delivered as often as the order has it.
         """
-        order = self.order(epoch)[(first - 1) * self.batch_size :]
+        count = len(self.split)
+        order = random_keys(self.order(epoch), count)[(first - 1) * self.batch_size :]
         batches = [
             order[start : start + self.batch_size]
             for start in range(0, len(order), self.batch_size)
         ]
         shares = [self._share(batch) for batch in batches]
-        delivered = np.zeros(len(self.split), np.int64)
-        fetched = self.fetch(epoch, [rows for rows, _ in shares])
-        for batch, (_, real), (rows, inputs) in zip(batches, shares, fetched, strict=True):
+        delivered = np.zeros(count, np.int64)
+        fetched = self.fetch(epoch, [keys for keys, _ in shares])
+        for batch, (_, real), (keys, inputs) in zip(batches, shares, fetched, strict=True):
+            rows = keys % count
             np.add.at(delivered, rows[:real], 1)
             yield Batch(inputs, rows, real, len(batch))
-        self._check(delivered, order, epoch)
+        self._check(delivered, order % count, epoch)
 
     def _share(self, batch: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return the rows of this process, as many as in every process, and how many of them count.
+        """Return the keys of this process, as many as in every process, and how many of them count.
 
-        The rows that count, of one process after the other, are the batch.
+        The keys that count, of one process after the other, are the batch.
         """
         size = -(-len(batch) // self._world)
-        rows = batch[self._rank * size : (self._rank + 1) * size]
-        return np.concatenate([rows, np.repeat(batch[-1:], size - len(rows))]), len(rows)
+        keys = batch[self._rank * size : (self._rank + 1) * size]
+        return np.concatenate([keys, np.repeat(batch[-1:], size - len(keys))]), len(keys)
 
     def _check(self, delivered: np.ndarray, order: np.ndarray, epoch: int) -> None:
         delivered = self._total(torch.from_numpy(delivered)).numpy()
         wrong = np.flatnonzero(delivered != np.bincount(order, minlength=len(self.split)))
-        if wrong.size or delivered.max() > 1:
-            first = self.split.sample_ids[wrong[0]] if wrong.size else "?"
+        if wrong.size:
             raise TailproofError(
                 f"in epoch {epoch}, the loader did not deliver {wrong.size} samples of "
-                f"{self.split.name} exactly once, the first is {first}"
+                f"{self.split.name} exactly as often as the sampler drew them, the first is "
+                f"{self.split.sample_ids[wrong[0]]}"
             )

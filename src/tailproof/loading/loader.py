@@ -33,6 +33,7 @@ class Loader(Batches):
         interpolation: how images are resized, ``bicubic`` or ``bilinear``.
         augmentation: augmentation for training; None means evaluation, in order and without
             randomness.
+        sampler: how training draws the samples of an epoch, as in the recipe.
         seed: seed of order and augmentation.
         drop_last: whether training skips a smaller last batch.
         workers: number of processes that decode and augment; 0 means this process does.
@@ -56,6 +57,7 @@ class Loader(Batches):
         normalization: dict[str, list[float]],
         interpolation: str = BICUBIC,
         augmentation: Augmentation | None = None,
+        sampler: str = "instance",
         seed: int = 0,
         drop_last: bool = False,
         workers: int = 0,
@@ -69,6 +71,7 @@ class Loader(Batches):
             split,
             batch_size=batch_size,
             training=augmentation is not None,
+            sampler=sampler,
             seed=seed,
             drop_last=drop_last,
             rank=rank,
@@ -102,6 +105,8 @@ class Loader(Batches):
         images = self._images
         if self._resides:
             images.keep_in_memory()
+        elif self.training:
+            images.split.keep(self.sampler.kept)
         if self._resides and not images.augment:
             self._resident = torch.from_numpy(images.decoded).to(self.device)
         else:
@@ -114,16 +119,17 @@ class Loader(Batches):
         self._images = self._resident = self._workers = None
 
     def fetch(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield the rows of each batch and their images."""
+        """Yield the keys of each batch and their images."""
         if self._resident is None and self._workers is None:
             self._open()
         if self._workers is not None:
-            for rows, images in self._workers.batches(epoch, batches):
-                yield rows, self._augment(images, epoch, rows, placed=True)
+            for keys, images in self._workers.batches(epoch, batches):
+                yield keys, self._augment(images, epoch, keys, placed=True)
             return
-        for rows in batches:
-            images = self._resident[torch.from_numpy(rows).to(self.device)]
-            yield rows, self._augment(images, epoch, rows, placed=False)
+        for keys in batches:
+            rows = torch.from_numpy(keys % len(self.split))
+            images = self._resident[rows.to(self.device)]
+            yield keys, self._augment(images, epoch, keys, placed=False)
 
 
 def _image_augment(

@@ -68,6 +68,7 @@ class HeadOnFeatures:
                 split,
                 batch_size=recipe.batch_size,
                 training=split is self.train,
+                sampler=recipe.sampler,
                 seed=seed,
                 drop_last=recipe.drop_last,
                 memory_budget=recipe.cache_gb * 2**30,
