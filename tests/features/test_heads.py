@@ -16,6 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from tailproof.config.recipe import Model, Recipe
 from tailproof.data.logits import Logits
+from tailproof.features import store
 from tailproof.features.heads import LARGEST, Targets, make_head
 from tailproof.features.loader import FeatureLoader
 from tailproof.features.store import FeatureSplit
@@ -142,18 +143,20 @@ def test_the_published_lite0_and_its_head_agree(digits, tmp_path, monkeypatch):
         {"loss": {"name": "logit_adjustment", "tau": 2}, "ema": {"decay": 0.9}},
         {"mixing": {"mixup": 0.2}, "drop_last": True, "head": {"kind": "mlp", "hidden": 8}},
         {"loss": {"name": "focal", "class_weights": "balanced"}, "grad_accum_steps": 2},
+        {"sampler": "class_aware", "head": {"kind": "cosine"}},
     ],
-    ids=["ema", "mixup", "weights"],
+    ids=["ema", "mixup", "weights", "sampler"],
 )
 def test_a_head_is_the_same_from_memory_from_files_and_after_a_stop(
-    digits, stored, model, tmp_path, monkeypatch, changes
+    digits, model, tmp_path, monkeypatch, changes
 ):
+    monkeypatch.setattr(store, "BLOCK_BYTES", 100 * 96 * 4)  # features of 100 images
     whole = contents(fit(digits, model, tmp_path / "a", export="best", **changes))
+    read_all = FeatureSplit.read_all
     monkeypatch.setattr(FeatureSplit, "read_all", None)
     streamed = fit(digits, model, tmp_path / "b", export="best", cache_gb=0.0, **changes)
     assert contents(streamed) == whole
-    monkeypatch.undo()
-    monkeypatch.chdir(stored[0])
+    monkeypatch.setattr(FeatureSplit, "read_all", read_all)
     with pytest.raises(Interrupted), monkeypatch.context() as patch:
         stop_in_batch(9, patch)
         fit(digits, model, tmp_path / "c", export="best", **changes)
