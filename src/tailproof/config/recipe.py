@@ -62,9 +62,58 @@ class Optimizer(Strict):
         5e-4, ge=0, description="Weight decay; not applied to normalization layers and biases."
     )
     momentum: float = Field(0.9, ge=0, lt=1)
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Factor on the learning rate from each layer to the one before it, so that the "
+        "first layers change least. Default: one rate for all.",
+    )
+    head_learning_rate_factor: Positive = Field(
+        1.0, description="Factor on the learning rate of the head."
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Further arguments of the optimizer, e.g. {eps: 1e-6}."
     )
+
+
+class Tune(Strict):
+    """Trains a few weights: adapters in the frozen parts of a pretrained network, and the head.
+
+    Frozen are the stages of `freeze`, by default all but the head.
+    """
+
+    adapter: Literal["lora", "adaptformer", "bitfit", "ssf", "norm"] | None = Field(
+        None,
+        description="lora: low-rank changes of dense layers. norm: weights and biases of norms. "
+        "Only for transformers: adaptformer (a bottleneck next to each perceptron), bitfit (all "
+        "biases), ssf (scale and shift of each layer). Default: none, the head alone is trained.",
+    )
+    blocks: Literal["all"] | Count = Field(
+        "all", description="Adapt all blocks, or so many of the last ones."
+    )
+    dim: Literal["auto"] | Count = Field(
+        "auto",
+        description="Rank of lora or channels of adaptformer; auto grows with the number of "
+        "classes per block.",
+    )
+    head: Literal["linear", "cosine"] = Field(
+        "linear",
+        description="cosine: logits are scaled cosines, and each class starts at the mean of its "
+        "training features.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_adapter(self) -> "Tune":
+        if self.dim != "auto" and self.adapter not in ("lora", "adaptformer"):
+            raise ValueError(
+                f"dim is the size of lora and adaptformer, but adapter is {self.adapter or 'unset'}"
+                ": remove dim or choose one of them"
+            )
+        if self.blocks != "all" and self.adapter is None:
+            raise ValueError(
+                "blocks says which blocks have adapters, but adapter is not set: set adapter, or "
+                "name the frozen stages in recipe.freeze"
+            )
+        return self
 
 
 class Warmup(OneOf):
@@ -276,6 +325,9 @@ ONLY_FOR_NETWORKS = (
     "eval_image_size",
     "augmentation",
     "phases",
+    "tune",
+    "freeze",
+    "test_views",
     "channels_last",
     "compile",
     "activation_checkpointing",
@@ -313,6 +365,12 @@ class Recipe(Strict):
         "loss weight, the others share the rest), or a mapping from rank to loss weight. Default: "
         "only the target rank.",
     )
+    tune: Tune | None = None
+    freeze: list[str] | None = Field(
+        None,
+        description="Stages of the pretrained network that stay as they are, e.g. [conv_stem, "
+        "blocks.0], or [blocks] for a whole list. Default: with tune, all but the head; else none.",
+    )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Cosine()
     epochs: Count = Field(200, description="Number of training epochs.")
@@ -331,6 +389,12 @@ class Recipe(Strict):
         None,
         description="Side of the images in validation and inference, in pixels. Default: the size "
         "in the last phase of training.",
+    )
+    test_views: Literal["flip", "five_crops", "ten_crops"] | None = Field(
+        None,
+        description="Answer in validation and inference with the mean logits of an image and its "
+        "mirror image, or of five crops (centre and corners) as large as the training images, or "
+        "of these and their mirror images. Crops need an eval_image_size above image_size.",
     )
     normalize: bool | Literal["backbone"] | None = Field(
         None,
@@ -449,6 +513,7 @@ class Recipe(Strict):
         self._check_order()
         self._check_weights()
         self._check_features()
+        self._check_views()
         if self.sync_batchnorm and self.grad_accum_steps > 1 and not self.drop_last:
             raise ValueError(
                 "sync_batchnorm with grad_accum_steps above 1 needs batches of equal size, found "
@@ -464,6 +529,13 @@ class Recipe(Strict):
                 "normalize is backbone, but model.weights is not set: set model.weights, or choose "
                 "true"
             )
+
+        for field in ("tune", "freeze"):
+            if getattr(self, field) and not self.model.weights:
+                raise ValueError(
+                    f"{field} keeps weights as they are, but model.weights is not set and random "
+                    "weights are of no use: set model.weights, or remove it"
+                )
 
     def _check_features(self) -> None:
         if self.features is None:
@@ -484,6 +556,17 @@ class Recipe(Strict):
         if self.mixing.cutmix:
             raise ValueError(
                 "mixing.cutmix is for images, but features is set: remove cutmix, or use mixup"
+            )
+
+    def _check_views(self) -> None:
+        if self.test_views in (None, "flip"):
+            return
+        size = self.timeline[-1].image_size
+        if self.eval_image_size is None or self.eval_image_size <= (size or 0):
+            raise ValueError(
+                f"test_views is {self.test_views}, which cuts crops as large as the training "
+                f"images out of larger ones, but eval_image_size is {self.eval_image_size} and "
+                f"image_size is {size}: set eval_image_size, for example to 8/7 of image_size"
             )
 
     def _check_order(self) -> None:
