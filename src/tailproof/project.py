@@ -26,8 +26,8 @@ WEIGHTS, FEATURES = "weights", "features"
 STORES = (WEIGHTS, FEATURES)
 """Folders that all experiments share; no experiment has such a name."""
 
-GITIGNORE_OF_STORES = {WEIGHTS: ("*.safetensors",), FEATURES: ("*/", "!provenance/")}
-"""What git ignores in each of them: all but the records and what DVC writes."""
+LARGE_FILES = {WEIGHTS: "*.safetensors", FEATURES: "*/*.parquet"}
+"""What git ignores in each of them, because DVC keeps it."""
 
 EXAMPLE = "digits_lt"
 """The experiment that a new project starts with: its data come with scikit-learn."""
@@ -201,18 +201,12 @@ def _ignored(results: str) -> list[str]:
     """Return what git ignores of results inside the project: all but the records."""
     if Path(results).is_absolute():
         return []
-    stores = [
-        f"!{folder}/{pattern[1:]}" if pattern.startswith("!") else f"{folder}/{pattern}"
-        for store, patterns in GITIGNORE_OF_STORES.items()
-        for folder in [Paths(results).experiment(store).as_posix()]
-        for pattern in patterns
-    ]
     return [
         f"{results}/*/*",
         f"!{results}/*/provenance/",
         f"{results}/*.html",
         f"{results}/*.md",
-        *stores,
+        *(f"{Paths(results).experiment(store)}/{files}" for store, files in LARGE_FILES.items()),
     ]
 
 
