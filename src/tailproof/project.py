@@ -186,13 +186,14 @@ def add_experiment(folder: str | Path, name: str, text: str) -> str:
 
 
 def _ignored(results: str) -> list[str]:
-    """Return what git ignores of results inside the project: all but the records."""
+    """Return what git ignores of results inside the project: not the records and the .dvc files."""
     if Path(results).is_absolute():
         return []
     stores = [Paths(results).experiment(store).as_posix() for store in STORES]
     return [
         f"{results}/*/*",
         f"!{results}/*/provenance/",
+        f"!{results}/*/*.dvc",
         f"{results}/*.html",
         f"{results}/*.md",
         *(f"{store}/*.safetensors" for store in stores),

@@ -15,6 +15,7 @@ from tailproof.project import WEIGHTS, project_paths
 from tailproof.provenance.audit import audit
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.runtime.ledger import experiment_of, read_ledger
+from tailproof.runtime.stages import POOLED
 from tailproof.text import quantity
 
 CONFIG = "config/config.yaml"
@@ -44,6 +45,7 @@ def publish(experiments: Sequence[str]) -> list[str]:
         _run([sys.executable, "-m", "dvc", "commit", "--force", *(f"{s}@{name}" for s in STAGES)])
         _run(["git", "add", "--all", "--", "dvc.lock", project_paths().provenance(name).as_posix()])
         _publish_weights(name)
+        _publish_pooled(name)
     return names
 
 
@@ -54,6 +56,15 @@ def _publish_weights(name: str) -> None:
     if weights := [path for path in files if path.endswith(SAFETENSORS)]:
         _run([sys.executable, "-m", "dvc", "add", "--quiet", *weights])
         _run(["git", "add", "--all", "--", project_paths().experiment(WEIGHTS).as_posix()])
+
+
+def _publish_pooled(name: str) -> None:
+    """Add what was made from all folds or draws; only some experiments have it, so no stage has."""
+    for stage in POOLED:
+        folder = project_paths().experiment(name) / stage
+        if folder.is_dir():
+            _run([sys.executable, "-m", "dvc", "add", "--quiet", folder.as_posix()])
+            _run(["git", "add", "--", f"{folder.as_posix()}.dvc"])
 
 
 def uncommitted() -> list[str]:
