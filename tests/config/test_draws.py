@@ -75,6 +75,26 @@ def test_draws_need_seeds(experiments):
             function("plain")
 
 
+def test_weights_that_have_seen_test_images_are_refused(experiments):
+    """An expert of another experiment on the same images, or of the experiment itself."""
+    other = changed(data={**MINIMAL["data"], "seed": 9})
+    elsewhere = changed(data={"source": {"name": "image_folder", "root": "raw/other"}})
+    write(experiments, "other", other)
+    write(experiments, "elsewhere", elsewhere)
+
+    def start_from(weights):
+        write(experiments, "one", changed(data=DRAWN, recipe={"model": {"weights": weights}}))
+
+    for name in ("one", "other"):
+        start_from(f"results/{name}/experts/plain/seed-0")
+        for function in (write_draws, lambda name: write_folds(name, 2)):
+            with pytest.raises(TailproofError, match=rf"one\.yaml .*results/{name}/experts"):
+                function("one")
+    for weights in ("results/elsewhere/experts/plain/seed-0", "hub", "lite0.pth"):
+        start_from(weights)
+        write_draws("one")
+
+
 def test_the_folds_of_an_experiment_have_no_draws(experiments):
     write_folds("one", 2)
     assert load_experiment(experiments / "one-fold-0.yaml").data.seeds == []

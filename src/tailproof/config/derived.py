@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.config.experiment import Experiment
+from tailproof.config.recipe import pretrained_models
 from tailproof.config.validation import load_experiment, parse_experiment
 from tailproof.config.yaml_reader import yaml_text
 from tailproof.files import write_text
-from tailproof.project import EXPERIMENTS
+from tailproof.project import EXPERIMENTS, project_paths
 from tailproof.runtime.errors import TailproofError
 
 IN_WORDS = ("title", "description", "report")
@@ -83,6 +84,23 @@ class Derived:
                     f"{path} differs from {origin} in {key}: run `{self.command}` again"
                 )
         return self.names
+
+
+def refuse_seen_images(name: str, experiment: Experiment) -> None:
+    """Refuse to derive experiments whose test images their pretrained weights have seen.
+
+    Raises:
+        TailproofError: an expert starts from one of an experiment on the same source.
+    """
+    recipes = [*experiment.experts.values(), *experiment.points.values()]
+    for model in pretrained_models(recipes).values():
+        parts = project_paths().inside(model.weights) or ("",)
+        other = experiment_path(parts[0])
+        if other.exists() and load_experiment(other).data.source == experiment.data.source:
+            raise TailproofError(
+                f"{experiment_path(name)} starts from {model.weights}, which was trained on images "
+                "that are test images of other folds or draws: start from other weights"
+            )
 
 
 def experiment_path(name: str) -> Path:

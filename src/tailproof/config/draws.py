@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tailproof.config.derived import Derived, experiment_path
+from tailproof.config.derived import Derived, experiment_path, refuse_seen_images
 from tailproof.config.validation import load_experiment
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.runtime.errors import TailproofError
@@ -34,11 +34,13 @@ def read_draws(name: str) -> dict[str, int]:
 
 def _draws(name: str) -> Derived:
     path = experiment_path(name)
-    seeds = load_experiment(path).data.seeds
+    experiment = load_experiment(path)
+    seeds = experiment.data.seeds
     if not seeds:
         raise TailproofError(
             f"{path} has no data.seeds: add the seeds of the draws, such as 'seeds: [0, 1, 2]'"
         )
+    refuse_seen_images(name, experiment)
     value = read_yaml(path)
     values = {str(seed): _draw(value, seed) for seed in seeds[1:]}
     return Derived(name, "draw", f"tailproof draws {name}", values)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tailproof.config.derived import Derived, experiment_path
+from tailproof.config.derived import Derived, experiment_path, refuse_seen_images
 from tailproof.config.validation import load_experiment
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.runtime.errors import TailproofError
@@ -45,7 +45,9 @@ def read_folds(name: str) -> list[str]:
 
 
 def _folds(name: str, folds: int) -> Derived:
-    value = read_yaml(experiment_path(name))
+    path = experiment_path(name)
+    refuse_seen_images(name, load_experiment(path))
+    value = read_yaml(path)
     values = {str(index): _fold(value, index, folds) for index in range(folds)}
     return Derived(name, "fold", f"tailproof folds {name} --of {folds}", values)
 
