@@ -198,12 +198,13 @@ def add_experiment(folder: str | Path, name: str, text: str) -> str:
 
 
 def _ignored(results: str) -> list[str]:
-    """Return what git ignores of results inside the project: all but the records."""
+    """Return what git ignores of results inside the project: not the records and the .dvc files."""
     if Path(results).is_absolute():
         return []
     return [
         f"{results}/*/*",
         f"!{results}/*/provenance/",
+        f"!{results}/*/*.dvc",
         f"{results}/*.html",
         f"{results}/*.md",
         *(f"{Paths(results).experiment(store)}/{files}" for store, files in LARGE_FILES.items()),

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tailproof.config.base import NAME
+from tailproof.config.draws import read_draws
 from tailproof.config.experiment import Experiment
 from tailproof.config.features import recipes_of_features
 from tailproof.config.folds import read_folds
@@ -179,6 +180,35 @@ class Pipeline:
             )
 
         return paths
+
+    def draws(self, wildcards: Any) -> dict[str, int]:
+        """Return the seed of the data of each draw, by its experiment; see `read_draws`."""
+        return read_draws(wildcards.experiment)
+
+    def metrics_of_draws(self, wildcards: Any) -> list[str]:
+        """Return the metrics of the experiment of every draw."""
+        return [
+            f"{self._paths.experiment(name)}/evaluation/metrics.json"
+            for name in self.draws(wildcards)
+        ]
+
+    def pooled(self, wildcards: Any) -> list[str]:
+        """Return the metrics of all folds and of all draws that exist and are of this experiment.
+
+        The report shows them. They are left out once the experiment has changed, until its folds
+        or draws are written again.
+        """
+        readers = {"cross_fit": read_folds, "draws": read_draws}
+        found = []
+        for stage, read in readers.items():
+            path = self._paths.experiment(wildcards.experiment) / stage / "metrics.json"
+            if path.exists():
+                try:
+                    read(wildcards.experiment)
+                    found.append(path.as_posix())
+                except TailproofError as error:
+                    self._warn(f"the report leaves out {path}: {error}")
+        return found
 
     def rung_standing(self, wildcards: Any, rung: int) -> str | list[str]:
         """Return the file with the points promoted to a rung; none for the first rung."""
