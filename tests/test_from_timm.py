@@ -443,6 +443,7 @@ VALUES = {
     "--smoothing": SHARE,
     "--remode": st.sampled_from(["pixel", "rand", "const"]),
     "--model-ema-decay": st.floats(0.01, 0.99),
+    "--layer-decay": st.floats(0.01, 1.0),
     "--aa": st.sampled_from(["rand-m9-mstd0.5", "original", "3a"]),
     "--train-interpolation": st.sampled_from(["random", "bilinear", "bicubic"]),
 }
