@@ -37,6 +37,7 @@ def training(facts: ExpertFacts) -> dict[str, str]:
         "Weights": f"epoch {facts.config['tailproof']['epoch']}, {exported}",
         "Images": f"{'×'.join(map(str, pixels))} pixels, {colour}",
         "Augmentation": _options(recipe["augmentation"] | _mixing(recipe["mixing"])) or "none",
+        "Sampler": recipe["sampler"] if recipe["sampler"] != "instance" else "",
         "Heads": ", ".join(facts.temperatures) if len(facts.temperatures) > 1 else "",
         "Phases": f"{len(recipe['phases'])}, see config.json" if recipe["phases"] else "",
         "Seed": str(facts.seed),

@@ -174,6 +174,7 @@ def build_loader(
         normalization=normalization(split, recipe),
         interpolation=interpolation(recipe),
         augmentation=phase.augmentation if phase else None,
+        sampler=phase.sampler if phase else "instance",
         seed=seed,
         drop_last=recipe.drop_last,
         workers=recipe.workers,

@@ -3,11 +3,11 @@
 from typing import Any
 
 from tailproof.config.recipe import Recipe
-from tailproof.data.multiband import MODE
 from tailproof.loading import Split
-from tailproof.loading.resizing import BICUBIC, FILTERS
+from tailproof.loading.resizing import BICUBIC
 from tailproof.models.initial_weights import backbone_facts
 from tailproof.models.input_sizes import Size
+from tailproof.models.preparation import interpolation_of, normalization_of
 from tailproof.runtime.errors import TailproofError
 
 
@@ -79,8 +79,7 @@ def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
 
 def interpolation(recipe: Recipe) -> str:
     """Return how images are resized: as for the weights, if that is known here, or bicubic."""
-    named = backbone_facts(recipe.model)["interpolation"] if recipe.as_backbone else BICUBIC
-    return named if named in FILTERS else BICUBIC
+    return interpolation_of(backbone_facts(recipe.model)) if recipe.as_backbone else BICUBIC
 
 
 def normalization(split: Split, recipe: Recipe) -> dict[str, list[float]]:
@@ -95,13 +94,4 @@ def normalization(split: Split, recipe: Recipe) -> dict[str, list[float]]:
         return {"mean": [0.0] * split.channels, "std": [1.0] * split.channels}
     if not recipe.as_backbone:
         return split.manifest["normalization"]
-    facts = backbone_facts(recipe.model)
-    mean, std = facts["mean"], facts["std"]
-    if split.manifest["mode"] == MODE or split.channels not in (1, len(mean)):
-        raise TailproofError(
-            f"recipe.model.weights are for images of {len(mean)} channels, but the images have "
-            f"{split.channels} bands: set 'normalize: true'"
-        )
-    if split.channels == 1:
-        mean, std = [sum(mean) / len(mean)], [sum(std) / len(std)]
-    return {"mean": mean, "std": std}
+    return normalization_of(backbone_facts(recipe.model), split.manifest["mode"], split.channels)

@@ -106,7 +106,10 @@ class TrainingRun:
         self.model, self._arguments = initial_model(recipe, outputs, self.split, self.device)
         self._trained_weights = TrainedWeights(self.model)
         labels = self._labels["train"].cpu()
-        self._loss = MultiHeadLoss(self.heads, recipe.loss, labels).to(self.device)
+        self._losses = [
+            MultiHeadLoss(self.heads, phase.loss, labels).to(self.device)
+            for phase in recipe.timeline
+        ]
         self._optimizer = build_optimizer(self.model, recipe)
         self._plateau = Plateau(recipe)
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
@@ -225,15 +228,16 @@ class TrainingRun:
                 strict=True,
             )
         )
-        whole = self._whole(self._loss.reduction_weight(wanted) * weight)
+        criterion = self._losses[self.phases.number(self.epoch)]
+        whole = self._whole(criterion.reduction_weight(wanted) * weight)
         self._optimizer.zero_grad(set_to_none=True)
         found, losses = [], []
         for number, (part, target) in enumerate(parts, start=1):
             alone = self.ranks.world == 1 or number == len(parts)
             with nullcontext() if alone else self._parallel.no_sync():
                 logits = self._forward_part(part)
-                share = self._loss.reduction_weight(target) * weight / whole
-                loss = (self._loss(logits, target) * share).sum()
+                share = criterion.reduction_weight(target) * weight / whole
+                loss = (criterion(logits, target) * share).sum()
                 self._scaler.scale(loss * self.ranks.world).backward()
             found.append(logits.detach())
             losses.append(loss.detach())
@@ -261,18 +265,19 @@ class TrainingRun:
 
     @torch.no_grad()
     def validate(self, at_boundary: Callable[[], None]) -> Row:
-        """Return the metrics of one pass over val, with the loss that is trained."""
+        """Return the metrics of one pass over val, with the loss of the last phase."""
         self.ranks.broadcast_buffers(self.result)
         self.result.eval()
         tally, labels = self._new_tally(), self._labels["val"]
         truths = labels[:, list(self.heads.classes).index(self.heads.target)]
+        criterion = self._losses[-1]  # so that epochs are comparable
         rare = RareScores(truths, self.heads.positive, self.ranks.sum)
         for batch in self._val_loader.epoch(1):
             rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
             logits, truth = self._evaluate(batch.images)[: batch.real], labels[rows]
             rare.add(self.heads.parts(logits)[self.heads.target], rows)
-            own = self._loss.reduction_weight(truth)
-            mean = self._loss(logits, truth) if batch.real else logits.sum()
+            own = criterion.reduction_weight(truth)
+            mean = criterion(logits, truth) if batch.real else logits.sum()
             tally.add(logits, truth, (mean * (own / self._whole(own))).sum(), batch.size)
             at_boundary()
         validation = tally.validation(rare)

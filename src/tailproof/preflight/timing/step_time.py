@@ -21,7 +21,7 @@ from tailproof.training.run import TrainingRun
 
 WARM, STEPS = 2, 8  # steps that are not timed; most steps that are
 ENOUGH_SECONDS = 3.0  # the timing stops after this time
-SAME_COST = ("loss", "monitor", "export", "early_stopping", "resume_from")
+SAME_COST = ("loss", "sampler", "monitor", "export", "early_stopping", "resume_from")
 """Fields of a recipe that do not change the time of a step."""
 
 REFUSED = "training rejects this recipe with these data: the log of the preflight gives the reason"
