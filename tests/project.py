@@ -55,7 +55,7 @@ class Project:
         for name in NEEDED:
             source = ROOT / name
             if source.is_dir():
-                ignore = shutil.ignore_patterns("*.egg-info")
+                ignore = shutil.ignore_patterns("*.egg-info", "*.pyc.*")  # being written
                 shutil.copytree(source, folder / name, ignore=ignore)
             else:
                 shutil.copy(source, folder / name)
