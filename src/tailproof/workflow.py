@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import product
@@ -77,8 +78,8 @@ class Pipeline:
         """Check that Snakemake can work in a folder.
 
         Raises:
-            TailproofError: its path is not UTF-8 or has braces, its disk is full, or Python reads
-                file names in another encoding than UTF-8.
+            TailproofError: its path is not UTF-8 or has braces, its disk or that of temporary
+                files is full, or Python reads file names in another encoding than UTF-8.
         """
         require_utf8()
         if not is_encodable(str(folder)):
@@ -91,12 +92,14 @@ class Pipeline:
                 f"the path {folder} has braces, which Snakemake takes for a pattern: rename the "
                 "folder, or move the project"
             )
-        disk = shutil.disk_usage(folder)
-        if disk.total and disk.free < LEAST_SPACE:
-            raise TailproofError(
-                f"the disk of {folder} is full ({disk.free:,} bytes are left), and Snakemake "
-                "writes there before the first job: free some space"
-            )
+        temporary = tempfile.gettempdir()
+        for place, advice in (folder, ""), (temporary, ", or set TMPDIR to a folder elsewhere"):
+            disk = shutil.disk_usage(place)
+            if disk.total and disk.free < LEAST_SPACE:
+                raise TailproofError(
+                    f"the disk of {place} is full ({disk.free:,} bytes are left), and Snakemake "
+                    f"writes there before the first job: free some space{advice}"
+                )
 
     def check_requested(self, words: Iterable[str], listed: Iterable[str]) -> None:
         """Read the experiments of the requested files, else those listed in config.yaml.
