@@ -20,7 +20,7 @@ from tailproof.provenance.snakemake_bridge import (
     stage_of,
     start_after,
 )
-from tailproof.project import WEIGHTS, project_paths
+from tailproof.project import FEATURES, WEIGHTS, project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import why_unreadable
@@ -39,6 +39,7 @@ pathvars:
     expert=EXPERT_FOLDER,
     winner=WINNER_FOLDER,
     weights=project_paths().experiment(WEIGHTS).as_posix(),
+    features=project_paths().experiment(FEATURES).as_posix(),
 
 
 let_times_follow_inputs()

@@ -21,10 +21,13 @@ SNAKEFILE = PIPELINE / "Snakefile"
 CONFIG = Path("config", "config.yaml")
 EXPERIMENTS = Path("config", "experiments")
 
-WEIGHTS = "weights"
+WEIGHTS, FEATURES = "weights", "features"
 
-STORES = (WEIGHTS,)
+STORES = (WEIGHTS, FEATURES)
 """Folders that all experiments share; no experiment has such a name."""
+
+GITIGNORE_OF_STORES = {WEIGHTS: ("*.safetensors",), FEATURES: ("*/", "!provenance/")}
+"""What git ignores in each of them: all but the records and what DVC writes."""
 
 EXAMPLE = "digits_lt"
 """The experiment that a new project starts with: its data come with scikit-learn."""
@@ -89,6 +92,11 @@ class Paths:
         """The folder of the states of training runs."""
         return Path(self.states, "train")
 
+    @property
+    def embedding_states(self) -> Path:
+        """The folder of what unfinished jobs of the stage embed have computed."""
+        return Path(self.states, "embed")
+
     def raw_status(self, name: str) -> Path:
         """Return the file with the status of raw files of an experiment that were hashed again."""
         return Path(self.states, "raw", f"{name}.parquet")
@@ -107,6 +115,10 @@ class Paths:
     def weights(self, key: str) -> Path:
         """Return the file of fetched weights; the facts about them are next to it, as JSON."""
         return self.experiment(WEIGHTS) / f"{key}.safetensors"
+
+    def features(self, key: str) -> Path:
+        """Return the folder of stored features; see `tailproof.features.store`."""
+        return self.experiment(FEATURES) / key
 
 
 def project_paths(root: str | Path = ".") -> Paths:
@@ -187,13 +199,18 @@ def _ignored(results: str) -> list[str]:
     """Return what git ignores of results inside the project: all but the records."""
     if Path(results).is_absolute():
         return []
-    stores = [Paths(results).experiment(store).as_posix() for store in STORES]
+    stores = [
+        f"!{folder}/{pattern[1:]}" if pattern.startswith("!") else f"{folder}/{pattern}"
+        for store, patterns in GITIGNORE_OF_STORES.items()
+        for folder in [Paths(results).experiment(store).as_posix()]
+        for pattern in patterns
+    ]
     return [
         f"{results}/*/*",
         f"!{results}/*/provenance/",
         f"{results}/*.html",
         f"{results}/*.md",
-        *(f"{store}/*.safetensors" for store in stores),
+        *stores,
     ]
 
 

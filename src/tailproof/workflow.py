@@ -14,9 +14,11 @@ from pydantic import BaseModel
 
 from tailproof.config.base import NAME
 from tailproof.config.experiment import Experiment
+from tailproof.config.features import recipes_of_features
 from tailproof.config.folds import read_folds
 from tailproof.config.lint import warnings
 from tailproof.config.recipe import Model, Recipe, pretrained_models
+from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.config.validation import load_experiment
 from tailproof.config.weights import HUB, weights_source
@@ -25,7 +27,7 @@ from tailproof.digests import sha256_file
 from tailproof.files import read_json
 from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_resources import request_of, with_measurements
-from tailproof.project import EXPERIMENTS, STORES, WEIGHTS, Paths
+from tailproof.project import EXPERIMENTS, FEATURES, STORES, WEIGHTS, Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.runtime.file_name_encoding import require_utf8
@@ -53,6 +55,7 @@ class Pipeline:
     def __init__(self, paths: Paths, warn: Callable[[str], None]) -> None:
         self._paths, self._warn = paths, warn
         self._experiments: dict[str, Experiment] = {}
+        self._features: dict[str, dict[str, Recipe]] = {}
         self._raw: dict[str, RawFiles] = {}
         self._sentences: dict[tuple[Any, ...], str] = {}
 
@@ -315,6 +318,90 @@ class Pipeline:
         raise TailproofError(
             f"recipe.model.weights: {file} does not exist: correct the path, or copy the file there"
         )
+
+    def features_of(self, *splits: str) -> InputFunction:
+        """Return an input function: the features that an expert may be trained on; or none."""
+
+        def paths(wildcards: Any) -> list[str]:
+            experiment = self.experiment(wildcards)
+            recipes = possible_recipes(experiment, wildcards.expert)
+            return _expand(
+                "{folder}/{split}.parquet/part-{part}.parquet",
+                folder=map(self._paths.features, recipes_of_features(experiment.data, recipes)),
+                split=splits,
+                part=part_numbers(experiment),
+            )
+
+        return paths
+
+    def recipe_of_features(self, key: str) -> Recipe:
+        """Return a recipe that needs the features with a key.
+
+        Raises:
+            TailproofError: no experiment needs them.
+        """
+        return next(iter(self._experiments_with(key).values()))
+
+    def pretrained_of_features(self, *suffixes: str) -> InputFunction:
+        """Return an input function: the weights whose features are computed, and their facts."""
+        return lambda wildcards: self._weights([self.recipe_of_features(wildcards.key)], suffixes)
+
+    def shards_of_features(self, file: str) -> InputFunction:
+        """Return an input function: the shards of a part of all splits, or the facts about them.
+
+        They are those of the first experiment that needs the features. If they have been computed
+        from the shards of another one, it is that one, so that a new experiment changes nothing.
+        """
+
+        def paths(wildcards: Any) -> list[str]:
+            name = self._experiment_of_features(wildcards.key, wildcards.part)
+            folder = self._paths.experiment(name) / "shards"
+            return _expand(f"{folder}/{{split}}/{file}", split=SPLITS, part=[wildcards.part])
+
+        return paths
+
+    def pixel_sums_of_features(self, wildcards: Any) -> list[str]:
+        """Return the facts about all shards of train if images are normalized by them; or none."""
+        recipe = self.recipe_of_features(wildcards.key)
+        if recipe.as_backbone or recipe.normalize is False:
+            return []
+        name = self._experiment_of_features(wildcards.key, wildcards.part)
+        folder, parts = self._paths.experiment(name) / "shards", part_numbers(self.read(name))
+        return [f"{folder}/train/part-{part}.json" for part in parts]
+
+    def records_of_features(self, names: Iterable[str]) -> list[str]:
+        """Return the records of the features that experiments need."""
+        needed = {
+            (key, part): None
+            for name in names
+            for experiment in [self.read(name)]
+            for key in recipes_of_features(experiment.data, all_recipes(experiment).values())
+            for part in part_numbers(experiment)
+        }
+        return [record_path(FEATURES, "embed", f"{key}-{part}") for key, part in needed]
+
+    def _experiments_with(self, key: str) -> dict[str, Recipe]:
+        """Return the experiments that need features, with a recipe of each that needs them."""
+        if key not in self._features:
+            for name in experiment_names():
+                with suppress(TailproofError):  # another experiment's mistake is its own
+                    experiment = self.read(name)
+                    recipes = all_recipes(experiment).values()
+                    for needed, recipe in recipes_of_features(experiment.data, recipes).items():
+                        self._features.setdefault(needed, {})[name] = recipe
+        if key not in self._features:
+            raise TailproofError(f"no experiment needs the features '{key}'")
+        return self._features[key]
+
+    def _experiment_of_features(self, key: str, part: str) -> str:
+        """Return the experiment whose shards are embedded; see `shards_of_features`."""
+        names = list(self._experiments_with(key))
+        with suppress(TailproofError):  # a missing record, or one that the audit reports
+            for file in read_record(record_path(FEATURES, "embed", f"{key}-{part}")).inputs:
+                name, *_ = self._paths.inside(file.path) or ("",)
+                if name in names:
+                    return name
+        return names[0]
 
     def _downloads(self, name: str) -> bool:
         return getattr(self.read(name).data.source, "download", False)

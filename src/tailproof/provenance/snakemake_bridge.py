@@ -157,6 +157,9 @@ def before_jobs(workflow: Any, act: Callable[[], None]) -> None:
 def start_after(dag: Any, first: str, then: Collection[str]) -> None:
     """Let jobs of some stages start after the job of another, per experiment, if both run.
 
+    A job that the first one needs, such as the training of an expert from which another starts,
+    runs before it.
+
     Snakemake has no order without a dependency. An input would make the later jobs stale whenever
     the first one changes. An ``ancient`` input would hide changes of the later jobs, because
     Snakemake does not check again what follows a job that runs.
@@ -168,13 +171,29 @@ def start_after(dag: Any, first: str, then: Collection[str]) -> None:
     """
     jobs = list(dag.needrun_jobs())
     firsts = {job.wildcards.experiment: job for job in jobs if stage_of(job) == first}
+    needed = {name: _needed_by(dag, job) for name, job in firsts.items()}
     for job in jobs:
         before = firsts.get(job.wildcards.experiment) if stage_of(job) in then else None
-        if before and before not in dag.dependencies[job]:
+        if (
+            before
+            and before not in dag.dependencies[job]
+            and job not in needed[job.wildcards.experiment]
+        ):
             dag.dependencies[job][before] = set()
             dag.depending[before][job] = set()
             dag._n_until_ready[job] += 1
             dag._ready_jobs.discard(job)
+
+
+def _needed_by(dag: Any, job: Any) -> set[Any]:
+    """Return all jobs that a job depends on."""
+    needed, open_jobs = set(), [job]
+    while open_jobs:
+        for before in dag.dependencies[open_jobs.pop()]:
+            if before not in needed:
+                needed.add(before)
+                open_jobs.append(before)
+    return needed
 
 
 def let_times_follow_inputs() -> None:

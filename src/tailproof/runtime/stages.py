@@ -109,6 +109,12 @@ STAGES = {
     ),
     "rung": Stage((f"{EXPERT}/rung.csv",), "{expert}-{seed}", "rung", script="train"),
     "fetch": Stage(("weights/{key}.safetensors", "weights/{key}.json"), "{key}", per=None),
+    "embed": Stage(
+        ("features/{key}/{split}.parquet/part-{part}.parquet",),
+        "{key}-{part}",
+        per=None,
+        reads_test=True,
+    ),
     "promote": Stage((f"{WINNER}/rung-{{rung}}.json",), "rung-{rung}", "promotion"),
     "selection": Stage((f"{WINNER}/selection.json", f"{WINNER}/points.csv"), per="selection"),
 }
