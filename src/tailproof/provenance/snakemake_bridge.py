@@ -104,16 +104,21 @@ def _check_writable() -> None:
         )
 
 
+def name_user() -> None:
+    """Name the user by number, as in a container that has no name for it: Snakemake needs one."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
+
+
 def _environment() -> dict[str, str]:
     """Return the environment for Snakemake, which needs a user's name and a folder for its cache.
 
     A container, or a user of a cluster without a home folder, may have neither.
     """
+    name_user()
     environment = dict(os.environ)
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):
-        environment["USER"] = str(os.getuid())
     for name, default in (("XDG_CACHE_HOME", "~/.cache"), ("XDG_CONFIG_HOME", "~/.config")):
         folder = Path(os.environ.get(name) or os.path.expanduser(default))  # noqa: PTH111 - may fail
         there = next(path for path in (folder, *folder.parents, Path()) if path.exists())
