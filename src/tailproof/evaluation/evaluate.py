@@ -1,18 +1,21 @@
 """The stage evaluate: metrics.json and CSV tables, computed from calibrated logits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tailproof.calibration.calibrated_logits import raw_values
 from tailproof.config.evaluation import ENSEMBLES, Evaluation
+from tailproof.data.logits import Logits
 from tailproof.evaluation import bootstrap, hierarchy, roc, tables
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.metrics import agreement, measure, measure_uncalibrated
 from tailproof.evaluation.probabilities import Prediction
-from tailproof.evaluation.registry import LONG_TAIL, METRICS
+from tailproof.evaluation.registry import LONG_TAIL, METRICS, UNCALIBRATED
 from tailproof.evaluation.rejection import Rule
 from tailproof.evaluation.roc import measure_auroc
 from tailproof.evaluation.selective import fit_rules, measure_selective
@@ -95,11 +98,8 @@ def expert_methods(logits: Experts, task: Task) -> list[Method]:
                 split: hierarchy.coarse_log_probs(splits[split], task) for split in REPORTED_SPLITS
             }
             method.raw[seed] = {
-                split: Prediction.from_logits(
-                    of_split.values.astype(np.float64) * of_split.temperature, of_split.target
-                )
-                for split, of_split in splits.items()
-                if split in REPORTED_SPLITS
+                split: Prediction.from_logits(raw_values(splits[split]), splits[split].target)
+                for split in REPORTED_SPLITS
             }
         methods.append(method)
     return methods
@@ -111,22 +111,35 @@ def ensemble_methods(logits: Experts) -> tuple[list[Method], dict[str, dict[str,
         return [], {}
     methods = [Method(name, "ensemble", {}) for name in ENSEMBLES]
     weights = {}
-    for seed, first in next(iter(logits.values())).items():
-        stacked = {
-            split: np.stack([seeds[seed][split].values for seeds in logits.values()])
-            for split in first
-        }
-        fitted = stack(stacked[FITTED_ON], first[FITTED_ON].target)
+    for seed in next(iter(logits.values())):
+        of_seed = [seeds[seed] for seeds in logits.values()]
+        calibrated, fitted = _combined(methods, of_seed, lambda of_split: of_split.values)
+        raw, _ = _combined(methods, of_seed, raw_values)
         weights[seed] = {
             name: bootstrap.finite_or_none(weight)
             for name, weight in zip(logits, fitted, strict=True)
         }
         for method in methods:
-            method.predictions[seed] = {
-                split: combine(method.name, values, first[split].target, fitted)
-                for split, values in stacked.items()
-            }
+            method.predictions[seed] = calibrated[method.name]
+            method.raw[seed] = {split: raw[method.name][split] for split in REPORTED_SPLITS}
     return methods, weights
+
+
+def _combined(
+    methods: list[Method],
+    experts: list[dict[str, Logits]],
+    values_of: Callable[[Logits], np.ndarray],
+) -> tuple[dict[str, dict[str, Prediction]], np.ndarray]:
+    """Return {ensemble: {split: prediction}} of the experts of one seed, and stacked's weights."""
+    labels = {split: logits.target for split, logits in experts[0].items()}
+    values = {split: np.stack([values_of(splits[split]) for splits in experts]) for split in labels}
+    fitted = stack(values[FITTED_ON], labels[FITTED_ON])
+    return {
+        method.name: {
+            split: combine(method.name, values[split], labels[split], fitted) for split in labels
+        }
+        for method in methods
+    }, fitted
 
 
 def _measure(
@@ -143,7 +156,7 @@ def _measure(
             for weighting, base in _weightings(tune_weight).items()
         }
         for name, split in splits.items():
-            raw = method.raw.get(seed, {}).get(name)
+            raw = method.raw[seed][name]
             for weighting, base in _weightings(split.long_tail).items():
                 values, curves = _measure_rows(
                     predictions[name],
@@ -186,7 +199,7 @@ def _weightings(long_tail: np.ndarray) -> dict[str, np.ndarray]:
 
 def _measure_rows(
     prediction: Prediction,
-    raw: Prediction | None,
+    raw: Prediction,
     rules: dict[str, list[Rule]],
     *,
     counts: np.ndarray,
@@ -200,8 +213,7 @@ def _measure_rows(
     for start in range(0, len(counts), step):
         weights = counts[start : start + step] * base
         values = measure(WeightedSamples(prediction, weights, base, task))
-        if raw is not None:
-            values |= measure_uncalibrated(WeightedSamples(raw, weights, base, task))
+        values |= measure_uncalibrated(WeightedSamples(raw, weights, base, task))
         selective, curves = measure_selective(
             prediction, rules, weights, base=base, task=task, coverages=config.coverages
         )
@@ -236,6 +248,7 @@ def _summary(
         "experts": {method.name: method_values(method) for method in experts},
         "ensembles": {method.name: method_values(method) for method in ensembles},
         "paired": {split: paired_differences(experts, ensembles, split, task) for split in splits},
+        "calibration": {split: calibration_effects(methods, split) for split in splits},
         "agreement": {
             name: _agreement(experts, name, split.counts) for name, split in splits.items()
         },
@@ -313,6 +326,20 @@ def paired_differences(
             if metric in a.values[split] and metric in b.values[split]
         }
         for a, b in pairs
+    }
+
+
+def calibration_effects(methods: list[Method], split: str) -> dict[str, Any]:
+    """Return, per method, what calibration changed: after minus before, on the same samples."""
+    return {
+        method.name: {
+            name: bootstrap.difference(
+                method.values[split][name], method.values[split][f"{name}{UNCALIBRATED}"]
+            )
+            for name, metric in METRICS.items()
+            if metric.before_calibration
+        }
+        for method in methods
     }
 
 
