@@ -104,6 +104,7 @@ def facts() -> ExpertFacts:
             "classes": CLASSES,
             "groups": {"many": ["a"], "medium": ["b|*<c>"], "few": ["d"]},
             "notes": [],
+            "sample_groups": {"temperatures": {"own": {"3": 0.8}}},
             "calibration": {"test": {"own": {"ece_debiased": value(-0.05)}}},
             "experts": {"own": {"seeds": {"3": {"test": MEASURED}}, "over_seeds": {"test": over}}},
         },

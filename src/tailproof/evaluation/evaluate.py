@@ -1,8 +1,9 @@
 """The stage evaluate: metrics.json and CSV tables, computed from calibrated logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.registry import LONG_TAIL, METRICS, UNCALIBRATED
 from tailproof.evaluation.rejection import Rule
 from tailproof.evaluation.roc import measure_auroc
+from tailproof.evaluation.sample_groups import GAINED, PREFIX, SampleGroups
+from tailproof.evaluation.sample_groups import METRICS as GROUP_METRICS
 from tailproof.evaluation.selective import fit_rules, measure_selective
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.evaluation.weighted_samples import ClassSums, Values, WeightedSamples
@@ -26,6 +29,7 @@ from tailproof.runtime.progress import track
 from tailproof.text import listed
 
 ACCURACY = ("top1", "balanced_accuracy", "few_accuracy", "ece")
+NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 _BLOCK = 2**23
 
 
@@ -40,11 +44,15 @@ class EvaluatedSplit:
 
 
 def evaluate(
-    experts: Files, manifest: str | Path, config: Evaluation, output: str | Path
+    experts: Files,
+    manifest: str | Path,
+    config: Evaluation,
+    output: str | Path,
+    groups: Mapping[str, str] = NO_GROUPS,
 ) -> dict[str, Any]:
     """Measure every expert and ensemble on dev and test.
 
-    Ensemble weights and rejection rules are fitted on tune alone.
+    Ensemble weights, rejection rules and the temperature of groups are fitted on tune alone.
 
     Args:
         experts: {expert: {seed: {split: path of the calibrated logits}}} with tune, dev, test.
@@ -52,6 +60,7 @@ def evaluate(
         config: the configuration section evaluation.
         output: folder for metrics.json, accuracy.json and the tables; docs/evaluation.md describes
             them.
+        groups: the group of each sample; a sample that is not listed is its own group.
 
     Returns:
         The content of metrics.json.
@@ -75,13 +84,41 @@ def evaluate(
     methods = expert_methods(logits, task)
     ensembles, weights = ensemble_methods(logits)
     methods += ensembles
+    sample_groups = _sample_groups(first, groups)
+    group_temperatures: dict[str, dict[str, float | None]] = {}
     for method in track(methods, "evaluate"):
         _measure(method, task, splits, tune_weight, config)
+        if sample_groups.measurable:
+            group_temperatures[method.name] = _measure_groups(method, sample_groups, task, config)
     result = _summary(task, methods, splits, weights)
+    result["notes"] += sample_groups.notes
+    result["sample_groups"] = sample_groups.to_jsonable(group_temperatures)
     write_json(Path(output) / "metrics.json", result)
     write_json(Path(output) / "accuracy.json", _accuracy(methods))
     tables.write(Path(output), task, methods, {name: s.sample_ids for name, s in splits.items()})
     return result
+
+
+def _sample_groups(logits: Mapping[str, Logits], groups: Mapping[str, str]) -> SampleGroups:
+    """Return the groups of the samples of one expert's logits; all have the same samples."""
+    names = {name: groups.get(name, name) for split in logits.values() for name in split.sample_ids}
+    return SampleGroups(
+        {split: of_split.sample_ids for split, of_split in logits.items()},
+        {split: of_split.target for split, of_split in logits.items()},
+        names,
+    )
+
+
+def _measure_groups(
+    method: Method, groups: SampleGroups, task: Task, config: Evaluation
+) -> dict[str, float | None]:
+    """Add the metrics of groups to the method's values; return the temperature of each seed."""
+    temperatures = {}
+    for seed in method.predictions:
+        for split in REPORTED_SPLITS:
+            values, temperatures[seed] = groups.measure(method, seed, split, task, config)
+            method.add(split, "plain", values, {})
+    return temperatures
 
 
 def expert_methods(logits: Experts, task: Task) -> list[Method]:
@@ -346,7 +383,8 @@ def calibration_effects(methods: list[Method], split: str) -> dict[str, Any]:
 def _paired_metrics(task: Task) -> list[str]:
     paired = [name for name, metric in METRICS.items() if metric.paired]
     long_tail = [f"{LONG_TAIL}{name}" for name, metric in METRICS.items() if metric.long_tail]
-    return list(dict.fromkeys([*paired, *long_tail, *hierarchy.measured(task)]))
+    groups = [f"{PREFIX}{name}" for name in GROUP_METRICS] + [f"{GAINED}top1"]
+    return list(dict.fromkeys([*paired, *long_tail, *hierarchy.measured(task), *groups]))
 
 
 def _agreement(experts: list[Method], split: str, counts: np.ndarray) -> dict[str, Any]:

@@ -105,6 +105,12 @@ class ExpertFacts:
         effect = self.metrics["calibration"][CARD_SPLIT][self.expert]["ece_debiased"]
         return effect["low"] is not None and effect["low"] > 0
 
+    @property
+    def group_temperature(self) -> float | None:
+        """The temperature of groups of images; None if they were not measured."""
+        groups = self.metrics["sample_groups"]
+        return groups and groups["temperatures"][self.expert][str(self.seed)]
+
     def counts(self, split: str) -> dict[str, int]:
         """Return the number of images of each class in a split."""
         return self.manifest["splits"][split]["class_counts"][self.target]

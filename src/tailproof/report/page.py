@@ -115,6 +115,10 @@ def _results(results: Results) -> dict[str, Any]:
         ),
         **_rare(results),
         "ranks": tables.section(scores),
+        "sample_groups": scores.metrics["sample_groups"],
+        "of_sample_groups": tables.of_sample_groups(scores)
+        if scores.metrics["sample_groups"]
+        else None,
     }
 
 
