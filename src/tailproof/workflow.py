@@ -174,6 +174,15 @@ class Pipeline:
         """Return an input function: a file of every evaluated expert and seed."""
         return self.files_of(lambda w: self.experiment(w).evaluated, file, **values)
 
+    def logits_to_calibrate(self, wildcards: Any) -> list[str]:
+        """Return the raw logits on which the calibrators of an expert are fitted and chosen."""
+        return _expand(
+            f"{self._paths.experiment(wildcards.experiment)}/{EXPERT}/raw_logits/{{split}}.parquet",
+            expert=[wildcards.expert],
+            seed=[wildcards.seed],
+            split=self.experiment(wildcards).calibration.splits,
+        )
+
     def folds(self, wildcards: Any) -> list[str]:
         """Return the names of the experiments of all folds; see `read_folds`."""
         return read_folds(wildcards.experiment)
