@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from tailproof import losses
 from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
 from tailproof.config.head import FITTED, HEAD_DEFAULTS, Head
+from tailproof.config.optimizer import Cosine, Optimizer, Schedule
 from tailproof.config.transforms import Albumentation, TorchvisionTransform
 from tailproof.config.weights import HUB
 from tailproof.digests import digest_of
@@ -54,63 +55,45 @@ Loss = Annotated[
 ]
 
 
-class Optimizer(Strict):
-    """Any optimizer of timm.optim; `sgd` is SGD with Nesterov momentum."""
+class Tune(Strict):
+    """Trains a few weights: adapters in the frozen parts of a pretrained network, and the head.
 
-    name: str = Field("sgd", description="Optimizer name as in timm.optim.list_optimizers().")
-    learning_rate: Positive = Field(0.1, description="Peak learning rate of the schedule.")
-    weight_decay: float = Field(
-        5e-4, ge=0, description="Weight decay; not applied to normalization layers and biases."
+    Frozen are the stages of `freeze`, by default all but the head.
+    """
+
+    adapter: Literal["lora", "adaptformer", "bitfit", "ssf", "norm"] | None = Field(
+        None,
+        description="lora: low-rank changes of dense layers. norm: weights and biases of norms. "
+        "Only for transformers: adaptformer (a bottleneck next to each perceptron), bitfit (all "
+        "biases), ssf (scale and shift of each layer). Default: none, the head alone is trained.",
     )
-    momentum: float = Field(0.9, ge=0, lt=1)
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="Further arguments of the optimizer, e.g. {eps: 1e-6}."
+    blocks: Literal["all"] | Count = Field(
+        "all", description="Adapt all blocks, or so many of the last ones."
+    )
+    dim: Literal["auto"] | Count = Field(
+        "auto",
+        description="Rank of lora or channels of adaptformer; auto grows with the number of "
+        "classes per block.",
+    )
+    head: Literal["linear", "cosine"] = Field(
+        "linear",
+        description="cosine: logits are scaled cosines, and each class starts at the mean of its "
+        "training features.",
     )
 
-
-class Warmup(OneOf):
-    """Linear warm-up from zero; set exactly one of `epochs` and `steps`."""
-
-    epochs: Positive | None = Field(None, description="Length in epochs; may be a fraction.")
-    steps: Count | None = Field(None, description="Length in optimizer updates.")
-
-
-class Constant(Strict):
-    """Constant learning rate."""
-
-    name: Literal["constant"]
-    warmup: Warmup | None = None
-
-
-class Multistep(Strict):
-    """Multiplies the learning rate by `gamma` after each milestone."""
-
-    name: Literal["multistep"]
-    milestones: list[Count] = Field(description="Epochs after which the rate changes.")
-    gamma: Positive = Field(0.1, description="Factor per milestone.")
-    warmup: Warmup | None = None
-
-
-class Cosine(Strict):
-    """Half-cosine decay of the learning rate down to `min_lr` at the last update."""
-
-    name: Literal["cosine"] = "cosine"
-    min_lr: float = Field(0.0, ge=0, description="Final learning rate.")
-    warmup: Warmup | None = None
-
-
-class Plateau(Strict):
-    """Multiplies the learning rate by `factor` when the monitor stops improving."""
-
-    name: Literal["plateau"]
-    factor: Positive = Field(0.1, description="Factor per plateau.")
-    patience: Count = Field(
-        10, description="Validations without a better monitor before the rate is lowered."
-    )
-    warmup: Warmup | None = None
-
-
-Schedule = Annotated[Constant | Multistep | Cosine | Plateau, Field(discriminator="name")]
+    @model_validator(mode="after")
+    def _fits_the_adapter(self) -> "Tune":
+        if self.dim != "auto" and self.adapter not in ("lora", "adaptformer"):
+            raise ValueError(
+                f"dim is the size of lora and adaptformer, but adapter is {self.adapter or 'unset'}"
+                ": remove dim or choose one of them"
+            )
+        if self.blocks != "all" and self.adapter is None:
+            raise ValueError(
+                "blocks says which blocks have adapters, but adapter is not set: set adapter, or "
+                "name the frozen stages in recipe.freeze"
+            )
+        return self
 
 
 class Augmentation(Strict):
@@ -277,6 +260,9 @@ ONLY_FOR_NETWORKS = (
     "eval_image_size",
     "augmentation",
     "phases",
+    "tune",
+    "freeze",
+    "test_views",
     "channels_last",
     "compile",
     "activation_checkpointing",
@@ -319,6 +305,12 @@ class Recipe(Strict):
         "loss weight, the others share the rest), or a mapping from rank to loss weight. Default: "
         "only the target rank.",
     )
+    tune: Tune | None = None
+    freeze: list[str] | None = Field(
+        None,
+        description="Stages of the pretrained network that stay as they are, e.g. [conv_stem, "
+        "blocks.0], or [blocks] for a whole list. Default: with tune, all but the head; else none.",
+    )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Cosine()
     epochs: Count = Field(200, description="Number of training epochs.")
@@ -337,6 +329,12 @@ class Recipe(Strict):
         None,
         description="Side of the images in validation and inference, in pixels. Default: the size "
         "in the last phase of training.",
+    )
+    test_views: Literal["flip", "five_crops", "ten_crops"] | None = Field(
+        None,
+        description="Answer in validation and inference with the mean logits of an image and its "
+        "mirror image, or of five crops (centre and corners) as large as the training images, or "
+        "of these and their mirror images. Crops need an eval_image_size above image_size.",
     )
     normalize: bool | Literal["backbone"] | None = Field(
         None,
@@ -471,6 +469,7 @@ class Recipe(Strict):
         self._check_order()
         self._check_weights()
         self._check_features()
+        self._check_views()
         if self.sync_batchnorm and self.grad_accum_steps > 1 and not self.drop_last:
             raise ValueError(
                 "sync_batchnorm with grad_accum_steps above 1 needs batches of equal size, found "
@@ -486,6 +485,13 @@ class Recipe(Strict):
                 "normalize is backbone, but model.weights is not set: set model.weights, or choose "
                 "true"
             )
+
+        for field in ("tune", "freeze"):
+            if getattr(self, field) and not self.model.weights:
+                raise ValueError(
+                    f"{field} keeps weights as they are, but model.weights is not set and random "
+                    "weights are of no use: set model.weights, or remove it"
+                )
 
     def _check_features(self) -> None:
         if self.features is None:
@@ -513,6 +519,11 @@ class Recipe(Strict):
                 f"precision is {self.precision}, but a head is trained in fp32: remove precision, "
                 "or set features.precision"
             )
+        if self.optimizer.layer_decay or self.optimizer.head_learning_rate_factor != 1:
+            raise ValueError(
+                "optimizer.layer_decay and head_learning_rate_factor are for networks, but "
+                "features is set, and only the head is trained: remove them"
+            )
         if self.devices * self.nodes > 1:
             raise ValueError(
                 f"devices × nodes is {self.devices} × {self.nodes}, but a head is trained by one "
@@ -521,6 +532,17 @@ class Recipe(Strict):
         if self.mixing.cutmix:
             raise ValueError(
                 "mixing.cutmix is for images, but features is set: remove cutmix, or use mixup"
+            )
+
+    def _check_views(self) -> None:
+        if self.test_views in (None, "flip"):
+            return
+        size = self.timeline[-1].image_size
+        if self.eval_image_size is None or self.eval_image_size <= (size or 0):
+            raise ValueError(
+                f"test_views is {self.test_views}, which cuts crops as large as the training "
+                f"images out of larger ones, but eval_image_size is {self.eval_image_size} and "
+                f"image_size is {size}: set eval_image_size, for example to 8/7 of image_size"
             )
 
     def _check_order(self) -> None:

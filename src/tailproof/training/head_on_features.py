@@ -85,6 +85,10 @@ class HeadOnFeatures:
             own = own_classifier(self.recipe.model, self._heads.names, self.train)
         return make_head(self.recipe.head, self.train, self._targets, own).to(device)
 
+    def initialize(self, *_: Any) -> bool:
+        """Return that no weights depend on the data; those of a fitted head are its model's."""
+        return False
+
     def precision(self, device: torch.device) -> str:
         """Return fp32."""
         return "fp32"

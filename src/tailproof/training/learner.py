@@ -53,6 +53,24 @@ class Learner(Protocol):
             TailproofError: the model, weights, data or device do not support the recipe.
         """
 
+    def initialize(
+        self,
+        forward: Callable[[Tensor], Tensor],
+        one_hot: Callable[[np.ndarray], Tensor],
+        seed: int,
+        device: torch.device,
+        ranks: ProcessGroup,
+    ) -> bool:
+        """Set initial weights of the model that depend on the data; return whether there are any.
+
+        Args:
+            forward: forward pass of the model in evaluation.
+            one_hot: returns the classes of rows of train, float32 [B, C].
+            seed: the seed.
+            device: device of the model.
+            ranks: the processes that train together.
+        """
+
     def precision(self, device: torch.device) -> str:
         """Return the precision that the device computes in: fp32, bf16 or fp16."""
 

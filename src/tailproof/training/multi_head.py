@@ -133,6 +133,14 @@ class MultiHeadLoss(nn.Module):
             yield weight, values, output if output is None else output[labelled], truth[labelled]
 
 
+def build_losses(heads: Heads, recipe: Recipe, labels: Tensor) -> list[MultiHeadLoss]:
+    """Build the loss of each phase, on the device of the labels of train [N, R]."""
+    counted = labels.cpu()
+    return [
+        MultiHeadLoss(heads, phase.loss, counted).to(labels.device) for phase in recipe.timeline
+    ]
+
+
 def rank_weights(heads: Any, ranks: list[str], target: str) -> dict[str, float]:
     """Return the loss weight of each rank that is learnt, in the order of the ranks.
 

@@ -1,16 +1,20 @@
 """A network that learns from images."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tailproof.config.recipe import Recipe
 from tailproof.loading import Loader, Split
 from tailproof.models import save_expert
+from tailproof.models.network_parts import head_modules
 from tailproof.models.precision import best_precision
-from tailproof.training.builders import Forward, build_loader, initial_model, model_options
+from tailproof.training.builders import Forward, build_loader, initial_model
+from tailproof.training.class_means import class_means
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.preprocessing import preprocessing, with_backbone_size
 
@@ -30,7 +34,6 @@ class NetworkOnImages:
         self.configured, self.recipe = recipe, with_backbone_size(recipe)
         self.train, self.val = (Split(manifest, name) for name in ("train", "val"))
         self.manifest = self.train.manifest
-        self._options = model_options(self.train, self.recipe)
 
     def loaders(
         self, seed: int, device: torch.device, ranks: ProcessGroup
@@ -45,7 +48,27 @@ class NetworkOnImages:
 
     def model(self, outputs: int, device: torch.device) -> nn.Module:
         """Return the model on the device, with its initial weights."""
-        return initial_model(self.recipe, self._options, outputs, self.train, device)
+        built = initial_model(self.recipe, outputs, self.train, device)
+        self._model, self._arguments = built
+        return self._model
+
+    @torch.no_grad()
+    def initialize(
+        self,
+        forward: Forward,
+        one_hot: Callable[[np.ndarray], Tensor],
+        seed: int,
+        device: torch.device,
+        ranks: ProcessGroup,
+    ) -> bool:
+        """Let a cosine head start at the class means; return whether there is one."""
+        if not (self.recipe.tune and self.recipe.tune.head == "cosine"):
+            return False
+        loader = build_loader(self.train, self.recipe, None, seed, device, ranks)
+        means = class_means(forward, loader, one_hot, ranks.sum)
+        self._model.get_submodule(head_modules(self._model)[0]).weight.copy_(means)
+        loader.close()
+        return True
 
     def precision(self, device: torch.device) -> str:
         """Return the precision that the device computes in."""
@@ -62,7 +85,7 @@ class NetworkOnImages:
         save_expert(
             folder,
             model,
-            model_args=self._options,
+            model_args=self._arguments,
             preprocessing=preprocessing(self.train, self.recipe),
             class_names=class_names,
             facts=facts,

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from tailproof.history import Row
 from tailproof.models.build import count_parameters
 from tailproof.models.expert_weights import digest_of_weights
+from tailproof.models.trained_weights import TrainedWeights, hold_statistics
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases, Plateau, learning_rate
@@ -22,7 +24,7 @@ from tailproof.training.early_stopper import EarlyStopper, check_monitor
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
 from tailproof.training.learner import Learner
 from tailproof.training.mixing import build_mixing
-from tailproof.training.multi_head import Heads, MultiHeadLoss
+from tailproof.training.multi_head import Heads, build_losses
 from tailproof.training.optimizer import build_optimizer
 from tailproof.training.seeding import seed_initial_weights, seed_step
 
@@ -32,7 +34,7 @@ CHECK_STEPS = 100  # steps between checks of the loss, which wait for the device
 
 STATE: dict[str, Any] = {
     **dict.fromkeys(("epoch", "step", "steps"), int),
-    **dict.fromkeys(("precision", "initial"), str),
+    **dict.fromkeys(("precision", "initial", "frozen"), str),
     **dict.fromkeys(("recipe", "tally", "best", "model", "optimizer", "plateau", "scaler"), dict),
     "history": list,
     "rate": float | int,
@@ -90,11 +92,8 @@ class TrainingRun:
 
         # ---- model, loss, optimizer, schedule
         self.model = learner.model(len(self.heads.names), self.device)
-        labels = self._labels["train"].cpu()
-        self._losses = [
-            MultiHeadLoss(self.heads, phase.loss, labels).to(self.device)
-            for phase in recipe.timeline
-        ]
+        self._trained_weights = TrainedWeights(self.model)
+        self._losses = build_losses(self.heads, recipe, self._labels["train"])
         self._optimizer = build_optimizer(self.model, recipe)
         self._plateau = Plateau(recipe)
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
@@ -115,9 +114,11 @@ class TrainingRun:
         self._rate, self._tally = 0.0, self._new_tally()
         self._set_learning_rate()
         log.info(
-            "%d samples, %d steps per epoch, %d parameters, %s on %s, %d processes of %d threads",
+            "%d samples, %d steps per epoch, %d of %d parameters trained, %s on %s, "
+            "%d processes of %d threads",
             len(learner.train),
             self.steps,
+            count_parameters(self.model, trained=True),
             count_parameters(self.model),
             self.precision,
             self.device,
@@ -163,7 +164,8 @@ class TrainingRun:
         row |= self._phase_columns()
         if self.epoch % self.recipe.validate_every == 0 or self.epoch == self.recipe.epochs:
             row |= self.validate(at_boundary)
-            self.best.update(self.epoch, row[self.recipe.monitor], self.result)
+            weights = self._trained_weights.of(self.result)
+            self.best.update(self.epoch, row[self.recipe.monitor], weights)
             self._plateau.update(row[self.recipe.monitor])
             self._set_learning_rate()
         self.history.append(row)
@@ -172,6 +174,7 @@ class TrainingRun:
 
     def _train(self, at_boundary: Callable[[], None]) -> None:
         self._parallel.train()
+        hold_statistics(self.model)
         labels, phase = self._labels["train"], self.phases.number(self.epoch)
         mixing = self._mixing[phase]
         for finished in self._loaders[:phase]:
@@ -186,7 +189,8 @@ class TrainingRun:
                 inputs, shares = mixing(inputs, torch.arange(computed, device=self.device))
                 target = shares @ self.heads.one_hot(truth)
             logits, loss = self._update(inputs, target, 1.0 if batch.real else 0.0)
-            self._rate = self._optimizer.param_groups[0]["lr"]
+            group = self._optimizer.param_groups[0]
+            self._rate = group["lr"] / group.get("lr_scale", 1.0)
             self.step += 1
             self._set_learning_rate()
             self._tally.add(logits[: batch.real], truth[: batch.real], loss, batch.size)
@@ -246,12 +250,11 @@ class TrainingRun:
 
     @torch.no_grad()
     def validate(self, at_boundary: Callable[[], None]) -> Row:
-        """Return the metrics of one pass over val, with the loss of the last phase."""
+        """Return the metrics of one pass over val, always with the loss of the last phase."""
         self.ranks.broadcast_buffers(self.result)
         self.result.eval()
-        tally, labels = self._new_tally(), self._labels["val"]
+        tally, labels, criterion = self._new_tally(), self._labels["val"], self._losses[-1]
         truths = labels[:, list(self.heads.classes).index(self.heads.target)]
-        criterion = self._losses[-1]  # so that epochs are comparable
         rare = RareScores(truths, self.heads.positive, self.ranks.sum)
         for batch in self._val_loader.epoch(1):
             rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
@@ -283,7 +286,15 @@ class TrainingRun:
             )
 
     def begin(self) -> None:
-        """Record the digest of the initial weights, if no state is restored."""
+        """Set weights that depend on the data, and record their digest, if no state is restored."""
+        labels = self._labels["train"]
+
+        def one_hot(rows: np.ndarray) -> Tensor:
+            return self.heads.one_hot(labels[torch.from_numpy(rows).to(self.device)])
+
+        building = (self.seed, self.device, self.ranks)
+        if self.learner.initialize(self._evaluate, one_hot, *building) and self._ema:
+            self._ema.set(self.model)
         self.initial = digest_of_weights(self.model)
 
     def state(self) -> dict[str, Any]:
@@ -299,8 +310,9 @@ class TrainingRun:
             "tally": self._tally.state(),
             "best": self.best.state(),
             "initial": self.initial,
-            "model": self.model.state_dict(),
-            "ema": self._ema.module.state_dict() if self._ema else None,
+            "frozen": self._trained_weights.frozen,
+            "model": self._trained_weights.of(self.model),
+            "ema": self._trained_weights.of(self._ema.module) if self._ema else None,
             "optimizer": self._optimizer.state_dict(),
             "plateau": self._plateau.state(),
             "scaler": self._scaler.state_dict(),
@@ -319,6 +331,8 @@ class TrainingRun:
                 yield f"its '{name}' is missing or of another type"
         if state["recipe"] != self.recipe.result_fields():
             yield "it belongs to another recipe"
+        if state["frozen"] != self._trained_weights.frozen:
+            yield "it belongs to other frozen weights"
         within = 1 <= state["epoch"] <= self.recipe.epochs + 1
         if not within or len(state["history"]) != state["epoch"] - 1:
             yield "its epoch does not fit its history"
@@ -328,8 +342,8 @@ class TrainingRun:
             "best": self.best.state(),
             "plateau": self._plateau.state(),
             "optimizer": self._optimizer.state_dict(),
-            "model": self.model.state_dict(),
-            "ema": self._ema.module.state_dict() if self._ema else {},
+            "model": self._trained_weights.of(self.model),
+            "ema": self._trained_weights.of(self._ema.module) if self._ema else {},
         }
         for name, current in parts.items():
             saved = state[name] or {}
@@ -357,6 +371,11 @@ class TrainingRun:
                 f"the state has {state['steps']} steps per epoch, expected {steps} as in this run: "
                 "use the same data and batch_size, or start from its weights with model.weights"
             )
+        if state["frozen"] != self._trained_weights.frozen:
+            raise TailproofError(
+                "the state was trained with other frozen weights than those of this run: use the "
+                "same model.weights, freeze and tune, or remove resume_from"
+            )
         if self.recipe.precision == "auto":
             self._compute_in(state["precision"])  # this node might choose another
         optimizer, saved_recipe = state["optimizer"], state["recipe"]
@@ -366,9 +385,9 @@ class TrainingRun:
             merged = [{**group, "params": saved["params"]} for group, saved in groups]
             optimizer = {**optimizer, "param_groups": merged}
         try:
-            self.model.load_state_dict(state["model"])
+            self._trained_weights.load(self.model, state["model"])
             if self._ema:
-                self._ema.module.load_state_dict(state["ema"] or state["model"])
+                self._trained_weights.load(self._ema.module, state["ema"] or state["model"])
             self._optimizer.load_state_dict(optimizer)
         except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise TailproofError(
@@ -394,7 +413,7 @@ class TrainingRun:
         """Write model.safetensors and config.json, with the best weights if they were kept."""
         best = self.best.weights is not None
         if best:
-            self.result.load_state_dict(self.best.weights)
+            self._trained_weights.load(self.result, self.best.weights)
         self.learner.export(
             folder,
             self.result,
