@@ -24,8 +24,10 @@ from tailproof.files import read_json, write_json
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert, model_options
 from tailproof.predict.infer_head import infer_head
+from tailproof.runtime.code_digest import closure
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.signals import REQUEST
+from tailproof.runtime.stages import script_of
 from tailproof.training.head_on_features import launch_head
 from tailproof.training.network_on_images import NetworkOnImages
 from tests.features.stored_features import embed_digits, fetch_random, fetch_weights
@@ -340,3 +342,17 @@ def test_heads_have_defaults_of_their_own():
     chosen = Recipe(model=model, features={}, optimizer={"name": "sgd"}, epochs=3)
     assert (chosen.optimizer.learning_rate, chosen.epochs) == (0.1, 3)
     assert Recipe(model=model).optimizer.name == "sgd"
+
+
+def test_heads_and_networks_do_not_make_each_other_stale():
+    networks = {*closure(script_of("train")), *closure(script_of("infer"))}
+    heads = {
+        *closure(script_of("train", "train_head")),
+        *closure(script_of("infer", "infer_head")),
+        *closure(script_of("rung", "train_head")),
+    }
+    assert not any(name.startswith("tailproof.features") for name in networks)
+    only = {"network_on_images", "builders", "preprocessing", "class_means"}
+    assert not {f"tailproof.training.{name}" for name in only} & set(heads)
+    assert "tailproof.training.run" in set(heads) & set(networks)
+    assert script_of("train", "../../anything") == script_of("train")

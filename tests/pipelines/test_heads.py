@@ -60,7 +60,8 @@ def predicted(project, expert: str) -> np.ndarray:
 
 
 def test_heads_go_from_the_data_to_the_page_and_a_new_loss_embeds_nothing(heads):
-    heads.run_all()
+    done = heads.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
     assert read_json(heads.results / "audit.json")["passed"]
     for expert in ("softmax", "cosine"):
         folder = heads.results / "experts" / expert / "seed-0"

@@ -8,8 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from tailproof.config.head import Head, Lws, TauNorm
+from tailproof.features.head_layers import (
+    LinearHead,
+    NeighborHead,
+    RescaledHead,
+    StandardizingHead,
+    build_head,
+)
 from tailproof.features.store import FeatureSplit
-from tailproof.heads import LinearHead, NeighborHead, RescaledHead, StandardizingHead, build_head
 from tailproof.runtime.errors import TailproofError
 
 SMALLEST = 1e-6

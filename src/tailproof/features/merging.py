@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from tailproof.config.head import Head
 from tailproof.config.recipe import Model
+from tailproof.features.backbone_with_head import NAME
+from tailproof.features.head_layers import LinearHead, RescaledHead
 from tailproof.features.heads import Targets, head_options
 from tailproof.features.store import FeatureSplit
-from tailproof.heads import LinearHead, RescaledHead
 from tailproof.models.backbone_layers import layers_of
-from tailproof.models.backbones.backbone_with_head import NAME
 from tailproof.models.build import build_model
 from tailproof.models.expert_weights import save_expert
 from tailproof.models.initial_weights import backbone_facts, build_initial, weights_file

@@ -12,6 +12,7 @@ from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.taxonomy import head_columns
 from tailproof.digests import sha256_file
 from tailproof.evaluation.deployment import Deployment
+from tailproof.features import backbone_with_head  # noqa: F401 - it registers a network
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.models.expert_weights import load_model
 from tailproof.models.weights_header import read_header

@@ -10,9 +10,9 @@ from torch import nn
 
 from tailproof.config.splits import SPLITS
 from tailproof.digests import known_sha256
+from tailproof.features.head_layers import build_head
 from tailproof.features.store import FeatureSplit
 from tailproof.files import read_json
-from tailproof.heads import build_head
 from tailproof.predict.raw_logits import check_classes, write_raw_logits
 from tailproof.runtime.progress import track
 

@@ -1,6 +1,6 @@
 """Heads: what maps the features of a frozen backbone to logits.
 
-`tailproof.features.heads` makes and fits them, and `tailproof.models.backbones.backbone_with_head`
+`tailproof.features.heads` makes and fits them, and `tailproof.features.backbone_with_head`
 builds a network of a backbone and a head.
 """
 

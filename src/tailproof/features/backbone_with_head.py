@@ -1,16 +1,22 @@
 """A backbone of timm and a head on its features, as one network in timm's registry.
 
+Importing this module registers it. It is not one of `tailproof.models`, which every network that is
+trained depends on: an edit of heads would make all of them stale.
+
 A linear head on what a network's own classifier gets is that classifier, and needs none of this.
 """
 
 from typing import Any
 
+import tailproof.torchvision_stub  # noqa: F401 - before timm
+
+# isort: split
 import timm
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from tailproof.heads import build_head
+from tailproof.features.head_layers import build_head
 from tailproof.models.backbone_layers import layers_of
 
 NAME = "backbone_with_head"
@@ -22,7 +28,7 @@ class BackboneWithHead(nn.Module):
     Args:
         backbone: name of a model in timm's registry.
         layers: the layers; see `tailproof.models.backbone_layers`.
-        head: a key of `tailproof.heads.HEADS`.
+        head: a key of `tailproof.features.head_layers.HEADS`.
         width: number of features.
         backbone_options: further arguments of the backbone.
         head_options: further arguments of the head.
