@@ -82,6 +82,7 @@ STAGES = {
     "evaluate": Stage(("evaluation/{table}",), reads_test=True),
     "shortcut_probe": Stage(("shortcuts.json",), per=None),
     "cross_fit": Stage(("cross_fit/{table}",), per=None, reads_test=True),
+    "draws": Stage(("draws/{table}",), per=None),
     "report": Stage(("report/{page}",), per=None),
     "audit": Stage(("audit.json",), per=None, reads_all=True),
     "shard": Stage(
@@ -118,6 +119,10 @@ STAGES = {
     "promote": Stage((f"{WINNER}/rung-{{rung}}.json",), "rung-{rung}", "promotion"),
     "selection": Stage((f"{WINNER}/selection.json", f"{WINNER}/points.csv"), per="selection"),
 }
+
+
+POOLED = ("cross_fit", "draws")
+"""The stages that read several experiments; each writes a folder of its own."""
 
 
 def script_of(stage: str) -> Path:

@@ -19,6 +19,7 @@ from tailproof.operating_points import ONE_IN, enough_negatives
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.multi_head import Heads, MultiHeadLoss
 from tailproof.training.preprocessing import (
     interpolation,
     network_sizes,
@@ -134,6 +135,14 @@ def check_monitor(recipe: Recipe, val: Split) -> None:
             f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
             f"found {negatives:,}: raise data.splits.val or monitor a larger rate or tpr_at_fpr_0"
         )
+
+
+def build_losses(heads: Heads, recipe: Recipe, labels: Tensor) -> list[MultiHeadLoss]:
+    """Build the loss of each phase, on the device of the labels of train [N, R]."""
+    counted = labels.cpu()
+    return [
+        MultiHeadLoss(heads, phase.loss, counted).to(labels.device) for phase in recipe.timeline
+    ]
 
 
 def build_mixing(phase: Phase, world: int) -> Mixup | None:

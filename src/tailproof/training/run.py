@@ -26,6 +26,7 @@ from tailproof.schedules import Phases, Plateau, learning_rate
 from tailproof.training.builders import (
     Forward,
     build_loader,
+    build_losses,
     build_mixing,
     check_monitor,
     initial_model,
@@ -35,7 +36,7 @@ from tailproof.training.class_means import class_means
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
-from tailproof.training.multi_head import Heads, MultiHeadLoss
+from tailproof.training.multi_head import Heads
 from tailproof.training.optimizer import build_optimizer
 from tailproof.training.preprocessing import preprocessing, with_backbone_size
 from tailproof.training.seeding import seed_initial_weights, seed_step
@@ -105,11 +106,7 @@ class TrainingRun:
         outputs = len(self.heads.names)
         self.model, self._arguments = initial_model(recipe, outputs, self.split, self.device)
         self._trained_weights = TrainedWeights(self.model)
-        labels = self._labels["train"].cpu()
-        self._losses = [
-            MultiHeadLoss(self.heads, phase.loss, labels).to(self.device)
-            for phase in recipe.timeline
-        ]
+        self._losses = build_losses(self.heads, recipe, self._labels["train"])
         self._optimizer = build_optimizer(self.model, recipe)
         self._plateau = Plateau(recipe)
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
@@ -265,12 +262,11 @@ class TrainingRun:
 
     @torch.no_grad()
     def validate(self, at_boundary: Callable[[], None]) -> Row:
-        """Return the metrics of one pass over val, with the loss of the last phase."""
+        """Return the metrics of one pass over val, always with the loss of the last phase."""
         self.ranks.broadcast_buffers(self.result)
         self.result.eval()
-        tally, labels = self._new_tally(), self._labels["val"]
+        tally, labels, criterion = self._new_tally(), self._labels["val"], self._losses[-1]
         truths = labels[:, list(self.heads.classes).index(self.heads.target)]
-        criterion = self._losses[-1]  # so that epochs are comparable
         rare = RareScores(truths, self.heads.positive, self.ranks.sum)
         for batch in self._val_loader.epoch(1):
             rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
