@@ -16,6 +16,7 @@ from tailproof.preflight.slurm_resources import cores, memory_mb
 from tailproof.provenance.snakemake_bridge import (
     before_jobs,
     let_times_follow_inputs,
+    name_user,
     prepare_again,
     stage_of,
     start_after,
@@ -42,6 +43,7 @@ pathvars:
     features=project_paths().experiment(FEATURES).as_posix(),
 
 
+name_user()
 let_times_follow_inputs()
 
 

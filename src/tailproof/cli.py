@@ -328,6 +328,16 @@ def predict(
     coverage: Annotated[
         float | None, typer.Option(help="Share of images to accept, as measured on the split tune.")
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|folder",
+            help="Give one answer for all images of a folder, or with the same cell in a column.",
+        ),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="CSV table with the columns file and the one of --group.")
+    ] = None,
 ) -> None:
     """Classify images with an expert: calibrated probabilities, and accept or reject.
 
@@ -335,7 +345,9 @@ def predict(
     """
     from tailproof.predict.command import predict_images
 
-    if not predict_images(expert, images, as_csv=as_csv, rule=rule, coverage=coverage):
+    if not predict_images(
+        expert, images, as_csv=as_csv, rule=rule, coverage=coverage, group=group, table=table
+    ):
         sys.exit(1)
 
 

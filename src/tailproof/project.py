@@ -1,13 +1,13 @@
 """A user's project: where its files are, and how `tailproof init` makes one."""
 
 import re
-import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import yaml
 
+from tailproof.files import write_text
 from tailproof.runtime.errors import TailproofError
 
 _PACKAGED = Path(__file__).resolve().with_name("pipeline")
@@ -26,8 +26,8 @@ WEIGHTS, FEATURES = "weights", "features"
 STORES = (WEIGHTS, FEATURES)
 """Folders that all experiments share; no experiment has such a name."""
 
-GITIGNORE_OF_STORES = {WEIGHTS: ("*.safetensors",), FEATURES: ("*/", "!provenance/")}
-"""What git ignores in each of them: all but the records and what DVC writes."""
+LARGE_FILES = {WEIGHTS: "*.safetensors", FEATURES: "*/*.parquet"}
+"""What git ignores in each of them, because DVC keeps it."""
 
 EXAMPLE = "digits_lt"
 """The experiment that a new project starts with: its data come with scikit-learn."""
@@ -174,9 +174,7 @@ def init_project(
         ".gitignore": "\n".join([*GITIGNORE, *_ignored(results)]) + "\n",
     }
     for relative, content in files.items():
-        path = folder / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        write_text(folder / relative, content)
     for relative in COPIED:
         _copy(PIPELINE / relative, folder / relative)
     return sorted(
@@ -193,7 +191,7 @@ def add_experiment(folder: str | Path, name: str, text: str) -> str:
     path = Path(folder) / EXPERIMENTS / f"{name}.yaml"
     if path.exists():
         raise TailproofError(f"{path} exists: rename or remove it first")
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path.as_posix()
 
 
@@ -201,19 +199,13 @@ def _ignored(results: str) -> list[str]:
     """Return what git ignores of results inside the project: not the records and the .dvc files."""
     if Path(results).is_absolute():
         return []
-    stores = [
-        f"!{folder}/{pattern[1:]}" if pattern.startswith("!") else f"{folder}/{pattern}"
-        for store, patterns in GITIGNORE_OF_STORES.items()
-        for folder in [Paths(results).experiment(store).as_posix()]
-        for pattern in patterns
-    ]
     return [
         f"{results}/*/*",
         f"!{results}/*/provenance/",
         f"!{results}/*/*.dvc",
         f"{results}/*.html",
         f"{results}/*.md",
-        *stores,
+        *(f"{Paths(results).experiment(store)}/{files}" for store, files in LARGE_FILES.items()),
     ]
 
 
@@ -224,10 +216,10 @@ def _without_links(markdown: str) -> str:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target)
+        for entry in source.iterdir():
+            _copy(entry, target / entry.name)
     else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        write_text(target, _read(source))
 
 
 def _read(path: Path) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import product
@@ -32,6 +34,9 @@ from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import EXPERT
+from tailproof.untrusted_text import is_encodable, printable
+
+LEAST_SPACE = 2**20  # bytes that Snakemake itself may need
 
 InputFunction = Callable[[Any], Any]
 """A function of a rule's wildcards: an input function, a parameter or a resource."""
@@ -77,15 +82,28 @@ class Pipeline:
         """Check that Snakemake can work in a folder.
 
         Raises:
-            TailproofError: its path has braces, or Python reads file names in another encoding
-                than UTF-8.
+            TailproofError: its path is not UTF-8 or has braces, its disk or that of temporary
+                files is full, or Python reads file names in another encoding than UTF-8.
         """
         require_utf8()
+        if not is_encodable(str(folder)):
+            raise TailproofError(
+                f"the path {printable(str(folder))} is not valid UTF-8: rename the folder, or move "
+                "the project (convmv converts names from other encodings)"
+            )
         if "{" in str(folder) or "}" in str(folder):
             raise TailproofError(
                 f"the path {folder} has braces, which Snakemake takes for a pattern: rename the "
                 "folder, or move the project"
             )
+        temporary = tempfile.gettempdir()
+        for place, advice in (folder, ""), (temporary, ", or set TMPDIR to a folder elsewhere"):
+            disk = shutil.disk_usage(place)
+            if disk.total and disk.free < LEAST_SPACE:
+                raise TailproofError(
+                    f"the disk of {place} is full ({disk.free:,} bytes are left), and Snakemake "
+                    f"writes there before the first job: free some space{advice}"
+                )
 
     def check_requested(self, words: Iterable[str], listed: Iterable[str]) -> None:
         """Read the experiments of the requested files, else those listed in config.yaml.
@@ -155,6 +173,15 @@ class Pipeline:
     def files_of_evaluated(self, file: str, **values: Iterable[str]) -> InputFunction:
         """Return an input function: a file of every evaluated expert and seed."""
         return self.files_of(lambda w: self.experiment(w).evaluated, file, **values)
+
+    def logits_to_calibrate(self, wildcards: Any) -> list[str]:
+        """Return the raw logits on which the calibrators of an expert are fitted and chosen."""
+        return _expand(
+            f"{self._paths.experiment(wildcards.experiment)}/{EXPERT}/raw_logits/{{split}}.parquet",
+            expert=[wildcards.expert],
+            seed=[wildcards.seed],
+            split=self.experiment(wildcards).calibration.splits,
+        )
 
     def folds(self, wildcards: Any) -> list[str]:
         """Return the names of the experiments of all folds; see `read_folds`."""

@@ -70,6 +70,20 @@ def trained(network: nn.Module) -> set[str]:
     return {name for name, own in network.named_parameters() if own.requires_grad}
 
 
+def save(folder, network: nn.Module, arguments: dict, images: torch.Tensor) -> None:
+    """Export a network as a run does."""
+    prepared = {
+        "input_size": list(images.shape[1:]), "mean": [0.5] * 3, "std": [0.5] * 3,
+        "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center",
+    }  # fmt: skip
+    names = [f"class {number}" for number in range(CLASSES)]
+    facts = {"target": "label", "heads": {"label": CLASSES}}
+    save_expert(
+        folder, network, model_args=arguments, preprocessing=prepared, class_names=names,
+        facts=facts,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
@@ -169,16 +183,7 @@ def test_an_exported_network_computes_exactly_the_same(tmp_path, name, adapter):
     before = network(images)
     disturb(network)
     frozen = TrainedWeights(network).frozen
-    prepared = {
-        "input_size": list(images.shape[1:]), "mean": [0.5] * 3, "std": [0.5] * 3,
-        "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center",
-    }  # fmt: skip
-    names = [f"class {number}" for number in range(CLASSES)]
-    facts = {"target": "label", "heads": {"label": CLASSES}}
-    save_expert(
-        tmp_path, network, model_args=arguments, preprocessing=prepared, class_names=names,
-        facts=facts,
-    )  # fmt: skip
+    save(tmp_path, network, arguments, images)
     loaded, config = load_expert(tmp_path)
     by_timm = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     with torch.inference_mode():
@@ -313,3 +318,29 @@ def test_scales_of_ssf_are_stored_once():
     numbers = [own.data_ptr() for own in network.state_dict().values()]
     assert len(set(numbers)) == len(numbers)
     assert np.isclose(float(layer["weight"][0].scale.detach().mean()), 1, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backbone": "tuned_network"},
+        {"backbone": "no_such_network"},
+        {"backbone": "hf-hub:somebody/else"},
+        {"adaptformer": {"dim": 65_000, "blocks": [0, 1]}},
+        {"adaptformer": {"dim": 2, "blocks": [0, 0]}},
+        {"adaptformer": {"dim": 2, "blocks": [0, 7]}},
+        {"adaptformer": {"dim": 2, "blocks": "all"}},
+        {"adaptformer": None},
+        {"test_views": "hundred_crops"},
+        {"options": {"checkpoint_path": "elsewhere"}},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_a_stranger_s_folder_is_checked_before_it_is_built(tmp_path, changes):
+    tuned = {"tune": {"adapter": "adaptformer", "dim": 2, "blocks": 2}, "test_views": "flip"}
+    _, network, arguments, images = build("vit_tiny_patch16_224", **tuned)
+    save(tmp_path, network, arguments | changes, images)
+    with pytest.raises(TailproofError) as refused:
+        load_expert(tmp_path)
+    assert "\n" not in str(refused.value)

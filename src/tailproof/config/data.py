@@ -284,7 +284,7 @@ class SplitFractions(Strict):
     """
 
     val: Fraction = Field(0.1, description="Fraction of the training pool; chooses epochs.")
-    calib: Fraction = Field(0.1, description="Fraction of the training pool; fits temperatures.")
+    calib: Fraction = Field(0.1, description="Fraction of the training pool; fits calibrators.")
     tune: Fraction = Field(
         0.2, description="Fraction of the held-out pool; fits ensemble weights and thresholds."
     )

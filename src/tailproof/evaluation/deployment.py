@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from tailproof.calibration.calibration_file import Sha256
+from tailproof.calibration.calibration_file import HIGHEST, LOWEST, Sha256
 from tailproof.config.base import Strict
 from tailproof.config.json_file import JsonFile
 from tailproof.evaluation.rejection import Rule
@@ -68,6 +68,8 @@ class Deployment(JsonFile):
         tail: the few-shot classes.
         coverage: the default coverage.
         rules: {name: fitted rules}.
+        group_temperature: divisor of the mean logits of several images of one thing; None if the
+            data have no such images on tune.
     """
 
     format: Literal[2] = FORMAT
@@ -81,6 +83,7 @@ class Deployment(JsonFile):
     rules: Annotated[
         dict[str, Annotated[list[FittedRule], Field(min_length=1)]], Field(min_length=1)
     ]
+    group_temperature: Annotated[float, Field(ge=LOWEST, le=HIGHEST)] | None = None
 
     @model_validator(mode="after")
     def _coverages_are_fitted(self) -> Self:

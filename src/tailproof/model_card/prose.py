@@ -38,7 +38,7 @@ def training(facts: ExpertFacts) -> dict[str, str]:
         "Images": f"{'×'.join(map(str, pixels))} pixels, {colour}",
         "Augmentation": _options(recipe["augmentation"] | _mixing(recipe["mixing"])) or "none",
         "Sampler": recipe["sampler"] if recipe["sampler"] != "instance" else "",
-        "Heads": ", ".join(facts.temperatures) if len(facts.temperatures) > 1 else "",
+        "Heads": ", ".join(facts.calibrators) if len(facts.calibrators) > 1 else "",
         "Phases": f"{len(recipe['phases'])}, see config.json" if recipe["phases"] else "",
         "Seed": str(facts.seed),
     }
@@ -54,7 +54,7 @@ def limitations(facts: ExpertFacts) -> list[str]:
         "possibly with high confidence: the rejection rules were fitted only on images of these "
         "classes.",
         f"Training images per class range from {counts[least]:,} ({least}) to {counts[most]:,} "
-        f"({most}). The temperature was fitted on a split of the same data: "
+        f"({most}). Calibrators were fitted on splits of the same data: "
         "on data with another class distribution, probabilities are less well calibrated.",
     ]
     if few := facts.metrics["groups"]["few"]:
@@ -75,14 +75,13 @@ def limitations(facts: ExpertFacts) -> list[str]:
 
 
 def _calibration(facts: ExpertFacts) -> list[str]:
-    """Return the warnings of the calibration, and a note if the temperature did not help."""
+    """Return the warnings of the calibration, and a note if it made things worse."""
     sentences = [f"Calibration: {_sentence(text)}" for text in facts.calibration["warnings"]]
     for rank, fit in facts.calibration["other_ranks"].items():
         sentences += [f"Calibration of {rank}: {_sentence(text)}" for text in fit["warnings"]]
-    before, after = (facts.measured(name) for name in ("ece_uncalibrated", "ece"))
-    if after["value"] > before["value"]:
+    if facts.calibration_raised:
         sentences.append(
-            f"The temperature did not lower the calibration error on {CARD_SPLIT}: "
+            f"Calibration raised the calibration error on {CARD_SPLIT} beyond noise: "
             f"{estimate(facts, 'ece_uncalibrated')} before, {estimate(facts, 'ece')} after."
         )
     return sentences

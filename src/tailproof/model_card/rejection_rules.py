@@ -32,6 +32,7 @@ def deployment_of(facts: ExpertFacts, rejectors: str | Path) -> Deployment:
         tail=facts.metrics["groups"]["few"],
         coverage=max(partial, default=1.0),
         rules=_rules(facts, rejectors),
+        group_temperature=facts.group_temperature,
     )
 
 

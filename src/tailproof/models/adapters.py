@@ -200,8 +200,8 @@ def attach_adaptformers(network: nn.Module, dim: int, blocks: list[int]) -> None
     """
     names = attention_blocks(network)
     for number in blocks:
-        if number not in range(len(names)):
-            raise ValueError(f"the network has no block {number}")
+        if number not in range(len(names)) or blocks.count(number) > 1:
+            raise ValueError(f"the network has no block {number}, or it is named twice")
         block = network.get_submodule(names[number])
         inputs = [part.in_features for part in block.mlp.modules() if isinstance(part, nn.Linear)]
         if not inputs:

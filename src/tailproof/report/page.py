@@ -13,6 +13,7 @@ from tailproof.evaluation.class_groups import GROUPS, describe_groups
 from tailproof.evaluation.registry import METRICS
 from tailproof.files import write_text
 from tailproof.report import (
+    calibration_section,
     charts,
     finding_cards,
     inspection_section,
@@ -123,6 +124,10 @@ def _results(results: Results) -> dict[str, Any]:
         ),
         **_rare(results),
         "ranks": tables.section(scores),
+        "sample_groups": scores.metrics["sample_groups"],
+        "of_sample_groups": tables.of_sample_groups(scores)
+        if scores.metrics["sample_groups"]
+        else None,
     }
 
 
@@ -144,7 +149,7 @@ def _rare(results: Results) -> dict[str, Any]:
 def _tiles(results: Results) -> list[dict[str, Any]]:
     """Return the key figures: label, value, and the note below it, as texts and numbers."""
     scores = results.scores
-    best, expert = scores.best, scores.best_expert
+    best = scores.best
     percent = f"{SPACE}%"
     reached = measured(scores, "test", best, CHOSEN_BY)
     tiles = [
@@ -176,13 +181,15 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
             }
         )
     before, after = (
-        measured(scores, "test", expert, name)["main"] for name in ("ece_uncalibrated", "ece")
+        measured(scores, "test", best, name)["main"] for name in ("ece_uncalibrated", "ece")
     )
+    compared_with = {"lower": "lower than", "higher": "higher than", "same": "within noise of"}
+    verdict = compared_with[scores.calibration_verdict("test", best)]
     tiles.append(
         {
-            "label": "ECE before → after calibration",
-            "value": [before, " → ", after, percent],
-            "note": [expert],
+            "label": "Calibration error (ECE) on test",
+            "value": [after, percent],
+            "note": [f"{verdict} the ", before, f"{percent} without calibration · {best}"],
         }
     )
     return tiles
@@ -286,6 +293,9 @@ def _behaviour(results: Results) -> dict[str, Any]:
             chart for expert in scores.shown_experts for chart in training(results, expert)
         ],
         "reliability": [charts.reliability(results, each) for each in scores.shown_methods],
+        "calibrators": calibration_section.calibrators(results),
+        "calibrator_choice": calibration_section.choices(results),
+        "calibration_effects": calibration_section.effects(scores),
         "calibration_warnings": list(warnings),
         "risks": [
             charts.risk_coverage(results, "standard", "plugin_balanced"),

@@ -56,7 +56,9 @@ class Scores:
         metrics = _need(read_json, path)
         try:
             found = list(metrics["experts"])
-            metrics["ensembles"], metrics["paired"]["test"], metrics["agreement"]["test"]
+            for key in ("paired", "agreement", "calibration"):
+                metrics[key]["test"]
+            metrics["ensembles"]
         except (KeyError, TypeError) as error:
             raise TailproofError(f"{path} has no field {error}: run evaluate again") from None
         if experts is not None and set(experts) != set(found):
@@ -163,6 +165,25 @@ class Scores:
             field: f"paired.{split}.{pair}.{metric}.{name}"
             for field, name in zip(("difference", "low", "high"), stored, strict=True)
         }
+
+    def effect_of_calibration(self, split: str, method: str, metric: str) -> Value:
+        """Return difference, low and high of a metric after calibration minus before."""
+        return self.metrics["calibration"][split][method][metric]
+
+    def keys_of_effect(self, split: str, method: str, metric: str) -> dict[str, str]:
+        """Return the dotted key of each field of `effect_of_calibration`."""
+        fields = self.metrics["calibration"][split][method][metric]
+        return {field: f"calibration.{split}.{method}.{metric}.{field}" for field in fields}
+
+    def calibration_verdict(self, split: str, method: str) -> str:
+        """Return lower, higher or same: what calibration did to the debiased calibration error.
+
+        It is the same as long as the 95 % interval of the difference includes zero.
+        """
+        effect = self.effect_of_calibration(split, method, "ece_debiased")
+        if effect["low"] is None or effect["low"] <= 0 <= effect["high"]:
+            return "same"
+        return "lower" if effect["high"] < 0 else "higher"
 
     def _pair(self, split: str, method: str, other: str) -> tuple[str, bool]:
         """Return the name of a pair in metrics.json, and whether it is `other` minus `method`."""

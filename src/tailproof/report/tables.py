@@ -182,6 +182,17 @@ def split_sizes(results: Results) -> Table:
     return Table("The six splits", "split", ["samples", "classes without samples"], rows)
 
 
+def of_sample_groups(scores: Scores) -> Table:
+    """Return the metrics of groups of samples next to those of single samples."""
+    metrics = ["top1", "group_top1", "group_gained_top1", "ece", "group_ece", "group_ece_debiased"]
+    table = of_methods(scores, "test", metrics, "One answer for all samples of a group, on test")
+    heads = [
+        "Top-1 of samples, %", "Top-1 of groups, %", "gained, points", "ECE of samples, %",
+        "ECE of groups, %", "ECE of groups, debiased, %",
+    ]  # fmt: skip
+    return table._replace(head=heads)
+
+
 def left_out(results: Results) -> Table:
     """Return what the source left out, and the images that cannot be read; no row if nothing."""
     skipped = list(results.prepared["skipped"])

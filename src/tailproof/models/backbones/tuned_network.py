@@ -18,6 +18,7 @@ from tailproof.runtime.errors import TailproofError
 
 NAME = "tuned_network"
 PARTS = ("adaptformer", "cosine", "test_views", "view_size")
+VIEWS = ("flip", "five_crops", "ten_crops")
 SCALE = 25.0
 """Scale of the logits of a cosine head (Shi et al. 2024)."""
 
@@ -94,6 +95,8 @@ def extend(
         head = CosineClassifier(layer.in_features, layer.out_features, SCALE)
         network.set_submodule(heads[0], head.to(layer.weight.device))
     if test_views is not None:
+        if test_views not in VIEWS:
+            raise ValueError(f"it has no views of the kind {test_views!a:.80}")
         kind = type(network)
         network.__class__ = type(f"{kind.__name__}OfViews", (SeveralViews, kind), {})
         network.test_views, network.view_size = test_views, view_size
