@@ -15,6 +15,7 @@ include: "rules/data.smk"
 include: "rules/preflight.smk"
 include: "rules/thumbnails.smk"
 include: "rules/weights.smk"
+include: "rules/features.smk"
 include: "rules/training.smk"
 include: "rules/sweep.smk"
 include: "rules/inference.smk"
@@ -22,6 +23,7 @@ include: "rules/calibration.smk"
 include: "rules/evaluation.smk"
 include: "rules/inspection.smk"
 include: "rules/cross_fit.smk"
+include: "rules/draws.smk"
 include: "rules/diagnosis.smk"
 include: "rules/card.smk"
 include: "rules/report.smk"
@@ -47,4 +49,5 @@ rule all:
                 helpers.all_recipes(pipeline.read(name)).values()
             )
         ],
+        features=pipeline.records_of_features(LISTED.experiments),
         last=expand([record("report"), record("audit")], experiment=LISTED.experiments),

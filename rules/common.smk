@@ -16,11 +16,12 @@ from tailproof.preflight.slurm_resources import cores, memory_mb
 from tailproof.provenance.snakemake_bridge import (
     before_jobs,
     let_times_follow_inputs,
+    name_user,
     prepare_again,
     stage_of,
     start_after,
 )
-from tailproof.project import WEIGHTS, project_paths
+from tailproof.project import FEATURES, WEIGHTS, project_paths
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import why_unreadable
@@ -39,8 +40,10 @@ pathvars:
     expert=EXPERT_FOLDER,
     winner=WINNER_FOLDER,
     weights=project_paths().experiment(WEIGHTS).as_posix(),
+    features=project_paths().experiment(FEATURES).as_posix(),
 
 
+name_user()
 let_times_follow_inputs()
 
 

@@ -135,6 +135,17 @@ def folds(
 
 
 @app.command()
+def draws(experiment: Experiment) -> None:
+    """Write an experiment for each further draw of another one's splits, by its data.seeds."""
+    from tailproof.config.draws import write_draws
+    from tailproof.project import project_paths
+
+    for path in write_draws(experiment):
+        say(f"wrote {path}")
+    say(f"next: snakemake --cores 2 {project_paths().experiment(experiment)}/draws/summary.csv")
+
+
+@app.command()
 def fetch(
     name: Annotated[
         str,

@@ -1,13 +1,13 @@
 """A user's project: where its files are, and how `tailproof init` makes one."""
 
 import re
-import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import yaml
 
+from tailproof.files import write_text
 from tailproof.runtime.errors import TailproofError
 
 _PACKAGED = Path(__file__).resolve().with_name("pipeline")
@@ -21,10 +21,13 @@ SNAKEFILE = PIPELINE / "Snakefile"
 CONFIG = Path("config", "config.yaml")
 EXPERIMENTS = Path("config", "experiments")
 
-WEIGHTS = "weights"
+WEIGHTS, FEATURES = "weights", "features"
 
-STORES = (WEIGHTS,)
+STORES = (WEIGHTS, FEATURES)
 """Folders that all experiments share; no experiment has such a name."""
+
+LARGE_FILES = {WEIGHTS: "*.safetensors", FEATURES: "*/*.parquet"}
+"""What git ignores in each of them, because DVC keeps it."""
 
 EXAMPLE = "digits_lt"
 """The experiment that a new project starts with: its data come with scikit-learn."""
@@ -89,6 +92,11 @@ class Paths:
         """The folder of the states of training runs."""
         return Path(self.states, "train")
 
+    @property
+    def embedding_states(self) -> Path:
+        """The folder of what unfinished jobs of the stage embed have computed."""
+        return Path(self.states, "embed")
+
     def raw_status(self, name: str) -> Path:
         """Return the file with the status of raw files of an experiment that were hashed again."""
         return Path(self.states, "raw", f"{name}.parquet")
@@ -107,6 +115,10 @@ class Paths:
     def weights(self, key: str) -> Path:
         """Return the file of fetched weights; the facts about them are next to it, as JSON."""
         return self.experiment(WEIGHTS) / f"{key}.safetensors"
+
+    def features(self, key: str) -> Path:
+        """Return the folder of stored features; see `tailproof.features.store`."""
+        return self.experiment(FEATURES) / key
 
 
 def project_paths(root: str | Path = ".") -> Paths:
@@ -162,9 +174,7 @@ def init_project(
         ".gitignore": "\n".join([*GITIGNORE, *_ignored(results)]) + "\n",
     }
     for relative, content in files.items():
-        path = folder / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        write_text(folder / relative, content)
     for relative in COPIED:
         _copy(PIPELINE / relative, folder / relative)
     return sorted(
@@ -181,21 +191,21 @@ def add_experiment(folder: str | Path, name: str, text: str) -> str:
     path = Path(folder) / EXPERIMENTS / f"{name}.yaml"
     if path.exists():
         raise TailproofError(f"{path} exists: rename or remove it first")
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path.as_posix()
 
 
 def _ignored(results: str) -> list[str]:
-    """Return what git ignores of results inside the project: all but the records."""
+    """Return what git ignores of results inside the project: not the records and the .dvc files."""
     if Path(results).is_absolute():
         return []
-    stores = [Paths(results).experiment(store).as_posix() for store in STORES]
     return [
         f"{results}/*/*",
         f"!{results}/*/provenance/",
+        f"!{results}/*/*.dvc",
         f"{results}/*.html",
         f"{results}/*.md",
-        *(f"{store}/*.safetensors" for store in stores),
+        *(f"{Paths(results).experiment(store)}/{files}" for store, files in LARGE_FILES.items()),
     ]
 
 
@@ -206,10 +216,10 @@ def _without_links(markdown: str) -> str:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target)
+        for entry in source.iterdir():
+            _copy(entry, target / entry.name)
     else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        write_text(target, _read(source))
 
 
 def _read(path: Path) -> str:

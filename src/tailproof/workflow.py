@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import product
@@ -11,10 +13,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from tailproof.config.base import NAME
+from tailproof.config.draws import read_draws
 from tailproof.config.experiment import Experiment
+from tailproof.config.features import recipes_of_features
 from tailproof.config.folds import read_folds
 from tailproof.config.lint import warnings
 from tailproof.config.recipe import Model, Recipe, pretrained_models
+from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.config.validation import load_experiment
 from tailproof.config.weights import HUB, weights_source
@@ -23,12 +28,15 @@ from tailproof.digests import sha256_file
 from tailproof.files import read_json
 from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_resources import request_of, with_measurements
-from tailproof.project import EXPERIMENTS, STORES, WEIGHTS, Paths
+from tailproof.project import EXPERIMENTS, FEATURES, STORES, WEIGHTS, Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import EXPERT
+from tailproof.untrusted_text import is_encodable, printable
+
+LEAST_SPACE = 2**20  # bytes that Snakemake itself may need
 
 InputFunction = Callable[[Any], Any]
 """A function of a rule's wildcards: an input function, a parameter or a resource."""
@@ -48,6 +56,7 @@ class Pipeline:
     def __init__(self, paths: Paths, warn: Callable[[str], None]) -> None:
         self._paths, self._warn = paths, warn
         self._experiments: dict[str, Experiment] = {}
+        self._features: dict[str, dict[str, Recipe]] = {}
         self._raw: dict[str, RawFiles] = {}
         self._sentences: dict[tuple[Any, ...], str] = {}
 
@@ -73,15 +82,28 @@ class Pipeline:
         """Check that Snakemake can work in a folder.
 
         Raises:
-            TailproofError: its path has braces, or Python reads file names in another encoding
-                than UTF-8.
+            TailproofError: its path is not UTF-8 or has braces, its disk or that of temporary
+                files is full, or Python reads file names in another encoding than UTF-8.
         """
         require_utf8()
+        if not is_encodable(str(folder)):
+            raise TailproofError(
+                f"the path {printable(str(folder))} is not valid UTF-8: rename the folder, or move "
+                "the project (convmv converts names from other encodings)"
+            )
         if "{" in str(folder) or "}" in str(folder):
             raise TailproofError(
                 f"the path {folder} has braces, which Snakemake takes for a pattern: rename the "
                 "folder, or move the project"
             )
+        temporary = tempfile.gettempdir()
+        for place, advice in (folder, ""), (temporary, ", or set TMPDIR to a folder elsewhere"):
+            disk = shutil.disk_usage(place)
+            if disk.total and disk.free < LEAST_SPACE:
+                raise TailproofError(
+                    f"the disk of {place} is full ({disk.free:,} bytes are left), and Snakemake "
+                    f"writes there before the first job: free some space{advice}"
+                )
 
     def check_requested(self, words: Iterable[str], listed: Iterable[str]) -> None:
         """Read the experiments of the requested files, else those listed in config.yaml.
@@ -185,6 +207,35 @@ class Pipeline:
             )
 
         return paths
+
+    def draws(self, wildcards: Any) -> dict[str, int]:
+        """Return the seed of the data of each draw, by its experiment; see `read_draws`."""
+        return read_draws(wildcards.experiment)
+
+    def metrics_of_draws(self, wildcards: Any) -> list[str]:
+        """Return the metrics of the experiment of every draw."""
+        return [
+            f"{self._paths.experiment(name)}/evaluation/metrics.json"
+            for name in self.draws(wildcards)
+        ]
+
+    def pooled(self, wildcards: Any) -> list[str]:
+        """Return the metrics of all folds and of all draws that exist and are of this experiment.
+
+        The report shows them. They are left out once the experiment has changed, until its folds
+        or draws are written again.
+        """
+        readers = {"cross_fit": read_folds, "draws": read_draws}
+        found = []
+        for stage, read in readers.items():
+            path = self._paths.experiment(wildcards.experiment) / stage / "metrics.json"
+            if path.exists():
+                try:
+                    read(wildcards.experiment)
+                    found.append(path.as_posix())
+                except TailproofError as error:
+                    self._warn(f"the report leaves out {path}: {error}")
+        return found
 
     def rung_standing(self, wildcards: Any, rung: int) -> str | list[str]:
         """Return the file with the points promoted to a rung; none for the first rung."""
@@ -306,6 +357,90 @@ class Pipeline:
         raise TailproofError(
             f"recipe.model.weights: {file} does not exist: correct the path, or copy the file there"
         )
+
+    def features_of(self, *splits: str) -> InputFunction:
+        """Return an input function: the features that an expert may be trained on; or none."""
+
+        def paths(wildcards: Any) -> list[str]:
+            experiment = self.experiment(wildcards)
+            recipes = possible_recipes(experiment, wildcards.expert)
+            return _expand(
+                "{folder}/{split}.parquet/part-{part}.parquet",
+                folder=map(self._paths.features, recipes_of_features(experiment.data, recipes)),
+                split=splits,
+                part=part_numbers(experiment),
+            )
+
+        return paths
+
+    def recipe_of_features(self, key: str) -> Recipe:
+        """Return a recipe that needs the features with a key.
+
+        Raises:
+            TailproofError: no experiment needs them.
+        """
+        return next(iter(self._experiments_with(key).values()))
+
+    def pretrained_of_features(self, *suffixes: str) -> InputFunction:
+        """Return an input function: the weights whose features are computed, and their facts."""
+        return lambda wildcards: self._weights([self.recipe_of_features(wildcards.key)], suffixes)
+
+    def shards_of_features(self, file: str) -> InputFunction:
+        """Return an input function: the shards of a part of all splits, or the facts about them.
+
+        They are those of the first experiment that needs the features. If they have been computed
+        from the shards of another one, it is that one, so that a new experiment changes nothing.
+        """
+
+        def paths(wildcards: Any) -> list[str]:
+            name = self._experiment_of_features(wildcards.key, wildcards.part)
+            folder = self._paths.experiment(name) / "shards"
+            return _expand(f"{folder}/{{split}}/{file}", split=SPLITS, part=[wildcards.part])
+
+        return paths
+
+    def pixel_sums_of_features(self, wildcards: Any) -> list[str]:
+        """Return the facts about all shards of train if images are normalized by them; or none."""
+        recipe = self.recipe_of_features(wildcards.key)
+        if recipe.as_backbone or recipe.normalize is False:
+            return []
+        name = self._experiment_of_features(wildcards.key, wildcards.part)
+        folder, parts = self._paths.experiment(name) / "shards", part_numbers(self.read(name))
+        return [f"{folder}/train/part-{part}.json" for part in parts]
+
+    def records_of_features(self, names: Iterable[str]) -> list[str]:
+        """Return the records of the features that experiments need."""
+        needed = {
+            (key, part): None
+            for name in names
+            for experiment in [self.read(name)]
+            for key in recipes_of_features(experiment.data, all_recipes(experiment).values())
+            for part in part_numbers(experiment)
+        }
+        return [record_path(FEATURES, "embed", f"{key}-{part}") for key, part in needed]
+
+    def _experiments_with(self, key: str) -> dict[str, Recipe]:
+        """Return the experiments that need features, with a recipe of each that needs them."""
+        if key not in self._features:
+            for name in experiment_names():
+                with suppress(TailproofError):  # another experiment's mistake is its own
+                    experiment = self.read(name)
+                    recipes = all_recipes(experiment).values()
+                    for needed, recipe in recipes_of_features(experiment.data, recipes).items():
+                        self._features.setdefault(needed, {})[name] = recipe
+        if key not in self._features:
+            raise TailproofError(f"no experiment needs the features '{key}'")
+        return self._features[key]
+
+    def _experiment_of_features(self, key: str, part: str) -> str:
+        """Return the experiment whose shards are embedded; see `shards_of_features`."""
+        names = list(self._experiments_with(key))
+        with suppress(TailproofError):  # a missing record, or one that the audit reports
+            for file in read_record(record_path(FEATURES, "embed", f"{key}-{part}")).inputs:
+                name, *_ = self._paths.inside(file.path) or ("",)
+                if name in names:
+                    return name
+        return names[0]
 
     def _downloads(self, name: str) -> bool:
         return getattr(self.read(name).data.source, "download", False)

@@ -80,7 +80,9 @@ def facts() -> ExpertFacts:
             "tailproof": {
                 "target": "class",
                 "heads": {"class": 3},
-                "recipe": Recipe(model={"name": "test_resnet"}).result_fields(),
+                "recipe": Recipe(
+                    model={"name": "test_resnet", "weights": "hub"}, tune={"adapter": "norm"}
+                ).result_fields(),
                 "precision": "fp32",
                 "epoch": 7,
             },
@@ -93,7 +95,12 @@ def facts() -> ExpertFacts:
             "other_ranks": {},
             "warnings": ["calib holds only 42 samples"],
         },
-        training={"parameters": 1234, "epochs": 9, "stopped_early": True},
+        training={
+            "parameters": 1234,
+            "trained_parameters": 123,
+            "epochs": 9,
+            "stopped_early": True,
+        },
         diagnosis={"findings": [{"severity": "warning", "title": "Overfits from epoch 5 on"}]},
         manifest={
             "mode": "RGB",
@@ -150,8 +157,9 @@ def test_a_card_says_what_is_known_and_nothing_else(facts, table, tmp_path):
         "10 exact duplicates",
         "| train | 155 | training |",
         "| b\\|\\*\\<c\\> | medium | 30 | 30 |",
-        "1,234 parameters",
-        "random weights",
+        "123 of 1,234 parameters trained",
+        "the publisher's weights",
+        "adapter norm, blocks all",
         "9 epochs (stopped early), batches of 128, fp32",
         "- Weights: epoch 7,",
         "| top-1 accuracy | 80.0 % [75.0, 85.0] |",
@@ -223,7 +231,8 @@ def test_an_expert_that_was_not_evaluated_is_refused(facts, tmp_path):
 
 
 def test_the_models_that_need_tailproof_are_known_by_name():
-    own = timm.list_models(module="resnet_cifar") + timm.list_models(module="scan_lines")
+    modules = ("resnet_cifar", "scan_lines", "tuned_network")
+    own = [name for module in modules for name in timm.list_models(module=module)]
     assert len(own) >= 5 and all(name.startswith(OURS) for name in own)
     others = set(timm.list_models()) - set(own)
     assert not [name for name in others if name.startswith(OURS)]

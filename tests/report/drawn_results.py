@@ -323,6 +323,7 @@ def training(seed: int) -> dict:
         "device": "cpu",
         "start": "2026-01-01T00:00:00+00:00",
         "end": "2026-01-01T00:00:10+00:00",
+        "seconds": 10.0,
     }
     return {
         "epochs": EPOCHS,

@@ -63,10 +63,18 @@ def vector(module):
             "model": {
                 **VIT,
                 "options": {**VIT["options"], "drop_path_rate": 0.2, "proj_drop_rate": 0.1},
-            }
+            },
+            "phases": [
+                {"from_epoch": 1, "loss": {"name": "ldam"}},
+                {
+                    "from_epoch": 2,
+                    "loss": {"name": "ldam", "class_weights": {"effective_number": 0.99}},
+                    "sampler": "square_root",
+                },
+            ],
         },
     ],
-    ids=["ema, clipped, in parts", "fp16", "adamw, plateau", "mixed, bf16", "dropout"],
+    ids=["ema, clipped, in parts", "fp16", "adamw, plateau", "mixed, bf16", "dropout, deferred"],
 )
 def test_every_kind_of_state_resumes(digits, tmp_path, changes):
     assert finish(start(digits, tmp_path / "straight", changes)) == 0
@@ -82,6 +90,21 @@ def test_parts_of_a_batch_make_the_same_update(digits):
     whole, parts = (vector(step(digits, model=VIT, grad_accum_steps=n).model) for n in (1, 3))
     assert np.allclose(whole, parts, atol=1e-5)
     assert not np.array_equal(whole, parts)
+
+
+def test_a_phase_has_a_loss_of_its_own_and_val_is_measured_with_the_last_one(digits):
+    plain = {"name": "cross_entropy"}
+    weighted = {"name": "cross_entropy", "class_weights": "balanced"}
+    phases = [{"from_epoch": 1}, {"from_epoch": 2, "loss": weighted}]
+    deferred = step(digits, loss=plain, phases=phases)
+    first = step(digits, loss=plain)
+    assert np.array_equal(vector(deferred.model), vector(first.model))
+    assert deferred.history[0]["train_loss"] == first.history[0]["train_loss"]
+    assert deferred.history[0]["val_accuracy"] == first.history[0]["val_accuracy"]
+    assert deferred.history[0]["val_loss"] != first.history[0]["val_loss"]
+    first.finish_epoch(lambda: None)
+    deferred.finish_epoch(lambda: None)
+    assert not np.array_equal(vector(deferred.model), vector(first.model))
 
 
 def test_clipping_bounds_what_an_update_moves(digits):

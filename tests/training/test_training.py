@@ -119,9 +119,9 @@ def test_early_stopping_keeps_the_best_weights(digits, tmp_path):
 
 
 def test_a_value_that_is_not_finite_is_never_the_best():
-    best, model = EarlyStopper(Recipe(**TINY, export="best")), torch.nn.Linear(1, 1)
+    best, weights = EarlyStopper(Recipe(**TINY, export="best")), {"weight": torch.ones(1)}
     for epoch, value in enumerate([float("nan"), 0.2, float("inf"), 0.1], start=1):
-        best.update(epoch, value, model)
+        best.update(epoch, value, weights)
     assert (best.epoch, best.value) == (2, 0.2)
 
 

@@ -8,10 +8,11 @@ from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tailproof import losses
 from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
+from tailproof.config.optimizer import Cosine, Optimizer, Schedule
 from tailproof.config.transforms import Albumentation, TorchvisionTransform
 from tailproof.config.weights import HUB
 from tailproof.digests import digest_of
@@ -53,63 +54,45 @@ Loss = Annotated[
 ]
 
 
-class Optimizer(Strict):
-    """Any optimizer of timm.optim; `sgd` is SGD with Nesterov momentum."""
+class Tune(Strict):
+    """Trains a few weights: adapters in the frozen parts of a pretrained network, and the head.
 
-    name: str = Field("sgd", description="Optimizer name as in timm.optim.list_optimizers().")
-    learning_rate: Positive = Field(0.1, description="Peak learning rate of the schedule.")
-    weight_decay: float = Field(
-        5e-4, ge=0, description="Weight decay; not applied to normalization layers and biases."
+    Frozen are the stages of `freeze`, by default all but the head.
+    """
+
+    adapter: Literal["lora", "adaptformer", "bitfit", "ssf", "norm"] | None = Field(
+        None,
+        description="lora: low-rank changes of dense layers. norm: weights and biases of norms. "
+        "Only for transformers: adaptformer (a bottleneck next to each perceptron), bitfit (all "
+        "biases), ssf (scale and shift of each layer). Default: none, the head alone is trained.",
     )
-    momentum: float = Field(0.9, ge=0, lt=1)
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="Further arguments of the optimizer, e.g. {eps: 1e-6}."
+    blocks: Literal["all"] | Count = Field(
+        "all", description="Adapt all blocks, or so many of the last ones."
+    )
+    dim: Literal["auto"] | Count = Field(
+        "auto",
+        description="Rank of lora or channels of adaptformer; auto grows with the number of "
+        "classes per block.",
+    )
+    head: Literal["linear", "cosine"] = Field(
+        "linear",
+        description="cosine: logits are scaled cosines, and each class starts at the mean of its "
+        "training features.",
     )
 
-
-class Warmup(OneOf):
-    """Linear warm-up from zero; set exactly one of `epochs` and `steps`."""
-
-    epochs: Positive | None = Field(None, description="Length in epochs; may be a fraction.")
-    steps: Count | None = Field(None, description="Length in optimizer updates.")
-
-
-class Constant(Strict):
-    """Constant learning rate."""
-
-    name: Literal["constant"]
-    warmup: Warmup | None = None
-
-
-class Multistep(Strict):
-    """Multiplies the learning rate by `gamma` after each milestone."""
-
-    name: Literal["multistep"]
-    milestones: list[Count] = Field(description="Epochs after which the rate changes.")
-    gamma: Positive = Field(0.1, description="Factor per milestone.")
-    warmup: Warmup | None = None
-
-
-class Cosine(Strict):
-    """Half-cosine decay of the learning rate down to `min_lr` at the last update."""
-
-    name: Literal["cosine"] = "cosine"
-    min_lr: float = Field(0.0, ge=0, description="Final learning rate.")
-    warmup: Warmup | None = None
-
-
-class Plateau(Strict):
-    """Multiplies the learning rate by `factor` when the monitor stops improving."""
-
-    name: Literal["plateau"]
-    factor: Positive = Field(0.1, description="Factor per plateau.")
-    patience: Count = Field(
-        10, description="Validations without a better monitor before the rate is lowered."
-    )
-    warmup: Warmup | None = None
-
-
-Schedule = Annotated[Constant | Multistep | Cosine | Plateau, Field(discriminator="name")]
+    @model_validator(mode="after")
+    def _fits_the_adapter(self) -> "Tune":
+        if self.dim != "auto" and self.adapter not in ("lora", "adaptformer"):
+            raise ValueError(
+                f"dim is the size of lora and adaptformer, but adapter is {self.adapter or 'unset'}"
+                ": remove dim or choose one of them"
+            )
+        if self.blocks != "all" and self.adapter is None:
+            raise ValueError(
+                "blocks says which blocks have adapters, but adapter is not set: set adapter, or "
+                "name the frozen stages in recipe.freeze"
+            )
+        return self
 
 
 class Augmentation(Strict):
@@ -145,6 +128,69 @@ class Augmentation(Strict):
     )
 
 
+LAYERS = ("penultimate", "last")
+"""What of a backbone can be stored as features; see `tailproof.models.backbone_layers`."""
+
+
+class Features(Strict):
+    """Features of a frozen backbone, on which an expert is trained as a head.
+
+    They are computed once and stored in the folder `features`. All experts, seeds and experiments
+    with the same data section, weights and features share them.
+    """
+
+    size: Count | None = Field(
+        None,
+        description="Side of the images in pixels. Default: that of the backbone's weights.",
+    )
+    layers: Annotated[list[Literal[LAYERS]], Field(min_length=1)] = Field(
+        ["penultimate"],
+        description="penultimate: what the classifier of the backbone gets. last: its last feature "
+        "map, averaged over all positions; of a transformer the class token and the average of the "
+        "other tokens, one after the other. Several are concatenated.",
+    )
+    views: Count = Field(
+        1,
+        description="Number of views of each training image: the image itself, and augmented ones, "
+        "which are the same in every run. The other splits have one view.",
+    )
+    augmentation: Augmentation | None = Field(
+        None,
+        description="Augmentation of the views after the first. Default: flip, and a random crop "
+        "of 40 to 100 % of the area, resized (RandomResizedCrop).",
+    )
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
+        "fp32",
+        description="Compute precision; auto is bf16 if the device supports it, else fp32. "
+        "Features in bf16 and fp16 are stored as float16.",
+    )
+
+    @property
+    def view_augmentation(self) -> Augmentation:
+        """The augmentation of the views after the first."""
+        if self.augmentation is not None:
+            return self.augmentation
+        crop = {"name": "RandomResizedCrop", "options": {"scale": [0.4, 1.0]}}
+        return Augmentation(flip=True, torchvision=[TorchvisionTransform(**crop)])
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_differ(cls, layers: list[str]) -> list[str]:
+        for position, layer in enumerate(layers):
+            if layer in layers[:position]:
+                raise ValueError(f"'{layer}' is listed twice: remove one")
+        return layers
+
+    @model_validator(mode="after")
+    def _augmentation_is_used(self) -> "Features":
+        if self.augmentation is not None and self.views == 1:
+            raise ValueError(
+                "'augmentation' is for the views after the first, found 'views: 1': raise views, "
+                "or remove augmentation"
+            )
+        return self
+
+
 class Mixing(Strict):
     """MixUp and CutMix, as implemented by timm."""
 
@@ -160,6 +206,9 @@ class Mixing(Strict):
     )
 
 
+Sampler = Literal["instance", "class_aware", "square_root"]
+
+
 class Phase(Strict):
     """Settings that apply from an epoch on; unset fields are inherited from the recipe."""
 
@@ -169,13 +218,15 @@ class Phase(Strict):
     image_size: Count | None = Field(None, description="Side of training images in pixels.")
     augmentation: Augmentation | None = None
     mixing: Mixing | None = None
+    loss: Loss | None = Field(None, description="The whole loss, with its name.")
+    sampler: Sampler | None = Field(None, description="How samples are drawn.")
     batch_size: Count | None = None
     learning_rate_factor: Positive = Field(
         1.0, description="Factor on the scheduled learning rate."
     )
 
 
-INHERITED = ("image_size", "augmentation", "mixing", "batch_size")
+INHERITED = ("image_size", "augmentation", "mixing", "loss", "sampler", "batch_size")
 
 KEPT_STATES = 2  # states of a run that are kept on disk
 
@@ -203,7 +254,29 @@ class Checkpoint(OneOf):
     steps: Count | None = Field(None, description="Updates between two states.")
 
 
+ONLY_FOR_NETWORKS = (
+    "image_size",
+    "eval_image_size",
+    "augmentation",
+    "phases",
+    "tune",
+    "freeze",
+    "test_views",
+    "channels_last",
+    "compile",
+    "activation_checkpointing",
+    "sync_batchnorm",
+)
+"""Fields of a recipe that have no meaning for a head on features."""
+
 EXECUTION_FIELDS = ("devices", "nodes", "workers", "cache_gb", "checkpoint")
+
+
+_INSTEAD = {
+    "image_size": " and set features.size",
+    "eval_image_size": " and set features.size",
+    "augmentation": " and set features.views and features.augmentation",
+}
 
 
 class Recipe(Strict):
@@ -214,12 +287,23 @@ class Recipe(Strict):
     """
 
     model: Model = Model()
+    features: Features | None = Field(
+        None,
+        description="Train a head on features of model.weights, which stay frozen. Default: train "
+        "the whole network.",
+    )
     loss: Loss = losses.CrossEntropy()
     heads: Literal["all"] | Annotated[dict[str, Positive], Field(min_length=1)] | None = Field(
         None,
         description="Taxonomic ranks to train a head for: 'all' (the finest rank has half of the "
         "loss weight, the others share the rest), or a mapping from rank to loss weight. Default: "
         "only the target rank.",
+    )
+    tune: Tune | None = None
+    freeze: list[str] | None = Field(
+        None,
+        description="Stages of the pretrained network that stay as they are, e.g. [conv_stem, "
+        "blocks.0], or [blocks] for a whole list. Default: with tune, all but the head; else none.",
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Cosine()
@@ -240,6 +324,12 @@ class Recipe(Strict):
         description="Side of the images in validation and inference, in pixels. Default: the size "
         "in the last phase of training.",
     )
+    test_views: Literal["flip", "five_crops", "ten_crops"] | None = Field(
+        None,
+        description="Answer in validation and inference with the mean logits of an image and its "
+        "mirror image, or of five crops (centre and corners) as large as the training images, or "
+        "of these and their mirror images. Crops need an eval_image_size above image_size.",
+    )
     normalize: bool | Literal["backbone"] | None = Field(
         None,
         description="backbone: normalize pixels as for model.weights, with their mean, std, "
@@ -249,8 +339,16 @@ class Recipe(Strict):
     )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
+    sampler: Sampler = Field(
+        "instance",
+        description="How the samples of an epoch are drawn, always as many as train has. instance: "
+        "each once. class_aware: equally many of each class. square_root: of each class in "
+        "proportion to the square root of its size. Classes are those of the target rank.",
+    )
     phases: list[Phase] = Field(
-        [], description="Changes of image size, augmentation, mixing or batch size at given epochs."
+        [],
+        description="Changes of image size, augmentation, mixing, loss, sampler or batch size at "
+        "given epochs.",
     )
     monitor: Monitor = Field(
         "val_balanced_accuracy",
@@ -328,6 +426,11 @@ class Recipe(Strict):
         return self.eval_image_size or self.timeline[-1].image_size
 
     @property
+    def final_loss(self) -> Loss:
+        """The loss that every validation measures."""
+        return self.timeline[-1].loss
+
+    @property
     def as_backbone(self) -> bool:
         """Whether images are prepared as for the weights that training starts from."""
         return self.normalize == "backbone" or (
@@ -343,6 +446,8 @@ class Recipe(Strict):
     def _fits_together(self) -> "Recipe":
         self._check_order()
         self._check_weights()
+        self._check_features()
+        self._check_views()
         if self.sync_batchnorm and self.grad_accum_steps > 1 and not self.drop_last:
             raise ValueError(
                 "sync_batchnorm with grad_accum_steps above 1 needs batches of equal size, found "
@@ -357,6 +462,45 @@ class Recipe(Strict):
             raise ValueError(
                 "normalize is backbone, but model.weights is not set: set model.weights, or choose "
                 "true"
+            )
+
+        for field in ("tune", "freeze"):
+            if getattr(self, field) and not self.model.weights:
+                raise ValueError(
+                    f"{field} keeps weights as they are, but model.weights is not set and random "
+                    "weights are of no use: set model.weights, or remove it"
+                )
+
+    def _check_features(self) -> None:
+        if self.features is None:
+            return
+        if not self.model.weights:
+            raise ValueError(
+                "features are those of a trained backbone, but model.weights is not set: set "
+                "model.weights, or remove features"
+            )
+        fields = type(self).model_fields
+        for name in ONLY_FOR_NETWORKS:
+            if getattr(self, name) != fields[name].default:
+                raise ValueError(
+                    f"{name} is for networks, which are trained on images, but features is set, "
+                    f"and a head is trained on features: remove {name}{_INSTEAD.get(name, '')}, or "
+                    "features"
+                )
+        if self.mixing.cutmix:
+            raise ValueError(
+                "mixing.cutmix is for images, but features is set: remove cutmix, or use mixup"
+            )
+
+    def _check_views(self) -> None:
+        if self.test_views in (None, "flip"):
+            return
+        size = self.timeline[-1].image_size
+        if self.eval_image_size is None or self.eval_image_size <= (size or 0):
+            raise ValueError(
+                f"test_views is {self.test_views}, which cuts crops as large as the training "
+                f"images out of larger ones, but eval_image_size is {self.eval_image_size} and "
+                f"image_size is {size}: set eval_image_size, for example to 8/7 of image_size"
             )
 
     def _check_order(self) -> None:

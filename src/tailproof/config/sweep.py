@@ -126,7 +126,7 @@ class Sweep(Strict):
                     f"export is '{recipe.export}', expected 'best', because points are compared by "
                     "their best epochs: set 'export: best' in the recipe"
                 )
-            if recipe.monitor == "val_loss" and recipe.loss != first.loss:
+            if recipe.monitor == "val_loss" and recipe.final_loss != first.final_loss:
                 raise ValueError(
                     "monitor is 'val_loss', which is not comparable between points with different "
                     "losses: choose another monitor"

@@ -1,4 +1,4 @@
-"""Batches from shards: every sample once per epoch, the same bits with any number of workers."""
+"""Batches from shards: every sample as often as drawn, the same bits with any number of workers."""
 
 from tailproof.loading.dataset import Split
 from tailproof.loading.loader import Batch, Loader

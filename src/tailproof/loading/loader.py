@@ -14,7 +14,7 @@ from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.dataset import Split
 from tailproof.loading.prefetch import Images, Workers
 from tailproof.loading.resizing import BICUBIC
-from tailproof.loading.sampler import epoch_order
+from tailproof.loading.sampler import Sampler, random_keys
 from tailproof.loading.transform_trial import TransformTrial
 from tailproof.loading.transforms import ImageAugment
 from tailproof.runtime.errors import TailproofError
@@ -52,6 +52,7 @@ class Loader:
         interpolation: how images are resized, ``bicubic`` or ``bilinear``.
         augmentation: augmentation for training; None means evaluation, in order and without
             randomness.
+        sampler: how training draws the samples of an epoch, as in the recipe.
         seed: seed of order and augmentation.
         drop_last: whether training skips a smaller last batch.
         workers: number of processes that decode and augment; 0 means this process does.
@@ -75,6 +76,7 @@ class Loader:
         normalization: dict[str, list[float]],
         interpolation: str = BICUBIC,
         augmentation: Augmentation | None = None,
+        sampler: str = "instance",
         seed: int = 0,
         drop_last: bool = False,
         workers: int = 0,
@@ -101,7 +103,9 @@ class Loader:
                 f"recipe.batch_size is {batch_size}, but the split {split.name} has {len(split)} "
                 "samples, so drop_last leaves no batch: lower batch_size"
             )
-        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.split, self.batch_size = split, batch_size
+        labels = split.labels[split.manifest["target"]]
+        self._sampler = Sampler(sampler, labels, split.groups, split.block_rows, seed)
         self._rank, self._world, self._total = rank, world, total
         self.device = torch.device(device)
         self._augment = BatchAugment(
@@ -124,6 +128,8 @@ class Loader:
         images = self._images
         if self._resides:
             images.keep_in_memory()
+        elif self.training:
+            images.split.keep(self._sampler.kept)
         if self._resides and not images.augment:
             self._resident = torch.from_numpy(images.decoded).to(self.device)
         else:
@@ -144,8 +150,7 @@ class Loader:
         """Return the rows of an epoch in the order of delivery, int64."""
         if not self.training:
             return np.arange(len(self.split))
-        rows = epoch_order(self.split.groups, self.seed, epoch, self.split.block_rows)
-        return rows[: len(self) * self.batch_size]
+        return self._sampler.order(epoch)[: len(self) * self.batch_size]
 
     def epoch(self, epoch: int, first: int = 1) -> Iterator[Batch]:
         """Yield the share of this process of the batches of an epoch, starting at batch `first`.
@@ -153,49 +158,52 @@ class Loader:
         Epochs and batches are numbered from 1.
 
         Raises:
-            TailproofError: a sample was not delivered, or was delivered twice.
+            TailproofError: a sample was not delivered as often as the order has it.
         """
         if self._resident is None and self._workers is None:
             self._open()
-        order = self.order(epoch)[(first - 1) * self.batch_size :]
+        count = len(self.split)
+        order = random_keys(self.order(epoch), count)[(first - 1) * self.batch_size :]
         batches = [
             order[start : start + self.batch_size]
             for start in range(0, len(order), self.batch_size)
         ]
         shares = [self._share(batch) for batch in batches]
-        delivered = np.zeros(len(self.split), np.int64)
-        fetched = self._fetch(epoch, [rows for rows, _ in shares])
+        delivered = np.zeros(count, np.int64)
+        fetched = self._fetch(epoch, [keys for keys, _ in shares])
         placed = self._workers is not None
-        for batch, (_, real), (rows, images) in zip(batches, shares, fetched, strict=True):
+        for batch, (_, real), (keys, images) in zip(batches, shares, fetched, strict=True):
+            rows = keys % count
             np.add.at(delivered, rows[:real], 1)
-            yield Batch(self._augment(images, epoch, rows, placed=placed), rows, real, len(batch))
-        self._check(delivered, order, epoch)
+            yield Batch(self._augment(images, epoch, keys, placed=placed), rows, real, len(batch))
+        self._check(delivered, order % count, epoch)
 
     def _share(self, batch: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return the rows of this process, as many as in every process, and how many of them count.
+        """Return the keys of this process, as many as in every process, and how many of them count.
 
-        The rows that count, of one process after the other, are the batch.
+        The keys that count, of one process after the other, are the batch.
         """
         size = -(-len(batch) // self._world)
-        rows = batch[self._rank * size : (self._rank + 1) * size]
-        return np.concatenate([rows, np.repeat(batch[-1:], size - len(rows))]), len(rows)
+        keys = batch[self._rank * size : (self._rank + 1) * size]
+        return np.concatenate([keys, np.repeat(batch[-1:], size - len(keys))]), len(keys)
 
     def _check(self, delivered: np.ndarray, order: np.ndarray, epoch: int) -> None:
         delivered = self._total(torch.from_numpy(delivered)).numpy()
         wrong = np.flatnonzero(delivered != np.bincount(order, minlength=len(self.split)))
-        if wrong.size or delivered.max() > 1:
-            first = self.split.sample_ids[wrong[0]] if wrong.size else "?"
+        if wrong.size:
             raise TailproofError(
                 f"in epoch {epoch}, the loader did not deliver {wrong.size} samples of "
-                f"{self.split.name} exactly once, the first is {first}"
+                f"{self.split.name} exactly as often as the sampler drew them, the first is "
+                f"{self.split.sample_ids[wrong[0]]}"
             )
 
     def _fetch(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         if self._workers is not None:
             yield from self._workers.batches(epoch, batches)
             return
-        for rows in batches:
-            yield rows, self._resident[torch.from_numpy(rows).to(self.device)]
+        for keys in batches:
+            rows = torch.from_numpy(keys % len(self.split))
+            yield keys, self._resident[rows.to(self.device)]
 
 
 def _image_augment(

@@ -22,9 +22,13 @@ def training(facts: ExpertFacts) -> dict[str, str]:
     channels, *pixels = facts.config["pretrained_cfg"]["input_size"]
     colour = COLOURS.get(facts.manifest["mode"], f"{channels} channels")
     exported = {"last": "the last", "best": f"the best by {recipe['monitor']}"}[recipe["export"]]
+    trained, total = run["trained_parameters"], run["parameters"]
+    count = f"{total:,}" if trained == total else f"{trained:,} of {total:,}"
+    verb = "" if trained == total else " trained"
     lines = {
-        "Model": f"{_with_options(recipe['model'])}, {run['parameters']:,} parameters, "
+        "Model": f"{_with_options(recipe['model'])}, {count} parameters{verb}, "
         f"initialised from {_start(recipe['model']['weights'])}",
+        "Tuning": _tuning(recipe),
         "Loss": _with_options(recipe["loss"]),
         "Optimizer": _with_options(recipe["optimizer"]),
         "Schedule": _with_options(recipe["schedule"]),
@@ -33,6 +37,7 @@ def training(facts: ExpertFacts) -> dict[str, str]:
         "Weights": f"epoch {facts.config['tailproof']['epoch']}, {exported}",
         "Images": f"{'×'.join(map(str, pixels))} pixels, {colour}",
         "Augmentation": _options(recipe["augmentation"] | _mixing(recipe["mixing"])) or "none",
+        "Sampler": recipe["sampler"] if recipe["sampler"] != "instance" else "",
         "Heads": ", ".join(facts.calibrators) if len(facts.calibrators) > 1 else "",
         "Phases": f"{len(recipe['phases'])}, see config.json" if recipe["phases"] else "",
         "Seed": str(facts.seed),
@@ -115,6 +120,13 @@ def _start(weights: str | None) -> str:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _tuning(recipe: dict[str, Any]) -> str:
+    """Write ``adapter lora, blocks all, dim auto, head cosine; frozen: conv_stem, blocks.0``."""
+    tune, freeze = recipe["tune"], recipe["freeze"]
+    frozen = f"frozen: {', '.join(freeze)}" if freeze else ""
+    return "; ".join(filter(None, (_options(tune) if tune else "", frozen)))
 
 
 def _with_options(section: dict[str, Any]) -> str:

@@ -40,6 +40,22 @@ def options_for_sizes(name: str, options: dict[str, Any], sizes: list[Size]) -> 
     return resampled | options
 
 
+def options_for_size(name: str, options: dict[str, Any], side: int | None) -> dict[str, Any]:
+    """Return the options of a model for square images of one size.
+
+    A model with position embeddings is built for that size, and timm resamples those of weights.
+
+    Args:
+        name: a model of timm's registry.
+        options: the recipe's options, which take precedence.
+        side: side of the images in pixels; None is their original size.
+    """
+    published = timm.get_pretrained_cfg(name)
+    if side and published.fixed_input_size and published.input_size[1:] != (side, side):
+        return {"img_size": side} | options
+    return options
+
+
 @torch.no_grad()
 def check_sizes(model: nn.Module, name: str, channels: int, sizes: list[Size]) -> None:
     """Check with a forward pass that a model accepts images of each size.

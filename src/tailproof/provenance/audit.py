@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tailproof.digests import sha256_files
-from tailproof.project import project_paths
+from tailproof.project import STORES, project_paths
 from tailproof.provenance.cross_checks import CrossChecks
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
@@ -29,7 +29,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import ask_git, why_unreadable
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
-from tailproof.runtime.stages import script_of
+from tailproof.runtime.stages import POOLED, script_of
 from tailproof.text import quantity
 
 DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
@@ -97,7 +97,8 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
     folder = project_paths().experiment(experiment)
     ledger = read_ledger(experiment)
     page = folder / "report" / "index.html"
-    others = [folder / name for name in ("audit.json", "shortcuts.json", "cross_fit/metrics.json")]
+    pooled = [f"{stage}/metrics.json" for stage in POOLED]
+    others = [folder / name for name in ("audit.json", "shortcuts.json", *pooled)]
     targets = [path for path in others if path.exists()]
     if {record.rule for record in ledger} != {"cross_fit"}:  # its folds have pages of their own
         targets.insert(0, page)
@@ -106,7 +107,7 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
         raise TailproofError(
             f"'{experiment}' has no results yet: run `snakemake --cores all {page}`"
         )
-    judge = _Judge(ledger, jobs)
+    judge = _Judge(ledger, jobs, _files(ledger))
     verdicts = judge.verdicts()
     proven = {verdict.path for verdict in verdicts if verdict.state == "proven"}
     checks = CrossChecks(folder, ledger, proven, all_images=all_images)
@@ -137,18 +138,18 @@ def _uncommitted(ledger: Ledger) -> list[str]:
 class _Judge:
     """Judges each file by its own record and job, then by its inputs."""
 
-    def __init__(self, ledger: Ledger, jobs: list[Job]) -> None:
+    def __init__(self, ledger: Ledger, jobs: list[Job], files: set[str]) -> None:
         self.ledger = ledger
         self.planned = jobs
         ours = [job for job in jobs if experiment_of(job.outputs[0]) == ledger.experiment]
         self.jobs = {path: job for job in ours for path in job.outputs}
         read = [path for job in ours if job.rule == "prepare" for path in job.inputs]
         raw, self.notes = check_raw(ledger, read)
-        self.now = _digests(_files(ledger) | _inputs(ledger))
+        self.now = _digests(files | _inputs(ledger))
         self.judged = {verdict.path: verdict for verdict in raw}
         for path, why in ledger.unreadable.items():
             self.judged[path] = Verdict(path, "altered", why.removeprefix(f"{path} "))
-        self._of_others = cache(lambda name: _Judge(read_ledger(name), jobs))
+        self._of_others = cache(lambda name: _judge_of_other(name, jobs))
 
     def verdicts(self) -> list[Verdict]:
         for path in sorted(_files(self.ledger) | self.jobs.keys()):
@@ -256,6 +257,17 @@ class _Judge:
         if record.rule != "prepare":
             return []
         return [verdict for path, verdict in self.judged.items() if not self._is_ours(path)]
+
+
+def _judge_of_other(name: str, jobs: list[Job]) -> _Judge:
+    """Return the judge of another experiment, or of those files of a store that the jobs read."""
+    ledger = read_ledger(name)
+    if name not in STORES:
+        return _Judge(ledger, jobs, _files(ledger))
+    read = {path for job in jobs for path in job.inputs if experiment_of(path) == name}
+    ledger = ledger.of_files(read)
+    files = {path for path in {*read, *ledger.files, *ledger.records} if Path(path).is_file()}
+    return _Judge(ledger, jobs, files)
 
 
 def _files(ledger: Ledger) -> set[str]:

@@ -73,6 +73,7 @@ class CrossChecks:
                 "calibrate": self._calibrator,
                 "export": self._calibrated_logits,
                 "cross_fit": self._cross_fit,
+                "draws": self._draws,
             }.get(record.rule)
             if check and self._is_proven(record):
                 sentences += _sentences(check(record))
@@ -208,6 +209,20 @@ class CrossChecks:
                     f"{path}: top1 of {expert}, seed {seed}, is {stated}, but the logits of all "
                     f"folds give {right.mean():.6g}"
                 )
+
+    def _draws(self, record: Record) -> Iterator[str]:
+        """Compute the mean accuracies over draws again."""
+        path = next(file.path for file in record.outputs if file.path.endswith(".json"))
+        stated, metrics = read_json(path), [read_json(file.path) for file in record.inputs]
+        for kind in ("experts", "ensembles"):
+            for method, over in stated[kind].items():
+                of_draws = [draw[kind][method]["over_seeds"]["test"]["top1"] for draw in metrics]
+                mean = float(np.mean([value["mean"] for value in of_draws]))
+                if not np.isclose(over["top1"]["mean"], mean, rtol=TOLERANCE):
+                    yield (
+                        f"{path}: top1 of {method} is {over['top1']['mean']}, but the metrics of "
+                        f"all draws give {mean:.6g}"
+                    )
 
     def _all_proven(self, *paths: Path) -> bool:
         return all(path.as_posix() in self._proven for path in paths)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from tailproof.config.validation import load_config
 from tailproof.config.weights import SAFETENSORS
-from tailproof.project import WEIGHTS, project_paths
+from tailproof.project import FEATURES, WEIGHTS, project_paths
 from tailproof.provenance.audit import audit
 from tailproof.runtime.errors import TailproofError, suggestion
-from tailproof.runtime.ledger import experiment_of, read_ledger
+from tailproof.runtime.ledger import read_ledger
+from tailproof.runtime.stages import POOLED
 from tailproof.text import quantity
 
 CONFIG = "config/config.yaml"
@@ -43,17 +44,33 @@ def publish(experiments: Sequence[str]) -> list[str]:
     for name in names:
         _run([sys.executable, "-m", "dvc", "commit", "--force", *(f"{s}@{name}" for s in STAGES)])
         _run(["git", "add", "--all", "--", "dvc.lock", project_paths().provenance(name).as_posix()])
-        _publish_weights(name)
+        _publish_stores(name)
+        _publish_pooled(name)
     return names
 
 
-def _publish_weights(name: str) -> None:
-    """Add the pretrained weights that an experiment starts from, which have no stage in DVC."""
+def _publish_stores(name: str) -> None:
+    """Add the pretrained weights and features that an experiment uses; DVC has no stage of them."""
+    paths = project_paths()
     read = {file.path for record in read_ledger(name) for file in record.inputs}
-    files = [path for path in sorted(read) if experiment_of(path) == WEIGHTS]
-    if weights := [path for path in files if path.endswith(SAFETENSORS)]:
-        _run([sys.executable, "-m", "dvc", "add", "--quiet", *weights])
-        _run(["git", "add", "--all", "--", project_paths().experiment(WEIGHTS).as_posix()])
+    places = [paths.inside(path) or ("", "") for path in sorted(read)]
+    weights = [key for store, key, *_ in places if store == WEIGHTS and key.endswith(SAFETENSORS)]
+    features = [key for store, key, *_ in places if store == FEATURES and key != "provenance"]
+    # Of the features the whole folder, because pandas reads all files in that of a split.
+    for store, keys in ((WEIGHTS, weights), (FEATURES, features)):
+        folder = paths.experiment(store)
+        if targets := [str(folder / key) for key in dict.fromkeys(keys)]:
+            _run([sys.executable, "-m", "dvc", "add", "--quiet", *targets])
+            _run(["git", "add", "--all", "--", folder.as_posix()])
+
+
+def _publish_pooled(name: str) -> None:
+    """Add what was made from all folds or draws; only some experiments have it, so no stage has."""
+    for stage in POOLED:
+        folder = project_paths().experiment(name) / stage
+        if folder.is_dir():
+            _run([sys.executable, "-m", "dvc", "add", "--quiet", folder.as_posix()])
+            _run(["git", "add", "--", f"{folder.as_posix()}.dvc"])
 
 
 def uncommitted() -> list[str]:

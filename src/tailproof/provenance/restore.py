@@ -68,14 +68,7 @@ def restore(experiment: str) -> Restored:
 def _of_stores(jobs: list[Job]) -> list[Ledger]:
     """Return the ledgers of the stores, with the records of what the jobs read."""
     read = {path for job in jobs for path in job.inputs}
-    ledgers = [read_ledger(store) for store in STORES]
-    return [
-        Ledger(
-            ledger.experiment,
-            {record.path: record for record in ledger if read & {f.path for f in record.outputs}},
-        )
-        for ledger in ledgers
-    ]
+    return [read_ledger(store).of_files(read) for store in STORES]
 
 
 def _damaged(ledger: Ledger, read: list[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The page of an experiment: one self-contained HTML file from everything on disk."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tailproof.report import (
     inspection_section,
     leakage_section,
     lineage_picture,
+    pooled_section,
     sweep_section,
     tables,
 )
@@ -38,7 +39,13 @@ from tailproof.text import quantity
 NAMES_QUOTED = 4
 
 
-def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
+def write_page(
+    name: str,
+    experiment: Experiment,
+    results: str | Path,
+    output: str | Path,
+    pooled: Iterable[str | Path] = (),
+) -> None:
     """Write the report of an experiment.
 
     Reads evaluation/, inspection/, near_duplicates/, prepare.json, splits.json, shards/,
@@ -50,11 +57,12 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         experiment: its configuration.
         results: the folder results/NAME.
         output: path of the page.
+        pooled: cross_fit/metrics.json and draws/metrics.json, of those that there are.
 
     Raises:
         TailproofError: a file is missing, damaged, or of another configuration.
     """
-    read = Results.read(name, experiment, Path(results))
+    read = Results.read(name, experiment, Path(results), pooled)
     cards = finding_cards.cards(read)
     progress = Progress(experiment, read.folder)
     page = render(
@@ -71,6 +79,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         status=status_block(cards, progress.criteria()),
         inspection=inspection_section.section(read),
         preflight=finding_cards.before_training(read.preflight),
+        pooled=pooled_section.sections(read.pooled),
         sweep=sweep_section.section(experiment.sweep, read.selection) if experiment.sweep else None,
         near_duplicates=leakage_section.section(read.leakage, read.splits["splits"]["test"])
         if read.leakage

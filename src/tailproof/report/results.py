@@ -1,7 +1,7 @@
 """The results that the report reads, and the few choices it makes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -216,6 +216,7 @@ class Results:
         records: records of the jobs before the report, by ``RULE/NAME``.
         selection: experts/winner/selection.json; None without a sweep.
         leakage: near_duplicates/leakage.json; None without a search for near duplicates.
+        pooled: metrics.json of all folds and of all draws, by stage, of those that there are.
     """
 
     name: str
@@ -234,10 +235,13 @@ class Results:
     records: dict[str, Record]
     selection: dict[str, Any] | None
     leakage: dict[str, Any] | None
+    pooled: dict[str, dict[str, Any]]
 
     @classmethod
-    def read(cls, name: str, experiment: Experiment, folder: Path) -> "Results":
-        """Read an experiment's results.
+    def read(
+        cls, name: str, experiment: Experiment, folder: Path, pooled: Iterable[str | Path] = ()
+    ) -> "Results":
+        """Read an experiment's results, and the metrics of its folds and draws.
 
         Raises:
             TailproofError: a file is missing, damaged, or of another configuration.
@@ -279,6 +283,7 @@ class Results:
             leakage=None
             if experiment.data.near_duplicates == "off"
             else _need(read_json, folder / "near_duplicates" / "leakage.json"),
+            pooled={Path(path).parent.name: read_json(path) for path in pooled},
         )
 
     def recipe(self, expert: str) -> Recipe:

@@ -118,7 +118,7 @@ def of_methods(scores: Scores, split: str, metrics: list[str], title: str) -> Ta
             value = shown["main"].value
             cells.append(Cell(**shown, strong=value is not None and value == best[name]))
         rows.append(Row(method, kind(scores, method), cells, method))
-    return Table(title, "method", [_heading(name, metrics) for name in metrics], rows)
+    return Table(title, "method", [heading(name, metrics) for name in metrics], rows)
 
 
 def _best(scores: Scores, split: str, name: str) -> float | None:
@@ -130,7 +130,8 @@ def _best(scores: Scores, split: str, name: str) -> float | None:
     return max(defined) if metric_of(name).higher_is_better else min(defined)
 
 
-def _heading(name: str, others: Collection[str] = (), unit: str = "%") -> str:
+def heading(name: str, others: Collection[str] = (), unit: str = "%") -> str:
+    """Return the heading of a metric's column, with its unit."""
     metric = metric_of(name)
     label = metric.label
     if name.endswith("_uncalibrated"):
@@ -166,7 +167,7 @@ def _differences(scores: Scores, split: str, pairs: list[tuple[str, str]], title
             low, high = shown["low"], shown["high"]
             cells.append(Cell(**shown, strong=bool(low) and (low.value > 0 or high.value < 0)))
         rows.append(Row(f"{method} {MINUS} {other}", "", cells))
-    heads = [_heading(name, unit="points") for name in DIFFERENCES]
+    heads = [heading(name, unit="points") for name in DIFFERENCES]
     return Table(title, "pair", heads, rows)
 
 

@@ -1,6 +1,6 @@
 """The ledger: all records of an experiment, and which job made which file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,15 @@ class Ledger:
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records.values())
+
+    def of_files(self, paths: Collection[str]) -> "Ledger":
+        """Return the ledger with only the records of jobs that made one of some files."""
+        records = {
+            path: record
+            for path, record in self.records.items()
+            if any(file.path in paths for file in record.outputs)
+        }
+        return Ledger(self.experiment, records)
 
 
 def read_ledger(experiment: str) -> Ledger:

@@ -82,6 +82,7 @@ STAGES = {
     "evaluate": Stage(("evaluation/{table}",), reads_test=True),
     "shortcut_probe": Stage(("shortcuts.json",), per=None),
     "cross_fit": Stage(("cross_fit/{table}",), per=None, reads_test=True),
+    "draws": Stage(("draws/{table}",), per=None),
     "report": Stage(("report/{page}",), per=None),
     "audit": Stage(("audit.json",), per=None, reads_all=True),
     "shard": Stage(
@@ -109,9 +110,19 @@ STAGES = {
     ),
     "rung": Stage((f"{EXPERT}/rung.csv",), "{expert}-{seed}", "rung", script="train"),
     "fetch": Stage(("weights/{key}.safetensors", "weights/{key}.json"), "{key}", per=None),
+    "embed": Stage(
+        ("features/{key}/{split}.parquet/part-{part}.parquet",),
+        "{key}-{part}",
+        per=None,
+        reads_test=True,
+    ),
     "promote": Stage((f"{WINNER}/rung-{{rung}}.json",), "rung-{rung}", "promotion"),
     "selection": Stage((f"{WINNER}/selection.json", f"{WINNER}/points.csv"), per="selection"),
 }
+
+
+POOLED = ("cross_fit", "draws")
+"""The stages that read several experiments; each writes a folder of its own."""
 
 
 def script_of(stage: str) -> Path:

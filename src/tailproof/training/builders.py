@@ -13,12 +13,20 @@ from tailproof.loading import Loader, Split
 from tailproof.models.build import checkpoint_activations
 from tailproof.models.initial_weights import build_initial
 from tailproof.models.input_sizes import check_sizes, options_for_sizes
+from tailproof.models.tuning import tune_network
 from tailproof.monitors import MONITORS
 from tailproof.operating_points import ONE_IN, enough_negatives
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
 from tailproof.training.distributed import ProcessGroup
-from tailproof.training.preprocessing import interpolation, normalization, sizes
+from tailproof.training.multi_head import Heads, MultiHeadLoss
+from tailproof.training.preprocessing import (
+    interpolation,
+    network_sizes,
+    normalization,
+    sizes,
+    view_size,
+)
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -63,14 +71,23 @@ def start_device(threads: int) -> torch.device:
 
 
 def initial_model(
-    recipe: Recipe, options: dict[str, Any], classes: int, split: Split, device: torch.device
-) -> nn.Module:
-    """Return the recipe's model on the device, with its initial weights.
+    recipe: Recipe, classes: int, split: Split, device: torch.device
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the recipe's model on the device, with its initial weights, and its arguments.
+
+    The arguments are those that timm builds the exported model with, other than classes and
+    channels.
 
     Raises:
         TailproofError: the model, weights, image sizes or device do not support the recipe.
     """
+    options = model_options(split, recipe)
     model = build_initial(recipe.model, classes=classes, channels=split.channels, options=options)
+    if recipe.sync_batchnorm:
+        if device.type != "cuda":
+            raise TailproofError("recipe.sync_batchnorm needs GPUs, found none: remove it")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    arguments = tune_network(model, recipe, options, classes, view_size(recipe))
     check_sizes(model, recipe.model.name, split.channels, sizes(split, recipe))
     if (
         recipe.compile
@@ -80,14 +97,10 @@ def initial_model(
         raise TailproofError(
             "recipe.compile needs a C++ compiler (g++), found none: install one or remove compile"
         )
-    if recipe.sync_batchnorm:
-        if device.type != "cuda":
-            raise TailproofError("recipe.sync_batchnorm needs GPUs, found none: remove it")
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if recipe.activation_checkpointing:
         checkpoint_activations(model, recipe.model.name)
     memory = torch.channels_last if recipe.channels_last else torch.preserve_format
-    return model.to(device, memory_format=memory)
+    return model.to(device, memory_format=memory), arguments
 
 
 def check_monitor(recipe: Recipe, val: Split) -> None:
@@ -122,6 +135,14 @@ def check_monitor(recipe: Recipe, val: Split) -> None:
             f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
             f"found {negatives:,}: raise data.splits.val or monitor a larger rate or tpr_at_fpr_0"
         )
+
+
+def build_losses(heads: Heads, recipe: Recipe, labels: Tensor) -> list[MultiHeadLoss]:
+    """Build the loss of each phase, on the device of the labels of train [N, R]."""
+    counted = labels.cpu()
+    return [
+        MultiHeadLoss(heads, phase.loss, counted).to(labels.device) for phase in recipe.timeline
+    ]
 
 
 def build_mixing(phase: Phase, world: int) -> Mixup | None:
@@ -162,6 +183,7 @@ def build_loader(
         normalization=normalization(split, recipe),
         interpolation=interpolation(recipe),
         augmentation=phase.augmentation if phase else None,
+        sampler=phase.sampler if phase else "instance",
         seed=seed,
         drop_last=recipe.drop_last,
         workers=recipe.workers,
@@ -175,4 +197,4 @@ def build_loader(
 
 def model_options(split: Split, recipe: Recipe) -> dict[str, Any]:
     """Return the arguments of the model other than its name, classes and channels."""
-    return options_for_sizes(recipe.model.name, recipe.model.options, sizes(split, recipe))
+    return options_for_sizes(recipe.model.name, recipe.model.options, network_sizes(split, recipe))

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from torch import nn
+from torch import Tensor
 
 from tailproof.config.recipe import Recipe
 from tailproof.history import improves
@@ -15,7 +15,7 @@ class EarlyStopper:
     Attributes:
         epoch: the best epoch; None before the first validation.
         value: the monitor in that epoch.
-        weights: the state dict of that epoch on the CPU, if the recipe exports the best weights.
+        weights: the trained weights of that epoch on the CPU, if the recipe exports the best ones.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -27,14 +27,22 @@ class EarlyStopper:
         self.value: float | None = None
         self.weights: dict[str, Any] | None = None
 
-    def update(self, epoch: int, value: float, model: nn.Module) -> None:
-        """Record a validated epoch; a value that is not finite is never the best."""
+    def update(self, epoch: int, value: float, weights: dict[str, Tensor]) -> None:
+        """Record a validated epoch; a value that is not finite is never the best.
+
+        Args:
+            epoch: the epoch.
+            value: the monitor in it.
+            weights: the trained weights, of which a copy is kept if they are exported.
+        """
         if not improves(value, self.value, self._sign):
             self._waited += 1
             return
         self.epoch, self.value, self._waited = epoch, value, 0
         if self._keep:
-            self.weights = cpu_weights(model)
+            self.weights = {
+                name: own.detach().to("cpu", copy=True) for name, own in weights.items()
+            }
 
     def state(self) -> dict[str, Any]:
         """Return the state that a resumed run needs."""
@@ -49,8 +57,3 @@ class EarlyStopper:
     def should_stop(self) -> bool:
         """Whether early stopping should end the run."""
         return self._waited >= self._patience
-
-
-def cpu_weights(model: nn.Module) -> dict[str, Any]:
-    """Return a copy of a model's state dict that later steps do not change."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}

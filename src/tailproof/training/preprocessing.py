@@ -3,11 +3,11 @@
 from typing import Any
 
 from tailproof.config.recipe import Recipe
-from tailproof.data.multiband import MODE
 from tailproof.loading import Split
-from tailproof.loading.resizing import BICUBIC, FILTERS
+from tailproof.loading.resizing import BICUBIC
 from tailproof.models.initial_weights import backbone_facts
 from tailproof.models.input_sizes import Size
+from tailproof.models.preparation import interpolation_of, normalization_of
 from tailproof.runtime.errors import TailproofError
 
 
@@ -24,9 +24,45 @@ def with_backbone_size(recipe: Recipe) -> Recipe:
 
 
 def sizes(split: Split, recipe: Recipe) -> list[Size]:
-    """Return the height and width of all model inputs, those of evaluation first."""
+    """Return the height and width of all model inputs, those of evaluation first.
+
+    A model that answers with the mean of crops accepts no image that is smaller than a crop.
+    """
+    if crops(recipe):
+        return [(recipe.final_size, recipe.final_size)]
+    return _pixels(split, [recipe.final_size, *(phase.image_size for phase in recipe.timeline)])
+
+
+def network_sizes(split: Split, recipe: Recipe) -> list[Size]:
+    """Return the height and width of what the network itself sees: crops, if the model has them."""
+    if not crops(recipe):
+        return sizes(split, recipe)
+    return _pixels(split, [phase.image_size for phase in reversed(recipe.timeline)])
+
+
+def view_size(recipe: Recipe) -> int | None:
+    """Return the side of a crop in pixels: that of the training images in the last phase."""
+    return recipe.timeline[-1].image_size
+
+
+def crops(recipe: Recipe) -> bool:
+    """Return whether the model answers with the mean of crops.
+
+    Raises:
+        TailproofError: the images are not larger than the crops.
+    """
+    if recipe.test_views in (None, "flip"):
+        return False
+    if (recipe.final_size or 0) <= (view_size(recipe) or 0):
+        raise TailproofError(
+            f"recipe.test_views is {recipe.test_views}, but crops of {view_size(recipe)} pixels "
+            f"need larger images than eval_image_size, {recipe.final_size}: raise it"
+        )
+    return True
+
+
+def _pixels(split: Split, sides: list[int | None]) -> list[Size]:
     original = (split.manifest["height"], split.manifest["width"])
-    sides = [recipe.final_size, *(phase.image_size for phase in recipe.timeline)]
     return list(dict.fromkeys((side, side) if side else original for side in sides))
 
 
@@ -43,8 +79,7 @@ def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
 
 def interpolation(recipe: Recipe) -> str:
     """Return how images are resized: as for the weights, if that is known here, or bicubic."""
-    named = backbone_facts(recipe.model)["interpolation"] if recipe.as_backbone else BICUBIC
-    return named if named in FILTERS else BICUBIC
+    return interpolation_of(backbone_facts(recipe.model)) if recipe.as_backbone else BICUBIC
 
 
 def normalization(split: Split, recipe: Recipe) -> dict[str, list[float]]:
@@ -59,13 +94,4 @@ def normalization(split: Split, recipe: Recipe) -> dict[str, list[float]]:
         return {"mean": [0.0] * split.channels, "std": [1.0] * split.channels}
     if not recipe.as_backbone:
         return split.manifest["normalization"]
-    facts = backbone_facts(recipe.model)
-    mean, std = facts["mean"], facts["std"]
-    if split.manifest["mode"] == MODE or split.channels not in (1, len(mean)):
-        raise TailproofError(
-            f"recipe.model.weights are for images of {len(mean)} channels, but the images have "
-            f"{split.channels} bands: set 'normalize: true'"
-        )
-    if split.channels == 1:
-        mean, std = [sum(mean) / len(mean)], [sum(std) / len(std)]
-    return {"mean": mean, "std": std}
+    return normalization_of(backbone_facts(recipe.model), split.manifest["mode"], split.channels)

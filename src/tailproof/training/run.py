@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -16,23 +17,26 @@ from tailproof.loading import Split
 from tailproof.models import save_expert
 from tailproof.models.build import count_parameters
 from tailproof.models.expert_weights import digest_of_weights
+from tailproof.models.network_parts import head_modules
 from tailproof.models.precision import best_precision
+from tailproof.models.trained_weights import TrainedWeights, hold_statistics
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases, Plateau, learning_rate
 from tailproof.training.builders import (
     Forward,
     build_loader,
+    build_losses,
     build_mixing,
     check_monitor,
     initial_model,
-    model_options,
     start_device,
 )
+from tailproof.training.class_means import class_means
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
-from tailproof.training.multi_head import Heads, MultiHeadLoss
+from tailproof.training.multi_head import Heads
 from tailproof.training.optimizer import build_optimizer
 from tailproof.training.preprocessing import preprocessing, with_backbone_size
 from tailproof.training.seeding import seed_initial_weights, seed_step
@@ -43,7 +47,7 @@ CHECK_STEPS = 100  # steps between checks of the loss, which wait for the device
 
 STATE: dict[str, Any] = {
     **dict.fromkeys(("epoch", "step", "steps"), int),
-    **dict.fromkeys(("precision", "initial"), str),
+    **dict.fromkeys(("precision", "initial", "frozen"), str),
     **dict.fromkeys(("recipe", "tally", "best", "model", "optimizer", "plateau", "scaler"), dict),
     "history": list,
     "rate": float | int,
@@ -99,11 +103,10 @@ class TrainingRun:
         self.phases = Phases(recipe, [len(loader) for loader in self._loaders])
 
         # ---- model, loss, optimizer, schedule
-        self._options = model_options(self.split, recipe)
         outputs = len(self.heads.names)
-        self.model = initial_model(recipe, self._options, outputs, self.split, self.device)
-        labels = self._labels["train"].cpu()
-        self._loss = MultiHeadLoss(self.heads, recipe.loss, labels).to(self.device)
+        self.model, self._arguments = initial_model(recipe, outputs, self.split, self.device)
+        self._trained_weights = TrainedWeights(self.model)
+        self._losses = build_losses(self.heads, recipe, self._labels["train"])
         self._optimizer = build_optimizer(self.model, recipe)
         self._plateau = Plateau(recipe)
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
@@ -124,9 +127,11 @@ class TrainingRun:
         self._rate, self._tally = 0.0, self._new_tally()
         self._set_learning_rate()
         log.info(
-            "%d samples, %d steps per epoch, %d parameters, %s on %s, %d processes of %d threads",
+            "%d samples, %d steps per epoch, %d of %d parameters trained, %s on %s, "
+            "%d processes of %d threads",
             len(self.split),
             self.steps,
+            count_parameters(self.model, trained=True),
             count_parameters(self.model),
             self.precision,
             self.device,
@@ -172,7 +177,8 @@ class TrainingRun:
         row |= self._phase_columns()
         if self.epoch % self.recipe.validate_every == 0 or self.epoch == self.recipe.epochs:
             row |= self.validate(at_boundary)
-            self.best.update(self.epoch, row[self.recipe.monitor], self.result)
+            weights = self._trained_weights.of(self.result)
+            self.best.update(self.epoch, row[self.recipe.monitor], weights)
             self._plateau.update(row[self.recipe.monitor])
             self._set_learning_rate()
         self.history.append(row)
@@ -181,6 +187,7 @@ class TrainingRun:
 
     def _train(self, at_boundary: Callable[[], None]) -> None:
         self._parallel.train()
+        hold_statistics(self.model)
         labels, phase = self._labels["train"], self.phases.number(self.epoch)
         mixing = self._mixing[phase]
         for finished in self._loaders[:phase]:
@@ -195,7 +202,8 @@ class TrainingRun:
                 images, shares = mixing(images, torch.arange(computed, device=self.device))
                 target = shares @ self.heads.one_hot(truth)
             logits, loss = self._update(images, target, 1.0 if batch.real else 0.0)
-            self._rate = self._optimizer.param_groups[0]["lr"]
+            group = self._optimizer.param_groups[0]
+            self._rate = group["lr"] / group.get("lr_scale", 1.0)
             self.step += 1
             self._set_learning_rate()
             self._tally.add(logits[: batch.real], truth[: batch.real], loss, batch.size)
@@ -217,15 +225,16 @@ class TrainingRun:
                 strict=True,
             )
         )
-        whole = self._whole(self._loss.reduction_weight(wanted) * weight)
+        criterion = self._losses[self.phases.number(self.epoch)]
+        whole = self._whole(criterion.reduction_weight(wanted) * weight)
         self._optimizer.zero_grad(set_to_none=True)
         found, losses = [], []
         for number, (part, target) in enumerate(parts, start=1):
             alone = self.ranks.world == 1 or number == len(parts)
             with nullcontext() if alone else self._parallel.no_sync():
                 logits = self._forward_part(part)
-                share = self._loss.reduction_weight(target) * weight / whole
-                loss = (self._loss(logits, target) * share).sum()
+                share = criterion.reduction_weight(target) * weight / whole
+                loss = (criterion(logits, target) * share).sum()
                 self._scaler.scale(loss * self.ranks.world).backward()
             found.append(logits.detach())
             losses.append(loss.detach())
@@ -253,18 +262,18 @@ class TrainingRun:
 
     @torch.no_grad()
     def validate(self, at_boundary: Callable[[], None]) -> Row:
-        """Return the metrics of one pass over val, with the loss that is trained."""
+        """Return the metrics of one pass over val, always with the loss of the last phase."""
         self.ranks.broadcast_buffers(self.result)
         self.result.eval()
-        tally, labels = self._new_tally(), self._labels["val"]
+        tally, labels, criterion = self._new_tally(), self._labels["val"], self._losses[-1]
         truths = labels[:, list(self.heads.classes).index(self.heads.target)]
         rare = RareScores(truths, self.heads.positive, self.ranks.sum)
         for batch in self._val_loader.epoch(1):
             rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
             logits, truth = self._evaluate(batch.images)[: batch.real], labels[rows]
             rare.add(self.heads.parts(logits)[self.heads.target], rows)
-            own = self._loss.reduction_weight(truth)
-            mean = self._loss(logits, truth) if batch.real else logits.sum()
+            own = criterion.reduction_weight(truth)
+            mean = criterion(logits, truth) if batch.real else logits.sum()
             tally.add(logits, truth, (mean * (own / self._whole(own))).sum(), batch.size)
             at_boundary()
         validation = tally.validation(rare)
@@ -289,8 +298,24 @@ class TrainingRun:
             )
 
     def begin(self) -> None:
-        """Record the digest of the initial weights, if no state is restored."""
+        """Set the head's initial weights and record their digest, if no state is restored."""
+        if self.recipe.tune and self.recipe.tune.head == "cosine":
+            self._start_at_class_means()
         self.initial = digest_of_weights(self.model)
+
+    @torch.no_grad()
+    def _start_at_class_means(self) -> None:
+        loader = build_loader(self.split, self.recipe, None, self.seed, self.device, self.ranks)
+        labels = self._labels["train"]
+
+        def one_hot(rows: np.ndarray) -> Tensor:
+            return self.heads.one_hot(labels[torch.from_numpy(rows).to(self.device)])
+
+        means = class_means(self._evaluate, loader, one_hot, self.ranks.sum)
+        self.model.get_submodule(head_modules(self.model)[0]).weight.copy_(means)
+        if self._ema:
+            self._ema.set(self.model)
+        loader.close()
 
     def state(self) -> dict[str, Any]:
         """Return everything that is needed to resume here on any number of processes."""
@@ -305,8 +330,9 @@ class TrainingRun:
             "tally": self._tally.state(),
             "best": self.best.state(),
             "initial": self.initial,
-            "model": self.model.state_dict(),
-            "ema": self._ema.module.state_dict() if self._ema else None,
+            "frozen": self._trained_weights.frozen,
+            "model": self._trained_weights.of(self.model),
+            "ema": self._trained_weights.of(self._ema.module) if self._ema else None,
             "optimizer": self._optimizer.state_dict(),
             "plateau": self._plateau.state(),
             "scaler": self._scaler.state_dict(),
@@ -325,6 +351,8 @@ class TrainingRun:
                 yield f"its '{name}' is missing or of another type"
         if state["recipe"] != self.recipe.result_fields():
             yield "it belongs to another recipe"
+        if state["frozen"] != self._trained_weights.frozen:
+            yield "it belongs to other frozen weights"
         within = 1 <= state["epoch"] <= self.recipe.epochs + 1
         if not within or len(state["history"]) != state["epoch"] - 1:
             yield "its epoch does not fit its history"
@@ -334,8 +362,8 @@ class TrainingRun:
             "best": self.best.state(),
             "plateau": self._plateau.state(),
             "optimizer": self._optimizer.state_dict(),
-            "model": self.model.state_dict(),
-            "ema": self._ema.module.state_dict() if self._ema else {},
+            "model": self._trained_weights.of(self.model),
+            "ema": self._trained_weights.of(self._ema.module) if self._ema else {},
         }
         for name, current in parts.items():
             saved = state[name] or {}
@@ -363,6 +391,11 @@ class TrainingRun:
                 f"the state has {state['steps']} steps per epoch, expected {steps} as in this run: "
                 "use the same data and batch_size, or start from its weights with model.weights"
             )
+        if state["frozen"] != self._trained_weights.frozen:
+            raise TailproofError(
+                "the state was trained with other frozen weights than those of this run: use the "
+                "same model.weights, freeze and tune, or remove resume_from"
+            )
         if self.recipe.precision == "auto":
             self._compute_in(state["precision"])  # this node might choose another
         optimizer, saved_recipe = state["optimizer"], state["recipe"]
@@ -372,9 +405,9 @@ class TrainingRun:
             merged = [{**group, "params": saved["params"]} for group, saved in groups]
             optimizer = {**optimizer, "param_groups": merged}
         try:
-            self.model.load_state_dict(state["model"])
+            self._trained_weights.load(self.model, state["model"])
             if self._ema:
-                self._ema.module.load_state_dict(state["ema"] or state["model"])
+                self._trained_weights.load(self._ema.module, state["ema"] or state["model"])
             self._optimizer.load_state_dict(optimizer)
         except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise TailproofError(
@@ -400,11 +433,11 @@ class TrainingRun:
         """Write model.safetensors and config.json, with the best weights if they were kept."""
         best = self.best.weights is not None
         if best:
-            self.result.load_state_dict(self.best.weights)
+            self._trained_weights.load(self.result, self.best.weights)
         save_expert(
             folder,
             self.result,
-            model_args=self._options,
+            model_args=self._arguments,
             preprocessing=preprocessing(self.split, self.recipe),
             class_names=self.heads.names,
             facts={

@@ -97,6 +97,7 @@ def _facts(run: TrainingRun, keeper: Checkpointer) -> dict[str, Any]:
         "epochs": len(run.history),
         "stopped_early": len(run.history) < run.recipe.epochs,
         "parameters": count_parameters(run.model),
+        "trained_parameters": count_parameters(run.model, trained=True),
         "initial_weights": run.initial,
         **({"phases": run.phases.as_dicts()} if run.recipe.phases else {}),
         "precision": run.precision,

@@ -21,7 +21,7 @@ from tailproof.training.run import TrainingRun
 
 WARM, STEPS = 2, 8  # steps that are not timed; most steps that are
 ENOUGH_SECONDS = 3.0  # the timing stops after this time
-SAME_COST = ("loss", "monitor", "export", "early_stopping", "resume_from")
+SAME_COST = ("loss", "sampler", "monitor", "export", "early_stopping", "resume_from")
 """Fields of a recipe that do not change the time of a step."""
 
 REFUSED = "training rejects this recipe with these data: the log of the preflight gives the reason"
@@ -146,6 +146,9 @@ def _timed(run: TrainingRun, recipe: Recipe, started: float) -> dict[str, Any]:
     lengths = [after - start for start, after in pairwise(starts)]
     whole = sum(length * seconds for length, seconds in zip(lengths, epochs, strict=True))
     whole += -(-recipe.epochs // recipe.validate_every) * validation
+    if recipe.tune and recipe.tune.head == "cosine":  # one pass over train for the class means
+        splits = run.split.manifest["splits"]
+        whole += validation * splits["train"]["rows"] / splits["val"]["rows"]
     return {
         "start": _rounded(waited),
         "step": [_rounded(seconds) for seconds in steps],

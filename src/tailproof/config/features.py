@@ -1,0 +1,34 @@
+"""The name of stored features: a digest of everything in the configuration that decides them."""
+
+from collections.abc import Iterable
+
+from tailproof.config.data import Data
+from tailproof.config.recipe import Recipe
+from tailproof.digests import digest_of
+
+NOT_IN_SHARDS = {"near_duplicates", "positive_class", "max_bad_share"}
+"""Fields of the data section that do not decide what the shards contain."""
+
+
+def features_key(data: Data, recipe: Recipe) -> str | None:
+    """Return the name of the folder of the features that a recipe needs; None for a network.
+
+    Experiments with the same key share the features. The content of the raw data and of the weights
+    is not part of it: a change of it makes the features stale.
+    """
+    if recipe.features is None:
+        return None
+    features = recipe.features
+    facts = [
+        data.model_dump(mode="json", exclude=NOT_IN_SHARDS),
+        data.near_duplicates == "group",  # the other values do not change the splits
+        recipe.model.model_dump(mode="json"),
+        "backbone" if recipe.as_backbone else recipe.normalize,
+        features.model_dump(mode="json"),
+    ]
+    return f"{recipe.model.weights_key}--{digest_of(facts)[:8]}"
+
+
+def recipes_of_features(data: Data, recipes: Iterable[Recipe]) -> dict[str, Recipe]:
+    """Return a recipe that needs each of the features of an experiment, by key."""
+    return {key: recipe for recipe in recipes if (key := features_key(data, recipe))}

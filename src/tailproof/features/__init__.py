@@ -1,0 +1,1 @@
+"""Features of frozen backbones: computed once, stored as parquet files, read by heads."""
