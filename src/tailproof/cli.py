@@ -338,6 +338,16 @@ def predict(
     table: Annotated[
         str | None, typer.Option(help="CSV table with the columns file and the one of --group.")
     ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Text file with the classes that are possible, one per line.")
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="CSV table with the columns class and count: how frequent classes are."),
+    ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Estimate from the images how frequent classes are.")
+    ] = False,
 ) -> None:
     """Classify images with an expert: calibrated probabilities, and accept or reject.
 
@@ -346,7 +356,16 @@ def predict(
     from tailproof.predict.command import predict_images
 
     if not predict_images(
-        expert, images, as_csv=as_csv, rule=rule, coverage=coverage, group=group, table=table
+        expert,
+        images,
+        as_csv=as_csv,
+        rule=rule,
+        coverage=coverage,
+        group=group,
+        table=table,
+        classes=classes,
+        prior=prior,
+        adapt=adapt,
     ):
         sys.exit(1)
 

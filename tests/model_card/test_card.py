@@ -55,6 +55,14 @@ MEASURED = {
 }
 
 
+ASSUMED = {
+    "shares": [0.5, 0.3, 0.2],
+    "confidence_mean": [0.9, 0.8, None],
+    "confidence_sd": [0.1, 0.1, None],
+    "samples": [5, 4, 1],
+}
+
+
 @pytest.fixture
 def facts() -> ExpertFacts:
     """What is known of an expert that was drawn."""
@@ -111,6 +119,7 @@ def facts() -> ExpertFacts:
             "classes": CLASSES,
             "groups": {"many": ["a"], "medium": ["b|*<c>"], "few": ["d"]},
             "notes": [],
+            "assumptions": {"own": {"3": ASSUMED}},
             "sample_groups": {"temperatures": {"own": {"3": 0.8}}},
             "calibration": {"test": {"own": {"ece_debiased": value(-0.05)}}},
             "experts": {"own": {"seeds": {"3": {"test": MEASURED}}, "over_seeds": {"test": over}}},

@@ -12,6 +12,7 @@ from tailproof.predict.classify import Answer, batch_size, predict
 from tailproof.predict.expert import open_expert
 from tailproof.predict.groups import groups_of, predict_groups
 from tailproof.predict.image_files import find_images
+from tailproof.predict.priors import with_priors
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
@@ -30,6 +31,9 @@ def predict_images(
     coverage: float | None,
     group: str | None = None,
     table: str | None = None,
+    classes: str | None = None,
+    prior: str | None = None,
+    adapt: bool = False,
 ) -> bool:
     """Print an expert's predictions for images; return whether all images could be read.
 
@@ -44,6 +48,9 @@ def predict_images(
         coverage: accepted fraction on the split tune; None for the default in deployment.json.
         group: what makes images one thing with one answer: folder, or a column of the table.
         table: path of a table with the columns file and `group`.
+        classes: path of a text file with the allowed classes.
+        prior: path of a table with the number of samples of each class.
+        adapt: whether to estimate the class shares of the images.
 
     Raises:
         TailproofError: the folder is not an expert, or the rule or an image path does not exist,
@@ -56,6 +63,8 @@ def predict_images(
     files, broken = list(found.files), found.unreadable
     count, images = {True: 0, False: 0}, [0]
 
+    if classes is not None or prior is not None or adapt:
+        expert = with_priors(expert, files, classes, prior, adapt=adapt)
     if group is None:
         if table is not None:
             raise TailproofError("--table is for --group: name its column of groups with --group")
