@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-diagnosis bench-near-duplicates bench-labels clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-embed bench-diagnosis bench-near-duplicates bench-labels clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-stream: .venv/.run ## time the classification of scan lines as they arrive
 
 bench-predict: .venv/.run ## measure how many images per second `tailproof predict` classifies
 	$(BIN)/python benchmarks/predict.py
+
+bench-embed: .venv/.dev ## compare the speed of embedding with a plain loop and with timm's inference
+	$(BIN)/python benchmarks/embed.py
 
 bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on histories with known problems
 	$(BIN)/python benchmarks/diagnosis.py
