@@ -1,9 +1,9 @@
-# raw logits -> temperature -> calibrated logits
+# raw logits -> calibrator -> calibrated logits
 
 
 rule calibrate:
     input:
-        raw="<expert>/raw_logits/calib.parquet",
+        raw=pipeline.logits_to_calibrate,
     output:
         calibration="<expert>/calibration.json",
         record=record("calibrate"),

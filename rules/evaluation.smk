@@ -9,6 +9,7 @@ rule evaluate:
     input:
         logits=files_of_evaluated("logits/{split}.parquet", split=EVALUATED),
         manifest=rules.manifest.output.manifest,
+        samples=rules.prepare.output.samples,
     output:
         metrics="<results>/{experiment}/evaluation/metrics.json",
         accuracy="<results>/{experiment}/evaluation/accuracy.json",

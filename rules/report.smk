@@ -20,6 +20,7 @@ rule report:
         calibrations=files_of_evaluated("calibration.json"),
         diagnoses=files_of_evaluated("diagnosis.json"),
         selection=selection_of,
+        pooled=pipeline.pooled,
         records=records_so_far,
     output:
         page=report(

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-import tailproof.models  # noqa: F401 - lets timm be imported
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
 from tailproof.data.manifest import write_manifest
@@ -19,9 +18,10 @@ from tailproof.data.shards import shard
 from tailproof.data.splits import split
 from tests.project import TINY, Project
 
-# A machine that is busy or slow fails no test: pytest's own limit is the only one.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# A machine that is busy or slow fails no test: pytest's own limit is the only one. Each run draws
+# other examples, so that many runs find what a few of them miss.
+settings.register_profile("tests", deadline=None, max_examples=50)
+settings.load_profile("tests")
 
 LONGEST = (
     "test_installed.py",
@@ -35,6 +35,11 @@ LONGEST = (
     "test_resume.py",
     "test_distributed.py",
 )
+
+
+def pytest_collectstart():
+    """Let the tests import timm; the process that only distributes them need not."""
+    import tailproof.models  # noqa: F401
 
 
 def pytest_collection_modifyitems(items):
@@ -102,7 +107,8 @@ def run_once(name: str, tmp_path_factory, change) -> Iterator[Project]:
     def make(folder: Path) -> None:
         project = Project.fresh(folder)
         change(project)
-        project.run_all()
+        done = project.snakemake()
+        assert done.returncode == 0, done.stdout + done.stderr
 
     made = Project(make_once(name, tmp_path_factory, make))
     copy = made.copy(tmp_path_factory.mktemp(name) / "project")

@@ -125,6 +125,7 @@ TEXT_OF_AN_ERROR = {
     "__getitems__": "an error, in the process that asked",
     "_build_transform": "the message of albumentations or torchvision, in a sentence",
     "_failures": "the message of albumentations or torchvision, in a sentence",
+    "pooled": "a warning while the rules are read, which no stage writes",
     "read_ledger": "a failing audit, which writes no result",
     "broken_invariants": "a failing audit, which writes no result",
     "_parse": "a mistake in a configuration, which is raised",

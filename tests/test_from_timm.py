@@ -153,7 +153,8 @@ def test_deit_small():
         "--mixup 0.8 --cutmix 1.0 --reprob 0.25 --drop-path 0.1 --clip-grad 1.0 --model-ema "
         "--aa rand-m9-mstd0.5-inc1 --layer-decay 0.75 --sync-bn --grad-checkpointing"
     ).recipe
-    assert recipe.optimizer.options == {"betas": [0.9, 0.98], "layer_decay": 0.75}
+    assert recipe.optimizer.options == {"betas": [0.9, 0.98]}
+    assert recipe.optimizer.layer_decay == 0.75
     assert recipe.schedule.min_lr == 1e-5
     assert (recipe.grad_clip_norm, recipe.ema.decay) == (1.0, 0.9998)
     assert (recipe.sync_batchnorm, recipe.activation_checkpointing) == (True, True)
@@ -442,6 +443,7 @@ VALUES = {
     "--smoothing": SHARE,
     "--remode": st.sampled_from(["pixel", "rand", "const"]),
     "--model-ema-decay": st.floats(0.01, 0.99),
+    "--layer-decay": st.floats(0.01, 1.0),
     "--aa": st.sampled_from(["rand-m9-mstd0.5", "original", "3a"]),
     "--train-interpolation": st.sampled_from(["random", "bilinear", "bicubic"]),
 }

@@ -34,7 +34,7 @@ def test_everybody_finds_the_best_epoch_of_training(tmp_path_factory, values, co
     stopper = EarlyStopper(Recipe(monitor=column))
     for epoch, value in enumerate(values, 1):
         if value is not None:
-            stopper.update(epoch, value, None)
+            stopper.update(epoch, value, {})
     best = history.best(column)
     assert (best and best["epoch"]) == stopper.epoch
     curve = RunHistory.read(history.path).curve(column)

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from tailproof import workflow
+from tailproof.config.draws import write_draws
+from tailproof.config.folds import write_folds
 from tailproof.config.recipe import EXECUTION_FIELDS
 from tailproof.config.validation import parse_experiment
 from tailproof.files import write_json
@@ -212,3 +214,29 @@ def write_record(path: str, source: str) -> None:
         parameters={}, running={}, seeds=[], code=code, machine=machine, started=now, ended=now,
         command="", log="",
     ).write(path)  # fmt: skip
+
+
+def test_the_page_reads_folds_and_draws_while_they_are_of_the_experiment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "config" / "experiments" / "tiny.yaml"
+    path.parent.mkdir(parents=True)
+    drawn = {**TINY, "data": {**TINY["data"], "seeds": [0, 1]}}
+    path.write_text(yaml.safe_dump(drawn))
+    warnings: list[str] = []
+    wildcards = SimpleNamespace(experiment="tiny")
+
+    def read():
+        return workflow.Pipeline(Paths(), warnings.append).pooled(wildcards)
+
+    assert read() == []
+    write_draws("tiny")
+    files = {name: f"results/tiny/{name}/metrics.json" for name in ("cross_fit", "draws")}
+    for file in files.values():
+        write_json(file, {})
+    assert read() == [files["draws"]]
+    assert [files["cross_fit"] in text and "tailproof folds tiny" in text for text in warnings]
+    write_folds("tiny", 2)
+    assert read() == list(files.values())
+    path.write_text(yaml.safe_dump({**drawn, "seeds": [1]}))
+    warnings.clear()
+    assert read() == [] and len(warnings) == 2

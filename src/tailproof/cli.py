@@ -135,6 +135,17 @@ def folds(
 
 
 @app.command()
+def draws(experiment: Experiment) -> None:
+    """Write an experiment for each further draw of another one's splits, by its data.seeds."""
+    from tailproof.config.draws import write_draws
+    from tailproof.project import project_paths
+
+    for path in write_draws(experiment):
+        say(f"wrote {path}")
+    say(f"next: snakemake --cores 2 {project_paths().experiment(experiment)}/draws/summary.csv")
+
+
+@app.command()
 def fetch(
     name: Annotated[
         str,
@@ -317,6 +328,26 @@ def predict(
     coverage: Annotated[
         float | None, typer.Option(help="Share of images to accept, as measured on the split tune.")
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|folder",
+            help="Give one answer for all images of a folder, or with the same cell in a column.",
+        ),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="CSV table with the columns file and the one of --group.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Text file with the classes that are possible, one per line.")
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="CSV table with the columns class and count: how frequent classes are."),
+    ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Estimate from the images how frequent classes are.")
+    ] = False,
 ) -> None:
     """Classify images with an expert: calibrated probabilities, and accept or reject.
 
@@ -324,7 +355,18 @@ def predict(
     """
     from tailproof.predict.command import predict_images
 
-    if not predict_images(expert, images, as_csv=as_csv, rule=rule, coverage=coverage):
+    if not predict_images(
+        expert,
+        images,
+        as_csv=as_csv,
+        rule=rule,
+        coverage=coverage,
+        group=group,
+        table=table,
+        classes=classes,
+        prior=prior,
+        adapt=adapt,
+    ):
         sys.exit(1)
 
 

@@ -4,6 +4,7 @@ This module does not import torch, because stages and environments without torch
 configuration. Callers pass `torch.nn.functional` to a loss together with the tensors.
 """
 
+import math
 from typing import Any, Literal, get_args
 
 from pydantic import Field
@@ -21,7 +22,7 @@ TINY = 2.0**-126
 class Loss(Strict):
     """Base class of a loss; its fields are its options in the recipe.
 
-    A target is int64 [N], or soft targets [N, C]. A loss may need one number per class, which
+    A target is int64 [N], or soft targets [N, C]. A loss may need numbers per class, which
     `class_values` computes once and the other methods receive.
     """
 
@@ -32,6 +33,11 @@ class Loss(Strict):
         """Whether rare classes count for more than their samples."""
         return False
 
+    @property
+    def corrects_prior(self) -> bool:
+        """Whether it is lowest where all classes count the same, as with a class-aware sampler."""
+        return self.rebalances
+
     def canonical(self, *, level: bool = False) -> "Loss":
         """Return the simplest loss that trains the same function.
 
@@ -41,7 +47,7 @@ class Loss(Strict):
         return self
 
     def class_values(self, class_counts: Tensor) -> Tensor | None:
-        """Return one number per class, float32 [C]; None if the loss needs none.
+        """Return numbers per class, float32 [..., C]; None if the loss needs none.
 
         Args:
             class_counts: number of training samples per class, int64 [C], all positive.
@@ -88,53 +94,73 @@ def register_loss(loss: type[Loss]) -> type[Loss]:
     return loss
 
 
-ClassWeights = Literal["balanced"] | list[Positive] | None
+class EffectiveNumber(Strict):
+    """Class weights by the effective number of samples (Cui et al. 2019, section 4)."""
 
-
-def _class_weights(weights: ClassWeights, class_counts: Tensor) -> Tensor | None:
-    """Return weights [C]; ``balanced`` is N / (C·n), so the mean weight per sample is 1."""
-    if weights is None:
-        return None
-    if weights == "balanced":
-        return (class_counts.sum() / (len(class_counts) * class_counts.double())).float()
-    if len(weights) != len(class_counts):
-        raise TailproofError(
-            f"recipe.loss.class_weights has {len(weights)} values, expected {len(class_counts)}, "
-            "one per class: correct the list or use 'balanced'"
-        )
-    return class_counts.double().new_tensor(weights).float()
-
-
-def _level_weights(weights: ClassWeights, level: bool) -> ClassWeights:
-    """Return None for ``balanced`` weights of equally large classes, which are all 1."""
-    return None if level and weights == "balanced" else weights
-
-
-@register_loss
-class CrossEntropy(Loss):
-    """Cross-entropy with optional class weights and label smoothing.
-
-    The mean is weighted by class; label smoothing follows Szegedy et al. 2016, section 7.
-    """
-
-    name: Literal["cross_entropy"] = "cross_entropy"
-    class_weights: ClassWeights = Field(
-        None, description="'balanced' (inverse class frequency) or one weight per class."
+    effective_number: float = Field(
+        ge=0, lt=1, description="beta of the weights (1−beta)/(1−beta^n), scaled to mean 1."
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Smoothing; 0 is off.")
+
+
+ClassWeights = Literal["balanced"] | EffectiveNumber | list[Positive] | None
+
+
+class WeightedLoss(Loss):
+    """Base class of losses with class weights."""
+
+    class_weights: ClassWeights = Field(
+        None,
+        description="'balanced' (inverse class frequency), {effective_number: BETA}, or one weight "
+        "per class.",
+    )
 
     @property
     def rebalances(self) -> bool:
         """Whether rare classes count for more than their samples."""
         return self.class_weights is not None
 
+    def weights(self, class_counts: Tensor) -> Tensor | None:
+        """Return the weights [C]; ``balanced`` is N / (C·n), so the mean weight per sample is 1.
+
+        Raises:
+            TailproofError: the list of weights does not fit the number of classes.
+        """
+        weights, counts = self.class_weights, class_counts.double()
+        if weights is None:
+            return None
+        if weights == "balanced":
+            return (counts.sum() / (len(counts) * counts)).float()
+        if isinstance(weights, EffectiveNumber):
+            unscaled = 1 / (1 - weights.effective_number**counts)
+            return (unscaled / unscaled.mean()).float()
+        if len(weights) != len(counts):
+            raise TailproofError(
+                f"recipe.loss.class_weights has {len(weights)} values, expected {len(counts)}, "
+                "one per class: correct the list or use 'balanced'"
+            )
+        return counts.new_tensor(weights).float()
+
     def canonical(self, *, level: bool = False) -> Loss:
         """Return the loss without class weights that are all 1."""
-        return self.model_copy(update={"class_weights": _level_weights(self.class_weights, level)})
+        computed = not isinstance(self.class_weights, list)
+        if (level and computed) or self.class_weights == EffectiveNumber(effective_number=0):
+            return self.model_copy(update={"class_weights": None})
+        return self
+
+
+@register_loss
+class CrossEntropy(WeightedLoss):
+    """Cross-entropy with optional class weights and label smoothing.
+
+    The mean is weighted by class; label smoothing follows Szegedy et al. 2016, section 7.
+    """
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Smoothing; 0 is off.")
 
     def class_values(self, class_counts: Tensor) -> Tensor | None:
         """Return the class weights."""
-        return _class_weights(self.class_weights, class_counts)
+        return self.weights(class_counts)
 
     def mean(
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
@@ -215,30 +241,21 @@ class BalancedSoftmax(Loss):
 
 
 @register_loss
-class Focal(Loss):
+class Focal(WeightedLoss):
     """Focal loss −w·(1−p)^gamma·log(p) (Lin et al. 2017, equation 5); mean weighted by class."""
 
     name: Literal["focal"]
     gamma: float = Field(2.0, ge=0, description="Focus on hard samples; 0 is plain cross-entropy.")
-    class_weights: ClassWeights = Field(
-        None, description="'balanced' (inverse class frequency) or one weight per class."
-    )
-
-    @property
-    def rebalances(self) -> bool:
-        """Whether rare classes count for more than their samples."""
-        return self.class_weights is not None
 
     def canonical(self, *, level: bool = False) -> Loss:
         """Return cross-entropy if gamma is 0."""
-        weights = _level_weights(self.class_weights, level)
         if self.gamma == 0:
-            return CrossEntropy(class_weights=weights)
-        return self.model_copy(update={"class_weights": weights})
+            return CrossEntropy(class_weights=self.class_weights).canonical(level=level)
+        return super().canonical(level=level)
 
     def class_values(self, class_counts: Tensor) -> Tensor | None:
         """Return the class weights."""
-        return _class_weights(self.class_weights, class_counts)
+        return self.weights(class_counts)
 
     def mean(
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
@@ -260,3 +277,109 @@ class Focal(Loss):
         if class_values is None:
             return super().reduction_weight(target, class_values)
         return class_values[target].sum()
+
+
+@register_loss
+class Ldam(WeightedLoss):
+    """Cross-entropy on z with the margin m taken off the true class (Cao et al. 2019, equation 13).
+
+    m is in proportion to n^(−1/4). The authors' code has cosine logits times a scale s and margins
+    of s·0.5 at most; `max_margin` is in the unit of the logits.
+    """
+
+    name: Literal["ldam"]
+    max_margin: float = Field(
+        0.5,
+        ge=0,
+        description="Margin of the rarest class, in the unit of the logits: 15 for a cosine "
+        "classifier with scale 30.",
+    )
+
+    @property
+    def rebalances(self) -> bool:
+        """Whether rare classes count for more than their samples."""
+        return self.max_margin > 0 or super().rebalances
+
+    @property
+    def corrects_prior(self) -> bool:
+        """Whether it has class weights; a margin alone leaves the prior as it is."""
+        return super().rebalances
+
+    def canonical(self, *, level: bool = False) -> Loss:
+        """Return cross-entropy if there is no margin."""
+        if self.max_margin == 0:
+            return CrossEntropy(class_weights=self.class_weights).canonical(level=level)
+        return super().canonical(level=level)
+
+    def class_values(self, class_counts: Tensor) -> Tensor:
+        """Return the margins and the class weights, [2, C]."""
+        counts = class_counts.double()
+        values = counts.new_ones(2, len(counts)).float()
+        values[0] = self.max_margin * (counts.min() / counts) ** 0.25
+        if self.class_weights is not None:
+            values[1] = self.weights(class_counts)
+        return values
+
+    def mean(
+        self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
+    ) -> Tensor:
+        """Return the mean, weighted by class and by soft targets."""
+        margins, weights = class_values
+        if target.dim() == 1:
+            true_class = functional.one_hot(target, logits.shape[1])
+            return functional.cross_entropy(logits - true_class * margins, target, weight=weights)
+        # Each class as the true one, by the log-sum-exp of the logits of all others.
+        largest = functional.one_hot(logits.argmax(1), logits.shape[1]).bool()
+        log_p = functional.log_softmax(logits, dim=1).masked_fill(largest, -math.inf)
+        others = logits.logsumexp(1, keepdim=True) + (-log_p.exp()).log1p()
+        others = others.where(~largest, logits.masked_fill(largest, -math.inf).logsumexp(1, True))
+        losses = functional.softplus(others - logits + margins)
+        return (target * weights * losses).sum() / (target * weights).sum()
+
+    def reduction_weight(self, target: Tensor, class_values: Tensor | None) -> Tensor:
+        """Return the sum of the weights and soft targets."""
+        weights = class_values[1]
+        return (target * weights).sum() if target.dim() == 2 else weights[target].sum()
+
+
+@register_loss
+class LabelAwareSmoothing(Loss):
+    """Cross-entropy with labels that are smoother in larger classes (Zhong et al. 2021, MiSLAS).
+
+    The true class has 1 − e and each other class e / (C − 1) (section 3.2). e goes from `tail` in
+    the smallest class to `head` in the largest one, by the function `shape` of the size.
+    """
+
+    name: Literal["label_aware_smoothing"]
+    head: float = Field(0.4, ge=0, lt=1, description="Smoothing of the largest class.")
+    tail: float = Field(0.1, ge=0, lt=1, description="Smoothing of the smallest class.")
+    shape: Literal["concave", "linear", "convex"] = Field(
+        "concave", description="How the smoothing grows with the size of a class."
+    )
+
+    def canonical(self, *, level: bool = False) -> Loss:
+        """Return cross-entropy if nothing is smoothed."""
+        return CrossEntropy() if self.head == self.tail == 0 else self
+
+    def class_values(self, class_counts: Tensor) -> Tensor:
+        """Return the smoothing of each class; equally large classes are all the largest."""
+        counts = class_counts.double()
+        span = counts.max() - counts.min()
+        size = (counts - counts.min()) / span if span else counts.new_ones(len(counts))
+        if self.shape == "concave":
+            size = (size * math.pi / 2).sin()
+        elif self.shape == "convex":
+            size = 1 + (size * math.pi / 2 + 1.5 * math.pi).sin()
+        return (self.tail + (self.head - self.tail) * size).float()
+
+    def mean(
+        self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
+    ) -> Tensor:
+        """Return the mean over the batch."""
+        log_p = functional.log_softmax(logits, dim=1)
+        classes = logits.shape[1]
+        if target.dim() == 1:
+            target = functional.one_hot(target, classes).to(log_p.dtype)
+        other = class_values / (classes - 1)
+        smoothed = target * (1 - class_values - other) + (target * other).sum(1, keepdim=True)
+        return -(smoothed * log_p).sum() / len(logits)

@@ -1,13 +1,13 @@
 """A user's project: where its files are, and how `tailproof init` makes one."""
 
 import re
-import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import yaml
 
+from tailproof.files import write_text
 from tailproof.runtime.errors import TailproofError
 
 _PACKAGED = Path(__file__).resolve().with_name("pipeline")
@@ -174,9 +174,7 @@ def init_project(
         ".gitignore": "\n".join([*GITIGNORE, *_ignored(results)]) + "\n",
     }
     for relative, content in files.items():
-        path = folder / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        write_text(folder / relative, content)
     for relative in COPIED:
         _copy(PIPELINE / relative, folder / relative)
     return sorted(
@@ -193,17 +191,18 @@ def add_experiment(folder: str | Path, name: str, text: str) -> str:
     path = Path(folder) / EXPERIMENTS / f"{name}.yaml"
     if path.exists():
         raise TailproofError(f"{path} exists: rename or remove it first")
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path.as_posix()
 
 
 def _ignored(results: str) -> list[str]:
-    """Return what git ignores of results inside the project: all but the records."""
+    """Return what git ignores of results inside the project: not the records and the .dvc files."""
     if Path(results).is_absolute():
         return []
     return [
         f"{results}/*/*",
         f"!{results}/*/provenance/",
+        f"!{results}/*/*.dvc",
         f"{results}/*.html",
         f"{results}/*.md",
         *(f"{Paths(results).experiment(store)}/{files}" for store, files in LARGE_FILES.items()),
@@ -217,10 +216,10 @@ def _without_links(markdown: str) -> str:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target)
+        for entry in source.iterdir():
+            _copy(entry, target / entry.name)
     else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        write_text(target, _read(source))
 
 
 def _read(path: Path) -> str:

@@ -10,7 +10,7 @@ from tailproof.monitors import direction
 
 
 class Phases:
-    """The phases of a run, which set image size, augmentation, mixing, batch size and rate factor.
+    """The phases of a run, which set image size, sampler, batch size, rate factor and others.
 
     Phases are numbered from 0. A recipe without phases has a single one.
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import product
@@ -11,8 +13,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from tailproof.config.base import NAME
+from tailproof.config.draws import read_draws
 from tailproof.config.experiment import Experiment
-from tailproof.config.features import recipes_of_features
+from tailproof.config.features import deciding_fields, recipes_of_features
 from tailproof.config.folds import read_folds
 from tailproof.config.lint import warnings
 from tailproof.config.recipe import Model, Recipe, pretrained_models
@@ -31,6 +34,9 @@ from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import EXPERT
+from tailproof.untrusted_text import is_encodable, printable
+
+LEAST_SPACE = 2**20  # bytes that Snakemake itself may need
 
 InputFunction = Callable[[Any], Any]
 """A function of a rule's wildcards: an input function, a parameter or a resource."""
@@ -76,15 +82,28 @@ class Pipeline:
         """Check that Snakemake can work in a folder.
 
         Raises:
-            TailproofError: its path has braces, or Python reads file names in another encoding
-                than UTF-8.
+            TailproofError: its path is not UTF-8 or has braces, its disk or that of temporary
+                files is full, or Python reads file names in another encoding than UTF-8.
         """
         require_utf8()
+        if not is_encodable(str(folder)):
+            raise TailproofError(
+                f"the path {printable(str(folder))} is not valid UTF-8: rename the folder, or move "
+                "the project (convmv converts names from other encodings)"
+            )
         if "{" in str(folder) or "}" in str(folder):
             raise TailproofError(
                 f"the path {folder} has braces, which Snakemake takes for a pattern: rename the "
                 "folder, or move the project"
             )
+        temporary = tempfile.gettempdir()
+        for place, advice in (folder, ""), (temporary, ", or set TMPDIR to a folder elsewhere"):
+            disk = shutil.disk_usage(place)
+            if disk.total and disk.free < LEAST_SPACE:
+                raise TailproofError(
+                    f"the disk of {place} is full ({disk.free:,} bytes are left), and Snakemake "
+                    f"writes there before the first job: free some space{advice}"
+                )
 
     def check_requested(self, words: Iterable[str], listed: Iterable[str]) -> None:
         """Read the experiments of the requested files, else those listed in config.yaml.
@@ -138,6 +157,16 @@ class Pipeline:
 
         return paths
 
+    def shards_of_networks(self, *splits: str) -> InputFunction:
+        """Return an input function: the shards that an expert reads; none for a head."""
+        shards = self.shards_of(*splits)
+
+        def paths(wildcards: Any) -> list[str]:
+            head = is_head(self.experiment(wildcards), wildcards.expert)
+            return [] if head else shards(wildcards)
+
+        return paths
+
     def files_of(
         self, experts: Callable[[Any], list[str]], file: str, **values: Iterable[str]
     ) -> InputFunction:
@@ -154,6 +183,15 @@ class Pipeline:
     def files_of_evaluated(self, file: str, **values: Iterable[str]) -> InputFunction:
         """Return an input function: a file of every evaluated expert and seed."""
         return self.files_of(lambda w: self.experiment(w).evaluated, file, **values)
+
+    def logits_to_calibrate(self, wildcards: Any) -> list[str]:
+        """Return the raw logits on which the calibrators of an expert are fitted and chosen."""
+        return _expand(
+            f"{self._paths.experiment(wildcards.experiment)}/{EXPERT}/raw_logits/{{split}}.parquet",
+            expert=[wildcards.expert],
+            seed=[wildcards.seed],
+            split=self.experiment(wildcards).calibration.splits,
+        )
 
     def folds(self, wildcards: Any) -> list[str]:
         """Return the names of the experiments of all folds; see `read_folds`."""
@@ -179,6 +217,35 @@ class Pipeline:
             )
 
         return paths
+
+    def draws(self, wildcards: Any) -> dict[str, int]:
+        """Return the seed of the data of each draw, by its experiment; see `read_draws`."""
+        return read_draws(wildcards.experiment)
+
+    def metrics_of_draws(self, wildcards: Any) -> list[str]:
+        """Return the metrics of the experiment of every draw."""
+        return [
+            f"{self._paths.experiment(name)}/evaluation/metrics.json"
+            for name in self.draws(wildcards)
+        ]
+
+    def pooled(self, wildcards: Any) -> list[str]:
+        """Return the metrics of all folds and of all draws that exist and are of this experiment.
+
+        The report shows them. They are left out once the experiment has changed, until its folds
+        or draws are written again.
+        """
+        readers = {"cross_fit": read_folds, "draws": read_draws}
+        found = []
+        for stage, read in readers.items():
+            path = self._paths.experiment(wildcards.experiment) / stage / "metrics.json"
+            if path.exists():
+                try:
+                    read(wildcards.experiment)
+                    found.append(path.as_posix())
+                except TailproofError as error:
+                    self._warn(f"the report leaves out {path}: {error}")
+        return found
 
     def rung_standing(self, wildcards: Any, rung: int) -> str | list[str]:
         """Return the file with the points promoted to a rung; none for the first rung."""
@@ -453,6 +520,26 @@ def possible_learned_recipes(experiment: Experiment, expert: str) -> dict[str, d
     fixed = {expert: experiment.experts[expert]} if expert in experiment.experts else None
     recipes = experiment.points if fixed is None else fixed
     return {name: recipe.result_fields() for name, recipe in recipes.items()}
+
+
+def is_head(experiment: Experiment, expert: str) -> bool:
+    """Return whether an expert is a head on features; points of a sweep are all alike in this."""
+    return possible_recipes(experiment, expert)[0].features is not None
+
+
+def trainer_of(experiment: Experiment, expert: str) -> str:
+    """Return the name of the script that trains an expert."""
+    return "train_head" if is_head(experiment, expert) else "train"
+
+
+def inferrer_of(experiment: Experiment, expert: str) -> str:
+    """Return the name of the script that infers with an expert."""
+    return "infer_head" if is_head(experiment, expert) else "infer"
+
+
+def possible_features(experiment: Experiment, expert: str) -> dict[str, list[Any]]:
+    """Return what decides the features that an expert may need, by key; empty for a network."""
+    return deciding_fields(experiment.data, possible_recipes(experiment, expert))
 
 
 def rung_of(expert: str) -> int:

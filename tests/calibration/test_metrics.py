@@ -164,3 +164,40 @@ def test_rows_of_zeros_are_undefined():
             True,
             False,
         ]
+
+
+def drawn_predictions(rng, samples, sharpness):
+    """Labels from softmax(z); probabilities of softmax(sharpness · z)."""
+    logits = 2 * rng.normal(size=(samples, 5))
+    p = np.exp(metrics.log_probabilities(logits))
+    labels = (p.cumsum(axis=1) > rng.random((samples, 1))).argmax(axis=1)
+    return np.exp(metrics.log_probabilities(sharpness * logits)), labels
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 1.5, 2.5])
+def test_the_debiased_ece_of_few_samples_is_that_of_many(sharpness):
+    rng = np.random.default_rng(0)
+    truth = metrics.ece(*drawn_predictions(rng, 200_000, sharpness))
+    drawn = [drawn_predictions(rng, 200, sharpness) for _ in range(150)]
+    plain, debiased = (
+        np.mean([error(*each) for each in drawn]) for error in (metrics.ece, metrics.ece_debiased)
+    )
+    assert plain > truth + 0.01
+    assert abs(debiased - truth) < (plain - truth) / 2 + 0.005
+
+
+def test_noise_is_the_ece_of_calibrated_predictions():
+    rng = np.random.default_rng(0)
+    drawn = [drawn_predictions(rng, 400, 1.0) for _ in range(150)]
+    noise = np.mean([metrics.ece_noise(*each) for each in drawn])
+    assert noise == pytest.approx(np.mean([metrics.ece(*each) for each in drawn]), rel=0.05)
+
+
+def test_resampling_does_not_raise_the_debiased_ece():
+    """The bootstrap doubles the variance in each bin, which lifts the plain ECE above its value."""
+    rng = np.random.default_rng(0)
+    p, labels = drawn_predictions(rng, 600, 1.6)
+    rows = np.stack([np.bincount(rng.integers(600, size=600), minlength=600) for _ in range(400)])
+    assert metrics.ece(p, labels, rows).mean() > metrics.ece(p, labels) + 0.005
+    resampled = metrics.ece_debiased(p, labels, rows).mean()
+    assert resampled == pytest.approx(metrics.ece_debiased(p, labels), abs=0.005)

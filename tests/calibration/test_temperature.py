@@ -6,7 +6,13 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
 from tailproof.calibration.metrics import log_probabilities, nll
-from tailproof.calibration.temperature import HIGHEST, LOWEST, fit_temperature, sample_weights
+from tailproof.calibration.temperature import (
+    HIGHEST,
+    LOWEST,
+    SPREAD,
+    fit_temperature,
+    sample_weights,
+)
 
 
 def sample(seed, samples=400, classes=5, temperature=1.0):
@@ -31,7 +37,7 @@ def test_no_temperature_on_a_grid_or_found_by_scipy_is_better(seed, temperature,
     def loss(log_t):
         return nll(log_probabilities(logits / np.exp(log_t)), labels, weights)
 
-    fit = fit_temperature(logits, labels, weights)
+    fit = fit_temperature(logits, labels, weights, np.inf)
     assert fit.warnings == []
     grid = np.linspace(np.log(LOWEST), np.log(HIGHEST), 301)
     best = loss(np.log(fit.temperature))
@@ -43,8 +49,10 @@ def test_no_temperature_on_a_grid_or_found_by_scipy_is_better(seed, temperature,
 def test_the_temperature_of_the_generator_is_found():
     for temperature in (0.5, 1.0, 3.0):
         logits, labels = sample(1, samples=6000, temperature=temperature)
-        fit = fit_temperature(logits, labels, sample_weights(labels, "plain"))
-        assert fit.temperature == pytest.approx(temperature, rel=0.05)
+        weights = sample_weights(labels, "plain")
+        for spread in (SPREAD, np.inf):
+            fit = fit_temperature(logits, labels, weights, spread)
+            assert fit.temperature == pytest.approx(temperature, rel=0.05)
 
 
 @settings(max_examples=20, deadline=None)
@@ -52,15 +60,18 @@ def test_the_temperature_of_the_generator_is_found():
 def test_scaling_and_shifting_logits(seed, scale, shift):
     logits, labels = sample(seed, samples=100)
     weights = sample_weights(labels, "plain")
-    before = fit_temperature(logits, labels, weights).temperature
-    after = fit_temperature(logits.astype(float) * scale + shift, labels, weights).temperature
+    before = fit_temperature(logits, labels, weights, np.inf).temperature
+    scaled = logits.astype(float) * scale + shift
+    after = fit_temperature(scaled, labels, weights, np.inf).temperature
     assert after == pytest.approx(before * scale, rel=1e-6)
 
 
 def test_class_balanced_weights_give_each_class_the_same_say():
     labels = np.array([0, 0, 0, 2])
     weights = sample_weights(labels, "class_balanced")
-    assert weights.sum() == pytest.approx(1)
+    assert weights.sum() == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    assert 2 < weights.sum() < 4
+    assert sample_weights(labels, "plain").tolist() == [1] * 4
     assert weights[:3].sum() == pytest.approx(weights[3])
     logits, _ = sample(0, samples=4, classes=3)
     by_sklearn = log_loss(
@@ -80,7 +91,8 @@ def test_logits_that_are_far_too_small_go_to_the_lower_bound():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 300)
     shown = np.where(rng.random(300) < 0.1, (labels + 1) % 3, labels)  # one in ten is wrong
-    fit = fit_temperature(np.eye(3)[shown] * 0.01, labels, sample_weights(labels, "plain"))
+    weights = sample_weights(labels, "plain")
+    fit = fit_temperature(np.eye(3)[shown] * 0.01, labels, weights, np.inf)
     assert fit.temperature == LOWEST
     assert "far too small" in fit.warnings[0]
 
@@ -95,7 +107,7 @@ def test_constant_logits_leave_the_temperature_alone():
 def test_logits_that_mislead_go_to_the_upper_bound():
     labels = np.array([0, 1, 2] * 10)
     wrong = np.eye(3)[(labels + 1) % 3] * 5.0
-    fit = fit_temperature(wrong, labels, sample_weights(labels, "plain"))
+    fit = fit_temperature(wrong, labels, sample_weights(labels, "plain"), np.inf)
     assert fit.temperature == HIGHEST
     assert "highest temperature" in fit.warnings[0]
 

@@ -118,6 +118,7 @@ def test_values_of_another_type_are_refused_not_converted(field, value, expected
     [
         ("equal", ("", "'balanced'", "list", "found 'equal'")),
         ([1.0, -2.0], (".1", "0", "found -2.0")),
+        ({"effective_number": 1}, (".effective_number", "1", "found 1")),
     ],
 )
 def test_an_error_in_a_field_of_several_types_is_reported_once(weights, expected):

@@ -187,6 +187,7 @@ FILES = {
     "hugging-face": 1,
     "openmmlab": 1,
     "openmmlab/vis_data/scalars.json": 1,
+    "openmmlab-iterations": 1,
     "mmcls/20220101_000000.log.json": 1,
     "detectron2/metrics.json": 1,
     "wandb/history.csv": 0,
@@ -207,7 +208,12 @@ AVERAGED = {"tensorboard-pytorch": 0.02}
 """By how much the mean over the batches of an epoch differs from its first value."""
 SCALED = {"tensorboard-keras": 0.9}
 """The share of the accuracy that val reached."""
-NO_VAL_LOSS = {"openmmlab", "openmmlab/vis_data/scalars.json", "mmcls/20220101_000000.log.json"}
+NO_VAL_LOSS = {
+    "openmmlab",
+    "openmmlab/vis_data/scalars.json",
+    "openmmlab-iterations",
+    "mmcls/20220101_000000.log.json",
+}
 NO_ACCURACY = {"detectron2/metrics.json", "tensorboard-scalars"}
 
 

@@ -31,6 +31,8 @@ from tailproof.resource_limits import lacking
 from tailproof.runtime.environment import describe_code
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import missing_history, why_unreadable, working_tree_difference
+from tailproof.training.attempts import Attempts
+from tailproof.training.run_summary import attempt_seconds
 from tailproof.workflow import Pipeline
 from tests.project import TINY
 
@@ -175,6 +177,16 @@ def test_after_a_clock_was_set_back_all_raw_files_are_compared_once(tmp_path, mo
         assert replaced_raw(data, listed, since, seen) == [str(paths[0])]
 
 
+def test_a_clock_that_is_set_changes_no_duration(tmp_path, monkeypatch):
+    times = iter(["2026-01-02T00:00:00+00:00", "2026-01-02T00:00:00+00:00", *["2026-01-01"] * 2])
+    monkeypatch.setattr("tailproof.training.attempts._now", lambda: next(times))
+    attempts = Attempts(tmp_path)
+    attempts.begin(1, "cpu", 1)
+    attempts.seen(1)
+    attempts.end(2, "finished")
+    assert 0 <= attempt_seconds({"attempts": Attempts(tmp_path).entries}) < 60
+
+
 # Git ----------------------------------------------------------------------------------------------
 
 
@@ -243,11 +255,21 @@ def test_names_of_experts_fit_on_every_disk(names):
         Experiment.model_validate({**TINY, "experts": experts})
 
 
-def test_a_project_whose_path_is_a_pattern_is_refused():
+def test_a_project_whose_path_is_a_pattern_or_no_text_is_refused(tmp_path):
     pipeline = Pipeline(Paths(), print)
-    pipeline.check_folder(Path("/a/b c\n%s*[?]<d>"))
+    folder = tmp_path / "b c\n%s*[?]<d>"
+    folder.mkdir()
+    pipeline.check_folder(folder)
     with pytest.raises(TailproofError, match="braces"):
-        pipeline.check_folder(Path("/a/{b}"))
+        pipeline.check_folder(tmp_path / "{b}")
+    with pytest.raises(TailproofError, match=r"ma\\udcdfe.*UTF-8"):
+        pipeline.check_folder(tmp_path / os.fsdecode(b"ma\xdfe"))
+
+
+def test_a_project_on_a_full_disk_is_refused_before_snakemake_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr("tailproof.workflow.LEAST_SPACE", 2**80)
+    with pytest.raises(TailproofError, match="free some space"):
+        Pipeline(Paths(), print).check_folder(tmp_path)
 
 
 def test_file_names_in_another_encoding_are_refused(tmp_path):

@@ -23,14 +23,16 @@ FIRST_EPOCH = {
     "timm.log": 0,
     "mmcls.log": 1,
     "mmpretrain.log": 1,
+    "mmcv-iterations.log": 1,
+    "mmengine-iterations.log": 1,
     "keras-2.log": 1,
     "keras-3.log": 1,
     "hugging-face.log": 1,
     "fastai.txt": 0,
     "own-loop.log": 1,
 }
-NO_VAL_LOSS = {"mmcls.log", "mmpretrain.log"}
-MEANS_OF_BATCHES = {"mmcls.log", "mmpretrain.log", "pytorch-mnist.log"}
+NO_VAL_LOSS = {"mmcls.log", "mmpretrain.log", "mmcv-iterations.log", "mmengine-iterations.log"}
+MEANS_OF_BATCHES = NO_VAL_LOSS | {"pytorch-mnist.log"}
 
 
 def read_text(folder, text, name="train.log"):

@@ -1,4 +1,4 @@
-"""Exactly once, whatever the shards, row groups, ranks, workers, batches and resume points."""
+"""Exactly as drawn, whatever the shards, row groups, ranks, workers, batches and resume points."""
 
 import tempfile
 from pathlib import Path
@@ -86,12 +86,12 @@ def of_all_ranks(split, world, epoch, first, **options):
         shares.append((batches, counts[0]))
     assert len(lengths) == 1, "every process gets batches of the same sizes"
     total = sum(counts for _, counts in shares)
-    assert torch.equal(total, ORDER[0]), "together they deliver each sample once"
+    assert torch.equal(total, ORDER[0]), "together they deliver each sample as often as drawn"
     return [
         [
             (row, image)
             for batch in step
-            for row, image in zip(batch.rows[: batch.real], batch.images[: batch.real], strict=True)
+            for row, image in zip(batch.rows[: batch.real], batch.inputs[: batch.real], strict=True)
         ]
         for step in zip(*(batches for batches, _ in shares), strict=True)
     ]
@@ -109,12 +109,12 @@ SHARDS = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=4), min_size
     worlds=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     workers=st.sampled_from([0, 0, 0, 0, 1, 2]),
     resident=st.booleans(),
-    training=st.booleans(),
+    sampler=st.sampled_from([None, "instance", "class_aware", "square_root"]),
     drop=st.booleans(),
     data=st.data(),
 )
-def test_each_sample_once_on_any_ranks_from_any_point(
-    shards, batch_size, worlds, workers, resident, training, drop, data
+def test_each_sample_as_often_as_drawn_on_any_ranks_from_any_point(
+    shards, batch_size, worlds, workers, resident, sampler, drop, data
 ):
     """One process delivers an epoch; others, of another number, take it up at any batch."""
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +124,8 @@ def test_each_sample_once_on_any_ranks_from_any_point(
             "batch_size": batch_size,
             "image_size": None,
             "normalization": split.manifest["normalization"],
-            "augmentation": POLICY if training else None,
+            "augmentation": POLICY if sampler else None,
+            "sampler": sampler or "instance",
             "drop_last": drop,
             "memory_budget": 2**20 if resident else 0,
         }
@@ -164,8 +165,9 @@ def test_an_empty_split_is_told(tmp_path):
         small(tmp_path, [[]])
 
 
-def test_a_sample_missed_or_seen_twice_stops_the_run(tmp_path):
+@pytest.mark.parametrize("sampler", ["instance", "class_aware"])
+def test_a_sample_missed_or_seen_twice_stops_the_run(tmp_path, sampler):
     """As if another process had delivered the share of this one, and none that of the other."""
-    found = small(tmp_path, [[8]], world=2, rank=0, total=lambda own: 2 * own)
-    with pytest.raises(TailproofError, match=r"epoch 1,.* 8 samples of train .*exactly once"):
+    found = small(tmp_path, [[9]], world=2, rank=0, total=lambda own: 2 * own, sampler=sampler)
+    with pytest.raises(TailproofError, match=r"epoch 1,.* 9 samples of train"):
         list(found.epoch(1))

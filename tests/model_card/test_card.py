@@ -47,9 +47,19 @@ MEASURED = {
     "few_accuracy": value(0.5),
     "ece_uncalibrated": value(0.08),
     "ece": value(0.06),
+    "ece_debiased_uncalibrated": value(0.07),
+    "ece_debiased": value(0.02),
     "medium_accuracy": {"value": None, "low": None, "high": None},
     "coverage_chow_at_0.9": value(0.88),
     "risk_standard_chow_at_0.9": value(0.11),
+}
+
+
+ASSUMED = {
+    "shares": [0.5, 0.3, 0.2],
+    "confidence_mean": [0.9, 0.8, None],
+    "confidence_sd": [0.1, 0.1, None],
+    "samples": [5, 4, 1],
 }
 
 
@@ -70,7 +80,9 @@ def facts() -> ExpertFacts:
             "tailproof": {
                 "target": "class",
                 "heads": {"class": 3},
-                "recipe": Recipe(model={"name": "test_resnet"}).result_fields(),
+                "recipe": Recipe(
+                    model={"name": "test_resnet", "weights": "hub"}, tune={"adapter": "norm"}
+                ).result_fields(),
                 "precision": "fp32",
                 "epoch": 7,
             },
@@ -78,11 +90,17 @@ def facts() -> ExpertFacts:
         calibration={
             "temperature": 1.25,
             "samples": 42,
+            "fit_on": ["calib"],
             "weights_sha256": "e" * 64,
             "other_ranks": {},
             "warnings": ["calib holds only 42 samples"],
         },
-        training={"parameters": 1234, "epochs": 9, "stopped_early": True},
+        training={
+            "parameters": 1234,
+            "trained_parameters": 123,
+            "epochs": 9,
+            "stopped_early": True,
+        },
         diagnosis={"findings": [{"severity": "warning", "title": "Overfits from epoch 5 on"}]},
         manifest={
             "mode": "RGB",
@@ -101,6 +119,9 @@ def facts() -> ExpertFacts:
             "classes": CLASSES,
             "groups": {"many": ["a"], "medium": ["b|*<c>"], "few": ["d"]},
             "notes": [],
+            "assumptions": {"own": {"3": ASSUMED}},
+            "sample_groups": {"temperatures": {"own": {"3": 0.8}}},
+            "calibration": {"test": {"own": {"ece_debiased": value(-0.05)}}},
             "experts": {"own": {"seeds": {"3": {"test": MEASURED}}, "over_seeds": {"test": over}}},
         },
         evaluation=Evaluation(),
@@ -136,12 +157,13 @@ def test_a_card_says_what_is_known_and_nothing_else(facts, table, tmp_path):
         "10 exact duplicates",
         "| train | 155 | training |",
         "| b\\|\\*\\<c\\> | medium | 30 | 30 |",
-        "1,234 parameters",
-        "random weights",
+        "123 of 1,234 parameters trained",
+        "the publisher's weights",
+        "adapter norm, blocks all",
         "9 epochs (stopped early), batches of 128, fp32",
         "- Weights: epoch 7,",
         "| top-1 accuracy | 80.0 % [75.0, 85.0] |",
-        "8.0 % [3.0, 13.0] before, 6.0 % [1.0, 11.0] after.",
+        "8.0 % [3.0, 13.0] before, 6.0 % [1.0, 11.0] after; without the",
         "| 0.9 | 0.7500 | 88.0 % [83.0, 93.0] | 11.0 % [6.0, 16.0] |",
         "from 5 (d) to 120 (a)",
         "fewer than 20 training images: d.",
@@ -156,8 +178,10 @@ def test_a_card_says_what_is_known_and_nothing_else(facts, table, tmp_path):
     assert not [line for line in card.splitlines() if line.endswith(" ")]
 
 
-def test_a_temperature_that_did_not_help_is_reported(facts, table):
+def test_calibration_that_made_things_worse_is_reported(facts, table):
     facts.metrics["experts"]["own"]["seeds"]["3"]["test"]["ece"] = value(0.1)
+    assert not any("8.0 %" in text for text in limitations(facts)), "within noise"
+    facts.metrics["calibration"]["test"]["own"]["ece_debiased"] = value(0.08)
     (sentence,) = (text for text in limitations(facts) if "8.0 %" in text)
     assert "10.0 %" in sentence
     assert sentence in card_of(facts, deployment_of(facts, table), "").replace("\\", "")
@@ -207,7 +231,8 @@ def test_an_expert_that_was_not_evaluated_is_refused(facts, tmp_path):
 
 
 def test_the_models_that_need_tailproof_are_known_by_name():
-    own = timm.list_models(module="resnet_cifar") + timm.list_models(module="scan_lines")
+    modules = ("resnet_cifar", "scan_lines", "tuned_network")
+    own = [name for module in modules for name in timm.list_models(module=module)]
     assert len(own) >= 5 and all(name.startswith(OURS) for name in own)
     others = set(timm.list_models()) - set(own)
     assert not [name for name in others if name.startswith(OURS)]
@@ -232,15 +257,29 @@ def examined(folder, image) -> list[tuple[float, str]]:
     return [(float(p), name.strip("'")) for p, name in pairs]
 
 
+def mix_classes(expert, kind):
+    """Give the expert of three classes a calibrator of a kind."""
+    if kind == "temperature":
+        return
+    factors = np.array([0.5, 1.5, 1.0]) if kind == "vector" else np.eye(3) + 0.2 * np.ones((3, 3))
+    mixing = {"calibrator": kind, "factors": factors.tolist(), "bias": [0.3, -0.2, 0.0]}
+    path = expert / "calibration.json"
+    write_json(path, read_json(path) | mixing)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "float32"])
 def test_the_example_needs_timm_and_the_folder_alone(tmp_path, capsys, mode):
     bands = {"L": 1, "RGB": 3, "float32": 4}[mode]
     ranks = {"family": ["x", "y"], "class": ["a", "b", "c"]} if mode == "RGB" else None
     expert = make_expert(tmp_path / "expert", mode=mode, shape=(bands, 32, 32), ranks=ranks)
     columns = slice(2, 5) if mode == "RGB" else slice(0, 3)
-    code = example_of(read_json(expert / "config.json"), mode, columns)
+    kind = {"L": "vector", "RGB": "temperature", "float32": "matrix"}[mode]
+    mix_classes(expert, kind)
+    code = example_of(read_json(expert / "config.json"), mode, columns, kind)
     (expert / "example.py").write_text(code)
-    assert len([line for line in code.splitlines() if line]) <= 10
+    assert len([line for line in code.splitlines() if line]) <= (
+        10 if kind == "temperature" else 12
+    )
     bits = np.random.default_rng(0).integers(0, 256, (32, 32, bands), np.uint8)
     image = tmp_path / ("image.npy" if mode == "float32" else "image.png")
     if mode == "float32":

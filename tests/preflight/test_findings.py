@@ -32,6 +32,11 @@ PHASES = [
     {"from_epoch": 16, "image_size": 32},
 ]
 BARE = [*PHASES[:2], {**PHASES[2], "augmentation": {}}]
+DEFERRED = [{"from_epoch": 1}, {"from_epoch": 16, "sampler": "class_aware"}]
+REWEIGHTED = [
+    {"from_epoch": 1},
+    {"from_epoch": 16, "loss": {"name": "focal", "class_weights": "balanced"}},
+]
 CONSTANT = {"schedule": {"name": "constant"}}
 
 
@@ -121,6 +126,18 @@ TABLE = {
             None,
             facts({"loss": {"name": "cross_entropy", "class_weights": "balanced"}}, train=TAIL),
         ),
+        (None, facts({"loss": {"name": "focal"}, "sampler": "square_root"}, train=TAIL)),
+        (None, facts({"loss": {"name": "focal"}, "phases": DEFERRED}, train=TAIL)),
+        (None, facts({"loss": {"name": "focal"}, "phases": REWEIGHTED}, train=TAIL)),
+    ],
+    "rebalanced_twice": [
+        ("warning", facts({"sampler": "class_aware"}, train=TAIL)),
+        ("warning", facts({"phases": DEFERRED}, train=TAIL)),
+        ("warning", facts({"sampler": "class_aware", "phases": REWEIGHTED}, train=TAIL)),
+        (None, facts({"sampler": "class_aware"})),
+        (None, facts({"sampler": "class_aware", "loss": {"name": "ldam"}}, train=TAIL)),
+        (None, facts({"sampler": "class_aware", "loss": {"name": "focal"}}, train=TAIL)),
+        (None, facts(train=TAIL)),
     ],
     "rare_classes": [("info", facts(train={"a": 500, "b": 9})), (None, facts(train=TAIL))],
     "loss_effect": [
@@ -133,7 +150,10 @@ TABLE = {
         (None, facts({}, {"loss": {"name": "logit_adjustment", "tau": 2}}, train=TAIL)),
         ("warning", facts({}, {"loss": {"name": "logit_adjustment", "tau": 2}})),
         ("warning", facts({}, {"loss": {"name": "cross_entropy", "class_weights": "balanced"}})),
+        ("warning", facts({}, {"sampler": "class_aware"})),
+        (None, facts({}, {"sampler": "class_aware"}, train=TAIL)),
         (None, facts({}, {"epochs": 30})),
+        (None, facts({}, {"phases": REWEIGHTED}, train=TAIL)),
     ],
     "no_normalization": [("warning", facts({"normalize": False})), (None, facts())],
     "weights_of_other_images": [

@@ -49,6 +49,8 @@ SMALL = {"model": {"name": "cifar_resnet20"}, "epochs": 4, "batch_size": 64}
             0.477566825,
             32.84881,
         ),
+        ({"name": "ldam", "max_margin": 2.0}, 1.60528882, 1.92781178, 2.98834448),
+        ({"name": "label_aware_smoothing"}, 1.09861229, 1.40366813, 1.38053113),
     ],
     ids=str,
 )
@@ -57,6 +59,16 @@ def test_untrained_losses_are_the_recorded_ones(loss, head_at_zero, head, tail):
     found = untrained_losses(Recipe(loss=loss), {"a": 500, "b": 60, "c": 7}, ["a", "c"])
     assert found["zero"]["a"] == pytest.approx(head_at_zero, rel=1e-6)
     assert found["random"] == pytest.approx({"a": head, "c": tail}, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "ldam"])
+def test_class_weights_that_do_not_fit_are_left_out(name):
+    """The finding outputs_differ reports them."""
+    plain, wrong = (
+        untrained_losses(Recipe(loss={"name": name, **weights}), {"a": 500, "b": 60}, ["a", "b"])
+        for weights in ({}, {"class_weights": [1.0]})
+    )
+    assert plain == wrong
 
 
 def test_a_tiny_network_is_measured_and_described(digits):

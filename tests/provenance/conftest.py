@@ -94,7 +94,7 @@ def published(finished, tmp_path_factory) -> Published:
     place = tmp_path_factory.mktemp("published")
     origin, remote = place / "origin.git", place / "remote"
     checkout = Checkout(finished.copy(place / "checkout").folder)
-    _add_dvc(checkout.folder)
+    add_dvc(checkout.folder)
     checkout.told("git", "init", "--quiet", "--initial-branch", "main")
     checkout.told("dvc", "remote", "add", "--default", "shared", str(remote))
     checkout.told("git", "add", "--", ".", ":!results")
@@ -109,7 +109,7 @@ def published(finished, tmp_path_factory) -> Published:
     return Published(checkout, origin, remote, staged)
 
 
-def _add_dvc(folder: Path) -> None:
+def add_dvc(folder: Path) -> None:
     """Copy what the repository tells DVC, without what DVC keeps beside it."""
     for name in OF_DVC:
         target = folder / name

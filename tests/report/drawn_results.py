@@ -307,7 +307,8 @@ def _write_expert(folder, expert, seed, index, train, labels, experiment):
         values = (1.7 * values).astype(np.float32)
         Logits(ids, {"label": y.astype(np.int64)}, weight, {"label": values}, metadata).write(path)
     calibration = base / "calibration.json"
-    calibrate(paths["raw_logits"]["calib"], experiment.calibration, calibration)
+    raw = {split: paths["raw_logits"][split] for split in experiment.calibration.splits}
+    calibrate(raw, experiment.calibration, calibration)
     export(paths["raw_logits"], calibration, paths["logits"])
     _history(rng).to_csv(base / "history.csv", index=False)
     write_json(base / "training.json", training(seed))
@@ -322,6 +323,7 @@ def training(seed: int) -> dict:
         "device": "cpu",
         "start": "2026-01-01T00:00:00+00:00",
         "end": "2026-01-01T00:00:10+00:00",
+        "seconds": 10.0,
     }
     return {
         "epochs": EPOCHS,

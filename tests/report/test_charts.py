@@ -200,7 +200,7 @@ def test_reliability_quotes_ece_and_temperatures(results):
     for found in results.calibrations["plain"].values():
         assert f"{found['temperature']:.2f}" in chart.caption
     assert {"before", "after"} <= set(lines(chart))
-    assert "before" not in lines(charts.reliability(results, "stacked"))
+    assert {"before", "after"} <= set(lines(charts.reliability(results, "stacked")))
 
 
 def test_risk_coverage_quotes_the_curve(results):

@@ -39,7 +39,7 @@ def test_a_finished_experiment_holds(drawn):
     found = progress(*drawn).criteria()
     assert [(each.name, each.state) for each in found] == [
         ("Data", "holds"), ("Preflight", "holds"), ("Experts trained", "holds"),
-        ("Temperatures fitted", "holds"), ("Logits exported", "holds"), ("Jobs on record", "holds"),
+        ("Calibrators fitted", "holds"), ("Logits exported", "holds"), ("Jobs on record", "holds"),
     ]  # fmt: skip
     named = by_name(found)
     assert named["Experts trained"].summary == "4 of 4 runs"

@@ -45,15 +45,20 @@ def test_every_number_of_the_headline_has_its_key(drawn):
         assert f'data-key="{key}"' in text
 
 
-def test_the_headline_admits_that_calibration_did_not_help(drawn):
+def test_the_headline_shows_no_noise_as_an_effect_of_calibration(drawn):
     folder, experiment = drawn
     scores = (results := Results.read("drawn", experiment, folder)).scores
-    expert = scores.best_expert if scores.is_ensemble(scores.best) else scores.best
-    values = scores.metrics["experts"][expert]["over_seeds"]["test"]
+    effect = scores.metrics["calibration"]["test"][scores.best]["ece_debiased"]
+    kind = "ensembles" if scores.is_ensemble(scores.best) else "experts"
+    values = scores.metrics[kind][scores.best]["over_seeds"]["test"]
     values["ece_uncalibrated"]["mean"], values["ece"]["mean"] = 0.058, 0.023
-    lowered = words(headline(results))
-    assert re.search(rf"{expert}.*5\.8\u00a0%.*2\.3\u00a0%", lowered)
-    values["ece_uncalibrated"]["mean"], values["ece"]["mean"] = 0.023, 0.058
-    raised = words(headline(results))
-    assert re.search(rf"{expert}.*2\.3\u00a0%.*5\.8\u00a0%", raised)
-    assert "does not" in raised and "does not" not in lowered
+    texts = {}
+    for verdict, (low, high) in {
+        "lower": (-0.05, -0.01), "higher": (0.01, 0.05), "same": (-0.05, 0.01)
+    }.items():  # fmt: skip
+        effect.update(difference=(low + high) / 2, low=low, high=high)
+        assert scores.calibration_verdict("test", scores.best) == verdict
+        texts[verdict] = words(headline(results)).split("Calibration ")[1]
+        assert re.search(rf"{scores.best}.*5\.8\u00a0%.*2\.3\u00a0%", texts[verdict])
+    assert "noise (" in texts["same"]
+    assert not any("noise (" in texts[verdict] for verdict in ("lower", "higher"))

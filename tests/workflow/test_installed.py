@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tailproof.runtime.ledger import read_ledger
 from tests.project import ROOT, TINY
 
 NOT_IN_GIT = (".git", ".venv", ".snakemake", "results", "logs", "raw", ".state", "__pycache__")
@@ -78,13 +79,16 @@ def different_files(one, other):
     return [str(f) for f in compared if (one / f).read_bytes() != (other / f).read_bytes()]
 
 
-def test_a_project_of_ones_own_runs_proves_and_plans(run, finished, tmp_path):
+def test_a_project_of_ones_own_runs_proves_and_plans(run, finished, tmp_path, monkeypatch):
     """A run from scratch elsewhere, by the installed package, gives the bytes of a checkout's."""
     run(tmp_path, "tailproof.cli", "init", "study")
     study = tmp_path / "study"
     tiny(study)
+    monkeypatch.chdir(study)
     run(study, "snakemake", "--cores", "2")
     assert different_files(finished.results, study / "results" / "tiny") == []
+    ledger = read_ledger("tiny")
+    assert {record.command for record in ledger.records.values()} == {"snakemake --cores 2"}
     run(study, "tailproof.cli", "audit", "tiny")
     assert "Nothing to be done" in run(study, "snakemake", "--cores", "2", "--dry-run")
     plan = run(study, "snakemake", "--profile", "slurm", "--dry-run", "--forcerun", "split")

@@ -198,7 +198,8 @@ def test_only_infer_export_and_evaluate_open_test(finished, tmp_path):
     manifest, recipe = results / "shards/manifest.json", experiment.experts[EXPERTS[0]]
     launch(manifest, recipe, 0, folder, tmp_path, "code", tmp_path / "train.log")
     assert (folder / "model.safetensors").read_bytes() == before
-    calibrate(folder / "raw_logits/calib.parquet", experiment.calibration, folder / "again.json")
+    raw = {"calib": folder / "raw_logits/calib.parquet"}
+    calibrate(raw, experiment.calibration, folder / "again.json")
     assert (folder / "again.json").read_bytes() == (folder / "calibration.json").read_bytes()
     write_page("tiny", experiment, results, tmp_path / "index.html")
     page = (finished.results / "report" / "index.html").read_bytes()

@@ -7,6 +7,7 @@ from tailproof.runtime.job import job
 with job(snakemake) as stage:
     from tailproof.config.evaluation import Evaluation
     from tailproof.evaluation.evaluate import evaluate, results_of
+    from tailproof.evaluation.sample_groups import read_groups
     from tailproof.runtime.stages import paths_by
 
     params = snakemake.params
@@ -23,5 +24,6 @@ with job(snakemake) as stage:
         snakemake.input.manifest,
         Evaluation(**params.evaluation),
         Path(snakemake.output.metrics).parent,
+        read_groups(snakemake.input.samples),
     )
     stage.results.update(results_of(metrics))

@@ -1,4 +1,4 @@
-"""Raw logits and temperature -> calibrated logits of all six splits."""
+"""Raw logits and calibrators -> calibrated logits of all six splits."""
 
 from tailproof.runtime.job import job
 

@@ -12,7 +12,13 @@ with job(snakemake):
 
     experiment = Experiment(**snakemake.params.experiment)
     results = Path(snakemake.output.page).parents[1]
-    write_page(snakemake.wildcards.experiment, experiment, results, snakemake.output.page)
+    write_page(
+        snakemake.wildcards.experiment,
+        experiment,
+        results,
+        snakemake.output.page,
+        snakemake.input.pooled,
+    )
     write_preflight_page(
         snakemake.wildcards.experiment, experiment, results, snakemake.output.preflight
     )

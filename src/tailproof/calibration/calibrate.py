@@ -1,4 +1,4 @@
-"""The stage calibrate: calibration.json from the raw logits of the split calib."""
+"""The stage calibrate: calibration.json from raw logits of the splits that no network saw."""
 
 from pathlib import Path
 from typing import Any
@@ -6,70 +6,146 @@ from typing import Any
 import numpy as np
 
 from tailproof.calibration import metrics
+from tailproof.calibration.calibrator import Calibrator
+from tailproof.calibration.choice import choose
+from tailproof.calibration.scaling import fit_matrix, fit_vector
 from tailproof.calibration.temperature import fit_temperature, sample_weights
-from tailproof.config.calibration import Calibration
+from tailproof.config.calibration import CHOSEN_ON, FIT_ON, Calibration
 from tailproof.data.logits import Logits
 from tailproof.files import write_json
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
 FEW_SAMPLES = 200
+FOLDS = 5
+FITS = {"vector": fit_vector, "matrix": fit_matrix}
 
 
-def calibrate(raw_logits: str | Path, config: Calibration, output: str | Path) -> dict[str, Any]:
-    """Fit the temperatures of one expert and write calibration.json.
+def calibrate(
+    raw_logits: dict[str, str | Path], config: Calibration, output: str | Path
+) -> dict[str, Any]:
+    """Fit the calibrators of one expert, choose one per rank, and write calibration.json.
 
     Args:
-        raw_logits: the expert's raw logits on the split calib.
-        config: the weighting of the fit.
+        raw_logits: the expert's raw logits of each split of `config.splits`.
+        config: the configuration section calibration.
         output: path of calibration.json.
 
     Returns:
-        The content of calibration.json. For the target rank: temperature, weighting, samples,
-        classes_present, weights_sha256, warnings, and the scores before and after (nll, ece,
-        ece_equal_mass, ece_classwise, brier on calib, with equal weights). other_ranks has the
-        same for each other head by name, without weighting and weights_sha256.
+        The content of calibration.json. For the target rank: calibrator, temperature, factors and
+        bias of a vector or matrix, samples, classes_present, warnings, the scores before and after
+        (nll, ece, ece_debiased, ece_equal_mass, ece_classwise, brier, with equal weights), the
+        choice if there was one, and weighting, fit_on and weights_sha256. other_ranks has the same
+        for each other head by name, without the last three.
 
     Raises:
-        TailproofError: the file is not of the split calib, or no sample has a label at a rank.
+        TailproofError: a file is of another split or network than expected, or no sample has a
+            label at a rank.
     """
-    logits = Logits.read(raw_logits)
-    if logits.metadata["split"] != "calib":
-        raise TailproofError(
-            f"{raw_logits} holds the split '{logits.metadata['split']}', expected 'calib', the "
-            "split for fitting temperatures"
-        )
-    fitted = {rank: _fitted(raw_logits, logits, rank, config) for rank in logits.heads}
-    target = fitted.pop(logits.metadata["target"])
+    logits = _read(raw_logits, config)
+    first = logits[FIT_ON[config.fit_on][0]]
+    fitted = {rank: _fitted(raw_logits, logits, rank, config) for rank in first.heads}
+    target = fitted.pop(first.metadata["target"])
     result = {
         **target,
         "weighting": config.weighting,
-        "weights_sha256": logits.metadata["weights_sha256"],
+        "fit_on": list(FIT_ON[config.fit_on]),
+        "weights_sha256": first.metadata["weights_sha256"],
         "other_ranks": fitted,
     }
     write_json(output, result)
     return result
 
 
-def _fitted(path: str | Path, logits: Logits, rank: str, config: Calibration) -> dict[str, Any]:
-    """Fit the temperature of one head on the samples that have a label at its rank."""
-    labelled = logits.labels[rank] >= 0
-    values, labels = logits.heads[rank][labelled], logits.labels[rank][labelled]
+def _read(paths: dict[str, str | Path], config: Calibration) -> dict[str, Logits]:
+    if set(paths) != set(config.splits):
+        raise TailproofError(
+            f"expected raw logits of {', '.join(config.splits)}, the splits for calibration, "
+            f"found {', '.join(paths)}"
+        )
+    logits = {split: Logits.read(paths[split]) for split in config.splits}
+    for split, of_split in logits.items():
+        if of_split.metadata["split"] != split:
+            raise TailproofError(
+                f"{paths[split]} holds the split '{of_split.metadata['split']}', expected '{split}'"
+            )
+        networks = [each.metadata["weights_sha256"] for each in (of_split, *logits.values())]
+        if networks[0] != networks[1]:
+            raise TailproofError(
+                f"{paths[split]} was computed with the weights {networks[0][:12]}…, but "
+                f"{paths[config.splits[0]]} with {networks[1][:12]}…: run infer again"
+            )
+    return logits
+
+
+def _fitted(
+    paths: dict[str, str | Path], logits: dict[str, Logits], rank: str, config: Calibration
+) -> dict[str, Any]:
+    """Fit and choose the calibrator of one head on the samples that have a label at its rank."""
+    splits = FIT_ON[config.fit_on]
+    values, labels = _labelled([logits[split] for split in splits], rank)
     present = len(np.unique(labels))
     if not present:
         raise TailproofError(
-            f"{path} has no sample with a label at the rank '{rank}', expected at least one to fit "
-            "a temperature: raise data.splits.calib"
+            f"{paths[splits[-1]]} has no sample with a label at the rank '{rank}', expected at "
+            "least one to fit a temperature: raise data.splits.calib"
         )
-    fit = fit_temperature(values, labels, sample_weights(labels, config.weighting))
+    weights = sample_weights(labels, config.weighting)
+    temperature = fit_temperature(values, labels, weights)
+    candidates = {
+        kind: _fit(kind, values, labels, weights, temperature.temperature)
+        for kind in config.calibrators
+    }
+    chosen, choice = config.calibrators[0], None
+    if len(candidates) > 1:
+        held_out = _labelled([logits[CHOSEN_ON]], rank)
+        chosen, choice = choose(candidates, *held_out, config.weighting)
+    warnings = _coverage_warnings(splits, len(labels), present, values.shape[1])
     return {
-        "temperature": fit.temperature,
+        **candidates[chosen].to_jsonable(),
         "samples": len(labels),
         "classes_present": present,
         "before": scores(values, labels),
-        "after": scores(values / np.float64(fit.temperature), labels),
-        "warnings": _coverage_warnings(len(labels), present, values.shape[1]) + fit.warnings,
+        "after": scores(_cross_fitted(chosen, values, labels, config), labels),
+        "choice": choice,
+        "warnings": warnings + temperature.warnings,
     }
+
+
+def _labelled(logits: list[Logits], rank: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the raw logits and labels of the samples that have a label at a rank."""
+    values = np.concatenate([of_split.heads[rank] for of_split in logits])
+    labels = np.concatenate([of_split.labels[rank] for of_split in logits])
+    return values[labels >= 0], labels[labels >= 0]
+
+
+def _fit(
+    kind: str, values: np.ndarray, labels: np.ndarray, weights: np.ndarray, temperature: float
+) -> Calibrator:
+    if kind == "temperature":
+        return Calibrator(temperature)
+    return FITS[kind](values, labels, weights, temperature)
+
+
+def _cross_fitted(
+    kind: str, values: np.ndarray, labels: np.ndarray, config: Calibration
+) -> np.ndarray:
+    """Return calibrated logits: each fold by a calibrator fitted on the others.
+
+    The folds are drawn without regard to classes: with the same share of each class in every fold,
+    a bias fitted on the others would know the shares of this one.
+    """
+    if len(labels) < 2:
+        return values
+    fold = np.random.default_rng(0).permutation(len(labels)) % min(FOLDS, len(labels))
+    calibrated = np.empty(values.shape)
+    for held_out in (fold == number for number in range(fold.max() + 1)):
+        rest, rest_labels = values[~held_out], labels[~held_out]
+        weights = sample_weights(rest_labels, config.weighting)
+        temperature = fit_temperature(rest, rest_labels, weights).temperature
+        calibrator = _fit(kind, rest, rest_labels, weights, temperature)
+        calibrated[held_out] = calibrator.apply(values[held_out])
+    return calibrated
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -79,20 +155,25 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {
         "nll": float(metrics.nll(log_p, labels)),
         "ece": float(metrics.ece(p, labels)),
+        "ece_debiased": float(metrics.ece_debiased(p, labels)),
         "ece_equal_mass": float(metrics.ece_equal_mass(p, labels)),
         "ece_classwise": float(metrics.ece_classwise(p, labels)),
         "brier": float(metrics.brier(p, labels)),
     }
 
 
-def _coverage_warnings(samples: int, present: int, classes: int) -> list[str]:
+def _coverage_warnings(
+    splits: tuple[str, ...], samples: int, present: int, classes: int
+) -> list[str]:
+    place = " and ".join(splits)
     warnings = []
     if samples < FEW_SAMPLES:
         warnings.append(
-            f"calib holds only {samples} samples; a temperature from fewer than {FEW_SAMPLES} is "
-            "uncertain, and so are the errors listed here"
+            f"{place} {'holds' if len(splits) == 1 else 'hold'} only {samples} samples; with fewer "
+            f"than {FEW_SAMPLES}, the calibrator stays close to 'no change', and the errors listed "
+            "here are uncertain"
         )
     if present < classes:
         lacking = quantity(classes - present, "class has", "classes have")
-        warnings.append(f"{lacking} no sample in calib, of {classes}")
+        warnings.append(f"{lacking} no sample in {place}, of {classes}")
     return warnings

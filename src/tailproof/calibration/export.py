@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tailproof.calibration.calibrated_logits import calibrate_logits
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.data.logits import Logits
 from tailproof.runtime.errors import TailproofError
@@ -10,10 +11,10 @@ from tailproof.runtime.errors import TailproofError
 def export(
     raw: dict[str, str | Path], calibration: str | Path, outputs: dict[str, str | Path]
 ) -> dict[str, int]:
-    """Divide the raw logits of each split by the temperatures of calibration.json.
+    """Apply the calibrators of calibration.json to the raw logits of each split.
 
-    Each output carries the raw file's metadata and the temperature of each rank, so
-    raw = logits · temperature.
+    Each output carries the raw file's metadata and what undoes the calibration:
+    `tailproof.calibration.calibrated_logits`.
 
     Args:
         raw: the raw logits file of each split.
@@ -25,7 +26,7 @@ def export(
 
     Raises:
         TailproofError: a file holds a different split than expected, or logits of different weights
-            than those that the temperature was fitted on, or calibration.json is damaged.
+            or ranks than those that the calibrators were fitted on, or calibration.json is damaged.
     """
     if set(raw) != set(outputs):
         raise TailproofError(
@@ -46,7 +47,7 @@ def export(
                 f"but {calibration} was fitted on {fitted.weights_sha256[:12]}…: run infer and "
                 "calibrate again"
             )
-        by_rank = fitted.temperatures(logits.metadata["target"])
-        logits.scaled_by_temperature(by_rank).write(outputs[split])
+        by_rank = fitted.calibrators(logits.metadata["target"])
+        calibrate_logits(logits, by_rank).write(outputs[split])
         rows[split] = len(logits.sample_ids)
     return rows

@@ -50,6 +50,37 @@ def ece(probabilities: Array, labels: Array, weights: Array | None = None) -> Ar
     return _gap(correct - confidence, equal_width_bins(confidence, BINS), weights)
 
 
+def ece_noise(probabilities: Array, labels: Array, weights: Array | None = None) -> Array | float:
+    """Return the `ece` that noise alone gives: its expectation if every confidence were right.
+
+    √(2/π) · Σ_b √(Σ_{i in b} w_i² · c_i · (1 − c_i)) / Σ w with the confidence c: the expected
+    absolute value of a normal sum in each bin (Bröcker & Smith 2007 call such a forecast
+    consistent). A weight that is a bootstrap count stands for copies of one sample.
+    """
+    confidence, _ = top_class(probabilities, labels)
+    weights = np.ones(len(labels)) if weights is None else weights
+    spread = np.zeros((len(labels), BINS))
+    cell = equal_width_bins(confidence, BINS)
+    spread[np.arange(len(labels)), cell] = confidence * (1 - confidence)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spreads = np.sqrt(weights.astype(float) ** 2 @ spread * (2 / np.pi))
+        return spreads.sum(axis=-1) / weights.sum(axis=-1)
+
+
+def ece_debiased(
+    probabilities: Array, labels: Array, weights: Array | None = None
+) -> Array | float:
+    """Return the `ece` without what noise adds to it: √(ece² − ece_noise²), or 0.
+
+    Noise adds to every bin's absolute gap, so `ece` is above zero even for a calibrated
+    prediction, and the more so the fewer samples there are. A gap δ with normal noise of standard
+    deviation s has the expected absolute value √(δ² + 2s²/π), less at most 0.15 s.
+    """
+    measured = ece(probabilities, labels, weights)
+    noise = ece_noise(probabilities, labels, weights)
+    return np.sqrt(np.maximum(measured**2 - noise**2, 0))
+
+
 def ece_equal_mass(
     probabilities: Array,
     labels: Array,

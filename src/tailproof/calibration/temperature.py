@@ -1,4 +1,4 @@
-"""The maximum-likelihood temperature on the split calib."""
+"""The most probable temperature, drawn towards 1 where samples are few."""
 
 from typing import Literal, NamedTuple
 
@@ -7,6 +7,12 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 
 from tailproof.calibration.calibration_file import HIGHEST, LOWEST
+
+SPREAD = 0.2
+"""Standard deviation of the prior of the inverse temperature, whose mean is 1.
+
+For 42 samples it decides, for 1,000 it hardly matters. `benchmarks/calibration.py` measures it.
+"""
 
 
 class Fit(NamedTuple):
@@ -17,50 +23,57 @@ class Fit(NamedTuple):
 
 
 def sample_weights(labels: np.ndarray, weighting: Literal["plain", "class_balanced"]) -> np.ndarray:
-    """Return N weights of sum 1: equal, or 1/n_class so that all present classes count equally."""
+    """Return N weights: 1, or proportional to 1/n_class, so that all present classes count equally.
+
+    Their sum is the effective number of samples (Σw)² / Σw² (Kish 1965), so that unequal weights
+    do not pass for more information than they carry.
+    """
     if weighting == "plain":
-        return np.full(len(labels), 1 / len(labels))
+        return np.ones(len(labels))
     weights = 1 / np.bincount(labels)[labels]
-    return weights / weights.sum()
+    return weights * weights.sum() / (weights**2).sum()
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Fit:
-    """Return the T in [0.05, 20] that minimises Σ w_i · −log softmax(z_i / T)[y_i].
+def fit_temperature(
+    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, spread: float = SPREAD
+) -> Fit:
+    """Return the T in [0.05, 20] that minimises Σ w_i · −log softmax(z_i / T)[y_i] + prior.
 
-    In the inverse temperature b = 1/T the sum is convex (a log-sum-exp of functions linear in b,
-    minus a linear one), so in log T it has one minimum and its derivative changes sign once.
-    Brent's method finds that root
-    (Guo et al. 2017, section 4.2, fit the same T by gradient descent).
+    With the inverse temperature b = 1/T, prior = (b − 1)² / (2 · spread²) is that of a normal
+    distribution around 'no change'. The sum is convex in b (a log-sum-exp of functions linear in
+    b, minus a linear one) and the prior strictly so: there is one minimum, and Brent's method finds
+    the root of the derivative. Without the prior it is the T of Guo et al. 2017, section 4.2.
 
-    Without a change of sign the likelihood has no maximum within the bounds. If all samples are
-    correct or the logits are constant, the samples carry no information about confidence, and T
-    stays 1; otherwise T is the bound towards which the likelihood rises. Each case adds a warning.
+    If all samples are correct, the samples do not say how often the network is wrong: T stays 1.
+    So it does if the logits are constant. Both cases, and a minimum outside the bounds, add a
+    warning.
 
     Args:
         logits: [N, C]; used in double precision.
         labels: N class indices.
-        weights: N weights of sum 1.
+        weights: N weights, whose sum is the effective number of samples.
+        spread: standard deviation of the prior; infinity for none.
     """
     logits = np.asarray(logits, np.float64)
     logits = logits - logits.max(axis=1, keepdims=True)
     truth = logits[np.arange(len(labels)), labels]
 
-    def slope(log_temperature: float) -> float:
-        expected = (softmax(logits * np.exp(-log_temperature), axis=1) * logits).sum(axis=1)
-        return float(weights @ (expected - truth))
+    def slope(inverse: float) -> float:
+        expected = (softmax(logits * inverse, axis=1) * logits).sum(axis=1)
+        return float(weights @ (expected - truth)) + (inverse - 1) / spread**2
 
-    low, high = np.log(LOWEST), np.log(HIGHEST)
+    low, high = 1 / HIGHEST, 1 / LOWEST
     if not logits.any():
         return Fit(1.0, ["the logits of every sample are constant: the temperature stays 1"])
     if (truth >= 0).all():
         return Fit(
             1.0,
             [
-                "all samples of calib are classified correctly, so no temperature is the most "
-                "likely: it stays 1; enlarge data.splits.calib"
+                "all samples to fit on are classified correctly, so they do not say how often the "
+                "network is wrong: the temperature stays 1; enlarge data.splits.calib"
             ],
         )
-    if slope(low) <= 0:
+    if slope(high) <= 0:
         return Fit(
             LOWEST,
             [
@@ -68,13 +81,13 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
                 "far too small for how often they are right"
             ],
         )
-    if slope(high) >= 0:
+    if slope(low) >= 0:
         return Fit(
             HIGHEST,
             [
-                f"the likelihood still rises at the highest temperature {HIGHEST}: on calib the "
-                "logits say next to nothing about the class"
+                f"the likelihood still rises at the highest temperature {HIGHEST}: on the samples "
+                "to fit on, the logits say next to nothing about the class"
             ],
         )
-    temperature = float(np.exp(brentq(slope, low, high, xtol=1e-12, rtol=1e-14)))
-    return Fit(min(max(temperature, LOWEST), HIGHEST), [])
+    inverse = brentq(slope, low, high, xtol=1e-14, rtol=1e-14)
+    return Fit(min(max(float(1 / inverse), LOWEST), HIGHEST), [])

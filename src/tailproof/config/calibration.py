@@ -2,16 +2,49 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tailproof.config.base import Strict
+from tailproof.config.calibrators import CalibratorKind
+
+FIT_ON = {"calib": ("calib",), "val_and_calib": ("val", "calib")}
+CHOSEN_ON = "tune"
 
 
 class Calibration(Strict):
-    """How the temperatures of each expert are fitted on the split calib."""
+    """How the calibrators of each expert are fitted, and which one is chosen."""
 
+    calibrators: list[CalibratorKind] = Field(
+        ["temperature"],
+        min_length=1,
+        description="temperature: one number divides all logits. vector: each class has a factor "
+        "and a bias, too. matrix: each class also has a factor for every other class (Dirichlet "
+        "calibration). All stay close to 'no change' as long as samples are few. If several are "
+        "listed, the first is used unless another has a lower NLL on tune, beyond its 95 % "
+        "interval.",
+    )
+    fit_on: Literal["calib", "val_and_calib"] = Field(
+        "calib",
+        description="Splits to fit on. val_and_calib has more samples; but val chose the exported "
+        "epoch where recipe.export is 'best', so the network is a little better on it than on new "
+        "images.",
+    )
     weighting: Literal["plain", "class_balanced"] = Field(
         "plain",
-        description="Weight of each sample in the fit. plain: all samples count equally; "
-        "class_balanced: all classes count equally.",
+        description="Weight of each sample in the fit and in the choice. plain: all samples count "
+        "equally; class_balanced: all classes count equally.",
     )
+
+    @field_validator("calibrators")
+    @classmethod
+    def _no_kind_twice(cls, kinds: list[CalibratorKind]) -> list[CalibratorKind]:
+        twice = [kind for kind in kinds if kinds.count(kind) > 1]
+        if twice:
+            raise ValueError(f"'{twice[0]}' is listed twice: name each calibrator once")
+        return kinds
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits whose raw logits are read."""
+        chosen = (CHOSEN_ON,) if len(self.calibrators) > 1 else ()
+        return (*FIT_ON[self.fit_on], *chosen)

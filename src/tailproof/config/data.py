@@ -284,7 +284,7 @@ class SplitFractions(Strict):
     """
 
     val: Fraction = Field(0.1, description="Fraction of the training pool; chooses epochs.")
-    calib: Fraction = Field(0.1, description="Fraction of the training pool; fits temperatures.")
+    calib: Fraction = Field(0.1, description="Fraction of the training pool; fits calibrators.")
     tune: Fraction = Field(
         0.2, description="Fraction of the held-out pool; fits ensemble weights and thresholds."
     )
@@ -342,6 +342,21 @@ class Data(Strict):
     )
     splits: SplitFractions = SplitFractions()
     seed: int = Field(0, ge=0, description="Seed of splitting and subsampling.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [],
+        description="Seeds of several draws of the splits, the first of them `seed`; `tailproof "
+        "draws` writes an experiment for each of the others.",
+    )
     shards_per_split: Count = Field(
         1, description="Number of shards per split; a separate job writes each one."
     )
+
+    @model_validator(mode="after")
+    def _draws_differ(self) -> "Data":
+        seeds = self.seeds
+        if seeds and (seeds[0] != self.seed or len(set(seeds)) < max(2, len(seeds))):
+            raise ValueError(
+                f"seeds is {seeds}, expected at least 2 different seeds, the first of them 'seed', "
+                f"which is {self.seed}: correct one of the two"
+            )
+        return self

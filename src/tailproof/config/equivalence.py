@@ -1,6 +1,7 @@
 """Detects recipes that train the same function although they are written differently."""
 
 from tailproof.config.recipe import Augmentation, Recipe
+from tailproof.losses import CrossEntropy
 
 
 def bare_phases(recipe: Recipe) -> list[int]:
@@ -14,10 +15,17 @@ def bare_phases(recipe: Recipe) -> list[int]:
 
 
 def same_function(recipe: Recipe, *, level: bool = False) -> Recipe:
-    """Return the recipe with its loss in canonical form.
+    """Return the recipe with its losses in canonical form; a head that is fitted has none.
 
     Args:
         recipe: the recipe of an expert.
-        level: whether all classes have the same number of training samples.
+        level: whether all classes have the same number of training samples. Every sampler then
+            draws each sample once.
     """
-    return recipe.model_copy(update={"loss": recipe.loss.canonical(level=level)})
+    drawn = {"sampler": "instance"} if level else {}
+    phases = [
+        phase.model_copy(update={"loss": phase.loss and phase.loss.canonical(level=level)})
+        for phase in recipe.phases
+    ]
+    loss = CrossEntropy() if recipe.is_fitted else recipe.loss.canonical(level=level)
+    return recipe.model_copy(update={"loss": loss, "phases": phases, **drawn})

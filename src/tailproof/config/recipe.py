@@ -12,6 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from tailproof import losses
 from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
+from tailproof.config.head import FITTED, HEAD_DEFAULTS, Head
+from tailproof.config.optimizer import Cosine, Optimizer, Schedule
 from tailproof.config.transforms import Albumentation, TorchvisionTransform
 from tailproof.config.weights import HUB
 from tailproof.digests import digest_of
@@ -53,63 +55,45 @@ Loss = Annotated[
 ]
 
 
-class Optimizer(Strict):
-    """Any optimizer of timm.optim; `sgd` is SGD with Nesterov momentum."""
+class Tune(Strict):
+    """Trains a few weights: adapters in the frozen parts of a pretrained network, and the head.
 
-    name: str = Field("sgd", description="Optimizer name as in timm.optim.list_optimizers().")
-    learning_rate: Positive = Field(0.1, description="Peak learning rate of the schedule.")
-    weight_decay: float = Field(
-        5e-4, ge=0, description="Weight decay; not applied to normalization layers and biases."
+    Frozen are the stages of `freeze`, by default all but the head.
+    """
+
+    adapter: Literal["lora", "adaptformer", "bitfit", "ssf", "norm"] | None = Field(
+        None,
+        description="lora: low-rank changes of dense layers. norm: weights and biases of norms. "
+        "Only for transformers: adaptformer (a bottleneck next to each perceptron), bitfit (all "
+        "biases), ssf (scale and shift of each layer). Default: none, the head alone is trained.",
     )
-    momentum: float = Field(0.9, ge=0, lt=1)
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="Further arguments of the optimizer, e.g. {eps: 1e-6}."
+    blocks: Literal["all"] | Count = Field(
+        "all", description="Adapt all blocks, or so many of the last ones."
+    )
+    dim: Literal["auto"] | Count = Field(
+        "auto",
+        description="Rank of lora or channels of adaptformer; auto grows with the number of "
+        "classes per block.",
+    )
+    head: Literal["linear", "cosine"] = Field(
+        "linear",
+        description="cosine: logits are scaled cosines, and each class starts at the mean of its "
+        "training features.",
     )
 
-
-class Warmup(OneOf):
-    """Linear warm-up from zero; set exactly one of `epochs` and `steps`."""
-
-    epochs: Positive | None = Field(None, description="Length in epochs; may be a fraction.")
-    steps: Count | None = Field(None, description="Length in optimizer updates.")
-
-
-class Constant(Strict):
-    """Constant learning rate."""
-
-    name: Literal["constant"]
-    warmup: Warmup | None = None
-
-
-class Multistep(Strict):
-    """Multiplies the learning rate by `gamma` after each milestone."""
-
-    name: Literal["multistep"]
-    milestones: list[Count] = Field(description="Epochs after which the rate changes.")
-    gamma: Positive = Field(0.1, description="Factor per milestone.")
-    warmup: Warmup | None = None
-
-
-class Cosine(Strict):
-    """Half-cosine decay of the learning rate down to `min_lr` at the last update."""
-
-    name: Literal["cosine"] = "cosine"
-    min_lr: float = Field(0.0, ge=0, description="Final learning rate.")
-    warmup: Warmup | None = None
-
-
-class Plateau(Strict):
-    """Multiplies the learning rate by `factor` when the monitor stops improving."""
-
-    name: Literal["plateau"]
-    factor: Positive = Field(0.1, description="Factor per plateau.")
-    patience: Count = Field(
-        10, description="Validations without a better monitor before the rate is lowered."
-    )
-    warmup: Warmup | None = None
-
-
-Schedule = Annotated[Constant | Multistep | Cosine | Plateau, Field(discriminator="name")]
+    @model_validator(mode="after")
+    def _fits_the_adapter(self) -> "Tune":
+        if self.dim != "auto" and self.adapter not in ("lora", "adaptformer"):
+            raise ValueError(
+                f"dim is the size of lora and adaptformer, but adapter is {self.adapter or 'unset'}"
+                ": remove dim or choose one of them"
+            )
+        if self.blocks != "all" and self.adapter is None:
+            raise ValueError(
+                "blocks says which blocks have adapters, but adapter is not set: set adapter, or "
+                "name the frozen stages in recipe.freeze"
+            )
+        return self
 
 
 class Augmentation(Strict):
@@ -223,6 +207,9 @@ class Mixing(Strict):
     )
 
 
+Sampler = Literal["instance", "class_aware", "square_root"]
+
+
 class Phase(Strict):
     """Settings that apply from an epoch on; unset fields are inherited from the recipe."""
 
@@ -232,13 +219,15 @@ class Phase(Strict):
     image_size: Count | None = Field(None, description="Side of training images in pixels.")
     augmentation: Augmentation | None = None
     mixing: Mixing | None = None
+    loss: Loss | None = Field(None, description="The whole loss, with its name.")
+    sampler: Sampler | None = Field(None, description="How samples are drawn.")
     batch_size: Count | None = None
     learning_rate_factor: Positive = Field(
         1.0, description="Factor on the scheduled learning rate."
     )
 
 
-INHERITED = ("image_size", "augmentation", "mixing", "batch_size")
+INHERITED = ("image_size", "augmentation", "mixing", "loss", "sampler", "batch_size")
 
 KEPT_STATES = 2  # states of a run that are kept on disk
 
@@ -271,6 +260,9 @@ ONLY_FOR_NETWORKS = (
     "eval_image_size",
     "augmentation",
     "phases",
+    "tune",
+    "freeze",
+    "test_views",
     "channels_last",
     "compile",
     "activation_checkpointing",
@@ -301,12 +293,23 @@ class Recipe(Strict):
         description="Train a head on features of model.weights, which stay frozen. Default: train "
         "the whole network.",
     )
+    head: Head | None = Field(
+        None,
+        description="What is trained on features. Default with features: {kind: linear}, and "
+        "AdamW with a learning rate of 0.001 for 20 epochs.",
+    )
     loss: Loss = losses.CrossEntropy()
     heads: Literal["all"] | Annotated[dict[str, Positive], Field(min_length=1)] | None = Field(
         None,
         description="Taxonomic ranks to train a head for: 'all' (the finest rank has half of the "
         "loss weight, the others share the rest), or a mapping from rank to loss weight. Default: "
         "only the target rank.",
+    )
+    tune: Tune | None = None
+    freeze: list[str] | None = Field(
+        None,
+        description="Stages of the pretrained network that stay as they are, e.g. [conv_stem, "
+        "blocks.0], or [blocks] for a whole list. Default: with tune, all but the head; else none.",
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Cosine()
@@ -327,6 +330,12 @@ class Recipe(Strict):
         description="Side of the images in validation and inference, in pixels. Default: the size "
         "in the last phase of training.",
     )
+    test_views: Literal["flip", "five_crops", "ten_crops"] | None = Field(
+        None,
+        description="Answer in validation and inference with the mean logits of an image and its "
+        "mirror image, or of five crops (centre and corners) as large as the training images, or "
+        "of these and their mirror images. Crops need an eval_image_size above image_size.",
+    )
     normalize: bool | Literal["backbone"] | None = Field(
         None,
         description="backbone: normalize pixels as for model.weights, with their mean, std, "
@@ -336,8 +345,16 @@ class Recipe(Strict):
     )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
+    sampler: Sampler = Field(
+        "instance",
+        description="How the samples of an epoch are drawn, always as many as train has. instance: "
+        "each once. class_aware: equally many of each class. square_root: of each class in "
+        "proportion to the square root of its size. Classes are those of the target rank.",
+    )
     phases: list[Phase] = Field(
-        [], description="Changes of image size, augmentation, mixing or batch size at given epochs."
+        [],
+        description="Changes of image size, augmentation, mixing, loss, sampler or batch size at "
+        "given epochs.",
     )
     monitor: Monitor = Field(
         "val_balanced_accuracy",
@@ -415,6 +432,11 @@ class Recipe(Strict):
         return self.eval_image_size or self.timeline[-1].image_size
 
     @property
+    def final_loss(self) -> Loss:
+        """The loss that every validation measures."""
+        return self.timeline[-1].loss
+
+    @property
     def as_backbone(self) -> bool:
         """Whether images are prepared as for the weights that training starts from."""
         return self.normalize == "backbone" or (
@@ -426,11 +448,28 @@ class Recipe(Strict):
         """1 if a higher value of the monitor is better, -1 if a lower one is."""
         return direction(self.monitor)
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the expert is a head that is computed in one pass, without a loss."""
+        return isinstance(self.head, FITTED)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _heads_have_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("features") is None:
+            return value
+        value = HEAD_DEFAULTS | value
+        given, default = value["optimizer"], HEAD_DEFAULTS["optimizer"]
+        if isinstance(given, dict) and given.get("name", default["name"]) == default["name"]:
+            value["optimizer"] = default | given
+        return value
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         self._check_order()
         self._check_weights()
         self._check_features()
+        self._check_views()
         if self.sync_batchnorm and self.grad_accum_steps > 1 and not self.drop_last:
             raise ValueError(
                 "sync_batchnorm with grad_accum_steps above 1 needs batches of equal size, found "
@@ -447,8 +486,20 @@ class Recipe(Strict):
                 "true"
             )
 
+        for field in ("tune", "freeze"):
+            if getattr(self, field) and not self.model.weights:
+                raise ValueError(
+                    f"{field} keeps weights as they are, but model.weights is not set and random "
+                    "weights are of no use: set model.weights, or remove it"
+                )
+
     def _check_features(self) -> None:
         if self.features is None:
+            if self.head is not None:
+                raise ValueError(
+                    "head is trained on features, but features is not set: set features and "
+                    "model.weights, or remove head"
+                )
             return
         if not self.model.weights:
             raise ValueError(
@@ -463,9 +514,35 @@ class Recipe(Strict):
                     f"and a head is trained on features: remove {name}{_INSTEAD.get(name, '')}, or "
                     "features"
                 )
+        if self.precision in ("bf16", "fp16"):
+            raise ValueError(
+                f"precision is {self.precision}, but a head is trained in fp32: remove precision, "
+                "or set features.precision"
+            )
+        if self.optimizer.layer_decay or self.optimizer.head_learning_rate_factor != 1:
+            raise ValueError(
+                "optimizer.layer_decay and head_learning_rate_factor are for networks, but "
+                "features is set, and only the head is trained: remove them"
+            )
+        if self.devices * self.nodes > 1:
+            raise ValueError(
+                f"devices × nodes is {self.devices} × {self.nodes}, but a head is trained by one "
+                "process: set both to 1"
+            )
         if self.mixing.cutmix:
             raise ValueError(
                 "mixing.cutmix is for images, but features is set: remove cutmix, or use mixup"
+            )
+
+    def _check_views(self) -> None:
+        if self.test_views in (None, "flip"):
+            return
+        size = self.timeline[-1].image_size
+        if self.eval_image_size is None or self.eval_image_size <= (size or 0):
+            raise ValueError(
+                f"test_views is {self.test_views}, which cuts crops as large as the training "
+                f"images out of larger ones, but eval_image_size is {self.eval_image_size} and "
+                f"image_size is {size}: set eval_image_size, for example to 8/7 of image_size"
             )
 
     def _check_order(self) -> None:

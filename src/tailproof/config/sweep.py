@@ -126,7 +126,12 @@ class Sweep(Strict):
                     f"export is '{recipe.export}', expected 'best', because points are compared by "
                     "their best epochs: set 'export: best' in the recipe"
                 )
-            if recipe.monitor == "val_loss" and recipe.loss != first.loss:
+            if (recipe.features is None) != (first.features is None):
+                raise ValueError(
+                    f"'{name}' and '{next(iter(points))}' are a head on features and a network, "
+                    "which one sweep cannot compare: make two experiments of them"
+                )
+            if recipe.monitor == "val_loss" and recipe.final_loss != first.final_loss:
                 raise ValueError(
                     "monitor is 'val_loss', which is not comparable between points with different "
                     "losses: choose another monitor"

@@ -4,7 +4,7 @@ An expert with one head, for the target rank, has the column `logits`. An expert
 several ranks has the columns `logits_RANK`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Logits:
         weight: N weights, of mean 1, that give the split the long-tailed prior of train.
         heads: for each learnt rank, float32 [N, C] with one column per class.
         metadata: expert, seed, split, target, weights_sha256. Calibrated logits also have the
-            temperature of the target, and temperatures by rank if there are several heads.
+            temperature of the target, and more of `tailproof.calibration.calibrated_logits`.
     """
 
     sample_ids: np.ndarray
@@ -49,29 +49,8 @@ class Logits:
 
     @property
     def temperature(self) -> float:
-        """The divisor of the raw logits of the target; 1 before calibration."""
+        """The temperature of the target; 1 before calibration."""
         return float(self.metadata.get("temperature", 1.0))
-
-    def scaled_by_temperature(self, temperatures: dict[str, float]) -> "Logits":
-        """Divide the logits of each rank by its temperature, and record it in the metadata.
-
-        Raises:
-            TailproofError: a rank has no temperature.
-        """
-        missing = [rank for rank in self.heads if rank not in temperatures]
-        if missing:
-            raise TailproofError(
-                f"the rank '{missing[0]}' has no temperature: run the stage calibrate again"
-            )
-        divisors = {rank: float(temperatures[rank]) for rank in self.heads}
-        heads = {
-            rank: (values / np.float64(divisors[rank])).astype(np.float32)
-            for rank, values in self.heads.items()
-        }
-        metadata = {**self.metadata, "temperature": divisors[self.metadata["target"]]}
-        if len(divisors) > 1:
-            metadata["temperatures"] = divisors
-        return replace(self, heads=heads, metadata=metadata)
 
     def write(self, path: str | Path) -> None:
         """Write the parquet file, whole or not at all."""

@@ -10,7 +10,7 @@ from tailproof.text import listed, quantity
 SPLIT_PURPOSES = {
     "train": "training",
     "val": "validation between epochs",
-    "calib": "temperatures",
+    "calib": "calibrators",
     "tune": "ensemble weights and rejection rules",
     "dev": "choice of the method, sample pictures",
     "test": "the results, measured once at the end",

@@ -202,8 +202,7 @@ def _pooled_methods(logits: dict[str, Experts], task: Task) -> list[Method]:
             method.predictions[seed] = {
                 TEST: _joined([part.predictions[seed][TEST] for part in parts])
             }
-            if parts[0].raw:
-                method.raw[seed] = {TEST: _joined([part.raw[seed][TEST] for part in parts])}
+            method.raw[seed] = {TEST: _joined([part.raw[seed][TEST] for part in parts])}
             if parts[0].heads:
                 heads = [part.heads[seed][TEST] for part in parts]
                 method.heads[seed] = {
@@ -226,7 +225,7 @@ def _measure(method: Method, pool: Pool, task: Task) -> None:
     """Fill the method's values and recalls."""
     for seed, predictions in method.predictions.items():
         prediction = predictions[TEST]
-        values = _measure_rows(prediction, method.raw.get(seed, {}).get(TEST), pool, task)
+        values = _measure_rows(prediction, method.raw[seed][TEST], pool, task)
         heads = method.heads.get(seed, {}).get(TEST, {})
         values |= hierarchy.measure_ranks(prediction, pool.labels, heads, pool.counts, task)
         method.add(TEST, "plain", values, {})
@@ -234,7 +233,7 @@ def _measure(method: Method, pool: Pool, task: Task) -> None:
         method.recalls.setdefault(TEST, []).append(sums.recall)
 
 
-def _measure_rows(prediction: Prediction, raw: Prediction | None, pool: Pool, task: Task) -> Values:
+def _measure_rows(prediction: Prediction, raw: Prediction, pool: Pool, task: Task) -> Values:
     """Measure all resamples, in blocks that bound memory."""
     step = max(1, _BLOCK // pool.counts.shape[1])
     base = np.ones(pool.counts.shape[1])
@@ -242,8 +241,7 @@ def _measure_rows(prediction: Prediction, raw: Prediction | None, pool: Pool, ta
     for start in range(0, len(pool.counts), step):
         weights = pool.counts[start : start + step].astype(float)
         values = measure(WeightedSamples(prediction, weights, base, task))
-        if raw is not None:
-            values |= measure_uncalibrated(WeightedSamples(raw, weights, base, task))
+        values |= measure_uncalibrated(WeightedSamples(raw, weights, base, task))
         if not pool.learnt.all():
             learnt = measure(WeightedSamples(prediction, weights * pool.learnt, base, task))
             values |= {f"{LEARNT}{name}": learnt[name] for name in LEARNT_METRICS}

@@ -1,20 +1,27 @@
 """The stage evaluate: metrics.json and CSV tables, computed from calibrated logits."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from tailproof.calibration.calibrated_logits import raw_values
 from tailproof.config.evaluation import ENSEMBLES, Evaluation
+from tailproof.data.logits import Logits
 from tailproof.evaluation import bootstrap, hierarchy, roc, tables
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.metrics import agreement, measure, measure_uncalibrated
+from tailproof.evaluation.prior_shift import ClassConfidence, assumed_shares, fit_exponent
 from tailproof.evaluation.probabilities import Prediction
-from tailproof.evaluation.registry import LONG_TAIL, METRICS
+from tailproof.evaluation.registry import LONG_TAIL, METRICS, UNCALIBRATED
 from tailproof.evaluation.rejection import Rule
 from tailproof.evaluation.roc import measure_auroc
+from tailproof.evaluation.sample_groups import GAINED, PREFIX, SampleGroups
+from tailproof.evaluation.sample_groups import METRICS as GROUP_METRICS
 from tailproof.evaluation.selective import fit_rules, measure_selective
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.evaluation.weighted_samples import ClassSums, Values, WeightedSamples
@@ -23,6 +30,7 @@ from tailproof.runtime.progress import track
 from tailproof.text import listed
 
 ACCURACY = ("top1", "balanced_accuracy", "few_accuracy", "ece")
+NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 _BLOCK = 2**23
 
 
@@ -37,11 +45,15 @@ class EvaluatedSplit:
 
 
 def evaluate(
-    experts: Files, manifest: str | Path, config: Evaluation, output: str | Path
+    experts: Files,
+    manifest: str | Path,
+    config: Evaluation,
+    output: str | Path,
+    groups: Mapping[str, str] = NO_GROUPS,
 ) -> dict[str, Any]:
     """Measure every expert and ensemble on dev and test.
 
-    Ensemble weights and rejection rules are fitted on tune alone.
+    Ensemble weights, rejection rules and the temperature of groups are fitted on tune alone.
 
     Args:
         experts: {expert: {seed: {split: path of the calibrated logits}}} with tune, dev, test.
@@ -49,6 +61,7 @@ def evaluate(
         config: the configuration section evaluation.
         output: folder for metrics.json, accuracy.json and the tables; docs/evaluation.md describes
             them.
+        groups: the group of each sample; a sample that is not listed is its own group.
 
     Returns:
         The content of metrics.json.
@@ -72,13 +85,60 @@ def evaluate(
     methods = expert_methods(logits, task)
     ensembles, weights = ensemble_methods(logits)
     methods += ensembles
+    sample_groups = _sample_groups(first, groups)
+    group_temperatures: dict[str, dict[str, float | None]] = {}
     for method in track(methods, "evaluate"):
         _measure(method, task, splits, tune_weight, config)
+        if sample_groups.measurable:
+            group_temperatures[method.name] = _measure_groups(method, sample_groups, task, config)
     result = _summary(task, methods, splits, weights)
+    result["assumptions"] = {
+        method.name: {seed: _assumptions(method, seed, task) for seed in method.predictions}
+        for method in methods
+        if method.kind == "expert"
+    }
+    result["notes"] += sample_groups.notes
+    result["sample_groups"] = sample_groups.to_jsonable(group_temperatures)
     write_json(Path(output) / "metrics.json", result)
     write_json(Path(output) / "accuracy.json", _accuracy(methods))
     tables.write(Path(output), task, methods, {name: s.sample_ids for name, s in splits.items()})
     return result
+
+
+def _assumptions(method: Method, seed: str, task: Task) -> dict[str, Any]:
+    """Return what the probabilities of an expert assume of images, measured on tune."""
+    tune = method.predictions[seed][FITTED_ON]
+    exponent = fit_exponent(tune.log_p, tune.labels, task.train_counts)
+    known = ClassConfidence.of(tune.log_p, tune.labels)
+    assumed = assumed_shares(exponent, task.train_counts)
+    return {
+        "shares": [bootstrap.finite_or_none(value) for value in assumed],
+        "confidence_mean": [bootstrap.finite_or_none(value) for value in known.mean],
+        "confidence_sd": [bootstrap.finite_or_none(value) for value in known.sd],
+        "samples": known.samples.tolist(),
+    }
+
+
+def _sample_groups(logits: Mapping[str, Logits], groups: Mapping[str, str]) -> SampleGroups:
+    """Return the groups of the samples of one expert's logits; all have the same samples."""
+    names = {name: groups.get(name, name) for split in logits.values() for name in split.sample_ids}
+    return SampleGroups(
+        {split: of_split.sample_ids for split, of_split in logits.items()},
+        {split: of_split.target for split, of_split in logits.items()},
+        names,
+    )
+
+
+def _measure_groups(
+    method: Method, groups: SampleGroups, task: Task, config: Evaluation
+) -> dict[str, float | None]:
+    """Add the metrics of groups to the method's values; return the temperature of each seed."""
+    temperatures = {}
+    for seed in method.predictions:
+        for split in REPORTED_SPLITS:
+            values, temperatures[seed] = groups.measure(method, seed, split, task, config)
+            method.add(split, "plain", values, {})
+    return temperatures
 
 
 def expert_methods(logits: Experts, task: Task) -> list[Method]:
@@ -95,11 +155,8 @@ def expert_methods(logits: Experts, task: Task) -> list[Method]:
                 split: hierarchy.coarse_log_probs(splits[split], task) for split in REPORTED_SPLITS
             }
             method.raw[seed] = {
-                split: Prediction.from_logits(
-                    of_split.values.astype(np.float64) * of_split.temperature, of_split.target
-                )
-                for split, of_split in splits.items()
-                if split in REPORTED_SPLITS
+                split: Prediction.from_logits(raw_values(splits[split]), splits[split].target)
+                for split in REPORTED_SPLITS
             }
         methods.append(method)
     return methods
@@ -111,22 +168,35 @@ def ensemble_methods(logits: Experts) -> tuple[list[Method], dict[str, dict[str,
         return [], {}
     methods = [Method(name, "ensemble", {}) for name in ENSEMBLES]
     weights = {}
-    for seed, first in next(iter(logits.values())).items():
-        stacked = {
-            split: np.stack([seeds[seed][split].values for seeds in logits.values()])
-            for split in first
-        }
-        fitted = stack(stacked[FITTED_ON], first[FITTED_ON].target)
+    for seed in next(iter(logits.values())):
+        of_seed = [seeds[seed] for seeds in logits.values()]
+        calibrated, fitted = _combined(methods, of_seed, lambda of_split: of_split.values)
+        raw, _ = _combined(methods, of_seed, raw_values)
         weights[seed] = {
             name: bootstrap.finite_or_none(weight)
             for name, weight in zip(logits, fitted, strict=True)
         }
         for method in methods:
-            method.predictions[seed] = {
-                split: combine(method.name, values, first[split].target, fitted)
-                for split, values in stacked.items()
-            }
+            method.predictions[seed] = calibrated[method.name]
+            method.raw[seed] = {split: raw[method.name][split] for split in REPORTED_SPLITS}
     return methods, weights
+
+
+def _combined(
+    methods: list[Method],
+    experts: list[dict[str, Logits]],
+    values_of: Callable[[Logits], np.ndarray],
+) -> tuple[dict[str, dict[str, Prediction]], np.ndarray]:
+    """Return {ensemble: {split: prediction}} of the experts of one seed, and stacked's weights."""
+    labels = {split: logits.target for split, logits in experts[0].items()}
+    values = {split: np.stack([values_of(splits[split]) for splits in experts]) for split in labels}
+    fitted = stack(values[FITTED_ON], labels[FITTED_ON])
+    return {
+        method.name: {
+            split: combine(method.name, values[split], labels[split], fitted) for split in labels
+        }
+        for method in methods
+    }, fitted
 
 
 def _measure(
@@ -143,7 +213,7 @@ def _measure(
             for weighting, base in _weightings(tune_weight).items()
         }
         for name, split in splits.items():
-            raw = method.raw.get(seed, {}).get(name)
+            raw = method.raw[seed][name]
             for weighting, base in _weightings(split.long_tail).items():
                 values, curves = _measure_rows(
                     predictions[name],
@@ -186,7 +256,7 @@ def _weightings(long_tail: np.ndarray) -> dict[str, np.ndarray]:
 
 def _measure_rows(
     prediction: Prediction,
-    raw: Prediction | None,
+    raw: Prediction,
     rules: dict[str, list[Rule]],
     *,
     counts: np.ndarray,
@@ -200,8 +270,7 @@ def _measure_rows(
     for start in range(0, len(counts), step):
         weights = counts[start : start + step] * base
         values = measure(WeightedSamples(prediction, weights, base, task))
-        if raw is not None:
-            values |= measure_uncalibrated(WeightedSamples(raw, weights, base, task))
+        values |= measure_uncalibrated(WeightedSamples(raw, weights, base, task))
         selective, curves = measure_selective(
             prediction, rules, weights, base=base, task=task, coverages=config.coverages
         )
@@ -236,6 +305,7 @@ def _summary(
         "experts": {method.name: method_values(method) for method in experts},
         "ensembles": {method.name: method_values(method) for method in ensembles},
         "paired": {split: paired_differences(experts, ensembles, split, task) for split in splits},
+        "calibration": {split: calibration_effects(methods, split) for split in splits},
         "agreement": {
             name: _agreement(experts, name, split.counts) for name, split in splits.items()
         },
@@ -316,10 +386,25 @@ def paired_differences(
     }
 
 
+def calibration_effects(methods: list[Method], split: str) -> dict[str, Any]:
+    """Return, per method, what calibration changed: after minus before, on the same samples."""
+    return {
+        method.name: {
+            name: bootstrap.difference(
+                method.values[split][name], method.values[split][f"{name}{UNCALIBRATED}"]
+            )
+            for name, metric in METRICS.items()
+            if metric.before_calibration
+        }
+        for method in methods
+    }
+
+
 def _paired_metrics(task: Task) -> list[str]:
     paired = [name for name, metric in METRICS.items() if metric.paired]
     long_tail = [f"{LONG_TAIL}{name}" for name, metric in METRICS.items() if metric.long_tail]
-    return list(dict.fromkeys([*paired, *long_tail, *hierarchy.measured(task)]))
+    groups = [f"{PREFIX}{name}" for name in GROUP_METRICS] + [f"{GAINED}top1"]
+    return list(dict.fromkeys([*paired, *long_tail, *hierarchy.measured(task), *groups]))
 
 
 def _agreement(experts: list[Method], split: str, counts: np.ndarray) -> dict[str, Any]:

@@ -19,7 +19,8 @@ class Method:
         kind: expert or ensemble.
         predictions: {seed: {split: Prediction}} for tune, dev and test.
         heads: {seed: {split: {rank: log-probabilities}}} of coarser ranks on dev and test.
-        raw: predictions before calibration on dev and test; empty for ensembles.
+        raw: predictions on dev and test without calibration; of ensembles, those of the experts'
+            raw logits.
         values: {split: {metric: one [1 + B] array per seed}}.
         recalls: {split: one [1 + B, C] array per seed}.
         curves: {split: {(weighting, rule, risk): [1 + B, 50] mean over seeds}}.

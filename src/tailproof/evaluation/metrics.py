@@ -7,7 +7,7 @@ import numpy as np
 from tailproof.calibration import metrics as scores
 from tailproof.evaluation.class_groups import GROUPS
 from tailproof.evaluation.probabilities import Prediction
-from tailproof.evaluation.registry import METRICS, Metric, metric, register
+from tailproof.evaluation.registry import METRICS, UNCALIBRATED, Metric, metric, register
 from tailproof.evaluation.weighted_samples import Array, Values, WeightedSamples, nanmean, ratio
 from tailproof.operating_points import NO_FALSE_POSITIVE, ONE_IN, SHARES
 
@@ -20,7 +20,7 @@ def measure(samples: WeightedSamples) -> Values:
 def measure_uncalibrated(samples: WeightedSamples) -> Values:
     """Return the metrics that are also measured on uncalibrated logits."""
     return {
-        f"{name}_uncalibrated": entry.compute(samples)
+        f"{name}{UNCALIBRATED}": entry.compute(samples)
         for name, entry in METRICS.items()
         if entry.before_calibration
     }
@@ -152,6 +152,22 @@ def brier(samples: WeightedSamples) -> Array:
 def ece(samples: WeightedSamples) -> Array:
     """Return the expected calibration error over bins of equal width."""
     return scores.ece(samples.prediction.p, samples.prediction.labels, samples.weights)
+
+
+@metric(
+    "ece_debiased",
+    label="ECE, debiased",
+    title="expected calibration error without the bias of noise",
+    meaning="ECE without what noise within the bins adds to it: √(ECE² − noise²), where the noise "
+    "is the ECE that the same samples would show if every confidence were right. 0 means that the "
+    "samples show no calibration error.",
+    higher_is_better=False,
+    percent=True,
+    before_calibration=True,
+)
+def ece_debiased(samples: WeightedSamples) -> Array:
+    """Return the calibration error without its upward bias."""
+    return scores.ece_debiased(samples.prediction.p, samples.prediction.labels, samples.weights)
 
 
 @metric(

@@ -38,7 +38,7 @@ class Metric:
         hub_type: its type on the Hugging Face hub; empty for a metric that the card leaves out.
         paired: whether metrics.json holds its paired differences between methods.
         long_tail: whether its long-tail-weighted variant is paired too, and shown on the page.
-        before_calibration: whether it is also measured on the uncalibrated logits of experts.
+        before_calibration: whether it is also measured without calibration.
         compute: returns B values, one for each row of weights, NaN where undefined; None for a
             metric that selective.py, roc.py or hierarchy.py measure together with others.
     """
@@ -65,6 +65,9 @@ class Metric:
 
 LONG_TAIL = "long_tail_"
 """Prefix of the names of long-tail-weighted variants."""
+
+UNCALIBRATED = "_uncalibrated"
+"""Ending of the names of metrics of uncalibrated logits."""
 
 METRICS: dict[str, Metric] = {}
 """Every registered metric by name, in the order of the page's columns."""
@@ -107,7 +110,7 @@ def metric_of(name: str) -> Metric:
     Raises:
         KeyError: there is no such metric.
     """
-    base = name.removesuffix("_uncalibrated")
+    base = name.removesuffix(UNCALIBRATED)
     if base in METRICS:
         return METRICS[base]
     endings = [registered for registered in METRICS if base.endswith(f"_{registered}")]

@@ -1,4 +1,4 @@
-"""The CSV tables of the stages evaluate and cross_fit: the columns of each file NAME.csv.
+"""The CSV tables of the stages evaluate, cross_fit and draws: the columns of each file NAME.csv.
 
 This module imports nothing, so that rules can read the names when Snakemake starts.
 """
@@ -27,3 +27,9 @@ CROSS_FIT_COLUMNS = {
     "predictions": "method seed fold sample_id true predicted confidence",
 }
 """The tables of the stage cross_fit."""
+
+DRAWS_COLUMNS = {
+    "summary": "method kind metric mean sd lowest highest draws",
+    "per_draw": "experiment data_seed method kind metric mean sd low high seeds",
+}
+"""The tables of the stage draws."""

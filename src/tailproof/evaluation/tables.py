@@ -90,8 +90,6 @@ def _reliability(methods: list[Method]) -> Iterator[Row]:
     for split, method in _per_split(methods):
         for stage, predictions in (("before", method.raw), ("after", method.predictions)):
             pooled = _pooled(predictions, split)
-            if not pooled:
-                continue
             confidence = np.concatenate([prediction.confidence for prediction in pooled])
             correct = np.concatenate([prediction.correct for prediction in pooled])
             cell = equal_width_bins(confidence, BINS)

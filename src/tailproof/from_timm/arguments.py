@@ -146,7 +146,7 @@ _UNTRANSLATED = {
     ),
     "albumentations erases one rectangle per image": "--recount=1",
     "crops are of random size and place (rrc)": "--train-crop-mode=1",
-    "every sample is seen exactly once per epoch": "--aug-repeats=1 --epoch-repeats=1",
+    "an epoch has as many samples as train": "--aug-repeats=1 --epoch-repeats=1",
     "the loss compares no copies of an image": ("--jsd-loss --aug-splits=1 --resplit --split-bn"),
     "the loss is over classes that exclude each other": (
         "--bce-loss --bce-sum --bce-target-thresh=1 --bce-pos-weight=1 --task=1 "

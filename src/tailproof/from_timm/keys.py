@@ -25,6 +25,7 @@ class Key(StrEnum):
     LEARNING_RATE = "recipe.optimizer.learning_rate"
     WEIGHT_DECAY = "recipe.optimizer.weight_decay"
     MOMENTUM = "recipe.optimizer.momentum"
+    LAYER_DECAY = "recipe.optimizer.layer_decay"
     OPTIMIZER_OPTIONS = "recipe.optimizer.options"
     GRAD_CLIP_NORM = "recipe.grad_clip_norm"
     SCHEDULE = "recipe.schedule.name"

@@ -35,7 +35,7 @@ _SAME = {
     "--momentum": Key.MOMENTUM,
     "--opt-eps": f"{Key.OPTIMIZER_OPTIONS}.eps",
     "--opt-betas": f"{Key.OPTIMIZER_OPTIONS}.betas",
-    "--layer-decay": f"{Key.OPTIMIZER_OPTIONS}.layer_decay",
+    "--layer-decay": Key.LAYER_DECAY,
     "--layer-decay-min-scale": f"{Key.OPTIMIZER_OPTIONS}.layer_decay_min_scale",
     "--layer-decay-no-opt-scale": f"{Key.OPTIMIZER_OPTIONS}.layer_decay_no_opt_scale",
     "--channels-last": Key.CHANNELS_LAST,

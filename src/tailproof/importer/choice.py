@@ -1,12 +1,17 @@
 """Asks every source what it takes a path for, and chooses the most specific one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tailproof.data.sources import SOURCES
 from tailproof.data.sources.base import Recognition, Source
 from tailproof.data.sources.metadata_csv import MetadataCsvSource
-from tailproof.importer.unrecognized import describe_label_map, describe_unrecognized
+from tailproof.importer.unrecognized import (
+    describe_archives,
+    describe_label_map,
+    describe_unrecognized,
+)
 from tailproof.runtime.errors import TailproofError, unknown_name
 
 GENERAL = ("image_list", "metadata_csv", "image_folder")
@@ -63,17 +68,22 @@ def choose_source(path: Path, wanted: str | None = None, label: str | None = Non
             recognitions.append(recognition)
     recognitions.sort(key=lambda each: (not each.sure, _generality(each.source["name"])))
     if not recognitions:
-        reasons = [refusals[name] for name in sorted(refusals, key=_generality)]
-        raise TailproofError(
-            describe_label_map(path)
-            or (reasons[0] if reasons else describe_unrecognized(path, wanted))
-        )
+        raise TailproofError(_describe_refusal(path, wanted, refusals))
     first, *others = recognitions
     stronger = [name for name in refusals if _generality(name) < _generality(first.source["name"])]
     stronger.sort(key=_generality)
     if stronger and not first.sure:
         raise TailproofError(refusals[stronger[0]])
     return Choice(first, others, [refusals[name] for name in stronger])
+
+
+def _describe_refusal(path: Path, wanted: str | None, refusals: Mapping[str, str]) -> str:
+    if label_map := describe_label_map(path):
+        return label_map
+    if not refusals:
+        return describe_unrecognized(path, wanted)
+    reason, packed = refusals[min(refusals, key=_generality)], describe_archives(path)
+    return f"{reason}; {packed}" if packed else reason
 
 
 def _candidates(wanted: str | None, label: str | None) -> dict[str, type[Source]]:

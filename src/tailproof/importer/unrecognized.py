@@ -7,6 +7,11 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
+from tailproof.data.sources.archives.packed_files import (
+    is_archive,
+    unpack_command,
+    unpacked_folder,
+)
 from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.data.sources.folders.folder_layout import quoted
@@ -22,10 +27,6 @@ OF_PIXELS = (
     "has the pixels of pictures in its cells: write each row as a PNG into the folder of its class"
 )
 LARGEST_MAP = 64 * 2**20  # bytes of a JSON file of labels
-ZIPPED = {".zip"}
-PACKED = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz"}
-OTHER_PACKED = {".7z": "7z x {file} -o{folder}", ".rar": "unrar x {file} {folder}/"}
-
 EXPECTED = (
     "expected one folder of pictures per class, or a table (CSV) with the names of the pictures "
     "and their labels next to them"
@@ -68,10 +69,21 @@ def describe_label_map(path: Path) -> str | None:
     return None
 
 
+def describe_archives(path: Path) -> str | None:
+    """Return how to unpack the archives in a folder; None if it has pictures, or no archives."""
+    files = list(islice(Folder(path).files(on_error=lambda _: None), LOOKED_AT))
+    archives = [path / file for file in filter(is_archive, files)]
+    if not archives or any(map(is_picture, files)):
+        return None
+    commands = [f"`{unpack_command(file, unpacked_folder(file))}`" for file in archives]
+    return f"unpack the archives with {listed(commands, 4)}, and import again"
+
+
 def _describe_file(path: Path, reader: str) -> str:
-    unpack = _unpack(path, path.with_suffix(""))
-    if unpack:
-        return f"{path} is an archive, which is not read as it is: unpack it with {unpack}"
+    folder = unpacked_folder(path)
+    if command := unpack_command(path, folder):
+        command += f" && tailproof import {shlex.quote(str(folder))}"
+        return f"{path} is an archive, which is not read as it is: unpack it with `{command}`"
     if _is_table_of_pixels(path):
         return f"{path} {OF_PIXELS}"
     if kind := FOREIGN.get(path.suffix.lower()):
@@ -90,10 +102,8 @@ def _describe_folder(path: Path, reader: str) -> str:
     counted = listed([f"{count:,} {ending}" for ending, count in endings.most_common()], 6)
     text = f"{path} contains {more}{quantity(len(files), 'file')} ({counted}), such as "
     text += f"{quoted(files, 3)}: {reader}"
-    archives = [file for file in files if _unpack(path / file, path)]
-    if archives and not any(map(is_picture, files)):
-        commands = listed([_unpack(path / file, path, again=False) for file in archives], 4)
-        return f"{text}; unpack the archives with {commands}, and import again"
+    if packed := describe_archives(path):
+        return f"{text}; {packed}"
     pixels = next((file for file in files if _is_table_of_pixels(path / file)), None)
     if pixels is not None:
         return f"{text}; '{pixels}' {OF_PIXELS}"
@@ -111,21 +121,3 @@ def _is_table_of_pixels(file: Path) -> bool:
         return False
     names = re.split(r"[,;\t]", header)
     return len(names) > WIDEST or any(name.strip(' "\n\r') == "pixels" for name in names)
-
-
-def _unpack(file: Path, folder: Path, *, again: bool = True) -> str | None:
-    """Return the command that unpacks an archive into a folder; None for any other file."""
-    while again and folder.suffix.lower() in PACKED:  # .tar.gz
-        folder = folder.with_suffix("")
-    suffix, packed, target = file.suffix.lower(), shlex.quote(str(file)), shlex.quote(str(folder))
-    if suffix in ZIPPED:
-        command = f"unzip -q {packed} -d {target}"
-    elif suffix in PACKED and (suffix in (".tar", ".tgz", ".tbz2", ".txz") or ".tar." in file.name):
-        command = f"mkdir -p {target} && tar -xf {packed} -C {target}"
-    elif suffix in OTHER_PACKED:
-        command = OTHER_PACKED[suffix].format(file=packed, folder=target)
-    elif suffix in PACKED:
-        command = f"gunzip -k {packed}" if suffix == ".gz" else f"unxz -k {packed}"
-    else:
-        return None
-    return f"`{command} && tailproof import {target}`" if again else f"`{command}`"

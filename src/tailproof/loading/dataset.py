@@ -65,6 +65,7 @@ class Split:
         self.labels = {rank: _numbers(table[rank]) for rank in self.manifest["ranks"]}
         self._starts = list(accumulate(self.groups, initial=0))
         self.block_rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES * len(self) // max(size, 1)))
+        self._kept: dict[int, bytes] = {}
         self._cache: dict[int, pa.Array] = {}  # oldest first
         self._files: dict[int, pq.ParquetFile] = {}
 
@@ -90,8 +91,19 @@ class Split:
         """The divisor that brings pixels to the unit of the normalization."""
         return 1.0 if self.manifest["mode"] == MODE else 255.0
 
+    def keep(self, rows: np.ndarray) -> None:
+        """Read the encoded images of these rows, and keep them in memory."""
+        groups = np.searchsorted(self._starts, rows, side="right") - 1
+        self._kept = {}
+        for group in np.unique(groups).tolist():
+            wanted = rows[groups == group]
+            images = self._read(group).take(pa.array(wanted - self._starts[group]))
+            self._kept.update(zip(wanted.tolist(), images.to_pylist(), strict=True))
+
     def encoded(self, row: int) -> bytes:
-        """Return the encoded bytes of one image. Its row group is cached."""
+        """Return the encoded bytes of one image. Its row group is cached, unless it is kept."""
+        if row in self._kept:
+            return self._kept[row]
         group = bisect_right(self._starts, row) - 1
         images = self._cache.get(group)
         if images is None:

@@ -87,24 +87,24 @@ class Images(Dataset):
     def __getitems__(
         self, planned: tuple[int, np.ndarray, int]
     ) -> tuple[np.ndarray, Tensor | int | TailproofError]:
-        """Return one batch: its rows, and its cropped and flipped images [B, H, W, C].
+        """Return one batch: its keys, and its cropped and flipped images [B, H, W, C].
 
         If there are slots, the images are written to one, and its number is returned instead. An
         error is returned too: the DataLoader would put a worker's traceback into its message.
         """
-        epoch, rows, slot = planned
+        epoch, keys, slot = planned
         try:
-            return rows, self._batch(epoch, rows, slot)
+            return keys, self._batch(epoch, keys, slot)
         except TailproofError as error:
-            return rows, error
+            return keys, error
 
-    def _batch(self, epoch: int, rows: np.ndarray, slot: int) -> Tensor | int:
-        draws = self.batch_augment.draws(epoch, rows)
-        batch = self.slots[slot, : len(rows)] if len(self.slots) else None
-        for number, row in enumerate(rows.tolist()):
-            image = self._one(epoch, row)
+    def _batch(self, epoch: int, keys: np.ndarray, slot: int) -> Tensor | int:
+        draws = self.batch_augment.draws(epoch, keys)
+        batch = self.slots[slot, : len(keys)] if len(self.slots) else None
+        for number, key in enumerate(keys.tolist()):
+            image = self._one(epoch, key)
             if batch is None:
-                batch = torch.empty((len(rows), *image.shape), dtype=self._dtype)
+                batch = torch.empty((len(keys), *image.shape), dtype=self._dtype)
             numbers = None if draws is None else draws[number]
             self.batch_augment.place(image, batch.numpy()[number], numbers)
         return slot if len(self.slots) else batch
@@ -113,20 +113,22 @@ class Images(Dataset):
     def _dtype(self) -> torch.dtype:
         return torch.from_numpy(np.empty(0, self.split.dtype)).dtype
 
-    def _one(self, epoch: int, row: int) -> np.ndarray:
+    def _one(self, epoch: int, key: int) -> np.ndarray:
+        row = key % len(self.split)
         image = self.split.image(row) if self.decoded is None else self.decoded[row]
-        image = self._augmented(image, epoch, row) if self.augment else image
+        image = self._augmented(image, epoch, key) if self.augment else image
         return fit(image, self.size, self.interpolation)
 
-    def _augmented(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
+    def _augmented(self, image: np.ndarray, epoch: int, key: int) -> np.ndarray:
+        sample_id = self.split.sample_ids[key % len(self.split)]
         try:
-            augmented = self.augment(image, epoch, row)
+            augmented = self.augment(image, epoch, key)
         except TransformError as error:
-            raise TailproofError(f"sample {self.split.sample_ids[row]}: {error}") from error
+            raise TailproofError(f"sample {sample_id}: {error}") from error
         if self.size is None and augmented.shape != image.shape:
             (height, width, _), (new_height, new_width, _) = image.shape, augmented.shape
             raise TailproofError(
-                f"sample {self.split.sample_ids[row]}: the transforms change its size from "
+                f"sample {sample_id}: the transforms change its size from "
                 f"{height}×{width} to {new_height}×{new_width} pixels: set recipe.image_size, to "
                 "which images are resized afterwards"
             )
@@ -168,7 +170,7 @@ class Workers:
         self.close = weakref.finalize(self, _end, self._loader)
 
     def batches(self, epoch: int, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield the rows of each batch, and its cropped and flipped images [B, H, W, C].
+        """Yield the keys of each batch, and its cropped and flipped images [B, H, W, C].
 
         Raises:
             TailproofError: an image cannot be read, a transform fails on it, or the worker

@@ -19,7 +19,7 @@ from tailproof.model_card.card_metrics import estimate, hub_results, rows
 from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
 from tailproof.model_card.rejection_rules import deployment_of
 
-OURS = ("cifar_resnet", "scanline_")
+OURS = ("cifar_resnet", "scanline_", "tuned_network", "backbone_with_head")
 """Prefixes of the models that `tailproof.models` registers in timm."""
 
 MOST_CLASSES = 60  # beyond that, a table of groups replaces the table of classes
@@ -45,25 +45,28 @@ def write_card(
         TailproofError: rejectors.csv has no rule for the expert.
     """
     fitted = deployment_of(facts, rejectors)
-    code = example_of(facts.config, facts.manifest["mode"], facts.columns)
+    kind = facts.calibrators[facts.target].kind
+    code = example_of(facts.config, facts.manifest["mode"], facts.columns, kind)
     write_text(example, code)
     fitted.write(deployment)
     write_text(readme, card_of(facts, fitted, code))
 
 
-def example_of(config: dict[str, Any], mode: str, columns: slice) -> str:
+def example_of(config: dict[str, Any], mode: str, columns: slice, calibrator: str) -> str:
     """Return a short script that classifies an image with timm and the files in the folder.
 
     Args:
         config: config.json.
         mode: mode of the images.
         columns: outputs of the model that belong to the target.
+        calibrator: kind of the target's calibrator.
     """
     total = config["num_classes"]
     return _template("example.py.j2").render(
         ours=config["architecture"].startswith(OURS),
         bands=mode == MODE,
         mode=mode,
+        calibrator=calibrator,
         columns="" if columns == slice(0, total) else f"[{columns.start}:{columns.stop}]",
     )
 
@@ -90,6 +93,8 @@ def card_of(facts: ExpertFacts, deployment: Deployment, example: str) -> str:
         several_seeds=facts.over_seeds("top1")["seeds"],
         before=estimate(facts, "ece_uncalibrated"),
         after=estimate(facts, "ece"),
+        debiased_before=estimate(facts, "ece_debiased_uncalibrated"),
+        debiased_after=estimate(facts, "ece_debiased"),
         rejection=prose.rejection(facts, deployment),
         limitations=prose.limitations(facts),
     )

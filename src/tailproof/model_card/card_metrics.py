@@ -50,7 +50,7 @@ def _card_metrics(facts: ExpertFacts) -> list[Metric]:
     top1 = METRICS["top1"]
     coarser = [
         replace(top1, name=f"{rank}_top1", title=f"{top1.title} of {rank}")
-        for rank in facts.temperatures
+        for rank in facts.calibrators
         if rank != facts.target
     ]
     return [metric for metric in METRICS.values() if metric.hub_type] + coarser

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailproof.calibration.calibration_file import CalibrationFile
+from tailproof.calibration.calibrator import Calibrator
 from tailproof.config.evaluation import Evaluation
 from tailproof.data.taxonomy import head_columns
 from tailproof.digests import sha256_file
@@ -94,9 +95,26 @@ class ExpertFacts:
         return head_columns(self.config["tailproof"]["heads"])[self.target]
 
     @property
-    def temperatures(self) -> dict[str, float]:
-        """The temperature of each rank, the target's first."""
-        return CalibrationFile(**self.calibration).temperatures(self.target)
+    def calibrators(self) -> dict[str, Calibrator]:
+        """The calibrator of each rank, the target's first."""
+        return CalibrationFile(**self.calibration).calibrators(self.target)
+
+    @property
+    def calibration_raised(self) -> bool:
+        """Whether calibration raised the calibration error on test beyond noise, over seeds."""
+        effect = self.metrics["calibration"][CARD_SPLIT][self.expert]["ece_debiased"]
+        return effect["low"] is not None and effect["low"] > 0
+
+    @property
+    def group_temperature(self) -> float | None:
+        """The temperature of groups of images; None if they were not measured."""
+        groups = self.metrics["sample_groups"]
+        return groups and groups["temperatures"][self.expert][str(self.seed)]
+
+    @property
+    def assumptions(self) -> dict[str, Any]:
+        """What the probabilities assume of images."""
+        return self.metrics["assumptions"][self.expert][str(self.seed)]
 
     def counts(self, split: str) -> dict[str, int]:
         """Return the number of images of each class in a split."""

@@ -17,14 +17,45 @@ NAMES_LISTED = 20
 
 def training(facts: ExpertFacts) -> dict[str, str]:
     """Return a summary of the recipe: {heading: line}."""
+    lines = _of_network(facts) | (_of_head(facts) if facts.recipe["features"] else {})
+    return {name: line for name, line in lines.items() if line}
+
+
+def _of_head(facts: ExpertFacts) -> dict[str, str]:
+    """Return the lines of a head on features, also the empty ones, that differ from a network's."""
+    recipe, features = facts.recipe, facts.recipe["features"]
+    head, model = recipe["head"], recipe["model"]
+    options = _options({key: value for key, value in head.items() if key != "kind"})
+    kind = head["kind"].replace("_", " ") + (f" ({options})" if options else "")
+    parameters = facts.training["trained_parameters"]
+    trained = f", {parameters:,} trained parameters" if parameters else ", fitted without a loss"
+    lines = {
+        "Model": f"{kind} head{trained}, on frozen features of {_with_options(model)} with the "
+        f"weights {_start(model['weights'])}",
+        "Features": f"{listed(features['layers'])}, {features['views']} views of each training "
+        "image"
+        if features["views"] > 1
+        else listed(features["layers"]),
+        "Augmentation": _options(_mixing(recipe["mixing"])),
+    }
+    fitted = dict.fromkeys(("Loss", "Optimizer", "Schedule", "Length", "Weights"), "")
+    return lines if parameters else lines | fitted
+
+
+def _of_network(facts: ExpertFacts) -> dict[str, str]:
+    """Return all lines, also the empty ones."""
     recipe, run = facts.recipe, facts.training
     stopped = " (stopped early)" if run["stopped_early"] else ""
     channels, *pixels = facts.config["pretrained_cfg"]["input_size"]
     colour = COLOURS.get(facts.manifest["mode"], f"{channels} channels")
     exported = {"last": "the last", "best": f"the best by {recipe['monitor']}"}[recipe["export"]]
-    lines = {
-        "Model": f"{_with_options(recipe['model'])}, {run['parameters']:,} parameters, "
+    trained, total = run["trained_parameters"], run["parameters"]
+    count = f"{total:,}" if trained == total else f"{trained:,} of {total:,}"
+    verb = "" if trained == total else " trained"
+    return {
+        "Model": f"{_with_options(recipe['model'])}, {count} parameters{verb}, "
         f"initialised from {_start(recipe['model']['weights'])}",
+        "Tuning": _tuning(recipe),
         "Loss": _with_options(recipe["loss"]),
         "Optimizer": _with_options(recipe["optimizer"]),
         "Schedule": _with_options(recipe["schedule"]),
@@ -33,11 +64,11 @@ def training(facts: ExpertFacts) -> dict[str, str]:
         "Weights": f"epoch {facts.config['tailproof']['epoch']}, {exported}",
         "Images": f"{'×'.join(map(str, pixels))} pixels, {colour}",
         "Augmentation": _options(recipe["augmentation"] | _mixing(recipe["mixing"])) or "none",
-        "Heads": ", ".join(facts.temperatures) if len(facts.temperatures) > 1 else "",
+        "Sampler": recipe["sampler"] if recipe["sampler"] != "instance" else "",
+        "Heads": ", ".join(facts.calibrators) if len(facts.calibrators) > 1 else "",
         "Phases": f"{len(recipe['phases'])}, see config.json" if recipe["phases"] else "",
         "Seed": str(facts.seed),
     }
-    return {name: line for name, line in lines.items() if line}
 
 
 def limitations(facts: ExpertFacts) -> list[str]:
@@ -49,7 +80,7 @@ def limitations(facts: ExpertFacts) -> list[str]:
         "possibly with high confidence: the rejection rules were fitted only on images of these "
         "classes.",
         f"Training images per class range from {counts[least]:,} ({least}) to {counts[most]:,} "
-        f"({most}). The temperature was fitted on a split of the same data: "
+        f"({most}). Calibrators were fitted on splits of the same data: "
         "on data with another class distribution, probabilities are less well calibrated.",
     ]
     if few := facts.metrics["groups"]["few"]:
@@ -70,14 +101,13 @@ def limitations(facts: ExpertFacts) -> list[str]:
 
 
 def _calibration(facts: ExpertFacts) -> list[str]:
-    """Return the warnings of the calibration, and a note if the temperature did not help."""
+    """Return the warnings of the calibration, and a note if it made things worse."""
     sentences = [f"Calibration: {_sentence(text)}" for text in facts.calibration["warnings"]]
     for rank, fit in facts.calibration["other_ranks"].items():
         sentences += [f"Calibration of {rank}: {_sentence(text)}" for text in fit["warnings"]]
-    before, after = (facts.measured(name) for name in ("ece_uncalibrated", "ece"))
-    if after["value"] > before["value"]:
+    if facts.calibration_raised:
         sentences.append(
-            f"The temperature did not lower the calibration error on {CARD_SPLIT}: "
+            f"Calibration raised the calibration error on {CARD_SPLIT} beyond noise: "
             f"{estimate(facts, 'ece_uncalibrated')} before, {estimate(facts, 'ece')} after."
         )
     return sentences
@@ -116,6 +146,13 @@ def _start(weights: str | None) -> str:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _tuning(recipe: dict[str, Any]) -> str:
+    """Write ``adapter lora, blocks all, dim auto, head cosine; frozen: conv_stem, blocks.0``."""
+    tune, freeze = recipe["tune"], recipe["freeze"]
+    frozen = f"frozen: {', '.join(freeze)}" if freeze else ""
+    return "; ".join(filter(None, (_options(tune) if tune else "", frozen)))
 
 
 def _with_options(section: dict[str, Any]) -> str:

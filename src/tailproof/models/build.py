@@ -74,6 +74,6 @@ def checkpoint_activations(model: nn.Module, name: str) -> None:
         ) from error
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+def count_parameters(model: nn.Module, *, trained: bool = False) -> int:
+    """Return the number of parameters, or of those that are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trained)

@@ -11,6 +11,7 @@ from torch import nn
 
 from tailproof.digests import sha256_bytes
 from tailproof.files import atomic, write_json
+from tailproof.models.adapters import merged_state
 from tailproof.models.expert_config import ExpertConfig
 from tailproof.models.meta_network import build_on_meta, difference, is_complete
 from tailproof.models.weights_header import read_header
@@ -33,7 +34,7 @@ def save_expert(
 
     Args:
         folder: folder to write both files to.
-        model: the trained model.
+        model: the trained model; adapters that can be merged are.
         model_args: arguments of the model other than its name, classes and channels.
         preprocessing: timm's data configuration: input_size, mean, std, interpolation, crop_pct.
         class_names: class names in the order of the outputs.
@@ -149,4 +150,5 @@ def digest_of_weights(model: nn.Module) -> str:
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     # The bytes must not depend on the memory format; no metadata, because its order varies. Copies,
     # because layers may share a tensor, which the file cannot say.
-    return {k: v.detach().cpu().contiguous().clone() for k, v in sorted(model.state_dict().items())}
+    state = merged_state(model)
+    return {name: state[name].detach().cpu().contiguous().clone() for name in sorted(state)}

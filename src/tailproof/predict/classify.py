@@ -1,6 +1,6 @@
 """Classifies images with calibrated probabilities and a decision to accept or reject."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
@@ -23,19 +23,21 @@ class Answer(NamedTuple):
     """The prediction for one image.
 
     Attributes:
-        file: the image file.
+        file: the image file, or the name of a group of images.
         classes: the predicted class of each rank, the target's first. The rule chooses the class of
             the target; at the other ranks it is the most probable one.
         probability: probability of the target's class.
         accepted: whether the rule accepts the prediction.
         probabilities: [C] of each rank, the target's first.
+        images: the number of images that the answer is for.
     """
 
-    file: Path
+    file: Path | str
     classes: dict[str, str]
     probability: float
     accepted: bool
     probabilities: dict[str, np.ndarray]
+    images: int = 1
 
 
 @dataclass
@@ -67,7 +69,23 @@ def predict(expert: Expert, rejector: Rejector, files: list[Path]) -> Iterator[B
 
 def _answers(expert: Expert, rejector: Rejector, batch: Iterable[Image]) -> list[Answer]:
     files, images = zip(*batch, strict=True)
-    log_p = expert.log_probabilities(np.stack(images))
+    return answers_of(expert, rejector, files, expert.log_probabilities(np.stack(images)))
+
+
+def answers_of(
+    expert: Expert,
+    rejector: Rejector,
+    names: Sequence[Path | str],
+    log_p: dict[str, np.ndarray],
+) -> list[Answer]:
+    """Return the answers for N images, or groups of images.
+
+    Args:
+        expert: the expert.
+        rejector: what accepts an answer.
+        names: N files or groups.
+        log_p: log-probabilities [N, C] of each rank, the target's first.
+    """
     chosen, accepted = rejector(log_p[expert.target])
     predicted = {rank: values.argmax(axis=1) for rank, values in log_p.items()}
     predicted[expert.target] = chosen
@@ -80,5 +98,5 @@ def _answers(expert: Expert, rejector: Rejector, batch: Iterable[Image]) -> list
             bool(accepted[row]),
             {rank: values[row] for rank, values in p.items()},
         )
-        for row, file in enumerate(files)
+        for row, file in enumerate(names)
     ]

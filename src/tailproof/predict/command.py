@@ -10,8 +10,11 @@ from rich.table import Table
 from tailproof.output import report
 from tailproof.predict.classify import Answer, batch_size, predict
 from tailproof.predict.expert import open_expert
+from tailproof.predict.groups import groups_of, predict_groups
 from tailproof.predict.image_files import find_images
+from tailproof.predict.priors import with_priors
 from tailproof.predict.rejector import Rejector
+from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
 from tailproof.runtime.progress import track
 from tailproof.terminal import Console, escape
@@ -20,7 +23,17 @@ from tailproof.untrusted_text import csv_line, printable
 
 
 def predict_images(
-    folder: str, places: list[str], *, as_csv: bool, rule: str, coverage: float | None
+    folder: str,
+    places: list[str],
+    *,
+    as_csv: bool,
+    rule: str,
+    coverage: float | None,
+    group: str | None = None,
+    table: str | None = None,
+    classes: str | None = None,
+    prior: str | None = None,
+    adapt: bool = False,
 ) -> bool:
     """Print an expert's predictions for images; return whether all images could be read.
 
@@ -33,28 +46,45 @@ def predict_images(
         as_csv: whether to print CSV with all probabilities instead of a table.
         rule: name of the rule that accepts or rejects predictions.
         coverage: accepted fraction on the split tune; None for the default in deployment.json.
+        group: what makes images one thing with one answer: folder, or a column of the table.
+        table: path of a table with the columns file and `group`.
+        classes: path of a text file with the allowed classes.
+        prior: path of a table with the number of samples of each class.
+        adapt: whether to estimate the class shares of the images.
 
     Raises:
-        TailproofError: the folder is not an expert, or the rule or an image path does not exist.
+        TailproofError: the folder is not an expert, or the rule or an image path does not exist,
+            or the table does not list an image.
     """
     tune_malloc()
     expert = open_expert(folder)
     rejector = Rejector(expert.deployment, expert.classes[expert.target], rule, coverage)
     found = find_images(places, expert.deployment.images)
     files, broken = list(found.files), found.unreadable
-    count = {True: 0, False: 0}
+    count, images = {True: 0, False: 0}, [0]
+
+    if classes is not None or prior is not None or adapt:
+        expert = with_priors(expert, files, classes, prior, adapt=adapt)
+    if group is None:
+        if table is not None:
+            raise TailproofError("--table is for --group: name its column of groups with --group")
+        predicted = predict(expert, rejector, files)
+    else:
+        predicted = predict_groups(expert, rejector, files, groups_of(files, group, table))
 
     def answers() -> Iterator[Answer]:
         batches = -(-len(files) // batch_size(expert))
-        for batch in track(predict(expert, rejector, files), "predict", batches):
+        for batch in track(predicted, "predict", batches):
             broken.extend(batch.broken)
             for answer in batch.answers:
                 count[answer.accepted] += 1
+                images[0] += answer.images
                 yield answer
 
     ranks = {expert.target: expert.classes[expert.target], **expert.classes}
     start = time.perf_counter()
-    (write_csv if as_csv else print_table)(ranks, answers())
+    write = write_csv if as_csv else print_table
+    write(ranks, answers(), grouped=group is not None)
     seconds = time.perf_counter() - start
     sys.stdout.flush()
     for error in broken:
@@ -62,10 +92,13 @@ def predict_images(
     if found.skipped:
         counts = [f"{printable(item.reason)} ({item.count:,})" for item in found.skipped]
         report(f"passed over in folders: {listed(counts)}")
-    done = sum(count.values())
+    done = images[0]
+    answered = quantity(done, "image")
+    if group is not None:
+        answered += f" in {quantity(sum(count.values()), 'group')}"
     unread = f"; {len(broken):,} could not be read" if broken else ""
     print(
-        f"{quantity(done, 'image')}, {count[False]} rejected by {rejector.name} at "
+        f"{answered}, {count[False]} rejected by {rejector.name} at "
         f"coverage {rejector.coverage:g}; {seconds:.2f} s on {expert.device.type}, "
         f"{done / seconds:.0f} images/s{unread}",
         file=sys.stderr,
@@ -77,32 +110,41 @@ WORDS = {True: "accept", False: "reject"}
 PIPED = 10_000  # width of a table that is written to a file, so that nothing is cut off
 
 
-def write_csv(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
-    """Write one CSV row per image to stdout, with all probabilities as columns ``RANK=CLASS``.
+def write_csv(
+    ranks: dict[str, list[str]], answers: Iterable[Answer], *, grouped: bool = False
+) -> None:
+    """Write one CSV row per answer to stdout, with all probabilities as columns ``RANK=CLASS``.
 
     Names are printable, and no cell is a formula of a spreadsheet.
 
     Args:
         ranks: class names by rank, the target's first.
         answers: the predictions.
+        grouped: whether each is for a group of images.
     """
     target, *others = map(printable, ranks)
+    unit = ["group", "images"] if grouped else ["file"]
     columns = [f"{rank}={name}" for rank, names in ranks.items() for name in names]
-    head = ["file", target, "probability", "decision", *others, *map(printable, columns)]
+    head = [*unit, target, "probability", "decision", *others, *map(printable, columns)]
     sys.stdout.write(csv_line(head))
     for answer in answers:
         chosen, *above = map(printable, answer.classes.values())
         values = [value for row in answer.probabilities.values() for value in row]
         probability, *numbers = (f"{value:.7g}" for value in (answer.probability, *values))
-        decision = [printable(answer.file), chosen, probability, WORDS[answer.accepted], *above]
+        name = [printable(answer.file), *([answer.images] if grouped else [])]
+        decision = [*name, chosen, probability, WORDS[answer.accepted], *above]
         sys.stdout.write(f"{csv_line(decision)[:-1]},{','.join(numbers)}\n")
 
 
-def print_table(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
-    """Print a table with one row per image: its class at each rank, probability and decision."""
+def print_table(
+    ranks: dict[str, list[str]], answers: Iterable[Answer], *, grouped: bool = False
+) -> None:
+    """Print a table with one row per answer: the class at each rank, probability and decision."""
     target, *others = ranks
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold")
+    table.add_column("group" if grouped else "file", overflow="fold")
+    if grouped:
+        table.add_column("images", justify="right")
     table.add_column(escape(target), overflow="fold")
     table.add_column("probability", justify="right", no_wrap=True)
     table.add_column("decision", no_wrap=True)
@@ -110,7 +152,8 @@ def print_table(ranks: dict[str, list[str]], answers: Iterable[Answer]) -> None:
         table.add_column(escape(rank), overflow="fold")
     for answer in answers:
         chosen, *above = map(escape, answer.classes.values())
-        shown = [escape(answer.file), chosen, f"{answer.probability:.4f}"]
+        name = [escape(answer.file), *([str(answer.images)] if grouped else [])]
+        shown = [*name, chosen, f"{answer.probability:.4f}"]
         style = "" if answer.accepted else "yellow"
         table.add_row(*shown, WORDS[answer.accepted], *above, style=style)
     if table.row_count:

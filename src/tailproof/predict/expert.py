@@ -1,4 +1,4 @@
-"""Loads an expert from its folder: model, temperatures, preprocessing and rejection rules."""
+"""Loads an expert from its folder: model, calibrators, preprocessing and rejection rules."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tailproof.calibration.calibrator import Calibrator
 from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.taxonomy import head_columns
 from tailproof.digests import sha256_file
@@ -28,22 +29,25 @@ class Expert:
         device: device of the model.
         target: the taxonomic rank that decisions refer to.
         classes: class names of each rank with a head, in the order of the outputs.
-        temperatures: temperature of each rank.
+        calibrators: calibrator of each rank.
         shape: channels, height and width of the model's input.
         interpolation: how images are resized to it.
         normalize: converts a batch of images to the model's input.
         deployment: the content of deployment.json.
+        shift: what is added to the target's log-probabilities before they are normalised, [C];
+            None for nothing.
     """
 
     model: nn.Module
     device: torch.device
     target: str
     classes: dict[str, list[str]]
-    temperatures: dict[str, float]
+    calibrators: dict[str, Calibrator]
     shape: tuple[int, int, int]
     interpolation: str
     normalize: BatchAugment
     deployment: Deployment
+    shift: np.ndarray | None = None
 
     @torch.inference_mode()
     def log_probabilities(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -73,9 +77,11 @@ class Expert:
             )
         columns = head_columns({rank: len(names) for rank, names in self.classes.items()})
         by_rank = {
-            rank: log_probabilities(logits[:, part] / np.float64(self.temperatures[rank]))
+            rank: log_probabilities(self.calibrators[rank].apply(logits[:, part]))
             for rank, part in columns.items()
         }
+        if self.shift is not None:
+            by_rank[self.target] = log_probabilities(by_rank[self.target] + self.shift)
         if not all(np.isfinite(values).all() for values in by_rank.values()):
             raise TailproofError(
                 "the expert computes probabilities that are not finite: copy its folder again"
@@ -102,7 +108,7 @@ def open_expert(folder: str | Path) -> Expert:
         device=device,
         target=target,
         classes=files.config.classes,
-        temperatures=files.calibration.temperatures(target),
+        calibrators=files.calibration.calibrators(target),
         shape=tuple(prepared.input_size),
         interpolation=prepared.interpolation,
         normalize=BatchAugment(prepared.mean, prepared.std, None, 0, files.full_scale),

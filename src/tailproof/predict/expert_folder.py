@@ -30,7 +30,7 @@ class ExpertFolder:
     Attributes:
         path: the folder.
         config: config.json: the network, how images are prepared, the classes.
-        calibration: calibration.json: the temperatures.
+        calibration: calibration.json: the calibrators.
         deployment: deployment.json: the rejection rules, how images are decoded.
     """
 
@@ -78,6 +78,12 @@ class ExpertFolder:
                 f"{CALIBRATION} has other_ranks {sorted(ranks)!a:.80}, {CONFIG} has heads "
                 f"{list(classes)!a:.80} with the target {target!a:.80}"
             )
+        for rank, calibrator in self.calibration.calibrators(target).items():
+            if calibrator.bias is not None and len(calibrator.bias) != len(classes[rank]):
+                raise ValueError(
+                    f"{CALIBRATION} has a calibrator of {rank!a:.80} for {len(calibrator.bias)} "
+                    f"classes, {CONFIG} has {len(classes[rank])}"
+                )
         try:
             self.deployment.check_classes(classes[target])
         except ValueError as error:

@@ -28,7 +28,7 @@ def ask(experiment: str, run: Run) -> tuple[str, bool]:
 
     Args:
         experiment: its name.
-        run: runs Snakemake with arguments.
+        run: runs Snakemake for files, with further arguments.
 
     Raises:
         TailproofError: the configuration is wrong, or Snakemake failed.
@@ -51,7 +51,7 @@ def ask(experiment: str, run: Run) -> tuple[str, bool]:
 def _build(run: Run, folder: Path, *options: str) -> list[dict[str, Any]]:
     """Let Snakemake build the preflight; return preflight.json and preflight_timing.json."""
     files = [folder / name for name in FILES]
-    done = run(*options, "--", *map(str, files))
+    done = run(files, *options)
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
         raise TailproofError(f"Snakemake could not build {files[0]}:\n{output}")

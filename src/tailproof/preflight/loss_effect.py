@@ -46,11 +46,11 @@ def untrained_losses(
 
 
 def _class_values(loss: Loss, sizes: torch.Tensor) -> torch.Tensor | None:
-    """Return the class values in float64; None if the class weights do not fit the classes."""
+    """Return the class values in float64, without class weights that do not fit the classes."""
     try:
         values = loss.class_values(sizes)
     except TailproofError:
-        return None
+        values = loss.model_copy(update={"class_weights": None}).class_values(sizes)
     return None if values is None else values.double()
 
 

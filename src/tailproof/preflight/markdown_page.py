@@ -134,7 +134,10 @@ def _normalization(experts: dict[str, Any]) -> str:
 
 
 def _sizes(experts: dict[str, Any], timing: dict[str, Any]) -> str:
-    keys = ("parameters", "weights_mb", "estimated_memory_mb", "checkpoints_mb", "logits_mb")
+    keys = (
+        "parameters", "trained_parameters", "weights_mb", "estimated_memory_mb", "checkpoints_mb",
+        "logits_mb",
+    )  # fmt: skip
     rows, requests = [], []
     for name, expert in experts.items():
         rows.append([name, *(f"{expert[key]:,}" if key in expert else "–" for key in keys)])
@@ -143,7 +146,7 @@ def _sizes(experts: dict[str, Any], timing: dict[str, Any]) -> str:
         cores = quantity(request["cores_a_node"], "core")
         machines = f"{nodes} with {cores} and {request['memory_mb_a_node']:,} MB each, {gpus}, "
         requests.append([name, f"{machines}{request['minutes']} minutes"])
-    header = ["expert", "parameters", "weights", "training", "checkpoints", "logits"]
+    header = ["expert", "parameters", "trained", "weights", "training", "checkpoints", "logits"]
     return (
         "## Sizes\n\nIn MB. Training is the memory for weights, gradients, optimizer state and the "
         f"activations of the backward pass.\n\n{_table(header, rows)}\n\n"

@@ -29,7 +29,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import ask_git, why_unreadable
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
-from tailproof.runtime.stages import script_of
+from tailproof.runtime.stages import POOLED, script_of
 from tailproof.text import quantity
 
 DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
@@ -97,7 +97,8 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
     folder = project_paths().experiment(experiment)
     ledger = read_ledger(experiment)
     page = folder / "report" / "index.html"
-    others = [folder / name for name in ("audit.json", "shortcuts.json", "cross_fit/metrics.json")]
+    pooled = [f"{stage}/metrics.json" for stage in POOLED]
+    others = [folder / name for name in ("audit.json", "shortcuts.json", *pooled)]
     targets = [path for path in others if path.exists()]
     if {record.rule for record in ledger} != {"cross_fit"}:  # its folds have pages of their own
         targets.insert(0, page)
@@ -197,7 +198,8 @@ class _Judge:
     def _by_job(self, path: str, record: Record) -> Verdict | None:
         """Compare the record of a file with the currently planned job."""
         job = self.jobs.get(path)
-        code = job.code if job else code_digest(script_of(record.rule))
+        variant = record.parameters.get("script", "")
+        code = job.code if job else code_digest(script_of(record.rule, variant))
         edited = code_changes(record, code)
         others = setting_changes(record, job) if job else []
         if job and edited and not others:

@@ -2,7 +2,7 @@
 
 Whoever changes a file can also rewrite the records of it and of all that follows. These checks
 use no record's digest, but what the files say of each other: pixels and labels of the shards
-against samples.parquet, logits against shards and temperatures, metrics against logits, the recipe
+against samples.parquet, logits against shards and calibrators, metrics against logits, the recipe
 in an expert's folder against the configuration that its job got.
 """
 
@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tailproof.calibration.calibrate import calibrate
+from tailproof.calibration.calibrated_logits import calibrate_logits
 from tailproof.calibration.calibration_file import CalibrationFile
+from tailproof.calibration.calibrator import Calibrator
 from tailproof.config.calibration import Calibration
 from tailproof.config.splits import SPLITS
 from tailproof.data.images import decode, pixel_digest
@@ -36,6 +38,7 @@ TRAIN_IMAGES = 10_000
 
 BATCH = 256
 TOLERANCE = 1e-6  # relative; another processor computes other last digits
+FACTOR_TOLERANCE = 1e-3  # absolute; of a vector or matrix, where an optimizer stops
 
 
 class CrossChecks:
@@ -67,9 +70,10 @@ class CrossChecks:
             check = {
                 "train": self._recipe,
                 "infer": self._raw_logits,
-                "calibrate": self._temperature,
+                "calibrate": self._calibrator,
                 "export": self._calibrated_logits,
                 "cross_fit": self._cross_fit,
+                "draws": self._draws,
             }.get(record.rule)
             if check and self._is_proven(record):
                 sentences += _sentences(check(record))
@@ -131,36 +135,37 @@ class CrossChecks:
                 yield f"{file.path}: the logits were not computed with {weights.path}"
             yield from samples.other_labels(file.path, logits)
 
-    def _temperature(self, record: Record) -> Iterator[str]:
-        """Fit the temperatures again."""
-        raw, output = record.inputs[0].path, record.outputs[0].path
+    def _calibrator(self, record: Record) -> Iterator[str]:
+        """Fit the calibrators again."""
+        raw = {Path(file.path).stem: file.path for file in record.inputs}
+        output = record.outputs[0].path
         with TemporaryDirectory() as folder:
             config = Calibration(**record.parameters["calibration"])
             again = Path(folder, "calibration.json")
             calibrate(raw, config, again)
             fits = [CalibrationFile.read(path) for path in (output, again)]
-        target = Logits.read(raw).metadata["target"]
-        stated, fitted = (fit.temperatures(target) for fit in fits)
-        for rank, value in fitted.items():
-            if not np.isclose(stated.get(rank, np.nan), value, rtol=TOLERANCE):
+        target = Logits.read(next(iter(raw.values()))).metadata["target"]
+        stated, fitted = (fit.calibrators(target) for fit in fits)
+        for rank, calibrator in fitted.items():
+            if rank not in stated or not _same_calibrator(stated[rank], calibrator):
                 yield (
-                    f"{output}: the temperature of '{rank}' is {stated.get(rank)}, but {raw} gives "
-                    f"{value:.6g}"
+                    f"{output}: the calibrator of '{rank}' differs from the {calibrator.kind} that "
+                    f"{', '.join(raw.values())} give"
                 )
 
     def _calibrated_logits(self, record: Record) -> Iterator[str]:
-        """Compare calibrated logits with raw logits and temperatures."""
+        """Compare calibrated logits with raw logits and calibrators."""
         raw = {Path(file.path).stem: file.path for file in record.inputs}
         fitted = CalibrationFile.read(raw.pop("calibration"))
         for file in record.outputs:
             source = raw[Path(file.path).stem]
             logits, uncalibrated = Logits.read(file.path), Logits.read(source)
-            by_rank = fitted.temperatures(uncalibrated.metadata["target"])
-            wrong = _other_rows(logits, uncalibrated.scaled_by_temperature(by_rank))
+            by_rank = fitted.calibrators(uncalibrated.metadata["target"])
+            wrong = _other_rows(logits, calibrate_logits(uncalibrated, by_rank))
             if wrong:
                 yield (
                     f"{file.path}: the logits of {quantity(wrong, 'row')} differ from those of "
-                    f"{source} divided by the temperature of calibration.json"
+                    f"{source} with the calibrators of calibration.json"
                 )
 
     def _metrics(self) -> Iterator[str]:
@@ -204,6 +209,20 @@ class CrossChecks:
                     f"{path}: top1 of {expert}, seed {seed}, is {stated}, but the logits of all "
                     f"folds give {right.mean():.6g}"
                 )
+
+    def _draws(self, record: Record) -> Iterator[str]:
+        """Compute the mean accuracies over draws again."""
+        path = next(file.path for file in record.outputs if file.path.endswith(".json"))
+        stated, metrics = read_json(path), [read_json(file.path) for file in record.inputs]
+        for kind in ("experts", "ensembles"):
+            for method, over in stated[kind].items():
+                of_draws = [draw[kind][method]["over_seeds"]["test"]["top1"] for draw in metrics]
+                mean = float(np.mean([value["mean"] for value in of_draws]))
+                if not np.isclose(over["top1"]["mean"], mean, rtol=TOLERANCE):
+                    yield (
+                        f"{path}: top1 of {method} is {over['top1']['mean']}, but the metrics of "
+                        f"all draws give {mean:.6g}"
+                    )
 
     def _all_proven(self, *paths: Path) -> bool:
         return all(path.as_posix() in self._proven for path in paths)
@@ -287,6 +306,18 @@ def _image_digests(path: Path, step: int) -> Iterator[tuple[int, str]]:
             start += len(batch)
 
 
+def _same_calibrator(stated: Calibrator, fitted: Calibrator) -> bool:
+    """Return whether two calibrators agree up to the tolerances."""
+    if stated.kind != fitted.kind:
+        return False
+    parts = [] if stated.factors is None else ["factors", "bias"]
+    return bool(np.isclose(stated.temperature, fitted.temperature, rtol=TOLERANCE)) and all(
+        getattr(stated, part).shape == getattr(fitted, part).shape
+        and np.allclose(getattr(stated, part), getattr(fitted, part), atol=FACTOR_TOLERANCE)
+        for part in parts
+    )
+
+
 def _other_rows(logits: Logits, expected: Logits) -> int:
     """Return the number of rows in which two files of logits differ."""
     if (
@@ -299,7 +330,7 @@ def _other_rows(logits: Logits, expected: Logits) -> int:
     for rank, values in expected.labels.items():
         wrong |= logits.labels[rank] != values
     for rank, values in expected.heads.items():
-        wrong |= ~np.isclose(logits.heads[rank], values, rtol=TOLERANCE, atol=0).all(axis=1)
+        wrong |= ~np.isclose(logits.heads[rank], values, rtol=TOLERANCE, atol=TOLERANCE).all(axis=1)
     return int(wrong.sum())
 
 

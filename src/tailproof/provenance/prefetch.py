@@ -34,7 +34,7 @@ def prefetch(name: str) -> dict[Path, dict[str, Any]]:
         if not keys:
             raise TailproofError(f"no expert of '{name}' starts from pretrained weights")
     files = [project_paths().weights(key) for key in keys]
-    done = run("--", *map(str, files))
+    done = run(files)
     if done.returncode:
         raise TailproofError(_reason(done.stderr))
     return {file: read_json(file.with_suffix(".json")) for file in files}

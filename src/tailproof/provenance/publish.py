@@ -15,6 +15,7 @@ from tailproof.project import FEATURES, WEIGHTS, project_paths
 from tailproof.provenance.audit import audit
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.runtime.ledger import read_ledger
+from tailproof.runtime.stages import POOLED
 from tailproof.text import quantity
 
 CONFIG = "config/config.yaml"
@@ -44,6 +45,7 @@ def publish(experiments: Sequence[str]) -> list[str]:
         _run([sys.executable, "-m", "dvc", "commit", "--force", *(f"{s}@{name}" for s in STAGES)])
         _run(["git", "add", "--all", "--", "dvc.lock", project_paths().provenance(name).as_posix()])
         _publish_stores(name)
+        _publish_pooled(name)
     return names
 
 
@@ -60,6 +62,15 @@ def _publish_stores(name: str) -> None:
         if targets := [str(folder / key) for key in dict.fromkeys(keys)]:
             _run([sys.executable, "-m", "dvc", "add", "--quiet", *targets])
             _run(["git", "add", "--all", "--", folder.as_posix()])
+
+
+def _publish_pooled(name: str) -> None:
+    """Add what was made from all folds or draws; only some experiments have it, so no stage has."""
+    for stage in POOLED:
+        folder = project_paths().experiment(name) / stage
+        if folder.is_dir():
+            _run([sys.executable, "-m", "dvc", "add", "--quiet", folder.as_posix()])
+            _run(["git", "add", "--", f"{folder.as_posix()}.dvc"])
 
 
 def uncommitted() -> list[str]:

@@ -17,6 +17,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from tailproof.resource_limits import lacking
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import gc_paused
 from tailproof.runtime.records import Record
@@ -27,6 +28,9 @@ AT_HAND = {rule: {"cleared": "yes", "mem_mb": 1, "runtime": 1} for rule in ("tra
 
 TO_MAKE_AGAIN = ["not what its record says"]
 """Parameters that no job has, so that Snakemake runs the job again."""
+
+HEADINGS = ("Error:", "WorkflowError:")
+"""Lines that Snakemake writes above the error of an input function."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,19 @@ def plan(*targets: str) -> list[Job]:
     return [Job(**job) for job in answer]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(targets: Iterable[str | Path], *options: str) -> subprocess.CompletedProcess[str]:
     """Run Snakemake on all cores, quietly, and return the completed process.
 
     Raises:
-        TailproofError: Snakemake cannot write here.
+        TailproofError: Snakemake cannot write here, or cannot read the workflow or the
+            configuration, which it does not report when it is quiet.
     """
-    return _run_module("snakemake", "--quiet", "all", "--cores", "all", *arguments)
+    files = [str(target) for target in targets]
+    quiet = ("--quiet", "all", "--cores", "all")
+    done = _run_module("snakemake", *quiet, *options, "--", *files)
+    if done.returncode:
+        plan(*files)
+    return done
 
 
 def _run_module(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -94,16 +104,21 @@ def _check_writable() -> None:
         )
 
 
+def name_user() -> None:
+    """Name the user by number, as in a container that has no name for it: Snakemake needs one."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
+
+
 def _environment() -> dict[str, str]:
     """Return the environment for Snakemake, which needs a user's name and a folder for its cache.
 
     A container, or a user of a cluster without a home folder, may have neither.
     """
+    name_user()
     environment = dict(os.environ)
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):
-        environment["USER"] = str(os.getuid())
     for name, default in (("XDG_CACHE_HOME", "~/.cache"), ("XDG_CONFIG_HOME", "~/.config")):
         folder = Path(os.environ.get(name) or os.path.expanduser(default))  # noqa: PTH111 - may fail
         there = next(path for path in (folder, *folder.parents, Path()) if path.exists())
@@ -272,7 +287,15 @@ def _answer(targets: list[str]) -> list[dict[str, Any]] | str:
         try:
             return [asdict(job) for job in _plan(targets)]
         except Exception as error:  # any kind: Snakemake runs the code of the rules here
-            return str(error)
+            return _why(error)
+
+
+def _why(error: Exception) -> str:
+    """Return what failed, without the wildcards and the traceback that Snakemake adds."""
+    lines = str(error).partition("\nWildcards:\n")[0].splitlines()
+    text = "\n".join(line.strip() for line in lines if line.strip() not in HEADINGS)
+    advice = lacking(error)
+    return f"{text}: {advice}" if advice else text
 
 
 if __name__ == "__main__":

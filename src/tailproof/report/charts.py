@@ -236,17 +236,16 @@ def reliability(results: Results, method: str) -> Chart:
     scores = results.scores
     table = results.tables["reliability"].query("split == 'test' and method == @method")
     after = with_interval("ece", scores.value("test", method, "ece"))
-    before = scores.value("test", method, "ece_uncalibrated")
-    if before["mean"] is None:
-        caption = f"ECE {after}. An ensemble combines calibrated experts: there is no 'before'."
+    before = with_interval("ece", scores.value("test", method, "ece_uncalibrated"))
+    caption = f"ECE {before} before, {after} after"
+    if scores.is_ensemble(method):
+        caption += "; before: the same ensemble of uncalibrated experts."
     else:
         fitted = [fit["temperature"] for fit in results.calibrations[method].values()]
         temperatures = ", ".join(f"{value:.2f}" for value in fitted)
         if len(fitted) > SEEDS_QUOTED:
             temperatures = f"{min(fitted):.2f} to {max(fitted):.2f} over {len(fitted)} seeds"
-        caption = (
-            f"ECE {with_interval('ece', before)} before, {after} after; temperature {temperatures}."
-        )
+        caption += f"; temperature {temperatures}."
 
     def paint(figure: Drawing) -> None:
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])

@@ -154,7 +154,7 @@ class Progress:
         summary = f"{len(calibrations)} of {quantity(len(runs), 'run')}"
         summary += f", {quantity(len(warnings), 'warning')}" if warnings else ""
         state = "holds" if len(calibrations) == len(runs) else "open"
-        return Criterion("Temperatures fitted", state, summary, warnings)
+        return Criterion("Calibrators fitted", state, summary, warnings)
 
     def _exported(self) -> Criterion:
         """Compare the rows in the record of each export with those of the manifest."""

@@ -2,7 +2,13 @@
 
 from markupsafe import Markup
 
-from tailproof.report.keyed_number import KeyedNumber, compared, keyed_interval, measured
+from tailproof.report.keyed_number import (
+    KeyedNumber,
+    calibration_effect,
+    compared,
+    keyed_interval,
+    measured,
+)
 from tailproof.report.metric_format import SPACE, kind, number
 from tailproof.report.results import CHOSEN_BY, Results, Scores
 from tailproof.text import quantity
@@ -80,19 +86,28 @@ def _gain(scores: Scores) -> str:
     return text + ", which is not significant: the interval includes zero."
 
 
+VERDICTS = {
+    "lower": Markup("Calibration lowers the expected calibration error of {} from {} to {}"),
+    "higher": Markup("Calibration raises the expected calibration error of {} from {} to {}"),
+    "same": Markup(
+        "Calibration changes the expected calibration error of {} by no more than noise "
+        "({} before, {} after)"
+    ),
+}
+
+
 def _calibration(scores: Scores) -> Markup:
-    best = scores.best_expert if scores.is_ensemble(scores.best) else scores.best
+    """Say what calibration did; only a difference beyond its interval counts as an effect."""
     before, after = (
-        measured(scores, "test", best, name)["main"] for name in ("ece_uncalibrated", "ece")
+        _percent(measured(scores, "test", scores.best, name)["main"])
+        for name in ("ece_uncalibrated", "ece")
     )
-    if after.value < before.value:
-        text = Markup("Calibration lowers the expected calibration error of {} from {} to {}")
-    else:
-        text = Markup(
-            "Calibration does not lower the expected calibration error of {} ({} before, {} after)"
+    text = VERDICTS[scores.calibration_verdict("test", scores.best)].format(
+        scores.best, before, after
+    )
+    effect = calibration_effect(scores, scores.best, "ece_debiased")
+    if interval := keyed_interval(effect):
+        text += Markup("; without the bias of noise, the difference is {}{}points{}{}").format(
+            effect["main"], SPACE, SPACE, interval
         )
-    text = text.format(best, _percent(before), _percent(after))
-    if scores.is_ensemble(scores.best):
-        ensemble = measured(scores, "test", scores.best, "ece")["main"]
-        text += Markup("; that of {} is {}").format(scores.best, _percent(ensemble))
     return text + "."

@@ -63,6 +63,15 @@ def compared(
     return keyed(metric, value, keys, sign=True)
 
 
+def calibration_effect(scores: Scores, method: str, metric: str) -> dict[str, KeyedNumber | None]:
+    """Return ``main``, ``low`` and ``high`` of what calibration changed on test, with signs."""
+    value, keys = (
+        read("test", method, metric)
+        for read in (scores.effect_of_calibration, scores.keys_of_effect)
+    )
+    return keyed(metric, value, keys, sign=True)
+
+
 def keyed_interval(shown: dict[str, KeyedNumber | None]) -> Markup:
     """Write low and high as ``[52.3, 56.1]``; nothing where undefined or all resamples agree."""
     low, high = shown["low"], shown["high"]

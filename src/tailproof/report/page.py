@@ -1,6 +1,6 @@
 """The page of an experiment: one self-contained HTML file from everything on disk."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from tailproof.evaluation.class_groups import GROUPS, describe_groups
 from tailproof.evaluation.registry import METRICS
 from tailproof.files import write_text
 from tailproof.report import (
+    calibration_section,
     charts,
     finding_cards,
     inspection_section,
     leakage_section,
     lineage_picture,
+    pooled_section,
     sweep_section,
     tables,
 )
@@ -37,7 +39,13 @@ from tailproof.text import quantity
 NAMES_QUOTED = 4
 
 
-def write_page(name: str, experiment: Experiment, results: str | Path, output: str | Path) -> None:
+def write_page(
+    name: str,
+    experiment: Experiment,
+    results: str | Path,
+    output: str | Path,
+    pooled: Iterable[str | Path] = (),
+) -> None:
     """Write the report of an experiment.
 
     Reads evaluation/, inspection/, near_duplicates/, prepare.json, splits.json, shards/,
@@ -49,11 +57,12 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         experiment: its configuration.
         results: the folder results/NAME.
         output: path of the page.
+        pooled: cross_fit/metrics.json and draws/metrics.json, of those that there are.
 
     Raises:
         TailproofError: a file is missing, damaged, or of another configuration.
     """
-    read = Results.read(name, experiment, Path(results))
+    read = Results.read(name, experiment, Path(results), pooled)
     cards = finding_cards.cards(read)
     progress = Progress(experiment, read.folder)
     page = render(
@@ -70,6 +79,7 @@ def write_page(name: str, experiment: Experiment, results: str | Path, output: s
         status=status_block(cards, progress.criteria()),
         inspection=inspection_section.section(read),
         preflight=finding_cards.before_training(read.preflight),
+        pooled=pooled_section.sections(read.pooled),
         sweep=sweep_section.section(experiment.sweep, read.selection) if experiment.sweep else None,
         near_duplicates=leakage_section.section(read.leakage, read.splits["splits"]["test"])
         if read.leakage
@@ -114,6 +124,10 @@ def _results(results: Results) -> dict[str, Any]:
         ),
         **_rare(results),
         "ranks": tables.section(scores),
+        "sample_groups": scores.metrics["sample_groups"],
+        "of_sample_groups": tables.of_sample_groups(scores)
+        if scores.metrics["sample_groups"]
+        else None,
     }
 
 
@@ -135,7 +149,7 @@ def _rare(results: Results) -> dict[str, Any]:
 def _tiles(results: Results) -> list[dict[str, Any]]:
     """Return the key figures: label, value, and the note below it, as texts and numbers."""
     scores = results.scores
-    best, expert = scores.best, scores.best_expert
+    best = scores.best
     percent = f"{SPACE}%"
     reached = measured(scores, "test", best, CHOSEN_BY)
     tiles = [
@@ -167,13 +181,15 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
             }
         )
     before, after = (
-        measured(scores, "test", expert, name)["main"] for name in ("ece_uncalibrated", "ece")
+        measured(scores, "test", best, name)["main"] for name in ("ece_uncalibrated", "ece")
     )
+    compared_with = {"lower": "lower than", "higher": "higher than", "same": "within noise of"}
+    verdict = compared_with[scores.calibration_verdict("test", best)]
     tiles.append(
         {
-            "label": "ECE before → after calibration",
-            "value": [before, " → ", after, percent],
-            "note": [expert],
+            "label": "Calibration error (ECE) on test",
+            "value": [after, percent],
+            "note": [f"{verdict} the ", before, f"{percent} without calibration · {best}"],
         }
     )
     return tiles
@@ -277,6 +293,9 @@ def _behaviour(results: Results) -> dict[str, Any]:
             chart for expert in scores.shown_experts for chart in training(results, expert)
         ],
         "reliability": [charts.reliability(results, each) for each in scores.shown_methods],
+        "calibrators": calibration_section.calibrators(results),
+        "calibrator_choice": calibration_section.choices(results),
+        "calibration_effects": calibration_section.effects(scores),
         "calibration_warnings": list(warnings),
         "risks": [
             charts.risk_coverage(results, "standard", "plugin_balanced"),

@@ -1,7 +1,7 @@
 """The results that the report reads, and the few choices it makes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +56,9 @@ class Scores:
         metrics = _need(read_json, path)
         try:
             found = list(metrics["experts"])
-            metrics["ensembles"], metrics["paired"]["test"], metrics["agreement"]["test"]
+            for key in ("paired", "agreement", "calibration"):
+                metrics[key]["test"]
+            metrics["ensembles"]
         except (KeyError, TypeError) as error:
             raise TailproofError(f"{path} has no field {error}: run evaluate again") from None
         if experts is not None and set(experts) != set(found):
@@ -164,6 +166,25 @@ class Scores:
             for field, name in zip(("difference", "low", "high"), stored, strict=True)
         }
 
+    def effect_of_calibration(self, split: str, method: str, metric: str) -> Value:
+        """Return difference, low and high of a metric after calibration minus before."""
+        return self.metrics["calibration"][split][method][metric]
+
+    def keys_of_effect(self, split: str, method: str, metric: str) -> dict[str, str]:
+        """Return the dotted key of each field of `effect_of_calibration`."""
+        fields = self.metrics["calibration"][split][method][metric]
+        return {field: f"calibration.{split}.{method}.{metric}.{field}" for field in fields}
+
+    def calibration_verdict(self, split: str, method: str) -> str:
+        """Return lower, higher or same: what calibration did to the debiased calibration error.
+
+        It is the same as long as the 95 % interval of the difference includes zero.
+        """
+        effect = self.effect_of_calibration(split, method, "ece_debiased")
+        if effect["low"] is None or effect["low"] <= 0 <= effect["high"]:
+            return "same"
+        return "lower" if effect["high"] < 0 else "higher"
+
     def _pair(self, split: str, method: str, other: str) -> tuple[str, bool]:
         """Return the name of a pair in metrics.json, and whether it is `other` minus `method`."""
         for pair, swapped in ((f"{method} - {other}", False), (f"{other} - {method}", True)):
@@ -195,6 +216,7 @@ class Results:
         records: records of the jobs before the report, by ``RULE/NAME``.
         selection: experts/winner/selection.json; None without a sweep.
         leakage: near_duplicates/leakage.json; None without a search for near duplicates.
+        pooled: metrics.json of all folds and of all draws, by stage, of those that there are.
     """
 
     name: str
@@ -213,10 +235,13 @@ class Results:
     records: dict[str, Record]
     selection: dict[str, Any] | None
     leakage: dict[str, Any] | None
+    pooled: dict[str, dict[str, Any]]
 
     @classmethod
-    def read(cls, name: str, experiment: Experiment, folder: Path) -> "Results":
-        """Read an experiment's results.
+    def read(
+        cls, name: str, experiment: Experiment, folder: Path, pooled: Iterable[str | Path] = ()
+    ) -> "Results":
+        """Read an experiment's results, and the metrics of its folds and draws.
 
         Raises:
             TailproofError: a file is missing, damaged, or of another configuration.
@@ -258,6 +283,7 @@ class Results:
             leakage=None
             if experiment.data.near_duplicates == "off"
             else _need(read_json, folder / "near_duplicates" / "leakage.json"),
+            pooled={Path(path).parent.name: read_json(path) for path in pooled},
         )
 
     def recipe(self, expert: str) -> Recipe:

@@ -118,7 +118,7 @@ def of_methods(scores: Scores, split: str, metrics: list[str], title: str) -> Ta
             value = shown["main"].value
             cells.append(Cell(**shown, strong=value is not None and value == best[name]))
         rows.append(Row(method, kind(scores, method), cells, method))
-    return Table(title, "method", [_heading(name, metrics) for name in metrics], rows)
+    return Table(title, "method", [heading(name, metrics) for name in metrics], rows)
 
 
 def _best(scores: Scores, split: str, name: str) -> float | None:
@@ -130,7 +130,8 @@ def _best(scores: Scores, split: str, name: str) -> float | None:
     return max(defined) if metric_of(name).higher_is_better else min(defined)
 
 
-def _heading(name: str, others: Collection[str] = (), unit: str = "%") -> str:
+def heading(name: str, others: Collection[str] = (), unit: str = "%") -> str:
+    """Return the heading of a metric's column, with its unit."""
     metric = metric_of(name)
     label = metric.label
     if name.endswith("_uncalibrated"):
@@ -166,7 +167,7 @@ def _differences(scores: Scores, split: str, pairs: list[tuple[str, str]], title
             low, high = shown["low"], shown["high"]
             cells.append(Cell(**shown, strong=bool(low) and (low.value > 0 or high.value < 0)))
         rows.append(Row(f"{method} {MINUS} {other}", "", cells))
-    heads = [_heading(name, unit="points") for name in DIFFERENCES]
+    heads = [heading(name, unit="points") for name in DIFFERENCES]
     return Table(title, "pair", heads, rows)
 
 
@@ -179,6 +180,17 @@ def split_sizes(results: Results) -> Table:
         cells = [_count(results.splits["splits"][split]), _count(absent)]
         rows.append(Row(split, SPLIT_PURPOSES[split], cells))
     return Table("The six splits", "split", ["samples", "classes without samples"], rows)
+
+
+def of_sample_groups(scores: Scores) -> Table:
+    """Return the metrics of groups of samples next to those of single samples."""
+    metrics = ["top1", "group_top1", "group_gained_top1", "ece", "group_ece", "group_ece_debiased"]
+    table = of_methods(scores, "test", metrics, "One answer for all samples of a group, on test")
+    heads = [
+        "Top-1 of samples, %", "Top-1 of groups, %", "gained, points", "ECE of samples, %",
+        "ECE of groups, %", "ECE of groups, debiased, %",
+    ]  # fmt: skip
+    return table._replace(head=heads)
 
 
 def left_out(results: Results) -> Table:

@@ -18,6 +18,7 @@ from tailproof.report.results import Scores
 from tailproof.runtime.errors import TailproofError
 
 WIDTH = 100  # of output into a file
+BEFORE_AND_AFTER = ("ece",)  # ≈ between the two stands for a difference within noise
 COLUMNS = ("top1", "balanced_accuracy", "few_accuracy", "nll", "ece")
 
 
@@ -42,15 +43,16 @@ def summary(folder: Path) -> Table:
 def _heading(name: str) -> str:
     metric = metric_of(name)
     heading = metric.label.replace(" ", "\n") + (" %" if metric.percent else "")
-    return f"{heading}\nbefore\n→ after" if name == "ece" else heading
+    return f"{heading}\nbefore\n→ after" if name in BEFORE_AND_AFTER else heading
 
 
 def _cell(scores: Scores, method: str, metric: str) -> str:
     value = scores.value("test", method, metric)
     before = scores.value("test", method, f"{metric}_uncalibrated")["mean"]
     text = number(metric, value["mean"])
-    if metric == "ece" and before is not None:
-        text = f"{number(metric, before)} → {text}"
+    if metric in BEFORE_AND_AFTER:
+        noise = scores.calibration_verdict("test", method) == "same"
+        text = f"{number(metric, before)} {'≈' if noise else '→'} {text}"
     ends = [number(metric, value[end]) for end in ("low", "high") if value[end] is not None]
     return f"{text}\n[not bold dim]{'–'.join(ends)}[/]"
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ log = logging.getLogger(__name__)
 class Attempts:
     """The list of attempts on disk, which stays up to date if the process is killed.
 
-    An attempt that did not record its end was killed; its end is the last recorded time.
+    An attempt that did not record its end was killed; its end is the last recorded time. The
+    difference between start and end is not its duration if the clock was set or the machine slept.
 
     Args:
         folder: folder of the run's states.
@@ -25,7 +27,7 @@ class Attempts:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "attempts.json"
         self.entries: list[dict[str, Any]] = []
-        self._begun = False
+        self._begun: float | None = None  # by a clock that nobody sets
         if self._path.exists():
             try:
                 self.entries = read_json(self._path)
@@ -34,12 +36,13 @@ class Attempts:
 
     def begin(self, epoch: int, device: str, processes: int) -> None:
         """Record a new attempt, which starts within or before `epoch`."""
-        self._begun = True
+        self._begun = time.monotonic()
         self.entries.append(
             {
                 "attempt": len(self.entries) + 1,
                 "start": _now(),
                 "end": _now(),
+                "seconds": 0.0,
                 "reason": "killed",
                 "first_epoch": epoch,
                 "last_epoch": epoch,
@@ -53,14 +56,16 @@ class Attempts:
 
     def seen(self, epoch: int) -> None:
         """Record that the attempt is still running in `epoch`."""
-        self.entries[-1] |= {"end": _now(), "last_epoch": epoch}
-        self._write()
+        self._update({"last_epoch": epoch})
 
     def end(self, epoch: int, reason: str) -> None:
         """Record why the attempt ends, if it has begun."""
-        if not self._begun:
-            return
-        self.entries[-1] |= {"end": _now(), "last_epoch": epoch, "reason": reason}
+        if self._begun is not None:
+            self._update({"last_epoch": epoch, "reason": reason})
+
+    def _update(self, fields: dict[str, Any]) -> None:
+        seconds = round(time.monotonic() - self._begun, 3)
+        self.entries[-1] |= {"end": _now(), "seconds": seconds, **fields}
         self._write()
 
     def _write(self) -> None:

@@ -1,11 +1,10 @@
-"""Builders of a run's device, model and loaders; they check the recipe."""
+"""Builders of the model and loaders of a network that learns from images; they check the recipe."""
 
 import os
 import shutil
 from typing import Any
 
 import torch
-from timm.data import Mixup
 from torch import Tensor, nn
 
 from tailproof.config.recipe import Phase, Recipe
@@ -13,12 +12,16 @@ from tailproof.loading import Loader, Split
 from tailproof.models.build import checkpoint_activations
 from tailproof.models.initial_weights import build_initial
 from tailproof.models.input_sizes import check_sizes, options_for_sizes
-from tailproof.monitors import MONITORS
-from tailproof.operating_points import ONE_IN, enough_negatives
+from tailproof.models.tuning import tune_network
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.process import tune_malloc
 from tailproof.training.distributed import ProcessGroup
-from tailproof.training.preprocessing import interpolation, normalization, sizes
+from tailproof.training.preprocessing import (
+    interpolation,
+    network_sizes,
+    normalization,
+    sizes,
+    view_size,
+)
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,38 +42,24 @@ class Forward:
             return self.model(images).float()
 
 
-def start_device(threads: int) -> torch.device:
-    """Choose the device and make computation on it deterministic.
-
-    Raises:
-        TailproofError: the node has fewer GPUs than the recipe's devices.
-    """
-    torch.set_num_threads(threads)
-    if torch.cuda.is_available():
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if local >= gpus:
-            raise TailproofError(
-                f"recipe.devices is larger than the number of GPUs of this node, {gpus}: lower it"
-            )
-        device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
-        return device
-    tune_malloc()
-    return torch.device("cpu")
-
-
 def initial_model(
-    recipe: Recipe, options: dict[str, Any], classes: int, split: Split, device: torch.device
-) -> nn.Module:
-    """Return the recipe's model on the device, with its initial weights.
+    recipe: Recipe, classes: int, split: Split, device: torch.device
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the recipe's model on the device, with its initial weights, and its arguments.
+
+    The arguments are those that timm builds the exported model with, other than classes and
+    channels.
 
     Raises:
         TailproofError: the model, weights, image sizes or device do not support the recipe.
     """
+    options = model_options(split, recipe)
     model = build_initial(recipe.model, classes=classes, channels=split.channels, options=options)
+    if recipe.sync_batchnorm:
+        if device.type != "cuda":
+            raise TailproofError("recipe.sync_batchnorm needs GPUs, found none: remove it")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    arguments = tune_network(model, recipe, options, classes, view_size(recipe))
     check_sizes(model, recipe.model.name, split.channels, sizes(split, recipe))
     if (
         recipe.compile
@@ -80,67 +69,10 @@ def initial_model(
         raise TailproofError(
             "recipe.compile needs a C++ compiler (g++), found none: install one or remove compile"
         )
-    if recipe.sync_batchnorm:
-        if device.type != "cuda":
-            raise TailproofError("recipe.sync_batchnorm needs GPUs, found none: remove it")
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if recipe.activation_checkpointing:
         checkpoint_activations(model, recipe.model.name)
     memory = torch.channels_last if recipe.channels_last else torch.preserve_format
-    return model.to(device, memory_format=memory)
-
-
-def check_monitor(recipe: Recipe, val: Split) -> None:
-    """Check that the recipe's monitor can be measured on the split val.
-
-    Args:
-        recipe: the recipe.
-        val: the split val.
-
-    Raises:
-        TailproofError: the monitor needs a binary task and there are more classes, val lacks one of
-            the two classes, or it has too few negatives.
-    """
-    name = recipe.monitor
-    if not MONITORS[name].two_classes:
-        return
-    target, positive = val.manifest["target"], val.manifest["positive"]
-    if positive is None:
-        raise TailproofError(
-            f"recipe.monitor is {name}, which needs 2 classes, but '{target}' has "
-            f"{len(val.manifest['classes'][target])}: choose a monitor such as val_accuracy"
-        )
-    counts = val.manifest["splits"]["val"]["class_counts"][target]
-    negatives = sum(counts.values()) - counts[positive]
-    if not counts[positive] or not negatives:
-        raise TailproofError(
-            f"recipe.monitor is {name}, but val has {counts[positive]} samples of '{positive}' and "
-            f"{negatives} others, expected at least 1 of each: raise data.splits.val"
-        )
-    if not enough_negatives(name, negatives):
-        raise TailproofError(
-            f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
-            f"found {negatives:,}: raise data.splits.val or monitor a larger rate or tpr_at_fpr_0"
-        )
-
-
-def build_mixing(phase: Phase, world: int) -> Mixup | None:
-    """Build timm's MixUp and CutMix; None if both are off.
-
-    Each image of a batch is given a class of its own, so that timm returns the mixing weights
-    [B, B] of the images next to the mixed images; the labels of every rank are mixed with them.
-    """
-    mixing = phase.mixing
-    if not (mixing.mixup or mixing.cutmix):
-        return None
-    return Mixup(
-        mixup_alpha=mixing.mixup,
-        cutmix_alpha=mixing.cutmix,
-        prob=mixing.probability,
-        switch_prob=mixing.switch_probability,
-        label_smoothing=0.0,  # the loss applies it
-        num_classes=phase.batch_size // world,
-    )
+    return model.to(device, memory_format=memory), arguments
 
 
 def build_loader(
@@ -162,6 +94,7 @@ def build_loader(
         normalization=normalization(split, recipe),
         interpolation=interpolation(recipe),
         augmentation=phase.augmentation if phase else None,
+        sampler=phase.sampler if phase else "instance",
         seed=seed,
         drop_last=recipe.drop_last,
         workers=recipe.workers,
@@ -175,4 +108,4 @@ def build_loader(
 
 def model_options(split: Split, recipe: Recipe) -> dict[str, Any]:
     """Return the arguments of the model other than its name, classes and channels."""
-    return options_for_sizes(recipe.model.name, recipe.model.options, sizes(split, recipe))
+    return options_for_sizes(recipe.model.name, recipe.model.options, network_sizes(split, recipe))

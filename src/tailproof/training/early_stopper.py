@@ -3,10 +3,13 @@
 import math
 from typing import Any
 
-from torch import nn
+from torch import Tensor
 
 from tailproof.config.recipe import Recipe
 from tailproof.history import improves
+from tailproof.monitors import MONITORS
+from tailproof.operating_points import ONE_IN, enough_negatives
+from tailproof.runtime.errors import TailproofError
 
 
 class EarlyStopper:
@@ -15,7 +18,7 @@ class EarlyStopper:
     Attributes:
         epoch: the best epoch; None before the first validation.
         value: the monitor in that epoch.
-        weights: the state dict of that epoch on the CPU, if the recipe exports the best weights.
+        weights: the trained weights of that epoch on the CPU, if the recipe exports the best ones.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -27,14 +30,22 @@ class EarlyStopper:
         self.value: float | None = None
         self.weights: dict[str, Any] | None = None
 
-    def update(self, epoch: int, value: float, model: nn.Module) -> None:
-        """Record a validated epoch; a value that is not finite is never the best."""
+    def update(self, epoch: int, value: float, weights: dict[str, Tensor]) -> None:
+        """Record a validated epoch; a value that is not finite is never the best.
+
+        Args:
+            epoch: the epoch.
+            value: the monitor in it.
+            weights: the trained weights, of which a copy is kept if they are exported.
+        """
         if not improves(value, self.value, self._sign):
             self._waited += 1
             return
         self.epoch, self.value, self._waited = epoch, value, 0
         if self._keep:
-            self.weights = cpu_weights(model)
+            self.weights = {
+                name: own.detach().to("cpu", copy=True) for name, own in weights.items()
+            }
 
     def state(self) -> dict[str, Any]:
         """Return the state that a resumed run needs."""
@@ -51,6 +62,35 @@ class EarlyStopper:
         return self._waited >= self._patience
 
 
-def cpu_weights(model: nn.Module) -> dict[str, Any]:
-    """Return a copy of a model's state dict that later steps do not change."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+def check_monitor(recipe: Recipe, manifest: dict[str, Any]) -> None:
+    """Check that the recipe's monitor can be measured on the split val.
+
+    Args:
+        recipe: the recipe.
+        manifest: the manifest of all splits.
+
+    Raises:
+        TailproofError: the monitor needs a binary task and there are more classes, val lacks one of
+            the two classes, or it has too few negatives.
+    """
+    name = recipe.monitor
+    if not MONITORS[name].two_classes:
+        return
+    target, positive = manifest["target"], manifest["positive"]
+    if positive is None:
+        raise TailproofError(
+            f"recipe.monitor is {name}, which needs 2 classes, but '{target}' has "
+            f"{len(manifest['classes'][target])}: choose a monitor such as val_accuracy"
+        )
+    counts = manifest["splits"]["val"]["class_counts"][target]
+    negatives = sum(counts.values()) - counts[positive]
+    if not counts[positive] or not negatives:
+        raise TailproofError(
+            f"recipe.monitor is {name}, but val has {counts[positive]} samples of '{positive}' and "
+            f"{negatives} others, expected at least 1 of each: raise data.splits.val"
+        )
+    if not enough_negatives(name, negatives):
+        raise TailproofError(
+            f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
+            f"found {negatives:,}: raise data.splits.val or monitor a larger rate or tpr_at_fpr_0"
+        )

@@ -8,6 +8,7 @@ from tailproof.loading.resizing import BICUBIC
 from tailproof.models.initial_weights import backbone_facts
 from tailproof.models.input_sizes import Size
 from tailproof.models.preparation import interpolation_of, normalization_of
+from tailproof.runtime.errors import TailproofError
 
 
 def with_backbone_size(recipe: Recipe) -> Recipe:
@@ -16,16 +17,52 @@ def with_backbone_size(recipe: Recipe) -> Recipe:
     Raises:
         TailproofError: the weights have not been fetched.
     """
-    if not recipe.as_backbone or recipe.image_size is not None:
+    if recipe.features or not recipe.as_backbone or recipe.image_size is not None:
         return recipe
     _, height, _ = backbone_facts(recipe.model)["input_size"]
     return recipe.model_copy(update={"image_size": height})
 
 
 def sizes(split: Split, recipe: Recipe) -> list[Size]:
-    """Return the height and width of all model inputs, those of evaluation first."""
+    """Return the height and width of all model inputs, those of evaluation first.
+
+    A model that answers with the mean of crops accepts no image that is smaller than a crop.
+    """
+    if crops(recipe):
+        return [(recipe.final_size, recipe.final_size)]
+    return _pixels(split, [recipe.final_size, *(phase.image_size for phase in recipe.timeline)])
+
+
+def network_sizes(split: Split, recipe: Recipe) -> list[Size]:
+    """Return the height and width of what the network itself sees: crops, if the model has them."""
+    if not crops(recipe):
+        return sizes(split, recipe)
+    return _pixels(split, [phase.image_size for phase in reversed(recipe.timeline)])
+
+
+def view_size(recipe: Recipe) -> int | None:
+    """Return the side of a crop in pixels: that of the training images in the last phase."""
+    return recipe.timeline[-1].image_size
+
+
+def crops(recipe: Recipe) -> bool:
+    """Return whether the model answers with the mean of crops.
+
+    Raises:
+        TailproofError: the images are not larger than the crops.
+    """
+    if recipe.test_views in (None, "flip"):
+        return False
+    if (recipe.final_size or 0) <= (view_size(recipe) or 0):
+        raise TailproofError(
+            f"recipe.test_views is {recipe.test_views}, but crops of {view_size(recipe)} pixels "
+            f"need larger images than eval_image_size, {recipe.final_size}: raise it"
+        )
+    return True
+
+
+def _pixels(split: Split, sides: list[int | None]) -> list[Size]:
     original = (split.manifest["height"], split.manifest["width"])
-    sides = [recipe.final_size, *(phase.image_size for phase in recipe.timeline)]
     return list(dict.fromkeys((side, side) if side else original for side in sides))
 
 

@@ -1,7 +1,6 @@
 """The summary of a trained expert that its job record stores for the experiment log."""
 
 import math
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,4 @@ def _newest_checkpoint(folder: Path) -> int:
 
 def attempt_seconds(training: dict[str, Any]) -> float:
     """Return the total duration in seconds of all attempts in training.json."""
-    return sum(
-        (
-            datetime.fromisoformat(attempt["end"]) - datetime.fromisoformat(attempt["start"])
-        ).total_seconds()
-        for attempt in training["attempts"]
-    )
+    return sum(attempt["seconds"] for attempt in training["attempts"])

@@ -86,6 +86,12 @@ def test_links_are_followed_and_circles_end(tmp_path):
     assert opened.read("cat/linked.png", None) == (tmp_path / "elsewhere/a.png").read_bytes()
 
 
+def test_a_root_that_is_a_link_to_itself_is_named_as_such(tmp_path):
+    (tmp_path / "photos").symlink_to("photos")
+    with pytest.raises(TailproofError, match="link to itself"):
+        source(tmp_path / "photos").files()
+
+
 @pytest.mark.parametrize("content", [None, "notes.txt", ".hidden.png"])
 def test_a_folder_without_any_picture_is_no_class(tmp_path, content):
     write(tmp_path, "cat/1.png", "dog/1.png")

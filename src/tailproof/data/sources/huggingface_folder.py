@@ -26,6 +26,7 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
+from tailproof.data.sources.archives.packed_files import is_archive
 from tailproof.data.sources.base import Recognition, Sample, Skipped, register_source
 from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.file_patterns import (
@@ -34,12 +35,12 @@ from tailproof.data.sources.folders.file_patterns import (
     pools_by_keyword,
     source_line,
 )
-from tailproof.data.sources.folders.filesystem import ARCHIVES, Folder
+from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.data.sources.folders.split_keywords import SPLITS, folder_split, name_split
 from tailproof.data.sources.picture_source import PictureSource
 from tailproof.data.sources.tables.clean_columns import clean_columns
+from tailproof.data.sources.tables.column_roles import guess_ranks
 from tailproof.data.sources.tables.dataset_card import DatasetCard, read_card
-from tailproof.data.sources.tables.label_names import guess_ranks
 from tailproof.data.sources.tables.listed_files import FileFinder, Found
 from tailproof.data.sources.tables.metadata_file import NAMES, MetadataFile, first_columns
 from tailproof.data.sources.tables.metadata_rows import MetadataRows
@@ -189,7 +190,7 @@ class HuggingfaceFolderSource(PictureSource):
                     metadata.append(path)
                 elif is_picture(path):
                     pictures.append(path)
-                elif PurePosixPath(path).suffix.lower() in ARCHIVES:
+                elif is_archive(path):
                     archives.append(path)
         except OSError as error:
             raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None

@@ -33,6 +33,7 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
+from tailproof.data.sources.archives.packed_files import require_unpacked
 from tailproof.data.sources.base import Recognition, Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.file_patterns import (
     first_files,
@@ -42,8 +43,8 @@ from tailproof.data.sources.folders.file_patterns import (
 from tailproof.data.sources.folders.filesystem import walk
 from tailproof.data.sources.folders.split_names import are_splits
 from tailproof.data.sources.tables.clean_columns import clean_columns
+from tailproof.data.sources.tables.column_roles import guess_ranks
 from tailproof.data.sources.tables.label_column import LabelColumn
-from tailproof.data.sources.tables.label_names import guess_ranks
 from tailproof.data.sources.tables.missing_values import text_or_none
 from tailproof.data.sources.tables.official_splits import name_group, pools_of
 from tailproof.data.sources.tables.parquet_file import NULLS, TEXT, Kind, ParquetFile, ParquetTable
@@ -370,6 +371,7 @@ class ParquetSource(Source):
     @cached_property
     def _parts(self) -> list[Part]:
         config = self.config
+        require_unpacked(Path(config.root))
         if not Path(config.root).exists():
             raise TailproofError(f"{config.root} does not exist: correct data.source.root")
         file = Path(config.root).name if Path(config.root).is_file() else None

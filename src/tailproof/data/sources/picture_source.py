@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tailproof.config.data import SourceConfig
+from tailproof.data.sources.archives.packed_files import require_unpacked
 from tailproof.data.sources.base import Source
 from tailproof.data.sources.folders.filesystem import read_file
 
@@ -12,11 +13,15 @@ class PictureSource(Source):
 
     Args:
         config: the configuration, with a field `root`.
+
+    Raises:
+        TailproofError: the folder is not unpacked.
     """
 
     def __init__(self, config: SourceConfig) -> None:
         self.config = config
         self.root = Path(config.root)
+        require_unpacked(self.root)
 
     def read(self, path: str, row: int | None) -> bytes:
         """Return the bytes of the file."""

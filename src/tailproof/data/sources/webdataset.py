@@ -26,6 +26,7 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
+from tailproof.data.sources.archives.packed_files import require_unpacked
 from tailproof.data.sources.archives.tar_head import head_of
 from tailproof.data.sources.archives.tar_members import COMPRESSED, Tar
 from tailproof.data.sources.archives.tar_samples import TarSamples, is_json
@@ -209,6 +210,7 @@ class WebDatasetSource(Source):
         """The pool of each tar, by its path below root."""
         root, config = Path(self.config.root), self.config
         if not root.exists():
+            require_unpacked(root)
             raise TailproofError(f"{root} does not exist: correct data.source.root")
         if config.train is None:
             return dict.fromkeys([root.name] if root.is_file() else self._all_tars())

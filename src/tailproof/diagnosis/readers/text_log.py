@@ -196,18 +196,28 @@ def _train_batch(line: str) -> tuple[str, re.Match[str] | None]:
 _BATCHES_OF_MM = re.compile(
     r"- INFO - Epoch ?(?:\((\w+)\))?\s*\[(\d{1,7})\]\[\s*(\d+)(?:/\d+)?\]\s*(.*)"
 )
+_ITERATIONS_OF_MM = re.compile(r"- INFO - Iter ?(?:\((\w+)\))?\s*\[\s*(\d{1,12})(?:/\d+)?\]\s*(.*)")
 _PAIR = re.compile(rf"([A-Za-z][\w./@-]*):\s+({_NUMBER})(?![\d:])", re.IGNORECASE)
 
 
 def _openmmlab(path: Path, lines: Lines) -> Table | None:
     rows: Rows = []
+    iteration: int | None = None  # of a run that counts no epochs
     for line in lines:
         if match := _BATCHES_OF_MM.search(line):
             mode, epoch, batch, rest = match.groups(default="train")
-            pairs = {name: value for name, value in _PAIR.findall(rest) if name != "eta"}
-            counted = {"iter": int(batch)} if mode == "train" else {}
-            if any(read_name(name).role == "metric" for name in pairs):
-                rows.append({"mode": mode, "epoch": int(epoch), **counted, **pairs})
+            place = {"epoch": int(epoch)} | ({"iter": int(batch)} if mode == "train" else {})
+        elif match := _ITERATIONS_OF_MM.search(line):
+            mode, batch, rest = match.groups(default="train")
+            iteration = int(batch) if mode == "train" else iteration
+            if iteration is None:  # an evaluation before training
+                continue
+            place = {"iter": iteration}
+        else:
+            continue
+        pairs = {name: value for name, value in _PAIR.findall(rest) if name != "eta"}
+        if any(read_name(name).role == "metric" for name in pairs):
+            rows.append({"mode": mode, **place, **pairs})
     return _table(rows)
 
 

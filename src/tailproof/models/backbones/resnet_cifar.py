@@ -4,6 +4,7 @@ Three stages of 16, 32 and 64 channels, 6n+2 layers, shortcuts without parameter
 """
 
 import math
+from typing import Any
 
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
@@ -95,6 +96,10 @@ class CifarResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
         self.reset_classifier(num_classes)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return how the names of the weights tell stem and blocks apart, as for timm's models."""
+        return {"stem": r"^(?:conv1|bn1)\.", "blocks": r"^blocks\.(\d+)"}
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the head by a new one with `num_classes` outputs; 0 removes it."""

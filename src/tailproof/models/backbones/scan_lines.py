@@ -5,6 +5,8 @@ can process the output of an instrument line by line: `Stream` caches keys and v
 lines. Both classify the last line.
 """
 
+from typing import Any
+
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
@@ -134,6 +136,11 @@ class ScanLineTransformer(nn.Module):
         if self.position is not None:
             nn.init.trunc_normal_(self.position, std=0.02)
         self.reset_classifier(num_classes)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return how the names of the weights tell stem and blocks apart, as for timm's models."""
+        blocks = [(r"^blocks\.(\d+)", None), (r"^norm\.", (99999,))]
+        return {"stem": r"^(?:tokenise\.|position)", "blocks": blocks}
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the head by a new one with `num_classes` outputs; 0 removes it."""

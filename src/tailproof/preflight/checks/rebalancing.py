@@ -41,14 +41,16 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 
 @check("no_rebalancing")
 def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
-    """Find a long tail without any rebalancing loss."""
+    """Find a long tail that no loss and no sampler rebalances."""
     losses = {name: recipe.loss for name, recipe in facts.recipes.items()}
-    if facts.imbalance <= SOME_TAIL or any(loss.rebalances for loss in losses.values()):
+    phases = [phase for recipe in facts.recipes.values() for phase in recipe.timeline]
+    rebalanced = any(phase.loss.rebalances or phase.sampler != "instance" for phase in phases)
+    if facts.imbalance <= SOME_TAIL or rebalanced:
         return []
     finding = Finding(
         "no_rebalancing",
         f"the largest class has {facts.imbalance:.3g} times as many samples as the smallest one, "
-        "and no loss rebalances them",
+        "and no loss or sampler rebalances them",
         "warning" if facts.imbalance > LONG_TAIL else "info",
         evidence={
             "experts": list(losses),
@@ -59,6 +61,32 @@ def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
         expects="higher accuracy in rare classes, somewhat lower in frequent ones",
     )
     return [finding]
+
+
+@check("rebalanced_twice")
+@each_recipe
+def rebalanced_twice(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
+    """Find rare classes that are drawn more often and count for more in the loss."""
+    twice = next(
+        (
+            phase
+            for phase in recipe.timeline
+            if phase.sampler != "instance" and phase.loss.corrects_prior
+        ),
+        None,
+    )
+    if facts.imbalance <= SOME_TAIL or twice is None:
+        return None
+    of_phase = any(phase.loss for phase in recipe.phases)
+    return Finding(
+        "rebalanced_twice",
+        f"the sampler {twice.sampler} draws rare classes more often, and the loss "
+        f"{twice.loss.name} raises them again, by their share of train and not of what is drawn",
+        "warning",
+        evidence={"sampler": twice.sampler, "loss": twice.loss.name},
+        change=None if of_phase else {"loss": {"name": "cross_entropy"}},
+        expects="higher accuracy in frequent classes, somewhat lower in rare ones",
+    )
 
 
 @check("rare_classes")

@@ -12,9 +12,13 @@ from tailproof.digests import canonical_json
 from tailproof.loading import Split
 from tailproof.models import build_model
 from tailproof.models.build import checkpoint_activations, count_parameters
+from tailproof.models.trained_weights import TrainedWeights, hold_statistics
+from tailproof.models.tuning import tune_network
+from tailproof.preflight.timing.drawn_features import head_on_drawn_features
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.builders import model_options
 from tailproof.training.multi_head import Heads
+from tailproof.training.preprocessing import view_size
 
 STATES = {"sgd": 1, "sgdw": 1, "momentum": 1, "nesterov": 1, "lion": 1}
 """Numbers that an optimizer stores per weight; others store two."""
@@ -35,7 +39,11 @@ def structures(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, di
         key = canonical_json(_size_fields(recipe))
         if key not in sizes:
             try:
-                sizes[key] = structure_of(recipe, split)
+                sizes[key] = (
+                    head_structure(manifest, recipe)
+                    if recipe.features
+                    else structure_of(recipe, split)
+                )
             except (TailproofError, RuntimeError):
                 sizes[key] = {}  # the timed steps report why
         by_expert[name] = sizes[key]
@@ -49,29 +57,55 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
     optimizer state and activations of the backward pass, without the libraries.
     """
     outputs = len(Heads(split.manifest, recipe).names)
+    options = model_options(split, recipe)
     model = build_model(
-        recipe.model.name,
-        classes=outputs,
-        channels=split.channels,
-        options=model_options(split, recipe),
+        recipe.model.name, classes=outputs, channels=split.channels, options=options
     )
+    tune_network(model, recipe, options, outputs, view_size(recipe))
+    changed = _bytes(TrainedWeights(model).of(model).values())
     if recipe.activation_checkpointing:
         checkpoint_activations(model, recipe.model.name)
     weights = _bytes(model.state_dict().values())
     trained = _bytes(parameter for parameter in model.parameters() if parameter.requires_grad)
     states = STATES.get(recipe.optimizer.name, 2) * trained
-    averaged = weights if recipe.ema else 0
+    averaged, kept = (weights, changed) if recipe.ema else (0, 0)
     activations = max(_activations(model, split, recipe, phase) for phase in recipe.timeline)
     rows = sum(split.manifest["splits"][name]["rows"] for name in SPLITS)
     sizes = {
         "estimated_memory_mb": weights + trained + states + averaged + activations,
         "weights_mb": weights,
-        "checkpoints_mb": KEPT_STATES * (weights + states + averaged),
+        "checkpoints_mb": KEPT_STATES * (changed + states + kept),
         "logits_mb": LOGITS_FILES * 4 * outputs * rows,
     }
     return {
         "outputs": outputs,
         "parameters": count_parameters(model),
+        "trained_parameters": count_parameters(model, trained=True),
+        **{name: float(f"{size / 2**20:.4g}") for name, size in sizes.items()},
+    }
+
+
+def head_structure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
+    """Return the same of an expert that is a head: its parameters, and the files of the whole."""
+    learner = head_on_drawn_features(manifest, recipe)
+    split, outputs = learner.train, len(Heads(learner.manifest, recipe).names)
+    head = learner.model(outputs, torch.device("cpu"))
+    weights, trained = _bytes(head.state_dict().values()), _bytes(head.parameters())
+    states = STATES.get(recipe.optimizer.name, 2) * trained
+    averaged = weights if recipe.ema else 0
+    kept = split.size_in_memory <= recipe.cache_gb * 2**30
+    rows = sum(learner.manifest["splits"][name]["rows"] for name in SPLITS)
+    features = split.size_in_memory if kept else split.block_rows * split.row_bytes
+    sizes = {
+        "estimated_memory_mb": features + weights + trained + states + averaged,
+        "weights_mb": split.backbone_bytes + weights,
+        "checkpoints_mb": KEPT_STATES * (weights + states + averaged),
+        "logits_mb": LOGITS_FILES * 4 * outputs * rows,
+    }
+    return {
+        "outputs": outputs,
+        "parameters": count_parameters(head),
+        "train_is_kept_in_memory": kept,
         **{name: float(f"{size / 2**20:.4g}") for name, size in sizes.items()},
     }
 
@@ -96,6 +130,7 @@ def _activations(model: nn.Module, split: Split, recipe: Recipe, phase: Phase) -
     size = [phase.image_size] * 2 if phase.image_size else _image_size(split)
     images = torch.zeros(SHOWN, split.channels, *size)
     model.train()
+    hold_statistics(model)
     with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
         outputs = model(images)
     per_image = (_bytes(held.values()) + outputs.nbytes) / SHOWN

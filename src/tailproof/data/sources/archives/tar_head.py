@@ -9,7 +9,7 @@ from pathlib import Path
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.archives.tar_members import Tar
 from tailproof.data.sources.archives.tar_samples import LARGEST_LABEL, NAME, is_json
-from tailproof.data.sources.tables.label_names import NAMES
+from tailproof.data.sources.tables.column_roles import Column
 from tailproof.files import parse_json
 
 MEMBERS = 1000
@@ -85,8 +85,14 @@ def _keys(suffix: str, texts: list[str]) -> list[str]:
         documents = [parse_json(text, nan=True) for text in texts]
     except ValueError:
         return []
-    return [
-        f"{suffix}:{key}"
-        for key in NAMES
-        if all(isinstance(one, dict) and isinstance(one.get(key), str | int) for one in documents)
+    if not all(isinstance(document, dict) for document in documents):
+        return []
+    keys = [Column(key, [str(document.get(key)) for document in documents]) for key in documents[0]]
+    labels = [
+        key
+        for key in keys
+        if key.label_place is not None
+        and all(isinstance(document.get(key.name), str | int) for document in documents)
     ]
+    labels.sort(key=lambda key: (key.label_place, key.name))
+    return [f"{suffix}:{key.name}" for key in labels]

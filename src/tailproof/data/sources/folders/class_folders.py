@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from tailproof.data.image_formats import SUFFIXES
-from tailproof.data.sources.folders.filesystem import ARCHIVES, DEAD_LINKS, Folder
+from tailproof.data.sources.archives.packed_files import is_archive
+from tailproof.data.sources.folders.filesystem import DEAD_LINKS, Folder
 from tailproof.data.sources.folders.folder_layout import MASKS, quoted
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
@@ -42,7 +43,7 @@ def list_classes(tree: Folder, below: str) -> dict[str, list[str]]:
     for name in files:
         if is_picture(name) or UNREAD_PICTURES.fullmatch(_suffix(name)):
             tree.left_out.add("pictures next to the class folders", prefix + name)
-        elif _suffix(name) in ARCHIVES:
+        elif is_archive(name):
             tree.left_out.add("archives next to the class folders", prefix + name)
     if not folders:
         raise TailproofError(_describe_no_folder(tree, below, files))
@@ -173,7 +174,7 @@ def _outer(path: str) -> str:
 def _describe_no_folder(tree: Folder, below: str, files: list[str]) -> str:
     folder = tree.root / below
     pictures = sum(map(is_picture, files))
-    archives = [name for name in files if _suffix(name) in ARCHIVES]
+    archives = list(filter(is_archive, files))
     text = f"{folder} contains no folder: expected one sub-folder per class"
     if pictures:
         return (

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tailproof.data.sources.archives.packed_files import describe_packed
 from tailproof.data.sources.base import Skipped
 from tailproof.data.sources.folders.class_names import twin_of
 from tailproof.runtime.errors import TailproofError, suggestion
@@ -31,7 +32,6 @@ HIDDEN = {
     "file": "hidden files",
     "iCloud": "pictures that iCloud has not downloaded",
 }
-ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 
 # Lower-case names of what software leaves in folders of pictures.
 LEFTOVER_FOLDERS = re.compile(
@@ -209,13 +209,18 @@ def no_folder(path: Path, field: str) -> TailproofError:
 
 
 def _why(path: Path) -> str:
-    if path.exists():
-        unpack = ": unpack it and name the folder" if path.suffix.lower() in ARCHIVES else ""
-        return f"it is a file{unpack}; "
+    if packed := describe_packed(path):
+        return f"{packed}, and "
+    if path.exists() or path.is_symlink():
+        return f"it is {'a file' if path.exists() else 'a link to itself or to nothing'}; "
     if str(path).startswith("~"):
         return "'~' is not replaced by the home folder: write the whole path; "
     if "\\" in str(path):
         return "folders are separated by '/', not by '\\'; "
+    return _near(path)
+
+
+def _near(path: Path) -> str:
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:

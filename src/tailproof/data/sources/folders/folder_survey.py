@@ -1,5 +1,6 @@
 """Looks at what is in a folder of a user, to decide what it is; not every folder is opened."""
 
+import os
 import re
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -54,19 +55,21 @@ def survey_folder(root: Path) -> Surveyed:
     """Look at a folder; of many folders in one folder, an even share is opened.
 
     Hidden files and leftovers of other software are passed over, and so are folders that cannot be
-    read and, by Linux' own limit, links in a circle.
+    read and links to a folder that contains them.
     """
     tree, top = Folder(root), Surveyed("")
-    pending, opened = deque([(top, 0)]), 0
+    real = Path(os.path.realpath(root))
+    pending, opened = deque([(top, 0, [str(real), *map(str, real.parents)])]), 0
     while pending:
-        folder, depth = pending.popleft()
+        folder, depth, above = pending.popleft()
         try:
             folders, files = tree.entries(folder.path)
         except OSError:
             if folder is top:
                 raise
             continue
-        folder.names = list(folders)
+        reals = {name: _real(f"{above[0]}/{name}", folders[name]) for name in folders}
+        folder.names = [name for name, real in reals.items() if real not in above]
         folder.pictures = [name for name in files if is_picture(name)]
         folder.files = [name for name in files if not is_picture(name)]
         if depth == DEEPEST:
@@ -76,8 +79,12 @@ def survey_folder(root: Path) -> Surveyed:
             opened += 1
             inner = Surveyed(f"{folder.path}/{name}" if folder.path else name)
             folder.folders[name] = inner
-            pending.append((inner, depth + 1))
+            pending.append((inner, depth + 1, [reals[name], *above]))
     return top
+
+
+def _real(path: str, is_link: bool) -> str:
+    return os.path.realpath(path) if is_link else path
 
 
 def split_kinds(names: list[str], *, files: bool = False) -> dict[str, str | None]:

@@ -179,6 +179,26 @@ def find_roles(columns: Mapping[str, Column], filename: str, label: str | None =
     return roles
 
 
+def guess_ranks(
+    columns: Mapping[str, Sequence[str | None]], named: Sequence[str] = ()
+) -> tuple[list[str], bool]:
+    """Return the columns of labels, coarse to fine, and whether there is no doubt.
+
+    Args:
+        columns: the first cells of each column; None is no value.
+        named: the columns of which the dataset itself says that they are class labels.
+    """
+    if len(named) == 1:
+        return list(named), True
+    read = {name: Column(name, [cell or "" for cell in cells]) for name, cells in columns.items()}
+    if not named:
+        roles = find_roles(read, "")
+        return ([], False) if roles.fault else (roles.ranks, roles.named and not roles.doubts)
+    ranks = sorted(named, key=lambda name: (len(read[name].counts), name))
+    nested = [rank for rank in ranks if read[ranks[-1]].decides(read[rank])]
+    return nested, len(nested) == len(named)
+
+
 def _find_split(columns: Iterable[Column], notes: list[str]) -> str | None:
     for column in columns:
         values = column.counts

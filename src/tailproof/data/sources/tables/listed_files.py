@@ -13,6 +13,7 @@ from posixpath import normpath, split
 from typing import NamedTuple
 
 from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.archives.packed_files import describe_packed
 from tailproof.data.sources.folders.filesystem import Folder, LeftOut
 from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.label_column import Where
@@ -158,13 +159,18 @@ class FileFinder:
         row, match = found.missing[0]
         near = " and ".join(f"'{name}'" for name in match.near[:3])
         others = ", ".join(f"'{listed[row]}'" for row, _ in found.missing[1:SHOWN])
+        packed = describe_packed(self._root / listed[row])
         return TailproofError(
             f"{where(row)}: {self._root / listed[row]} does not exist ({len(found.missing)} of "
             f"{len(listed)} listed images are missing"
             + (f", also {others}" if others else "")
             + (f"; {near} may be meant" if near else "")
-            + "): add the images, remove their rows, or correct the names or the folder of images "
-            "in data.source"
+            + "): "
+            + (
+                packed
+                or "add the images, remove their rows, or correct the names or the folder of "
+                "images in data.source"
+            )
         )
 
     def place(self, names: Sequence[str], folder: str, file: Path) -> "Placed":

@@ -1,0 +1,98 @@
+"""Chooses one of several fitted calibrators by their NLL on the split tune."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from tailproof.calibration.calibrator import Calibrator
+from tailproof.calibration.metrics import log_probabilities
+from tailproof.calibration.temperature import sample_weights
+
+REPLICATES = 1000
+INTERVAL = (0.025, 0.975)
+
+
+def choose(
+    candidates: dict[str, Calibrator],
+    logits: np.ndarray,
+    labels: np.ndarray,
+    weighting: Literal["plain", "class_balanced"],
+) -> tuple[str, dict[str, Any]]:
+    """Return the chosen kind, and what every candidate reaches.
+
+    The first candidate is chosen unless another has a lower NLL, with a 95 % interval of the paired
+    difference below zero, and no lower balanced accuracy, with an interval below zero. Of those
+    that pass, the one with the lowest NLL is chosen. A vector or matrix can move classes, so it
+    can lower the NLL at the expense of the rare ones; the second condition prevents that.
+
+    Args:
+        candidates: the calibrators by kind, the first one first.
+        logits: raw logits [N, C] of samples that none of them was fitted on.
+        labels: N class indices.
+        weighting: the weight of each sample in the NLL.
+
+    Returns:
+        The kind, and for each kind its nll and balanced_accuracy; for all but the first also
+        nll_difference and balanced_accuracy_difference from the first: value, low, high.
+    """
+    first, *others = candidates
+    if not len(labels):
+        return first, {}
+    weights = sample_weights(labels, weighting)
+    in_class = np.eye(logits.shape[1])[labels]
+    losses, hits = {}, {}
+    for kind, calibrator in candidates.items():
+        log_p = log_probabilities(calibrator.apply(logits))
+        losses[kind] = -log_p[np.arange(len(labels)), labels]
+        hits[kind] = (log_p.argmax(axis=1) == labels).astype(float)
+    reached = {kind: _reached(losses[kind], hits[kind], weights, in_class) for kind in candidates}
+    rows = _resamples(len(labels))
+    chosen = first
+    for kind in others:
+        nll = _difference(losses[kind] - losses[first], rows, weights)
+        accuracy = _class_mean(hits[kind] - hits[first], rows, in_class)
+        reached[kind] |= {
+            "nll_difference": _interval(nll),
+            "balanced_accuracy_difference": _interval(accuracy),
+        }
+        better = reached[kind]["nll_difference"]["high"] < 0
+        worse = reached[kind]["balanced_accuracy_difference"]["high"] < 0
+        if better and not worse and reached[kind]["nll"] < reached[chosen]["nll"]:
+            chosen = kind
+    return chosen, reached
+
+
+def _reached(
+    losses: np.ndarray, hits: np.ndarray, weights: np.ndarray, in_class: np.ndarray
+) -> dict[str, float]:
+    row = np.ones((1, len(losses)))
+    return {
+        "nll": float(weights @ losses / weights.sum()),
+        "balanced_accuracy": float(_class_mean(hits, row, in_class)[0]),
+    }
+
+
+def _resamples(samples: int) -> np.ndarray:
+    """Return [1 + B, N]: a row of ones, then bootstrap counts."""
+    rng = np.random.default_rng(0)
+    rows = np.ones((1 + REPLICATES, samples), np.float32)
+    for row in rows[1:]:
+        row[:] = np.bincount(rng.integers(samples, size=samples), minlength=samples)
+    return rows
+
+
+def _difference(values: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return (rows @ (weights * values)) / (rows @ weights)
+
+
+def _class_mean(values: np.ndarray, rows: np.ndarray, in_class: np.ndarray) -> np.ndarray:
+    """Return the mean over the classes with samples of the mean within the class, per row."""
+    support = rows @ in_class
+    sums = rows @ (in_class * values[:, None])
+    means = np.divide(sums, support, out=np.zeros_like(sums), where=support > 0)
+    return means.sum(axis=1) / (support > 0).sum(axis=1)
+
+
+def _interval(values: np.ndarray) -> dict[str, float]:
+    low, high = np.quantile(values[1:], INTERVAL)
+    return {"value": float(values[0]), "low": float(low), "high": float(high)}

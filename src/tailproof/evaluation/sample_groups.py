@@ -1,0 +1,181 @@
+"""One answer for all pictures of one thing: samples of the same group, such as one observation.
+
+The logits of a group's samples are averaged and divided by a temperature of their own, which is
+fitted on the groups of tune: several pictures know more than one, so the mean of their logits is
+less confident than it is right. A group of one sample keeps its prediction.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailproof.calibration.temperature import fit_temperature
+from tailproof.config.evaluation import Evaluation
+from tailproof.data.tables import read_parquet
+from tailproof.evaluation import bootstrap
+from tailproof.evaluation.method import Method
+from tailproof.evaluation.metrics import measure
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.task import FITTED_ON, Task
+from tailproof.evaluation.weighted_samples import Values, WeightedSamples
+from tailproof.text import quantity
+
+PREFIX = "group_"
+GAINED = "group_gained_"
+METRICS = (
+    "top1", "balanced_accuracy", "macro_f1", "few_accuracy", "nll", "brier", "ece", "ece_debiased",
+)  # fmt: skip
+SPREAD = 1.0
+"""Standard deviation of the prior of the inverse temperature of groups, around 1."""
+
+_BLOCK = 2**22
+
+
+def read_groups(samples: str | Path) -> dict[str, str]:
+    """Return the group of each sample, from samples.parquet."""
+    table = read_parquet(samples, ["sample_id", "group"])
+    return dict(zip(table["sample_id"].to_pylist(), table["group"].to_pylist(), strict=True))
+
+
+@dataclass(frozen=True)
+class GroupedSplit:
+    """The groups of a split.
+
+    Attributes:
+        index: number of the group of each sample, int [N].
+        size: samples of each group, int [G].
+        labels: class index of each group, int [G].
+    """
+
+    index: np.ndarray
+    size: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(
+        cls, sample_ids: np.ndarray, labels: np.ndarray, groups: Mapping[str, str]
+    ) -> "GroupedSplit":
+        """Build from sample ids [N] and labels [N]; a group has the class of its first sample."""
+        names = [groups[name] for name in sample_ids]
+        _, first, index = np.unique(names, return_index=True, return_inverse=True)
+        return cls(index, np.bincount(index), labels[first])
+
+    def mixed(self, labels: np.ndarray) -> int:
+        """Return the number of groups whose samples have different classes."""
+        return len(np.unique(self.index[self.labels[self.index] != labels]))
+
+    @property
+    def several(self) -> np.ndarray:
+        """Whether a group has several samples, [G]."""
+        return self.size > 1
+
+    def combine(self, log_p: np.ndarray, temperature: float) -> np.ndarray:
+        """Return log-probabilities [G, C] of the groups, from those of the samples [N, C]."""
+        mean = np.zeros((len(self.size), log_p.shape[1]))
+        np.add.at(mean, self.index, log_p)
+        mean /= self.size[:, None]
+        return group_log_probabilities(mean, self.size, temperature)
+
+
+def group_log_probabilities(mean: np.ndarray, size: np.ndarray, temperature: float) -> np.ndarray:
+    """Return log-probabilities of groups from the mean log-probabilities of their samples.
+
+    Args:
+        mean: [G, C]; the mean of logits gives the same, as they differ by a constant per sample.
+        size: samples of each group, [G].
+        temperature: the divisor for groups of several samples.
+    """
+    divided = mean / np.where(size > 1, temperature, 1.0)[:, None]
+    return Prediction.from_logits(divided, np.zeros(len(mean), int)).log_p
+
+
+def fit_group_temperature(groups: GroupedSplit, log_p: np.ndarray) -> float | None:
+    """Return the temperature of the groups with several samples; None if there is none."""
+    several = groups.several
+    if not several.any():
+        return None
+    logits = groups.combine(log_p, 1.0)[several]
+    labels = groups.labels[several]
+    return fit_temperature(logits, labels, np.ones(len(labels)), SPREAD).temperature
+
+
+class SampleGroups:
+    """The groups of all evaluated splits.
+
+    Attributes:
+        splits: {split: its groups}.
+        notes: what to know of them.
+    """
+
+    def __init__(
+        self,
+        sample_ids: Mapping[str, np.ndarray],
+        labels: Mapping[str, np.ndarray],
+        groups: Mapping[str, str],
+    ) -> None:
+        self.splits = {
+            split: GroupedSplit.of(ids, labels[split], groups) for split, ids in sample_ids.items()
+        }
+        self.notes: list[str] = []
+        mixed = sum(each.mixed(labels[split]) for split, each in self.splits.items())
+        self._grouped = any(each.several.any() for each in self.splits.values())
+        if self._grouped and mixed:
+            self.notes.append(
+                f"{quantity(mixed, 'group')} of samples {'has' if mixed == 1 else 'have'} several "
+                f"classes, so a group is not one thing, and {PREFIX}… is not measured"
+            )
+        self.measurable = self._grouped and not mixed
+
+    def measure(
+        self, method: Method, seed: str, split: str, task: Task, config: Evaluation
+    ) -> tuple[Values, float | None]:
+        """Return the metrics of the groups of a split, and the temperature of groups.
+
+        Without a group of several samples on tune the temperature is None, and 1 is used.
+
+        Whole groups are drawn again for the intervals. group_gained_top1 is the accuracy of groups
+        minus that of their single samples.
+
+        Args:
+            method: the expert or ensemble.
+            seed: its seed.
+            split: the split to measure on; the temperature is fitted on tune.
+            task: the classification task.
+            config: the configuration section evaluation.
+        """
+        predictions = method.predictions[seed]
+        fitted = fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON].log_p)
+        groups, single = self.splits[split], predictions[split]
+        together = Prediction(groups.combine(single.log_p, fitted or 1.0), groups.labels)
+        counts = bootstrap.resamples(len(groups.size), config.bootstrap, config.seed, split)
+        step = max(1, _BLOCK // len(groups.index))
+        parts = []
+        for start in range(0, len(counts), step):
+            weights = counts[start : start + step].astype(float)
+            values = measure(WeightedSamples(together, weights, np.ones(len(groups.size)), task))
+            found = {f"{PREFIX}{name}": values[name] for name in METRICS}
+            of_samples = weights[:, groups.index]
+            hits = of_samples @ single.correct / of_samples.sum(axis=1)
+            parts.append(found | {f"{GAINED}top1": values["top1"] - hits})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, fitted
+
+    def to_jsonable(
+        self, temperatures: dict[str, dict[str, float | None]]
+    ) -> dict[str, Any] | None:
+        """Return what metrics.json holds of the groups; None if they are not measured."""
+        if not self.measurable:
+            return None
+        return {
+            "splits": {
+                split: {
+                    "groups": len(each.size),
+                    "of_several_samples": int(each.several.sum()),
+                    "largest": int(each.size.max()),
+                }
+                for split, each in self.splits.items()
+            },
+            "temperatures": temperatures,
+        }

@@ -1,0 +1,117 @@
+"""One answer for all images of one thing: groups of images that `tailproof predict` averages."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from tailproof.data.sources.tables.text_table import TextTable
+from tailproof.evaluation.sample_groups import group_log_probabilities
+from tailproof.output import report
+from tailproof.predict.classify import Answer, Batch, answers_of, batch_size
+from tailproof.predict.expert import Expert
+from tailproof.predict.image_files import read_images
+from tailproof.predict.rejector import Rejector
+from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed, quantity
+
+FOLDER = "folder"
+FILE = "file"
+SHOWN = 3
+
+
+def groups_of(files: list[Path], by: str, table: str | None) -> dict[Path, str]:
+    """Return the group of each image file.
+
+    Args:
+        files: the image files.
+        by: folder, or a column of the table.
+        table: path of a table with the columns `file` and `by`; a relative file is looked for next
+            to the table, and then from the current folder. An empty cell makes a group of its own.
+
+    Raises:
+        TailproofError: the table is missing or damaged, or does not list every file.
+    """
+    if table is None:
+        if by != FOLDER:
+            raise TailproofError(
+                f"--group {by} is a column of a table: name the table with --table, or use "
+                "--group folder"
+            )
+        return {file: str(file.parent) for file in files}
+    path = Path(table)
+    names: dict[Path, str] = {}
+    for row in TextTable(path, [FILE, by], None).rows():
+        if row.fault:
+            raise TailproofError(f"{path}, line {row.line} {row.fault}")
+        file, group = row.cells
+        for place in (path.parent / file, Path(file)):
+            names.setdefault(place.resolve(), group.strip())
+    unlisted = [file for file in files if file.resolve() not in names]
+    if unlisted:
+        raise TailproofError(
+            f"{path} does not list {quantity(len(unlisted), 'image')} in its column '{FILE}', such "
+            f"as {listed(list(map(str, unlisted)), SHOWN)}: add rows, or give other images"
+        )
+    return {file: names[file.resolve()] or str(file) for file in files}
+
+
+def predict_groups(
+    expert: Expert, rejector: Rejector, files: list[Path], groups: dict[Path, str]
+) -> Iterator[Batch]:
+    """Yield the errors of images batch by batch, and at last the predictions for all groups.
+
+    The mean of the logits of a group's images is divided by the temperature of groups. Images that
+    cannot be read are left out of their group.
+
+    Raises:
+        TailproofError: a logit is not finite.
+    """
+    if expert.deployment.group_temperature is None:
+        report(
+            "the expert has no temperature for groups, because its data had no groups of several "
+            "images: probabilities of groups may be too low"
+        )
+    sums: dict[str, dict[str, np.ndarray]] = {}
+    counts: dict[str, int] = {}
+    size = batch_size(expert)
+    images = read_images(files, expert, ahead=2 * size)
+    while batch := list(islice(images, size)):
+        broken = [image for _, image in batch if isinstance(image, TailproofError)]
+        readable = [pair for pair in batch if not isinstance(pair[1], TailproofError)]
+        if readable:
+            log_p = expert.log_probabilities(np.stack([image for _, image in readable]))
+            for row, (file, _) in enumerate(readable):
+                group = groups[file]
+                counts[group] = counts.get(group, 0) + 1
+                of_group = sums.setdefault(group, dict.fromkeys(log_p, 0.0))
+                for rank, values in log_p.items():
+                    of_group[rank] = of_group[rank] + values[row]
+        yield Batch([], broken)
+    if sums:
+        yield Batch(_answers(expert, rejector, sums, counts), [])
+
+
+def _answers(
+    expert: Expert,
+    rejector: Rejector,
+    sums: dict[str, dict[str, np.ndarray]],
+    counts: dict[str, int],
+) -> list[Answer]:
+    number = np.array([counts[group] for group in sums])
+    temperature = expert.deployment.group_temperature or 1.0
+    log_p = {
+        rank: group_log_probabilities(
+            np.stack([of_group[rank] for of_group in sums.values()]) / number[:, None],
+            number,
+            temperature,
+        )
+        for rank in next(iter(sums.values()))
+    }
+    return [
+        answer._replace(images=int(count))
+        for answer, count in zip(
+            answers_of(expert, rejector, list(sums), log_p), number, strict=True
+        )
+    ]

@@ -1,0 +1,135 @@
+import json
+
+import numpy as np
+import pytest
+
+from tailproof.calibration.calibrate import calibrate
+from tailproof.calibration.calibrated_logits import raw_values
+from tailproof.calibration.calibration_file import CalibrationFile
+from tailproof.calibration.calibrator import Calibrator
+from tailproof.calibration.choice import choose
+from tailproof.calibration.export import export
+from tailproof.calibration.metrics import log_probabilities
+from tailproof.config.calibration import Calibration
+from tailproof.data.logits import Logits
+from tailproof.runtime.errors import TailproofError
+
+ALL = ["temperature", "vector", "matrix"]
+SKEWED = Calibrator(1.0, np.array([0.3, 1.8, 1.0]), np.array([-0.76, 0.96, 0.12]))
+"""Its classes are equally frequent, as those of the raw logits."""
+
+
+def write(path, split, samples, true, seed=0, sha="ab" * 32):
+    """Logits whose labels come from the softmax of a true calibrator."""
+    rng = np.random.default_rng([seed, len(split)])
+    logits = 2 * rng.normal(size=(samples, 3))
+    p = np.exp(log_probabilities(true.apply(logits)))
+    labels = (p.cumsum(axis=1) > rng.random((samples, 1))).argmax(axis=1)
+    facts = {"expert": "ce", "seed": 0, "split": split, "target": "label", "weights_sha256": sha}
+    ids = np.array([f"{split}-{row}" for row in range(samples)], object)
+    values = {"label": logits.astype(np.float32)}
+    Logits(ids, {"label": labels}, np.ones(samples), values, facts).write(path)
+    return path
+
+
+def calibrated(folder, true, samples=600, **config):
+    splits = Calibration(**config).splits
+    raw = {split: write(folder / f"{split}.parquet", split, samples, true) for split in splits}
+    return calibrate(raw, Calibration(**config), folder / "calibration.json"), raw
+
+
+def test_a_skewed_expert_gets_more_than_a_temperature_and_the_file_says_why(tmp_path):
+    fitted, raw = calibrated(tmp_path, SKEWED, calibrators=ALL)
+    assert fitted["calibrator"] in ("vector", "matrix")
+    assert list(fitted["choice"]) == ALL
+    difference = fitted["choice"][fitted["calibrator"]]["nll_difference"]
+    assert difference["low"] < difference["value"] < difference["high"] < 0
+    assert "nll_difference" not in fitted["choice"]["temperature"]
+    assert fitted["after"]["nll"] < fitted["before"]["nll"]
+    read = CalibrationFile.read(tmp_path / "calibration.json")
+    assert read.calibrators("label")["label"].kind == fitted["calibrator"]
+    export({"calib": raw["calib"]}, tmp_path / "calibration.json", {"calib": tmp_path / "out"})
+    after, before = Logits.read(tmp_path / "out"), Logits.read(raw["calib"])
+    undone = log_probabilities(raw_values(after))
+    assert undone == pytest.approx(log_probabilities(before.values), abs=1e-4)
+
+
+def test_an_expert_that_needs_no_more_keeps_the_first(tmp_path):
+    fitted, _ = calibrated(tmp_path, Calibrator(1.4), calibrators=ALL)
+    assert fitted["calibrator"] == "temperature" and "factors" not in fitted
+    first_vector, _ = calibrated(tmp_path, Calibrator(1.4), calibrators=["vector", "temperature"])
+    assert first_vector["calibrator"] == "vector"
+
+
+def test_a_lower_nll_at_the_expense_of_rare_classes_is_not_chosen():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [950, 50])  # of a class that is common and one that is rare
+    logits = 3 * np.eye(2)[labels] + 2 * rng.normal(size=(1000, 2))  # as for balanced classes
+    undo = Calibrator(1.0, np.ones(2), np.log([0.95, 0.05]))
+    chosen, reached = choose({"temperature": Calibrator(), "vector": undo}, logits, labels, "plain")
+    assert reached["vector"]["nll_difference"]["high"] < 0
+    assert reached["vector"]["balanced_accuracy_difference"]["high"] < 0
+    assert chosen == "temperature"
+
+
+def test_val_and_calib_are_fitted_together(tmp_path):
+    fitted, _ = calibrated(tmp_path, Calibrator(), samples=150, fit_on="val_and_calib")
+    assert (fitted["samples"], fitted["fit_on"]) == (300, ["val", "calib"])
+    assert fitted["warnings"] == []
+    assert json.loads((tmp_path / "calibration.json").read_text()) == fitted
+
+
+def test_scores_after_are_of_samples_that_were_not_fitted(tmp_path):
+    """A vector of noise fits its own samples better than others, which the scores must show."""
+    rng = np.random.default_rng(0)
+    facts = {"expert": "ce", "seed": 0, "split": "calib", "target": "label"}
+    samples, classes = 60, 8
+    Logits(
+        np.array([f"s{row}" for row in range(samples)], object),
+        {"label": rng.integers(0, classes, samples)},
+        np.ones(samples),
+        {"label": rng.normal(0, 0.1, (samples, classes)).astype(np.float32)},
+        facts | {"weights_sha256": "ab" * 32},
+    ).write(tmp_path / "calib.parquet")
+    config = Calibration(calibrators=["vector"])
+    fitted = calibrate({"calib": tmp_path / "calib.parquet"}, config, tmp_path / "out.json")
+    logits = Logits.read(tmp_path / "calib.parquet")
+    own = CalibrationFile.read(tmp_path / "out.json").to_calibrator().apply(logits.values)
+    in_sample = -log_probabilities(own)[np.arange(samples), logits.target].mean()
+    assert in_sample < fitted["before"]["nll"]
+    assert in_sample < fitted["after"]["nll"] - 0.03
+
+
+def test_splits_of_other_networks_are_refused(tmp_path):
+    raw = {split: tmp_path / f"{split}.parquet" for split in ("val", "calib")}
+    write(raw["val"], "val", 50, Calibrator(), sha="cd" * 32)
+    write(raw["calib"], "calib", 50, Calibrator())
+    config = Calibration(fit_on="val_and_calib")
+    with pytest.raises(TailproofError, match=r"calib\.parquet .*abab.*val\.parquet with cdcd"):
+        calibrate(raw, config, tmp_path / "calibration.json")
+    with pytest.raises(TailproofError, match=r"expected raw logits of val, calib, .* found calib"):
+        calibrate({"calib": raw["calib"]}, config, tmp_path / "calibration.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"calibrator": "vector"},
+        {"factors": [1.0, 1.0]},
+        {"calibrator": "vector", "factors": [1.0, 1.0], "bias": [0.0]},
+        {"calibrator": "vector", "factors": [[1.0, 0.0], [0.0, 1.0]], "bias": [0.0, 0.0]},
+        {"calibrator": "matrix", "factors": [1.0, 1.0], "bias": [0.0, 0.0]},
+        {"calibrator": "matrix", "factors": [[1.0, 0.0], [0.0]], "bias": [0.0, 0.0]},
+        {"calibrator": "vector", "factors": [1.0, -1.0], "bias": [0.0, 0.0]},
+        {"calibrator": "vector", "factors": [1.0, 1.0], "bias": [0.0, 1e9]},
+        {"calibrator": "spline"},
+    ],
+)
+def test_a_calibration_file_that_does_not_hold_together_is_refused(tmp_path, change):
+    sound = {"temperature": 1.5, "weights_sha256": "ab" * 32, "other_ranks": {}}
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(sound | change))
+    with pytest.raises(TailproofError, match=r"calibration\.json"):
+        CalibrationFile.read(path)
+    path.write_text(json.dumps(sound))
+    assert CalibrationFile.read(path).to_calibrator() == Calibrator(1.5)
