@@ -13,7 +13,23 @@ Each variant lives in a process of its own and every round times one pass of eac
 round does not count. Then memory: the stage on more and more images of 32 pixels, with a small
 network, in a process for each number.
 
-MEASURED
+Measured on an Intel Xeon with AVX-512, 2 cores that ten other processes shared, torch 2.13.0+cpu,
+timm 1.0.31, median and range of 2 rounds of 384 images:
+
+    variant       images/s                × plain loop   × timm
+    plain loop     9.8 (8.8 to 10.8)      1.00           0.79
+    timm          12.4 (11.9 to 12.8)     1.26           1.00
+    tailproof     44.2 (41.1 to 47.2)     4.50           3.57
+
+Threads that wait for one another lose most where other work runs. Per second of the processor, with
+passive waiting, the plain loop did 118 to 145 images and the threads of the stage 251 to 281.
+
+    images      processor, s   µs an image   peak, MiB
+     2,000       5.4           2,691         711
+     8,000      11.4           1,428         745
+    16,000      19.1           1,194         760
+
+The first 3 s are imports. Memory holds one row group of images, a few batches, and labels.
 """
 
 import argparse
