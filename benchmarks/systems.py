@@ -48,6 +48,7 @@ from tailproof.config.data import Data
 from tailproof.config.recipe import Recipe
 from tailproof.models.precision import best_precision
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
 
 BATCHES = {"vit_tiny_patch16_224": 32, "convnext_tiny": 16, "beit_base_patch16_224": 16}
@@ -123,7 +124,9 @@ class OurLoop:
             workers=WORKERS,
             cache_gb=0.0,
         )
-        self.run = TrainingRun(root / "shards" / "manifest.json", recipe, 0, ProcessGroup(1))
+        self.run = TrainingRun(
+            NetworkOnImages(root / "shards" / "manifest.json", recipe), 0, ProcessGroup(1)
+        )
 
     def train(self) -> int:
         """Train an epoch; return how many images it had."""

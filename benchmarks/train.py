@@ -61,6 +61,7 @@ from tailproof.loading import Split
 from tailproof.loading.resizing import fit
 from tailproof.models import build_model
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
 
 from torchvision import transforms  # isort: skip - tailproof.models lets it be imported
@@ -155,7 +156,7 @@ class OurLoop:
             threads=THREADS,
             **options,
         )
-        self.run = TrainingRun(manifest, recipe, seed, ProcessGroup(1))
+        self.run = TrainingRun(NetworkOnImages(manifest, recipe), seed, ProcessGroup(1))
 
     def train(self, epoch: int) -> None:
         self.row = self.run.finish_epoch(lambda: None)

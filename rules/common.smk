@@ -89,9 +89,9 @@ checked(pipeline.check_requested, sys.argv[1:], LISTED.experiments)
 
 
 @cache
-def code(stage):
-    """Return the digest of the code that a stage's script can reach."""
-    script = script_of(stage)
+def code(stage, variant=""):
+    """Return the digest of the code that a stage's script, or a variant of it, can reach."""
+    script = script_of(stage, variant)
     workflow_script = Path(workflow.source_path(f"../workflow/scripts/{script.name}"))
     # Snakemake drops the last newline of what it fetches from a forge.
     if (

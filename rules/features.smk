@@ -27,7 +27,9 @@ rule embed:
         runtime=scaled_by_attempt(240),
         gpu=1,
     params:
-        model=lambda w: config_section(checked(pipeline.recipe_of_features, w.key).model),
+        model=lambda w: config_section(
+            checked(pipeline.recipe_of_features, w.key).model
+        ),
         normalize=lambda w: checked(pipeline.recipe_of_features, w.key).normalize,
         features=lambda w: config_section(
             checked(pipeline.recipe_of_features, w.key).features

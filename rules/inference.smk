@@ -6,7 +6,9 @@ rule infer:
         weights="<expert>/model.safetensors",
         config="<expert>/config.json",
         manifest=rules.manifest.output.manifest,
-        shards=shards_of(*SPLITS),
+        # A network reads the shards, a head features.
+        shards=pipeline.shards_of_networks(*SPLITS),
+        features=pipeline.features_of(*SPLITS),
     output:
         logits=expand(
             "<expert>/raw_logits/{split}.parquet", split=SPLITS, allow_missing=True
@@ -26,8 +28,10 @@ rule infer:
         cpus_per_task=lambda w: recipe(w).threads + recipe(w).workers,
         execution=of_expert(helpers.execution_of),
     params:
-        code=code("infer"),
+        features=of_expert(helpers.possible_features),
+        script=of_expert(helpers.inferrer_of),
+        code=lambda w: code("infer", of_expert(helpers.inferrer_of)(w)),
     message:
         "{wildcards.experiment}: infer with {wildcards.expert}, seed {wildcards.seed}"
     script:
-        "../workflow/scripts/infer.py"
+        "../workflow/scripts/{params.script}.py"

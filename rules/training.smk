@@ -4,7 +4,9 @@
 rule train:
     input:
         manifest=rules.manifest.output.manifest,
-        shards=shards_of("train", "val"),
+        # A network learns from the shards, a head from features.
+        shards=pipeline.shards_of_networks("train", "val"),
+        features=pipeline.features_of("train", "val"),
         pretrained=pipeline.pretrained_of(".safetensors", ".json"),
         standing=lambda w: rung_standing(w, helpers.rung_of(w.expert)),
     output:
@@ -36,11 +38,13 @@ rule train:
         execution=of_expert(helpers.execution_of),
     params:
         recipe=of_expert(helpers.learned_recipe),
-        code=code("train"),
+        features=of_expert(helpers.possible_features),
+        script=of_expert(helpers.trainer_of),
+        code=lambda w: code("train", of_expert(helpers.trainer_of)(w)),
     message:
         "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}"
     script:
-        "../workflow/scripts/train.py"
+        "../workflow/scripts/{params.script}.py"
 
 
 # Trains a point of a sweep up to its rung. The rule train, or the next rung, resumes from its state
@@ -56,7 +60,9 @@ use rule train as rung with:
         "<logs>/{experiment}/rung/{expert}-{seed}.tsv"
     params:
         recipe=of_expert(helpers.learned_recipe),
+        features=of_expert(helpers.possible_features),
         until=lambda w: experiment(w).sweep.halving.rungs[helpers.rung_of(w.expert) - 1],
-        code=code("rung"),
+        script=of_expert(helpers.trainer_of),
+        code=lambda w: code("rung", of_expert(helpers.trainer_of)(w)),
     message:
         "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}, for a rung"

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from tailproof.config.base import NAME
 from tailproof.config.draws import read_draws
 from tailproof.config.experiment import Experiment
-from tailproof.config.features import recipes_of_features
+from tailproof.config.features import deciding_fields, recipes_of_features
 from tailproof.config.folds import read_folds
 from tailproof.config.lint import warnings
 from tailproof.config.recipe import Model, Recipe, pretrained_models
@@ -154,6 +154,16 @@ class Pipeline:
             folder = self._paths.experiment(wildcards.experiment) / "shards"
             parts = part_numbers(self.experiment(wildcards))
             return _expand(f"{folder}/{{split}}/{file}", split=splits, part=parts)
+
+        return paths
+
+    def shards_of_networks(self, *splits: str) -> InputFunction:
+        """Return an input function: the shards that an expert reads; none for a head."""
+        shards = self.shards_of(*splits)
+
+        def paths(wildcards: Any) -> list[str]:
+            head = is_head(self.experiment(wildcards), wildcards.expert)
+            return [] if head else shards(wildcards)
 
         return paths
 
@@ -510,6 +520,26 @@ def possible_learned_recipes(experiment: Experiment, expert: str) -> dict[str, d
     fixed = {expert: experiment.experts[expert]} if expert in experiment.experts else None
     recipes = experiment.points if fixed is None else fixed
     return {name: recipe.result_fields() for name, recipe in recipes.items()}
+
+
+def is_head(experiment: Experiment, expert: str) -> bool:
+    """Return whether an expert is a head on features; points of a sweep are all alike in this."""
+    return possible_recipes(experiment, expert)[0].features is not None
+
+
+def trainer_of(experiment: Experiment, expert: str) -> str:
+    """Return the name of the script that trains an expert."""
+    return "train_head" if is_head(experiment, expert) else "train"
+
+
+def inferrer_of(experiment: Experiment, expert: str) -> str:
+    """Return the name of the script that infers with an expert."""
+    return "infer_head" if is_head(experiment, expert) else "infer"
+
+
+def possible_features(experiment: Experiment, expert: str) -> dict[str, list[Any]]:
+    """Return what decides the features that an expert may need, by key; empty for a network."""
+    return deciding_fields(experiment.data, possible_recipes(experiment, expert))
 
 
 def rung_of(expert: str) -> int:

@@ -100,7 +100,7 @@ def test_every_layout_of_arrays_comes_to_the_same_batches(tmp_path, layout, opti
             normalization=found["normalization"],
             memory_budget=budget,
         )
-        got = torch.cat([batch.images for batch in loader.epoch(1)]).numpy()
+        got = torch.cat([batch.inputs for batch in loader.epoch(1)]).numpy()
         mean, std = own.mean((0, 2, 3)), own.std((0, 2, 3))
         expected = (own - mean[:, None, None]) / std[:, None, None]
         assert got == pytest.approx(expected, abs=2e-3)  # float32 of a level of 1e4
@@ -127,7 +127,7 @@ def test_crop_and_flip_are_the_same_in_memory_and_streamed(tmp_path):
             workers=workers,
             memory_budget=budget,
         )
-        batches.append(torch.cat([batch.images for batch in loader.epoch(3)]))
+        batches.append(torch.cat([batch.inputs for batch in loader.epoch(3)]))
         loader.close()
     assert torch.equal(batches[0], batches[1]) and torch.equal(batches[0], batches[2])
     plain = Loader(

@@ -58,7 +58,7 @@ def test_features_are_those_of_the_network_and_labels_those_of_the_shards(digits
         stored, split = FeatureSplit("F", digits, name), Split(digits, name)
         loader = Loader(split, batch_size=97, image_size=16, normalization=prepared)
         with torch.inference_mode():
-            images = torch.cat([batch.images for batch in loader.epoch(1)])
+            images = torch.cat([batch.inputs for batch in loader.epoch(1)])
             expected = network.forward_head(network.forward_features(images), pre_logits=True)
         np.testing.assert_allclose(stored.read_all()[:, 0], expected.numpy(), atol=1e-5, rtol=1e-5)
         assert stored.sample_ids == split.sample_ids and stored.groups == split.groups

@@ -16,6 +16,7 @@ from tailproof.predict.image_files import read_images
 from tailproof.preflight.tried_transforms import tried_transforms
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
 from tests.conftest import build_data
 from tests.loading.test_resizing import resized_as_a_whole
@@ -115,7 +116,7 @@ def test_a_crop_larger_than_the_pictures_is_refused_before_training(small):
     (finding,) = tried_transforms(small, {"crop": recipe})
     assert (finding.kind, finding.severity) == ("refused_transform", "error")
     with pytest.raises(TailproofError, match=r"RandomCrop.*14×14.*pad_if_needed"):
-        TrainingRun(small, recipe, 0, ProcessGroup(1))
+        TrainingRun(NetworkOnImages(small, recipe), 0, ProcessGroup(1))
 
 
 def test_a_crop_that_is_larger_than_some_pictures_names_one(extreme):
@@ -132,7 +133,7 @@ def test_pictures_of_any_shape_are_resized_as_whole_pictures_are(extreme):
     root, manifest = extreme
     for workers in (0, 1):
         loader = loader_of(manifest, workers=workers)
-        images = torch.cat([batch.images for batch in loader.epoch(1)])
+        images = torch.cat([batch.inputs for batch in loader.epoch(1)])
         loader.close()
         for sample, image in zip(loader.split.sample_ids, images, strict=True):
             pixels = np.asarray(Image.open(root / sample).convert("RGB"))
@@ -145,7 +146,7 @@ def test_predict_resizes_as_training_does(extreme, tmp_path):
     expert = open_expert(make_expert(tmp_path, shape=(3, SIZE, SIZE)))
     loader = loader_of(manifest)
     files = [root / sample for sample in loader.split.sample_ids]
-    images = torch.cat([batch.images for batch in loader.epoch(1)])
+    images = torch.cat([batch.inputs for batch in loader.epoch(1)])
     for (_, picture), image in zip(read_images(files, expert, 16), images, strict=True):
         assert np.array_equal(picture, image.permute(1, 2, 0).round().numpy())
 
@@ -163,5 +164,5 @@ def test_predict_resizes_as_training_does(extreme, tmp_path):
 )
 def test_pictures_of_any_shape_are_augmented(extreme, policy):
     loader = loader_of(extreme[1], augmentation=Augmentation(**policy))
-    images = torch.cat([batch.images for batch in loader.epoch(1)])
+    images = torch.cat([batch.inputs for batch in loader.epoch(1)])
     assert images.shape == (len(loader.split), 3, SIZE, SIZE) and images.isfinite().all()

@@ -35,7 +35,7 @@ def loader(manifest, name="train", **options):
 
 
 def batches(found, epoch=1):
-    return [(batch.rows.tolist(), batch.images) for batch in found.epoch(epoch)]
+    return [(batch.rows.tolist(), batch.inputs) for batch in found.epoch(epoch)]
 
 
 def same(first, second):
@@ -103,7 +103,7 @@ def test_every_sample_once_and_len_is_what_is_yielded(digits, batch, drop, epoch
 def test_evaluation_delivers_in_order_what_is_in_the_shards(digits):
     found = loader(digits, "dev")
     split = found.split
-    images = torch.cat([b.images for b in found.epoch(1)])
+    images = torch.cat([b.inputs for b in found.epoch(1)])
     mean, std = (split.manifest["normalization"][key][0] for key in ("mean", "std"))
     pixels = torch.from_numpy(np.stack([split.image(row) for row in range(len(split))]))
     assert torch.allclose(images[:, 0], (pixels[..., 0] / 255 - mean) / std, atol=1e-5)

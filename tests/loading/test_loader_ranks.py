@@ -91,7 +91,7 @@ def of_all_ranks(split, world, epoch, first, **options):
         [
             (row, image)
             for batch in step
-            for row, image in zip(batch.rows[: batch.real], batch.images[: batch.real], strict=True)
+            for row, image in zip(batch.rows[: batch.real], batch.inputs[: batch.real], strict=True)
         ]
         for step in zip(*(batches for batches, _ in shares), strict=True)
     ]

@@ -164,9 +164,9 @@ def test_a_repeated_image_is_augmented_differently_from_memory_and_streamed(
         for memory in (2**30, 0)
     )
     for one, other in zip(whole, streamed, strict=True):
-        assert (one.rows == other.rows).all() and torch.equal(one.images, other.images)
+        assert (one.rows == other.rows).all() and torch.equal(one.inputs, other.inputs)
     rows = np.concatenate([batch.rows for batch in cached])
-    images = np.concatenate([batch.images for batch in cached])
+    images = np.concatenate([batch.inputs for batch in cached])
     counts = np.bincount(rows)
     assert counts.max() >= 5
     repeated = images[rows == counts.argmax()]

@@ -395,7 +395,7 @@ def loader_of(manifest, policy, **options):
 
 
 def pixels(loader, epoch=2, first=1):
-    images = torch.cat([batch.images for batch in loader.epoch(epoch, first)])
+    images = torch.cat([batch.inputs for batch in loader.epoch(epoch, first)])
     loader.close()
     return images
 

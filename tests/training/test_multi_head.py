@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tailproof.config.recipe import Mixing, Phase, Recipe
 from tailproof.losses import CrossEntropy
 from tailproof.runtime.errors import TailproofError
-from tailproof.training.builders import build_mixing
+from tailproof.training.mixing import build_mixing
 from tailproof.training.multi_head import Heads, MultiHeadLoss, rank_weights
 
 RANKS = {"family": ["F", "G"], "genus": ["a", "b", "c"], "species": ["v", "w", "x", "y", "z"]}

@@ -18,6 +18,7 @@ from tailproof.models.fetch import fetch
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.preprocessing import preprocessing
 from tailproof.training.run import TrainingRun
 from tests.training.interrupted_runs import RECIPE, finish, outputs, start
@@ -30,7 +31,11 @@ VIT = {
 
 def step(digits, **changes):
     """Return the weights after one epoch from the same start."""
-    run = TrainingRun(digits, Recipe(**{**RECIPE, "export": "last", **changes}), 0, ProcessGroup(1))
+    run = TrainingRun(
+        NetworkOnImages(digits, Recipe(**{**RECIPE, "export": "last", **changes})),
+        0,
+        ProcessGroup(1),
+    )
     run.finish_epoch(lambda: None)
     return run
 
@@ -112,14 +117,21 @@ def test_clipping_bounds_what_an_update_moves(digits):
         "optimizer": {"name": "momentum", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0}
     }
     recipe |= {"schedule": {"name": "constant"}, "model": VIT}
-    start_ = vector(TrainingRun(digits, Recipe(**RECIPE | recipe), 0, ProcessGroup(1)).model)
+    start_ = vector(
+        TrainingRun(NetworkOnImages(digits, Recipe(**RECIPE | recipe)), 0, ProcessGroup(1)).model
+    )
     run = step(digits, **recipe, grad_clip_norm=1e-3)
     moved = np.linalg.norm(vector(run.model) - start_)
     assert 0 < moved <= 1e-3 * run.steps + 1e-6
 
 
 def test_the_average_of_the_weights_follows_its_formula(digits):
-    decay, run = 0.5, TrainingRun(digits, Recipe(**RECIPE, ema={"decay": 0.5}), 0, ProcessGroup(1))
+    decay, run = (
+        0.5,
+        TrainingRun(
+            NetworkOnImages(digits, Recipe(**RECIPE, ema={"decay": 0.5})), 0, ProcessGroup(1)
+        ),
+    )
     expected = vector(run.model).astype(np.float64)
 
     def follow():
@@ -173,7 +185,7 @@ def started_from(weights, digits, seed=1):
     file = project_paths().weights(recipe.model.weights_key)
     file.parent.mkdir(exist_ok=True)
     fetch(recipe.model.name, recipe.model.weights, file, file.with_suffix(".json"))
-    return TrainingRun(digits, recipe, seed, ProcessGroup(1))
+    return TrainingRun(NetworkOnImages(digits, recipe), seed, ProcessGroup(1))
 
 
 def test_a_run_starts_from_the_weights_of_another(digits, tmp_path, monkeypatch):
@@ -211,12 +223,14 @@ def test_pretrained_weights_decide_how_images_are_prepared(digits, tmp_path, mon
     file = project_paths().weights(recipe.model.weights_key)
     file.parent.mkdir()
     with pytest.raises(TailproofError, match=re.escape(f"{file}")):
-        TrainingRun(digits, recipe, 0, ProcessGroup(1))
+        TrainingRun(NetworkOnImages(digits, recipe), 0, ProcessGroup(1))
     fetch("resnet10t", "own", file, file.with_suffix(".json"))
 
     def seen(**changed):
-        run = TrainingRun(digits, recipe.model_copy(update=changed), 0, ProcessGroup(1))
-        return preprocessing(run.split, run.recipe)
+        run = TrainingRun(
+            NetworkOnImages(digits, recipe.model_copy(update=changed)), 0, ProcessGroup(1)
+        )
+        return preprocessing(run.learner.train, run.recipe)
 
     # The digits are grey, 8 by 8 pixels.
     assert seen() == {

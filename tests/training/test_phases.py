@@ -19,6 +19,7 @@ from tailproof.loading import Loader, Split
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
 from tests.training.interrupted_runs import RECIPE, TINY, finish, outputs, start
 
@@ -98,7 +99,7 @@ def test_what_is_exported_takes_the_evaluation_size(digits, straight):
     split = Split(digits, "val")
     loader = Loader(split, batch_size=7, image_size=14, normalization=data)
     with torch.no_grad():
-        predicted = torch.cat([model(b.images) for b in loader.epoch(1)]).argmax(1).numpy()
+        predicted = torch.cat([model(b.inputs) for b in loader.epoch(1)]).argmax(1).numpy()
     # RECIPE keeps the best weights
     best = max(float(row["val_balanced_accuracy"]) for row in history(straight))
     found = balanced_accuracy_score(split.labels["class"], predicted)
@@ -129,8 +130,8 @@ def test_killed_within_and_between_phases_it_ends_in_the_same_bytes(digits, tmp_
 
 def test_order_and_crops_do_not_depend_on_the_phase(digits):
     recipe = Recipe(**RECIPE | GROWING)
-    run = TrainingRun(digits, recipe, 5, ProcessGroup(1))
-    split = run.split
+    run = TrainingRun(NetworkOnImages(digits, recipe), 5, ProcessGroup(1))
+    split = run.learner.train
     for number, (loader, epoch) in enumerate(zip(run._loaders, (1, 3, 4), strict=True)):
         phase = recipe.timeline[number]
         alone = Loader(
@@ -150,7 +151,7 @@ def test_order_and_crops_do_not_depend_on_the_phase(digits):
 
 
 def _pairs(batch):
-    return zip(batch.rows.tolist(), batch.images, strict=True)
+    return zip(batch.rows.tolist(), batch.inputs, strict=True)
 
 
 def test_what_is_learnt_and_how_it_runs_are_the_whole_recipe():
@@ -202,7 +203,7 @@ def test_position_embeddings_are_resampled_for_every_size(digits, tmp_path):
 )
 def test_what_does_not_fit_is_an_error_before_the_first_epoch(digits, changes, expected):
     with pytest.raises(TailproofError, match=expected):
-        TrainingRun(digits, Recipe(**TINY | changes), 0, ProcessGroup(1))
+        TrainingRun(NetworkOnImages(digits, Recipe(**TINY | changes)), 0, ProcessGroup(1))
 
 
 def test_transforms_that_need_a_size_take_the_phase_s(digits):
@@ -218,4 +219,4 @@ def test_transforms_that_need_a_size_take_the_phase_s(digits):
         )
         crop = loader._images.augment(split.image(0), 1, 0)
         assert crop.shape[:2] == tuple(options.get("size", (size, size)))
-        assert next(iter(loader.epoch(1))).images.shape == (8, 1, size, size)
+        assert next(iter(loader.epoch(1))).inputs.shape == (8, 1, size, size)

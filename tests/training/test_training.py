@@ -21,6 +21,7 @@ from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
 from tailproof.training.epoch_metrics import scores
 from tailproof.training.launcher import launch
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
 from tests.training.interrupted_runs import TINY
 
@@ -84,7 +85,7 @@ def test_exported_weights_give_the_last_validation_again(digits, tmp_path):
     data = timm.data.resolve_model_data_config(model)
     loader = Loader(split, batch_size=7, image_size=None, normalization=data)
     with torch.no_grad():
-        predicted = torch.cat([model(b.images) for b in loader.epoch(1)]).argmax(1).numpy()
+        predicted = torch.cat([model(b.inputs) for b in loader.epoch(1)]).argmax(1).numpy()
     truth = split.labels["class"]
     expected = {
         "val_accuracy": accuracy_score(truth, predicted),
@@ -158,7 +159,7 @@ def test_wrong_recipes_are_errors(digits, tmp_path, changes, message):
 
 
 def test_norms_and_biases_are_not_decayed(digits, tmp_path):
-    found = TrainingRun(digits, Recipe(**TINY), 0, ProcessGroup(1))
+    found = TrainingRun(NetworkOnImages(digits, Recipe(**TINY)), 0, ProcessGroup(1))
     groups = {group["weight_decay"]: group["params"] for group in found._optimizer.param_groups}
     assert all(parameter.ndim == 1 for parameter in groups[0.0])
     assert all(parameter.ndim > 1 for parameter in groups[5e-4])

@@ -20,6 +20,7 @@ from tailproof.preflight.timing import structures
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.optimizer import build_optimizer
 from tailproof.training.run import TrainingRun
 from tests.training.interrupted_runs import RECIPE, finish, start
@@ -78,7 +79,7 @@ def here(pretrained, monkeypatch):
 
 
 def run_of(digits, recipe: dict, seed: int = 0) -> TrainingRun:
-    return TrainingRun(digits, Recipe(**recipe), seed, ProcessGroup(1))
+    return TrainingRun(NetworkOnImages(digits, Recipe(**recipe)), seed, ProcessGroup(1))
 
 
 class Stopped(Exception):
@@ -131,6 +132,8 @@ def test_a_resumed_run_ends_in_the_same_bytes(digits, here, tmp_path, name):
     network = straight.model
     frozen = {n for n, own in network.named_parameters() if not own.requires_grad}
     assert frozen and not frozen & state["model"].keys()
+    for copy in (state["ema"], state["best"]["weights"]):
+        assert copy is None or copy.keys() == state["model"].keys()
     assert {n for n, own in network.named_parameters() if own.requires_grad} <= set(state["model"])
     start_of = run_of(digits, recipe).model.state_dict()
     for tensor, value in network.state_dict().items():
@@ -180,16 +183,16 @@ def test_a_cosine_head_starts_at_the_class_means(digits, here):
     run = run_of(digits, recipe)
     run.begin()
     loader = run._val_loader.__class__(
-        run.split, batch_size=64, image_size=32,
+        run.learner.train, batch_size=64, image_size=32,
         normalization={"mean": [0.5], "std": [0.5]}, interpolation="bicubic",
     )  # fmt: skip
     model = run.model.eval()
     with torch.inference_mode():
         features = torch.cat(
-            [model.forward_head(model.forward_features(batch.images), pre_logits=True)
+            [model.forward_head(model.forward_features(batch.inputs), pre_logits=True)
              for batch in loader.epoch(1)]
         ).numpy()  # fmt: skip
-    labels = run.split.labels[run.heads.target]
+    labels = run.learner.train.labels[run.heads.target]
     means = np.stack([features[labels == number].mean(0) for number in range(10)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     assert np.allclose(run.model.head.weight.detach().numpy(), means, atol=1e-4)

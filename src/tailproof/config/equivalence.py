@@ -1,6 +1,7 @@
 """Detects recipes that train the same function although they are written differently."""
 
 from tailproof.config.recipe import Augmentation, Recipe
+from tailproof.losses import CrossEntropy
 
 
 def bare_phases(recipe: Recipe) -> list[int]:
@@ -14,7 +15,7 @@ def bare_phases(recipe: Recipe) -> list[int]:
 
 
 def same_function(recipe: Recipe, *, level: bool = False) -> Recipe:
-    """Return the recipe with its losses in canonical form.
+    """Return the recipe with its losses in canonical form; a head that is fitted has none.
 
     Args:
         recipe: the recipe of an expert.
@@ -26,5 +27,5 @@ def same_function(recipe: Recipe, *, level: bool = False) -> Recipe:
         phase.model_copy(update={"loss": phase.loss and phase.loss.canonical(level=level)})
         for phase in recipe.phases
     ]
-    loss = recipe.loss.canonical(level=level)
+    loss = CrossEntropy() if recipe.is_fitted else recipe.loss.canonical(level=level)
     return recipe.model_copy(update={"loss": loss, "phases": phases, **drawn})

@@ -1,12 +1,13 @@
 """The name of stored features: a digest of everything in the configuration that decides them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tailproof.config.data import Data
 from tailproof.config.recipe import Recipe
 from tailproof.digests import digest_of
 
-NOT_IN_SHARDS = {"near_duplicates", "positive_class", "max_bad_share"}
+NOT_IN_SHARDS = {"near_duplicates", "positive_class", "max_bad_share", "seeds"}
 """Fields of the data section that do not decide what the shards contain."""
 
 
@@ -18,13 +19,10 @@ def features_key(data: Data, recipe: Recipe) -> str | None:
     """
     if recipe.features is None:
         return None
-    features = recipe.features
     facts = [
         data.model_dump(mode="json", exclude=NOT_IN_SHARDS),
         data.near_duplicates == "group",  # the other values do not change the splits
-        recipe.model.model_dump(mode="json"),
-        "backbone" if recipe.as_backbone else recipe.normalize,
-        features.model_dump(mode="json"),
+        *_deciding(recipe),
     ]
     return f"{recipe.model.weights_key}--{digest_of(facts)[:8]}"
 
@@ -32,3 +30,25 @@ def features_key(data: Data, recipe: Recipe) -> str | None:
 def recipes_of_features(data: Data, recipes: Iterable[Recipe]) -> dict[str, Recipe]:
     """Return a recipe that needs each of the features of an experiment, by key."""
     return {key: recipe for recipe in recipes if (key := features_key(data, recipe))}
+
+
+def deciding_fields(data: Data, recipes: Iterable[Recipe]) -> dict[str, list[Any]]:
+    """Return what of a recipe decides each of the features of an experiment, by key.
+
+    A job that learns its recipe only when it runs finds its features with it; see `key_for`.
+    """
+    return {key: _deciding(recipe) for key, recipe in recipes_of_features(data, recipes).items()}
+
+
+def key_for(recipe: Recipe, fields: Mapping[str, list[Any]]) -> str:
+    """Return the key of the features that a recipe needs, among those of `deciding_fields`."""
+    return next(key for key, deciding in fields.items() if deciding == _deciding(recipe))
+
+
+def _deciding(recipe: Recipe) -> list[Any]:
+    """Return, as plain values, what of a recipe decides its features."""
+    return [
+        recipe.model.model_dump(mode="json"),
+        "backbone" if recipe.as_backbone else recipe.normalize,
+        recipe.features.model_dump(mode="json"),
+    ]

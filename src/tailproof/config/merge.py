@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tailproof.config.head import HEAD_DEFAULTS
 from tailproof.config.recipe import Recipe
 
 
@@ -30,9 +31,10 @@ def merged_recipe(recipe: dict[str, Any], changes: Any) -> Any:
 
 def with_names(recipe: dict[str, Any]) -> dict[str, Any]:
     """Add the default variant to sections that omit it, so that naming it is not a change."""
+    names = _NAMES if recipe.get("features") is None else _NAMES_OF_HEADS
     return {
-        key: {"name": _NAMES[key], **section}
-        if key in _NAMES and isinstance(section, dict)
+        key: {"name": names[key], **section}
+        if key in names and isinstance(section, dict)
         else section
         for key, section in recipe.items()
     }
@@ -47,3 +49,4 @@ _NAMES = {
     for key, section in Recipe().model_dump().items()
     if isinstance(section, dict) and "name" in section
 }
+_NAMES_OF_HEADS = _NAMES | {"optimizer": HEAD_DEFAULTS["optimizer"]["name"]}

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tailproof import losses
 from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
+from tailproof.config.head import FITTED, HEAD_DEFAULTS, Head
 from tailproof.config.optimizer import Cosine, Optimizer, Schedule
 from tailproof.config.transforms import Albumentation, TorchvisionTransform
 from tailproof.config.weights import HUB
@@ -292,6 +293,11 @@ class Recipe(Strict):
         description="Train a head on features of model.weights, which stay frozen. Default: train "
         "the whole network.",
     )
+    head: Head | None = Field(
+        None,
+        description="What is trained on features. Default with features: {kind: linear}, and "
+        "AdamW with a learning rate of 0.001 for 20 epochs.",
+    )
     loss: Loss = losses.CrossEntropy()
     heads: Literal["all"] | Annotated[dict[str, Positive], Field(min_length=1)] | None = Field(
         None,
@@ -442,6 +448,22 @@ class Recipe(Strict):
         """1 if a higher value of the monitor is better, -1 if a lower one is."""
         return direction(self.monitor)
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the expert is a head that is computed in one pass, without a loss."""
+        return isinstance(self.head, FITTED)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _heads_have_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("features") is None:
+            return value
+        value = HEAD_DEFAULTS | value
+        given, default = value["optimizer"], HEAD_DEFAULTS["optimizer"]
+        if isinstance(given, dict) and given.get("name", default["name"]) == default["name"]:
+            value["optimizer"] = default | given
+        return value
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         self._check_order()
@@ -473,6 +495,11 @@ class Recipe(Strict):
 
     def _check_features(self) -> None:
         if self.features is None:
+            if self.head is not None:
+                raise ValueError(
+                    "head is trained on features, but features is not set: set features and "
+                    "model.weights, or remove head"
+                )
             return
         if not self.model.weights:
             raise ValueError(
@@ -487,6 +514,21 @@ class Recipe(Strict):
                     f"and a head is trained on features: remove {name}{_INSTEAD.get(name, '')}, or "
                     "features"
                 )
+        if self.precision in ("bf16", "fp16"):
+            raise ValueError(
+                f"precision is {self.precision}, but a head is trained in fp32: remove precision, "
+                "or set features.precision"
+            )
+        if self.optimizer.layer_decay or self.optimizer.head_learning_rate_factor != 1:
+            raise ValueError(
+                "optimizer.layer_decay and head_learning_rate_factor are for networks, but "
+                "features is set, and only the head is trained: remove them"
+            )
+        if self.devices * self.nodes > 1:
+            raise ValueError(
+                f"devices × nodes is {self.devices} × {self.nodes}, but a head is trained by one "
+                "process: set both to 1"
+            )
         if self.mixing.cutmix:
             raise ValueError(
                 "mixing.cutmix is for images, but features is set: remove cutmix, or use mixup"

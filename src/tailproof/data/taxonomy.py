@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from itertools import accumulate, pairwise
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from tailproof.data.class_index import class_index
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Ancestors = dict[str, dict[str, list[int | None]]]
 """{rank: {coarser rank: the ancestor of each class, as class index; None if no sample shows it}}"""
 
 
 def ancestors(
-    samples: pd.DataFrame, ranks: list[str], classes: Mapping[str, list[str]]
+    samples: "pd.DataFrame", ranks: list[str], classes: Mapping[str, list[str]]
 ) -> Ancestors:
     """Return the ancestors of every class.
 
@@ -40,7 +42,7 @@ def ancestors(
 
 
 def _shown_parents(
-    samples: pd.DataFrame, fine: str, coarse: str, classes: Mapping[str, list[str]]
+    samples: "pd.DataFrame", fine: str, coarse: str, classes: Mapping[str, list[str]]
 ) -> list[int | None]:
     """Return the ancestors that samples with labels at both ranks show."""
     both = samples[[fine, coarse]].dropna().drop_duplicates(fine)

@@ -19,7 +19,7 @@ from tailproof.model_card.card_metrics import estimate, hub_results, rows
 from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
 from tailproof.model_card.rejection_rules import deployment_of
 
-OURS = ("cifar_resnet", "scanline_", "tuned_network")
+OURS = ("cifar_resnet", "scanline_", "tuned_network", "backbone_with_head")
 """Prefixes of the models that `tailproof.models` registers in timm."""
 
 MOST_CLASSES = 60  # beyond that, a table of groups replaces the table of classes

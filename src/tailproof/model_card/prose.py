@@ -17,6 +17,33 @@ NAMES_LISTED = 20
 
 def training(facts: ExpertFacts) -> dict[str, str]:
     """Return a summary of the recipe: {heading: line}."""
+    lines = _of_network(facts) | (_of_head(facts) if facts.recipe["features"] else {})
+    return {name: line for name, line in lines.items() if line}
+
+
+def _of_head(facts: ExpertFacts) -> dict[str, str]:
+    """Return the lines of a head on features, also the empty ones, that differ from a network's."""
+    recipe, features = facts.recipe, facts.recipe["features"]
+    head, model = recipe["head"], recipe["model"]
+    options = _options({key: value for key, value in head.items() if key != "kind"})
+    kind = head["kind"].replace("_", " ") + (f" ({options})" if options else "")
+    parameters = facts.training["trained_parameters"]
+    trained = f", {parameters:,} trained parameters" if parameters else ", fitted without a loss"
+    lines = {
+        "Model": f"{kind} head{trained}, on frozen features of {_with_options(model)} with the "
+        f"weights {_start(model['weights'])}",
+        "Features": f"{listed(features['layers'])}, {features['views']} views of each training "
+        "image"
+        if features["views"] > 1
+        else listed(features["layers"]),
+        "Augmentation": _options(_mixing(recipe["mixing"])),
+    }
+    fitted = dict.fromkeys(("Loss", "Optimizer", "Schedule", "Length", "Weights"), "")
+    return lines if parameters else lines | fitted
+
+
+def _of_network(facts: ExpertFacts) -> dict[str, str]:
+    """Return all lines, also the empty ones."""
     recipe, run = facts.recipe, facts.training
     stopped = " (stopped early)" if run["stopped_early"] else ""
     channels, *pixels = facts.config["pretrained_cfg"]["input_size"]
@@ -25,7 +52,7 @@ def training(facts: ExpertFacts) -> dict[str, str]:
     trained, total = run["trained_parameters"], run["parameters"]
     count = f"{total:,}" if trained == total else f"{trained:,} of {total:,}"
     verb = "" if trained == total else " trained"
-    lines = {
+    return {
         "Model": f"{_with_options(recipe['model'])}, {count} parameters{verb}, "
         f"initialised from {_start(recipe['model']['weights'])}",
         "Tuning": _tuning(recipe),
@@ -42,7 +69,6 @@ def training(facts: ExpertFacts) -> dict[str, str]:
         "Phases": f"{len(recipe['phases'])}, see config.json" if recipe["phases"] else "",
         "Seed": str(facts.seed),
     }
-    return {name: line for name, line in lines.items() if line}
 
 
 def limitations(facts: ExpertFacts) -> list[str]:

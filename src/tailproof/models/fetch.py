@@ -40,7 +40,8 @@ def fetch(
     Returns:
         The facts: `model`, `origin`, `sha256` and `bytes` of the source, `licence` (None if it is
         unknown), `mapped_by`, `dropped`, `outputs` of the head, and how images are prepared: `mean`
-        and `std` per channel, `interpolation`, `input_size` [channels, height, width].
+        and `std` per channel, `interpolation`, `input_size` [channels, height, width]; of an expert
+        also `label_names`.
 
     Raises:
         TailproofError: the model is unknown, its weights cannot be downloaded or read, or they do
@@ -110,7 +111,7 @@ def _preprocessing(name: str, folder: Path) -> dict[str, Any]:
             f"recipe.model.name is '{name}': set recipe.model.name to that network"
         )
     stored = config.get("pretrained_cfg", {})
-    return {key: stored[key] for key in PREPROCESSING if key in stored}
+    return {key: stored[key] for key in (*PREPROCESSING, "label_names") if key in stored}
 
 
 def _licence(folder: Path) -> str | None:

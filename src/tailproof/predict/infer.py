@@ -1,6 +1,5 @@
 """The stage infer: raw logits of an expert on all six splits."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,17 +7,13 @@ import numpy as np
 import torch
 
 from tailproof.config.splits import SPLITS
-from tailproof.data.logits import Logits
 from tailproof.data.shard_check import verify
-from tailproof.data.taxonomy import head_columns
 from tailproof.digests import known_sha256
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert
-from tailproof.runtime.errors import TailproofError
+from tailproof.predict.raw_logits import check_classes, write_raw_logits
 from tailproof.runtime.process import tune_malloc
 from tailproof.runtime.progress import track
-
-log = logging.getLogger(__name__)
 
 BATCH_SIZE = 256
 
@@ -66,11 +61,7 @@ def infer(
     heads, target = config.tailproof.heads, config.tailproof.target
     for split_name in track(SPLITS, f"infer {name} {seed}"):
         split = Split(manifest, split_name)
-        classes = split.manifest["classes"]
-        if [name for rank in heads for name in classes.get(rank, [])] != prepared.label_names:
-            raise TailproofError(
-                f"{expert} was trained on other classes than those in {manifest}: train it again"
-            )
+        check_classes(expert, split.manifest, heads, prepared.label_names)
         _, height, width = prepared.input_size
         loader = Loader(
             split,
@@ -83,22 +74,7 @@ def infer(
             device=device,
         )
         logits = np.concatenate(
-            [model(batch.images).float().cpu().numpy() for batch in loader.epoch(1)]
+            [model(batch.inputs).float().cpu().numpy() for batch in loader.epoch(1)]
         )
-        if not np.isfinite(logits).all():
-            row = int(np.flatnonzero(~np.isfinite(logits).all(1))[0])
-            raise TailproofError(
-                f"{expert} computes a logit that is not finite for sample "
-                f"{split.sample_ids[row]} of {split_name}: train it again"
-            )
-        facts = {
-            "expert": name,
-            "seed": seed,
-            "split": split_name,
-            "target": target,
-            "weights_sha256": weights,
-        }
-        parts = {rank: logits[:, columns] for rank, columns in head_columns(heads).items()}
-        raw = Logits(np.array(split.sample_ids), split.labels, split.weight, parts, facts)
-        raw.write(Path(output) / f"{split_name}.parquet")
-        log.info("%s: %d rows", split_name, len(split))
+        facts = {"expert": name, "seed": seed, "target": target, "weights_sha256": weights}
+        write_raw_logits(Path(output), split, logits, heads, facts)

@@ -198,7 +198,8 @@ class _Judge:
     def _by_job(self, path: str, record: Record) -> Verdict | None:
         """Compare the record of a file with the currently planned job."""
         job = self.jobs.get(path)
-        code = job.code if job else code_digest(script_of(record.rule))
+        variant = record.parameters.get("script", "")
+        code = job.code if job else code_digest(script_of(record.rule, variant))
         edited = code_changes(record, code)
         others = setting_changes(record, job) if job else []
         if job and edited and not others:

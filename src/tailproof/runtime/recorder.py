@@ -44,7 +44,7 @@ class Recorder:
         for path in snakemake.output:  # Snakemake's lock keeps other jobs from writing them
             remove_unfinished(path)
         self._experiment = str(experiment_of(snakemake.output.record))
-        script = script_of(stage)
+        script = script_of(stage, snakemake.params.get("script", ""))
         _check_code(script, snakemake.params.code)
         versions = packages(script)
         self._code = describe_code(snakemake.params.code, [*versions, "snakemake"])

@@ -30,6 +30,7 @@ class Stage:
         reads_raw: whether the stage may read raw files.
         reads_all: whether the stage may read all results, declared or not.
         script: the stage whose script runs; empty for the stage's own.
+        variants: other scripts that may run, chosen by the parameter `script` of a job.
     """
 
     outputs: tuple[str, ...]
@@ -39,6 +40,7 @@ class Stage:
     reads_raw: bool = False
     reads_all: bool = False
     script: str = ""
+    variants: tuple[str, ...] = ()
 
     @cached_property
     def _patterns(self) -> list[re.Pattern[str]]:
@@ -96,9 +98,18 @@ STAGES = {
     "winner": Stage(
         tuple(f"{WINNER}/seed-{{seed}}/{name}" for name in TRAINED), "winner-{seed}", "winner"
     ),
-    "train": Stage(tuple(f"{EXPERT}/{name}" for name in TRAINED), "{expert}-{seed}", "trained"),
+    "train": Stage(
+        tuple(f"{EXPERT}/{name}" for name in TRAINED),
+        "{expert}-{seed}",
+        "trained",
+        variants=("train_head",),
+    ),
     "infer": Stage(
-        (f"{EXPERT}/raw_logits/{{split}}.parquet",), "{expert}-{seed}", "evaluated", True
+        (f"{EXPERT}/raw_logits/{{split}}.parquet",),
+        "{expert}-{seed}",
+        "evaluated",
+        True,
+        variants=("infer_head",),
     ),
     "calibrate": Stage((f"{EXPERT}/calibration.json",), "{expert}-{seed}", "evaluated"),
     "export": Stage((f"{EXPERT}/logits/{{split}}.parquet",), "{expert}-{seed}", "evaluated", True),
@@ -108,7 +119,13 @@ STAGES = {
         "{expert}-{seed}",
         "evaluated",
     ),
-    "rung": Stage((f"{EXPERT}/rung.csv",), "{expert}-{seed}", "rung", script="train"),
+    "rung": Stage(
+        (f"{EXPERT}/rung.csv",),
+        "{expert}-{seed}",
+        "rung",
+        script="train",
+        variants=("train_head",),
+    ),
     "fetch": Stage(("weights/{key}.safetensors", "weights/{key}.json"), "{key}", per=None),
     "embed": Stage(
         ("features/{key}/{split}.parquet/part-{part}.parquet",),
@@ -125,10 +142,15 @@ POOLED = ("cross_fit", "draws")
 """The stages that read several experiments; each writes a folder of its own."""
 
 
-def script_of(stage: str) -> Path:
-    """Return the path of a stage's script; for a removed stage, where it used to be."""
-    shared = STAGES[stage].script if stage in STAGES else ""
-    return stage_script(shared or stage)
+def script_of(stage: str, variant: str = "") -> Path:
+    """Return the path of a stage's script; for a removed stage, where it used to be.
+
+    Args:
+        stage: name of the stage.
+        variant: the parameter `script` of the job, for a stage that has several scripts.
+    """
+    known = STAGES.get(stage, Stage(()))
+    return stage_script(variant if variant in known.variants else known.script or stage)
 
 
 def job_of(path: str) -> tuple[str, str] | None:

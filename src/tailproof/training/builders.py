@@ -1,11 +1,10 @@
-"""Builders of a run's device, model and loaders; they check the recipe."""
+"""Builders of the model and loaders of a network that learns from images; they check the recipe."""
 
 import os
 import shutil
 from typing import Any
 
 import torch
-from timm.data import Mixup
 from torch import Tensor, nn
 
 from tailproof.config.recipe import Phase, Recipe
@@ -14,12 +13,8 @@ from tailproof.models.build import checkpoint_activations
 from tailproof.models.initial_weights import build_initial
 from tailproof.models.input_sizes import check_sizes, options_for_sizes
 from tailproof.models.tuning import tune_network
-from tailproof.monitors import MONITORS
-from tailproof.operating_points import ONE_IN, enough_negatives
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.process import tune_malloc
 from tailproof.training.distributed import ProcessGroup
-from tailproof.training.multi_head import Heads, MultiHeadLoss
 from tailproof.training.preprocessing import (
     interpolation,
     network_sizes,
@@ -45,29 +40,6 @@ class Forward:
         images = images.contiguous(memory_format=self._format)
         with torch.autocast(self._device, self._half, enabled=self._half is not None):
             return self.model(images).float()
-
-
-def start_device(threads: int) -> torch.device:
-    """Choose the device and make computation on it deterministic.
-
-    Raises:
-        TailproofError: the node has fewer GPUs than the recipe's devices.
-    """
-    torch.set_num_threads(threads)
-    if torch.cuda.is_available():
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if local >= gpus:
-            raise TailproofError(
-                f"recipe.devices is larger than the number of GPUs of this node, {gpus}: lower it"
-            )
-        device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
-        return device
-    tune_malloc()
-    return torch.device("cpu")
 
 
 def initial_model(
@@ -101,67 +73,6 @@ def initial_model(
         checkpoint_activations(model, recipe.model.name)
     memory = torch.channels_last if recipe.channels_last else torch.preserve_format
     return model.to(device, memory_format=memory), arguments
-
-
-def check_monitor(recipe: Recipe, val: Split) -> None:
-    """Check that the recipe's monitor can be measured on the split val.
-
-    Args:
-        recipe: the recipe.
-        val: the split val.
-
-    Raises:
-        TailproofError: the monitor needs a binary task and there are more classes, val lacks one of
-            the two classes, or it has too few negatives.
-    """
-    name = recipe.monitor
-    if not MONITORS[name].two_classes:
-        return
-    target, positive = val.manifest["target"], val.manifest["positive"]
-    if positive is None:
-        raise TailproofError(
-            f"recipe.monitor is {name}, which needs 2 classes, but '{target}' has "
-            f"{len(val.manifest['classes'][target])}: choose a monitor such as val_accuracy"
-        )
-    counts = val.manifest["splits"]["val"]["class_counts"][target]
-    negatives = sum(counts.values()) - counts[positive]
-    if not counts[positive] or not negatives:
-        raise TailproofError(
-            f"recipe.monitor is {name}, but val has {counts[positive]} samples of '{positive}' and "
-            f"{negatives} others, expected at least 1 of each: raise data.splits.val"
-        )
-    if not enough_negatives(name, negatives):
-        raise TailproofError(
-            f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
-            f"found {negatives:,}: raise data.splits.val or monitor a larger rate or tpr_at_fpr_0"
-        )
-
-
-def build_losses(heads: Heads, recipe: Recipe, labels: Tensor) -> list[MultiHeadLoss]:
-    """Build the loss of each phase, on the device of the labels of train [N, R]."""
-    counted = labels.cpu()
-    return [
-        MultiHeadLoss(heads, phase.loss, counted).to(labels.device) for phase in recipe.timeline
-    ]
-
-
-def build_mixing(phase: Phase, world: int) -> Mixup | None:
-    """Build timm's MixUp and CutMix; None if both are off.
-
-    Each image of a batch is given a class of its own, so that timm returns the mixing weights
-    [B, B] of the images next to the mixed images; the labels of every rank are mixed with them.
-    """
-    mixing = phase.mixing
-    if not (mixing.mixup or mixing.cutmix):
-        return None
-    return Mixup(
-        mixup_alpha=mixing.mixup,
-        cutmix_alpha=mixing.cutmix,
-        prob=mixing.probability,
-        switch_prob=mixing.switch_probability,
-        label_smoothing=0.0,  # the loss applies it
-        num_classes=phase.batch_size // world,
-    )
 
 
 def build_loader(

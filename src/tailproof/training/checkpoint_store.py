@@ -29,7 +29,7 @@ KEY_LENGTH = 16  # hex digits of a digest in the name of a folder or file
 
 
 def state_key(
-    manifest: dict[str, Any], recipe: Recipe, seed: int, code: str, start: str | None = None
+    manifest: dict[str, Any], recipe: Recipe, seed: int, code: str, start: Any = None
 ) -> str:
     """Return the key of a run: a digest of its data, recipe, seed and code.
 
@@ -38,7 +38,7 @@ def state_key(
         recipe: the recipe; only the fields that affect the result count.
         seed: the seed.
         code: digest of the training code.
-        start: digest of the pretrained weights, if the recipe has any.
+        start: digests of the pretrained weights or of the features, if the recipe has any.
     """
     data = {key: value for key, value in manifest.items() if key != "splits"}
     used = {split: manifest["splits"][split]["shards"] for split in ("train", "val")}

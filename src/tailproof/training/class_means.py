@@ -38,7 +38,7 @@ def class_means(
     counts = sums[:, 0].clone()
     for batch in loader.epoch(1):
         seen.clear()
-        forward(batch.images)
+        forward(batch.inputs)
         features = torch.stack(seen).mean(0)[: batch.real]
         classes = one_hot(batch.rows[: batch.real]).double()
         sums += classes.T @ features

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from tailproof.config.recipe import Recipe
 from tailproof.history import improves
+from tailproof.monitors import MONITORS
+from tailproof.operating_points import ONE_IN, enough_negatives
+from tailproof.runtime.errors import TailproofError
 
 
 class EarlyStopper:
@@ -57,3 +60,37 @@ class EarlyStopper:
     def should_stop(self) -> bool:
         """Whether early stopping should end the run."""
         return self._waited >= self._patience
+
+
+def check_monitor(recipe: Recipe, manifest: dict[str, Any]) -> None:
+    """Check that the recipe's monitor can be measured on the split val.
+
+    Args:
+        recipe: the recipe.
+        manifest: the manifest of all splits.
+
+    Raises:
+        TailproofError: the monitor needs a binary task and there are more classes, val lacks one of
+            the two classes, or it has too few negatives.
+    """
+    name = recipe.monitor
+    if not MONITORS[name].two_classes:
+        return
+    target, positive = manifest["target"], manifest["positive"]
+    if positive is None:
+        raise TailproofError(
+            f"recipe.monitor is {name}, which needs 2 classes, but '{target}' has "
+            f"{len(manifest['classes'][target])}: choose a monitor such as val_accuracy"
+        )
+    counts = manifest["splits"]["val"]["class_counts"][target]
+    negatives = sum(counts.values()) - counts[positive]
+    if not counts[positive] or not negatives:
+        raise TailproofError(
+            f"recipe.monitor is {name}, but val has {counts[positive]} samples of '{positive}' and "
+            f"{negatives} others, expected at least 1 of each: raise data.splits.val"
+        )
+    if not enough_negatives(name, negatives):
+        raise TailproofError(
+            f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
+            f"found {negatives:,}: raise data.splits.val or monitor a larger rate or tpr_at_fpr_0"
+        )

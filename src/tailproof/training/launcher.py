@@ -18,7 +18,10 @@ from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.signals import REQUEST
 from tailproof.runtime.undeclared_reads import declared_reads
 from tailproof.training.checkpoint_store import lock_run, state_key
+from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.node import FAILED, LEAVING, run_node
+from tailproof.training.run import TrainingRun
 from tailproof.training.train import train
 
 
@@ -60,7 +63,8 @@ def launch(
     with lock_run(run_folder):
         if recipe.devices * recipe.nodes == 1:
             with REQUEST.save_first():
-                train(manifest, recipe, seed, folder, states, key, REQUEST, until)
+                run = TrainingRun(NetworkOnImages(manifest, recipe), seed, ProcessGroup(1), until)
+                train(run, folder, states, key, REQUEST)
             return
         arguments = {
             "manifest": str(manifest),

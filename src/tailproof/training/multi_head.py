@@ -1,5 +1,6 @@
 """Classification heads, one per taxonomic rank, next to each other in the last layer."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 from tailproof.config.recipe import Recipe
 from tailproof.data.taxonomy import head_columns
-from tailproof.loading import Split
 from tailproof.losses import Loss
 from tailproof.runtime.errors import TailproofError, unknown_name
 
@@ -58,9 +58,9 @@ class Heads:
         """The number of classes by rank."""
         return {rank: len(names) for rank, names in self.classes.items()}
 
-    def labels(self, split: Split) -> Tensor:
+    def labels(self, by_rank: Mapping[str, np.ndarray]) -> Tensor:
         """Return the class index of every sample at each rank, int64 [N, R]; -1 if it has none."""
-        return torch.from_numpy(np.stack([split.labels[rank] for rank in self.classes], axis=1))
+        return torch.from_numpy(np.stack([by_rank[rank] for rank in self.classes], axis=1))
 
     def parts(self, outputs: Tensor) -> dict[str, Tensor]:
         """Split outputs [N, all classes] by rank."""
@@ -131,6 +131,14 @@ class MultiHeadLoss(nn.Module):
                 continue
             labelled = truth.sum(1) > 0 if soft else truth >= 0
             yield weight, values, output if output is None else output[labelled], truth[labelled]
+
+
+def build_losses(heads: Heads, recipe: Recipe, labels: Tensor) -> list[MultiHeadLoss]:
+    """Build the loss of each phase, on the device of the labels of train [N, R]."""
+    counted = labels.cpu()
+    return [
+        MultiHeadLoss(heads, phase.loss, counted).to(labels.device) for phase in recipe.timeline
+    ]
 
 
 def rank_weights(heads: Any, ranks: list[str], target: str) -> dict[str, float]:

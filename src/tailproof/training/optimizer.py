@@ -18,6 +18,9 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         TailproofError: the name or an option is unknown.
     """
     config = recipe.optimizer
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        nothing: list[nn.Parameter] = []  # a head that was fitted
+        return torch.optim.SGD([{"params": nothing}], lr=config.learning_rate)
     if config.name not in list_optimizers():
         raise unknown_name("optimizer", config.name, list_optimizers())
     try:

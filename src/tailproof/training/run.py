@@ -11,34 +11,21 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from tailproof.config.recipe import Recipe
 from tailproof.history import Row
-from tailproof.loading import Split
-from tailproof.models import save_expert
 from tailproof.models.build import count_parameters
 from tailproof.models.expert_weights import digest_of_weights
-from tailproof.models.network_parts import head_modules
-from tailproof.models.precision import best_precision
 from tailproof.models.trained_weights import TrainedWeights, hold_statistics
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases, Plateau, learning_rate
-from tailproof.training.builders import (
-    Forward,
-    build_loader,
-    build_losses,
-    build_mixing,
-    check_monitor,
-    initial_model,
-    start_device,
-)
-from tailproof.training.class_means import class_means
+from tailproof.training.device import start_device
 from tailproof.training.distributed import ProcessGroup
-from tailproof.training.early_stopper import EarlyStopper
+from tailproof.training.early_stopper import EarlyStopper, check_monitor
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
-from tailproof.training.multi_head import Heads
+from tailproof.training.learner import Learner
+from tailproof.training.mixing import build_mixing
+from tailproof.training.multi_head import Heads, build_losses
 from tailproof.training.optimizer import build_optimizer
-from tailproof.training.preprocessing import preprocessing, with_backbone_size
 from tailproof.training.seeding import seed_initial_weights, seed_step
 
 log = logging.getLogger(__name__)
@@ -63,7 +50,15 @@ class TrainingRun:
     determines the initial weights; sample order and augmentation depend on (seed, epoch, sample),
     everything else that is random on (seed, epoch, step). No generator state needs to be saved.
 
+    Args:
+        learner: what is trained, and what it learns from.
+        seed: the seed.
+        ranks: the processes that train together.
+        until: last epoch of this round; 0 for the last one of the recipe.
+
     Attributes:
+        learner: what is trained, and what it learns from.
+        partial: whether this is a round of a sweep, which ends before the recipe does.
         until: last epoch of this round; learning rates still follow the recipe's epochs.
         device: the device that it trains on.
         precision: fp32, bf16 or fp16.
@@ -76,35 +71,27 @@ class TrainingRun:
         best: the best epoch so far.
     """
 
-    def __init__(
-        self, manifest: str | Path, recipe: Recipe, seed: int, ranks: ProcessGroup, until: int = 0
-    ) -> None:
-        self._configured, self.recipe = recipe, (recipe := with_backbone_size(recipe))
-        self.seed, self.ranks, self.until = seed, ranks, until or recipe.epochs
+    def __init__(self, learner: Learner, seed: int, ranks: ProcessGroup, until: int = 0) -> None:
+        self.learner, self.recipe = learner, (recipe := learner.recipe)
+        self.seed, self.ranks = seed, ranks
+        self.partial, self.until = bool(until), min(until or recipe.epochs, recipe.epochs)
 
         # ---- device and randomness
         self.device = start_device(recipe.threads)
         seed_initial_weights(seed)
 
         # ---- data
-        splits = {name: Split(manifest, name) for name in ("train", "val")}
-        self.split = splits["train"]
-        self.heads = Heads(self.split.manifest, recipe)
-        check_monitor(recipe, splits["val"])
+        self.heads = Heads(learner.manifest, recipe)
+        check_monitor(recipe, learner.manifest)
         self._labels = {
-            name: self.heads.labels(split).to(self.device) for name, split in splits.items()
+            name: self.heads.labels(split.labels).to(self.device)
+            for name, split in (("train", learner.train), ("val", learner.val))
         }
-        building = (seed, self.device, ranks)
-        # One per phase, so that errors in a later one surface now. Only the current one is open.
-        self._loaders = [
-            build_loader(self.split, recipe, phase, *building) for phase in recipe.timeline
-        ]
-        self._val_loader = build_loader(splits["val"], recipe, None, *building)
+        self._loaders, self._val_loader = learner.loaders(seed, self.device, ranks)
         self.phases = Phases(recipe, [len(loader) for loader in self._loaders])
 
         # ---- model, loss, optimizer, schedule
-        outputs = len(self.heads.names)
-        self.model, self._arguments = initial_model(recipe, outputs, self.split, self.device)
+        self.model = learner.model(len(self.heads.names), self.device)
         self._trained_weights = TrainedWeights(self.model)
         self._losses = build_losses(self.heads, recipe, self._labels["train"])
         self._optimizer = build_optimizer(self.model, recipe)
@@ -118,7 +105,7 @@ class TrainingRun:
         if recipe.compile:
             # Not dynamic: otherwise the kernels would depend on which batch size is seen first.
             self._trained = torch.compile(self._parallel, dynamic=False)
-        self._compute_in(best_precision(self.device, recipe.precision))
+        self._compute_in(learner.precision(self.device))
 
         # ---- position
         self.epoch, self.step, self.initial = 1, 0, ""
@@ -129,7 +116,7 @@ class TrainingRun:
         log.info(
             "%d samples, %d steps per epoch, %d of %d parameters trained, %s on %s, "
             "%d processes of %d threads",
-            len(self.split),
+            len(learner.train),
             self.steps,
             count_parameters(self.model, trained=True),
             count_parameters(self.model),
@@ -197,11 +184,11 @@ class TrainingRun:
             # A process without a sample in this batch computes one with weight 0.
             computed = max(batch.real, 1)
             truth = labels[torch.from_numpy(batch.rows[:computed]).to(self.device)]
-            images, target = batch.images[:computed], truth
+            inputs, target = batch.inputs[:computed], truth
             if mixing:
-                images, shares = mixing(images, torch.arange(computed, device=self.device))
+                inputs, shares = mixing(inputs, torch.arange(computed, device=self.device))
                 target = shares @ self.heads.one_hot(truth)
-            logits, loss = self._update(images, target, 1.0 if batch.real else 0.0)
+            logits, loss = self._update(inputs, target, 1.0 if batch.real else 0.0)
             group = self._optimizer.param_groups[0]
             self._rate = group["lr"] / group.get("lr_scale", 1.0)
             self.step += 1
@@ -211,7 +198,7 @@ class TrainingRun:
                 self.check_finite()
             at_boundary()
 
-    def _update(self, images: Tensor, wanted: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    def _update(self, inputs: Tensor, wanted: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """Make one update; return all logits and this process's share of the batch's mean loss.
 
         The mean is over the whole batch, however many parts and processes compute it.
@@ -220,7 +207,7 @@ class TrainingRun:
         """
         parts = list(
             zip(
-                images.chunk(self.recipe.grad_accum_steps),
+                inputs.chunk(self.recipe.grad_accum_steps),
                 wanted.chunk(self.recipe.grad_accum_steps),
                 strict=True,
             )
@@ -235,7 +222,8 @@ class TrainingRun:
                 logits = self._forward_part(part)
                 share = criterion.reduction_weight(target) * weight / whole
                 loss = (criterion(logits, target) * share).sum()
-                self._scaler.scale(loss * self.ranks.world).backward()
+                if loss.requires_grad:  # a head that was fitted has nothing to train
+                    self._scaler.scale(loss * self.ranks.world).backward()
             found.append(logits.detach())
             losses.append(loss.detach())
         if self.recipe.grad_clip_norm is not None:
@@ -251,12 +239,12 @@ class TrainingRun:
         """Return the divisor of the whole batch; more than 0 where no sample has a label."""
         return self.ranks.sum(reduction_weight).clamp_min(torch.finfo(reduction_weight.dtype).tiny)
 
-    def _forward_part(self, images: Tensor) -> Tensor:
+    def _forward_part(self, inputs: Tensor) -> Tensor:
         try:
-            return self._forward(images)
+            return self._forward(inputs)
         except ValueError as error:  # batch norm, of one sample and one pixel
             raise TailproofError(
-                f"epoch {self.epoch}, step {self.step + 1}, {len(images)} of its images: {error}; "
+                f"epoch {self.epoch}, step {self.step + 1}, {len(inputs)} of its images: {error}; "
                 "set recipe.drop_last or another recipe.batch_size"
             ) from error
 
@@ -270,7 +258,7 @@ class TrainingRun:
         rare = RareScores(truths, self.heads.positive, self.ranks.sum)
         for batch in self._val_loader.epoch(1):
             rows = torch.from_numpy(batch.rows[: batch.real]).to(self.device)
-            logits, truth = self._evaluate(batch.images)[: batch.real], labels[rows]
+            logits, truth = self._evaluate(batch.inputs)[: batch.real], labels[rows]
             rare.add(self.heads.parts(logits)[self.heads.target], rows)
             own = criterion.reduction_weight(truth)
             mean = criterion(logits, truth) if batch.real else logits.sum()
@@ -298,24 +286,16 @@ class TrainingRun:
             )
 
     def begin(self) -> None:
-        """Set the head's initial weights and record their digest, if no state is restored."""
-        if self.recipe.tune and self.recipe.tune.head == "cosine":
-            self._start_at_class_means()
-        self.initial = digest_of_weights(self.model)
-
-    @torch.no_grad()
-    def _start_at_class_means(self) -> None:
-        loader = build_loader(self.split, self.recipe, None, self.seed, self.device, self.ranks)
+        """Set weights that depend on the data, and record their digest, if no state is restored."""
         labels = self._labels["train"]
 
         def one_hot(rows: np.ndarray) -> Tensor:
             return self.heads.one_hot(labels[torch.from_numpy(rows).to(self.device)])
 
-        means = class_means(self._evaluate, loader, one_hot, self.ranks.sum)
-        self.model.get_submodule(head_modules(self.model)[0]).weight.copy_(means)
-        if self._ema:
+        building = (self.seed, self.device, self.ranks)
+        if self.learner.initialize(self._evaluate, one_hot, *building) and self._ema:
             self._ema.set(self.model)
-        loader.close()
+        self.initial = digest_of_weights(self.model)
 
     def state(self) -> dict[str, Any]:
         """Return everything that is needed to resume here on any number of processes."""
@@ -434,17 +414,15 @@ class TrainingRun:
         best = self.best.weights is not None
         if best:
             self._trained_weights.load(self.result, self.best.weights)
-        save_expert(
+        self.learner.export(
             folder,
             self.result,
-            model_args=self._arguments,
-            preprocessing=preprocessing(self.split, self.recipe),
-            class_names=self.heads.names,
-            facts={
+            self.heads.names,
+            {
                 "target": self.heads.target,
                 "heads": self.heads.sizes,
                 "seed": self.seed,
-                "recipe": self._configured.result_fields(),
+                "recipe": self.learner.configured.result_fields(),
                 "precision": self.precision,
                 "epoch": self.best.epoch if best else len(self.history),
             },
@@ -472,10 +450,11 @@ class TrainingRun:
     def _compute_in(self, precision: str) -> None:
         self.precision = precision
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        self._forward = Forward(self._trained, self.device, precision, self.recipe.channels_last)
+        forward = self.learner.forward
+        self._forward = forward(self._trained, self.device, precision)
         # bf16 logits have 8 significant bits and cause tied scores; infer also computes in fp32.
         exact = precision if self.heads.positive is None else "fp32"
-        self._evaluate = Forward(self.result, self.device, exact, self.recipe.channels_last)
+        self._evaluate = forward(self.result, self.device, exact)
 
     def _new_tally(self) -> EpochMetrics:
         return EpochMetrics(self.heads, self.device, self.ranks.sum)

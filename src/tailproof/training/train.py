@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tailproof.config.recipe import Recipe
 from tailproof.files import write_json
 from tailproof.history import write_history
 from tailproof.models.build import count_parameters
@@ -13,51 +12,39 @@ from tailproof.runtime.errors import Interrupted
 from tailproof.runtime.progress import track
 from tailproof.runtime.signals import StopRequest
 from tailproof.training.checkpointing import Checkpointer
-from tailproof.training.distributed import ProcessGroup
 from tailproof.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
 
 
 def train(
-    manifest: str | Path,
-    recipe: Recipe,
-    seed: int,
-    folder: str | Path,
-    states: str | Path,
-    key: str,
-    stop: StopRequest,
-    until: int = 0,
+    run: TrainingRun, folder: str | Path, states: str | Path, key: str, stop: StopRequest
 ) -> None:
     """Train one expert and write model.safetensors, config.json, history.csv, training.json.
 
     A killed run resumes from its last state. With several processes, each calls this function.
-    A round of a sweep that trains only `until` some epoch writes rung.csv instead: the history up
+    A round of a sweep that trains only until some epoch writes rung.csv instead: the history up
     to that epoch, exactly the same bytes even if the run has continued since.
 
     Args:
-        manifest: shards/manifest.json.
-        recipe: the recipe.
-        seed: seed of the initial weights, sample order and augmentation.
+        run: the run, not begun yet.
         folder: folder to write to.
         states: folder of the states of all runs.
         key: key of this run, the name of its folder in `states`.
         stop: whether a signal asked this process to stop.
-        until: last epoch of this round of a sweep; 0 trains to the end.
 
     Raises:
         Interrupted: a signal asked the run to stop; its state is saved.
         TailproofError: the loss is not finite, or data and recipe do not fit together.
     """
     folder = Path(folder)
-    run = TrainingRun(manifest, recipe, seed, ProcessGroup(recipe.devices * recipe.nodes), until)
     keeper = Checkpointer(Path(states), key, run, stop)
     try:
         keeper.restore()
-        _epochs(run, keeper, f"train {folder.parent.name} {seed}")
-        if run.ranks.main and until:
-            write_history(folder / "rung.csv", run.history[:until])
-            keeper.end(f"trained until epoch {until}")
+        _epochs(run, keeper, f"train {folder.parent.name} {run.seed}")
+        if run.ranks.main and run.partial:
+            write_history(folder / "rung.csv", run.history[: run.until])
+            keeper.end(f"trained until epoch {run.until}")
             keeper.forget()
         elif run.ranks.main:
             run.export(folder)

@@ -32,12 +32,19 @@ def main(path: Path) -> None:
             with REQUEST.leave_at_once():
                 from tailproof.config.recipe import Recipe
                 from tailproof.extensions import import_extensions
+                from tailproof.training.distributed import ProcessGroup
+                from tailproof.training.network_on_images import NetworkOnImages
+                from tailproof.training.run import TrainingRun
                 from tailproof.training.train import train
 
                 import_extensions()
-                recipe = Recipe(**arguments.pop("recipe"))
+                recipe = Recipe(**arguments["recipe"])
+                ranks = ProcessGroup(recipe.devices * recipe.nodes)
+                learner = NetworkOnImages(arguments["manifest"], recipe)
                 with REQUEST.save_first():
-                    train(recipe=recipe, stop=REQUEST, **arguments)
+                    run = TrainingRun(learner, arguments["seed"], ranks, arguments["until"])
+                    names = ("folder", "states", "key")
+                    train(run, *(arguments[name] for name in names), REQUEST)
         except Interrupted as error:
             logger.warning("%s", error)
             sys.exit(error.status)

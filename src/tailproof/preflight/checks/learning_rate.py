@@ -66,8 +66,8 @@ def usual_rates(recipe: Recipe, batch: int) -> tuple[float, float, str] | None:
 
 
 def is_transformer(recipe: Recipe) -> bool:
-    """Return whether the model is a transformer, by its name."""
-    return bool(TRANSFORMER.search(recipe.model.name))
+    """Return whether a transformer is trained, by its name."""
+    return recipe.features is None and bool(TRANSFORMER.search(recipe.model.name))
 
 
 @check("short_warmup")

@@ -15,7 +15,7 @@ def streams(recipe: Recipe, facts: ExperimentFacts) -> bool:
 @each_recipe
 def more_workers_than_shards(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find more loader workers than row groups in the shards."""
-    if facts.row_groups is None or not streams(recipe, facts):
+    if recipe.features or facts.row_groups is None or not streams(recipe, facts):
         return None
     processes = recipe.devices * recipe.nodes
     workers = processes * recipe.workers

@@ -14,6 +14,7 @@ from tailproof.models import build_model
 from tailproof.models.build import checkpoint_activations, count_parameters
 from tailproof.models.trained_weights import TrainedWeights, hold_statistics
 from tailproof.models.tuning import tune_network
+from tailproof.preflight.timing.drawn_features import head_on_drawn_features
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.builders import model_options
 from tailproof.training.multi_head import Heads
@@ -38,7 +39,11 @@ def structures(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, di
         key = canonical_json(_size_fields(recipe))
         if key not in sizes:
             try:
-                sizes[key] = structure_of(recipe, split)
+                sizes[key] = (
+                    head_structure(manifest, recipe)
+                    if recipe.features
+                    else structure_of(recipe, split)
+                )
             except (TailproofError, RuntimeError):
                 sizes[key] = {}  # the timed steps report why
         by_expert[name] = sizes[key]
@@ -76,6 +81,31 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
         "outputs": outputs,
         "parameters": count_parameters(model),
         "trained_parameters": count_parameters(model, trained=True),
+        **{name: float(f"{size / 2**20:.4g}") for name, size in sizes.items()},
+    }
+
+
+def head_structure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
+    """Return the same of an expert that is a head: its parameters, and the files of the whole."""
+    learner = head_on_drawn_features(manifest, recipe)
+    split, outputs = learner.train, len(Heads(learner.manifest, recipe).names)
+    head = learner.model(outputs, torch.device("cpu"))
+    weights, trained = _bytes(head.state_dict().values()), _bytes(head.parameters())
+    states = STATES.get(recipe.optimizer.name, 2) * trained
+    averaged = weights if recipe.ema else 0
+    kept = split.size_in_memory <= recipe.cache_gb * 2**30
+    rows = sum(learner.manifest["splits"][name]["rows"] for name in SPLITS)
+    features = split.size_in_memory if kept else split.block_rows * split.row_bytes
+    sizes = {
+        "estimated_memory_mb": features + weights + trained + states + averaged,
+        "weights_mb": split.backbone_bytes + weights,
+        "checkpoints_mb": KEPT_STATES * (weights + states + averaged),
+        "logits_mb": LOGITS_FILES * 4 * outputs * rows,
+    }
+    return {
+        "outputs": outputs,
+        "parameters": count_parameters(head),
+        "train_is_kept_in_memory": kept,
         **{name: float(f"{size / 2**20:.4g}") for name, size in sizes.items()},
     }
 

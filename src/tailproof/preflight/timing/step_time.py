@@ -14,9 +14,11 @@ import torch
 from tailproof.config.recipe import Recipe
 from tailproof.digests import canonical_json
 from tailproof.preflight.checks.timed_steps import failed_steps
+from tailproof.preflight.timing.drawn_features import head_on_drawn_features
 from tailproof.runtime.environment import describe_machine
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
 
 WARM, STEPS = 2, 8  # steps that are not timed; most steps that are
@@ -73,7 +75,7 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
     times: dict[str, dict[str, Any]] = {}
     by_expert, failed = {}, {}
     for name, recipe in recipes.items():
-        single = _single_process(recipe)
+        single = recipe if recipe.features else _single_process(recipe)
         plain = single.model_dump(mode="json")
         key = canonical_json({field: plain[field] for field in plain if field not in SAME_COST})
         if "failed" in times.get(key, {"failed": ""}):  # the fields left out may be the reason
@@ -111,10 +113,11 @@ def _measure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
     run = None
     try:
         started = time.monotonic()
-        run = TrainingRun(manifest, recipe, 0, ProcessGroup(1))
+        learner = head_on_drawn_features if recipe.features else NetworkOnImages
+        run = TrainingRun(learner(manifest, recipe), 0, ProcessGroup(1))
         if run.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(run.device)
-        return _timed(run, recipe, started)
+        return _timed(run, run.recipe, started)
     except TailproofError as error:
         log.error("%s", error)
         return {"failed": REFUSED}
@@ -136,7 +139,7 @@ def _timed(run: TrainingRun, recipe: Recipe, started: float) -> dict[str, Any]:
         waited += clock.ticks[0] - (begun if steps else started)
         steps.append(clock.seconds(begun))
         epochs.append(run.phases.steps(phase.from_epoch) * steps[-1])
-    batches = -(-run.split.manifest["splits"]["val"]["rows"] // recipe.batch_size)
+    batches = -(-run.learner.manifest["splits"]["val"]["rows"] // recipe.batch_size)
     clock = _Clock(run.device, batches)
     begun = time.monotonic()
     with suppress(_Enough):

@@ -1,0 +1,152 @@
+"""A head that learns from stored features of a frozen backbone."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tailproof.config.head import RESCALED
+from tailproof.config.recipe import Cosine, Recipe
+from tailproof.digests import known_sha256
+from tailproof.features.heads import Targets, make_head
+from tailproof.features.loader import FeatureLoader
+from tailproof.features.merging import check_weights, own_classifier, save_merged
+from tailproof.features.store import FeatureSplit
+from tailproof.runtime.signals import REQUEST
+from tailproof.training.checkpoint_store import lock_run, state_key
+from tailproof.training.distributed import ProcessGroup
+from tailproof.training.multi_head import Heads
+from tailproof.training.run import TrainingRun
+from tailproof.training.train import train
+
+IN_ONE_PASS = {
+    "epochs": 1,
+    "validate_every": 1,
+    "early_stopping": None,
+    "schedule": Cosine(),
+}
+"""What replaces the fields of a recipe whose head is fitted without a loss."""
+
+
+class HeadOnFeatures:
+    """A head that is trained on features; see `tailproof.training.learner`.
+
+    Args:
+        train, val: the features.
+        recipe: the recipe.
+    """
+
+    def __init__(self, train: FeatureSplit, val: FeatureSplit, recipe: Recipe) -> None:
+        self.configured = recipe
+        self.recipe = recipe.model_copy(update=IN_ONE_PASS) if recipe.is_fitted else recipe
+        self.train, self.val, self.manifest = train, val, train.manifest
+        self._heads = Heads(self.manifest, recipe)
+        labels = self._heads.labels(train.labels).numpy()
+        self._targets = Targets(labels, list(self._heads.sizes.values()))
+
+    @classmethod
+    def open(cls, manifest: str | Path, folder: str | Path, recipe: Recipe) -> "HeadOnFeatures":
+        """Open the features in a folder.
+
+        Raises:
+            TailproofError: a file is missing or damaged, or has features of other shards or weights
+                than those of the manifest and the recipe.
+        """
+        train, val = (FeatureSplit(folder, manifest, name) for name in ("train", "val"))
+        check_weights(recipe.model, train)
+        return cls(train, val, recipe)
+
+    def loaders(
+        self, seed: int, device: torch.device, ranks: ProcessGroup
+    ) -> tuple[list[FeatureLoader], FeatureLoader]:
+        """Return the training loader of the only phase, and that of validation."""
+        recipe = self.recipe
+        train, val = (
+            FeatureLoader(
+                split,
+                batch_size=recipe.batch_size,
+                training=split is self.train,
+                sampler=recipe.sampler,
+                seed=seed,
+                drop_last=recipe.drop_last,
+                memory_budget=recipe.cache_gb * 2**30,
+                device=device,
+            )
+            for split in (self.train, self.val)
+        )
+        return [train], val
+
+    def model(self, outputs: int, device: torch.device) -> nn.Module:
+        """Return the head on the device: fitted, or with its initial weights."""
+        own = None
+        if isinstance(self.recipe.head, RESCALED):
+            own = own_classifier(self.recipe.model, self._heads.names, self.train)
+        return make_head(self.recipe.head, self.train, self._targets, own).to(device)
+
+    def initialize(self, *_: Any) -> bool:
+        """Return that no weights depend on the data; those of a fitted head are its model's."""
+        return False
+
+    def precision(self, device: torch.device) -> str:
+        """Return fp32."""
+        return "fp32"
+
+    def forward(
+        self, model: nn.Module, device: torch.device, precision: str
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the head itself."""
+        return model
+
+    def export(
+        self, folder: Path, model: nn.Module, class_names: list[str], facts: dict[str, Any]
+    ) -> None:
+        """Write model.safetensors and config.json of the backbone with the head."""
+        save_merged(
+            folder,
+            model,
+            config=self.recipe.head,
+            model=self.recipe.model,
+            split=self.train,
+            targets=self._targets,
+            class_names=class_names,
+            facts=facts,
+        )
+
+
+def launch_head(
+    manifest: str | Path,
+    features: str | Path,
+    recipe: Recipe,
+    seed: int,
+    folder: str | Path,
+    states: str | Path,
+    code: str,
+    until: int,
+    digests: dict[str, str],
+) -> None:
+    """Train a head; see `tailproof.training.launcher.launch`.
+
+    Args:
+        manifest: shards/manifest.json.
+        features: the folder of the features.
+        recipe: the recipe.
+        seed: seed of the initial weights, sample order and views.
+        folder: folder for the files that `train` writes.
+        states: folder of the states of all runs.
+        code: digest of the training code.
+        until: last epoch of this round of a sweep; 0 trains to the end.
+        digests: SHA-256 of inputs that were already hashed, by path.
+
+    Raises:
+        Interrupted: a signal asked the run to stop; its state is saved.
+        TailproofError: features, weights, data and recipe do not fit together.
+    """
+    learner = HeadOnFeatures.open(manifest, features, recipe)
+    files = [*learner.train.paths, *learner.val.paths]
+    start = [known_sha256(path, digests) for path in files]
+    key = state_key(learner.manifest, recipe, seed, code, start)
+    with lock_run(Path(states) / key), REQUEST.save_first():
+        run = TrainingRun(learner, seed, ProcessGroup(1), until)
+        train(run, folder, states, key, REQUEST)

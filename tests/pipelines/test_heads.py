@@ -1,0 +1,91 @@
+"""Heads on features of a frozen backbone, from the data to the page, by the real pipeline."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from scipy.special import softmax
+
+from tailproof.data.logits import Logits
+from tailproof.files import read_json
+from tailproof.loading import Split
+from tailproof.models import build_model
+
+EXPERIMENT = {
+    "title": "Heads",
+    "data": {"source": {"name": "digits"}, "long_tail": {"kind": "exponential", "imbalance": 10}},
+    "recipe": {
+        "model": {"name": "test_resnet", "weights": "start.safetensors"},
+        "features": {"size": 32, "precision": "fp32"},
+        "epochs": 4,
+        "export": "best",
+    },
+    "experts": {
+        "softmax": {"loss": {"name": "balanced_softmax"}},
+        "cosine": {"head": {"kind": "cosine"}},
+    },
+    "evaluation": {"many_shot": 50, "few_shot": 20, "bootstrap": 100},
+}
+
+
+@pytest.fixture
+def heads(project):
+    torch.manual_seed(0)
+    network = build_model("test_resnet", classes=4, channels=3, options={})
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    save_file(network.state_dict(), project.folder / "start.safetensors")
+    project.write("config/experiments/tiny.yaml", EXPERIMENT)
+    return project
+
+
+def predicted(project, expert: str) -> np.ndarray:
+    """The probabilities that `tailproof predict` prints for the images of test."""
+    split = Split(project.results / "shards" / "manifest.json", "test")
+    images = project.folder / "images"
+    images.mkdir(exist_ok=True)
+    for row in range(len(split)):
+        (images / f"{row:04d}.png").write_bytes(split.encoded(row))
+    folder = f"results/tiny/experts/{expert}/seed-0"
+    done = project.tailproof("predict", "--csv", folder, "images")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    columns = [name for name in rows[0] if name.startswith("class=")]
+    return np.array([[float(row[name]) for name in columns] for row in rows])
+
+
+def test_heads_go_from_the_data_to_the_page_and_a_new_loss_embeds_nothing(heads):
+    heads.run_all()
+    assert read_json(heads.results / "audit.json")["passed"]
+    for expert in ("softmax", "cosine"):
+        folder = heads.results / "experts" / expert / "seed-0"
+        raw = Logits.read(folder / "raw_logits" / "test.parquet").values
+        temperature = read_json(folder / "calibration.json")["temperature"]
+        expected = softmax(raw / temperature, axis=1)
+        assert np.abs(predicted(heads, expert) - expected).max() < 1e-4
+        card = (folder / "README.md").read_text()
+        assert "test_resnet" in card and "start.safetensors" in card and "features" in card
+    timing = read_json(heads.results / "preflight_timing.json")
+    assert timing["findings"] == [] and all("run" in row for row in timing["experts"].values())
+
+    changed = EXPERIMENT | {
+        "experts": EXPERIMENT["experts"] | {"softmax": {"loss": {"name": "focal"}}},
+        "sweep": {
+            "points": [{"name": kind, "head.kind": kind} for kind in ("linear", "mlp")],
+            "halving": {"rungs": [2]},
+        },
+    }
+    heads.write("config/experiments/tiny.yaml", changed)
+    planned = heads.plan()
+    planned = planned.stdout + planned.stderr
+    for job in ("train softmax", "infer with softmax", "train linear", "infer with winner"):
+        assert job in planned
+    for job in ("embed part", "train cosine", "infer with cosine"):
+        assert job not in planned
+    done = heads.snakemake("results/tiny/experts/winner/seed-0/raw_logits/test.parquet")
+    assert done.returncode == 0, done.stdout + done.stderr
