@@ -120,7 +120,7 @@ def test_what_depends_on_an_altered_file_is_listed(twin):
         "example.py",
         "deployment.json",
         "guarantees.json",
-        "cross_entropy-0.json",
+        "card/cross_entropy-0.json",
     )
     assert not [path for path in others if not path.endswith(cards)]
 
