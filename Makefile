@@ -6,11 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
 .PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-guarantees bench-labels bench-heads clean browser
-=======
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-calibration bench-diagnosis bench-near-duplicates bench-guarantees bench-labels bench-heads clean browser
->>>>>>> guarantees
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
