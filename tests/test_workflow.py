@@ -1,6 +1,7 @@
 """What the rules know of an experiment, without Snakemake."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from tailproof.preflight.slurm_resources import TRAIN_MINUTES
 from tailproof.project import Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.records import Code, File, Machine, Record
 from tests.project import TINY
 
 SWEEP = {
@@ -164,6 +166,54 @@ def test_a_request_for_what_is_not_there_is_named(pipeline, words, named):
 
 def test_a_source_in_a_package_has_no_raw_files_to_replace(pipeline):
     assert pipeline.raw_of("tiny").inputs == [] and pipeline.replaced_raw("tiny") == []
+
+
+def test_features_stay_with_the_experiment_whose_shards_they_are_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = {"model": {"name": "resnet18", "weights": "w.pth"}, "features": {"size": 32}}
+    value = {**TINY, "recipe": recipe, "experts": {"only": {}}}
+    for name, shards in (("b", 2), ("c", 2), ("d", 3)):
+        path = tmp_path / "config" / "experiments" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            yaml.safe_dump({**value, "data": {**TINY["data"], "shards_per_split": shards}})
+        )
+
+    def pipeline() -> workflow.Pipeline:
+        return workflow.Pipeline(Paths(), print)
+
+    b_and_c, d = pipeline().records_of_features(["b", "c"]), pipeline().records_of_features(["d"])
+    assert len(b_and_c) == 2 and len(d) == 3 and not set(b_and_c) & set(d)
+    key, part = Path(b_and_c[1]).stem.rsplit("-", 1)
+    wildcards = SimpleNamespace(key=key, part=part)
+    shards_of = pipeline().shards_of_features("part-{part}.json")
+    assert shards_of(wildcards)[0] == "results/b/shards/train/part-00001.json"
+    expert = SimpleNamespace(experiment="c", expert="only")
+    assert pipeline().features_of("val")(expert) == [
+        f"features/{key}/val.parquet/part-{part}.parquet" for part in ("00000", "00001")
+    ]
+    assert pipeline().pixel_sums_of_features(wildcards) == []
+    write_record(b_and_c[1], "results/c/shards/train/part-00001.json")
+    assert pipeline().shards_of_features("x")(wildcards)[0].startswith("results/c/")
+    (tmp_path / "config" / "experiments" / "c.yaml").unlink()
+    assert pipeline().shards_of_features("x")(wildcards)[0].startswith("results/b/")
+    with pytest.raises(TailproofError, match="'nothing'"):
+        pipeline().recipe_of_features("nothing")
+
+
+def write_record(path: str, source: str) -> None:
+    digest, now = "0" * 64, datetime.now(UTC)
+    code = Code(
+        version="0", closure=digest, runtime=digest, commit=None, dirty=False, difference=None,
+        packages={}, python="3",
+    )  # fmt: skip
+    machine = Machine(host="", user="", slurm_job=None, device="", threads=1, peak_memory_bytes=1)
+    Record(
+        experiment="features", rule="embed", name=Path(path).stem, wildcards={},
+        inputs=[File(path=source, sha256=digest, bytes=1)], undeclared=[], outputs=[],
+        parameters={}, running={}, seeds=[], code=code, machine=machine, started=now, ended=now,
+        command="", log="",
+    ).write(path)  # fmt: skip
 
 
 def test_the_page_reads_folds_and_draws_while_they_are_of_the_experiment(tmp_path, monkeypatch):

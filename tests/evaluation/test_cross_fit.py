@@ -14,6 +14,7 @@ from tailproof.data.logits import Logits
 from tailproof.data.tables import write_parquet
 from tailproof.evaluation.bootstrap import resamples_of_groups
 from tailproof.evaluation.cross_fit import FoldFiles, cross_fit
+from tailproof.report.pooled_section import sections
 from tailproof.runtime.errors import TailproofError
 from tests.evaluation.drawn_experts import COUNTS, write_experts
 
@@ -101,6 +102,20 @@ def test_the_pooled_numbers_are_those_of_all_test_logits(drawn, tmp_path):
     assert metrics["sample_groups"] == 90
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     assert "plain - adjusted" in metrics["paired"]["test"]
+
+
+def test_the_page_shows_every_method_with_its_interval(drawn, tmp_path):
+    (section,) = sections({"cross_fit": cross_fit(drawn, CONFIG, tmp_path)})
+    (table,) = section.tables
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert [row.label for row in table.rows] == [*metrics["experts"], *metrics["ensembles"]]
+    for row in table.rows:
+        kind = "experts" if row.label in metrics["experts"] else "ensembles"
+        over = metrics[kind][row.label]["over_seeds"]["test"]
+        assert row.cells[0].main.value == over["top1"]["mean"]
+        assert row.cells[0].low.value == over["top1"]["low"]
+    for file in section.files:
+        assert (tmp_path / file.removeprefix("cross_fit/")).exists()
 
 
 def test_every_image_has_one_prediction_of_each_method_and_seed(drawn, tmp_path):

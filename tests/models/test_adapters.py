@@ -14,19 +14,21 @@ from tailproof.models import load_expert, save_expert
 from tailproof.models.adapters import AdaptFormer, bottleneck
 from tailproof.models.backbones.tuned_network import views_of
 from tailproof.models.build import count_parameters
+from tailproof.models.network_parts import backbone_parameters, last_blocks
 from tailproof.models.trained_weights import TrainedWeights, hold_statistics
 from tailproof.models.tuning import tune_network
 from tailproof.runtime.errors import TailproofError
 
 SMALL_VIT = {"img_size": 16, "patch_size": 8, "depth": 3, "embed_dim": 24, "num_heads": 2}
+SMALL_SWIN = {
+    "img_size": 16, "patch_size": 2, "window_size": 2, "embed_dim": 12, "depths": [1, 2],
+    "num_heads": [1, 2],
+}  # fmt: skip
 NETWORKS = {
     "vit_tiny_patch16_224": SMALL_VIT,
     "vit_small_patch14_dinov2": {**SMALL_VIT, "init_values": 0.5},
     "beit_base_patch16_224": {**SMALL_VIT, "init_values": 0.5},  # uses qkv.weight, not qkv
-    "swinv2_tiny_window8_256": {
-        "img_size": 16, "patch_size": 2, "window_size": 2, "embed_dim": 12, "depths": [1, 2],
-        "num_heads": [1, 2],
-    },
+    "swinv2_tiny_window8_256": SMALL_SWIN,
     "test_resnet": {},
     "test_efficientnet": {},
 }  # fmt: skip
@@ -195,6 +197,41 @@ def test_an_exported_network_computes_exactly_the_same(tmp_path, name, adapter):
         assert loaded.state_dict().keys() == plain.state_dict().keys()
     assert TrainedWeights(network).frozen == frozen
     assert count_parameters(network, trained=True) < count_parameters(network)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "count", "last"),
+    [
+        ("vit_tiny_patch16_224", SMALL_VIT, 3, "blocks.2.|norm."),
+        ("test_resnet", {}, 4, "layer4.0."),
+        ("test_convnext", {}, 9, "stages.3.blocks.1.|head.norm."),
+        ("test_efficientnet", {}, 5, "blocks.4.0.|conv_head.|bn2."),
+        ("cifar_resnet20", {}, 9, "blocks.8."),
+        ("scanline_vit", {"depth": 2, "dim": 16, "num_heads": 2}, 2, "blocks.1.|norm."),
+        ("swinv2_tiny_window8_256", SMALL_SWIN, 3, "layers.1.blocks.1.|norm."),
+    ],
+)  # fmt: skip
+def test_the_last_blocks_are_found_in_networks_of_all_kinds(name, options, count, last):
+    network = timm.create_model(name, **options)
+    assert last_blocks(network, name, "all").count == count
+    found = last_blocks(network, name, 1).parameters
+    assert found == {
+        n for n in backbone_parameters(network) if n.startswith(tuple(last.split("|")))
+    }
+    assert last_blocks(network, name, count).parameters < set(backbone_parameters(network))
+
+
+def test_a_block_may_return_more_than_tokens():
+    block = nn.Module()
+    block.attn, block.mlp = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4))
+    block.forward = lambda tokens: (tokens + block.mlp(tokens), (2, 2))
+    adapter = AdaptFormer(4, 2)
+    nn.init.normal_(adapter.up.weight)
+    tokens = torch.randn(3, 4)
+    plain, _ = block(tokens)
+    adapter.attach(block)
+    adapted, size = block(tokens)
+    assert size == (2, 2) and torch.equal(adapted, plain + adapter(tokens))
 
 
 def test_only_what_an_adapter_trains_is_trained():

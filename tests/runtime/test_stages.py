@@ -57,6 +57,11 @@ def test_weights_next_to_the_results_have_a_job():
     assert maker_path("weights/a.safetensors") == maker_path("weights/a.json") == record
 
 
+def test_features_next_to_the_results_have_a_job():
+    path = "features/net--8f--1a2b/train.parquet/part-00003.parquet"
+    assert maker_path(path) == "features/provenance/embed/net--8f--1a2b-00003.json"
+
+
 def test_paths_are_paired_by_wildcards_in_any_order():
     paths = [
         f"results/tiny/shards/{split}/part-{part}.json"
@@ -84,5 +89,6 @@ def test_short_stages_share_a_job_on_slurm():
         "selection",
         "winner",
         "fetch",
+        "embed",
     }
     assert set(profile["groups"]) == set(STAGES) - alone

@@ -132,6 +132,8 @@ def test_a_resumed_run_ends_in_the_same_bytes(digits, here, tmp_path, name):
     network = straight.model
     frozen = {n for n, own in network.named_parameters() if not own.requires_grad}
     assert frozen and not frozen & state["model"].keys()
+    for copy in (state["ema"], state["best"]["weights"]):
+        assert copy is None or copy.keys() == state["model"].keys()
     assert {n for n, own in network.named_parameters() if own.requires_grad} <= set(state["model"])
     start_of = run_of(digits, recipe).model.state_dict()
     for tensor, value in network.state_dict().items():

@@ -7,7 +7,7 @@ from tailproof.config.data import Data
 from tailproof.config.recipe import Recipe
 from tailproof.digests import digest_of
 
-NOT_IN_SHARDS = {"near_duplicates", "positive_class", "max_bad_share"}
+NOT_IN_SHARDS = {"near_duplicates", "positive_class", "max_bad_share", "seeds"}
 """Fields of the data section that do not decide what the shards contain."""
 
 

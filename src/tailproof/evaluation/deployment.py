@@ -58,6 +58,22 @@ class FittedRule(Strict):
         return Rule(self.coverage, *defined, threshold)
 
 
+class Assumptions(Strict):
+    """What an expert's probabilities assume of images, measured on the split tune.
+
+    Attributes:
+        shares: the class shares for which the probabilities are right.
+        confidence_mean, confidence_sd: the largest probability of the samples of each class; None
+            for a class with fewer than two.
+        samples: samples of each class on tune.
+    """
+
+    shares: list[Annotated[float, Field(gt=0, le=1)]]
+    confidence_mean: list[Annotated[float, Field(ge=0, le=1)] | None]
+    confidence_sd: list[Annotated[float, Field(ge=0, le=1)] | None]
+    samples: list[Annotated[int, Field(ge=0)]]
+
+
 class Deployment(JsonFile):
     """The content of deployment.json.
 
@@ -70,6 +86,7 @@ class Deployment(JsonFile):
         rules: {name: fitted rules}.
         group_temperature: divisor of the mean logits of several images of one thing; None if the
             data have no such images on tune.
+        assumptions: what the probabilities assume of images.
     """
 
     format: Literal[2] = FORMAT
@@ -84,6 +101,7 @@ class Deployment(JsonFile):
         dict[str, Annotated[list[FittedRule], Field(min_length=1)]], Field(min_length=1)
     ]
     group_temperature: Annotated[float, Field(ge=LOWEST, le=HIGHEST)] | None = None
+    assumptions: Assumptions | None = None
 
     @model_validator(mode="after")
     def _coverages_are_fitted(self) -> Self:
@@ -110,6 +128,12 @@ class Deployment(JsonFile):
         tail = set(self.tail)
         if unknown := tail - set(classes):
             raise ValueError(f"tail has {min(unknown)!a:.80}, which is not one of the classes")
+        if self.assumptions:
+            lengths = {len(numbers) for numbers in self.assumptions.model_dump().values()}
+            if lengths != {len(classes)}:
+                raise ValueError(
+                    f"assumptions are for {sorted(lengths)} classes, expected {len(classes)}"
+                )
         defined = (len(tail) < len(classes), bool(tail))
         for name, rules in self.rules.items():
             for rule in rules:

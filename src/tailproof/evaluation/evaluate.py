@@ -15,6 +15,7 @@ from tailproof.evaluation import bootstrap, hierarchy, roc, tables
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.metrics import agreement, measure, measure_uncalibrated
+from tailproof.evaluation.prior_shift import ClassConfidence, assumed_shares, fit_exponent
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.registry import LONG_TAIL, METRICS, UNCALIBRATED
 from tailproof.evaluation.rejection import Rule
@@ -91,12 +92,31 @@ def evaluate(
         if sample_groups.measurable:
             group_temperatures[method.name] = _measure_groups(method, sample_groups, task, config)
     result = _summary(task, methods, splits, weights)
+    result["assumptions"] = {
+        method.name: {seed: _assumptions(method, seed, task) for seed in method.predictions}
+        for method in methods
+        if method.kind == "expert"
+    }
     result["notes"] += sample_groups.notes
     result["sample_groups"] = sample_groups.to_jsonable(group_temperatures)
     write_json(Path(output) / "metrics.json", result)
     write_json(Path(output) / "accuracy.json", _accuracy(methods))
     tables.write(Path(output), task, methods, {name: s.sample_ids for name, s in splits.items()})
     return result
+
+
+def _assumptions(method: Method, seed: str, task: Task) -> dict[str, Any]:
+    """Return what the probabilities of an expert assume of images, measured on tune."""
+    tune = method.predictions[seed][FITTED_ON]
+    exponent = fit_exponent(tune.log_p, tune.labels, task.train_counts)
+    known = ClassConfidence.of(tune.log_p, tune.labels)
+    assumed = assumed_shares(exponent, task.train_counts)
+    return {
+        "shares": [bootstrap.finite_or_none(value) for value in assumed],
+        "confidence_mean": [bootstrap.finite_or_none(value) for value in known.mean],
+        "confidence_sd": [bootstrap.finite_or_none(value) for value in known.sd],
+        "samples": known.samples.tolist(),
+    }
 
 
 def _sample_groups(logits: Mapping[str, Logits], groups: Mapping[str, str]) -> SampleGroups:

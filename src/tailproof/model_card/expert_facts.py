@@ -111,6 +111,11 @@ class ExpertFacts:
         groups = self.metrics["sample_groups"]
         return groups and groups["temperatures"][self.expert][str(self.seed)]
 
+    @property
+    def assumptions(self) -> dict[str, Any]:
+        """What the probabilities assume of images."""
+        return self.metrics["assumptions"][self.expert][str(self.seed)]
+
     def counts(self, split: str) -> dict[str, int]:
         """Return the number of images of each class in a split."""
         return self.manifest["splits"][split]["class_counts"][self.target]

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from tailproof.evaluation.deployment import Deployment, FittedRule
+from tailproof.evaluation.deployment import Assumptions, Deployment, FittedRule
 from tailproof.model_card.expert_facts import ExpertFacts
 from tailproof.runtime.errors import TailproofError
 
@@ -33,6 +33,7 @@ def deployment_of(facts: ExpertFacts, rejectors: str | Path) -> Deployment:
         coverage=max(partial, default=1.0),
         rules=_rules(facts, rejectors),
         group_temperature=facts.group_temperature,
+        assumptions=Assumptions(**facts.assumptions),
     )
 
 

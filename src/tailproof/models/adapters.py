@@ -72,12 +72,14 @@ class AdaptFormer(nn.Module):
         if self._tokens is None:
             self._tokens = arguments[0]
 
-    def _add(self, _block: nn.Module, _arguments: Any, output: Tensor) -> Tensor:
+    def _add(self, _block: nn.Module, _arguments: Any, output: Any) -> Any:
+        if isinstance(output, tuple):  # the tokens, and their height and width
+            return (self._add(_block, _arguments, output[0]), *output[1:])
         tokens, self._tokens = self._tokens, None
         if tokens.numel() != output.numel():
             raise TailproofError(
-                "recipe.tune.adapter is adaptformer, but a block of the network changes the number "
-                "of channels: choose lora"
+                "recipe.tune.adapter is adaptformer, but the perceptron of a block returns other "
+                "tokens or channels than it gets: choose lora"
             )
         return output + self(tokens).reshape(output.shape)
 

@@ -131,8 +131,8 @@ def _starts(network: nn.Module, parameters: list[str], attention: list[str]) -> 
         return sorted(firsts)
     layer = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
     layers = [layer[name] for name in parameters]
-    # The first layer is the stem.
-    return [layers.index(number) for number in sorted(set(layers)) if number > min(layers)]
+    stem, end = min(layers), max(layer.values())  # the head, and what timm counts as part of it
+    return [layers.index(number) for number in sorted(set(layers)) if stem < number < end]
 
 
 def _abbreviated(stages: list[str]) -> list[str]:

@@ -35,6 +35,8 @@ class Expert:
         interpolation: how images are resized to it.
         normalize: converts a batch of images to the model's input.
         deployment: the content of deployment.json.
+        shift: what is added to the target's log-probabilities before they are normalised, [C];
+            None for nothing.
     """
 
     model: nn.Module
@@ -46,6 +48,7 @@ class Expert:
     interpolation: str
     normalize: BatchAugment
     deployment: Deployment
+    shift: np.ndarray | None = None
 
     @torch.inference_mode()
     def log_probabilities(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -78,6 +81,8 @@ class Expert:
             rank: log_probabilities(self.calibrators[rank].apply(logits[:, part]))
             for rank, part in columns.items()
         }
+        if self.shift is not None:
+            by_rank[self.target] = log_probabilities(by_rank[self.target] + self.shift)
         if not all(np.isfinite(values).all() for values in by_rank.values()):
             raise TailproofError(
                 "the expert computes probabilities that are not finite: copy its folder again"

@@ -6,7 +6,7 @@ input changed is decided by the audit, which hashes all files.
 
 from typing import Any
 
-from tailproof.project import project_paths
+from tailproof.project import STORES, project_paths
 from tailproof.provenance.snakemake_bridge import Job, plan
 from tailproof.runtime.ledger import read_ledger
 from tailproof.runtime.records import Record
@@ -15,15 +15,18 @@ from tailproof.runtime.records import Record
 def changed_jobs(experiment: str) -> dict[str, str]:
     """Return what changed in configuration or code since each finished job, by job.
 
-    No file is hashed. Everything made from the files of these jobs is stale too.
+    Jobs that fetched its weights or embedded its features are among them. No file is hashed.
+    Everything made from the files of these jobs is stale too.
 
     Raises:
         TailproofError: Snakemake cannot read the workflow or the configuration.
     """
-    ledger = read_ledger(experiment)
+    makers = {}
+    for name in (experiment, *STORES):
+        makers |= read_ledger(name).makers
     changed = {}
     for job in plan(project_paths().page(experiment)):
-        record = ledger.makers.get(job.outputs[0])
+        record = makers.get(job.outputs[0])
         if record is None:
             continue
         if changes := code_changes(record, job.code) + setting_changes(record, job):

@@ -95,11 +95,15 @@ def _of_methods(title: str, metrics: Values, read: Callable[[Values], Values]) -
     first = read(next(iter(metrics["experts"].values())))
     columns = [name for name, each in METRICS.items() if each.table in COLUMNS and name in first]
     rows = [
-        Row(method, word, [Cell(**keyed(name, read(values)[name])) for name in columns], method)
+        Row(method, word, [_cell(name, read(values)) for name in columns], method)
         for kind, word in KINDS.items()
         for method, values in metrics[kind].items()
     ]
     return Table(title, "method", [heading(name) for name in columns], rows)
+
+
+def _cell(name: str, metrics: Values) -> Cell:
+    return Cell(**keyed(name, metrics.get(name, {"mean": None})))
 
 
 def _of_each_draw(metrics: Values) -> Table:

@@ -99,7 +99,7 @@ class CifarResNet(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Return how the names of the weights tell stem and blocks apart, as for timm's models."""
-        return {"stem": r"^(conv1|bn1)\.", "blocks": r"^blocks\.(\d+)"}
+        return {"stem": r"^(?:conv1|bn1)\.", "blocks": r"^blocks\.(\d+)"}
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the head by a new one with `num_classes` outputs; 0 removes it."""

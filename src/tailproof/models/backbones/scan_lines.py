@@ -140,7 +140,7 @@ class ScanLineTransformer(nn.Module):
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Return how the names of the weights tell stem and blocks apart, as for timm's models."""
         blocks = [(r"^blocks\.(\d+)", None), (r"^norm\.", (99999,))]
-        return {"stem": r"^(tokenise\.|position)", "blocks": blocks}
+        return {"stem": r"^(?:tokenise\.|position)", "blocks": blocks}
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the head by a new one with `num_classes` outputs; 0 removes it."""

@@ -1,0 +1,206 @@
+"""Class shares: which ones an expert's probabilities assume, and how to change to others.
+
+Probabilities are right for images whose classes are as frequent as the expert assumes: p(y|x) is
+proportional to p(x|y) · prior(y). For other shares they are multiplied by the ratio of the two.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+from scipy.stats import chi2
+
+from tailproof.calibration.metrics import log_probabilities
+
+EXPONENTS = (-3.0, 3.0)
+SMOOTHING = 0.5
+"""Added to the number of samples of each class, so that no class is impossible."""
+
+ROUNDS, CHANGE = 2000, 1e-9
+LEVEL = 0.05
+MOST_DEVIATIONS = 3.0
+LEAST_CHECKED = 0.9
+LEAST_KEPT = 0.95
+
+
+def shares(counts: np.ndarray) -> np.ndarray:
+    """Return the shares of classes from their counts [C], with `SMOOTHING`."""
+    return (counts + SMOOTHING) / (counts + SMOOTHING).sum()
+
+
+def fit_exponent(log_p: np.ndarray, labels: np.ndarray, train_counts: np.ndarray) -> float:
+    """Return the a for which the expert assumes class shares proportional to train's, to the a.
+
+    Cross-entropy assumes those of train (a = 1), balanced softmax equal ones (0), logit adjustment
+    with tau (1 − tau). Other losses and samplers lie between, so a is measured: it maximises the
+    likelihood of labelled samples after the change from the assumed shares to their own, which is
+    concave in a.
+
+    Args:
+        log_p: log-probabilities [N, C] of samples that were not learnt, such as tune.
+        labels: N class indices.
+        train_counts: samples of each class in train, [C].
+    """
+    classes = log_p.shape[1]
+    own = np.log(shares(np.bincount(labels, minlength=classes)))
+    train = np.log(shares(train_counts))
+
+    def loss(exponent: float) -> float:
+        changed = log_p + own - exponent * train
+        return float((logsumexp(changed, axis=1) - changed[np.arange(len(labels)), labels]).sum())
+
+    if np.ptp(train) < 1e-9:
+        return 1.0
+    return float(minimize_scalar(loss, bounds=EXPONENTS, method="bounded").x)
+
+
+def assumed_shares(exponent: float, train_counts: np.ndarray) -> np.ndarray:
+    """Return the class shares [C] that an expert assumes."""
+    powers = exponent * np.log(shares(train_counts))
+    return np.exp(powers - logsumexp(powers))
+
+
+def change_shares(log_p: np.ndarray, assumed: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Return log-probabilities [N, C] for images with other class shares."""
+    return log_probabilities(log_p + np.log(actual) - np.log(assumed))
+
+
+@dataclass(frozen=True)
+class ClassConfidence:
+    """The largest probability of samples of each class, measured on tune.
+
+    Attributes:
+        mean, sd: [C]; NaN for a class with fewer than two samples.
+        samples: [C].
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    samples: np.ndarray
+
+    @classmethod
+    def of(cls, log_p: np.ndarray, labels: np.ndarray) -> "ClassConfidence":
+        """Measure labelled samples."""
+        classes = log_p.shape[1]
+        confidence = np.exp(log_p.max(axis=1))
+        samples = np.bincount(labels, minlength=classes)
+        several = samples > 1
+        mean, square = (
+            np.bincount(labels, confidence**power, classes) / np.maximum(samples, 1)
+            for power in (1, 2)
+        )
+        variance = np.maximum(square - mean**2, 0) * samples / np.maximum(samples - 1, 1)
+        undefined = np.full(classes, np.nan)
+        return cls(
+            np.where(several, mean, undefined),
+            np.where(several, np.sqrt(variance), undefined),
+            samples,
+        )
+
+
+@dataclass(frozen=True)
+class EstimatedShares:
+    """Class shares that were estimated from images without labels.
+
+    Attributes:
+        shares: the shares to use, [C]: the estimated ones, or those assumed if they are not
+            trusted.
+        estimated: the estimated ones, [C].
+        trusted: whether they are used.
+        reason: why, in words.
+    """
+
+    shares: np.ndarray
+    estimated: np.ndarray
+    trusted: bool
+    reason: str
+
+
+def estimate_shares(
+    log_p: np.ndarray, assumed: np.ndarray, known: ClassConfidence
+) -> EstimatedShares:
+    """Estimate the class shares of images without labels by expectation maximisation.
+
+    Each round gives every image its probabilities under the current shares, and takes their mean as
+    the next shares (Saerens, Latinne & Decaestecker 2002, equation 2.9): the likelihood of the
+    images rises to its only maximum. The result is not trusted, and the assumed shares stay,
+
+    - if the images do not show that the shares differ: the likelihood-ratio test of the same paper
+      (section 2.3) with C − 1 degrees of freedom at 5 %,
+    - if they are too few to estimate C shares: noise in C − 1 shares raises the log-likelihood of
+      these images by (C − 1)/2 and lowers that of others by as much (Akaike 1974), and 95 % of the
+      true gain must remain,
+    - if the images are not the known classes in other shares: the mean confidence differs by more
+      than three standard errors from that of the classes on tune, mixed by the estimated shares,
+    - or if this cannot be checked, because classes with more than a tenth of the estimated shares
+      have fewer than two samples on tune.
+
+    Args:
+        log_p: log-probabilities [N, C] under the assumed shares.
+        assumed: the assumed shares [C].
+        known: confidence of the classes on tune, under the assumed shares.
+    """
+    estimated = _maximise(log_p, assumed)
+    gain, free = _log_likelihood(log_p, assumed, estimated), log_p.shape[1] - 1
+    if gain < chi2.ppf(1 - LEVEL, free) / 2:
+        return EstimatedShares(
+            assumed, estimated, False, "the images do not show that classes have other shares"
+        )
+    if gain - free < LEAST_KEPT * (gain - free / 2):
+        return EstimatedShares(
+            assumed,
+            estimated,
+            False,
+            f"{len(log_p):,} images are too few for the shares of {free + 1:,} classes",
+        )
+    checked = ~np.isnan(known.mean)
+    if estimated[checked].sum() < LEAST_CHECKED:
+        return EstimatedShares(
+            assumed,
+            estimated,
+            False,
+            "too many of the images seem to be of classes that tune lacks",
+        )
+    deviations = _deviations(np.exp(log_p.max(axis=1)), estimated, known, checked)
+    if abs(deviations) > MOST_DEVIATIONS:
+        word = "less" if deviations < 0 else "more"
+        return EstimatedShares(
+            assumed,
+            estimated,
+            False,
+            f"the expert is {word} confident than the known classes in any shares explain "
+            f"({abs(deviations):.1f} standard errors): the images are of another kind",
+        )
+    return EstimatedShares(estimated, estimated, True, "the images show other class shares")
+
+
+def _maximise(log_p: np.ndarray, assumed: np.ndarray) -> np.ndarray:
+    current = assumed
+    likelihood = np.exp(log_p) / assumed
+    for _ in range(ROUNDS):
+        weighted = likelihood * current
+        following = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
+        if np.abs(following - current).max() < CHANGE:
+            break
+        current = following
+    # A class that no image seems to have stays possible.
+    current = current + 1e-9
+    return current / current.sum()
+
+
+def _log_likelihood(log_p: np.ndarray, assumed: np.ndarray, actual: np.ndarray) -> float:
+    """Return the log-likelihood of the images under `actual` minus that under `assumed`."""
+    return float(logsumexp(log_p + np.log(actual) - np.log(assumed), axis=1).sum())
+
+
+def _deviations(
+    confidence: np.ndarray, estimated: np.ndarray, known: ClassConfidence, checked: np.ndarray
+) -> float:
+    """Return how far the mean confidence is from the expected one, in standard errors."""
+    share = estimated[checked] / estimated[checked].sum()
+    mean, sd, samples = (part[checked] for part in (known.mean, known.sd, known.samples))
+    expected = share @ mean
+    spread = max(share @ (sd**2 + mean**2) - expected**2, 0)
+    error = np.sqrt(spread / len(confidence) + (share**2) @ (sd**2 / samples))
+    return float((confidence.mean() - expected) / max(error, 1e-9))

@@ -1,0 +1,93 @@
+"""The section features of a recipe, and the name of stored features."""
+
+from copy import deepcopy
+
+import pytest
+
+from tailproof.config.features import features_key
+from tailproof.config.validation import parse_experiment
+from tailproof.runtime.errors import TailproofError
+from tests.project import TINY
+
+RECIPE = {"model": {"name": "resnet18", "weights": "start.pth"}, "features": {"size": 96}}
+
+
+def parsed(recipe: dict, data: dict | None = None):
+    value = deepcopy(TINY)
+    value["data"] |= data or {}
+    value["recipe"], value["experts"] = recipe, {"only": {}}
+    return parse_experiment(value)
+
+
+def key(recipe: dict = RECIPE, data: dict | None = None) -> str | None:
+    experiment = parsed(recipe, data)
+    return features_key(experiment.data, experiment.experts["only"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field"),
+    [
+        ({"features": {}}, "model.weights"),
+        (RECIPE | {"image_size": 64}, "features.size"),
+        (RECIPE | {"eval_image_size": 64}, "features.size"),
+        (RECIPE | {"augmentation": {"flip": True}}, "features.augmentation"),
+        (RECIPE | {"phases": [{"from_epoch": 1}]}, "phases"),
+        (RECIPE | {"channels_last": True}, "channels_last"),
+        (RECIPE | {"compile": True}, "compile"),
+        (RECIPE | {"activation_checkpointing": True}, "activation_checkpointing"),
+        (RECIPE | {"sync_batchnorm": True}, "sync_batchnorm"),
+        (RECIPE | {"mixing": {"cutmix": 1.0}, "drop_last": True}, "mixing.cutmix"),
+        (RECIPE | {"features": {"layers": ["middle"]}}, "layers"),
+        (RECIPE | {"features": {"layers": ["last", "last"]}}, "layers"),
+        (RECIPE | {"features": {"layers": []}}, "layers"),
+        (RECIPE | {"features": {"augmentation": {"flip": True}}}, "views"),
+        (RECIPE | {"features": {"precision": "int8"}}, "precision"),
+    ],
+)
+def test_what_makes_no_sense_for_a_head_is_refused(recipe, field):
+    with pytest.raises(TailproofError) as refused:
+        parsed(recipe)
+    assert field in str(refused.value)
+
+
+def test_an_expert_next_to_heads_may_be_a_network():
+    value = deepcopy(TINY)
+    value["recipe"] = RECIPE
+    value["experts"] = {"head": {}, "network": {"features": None, "image_size": 64}}
+    experiment = parse_experiment(value)
+    assert features_key(experiment.data, experiment.experts["network"]) is None
+    assert features_key(experiment.data, experiment.experts["head"]) == key()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data"),
+    [
+        ({"loss": {"name": "balanced_softmax"}, "epochs": 3}, {}),
+        ({"normalize": "backbone"}, {}),
+        ({}, {"near_duplicates": "off"}),
+        ({}, {"positive_class": "1", "max_bad_share": 0.5}),
+    ],
+)
+def test_what_decides_no_feature_shares_them(recipe, data):
+    assert key(RECIPE | recipe, data) == key()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data"),
+    [
+        ({"model": {"name": "resnet18", "weights": "other.pth"}}, {}),
+        ({"model": {"name": "resnet18", "weights": "start.pth", "options": {"depth": 3}}}, {}),
+        ({"normalize": True}, {}),
+        ({"normalize": False}, {}),
+        ({"features": {"size": 64}}, {}),
+        ({"features": {"size": 96, "views": 2}}, {}),
+        ({"features": {"size": 96, "precision": "bf16"}}, {}),
+        ({"features": {"size": 96, "layers": ["last"]}}, {}),
+        ({}, {"seed": 1}),
+        ({}, {"shards_per_split": 2}),
+        ({}, {"near_duplicates": "group"}),
+        ({}, {"long_tail": {"kind": "natural"}}),
+    ],
+)
+def test_what_decides_features_is_in_their_name(recipe, data):
+    assert key(RECIPE | recipe, data) != key()

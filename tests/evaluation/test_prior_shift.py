@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from tailproof.calibration.metrics import log_probabilities
+from tailproof.evaluation.prior_shift import (
+    ClassConfidence,
+    assumed_shares,
+    change_shares,
+    estimate_shares,
+    fit_exponent,
+)
+
+CLASSES = 6
+TRAIN = np.array([400, 200, 100, 50, 25, 12])
+MEANS = 1.6 * np.eye(CLASSES)
+
+
+def images(rng, prior, samples, noise=1.0):
+    """Normal clusters, whose exact posterior under any prior is known."""
+    labels = rng.choice(CLASSES, samples, p=prior)
+    return MEANS[labels] + noise * rng.normal(size=(samples, CLASSES)), labels
+
+
+def posterior(x, prior):
+    return log_probabilities(x @ MEANS.T - (MEANS**2).sum(axis=1) / 2 + np.log(prior))
+
+
+def accuracy(log_p, labels):
+    return (log_p.argmax(axis=1) == labels).mean()
+
+
+@pytest.mark.parametrize("exponent", [1.0, 0.0, -1.0, 0.4])
+def test_the_assumed_shares_are_measured(exponent):
+    rng = np.random.default_rng(0)
+    assumed = assumed_shares(exponent, TRAIN)
+    for prior in (np.full(CLASSES, 1 / CLASSES), TRAIN / TRAIN.sum()):
+        x, labels = images(rng, prior, 4000)
+        assert fit_exponent(posterior(x, assumed), labels, TRAIN) == pytest.approx(
+            exponent, abs=0.1
+        )
+
+
+def test_known_shares_give_the_posterior():
+    rng = np.random.default_rng(0)
+    x, _ = images(rng, TRAIN / TRAIN.sum(), 100)
+    uniform, other = np.full(CLASSES, 1 / CLASSES), TRAIN[::-1] / TRAIN.sum()
+    changed = change_shares(posterior(x, uniform), uniform, other)
+    assert changed == pytest.approx(posterior(x, other), abs=1e-9)
+
+
+@pytest.mark.parametrize("samples", [30, 100, 300])
+@pytest.mark.parametrize("ratio", [50, 10, 2, 1, 0.1, 0.02])
+def test_estimated_shares_give_nine_tenths_of_what_true_ones_give_or_say_so(ratio, samples):
+    """Forward and backward mixes, as published for long-tailed test sets."""
+    uniform = np.full(CLASSES, 1 / CLASSES)
+    actual = ratio ** (-np.arange(CLASSES) / (CLASSES - 1))
+    actual /= actual.sum()
+    known_gain, gain, trusted = 0.0, 0.0, 0
+    rng = np.random.default_rng(int(100 * ratio) + samples)
+    tune, labels = images(rng, uniform, 600)
+    confidence = ClassConfidence.of(posterior(tune, uniform), labels)
+    fresh, fresh_labels = images(rng, actual, 20_000)
+    base = accuracy(posterior(fresh, uniform), fresh_labels)
+    for _ in range(10):
+        x, _ = images(rng, actual, samples)
+        found = estimate_shares(posterior(x, uniform), uniform, confidence)
+        if found.trusted:
+            trusted += 1
+            gain += accuracy(posterior(fresh, found.shares), fresh_labels) - base
+            known_gain += accuracy(posterior(fresh, actual), fresh_labels) - base
+        else:
+            assert found.reason and np.array_equal(found.shares, uniform)
+    if ratio in (50, 0.02) and samples >= 300:
+        assert trusted >= 9, "a clear change is used"
+    if ratio == 1:
+        assert trusted <= 2, "the test is wrong once in twenty"
+    elif trusted:
+        assert gain >= 0.9 * known_gain
+
+
+def test_images_of_another_kind_are_not_adapted_to():
+    rng = np.random.default_rng(1)
+    uniform = np.full(CLASSES, 1 / CLASSES)
+    tune, labels = images(rng, uniform, 600)
+    confidence = ClassConfidence.of(posterior(tune, uniform), labels)
+    blurred = 0.4 * images(rng, np.array([0.7, 0.1, 0.05, 0.05, 0.05, 0.05]), 500)[0]
+    found = estimate_shares(posterior(blurred, uniform), uniform, confidence)
+    assert not found.trusted and "standard errors" in found.reason
+    lacking = ClassConfidence.of(posterior(tune, uniform)[labels > 0], labels[labels > 0])
+    many, _ = images(rng, np.array([0.7, 0.1, 0.05, 0.05, 0.05, 0.05]), 500)
+    found = estimate_shares(posterior(many, uniform), uniform, lacking)
+    assert not found.trusted and "tune lacks" in found.reason

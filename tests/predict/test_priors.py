@@ -1,0 +1,136 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.special import softmax
+
+from tailproof.files import read_json, write_json
+from tailproof.predict.command import predict_images
+from tailproof.runtime.errors import TailproofError
+from tests.predict.test_groups import log_p, rows_of
+
+SHARES = [0.6, 0.3, 0.1]
+
+
+@pytest.fixture(scope="module")
+def expert(colour_expert, tmp_path_factory):
+    """The expert of three classes, which says what it assumes."""
+    folder = tmp_path_factory.mktemp("assuming") / "expert"
+    shutil.copytree(colour_expert, folder)
+    path = folder / "deployment.json"
+    assumptions = {
+        "shares": SHARES,
+        "confidence_mean": [0.5] * 3,
+        "confidence_sd": [0.3] * 3,
+        "samples": [50] * 3,
+    }
+    write_json(path, read_json(path) | {"assumptions": assumptions})
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for number in range(3):
+        bits = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(bits).save(tmp_path / "photos" / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_only_allowed_classes_are_answered(expert, tmp_path, pictures, capsys):
+    allowed = tmp_path / "allowed.txt"
+    allowed.write_text("c\n\nb\n")
+    _, before, _ = rows_of(capsys, expert, pictures)
+    _, after, _ = rows_of(capsys, expert, pictures, classes=str(allowed))
+    for old, new in zip(before, after, strict=True):
+        expected = np.exp(log_p(old)[1:]) / np.exp(log_p(old)[1:]).sum()
+        assert np.exp(log_p(new))[1:] == pytest.approx(expected, abs=1e-5)
+        assert float(new["class=a"]) < 1e-6 and new["class"] in "bc"
+
+
+def test_known_counts_change_the_probabilities(expert, tmp_path, pictures, capsys):
+    counts = tmp_path / "counts.csv"
+    counts.write_text("class,count\nc,79.5\na,9.5\nb,9.5\n")
+    _, before, _ = rows_of(capsys, expert, pictures)
+    _, after, _ = rows_of(capsys, expert, pictures, prior=str(counts))
+    for old, new in zip(before, after, strict=True):
+        expected = softmax(log_p(old) - np.log(SHARES) + np.log([0.1, 0.1, 0.8]))
+        assert np.exp(log_p(new)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_too_few_images_are_not_adapted_to(expert, pictures, capsys):
+    _, before, _ = rows_of(capsys, expert, pictures)
+    _, after, said = rows_of(capsys, expert, pictures, adapt=True)
+    assert after == before and "class shares stay as they are" in said
+
+
+def test_many_images_that_seem_to_be_of_one_class_are_adapted_to(tmp_path, expert, capsys):
+    """The network sees one picture again and again, of a class that it assumed to be rare."""
+    bits = np.random.default_rng(7).integers(0, 256, (32, 32, 3), np.uint8)
+    (tmp_path / "many").mkdir()
+    for number in range(60):
+        Image.fromarray(bits).save(tmp_path / "many" / f"{number:02d}.png")
+    _, before, _ = rows_of(capsys, expert, tmp_path / "many")
+    p = np.exp(log_p(before[0]))
+    seen = int(np.argmax(p / SHARES))
+    path = shutil.copytree(expert, tmp_path / "expert") / "deployment.json"
+    value = read_json(path)
+    value["assumptions"]["confidence_mean"] = [float(p.max())] * 3
+    rare = [0.495] * 3
+    rare[seen] = 0.01
+    value["assumptions"]["shares"] = rare
+    write_json(path, value)
+    _, after, said = rows_of(capsys, tmp_path / "expert", tmp_path / "many", adapt=True)
+    assert f"{'abc'[seen]} 100 %" in said
+    assert {row["class"] for row in after} == {"abc"[seen]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("prior", "class,count\na,1\nb,2\n", r"lacks one class, such as c|lacks 1 class"),
+        ("prior", "class,count\na,1\nb,2\nd,3\n", r"line 4: .*'d'"),
+        ("prior", "class,count\na,1\nb,-2\nc,3\n", r"line 3: .*'-2'"),
+        ("prior", "class,count\na,1\na,2\nc,3\n", r"line 3: .*twice"),
+        ("prior", "class,count\na,x\nb,2\nc,3\n", r"line 2: .*'x'"),
+        ("prior", "class,count\na,0\nb,0\nc,0\n", r"only counts of 0"),
+        ("prior", "class,number\na,1\n", r"no column 'count'"),
+        ("classes", "\n\n", r"is empty"),
+        ("classes", "a\nlynx\n", r"'lynx'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence(
+    expert, tmp_path, pictures, name, text, expected
+):
+    path = tmp_path / "file.csv"
+    path.write_text(text)
+    with pytest.raises(TailproofError, match=expected) as error:
+        predict_images(
+            str(expert),
+            [str(pictures)],
+            as_csv=True,
+            rule="chow",
+            coverage=1.0,
+            **{name: str(path)},
+        )
+    assert "file.csv" in str(error.value)
+
+
+def test_an_expert_that_does_not_say_what_it_assumes_is_refused(colour_expert, pictures, tmp_path):
+    options = {"as_csv": True, "rule": "chow", "coverage": 1.0}
+    with pytest.raises(TailproofError, match="which class shares it assumes"):
+        predict_images(str(colour_expert), [str(pictures)], **options, adapt=True)
+    with pytest.raises(TailproofError, match="give one of them"):
+        predict_images(str(colour_expert), [str(pictures)], **options, adapt=True, prior="x.csv")
+
+
+def test_assumptions_for_other_classes_are_refused(expert, tmp_path, pictures):
+    path = shutil.copytree(expert, tmp_path / "expert") / "deployment.json"
+    value = read_json(path)
+    value["assumptions"]["shares"] = [0.5, 0.5]
+    write_json(path, value)
+    with pytest.raises(TailproofError, match=r"deployment\.json: assumptions are for"):
+        predict_images(
+            str(tmp_path / "expert"), [str(pictures)], as_csv=True, rule="chow", coverage=1.0
+        )
