@@ -70,7 +70,7 @@ def test_heads_go_from_the_data_to_the_page_and_a_new_loss_embeds_nothing(heads)
         expected = softmax(raw / temperature, axis=1)
         assert np.abs(predicted(heads, expert) - expected).max() < 1e-4
         card = (folder / "README.md").read_text()
-        assert "test_resnet" in card and "start.safetensors" in card and "features" in card
+        assert "start.safetensors" in card and "frozen features" in card
     timing = read_json(heads.results / "preflight_timing.json")
     assert timing["findings"] == [] and all("run" in row for row in timing["experts"].values())
 
