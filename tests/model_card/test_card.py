@@ -232,7 +232,7 @@ def test_an_expert_that_was_not_evaluated_is_refused(facts, tmp_path):
 
 
 def test_the_models_that_need_tailproof_are_known_by_name():
-    modules = ("resnet_cifar", "scan_lines", "tuned_network")
+    modules = ("resnet_cifar", "scan_lines", "tuned_network", "backbone_with_head")
     own = [name for module in modules for name in timm.list_models(module=module)]
     assert len(own) >= 5 and all(name.startswith(OURS) for name in own)
     others = set(timm.list_models()) - set(own)

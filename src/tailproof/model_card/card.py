@@ -19,13 +19,8 @@ from tailproof.model_card.card_metrics import estimate, hub_results, rows
 from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
 from tailproof.model_card.rejection_rules import deployment_of
 
-OURS = {
-    "cifar_resnet": "tailproof.models",
-    "scanline_": "tailproof.models",
-    "tuned_network": "tailproof.models",
-    "backbone_with_head": "tailproof.features.backbone_with_head",
-}
-"""The modules that register networks in timm, by the beginning of the networks' names."""
+OURS = ("cifar_resnet", "scanline_", "tuned_network", "backbone_with_head")
+"""Prefixes of the models that Tailproof registers in timm."""
 
 MOST_CLASSES = 60  # beyond that, a table of groups replaces the table of classes
 
@@ -68,9 +63,8 @@ def example_of(config: dict[str, Any], mode: str, columns: slice, calibrator: st
     """
     total = config["num_classes"]
     return _template("example.py.j2").render(
-        registers=next(
-            (OURS[name] for name in OURS if config["architecture"].startswith(name)), ""
-        ),
+        ours=config["architecture"].startswith(OURS),
+        architecture=config["architecture"],
         bands=mode == MODE,
         mode=mode,
         calibrator=calibrator,
