@@ -149,7 +149,7 @@ def main() -> None:
             table.add_row(kind, method, *cells, f"{worse} of {len(seeds)}")
         table.add_section()
     Console(width=140).print(table)
-    sys.exit(failed)
+    sys.exit(int(failed))
 
 
 if __name__ == "__main__":

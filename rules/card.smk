@@ -12,10 +12,12 @@ rule card:
         splits=rules.split.output.summary,
         metrics=rules.evaluate.output.metrics,
         rejectors="<results>/{experiment}/evaluation/rejectors.csv",
+        guarantees=rules.guarantee.output.rules,
     output:
         readme="<expert>/README.md",
         example="<expert>/example.py",
         deployment="<expert>/deployment.json",
+        guarantees="<expert>/guarantees.json",
         record=record("card"),
     log:
         "<logs>/{experiment}/card/{expert}-{seed}.log",

@@ -1,8 +1,9 @@
-# calibrated logits of all experts -> metrics and tables
+# calibrated logits of all experts -> metrics and tables, and promises that are kept
 
 from tailproof.evaluation.table_columns import TABLES
 
 EVALUATED = ["tune", "dev", "test"]
+GUARANTEED = ["val", "calib", *EVALUATED]
 
 
 rule evaluate:
@@ -41,3 +42,37 @@ rule evaluate:
         "{wildcards.experiment}: evaluate experts and ensembles"
     script:
         "../workflow/scripts/evaluate.py"
+
+
+rule guarantee:
+    input:
+        logits=files_of_evaluated("logits/{split}.parquet", split=GUARANTEED),
+        manifest=rules.manifest.output.manifest,
+        samples=rules.prepare.output.samples,
+    output:
+        guarantees="<results>/{experiment}/evaluation/guarantees.json",
+        rules="<results>/{experiment}/evaluation/guarantee_rules.json",
+        record=record("guarantee"),
+    log:
+        "<logs>/{experiment}/guarantee.log",
+    benchmark:
+        "<logs>/{experiment}/guarantee.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(60),
+    params:
+        experts=lambda w: experiment(w).evaluated,
+        seeds=lambda w: experiment(w).seeds,
+        splits=GUARANTEED,
+        evaluation=lambda w: config_section(
+            experiment(w).evaluation, "many_shot", "few_shot", "bootstrap", "seed"
+        ),
+        guarantees=lambda w: config_section(experiment(w).guarantees),
+        code=code("guarantee"),
+    message:
+        "{wildcards.experiment}: guarantee coverage, risk and precision"
+    script:
+        "../workflow/scripts/guarantee.py"

@@ -4,6 +4,7 @@
 rule report:
     input:
         metrics=rules.evaluate.output.metrics,
+        guarantees=rules.guarantee.output.guarantees,
         tables=rules.evaluate.output.tables,
         prepared=rules.prepare.output.summary,
         splits=rules.split.output.summary,

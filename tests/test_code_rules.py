@@ -180,6 +180,7 @@ def stage_modules() -> dict[str, set[str]]:
 def test_a_stage_reaches_its_own_slice_of_the_configuration():
     """An option of the report must not train every expert again."""
     sections = {"data", "recipe", "calibration", "evaluation", "report", "experiment", "load"}
+    sections |= {"guarantees"}
     own = {
         "prepare": {"data"},
         "split": {"data"},
@@ -195,6 +196,7 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "calibrate": {"calibration"},
         "export": set(),
         "evaluate": {"evaluation"},
+        "guarantee": {"evaluation", "guarantees"},
         "diagnose": {"recipe"},
         "card": {"evaluation"},
         "inspect": {"evaluation"},

@@ -328,6 +328,31 @@ def predict(
     coverage: Annotated[
         float | None, typer.Option(help="Share of images to accept, as measured on the split tune.")
     ] = None,
+    set_coverage: Annotated[
+        float | None,
+        typer.Option(
+            "--set",
+            metavar="COVERAGE",
+            help="Add the set of classes that holds the true one this often, such as 0.9.",
+        ),
+    ] = None,
+    score: Annotated[
+        str,
+        typer.Option(help="Score of the sets: pas, thr, aps, raps, interp_q or classwise."),
+    ] = "pas",
+    risk: Annotated[
+        float | None,
+        typer.Option(
+            help="Accept as much as keeps the share of wrong answers below, such as 0.05."
+        ),
+    ] = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="Keep the risk among many, medium and few each.")
+    ] = False,
+    precision: Annotated[
+        float | None,
+        typer.Option(help="Add the finest rank whose answers are right this often, such as 0.95."),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -353,8 +378,9 @@ def predict(
 
     Needs only the expert's folder.
     """
-    from tailproof.predict.command import predict_images
+    from tailproof.predict.command import Promised, predict_images
 
+    promised = Promised(set_coverage, score, risk, by_group, precision)
     if not predict_images(
         expert,
         images,
@@ -366,6 +392,7 @@ def predict(
         classes=classes,
         prior=prior,
         adapt=adapt,
+        promised=promised,
     ):
         sys.exit(1)
 

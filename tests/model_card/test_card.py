@@ -17,6 +17,7 @@ from tailproof.evaluation.deployment import Deployment
 from tailproof.files import read_json, write_json
 from tailproof.model_card.card import OURS, card_of, example_of, write_card
 from tailproof.model_card.expert_facts import ExpertFacts
+from tailproof.model_card.promises import write_promises
 from tailproof.model_card.prose import limitations
 from tailproof.model_card.rejection_rules import deployment_of
 from tailproof.predict.command import predict_images
@@ -296,3 +297,15 @@ def test_the_example_needs_timm_and_the_folder_alone(tmp_path, capsys, mode):
 def test_a_card_has_the_same_bytes_each_time(facts, table, tmp_path):
     (tmp_path / "again").mkdir()
     assert written(facts, table, tmp_path) == written(deepcopy(facts), table, tmp_path / "again")
+
+
+def test_promises_are_those_of_the_expert_and_its_weights(facts, tmp_path):
+    own = {"weights_sha256": facts.calibration["weights_sha256"], "expert": "own"}
+    rules, output = tmp_path / "guarantee_rules.json", tmp_path / "guarantees.json"
+    write_json(rules, {"own": {"3": own, "4": {}}, "other": {"3": {}}})
+    write_promises(facts, rules, output)
+    assert read_json(output) == own
+    for wrong in ({}, {"own": {"4": own}}, {"own": {"3": {**own, "weights_sha256": "1" * 64}}}):
+        write_json(rules, wrong)
+        with pytest.raises(TailproofError, match="run guarantee again"):
+            write_promises(facts, rules, output)

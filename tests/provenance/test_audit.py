@@ -115,7 +115,13 @@ def test_what_depends_on_an_altered_file_is_listed(twin):
     assert "results/tiny/report/index.html" in below
     others = [path for path in below if "cross_entropy" in path or "model" in path]
     # The card of any expert tells what was measured of it beside the others.
-    cards = ("README.md", "example.py", "deployment.json", "card/cross_entropy-0.json")
+    cards = (
+        "README.md",
+        "example.py",
+        "deployment.json",
+        "guarantees.json",
+        "card/cross_entropy-0.json",
+    )
     assert not [path for path in others if not path.endswith(cards)]
 
 

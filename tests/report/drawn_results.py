@@ -26,6 +26,7 @@ from tailproof.diagnosis.readers import read_history
 from tailproof.digests import sha256_bytes
 from tailproof.evaluation.evaluate import evaluate
 from tailproof.files import write_json
+from tailproof.guarantees.guarantee import guarantee
 from tailproof.inspection.held_out_predictions import INSPECTED
 from tailproof.inspection.inspect import inspect
 from tailproof.provenance.expected_jobs import expected_jobs
@@ -86,6 +87,15 @@ def write_results(
     }
     manifest = folder / "shards" / "manifest.json"
     evaluate(files, manifest, experiment.evaluation, folder / "evaluation")
+    guarantee(
+        files,
+        manifest,
+        folder / "samples.parquet",
+        experiment.evaluation,
+        experiment.guarantees,
+        folder.name,
+        folder / "evaluation",
+    )
     _inspect(folder, files, experiment)
     _write_preflight(folder, experiment)
     rows = {split: len(each) for split, each in labels.items()}
@@ -140,6 +150,7 @@ OUTPUTS = {
     "diagnose": ["experts/{}/seed-{}/diagnosis.json"],
     "card": ["experts/{}/seed-{}/README.md"],
     "evaluate": ["evaluation/metrics.json"],
+    "guarantee": ["evaluation/guarantees.json"],
     "inspect": ["inspection/summary.json"],
 }
 
@@ -257,7 +268,7 @@ def _with(schema, changed):
 
 def _write_samples(path: Path, labels: dict[str, np.ndarray]) -> None:
     ids = [_sample(split, row) for split in SPLITS for row in range(len(labels[split]))]
-    table = {"sample_id": ids, "path": ids, "row": pa.nulls(len(ids), pa.int64())}
+    table = {"sample_id": ids, "group": ids, "path": ids, "row": pa.nulls(len(ids), pa.int64())}
     write_parquet(path, pa.table(table))
 
 

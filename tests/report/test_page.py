@@ -205,6 +205,7 @@ def test_a_single_expert_has_no_ensemble_to_speak_of(single, single_page):
     [
         "evaluation/metrics.json",
         "evaluation/errors.csv",
+        "evaluation/guarantees.json",
         "splits.json",
         "shards/manifest.json",
         "thumbnails.json",

@@ -15,6 +15,8 @@ import yaml
 from tailproof.runtime.ledger import read_ledger
 from tests.project import ROOT, TINY
 
+pytestmark = pytest.mark.timeout(1800)  # a minute of real processes; longer on a busy machine
+
 NOT_IN_GIT = (".git", ".venv", ".snakemake", "results", "logs", "raw", ".state", "__pycache__")
 AUTHOR = {
     f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")

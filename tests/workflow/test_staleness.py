@@ -11,7 +11,8 @@ from tests.project import TINY
 
 EXPERTS = list(TINY["experts"])
 OF_EXPERT = ("train", "infer", "calibrate", "export", "diagnose")
-AFTERWARDS = {"evaluate", "inspect", "report", "audit"} | {f"card {expert}" for expert in EXPERTS}
+AFTERWARDS = {"evaluate", "guarantee", "inspect", "report", "audit"}
+AFTERWARDS |= {f"card {expert}" for expert in EXPERTS}
 BEFORE = {"preflight"}
 
 
@@ -140,6 +141,10 @@ TABLE = {
     "a parameter of the calibration": (
         configure(lambda value: value.update(calibration={"weighting": "class_balanced"})),
         of_experts("calibrate", "export") | AFTERWARDS,
+    ),
+    "a promise": (
+        configure(lambda value: value.update(guarantees={"risks": [0.03]})),
+        of_experts("card") | {"guarantee", "report", "audit"},
     ),
     "one expert's weight decay": (
         configure(

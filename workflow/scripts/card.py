@@ -1,4 +1,4 @@
-"""Measurements of an expert -> README.md, example.py and deployment.json in its folder."""
+"""Measurements of an expert -> README.md, example.py and two files for `tailproof predict`."""
 
 from tailproof.runtime.job import job
 
@@ -6,9 +6,10 @@ with job(snakemake):
     from tailproof.config.evaluation import Evaluation
     from tailproof.model_card.card import write_card
     from tailproof.model_card.expert_facts import ExpertFacts
+    from tailproof.model_card.promises import write_promises
 
     files = dict(snakemake.input.items())
-    rejectors, weights = files.pop("rejectors"), files.pop("weights")
+    rejectors, weights, guarantees = map(files.pop, ("rejectors", "weights", "guarantees"))
     facts = ExpertFacts.read(
         files,
         weights,
@@ -20,4 +21,5 @@ with job(snakemake):
         seed=int(snakemake.wildcards.seed),
     )
     output = snakemake.output
+    write_promises(facts, guarantees, output.guarantees)
     write_card(facts, rejectors, output.readme, output.example, output.deployment)

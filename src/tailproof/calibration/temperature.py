@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from tailproof.calibration.calibration_file import HIGHEST, LOWEST
 
-SPREAD = 0.2
+SPREAD = 0.15
 """Standard deviation of the prior of the inverse temperature, whose mean is 1.
 
 For 42 samples it decides, for 1,000 it hardly matters. `benchmarks/calibration.py` measures it.

@@ -9,6 +9,7 @@ from tailproof.config.base import Name, Strict
 from tailproof.config.calibration import Calibration
 from tailproof.config.data import Data
 from tailproof.config.evaluation import ENSEMBLES, Evaluation
+from tailproof.config.guarantees import Guarantees
 from tailproof.config.merge import merged_recipe, with_names
 from tailproof.config.preflight import Preflight
 from tailproof.config.recipe import Recipe
@@ -58,6 +59,7 @@ class Experiment(Strict):
     preflight: Preflight = Preflight()
     calibration: Calibration = Calibration()
     evaluation: Evaluation = Evaluation()
+    guarantees: Guarantees = Guarantees()
     report: Report = Report()
 
     def result_fields(self) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class Sweep(Strict):
         return [str(name or other) for name, other in zip(given, generated, strict=True)]
 
     def _check_comparable(self, points: dict[str, Recipe]) -> None:
-        first = next(iter(points.values()))
+        first_name, first = next(iter(points.items()))
         for name, recipe in points.items():
             if recipe.export != "best":
                 raise ValueError(
@@ -128,7 +128,7 @@ class Sweep(Strict):
                 )
             if (recipe.features is None) != (first.features is None):
                 raise ValueError(
-                    f"'{name}' and '{next(iter(points))}' are a head on features and a network, "
+                    f"'{name}' and '{first_name}' are a head on features and a network, "
                     "which one sweep cannot compare: make two experiments of them"
                 )
             if recipe.monitor == "val_loss" and recipe.final_loss != first.final_loss:

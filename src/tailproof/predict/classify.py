@@ -11,10 +11,14 @@ import numpy as np
 
 from tailproof.predict.expert import Expert
 from tailproof.predict.image_files import Image, read_images
+from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 
 BATCH_SIZE = 64
+Decision = Rejector | RiskRejector
+Promises = Sequence[SetColumns | RollUpColumns]
+
 MOST_VALUES = 2**28
 """Largest number of values in a batch, 1 GiB; images of more than 2,048 × 2,048 make less of it."""
 
@@ -30,6 +34,7 @@ class Answer(NamedTuple):
         accepted: whether the rule accepts the prediction.
         probabilities: [C] of each rank, the target's first.
         images: the number of images that the answer is for.
+        promises: the cells of the columns of promises.
     """
 
     file: Path | str
@@ -38,6 +43,7 @@ class Answer(NamedTuple):
     accepted: bool
     probabilities: dict[str, np.ndarray]
     images: int = 1
+    promises: tuple[str, ...] = ()
 
 
 @dataclass
@@ -53,7 +59,9 @@ def batch_size(expert: Expert) -> int:
     return max(1, min(BATCH_SIZE, MOST_VALUES // prod(expert.shape)))
 
 
-def predict(expert: Expert, rejector: Rejector, files: list[Path]) -> Iterator[Batch]:
+def predict(
+    expert: Expert, rejector: Decision, files: list[Path], promises: Promises = ()
+) -> Iterator[Batch]:
     """Yield the predictions for all images in order, batch by batch.
 
     Raises:
@@ -64,19 +72,24 @@ def predict(expert: Expert, rejector: Rejector, files: list[Path]) -> Iterator[B
     while batch := list(islice(images, size)):
         broken = [image for _, image in batch if isinstance(image, TailproofError)]
         readable = [pair for pair in batch if not isinstance(pair[1], TailproofError)]
-        yield Batch(_answers(expert, rejector, readable) if readable else [], broken)
+        answers = _answers(expert, rejector, readable, promises) if readable else []
+        yield Batch(answers, broken)
 
 
-def _answers(expert: Expert, rejector: Rejector, batch: Iterable[Image]) -> list[Answer]:
+def _answers(
+    expert: Expert, rejector: Decision, batch: Iterable[Image], promises: Promises
+) -> list[Answer]:
     files, images = zip(*batch, strict=True)
-    return answers_of(expert, rejector, files, expert.log_probabilities(np.stack(images)))
+    log_p = expert.log_probabilities(np.stack(images))
+    return answers_of(expert, rejector, files, log_p, promises)
 
 
 def answers_of(
     expert: Expert,
-    rejector: Rejector,
+    rejector: Decision,
     names: Sequence[Path | str],
     log_p: dict[str, np.ndarray],
+    promises: Promises = (),
 ) -> list[Answer]:
     """Return the answers for N images, or groups of images.
 
@@ -85,11 +98,13 @@ def answers_of(
         rejector: what accepts an answer.
         names: N files or groups.
         log_p: log-probabilities [N, C] of each rank, the target's first.
+        promises: what makes the columns of promises.
     """
     chosen, accepted = rejector(log_p[expert.target])
     predicted = {rank: values.argmax(axis=1) for rank, values in log_p.items()}
     predicted[expert.target] = chosen
     p = {rank: np.exp(values) for rank, values in log_p.items()}
+    columns = [make(log_p[expert.target]) for make in promises]
     return [
         Answer(
             file,
@@ -97,6 +112,7 @@ def answers_of(
             float(p[expert.target][row, chosen[row]]),
             bool(accepted[row]),
             {rank: values[row] for rank, values in p.items()},
+            promises=tuple(cell for cells in columns for cell in cells[row]),
         )
         for row, file in enumerate(names)
     ]

@@ -2,17 +2,19 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tailproof.output import report
-from tailproof.predict.classify import Answer, batch_size, predict
-from tailproof.predict.expert import open_expert
+from tailproof.predict.classify import Answer, Decision, Promises, batch_size, predict
+from tailproof.predict.expert import Expert, open_expert
 from tailproof.predict.groups import groups_of, predict_groups
 from tailproof.predict.image_files import find_images
 from tailproof.predict.priors import with_priors
+from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns, open_guarantees
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
@@ -20,6 +22,32 @@ from tailproof.runtime.progress import track
 from tailproof.terminal import Console, escape
 from tailproof.text import listed, quantity
 from tailproof.untrusted_text import csv_line, printable
+
+
+class Promised(NamedTuple):
+    """What the answers should promise; None for nothing.
+
+    Attributes:
+        set_coverage: how often a set holds the true class.
+        score: the procedure of the sets.
+        risk: the largest share of wrong answers among the accepted ones.
+        by_group: whether the risk holds in every group of classes.
+        precision: the smallest share of right answers at the rank that is answered.
+    """
+
+    set_coverage: float | None = None
+    score: str = "pas"
+    risk: float | None = None
+    by_group: bool = False
+    precision: float | None = None
+
+    @property
+    def levels(self) -> tuple[float | None, ...]:
+        """The level of each promise."""
+        return self.set_coverage, self.risk, self.precision
+
+
+NOTHING = Promised()
 
 
 def predict_images(
@@ -34,6 +62,7 @@ def predict_images(
     classes: str | None = None,
     prior: str | None = None,
     adapt: bool = False,
+    promised: Promised = NOTHING,
 ) -> bool:
     """Print an expert's predictions for images; return whether all images could be read.
 
@@ -51,14 +80,17 @@ def predict_images(
         classes: path of a text file with the allowed classes.
         prior: path of a table with the number of samples of each class.
         adapt: whether to estimate the class shares of the images.
+        promised: what the answers should promise.
 
     Raises:
         TailproofError: the folder is not an expert, or the rule or an image path does not exist,
-            or the table does not list an image.
+            or the table does not list an image, or a promise cannot be made.
     """
     tune_malloc()
     expert = open_expert(folder)
-    rejector = Rejector(expert.deployment, expert.classes[expert.target], rule, coverage)
+    changes = {"--group": group, "--classes": classes, "--prior": prior, "--adapt": adapt or None}
+    _check_promised(promised, coverage, [name for name in changes if changes[name] is not None])
+    rejector, promises = _decisions(folder, expert, rule, coverage, promised)
     found = find_images(places, expert.deployment.images)
     files, broken = list(found.files), found.unreadable
     count, images = {True: 0, False: 0}, [0]
@@ -68,7 +100,7 @@ def predict_images(
     if group is None:
         if table is not None:
             raise TailproofError("--table is for --group: name its column of groups with --group")
-        predicted = predict(expert, rejector, files)
+        predicted = predict(expert, rejector, files, promises)
     else:
         predicted = predict_groups(expert, rejector, files, groups_of(files, group, table))
 
@@ -82,9 +114,10 @@ def predict_images(
                 yield answer
 
     ranks = {expert.target: expert.classes[expert.target], **expert.classes}
+    names = [name for column in promises for name in column.names]
     start = time.perf_counter()
     write = write_csv if as_csv else print_table
-    write(ranks, answers(), grouped=group is not None)
+    write(ranks, answers(), names, grouped=group is not None)
     seconds = time.perf_counter() - start
     sys.stdout.flush()
     for error in broken:
@@ -98,12 +131,45 @@ def predict_images(
         answered += f" in {quantity(sum(count.values()), 'group')}"
     unread = f"; {len(broken):,} could not be read" if broken else ""
     print(
-        f"{answered}, {count[False]} rejected by {rejector.name} at "
-        f"coverage {rejector.coverage:g}; {seconds:.2f} s on {expert.device.type}, "
+        f"{answered}, {count[False]} rejected by {rejector.rule}; "
+        f"{seconds:.2f} s on {expert.device.type}, "
         f"{done / seconds:.0f} images/s{unread}",
         file=sys.stderr,
     )
     return not broken
+
+
+def _check_promised(promised: Promised, coverage: float | None, changes: list[str]) -> None:
+    """Check that the options fit together; `changes` are those that change the probabilities."""
+    if changes and promised.levels != (None, None, None):
+        raise TailproofError(
+            "--set, --risk and --precision were fitted on the probabilities of single images, "
+            f"which {changes[0]} changes: leave out one of them"
+        )
+    if promised.by_group and promised.risk is None:
+        raise TailproofError("--by-group is about a promised risk: add --risk")
+    if promised.risk is not None and coverage is not None:
+        raise TailproofError("--risk and --coverage both decide what is accepted: give one of them")
+
+
+def _decisions(
+    folder: str, expert: Expert, rule: str, coverage: float | None, promised: Promised
+) -> tuple[Decision, Promises]:
+    """Return what accepts answers, and what makes the columns of the promises."""
+    if promised.levels == (None, None, None):
+        return Rejector(expert.deployment, expert.classes[expert.target], rule, coverage), ()
+    guarantees = open_guarantees(folder, expert)
+    promises = []
+    if promised.set_coverage is not None:
+        promises.append(SetColumns(guarantees, promised.set_coverage, promised.score))
+    if promised.precision is not None:
+        promises.append(RollUpColumns(guarantees, promised.precision))
+    if promised.risk is None:
+        return Rejector(expert.deployment, expert.classes[expert.target], rule, coverage), promises
+    rejector = RiskRejector(guarantees, promised.risk, by_group=promised.by_group)
+    if rejector.warning:
+        report(rejector.warning)
+    return rejector, promises
 
 
 WORDS = {True: "accept", False: "reject"}
@@ -111,7 +177,11 @@ PIPED = 10_000  # width of a table that is written to a file, so that nothing is
 
 
 def write_csv(
-    ranks: dict[str, list[str]], answers: Iterable[Answer], *, grouped: bool = False
+    ranks: dict[str, list[str]],
+    answers: Iterable[Answer],
+    promises: Sequence[str] = (),
+    *,
+    grouped: bool = False,
 ) -> None:
     """Write one CSV row per answer to stdout, with all probabilities as columns ``RANK=CLASS``.
 
@@ -120,12 +190,14 @@ def write_csv(
     Args:
         ranks: class names by rank, the target's first.
         answers: the predictions.
+        promises: names of the columns of promises.
         grouped: whether each is for a group of images.
     """
     target, *others = map(printable, ranks)
     unit = ["group", "images"] if grouped else ["file"]
     columns = [f"{rank}={name}" for rank, names in ranks.items() for name in names]
-    head = [*unit, target, "probability", "decision", *others, *map(printable, columns)]
+    head = [*unit, target, "probability", "decision", *others, *promises]
+    head += map(printable, columns)
     sys.stdout.write(csv_line(head))
     for answer in answers:
         chosen, *above = map(printable, answer.classes.values())
@@ -133,11 +205,16 @@ def write_csv(
         probability, *numbers = (f"{value:.7g}" for value in (answer.probability, *values))
         name = [printable(answer.file), *([answer.images] if grouped else [])]
         decision = [*name, chosen, probability, WORDS[answer.accepted], *above]
+        decision += map(printable, answer.promises)
         sys.stdout.write(f"{csv_line(decision)[:-1]},{','.join(numbers)}\n")
 
 
 def print_table(
-    ranks: dict[str, list[str]], answers: Iterable[Answer], *, grouped: bool = False
+    ranks: dict[str, list[str]],
+    answers: Iterable[Answer],
+    promises: Sequence[str] = (),
+    *,
+    grouped: bool = False,
 ) -> None:
     """Print a table with one row per answer: the class at each rank, probability and decision."""
     target, *others = ranks
@@ -150,11 +227,14 @@ def print_table(
     table.add_column("decision", no_wrap=True)
     for rank in others:
         table.add_column(escape(rank), overflow="fold")
+    for name in promises:
+        table.add_column(name, overflow="fold")
     for answer in answers:
         chosen, *above = map(escape, answer.classes.values())
         name = [escape(answer.file), *([str(answer.images)] if grouped else [])]
         shown = [*name, chosen, f"{answer.probability:.4f}"]
         style = "" if answer.accepted else "yellow"
-        table.add_row(*shown, WORDS[answer.accepted], *above, style=style)
+        cells = [WORDS[answer.accepted], *above, *map(escape, answer.promises)]
+        table.add_row(*shown, *cells, style=style)
     if table.row_count:
         Console(width=None if sys.stdout.isatty() else PIPED).print(table)

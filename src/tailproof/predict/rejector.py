@@ -45,6 +45,11 @@ class Rejector:
         self._groups = head_and_tail(np.array([name in tail for name in classes]))
         self._factor = np.select(self._groups, list(self._rule.gain * np.exp(self._rule.shift)))
 
+    @property
+    def rule(self) -> str:
+        """What decides, in words."""
+        return f"{self.name} at coverage {self.coverage:g}"
+
     def __call__(self, log_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the class that the rule chooses [N], and whether it accepts [N].
 

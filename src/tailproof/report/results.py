@@ -208,6 +208,7 @@ class Results:
         splits: splits.json.
         manifest: shards/manifest.json.
         preflight: preflight.json.
+        guarantees: evaluation/guarantees.json.
         inspection: inspection/summary.json.
         tables: the CSV tables of evaluate by name.
         histories: {expert: {seed: history.csv}}.
@@ -227,6 +228,7 @@ class Results:
     splits: dict[str, Any]
     manifest: dict[str, Any]
     preflight: dict[str, Any]
+    guarantees: dict[str, Any]
     inspection: dict[str, Any]
     tables: dict[str, pd.DataFrame]
     histories: dict[str, dict[int, History]]
@@ -266,6 +268,7 @@ class Results:
             splits=_need(read_json, folder / "splits.json"),
             manifest=_need(read_json, folder / "shards" / "manifest.json"),
             preflight=_need(read_json, folder / "preflight.json"),
+            guarantees=_need(read_json, folder / "evaluation" / "guarantees.json"),
             inspection=_need(read_json, folder / "inspection" / "summary.json"),
             tables={
                 table: _need(read_table, folder / "evaluation" / f"{table}.csv") for table in TABLES

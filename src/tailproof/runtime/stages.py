@@ -81,6 +81,10 @@ STAGES = {
             for name in ("summary.json", "labels_to_check.csv", "odd_images.csv", "pictures.json")
         )
     ),
+    # Before evaluate, whose pattern its files match too.
+    "guarantee": Stage(
+        ("evaluation/guarantees.json", "evaluation/guarantee_rules.json"), reads_test=True
+    ),
     "evaluate": Stage(("evaluation/{table}",), reads_test=True),
     "shortcut_probe": Stage(("shortcuts.json",), per=None),
     "cross_fit": Stage(("cross_fit/{table}",), per=None, reads_test=True),
@@ -115,7 +119,10 @@ STAGES = {
     "export": Stage((f"{EXPERT}/logits/{{split}}.parquet",), "{expert}-{seed}", "evaluated", True),
     "diagnose": Stage((f"{EXPERT}/diagnosis.json",), "{expert}-{seed}", "evaluated"),
     "card": Stage(
-        tuple(f"{EXPERT}/{name}" for name in ("README.md", "example.py", "deployment.json")),
+        tuple(
+            f"{EXPERT}/{name}"
+            for name in ("README.md", "example.py", "deployment.json", "guarantees.json")
+        ),
         "{expert}-{seed}",
         "evaluated",
     ),

@@ -11,6 +11,7 @@ from tailproof.data.images import encode_png
 from tailproof.data.prepare import prepare
 from tailproof.data.raw_checksums import files_to_read, list_raw, replaced_raw
 from tailproof.data.sources import Sample, open_source
+from tailproof.data.sources.folders.folder_survey import survey_folder
 from tailproof.data.sources.image_folder import ImageFolder, ImageFolderSource
 from tailproof.runtime.errors import TailproofError
 
@@ -84,6 +85,14 @@ def test_links_are_followed_and_circles_end(tmp_path):
     opened = source(root)
     assert paths(opened) == ["cat/1.png", "cat/linked.png", "owl/a.png", "owl/more/b.png"]
     assert opened.read("cat/linked.png", None) == (tmp_path / "elsewhere/a.png").read_bytes()
+
+
+def test_a_survey_follows_no_link_to_a_folder_that_contains_it(tmp_path):
+    write(tmp_path, "cat/1.png", "dog/2.png")
+    (tmp_path / "cat" / "up").symlink_to(tmp_path)
+    (tmp_path / "dog" / "other").symlink_to(tmp_path / "cat")
+    folders = [folder.path for folder in survey_folder(tmp_path).below()]
+    assert folders == ["", "cat", "dog", "dog/other"]
 
 
 def test_a_root_that_is_a_link_to_itself_is_named_as_such(tmp_path):

@@ -1,0 +1,179 @@
+"""The file guarantees.json in the folder of an expert: what it can promise, for a copied folder."""
+
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from tailproof.calibration.calibration_file import Sha256
+from tailproof.config.base import Strict
+from tailproof.config.guarantees import Guarantees, Share
+from tailproof.config.json_file import JsonFile
+from tailproof.evaluation.class_groups import GROUPS
+from tailproof.guarantees.binomial_threshold import Fit
+from tailproof.guarantees.prediction_sets import LOWEST, PROCEDURES, SetRule
+from tailproof.guarantees.roll_up import Rank
+from tailproof.guarantees.rules import Classes, Rules
+
+FILE = "guarantees.json"
+WEIGHTING = "plain"
+"""The sets that an expert's folder has: for images with class shares like those of tune."""
+
+LARGEST = -LOWEST
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Level = Annotated[float, Field(ge=-1, le=1)]
+
+
+class StoredSet(Strict):
+    """A procedure at a coverage; its thresholds are one for all classes, or one for each."""
+
+    procedure: Literal[PROCEDURES]
+    coverage: Share
+    threshold: list[Number | None] = Field(min_length=1)
+
+    def rule(self) -> SetRule:
+        """Return the rule in the form that is applied; null is a class that is always in a set."""
+        limits = [np.inf if limit is None else limit for limit in self.threshold]
+        return SetRule(self.procedure, self.coverage, np.array(limits))
+
+
+class StoredFit(Strict):
+    """A fitted threshold; null if nothing can be promised."""
+
+    threshold: Level | None
+    needed: int = Field(ge=1)
+    samples: int = Field(ge=0)
+
+    @classmethod
+    def of(cls, fit: Fit) -> Self:
+        """Store a fit."""
+        return cls(**fit._asdict())
+
+
+class StoredRisk(Strict):
+    """A promised risk, over all answers and in every group."""
+
+    risk: Share
+    overall: StoredFit
+    groups: dict[Literal[GROUPS], StoredFit]
+
+
+class StoredRollUp(Strict):
+    """A promised precision, with a fit for each rank."""
+
+    precision: Share
+    ranks: list[StoredFit] = Field(min_length=1)
+
+
+class StoredRank(Strict):
+    """A rank that can be answered: its classes, and the index of that above each target class."""
+
+    name: str
+    classes: list[str] = Field(min_length=1)
+    above: list[int]
+
+    def rank(self) -> Rank:
+        """Return the rank in the form that is applied."""
+        return Rank(self.name, self.classes, np.array(self.above))
+
+
+class ExpertGuarantees(JsonFile):
+    """The content of guarantees.json in the folder of an expert.
+
+    Attributes:
+        weights_sha256: SHA-256 of model.safetensors.
+        confidence: the probability with which a promised risk or precision holds.
+        shares: class shares [C] for pas.
+        groups: the group of each class.
+        ranks: the target, then the coarser ranks from the finest.
+    """
+
+    experiment: str
+    expert: str
+    seed: int
+    weights_sha256: Sha256
+    confidence: Share
+    shares: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    groups: list[Literal[GROUPS]]
+    ranks: list[StoredRank] = Field(min_length=1)
+    sets: list[StoredSet]
+    risks: list[StoredRisk]
+    roll_ups: list[StoredRollUp]
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        classes = len(self.shares)
+        lengths = {
+            "groups": {len(self.groups)},
+            "ranks.above": {len(rank.above) for rank in self.ranks},
+            "sets.threshold": {len(rule.threshold) for rule in self.sets} - {1},
+        }
+        for name, found in lengths.items():
+            if found - {classes}:
+                raise ValueError(f"{name} has {min(found)} values, shares has {classes}")
+        if any(len(rule.ranks) != len(self.ranks) for rule in self.roll_ups):
+            raise ValueError(f"a roll-up has other ranks than the {len(self.ranks)} of the file")
+        for rank in self.ranks:
+            if not all(-1 <= index < len(rank.classes) for index in rank.above):
+                raise ValueError(f"the rank {rank.name!a:.80} has no class for an index of above")
+        return self
+
+    def check_classes(self, classes: list[str], target: str) -> None:
+        """Check that the rules are for these classes.
+
+        Raises:
+            ValueError: they are for others.
+        """
+        finest = self.ranks[0]
+        if (finest.name, finest.classes) != (target, classes):
+            raise ValueError(f"{FILE} is for other classes than config.json")
+        if finest.above != list(range(len(classes))):
+            raise ValueError(f"{FILE} does not answer the target {target!a:.80} with its classes")
+
+
+def stored_guarantees(
+    rules: Rules, classes: Classes, config: Guarantees, **facts: str | int
+) -> dict[str, object]:
+    """Return the content of guarantees.json.
+
+    Args:
+        rules: fitted rules of an expert.
+        classes: the classes.
+        config: the promises.
+        facts: experiment, expert, seed and weights_sha256.
+    """
+    groups = [
+        next(name for name in GROUPS if classes.groups[name][index])
+        for index in range(len(classes.names))
+    ]
+    return ExpertGuarantees(
+        **facts,
+        confidence=config.confidence,
+        shares=rules.shares.tolist(),
+        groups=groups,
+        ranks=[
+            StoredRank(name=rank.name, classes=rank.classes, above=rank.above.tolist())
+            for rank in classes.ranks
+        ],
+        sets=[
+            StoredSet(procedure=name, coverage=coverage, threshold=_finite(rule.threshold))
+            for coverage, by_procedure in rules.sets[WEIGHTING].items()
+            for name, rule in by_procedure.items()
+        ],
+        risks=[
+            StoredRisk(
+                risk=rule.risk,
+                overall=StoredFit.of(rule.overall),
+                groups={name: StoredFit.of(fit) for name, fit in rule.groups.items()},
+            )
+            for rule in rules.risks
+        ],
+        roll_ups=[
+            StoredRollUp(precision=precision, ranks=[StoredFit.of(fit) for fit in fits])
+            for precision, fits in rules.roll_ups.items()
+        ],
+    ).model_dump(mode="json")
+
+
+def _finite(thresholds: np.ndarray) -> list[float | None]:
+    return [None if np.isinf(limit) else float(limit) for limit in thresholds]

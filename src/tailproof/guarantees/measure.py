@@ -1,0 +1,100 @@
+"""What the rules reach on dev and test: [B] values for B rows of weights."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.guarantees.prediction_sets import LabelledWeights, measure_sets, set_scores
+from tailproof.guarantees.risk import answered_above, measure_answers
+from tailproof.guarantees.roll_up import NONE, answer_rank, answers_by_rank, wrong_by_rank
+from tailproof.guarantees.rules import Classes, Rules
+from tailproof.guarantees.scores import SCORES
+
+Array = np.ndarray
+OVERALL, RANK, REJECTION = "all", "rank", "rejection"
+Values = dict[tuple, Array]
+
+
+def measure_guarantees(
+    rules: Rules,
+    prediction: Prediction,
+    classes: Classes,
+    counts: Array,
+    sample_weights: Mapping[str, Array],
+) -> Values:
+    """Measure every rule.
+
+    Args:
+        rules: fitted rules.
+        prediction: prediction on N samples of another split.
+        classes: the classes.
+        counts: integers [B, N], how often each resample holds each sample.
+        sample_weights: {weighting: [N]}, for the weightings of the sets.
+
+    Returns:
+        Values [B] by (sets, weighting, coverage, procedure, metric), (risks, risk, group, metric)
+        and (roll_ups, precision, what, metric), where what is all, rejection, or rank and its name.
+    """
+    weights = counts.astype(float)
+    return {
+        **_sets(rules, prediction, classes, weights, sample_weights),
+        **_risks(rules, prediction, classes, weights),
+        **_roll_ups(rules, prediction, classes, weights),
+    }
+
+
+def _sets(
+    rules: Rules,
+    prediction: Prediction,
+    classes: Classes,
+    weights: Array,
+    sample_weights: Mapping[str, Array],
+) -> Values:
+    values: Values = {}
+    scores = {name: set_scores(name, prediction.p, rules.shares) for name in SCORES}
+    for weighting, by_coverage in rules.sets.items():
+        samples = LabelledWeights.of(prediction.labels, weights * sample_weights[weighting])
+        for coverage, by_procedure in by_coverage.items():
+            for name, rule in by_procedure.items():
+                held = rule.holds(scores[rule.score])
+                measured = measure_sets(held, samples, classes.groups["few"], coverage)
+                for metric, rows in measured.items():
+                    values["sets", weighting, coverage, name, metric] = rows
+    return values
+
+
+def _risks(rules: Rules, prediction: Prediction, classes: Classes, weights: Array) -> Values:
+    values: Values = {}
+    certainty, wrong = prediction.confidence, ~prediction.correct
+    for rule in rules.risks:
+        answered = {OVERALL: answered_above(certainty, rule.overall.threshold)}
+        among = {OVERALL: np.ones(len(wrong), bool)}
+        for group, fit in rule.groups.items():
+            among[group] = classes.groups[group][prediction.predicted]
+            answered[group] = among[group] & answered_above(certainty, fit.threshold)
+        for group, chosen in answered.items():
+            measured = measure_answers(
+                chosen[among[group]], wrong[among[group]], weights[:, among[group]]
+            )
+            for metric, rows in measured.items():
+                values["risks", rule.risk, group, metric] = rows
+    return values
+
+
+def _roll_ups(rules: Rules, prediction: Prediction, classes: Classes, weights: Array) -> Values:
+    values: Values = {}
+    answers = answers_by_rank(prediction.p, classes.ranks)
+    wrong = wrong_by_rank(answers, prediction.labels, classes.ranks)
+    for precision, fits in rules.roll_ups.items():
+        rank = answer_rank(answers, [fit.threshold for fit in fits])
+        mistaken = np.take_along_axis(wrong, np.maximum(rank, 0)[None], 0)[0]
+        what = {(OVERALL,): (rank != NONE, mistaken)}
+        for index, own in enumerate(classes.ranks):
+            what[RANK, own.name] = rank == index, mistaken
+        threshold = rules.rejections[precision].threshold
+        what[REJECTION,] = answered_above(answers[0].certainty, threshold), wrong[0]
+        for name, (answered, errors) in what.items():
+            for metric, rows in measure_answers(answered, errors, weights).items():
+                values["roll_ups", precision, *name, metric] = rows
+    return values

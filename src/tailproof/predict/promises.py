@@ -1,0 +1,191 @@
+"""Applies the prediction sets, risks and roll-ups that the stage guarantee fitted on tune."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tailproof.guarantees.expert_guarantees import (
+    FILE,
+    ExpertGuarantees,
+    StoredFit,
+    StoredRisk,
+    StoredRollUp,
+)
+from tailproof.guarantees.prediction_sets import PROCEDURES, set_scores
+from tailproof.guarantees.risk import answered_above
+from tailproof.guarantees.roll_up import NONE, answer_rank, answers_by_rank
+from tailproof.predict.expert import Expert
+from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.text import listed, quantity
+
+BETWEEN = " | "
+"""Between the classes of a set."""
+
+Array = np.ndarray
+
+
+def open_guarantees(folder: str | Path, expert: Expert) -> ExpertGuarantees:
+    """Read guarantees.json from the folder of an expert.
+
+    Raises:
+        TailproofError: the file is missing, damaged, or does not belong to the expert.
+    """
+    path = Path(folder) / FILE
+    if not path.exists():
+        raise TailproofError(
+            f"{folder} has no {FILE}, which --set, --risk and --precision need: copy the whole "
+            "folder of the expert, or build the missing file with snakemake"
+        )
+    guarantees = ExpertGuarantees.read(path)
+    try:
+        guarantees.check_classes(expert.classes[expert.target], expert.target)
+        if guarantees.weights_sha256 != expert.deployment.weights_sha256:
+            raise ValueError(f"{FILE} is for other weights than deployment.json")
+    except ValueError as error:
+        raise TailproofError(
+            f"{folder} has files that do not belong together: {error}: copy the whole folder again"
+        ) from None
+    return guarantees
+
+
+class SetColumns:
+    """The columns set and set_size: the classes that cannot be excluded.
+
+    Attributes:
+        names: the names of the columns.
+    """
+
+    names = ("set_size", "set")
+
+    def __init__(self, guarantees: ExpertGuarantees, coverage: float, procedure: str) -> None:
+        """Select the rule.
+
+        Raises:
+            TailproofError: there is no such procedure, or no such coverage.
+        """
+        if procedure not in PROCEDURES:
+            raise unknown_name("score", procedure, PROCEDURES)
+        fitted = {rule.coverage: rule for rule in guarantees.sets if rule.procedure == procedure}
+        self._rule = _level(fitted, coverage, "coverage of sets", "coverages").rule()
+        self._shares = np.array(guarantees.shares)
+        self._classes = guarantees.ranks[0].classes
+
+    def __call__(self, log_p: Array) -> list[tuple[str, ...]]:
+        """Return the cells of each row of log-probabilities [N, C]; probable classes come first."""
+        p = np.exp(log_p)
+        held = self._rule.holds(set_scores(self._rule.score, p, self._shares))
+        rows = []
+        for inside, own in zip(held, p, strict=True):
+            chosen = np.flatnonzero(inside)
+            ordered = chosen[np.argsort(-own[chosen], kind="stable")]
+            names = BETWEEN.join(self._classes[index] for index in ordered)
+            rows.append((str(len(chosen)), names))
+        return rows
+
+
+class RollUpColumns:
+    """The columns answer_rank and answer: the finest rank that is certain enough.
+
+    Attributes:
+        names: the names of the columns.
+    """
+
+    names = ("answer_rank", "answer")
+
+    def __init__(self, guarantees: ExpertGuarantees, precision: float) -> None:
+        """Select the thresholds.
+
+        Raises:
+            TailproofError: the precision was not fitted, or can be promised at no rank.
+        """
+        fitted = {rule.precision: rule for rule in guarantees.roll_ups}
+        rule: StoredRollUp = _level(fitted, precision, "precision", "precisions")
+        _require_any(rule.ranks, f"a precision of at least {precision:g}", guarantees)
+        self._thresholds = [fit.threshold for fit in rule.ranks]
+        self._ranks = [stored.rank() for stored in guarantees.ranks]
+
+    def __call__(self, log_p: Array) -> list[tuple[str, ...]]:
+        """Return the cells of each row of log-probabilities [N, C]; empty without an answer."""
+        answers = answers_by_rank(np.exp(log_p), self._ranks)
+        rows = []
+        for row, index in enumerate(answer_rank(answers, self._thresholds)):
+            if index == NONE:
+                rows.append(("", ""))
+            else:
+                rank = self._ranks[index]
+                rows.append((rank.name, rank.classes[answers[index].chosen[row]]))
+        return rows
+
+
+class RiskRejector:
+    """Accepts as many answers as the promised risk allows; called as a `Rejector` is.
+
+    Attributes:
+        rule: what decides, in words.
+        warning: which answers are never accepted; empty if there are none.
+    """
+
+    def __init__(self, guarantees: ExpertGuarantees, risk: float, *, by_group: bool) -> None:
+        """Select the thresholds.
+
+        Args:
+            guarantees: guarantees.json.
+            risk: a risk that was fitted.
+            by_group: whether the risk holds in every group of classes, instead of over all.
+
+        Raises:
+            TailproofError: the risk was not fitted, or cannot be promised.
+        """
+        fitted: StoredRisk = _level({rule.risk: rule for rule in guarantees.risks}, risk, "risk")
+        fits = fitted.groups if by_group else dict.fromkeys(guarantees.groups, fitted.overall)
+        promise = f"a risk of at most {risk:g}"
+        _require_any(fits.values(), promise, guarantees)
+        self._thresholds = np.array(
+            [
+                np.inf if (limit := fits[group].threshold) is None else limit
+                for group in guarantees.groups
+            ]
+        )
+        silent = [group for group, fit in fits.items() if fit.threshold is None]
+        self.rule = f"{promise}{' in every group' if by_group else ''}"
+        self.warning = (
+            f"{promise} cannot be promised for answers in {listed(silent)}: they are all rejected"
+            if silent
+            else ""
+        )
+
+    def __call__(self, log_p: Array) -> tuple[Array, Array]:
+        """Return the most probable class [N], and whether it is accepted [N]."""
+        chosen = log_p.argmax(axis=1)
+        return chosen, answered_above(np.exp(log_p.max(axis=1)), self._thresholds[chosen])
+
+
+def _level(fitted: dict, level: float, what: str, key: str = "") -> object:
+    """Return what was fitted for a level."""
+    if level not in fitted:
+        raise TailproofError(
+            f"the {what} {level:g} was not fitted, expected one of "
+            f"{', '.join(f'{value:g}' for value in fitted)}: choose one of these, or add it to "
+            f"guarantees.{key or what + 's'}"
+        )
+    return fitted[level]
+
+
+def _require_any(
+    fits: Iterable[StoredFit] | Sequence[StoredFit], promise: str, guarantees: ExpertGuarantees
+) -> None:
+    """Check that something can be promised."""
+    fits = list(fits)
+    if all(fit.threshold is None for fit in fits):
+        most = max(fits, key=lambda fit: fit.samples)
+        few = most.samples < most.needed
+        reason = (
+            f"it takes at least {most.needed:,} without a wrong answer: raise data.splits.tune"
+            if few
+            else "too many of its surest answers are wrong: train a better expert"
+        )
+        raise TailproofError(
+            f"{promise} cannot be promised with a confidence of {guarantees.confidence:g}: tune "
+            f"has {quantity(most.samples, 'image')} for it, and {reason}, or ask for less"
+        )

@@ -1,0 +1,206 @@
+"""The section on promises: prediction sets, promised risks, and the roll-up."""
+
+from typing import Any, NamedTuple
+
+from tailproof.guarantees.summary import NORMAL_QUANTILE
+from tailproof.number_format import MISSING, format_number
+from tailproof.report.keyed_number import KeyedNumber, keyed
+from tailproof.report.metric_format import SPACE
+from tailproof.report.results import Results
+from tailproof.report.tables import Cell, Row, Table
+from tailproof.text import quantity
+
+SPLIT = "test"
+PROCEDURES = {
+    "thr": "softmax",
+    "aps": "summed softmax",
+    "raps": "summed, regularised",
+    "pas": "softmax / class share",
+    "interp_q": "softmax, class thresholds softened",
+    "classwise": "softmax, class thresholds",
+}
+WEIGHTINGS = {"plain": "", "long_tail": ", weighted by the training class distribution"}
+SET_HEAD = (
+    f"promise,{SPACE}%", f"coverage,{SPACE}%", f"macro coverage,{SPACE}%",
+    f"few-shot coverage,{SPACE}%", f"classes below half,{SPACE}%", "mean size", "kept",
+)  # fmt: skip
+SET_METRICS = ("coverage", "macro_coverage", "tail_coverage", "below_half")
+
+
+class Section(NamedTuple):
+    """The content of the section.
+
+    Attributes:
+        words: what the promises are fitted on, and for whom they hold.
+        notes: what a reader must know.
+        method: the method that is shown.
+        sets: the table of sets at the first coverage, for images like those of tune.
+        other_sets: the tables at other coverages and weightings.
+        strengths: a table of what each softmax assumes.
+        risks: a table of promised risks.
+        roll_up: a table of the roll-up; None if the target has no coarser rank.
+    """
+
+    words: str
+    notes: list[str]
+    method: str
+    sets: Table
+    other_sets: list[Table]
+    strengths: Table
+    risks: Table
+    roll_up: Table | None
+
+
+def section(results: Results) -> Section:
+    """Return the section."""
+    guarantees = results.guarantees
+    method = _shown_method(results)
+    shown = guarantees["methods"][method]
+    tables = _sets(method, shown["sets"])
+    return Section(
+        _words(guarantees),
+        guarantees["notes"],
+        method,
+        tables[0],
+        tables[1:],
+        _strengths(guarantees),
+        _risks(method, shown["risks"]),
+        _roll_up(method, shown["roll_ups"]) if len(guarantees["ranks"]) > 1 else None,
+    )
+
+
+def _shown_method(results: Results) -> str:
+    """Return the best method; stacked for another ensemble, which promises nothing."""
+    best, methods = results.scores.best, results.guarantees["methods"]
+    return best if best in methods else list(methods)[-1]
+
+
+def _words(guarantees: dict[str, Any]) -> str:
+    rows = guarantees["rows"]
+    return (
+        f"Fitted on tune ({quantity(rows['tune'], 'sample')}), measured on {SPLIT} "
+        f"({quantity(rows[SPLIT], 'sample')}). A promise holds for images of the same kind, with "
+        "classes as frequent as in tune. The coverage of sets holds on average over draws of tune; "
+        f"a risk or a precision holds with a probability of {100 * guarantees['confidence']:g} %."
+    )
+
+
+def _sets(method: str, rows: list[dict[str, Any]]) -> list[Table]:
+    """Return a table for each weighting and coverage."""
+    tables: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        values = row[SPLIT]
+        cells = [_percent(row["promise"])]
+        cells += [_cell("top1", values[name]) for name in SET_METRICS]
+        kept = values["coverage"]["mean"] >= row["lowest"][SPLIT]
+        cells += [_cell("nll", values["size"]), _verdict(kept)]
+        tag = PROCEDURES[row["procedure"]]
+        tables.setdefault((row["weighting"], row["coverage"]), []).append(
+            Row(row["procedure"], tag, cells)
+        )
+    return [
+        Table(
+            f"Prediction sets of {method} on {SPLIT} at {100 * coverage:g} %"
+            f"{WEIGHTINGS[weighting]}",
+            "sets",
+            list(SET_HEAD),
+            shown,
+        )
+        for (weighting, coverage), shown in tables.items()
+    ]
+
+
+def _strengths(guarantees: dict[str, Any]) -> Table:
+    """Return what each softmax assumes, next to the sets of thr and of pas."""
+    rows = []
+    for name, method in guarantees["methods"].items():
+        strengths = list(method["prior_strength"].values())
+        value = sum(own["value"] for own in strengths) / len(strengths)
+        error = sum(own["error"] ** 2 for own in strengths) ** 0.5 / len(strengths)
+        first = method["sets"][0]
+        sets = {
+            row["procedure"]: row[SPLIT]
+            for row in method["sets"]
+            if (row["weighting"], row["coverage"]) == (first["weighting"], first["coverage"])
+        }
+        ends = {"low": value - NORMAL_QUANTILE * error, "high": value + NORMAL_QUANTILE * error}
+        strength = Cell(
+            KeyedNumber(format_number(value, ".2"), value),
+            **{end: KeyedNumber(format_number(own, ".2"), own) for end, own in ends.items()},
+        )
+        cells = [strength]
+        for procedure in ("thr", "pas"):
+            cells.append(_cell("top1", sets[procedure]["macro_coverage"]))
+            cells.append(_cell("nll", sets[procedure]["size"]))
+        rows.append(Row(name, method["kind"], cells, name))
+    head = ["strength of the training shares"]
+    head += [
+        f"{what} of {name}"
+        for name in ("thr", "pas")
+        for what in (f"macro coverage,{SPACE}%,", "size")
+    ]
+    return Table(
+        f"What the softmax of each method assumes, and its sets on {SPLIT}", "method", head, rows
+    )
+
+
+def _risks(method: str, rows: list[dict[str, Any]]) -> Table:
+    shown = []
+    for row in rows:
+        values = row[SPLIT]
+        low = values["error"]["low"]
+        verdict = Cell(KeyedNumber(MISSING)) if low is None else _verdict(low <= row["risk"])
+        cells = [_promised(list(row["fits"].values())), *_answers(values), verdict]
+        shown.append(Row(f"{100 * row['risk']:g} %", row["group"], cells))
+    head = ["promised", f"answered,{SPACE}%", f"error,{SPACE}%", "kept"]
+    title = f"Promised risk of {method}, thresholds from tune, on {SPLIT}"
+    return Table(title, "risk", head, shown)
+
+
+def _roll_up(method: str, rows: list[dict[str, Any]]) -> Table:
+    shown = []
+    for row in rows:
+        gain = row["gain"][SPLIT]
+        low, high = gain["low"], gain["high"]
+        clear = low is not None and low * high > 0
+        cells = _answers(row["all"][SPLIT])
+        cells += _answers(row["rejection"][SPLIT])
+        cells.append(Cell(**keyed("top1", gain, sign=True), strong=clear))
+        cells += [cell for own in row["ranks"].values() for cell in _answers(own[SPLIT])]
+        shown.append(Row(f"{100 * row['precision']:g} %", "", cells))
+    parts = ["answered", "by rejection", *(f"at {rank}" for rank in rows[0]["ranks"])]
+    head = [name for part in parts for name in (f"{part},{SPACE}%", f"error,{SPACE}%")]
+    head.insert(4, "more answers, points")
+    title = f"Roll-up of {method}, thresholds from tune, on {SPLIT}"
+    return Table(title, "precision", head, shown)
+
+
+def _answers(values: dict[str, Any]) -> list[Cell]:
+    if values["error"]["mean"] is None:
+        return [Cell(KeyedNumber(MISSING))] * 2
+    return [_cell("top1", values[name]) for name in ("answered", "error")]
+
+
+def _cell(like: str, value: dict[str, Any]) -> Cell:
+    return Cell(**keyed(like, value) | {"sd": None})
+
+
+def _percent(value: float) -> Cell:
+    return Cell(KeyedNumber(f"{100 * value:g}", value))
+
+
+def _promised(fits: list[dict[str, Any]]) -> Cell:
+    """Say for how many seeds something is promised, or what it takes if for none."""
+    promised = sum(fit["threshold"] is not None for fit in fits)
+    if promised and len(fits) > 1:
+        return Cell(KeyedNumber(f"{promised} of {len(fits)} seeds"))
+    if promised:
+        return Cell(KeyedNumber("yes"))
+    most = max(fits, key=lambda fit: fit["samples"])
+    if most["samples"] < most["needed"]:
+        return Cell(KeyedNumber(f"no: {most['samples']:,} of {most['needed']:,} samples"))
+    return Cell(KeyedNumber("no: too many errors"))
+
+
+def _verdict(kept: bool) -> Cell:
+    return Cell(KeyedNumber("yes" if kept else "no"), strong=not kept)

@@ -1,0 +1,216 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tailproof.config.evaluation import Evaluation
+from tailproof.config.guarantees import Guarantees
+from tailproof.evaluation.ensembles import combine, stack
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.files import read_json
+from tailproof.guarantees.expert_guarantees import ExpertGuarantees
+from tailproof.guarantees.guarantee import cross_fitted, guarantee
+from tailproof.guarantees.measure import measure_guarantees
+from tailproof.guarantees.rules import fit_guarantees
+from tailproof.guarantees.scores import fit_prior_strength, prior_shares
+from tailproof.runtime.errors import TailproofError
+from tests.guarantees.drawn import COUNTS, GENUS, classes, draw
+
+SIZES = {"val": 80, "calib": 90, "tune": 700, "dev": 120, "test": 300}
+EXPERTS = {"plain": 1.0, "balanced": 0.0}
+EVALUATION = Evaluation(bootstrap=100)
+CONFIG = Guarantees(coverages=[0.9], risks=[0.1], precisions=[0.9])
+CLASSES = classes()
+
+
+def logits(expert, split):
+    """Predictions of an expert on a split; all experts have the same images."""
+    return draw(SIZES[split], list(SIZES).index(split), strength=EXPERTS[expert])
+
+
+def write(folder, groups=None, **changes):
+    """Write logits with pyarrow alone, a manifest and samples; return the stage's arguments."""
+    files, ids = {}, {split: [f"{split}-{row}" for row in range(SIZES[split])] for split in SIZES}
+    prior = COUNTS / COUNTS.sum()
+    for expert in EXPERTS:
+        for split in SIZES:
+            own = logits(expert, split)
+            values = pa.array(own.log_p.astype(np.float32).ravel())
+            share = np.bincount(own.labels, minlength=len(COUNTS)) / len(own.labels)
+            weight = prior[own.labels] / share[own.labels]
+            table = pa.table(
+                {
+                    "sample_id": ids[split],
+                    "species": pa.array(own.labels, pa.int64()),
+                    "weight": weight / weight.mean(),
+                    "logits": pa.FixedSizeListArray.from_arrays(values, len(COUNTS)),
+                }
+            )
+            facts = {
+                "expert": expert,
+                "seed": 3,
+                "split": split,
+                "target": "species",
+                "weights_sha256": "ab" * 32,
+                "temperature": 1.0,
+                **changes.get(split, {}),
+            }
+            path = folder / f"{expert}-{split}.parquet"
+            pq.write_table(table.replace_schema_metadata({"tailproof": json.dumps(facts)}), path)
+            files.setdefault(expert, {}).setdefault(3, {})[split] = path
+    names, genera = (rank.classes for rank in CLASSES.ranks)
+    manifest = {
+        "target": "species",
+        "ranks": ["genus", "species"],
+        "ancestors": {"species": {"genus": GENUS.tolist()}},
+        "classes": {"species": names, "genus": genera},
+        "splits": {
+            "train": {"class_counts": {"species": dict(zip(names, COUNTS.tolist(), strict=True))}}
+        },
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    every = [sample for split in ids.values() for sample in split]
+    group = [name if groups is None else groups(name) for name in every]
+    pq.write_table(pa.table({"sample_id": every, "group": group}), folder / "samples.parquet")
+    return files, folder / "manifest.json", folder / "samples.parquet"
+
+
+def run(folder, config=CONFIG, **options):
+    return guarantee(*write(folder, **options), EVALUATION, config, "study", folder)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("guarantees")
+    return folder, run(folder)
+
+
+def single(prediction):
+    """A prediction after its logits were stored in single precision."""
+    return Prediction.from_logits(prediction.log_p.astype(np.float32), prediction.labels)
+
+
+def test_arrays_give_the_same_numbers_as_files(ran):
+    _, result = ran
+    seen = [single(logits("plain", split)) for split in ("val", "calib")]
+    strength = fit_prior_strength(
+        np.concatenate([own.log_p for own in seen]),
+        np.concatenate([own.labels for own in seen]),
+        COUNTS,
+    )
+    plain = result["methods"]["plain"]
+    assert plain["prior_strength"]["3"] == strength._asdict()
+    tune, test = (single(logits("plain", split)) for split in ("tune", "test"))
+    shares = prior_shares(COUNTS, strength.value)
+    rules = fit_guarantees(tune, CLASSES, shares, CONFIG, {"plain": None})
+    ones = np.ones((1, SIZES["test"]))
+    values = measure_guarantees(rules, test, CLASSES, ones, {"plain": ones[0]})
+    for row in plain["sets"]:
+        if row["weighting"] == "plain":
+            for metric, found in row["test"].items():
+                key = ("sets", "plain", 0.9, row["procedure"], metric)
+                assert found["mean"] == pytest.approx(values[key][0])
+    for row in plain["risks"]:
+        answered = values["risks", 0.1, row["group"], "answered"][0]
+        assert row["test"]["answered"]["mean"] == pytest.approx(answered)
+    (row,) = plain["roll_ups"]
+    for rank, found in row["ranks"].items():
+        answered = values["roll_ups", 0.9, "rank", rank, "answered"][0]
+        assert found["test"]["answered"]["mean"] == pytest.approx(answered)
+
+
+def test_stacked_has_its_own_rules_and_none_for_predict(ran):
+    folder, result = ran
+    assert list(result["methods"]) == ["plain", "balanced", "stacked"]
+    values = np.stack([single(logits(name, "tune")).log_p.astype(np.float32) for name in EXPERTS])
+    labels = logits("plain", "tune").labels
+    prediction = cross_fitted(values, labels)
+    shares = prior_shares(COUNTS, result["methods"]["stacked"]["prior_strength"]["3"]["value"])
+    rules = fit_guarantees(prediction, CLASSES, shares, CONFIG, {"plain": None})
+    (row,) = (row for row in result["methods"]["stacked"]["risks"] if row["group"] == "all")
+    assert row["fits"]["3"]["threshold"] == pytest.approx(rules.risks[0].overall.threshold)
+    assert list(read_json(folder / "guarantee_rules.json")) == list(EXPERTS)
+
+
+def test_stacked_promises_nothing_of_samples_that_fitted_its_weights():
+    """Experts of noise: the weights follow the noise of the samples that they are fitted on."""
+    rng = np.random.default_rng(0)
+    labels, values = rng.integers(3, size=40), rng.normal(size=(12, 40, 3))
+    again = combine("stacked", values, labels, stack(values, labels))
+    held_out = cross_fitted(values, labels)
+    truth = [own.log_p[np.arange(40), labels].mean() for own in (again, held_out)]
+    assert truth[0] > np.log(1 / 3) > truth[1]
+    assert np.exp(held_out.log_p).sum(axis=1) == pytest.approx(np.ones(40))
+    single = cross_fitted(values[:, :1], labels[:1])
+    assert single.log_p.shape == (1, 3)
+
+
+def test_the_experts_say_which_shares_they_assume(ran):
+    _, result = ran
+    for name, expected in EXPERTS.items():
+        found = result["methods"][name]["prior_strength"]["3"]
+        assert abs(found["value"] - expected) < 3 * found["error"]
+
+
+def test_the_roll_up_is_paired_with_rejection(ran):
+    _, result = ran
+    for method in result["methods"].values():
+        (row,) = method["roll_ups"]
+        both = (
+            row["all"]["test"]["answered"]["mean"],
+            row["rejection"]["test"]["answered"]["mean"],
+        )
+        assert row["gain"]["test"]["difference"] == pytest.approx(both[0] - both[1])
+        ranks = sum(own["test"]["answered"]["mean"] for own in row["ranks"].values())
+        assert ranks == pytest.approx(both[0])
+
+
+def test_the_rules_of_an_expert_can_be_stored_and_read(ran, tmp_path):
+    folder, _ = ran
+    stored = read_json(folder / "guarantee_rules.json")["plain"]["3"]
+    (tmp_path / "guarantees.json").write_text(json.dumps(stored))
+    read = ExpertGuarantees.read(tmp_path / "guarantees.json")
+    assert read.model_dump(mode="json") == stored and read.weights_sha256 == "ab" * 32
+    read.check_classes(CLASSES.names, "species")
+    with pytest.raises(ValueError):
+        read.check_classes(CLASSES.names[::-1], "species")
+
+
+def test_the_same_inputs_give_the_same_bytes(ran, tmp_path):
+    folder, _ = ran
+    run(tmp_path)
+    for name in ("guarantees.json", "guarantee_rules.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_samples_of_few_groups_are_noted(tmp_path):
+    result = run(tmp_path, groups=lambda name: f"{name.split('-')[0]}-{hash(name) % 10}")
+    (note,) = (note for note in result["notes"] if "groups" in note)
+    assert note.startswith("tune has 700 samples in 10 groups")
+
+
+def test_classes_that_tune_lacks_are_noted(tmp_path):
+    files, manifest, samples = write(tmp_path)
+    value = json.loads(manifest.read_text())
+    value["classes"]["species"].append("species 8")
+    value["ancestors"]["species"]["genus"].append(None)
+    value["splits"]["train"]["class_counts"]["species"]["species 8"] = 2
+    manifest.write_text(json.dumps(value))
+    for path in (path for seeds in files.values() for path in seeds[3].values()):
+        table = pq.read_table(path)
+        wider = np.pad(np.array(table["logits"].to_pylist(), np.float32), ((0, 0), (0, 1)))
+        column = pa.FixedSizeListArray.from_arrays(pa.array(wider.ravel()), 9)
+        table = table.drop_columns("logits").append_column("logits", column)
+        pq.write_table(table, path)
+    result = guarantee(files, manifest, samples, EVALUATION, CONFIG, "study", tmp_path)
+    (note,) = (note for note in result["notes"] if "training class distribution" in note)
+    assert note.endswith("tune has no sample of species 8")
+    rows = result["methods"]["plain"]["sets"]
+    assert {row["weighting"] for row in rows} == {"plain"}
+
+
+def test_logits_of_another_expert_are_refused(tmp_path):
+    with pytest.raises(TailproofError, match="has the seed '4', expected '3'"):
+        run(tmp_path, tune={"seed": 4})

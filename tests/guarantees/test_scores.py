@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from tailproof.files import read_json
+from tailproof.guarantees.scores import (
+    SCORES,
+    fit_prior_strength,
+    prior_shares,
+    score_classes,
+)
+from tests.guarantees.drawn import COUNTS, draw
+
+PEER = read_json("tests/field/guarantees/torchcp.json")
+EQUAL = np.full(5, 0.2)
+
+
+@pytest.mark.parametrize("score", ["thr", "aps", "raps"])
+def test_scores_are_those_of_torchcp(score):
+    p = softmax(PEER["logits"], axis=1)
+    assert score_classes(score, p, EQUAL) == pytest.approx(
+        np.array(PEER["scores"][score]), abs=1e-6
+    )
+
+
+def test_raps_punishes_classes_after_the_fifth():
+    p = np.array([[0.4, 0.3, 0.1, 0.08, 0.06, 0.04, 0.02]])
+    extra = score_classes("raps", p, np.ones(7)) - score_classes("aps", p, np.ones(7))
+    assert extra[0] == pytest.approx([0, 0, 0, 0, 0, 0.01, 0.02])
+
+
+def test_pas_is_the_softmax_over_the_share():
+    p, shares = np.array([[0.6, 0.3, 0.1]]), np.array([0.9, 0.09, 0.01])
+    assert -score_classes("pas", p, shares)[0] == pytest.approx([0.6 / 0.9, 0.3 / 0.09, 10])
+
+
+@given(st.lists(st.floats(-30, 30), min_size=2, max_size=8), st.randoms())
+def test_scores_follow_the_classes_and_a_larger_probability_never_fits_worse(logits, random):
+    p = softmax(np.array([logits]), axis=1)
+    moved = random.sample(range(len(logits)), len(logits))
+    for score in set(SCORES) - {"pas"}:
+        scores = score_classes(score, p, np.ones(len(logits)))
+        order = np.argsort(-p[0], kind="stable")
+        assert (np.diff(scores[0][order]) >= 0).all()
+        if len(set(p[0])) == len(logits):
+            again = score_classes(score, p[:, moved], np.ones(len(logits)))
+            assert again[0] == pytest.approx(scores[0][moved], abs=1e-8)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.0, -1.0, 0.4])
+def test_the_strength_of_the_training_shares_is_found(strength):
+    """Also where the samples that show it have other class shares than train."""
+    for shares in (None, np.full(len(COUNTS), 1 / len(COUNTS))):
+        prediction = draw(4000, 3, shares=shares, strength=strength)
+        found = fit_prior_strength(prediction.log_p, prediction.labels, COUNTS)
+        assert abs(found.value - strength) < 4 * found.error and found.error < 0.05
+
+
+def test_the_standard_error_is_not_below_that_of_many_draws():
+    found = [
+        fit_prior_strength(own.log_p, own.labels, COUNTS)
+        for own in (draw(150, seed) for seed in range(60))
+    ]
+    deviation = np.std([own.value for own in found])
+    assert 0.8 * deviation <= np.mean([own.error for own in found]) <= 2 * deviation
+
+
+def test_equal_training_classes_have_any_strength():
+    prediction = draw(50, 0)
+    level = np.full(len(COUNTS), 30)
+    assert fit_prior_strength(prediction.log_p, prediction.labels, level) == (1.0, 0.0)
+    assert prior_shares(level, 2.5) == pytest.approx(np.full(len(COUNTS), 1 / len(COUNTS)))
+
+
+def test_a_class_without_training_samples_has_a_share():
+    shares = prior_shares(np.array([10, 0, 5]), 1.0)
+    assert shares == pytest.approx(np.array([10, 1, 5]) / 16)
+    prediction = draw(60, 0)
+    counts = np.where(np.arange(len(COUNTS)) == 0, 0, COUNTS)
+    assert np.isfinite(fit_prior_strength(prediction.log_p, prediction.labels, counts)).all()

@@ -1,0 +1,187 @@
+import csv
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tailproof.config.guarantees import Guarantees
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.files import read_json, write_json
+from tailproof.guarantees.expert_guarantees import stored_guarantees
+from tailproof.guarantees.prediction_sets import set_scores
+from tailproof.guarantees.roll_up import Rank
+from tailproof.guarantees.rules import Classes, fit_guarantees
+from tailproof.predict.command import Promised, predict_images
+from tailproof.runtime.errors import TailproofError
+from tests.predict.conftest import make_expert
+from tests.predict.test_predict import picture
+
+NAMES = ["a", "b | c", "=d"]
+LEVELS = Guarantees(coverages=[0.9], risks=[0.1, 0.01], precisions=[0.5, 0.9])
+
+
+def fitted():
+    """Rules for three classes of two genera, fitted on 300 drawn samples."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=300)
+    prediction = Prediction.from_logits(rng.normal(size=(300, 3)) + 1.5 * np.eye(3)[labels], labels)
+    ranks = [Rank("class", NAMES, np.arange(3)), Rank("genus", ["x", "y"], np.array([0, 0, 1]))]
+    groups = {"many": np.array([1, 1, 0], bool), "medium": np.zeros(3, bool)}
+    groups["few"] = ~groups["many"]
+    classes = Classes(NAMES, np.array([60, 30, 9]), groups, ranks)
+    return classes, fit_guarantees(prediction, classes, np.full(3, 1 / 3), LEVELS, {"plain": None})
+
+
+@pytest.fixture(scope="module")
+def expert(tmp_path_factory):
+    """An untrained expert with promises, whose folder was copied."""
+    folder = make_expert(tmp_path_factory.mktemp("made"), ranks={"class": NAMES})
+    deployment = read_json(folder / "deployment.json")
+    write_json(folder / "deployment.json", {**deployment, "tail": ["=d"]})
+    classes, rules = fitted()
+    facts = {"experiment": "drawn", "expert": "drawn", "seed": 0}
+    facts["weights_sha256"] = deployment["weights_sha256"]
+    write_json(folder / "guarantees.json", stored_guarantees(rules, classes, LEVELS, **facts))
+    return shutil.copytree(folder, tmp_path_factory.mktemp("copied") / "expert")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(5):
+        picture(folder / f"image{'x' * number}.png")
+    return folder
+
+
+def predicted(capsys, expert, images, as_csv=True, **promised):
+    predict_images(
+        str(expert), [str(images)], as_csv=as_csv, rule="chow", coverage=None,
+        promised=Promised(**promised),
+    )  # fmt: skip
+    output = capsys.readouterr()
+    return list(csv.DictReader(io.StringIO(output.out))), output
+
+
+def refused(expert, images, coverage=None, **promised) -> str:
+    with pytest.raises(TailproofError) as error:
+        predict_images(
+            str(expert), [str(images)], as_csv=True, rule="chow", coverage=coverage,
+            promised=Promised(**promised),
+        )  # fmt: skip
+    return str(error.value)
+
+
+def probabilities(rows):
+    columns = [name for name in rows[0] if name.startswith("class=")]
+    return np.array([[float(row[name]) for name in columns] for row in rows])
+
+
+def test_sets_are_those_of_the_fitted_rule(expert, images, capsys):
+    _, rules = fitted()
+    for score in ("pas", "thr", "aps", "classwise"):
+        rows, _ = predicted(capsys, expert, images, set_coverage=0.9, score=score)
+        rule = rules.sets["plain"][0.9][score]
+        for row, p in zip(rows, probabilities(rows), strict=True):
+            held = rule.holds(set_scores(rule.score, p[None], rules.shares))[0]
+            assert int(row["set_size"]) == held.sum() >= 1
+            names = [NAMES[index] for index in np.argsort(-p) if held[index]]
+            assert row["set"].lstrip("'") == " | ".join(names)
+
+
+def test_a_promised_risk_decides(expert, images, capsys):
+    _, rules = fitted()
+    rows, output = predicted(capsys, expert, images, risk=0.1)
+    threshold = rules.risks[0].overall.threshold
+    for row, p in zip(rows, probabilities(rows), strict=True):
+        assert row["decision"] == ("accept" if p.max() > threshold else "reject")
+    assert "rejected by a risk of at most 0.1;" in output.err
+    rows, _ = predicted(capsys, expert, images, risk=0.1, by_group=True)
+    groups = rules.risks[0].groups
+    for row, p in zip(rows, probabilities(rows), strict=True):
+        own = groups["few" if p.argmax() == 2 else "many"].threshold
+        assert (row["decision"] == "accept") == (own is not None and p.max() > own)
+
+
+def test_the_finest_certain_rank_is_answered(expert, images, capsys):
+    _, rules = fitted()
+    rows, _ = predicted(capsys, expert, images, precision=0.5)
+    fine, coarse = (fit.threshold for fit in rules.roll_ups[0.5])
+    for row, p in zip(rows, probabilities(rows), strict=True):
+        genus = p[0] + p[1], p[2]
+        if fine is not None and p.max() > fine:
+            expected = ("class", NAMES[p.argmax()])
+        elif coarse is not None and max(genus) > coarse:
+            expected = ("genus", "xy"[genus.index(max(genus))])
+        else:
+            expected = ("", "")
+        assert (row["answer_rank"], row["answer"].lstrip("'")) == expected
+
+
+def test_the_table_has_the_columns_too(expert, images, capsys):
+    _, output = predicted(
+        capsys, expert, images, as_csv=False, set_coverage=0.9, precision=0.5, risk=0.1
+    )
+    for name in ("set_size", "answer_rank", "answer"):
+        assert name in output.out
+
+
+@pytest.mark.parametrize(
+    "promised, found",
+    [
+        ({"set_coverage": 0.8}, ["0.8 was not fitted", "0.9", "guarantees.coverages"]),
+        ({"set_coverage": 0.9, "score": "psa"}, ["psa", "pas"]),
+        ({"risk": 0.2}, ["0.2 was not fitted", "0.1, 0.01", "guarantees.risks"]),
+        ({"risk": 0.01}, ["cannot be promised", "300 images", "train a better expert"]),
+        ({"precision": 0.7}, ["0.7 was not fitted", "guarantees.precisions"]),
+        ({"by_group": True}, ["--risk"]),
+        ({"risk": 0.1, "coverage": 0.5}, ["--coverage"]),
+    ],
+)
+def test_what_cannot_be_promised_is_said(expert, images, promised, found):
+    message = refused(expert, images, **promised)
+    assert not [part for part in found if part not in message]
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [("group", "folder"), ("classes", "a.txt"), ("prior", "a.csv"), ("adapt", True)],
+)
+def test_promises_are_about_the_probabilities_of_single_images(expert, images, option, value):
+    with pytest.raises(TailproofError, match=f"--{option}"):
+        predict_images(
+            str(expert), [str(images)], as_csv=True, rule="chow", coverage=None,
+            promised=Promised(set_coverage=0.9), **{option: value},
+        )  # fmt: skip
+
+
+def test_a_folder_without_promises_predicts_but_promises_nothing(expert, images, tmp_path, capsys):
+    folder = shutil.copytree(expert, tmp_path / "expert")
+    (folder / "guarantees.json").unlink()
+    assert len(predicted(capsys, folder, images)[0]) == 5
+    assert "no guarantees.json" in refused(folder, images, set_coverage=0.9)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda value: value.update(shares=[0.5, 0.5]),
+        lambda value: value.update(weights_sha256="0" * 64),
+        lambda value: value["ranks"][0].update(classes=["a", "b", "c"]),
+        lambda value: value["ranks"][0].update(above=[0, 1, 1]),
+        lambda value: value["ranks"][1].update(above=[0, 0, 7]),
+        lambda value: value["sets"][0].update(threshold=[0.1, 0.2]),
+        lambda value: value["roll_ups"][0]["ranks"].pop(),
+        lambda value: value["risks"][0]["overall"].update(threshold=7),
+        lambda value: value.update(more=1),
+    ],
+)
+def test_promises_that_were_changed_or_are_of_another_expert_are_refused(
+    expert, images, tmp_path, edit
+):
+    folder = shutil.copytree(expert, tmp_path / "expert")
+    value = read_json(folder / "guarantees.json")
+    edit(value)
+    (folder / "guarantees.json").write_text(json.dumps(value))
+    assert "guarantees.json" in refused(folder, images, set_coverage=0.9)
