@@ -31,7 +31,7 @@ def key(recipe: dict = RECIPE, data: dict | None = None) -> str | None:
         (RECIPE | {"image_size": 64}, "features.size"),
         (RECIPE | {"eval_image_size": 64}, "features.size"),
         (RECIPE | {"augmentation": {"flip": True}}, "features.augmentation"),
-        (RECIPE | {"phases": [{"from_epoch": 1}]}, "phases"),
+        (RECIPE | {"phases": [{"from_epoch": 1, "image_size": 8}]}, "phases"),
         (RECIPE | {"channels_last": True}, "channels_last"),
         (RECIPE | {"compile": True}, "compile"),
         (RECIPE | {"activation_checkpointing": True}, "activation_checkpointing"),

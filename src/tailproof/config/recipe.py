@@ -259,7 +259,6 @@ ONLY_FOR_NETWORKS = (
     "image_size",
     "eval_image_size",
     "augmentation",
-    "phases",
     "tune",
     "freeze",
     "test_views",
@@ -514,6 +513,12 @@ class Recipe(Strict):
                     f"and a head is trained on features: remove {name}{_INSTEAD.get(name, '')}, or "
                     "features"
                 )
+        for phase in self.phases:
+            if phase.image_size or phase.augmentation:
+                raise ValueError(
+                    "image_size and augmentation of phases are for networks, but features is set: "
+                    "remove them"
+                )
         if self.precision in ("bf16", "fp16"):
             raise ValueError(
                 f"precision is {self.precision}, but a head is trained in fp32: remove precision, "
@@ -529,7 +534,7 @@ class Recipe(Strict):
                 f"devices × nodes is {self.devices} × {self.nodes}, but a head is trained by one "
                 "process: set both to 1"
             )
-        if self.mixing.cutmix:
+        if any(phase.mixing.cutmix for phase in self.timeline):
             raise ValueError(
                 "mixing.cutmix is for images, but features is set: remove cutmix, or use mixup"
             )

@@ -1,6 +1,6 @@
 """A frozen backbone: the network, and how images are prepared for it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -8,12 +8,11 @@ from torch import Tensor, nn
 
 from tailproof.config.recipe import Features, Model
 from tailproof.data.normalization import normalization
-from tailproof.digests import known_sha256
 from tailproof.files import read_json
 from tailproof.loading.resizing import BICUBIC
 from tailproof.models.backbone_layers import layers_of
 from tailproof.models.folded_batch_norm import fold_batch_norms
-from tailproof.models.initial_weights import backbone_facts, build_initial, weights_file
+from tailproof.models.initial_weights import backbone_facts, build_initial
 from tailproof.models.input_sizes import check_sizes, options_for_size
 from tailproof.models.precision import best_precision
 from tailproof.models.preparation import interpolation_of, normalization_of
@@ -38,7 +37,6 @@ class Backbone:
         mode: mode of the images.
         channels: number of channels of the images.
         device: where to compute.
-        digests: SHA-256 of the file of weights, by path, if it is known.
 
     Raises:
         TailproofError: the weights, the images, the size or the layers do not fit together.
@@ -65,7 +63,6 @@ class Backbone:
         mode: str,
         channels: int,
         device: torch.device,
-        digests: Mapping[str, str],
     ) -> None:
         facts = backbone_facts(model)
         self.size = features.size or _square(facts["input_size"])
@@ -92,7 +89,7 @@ class Backbone:
         self.facts = {
             "model": model.name,
             "options": self.options,
-            "weights_sha256": known_sha256(weights_file(model), digests),
+            "weights_sha256": facts["sha256"],
             "size": self.size,
             "interpolation": self.interpolation,
             **self.normalization,

@@ -20,6 +20,7 @@ from tailproof.features.batches import Batch, Preparation, ShardImages
 from tailproof.features.embed_state import BatchLog
 from tailproof.features.store import FeatureWriter
 from tailproof.files import atomic, read_json
+from tailproof.models.initial_weights import weights_file
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
 from tailproof.runtime.progress import track
@@ -86,10 +87,13 @@ def embed(
         mode=first.mode,
         channels=first.channels,
         device=device,
-        digests=digests,
     )
+    weights = known_sha256(weights_file(model), digests)
     state = (
-        states / digest_of([backbone.facts, code, [shard.sha256 for shard in images.values()]])[:16]
+        states
+        / digest_of([backbone.facts, weights, code, [shard.sha256 for shard in images.values()]])[
+            :16
+        ]
     )
     for other in states.glob("*"):
         if other != state:

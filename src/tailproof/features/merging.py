@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from tailproof.config.head import Head
 from tailproof.config.recipe import Model
-from tailproof.digests import sha256_file
 from tailproof.features.backbone_with_head import NAME
 from tailproof.features.head_layers import LinearHead, RescaledHead
 from tailproof.features.heads import Targets, head_options
@@ -30,7 +29,7 @@ def check_weights(model: Model, split: FeatureSplit) -> None:
     Raises:
         TailproofError: they were computed with others.
     """
-    ours, theirs = sha256_file(weights_file(model)), split.facts["weights_sha256"]
+    ours, theirs = backbone_facts(model)["sha256"], split.facts["weights_sha256"]
     if ours != theirs:
         raise TailproofError(
             f"{split.paths[0]} has features of weights with SHA-256 {theirs[:12]}…, but those of "

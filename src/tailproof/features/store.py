@@ -194,9 +194,9 @@ class FeatureSplit:
         table = pa.concat_tables([read_parquet(path, columns) for path in self.paths])
         table = table.take(pa.array(np.arange(0, len(table), self.views)))
         self.sample_ids: list[str] = table["sample_id"].to_pylist()
-        self.weight = table["weight"].to_numpy()
+        self.weight = table["weight"].to_numpy().copy()  # Arrow's own memory is read-only
         self.labels = {
-            rank: table[rank].fill_null(-1).to_numpy() for rank in self.manifest["ranks"]
+            rank: table[rank].fill_null(-1).to_numpy().copy() for rank in self.manifest["ranks"]
         }
         self.block_rows = max(1, BLOCK_BYTES // (self.views * self.width * self.dtype.itemsize))
         self._files: dict[int, pq.ParquetFile] = {}

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tailproof.config.head import RESCALED
-from tailproof.config.recipe import Cosine, Recipe
+from tailproof.config.optimizer import Cosine
+from tailproof.config.recipe import Phase, Recipe
 from tailproof.digests import known_sha256
 from tailproof.features.heads import Targets, make_head
 from tailproof.features.loader import FeatureLoader
@@ -26,6 +27,7 @@ IN_ONE_PASS = {
     "validate_every": 1,
     "early_stopping": None,
     "schedule": Cosine(),
+    "phases": [],
 }
 """What replaces the fields of a recipe whose head is fitted without a loss."""
 
@@ -61,22 +63,23 @@ class HeadOnFeatures:
     def loaders(
         self, seed: int, device: torch.device, ranks: ProcessGroup
     ) -> tuple[list[FeatureLoader], FeatureLoader]:
-        """Return the training loader of the only phase, and that of validation."""
+        """Return the training loader of each phase, and that of validation."""
         recipe = self.recipe
-        train, val = (
-            FeatureLoader(
+
+        def loader(split: FeatureSplit, phase: Phase) -> FeatureLoader:
+            return FeatureLoader(
                 split,
-                batch_size=recipe.batch_size,
+                batch_size=phase.batch_size,
                 training=split is self.train,
-                sampler=recipe.sampler,
+                sampler=phase.sampler,
                 seed=seed,
                 drop_last=recipe.drop_last,
                 memory_budget=recipe.cache_gb * 2**30,
                 device=device,
             )
-            for split in (self.train, self.val)
-        )
-        return [train], val
+
+        phases = recipe.timeline
+        return [loader(self.train, phase) for phase in phases], loader(self.val, phases[0])
 
     def model(self, outputs: int, device: torch.device) -> nn.Module:
         """Return the head on the device: fitted, or with its initial weights."""
