@@ -15,14 +15,22 @@ ROOT = Path(__file__).resolve().parents[1]
 PINS = dict(
     line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
 )
+RULE = re.compile(
+    r'rule (\w+):.*?conda:\s+"\.\./envs/(\w+)\.yaml".*?script:\s+"\.\./workflow/scripts/(\S+?)\.py"',
+    re.DOTALL,
+)
+
+
+def scripts_of(rule: str, script: str) -> list[str]:
+    """The scripts of a rule: one, or one for networks and one for heads."""
+    return [script] if script != "{params.script}" else [rule, f"{rule}_head"]
+
+
 RULES = [
-    pair
+    (env, f"{name}.py")
     for path in sorted((ROOT / "rules").glob("*.smk"))
-    for pair in re.findall(
-        r'conda:\s+"\.\./envs/(\w+)\.yaml".*?script:\s+"\.\./workflow/scripts/(\w+\.py)"',
-        path.read_text(),
-        re.DOTALL,
-    )
+    for rule, env, script in RULE.findall(path.read_text())
+    for name in scripts_of(rule, script)
 ]
 
 
