@@ -16,7 +16,8 @@ PINS = dict(
     line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
 )
 RULE = re.compile(
-    r'rule (\w+):.*?conda:\s+"\.\./envs/(\w+)\.yaml".*?script:\s+"\.\./workflow/scripts/(\S+?)\.py"',
+    r'rule (\w+):.*?conda:\s+"\.\./envs/(\w+)\.yaml"'
+    r'.*?script:\s+"\.\./workflow/scripts/(\S+?)\.py"',
     re.DOTALL,
 )
 
