@@ -189,6 +189,8 @@ def test_samples_of_few_groups_are_noted(tmp_path):
     result = run(tmp_path, groups=lambda name: f"{name.split('-')[0]}-{hash(name) % 10}")
     (note,) = (note for note in result["notes"] if "groups" in note)
     assert note.startswith("tune has 700 samples in 10 groups")
+    for seeds in read_json(tmp_path / "guarantee_rules.json").values():
+        assert seeds["3"]["notes"] == [note]
 
 
 def test_classes_that_tune_lacks_are_noted(tmp_path):

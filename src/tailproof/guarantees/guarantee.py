@@ -83,7 +83,7 @@ def guarantee(
     classes = classes_of(task)
     first = next(iter(next(iter(logits.values())).values()))
     class_weights, notes = _class_weights(first[FITTED_ON], classes)
-    notes += _group_notes(first[FITTED_ON], samples)
+    group_notes = _group_notes(first[FITTED_ON], samples)
     splits = {
         split: _samples(first[split], split, evaluation, class_weights)
         for split in (FITTED_ON, *REPORTED_SPLITS)
@@ -102,6 +102,7 @@ def guarantee(
                     expert=method.name,
                     seed=int(seed),
                     weights_sha256=logits[method.name][seed][FITTED_ON].metadata["weights_sha256"],
+                    notes=group_notes,
                 )
                 for seed, rules in method.rules.items()
             }
@@ -111,7 +112,7 @@ def guarantee(
         "ranks": [rank.name for rank in classes.ranks],
         "confidence": config.confidence,
         "rows": {split: own.counts.shape[1] for split, own in splits.items()},
-        "notes": notes,
+        "notes": notes + group_notes,
         "methods": {
             method.name: summarise(method, config, classes, effective) for method in methods
         },
