@@ -55,8 +55,7 @@ MEASURED = {
 }
 
 
-ASSUMED = {
-    "shares": [0.5, 0.3, 0.2],
+CONFIDENCE = {
     "confidence_mean": [0.9, 0.8, None],
     "confidence_sd": [0.1, 0.1, None],
     "samples": [5, 4, 1],
@@ -125,7 +124,7 @@ def facts() -> ExpertFacts:
             "classes": CLASSES,
             "groups": {"many": ["a"], "medium": ["b|*<c>"], "few": ["d"]},
             "notes": [],
-            "assumptions": {"own": {"3": ASSUMED}},
+            "class_confidence": {"own": {"3": CONFIDENCE}},
             "sample_groups": {"temperatures": {"own": {"3": 0.8}}},
             "calibration": {"test": {"own": {"ece_debiased": value(-0.05)}}},
             "experts": {"own": {"seeds": {"3": {"test": MEASURED}}, "over_seeds": {"test": over}}},
@@ -213,6 +212,7 @@ def test_the_rules_of_an_expert_are_its_own(facts, table, tmp_path):
     written(facts, table, tmp_path)
     own = Deployment.read(tmp_path / "p.json")
     assert (own.images, own.tail, own.coverage) == ("RGB", ["d"], 0.9)
+    assert own.assumptions.shares == facts.promises["shares"] == [0.5, 0.3, 0.2]
     assert [(each.coverage, each.threshold) for each in own.rules["chow"]] == [
         (0.9, -0.25),
         (1.0, None),

@@ -13,6 +13,7 @@ from tailproof.data.logits import Logits
 from tailproof.data.tables import read_parquet
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.ensembles import combine, stack
+from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
@@ -21,7 +22,6 @@ from tailproof.guarantees.measure import measure_guarantees
 from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, fit_guarantees
-from tailproof.guarantees.scores import fit_prior_strength, prior_shares
 from tailproof.guarantees.summary import Method, summarise
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track

@@ -128,7 +128,7 @@ def fit_sets(
     Args:
         p: probabilities [N, C].
         labels: N class indices.
-        shares: class shares [C] for pas, from `scores.prior_shares`.
+        shares: class shares [C] for pas, from `prior_shift.prior_shares`.
         coverages: how often a set should hold the true class.
         class_weights: a weight for each class [C] under label shift, from `shift_weights`; by
             default all are 1.

@@ -124,7 +124,8 @@ class ExpertFacts:
     @property
     def assumptions(self) -> dict[str, Any]:
         """What the probabilities assume of images."""
-        return self.metrics["assumptions"][self.expert][str(self.seed)]
+        confidence = self.metrics["class_confidence"][self.expert][str(self.seed)]
+        return {"shares": self.promises["shares"], **confidence}
 
     def counts(self, split: str) -> dict[str, int]:
         """Return the number of images of each class in a split."""
