@@ -347,7 +347,8 @@ def predict(
         ),
     ] = None,
     by_group: Annotated[
-        bool, typer.Option("--by-group", help="Keep the risk among many, medium and few each.")
+        bool,
+        typer.Option("--by-group", help="Keep the risk in each class group: many, medium, few."),
     ] = False,
     precision: Annotated[
         float | None,

@@ -19,6 +19,7 @@ from tests.predict.conftest import make_expert
 from tests.predict.test_predict import picture
 
 NAMES = ["a", "b | c", "=d"]
+NOTE = "tune has 300 samples in 5 groups"
 LEVELS = Guarantees(coverages=[0.9], risks=[0.1, 0.01], precisions=[0.5, 0.9])
 
 
@@ -42,7 +43,7 @@ def expert(tmp_path_factory):
     write_json(folder / "deployment.json", {**deployment, "tail": ["=d"]})
     classes, rules = fitted()
     facts = {"experiment": "drawn", "expert": "drawn", "seed": 0}
-    facts["weights_sha256"] = deployment["weights_sha256"]
+    facts |= {"weights_sha256": deployment["weights_sha256"], "notes": [NOTE]}
     write_json(folder / "guarantees.json", stored_guarantees(rules, classes, LEVELS, **facts))
     return shutil.copytree(folder, tmp_path_factory.mktemp("copied") / "expert")
 
@@ -102,6 +103,11 @@ def test_a_promised_risk_decides(expert, images, capsys):
     for row, p in zip(rows, probabilities(rows), strict=True):
         own = groups["few" if p.argmax() == 2 else "many"].threshold
         assert (row["decision"] == "accept") == (own is not None and p.max() > own)
+
+
+def test_why_promises_are_less_certain_is_said_where_one_is_made(expert, images, capsys):
+    assert NOTE in predicted(capsys, expert, images, set_coverage=0.9)[1].err
+    assert NOTE not in predicted(capsys, expert, images)[1].err
 
 
 def test_the_finest_certain_rank_is_answered(expert, images, capsys):
@@ -174,6 +180,8 @@ def test_a_folder_without_promises_predicts_but_promises_nothing(expert, images,
         lambda value: value["sets"][0].update(threshold=[0.1, 0.2]),
         lambda value: value["roll_ups"][0]["ranks"].pop(),
         lambda value: value["risks"][0]["overall"].update(threshold=7),
+        lambda value: value["risks"][0]["groups"].pop("few"),
+        lambda value: value["risks"][0].update(groups={}),
         lambda value: value.update(more=1),
     ],
 )
