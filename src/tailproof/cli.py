@@ -400,6 +400,34 @@ def predict(
 
 
 @app.command()
+def retrain(
+    expert: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a head on features: results/NAME/experts/EXPERT/seed-S.",
+            callback=_with_extensions,
+        ),
+    ],
+    labels: Annotated[
+        str,
+        typer.Argument(
+            metavar="LABELS.csv",
+            help="Table with the columns sample_id and label, or Label "
+            "Studio's export of labels_to_check.csv.",
+        ),
+    ],
+    output: Annotated[str, typer.Option(metavar="FOLDER", help="New folder for the new head.")],
+) -> None:
+    """Fit a new head from verified labels, and score it next to the old one, which stays."""
+    from tailproof.retraining.retrain import retrain as retrain_head
+    from tailproof.retraining.retrain import summary
+
+    for line in summary(retrain_head(expert, labels, output)):
+        say(line)
+    say(f"wrote {output}; {expert} is as it was, and no stage reads the new head")
+
+
+@app.command()
 def crate(experiment: Experiment) -> None:
     """Export a finished run as an RO-Crate, and its shards as a Croissant dataset."""
     from tailproof.provenance.export.ro_crate import write_crate

@@ -5,6 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tailproof.calibration.calibrated_logits import calibrate_logits
+from tailproof.calibration.calibrator import Calibrator
 from tailproof.data.logits import Logits
 from tailproof.data.tables import read_parquet, with_metadata, write_parquet
 from tailproof.runtime.errors import TailproofError
@@ -59,7 +61,7 @@ def test_the_file_keeps_its_contract(tmp_path):
 
 def test_cooling_divides_and_says_so(tmp_path):
     written = logits()
-    written.scaled_by_temperature({"fine": 2.5}).write(tmp_path / "calib.parquet")
+    calibrate_logits(written, {"fine": Calibrator(2.5)}).write(tmp_path / "calib.parquet")
     read = Logits.read(tmp_path / "calib.parquet")
     assert read.temperature == 2.5
     np.testing.assert_allclose(read.values * 2.5, written.values, rtol=1e-6)
@@ -69,7 +71,8 @@ def test_each_head_has_a_column_and_missing_labels_are_nulls(tmp_path):
     labels = {"coarse": np.array([0, -1, 1, -1, 0]), "fine": np.arange(5) % 3}
     coarse = np.arange(10, dtype=np.float32).reshape(5, 2)
     written = logits(labels=labels, heads={"coarse": coarse, **logits().heads})
-    written.scaled_by_temperature({"coarse": 4.0, "fine": 2.0}).write(tmp_path / "calib.parquet")
+    calibrators = {"coarse": Calibrator(4.0), "fine": Calibrator(2.0)}
+    calibrate_logits(written, calibrators).write(tmp_path / "calib.parquet")
     schema = pq.read_schema(tmp_path / "calib.parquet")
     assert schema.field("logits_coarse").type == pa.list_(pa.float32(), 2)
     assert schema.field("logits_fine").type == pa.list_(pa.float32(), 3)

@@ -133,7 +133,7 @@ def test_crop_and_flip_are_the_same_in_memory_and_streamed(tmp_path):
     plain = Loader(
         split, batch_size=8, image_size=None, normalization=split.manifest["normalization"]
     )
-    assert len({tuple(x.shape) for x in (batches[0], next(plain.epoch(1)).images)}) == 2
+    assert len({tuple(x.shape) for x in (batches[0], next(plain.epoch(1)).inputs)}) == 2
     assert batches[0].shape[1:] == (BANDS, HEIGHT, WIDTH)
 
 

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tailproof.calibration.calibrated_logits import calibrate_logits
+from tailproof.calibration.calibrator import Calibrator
 from tailproof.data.logits import Logits
 from tailproof.files import json_text
 from tailproof.provenance.cross_checks import CrossChecks
@@ -35,7 +37,7 @@ def double_temperature(results):
     for path in (results / EXPERT / "logits").glob("*.parquet"):
         raw = Logits.read(results / EXPERT / "raw_logits" / path.name)
         temperature = 2 * Logits.read(path).temperature
-        raw.scaled_by_temperature({"class": temperature}).write(path)
+        calibrate_logits(raw, {"class": Calibrator(temperature)}).write(path)
 
 
 def sharpen_logits(results):

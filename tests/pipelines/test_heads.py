@@ -90,3 +90,11 @@ def test_heads_go_from_the_data_to_the_page_and_a_new_loss_embeds_nothing(heads)
         assert job not in planned
     done = heads.snakemake("results/tiny/experts/winner/seed-0/raw_logits/test.parquet")
     assert done.returncode == 0, done.stdout + done.stderr
+
+    split = Split(heads.results / "shards" / "manifest.json", "train")
+    table = [f"{name},{label}" for name, label in zip(split.sample_ids, "0123456789", strict=False)]
+    (heads.folder / "labels.csv").write_text("\n".join(["sample_id,label", *table, ""]))
+    winner = "results/tiny/experts/winner/seed-0"  # a copy, whose record leads to the training
+    done = heads.tailproof("retrain", winner, "labels.csv", "--output", "new")
+    assert done.returncode == 0, done.stderr
+    assert read_json(heads.folder / "new" / "retrained.json")["expert"] == winner

@@ -132,7 +132,8 @@ def test_the_text_names_value_files_jobs_and_settings(here):
         assert part in job
     settings = lines[lines.index(job) + 1]
     assert settings.split("model.name ")[1] == (
-        "cifar_resnet20, loss.name logit_adjustment, loss.tau 2.0, epochs 2, batch_size 64"
+        "cifar_resnet20, loss.name logit_adjustment, loss.tau 2.0, epochs 2, batch_size 64, "
+        "script train"
     )
     (shards,) = (line for line in lines if "shards/{train,val}/part-00000.parquet" in line)
     assert "2 files" in shards

@@ -46,7 +46,7 @@ def chosen(parameters: dict[str, Any]) -> Settings:
             differing |= _chosen_of_experiment(value)
         elif name in MODELS:
             differing |= beyond(settings(value), defaults(MODELS[name]))
-        else:
+        elif value != {}:
             differing |= settings(value, name)
     return differing
 

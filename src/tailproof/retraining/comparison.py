@@ -1,0 +1,73 @@
+"""Scores two heads on the same samples, with the paired interval of the difference."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tailproof.config.evaluation import Evaluation
+from tailproof.evaluation import bootstrap
+from tailproof.evaluation.metrics import METRICS
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.task import Task
+from tailproof.evaluation.weighted_samples import WeightedSamples
+
+DECIDES = "balanced_accuracy"
+"""The metric of the verdict, by which the report chooses methods too."""
+
+SCORED = (DECIDES, "top1", "few_accuracy")
+
+_BLOCK = 2**22
+
+
+def compare_heads(
+    logits: Mapping[str, np.ndarray], labels: np.ndarray, split: str, task: Task, config: Evaluation
+) -> dict[str, dict[str, Any]]:
+    """Score two heads on the samples of a split.
+
+    Args:
+        logits: those of `old` and `new`, [N, C] each.
+        labels: N class indices.
+        split: the name of the split, whose resamples are those of the stage evaluate.
+        task: classes and groups of classes.
+        config: the configuration of the bootstrap.
+
+    Returns:
+        {metric: {old, new: an interval, difference: new minus old}}.
+    """
+    counts = bootstrap.resamples(len(labels), config.bootstrap, config.seed, split)
+    values = {
+        name: _measure(Prediction.from_logits(of_head, labels), counts, task)
+        for name, of_head in logits.items()
+    }
+    return {
+        metric: {
+            **{name: bootstrap.interval(of_head[metric]) for name, of_head in values.items()},
+            "difference": bootstrap.difference([values["new"][metric]], [values["old"][metric]]),
+        }
+        for metric in SCORED
+    }
+
+
+def _measure(prediction: Prediction, counts: np.ndarray, task: Task) -> dict[str, np.ndarray]:
+    step = max(1, _BLOCK // counts.shape[1])
+    base = np.ones(counts.shape[1])
+    blocks = [
+        WeightedSamples(prediction, counts[start : start + step] * base, base, task)
+        for start in range(0, len(counts), step)
+    ]
+    return {
+        name: np.concatenate([METRICS[name].compute(block) for block in blocks]) for name in SCORED
+    }
+
+
+def verdict(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a sentence that says whether the new head differs from the old one beyond noise."""
+    difference = scores[DECIDES]["difference"]
+    low, high = difference["low"], difference["high"]
+    if low is None:
+        return "Whether the new head is better cannot be said: a score is undefined."
+    if low <= 0 <= high:
+        return "The difference is within noise: these samples do not show that a head is better."
+    better = "better" if low > 0 else "worse"
+    return f"The new head is {better}: its balanced accuracy differs beyond noise."

@@ -1,0 +1,161 @@
+"""The table of labels that a person verified, and what it changes in the labels of a split."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.text import listed, quantity
+from tailproof.untrusted_files import read_text
+from tailproof.untrusted_text import plain_cell
+
+SAMPLE = "sample_id"
+
+LABELS = ("verified", "label")
+"""Columns of the label; the first one that exists. Label Studio's export has both, and there
+`label` is the given one."""
+
+
+class Labelled(Protocol):
+    """A split with its labels; see `tailproof.features.store.FeatureSplit`."""
+
+    manifest: dict[str, Any]
+    sample_ids: list[str]
+    labels: dict[str, np.ndarray]
+
+
+class VerifiedLabels(NamedTuple):
+    """The content of a table of verified labels.
+
+    Attributes:
+        classes: name of the class by sample.
+        unlabelled: number of rows without a label.
+    """
+
+    classes: dict[str, str]
+    unlabelled: int
+
+    @classmethod
+    def read(cls, path: str | Path) -> "VerifiedLabels":
+        """Read a CSV table with the columns `sample_id`, and `verified` or else `label`.
+
+        Raises:
+            TailproofError: the file is no such table, has no label, or has two for one sample.
+        """
+        header, rows = _read_rows(path)
+        label = next((name for name in LABELS if name in header), None)
+        if SAMPLE not in header or label is None:
+            missing = SAMPLE if SAMPLE not in header else LABELS[1]
+            raise TailproofError(
+                f"{path} has no column '{missing}'{suggestion(missing, header)}, expected the "
+                f"columns sample_id and label; its columns are {listed(header)}: rename a column"
+            )
+        at_sample, at_label = header.index(SAMPLE), header.index(label)
+        classes: dict[str, str] = {}
+        unlabelled, twice = 0, []
+        for row in rows:
+            sample, name = row[at_sample], row[at_label]
+            if not name:
+                unlabelled += 1
+            elif classes.setdefault(sample, name) != name:
+                twice.append(f"{sample} ('{classes[sample]}', '{name}')")
+        if twice:
+            raise TailproofError(
+                f"{path} has different labels for {quantity(len(twice), 'sample')}, expected one "
+                f"each: {listed(twice)}: keep the right row"
+            )
+        if not classes:
+            raise TailproofError(
+                f"{path} has no label in the column '{label}' ({quantity(len(rows), 'row')}): "
+                "write the right class of each sample that you checked"
+            )
+        return cls(classes, unlabelled)
+
+    def indices(self, path: str | Path, names: list[str]) -> dict[str, int]:
+        """Return the class index by sample.
+
+        Args:
+            path: the table, for messages.
+            names: the classes that the expert knows, in their order.
+
+        Raises:
+            TailproofError: a label is none of them.
+        """
+        index = {name: number for number, name in enumerate(names)}
+        unknown = sorted(set(self.classes.values()) - index.keys())
+        if unknown:
+            shown = [f"'{name}'{suggestion(name, names)}" for name in unknown]
+            raise TailproofError(
+                f"{path} has labels that are not classes of the expert, {listed(shown)}, expected "
+                f"those of its {quantity(len(names), 'class', 'classes')}: correct them; a new "
+                "class needs a new run of the experiment"
+            )
+        return {sample: index[name] for sample, name in self.classes.items()}
+
+
+class Correction(NamedTuple):
+    """What verified labels are to a split.
+
+    Attributes:
+        verified: number of samples with a verified label.
+        changed: number of those whose given label was another one.
+    """
+
+    verified: int
+    changed: int
+
+
+def correct_labels(split: Labelled, verified: Mapping[str, int]) -> Correction:
+    """Replace the given labels of a split by the verified ones.
+
+    Where the target changes, labels of the ranks above follow from it, and those of finer ranks
+    are removed.
+
+    Args:
+        split: the split, which is changed.
+        verified: class index at the target rank, by sample.
+    """
+    manifest, target = split.manifest, split.manifest["target"]
+    rows = np.array([row for row, name in enumerate(split.sample_ids) if name in verified], int)
+    classes = np.array([verified[split.sample_ids[row]] for row in rows], int)
+    changed = classes != split.labels[target][rows]
+    rows, classes = rows[changed], classes[changed]
+    unknown = [None] * len(manifest["classes"][target])
+    for rank, labels in split.labels.items():
+        if rank == target:
+            labels[rows] = classes
+        else:
+            parents = manifest["ancestors"][target].get(rank, unknown)
+            labels[rows] = np.array([-1 if one is None else one for one in parents])[classes]
+    return Correction(len(changed), int(changed.sum()))
+
+
+def _read_rows(path: str | Path) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table that a spreadsheet may have written."""
+    text = read_text(path)
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        table = [[plain_cell(cell) for cell in row] for row in lines if any(row)]
+    except csv.Error as error:
+        raise TailproofError(
+            f"{path} is not a CSV table ({error}): look for a quote that is not closed"
+        ) from None
+    if len(table) < 2:
+        raise TailproofError(
+            f"{path} has no rows, expected the columns sample_id and label and a row for each "
+            "verified label"
+        )
+    header, *rows = table
+    wrong = [f"{number:,}" for number, row in enumerate(rows, 1) if len(row) != len(header)]
+    if wrong:
+        raise TailproofError(
+            f"{path} has {quantity(len(wrong), 'row')} with another number of cells than the "
+            f"header, which has {len(header)}: correct row {listed(wrong)}"
+        )
+    return header, rows
