@@ -337,9 +337,11 @@ def predict(
         ),
     ] = None,
     score: Annotated[
-        str,
-        typer.Option(help="Score of the sets: pas, thr, aps, raps, interp_q or classwise."),
-    ] = "pas",
+        str | None,
+        typer.Option(
+            help="Score of the sets: pas (the default), thr, aps, raps, interp_q or classwise."
+        ),
+    ] = None,
     risk: Annotated[
         float | None,
         typer.Option(

@@ -91,6 +91,21 @@ def test_estimated_shares_give_nine_tenths_of_what_true_ones_give_or_say_so(rati
         assert gain >= 0.9 * known_gain
 
 
+def test_the_confidence_is_checked_among_the_classes_that_it_was_measured_on():
+    rng = np.random.default_rng(1)
+    uniform = np.full(CLASSES, 1 / CLASSES)
+    tune, labels = images(rng, uniform, 600)
+    known = ClassConfidence.of(posterior(tune, uniform), labels)
+    part = ClassConfidence(known.mean[:3], known.sd[:3], known.samples[:3])
+    x, _ = images(rng, np.array([0.7, 0.2, 0.1, 0, 0, 0]), 500)
+    log_p = posterior(x, uniform)
+    possible = log_probabilities(log_p[:, :3])
+    found = estimate_shares(possible, np.full(3, 1 / 3), part, np.exp(log_p.max(axis=1)))
+    assert found.trusted and found.shares == pytest.approx([0.7, 0.2, 0.1], abs=0.07)
+    unlike = np.exp(posterior(0.4 * x, uniform).max(axis=1))
+    assert not estimate_shares(possible, np.full(3, 1 / 3), part, unlike).trusted
+
+
 def test_images_of_another_kind_are_not_adapted_to():
     rng = np.random.default_rng(1)
     uniform = np.full(CLASSES, 1 / CLASSES)

@@ -65,10 +65,10 @@ def predicted(capsys, expert, images, as_csv=True, **promised):
     return list(csv.DictReader(io.StringIO(output.out))), output
 
 
-def refused(expert, images, coverage=None, **promised) -> str:
+def refused(expert, images, coverage=None, rule="chow", **promised) -> str:
     with pytest.raises(TailproofError) as error:
         predict_images(
-            str(expert), [str(images)], as_csv=True, rule="chow", coverage=coverage,
+            str(expert), [str(images)], as_csv=True, rule=rule, coverage=coverage,
             promised=Promised(**promised),
         )  # fmt: skip
     return str(error.value)
@@ -143,6 +143,9 @@ def test_the_table_has_the_columns_too(expert, images, capsys):
         ({"precision": 0.7}, ["0.7 was not fitted", "guarantees.precisions"]),
         ({"by_group": True}, ["--risk"]),
         ({"risk": 0.1, "coverage": 0.5}, ["--coverage"]),
+        ({"risk": 0.1, "rule": "plugin_worst"}, ["--risk", "--rule plugin_worst"]),
+        ({"score": "pas"}, ["--score", "--set"]),
+        ({"score": "thr", "risk": 0.1}, ["--score", "--set"]),
     ],
 )
 def test_what_cannot_be_promised_is_said(expert, images, promised, found):

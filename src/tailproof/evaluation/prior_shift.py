@@ -130,7 +130,10 @@ class EstimatedShares:
 
 
 def estimate_shares(
-    log_p: np.ndarray, assumed: np.ndarray, known: ClassConfidence
+    log_p: np.ndarray,
+    assumed: np.ndarray,
+    known: ClassConfidence,
+    confidence: np.ndarray | None = None,
 ) -> EstimatedShares:
     """Estimate the class shares of images without labels by expectation maximisation.
 
@@ -152,7 +155,10 @@ def estimate_shares(
         log_p: log-probabilities [N, C] under the assumed shares.
         assumed: the assumed shares [C].
         known: confidence of the classes on tune, under the assumed shares.
+        confidence: the largest probability of each image among the classes of `known`'s
+            measurement, [N], where `log_p` leaves some of these out. Default: that of `log_p`.
     """
+    confidence = np.exp(log_p.max(axis=1)) if confidence is None else confidence
     estimated = _maximise(log_p, assumed)
     gain, free = _log_likelihood(log_p, assumed, estimated), log_p.shape[1] - 1
     if gain < chi2.ppf(1 - LEVEL, free) / 2:
@@ -174,7 +180,7 @@ def estimate_shares(
             False,
             "too many of the images seem to be of classes that tune lacks",
         )
-    deviations = _deviations(np.exp(log_p.max(axis=1)), estimated, known, checked)
+    deviations = _deviations(confidence, estimated, known, checked)
     if abs(deviations) > MOST_DEVIATIONS:
         word = "less" if deviations < 0 else "more"
         return EstimatedShares(
