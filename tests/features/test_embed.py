@@ -206,6 +206,23 @@ def test_a_shard_that_its_facts_do_not_describe_is_refused(digits, tmp_path):
         run_embed(copy / "manifest.json", Path("A"), PLAIN)
 
 
+def test_batches_of_another_size_do_not_resume(digits, monkeypatch):
+    """A GPU and a CPU compute batches of different sizes."""
+    whole = contents(run_embed(digits, Path("A"), PLAIN))
+    append, count = BatchLog.append, iter(range(1, 9))
+
+    def append_or_stop(log, values):
+        append(log, values)
+        if next(count) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(backbone_module, "PIXELS", 16 * 16 * 16)
+        patch.setattr(BatchLog, "append", append_or_stop)
+        run_embed(digits, Path("B"), PLAIN)
+    assert contents(run_embed(digits, Path("B"), PLAIN)) == whole
+
+
 def test_other_weights_or_options_do_not_resume(digits, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt

@@ -100,6 +100,13 @@ def test_phases_are_timed_each(digits):
     assert len(own["step"]) == len(own["epoch"]) == 2
 
 
+def test_the_class_means_of_a_cosine_head_are_timed(digits):
+    start = {"model": {"name": "cifar_resnet20", "weights": "start.safetensors"}, "normalize": True}
+    recipe = Recipe(**SMALL | start, tune={"head": "cosine"})
+    own = measure(digits, {"tuned": recipe})["experts"]["tuned"]
+    assert own["run"] > own["start"] + sum(own["step"])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

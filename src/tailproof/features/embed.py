@@ -50,7 +50,8 @@ def embed(
 
     On a CPU, each thread computes whole batches by itself. Which rows are a batch depends on the
     shard alone, so the bytes do not depend on the number of threads. Finished batches are kept in a
-    folder of `states`, so that another call with the same arguments computes only the others.
+    folder of `states`, so that another call with the same arguments on the same kind of device
+    computes only the others.
 
     Args:
         model: name and weights of the backbone.
@@ -88,13 +89,15 @@ def embed(
         channels=first.channels,
         device=device,
     )
-    weights = known_sha256(weights_file(model), digests)
-    state = (
-        states
-        / digest_of([backbone.facts, weights, code, [shard.sha256 for shard in images.values()]])[
-            :16
-        ]
-    )
+    deciding = [
+        backbone.facts,
+        backbone.device.type,
+        backbone.batch_rows,
+        known_sha256(weights_file(model), digests),
+        code,
+        [shard.sha256 for shard in images.values()],
+    ]
+    state = states / digest_of(deciding)[:16]
     for other in states.glob("*"):
         if other != state:
             shutil.rmtree(other, ignore_errors=True)

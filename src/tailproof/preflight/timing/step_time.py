@@ -150,7 +150,7 @@ def _timed(run: TrainingRun, recipe: Recipe, started: float) -> dict[str, Any]:
     whole = sum(length * seconds for length, seconds in zip(lengths, epochs, strict=True))
     whole += -(-recipe.epochs // recipe.validate_every) * validation
     if recipe.tune and recipe.tune.head == "cosine":  # one pass over train for the class means
-        splits = run.split.manifest["splits"]
+        splits = run.learner.manifest["splits"]
         whole += validation * splits["train"]["rows"] / splits["val"]["rows"]
     return {
         "start": _rounded(waited),
