@@ -341,6 +341,7 @@ def test_heads_have_defaults_of_their_own():
     assert recipe.head.kind == "linear" and recipe.epochs == 20
     assert recipe.optimizer.name == "adamw" and recipe.optimizer.weight_decay == 0
     assert Recipe(**recipe.model_dump()) == recipe
+    assert Recipe(model=model, features={}, head=None) == Recipe(model=model, features={})
     chosen = Recipe(model=model, features={}, optimizer={"name": "sgd"}, epochs=3)
     assert (chosen.optimizer.learning_rate, chosen.epochs) == (0.1, 3)
     assert Recipe(model=model).optimizer.name == "sgd"

@@ -457,7 +457,9 @@ class Recipe(Strict):
     def _heads_have_defaults(cls, value: Any) -> Any:
         if not isinstance(value, dict) or value.get("features") is None:
             return value
-        value = HEAD_DEFAULTS | value
+        value = HEAD_DEFAULTS | {
+            key: field for key, field in value.items() if (key, field) != ("head", None)
+        }
         given, default = value["optimizer"], HEAD_DEFAULTS["optimizer"]
         if isinstance(given, dict) and given.get("name", default["name"]) == default["name"]:
             value["optimizer"] = default | given
