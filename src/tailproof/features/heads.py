@@ -124,8 +124,8 @@ def fit_prototypes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return weight [C, D] and bias [C] of the nearest class mean of standardized features.
 
-    The logit of class c is -|x - m_c|² / 2v up to a constant, where v is the mean squared distance
-    of a sample from the mean of its class: the largest logits are of the order of 1.
+    The logit of class c is -√D·|x - m_c|² / 2v up to a constant, where v is the mean squared
+    distance of a sample from the mean of its class. If v is 0, all logits are.
     """
     weights, biases = [], []
     for rank, size in enumerate(targets.sizes):
@@ -138,7 +138,7 @@ def fit_prototypes(
         counts = targets.counts(rank)[:, None]
         means = sums / counts
         spread = (squares - (counts * means**2).sum()) / labelled
-        scale = np.sqrt(split.width) / max(spread, np.finfo(np.float64).tiny)
+        scale = np.sqrt(split.width) / spread if spread > 0 else 0.0
         weights.append(scale * means)
         biases.append(-scale * (means**2).sum(1) / 2)
     return np.concatenate(weights), np.concatenate(biases)
