@@ -412,7 +412,7 @@ class Pipeline:
     def pixel_sums_of_features(self, wildcards: Any) -> list[str]:
         """Return the facts about all shards of train if images are normalized by them; or none."""
         recipe = self.recipe_of_features(wildcards.key)
-        if recipe.as_backbone or recipe.normalize is False:
+        if recipe.normalize_as is not True:
             return []
         name = self._experiment_of_features(wildcards.key, wildcards.part)
         folder, parts = self._paths.experiment(name) / "shards", part_numbers(self.read(name))

@@ -1,6 +1,7 @@
 """The section features of a recipe, and the name of stored features."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +117,16 @@ def test_points_of_a_sweep_over_features_are_heads():
 )
 def test_what_decides_no_feature_shares_them(recipe, data):
     assert key(RECIPE | recipe, data) == key()
+
+
+def test_the_same_normalization_is_the_same_parameter_of_embed():
+    """A new experiment that names the default does not make the features of others stale."""
+    named, default = (parsed(RECIPE | change) for change in ({"normalize": "backbone"}, {}))
+    assert named.recipe.normalize_as == default.recipe.normalize_as == "backbone"
+    for normalize in (True, False):
+        assert parsed(RECIPE | {"normalize": normalize}).recipe.normalize_as is normalize
+    rule = Path(__file__).parents[2] / "rules" / "features.smk"
+    assert ".normalize_as," in rule.read_text() and ".normalize," not in rule.read_text()
 
 
 @pytest.mark.parametrize(

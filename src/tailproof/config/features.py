@@ -49,6 +49,6 @@ def _deciding(recipe: Recipe) -> list[Any]:
     """Return, as plain values, what of a recipe decides its features."""
     return [
         recipe.model.model_dump(mode="json"),
-        "backbone" if recipe.as_backbone else recipe.normalize,
+        recipe.normalize_as,
         recipe.features.model_dump(mode="json"),
     ]

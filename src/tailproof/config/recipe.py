@@ -443,6 +443,11 @@ class Recipe(Strict):
         )
 
     @property
+    def normalize_as(self) -> bool | str:
+        """`normalize` with its default filled in."""
+        return "backbone" if self.as_backbone else self.normalize is not False
+
+    @property
     def monitor_sign(self) -> float:
         """1 if a higher value of the monitor is better, -1 if a lower one is."""
         return direction(self.monitor)
