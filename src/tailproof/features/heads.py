@@ -41,7 +41,10 @@ class Targets(NamedTuple):
 
     def one_hot(self, rows: slice, rank: int) -> np.ndarray:
         """Return the classes of some samples at a rank, float64 [n, C]; 0 without a label."""
-        return np.eye(self.sizes[rank] + 1)[self.labels[rows, rank] + 1][:, 1:]
+        labels = self.labels[rows, rank]
+        one_hot = np.zeros((len(labels), self.sizes[rank] + 1))
+        one_hot[np.arange(len(labels)), labels + 1] = 1
+        return one_hot[:, 1:]
 
     def counts(self, rank: int) -> np.ndarray:
         """Return the number of samples of each class of a rank, at least 1, float64 [C]."""
