@@ -43,6 +43,7 @@ def key(recipe: dict = RECIPE, data: dict | None = None) -> str | None:
         (RECIPE | {"features": {"layers": []}}, "layers"),
         (RECIPE | {"features": {"augmentation": {"flip": True}}}, "views"),
         (RECIPE | {"features": {"precision": "int8"}}, "precision"),
+        (RECIPE | {"features": {"views": 128}}, "views"),
     ],
 )
 def test_what_makes_no_sense_for_a_head_is_refused(recipe, field):

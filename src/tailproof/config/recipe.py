@@ -152,6 +152,7 @@ class Features(Strict):
     )
     views: Count = Field(
         1,
+        le=127,
         description="Number of views of each training image: the image itself, and augmented ones, "
         "which are the same in every run. The other splits have one view.",
     )
