@@ -80,6 +80,16 @@ def test_an_expert_that_is_not_there_is_named_with_a_suggestion(tiny):
         workflow.possible_recipes(tiny, "balanced_sofmax")
 
 
+def test_inference_of_a_head_asks_for_no_gpu():
+    recipe = {"model": {"name": "resnet18", "weights": "w.pth"}}
+    experts = {"head": {"features": {}}, "network": {}}
+    experiment = parse_experiment({**TINY, "recipe": recipe, "experts": experts})
+    gpus = {name: workflow.gpus_of_inference(experiment, name) for name in experts}
+    assert gpus == {"head": 0, "network": 1}
+    slurm = yaml.safe_load((Path(__file__).parents[1] / "slurm" / "config.yaml").read_text())
+    assert "infer" not in slurm["set-resources"]  # it would replace the number of the rule
+
+
 def test_how_experts_are_run_is_kept_apart_from_what_they_learn():
     experts = {"a": {}, "b": {"workers": 3}}
     experiment = parse_experiment({**TINY, "experts": experts})

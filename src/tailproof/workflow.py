@@ -537,6 +537,11 @@ def inferrer_of(experiment: Experiment, expert: str) -> str:
     return "infer_head" if is_head(experiment, expert) else "infer"
 
 
+def gpus_of_inference(experiment: Experiment, expert: str) -> int:
+    """Return the number of GPUs for inference; a head on features is computed on a CPU."""
+    return 0 if is_head(experiment, expert) else 1
+
+
 def possible_features(experiment: Experiment, expert: str) -> dict[str, list[Any]]:
     """Return what decides the features that an expert may need, by key; empty for a network."""
     return deciding_fields(experiment.data, possible_recipes(experiment, expert))
