@@ -1,6 +1,7 @@
 """What the rules know of an experiment, without Snakemake."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,14 +12,14 @@ import yaml
 from tailproof import workflow
 from tailproof.config.draws import write_draws
 from tailproof.config.folds import write_folds
-from tailproof.config.recipe import EXECUTION_FIELDS
+from tailproof.config.recipe import EXECUTION_FIELDS, Recipe
 from tailproof.config.validation import parse_experiment
 from tailproof.files import write_json
 from tailproof.preflight.slurm_resources import TRAIN_MINUTES
 from tailproof.project import Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.records import Code, File, Machine, Record
+from tailproof.runtime.records import Code, File, Machine, Record, record_path
 from tests.project import TINY
 
 SWEEP = {
@@ -211,7 +212,27 @@ def test_features_stay_with_the_experiment_whose_shards_they_are_of(tmp_path, mo
         pipeline().recipe_of_features("nothing")
 
 
-def write_record(path: str, source: str) -> None:
+def test_weights_are_fetched_again_if_the_config_next_to_them_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "config" / "experiments" / "tiny.yaml"
+    path.parent.mkdir(parents=True)
+    recipe = {"model": {"name": "resnet18", "weights": "start"}}
+    path.write_text(yaml.safe_dump({**TINY, "recipe": recipe, "experts": {"only": {}}}))
+    key = Recipe(**recipe).model.weights_key
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "model.safetensors").write_bytes(b"weights")
+    digests = [workflow.Pipeline(Paths(), print).weights_config_digest(key)]
+    for text in ("{}", '{"num_classes": 3}'):
+        (tmp_path / "start" / "config.json").write_text(text)
+        digests.append(workflow.Pipeline(Paths(), print).weights_config_digest(key))
+    assert digests[0] is None and len(set(digests)) == 3
+    shutil.rmtree(tmp_path / "start")
+    record = record_path("weights", "fetch", key)
+    write_record(record, "x", {"config": digests[1]})
+    assert workflow.Pipeline(Paths(), print).weights_config_digest(key) == digests[1]
+
+
+def write_record(path: str, source: str, parameters: dict | None = None) -> None:
     digest, now = "0" * 64, datetime.now(UTC)
     code = Code(
         version="0", closure=digest, runtime=digest, commit=None, dirty=False, difference=None,
@@ -221,7 +242,7 @@ def write_record(path: str, source: str) -> None:
     Record(
         experiment="features", rule="embed", name=Path(path).stem, wildcards={},
         inputs=[File(path=source, sha256=digest, bytes=1)], undeclared=[], outputs=[],
-        parameters={}, running={}, seeds=[], code=code, machine=machine, started=now, ended=now,
+        parameters=parameters or {}, running={}, seeds=[], code=code, machine=machine, started=now, ended=now,
         command="", log="",
     ).write(path)  # fmt: skip
 

@@ -368,6 +368,21 @@ class Pipeline:
             f"recipe.model.weights: {file} does not exist: correct the path, or copy the file there"
         )
 
+    def weights_config_digest(self, key: str) -> str | None:
+        """Return the SHA-256 of config.json next to the file that weights come from; None if absent.
+
+        If that file is no longer there, it is what the record says; see `weights_digest`.
+        """
+        file = weights_source(self.weights_of(key).weights)
+        if file is None or self._paths.inside(file):
+            return None
+        if file.is_file():
+            config = file.with_name("config.json")
+            return sha256_file(config) if config.is_file() else None
+        with suppress(TailproofError):
+            return read_record(record_path(WEIGHTS, "fetch", key)).parameters.get("config")
+        return None
+
     def features_of(self, *splits: str) -> InputFunction:
         """Return an input function: the features that an expert may be trained on; or none."""
 
