@@ -212,6 +212,31 @@ def test_features_stay_with_the_experiment_whose_shards_they_are_of(tmp_path, mo
         pipeline().recipe_of_features("nothing")
 
 
+@pytest.mark.parametrize(
+    ("data", "warned"),
+    [
+        ({"seed": 1}, True),
+        ({"near_duplicates": "group"}, True),
+        ({}, False),
+        ({"near_duplicates": "off", "max_bad_share": 0.5}, False),
+    ],
+)
+def test_weights_that_were_trained_on_other_splits_are_warned_of(
+    tmp_path, monkeypatch, data, warned
+):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "config" / "experiments"
+    folder.mkdir(parents=True)
+    weights = "results/plain/experts/cross_entropy/seed-0"
+    recipe = {"model": {"name": "resnet18", "weights": weights}, "features": {"size": 32}}
+    value = {**TINY, "data": TINY["data"] | data, "recipe": recipe, "experts": {"only": {}}}
+    (folder / "plain.yaml").write_text(yaml.safe_dump(TINY))
+    (folder / "heads.yaml").write_text(yaml.safe_dump(value))
+    texts: list[str] = []
+    workflow.Pipeline(Paths(), texts.append).read("heads")
+    assert ["'plain'" in text and "heads.yaml" in text for text in texts] == [True] * warned
+
+
 def test_weights_are_fetched_again_if_the_config_next_to_them_changes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "config" / "experiments" / "tiny.yaml"
@@ -242,8 +267,8 @@ def write_record(path: str, source: str, parameters: dict | None = None) -> None
     Record(
         experiment="features", rule="embed", name=Path(path).stem, wildcards={},
         inputs=[File(path=source, sha256=digest, bytes=1)], undeclared=[], outputs=[],
-        parameters=parameters or {}, running={}, seeds=[], code=code, machine=machine, started=now, ended=now,
-        command="", log="",
+        parameters=parameters or {}, running={}, seeds=[], code=code, machine=machine,
+        started=now, ended=now, command="", log="",
     ).write(path)  # fmt: skip
 
 
