@@ -30,7 +30,7 @@ rule embed:
         model=lambda w: config_section(
             checked(pipeline.recipe_of_features, w.key).model
         ),
-        normalize=lambda w: checked(pipeline.recipe_of_features, w.key).normalize,
+        normalize=lambda w: checked(pipeline.recipe_of_features, w.key).normalize_as,
         features=lambda w: config_section(
             checked(pipeline.recipe_of_features, w.key).features
         ),

@@ -24,7 +24,7 @@ rule infer:
     resources:
         mem_mb=scaled_by_attempt(lambda w: memory_mb(recipe(w))),
         runtime=scaled_by_attempt(120),
-        gpu=1,
+        gpu=of_expert(helpers.gpus_of_inference),
         cpus_per_task=lambda w: recipe(w).threads + recipe(w).workers,
         execution=of_expert(helpers.execution_of),
     params:

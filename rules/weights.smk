@@ -24,6 +24,7 @@ rule fetch:
         model=lambda w: checked(pipeline.weights_of, w.key).name,
         origin=lambda w: checked(pipeline.weights_of, w.key).weights,
         sha256=lambda w: checked(pipeline.weights_digest, w.key),
+        config=lambda w: checked(pipeline.weights_config_digest, w.key),
         code=code("fetch"),
     message:
         "fetch the weights {wildcards.key}"

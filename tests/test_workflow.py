@@ -1,6 +1,7 @@
 """What the rules know of an experiment, without Snakemake."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,14 +12,14 @@ import yaml
 from tailproof import workflow
 from tailproof.config.draws import write_draws
 from tailproof.config.folds import write_folds
-from tailproof.config.recipe import EXECUTION_FIELDS
+from tailproof.config.recipe import EXECUTION_FIELDS, Recipe
 from tailproof.config.validation import parse_experiment
 from tailproof.files import write_json
 from tailproof.preflight.slurm_resources import TRAIN_MINUTES
 from tailproof.project import Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.records import Code, File, Machine, Record
+from tailproof.runtime.records import Code, File, Machine, Record, record_path
 from tests.project import TINY
 
 SWEEP = {
@@ -78,6 +79,16 @@ def test_near_duplicates_are_compared_as_configured(
 def test_an_expert_that_is_not_there_is_named_with_a_suggestion(tiny):
     with pytest.raises(TailproofError, match=r"'balanced_sofmax'.*'balanced_softmax'"):
         workflow.possible_recipes(tiny, "balanced_sofmax")
+
+
+def test_inference_of_a_head_asks_for_no_gpu():
+    recipe = {"model": {"name": "resnet18", "weights": "w.pth"}}
+    experts = {"head": {"features": {}}, "network": {}}
+    experiment = parse_experiment({**TINY, "recipe": recipe, "experts": experts})
+    gpus = {name: workflow.gpus_of_inference(experiment, name) for name in experts}
+    assert gpus == {"head": 0, "network": 1}
+    slurm = yaml.safe_load((Path(__file__).parents[1] / "slurm" / "config.yaml").read_text())
+    assert "infer" not in slurm["set-resources"]  # it would replace the number of the rule
 
 
 def test_how_experts_are_run_is_kept_apart_from_what_they_learn():
@@ -201,7 +212,52 @@ def test_features_stay_with_the_experiment_whose_shards_they_are_of(tmp_path, mo
         pipeline().recipe_of_features("nothing")
 
 
-def write_record(path: str, source: str) -> None:
+@pytest.mark.parametrize(
+    ("data", "warned"),
+    [
+        ({"seed": 1}, True),
+        ({"near_duplicates": "group"}, True),
+        ({}, False),
+        ({"near_duplicates": "off", "max_bad_share": 0.5}, False),
+    ],
+)
+def test_weights_that_were_trained_on_other_splits_are_warned_of(
+    tmp_path, monkeypatch, data, warned
+):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "config" / "experiments"
+    folder.mkdir(parents=True)
+    weights = "results/plain/experts/cross_entropy/seed-0"
+    recipe = {"model": {"name": "resnet18", "weights": weights}, "features": {"size": 32}}
+    value = {**TINY, "data": TINY["data"] | data, "recipe": recipe, "experts": {"only": {}}}
+    (folder / "plain.yaml").write_text(yaml.safe_dump(TINY))
+    (folder / "heads.yaml").write_text(yaml.safe_dump(value))
+    texts: list[str] = []
+    workflow.Pipeline(Paths(), texts.append).read("heads")
+    assert ["'plain'" in text and "heads.yaml" in text for text in texts] == [True] * warned
+
+
+def test_weights_are_fetched_again_if_the_config_next_to_them_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "config" / "experiments" / "tiny.yaml"
+    path.parent.mkdir(parents=True)
+    recipe = {"model": {"name": "resnet18", "weights": "start"}}
+    path.write_text(yaml.safe_dump({**TINY, "recipe": recipe, "experts": {"only": {}}}))
+    key = Recipe(**recipe).model.weights_key
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "model.safetensors").write_bytes(b"weights")
+    digests = [workflow.Pipeline(Paths(), print).weights_config_digest(key)]
+    for text in ("{}", '{"num_classes": 3}'):
+        (tmp_path / "start" / "config.json").write_text(text)
+        digests.append(workflow.Pipeline(Paths(), print).weights_config_digest(key))
+    assert digests[0] is None and len(set(digests)) == 3
+    shutil.rmtree(tmp_path / "start")
+    record = record_path("weights", "fetch", key)
+    write_record(record, "x", {"config": digests[1]})
+    assert workflow.Pipeline(Paths(), print).weights_config_digest(key) == digests[1]
+
+
+def write_record(path: str, source: str, parameters: dict | None = None) -> None:
     digest, now = "0" * 64, datetime.now(UTC)
     code = Code(
         version="0", closure=digest, runtime=digest, commit=None, dirty=False, difference=None,
@@ -211,8 +267,8 @@ def write_record(path: str, source: str) -> None:
     Record(
         experiment="features", rule="embed", name=Path(path).stem, wildcards={},
         inputs=[File(path=source, sha256=digest, bytes=1)], undeclared=[], outputs=[],
-        parameters={}, running={}, seeds=[], code=code, machine=machine, started=now, ended=now,
-        command="", log="",
+        parameters=parameters or {}, running={}, seeds=[], code=code, machine=machine,
+        started=now, ended=now, command="", log="",
     ).write(path)  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from tailproof.config.base import NAME
 from tailproof.config.draws import read_draws
 from tailproof.config.experiment import Experiment
-from tailproof.config.features import deciding_fields, recipes_of_features
+from tailproof.config.features import deciding_fields, recipes_of_features, shard_fields
 from tailproof.config.folds import read_folds
 from tailproof.config.lint import warnings
 from tailproof.config.recipe import Model, Recipe, pretrained_models
@@ -73,10 +73,25 @@ class Pipeline:
                 from tailproof.preflight.findings import validate_ignore  # slow to import
 
                 validate_ignore(read.preflight.ignore, path)
-            for warning in warnings(read):
+            for warning in [*warnings(read), *self._weights_of_other_splits(name, read)]:
                 self._warn(f"{path}: {warning}")
             self._experiments[name] = read
         return self._experiments[name]
+
+    def _weights_of_other_splits(self, name: str, experiment: Experiment) -> Iterator[str]:
+        """Warn about weights of another experiment whose splits differ from those of this one."""
+        models = pretrained_models(all_recipes(experiment).values()).values()
+        files = [file for model in models if (file := weights_source(model.weights))]
+        others = {inside[0] for file in files if (inside := self._paths.inside(file))}
+        for other in sorted(others - {name, *STORES}):
+            with suppress(TailproofError):  # another experiment's mistake is its own
+                data = load_experiment(EXPERIMENTS / f"{other}.yaml").data
+                if shard_fields(data) != shard_fields(experiment.data):
+                    yield (
+                        f"recipe.model.weights are of the experiment '{other}', whose data section "
+                        "differs, so that they may have been trained on images of test: use the "
+                        "same data section in both"
+                    )
 
     def check_folder(self, folder: Path) -> None:
         """Check that Snakemake can work in a folder.
@@ -368,6 +383,21 @@ class Pipeline:
             f"recipe.model.weights: {file} does not exist: correct the path, or copy the file there"
         )
 
+    def weights_config_digest(self, key: str) -> str | None:
+        """Return the SHA-256 of config.json next to the file that weights come from, or None.
+
+        If the weights are no longer there, it is what the record says; see `weights_digest`.
+        """
+        file = weights_source(self.weights_of(key).weights)
+        if file is None or self._paths.inside(file):
+            return None
+        if file.is_file():
+            config = file.with_name("config.json")
+            return sha256_file(config) if config.is_file() else None
+        with suppress(TailproofError):
+            return read_record(record_path(WEIGHTS, "fetch", key)).parameters.get("config")
+        return None
+
     def features_of(self, *splits: str) -> InputFunction:
         """Return an input function: the features that an expert may be trained on; or none."""
 
@@ -412,7 +442,7 @@ class Pipeline:
     def pixel_sums_of_features(self, wildcards: Any) -> list[str]:
         """Return the facts about all shards of train if images are normalized by them; or none."""
         recipe = self.recipe_of_features(wildcards.key)
-        if recipe.as_backbone or recipe.normalize is False:
+        if recipe.normalize_as is not True:
             return []
         name = self._experiment_of_features(wildcards.key, wildcards.part)
         folder, parts = self._paths.experiment(name) / "shards", part_numbers(self.read(name))
@@ -535,6 +565,11 @@ def trainer_of(experiment: Experiment, expert: str) -> str:
 def inferrer_of(experiment: Experiment, expert: str) -> str:
     """Return the name of the script that infers with an expert."""
     return "infer_head" if is_head(experiment, expert) else "infer"
+
+
+def gpus_of_inference(experiment: Experiment, expert: str) -> int:
+    """Return the number of GPUs for inference; a head on features is computed on a CPU."""
+    return 0 if is_head(experiment, expert) else 1
 
 
 def possible_features(experiment: Experiment, expert: str) -> dict[str, list[Any]]:

@@ -1,6 +1,7 @@
 """The section features of a recipe, and the name of stored features."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,7 @@ def key(recipe: dict = RECIPE, data: dict | None = None) -> str | None:
         (RECIPE | {"features": {"layers": []}}, "layers"),
         (RECIPE | {"features": {"augmentation": {"flip": True}}}, "views"),
         (RECIPE | {"features": {"precision": "int8"}}, "precision"),
+        (RECIPE | {"features": {"views": 128}}, "views"),
     ],
 )
 def test_what_makes_no_sense_for_a_head_is_refused(recipe, field):
@@ -59,6 +61,52 @@ def test_an_expert_next_to_heads_may_be_a_network():
     assert features_key(experiment.data, experiment.experts["head"]) == key()
 
 
+HEADS = {"features": {}, "optimizer": {"weight_decay": 0.2}, "epochs": 3, "head": {"kind": "mlp"}}
+NETWORKS = {"optimizer": {"weight_decay": 0.2}, "epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expert", "expected"),
+    [
+        (NETWORKS, {"features": {}}, ("linear", "adamw", 0.001, 5e-4, 20)),
+        (NETWORKS, {"features": {}, "head": None}, ("linear", "adamw", 0.001, 5e-4, 20)),
+        (
+            NETWORKS,
+            {"features": {}, "optimizer": {"weight_decay": 0.1}},
+            ("linear", "adamw", 0.001, 0.1, 20),
+        ),
+        (NETWORKS, {"features": None}, (None, "sgd", 0.1, 0.2, 3)),
+        (HEADS, {"features": None}, (None, "sgd", 0.1, 5e-4, 200)),
+        (HEADS, {"features": None, "epochs": 4}, (None, "sgd", 0.1, 5e-4, 4)),
+        (HEADS, {"features": {"size": 64}}, ("mlp", "adamw", 0.001, 0.2, 3)),
+        (HEADS, {"head": None}, ("linear", "adamw", 0.001, 0.2, 3)),
+    ],
+)
+def test_heads_and_networks_do_not_inherit_what_only_the_other_wants(recipe, expert, expected):
+    value = deepcopy(TINY)
+    value["recipe"] = {"model": RECIPE["model"]} | recipe
+    value["experts"] = {"only": expert}
+    found = parse_experiment(value).experts["only"]
+    optimizer = found.optimizer
+    assert expected == (
+        found.head and found.head.kind,
+        optimizer.name,
+        optimizer.learning_rate,
+        optimizer.weight_decay,
+        found.epochs,
+    )
+
+
+def test_points_of_a_sweep_over_features_are_heads():
+    value = deepcopy(TINY)
+    value["recipe"] = {"model": RECIPE["model"], "export": "best"}
+    value["experts"] = {}
+    value["sweep"] = {"grid": {"features.size": [64, 96]}}
+    for point in parse_experiment(value).points.values():
+        assert point.head.kind == "linear" and point.optimizer.name == "adamw"
+        assert point.epochs == 20
+
+
 @pytest.mark.parametrize(
     ("recipe", "data"),
     [
@@ -70,6 +118,16 @@ def test_an_expert_next_to_heads_may_be_a_network():
 )
 def test_what_decides_no_feature_shares_them(recipe, data):
     assert key(RECIPE | recipe, data) == key()
+
+
+def test_the_same_normalization_is_the_same_parameter_of_embed():
+    """A new experiment that names the default does not make the features of others stale."""
+    named, default = (parsed(RECIPE | change) for change in ({"normalize": "backbone"}, {}))
+    assert named.recipe.normalize_as == default.recipe.normalize_as == "backbone"
+    for normalize in (True, False):
+        assert parsed(RECIPE | {"normalize": normalize}).recipe.normalize_as is normalize
+    rule = Path(__file__).parents[2] / "rules" / "features.smk"
+    assert ".normalize_as," in rule.read_text() and ".normalize," not in rule.read_text()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -21,6 +22,7 @@ from tailproof.features.embed_state import BatchLog
 from tailproof.features.store import FeatureSplit
 from tailproof.files import read_json, write_json
 from tailproof.loading import Loader, Split
+from tailproof.models.backbone_layers import layers_of
 from tailproof.models.initial_weights import build_initial
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
@@ -159,6 +161,17 @@ def test_a_transformer_gives_its_class_token_and_the_average_of_the_others(digit
     penultimate, last = (np.stack(stored[name].to_pylist()) for name in ("penultimate", "last"))
     assert last.shape[1] == 2 * penultimate.shape[1]
     np.testing.assert_allclose(last[:, : penultimate.shape[1]], penultimate, rtol=1e-5)
+
+
+@pytest.mark.parametrize("class_token", [True, False])
+def test_a_register_token_is_no_class_token(class_token):
+    options = {"class_token": class_token, "reg_tokens": 4, "global_pool": "avg"}
+    network = timm.create_model("test_vit", num_classes=0, **options).eval()
+    images = torch.randn(2, 3, *network.patch_embed.img_size)
+    tokens = network.forward_features(images)
+    average = tokens[:, 4 + class_token :].mean(1)
+    expected = torch.cat([tokens[:, 0], average], 1) if class_token else average
+    torch.testing.assert_close(layers_of(network, images, ["last"])["last"], expected)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,18 @@ def test_fits_agree_with_scikit_learn(digits, model):
     assert np.abs(balanced - (expected - np.log(shares))).max() < 1e-3
 
 
+def test_one_hot_classes_take_no_memory_for_other_samples():
+    classes = 40_000  # a square of it is 12.8 GB
+    targets = Targets(np.array([[0], [-1], [39_999], [5]]), [classes])
+    one_hot = targets.one_hot(slice(1, 4), 0)
+    assert one_hot.shape == (3, classes)
+    assert np.argwhere(one_hot).tolist() == [[1, 39_999], [2, 5]]
+    tracemalloc.start()
+    targets.one_hot(slice(1, 4), 0)
+    assert tracemalloc.get_traced_memory()[1] < 10 * one_hot.nbytes
+    tracemalloc.stop()
+
+
 def test_features_that_are_constant_are_left_out(digits, model):
     split, targets = split_and_targets(digits)
     constant = split.read_all().copy()
@@ -341,6 +354,7 @@ def test_heads_have_defaults_of_their_own():
     assert recipe.head.kind == "linear" and recipe.epochs == 20
     assert recipe.optimizer.name == "adamw" and recipe.optimizer.weight_decay == 0
     assert Recipe(**recipe.model_dump()) == recipe
+    assert Recipe(model=model, features={}, head=None) == Recipe(model=model, features={})
     chosen = Recipe(model=model, features={}, optimizer={"name": "sgd"}, epochs=3)
     assert (chosen.optimizer.learning_rate, chosen.epochs) == (0.1, 3)
     assert Recipe(model=model).optimizer.name == "sgd"

@@ -212,6 +212,27 @@ def test_each_finding_is_there_where_it_should_be_and_nowhere_else(kind, severit
     assert [finding.severity for finding in found] == ([severity] if severity else [])
 
 
+@pytest.mark.parametrize("kind", ["linear", "prototype", "ridge", "knn", "tau_norm"])
+def test_what_fitted_heads_ignore_is_not_found_in_them(kind):
+    head = {"model": {"name": "resnet18", "weights": "w.pth"}, "features": {}, "epochs": 256}
+    head |= {"head": {"kind": kind}}
+    rate, warmup = {"name": "sgd", "learning_rate": 9.0}, {"warmup": {"steps": 2, "epochs": None}}
+    recipes = {
+        "constant": Recipe(**head, schedule={"name": "constant"}, optimizer=rate),
+        "warm": Recipe(**head, schedule={"name": "cosine", **warmup}),
+    }
+    twice = {"sampler": "class_aware", "loss": {"name": "balanced_softmax"}}
+    found = [
+        *findings(replace(facts(train=TAIL), recipes=recipes)),
+        *findings(replace(facts(train=TAIL), recipes={"twice": Recipe(**head, **twice)})),
+    ]
+    ignored = {
+        *("short_warmup", "unusual_rate", "no_schedule", "no_early_stopping"),
+        *("frequent_validation", "no_rebalancing", "rebalanced_twice"),
+    }
+    assert ignored & {each.kind for each in found} == (ignored if kind == "linear" else set())
+
+
 def test_every_kind_is_tried():
     tried = {"probe_failed", "refused_transform", "constant_transform", "enlarged_crops"}
     assert set(TABLE) | tried == set(KINDS)

@@ -13,6 +13,7 @@ from tailproof.preflight.normalizations import normalizations
 from tailproof.preflight.summary import describe
 from tailproof.preflight.timing import measure, structures
 from tailproof.preflight.tried_transforms import tried_transforms
+from tests.features.embedding import MODEL, fetch_weights
 
 SMALL = {"model": {"name": "cifar_resnet20"}, "epochs": 4, "batch_size": 64}
 
@@ -105,6 +106,15 @@ def test_the_class_means_of_a_cosine_head_are_timed(digits):
     recipe = Recipe(**SMALL | start, tune={"head": "cosine"})
     own = measure(digits, {"tuned": recipe})["experts"]["tuned"]
     assert own["run"] > own["start"] + sum(own["step"])
+
+
+@pytest.mark.parametrize("kind", ["prototype", "ridge", "knn"])
+def test_fitted_heads_are_timed_on_drawn_features(digits, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    fetch_weights(MODEL)
+    recipe = Recipe(model=MODEL.model_dump(), features={"size": 16}, head={"kind": kind})
+    timed = measure(digits, {"fitted": recipe})
+    assert timed["findings"] == [] and timed["experts"]["fitted"]["run"] > 0
 
 
 @pytest.mark.parametrize(

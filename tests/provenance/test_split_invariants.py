@@ -35,6 +35,7 @@ def broken(finished, ledger, rule, path):
         "results/tiny/shards/test/part-00000.parquet",
         "results/tiny/experts/cross_entropy/seed-0/logits/test.parquet",
         "results/test/experts/test/seed-0/raw_logits/test.parquet",
+        "features/start--1234/test.parquet/part-00000.parquet",
     ],
 )
 def test_a_job_that_read_test_and_must_not_is_told(finished, ledger, path):
@@ -49,6 +50,7 @@ def test_a_job_that_read_test_and_must_not_is_told(finished, ledger, path):
         "results/tiny/experts/test/seed-0/model.safetensors",
         "results/tiny/provenance/shard/test-00000.json",
         "pretrained/test/model.safetensors",
+        "features/test/train.parquet/part-00000.parquet",
     ],
 )
 def test_what_is_only_named_like_it_may_be_read(finished, ledger, path):

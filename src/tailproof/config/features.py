@@ -19,12 +19,16 @@ def features_key(data: Data, recipe: Recipe) -> str | None:
     """
     if recipe.features is None:
         return None
-    facts = [
+    facts = [*shard_fields(data), *_deciding(recipe)]
+    return f"{recipe.model.weights_key}--{digest_of(facts)[:8]}"
+
+
+def shard_fields(data: Data) -> list[Any]:
+    """Return, as plain values, what of a data section decides what the shards contain."""
+    return [
         data.model_dump(mode="json", exclude=NOT_IN_SHARDS),
         data.near_duplicates == "group",  # the other values do not change the splits
-        *_deciding(recipe),
     ]
-    return f"{recipe.model.weights_key}--{digest_of(facts)[:8]}"
 
 
 def recipes_of_features(data: Data, recipes: Iterable[Recipe]) -> dict[str, Recipe]:
@@ -49,6 +53,6 @@ def _deciding(recipe: Recipe) -> list[Any]:
     """Return, as plain values, what of a recipe decides its features."""
     return [
         recipe.model.model_dump(mode="json"),
-        "backbone" if recipe.as_backbone else recipe.normalize,
+        recipe.normalize_as,
         recipe.features.model_dump(mode="json"),
     ]

@@ -23,10 +23,19 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def merged_recipe(recipe: dict[str, Any], changes: Any) -> Any:
-    """Return an expert's recipe; a value that is not a mapping is left for the model to reject."""
+    """Return an expert's recipe; a value that is not a mapping is left for the model to reject.
+
+    A head does not inherit from the recipe of a network the fields whose defaults are others for
+    heads, nor a network from that of a head.
+    """
     if changes is None:
         return recipe
-    return with_names(merge(recipe, changes)) if isinstance(changes, dict) else changes
+    if not isinstance(changes, dict):
+        return changes
+    features = recipe.get("features")
+    if (features is None) != (changes.get("features", features) is None):
+        recipe = {key: value for key, value in recipe.items() if key not in HEAD_DEFAULTS}
+    return with_names(merge(recipe, changes))
 
 
 def with_names(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -152,6 +152,7 @@ class Features(Strict):
     )
     views: Count = Field(
         1,
+        le=127,
         description="Number of views of each training image: the image itself, and augmented ones, "
         "which are the same in every run. The other splits have one view.",
     )
@@ -443,6 +444,11 @@ class Recipe(Strict):
         )
 
     @property
+    def normalize_as(self) -> bool | str:
+        """`normalize` with its default filled in."""
+        return "backbone" if self.as_backbone else self.normalize is not False
+
+    @property
     def monitor_sign(self) -> float:
         """1 if a higher value of the monitor is better, -1 if a lower one is."""
         return direction(self.monitor)
@@ -457,7 +463,9 @@ class Recipe(Strict):
     def _heads_have_defaults(cls, value: Any) -> Any:
         if not isinstance(value, dict) or value.get("features") is None:
             return value
-        value = HEAD_DEFAULTS | value
+        value = HEAD_DEFAULTS | {
+            key: field for key, field in value.items() if (key, field) != ("head", None)
+        }
         given, default = value["optimizer"], HEAD_DEFAULTS["optimizer"]
         if isinstance(given, dict) and given.get("name", default["name"]) == default["name"]:
             value["optimizer"] = default | given

@@ -41,7 +41,10 @@ class Targets(NamedTuple):
 
     def one_hot(self, rows: slice, rank: int) -> np.ndarray:
         """Return the classes of some samples at a rank, float64 [n, C]; 0 without a label."""
-        return np.eye(self.sizes[rank] + 1)[self.labels[rows, rank] + 1][:, 1:]
+        labels = self.labels[rows, rank]
+        one_hot = np.zeros((len(labels), self.sizes[rank] + 1))
+        one_hot[np.arange(len(labels)), labels + 1] = 1
+        return one_hot[:, 1:]
 
     def counts(self, rank: int) -> np.ndarray:
         """Return the number of samples of each class of a rank, at least 1, float64 [C]."""
@@ -124,8 +127,8 @@ def fit_prototypes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return weight [C, D] and bias [C] of the nearest class mean of standardized features.
 
-    The logit of class c is -|x - m_c|² / 2v up to a constant, where v is the mean squared distance
-    of a sample from the mean of its class: the largest logits are of the order of 1.
+    The logit of class c is -√D·|x - m_c|² / 2v up to a constant, where v is the mean squared
+    distance of a sample from the mean of its class. If v is 0, all logits are.
     """
     weights, biases = [], []
     for rank, size in enumerate(targets.sizes):
@@ -138,7 +141,7 @@ def fit_prototypes(
         counts = targets.counts(rank)[:, None]
         means = sums / counts
         spread = (squares - (counts * means**2).sum()) / labelled
-        scale = np.sqrt(split.width) / max(spread, np.finfo(np.float64).tiny)
+        scale = np.sqrt(split.width) / spread if spread > 0 else 0.0
         weights.append(scale * means)
         biases.append(-scale * (means**2).sum(1) / 2)
     return np.concatenate(weights), np.concatenate(biases)

@@ -44,4 +44,6 @@ def _pooled(network: nn.Module, last: Tensor) -> Tensor:
         return last.mean((1, 2) if channels_behind else (2, 3))
     prefix = getattr(network, "num_prefix_tokens", 0)
     average = last[:, prefix:].mean(1)
-    return torch.cat([last[:, 0], average], 1) if prefix else average
+    class_token = getattr(getattr(network, "embeds", network), "cls_token", None)
+    without = not prefix or class_token is None  # register tokens alone are left out
+    return average if without else torch.cat([last[:, 0], average], 1)

@@ -73,3 +73,19 @@ def each_recipe(check_recipe: Callable[[Recipe, ExperimentFacts], Finding | None
         ]
 
     return check_recipes
+
+
+def each_trained_recipe(
+    check_recipe: Callable[[Recipe, ExperimentFacts], Finding | None],
+) -> Check:
+    """Apply a check as `each_recipe` does, but not to heads that are fitted in one pass.
+
+    These ignore the optimizer, the schedule, the sampler and the number of epochs.
+    """
+
+    @each_recipe
+    @wraps(check_recipe)
+    def check_trained(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
+        return None if recipe.is_fitted else check_recipe(recipe, facts)
+
+    return check_trained

@@ -118,9 +118,11 @@ def _readers_of_raw(ledger: Ledger) -> Iterator[str]:
 
 
 def _of_test(parts: tuple[str, ...]) -> bool:
-    """Return whether a path below the results is a shard or logits file of test."""
+    """Return whether a path of the project has images, features or logits of test."""
     match parts:
         case (_, "shards", "test", _):
+            return True
+        case ("features", _, "test.parquet", _):
             return True
         case (_, "experts", _, _, "logits" | "raw_logits", "test.parquet"):
             return True

@@ -3,7 +3,7 @@
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.experiment_facts import ExperimentFacts
-from tailproof.preflight.registry import check, each_recipe
+from tailproof.preflight.registry import check, each_trained_recipe
 from tailproof.schedules import Phases
 
 LONG_EPOCHS, LONG_UPDATES = 50, 20_000
@@ -11,7 +11,7 @@ MANY_VALIDATIONS = 200
 
 
 @check("no_early_stopping")
-@each_recipe
+@each_trained_recipe
 def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a long run without early stopping."""
     updates = Phases.of_samples(recipe, facts.samples).total
@@ -36,7 +36,7 @@ def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 
 
 @check("frequent_validation")
-@each_recipe
+@each_trained_recipe
 def frequent_validation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find many validations that have no effect on the run."""
     decides = recipe.early_stopping or recipe.schedule.name == "plateau"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.preflight.experiment_facts import ExperimentFacts
-from tailproof.preflight.registry import check, each_recipe
+from tailproof.preflight.registry import check, each_trained_recipe
 from tailproof.schedules import Phases, final_rate, peak_rate
 
 TRANSFORMER = re.compile(r"vit|deit|beit|swin|eva|cait|xcit|former|scanline_causal|mixer")
@@ -71,7 +71,7 @@ def is_transformer(recipe: Recipe) -> bool:
 
 
 @check("short_warmup")
-@each_recipe
+@each_trained_recipe
 def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a warm-up of less than an epoch, or a transformer from random weights without one."""
     phases = Phases.of_samples(recipe, facts.samples)
@@ -98,7 +98,7 @@ def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 
 
 @check("unusual_rate")
-@each_recipe
+@each_trained_recipe
 def unusual_rate(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find a rate far outside the usual range for optimizer, network and batch size."""
     phases = Phases.of_samples(recipe, facts.samples)
@@ -130,7 +130,7 @@ def unusual_rate(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 
 
 @check("no_schedule")
-@each_recipe
+@each_trained_recipe
 def no_schedule(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find a rate that stays constant."""
     constant = recipe.schedule.name == "constant"

@@ -5,7 +5,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import Finding
 from tailproof.digests import canonical_json
 from tailproof.preflight.experiment_facts import FEW, ExperimentFacts
-from tailproof.preflight.registry import check, each_recipe, reports
+from tailproof.preflight.registry import check, each_recipe, each_trained_recipe, reports
 from tailproof.text import listed
 
 LONG_TAIL, SOME_TAIL = 10, 3  # imbalances
@@ -42,10 +42,11 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
 @check("no_rebalancing")
 def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
     """Find a long tail that no loss and no sampler rebalances."""
-    losses = {name: recipe.loss for name, recipe in facts.recipes.items()}
-    phases = [phase for recipe in facts.recipes.values() for phase in recipe.timeline]
+    trained = {name: recipe for name, recipe in facts.recipes.items() if not recipe.is_fitted}
+    losses = {name: recipe.loss for name, recipe in trained.items()}
+    phases = [phase for recipe in trained.values() for phase in recipe.timeline]
     rebalanced = any(phase.loss.rebalances or phase.sampler != "instance" for phase in phases)
-    if facts.imbalance <= SOME_TAIL or rebalanced:
+    if facts.imbalance <= SOME_TAIL or rebalanced or not trained:
         return []
     finding = Finding(
         "no_rebalancing",
@@ -64,7 +65,7 @@ def no_rebalancing(facts: ExperimentFacts) -> list[Finding]:
 
 
 @check("rebalanced_twice")
-@each_recipe
+@each_trained_recipe
 def rebalanced_twice(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     """Find rare classes that are drawn more often and count for more in the loss."""
     twice = next(
