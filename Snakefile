@@ -46,7 +46,7 @@ rule all:
             record_path(WEIGHTS, "fetch", key)
             for name in LISTED.experiments
             for key in helpers.pretrained_models(
-                helpers.all_recipes(pipeline.read(name)).values()
+                expert_recipes.all_recipes(pipeline.read(name)).values()
             )
         ],
         features=pipeline.records_of_features(LISTED.experiments),

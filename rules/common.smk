@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tailproof import workflow as helpers
+from tailproof.config import expert_recipes
 from tailproof.config.base import NAME
 from tailproof.config.validation import parse_config
 from tailproof.config.splits import SPLITS

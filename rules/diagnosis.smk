@@ -27,7 +27,7 @@ rule diagnose:
         mem_mb=scaled_by_attempt(500),
         runtime=scaled_by_attempt(10),
     params:
-        recipes=of_expert(helpers.possible_learned_recipes),
+        recipes=of_expert(expert_recipes.possible_learned_recipes),
         targets=lambda w: config_section(experiment(w))["targets"],
         code=code("diagnose"),
     message:

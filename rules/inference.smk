@@ -24,13 +24,13 @@ rule infer:
     resources:
         mem_mb=scaled_by_attempt(lambda w: memory_mb(recipe(w))),
         runtime=scaled_by_attempt(120),
-        gpu=of_expert(helpers.gpus_of_inference),
+        gpu=of_expert(expert_recipes.gpus_of_inference),
         cpus_per_task=lambda w: recipe(w).threads + recipe(w).workers,
-        execution=of_expert(helpers.execution_of),
+        execution=of_expert(expert_recipes.execution_of),
     params:
-        features=of_expert(helpers.possible_features),
-        script=of_expert(helpers.inferrer_of),
-        code=lambda w: code("infer", of_expert(helpers.inferrer_of)(w)),
+        features=of_expert(expert_recipes.possible_features),
+        script=of_expert(expert_recipes.inferrer_of),
+        code=lambda w: code("infer", of_expert(expert_recipes.inferrer_of)(w)),
     message:
         "{wildcards.experiment}: infer with {wildcards.expert}, seed {wildcards.seed}"
     script:

@@ -29,11 +29,11 @@ rule preflight:
         runtime=scaled_by_attempt(30),
         gpu=1,
         cpus_per_task=max_over_recipes(lambda recipe: recipe.threads + recipe.workers),
-        execution=lambda w: helpers.execution_of_all(experiment(w)),
+        execution=lambda w: expert_recipes.execution_of_all(experiment(w)),
     params:
         recipes=lambda w: {
             name: recipe.result_fields()
-            for name, recipe in helpers.all_recipes(experiment(w)).items()
+            for name, recipe in expert_recipes.all_recipes(experiment(w)).items()
         },
         code=code("preflight"),
     message:

@@ -8,7 +8,7 @@ rule train:
         shards=pipeline.shards_of_networks("train", "val"),
         features=pipeline.features_of("train", "val"),
         pretrained=pipeline.pretrained_of(".safetensors", ".json"),
-        standing=lambda w: rung_standing(w, helpers.rung_of(w.expert)),
+        standing=lambda w: rung_standing(w, expert_recipes.rung_of(w.expert)),
     output:
         weights="<expert>/model.safetensors",
         config="<expert>/config.json",
@@ -35,12 +35,12 @@ rule train:
         cleared=cleared,
         # A resource, because resources reach a script and never make its outputs stale. A
         # parameter would make experts stale when, for instance, the number of workers changes.
-        execution=of_expert(helpers.execution_of),
+        execution=of_expert(expert_recipes.execution_of),
     params:
-        recipe=of_expert(helpers.learned_recipe),
-        features=of_expert(helpers.possible_features),
-        script=of_expert(helpers.trainer_of),
-        code=lambda w: code("train", of_expert(helpers.trainer_of)(w)),
+        recipe=of_expert(expert_recipes.learned_recipe),
+        features=of_expert(expert_recipes.possible_features),
+        script=of_expert(expert_recipes.trainer_of),
+        code=lambda w: code("train", of_expert(expert_recipes.trainer_of)(w)),
     message:
         "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}"
     script:
@@ -59,10 +59,12 @@ use rule train as rung with:
     benchmark:
         "<logs>/{experiment}/rung/{expert}-{seed}.tsv"
     params:
-        recipe=of_expert(helpers.learned_recipe),
-        features=of_expert(helpers.possible_features),
-        until=lambda w: experiment(w).sweep.halving.rungs[helpers.rung_of(w.expert) - 1],
-        script=of_expert(helpers.trainer_of),
-        code=lambda w: code("rung", of_expert(helpers.trainer_of)(w)),
+        recipe=of_expert(expert_recipes.learned_recipe),
+        features=of_expert(expert_recipes.possible_features),
+        until=lambda w: experiment(w).sweep.halving.rungs[
+            expert_recipes.rung_of(w.expert) - 1
+        ],
+        script=of_expert(expert_recipes.trainer_of),
+        code=lambda w: code("rung", of_expert(expert_recipes.trainer_of)(w)),
     message:
         "{wildcards.experiment}: train {wildcards.expert}, seed {wildcards.seed}, for a rung"

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tailproof import workflow
+from tailproof.config import expert_recipes
 from tailproof.config.draws import write_draws
 from tailproof.config.folds import write_folds
 from tailproof.config.recipe import EXECUTION_FIELDS, Recipe
@@ -41,17 +42,19 @@ def swept():
 
 
 def test_an_expert_has_one_recipe(tiny):
-    assert workflow.possible_recipes(tiny, "balanced_softmax") == [tiny.experts["balanced_softmax"]]
-    learned = workflow.learned_recipe(tiny, "balanced_softmax")
+    assert expert_recipes.possible_recipes(tiny, "balanced_softmax") == [
+        tiny.experts["balanced_softmax"]
+    ]
+    learned = expert_recipes.learned_recipe(tiny, "balanced_softmax")
     assert learned["loss"]["name"] == "balanced_softmax"
     assert not set(learned) & set(EXECUTION_FIELDS)
 
 
 def test_a_place_of_a_rung_may_be_any_point(swept):
     (place, *_) = swept.rounds[1]
-    assert workflow.possible_recipes(swept, place) == list(swept.points.values())
-    assert workflow.rung_of(place) == 2 and workflow.learned_recipe(swept, place) == {}
-    assert set(workflow.possible_learned_recipes(swept, place)) == set(swept.points)
+    assert expert_recipes.possible_recipes(swept, place) == list(swept.points.values())
+    assert expert_recipes.rung_of(place) == 2 and expert_recipes.learned_recipe(swept, place) == {}
+    assert set(expert_recipes.possible_learned_recipes(swept, place)) == set(swept.points)
 
 
 @pytest.mark.parametrize(
@@ -78,14 +81,14 @@ def test_near_duplicates_are_compared_as_configured(
 
 def test_an_expert_that_is_not_there_is_named_with_a_suggestion(tiny):
     with pytest.raises(TailproofError, match=r"'balanced_sofmax'.*'balanced_softmax'"):
-        workflow.possible_recipes(tiny, "balanced_sofmax")
+        expert_recipes.possible_recipes(tiny, "balanced_sofmax")
 
 
 def test_inference_of_a_head_asks_for_no_gpu():
     recipe = {"model": {"name": "resnet18", "weights": "w.pth"}}
     experts = {"head": {"features": {}}, "network": {}}
     experiment = parse_experiment({**TINY, "recipe": recipe, "experts": experts})
-    gpus = {name: workflow.gpus_of_inference(experiment, name) for name in experts}
+    gpus = {name: expert_recipes.gpus_of_inference(experiment, name) for name in experts}
     assert gpus == {"head": 0, "network": 1}
     slurm = yaml.safe_load((Path(__file__).parents[1] / "slurm" / "config.yaml").read_text())
     assert "infer" not in slurm["set-resources"]  # it would replace the number of the rule
@@ -94,11 +97,11 @@ def test_inference_of_a_head_asks_for_no_gpu():
 def test_how_experts_are_run_is_kept_apart_from_what_they_learn():
     experts = {"a": {}, "b": {"workers": 3}}
     experiment = parse_experiment({**TINY, "experts": experts})
-    execution = json.loads(workflow.execution_of_all(experiment))
+    execution = json.loads(expert_recipes.execution_of_all(experiment))
     assert set(execution["others"]) == {"b"} and execution["others"]["b"]["workers"] == 3
-    assert json.loads(workflow.execution_of(experiment, "b")) == execution["others"]["b"]
-    assert json.loads(workflow.execution_of(experiment, "a")) == execution["usual"]
-    assert workflow.max_over_recipes(experiment, lambda recipe: recipe.workers) == 3
+    assert json.loads(expert_recipes.execution_of(experiment, "b")) == execution["others"]["b"]
+    assert json.loads(expert_recipes.execution_of(experiment, "a")) == execution["usual"]
+    assert expert_recipes.max_over_recipes(experiment, lambda recipe: recipe.workers) == 3
 
 
 def test_a_job_asks_for_what_was_measured_once_it_was(tiny, tmp_path: Path):

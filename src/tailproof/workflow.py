@@ -1,6 +1,5 @@
 """What the rules know of experiments: inputs, parameters and resources. None needs Snakemake."""
 
-import json
 import re
 import shutil
 import tempfile
@@ -15,7 +14,14 @@ from pydantic import BaseModel
 from tailproof.config.base import NAME
 from tailproof.config.draws import read_draws
 from tailproof.config.experiment import Experiment
-from tailproof.config.features import deciding_fields, recipes_of_features, shard_fields
+from tailproof.config.expert_recipes import (
+    all_recipes,
+    is_head,
+    largest_recipe,
+    max_over_recipes,
+    possible_recipes,
+)
+from tailproof.config.features import recipes_of_features, shard_fields
 from tailproof.config.folds import read_folds
 from tailproof.config.lint import warnings
 from tailproof.config.recipe import Model, Recipe, pretrained_models
@@ -30,7 +36,7 @@ from tailproof.preflight.gate import blocking_message
 from tailproof.preflight.slurm_resources import request_of, with_measurements
 from tailproof.project import EXPERIMENTS, FEATURES, STORES, WEIGHTS, Paths
 from tailproof.provenance.expected_jobs import expected_jobs
-from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import EXPERT
@@ -513,76 +519,6 @@ def config_section(section: BaseModel, *names: str) -> dict[str, Any]:
     return section.model_dump(mode="json", include=set(names) or None)
 
 
-def all_recipes(experiment: Experiment) -> dict[str, Recipe]:
-    """Return the recipes of all experts and of all points of the sweep, by name."""
-    return experiment.experts | experiment.points
-
-
-def possible_recipes(experiment: Experiment, expert: str) -> list[Recipe]:
-    """Return the recipes that an expert may have: its own, or those of all points of the sweep.
-
-    Raises:
-        TailproofError: the experiment has no such expert.
-    """
-    recipes = all_recipes(experiment)
-    if expert in recipes:
-        return [recipes[expert]]
-    if expert in experiment.evaluated or any(expert in names for names in experiment.rounds):
-        return list(experiment.points.values())
-    raise TailproofError(
-        f"the experiment has no expert '{expert}'{suggestion(expert, recipes)}; "
-        f"known: {', '.join(recipes)}"
-    )
-
-
-def largest_recipe(experiment: Experiment, expert: str) -> Recipe:
-    """Return an expert's recipe; of several possible ones, the one with the most threads."""
-    return max(possible_recipes(experiment, expert), key=lambda recipe: recipe.threads)
-
-
-def learned_recipe(experiment: Experiment, expert: str) -> dict[str, Any]:
-    """Return the result fields of an expert's recipe; empty if a rung decides the recipe."""
-    return {} if rung_of(expert) > 1 else largest_recipe(experiment, expert).result_fields()
-
-
-def possible_learned_recipes(experiment: Experiment, expert: str) -> dict[str, dict[str, Any]]:
-    """Return the result fields of the recipes that an expert may have, by name."""
-    fixed = {expert: experiment.experts[expert]} if expert in experiment.experts else None
-    recipes = experiment.points if fixed is None else fixed
-    return {name: recipe.result_fields() for name, recipe in recipes.items()}
-
-
-def is_head(experiment: Experiment, expert: str) -> bool:
-    """Return whether an expert is a head on features; points of a sweep are all alike in this."""
-    return possible_recipes(experiment, expert)[0].features is not None
-
-
-def trainer_of(experiment: Experiment, expert: str) -> str:
-    """Return the name of the script that trains an expert."""
-    return "train_head" if is_head(experiment, expert) else "train"
-
-
-def inferrer_of(experiment: Experiment, expert: str) -> str:
-    """Return the name of the script that infers with an expert."""
-    return "infer_head" if is_head(experiment, expert) else "infer"
-
-
-def gpus_of_inference(experiment: Experiment, expert: str) -> int:
-    """Return the number of GPUs for inference; a head on features is computed on a CPU."""
-    return 0 if is_head(experiment, expert) else 1
-
-
-def possible_features(experiment: Experiment, expert: str) -> dict[str, list[Any]]:
-    """Return what decides the features that an expert may need, by key; empty for a network."""
-    return deciding_fields(experiment.data, possible_recipes(experiment, expert))
-
-
-def rung_of(expert: str) -> int:
-    """Return the rung of a sweep that an expert is trained in, from the name of its place."""
-    place = re.fullmatch(r"rung-(\d+)-place-\d+", expert)
-    return int(place[1]) if place else 1
-
-
 def part_numbers(experiment: Experiment) -> list[str]:
     """Return the part numbers of a split, as written in file names."""
     return [f"{part:05d}" for part in range(experiment.data.shards_per_split)]
@@ -591,24 +527,6 @@ def part_numbers(experiment: Experiment) -> list[str]:
 def expected_records(name: str, experiment: Experiment) -> list[str]:
     """Return the paths of the records of all jobs that run before the report."""
     return [record_path(name, *job.split("/")) for job in expected_jobs(experiment)]
-
-
-def max_over_recipes(experiment: Experiment, amount: Callable[[Recipe], int]) -> int:
-    """Return the largest amount that any expert or point of an experiment needs."""
-    return max(map(amount, all_recipes(experiment).values()))
-
-
-def execution_of(experiment: Experiment, expert: str) -> str:
-    """Return the execution fields of an expert's recipe, as JSON."""
-    return json.dumps(largest_recipe(experiment, expert).execution_fields())
-
-
-def execution_of_all(experiment: Experiment) -> str:
-    """Return the execution fields of all recipes as JSON: the usual ones and the exceptions."""
-    usual = experiment.recipe.execution_fields()
-    by_name = {name: recipe.execution_fields() for name, recipe in all_recipes(experiment).items()}
-    others = {name: fields for name, fields in by_name.items() if fields != usual}
-    return json.dumps({"usual": usual, "others": others})
 
 
 def _expand(pattern: str, **values: Iterable[Any]) -> list[str]:
