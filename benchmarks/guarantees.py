@@ -39,6 +39,7 @@ from tailproof.config.validation import load_experiment
 from tailproof.data.logits import Logits
 from tailproof.evaluation.class_groups import class_groups
 from tailproof.evaluation.ensembles import combine, stack
+from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import Task
 from tailproof.guarantees.guarantee import PRIOR_FROM, classes_of, cross_fitted
@@ -52,7 +53,7 @@ from tailproof.guarantees.prediction_sets import (
 from tailproof.guarantees.risk import answered_above
 from tailproof.guarantees.roll_up import NONE, Rank, answer_rank, answers_by_rank, wrong_by_rank
 from tailproof.guarantees.rules import Classes, fit_guarantees
-from tailproof.guarantees.scores import SCORES, fit_prior_strength, prior_shares
+from tailproof.guarantees.scores import SCORES
 
 POOL = ("tune", "dev", "test")
 LARGEST = 4000

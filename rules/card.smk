@@ -12,7 +12,7 @@ rule card:
         splits=rules.split.output.summary,
         metrics=rules.evaluate.output.metrics,
         rejectors="<results>/{experiment}/evaluation/rejectors.csv",
-        guarantees=rules.guarantee.output.rules,
+        promises=rules.guarantee.output.rules,
     output:
         readme="<expert>/README.md",
         example="<expert>/example.py",

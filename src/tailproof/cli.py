@@ -337,9 +337,11 @@ def predict(
         ),
     ] = None,
     score: Annotated[
-        str,
-        typer.Option(help="Score of the sets: pas, thr, aps, raps, interp_q or classwise."),
-    ] = "pas",
+        str | None,
+        typer.Option(
+            help="Score of the sets: pas (the default), thr, aps, raps, interp_q or classwise."
+        ),
+    ] = None,
     risk: Annotated[
         float | None,
         typer.Option(
@@ -347,7 +349,8 @@ def predict(
         ),
     ] = None,
     by_group: Annotated[
-        bool, typer.Option("--by-group", help="Keep the risk among many, medium and few each.")
+        bool,
+        typer.Option("--by-group", help="Keep the risk in each class group: many, medium, few."),
     ] = False,
     precision: Annotated[
         float | None,

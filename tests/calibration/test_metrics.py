@@ -175,7 +175,7 @@ def drawn_predictions(rng, samples, sharpness):
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 1.5, 2.5])
-def test_the_debiased_ece_of_few_samples_is_that_of_many(sharpness):
+def test_the_debiased_ece_of_few_samples_is_closer_to_the_ece_of_many(sharpness):
     rng = np.random.default_rng(0)
     truth = metrics.ece(*drawn_predictions(rng, 200_000, sharpness))
     drawn = [drawn_predictions(rng, 200, sharpness) for _ in range(150)]
@@ -184,6 +184,12 @@ def test_the_debiased_ece_of_few_samples_is_that_of_many(sharpness):
     )
     assert plain > truth + 0.01
     assert abs(debiased - truth) < (plain - truth) / 2 + 0.005
+
+
+def test_the_debiased_ece_of_few_calibrated_samples_is_still_above_zero():
+    rng = np.random.default_rng(0)
+    drawn = [drawn_predictions(rng, 323, 1.0) for _ in range(150)]
+    assert 0.01 < np.mean([metrics.ece_debiased(*each) for each in drawn]) < 0.02
 
 
 def test_noise_is_the_ece_of_calibrated_predictions():

@@ -84,8 +84,8 @@ def test_each_head_has_a_column_and_missing_labels_are_nulls(tmp_path):
     np.testing.assert_allclose(read.values * 2, written.values, rtol=1e-6)
     assert read.temperature == 2
     assert read.metadata["temperatures"] == {"coarse": 4.0, "fine": 2.0}
-    with pytest.raises(TailproofError, match=r"'coarse'.* no temperature"):
-        written.scaled_by_temperature({"fine": 2.0})
+    with pytest.raises(TailproofError, match=r"'coarse'.* no calibrator"):
+        calibrate_logits(written, {"fine": Calibrator(2.0)})
 
 
 def test_a_file_without_rows_can_be_read(tmp_path):

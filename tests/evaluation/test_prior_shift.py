@@ -4,14 +4,13 @@ import pytest
 from tailproof.calibration.metrics import log_probabilities
 from tailproof.evaluation.prior_shift import (
     ClassConfidence,
-    assumed_shares,
-    change_shares,
     estimate_shares,
-    fit_exponent,
+    fit_prior_strength,
+    prior_shares,
 )
+from tests.guarantees.drawn import COUNTS, draw
 
 CLASSES = 6
-TRAIN = np.array([400, 200, 100, 50, 25, 12])
 MEANS = 1.6 * np.eye(CLASSES)
 
 
@@ -29,23 +28,37 @@ def accuracy(log_p, labels):
     return (log_p.argmax(axis=1) == labels).mean()
 
 
-@pytest.mark.parametrize("exponent", [1.0, 0.0, -1.0, 0.4])
-def test_the_assumed_shares_are_measured(exponent):
-    rng = np.random.default_rng(0)
-    assumed = assumed_shares(exponent, TRAIN)
-    for prior in (np.full(CLASSES, 1 / CLASSES), TRAIN / TRAIN.sum()):
-        x, labels = images(rng, prior, 4000)
-        assert fit_exponent(posterior(x, assumed), labels, TRAIN) == pytest.approx(
-            exponent, abs=0.1
-        )
+@pytest.mark.parametrize("strength", [1.0, 0.0, -1.0, 0.4])
+def test_the_strength_of_the_training_shares_is_found(strength):
+    """Also where the samples that show it have other class shares than train."""
+    for shares in (None, np.full(len(COUNTS), 1 / len(COUNTS))):
+        prediction = draw(4000, 3, shares=shares, strength=strength)
+        found = fit_prior_strength(prediction.log_p, prediction.labels, COUNTS)
+        assert abs(found.value - strength) < 4 * found.error and found.error < 0.05
 
 
-def test_known_shares_give_the_posterior():
-    rng = np.random.default_rng(0)
-    x, _ = images(rng, TRAIN / TRAIN.sum(), 100)
-    uniform, other = np.full(CLASSES, 1 / CLASSES), TRAIN[::-1] / TRAIN.sum()
-    changed = change_shares(posterior(x, uniform), uniform, other)
-    assert changed == pytest.approx(posterior(x, other), abs=1e-9)
+def test_the_standard_error_is_not_below_that_of_many_draws():
+    found = [
+        fit_prior_strength(own.log_p, own.labels, COUNTS)
+        for own in (draw(150, seed) for seed in range(60))
+    ]
+    deviation = np.std([own.value for own in found])
+    assert 0.8 * deviation <= np.mean([own.error for own in found]) <= 2 * deviation
+
+
+def test_equal_training_classes_have_any_strength():
+    prediction = draw(50, 0)
+    level = np.full(len(COUNTS), 30)
+    assert fit_prior_strength(prediction.log_p, prediction.labels, level) == (1.0, 0.0)
+    assert prior_shares(level, 2.5) == pytest.approx(np.full(len(COUNTS), 1 / len(COUNTS)))
+
+
+def test_a_class_without_training_samples_has_a_share():
+    shares = prior_shares(np.array([10, 0, 5]), 1.0)
+    assert shares == pytest.approx(np.array([10, 1, 5]) / 16)
+    prediction = draw(60, 0)
+    counts = np.where(np.arange(len(COUNTS)) == 0, 0, COUNTS)
+    assert np.isfinite(fit_prior_strength(prediction.log_p, prediction.labels, counts)).all()
 
 
 @pytest.mark.parametrize("samples", [30, 100, 300])
@@ -76,6 +89,21 @@ def test_estimated_shares_give_nine_tenths_of_what_true_ones_give_or_say_so(rati
         assert trusted <= 2, "the test is wrong once in twenty"
     elif trusted:
         assert gain >= 0.9 * known_gain
+
+
+def test_the_confidence_is_checked_among_the_classes_that_it_was_measured_on():
+    rng = np.random.default_rng(1)
+    uniform = np.full(CLASSES, 1 / CLASSES)
+    tune, labels = images(rng, uniform, 600)
+    known = ClassConfidence.of(posterior(tune, uniform), labels)
+    part = ClassConfidence(known.mean[:3], known.sd[:3], known.samples[:3])
+    x, _ = images(rng, np.array([0.7, 0.2, 0.1, 0, 0, 0]), 500)
+    log_p = posterior(x, uniform)
+    possible = log_probabilities(log_p[:, :3])
+    found = estimate_shares(possible, np.full(3, 1 / 3), part, np.exp(log_p.max(axis=1)))
+    assert found.trusted and found.shares == pytest.approx([0.7, 0.2, 0.1], abs=0.07)
+    unlike = np.exp(posterior(0.4 * x, uniform).max(axis=1))
+    assert not estimate_shares(possible, np.full(3, 1 / 3), part, unlike).trusted
 
 
 def test_images_of_another_kind_are_not_adapted_to():

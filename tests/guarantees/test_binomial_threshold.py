@@ -57,6 +57,14 @@ def test_everything_is_answered_where_nothing_is_wrong_and_nothing_where_all_is(
     assert fit_threshold(certainty[:45], np.zeros(45, bool), 0.05, 0.9).threshold == ALWAYS
 
 
+def test_ties_do_not_lose_the_error_budget():
+    right = np.zeros(1000, bool)
+    assert fit_threshold(np.ones(1000), right, 0.05, 0.9).threshold == ALWAYS
+    certainty = np.append(np.ones(900), np.full(100, 0.5))  # the middle test has no answer either
+    assert fit_threshold(certainty, certainty < 1, 0.05, 0.9).threshold == 0.5
+    assert fit_threshold(np.ones(1000), np.arange(1000) < 60, 0.05, 0.9).threshold is None
+
+
 # The error by certainty: calibrated, or with a trough where surer answers are wrong more often.
 ERRORS = {
     "calibrated": lambda c: 1 - c,
@@ -67,17 +75,18 @@ ERRORS = {
 
 @pytest.mark.parametrize("shape", list(ERRORS))
 @pytest.mark.parametrize("risk", [0.05, 0.1])
-def test_a_promise_is_broken_as_often_as_the_confidence_allows(shape, risk):
+@pytest.mark.parametrize("digits", [1, 16])
+def test_a_promise_is_broken_as_often_as_the_confidence_allows(shape, risk, digits):
     """500 draws of 250 samples, against the error of the population above the threshold."""
     grid = np.linspace(0, 1, 20001) ** 0.25
-    error = ERRORS[shape](grid)
+    error, grid = ERRORS[shape](grid), np.round(grid, digits)
     above = np.cumsum(error[::-1])[::-1] / np.arange(len(grid), 0, -1)
     broken = 0
     for seed in range(500):
         rng = np.random.default_rng([4, seed])
         certainty = rng.uniform(size=250) ** 0.25
         wrong = rng.uniform(size=250) < ERRORS[shape](certainty)
-        threshold = fit_threshold(certainty, wrong, risk, 0.9).threshold
+        threshold = fit_threshold(np.round(certainty, digits), wrong, risk, 0.9).threshold
         if threshold is not None:
             place = np.searchsorted(grid, threshold, side="right")
             broken += place < len(grid) and above[place] > risk

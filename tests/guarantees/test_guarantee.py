@@ -8,13 +8,13 @@ import pytest
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation.ensembles import combine, stack
+from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.files import read_json
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.guarantees.guarantee import cross_fitted, guarantee
 from tailproof.guarantees.measure import measure_guarantees
 from tailproof.guarantees.rules import fit_guarantees
-from tailproof.guarantees.scores import fit_prior_strength, prior_shares
 from tailproof.runtime.errors import TailproofError
 from tests.guarantees.drawn import COUNTS, GENUS, classes, draw
 
@@ -189,6 +189,8 @@ def test_samples_of_few_groups_are_noted(tmp_path):
     result = run(tmp_path, groups=lambda name: f"{name.split('-')[0]}-{hash(name) % 10}")
     (note,) = (note for note in result["notes"] if "groups" in note)
     assert note.startswith("tune has 700 samples in 10 groups")
+    for seeds in read_json(tmp_path / "guarantee_rules.json").values():
+        assert seeds["3"]["notes"] == [note]
 
 
 def test_classes_that_tune_lacks_are_noted(tmp_path):

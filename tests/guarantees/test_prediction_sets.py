@@ -8,6 +8,7 @@ from mapie.classification import SplitConformalClassifier
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from tailproof.evaluation.prior_shift import prior_shares
 from tailproof.files import read_json
 from tailproof.guarantees.prediction_sets import (
     LOWEST,
@@ -20,7 +21,7 @@ from tailproof.guarantees.prediction_sets import (
     set_scores,
     shift_weights,
 )
-from tailproof.guarantees.scores import SCORES, prior_shares, score_classes
+from tailproof.guarantees.scores import SCORES, score_classes
 from tailproof.runtime.errors import TailproofError
 from tests.guarantees.drawn import COUNTS, classes, draw
 

@@ -5,13 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from tailproof.files import read_json
-from tailproof.guarantees.scores import (
-    SCORES,
-    fit_prior_strength,
-    prior_shares,
-    score_classes,
-)
-from tests.guarantees.drawn import COUNTS, draw
+from tailproof.guarantees.scores import SCORES, score_classes
 
 PEER = read_json("tests/field/guarantees/torchcp.json")
 EQUAL = np.full(5, 0.2)
@@ -47,36 +41,3 @@ def test_scores_follow_the_classes_and_a_larger_probability_never_fits_worse(log
         if len(set(p[0])) == len(logits):
             again = score_classes(score, p[:, moved], np.ones(len(logits)))
             assert again[0] == pytest.approx(scores[0][moved], abs=1e-8)
-
-
-@pytest.mark.parametrize("strength", [1.0, 0.0, -1.0, 0.4])
-def test_the_strength_of_the_training_shares_is_found(strength):
-    """Also where the samples that show it have other class shares than train."""
-    for shares in (None, np.full(len(COUNTS), 1 / len(COUNTS))):
-        prediction = draw(4000, 3, shares=shares, strength=strength)
-        found = fit_prior_strength(prediction.log_p, prediction.labels, COUNTS)
-        assert abs(found.value - strength) < 4 * found.error and found.error < 0.05
-
-
-def test_the_standard_error_is_not_below_that_of_many_draws():
-    found = [
-        fit_prior_strength(own.log_p, own.labels, COUNTS)
-        for own in (draw(150, seed) for seed in range(60))
-    ]
-    deviation = np.std([own.value for own in found])
-    assert 0.8 * deviation <= np.mean([own.error for own in found]) <= 2 * deviation
-
-
-def test_equal_training_classes_have_any_strength():
-    prediction = draw(50, 0)
-    level = np.full(len(COUNTS), 30)
-    assert fit_prior_strength(prediction.log_p, prediction.labels, level) == (1.0, 0.0)
-    assert prior_shares(level, 2.5) == pytest.approx(np.full(len(COUNTS), 1 / len(COUNTS)))
-
-
-def test_a_class_without_training_samples_has_a_share():
-    shares = prior_shares(np.array([10, 0, 5]), 1.0)
-    assert shares == pytest.approx(np.array([10, 1, 5]) / 16)
-    prediction = draw(60, 0)
-    counts = np.where(np.arange(len(COUNTS)) == 0, 0, COUNTS)
-    assert np.isfinite(fit_prior_strength(prediction.log_p, prediction.labels, counts)).all()

@@ -17,7 +17,6 @@ from tailproof.evaluation.deployment import Deployment
 from tailproof.files import read_json, write_json
 from tailproof.model_card.card import OURS, card_of, example_of, write_card
 from tailproof.model_card.expert_facts import ExpertFacts
-from tailproof.model_card.promises import write_promises
 from tailproof.model_card.prose import limitations
 from tailproof.model_card.rejection_rules import deployment_of
 from tailproof.predict.command import predict_images
@@ -56,8 +55,7 @@ MEASURED = {
 }
 
 
-ASSUMED = {
-    "shares": [0.5, 0.3, 0.2],
+CONFIDENCE = {
     "confidence_mean": [0.9, 0.8, None],
     "confidence_sd": [0.1, 0.1, None],
     "samples": [5, 4, 1],
@@ -103,6 +101,12 @@ def facts() -> ExpertFacts:
             "stopped_early": True,
         },
         diagnosis={"findings": [{"severity": "warning", "title": "Overfits from epoch 5 on"}]},
+        promises={
+            "weights_sha256": "e" * 64,
+            "shares": [0.5, 0.3, 0.2],
+            "sets": [{"coverage": 0.85}, {"coverage": 0.95}],
+            "notes": ["tune has 42 samples in 7 groups"],
+        },
         manifest={
             "mode": "RGB",
             "splits": {split: {"class_counts": {"class": COUNTS}} for split in SPLITS},
@@ -120,7 +124,7 @@ def facts() -> ExpertFacts:
             "classes": CLASSES,
             "groups": {"many": ["a"], "medium": ["b|*<c>"], "few": ["d"]},
             "notes": [],
-            "assumptions": {"own": {"3": ASSUMED}},
+            "class_confidence": {"own": {"3": CONFIDENCE}},
             "sample_groups": {"temperatures": {"own": {"3": 0.8}}},
             "calibration": {"test": {"own": {"ece_debiased": value(-0.05)}}},
             "experts": {"own": {"seeds": {"3": {"test": MEASURED}}, "over_seeds": {"test": over}}},
@@ -138,7 +142,8 @@ def table(tmp_path):
 
 
 def written(facts, table, folder):
-    write_card(facts, table, *(folder / name for name in ("README.md", "example.py", "p.json")))
+    names = ("README.md", "example.py", "p.json", "guarantees.json")
+    write_card(facts, table, *(folder / name for name in names))
     return (folder / "README.md").read_text()
 
 
@@ -170,7 +175,9 @@ def test_a_card_says_what_is_known_and_nothing_else(facts, table, tmp_path):
         "fewer than 20 training images: d.",
         "fewer than 10 training samples: d.",
         "- Calibration: calib holds only 42 samples.",
+        "- Promises: tune has 42 samples in 7 groups.",
         "- Training (warning): Overfits from epoch 5 on.",
+        "--set 0.85 ",
         f"| `results/drawn/model.safetensors` | `{'e' * 64}` |",
     ):
         assert said in card, said
@@ -205,6 +212,7 @@ def test_the_rules_of_an_expert_are_its_own(facts, table, tmp_path):
     written(facts, table, tmp_path)
     own = Deployment.read(tmp_path / "p.json")
     assert (own.images, own.tail, own.coverage) == ("RGB", ["d"], 0.9)
+    assert own.assumptions.shares == facts.promises["shares"] == [0.5, 0.3, 0.2]
     assert [(each.coverage, each.threshold) for each in own.rules["chow"]] == [
         (0.9, -0.25),
         (1.0, None),
@@ -216,19 +224,28 @@ def test_the_rules_of_an_expert_are_its_own(facts, table, tmp_path):
         deployment_of(facts, table)
 
 
-def test_an_expert_that_was_not_evaluated_is_refused(facts, tmp_path):
+@pytest.fixture
+def files(facts, tmp_path):
+    """The files of the facts, with the path of guarantee_rules.json."""
+    rules = tmp_path / "guarantee_rules.json"
+    write_json(rules, {"own": {"3": facts.promises, "4": {}}, "other": {"3": {}}})
     names = ("config", "calibration", "training", "diagnosis", "manifest", "splits", "metrics")
     files = {name: str(tmp_path / f"{name}.json") for name in names}
     for name, path in files.items():
         write_json(path, getattr(facts, name))
+    return files | {"promises": str(rules)}, rules
+
+
+def read_facts(files, expert="own", seed=3):
     named = {"experiment": "drawn", "title": "", "source": "digits"}
-    found = ExpertFacts.read(files, "a.safetensors", Evaluation(), **named, expert="own", seed=3)
-    assert found.digests["a.safetensors"] == "e" * 64
+    return ExpertFacts.read(files, "a.safetensors", Evaluation(), **named, expert=expert, seed=seed)
+
+
+def test_an_expert_that_was_not_evaluated_is_refused(facts, files):
+    assert read_facts(files[0]).digests["a.safetensors"] == "e" * 64
     for expert, seed in (("own", 4), ("nobody", 3)):
         with pytest.raises(TailproofError, match="run evaluate again"):
-            ExpertFacts.read(
-                files, "a.safetensors", Evaluation(), **named, expert=expert, seed=seed
-            )
+            read_facts(files[0], expert, seed)
 
 
 def test_the_models_that_need_tailproof_are_known_by_name():
@@ -299,13 +316,12 @@ def test_a_card_has_the_same_bytes_each_time(facts, table, tmp_path):
     assert written(facts, table, tmp_path) == written(deepcopy(facts), table, tmp_path / "again")
 
 
-def test_promises_are_those_of_the_expert_and_its_weights(facts, tmp_path):
-    own = {"weights_sha256": facts.calibration["weights_sha256"], "expert": "own"}
-    rules, output = tmp_path / "guarantee_rules.json", tmp_path / "guarantees.json"
-    write_json(rules, {"own": {"3": own, "4": {}}, "other": {"3": {}}})
-    write_promises(facts, rules, output)
-    assert read_json(output) == own
-    for wrong in ({}, {"own": {"4": own}}, {"own": {"3": {**own, "weights_sha256": "1" * 64}}}):
+def test_promises_are_those_of_the_expert_and_its_weights(facts, files, table, tmp_path):
+    paths, rules = files
+    written(read_facts(paths), table, tmp_path)
+    assert read_json(tmp_path / "guarantees.json") == facts.promises
+    other = {**facts.promises, "weights_sha256": "1" * 64}
+    for wrong in ({}, {"own": {"4": facts.promises}}, {"own": {"3": other}}):
         write_json(rules, wrong)
         with pytest.raises(TailproofError, match="run guarantee again"):
-            write_promises(facts, rules, output)
+            read_facts(paths)

@@ -1,5 +1,6 @@
 import csv
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from scipy.special import softmax
 
 from tailproof.files import read_json, write_json
 from tailproof.predict.command import predict_images
+from tailproof.predict.groups import groups_of
 from tailproof.runtime.errors import TailproofError
+from tests.predict.conftest import make_expert
 
 
 @pytest.fixture
@@ -44,11 +47,10 @@ def test_images_of_a_folder_get_one_answer(colour_expert, tmp_path, pictures, ca
     assert np.exp(log_p(rows[0])) == pytest.approx(expected, abs=1e-5)
     assert log_p(rows[1]) == pytest.approx(log_p(single[2]), abs=1e-5)
     assert "3 images in 2 groups" in said and "no temperature for groups" in said
+    assert "by chow at coverage 1, fitted without --group;" in said
 
 
 def test_the_temperature_of_groups_is_for_several_images(colour_expert, tmp_path, pictures, capsys):
-    import shutil
-
     expert = tmp_path / "expert"
     shutil.copytree(colour_expert, expert)
     path = expert / "deployment.json"
@@ -62,6 +64,61 @@ def test_the_temperature_of_groups_is_for_several_images(colour_expert, tmp_path
     write_json(path, read_json(path) | {"group_temperature": 0.0})
     with pytest.raises(TailproofError, match="group_temperature"):
         rows_of(capsys, expert, pictures, group="folder")
+
+
+def test_known_shares_change_groups_after_their_temperature_and_only_the_target(
+    tmp_path, pictures, capsys
+):
+    ranks = {"genus": ["x", "y"], "class": ["a", "b", "c"]}
+    expert = make_expert(tmp_path / "ranks", ranks=ranks)
+    path = expert / "deployment.json"
+    assumed = {"shares": [0.6, 0.3, 0.1], "samples": [50] * 3}
+    assumed |= {name: [0.5] * 3 for name in ("confidence_mean", "confidence_sd")}
+    write_json(path, read_json(path) | {"group_temperature": 0.5, "assumptions": assumed})
+    counts, allowed = tmp_path / "counts.csv", tmp_path / "allowed.txt"
+    counts.write_text("class,count\na,9\nb,19\nc,69\n")
+    allowed.write_text("b\nc\n")
+    shift = np.log([9.5, 19.5, 69.5]) - np.log(assumed["shares"])
+    _, single, _ = rows_of(capsys, expert, pictures)
+    of_group = (log_p(single[0]) + log_p(single[1])) / 2 / 0.5
+    for options, added in (
+        ({"prior": str(counts)}, shift),
+        ({"classes": str(allowed)}, [-np.inf, 0, 0]),
+        ({"prior": str(counts), "classes": str(allowed)}, np.add(shift, [-np.inf, 0, 0])),
+    ):
+        _, rows, said = rows_of(capsys, expert, pictures, group="folder", **options)
+        p = [[float(row[f"class={name}"]) for name in "abc"] for row in rows]
+        assert p[0] == pytest.approx(softmax(of_group + added), abs=1e-5)
+        assert p[1] == pytest.approx(softmax(log_p(single[2]) + added), abs=1e-5)
+        assert f"fitted without --group, --{', --'.join(sorted(options))};" in said
+        genus = np.log([[float(row[f"genus={name}"]) for name in "xy"] for row in single[:2]])
+        found = [float(rows[0][f"genus={name}"]) for name in "xy"]
+        assert found == pytest.approx(softmax(genus.mean(axis=0)), abs=1e-5)
+    with pytest.raises(TailproofError, match="--adapt or --group"):
+        rows_of(capsys, expert, pictures, group="folder", adapt=True)
+
+
+def test_a_file_in_two_groups_is_refused(colour_expert, pictures, capsys):
+    table = pictures / "finds.csv"
+    options = {"group": "find", "table": str(table)}
+    rest = "a/2.png,\nb/1.png,1\n"
+    table.write_text(f"file,find\na/1.png,1\na/1.png,1\n{rest}")
+    assert len(rows_of(capsys, colour_expert, pictures, **options)[1]) == 2
+    for other in (f"a/../a/1.png,\n{rest}", f"{rest}{pictures}/a/1.png,2\n"):
+        table.write_text(f"file,find\na/1.png,1\n{other}")
+        with pytest.raises(TailproofError, match=r"line \d: the file '.*1\.png' is in the group"):
+            rows_of(capsys, colour_expert, pictures, **options)
+
+
+def test_a_file_next_to_the_table_is_meant_before_one_of_the_current_folder(
+    pictures, monkeypatch, tmp_path
+):
+    (pictures / "1.png").write_bytes(b"")
+    monkeypatch.chdir(pictures / "a")
+    table = pictures / "finds.csv"
+    table.write_text(f"file,find\n1.png,1\na/1.png,2\n2.png,3\n{'x' * 300},4\n")
+    files = [pictures / "a/1.png", pictures / "a/2.png"]
+    assert list(groups_of(files, "find", str(table)).values()) == ["2", "3"]
 
 
 def test_a_column_of_a_table_names_the_groups(colour_expert, tmp_path, pictures, capsys):

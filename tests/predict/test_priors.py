@@ -7,6 +7,8 @@ from scipy.special import softmax
 
 from tailproof.files import read_json, write_json
 from tailproof.predict.command import predict_images
+from tailproof.predict.expert import open_expert
+from tailproof.predict.priors import with_priors
 from tailproof.runtime.errors import TailproofError
 from tests.predict.test_groups import log_p, rows_of
 
@@ -45,17 +47,32 @@ def test_only_allowed_classes_are_answered(expert, tmp_path, pictures, capsys):
     _, after, _ = rows_of(capsys, expert, pictures, classes=str(allowed))
     for old, new in zip(before, after, strict=True):
         expected = np.exp(log_p(old)[1:]) / np.exp(log_p(old)[1:]).sum()
-        assert np.exp(log_p(new))[1:] == pytest.approx(expected, abs=1e-5)
-        assert float(new["class=a"]) < 1e-6 and new["class"] in "bc"
+        assert [float(new["class=b"]), float(new["class=c"])] == pytest.approx(expected, abs=1e-5)
+        assert float(new["class=a"]) == 0 and new["class"] in "bc"
+
+
+@pytest.mark.parametrize("prior", [None, "class,count\na,1000\nb,0\nc,0\n"])
+def test_a_class_that_is_not_allowed_has_no_probability_however_sure_the_expert_is(
+    expert, tmp_path, prior
+):
+    allowed, counts = tmp_path / "allowed.txt", tmp_path / "counts.csv"
+    allowed.write_text("c\nb\n")
+    counts.write_text(prior or "")
+    restricted = with_priors(
+        open_expert(expert), [], str(allowed), prior and str(counts), adapt=False
+    )
+    p = np.exp(restricted.shifted(np.array([[0.0, -40.0, -45.0], [0.0, -1e8, -1e8]])))
+    assert (p[:, 0] == 0).all() and p[:, 1:].sum(axis=1) == pytest.approx(1)
 
 
 def test_known_counts_change_the_probabilities(expert, tmp_path, pictures, capsys):
     counts = tmp_path / "counts.csv"
-    counts.write_text("class,count\nc,79.5\na,9.5\nb,9.5\n")
+    counts.write_text("class,count\nc,79\na,9\nb,9.0\n")
     _, before, _ = rows_of(capsys, expert, pictures)
-    _, after, _ = rows_of(capsys, expert, pictures, prior=str(counts))
+    _, after, said = rows_of(capsys, expert, pictures, prior=str(counts))
+    assert "by chow at coverage 1, fitted without --prior;" in said
     for old, new in zip(before, after, strict=True):
-        expected = softmax(log_p(old) - np.log(SHARES) + np.log([0.1, 0.1, 0.8]))
+        expected = softmax(log_p(old) - np.log(SHARES) + np.log([9.5, 9.5, 79.5]))
         assert np.exp(log_p(new)) == pytest.approx(expected, abs=1e-5)
 
 
@@ -86,6 +103,35 @@ def test_many_images_that_seem_to_be_of_one_class_are_adapted_to(tmp_path, exper
     assert {row["class"] for row in after} == {"abc"[seen]}
 
 
+def test_the_shares_of_allowed_classes_are_adapted_to(tmp_path, expert, capsys):
+    """The confidence among all classes is that of tune; among the allowed ones it is higher."""
+    bits = np.random.default_rng(7).integers(0, 256, (32, 32, 3), np.uint8)
+    (tmp_path / "many").mkdir()
+    for number in range(60):
+        Image.fromarray(bits).save(tmp_path / "many" / f"{number:02d}.png")
+    _, before, _ = rows_of(capsys, expert, tmp_path / "many")
+    p = np.exp(log_p(before[0]))
+    seen, out, other = np.argsort(-p)
+    path = shutil.copytree(expert, tmp_path / "expert") / "deployment.json"
+    value = read_json(path)
+    shares = np.full(3, 0.01)
+    shares[other] = 0.98
+    value["assumptions"] |= {
+        "shares": shares.tolist(),
+        "confidence_mean": [float(p.max())] * 3,
+        "confidence_sd": [0.01] * 3,
+    }
+    write_json(path, value)
+    allowed = tmp_path / "allowed.txt"
+    allowed.write_text(f"{'abc'[seen]}\n{'abc'[other]}\n")
+    _, after, said = rows_of(
+        capsys, tmp_path / "expert", tmp_path / "many", adapt=True, classes=str(allowed)
+    )
+    assert f": {'abc'[seen]} 100 %, {'abc'[other]} 0 %\n" in said
+    assert {row["class"] for row in after} == {"abc"[seen]}
+    assert {float(row[f"class={'abc'[out]}"]) for row in after} == {0}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
@@ -95,6 +141,8 @@ def test_many_images_that_seem_to_be_of_one_class_are_adapted_to(tmp_path, exper
         ("prior", "class,count\na,1\na,2\nc,3\n", r"line 3: .*twice"),
         ("prior", "class,count\na,x\nb,2\nc,3\n", r"line 2: .*'x'"),
         ("prior", "class,count\na,0\nb,0\nc,0\n", r"only counts of 0"),
+        ("prior", "class,count\na,1\nb,0.9\nc,0.1\n", r"line 3: .*'0\.9'.* multiply shares"),
+        ("prior", "class,count\na,1e300\nb,2\nc,3\n", r"line 2: .*'1e300'"),
         ("prior", "class,number\na,1\n", r"no column 'count'"),
         ("classes", "\n\n", r"is empty"),
         ("classes", "a\nlynx\n", r"'lynx'"),

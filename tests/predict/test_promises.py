@@ -19,6 +19,7 @@ from tests.predict.conftest import make_expert
 from tests.predict.test_predict import picture
 
 NAMES = ["a", "b | c", "=d"]
+NOTE = "tune has 300 samples in 5 groups"
 LEVELS = Guarantees(coverages=[0.9], risks=[0.1, 0.01], precisions=[0.5, 0.9])
 
 
@@ -42,7 +43,7 @@ def expert(tmp_path_factory):
     write_json(folder / "deployment.json", {**deployment, "tail": ["=d"]})
     classes, rules = fitted()
     facts = {"experiment": "drawn", "expert": "drawn", "seed": 0}
-    facts["weights_sha256"] = deployment["weights_sha256"]
+    facts |= {"weights_sha256": deployment["weights_sha256"], "notes": [NOTE]}
     write_json(folder / "guarantees.json", stored_guarantees(rules, classes, LEVELS, **facts))
     return shutil.copytree(folder, tmp_path_factory.mktemp("copied") / "expert")
 
@@ -64,10 +65,10 @@ def predicted(capsys, expert, images, as_csv=True, **promised):
     return list(csv.DictReader(io.StringIO(output.out))), output
 
 
-def refused(expert, images, coverage=None, **promised) -> str:
+def refused(expert, images, coverage=None, rule="chow", **promised) -> str:
     with pytest.raises(TailproofError) as error:
         predict_images(
-            str(expert), [str(images)], as_csv=True, rule="chow", coverage=coverage,
+            str(expert), [str(images)], as_csv=True, rule=rule, coverage=coverage,
             promised=Promised(**promised),
         )  # fmt: skip
     return str(error.value)
@@ -104,6 +105,11 @@ def test_a_promised_risk_decides(expert, images, capsys):
         assert (row["decision"] == "accept") == (own is not None and p.max() > own)
 
 
+def test_why_promises_are_less_certain_is_said_where_one_is_made(expert, images, capsys):
+    assert NOTE in predicted(capsys, expert, images, set_coverage=0.9)[1].err
+    assert NOTE not in predicted(capsys, expert, images)[1].err
+
+
 def test_the_finest_certain_rank_is_answered(expert, images, capsys):
     _, rules = fitted()
     rows, _ = predicted(capsys, expert, images, precision=0.5)
@@ -137,6 +143,9 @@ def test_the_table_has_the_columns_too(expert, images, capsys):
         ({"precision": 0.7}, ["0.7 was not fitted", "guarantees.precisions"]),
         ({"by_group": True}, ["--risk"]),
         ({"risk": 0.1, "coverage": 0.5}, ["--coverage"]),
+        ({"risk": 0.1, "rule": "plugin_worst"}, ["--risk", "--rule plugin_worst"]),
+        ({"score": "pas"}, ["--score", "--set"]),
+        ({"score": "thr", "risk": 0.1}, ["--score", "--set"]),
     ],
 )
 def test_what_cannot_be_promised_is_said(expert, images, promised, found):
@@ -174,6 +183,8 @@ def test_a_folder_without_promises_predicts_but_promises_nothing(expert, images,
         lambda value: value["sets"][0].update(threshold=[0.1, 0.2]),
         lambda value: value["roll_ups"][0]["ranks"].pop(),
         lambda value: value["risks"][0]["overall"].update(threshold=7),
+        lambda value: value["risks"][0]["groups"].pop("few"),
+        lambda value: value["risks"][0].update(groups={}),
         lambda value: value.update(more=1),
     ],
 )

@@ -61,7 +61,7 @@ def test_the_results_can_be_read(browser, page, width):
         "plain", "adjusted", "mean_logits", "mean_probabilities", "stacked",
     ]  # fmt: skip
     for row in rows:
-        assert len(row.find_elements(By.TAG_NAME, "td")) == 8
+        assert len(row.find_elements(By.TAG_NAME, "td")) == 9
     sizes = browser.execute_script(
         "return [...document.querySelectorAll('td, th, td small')]"
         ".map(each => parseFloat(getComputedStyle(each).fontSize))"

@@ -6,10 +6,9 @@ with job(snakemake):
     from tailproof.config.evaluation import Evaluation
     from tailproof.model_card.card import write_card
     from tailproof.model_card.expert_facts import ExpertFacts
-    from tailproof.model_card.promises import write_promises
 
     files = dict(snakemake.input.items())
-    rejectors, weights, guarantees = map(files.pop, ("rejectors", "weights", "guarantees"))
+    rejectors, weights = map(files.pop, ("rejectors", "weights"))
     facts = ExpertFacts.read(
         files,
         weights,
@@ -21,5 +20,6 @@ with job(snakemake):
         seed=int(snakemake.wildcards.seed),
     )
     output = snakemake.output
-    write_promises(facts, guarantees, output.guarantees)
-    write_card(facts, rejectors, output.readme, output.example, output.deployment)
+    write_card(
+        facts, rejectors, output.readme, output.example, output.deployment, output.guarantees
+    )

@@ -20,8 +20,8 @@ class Calibration(Strict):
         description="temperature: one number divides all logits. vector: each class has a factor "
         "and a bias, too. matrix: each class also has a factor for every other class (Dirichlet "
         "calibration). All stay close to 'no change' as long as samples are few. If several are "
-        "listed, the first is used unless another has a lower NLL on tune, beyond its 95 % "
-        "interval.",
+        "listed, the first is used unless another has a lower NLL on tune, beyond the 95 % "
+        "interval of the difference, without a lower balanced accuracy beyond its interval.",
     )
     fit_on: Literal["calib", "val_and_calib"] = Field(
         "calib",

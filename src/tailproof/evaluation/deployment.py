@@ -59,10 +59,10 @@ class FittedRule(Strict):
 
 
 class Assumptions(Strict):
-    """What an expert's probabilities assume of images, measured on the split tune.
+    """What an expert's probabilities assume of images.
 
     Attributes:
-        shares: the class shares for which the probabilities are right.
+        shares: the class shares for which the probabilities are right, measured on val and calib.
         confidence_mean, confidence_sd: the largest probability of the samples of each class; None
             for a class with fewer than two.
         samples: samples of each class on tune.

@@ -15,7 +15,7 @@ from tailproof.evaluation import bootstrap, hierarchy, roc, tables
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.metrics import agreement, measure, measure_uncalibrated
-from tailproof.evaluation.prior_shift import ClassConfidence, assumed_shares, fit_exponent
+from tailproof.evaluation.prior_shift import ClassConfidence
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.registry import LONG_TAIL, METRICS, UNCALIBRATED
 from tailproof.evaluation.rejection import Rule
@@ -92,8 +92,8 @@ def evaluate(
         if sample_groups.measurable:
             group_temperatures[method.name] = _measure_groups(method, sample_groups, task, config)
     result = _summary(task, methods, splits, weights)
-    result["assumptions"] = {
-        method.name: {seed: _assumptions(method, seed, task) for seed in method.predictions}
+    result["class_confidence"] = {
+        method.name: {seed: _class_confidence(method, seed) for seed in method.predictions}
         for method in methods
         if method.kind == "expert"
     }
@@ -105,14 +105,11 @@ def evaluate(
     return result
 
 
-def _assumptions(method: Method, seed: str, task: Task) -> dict[str, Any]:
-    """Return what the probabilities of an expert assume of images, measured on tune."""
+def _class_confidence(method: Method, seed: str) -> dict[str, Any]:
+    """Return the largest probability of an expert for samples of each class, on tune."""
     tune = method.predictions[seed][FITTED_ON]
-    exponent = fit_exponent(tune.log_p, tune.labels, task.train_counts)
     known = ClassConfidence.of(tune.log_p, tune.labels)
-    assumed = assumed_shares(exponent, task.train_counts)
     return {
-        "shares": [bootstrap.finite_or_none(value) for value in assumed],
         "confidence_mean": [bootstrap.finite_or_none(value) for value in known.mean],
         "confidence_sd": [bootstrap.finite_or_none(value) for value in known.sd],
         "samples": known.samples.tolist(),

@@ -166,7 +166,7 @@ def ece(samples: WeightedSamples) -> Array:
     before_calibration=True,
 )
 def ece_debiased(samples: WeightedSamples) -> Array:
-    """Return the calibration error without its upward bias."""
+    """Return the calibration error with less upward bias than `ece`."""
     return scores.ece_debiased(samples.prediction.p, samples.prediction.labels, samples.weights)
 
 

@@ -5,6 +5,7 @@ proportional to p(x|y) · prior(y). For other shares they are multiplied by the 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -13,7 +14,7 @@ from scipy.stats import chi2
 
 from tailproof.calibration.metrics import log_probabilities
 
-EXPONENTS = (-3.0, 3.0)
+STRONGEST = 3.0
 SMOOTHING = 0.5
 """Added to the number of samples of each class, so that no class is impossible."""
 
@@ -29,41 +30,52 @@ def shares(counts: np.ndarray) -> np.ndarray:
     return (counts + SMOOTHING) / (counts + SMOOTHING).sum()
 
 
-def fit_exponent(log_p: np.ndarray, labels: np.ndarray, train_counts: np.ndarray) -> float:
-    """Return the a for which the expert assumes class shares proportional to train's, to the a.
+class Strength(NamedTuple):
+    """How strongly a softmax assumes the training shares, with the standard error of the fit."""
 
-    Cross-entropy assumes those of train (a = 1), balanced softmax equal ones (0), logit adjustment
-    with tau (1 − tau). Other losses and samplers lie between, so a is measured: it maximises the
-    likelihood of labelled samples after the change from the assumed shares to their own, which is
-    concave in a.
+    value: float
+    error: float
+
+
+def fit_prior_strength(log_p: np.ndarray, labels: np.ndarray, train_counts: np.ndarray) -> Strength:
+    """Return a, so that the softmax is a posterior under class shares in proportion to n^a.
+
+    Plain cross-entropy learns a posterior under the training shares: a is about 1. Balanced softmax
+    and balanced samplers learn one under equal shares: a is about 0, and pas equals thr. Logit
+    adjustment with tau 2 leads to −1. What an expert really learnt is fitted: with r_y as the class
+    shares of the samples, a maximises the likelihood of softmax(log p_y + log r_y − a · log n_y).
 
     Args:
-        log_p: log-probabilities [N, C] of samples that were not learnt, such as tune.
+        log_p: log-probabilities [N, C] of samples that were not learnt, and that no guarantee is
+            fitted on.
         labels: N class indices.
-        train_counts: samples of each class in train, [C].
+        train_counts: training samples of each class, [C].
+
+    Returns:
+        a within ±3; 1 ± 0 if all classes are equally frequent in train, which any a describes.
     """
-    classes = log_p.shape[1]
-    own = np.log(shares(np.bincount(labels, minlength=classes)))
-    train = np.log(shares(train_counts))
+    log_n = np.log(np.maximum(train_counts, 1))
+    if np.ptp(log_n) == 0 or not len(labels):
+        return Strength(1.0, 0.0)
+    present, labels = np.unique(labels, return_inverse=True)
+    log_n, rows = log_n[present], np.arange(len(labels))
+    moved = log_p[:, present] + np.log(np.bincount(labels) / len(labels))
 
-    def loss(exponent: float) -> float:
-        changed = log_p + own - exponent * train
-        return float((logsumexp(changed, axis=1) - changed[np.arange(len(labels)), labels]).sum())
+    def loss(strength: float) -> float:
+        return -log_probabilities(moved - strength * log_n)[rows, labels].mean()
 
-    if np.ptp(train) < 1e-9:
-        return 1.0
-    return float(minimize_scalar(loss, bounds=EXPONENTS, method="bounded").x)
-
-
-def assumed_shares(exponent: float, train_counts: np.ndarray) -> np.ndarray:
-    """Return the class shares [C] that an expert assumes."""
-    powers = exponent * np.log(shares(train_counts))
-    return np.exp(powers - logsumexp(powers))
+    strength = minimize_scalar(loss, bounds=(-STRONGEST, STRONGEST), method="bounded").x
+    p = np.exp(log_probabilities(moved - strength * log_n))
+    information = (p @ log_n**2 - (p @ log_n) ** 2).sum()
+    error = 1 / np.sqrt(max(information, 1 / STRONGEST**2))
+    return Strength(round(float(strength), 4), round(float(error), 4))
 
 
-def change_shares(log_p: np.ndarray, assumed: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    """Return log-probabilities [N, C] for images with other class shares."""
-    return log_probabilities(log_p + np.log(actual) - np.log(assumed))
+def prior_shares(train_counts: np.ndarray, strength: float) -> np.ndarray:
+    """Return the class shares [C] in proportion to n^strength; a class without samples counts 1."""
+    log_n = strength * np.log(np.maximum(train_counts, 1))
+    powers = np.exp(log_n - log_n.max())
+    return powers / powers.sum()
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,10 @@ class EstimatedShares:
 
 
 def estimate_shares(
-    log_p: np.ndarray, assumed: np.ndarray, known: ClassConfidence
+    log_p: np.ndarray,
+    assumed: np.ndarray,
+    known: ClassConfidence,
+    confidence: np.ndarray | None = None,
 ) -> EstimatedShares:
     """Estimate the class shares of images without labels by expectation maximisation.
 
@@ -140,7 +155,10 @@ def estimate_shares(
         log_p: log-probabilities [N, C] under the assumed shares.
         assumed: the assumed shares [C].
         known: confidence of the classes on tune, under the assumed shares.
+        confidence: the largest probability of each image among the classes of `known`'s
+            measurement, [N], where `log_p` leaves some of these out. Default: that of `log_p`.
     """
+    confidence = np.exp(log_p.max(axis=1)) if confidence is None else confidence
     estimated = _maximise(log_p, assumed)
     gain, free = _log_likelihood(log_p, assumed, estimated), log_p.shape[1] - 1
     if gain < chi2.ppf(1 - LEVEL, free) / 2:
@@ -162,7 +180,7 @@ def estimate_shares(
             False,
             "too many of the images seem to be of classes that tune lacks",
         )
-    deviations = _deviations(np.exp(log_p.max(axis=1)), estimated, known, checked)
+    deviations = _deviations(confidence, estimated, known, checked)
     if abs(deviations) > MOST_DEVIATIONS:
         word = "less" if deviations < 0 else "more"
         return EstimatedShares(

@@ -8,6 +8,10 @@ spent by the fallback procedure (Wiens 2003): half of it on the first test, half
 and a test that passes hands what it had to the next one. The threshold of the last test that passes
 is the result.
 
+Where certainties tie, fewer samples are above the threshold than were to be tested. A test that
+could then not pass, whatever is wrong, is passed over and hands on what it had. The certainties
+alone decide which ones these are, all of them before the first real test.
+
 Each test is exact. Because one test hands its part to the next, all of them together are exact if
 less certain answers are wrong at least as often as more certain ones.
 """
@@ -56,7 +60,9 @@ def fit_threshold(certainty: Array, wrong: Array, risk: float, confidence: float
         level += added
         threshold = float(certainty[count]) if count < samples else ALWAYS
         above = int(np.searchsorted(-certainty, -threshold))  # fewer than count where scores tie
-        if level and above and bdtr(errors[above], above, risk) <= level:
+        if level and above < needed_answers(risk, level):
+            continue
+        if level and bdtr(errors[above], above, risk) <= level:
             fitted = threshold
         else:
             level = 0.0

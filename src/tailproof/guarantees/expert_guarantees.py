@@ -86,6 +86,7 @@ class ExpertGuarantees(JsonFile):
         shares: class shares [C] for pas.
         groups: the group of each class.
         ranks: the target, then the coarser ranks from the finest.
+        notes: why the promises are less certain than that.
     """
 
     experiment: str
@@ -99,6 +100,7 @@ class ExpertGuarantees(JsonFile):
     sets: list[StoredSet]
     risks: list[StoredRisk]
     roll_ups: list[StoredRollUp]
+    notes: list[str]
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
@@ -111,6 +113,8 @@ class ExpertGuarantees(JsonFile):
         for name, found in lengths.items():
             if found - {classes}:
                 raise ValueError(f"{name} has {min(found)} values, shares has {classes}")
+        if any(set(rule.groups) != set(self.groups) for rule in self.risks):
+            raise ValueError("a risk has other groups than the classes")
         if any(len(rule.ranks) != len(self.ranks) for rule in self.roll_ups):
             raise ValueError(f"a roll-up has other ranks than the {len(self.ranks)} of the file")
         for rank in self.ranks:
@@ -132,7 +136,7 @@ class ExpertGuarantees(JsonFile):
 
 
 def stored_guarantees(
-    rules: Rules, classes: Classes, config: Guarantees, **facts: str | int
+    rules: Rules, classes: Classes, config: Guarantees, **facts: str | int | list[str]
 ) -> dict[str, object]:
     """Return the content of guarantees.json.
 
@@ -140,7 +144,7 @@ def stored_guarantees(
         rules: fitted rules of an expert.
         classes: the classes.
         config: the promises.
-        facts: experiment, expert, seed and weights_sha256.
+        facts: experiment, expert, seed, weights_sha256 and notes.
     """
     groups = [
         next(name for name in GROUPS if classes.groups[name][index])

@@ -13,6 +13,7 @@ from tailproof.data.logits import Logits
 from tailproof.data.tables import read_parquet
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.ensembles import combine, stack
+from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
@@ -21,7 +22,6 @@ from tailproof.guarantees.measure import measure_guarantees
 from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, fit_guarantees
-from tailproof.guarantees.scores import fit_prior_strength, prior_shares
 from tailproof.guarantees.summary import Method, summarise
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
@@ -83,7 +83,7 @@ def guarantee(
     classes = classes_of(task)
     first = next(iter(next(iter(logits.values())).values()))
     class_weights, notes = _class_weights(first[FITTED_ON], classes)
-    notes += _group_notes(first[FITTED_ON], samples)
+    group_notes = _group_notes(first[FITTED_ON], samples)
     splits = {
         split: _samples(first[split], split, evaluation, class_weights)
         for split in (FITTED_ON, *REPORTED_SPLITS)
@@ -102,6 +102,7 @@ def guarantee(
                     expert=method.name,
                     seed=int(seed),
                     weights_sha256=logits[method.name][seed][FITTED_ON].metadata["weights_sha256"],
+                    notes=group_notes,
                 )
                 for seed, rules in method.rules.items()
             }
@@ -111,7 +112,7 @@ def guarantee(
         "ranks": [rank.name for rank in classes.ranks],
         "confidence": config.confidence,
         "rows": {split: own.counts.shape[1] for split, own in splits.items()},
-        "notes": notes,
+        "notes": notes + group_notes,
         "methods": {
             method.name: summarise(method, config, classes, effective) for method in methods
         },

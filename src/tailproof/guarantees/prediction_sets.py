@@ -5,7 +5,8 @@ of the true classes of n samples. If these and an image are exchangeable, the se
 its class with at least the coverage. Two procedures differ in the thresholds of the score thr:
 
 - ``classwise``: each class has the threshold of its own samples if there are enough for one, else
-  that of all samples of such classes together. The coverage holds within each of these parts.
+  that of all samples of the other classes together. The coverage is proven for each class with its
+  own threshold. For the others it is only close: the samples decide which classes these are.
 - ``interp_q``: 0.9 times the class's own threshold plus 0.1 times that of all samples; a class of
   too few samples has 1, the largest score (Ding, Fermanian & Salmon 2026). Its proven coverage is
   1 − 2 · (1 − coverage); in practice it is close to the coverage.
@@ -62,7 +63,7 @@ class SetRule:
 
     @property
     def promise(self) -> float:
-        """The coverage that is proven."""
+        """The coverage that is proven; of classwise, only for classes with their own threshold."""
         return 2 * self.coverage - 1 if self.procedure == "interp_q" else self.coverage
 
     def holds(self, scores: Array) -> Array:
@@ -127,7 +128,7 @@ def fit_sets(
     Args:
         p: probabilities [N, C].
         labels: N class indices.
-        shares: class shares [C] for pas, from `scores.prior_shares`.
+        shares: class shares [C] for pas, from `prior_shift.prior_shares`.
         coverages: how often a set should hold the true class.
         class_weights: a weight for each class [C] under label shift, from `shift_weights`; by
             default all are 1.

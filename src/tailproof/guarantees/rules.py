@@ -65,7 +65,7 @@ def fit_guarantees(
     Args:
         prediction: prediction on the split tune.
         classes: the classes.
-        shares: class shares [C] for pas, from `scores.prior_shares`.
+        shares: class shares [C] for pas, from `prior_shift.prior_shares`.
         config: the promises.
         class_weights: {weighting: weight of each class [C], from `shift_weights`; None for ones}.
     """

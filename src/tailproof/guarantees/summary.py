@@ -8,12 +8,12 @@ import numpy as np
 
 from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation import bootstrap
+from tailproof.evaluation.prior_shift import Strength
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import FITTED_ON
 from tailproof.guarantees.measure import OVERALL, RANK, REJECTION
 from tailproof.guarantees.prediction_sets import PROCEDURES
 from tailproof.guarantees.rules import Classes, Rules
-from tailproof.guarantees.scores import Strength
 
 SET_METRICS = ("coverage", "macro_coverage", "tail_coverage", "below_half", "size")
 ANSWER_METRICS = ("answered", "error")

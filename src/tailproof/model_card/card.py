@@ -1,4 +1,4 @@
-"""The stage card: README.md, example.py and deployment.json, which complete an expert's folder.
+"""The stage card: README.md, example.py and two JSON files, which complete an expert's folder.
 
 README.md is a model card for the Hugging Face hub: YAML front matter, then Markdown.
 """
@@ -13,7 +13,7 @@ from tailproof.config.splits import SPLITS
 from tailproof.data.multiband import MODE
 from tailproof.data.split_text import SPLIT_PURPOSES, cleaning_sentences
 from tailproof.evaluation.deployment import Deployment
-from tailproof.files import write_text
+from tailproof.files import write_json, write_text
 from tailproof.model_card import prose
 from tailproof.model_card.card_metrics import estimate, hub_results, rows
 from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
@@ -31,8 +31,9 @@ def write_card(
     readme: str | Path,
     example: str | Path,
     deployment: str | Path,
+    guarantees: str | Path,
 ) -> None:
-    """Write the three files.
+    """Write the four files.
 
     Args:
         facts: facts about the expert.
@@ -40,6 +41,7 @@ def write_card(
         readme: path of the card.
         example: path of the example.
         deployment: path of deployment.json.
+        guarantees: path of guarantees.json.
 
     Raises:
         TailproofError: rejectors.csv has no rule for the expert.
@@ -49,6 +51,7 @@ def write_card(
     code = example_of(facts.config, facts.manifest["mode"], facts.columns, kind)
     write_text(example, code)
     fitted.write(deployment)
+    write_json(guarantees, facts.promises)
     write_text(readme, card_of(facts, fitted, code))
 
 
@@ -80,6 +83,7 @@ def card_of(facts: ExpertFacts, deployment: Deployment, example: str) -> str:
     return _template("README.md.j2").render(
         facts=facts,
         coverage=deployment.coverage,
+        set_coverage=facts.promises["sets"][0]["coverage"],
         example=example.rstrip(),
         front_matter=_front_matter(facts),
         splits={split: sum(by_class.values()) for split, by_class in counts.items()},

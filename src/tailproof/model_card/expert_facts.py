@@ -28,6 +28,7 @@ class ExpertFacts:
         expert: name of the expert.
         seed: seed of the expert.
         config, calibration, training, diagnosis: the expert's JSON files.
+        promises: the content of guarantees.json in the expert's folder.
         manifest, splits, metrics: the experiment's JSON files.
         evaluation: configuration of the stage evaluate.
         digests: {path: SHA-256} of the files that define the expert.
@@ -42,6 +43,7 @@ class ExpertFacts:
     calibration: dict[str, Any]
     training: dict[str, Any]
     diagnosis: dict[str, Any]
+    promises: dict[str, Any]
     manifest: dict[str, Any]
     splits: dict[str, Any]
     metrics: dict[str, Any]
@@ -55,22 +57,30 @@ class ExpertFacts:
         """Read the files.
 
         Args:
-            files: {attribute: path of the file that fills it}.
+            files: {attribute: path of the file that fills it}; promises are taken from
+                guarantee_rules.json of the experiment.
             weights: path of the expert's weights, whose digest calibration.json holds.
             evaluation: configuration of the stage evaluate.
             named: experiment, title, source, expert and seed.
 
         Raises:
-            TailproofError: a file is missing or damaged, or the expert was not evaluated.
+            TailproofError: a file is missing or damaged, or the expert was not evaluated, or no
+                promise was fitted for its weights.
         """
         values = {name: read_json(path) for name, path in files.items()}
+        expert, seed = named["expert"], str(named["seed"])
+        values["promises"] = values["promises"].get(expert, {}).get(seed, {})
         digests = {weights: values["calibration"]["weights_sha256"]}
         digests |= {files[name]: sha256_file(files[name]) for name in SHOWN_DIGESTS}
         facts = cls(**values, evaluation=evaluation, digests=digests, **named)
-        if str(facts.seed) not in facts.metrics["experts"].get(facts.expert, {}).get("seeds", {}):
+        if seed not in facts.metrics["experts"].get(expert, {}).get("seeds", {}):
             raise TailproofError(
-                f"{files['metrics']} has no results for {facts.expert}, seed {facts.seed}: run "
-                "evaluate again"
+                f"{files['metrics']} has no results for {expert}, seed {seed}: run evaluate again"
+            )
+        if facts.promises.get("weights_sha256") != facts.calibration["weights_sha256"]:
+            raise TailproofError(
+                f"{files['promises']} has no rules for the weights of {expert}, seed {seed}: run "
+                "guarantee again"
             )
         return facts
 
@@ -114,7 +124,8 @@ class ExpertFacts:
     @property
     def assumptions(self) -> dict[str, Any]:
         """What the probabilities assume of images."""
-        return self.metrics["assumptions"][self.expert][str(self.seed)]
+        confidence = self.metrics["class_confidence"][self.expert][str(self.seed)]
+        return {"shares": self.promises["shares"], **confidence}
 
     def counts(self, split: str) -> dict[str, int]:
         """Return the number of images of each class in a split."""

@@ -92,6 +92,7 @@ def limitations(facts: ExpertFacts) -> list[str]:
     if facts.splits["classes_under_10_training_samples"]:
         sentences.append(small_class_sentence(facts.splits, len(facts.classes)))
     sentences += _calibration(facts)
+    sentences += [f"Promises: {_sentence(note)}" for note in facts.promises["notes"]]
     sentences += [f"Evaluation: {_sentence(note)}" for note in facts.metrics["notes"]]
     sentences += [
         f"Training ({finding['severity']}): {_sentence(finding['title'])}"

@@ -29,14 +29,14 @@ class Promised(NamedTuple):
 
     Attributes:
         set_coverage: how often a set holds the true class.
-        score: the procedure of the sets.
+        score: the procedure of the sets; None for `SCORE`.
         risk: the largest share of wrong answers among the accepted ones.
         by_group: whether the risk holds in every group of classes.
         precision: the smallest share of right answers at the rank that is answered.
     """
 
     set_coverage: float | None = None
-    score: str = "pas"
+    score: str | None = None
     risk: float | None = None
     by_group: bool = False
     precision: float | None = None
@@ -48,6 +48,7 @@ class Promised(NamedTuple):
 
 
 NOTHING = Promised()
+CHOW, SCORE = "chow", "pas"
 
 
 def predict_images(
@@ -89,7 +90,13 @@ def predict_images(
     tune_malloc()
     expert = open_expert(folder)
     changes = {"--group": group, "--classes": classes, "--prior": prior, "--adapt": adapt or None}
-    _check_promised(promised, coverage, [name for name in changes if changes[name] is not None])
+    changed = [name for name in changes if changes[name] is not None]
+    _check_promised(promised, rule, coverage, changed)
+    if adapt and group is not None:
+        raise TailproofError(
+            "--adapt estimates how frequent classes are among images, not among groups: leave out "
+            "--adapt or --group, or name the number of groups of each class with --prior"
+        )
     rejector, promises = _decisions(folder, expert, rule, coverage, promised)
     found = find_images(places, expert.deployment.images)
     files, broken = list(found.files), found.unreadable
@@ -130,8 +137,9 @@ def predict_images(
     if group is not None:
         answered += f" in {quantity(sum(count.values()), 'group')}"
     unread = f"; {len(broken):,} could not be read" if broken else ""
+    without = f", fitted without {listed(changed)}" if changed else ""
     print(
-        f"{answered}, {count[False]} rejected by {rejector.rule}; "
+        f"{answered}, {count[False]} rejected by {rejector.rule}{without}; "
         f"{seconds:.2f} s on {expert.device.type}, "
         f"{done / seconds:.0f} images/s{unread}",
         file=sys.stderr,
@@ -139,7 +147,9 @@ def predict_images(
     return not broken
 
 
-def _check_promised(promised: Promised, coverage: float | None, changes: list[str]) -> None:
+def _check_promised(
+    promised: Promised, rule: str, coverage: float | None, changes: list[str]
+) -> None:
     """Check that the options fit together; `changes` are those that change the probabilities."""
     if changes and promised.levels != (None, None, None):
         raise TailproofError(
@@ -148,6 +158,13 @@ def _check_promised(promised: Promised, coverage: float | None, changes: list[st
         )
     if promised.by_group and promised.risk is None:
         raise TailproofError("--by-group is about a promised risk: add --risk")
+    if promised.score is not None and promised.set_coverage is None:
+        raise TailproofError("--score is about sets of classes: add --set")
+    if promised.risk is not None and rule != CHOW:
+        raise TailproofError(
+            f"--risk decides with the largest probability, --rule {printable(rule)} with another "
+            "score: leave out one of them"
+        )
     if promised.risk is not None and coverage is not None:
         raise TailproofError("--risk and --coverage both decide what is accepted: give one of them")
 
@@ -161,7 +178,7 @@ def _decisions(
     guarantees = open_guarantees(folder, expert)
     promises = []
     if promised.set_coverage is not None:
-        promises.append(SetColumns(guarantees, promised.set_coverage, promised.score))
+        promises.append(SetColumns(guarantees, promised.set_coverage, promised.score or SCORE))
     if promised.precision is not None:
         promises.append(RollUpColumns(guarantees, promised.precision))
     if promised.risk is None:

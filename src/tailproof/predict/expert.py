@@ -35,8 +35,7 @@ class Expert:
         interpolation: how images are resized to it.
         normalize: converts a batch of images to the model's input.
         deployment: the content of deployment.json.
-        shift: what is added to the target's log-probabilities before they are normalised, [C];
-            None for nothing.
+        shift: what `shifted` adds to the target's log-probabilities, [C]; None for nothing.
     """
 
     model: nn.Module
@@ -81,13 +80,16 @@ class Expert:
             rank: log_probabilities(self.calibrators[rank].apply(logits[:, part]))
             for rank, part in columns.items()
         }
-        if self.shift is not None:
-            by_rank[self.target] = log_probabilities(by_rank[self.target] + self.shift)
+        by_rank[self.target] = self.shifted(by_rank[self.target])
         if not all(np.isfinite(values).all() for values in by_rank.values()):
             raise TailproofError(
                 "the expert computes probabilities that are not finite: copy its folder again"
             )
         return {self.target: by_rank.pop(self.target), **by_rank}
+
+    def shifted(self, log_p: np.ndarray) -> np.ndarray:
+        """Return the target's log-probabilities [N, C] for the images' own class shares."""
+        return log_p if self.shift is None else log_probabilities(log_p + self.shift)
 
 
 def open_expert(folder: str | Path) -> Expert:

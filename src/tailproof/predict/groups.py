@@ -1,6 +1,7 @@
 """One answer for all images of one thing: groups of images that `tailproof predict` averages."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tailproof.predict.image_files import read_images
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
+from tailproof.untrusted_text import printable
 
 FOLDER = "folder"
 FILE = "file"
@@ -31,7 +33,8 @@ def groups_of(files: list[Path], by: str, table: str | None) -> dict[Path, str]:
             to the table, and then from the current folder. An empty cell makes a group of its own.
 
     Raises:
-        TailproofError: the table is missing or damaged, or does not list every file.
+        TailproofError: the table is missing or damaged, does not list every file, or lists one in
+            two groups.
     """
     if table is None:
         if by != FOLDER:
@@ -46,8 +49,17 @@ def groups_of(files: list[Path], by: str, table: str | None) -> dict[Path, str]:
         if row.fault:
             raise TailproofError(f"{path}, line {row.line} {row.fault}")
         file, group = row.cells
-        for place in (path.parent / file, Path(file)):
-            names.setdefault(place.resolve(), group.strip())
+        group, near = group.strip(), path.parent / file
+        try:
+            place = (near if near.exists() else Path(file)).resolve()
+        except OSError:  # no image has such a name
+            continue
+        if names.setdefault(place, group) != group:
+            raise TailproofError(
+                f"{path}, line {row.line}: the file '{printable(file)}' is in the group "
+                f"'{printable(group)}', and on an earlier line in '{printable(names[place])}': "
+                "keep one of the lines"
+            )
     unlisted = [file for file in files if file.resolve() not in names]
     if unlisted:
         raise TailproofError(
@@ -62,8 +74,9 @@ def predict_groups(
 ) -> Iterator[Batch]:
     """Yield the errors of images batch by batch, and at last the predictions for all groups.
 
-    The mean of the logits of a group's images is divided by the temperature of groups. Images that
-    cannot be read are left out of their group.
+    The mean of the logits of a group's images is divided by the temperature of groups, which was
+    fitted for the target without a change of class shares. Images that cannot be read are left out
+    of their group.
 
     Raises:
         TailproofError: a logit is not finite.
@@ -71,8 +84,9 @@ def predict_groups(
     if expert.deployment.group_temperature is None:
         report(
             "the expert has no temperature for groups, because its data had no groups of several "
-            "images: probabilities of groups may be too low"
+            "images on tune, or groups of several classes: probabilities of groups may be too low"
         )
+    single = replace(expert, shift=None)
     sums: dict[str, dict[str, np.ndarray]] = {}
     counts: dict[str, int] = {}
     size = batch_size(expert)
@@ -81,7 +95,7 @@ def predict_groups(
         broken = [image for _, image in batch if isinstance(image, TailproofError)]
         readable = [pair for pair in batch if not isinstance(pair[1], TailproofError)]
         if readable:
-            log_p = expert.log_probabilities(np.stack([image for _, image in readable]))
+            log_p = single.log_probabilities(np.stack([image for _, image in readable]))
             for row, (file, _) in enumerate(readable):
                 group = groups[file]
                 counts[group] = counts.get(group, 0) + 1
@@ -100,15 +114,16 @@ def _answers(
     counts: dict[str, int],
 ) -> list[Answer]:
     number = np.array([counts[group] for group in sums])
-    temperature = expert.deployment.group_temperature or 1.0
+    fitted = {expert.target: expert.deployment.group_temperature or 1.0}
     log_p = {
         rank: group_log_probabilities(
             np.stack([of_group[rank] for of_group in sums.values()]) / number[:, None],
             number,
-            temperature,
+            fitted.get(rank, 1.0),
         )
         for rank in next(iter(sums.values()))
     }
+    log_p[expert.target] = expert.shifted(log_p[expert.target])
     return [
         answer._replace(images=int(count))
         for answer, count in zip(

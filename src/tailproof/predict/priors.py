@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.sources.tables.text_table import TextTable
 from tailproof.evaluation.prior_shift import ClassConfidence, estimate_shares, shares
 from tailproof.output import report
@@ -18,8 +19,11 @@ from tailproof.untrusted_files import read_text
 from tailproof.untrusted_text import printable
 
 CLASS, COUNT = "class", "count"
-IMPOSSIBLE = 1e-12
-"""Share of a class that is not allowed; zero would make its log-probability infinite."""
+FORBIDDEN = -1e300
+"""Added to the log-probability of a class that is not allowed: finite, and its exponential is 0."""
+
+MOST = 1e15
+"""Largest number of images of a class."""
 
 SHOWN = 5
 
@@ -48,7 +52,7 @@ def with_priors(
     names = expert.classes[expert.target]
     allowed = np.ones(len(names), bool) if classes is None else read_allowed(classes, names)
     if prior is None and not adapt:
-        return replace(expert, shift=np.where(allowed, 0.0, np.log(IMPOSSIBLE)))
+        return replace(expert, shift=np.where(allowed, 0.0, FORBIDDEN))
     if prior is not None and adapt:
         raise TailproofError("--prior and --adapt both set the class shares: give one of them")
     known = expert.deployment.assumptions
@@ -61,15 +65,16 @@ def with_priors(
     if prior is not None:
         actual = shares(read_counts(prior, names))
     else:
-        actual = np.where(allowed, _estimated(expert, files, allowed, assumed), IMPOSSIBLE)
-    shift = np.where(allowed, np.log(actual) - np.log(assumed), np.log(IMPOSSIBLE))
+        actual = assumed.copy()
+        actual[allowed] = _estimated(expert, files, allowed, assumed)
+    shift = np.where(allowed, np.log(actual) - np.log(assumed), FORBIDDEN)
     return replace(expert, shift=shift)
 
 
 def _estimated(
     expert: Expert, files: list[Path], allowed: np.ndarray, assumed: np.ndarray
 ) -> np.ndarray:
-    """Estimate the shares of the allowed classes from all images, and say what came out."""
+    """Estimate the shares of the allowed classes [A] from all images, and say what came out."""
     known = expert.deployment.assumptions
     size = batch_size(expert)
     images = read_images(files, expert, ahead=2 * size)
@@ -78,30 +83,28 @@ def _estimated(
         readable = [image for _, image in batch if not isinstance(image, TailproofError)]
         if readable:
             parts.append(expert.log_probabilities(np.stack(readable))[expert.target])
-    log_p = np.concatenate(parts)[:, allowed]
+    log_p = np.concatenate(parts)
     within = assumed[allowed] / assumed[allowed].sum()
-    actual = np.full(len(assumed), IMPOSSIBLE)
-    actual[allowed] = within
     if not len(log_p):
-        return actual
-    confidence = ClassConfidence(
+        return within
+    known_confidence = ClassConfidence(
         *(
             np.array([np.nan if value is None else value for value in values])[allowed]
             for values in (known.confidence_mean, known.confidence_sd)
         ),
         np.array(known.samples)[allowed],
     )
-    log_p = log_p - np.log(np.exp(log_p).sum(axis=1, keepdims=True))
-    found = estimate_shares(log_p, within, confidence)
-    actual[allowed] = found.shares
+    found = estimate_shares(
+        log_probabilities(log_p[:, allowed]), within, known_confidence, np.exp(log_p.max(axis=1))
+    )
     if not found.trusted:
         report(f"the class shares stay as they are: {found.reason}")
-        return actual
-    names = expert.classes[expert.target]
-    largest = np.argsort(-actual)[:SHOWN]
-    shown = [f"{printable(names[index])} {100 * actual[index]:.0f} %" for index in largest]
+        return within
+    names = np.array(expert.classes[expert.target])[allowed]
+    largest = np.argsort(-found.shares)[:SHOWN]
+    shown = [f"{printable(names[index])} {100 * found.shares[index]:.0f} %" for index in largest]
     report(f"class shares estimated from {quantity(len(log_p), 'image')}: {listed(shown)}")
-    return actual
+    return found.shares
 
 
 def read_allowed(path: str, names: list[str]) -> np.ndarray:
@@ -125,7 +128,7 @@ def read_counts(path: str, names: list[str]) -> np.ndarray:
 
     Raises:
         TailproofError: the table is damaged, lists a class twice or lacks one, or a count is not a
-            number of at least 0.
+            whole number of at least 0.
     """
     counts: dict[str, float] = {}
     for row in TextTable(Path(path), [CLASS, COUNT], None).rows():
@@ -138,11 +141,12 @@ def read_counts(path: str, names: list[str]) -> np.ndarray:
             count = float(cell)
         except ValueError:
             count = -1.0
-        if not 0 <= count < np.inf or name in counts:
+        if not 0 <= count <= MOST or not count.is_integer() or name in counts:
             problem = "is listed twice" if name in counts else f"has the count '{printable(cell)}'"
             raise TailproofError(
                 f"{path}, line {row.line}: the class '{printable(name)}' {problem}, expected each "
-                "class once, with a number of at least 0"
+                "class once, with a whole number of images: multiply shares by how many images "
+                "they were counted on"
             )
         counts[name] = count
     missing = [name for name in names if name not in counts]

@@ -15,6 +15,7 @@ from tailproof.guarantees.expert_guarantees import (
 from tailproof.guarantees.prediction_sets import PROCEDURES, set_scores
 from tailproof.guarantees.risk import answered_above
 from tailproof.guarantees.roll_up import NONE, answer_rank, answers_by_rank
+from tailproof.output import report
 from tailproof.predict.expert import Expert
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.text import listed, quantity
@@ -26,7 +27,7 @@ Array = np.ndarray
 
 
 def open_guarantees(folder: str | Path, expert: Expert) -> ExpertGuarantees:
-    """Read guarantees.json from the folder of an expert.
+    """Read guarantees.json from the folder of an expert, and report its notes.
 
     Raises:
         TailproofError: the file is missing, damaged, or does not belong to the expert.
@@ -46,6 +47,8 @@ def open_guarantees(folder: str | Path, expert: Expert) -> ExpertGuarantees:
         raise TailproofError(
             f"{folder} has files that do not belong together: {error}: copy the whole folder again"
         ) from None
+    for note in guarantees.notes:
+        report(note)
     return guarantees
 
 
@@ -132,7 +135,7 @@ class RiskRejector:
         Args:
             guarantees: guarantees.json.
             risk: a risk that was fitted.
-            by_group: whether the risk holds in every group of classes, instead of over all.
+            by_group: whether the risk holds in every class group, instead of over all.
 
         Raises:
             TailproofError: the risk was not fitted, or cannot be promised.
@@ -148,7 +151,7 @@ class RiskRejector:
             ]
         )
         silent = [group for group, fit in fits.items() if fit.threshold is None]
-        self.rule = f"{promise}{' in every group' if by_group else ''}"
+        self.rule = f"{promise}{' in every class group' if by_group else ''}"
         self.warning = (
             f"{promise} cannot be promised for answers in {listed(silent)}: they are all rejected"
             if silent

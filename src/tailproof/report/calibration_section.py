@@ -57,6 +57,11 @@ def choices(results: Results) -> Table | None:
         f"balanced accuracy, difference,{SPACE}points",
     ]
     title = "Calibrators on tune: differences from the first; the chosen one is marked 'used'"
+    if len(rows) > MOST_ROWS:
+        title += (
+            f" (the first {MOST_ROWS} of {len(rows):,} rows; each expert's calibration.json has "
+            "its own)"
+        )
     return Table(title, "calibrator", heads, rows[:MOST_ROWS])
 
 
