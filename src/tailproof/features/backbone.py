@@ -14,7 +14,7 @@ from tailproof.models.backbone_layers import layers_of
 from tailproof.models.folded_batch_norm import fold_batch_norms
 from tailproof.models.initial_weights import backbone_facts, build_initial
 from tailproof.models.input_sizes import check_sizes, options_for_size
-from tailproof.models.precision import best_precision
+from tailproof.models.precision import HALF, best_precision
 from tailproof.models.preparation import interpolation_of, normalization_of
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
@@ -22,7 +22,6 @@ from tailproof.untrusted_text import printable
 PIXELS, PIXELS_OF_GPU = 2**18, 2**23
 """Pixels of a batch."""
 
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 STORED = {"fp32": np.dtype(np.float32), "bf16": np.dtype(np.float16), "fp16": np.dtype(np.float16)}
 
 

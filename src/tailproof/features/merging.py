@@ -102,7 +102,7 @@ def save_merged(
     args = options
     if not _replaces_classifier(head, network, split):
         network, args = _with_head(network, head, config, split, targets, model, channels)
-    elif isinstance(head, LinearHead | RescaledHead):
+    else:
         classifier = network.get_classifier()
         classifier.load_state_dict(dict(zip(("weight", "bias"), head.folded(), strict=True)))
     side = embedded["size"]

@@ -1,4 +1,4 @@
-"""Adapters: a few new weights that change what a frozen network computes.
+"""Adapters: a few new or chosen weights that change what a frozen network computes.
 
 LoRA and SSF replace a weight by a function of it and of the new weights. The result can be stored
 instead, so they merge into the network exactly. The output of an AdaptFormer is added to that of

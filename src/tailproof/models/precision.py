@@ -4,6 +4,8 @@ import torch
 
 from tailproof.models import onednn
 
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def best_precision(device: torch.device, requested: str) -> str:
     """Return the compute precision: `requested`, or for ``auto`` the best one for the device.

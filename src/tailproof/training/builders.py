@@ -12,6 +12,7 @@ from tailproof.loading import Loader, Split
 from tailproof.models.build import checkpoint_activations
 from tailproof.models.initial_weights import build_initial
 from tailproof.models.input_sizes import check_sizes, options_for_sizes
+from tailproof.models.precision import HALF
 from tailproof.models.tuning import tune_network
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
@@ -22,8 +23,6 @@ from tailproof.training.preprocessing import (
     sizes,
     view_size,
 )
-
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Forward:

@@ -17,7 +17,7 @@ def with_backbone_size(recipe: Recipe) -> Recipe:
     Raises:
         TailproofError: the weights have not been fetched.
     """
-    if recipe.features or not recipe.as_backbone or recipe.image_size is not None:
+    if not recipe.as_backbone or recipe.image_size is not None:
         return recipe
     _, height, _ = backbone_facts(recipe.model)["input_size"]
     return recipe.model_copy(update={"image_size": height})
