@@ -67,6 +67,7 @@ def test_a_metric_from_outside_is_evaluated_and_shown(tmp_path, confidence_metri
         calibration={"temperature": 1.5, "other_ranks": {}, "weights_sha256": "0" * 64},
         metrics=written,
         evaluation=config,
+        promises={},
         **files,
         **named,
     )
