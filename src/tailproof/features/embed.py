@@ -1,7 +1,6 @@
 """The stage embed: features of a frozen backbone for one shard of every split."""
 
 import logging
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +19,9 @@ from tailproof.features.batches import Batch, Preparation, ShardImages
 from tailproof.features.embed_state import BatchLog
 from tailproof.features.store import FeatureWriter
 from tailproof.files import atomic, read_json
+from tailproof.models.device import start_device
 from tailproof.models.initial_weights import weights_file
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.process import tune_malloc
 from tailproof.runtime.progress import track
 
 log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ def embed(
         split: ShardImages(path, _verified(path, shard_facts[split], digests))
         for split, path in shards.items()
     }
-    device = _start_device()
+    device = start_device(threads=1)
     first = next(iter(images.values()))
     backbone = Backbone(
         model,
@@ -112,17 +111,6 @@ def embed(
             log.info("%s: %d samples", split, len(shard))
     shutil.rmtree(states, ignore_errors=True)
     return {"samples": sum(map(len, images.values())), "precision": backbone.precision}
-
-
-def _start_device() -> torch.device:
-    """Choose the device and make computation on it deterministic."""
-    torch.set_num_threads(1)
-    if not torch.cuda.is_available():
-        tune_malloc()
-        return torch.device("cpu")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device("cuda")
 
 
 def _verified(shard: str, facts: str, digests: Mapping[str, str]) -> str:

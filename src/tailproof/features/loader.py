@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tailproof.features.store import FeatureSplit
 from tailproof.loading.batches import Batches
-from tailproof.loading.sampler import uniforms
+from tailproof.loading.sampler import drop_oldest, uniforms
 
 
 class FeatureLoader(Batches):
@@ -117,10 +117,5 @@ class FeatureLoader(Batches):
         """Return a row group; as many are kept as are shuffled together."""
         if group not in self._cache:
             self._cache[group] = self.split.read(group)
-            kept = sum(map(len, self._cache.values()))
-            for oldest in list(self._cache):
-                kept -= len(self._cache[oldest])
-                if kept < self.split.block_rows + max(self.split.groups):
-                    break
-                del self._cache[oldest]
+            drop_oldest(self._cache, self.split.block_rows + max(self.split.groups))
         return self._cache[group]

@@ -13,6 +13,7 @@ from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
 from tailproof.data.tables import read_parquet, unreadable
 from tailproof.files import read_json
+from tailproof.loading.sampler import drop_oldest
 from tailproof.runtime.errors import TailproofError
 
 BLOCK_ROWS = 16384  # rows that are shuffled together, unless they are large
@@ -109,12 +110,7 @@ class Split:
         if images is None:
             images = self._read(group)
             self._cache[group] = images
-            kept = sum(len(cached) for cached in self._cache.values())
-            for oldest in list(self._cache):
-                kept -= len(self._cache[oldest])
-                if kept < self.block_rows + max(self.groups):
-                    break
-                del self._cache[oldest]
+            drop_oldest(self._cache, self.block_rows + max(self.groups))
         return images[row - self._starts[group]].as_py()
 
     def image(self, row: int) -> np.ndarray:

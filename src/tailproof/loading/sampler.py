@@ -1,6 +1,6 @@
 """The order and random numbers of an epoch, as functions of (seed, epoch, sample) only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 import numpy as np
 import numpy.random  # otherwise its first use loads it while the first batch is awaited
@@ -39,6 +39,19 @@ def _blocks(groups: list[int], rng: np.random.Generator, block_rows: int) -> Ite
             block, rows = [], 0
     if block:
         yield np.concatenate(block)
+
+
+def drop_oldest(row_groups: dict[int, Sized], rows: int) -> None:
+    """Drop the row groups that were read first, while the others have at least `rows` rows.
+
+    A reader that keeps a block's rows and one row group more reads each row group once per epoch.
+    """
+    kept = sum(map(len, row_groups.values()))
+    for oldest in list(row_groups):
+        kept -= len(row_groups[oldest])
+        if kept < rows:
+            break
+        del row_groups[oldest]
 
 
 EXPONENTS = {"instance": 1.0, "square_root": 0.5, "class_aware": 0.0}

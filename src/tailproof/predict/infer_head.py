@@ -57,10 +57,10 @@ def infer_head(
         "target": described["target"],
         "weights_sha256": known_sha256(weights, digests),
     }
-    for split_name in track(SPLITS, f"infer {name} {seed}"):
-        split = FeatureSplit(features, manifest, split_name)
+    splits = [FeatureSplit(features, manifest, split) for split in SPLITS]
+    head = open_head(weights, config, splits[0].width)
+    for split in track(splits, f"infer {name} {seed}"):
         check_classes(expert, split.manifest, heads, names)
-        head = open_head(weights, config, split.width)
         blocks = (torch.from_numpy(block[:, 0]).float() for _, block in split.blocks())
         logits = np.concatenate([head(block).numpy() for block in blocks])
         write_raw_logits(Path(output), split, logits, heads, facts)

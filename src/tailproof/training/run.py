@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from tailproof.history import Row
 from tailproof.models.build import count_parameters
+from tailproof.models.device import start_device
 from tailproof.models.expert_weights import digest_of_weights
 from tailproof.models.trained_weights import TrainedWeights, hold_statistics
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases, Plateau, learning_rate
-from tailproof.training.device import start_device
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper, check_monitor
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
