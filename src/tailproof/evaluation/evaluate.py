@@ -131,9 +131,10 @@ def _measure_groups(
 ) -> dict[str, float | None]:
     """Add the metrics of groups to the method's values; return the temperature of each seed."""
     temperatures = {}
-    for seed in method.predictions:
+    for seed, predictions in method.predictions.items():
+        temperatures[seed] = groups.fit(predictions)
         for split in REPORTED_SPLITS:
-            values, temperatures[seed] = groups.measure(method, seed, split, task, config)
+            values = groups.measure(predictions[split], split, temperatures[seed], task, config)
             method.add(split, "plain", values, {})
     return temperatures
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
-from scipy.stats import chi2
+from scipy.special import gammaincinv, logsumexp
 
 from tailproof.calibration.metrics import log_probabilities
 
@@ -118,13 +117,11 @@ class EstimatedShares:
     Attributes:
         shares: the shares to use, [C]: the estimated ones, or those assumed if they are not
             trusted.
-        estimated: the estimated ones, [C].
         trusted: whether they are used.
         reason: why, in words.
     """
 
     shares: np.ndarray
-    estimated: np.ndarray
     trusted: bool
     reason: str
 
@@ -161,14 +158,14 @@ def estimate_shares(
     confidence = np.exp(log_p.max(axis=1)) if confidence is None else confidence
     estimated = _maximise(log_p, assumed)
     gain, free = _log_likelihood(log_p, assumed, estimated), log_p.shape[1] - 1
-    if gain < chi2.ppf(1 - LEVEL, free) / 2:
+    # Half a quantile of chi-squared, without scipy.stats, which is slow to import.
+    if gain < gammaincinv(free / 2, 1 - LEVEL):
         return EstimatedShares(
-            assumed, estimated, False, "the images do not show that classes have other shares"
+            assumed, False, "the images do not show that classes have other shares"
         )
     if gain - free < LEAST_KEPT * (gain - free / 2):
         return EstimatedShares(
             assumed,
-            estimated,
             False,
             f"{len(log_p):,} images are too few for the shares of {free + 1:,} classes",
         )
@@ -176,7 +173,6 @@ def estimate_shares(
     if estimated[checked].sum() < LEAST_CHECKED:
         return EstimatedShares(
             assumed,
-            estimated,
             False,
             "too many of the images seem to be of classes that tune lacks",
         )
@@ -185,12 +181,11 @@ def estimate_shares(
         word = "less" if deviations < 0 else "more"
         return EstimatedShares(
             assumed,
-            estimated,
             False,
             f"the expert is {word} confident than the known classes in any shares explain "
             f"({abs(deviations):.1f} standard errors): the images are of another kind",
         )
-    return EstimatedShares(estimated, estimated, True, "the images show other class shares")
+    return EstimatedShares(estimated, True, "the images show other class shares")
 
 
 def _maximise(log_p: np.ndarray, assumed: np.ndarray) -> np.ndarray:

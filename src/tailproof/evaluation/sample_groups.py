@@ -15,9 +15,7 @@ import numpy as np
 from tailproof.calibration.temperature import fit_temperature
 from tailproof.config.evaluation import Evaluation
 from tailproof.data.tables import read_parquet
-from tailproof.evaluation import bootstrap
-from tailproof.evaluation.method import Method
-from tailproof.evaluation.metrics import measure
+from tailproof.evaluation import bootstrap, metrics
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import FITTED_ON, Task
 from tailproof.evaluation.weighted_samples import Values, WeightedSamples
@@ -121,46 +119,51 @@ class SampleGroups:
         }
         self.notes: list[str] = []
         mixed = sum(each.mixed(labels[split]) for split, each in self.splits.items())
-        self._grouped = any(each.several.any() for each in self.splits.values())
-        if self._grouped and mixed:
+        grouped = any(each.several.any() for each in self.splits.values())
+        if grouped and mixed:
             self.notes.append(
                 f"{quantity(mixed, 'group')} of samples {'has' if mixed == 1 else 'have'} several "
                 f"classes, so a group is not one thing, and {PREFIX}… is not measured"
             )
-        self.measurable = self._grouped and not mixed
+        self.measurable = grouped and not mixed
+
+    def fit(self, predictions: Mapping[str, Prediction]) -> float | None:
+        """Return the temperature of groups; None without a group of several samples on tune."""
+        return fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON].log_p)
 
     def measure(
-        self, method: Method, seed: str, split: str, task: Task, config: Evaluation
-    ) -> tuple[Values, float | None]:
-        """Return the metrics of the groups of a split, and the temperature of groups.
-
-        Without a group of several samples on tune the temperature is None, and 1 is used.
+        self,
+        single: Prediction,
+        split: str,
+        temperature: float | None,
+        task: Task,
+        config: Evaluation,
+    ) -> Values:
+        """Return the metrics of the groups of a split.
 
         Whole groups are drawn again for the intervals. group_gained_top1 is the accuracy of groups
         minus that of their single samples.
 
         Args:
-            method: the expert or ensemble.
-            seed: its seed.
-            split: the split to measure on; the temperature is fitted on tune.
+            single: the predictions for the samples of the split.
+            split: the split.
+            temperature: the temperature of groups; 1 is used without one.
             task: the classification task.
             config: the configuration section evaluation.
         """
-        predictions = method.predictions[seed]
-        fitted = fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON].log_p)
-        groups, single = self.splits[split], predictions[split]
-        together = Prediction(groups.combine(single.log_p, fitted or 1.0), groups.labels)
+        groups = self.splits[split]
+        together = Prediction(groups.combine(single.log_p, temperature or 1.0), groups.labels)
         counts = bootstrap.resamples(len(groups.size), config.bootstrap, config.seed, split)
         step = max(1, _BLOCK // len(groups.index))
         parts = []
         for start in range(0, len(counts), step):
             weights = counts[start : start + step].astype(float)
-            values = measure(WeightedSamples(together, weights, np.ones(len(groups.size)), task))
-            found = {f"{PREFIX}{name}": values[name] for name in METRICS}
+            drawn = WeightedSamples(together, weights, np.ones(len(groups.size)), task)
+            found = {f"{PREFIX}{name}": metrics.METRICS[name].compute(drawn) for name in METRICS}
             of_samples = weights[:, groups.index]
             hits = of_samples @ single.correct / of_samples.sum(axis=1)
-            parts.append(found | {f"{GAINED}top1": values["top1"] - hits})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, fitted
+            parts.append(found | {f"{GAINED}top1": found[f"{PREFIX}top1"] - hits})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def to_jsonable(
         self, temperatures: dict[str, dict[str, float | None]]

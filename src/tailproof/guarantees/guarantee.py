@@ -10,11 +10,11 @@ import numpy as np
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import Logits
-from tailproof.data.tables import read_parquet
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
 from tailproof.guarantees.expert_guarantees import stored_guarantees
@@ -37,14 +37,17 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Samples:
-    """The weights of a split: bootstrap counts [1 + B, N], and weights by weighting [N]."""
+    """The weights of a split: bootstrap counts [1 + B, N], and weights by weighting [N].
+
+    B is 0 for tune, on which nothing is measured.
+    """
 
     counts: Array
     weights: Mapping[str, Array]
 
     @property
     def effective(self) -> dict[str, float]:
-        """Return the number of equally weighted samples that tell as much (Kish 1965)."""
+        """Return the number of equally weighted samples with as much information (Kish 1965)."""
         return {
             name: float(weights.sum() ** 2 / (weights**2).sum())
             for name, weights in self.weights.items()
@@ -145,8 +148,7 @@ def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | No
 
 def _group_notes(tune: Logits, samples: str | Path) -> list[str]:
     """Say that samples of one group are alike, if tune has such samples."""
-    table = read_parquet(samples, ["sample_id", "group"])
-    group = dict(zip(table["sample_id"].to_pylist(), table["group"].to_pylist(), strict=True))
+    group = read_groups(samples)
     groups = len({group.get(sample, sample) for sample in tune.sample_ids})
     rows = len(tune.sample_ids)
     if groups == rows:
@@ -160,7 +162,8 @@ def _group_notes(tune: Logits, samples: str | Path) -> list[str]:
 def _samples(
     logits: Logits, split: str, evaluation: Evaluation, weightings: Mapping[str, Any]
 ) -> Samples:
-    counts = bootstrap.resamples(len(logits.target), evaluation.bootstrap, evaluation.seed, split)
+    replicates = 0 if split == FITTED_ON else evaluation.bootstrap  # nothing is measured there
+    counts = bootstrap.resamples(len(logits.target), replicates, evaluation.seed, split)
     weights = {"plain": np.ones(len(logits.target)), "long_tail": logits.weight}
     return Samples(counts, {name: weights[name] for name in weightings})
 

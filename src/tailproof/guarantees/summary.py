@@ -53,7 +53,7 @@ def summarise(
         method: the method.
         config: the promises.
         classes: the classes.
-        effective: {split: {weighting: number of equally weighted samples that tell as much}}.
+        effective: {split: {weighting: number of equally weighted samples that count as much}}.
     """
     return {
         "kind": method.kind,

@@ -59,6 +59,17 @@ def batch_size(expert: Expert) -> int:
     return max(1, min(BATCH_SIZE, MOST_VALUES // prod(expert.shape)))
 
 
+def read_batches(
+    expert: Expert, files: list[Path]
+) -> Iterator[tuple[list[Image], list[TailproofError]]]:
+    """Yield the readable images of each batch with their files, and the errors of the others."""
+    size = batch_size(expert)
+    images = read_images(files, expert, ahead=2 * size)
+    while batch := list(islice(images, size)):
+        broken = [image for _, image in batch if isinstance(image, TailproofError)]
+        yield [pair for pair in batch if not isinstance(pair[1], TailproofError)], broken
+
+
 def predict(
     expert: Expert, rejector: Decision, files: list[Path], promises: Promises = ()
 ) -> Iterator[Batch]:
@@ -67,11 +78,7 @@ def predict(
     Raises:
         TailproofError: a logit is not finite.
     """
-    size = batch_size(expert)
-    images = read_images(files, expert, ahead=2 * size)
-    while batch := list(islice(images, size)):
-        broken = [image for _, image in batch if isinstance(image, TailproofError)]
-        readable = [pair for pair in batch if not isinstance(pair[1], TailproofError)]
+    for readable, broken in read_batches(expert, files):
         answers = _answers(expert, rejector, readable, promises) if readable else []
         yield Batch(answers, broken)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,8 @@ import numpy as np
 from tailproof.data.sources.tables.text_table import TextTable
 from tailproof.evaluation.sample_groups import group_log_probabilities
 from tailproof.output import report
-from tailproof.predict.classify import Answer, Batch, answers_of, batch_size
+from tailproof.predict.classify import Answer, Batch, answers_of, read_batches
 from tailproof.predict.expert import Expert
-from tailproof.predict.image_files import read_images
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
@@ -89,11 +87,7 @@ def predict_groups(
     single = replace(expert, shift=None)
     sums: dict[str, dict[str, np.ndarray]] = {}
     counts: dict[str, int] = {}
-    size = batch_size(expert)
-    images = read_images(files, expert, ahead=2 * size)
-    while batch := list(islice(images, size)):
-        broken = [image for _, image in batch if isinstance(image, TailproofError)]
-        readable = [pair for pair in batch if not isinstance(pair[1], TailproofError)]
+    for readable, broken in read_batches(expert, files):
         if readable:
             log_p = single.log_probabilities(np.stack([image for _, image in readable]))
             for row, (file, _) in enumerate(readable):

@@ -17,7 +17,6 @@ from tailproof.predict.raw_logits import check_classes, write_raw_logits
 from tailproof.runtime.progress import track
 
 
-@torch.inference_mode()
 def infer_head(
     expert: str | Path,
     name: str,
@@ -61,9 +60,14 @@ def infer_head(
     head = open_head(weights, config, splits[0].width)
     for split in track(splits, f"infer {name} {seed}"):
         check_classes(expert, split.manifest, heads, names)
-        blocks = (torch.from_numpy(block[:, 0]).float() for _, block in split.blocks())
-        logits = np.concatenate([head(block).numpy() for block in blocks])
-        write_raw_logits(Path(output), split, logits, heads, facts)
+        write_raw_logits(Path(output), split, head_logits(head, split), heads, facts)
+
+
+@torch.inference_mode()
+def head_logits(head: nn.Module, split: FeatureSplit) -> np.ndarray:
+    """Return the raw logits of a head for a split, float32 [N, all classes]."""
+    blocks = (torch.from_numpy(block[:, 0]).float() for _, block in split.blocks())
+    return np.concatenate([head(block).numpy() for block in blocks])
 
 
 def open_head(weights: Path, config: dict, width: int) -> nn.Module:

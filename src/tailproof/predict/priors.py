@@ -1,7 +1,6 @@
 """What is known of images beforehand: which classes are possible, and how frequent they are."""
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,8 @@ from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.sources.tables.text_table import TextTable
 from tailproof.evaluation.prior_shift import ClassConfidence, estimate_shares, shares
 from tailproof.output import report
-from tailproof.predict.classify import batch_size
+from tailproof.predict.classify import read_batches
 from tailproof.predict.expert import Expert
-from tailproof.predict.image_files import read_images
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_text
@@ -76,13 +74,11 @@ def _estimated(
 ) -> np.ndarray:
     """Estimate the shares of the allowed classes [A] from all images, and say what came out."""
     known = expert.deployment.assumptions
-    size = batch_size(expert)
-    images = read_images(files, expert, ahead=2 * size)
     parts = [np.empty((0, len(assumed)))]
-    while batch := list(islice(images, size)):
-        readable = [image for _, image in batch if not isinstance(image, TailproofError)]
+    for readable, _ in read_batches(expert, files):
         if readable:
-            parts.append(expert.log_probabilities(np.stack(readable))[expert.target])
+            images = np.stack([image for _, image in readable])
+            parts.append(expert.log_probabilities(images)[expert.target])
     log_p = np.concatenate(parts)
     within = assumed[allowed] / assumed[allowed].sum()
     if not len(log_p):

@@ -103,11 +103,12 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
     if {record.rule for record in ledger} != {"cross_fit"}:  # its folds have pages of their own
         targets.insert(0, page)
     jobs = plan(*map(str, targets))
-    if not _files(ledger):
+    files = _files(ledger)
+    if not files:
         raise TailproofError(
             f"'{experiment}' has no results yet: run `snakemake --cores all {page}`"
         )
-    judge = _Judge(ledger, jobs, _files(ledger))
+    judge = _Judge(ledger, jobs, files)
     verdicts = judge.verdicts()
     proven = {verdict.path for verdict in verdicts if verdict.state == "proven"}
     checks = CrossChecks(folder, ledger, proven, all_images=all_images)
@@ -139,7 +140,7 @@ class _Judge:
     """Judges each file by its own record and job, then by its inputs."""
 
     def __init__(self, ledger: Ledger, jobs: list[Job], files: set[str]) -> None:
-        self.ledger = ledger
+        self.ledger, self.files = ledger, files
         self.planned = jobs
         ours = [job for job in jobs if experiment_of(job.outputs[0]) == ledger.experiment]
         self.jobs = {path: job for job in ours for path in job.outputs}
@@ -152,14 +153,14 @@ class _Judge:
         self._of_others = cache(lambda name: _judge_of_other(name, jobs))
 
     def verdicts(self) -> list[Verdict]:
-        for path in sorted(_files(self.ledger) | self.jobs.keys()):
+        for path in sorted(self.files | self.jobs.keys()):
             if not self._is_left_over(path):
                 self.judge(path)
         return sorted(self.judged.values(), key=lambda verdict: verdict.path)
 
     def left_over(self) -> list[str]:
         """Report files of jobs that the experiment no longer has; they do not fail the audit."""
-        files = [path for path in sorted(_files(self.ledger)) if self._is_left_over(path)]
+        files = [path for path in sorted(self.files) if self._is_left_over(path)]
         folders = sorted({str(Path(path).parent) for path in files if path in self.ledger.files})
         return [
             f"{quantity(len(files), 'file')} of jobs that are no longer part of the experiment, "

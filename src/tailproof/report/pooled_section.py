@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from tailproof.evaluation.draws import KINDS, TEST
 from tailproof.evaluation.registry import METRICS
 from tailproof.evaluation.table_columns import CROSS_FIT_COLUMNS, DRAWS_COLUMNS
 from tailproof.number_format import MINUS
@@ -11,8 +12,6 @@ from tailproof.report.results import CHOSEN_BY
 from tailproof.report.tables import DIFFERENCES, Cell, Row, Table, heading
 from tailproof.text import quantity
 
-TEST = "test"
-KINDS = {"experts": "expert", "ensembles": "ensemble"}
 COLUMNS = ("results", "groups")
 """The tables of the page whose metrics are shown."""
 

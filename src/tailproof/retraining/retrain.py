@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
 from tailproof.config.splits import SPLITS
 from tailproof.data.taxonomy import head_columns
@@ -19,7 +18,7 @@ from tailproof.features.merging import check_weights
 from tailproof.features.store import FeatureSplit
 from tailproof.files import read_json, write_json
 from tailproof.number_format import format_estimate, format_number
-from tailproof.predict.infer_head import open_head
+from tailproof.predict.infer_head import head_logits, open_head
 from tailproof.predict.raw_logits import check_classes
 from tailproof.project import STORES, project_paths
 from tailproof.retraining.comparison import compare_heads, verdict
@@ -219,13 +218,10 @@ def _compare(origin: Origin, new: Path, split: FeatureSplit) -> dict[str, dict[s
     )
 
 
-@torch.inference_mode()
 def _target_logits(expert: Path, split: FeatureSplit) -> np.ndarray:
     """Return the uncalibrated logits of a head at the target rank, [N, C]."""
     config = read_json(expert / "config.json")
     heads, target = config["tailproof"]["heads"], config["tailproof"]["target"]
     check_classes(expert, split.manifest, heads, config["pretrained_cfg"]["label_names"])
     head = open_head(expert / "model.safetensors", config, split.width)
-    blocks = (torch.from_numpy(block[:, 0]).float() for _, block in split.blocks())
-    logits = np.concatenate([head(block).numpy() for block in blocks])
-    return logits[:, head_columns(heads)[target]]
+    return head_logits(head, split)[:, head_columns(heads)[target]]
