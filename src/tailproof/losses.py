@@ -140,6 +140,10 @@ class WeightedLoss(Loss):
             )
         return counts.new_tensor(weights).float()
 
+    def class_values(self, class_counts: Tensor) -> Tensor | None:
+        """Return the class weights."""
+        return self.weights(class_counts)
+
     def canonical(self, *, level: bool = False) -> Loss:
         """Return the loss without class weights that are all 1."""
         computed = not isinstance(self.class_weights, list)
@@ -157,10 +161,6 @@ class CrossEntropy(WeightedLoss):
 
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Smoothing; 0 is off.")
-
-    def class_values(self, class_counts: Tensor) -> Tensor | None:
-        """Return the class weights."""
-        return self.weights(class_counts)
 
     def mean(
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
@@ -252,10 +252,6 @@ class Focal(WeightedLoss):
         if self.gamma == 0:
             return CrossEntropy(class_weights=self.class_weights).canonical(level=level)
         return super().canonical(level=level)
-
-    def class_values(self, class_counts: Tensor) -> Tensor | None:
-        """Return the class weights."""
-        return self.weights(class_counts)
 
     def mean(
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None

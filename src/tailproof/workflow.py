@@ -372,14 +372,19 @@ class Pipeline:
             return []
         return [file.as_posix(), file.with_name("config.json").as_posix()]
 
+    def _foreign_weights(self, key: str) -> Path | None:
+        """Return the file that weights come from; None for the hub and experts of this project."""
+        file = weights_source(self.weights_of(key).weights)
+        return None if file is None or self._paths.inside(file) else file
+
     def weights_digest(self, key: str) -> str | None:
         """Return the SHA-256 of the file that weights come from, or what its record says.
 
         Once they have been fetched, the file need not be there. None for weights of the hub, and of
         an expert of this project.
         """
-        file = weights_source(self.weights_of(key).weights)
-        if file is None or self._paths.inside(file):
+        file = self._foreign_weights(key)
+        if file is None:
             return None
         if file.is_file():
             return sha256_file(file)
@@ -394,8 +399,8 @@ class Pipeline:
 
         If the weights are no longer there, it is what the record says; see `weights_digest`.
         """
-        file = weights_source(self.weights_of(key).weights)
-        if file is None or self._paths.inside(file):
+        file = self._foreign_weights(key)
+        if file is None:
             return None
         if file.is_file():
             config = file.with_name("config.json")

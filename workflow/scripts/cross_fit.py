@@ -9,7 +9,7 @@ with job(snakemake) as stage:
     from tailproof.evaluation.cross_fit import FoldFiles, cross_fit
     from tailproof.evaluation.evaluate import results_of
     from tailproof.runtime.ledger import by_experiment
-    from tailproof.runtime.stages import paths_by
+    from tailproof.runtime.stages import logits_by_expert
 
     params = snakemake.params
     logits, manifests, samples, splits = (
@@ -18,14 +18,7 @@ with job(snakemake) as stage:
     )
     folds = {}
     for fold in params.folds:
-        paths = paths_by("export", ("expert", "seed", "split"), logits[fold])
-        experts = {
-            expert: {
-                str(seed): {split: paths[expert, str(seed), split] for split in params.splits}
-                for seed in params.seeds
-            }
-            for expert in params.experts
-        }
+        experts = logits_by_expert(logits[fold], params)
         folds[fold] = FoldFiles(experts, *manifests[fold], *samples[fold], *splits[fold])
     metrics = cross_fit(
         folds, Evaluation(**params.evaluation), Path(snakemake.output.metrics).parent

@@ -8,19 +8,11 @@ with job(snakemake):
     from tailproof.config.evaluation import Evaluation
     from tailproof.config.guarantees import Guarantees
     from tailproof.guarantees.guarantee import guarantee
-    from tailproof.runtime.stages import paths_by
+    from tailproof.runtime.stages import logits_by_expert
 
     params = snakemake.params
-    logits = paths_by("export", ("expert", "seed", "split"), snakemake.input.logits)
-    experts = {
-        expert: {
-            str(seed): {split: logits[expert, str(seed), split] for split in params.splits}
-            for seed in params.seeds
-        }
-        for expert in params.experts
-    }
     guarantee(
-        experts,
+        logits_by_expert(snakemake.input.logits, params),
         snakemake.input.manifest,
         snakemake.input.samples,
         Evaluation(**params.evaluation),

@@ -16,13 +16,11 @@ from tailproof.features.head_layers import (
     build_head,
 )
 from tailproof.features.store import FeatureSplit
+from tailproof.models.model_options import LARGEST
 from tailproof.runtime.errors import TailproofError
 
 SMALLEST = 1e-6
 """Features that vary less, next to the one that varies most, are left out."""
-
-LARGEST = 65_536
-"""Most samples that a network keeps; see `tailproof.models.model_options`."""
 
 OPTIONS = {"cosine": {"scale"}, "mlp": {"hidden"}, "knn": {"neighbors", "temperature", "balanced"}}
 """Fields of the configuration that are arguments of the head."""

@@ -17,6 +17,7 @@ from tailproof.models.backbone_layers import layers_of
 from tailproof.models.build import build_model
 from tailproof.models.expert_weights import save_expert
 from tailproof.models.initial_weights import backbone_facts, build_initial, weights_file
+from tailproof.models.preparation import data_config
 from tailproof.runtime.errors import TailproofError
 
 TOLERANCE = 1e-4
@@ -108,19 +109,12 @@ def save_merged(
     side = embedded["size"]
     sizes = [side, side] if side else [split.manifest["height"], split.manifest["width"]]
     _check(network.eval(), head, list(split.layers), [channels, *sizes])
-    preprocessing = {
-        "input_size": [channels, *sizes],
-        "interpolation": embedded["interpolation"],
-        "crop_pct": 1.0,
-        "crop_mode": "center",
-        "mean": embedded["mean"],
-        "std": embedded["std"],
-    }
+    normalization = {key: embedded[key] for key in ("mean", "std")}
     save_expert(
         folder,
         network,
         model_args=args,
-        preprocessing=preprocessing,
+        preprocessing=data_config([channels, *sizes], embedded["interpolation"], normalization),
         class_names=class_names,
         facts=facts,
     )

@@ -7,6 +7,25 @@ from tailproof.loading.resizing import BICUBIC, FILTERS
 from tailproof.runtime.errors import TailproofError
 
 
+def data_config(
+    input_size: list[int], interpolation: str, normalization: dict[str, list[float]]
+) -> dict[str, Any]:
+    """Return timm's data configuration, which is stored with the weights.
+
+    Args:
+        input_size: channels, height and width.
+        interpolation: how images are resized.
+        normalization: `mean` and `std` of each channel.
+    """
+    return {
+        "input_size": input_size,
+        "interpolation": interpolation,
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+        **normalization,
+    }
+
+
 def interpolation_of(facts: dict[str, Any]) -> str:
     """Return how images are resized: as for the weights, if that is known here, or bicubic."""
     return facts["interpolation"] if facts["interpolation"] in FILTERS else BICUBIC

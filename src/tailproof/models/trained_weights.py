@@ -42,6 +42,23 @@ def hold_statistics(network: nn.Module) -> None:
             module.eval()
 
 
+def trained_names(network: nn.Module) -> list[str]:
+    """Return the names, in the state of a network, of the tensors that training changes."""
+    state = network.state_dict()
+    frozen = {name for name, own in network.named_parameters() if not own.requires_grad}
+    if not frozen:
+        return list(state)
+    changing = {
+        f"{name}.{statistic}"
+        for name, module in network.named_modules()
+        if getattr(module, "running_mean", None) is not None
+        and not getattr(module, "has_frozen_statistics", False)
+        for statistic in STATISTICS
+    }
+    constant = {name for name, _ in network.named_buffers()} - changing
+    return [name for name in state if name not in frozen | constant]
+
+
 class TrainedWeights:
     """The tensors that training changes: of a network, or of a copy of it such as its average.
 
@@ -55,19 +72,8 @@ class TrainedWeights:
 
     def __init__(self, network: nn.Module) -> None:
         state = network.state_dict()
-        frozen = {name for name, own in network.named_parameters() if not own.requires_grad}
-        constant = set()
-        if frozen:
-            changing = {
-                f"{name}.{statistic}"
-                for name, module in network.named_modules()
-                if getattr(module, "running_mean", None) is not None
-                and not getattr(module, "has_frozen_statistics", False)
-                for statistic in STATISTICS
-            }
-            constant = {name for name, _ in network.named_buffers()} - changing
-        self.names = [name for name in state if name not in frozen | constant]
-        rest = {name: state[name] for name in sorted((frozen | constant) & state.keys())}
+        self.names = trained_names(network)
+        rest = {name: state[name] for name in sorted(state.keys() - set(self.names))}
         self.frozen = sha256_bytes(save(_plain(rest))) if rest else ""
 
     def of(self, network: nn.Module) -> dict[str, Tensor]:

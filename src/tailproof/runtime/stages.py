@@ -190,6 +190,23 @@ def paths_by(stage: str, names: tuple[str, ...], paths: Iterable[str]) -> dict[A
     return keyed
 
 
+def logits_by_expert(paths: Iterable[str], params: Any) -> dict[str, dict[str, dict[str, str]]]:
+    """Return files of calibrated logits by expert, seed and split.
+
+    Args:
+        paths: the files.
+        params: the parameters of a job, with its `experts`, `seeds` and `splits`.
+    """
+    keyed = paths_by("export", ("expert", "seed", "split"), paths)
+    return {
+        expert: {
+            str(seed): {split: keyed[expert, str(seed), split] for split in params.splits}
+            for seed in params.seeds
+        }
+        for expert in params.experts
+    }
+
+
 def _below_experiment(path: str) -> str:
     """Return the path below its experiment; in a store, the path next to results."""
     first, *below = project_paths().inside(path) or ("",)

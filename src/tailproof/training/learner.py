@@ -9,20 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tailproof.config.recipe import Recipe
-from tailproof.loading.batches import Batches
+from tailproof.loading.batches import Batches, Rows
 from tailproof.training.distributed import ProcessGroup
-
-
-class Labelled(Protocol):
-    """A split with its labels.
-
-    Attributes:
-        labels: int64 [N] for each taxonomic rank; -1 means no label.
-    """
-
-    labels: dict[str, np.ndarray]
-
-    def __len__(self) -> int: ...
 
 
 class Learner(Protocol):
@@ -38,8 +26,8 @@ class Learner(Protocol):
     configured: Recipe
     recipe: Recipe
     manifest: dict[str, Any]
-    train: Labelled
-    val: Labelled
+    train: Rows
+    val: Rows
 
     def loaders(
         self, seed: int, device: torch.device, ranks: ProcessGroup

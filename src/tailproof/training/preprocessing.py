@@ -7,7 +7,7 @@ from tailproof.loading import Split
 from tailproof.loading.resizing import BICUBIC
 from tailproof.models.initial_weights import backbone_facts
 from tailproof.models.input_sizes import Size
-from tailproof.models.preparation import interpolation_of, normalization_of
+from tailproof.models.preparation import data_config, interpolation_of, normalization_of
 from tailproof.runtime.errors import TailproofError
 
 
@@ -68,13 +68,8 @@ def _pixels(split: Split, sides: list[int | None]) -> list[Size]:
 
 def preprocessing(split: Split, recipe: Recipe) -> dict[str, Any]:
     """Return the preprocessing as timm's data configuration; it is stored with the weights."""
-    return {
-        "input_size": [split.channels, *sizes(split, recipe)[0]],
-        "interpolation": interpolation(recipe),
-        "crop_pct": 1.0,
-        "crop_mode": "center",
-        **normalization(split, recipe),
-    }
+    input_size = [split.channels, *sizes(split, recipe)[0]]
+    return data_config(input_size, interpolation(recipe), normalization(split, recipe))
 
 
 def interpolation(recipe: Recipe) -> str:

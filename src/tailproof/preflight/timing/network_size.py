@@ -12,7 +12,7 @@ from tailproof.digests import canonical_json
 from tailproof.loading import Split
 from tailproof.models import build_model
 from tailproof.models.build import checkpoint_activations, count_parameters
-from tailproof.models.trained_weights import TrainedWeights, hold_statistics
+from tailproof.models.trained_weights import hold_statistics, trained_names
 from tailproof.models.tuning import tune_network
 from tailproof.preflight.timing.drawn_features import head_on_drawn_features
 from tailproof.runtime.errors import TailproofError
@@ -62,7 +62,8 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
         recipe.model.name, classes=outputs, channels=split.channels, options=options
     )
     tune_network(model, recipe, options, outputs, view_size(recipe))
-    changed = _bytes(TrainedWeights(model).of(model).values())
+    state = model.state_dict()
+    changed = _bytes(state[name] for name in trained_names(model))
     if recipe.activation_checkpointing:
         checkpoint_activations(model, recipe.model.name)
     weights = _bytes(model.state_dict().values())
