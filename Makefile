@@ -15,8 +15,9 @@ demo: .venv/.run ## set up, train three experts on long-tailed digits and show t
 	$(SNAKEMAKE) --quiet host reason
 	@$(BIN)/python -m tailproof.report.terminal_summary results/digits_lt
 
+# Three processes for two cores: many tests wait for processes that they started or stopped.
 test: .venv/.dev .venv/validators/.done browser ## set up and run the tests
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-pipelines: .venv/.dev ## run the pipeline for rare events, scan lines, taxonomies, resizing and sweeps
 	$(BIN)/pytest -n 2 --dist loadfile tests/pipelines
