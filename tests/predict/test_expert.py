@@ -36,6 +36,11 @@ def file(tmp_path):
     return tmp_path / "a.png"
 
 
+def close(found, expected) -> None:
+    """The last bits depend on the number of images in a batch."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
 def probabilities(expert, images) -> np.ndarray:
     table = expert.predict(images, probabilities=True)
     assert table["error"].isna().all()
@@ -75,7 +80,7 @@ def test_an_image_is_the_same_in_every_form(expert, file, tmp_path):
         tmp_path,
     ]
     for form in forms:
-        np.testing.assert_array_equal(probabilities(expert, form), expected)
+        close(probabilities(expert, form), expected)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
@@ -90,7 +95,7 @@ def test_pictures_in_memory_are_read_as_their_files(expert, grey, tmp_path, mode
         if mode in ("L", "RGB", "RGBA"):
             given.append(np.asarray(picture))
         found = probabilities(opened, given)
-        np.testing.assert_array_equal(found, np.repeat(found[:1], len(given), axis=0))
+        close(found, np.repeat(found[:1], len(given), axis=0))
 
 
 def test_the_orientation_of_a_picture_in_memory_is_applied(expert, tmp_path):
@@ -100,7 +105,7 @@ def test_the_orientation_of_a_picture_in_memory_is_applied(expert, tmp_path):
         path = tmp_path / f"{orientation}.jpg"
         Image.fromarray(PIXELS).save(path, exif=exif)
         first, second = probabilities(expert, [path, Image.open(path)])
-        np.testing.assert_array_equal(first, second)
+        close(first, second)
 
 
 def test_grey_images(grey, tmp_path):
@@ -108,8 +113,8 @@ def test_grey_images(grey, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "g.png")
     forms = [tmp_path / "g.png", pixels, pixels[:, :, None], np.repeat(pixels[..., None], 3, 2)]
     found = probabilities(grey, forms)
-    np.testing.assert_array_equal(found, np.repeat(found[:1], 4, axis=0))
-    np.testing.assert_array_equal(probabilities(grey, pixels), found[:1])
+    close(found, np.repeat(found[:1], 4, axis=0))
+    close(probabilities(grey, pixels), found[:1])
 
 
 def test_bands(tmp_path):
@@ -117,7 +122,7 @@ def test_bands(tmp_path):
     bands = np.random.default_rng(0).normal(size=(24, 24, 5))
     np.save(tmp_path / "a.npy", bands)
     first, second = probabilities(expert, [tmp_path / "a.npy", bands])
-    np.testing.assert_array_equal(first, second)
+    close(first, second)
     bands[3, 4, 0] = np.nan
     for wrong in (bands, PIXELS, Image.fromarray(PIXELS), bands.astype(str)):
         with pytest.raises(TailproofError, match=r"^image 0: "):
@@ -180,7 +185,8 @@ def test_a_column_keeps_its_index_and_says_what_cannot_be_read(expert, file):
 def test_no_image_gives_a_table_without_rows(expert, file):
     whole, empty = expert.predict([file]), expert.predict([])
     assert len(empty) == 0 and list(empty.columns) == list(whole.columns)
-    column = expert.predict(pd.Series([], dtype=object), group=[], probabilities=True)
+    with pytest.warns(UserWarning, match="temperature"):
+        column = expert.predict(pd.Series([], dtype=object), group=[], probabilities=True)
     assert list(column.columns)[:3] == ["group", "images", "class"] and len(column) == 0
 
 
