@@ -19,7 +19,7 @@ demo: .venv/.run ## set up, train three experts on long-tailed digits and show t
 test: .venv/.dev .venv/validators/.done browser ## set up and run the tests
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-pipelines: .venv/.dev ## run the pipeline for rare events, scan lines, taxonomies, resizing and sweeps
+test-pipelines: .venv/.dev ## run whole pipelines: rare events, taxonomies, sweeps, heads, and all jobs again
 	$(BIN)/pytest -n 2 --dist loadfile tests/pipelines
 
 test-chaos: .venv/.dev ## kill training runs about a hundred times and compare the bytes
