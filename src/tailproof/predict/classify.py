@@ -1,6 +1,6 @@
 """Classifies images with calibrated probabilities and a decision to accept or reject."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
@@ -17,6 +17,9 @@ from tailproof.runtime.errors import TailproofError
 
 BATCH_SIZE = 64
 Decision = Rejector | RiskRejector
+Context = Callable[[Sequence[Path], np.ndarray], np.ndarray]
+"""Changes the target's log-probabilities [N, C] of images by their context."""
+
 Promises = Sequence[SetColumns | RollUpColumns]
 
 MOST_VALUES = 2**28
@@ -71,23 +74,40 @@ def read_batches(
 
 
 def predict(
-    expert: Expert, rejector: Decision, files: list[Path], promises: Promises = ()
+    expert: Expert,
+    rejector: Decision,
+    files: list[Path],
+    promises: Promises = (),
+    context: Context | None = None,
 ) -> Iterator[Batch]:
     """Yield the predictions for all images in order, batch by batch.
+
+    Args:
+        expert: the expert.
+        rejector: what accepts an answer.
+        files: the image files.
+        promises: what makes the columns of promises.
+        context: what changes probabilities by the context of the images.
 
     Raises:
         TailproofError: a logit is not finite.
     """
     for readable, broken in read_batches(expert, files):
-        answers = _answers(expert, rejector, readable, promises) if readable else []
+        answers = _answers(expert, rejector, readable, promises, context) if readable else []
         yield Batch(answers, broken)
 
 
 def _answers(
-    expert: Expert, rejector: Decision, batch: Iterable[Image], promises: Promises
+    expert: Expert,
+    rejector: Decision,
+    batch: Iterable[Image],
+    promises: Promises,
+    context: Context | None,
 ) -> list[Answer]:
     files, images = zip(*batch, strict=True)
     log_p = expert.log_probabilities(np.stack(images))
+    if context is not None:
+        log_p[expert.target] = context(files, log_p[expert.target])
     return answers_of(expert, rejector, files, log_p, promises)
 
 

@@ -10,11 +10,18 @@ from rich.table import Table
 
 from tailproof.output import report
 from tailproof.predict.classify import Answer, Decision, Promises, batch_size, predict
+from tailproof.predict.context import ContextTable
 from tailproof.predict.expert import Expert, open_expert
 from tailproof.predict.groups import groups_of, predict_groups
 from tailproof.predict.image_files import find_images
 from tailproof.predict.priors import with_priors
-from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns, open_guarantees
+from tailproof.predict.promises import (
+    RiskRejector,
+    RollUpColumns,
+    SetColumns,
+    open_guarantees,
+    open_promises,
+)
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
@@ -63,6 +70,7 @@ def predict_images(
     classes: str | None = None,
     prior: str | None = None,
     adapt: bool = False,
+    context: str | None = None,
     promised: Promised = NOTHING,
 ) -> bool:
     """Print an expert's predictions for images; return whether all images could be read.
@@ -81,6 +89,7 @@ def predict_images(
         classes: path of a text file with the allowed classes.
         prior: path of a table with the number of samples of each class.
         adapt: whether to estimate the class shares of the images.
+        context: path of a table with the column file and those of the expert's context.
         promised: what the answers should promise.
 
     Raises:
@@ -89,15 +98,15 @@ def predict_images(
     """
     tune_malloc()
     expert = open_expert(folder)
-    changes = {"--group": group, "--classes": classes, "--prior": prior, "--adapt": adapt or None}
+    changes = {"--classes": classes, "--prior": prior, "--adapt": adapt or None}
+    changes |= {"--context": context}
     changed = [name for name in changes if changes[name] is not None]
     _check_promised(promised, rule, coverage, changed)
-    if adapt and group is not None:
-        raise TailproofError(
-            "--adapt estimates how frequent classes are among images, not among groups: leave out "
-            "--adapt or --group, or name the number of groups of each class with --prior"
-        )
-    rejector, promises = _decisions(folder, expert, rule, coverage, promised)
+    if group is not None:
+        _check_group(context, adapt=adapt)
+        changed = ["--group"] * (promised.risk is None) + changed
+    grouped = group is not None
+    rejector, promises = _decisions(folder, expert, rule, coverage, promised, grouped=grouped)
     found = find_images(places, expert.deployment.images)
     files, broken = list(found.files), found.unreadable
     count, images = {True: 0, False: 0}, [0]
@@ -107,9 +116,11 @@ def predict_images(
     if group is None:
         if table is not None:
             raise TailproofError("--table is for --group: name its column of groups with --group")
-        predicted = predict(expert, rejector, files, promises)
+        opened = context and ContextTable(open_guarantees(folder, expert), files, context)
+        predicted = predict(expert, rejector, files, promises, opened or None)
     else:
-        predicted = predict_groups(expert, rejector, files, groups_of(files, group, table))
+        groups = groups_of(files, group, table)
+        predicted = predict_groups(expert, rejector, files, groups, promises)
 
     def answers() -> Iterator[Answer]:
         batches = -(-len(files) // batch_size(expert))
@@ -147,14 +158,28 @@ def predict_images(
     return not broken
 
 
+def _check_group(context: str | None, *, adapt: bool) -> None:
+    """Check the options that are about single images."""
+    if context is not None:
+        raise TailproofError(
+            "--context is fitted on single images, which --group puts together: leave out one of "
+            "the two"
+        )
+    if adapt:
+        raise TailproofError(
+            "--adapt estimates how frequent classes are among images, not among groups: leave out "
+            "--adapt or --group, or name the number of groups of each class with --prior"
+        )
+
+
 def _check_promised(
     promised: Promised, rule: str, coverage: float | None, changes: list[str]
 ) -> None:
     """Check that the options fit together; `changes` are those that change the probabilities."""
     if changes and promised.levels != (None, None, None):
         raise TailproofError(
-            "--set, --risk and --precision were fitted on the probabilities of single images, "
-            f"which {changes[0]} changes: leave out one of them"
+            "--set, --risk and --precision were fitted on the expert's own probabilities, which "
+            f"{changes[0]} changes: leave out one of them"
         )
     if promised.by_group and promised.risk is None:
         raise TailproofError("--by-group is about a promised risk: add --risk")
@@ -170,12 +195,18 @@ def _check_promised(
 
 
 def _decisions(
-    folder: str, expert: Expert, rule: str, coverage: float | None, promised: Promised
+    folder: str,
+    expert: Expert,
+    rule: str,
+    coverage: float | None,
+    promised: Promised,
+    *,
+    grouped: bool,
 ) -> tuple[Decision, Promises]:
     """Return what accepts answers, and what makes the columns of the promises."""
     if promised.levels == (None, None, None):
         return Rejector(expert.deployment, expert.classes[expert.target], rule, coverage), ()
-    guarantees = open_guarantees(folder, expert)
+    guarantees = open_promises(folder, expert, grouped=grouped)
     promises = []
     if promised.set_coverage is not None:
         promises.append(SetColumns(guarantees, promised.set_coverage, promised.score or SCORE))

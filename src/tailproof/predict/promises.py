@@ -27,7 +27,7 @@ Array = np.ndarray
 
 
 def open_guarantees(folder: str | Path, expert: Expert) -> ExpertGuarantees:
-    """Read guarantees.json from the folder of an expert, and report its notes.
+    """Read guarantees.json from the folder of an expert.
 
     Raises:
         TailproofError: the file is missing, damaged, or does not belong to the expert.
@@ -35,8 +35,8 @@ def open_guarantees(folder: str | Path, expert: Expert) -> ExpertGuarantees:
     path = Path(folder) / FILE
     if not path.exists():
         raise TailproofError(
-            f"{folder} has no {FILE}, which --set, --risk and --precision need: copy the whole "
-            "folder of the expert, or build the missing file with snakemake"
+            f"{folder} has no {FILE}, which --set, --risk, --precision and --context need: copy "
+            "the whole folder of the expert, or build the missing file with snakemake"
         )
     guarantees = ExpertGuarantees.read(path)
     try:
@@ -47,6 +47,39 @@ def open_guarantees(folder: str | Path, expert: Expert) -> ExpertGuarantees:
         raise TailproofError(
             f"{folder} has files that do not belong together: {error}: copy the whole folder again"
         ) from None
+    return guarantees
+
+
+def open_promises(folder: str | Path, expert: Expert, *, grouped: bool) -> ExpertGuarantees:
+    """Read what an expert promises, and report its notes.
+
+    Args:
+        folder: the folder of the expert.
+        expert: the expert.
+        grouped: whether the answers are for groups of images.
+
+    Raises:
+        TailproofError: as `open_guarantees`, or groups have no promises.
+    """
+    guarantees = open_guarantees(folder, expert)
+    if grouped:
+        own = guarantees.grouped
+        if own is None:
+            raise TailproofError(
+                "--set, --risk and --precision are promised for single images alone, because the "
+                "expert's data had no groups of several images on tune, or groups of several "
+                "classes: leave out --group, or the promise"
+            )
+        if own.temperature != expert.deployment.group_temperature:
+            raise TailproofError(
+                f"{folder} has files that do not belong together: {FILE} has another temperature "
+                "of groups than deployment.json: copy the whole folder again"
+            )
+        report(
+            f"promises for groups hold for groups like those of tune, of at most {own.largest} "
+            "images"
+        )
+        guarantees = guarantees.for_groups()
     for note in guarantees.notes:
         report(note)
     return guarantees
@@ -190,5 +223,5 @@ def _require_any(
         )
         raise TailproofError(
             f"{promise} cannot be promised with a confidence of {guarantees.confidence:g}: tune "
-            f"has {quantity(most.samples, 'image')} for it, and {reason}, or ask for less"
+            f"has {quantity(most.samples, guarantees.unit)} for it, and {reason}, or ask for less"
         )
