@@ -5,6 +5,7 @@ from sklearn.metrics import accuracy_score
 from tailproof.config.evaluation import Evaluation
 from tailproof.evaluation.class_groups import class_groups
 from tailproof.evaluation.class_mixes import (
+    GAINED,
     KNOWN,
     MIXES,
     PLAIN,
@@ -69,5 +70,5 @@ def test_the_known_mix_gives_the_best_answer_there_is(measured):
         expected = accuracy_score(test.labels, best, sample_weight=weights)
         assert values[mix][KNOWN][0][0] == pytest.approx(expected, abs=0.004)
     summary = summarise_class_mixes(values)
-    assert summary["backward 50"]["gained"]["difference"] > 0.1
-    assert abs(summary["forward 50"]["gained"]["difference"]) < 0.02
+    assert summary["backward 50"][GAINED]["difference"] > 0.1
+    assert abs(summary["forward 50"][GAINED]["difference"]) < 0.02

@@ -33,7 +33,9 @@ MIXES = {
 }
 """The share of the class with the most training samples over that of the one with the fewest."""
 
-PLAIN, KNOWN = "plain", "known"
+PLAIN, KNOWN, GAINED = "top1", "known_top1", "gained_top1"
+"""The accuracy as it is, with the mix known, and what is gained."""
+
 _BLOCK = 2**22
 
 Array = np.ndarray
@@ -55,7 +57,7 @@ def mix_shares(train_counts: Array, first_over_last: float) -> Array:
 
 
 def measure_class_mixes(method: Method, split: str, counts: Array, task: Task) -> Rows:
-    """Return the top-1 accuracy under every mix: {mix: {plain or known: [1 + B] of each seed}}.
+    """Return the top-1 accuracy under every mix: {mix: {PLAIN or KNOWN: [1 + B] of each seed}}.
 
     Args:
         method: an expert or ensemble.
@@ -96,11 +98,11 @@ def _accuracies(counts: Array, weights: Array, correct: Array) -> Array:
 
 
 def summarise_class_mixes(values: Rows) -> dict[str, Any]:
-    """Return {mix: {plain, known: mean over seeds with its interval, gained: their difference}}."""
+    """Return {mix: {metric: mean over seeds with its interval, and what is gained}}."""
     return {
         mix: {
             **{kind: bootstrap.over_seeds(rows) for kind, rows in kinds.items()},
-            "gained": bootstrap.difference(kinds[KNOWN], kinds[PLAIN]),
+            GAINED: bootstrap.difference(kinds[KNOWN], kinds[PLAIN]),
         }
         for mix, kinds in values.items()
     }

@@ -1,6 +1,6 @@
 """The section on other class mixes: accuracy on test from the training tail to its reverse."""
 
-from tailproof.evaluation.class_mixes import KNOWN, MIXES, PLAIN
+from tailproof.evaluation.class_mixes import GAINED, KNOWN, MIXES, PLAIN
 from tailproof.report.keyed_number import keyed
 from tailproof.report.metric_format import SPACE, kind, number
 from tailproof.report.results import Scores
@@ -45,7 +45,7 @@ def chart(scores: Scores) -> Chart:
     if scores.first != scores.best:
         lines.append((scores.first, PLAIN, SOFT, (0, (1, 1.5))))
     ends = [measured[scores.best][mix][PLAIN]["mean"] for mix in (next(iter(MIXES)), "uniform")]
-    gained = [mix for mix in MIXES if (measured[scores.best][mix]["gained"]["low"] or 0) > 0]
+    gained = [mix for mix in MIXES if (measured[scores.best][mix][GAINED]["low"] or 0) > 0]
     caption = (
         f"{scores.best}: {number('top1', ends[0], unit=True)} at {next(iter(MIXES))}, "
         f"{number('top1', ends[1], unit=True)} at uniform. Knowing the mix helps beyond its "
