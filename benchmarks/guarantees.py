@@ -55,8 +55,9 @@ from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import SPREAD
 from tailproof.evaluation.task import Task
 from tailproof.guarantees.context import ContextColumn, add_context, fit_exponents
+from tailproof.guarantees.fitting import PRIOR_FROM
 from tailproof.guarantees.folds import predict_held_out
-from tailproof.guarantees.guarantee import PRIOR_FROM, classes_of, cross_fitted
+from tailproof.guarantees.guarantee import classes_of, cross_fitted
 from tailproof.guarantees.prediction_sets import (
     LOWEST,
     PROCEDURES,

@@ -8,10 +8,11 @@ import numpy as np
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation import bootstrap
-from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
+from tailproof.evaluation.prior_shift import Strength, fit_prior_strength, prior_shares
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS
 from tailproof.guarantees.measure import measure_guarantees
-from tailproof.guarantees.rules import Classes, fit_guarantees
+from tailproof.guarantees.rules import Classes, Rules, fit_guarantees
 from tailproof.guarantees.summary import Method
 
 PRIOR_FROM = ("val", "calib")
@@ -63,15 +64,8 @@ def fit_and_measure(
         splits: {split: weights of its samples}.
     """
     for seed, predictions in method.predictions.items():
-        seen = [predictions[split] for split in PRIOR_FROM]
-        method.strength[seed] = fit_prior_strength(
-            np.concatenate([own.log_p for own in seen]),
-            np.concatenate([own.labels for own in seen]),
-            classes.train_counts,
-        )
-        shares = prior_shares(classes.train_counts, method.strength[seed].value)
-        rules = fit_guarantees(predictions[FITTED_ON], classes, shares, config, class_weights)
-        method.rules[seed] = rules
+        strength, rules = fit_predictions(predictions, classes, config, class_weights)
+        method.strength[seed], method.rules[seed] = strength, rules
         for split in REPORTED_SPLITS:
             samples = splits[split]
             measured = measure_guarantees(
@@ -80,3 +74,27 @@ def fit_and_measure(
             kept = method.values.setdefault(split, {})
             for key, rows in measured.items():
                 kept.setdefault(key, []).append(rows)
+
+
+def fit_predictions(
+    predictions: Mapping[str, Prediction],
+    classes: Classes,
+    config: Guarantees,
+    class_weights: Mapping[str, Array | None],
+) -> tuple[Strength, Rules]:
+    """Return how strongly predictions assume the training shares, and every rule.
+
+    Args:
+        predictions: of val, calib and tune.
+        classes: the classes.
+        config: the promises.
+        class_weights: {weighting: weight of each class [C]; None for ones}.
+    """
+    seen = [predictions[split] for split in PRIOR_FROM]
+    strength = fit_prior_strength(
+        np.concatenate([own.log_p for own in seen]),
+        np.concatenate([own.labels for own in seen]),
+        classes.train_counts,
+    )
+    shares = prior_shares(classes.train_counts, strength.value)
+    return strength, fit_guarantees(predictions[FITTED_ON], classes, shares, config, class_weights)

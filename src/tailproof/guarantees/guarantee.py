@@ -1,6 +1,6 @@
 """The stage guarantee: guarantees.json and the rules of every expert, from calibrated logits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def guarantee(
     classes = classes_of(task)
     class_weights, notes = _class_weights(first[FITTED_ON], classes)
     group_of = read_groups(samples)
-    group_notes = _group_notes(first[FITTED_ON], group_of)
+    notes_on_groups = group_notes(first[FITTED_ON], group_of)
     of_first = {**first, **next(iter(next(iter(prior.values())).values()))}
     groups = Groups.of(of_first, group_of)
     in_context = context and Context.read(context, samples, splits, task)
@@ -86,7 +86,7 @@ def guarantee(
         "rows": {split: own.counts.shape[1] for split, own in rows.items()},
         **({"groups": groups.count()} if groups else {}),
         **({"context": in_context.to_jsonable()} if in_context else {}),
-        "notes": notes + group_notes,
+        "notes": notes + notes_on_groups,
         "methods": {},
     }
     stored: dict[str, dict[str, Any]] = {}
@@ -112,7 +112,7 @@ def guarantee(
                     expert=method.name,
                     seed=int(seed),
                     weights_sha256=logits[method.name][seed][FITTED_ON].metadata["weights_sha256"],
-                    notes=group_notes,
+                    notes=notes_on_groups,
                 )
                 for seed, rules in method.rules.items()
             }
@@ -142,8 +142,13 @@ def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | No
     return {"plain": None, "long_tail": shift_weights(tune.target, shares, classes.names)}, []
 
 
-def _group_notes(tune: Logits, group: Mapping[str, str]) -> list[str]:
-    """Say that samples of one group are alike, if tune has such samples."""
+def group_notes(tune: Logits, group: Mapping[str, str]) -> list[str]:
+    """Say that samples of one group are alike, if tune has such samples.
+
+    Args:
+        tune: logits of tune.
+        group: the group of each sample; a sample that is not listed is its own group.
+    """
     groups = len({group.get(sample, sample) for sample in tune.sample_ids})
     rows = len(tune.sample_ids)
     if groups == rows:
@@ -164,14 +169,19 @@ def _samples(
 def _read_prior_splits(files: Files, task: Task) -> Experts:
     return {
         expert: {
-            str(seed): {split: _read(paths[split], task) for split in PRIOR_FROM}
+            str(seed): {split: read_logits(paths[split], task) for split in PRIOR_FROM}
             for seed, paths in seeds.items()
         }
         for expert, seeds in files.items()
     }
 
 
-def _read(path: str | Path, task: Task) -> Logits:
+def read_logits(path: str | Path, task: Task) -> Logits:
+    """Read calibrated logits.
+
+    Raises:
+        TailproofError: the file is damaged or is for another number of classes.
+    """
     logits = Logits.read(path)
     if logits.values.shape[1] != len(task.classes):
         raise TailproofError(
@@ -206,14 +216,28 @@ def _methods(logits: Experts, prior: Experts) -> list[Method]:
     ]
     if len(every) > 1:
         seeds = next(iter(every.values()))
-        stacked = {seed: _stacked([own[seed] for own in every.values()]) for seed in seeds}
+        stacked = {
+            seed: ensemble_predictions(STACKED, [own[seed] for own in every.values()])
+            for seed in seeds
+        }
         methods.append(Method(STACKED, "ensemble", stacked, {}, {}, {}))
     return methods
 
 
-def _stacked(experts: list[dict[str, Logits]]) -> dict[str, Prediction]:
+def ensemble_predictions(
+    name: str, experts: Sequence[Mapping[str, Logits]]
+) -> dict[str, Prediction]:
+    """Return the predictions of an ensemble by split; stacked is cross-fitted on tune.
+
+    Args:
+        name: one of `tailproof.config.evaluation.ENSEMBLES`.
+        experts: calibrated logits of each expert by split, tune among them.
+    """
     values = {split: np.stack([own[split].values for own in experts]) for split in experts[0]}
     target = {split: logits.target for split, logits in experts[0].items()}
+    if name != STACKED:
+        equal = np.full(len(experts), 1 / len(experts))
+        return {split: combine(name, values[split], target[split], equal) for split in values}
     weights = stack(values[FITTED_ON], target[FITTED_ON])
     fitted = cross_fitted(values.pop(FITTED_ON), target[FITTED_ON])
     others = {split: combine(STACKED, values[split], target[split], weights) for split in values}

@@ -1,15 +1,13 @@
 """Changes probabilities by what columns of a table say of each image."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tailproof.data.context_cells import read_cell
 from tailproof.guarantees.context import NONE, add_context
-from tailproof.guarantees.expert_guarantees import ExpertGuarantees
-from tailproof.output import report
-from tailproof.predict.groups import cells_of
+from tailproof.guarantees.expert_guarantees import StoredContext
+from tailproof.predict.options import OfColumns
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
 from tailproof.untrusted_text import printable
@@ -17,49 +15,51 @@ from tailproof.untrusted_text import printable
 SHOWN = 3
 
 
-class ContextTable:
-    """The context of images; called to change their probabilities."""
+class ImageContext:
+    """The context of images; called to change their probabilities.
 
-    def __init__(self, guarantees: ExpertGuarantees, files: Sequence[Path], table: str) -> None:
-        """Read the table, and report values that the expert does not know.
+    Args:
+        stored: the columns of the expert; None if it has none.
+        cells_of: returns the cells of each image in the columns, of their names.
+        note: is called with each sentence about the columns.
+        dash: what stands before the name of an option in messages.
 
-        Args:
-            guarantees: guarantees.json.
-            files: the image files.
-            table: path of a table with the column file and those of the expert's context.
+    Raises:
+        TailproofError: the expert has no context, or the cells cannot be read.
+    """
 
-        Raises:
-            TailproofError: the expert has no context, or the table is missing or damaged or does
-                not list every image.
-        """
-        stored = guarantees.context
+    def __init__(
+        self,
+        stored: StoredContext | None,
+        cells_of: OfColumns,
+        note: Callable[[str], None],
+        dash: str,
+    ) -> None:
         if stored is None:
             raise TailproofError(
-                "--context: the expert was built without columns of context: name them in "
+                f"{dash}context: the expert was built without columns of context: name them in "
                 "data.context of its experiment, and build it again"
             )
         if not stored.in_use():
-            report("--context changes nothing: on tune, the columns of context did not help")
+            note(f"{dash}context changes nothing: on tune, the columns of context did not help")
         self._columns = [own.column(stored.class_counts) for own in stored.columns]
         self._exponents = np.array([own.exponent for own in stored.columns])
-        cells = cells_of(files, table, [own.name for own in stored.columns])
-        self._codes = dict.fromkeys(files, ())
+        cells = cells_of([own.name for own in stored.columns])
+        self._codes = []
         for place, own in enumerate(stored.columns):
-            texts = [cells[file][place] for file in files]
-            values = [read_cell(text, own.kind) for text in texts]
-            codes = self._columns[place].codes(values)
-            for file, code in zip(files, codes.tolist(), strict=True):
-                self._codes[file] += (code,)
+            texts = [row[place] for row in cells]
+            codes = self._columns[place].codes([read_cell(text, own.kind) for text in texts])
             pairs = zip(texts, codes, strict=True)
             unknown = [text for text, code in pairs if text and code == NONE]
             if unknown:
                 shown = listed([f"'{printable(text)}'" for text in dict.fromkeys(unknown)], SHOWN)
-                report(
+                note(
                     f"{quantity(len(unknown), 'image')} with a {own.name} that train does not "
                     f"have, which therefore says nothing of them: {shown}"
                 )
+            self._codes.append(codes)
 
-    def __call__(self, files: Sequence[Path], log_p: np.ndarray) -> np.ndarray:
-        """Return the target's log-probabilities [N, C] of images in their context."""
-        codes = np.array([self._codes[file] for file in files]).T
-        return add_context(log_p, self._columns, list(codes), self._exponents)
+    def __call__(self, rows: Sequence[int], log_p: np.ndarray) -> np.ndarray:
+        """Return the target's log-probabilities [N, C] of some of the images in their context."""
+        codes = [codes[list(rows)] for codes in self._codes]
+        return add_context(log_p, self._columns, codes, self._exponents)
