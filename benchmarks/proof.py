@@ -69,13 +69,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder, "ours")
         jobs = finished(project)
-        plain = without_our_code(jobs, Path(folder, "plain"))
+        plain = without_our_code(jobs, Path(folder, "plain"), done=True)
         compare(f"snakemake -n, {len(jobs)} jobs done", project, plain, "Nothing to be done")
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder, "ours")
         write_project(project, seeds=3, sweep=MANY)
         jobs = planned(project)
-        plain = without_our_code(jobs, Path(folder, "plain"))
+        plain = without_our_code(jobs, Path(folder, "plain"), done=False)
         compare(f"snakemake -n, {len(jobs)} jobs to do", project, plain, f"total {len(jobs) + 1}")
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, str(number)) for number in range(FILES)]
@@ -169,8 +169,8 @@ def finished(project: Path) -> list[dict]:
     return jobs
 
 
-def without_our_code(jobs: list[dict], plain: Path) -> Path:
-    """Make a project with the same graph: rules, jobs, inputs and outputs, done if ours are."""
+def without_our_code(jobs: list[dict], plain: Path, *, done: bool) -> Path:
+    """Make a project with the same graph: rules, jobs, inputs and outputs."""
     stages, places = {}, {}
     for number, (rule, _, outputs) in enumerate(jobs):
         stage = stages.setdefault(f"{rule}_{len(outputs)}", {"outputs": len(outputs), "jobs": {}})
@@ -183,7 +183,7 @@ def without_our_code(jobs: list[dict], plain: Path) -> Path:
     plain.mkdir()
     (plain / "stages.json").write_text(json.dumps(stages))
     (plain / "Snakefile").write_text(PLAIN)
-    if (plain.parent / "ours/.snakemake/metadata").exists():
+    if done:
         for path in map(plain.joinpath, places.values()):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
