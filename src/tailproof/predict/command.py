@@ -8,11 +8,11 @@ from typing import NamedTuple
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from tailproof.data.image_files import find_images
 from tailproof.output import report
 from tailproof.predict.classify import Answer, Decision, Promises, batch_size, predict
 from tailproof.predict.expert import Expert, open_expert
 from tailproof.predict.groups import groups_of, predict_groups
-from tailproof.predict.image_files import find_images
 from tailproof.predict.priors import with_priors
 from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns, open_guarantees
 from tailproof.predict.rejector import Rejector
