@@ -212,11 +212,20 @@ def _of_experiment(tables: ImageTables) -> tuple[pa.Table, int]:
         },
         schema=_schema(),
     )
-    return table, _max_distance(spectra, hashes[usable], threshold_for(shown))
+    return table, max_distance_for(spectra, hashes[usable], threshold_for(shown))
 
 
-def _max_distance(spectra: np.ndarray, hashes: np.ndarray, threshold: float) -> int:
-    """Return the largest distance of hashes at which few pictures match one that is no copy."""
+def max_distance_for(spectra: np.ndarray, hashes: np.ndarray, threshold: float) -> int:
+    """Return the largest distance of hashes at which few pictures match one that is no copy.
+
+    Args:
+        spectra: of N pictures, from `tailproof.data.picture_hashes.spectra_of`.
+        hashes: of the whole pictures, uint64 [N].
+        threshold: the correlation from which two pictures are copies.
+
+    Returns:
+        The distance in bits, at most `MAX_DISTANCE`; -1 if even equal hashes say too little.
+    """
     some = np.sort(np.random.default_rng(0).permutation(len(hashes))[:SAMPLE])
     nearest = np.full(len(some), MAX_DISTANCE + 1)
     for place, own in enumerate(some):

@@ -109,21 +109,20 @@ class KnownPictures:
         count, asked = len(self._usable), hashes.shape[1]
         rows = [np.flatnonzero(self._parts == part) for part in np.unique(self._parts)]
         codes = np.empty(0, np.int64)
-        pairs = zip(table_keys(count), table_keys(count * len(hashes)), strict=True)
-        for whole_bits, window_bits in pairs:
+        for bits in table_keys(count):
             # Windows of the asked ones among whole known ones, and the other way round.
-            whole = [Table(self._hashes[0, part], whole_bits) for part in rows]
+            whole = [Table(self._hashes[0, part], bits) for part in rows]
             in_windows = [
-                Table(self._hashes[:, part].ravel(), window_bits, BUCKET * len(hashes))
-                for part in rows
+                Table(self._hashes[:, part].ravel(), bits, BUCKET * len(hashes)) for part in rows
             ]
             found = [codes]
             for start in range(0, asked, CHUNK):
                 chunk = hashes[:, start : start + CHUNK]
-                for part, table, of_windows in zip(rows, whole, in_windows, strict=True):
-                    queries = [(table, of_window) for of_window in chunk]
-                    for place, of_window in [*queries, (of_windows, chunk[0])]:
-                        query, entry, distance = place.near(of_window, place.keys(of_window))
+                queries = [(whole, of_window) for of_window in chunk]
+                for tables, of_window in [*queries, (in_windows, chunk[0])] if rows else ():
+                    keys = tables[0].keys(of_window)
+                    for part, table in zip(rows, tables, strict=True):
+                        query, entry, distance = table.near(of_window, keys)
                         known = part[entry % len(part)]
                         kept = nearest(query, known, distance)
                         found.append(known[kept] * asked + query[kept] + start)

@@ -110,12 +110,8 @@ class AttestedFolder:
 
     def problems(self) -> list[str]:
         """Return a sentence for each thing that does not hold."""
-        return [
-            *self._other_place(),
-            *self._other_files(),
-            *self._other_records(),
-            *self._other_statement(),
-        ]
+        found = [*self._other_place(), *self._other_files(), *self._other_records()]
+        return found or list(self._other_statement())
 
     def _other_place(self) -> Iterator[str]:
         """Report an expert that lies where the workflow writes another one."""
@@ -132,40 +128,43 @@ class AttestedFolder:
             file.get("name", ""): file["digest"].get("sha256") for file in self.statement["subject"]
         }
         files = {name: digest for name, digest in self.files.items() if not _is_ours(name)}
-        for name in sorted(subject.keys() - files.keys()):
-            yield f"{self.path / name} is missing, which the statement is about"
-        for name in sorted(files.keys() - subject.keys()):
-            yield f"{self.path / name} was added: the statement is not about it"
-        for name in sorted(files.keys() & subject.keys()):
-            if files[name] != subject[name]:
-                yield (
-                    f"{self.path / name} is not the file that the statement is about: its SHA-256 "
-                    f"is {files[name][:12]}…, expected {str(subject[name])[:12]}…"
-                )
-        known = {STATEMENT, ENVELOPE, FINGERPRINTS, SIGNATURE, *self.records}
-        for name in sorted(filter(_is_ours, self.files.keys() - known)):
-            yield f"{self.path / name} was added: it is no part of an attestation"
+        if missing := sorted(subject.keys() - files.keys()):
+            yield f"{self.path} lacks {listed(missing)}, which the statement is about"
+        known = {*subject, STATEMENT, ENVELOPE, FINGERPRINTS, SIGNATURE, *self.records}
+        if added := sorted(self.files.keys() - known):
+            yield f"{self.path} has {listed(added)}, which the statement does not know: remove that"
+        changed = [name for name in files if files[name] != subject.get(name, files[name])]
+        if changed:
+            first = changed[0]
+            yield (
+                f"{self.path} is not the folder that its statement is about: of {listed(changed)}, "
+                f"the first has the SHA-256 {files[first][:12]}…, expected "
+                f"{str(subject[first])[:12]}…"
+            )
 
     def _other_records(self) -> Iterator[str]:
         """Compare what jobs read with what other jobs wrote."""
         made = {file.path: (file, job) for job in self.records.values() for file in job.outputs}
         ids = Ids(self.records.values())
+        gaps = set()
         for record in self.records.values():
-            reader = f"the record of {record.rule} {record.name}"
             for file in record.inputs:
-                if file.path in made:
-                    written, maker = made[file.path]
-                    if written.sha256 != file.sha256:
-                        yield (
-                            f"{self.path / RECORDS}: {reader} says that the job read "
-                            f"{ids.of(file.path)} with SHA-256 {file.sha256[:12]}…, but "
-                            f"{maker.rule} {maker.name} wrote {written.sha256[:12]}…"
-                        )
-                elif record.rule not in READS_OTHERS and is_made_by_a_stage(file.path):
+                if file.path not in made:
+                    if record.rule not in READS_OTHERS and is_made_by_a_stage(file.path):
+                        gaps.add(ids.of(file.path))
+                    continue
+                written, maker = made[file.path]
+                if written.sha256 != file.sha256:
                     yield (
-                        f"{self.path / RECORDS}: the record of the job that wrote "
-                        f"{ids.of(file.path)} is missing, which {record.rule} {record.name} read"
+                        f"{self.path / RECORDS}: {record.rule} {record.name} read "
+                        f"{ids.of(file.path)} with the SHA-256 {file.sha256[:12]}…, but "
+                        f"{maker.rule} {maker.name} wrote {written.sha256[:12]}…"
                     )
+        if gaps:
+            yield (
+                f"{self.path / RECORDS} lacks the records of the jobs that wrote "
+                f"{listed(sorted(gaps))}: copy the whole folder again"
+            )
 
     def _other_statement(self) -> Iterator[str]:
         """Compare the statement with the one that the records give."""
@@ -197,7 +196,8 @@ def read_statement(path: Path, text: str, build_type: str) -> Statement:
         check_statement(statement)
     except TailproofError as error:
         raise TailproofError(f"{path}: {error}") from None
-    kind = statement["predicate"].get("buildDefinition", {}).get("buildType")
+    definition = statement["predicate"].get("buildDefinition")
+    kind = definition.get("buildType") if isinstance(definition, dict) else None
     if kind != build_type:
         raise TailproofError(
             f"{path} is of the build type {kind!a:.80}, expected {build_type}: another program or "

@@ -47,6 +47,16 @@ KINDS = (FILE, PIXELS, NEAR)
 NO_SPLIT = "none"
 """An image of the collection that no split holds, such as an exact copy of another one."""
 
+WORDS = {
+    FILE: "the same file",
+    PIXELS: "the same pixels",
+    NEAR: "near duplicates",
+    NO_SPLIT: "known, but in no split",
+    NONE: "unknown",
+    UNREADABLE: "unreadable",
+}
+"""How the answers are counted for a reader, the surest first."""
+
 BATCH = 65_536  # images whose thumbnails are in memory
 COLUMNS = (
     "file", "answer", "experiment", "split", "sample_id", "path", "correlation", "bits",
@@ -194,7 +204,7 @@ def contains(expert: str, places: Sequence[str], *, as_csv: bool, console: Conso
     collections, notes = open_collections(expert)
     found = find_images(places, collections[0].mode)
     search = _Search(collections, list(found.files))
-    counts = dict.fromkeys([*KINDS, NO_SPLIT, NONE, UNREADABLE], 0)
+    counts = dict.fromkeys(WORDS, 0)
     counts[UNREADABLE] = len(found.unreadable)
     answers = _counted(search.answers(), counts)
     if as_csv:
@@ -306,7 +316,7 @@ class _Search:
             files = self._files[start : start + BATCH]
             began = time.perf_counter()
             with ThreadPoolExecutor() as pool:
-                read = list(pool.map(_read, files))
+                read = list(pool.map(read_one, files))
             self.seconds["reading and decoding"] += time.perf_counter() - began
             began = time.perf_counter()
             asked = _asked(files, read)
@@ -336,7 +346,7 @@ def _in_order(best: dict[tuple[str, str], Match]) -> list[Match]:
     return order or [Match(NONE, "", "")]
 
 
-def _read(file: Path) -> tuple[str, str, np.ndarray] | TailproofError:
+def read_one(file: Path) -> tuple[str, str, np.ndarray] | TailproofError:
     """Return the digests of a file and of its pixels, and its thumbnail; or why it has none."""
     try:
         data = read_file(file)
@@ -362,7 +372,7 @@ def _counted(
 ) -> Iterator[tuple[Path, Match]]:
     """Count each image once, by its surest answer in a split."""
     before, surest = None, ""
-    order = [*KINDS, NO_SPLIT, NONE, UNREADABLE]
+    order = list(WORDS)
     for file, match in answers:
         answer = NO_SPLIT if match.split == NO_SPLIT else match.answer
         if file != before:
@@ -388,7 +398,7 @@ def _print_table(answers: Iterable[tuple[Path, Match]], console: Console) -> Non
             how = [f"correlation {match.correlation}"] * (match.correlation is not None)
             how += [f"{match.bits} bits differ"] * (match.bits is not None)
             how += ["mirrored"] * bool(match.mirrored)
-            how += [f"crop to {match.scale:.3g}"] * (match.scale not in (None, 1.0))
+            how += [f"crop to {match.scale}"] * (match.scale not in (None, 1.0))
             place = f"{match.experiment}: {match.split}"
             table.add_row(str(file), place, match.answer, match.sample_id or "", ", ".join(how))
     if table.row_count:
@@ -402,10 +412,7 @@ def _report(found: FoundImages, search: _Search, counts: dict[str, int], notes: 
         report(f"passed over in folders: {listed(skipped)}")
     for note in notes:
         report(note)
-    words = {NO_SPLIT: "in no split", NONE: "unknown", UNREADABLE: UNREADABLE}
-    shown = [
-        f"{count:,} {words.get(kind, f'by {kind}')}" for kind, count in counts.items() if count
-    ]
+    shown = [f"{count:,} {WORDS[kind]}" for kind, count in counts.items() if count]
     seconds = ", ".join(f"{name} {time_s:.2f} s" for name, time_s in search.seconds.items())
     total = quantity(sum(counts.values()), "image")
     print(f"{total}: {', '.join(shown)}; {seconds}", file=sys.stderr)
