@@ -1,6 +1,7 @@
 """Statements, signatures and their refusals, with real keys and upstream's verifier."""
 
 import base64
+import csv
 import json
 import os
 import shutil
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 from model_signing._cli import main as upstream
 from securesystemslib import dsse, signer
 
+from tailproof.config.splits import SPLITS
+from tailproof.data.tables import read_parquet
 from tailproof.files import json_text, read_json
 from tailproof.provenance.attest import write_attestations
 from tailproof.provenance.attestation_files import (
@@ -30,6 +33,7 @@ from tailproof.provenance.attestation_files import (
     STATEMENT,
     STATEMENTS,
 )
+from tailproof.provenance.contains import FOUND, contains
 from tailproof.provenance.sign import sign
 from tailproof.provenance.signatures import PrivateKey, PublicKey
 from tailproof.provenance.statements import (
@@ -46,6 +50,7 @@ from tailproof.provenance.verify import verify
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import read_ledger
 from tailproof.runtime.records import Record, read_record
+from tailproof.terminal import Console
 from tests.project import Project
 
 EXPERT, OTHER = "experts/cross_entropy/seed-0", "experts/balanced_softmax/seed-0"
@@ -468,6 +473,32 @@ def test_other_curves_sign_too(signed, copy, tmp_path, curve):
     sign(str(copy), PrivateKey.read(key))
     verify(copy, PublicKey.read(key.with_suffix(".pub")))
     assert accepts(copy, key.with_suffix(".pub"))
+
+
+def test_without_the_extra_one_sentence_names_it(copy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "in_toto_attestation.v1", None)
+    assert "tailproof[sign]" in refusal(copy, None)
+
+
+def first_image(results: Path, split: str, folder: Path) -> str:
+    """Write the first image of a split as a file."""
+    shard = read_parquet(results / "shards" / split / "part-00000.parquet", ["image"])
+    path = folder / f"{split}.png"
+    path.write_bytes(shard["image"][0].as_py()["bytes"])
+    return str(path)
+
+
+def test_the_project_and_a_copy_know_images_of_all_splits(signed, copy, tmp_path, capsys):
+    files = [first_image(signed.project.results, split, tmp_path) for split in SPLITS]
+    assert signed.project.tailproof("contains", "tiny", *files).returncode == FOUND
+    for expert in ("tiny", f"results/tiny/{EXPERT}", str(copy)):
+        with chdir(signed.project.folder):
+            assert contains(expert, files, as_csv=True, console=Console()) == FOUND
+        rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+        same = [row for row in rows if row["answer"] == "pixels"]
+        assert {(Path(row["file"]).stem, row["split"]) for row in same} == {
+            (split, split) for split in SPLITS
+        }
 
 
 def test_keys_that_cannot_sign_are_refused_in_one_sentence(signed, tmp_path, monkeypatch):

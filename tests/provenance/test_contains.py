@@ -174,6 +174,8 @@ def test_what_cannot_be_read_is_a_row_and_a_status_of_its_own(here, tmp_path, ca
     status, rows = ask(capsys, "birds", broken, stranger)
     assert status == UNREAD
     assert [row["answer"] for row in rows] == ["unreadable", "no"]
+    status, rows = ask(capsys, "birds", broken)
+    assert status == UNREAD and len(rows) == 1
     status, rows = ask(capsys, "birds", broken, Path("photos/b/1.png"))
     assert status == FOUND
 

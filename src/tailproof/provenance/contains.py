@@ -101,7 +101,6 @@ class Collection(Protocol):
     """Images whose splits are known."""
 
     mode: str
-    size: int
 
     def matches(self, asked: Asked) -> Iterator[tuple[int, Match]]:
         """Yield the index of an asked image with an image of the collection that it is."""
@@ -122,12 +121,12 @@ class ExperimentImages:
         ids, self._thumbnails = read_thumbnails(tables.thumbnails)
         order = pc.index_in(ids, samples["sample_id"].combine_chunks())
         self._samples = samples.take(order).combine_chunks()
+        self._names = [self._samples[name].to_pylist() for name in ("sample_id", "path")]
         names = splits["split"].take(pc.index_in(ids, splits["sample_id"].combine_chunks()))
         self._parts = pc.index_in(names, pa.array(SPLITS)).fill_null(len(SPLITS)).to_numpy()
         self._raw = read_parquet(tables.raw, ["path", "sha256"])
         self._experiment = tables.experiment
         self.mode = str(table_metadata(tables.samples)["mode"])
-        self.size = len(ids)
 
     @cached_property
     def _known(self) -> KnownPictures:
@@ -135,7 +134,7 @@ class ExperimentImages:
 
     def matches(self, asked: Asked) -> Iterator[tuple[int, Match]]:
         """Yield what each asked image is, the surest answers first."""
-        read = self._raw.filter(pc.is_in(self._raw["sha256"], pa.array(asked.sha256)))
+        read = self._raw.filter(pc.is_in(self._raw["sha256"], pa.array(asked.sha256, pa.string())))
         paths = dict(zip(*(read[name].to_pylist() for name in ("path", "sha256")), strict=True))
         yield from self._same(FILE, "path", asked.sha256, paths)
         yield from self._same(PIXELS, "digest", asked.digests, {d: d for d in asked.digests})
@@ -159,15 +158,15 @@ class ExperimentImages:
         for index, digest in enumerate(asked):
             indices.setdefault(digest, []).append(index)
         values = self._samples[column]
-        wanted = pa.array(list(digest_of), pa.string())
-        for row in np.flatnonzero(pc.is_in(values, wanted).to_numpy()).tolist():
-            for index in indices.get(digest_of[values[row].as_py()], ()):
+        rows = np.flatnonzero(pc.is_in(values, pa.array(list(digest_of), pa.string())).to_numpy())
+        for row, value in zip(rows.tolist(), values.take(pa.array(rows)).to_pylist(), strict=True):
+            for index in indices.get(digest_of[value], ()):
                 yield index, self._match(answer, row)
 
     def _match(self, answer: str, row: int) -> Match:
         split = (*SPLITS, NO_SPLIT)[self._parts[row]]
-        (sample,) = self._samples.slice(row, 1).to_pylist()
-        return Match(answer, self._experiment, split, sample["sample_id"], sample["path"])
+        sample_id, path = (names[row] for names in self._names)
+        return Match(answer, self._experiment, split, sample_id, path)
 
 
 class PublishedImages:
@@ -176,7 +175,6 @@ class PublishedImages:
     def __init__(self, fingerprints: Fingerprints) -> None:
         self._fingerprints = fingerprints
         self.mode = fingerprints.mode
-        self.size = len(fingerprints.digests)
 
     def matches(self, asked: Asked) -> Iterator[tuple[int, Match]]:
         """Yield what each asked image is, the surest answers first."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tailproof.digests import digest_of, sha256_bytes
 from tailproof.files import json_text
+from tailproof.project import STORES
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Code, File, Record
 from tailproof.runtime.stages import EXPERT, STAGES
@@ -28,6 +29,7 @@ RAW = "raw.parquet"
 ROLES = {RAW: "raw data: the table holds the SHA-256 of each raw file", ".safetensors": "weights"}
 OUTSIDE = "a file that no job made"
 
+HOME = re.compile(r"~\w*[/\\]")
 PATH_IN_TEXT = re.compile(r"""(?:file:|(?<![\w:./…-]))(?:~?/|[A-Za-z]:\\|\\\\)[^\s"',;]+""")
 """An absolute path inside a longer text, such as JSON; not one in a URL."""
 
@@ -81,7 +83,7 @@ def below_experiment(record: Record, path: str) -> str | None:
     for start in range(len(parts)):
         below = "/".join(parts[start:])
         if stage and stage.wildcards_of(below) is not None:
-            in_store = parts[start] == record.experiment
+            in_store = record.experiment in STORES
             return below if in_store else f"{record.experiment}/{below}"
     return None
 
@@ -95,10 +97,8 @@ def is_made_by_a_stage(path: str) -> bool:
 
 def is_absolute(text: str) -> bool:
     """Return whether a text is an absolute path, on any system, or one below a home folder."""
-    return (
-        text.startswith(("/", "~", "file:"))
-        or PureWindowsPath(text).is_absolute()
-        or text.startswith("\\")
+    return bool(HOME.match(text)) or (
+        text.startswith(("/", "file:", "\\\\")) or PureWindowsPath(text).is_absolute()
     )
 
 
