@@ -11,6 +11,8 @@ from tailproof.data.sources.base import Skipped
 from tailproof.data.sources.folders.class_folders import reason_not_a_picture
 from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed
+from tailproof.untrusted_text import printable
 
 
 @dataclass
@@ -26,6 +28,12 @@ class FoundImages:
     files: dict[Path, None] = field(default_factory=dict)
     unreadable: list[TailproofError] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def passed_over(self) -> str:
+        """What lies next to the images, as a sentence."""
+        counts = [f"{printable(item.reason)} ({item.count:,})" for item in self.skipped]
+        return f"passed over in folders: {listed(counts)}"
 
 
 def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:

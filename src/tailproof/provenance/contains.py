@@ -36,7 +36,7 @@ from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.runtime.ledger import experiment_of, read_ledger
 from tailproof.runtime.progress import track
 from tailproof.terminal import Console
-from tailproof.text import listed, quantity
+from tailproof.text import quantity
 from tailproof.untrusted_files import read_json
 from tailproof.untrusted_text import csv_line, printable
 
@@ -406,8 +406,7 @@ def _print_table(answers: Iterable[tuple[Path, Match]], console: Console) -> Non
 def _report(found: FoundImages, search: _Search, counts: dict[str, int], notes: list[str]) -> None:
     """Print the counts and the duration to stderr."""
     if found.skipped:
-        skipped = [f"{printable(item.reason)} ({item.count:,})" for item in found.skipped]
-        report(f"passed over in folders: {listed(skipped)}")
+        report(found.passed_over)
     for note in notes:
         report(note)
     shown = [f"{count:,} {WORDS[kind]}" for kind, count in counts.items() if count]
