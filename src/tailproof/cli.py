@@ -522,8 +522,11 @@ def sign(
 
     if (key is None) != keyless:
         raise TailproofError("name the key to sign with: --key KEY, or --keyless with a network")
-    for path in sign_target(target, Identity() if key is None else PrivateKey.read(key)):
-        say(f"signed {path}")
+    folders, jobs = sign_target(target, Identity() if key is None else PrivateKey.read(key))
+    for folder in folders:
+        say(f"signed {folder}")
+    if jobs:
+        say(f"signed the statements about {quantity(jobs, 'job')}")
 
 
 @app.command()

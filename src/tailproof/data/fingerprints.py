@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tailproof.config.splits import SPLITS
 from tailproof.data.grey_thumbnail import read_thumbnails
 from tailproof.data.known_pictures import nearest
 from tailproof.data.near_duplicates import threshold_for
@@ -124,7 +125,10 @@ class Fingerprints:
             )
         try:
             table = table.cast(_schema()).combine_chunks()
-        except pa.ArrowException as error:
+            others = set(table["split"].unique().to_pylist()) - set(SPLITS)
+            if others or table["experiment"].null_count or table["digest"].null_count:
+                raise ValueError(f"it has the splits {sorted(map(str, others))!a:.80}, or gaps")
+        except (pa.ArrowException, ValueError) as error:
             raise TailproofError(f"{path} is damaged ({error}): copy it again") from None
         return cls(
             digests=table["digest"].combine_chunks(),

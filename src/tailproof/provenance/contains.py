@@ -35,7 +35,7 @@ from tailproof.provenance.attestation_files import FINGERPRINTS, STATEMENT
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.runtime.ledger import experiment_of, read_ledger
 from tailproof.runtime.progress import track
-from tailproof.terminal import Console
+from tailproof.terminal import Console, escape
 from tailproof.text import quantity
 from tailproof.untrusted_files import read_json
 from tailproof.untrusted_text import csv_line, printable
@@ -309,12 +309,11 @@ class _Search:
 
     def answers(self) -> Iterator[tuple[Path, Match]]:
         """Yield a row for each image and split that it is in, or one that says it is in none."""
-        starts = range(0, len(self._files), BATCH)
-        for start in track(starts, "contains", len(starts)):
+        for start in range(0, len(self._files), BATCH):
             files = self._files[start : start + BATCH]
             began = time.perf_counter()
             with ThreadPoolExecutor() as pool:
-                read = list(pool.map(read_one, files))
+                read = list(track(pool.map(read_one, files), "contains", len(files)))
             self.seconds["reading and decoding"] += time.perf_counter() - began
             began = time.perf_counter()
             asked = _asked(files, read)
@@ -398,7 +397,8 @@ def _print_table(answers: Iterable[tuple[Path, Match]], console: Console) -> Non
             how += ["mirrored"] * bool(match.mirrored)
             how += [f"crop to {match.scale}"] * (match.scale not in (None, 1.0))
             place = f"{match.experiment}: {match.split}"
-            table.add_row(str(file), place, match.answer, match.sample_id or "", ", ".join(how))
+            cells = [file, place, match.answer, match.sample_id or "", ", ".join(how)]
+            table.add_row(*map(escape, cells))
     if table.row_count:
         console.print(table)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tailproof.files import write_text
 from tailproof.project import project_paths
 from tailproof.provenance.attest import expert_ids, job_statements
-from tailproof.provenance.attestation_files import ENVELOPE, ENVELOPES, SIGNATURE, STATEMENTS
+from tailproof.provenance.attestation_files import ENVELOPE, ENVELOPES, STATEMENTS
 from tailproof.provenance.attested_folder import AttestedFolder, refuse
 from tailproof.provenance.signatures import Identity, PrivateKey
 from tailproof.runtime.errors import TailproofError
@@ -13,7 +13,7 @@ from tailproof.runtime.ledger import read_ledger
 from tailproof.untrusted_files import read_text
 
 
-def sign(target: str, signer: PrivateKey | Identity) -> list[str]:
+def sign(target: str, signer: PrivateKey | Identity) -> tuple[list[Path], int]:
     """Sign an expert's folder, or all experts and jobs of an experiment.
 
     Nothing is signed that does not hold: each folder is first compared with its statement, and each
@@ -24,7 +24,7 @@ def sign(target: str, signer: PrivateKey | Identity) -> list[str]:
         signer: the key, or the person.
 
     Returns:
-        the paths of the signatures.
+        the signed folders, and the number of signed statements about jobs.
 
     Raises:
         TailproofError: there is nothing to sign, or it does not hold, or signing fails.
@@ -45,21 +45,18 @@ def sign(target: str, signer: PrivateKey | Identity) -> list[str]:
         )
     attested = [AttestedFolder.read(folder) for folder in folders]
     refuse([problem for folder in attested for problem in folder.problems()])
-    signed = []
-    if isinstance(signer, PrivateKey):
-        for name, text in statements.items():
-            write_text(experiment / ENVELOPES / name, signer.envelope(text))
-            signed.append(str(experiment / ENVELOPES / name))
-        for folder in attested:
+    signs_statements = isinstance(signer, PrivateKey)
+    for folder in attested:
+        if signs_statements:
             write_text(folder.path / ENVELOPE, signer.envelope(folder.text))
-            signed.append(str(folder.path / ENVELOPE))
-    else:
-        for folder in attested:
+        else:
             (folder.path / ENVELOPE).unlink(missing_ok=True)
-    for folder in folders:
-        signer.sign_folder(folder)
-        signed.append(str(folder / SIGNATURE))
-    return signed
+        signer.sign_folder(folder.path)
+    if not signs_statements:
+        return folders, 0
+    for name, text in statements.items():
+        write_text(experiment / ENVELOPES / name, signer.envelope(text))
+    return folders, len(statements)
 
 
 def _changed(experiment: Path, statements: dict[str, str]) -> list[str]:
