@@ -4,27 +4,15 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 
 from tailproof.loading.resizing import fit
 from tailproof.predict.image_inputs import GivenImage, pixels_of
+from tailproof.predict.preparation import Preparation
 from tailproof.runtime.errors import TailproofError
 
 CHUNK = 8  # images that a thread reads per task
-
-
-class Preparation(NamedTuple):
-    """What a network takes of an image, before normalization.
-
-    Attributes:
-        shape: channels, height and width.
-        interpolation: how images are resized to it.
-    """
-
-    shape: tuple[int, int, int]
-    interpolation: str
 
 
 Prepared = tuple[np.ndarray, ...] | TailproofError
