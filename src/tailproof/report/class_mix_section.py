@@ -67,9 +67,9 @@ def chart(scores: Scores) -> Chart:
                 color=colour, linestyle=line, markersize=4, label=label,
             )  # fmt: skip
             figure.mark(curve, method=method, name=label, points=points)
-        names = [mix.replace("forward ", "").replace("backward ", "−") for mix in MIXES]
+        names = [f"{ends:g}" if ends >= 1 else f"1/{1 / ends:g}" for ends in MIXES.values()]
         axes.set_xticks(range(len(MIXES)), names)
-        axes.set_xlabel("class mix: the training order forward, uniform, backward (−)")
+        axes.set_xlabel("share of the most over the least frequent class")
         axes.set_ylabel("top-1 accuracy, %")
         legend(figure, axes, 2)
 
