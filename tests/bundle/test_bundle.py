@@ -303,7 +303,6 @@ def sources_of(project, method: str) -> Sources:
         manifest=results / "shards" / "manifest.json",
         samples=results / "samples.parquet",
         metrics=results / "evaluation" / "metrics.json",
-        rejectors=results / "evaluation" / "rejectors.csv",
     )
 
 

@@ -26,7 +26,6 @@ with job(snakemake):
             manifest=inputs.manifest,
             samples=inputs.samples,
             metrics=inputs.metrics,
-            rejectors=inputs.rejectors,
         ),
         Evaluation(**params.evaluation),
         Guarantees(**params.guarantees),

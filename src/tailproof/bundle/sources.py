@@ -25,7 +25,6 @@ class Sources:
         manifest: the shards' manifest.json.
         samples: samples.parquet.
         metrics: metrics.json of the evaluation.
-        rejectors: rejectors.csv of the evaluation.
     """
 
     experiment: str
@@ -40,11 +39,10 @@ class Sources:
     manifest: str | Path
     samples: str | Path
     metrics: str | Path
-    rejectors: str | Path
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file that decides what the bundle answers."""
-        decisive = [self.manifest, self.metrics, self.rejectors]
+        decisive = [self.manifest, self.metrics]
         for files in (self.weights, self.configs, self.calibrations):
             decisive += [files[name] for name in self.experts]
         return {Path(path).as_posix(): sha256_file(path) for path in decisive}
