@@ -49,8 +49,6 @@ def sign(target: str, signer: PrivateKey | Identity) -> tuple[list[Path], int]:
     for folder in attested:
         if signs_statements:
             write_text(folder.path / ENVELOPE, signer.envelope(folder.text))
-        else:
-            (folder.path / ENVELOPE).unlink(missing_ok=True)
         signer.sign_folder(folder.path)
     if not signs_statements:
         return folders, 0
