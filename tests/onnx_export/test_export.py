@@ -26,7 +26,7 @@ from tailproof.onnx_export.images import images_of
 from tailproof.onnx_export.metadata import KEY
 from tailproof.onnx_export.parity import compare, run_expert
 from tailproof.predict.command import predict_images
-from tailproof.predict.expert import open_expert
+from tailproof.predict.loaded_expert import load_expert
 from tailproof.runtime.errors import TailproofError
 from tests.predict.conftest import make_expert
 
@@ -225,7 +225,7 @@ def test_a_file_that_would_answer_otherwise_is_not_written(tmp_path):
 
 
 def test_every_rule_is_compared(colour_expert, tmp_path):
-    expert = open_expert(colour_expert)
+    expert = load_expert(colour_expert)
     images = images_of(colour_expert, expert, [str(pictures(tmp_path / "images"))])
     log_p = run_expert(expert, images.pixels)
     p = np.exp(log_p["class"])
@@ -261,31 +261,3 @@ def test_what_cannot_be_exported_is_refused(case, colour_expert, tmp_path, monke
         error.value
     )
     assert sorted(path for path in tmp_path.rglob("*")) == before
-
-
-def test_onnx_resizes_otherwise_than_pillow():
-    """Why resizing stays outside: the filter with antialiasing gives other pixels."""
-    from onnx import TensorProto, helper
-
-    node = helper.make_node(
-        "Resize",
-        ["x", "", "", "sizes"],
-        ["y"],
-        mode="cubic",
-        cubic_coeff_a=-0.5,
-        antialias=1,
-        exclude_outside=1,
-    )
-    inputs = [
-        helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 3, None, None]),
-        helper.make_tensor_value_info("sizes", TensorProto.INT64, [4]),
-    ]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.UINT8, [None] * 4)]
-    graph = helper.make_graph([node], "resize", inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    bits = np.random.default_rng(0).integers(0, 256, (90, 150, 3), np.uint8)
-    sizes = np.array([1, 3, 32, 53])
-    (got,) = session.run(None, {"x": bits.transpose(2, 0, 1)[None], "sizes": sizes})
-    expected = np.asarray(Image.fromarray(bits).resize((53, 32), Image.Resampling.BICUBIC))
-    assert (got[0].transpose(1, 2, 0) != expected).mean() > 0.01

@@ -1,11 +1,8 @@
 """The command `tailproof export`: an expert as one ONNX file, written only if it answers alike."""
 
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from tailproof.digests import sha256_bytes, sha256_file
 from tailproof.evaluation.deployment import Deployment
@@ -14,10 +11,10 @@ from tailproof.files import atomic, write_json
 from tailproof.guarantees.expert_guarantees import FILE, ExpertGuarantees
 from tailproof.onnx_export.graph import export_graph
 from tailproof.onnx_export.images import RANGES_SPLIT, Images, images_of
-from tailproof.onnx_export.parity import CHOW, Parity, compare, run_expert, run_file
-from tailproof.predict.expert import Expert, open_expert
+from tailproof.onnx_export.parity import Parity, compare, run_expert, run_file
 from tailproof.predict.expert_folder import FILES
-from tailproof.predict.promises import open_guarantees
+from tailproof.predict.loaded_expert import LoadedExpert, load_expert
+from tailproof.predict.options import CHOW
 from tailproof.project import STORES, project_paths
 from tailproof.runtime.errors import TailproofError
 
@@ -45,9 +42,8 @@ def export(folder: str, output: str, places: list[str], *, int8: bool) -> Parity
     """
     _check_packages()
     _check_output(output)
-    expert = open_expert(folder)
-    expert = replace(expert, model=expert.model.cpu(), device=torch.device("cpu"))
-    guarantees = open_guarantees(folder, expert) if Path(folder, FILE).exists() else None
+    expert = load_expert(folder)
+    guarantees = expert.guarantees() if Path(folder, FILE).exists() else None
     images = images_of(folder, expert, places)
     log_p = run_expert(expert, images.pixels)
     graph = export_graph(expert, _rule(expert.deployment))
@@ -62,7 +58,7 @@ def export(folder: str, output: str, places: list[str], *, int8: bool) -> Parity
 
 
 def _checked(
-    expert: Expert,
+    expert: LoadedExpert,
     guarantees: ExpertGuarantees | None,
     graph: bytes,
     log_p: dict[str, Any],

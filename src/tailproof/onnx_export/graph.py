@@ -2,7 +2,9 @@
 
 import io
 import warnings
+from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,9 @@ from tailproof.calibration.calibrator import Calibrator
 from tailproof.data.multiband import MODE
 from tailproof.data.taxonomy import head_columns
 from tailproof.evaluation.rejection import Rule, head_and_tail
-from tailproof.predict.expert import Expert
+from tailproof.predict.loaded_expert import LoadedExpert
+from tailproof.predict.network import Network
+from tailproof.predict.posterior import Posterior
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
 
@@ -32,14 +36,18 @@ IMAGES, LOGITS, PROBABILITIES, CLASS, ACCEPTED = (
 )
 
 
-def output_names(expert: Expert) -> dict[str, str]:
-    """Return the name of the output of each rank's probabilities, the target's first."""
-    others = [rank for rank in expert.classes if rank != expert.target]
-    return {expert.target: PROBABILITIES, **{rank: f"{PROBABILITIES}/{rank}" for rank in others}}
+def output_names(ranks: Iterable[str]) -> dict[str, str]:
+    """Return the name of the output of each rank's probabilities.
+
+    Args:
+        ranks: the ranks, the target first.
+    """
+    target, *others = ranks
+    return {target: PROBABILITIES, **{rank: f"{PROBABILITIES}/{rank}" for rank in others}}
 
 
-def export_graph(expert: Expert, rule: Rule) -> bytes:
-    """Return the ONNX model of an expert on the CPU.
+def export_graph(expert: LoadedExpert, rule: Rule) -> bytes:
+    """Return the ONNX model of an expert.
 
     Args:
         expert: the expert.
@@ -48,22 +56,25 @@ def export_graph(expert: Expert, rule: Rule) -> bytes:
     Raises:
         TailproofError: ONNX cannot express the network, or its file would be too large.
     """
-    size = sum(tensor.nbytes for tensor in expert.model.state_dict().values())
+    (network,) = expert.networks
+    size = sum(tensor.nbytes for tensor in network.model.state_dict().values())
     if size > LARGEST:
         raise TailproofError(
             f"the network has {size / 2**30:.1f} GiB of weights, but an ONNX file holds at most 2: "
             "export a smaller expert"
         )
-    channels, height, width = expert.shape
+    channels, height, width = network.preparation.shape
     kind = torch.float32 if expert.deployment.images == MODE else torch.uint8
-    images = torch.zeros(TRACED, height, width, channels, dtype=kind)
-    outputs = [LOGITS, *output_names(expert).values(), CLASS, ACCEPTED]
+    images = torch.zeros(TRACED, height, width, channels, dtype=kind, device=network.device)
+    outputs = [LOGITS, *output_names(expert.classes).values(), CLASS, ACCEPTED]
+    tail = np.isin(expert.classes[expert.target], expert.deployment.tail)
+    whole = WholeExpert(network, expert.posterior, _Decision(rule, tail)).to(network.device)
     file = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of the tracer, whose result is compared with the expert
         try:
             torch.onnx.export(
-                WholeExpert(expert, rule).eval(),
+                whole.eval(),
                 (images,),
                 file,
                 dynamo=False,
@@ -86,22 +97,23 @@ class WholeExpert(nn.Module):
     The network computes in single precision; calibration and rule in double, as in the pipeline.
 
     Args:
-        expert: the expert.
-        rule: the rejection rule.
+        network: the network.
+        posterior: what makes probabilities of its outputs.
+        decision: what makes a decision of the target's probabilities.
     """
 
-    def __init__(self, expert: Expert, rule: Rule) -> None:
+    def __init__(self, network: Network, posterior: Posterior, decision: nn.Module) -> None:
         super().__init__()
-        self.network = expert.model
-        self.register_buffer("mean", expert.normalize.mean)
-        self.register_buffer("std", expert.normalize.std)
-        sizes = {rank: len(names) for rank, names in expert.classes.items()}
-        self._columns = head_columns(sizes)
-        self._ranks = list(output_names(expert))
+        self.network, self.decision = network.model, decision
+        self.register_buffer("mean", network.normalize.mean)
+        self.register_buffer("std", network.normalize.std)
+        outputs = posterior.outputs[network.expert]
+        sizes = {rank: len(names) for rank, names in outputs.classes.items()}
+        columns = head_columns(sizes)
+        self._columns = [columns[rank] for rank in posterior.classes]
         self.calibration = nn.ModuleList(
-            _Calibration(expert.calibrators[rank]) for rank in self._ranks
+            _Calibration(outputs.calibrators[rank]) for rank in posterior.classes
         )
-        self.decision = _Decision(rule, expert.classes[expert.target], expert.deployment.tail)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return logits, the probabilities of each rank, chosen class and acceptance.
@@ -112,8 +124,8 @@ class WholeExpert(nn.Module):
         normal = (images.float() - self.mean) / self.std
         logits = self.network(normal.permute(0, 3, 1, 2)).float()
         probabilities = [
-            calibrate(logits[:, self._columns[rank]].double())
-            for rank, calibrate in zip(self._ranks, self.calibration, strict=True)
+            calibrate(logits[:, columns].double())
+            for columns, calibrate in zip(self._columns, self.calibration, strict=True)
         ]
         return logits, *probabilities, *self.decision(probabilities[0])
 
@@ -141,12 +153,9 @@ class _Calibration(nn.Module):
 class _Decision(nn.Module):
     """Applies a rejection rule, as `tailproof.predict.rejector.Rejector`."""
 
-    def __init__(self, rule: Rule, classes: list[str], tail: list[str]) -> None:
+    def __init__(self, rule: Rule, tail: np.ndarray) -> None:
         super().__init__()
-        import numpy as np
-
-        self.groups = head_and_tail(np.isin(classes, tail))
-        self.rule = rule
+        self.groups, self.threshold = head_and_tail(tail), rule.threshold
         factor = np.select(self.groups, list(rule.gain * np.exp(rule.shift)))
         self.register_buffer("factor", torch.from_numpy(factor))
         self.register_buffer("odds", torch.from_numpy(np.exp(rule.shift)))
@@ -161,4 +170,4 @@ class _Decision(nn.Module):
         scale = self.odds / (mass @ self.odds)[:, None]
         best = (self.gain * top * scale).max(1).values
         score = best - (mass * scale) @ self.left
-        return (self.factor * p).argmax(1), score >= self.rule.threshold
+        return (self.factor * p).argmax(1), score >= self.threshold

@@ -9,9 +9,9 @@ from tailproof.data.shard_check import verify
 from tailproof.loading import Split
 from tailproof.loading.resizing import fit
 from tailproof.output import report
-from tailproof.predict.expert import Expert
-from tailproof.predict.expert_folder import CONFIG
-from tailproof.predict.image_files import find_images, read_images
+from tailproof.predict.image_files import find_images, prepare_image
+from tailproof.predict.image_inputs import GivenImage
+from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.raw_logits import check_classes
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
@@ -38,7 +38,7 @@ class Images:
 
 
 def images_of(
-    folder: str | Path, expert: Expert, places: list[str], split: str = COMPARED_SPLIT
+    folder: str | Path, expert: LoadedExpert, places: list[str], split: str = COMPARED_SPLIT
 ) -> Images:
     """Return `COMPARED` images, or all if there are fewer, evenly spread over what there is.
 
@@ -62,30 +62,33 @@ def images_of(
         )
     verify(manifest, split)
     rows = Split(manifest, split)
-    sizes = {rank: len(names) for rank, names in expert.classes.items()}
-    names = [name for of_rank in expert.classes.values() for name in of_rank]
-    check_classes(folder, rows.manifest, sizes, names)
+    classes = next(iter(expert.posterior.outputs.values())).classes
+    sizes = {rank: len(names) for rank, names in classes.items()}
+    check_classes(folder, rows.manifest, sizes, [name for own in classes.values() for name in own])
     chosen = _spread(len(rows))
     rows.keep(chosen)
-    _, height, width = expert.shape
+    (_, height, width), interpolation = expert.preparations[0]
     side = height if height == width else None
-    pixels = [fit(rows.image(row), side, expert.interpolation) for row in chosen.tolist()]
+    pixels = [fit(rows.image(row), side, interpolation) for row in chosen.tolist()]
     return Images(f"{split} of {expert.deployment.experiment}", np.stack(pixels))
 
 
-def _given(expert: Expert, places: list[str]) -> Images:
-    files = list(find_images(places, expert.deployment.images).files)
-    files = [files[index] for index in _spread(len(files))]
+def _given(expert: LoadedExpert, places: list[str]) -> Images:
+    mode = expert.deployment.images
+    found = find_images(places, mode)
+    for error in found.unreadable:
+        report(printable(error))
+    files = list(found.files)
     pixels = []
-    for _, image in read_images(files, expert, COMPARED):
-        if isinstance(image, TailproofError):
-            report(printable(image))
+    for index in _spread(len(files)).tolist():
+        prepared = prepare_image(GivenImage(files[index], files[index]), mode, expert.preparations)
+        if isinstance(prepared, TailproofError):
+            report(printable(prepared))
         else:
-            pixels.append(image)
+            pixels.append(prepared[0])
     if not pixels:
         raise TailproofError(
-            f"--images has {quantity(len(files), 'file')}, none of which can be "
-            f"read as {CONFIG} asks: name other images"
+            f"--images has {quantity(len(files), 'file')}, but none can be read: name other images"
         )
     return Images("given images", np.stack(pixels))
 

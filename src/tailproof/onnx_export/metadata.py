@@ -11,14 +11,16 @@ from tailproof.data.multiband import MODE
 from tailproof.files import json_text
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.onnx_export.graph import ACCEPTED, CLASS, IMAGES, LOGITS, output_names
-from tailproof.predict.expert import Expert
+from tailproof.predict.loaded_expert import LoadedExpert
 
 FORMAT = 1
 KEY = "tailproof"
 """The key of the JSON in the file's metadata."""
 
 
-def describe(expert: Expert, guarantees: ExpertGuarantees | None, rule: str) -> dict[str, Any]:
+def describe(
+    expert: LoadedExpert, guarantees: ExpertGuarantees | None, rule: str
+) -> dict[str, Any]:
     """Return what a program needs to use the file.
 
     Args:
@@ -26,8 +28,9 @@ def describe(expert: Expert, guarantees: ExpertGuarantees | None, rule: str) -> 
         guarantees: its guarantees.json; None without one.
         rule: the rule of the file's decision.
     """
-    deployment = expert.deployment
-    channels, height, width = expert.shape
+    deployment, (network,) = expert.deployment, expert.networks
+    calibrators = expert.posterior.outputs[network.expert].calibrators
+    channels, height, width = expert.preparations[0].shape
     return {
         "format": FORMAT,
         "experiment": deployment.experiment,
@@ -46,10 +49,10 @@ def describe(expert: Expert, guarantees: ExpertGuarantees | None, rule: str) -> 
         },
         "outside": _outside(expert),
         "inside": {
-            "mean": (expert.normalize.mean).tolist(),
-            "std": (expert.normalize.std).tolist(),
+            "mean": network.normalize.mean.tolist(),
+            "std": network.normalize.std.tolist(),
             "calibrators": {
-                rank: calibrator.to_jsonable() for rank, calibrator in expert.calibrators.items()
+                rank: calibrator.to_jsonable() for rank, calibrator in calibrators.items()
             },
             "decision": {"rule": rule, "coverage": deployment.coverage},
         },
@@ -57,7 +60,7 @@ def describe(expert: Expert, guarantees: ExpertGuarantees | None, rule: str) -> 
             LOGITS: "raw logits of all ranks, float32",
             **{
                 name: f"calibrated probabilities of {rank}, float64"
-                for rank, name in output_names(expert).items()
+                for rank, name in output_names(expert.classes).items()
             },
             CLASS: f"index of the class of {expert.target} that the rule chooses",
             ACCEPTED: "whether the rule accepts it",
@@ -67,9 +70,9 @@ def describe(expert: Expert, guarantees: ExpertGuarantees | None, rule: str) -> 
     }
 
 
-def _outside(expert: Expert) -> list[dict[str, Any]]:
+def _outside(expert: LoadedExpert) -> list[dict[str, Any]]:
     """Return the steps from a file to the input, which ONNX cannot express."""
-    _, height, width = expert.shape
+    _, height, width = expert.preparations[0].shape
     mode = expert.deployment.images
     if mode == MODE:
         decode = {"step": "read", "format": ".npy", "type": "float32"}
@@ -90,20 +93,20 @@ def _outside(expert: Expert) -> list[dict[str, Any]]:
             "step": "resize",
             "shorter_side": height,
             "longer_side": "rounded down",
-            "interpolation": expert.interpolation,
+            "interpolation": expert.preparations[0].interpolation,
             "library": "Pillow, Image.resize without reducing_gap",
         },
         {"step": "crop", "place": "centre, half a pixel rounded to even", "side": height},
     ]
 
 
-def sentences(expert: Expert, rule: str, checked: str) -> str:
+def sentences(expert: LoadedExpert, rule: str, checked: str) -> str:
     """Return the same in a few sentences."""
-    channels, height, width = expert.shape
+    (channels, height, width), interpolation = expert.preparations[0]
     mode, coverage = expert.deployment.images, expert.deployment.coverage
     filled = "an array of bands" if mode == MODE else f"a picture decoded as {mode} and upright"
     resized = (
-        f"shrink or enlarge it with Pillow's {expert.interpolation} filter until its shorter side "
+        f"shrink or enlarge it with Pillow's {interpolation} filter until its shorter side "
         f"has {height} pixels, and cut out the centre"
         if height == width
         else f"it must have {height}x{width} pixels"

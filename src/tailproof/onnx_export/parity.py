@@ -12,14 +12,12 @@ from tailproof.guarantees.risk import answered_above
 from tailproof.guarantees.roll_up import NONE, Rank, answer_rank, answers_by_rank
 from tailproof.onnx_export.graph import ACCEPTED, CLASS, IMAGES, output_names
 from tailproof.onnx_export.images import Images
-from tailproof.predict.expert import Expert
+from tailproof.predict.loaded_expert import LoadedExpert
+from tailproof.predict.options import CHOW
 from tailproof.predict.rejector import Rejector
 from tailproof.text import quantity
 
 BATCH_SIZE = 32
-CHOW = "chow"
-"""The rule of `tailproof predict`, and of the file's own decision."""
-
 TOLERANCE = 1e-4
 """Largest difference of a probability in single precision."""
 
@@ -93,21 +91,23 @@ def run_file(session: Any, pixels: Array) -> dict[str, Array]:
     }
 
 
-def run_expert(expert: Expert, pixels: Array) -> dict[str, Array]:
+def run_expert(expert: LoadedExpert, pixels: Array) -> dict[str, Array]:
     """Return the log-probabilities of each rank for images [N, H, W, C], as `tailproof predict`.
 
     Raises:
         TailproofError: the network does not accept the images, or a logit is not finite.
     """
     batches = [
-        expert.log_probabilities(pixels[start : start + BATCH_SIZE])
+        expert.posterior(
+            expert.raw_logits([(image,) for image in pixels[start : start + BATCH_SIZE]])
+        )
         for start in range(0, len(pixels), BATCH_SIZE)
     ]
     return {rank: np.concatenate([batch[rank] for batch in batches]) for rank in batches[0]}
 
 
 def compare(
-    expert: Expert,
+    expert: LoadedExpert,
     guarantees: ExpertGuarantees | None,
     log_p: dict[str, Array],
     outputs: dict[str, Array],
@@ -124,7 +124,9 @@ def compare(
     """
     target = expert.target
     with np.errstate(divide="ignore"):
-        theirs = {rank: np.log(outputs[name]) for rank, name in output_names(expert).items()}
+        theirs = {
+            rank: np.log(outputs[name]) for rank, name in output_names(expert.classes).items()
+        }
     difference = max(np.abs(np.exp(log_p[rank]) - np.exp(theirs[rank])).max() for rank in log_p)
     decisions, different = {}, {}
     for kind, decide in _rules(expert, guarantees):
@@ -148,7 +150,9 @@ def compare(
     )
 
 
-def _rules(expert: Expert, guarantees: ExpertGuarantees | None) -> Iterator[tuple[str, Decide]]:
+def _rules(
+    expert: LoadedExpert, guarantees: ExpertGuarantees | None
+) -> Iterator[tuple[str, Decide]]:
     """Yield the kind of each rule and what it decides for log-probabilities: a row per image."""
     deployment, classes = expert.deployment, expert.classes[expert.target]
     for name, rules in deployment.rules.items():
