@@ -313,7 +313,7 @@ def predict(
     expert: Annotated[
         str,
         typer.Argument(
-            help="Folder of an expert: results/NAME/experts/EXPERT/seed-S, or a copy of it."
+            help="Folder of an expert or a bundle: results/NAME/experts/EXPERT/seed-S, or a copy."
         ),
     ],
     images: Annotated[
@@ -406,7 +406,7 @@ def export(
     expert: Annotated[
         str,
         typer.Argument(
-            help="Folder of an expert: results/NAME/experts/EXPERT/seed-S, or a copy of it."
+            help="Folder of an expert or a bundle: results/NAME/experts/EXPERT/seed-S, or a copy."
         ),
     ],
     onnx: Annotated[str, typer.Option(metavar="FILE", help="The file to write, such as a.onnx.")],
@@ -428,6 +428,27 @@ def export(
     parity = export_expert(expert, onnx, images or [], int8=int8)
     say(parity.sentence())
     say(f"wrote {onnx} and {onnx}.json")
+
+
+@app.command()
+def bundle(
+    experiment: Experiment,
+    method: Annotated[
+        str, typer.Option(help="Ensemble: stacked, mean_logits or mean_probabilities.")
+    ] = "stacked",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the experts. Default: the first one.")
+    ] = None,
+) -> None:
+    """Put an ensemble into one folder, which predicts like that of an expert.
+
+    First runs the jobs whose files are missing.
+    """
+    from tailproof.bundle.command import build_bundle
+    from tailproof.provenance.snakemake_bridge import run
+
+    folder = build_bundle(experiment, method, seed, run)
+    say(f"built {folder}; next: tailproof predict {folder} IMAGES…")
 
 
 @app.command()

@@ -227,7 +227,7 @@ def test_a_file_that_would_answer_otherwise_is_not_written(tmp_path):
 def test_every_rule_is_compared(colour_expert, tmp_path):
     expert = load_expert(colour_expert)
     images = images_of(colour_expert, expert, [str(pictures(tmp_path / "images"))])
-    log_p = run_expert(expert, images.pixels)
+    log_p = run_expert(expert, images)
     p = np.exp(log_p["class"])
     outputs = {"probabilities": p, "class_index": p.argmax(1), "accepted": p.max(1) >= 0.9}
     same = compare(expert, None, log_p, outputs, images)

@@ -12,7 +12,7 @@ from tailproof.guarantees.expert_guarantees import FILE, ExpertGuarantees
 from tailproof.onnx_export.graph import export_graph
 from tailproof.onnx_export.images import RANGES_SPLIT, Images, images_of
 from tailproof.onnx_export.parity import Parity, compare, run_expert, run_file
-from tailproof.predict.expert_folder import FILES
+from tailproof.predict.expert_folder import BUNDLE_FILES, FILES
 from tailproof.predict.loaded_expert import LoadedExpert, load_expert
 from tailproof.predict.options import CHOW
 from tailproof.project import STORES, project_paths
@@ -30,7 +30,7 @@ def export(folder: str, output: str, places: list[str], *, int8: bool) -> Parity
     """Write an expert as one ONNX file, and the record of its comparison next to it.
 
     Args:
-        folder: folder of the expert.
+        folder: folder of the expert or the bundle.
         output: the file.
         places: image files and folders to compare on; by default the experiment's split dev.
         int8: whether to compute the network in 8 bits. Decisions may then differ, and the record
@@ -45,7 +45,7 @@ def export(folder: str, output: str, places: list[str], *, int8: bool) -> Parity
     expert = load_expert(folder)
     guarantees = expert.guarantees() if Path(folder, FILE).exists() else None
     images = images_of(folder, expert, places)
-    log_p = run_expert(expert, images.pixels)
+    log_p = run_expert(expert, images)
     graph = export_graph(expert, _rule(expert.deployment))
     ranges = None
     if int8:
@@ -75,12 +75,12 @@ def _checked(
     if ranges is not None:
         from tailproof.onnx_export.quantization import quantize
 
-        model = quantize(model, ranges.pixels)
+        model = quantize(model, ranges)
     facts = describe(expert, guarantees, CHOW)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    parity = compare(expert, guarantees, log_p, run_file(session, images.pixels), images)
+    parity = compare(expert, guarantees, log_p, run_file(session, images), images)
     if ranges is None and not parity.passed:
         raise TailproofError(
             f"the file would not answer as the expert does, so it is not written: "
@@ -108,7 +108,7 @@ def _record(
     folder: str, output: str, content: bytes, parity: Parity, ranges: Images | None
 ) -> dict[str, Any]:
     """Return what the record says; it holds no time and no path, as no result does."""
-    names = [name for name in (*FILES, FILE) if Path(folder, name).exists()]
+    names = [name for name in sorted({*FILES, *BUNDLE_FILES, FILE}) if Path(folder, name).exists()]
     return {
         "file": Path(output).name,
         "sha256": sha256_bytes(content),

@@ -36,6 +36,12 @@ IMAGES, LOGITS, PROBABILITIES, CLASS, ACCEPTED = (
 )
 
 
+def input_names(expert: LoadedExpert) -> list[str]:
+    """Return the name of the input of each preparation: the networks may take different sizes."""
+    numbers = range(2, len(expert.preparations) + 1)
+    return [IMAGES, *(f"{IMAGES}_{number}" for number in numbers)]
+
+
 def output_names(ranks: Iterable[str]) -> dict[str, str]:
     """Return the name of the output of each rank's probabilities.
 
@@ -56,32 +62,38 @@ def export_graph(expert: LoadedExpert, rule: Rule) -> bytes:
     Raises:
         TailproofError: ONNX cannot express the network, or its file would be too large.
     """
-    (network,) = expert.networks
-    size = sum(tensor.nbytes for tensor in network.model.state_dict().values())
+    size = sum(
+        tensor.nbytes
+        for network in expert.networks
+        for tensor in network.model.state_dict().values()
+    )
     if size > LARGEST:
         raise TailproofError(
-            f"the network has {size / 2**30:.1f} GiB of weights, but an ONNX file holds at most 2: "
+            f"the networks have {size / 2**30:.1f} GiB of weights, an ONNX file holds at most 2: "
             "export a smaller expert"
         )
-    channels, height, width = network.preparation.shape
+    device = expert.networks[0].device
     kind = torch.float32 if expert.deployment.images == MODE else torch.uint8
-    images = torch.zeros(TRACED, height, width, channels, dtype=kind, device=network.device)
+    inputs = input_names(expert)
     outputs = [LOGITS, *output_names(expert.classes).values(), CLASS, ACCEPTED]
     tail = np.isin(expert.classes[expert.target], expert.deployment.tail)
-    whole = WholeExpert(network, expert.posterior, _Decision(rule, tail)).to(network.device)
+    whole = WholeExpert(expert, _Decision(rule, tail)).to(device)
     file = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of the tracer, whose result is compared with the expert
         try:
             torch.onnx.export(
                 whole.eval(),
-                (images,),
+                tuple(
+                    torch.zeros(TRACED, height, width, channels, dtype=kind, device=device)
+                    for (channels, height, width), _ in expert.preparations
+                ),
                 file,
                 dynamo=False,
                 opset_version=OPSET,
-                input_names=[IMAGES],
+                input_names=inputs,
                 output_names=outputs,
-                dynamic_axes={name: {0: "batch"} for name in (IMAGES, *outputs)},
+                dynamic_axes={name: {0: "batch"} for name in (*inputs, *outputs)},
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
             raise TailproofError(
@@ -94,44 +106,90 @@ def export_graph(expert: LoadedExpert, rule: Rule) -> bytes:
 class WholeExpert(nn.Module):
     """Everything that `tailproof predict` computes of prepared images, as one module.
 
-    The network computes in single precision; calibration and rule in double, as in the pipeline.
+    Networks compute in single precision; calibration and rule in double, as in the pipeline.
 
     Args:
-        network: the network.
-        posterior: what makes probabilities of its outputs.
+        expert: the expert, or the ensemble.
         decision: what makes a decision of the target's probabilities.
     """
 
-    def __init__(self, network: Network, posterior: Posterior, decision: nn.Module) -> None:
+    def __init__(self, expert: LoadedExpert, decision: nn.Module) -> None:
         super().__init__()
-        self.network, self.decision = network.model, decision
-        self.register_buffer("mean", network.normalize.mean)
-        self.register_buffer("std", network.normalize.std)
-        outputs = posterior.outputs[network.expert]
-        sizes = {rank: len(names) for rank, names in outputs.classes.items()}
-        columns = head_columns(sizes)
-        self._columns = [columns[rank] for rank in posterior.classes]
-        self.calibration = nn.ModuleList(
-            _Calibration(outputs.calibrators[rank]) for rank in posterior.classes
-        )
+        self.networks = nn.ModuleList(_Normalized(network) for network in expert.networks)
+        self._inputs = [
+            expert.preparations.index(network.preparation) for network in expert.networks
+        ]
+        self._outputs = [network.outputs for network in expert.networks]
+        self._experts = list(expert.posterior.outputs)
+        self.posterior, self.decision = _Probabilities(expert.posterior), decision
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
         """Return logits, the probabilities of each rank, chosen class and acceptance.
 
         Args:
-            images: uint8 or float32 [N, H, W, C].
+            images: uint8 or float32 [N, H, W, C] of each preparation.
         """
+        raw: dict[str, Tensor] = {}
+        for network, place, sizes in zip(self.networks, self._inputs, self._outputs, strict=True):
+            logits = network(images[place])
+            raw |= {name: logits[:, part] for name, part in head_columns(sizes).items()}
+        ordered = [raw[name] for name in self._experts]
+        probabilities = self.posterior(ordered)
+        return torch.cat(ordered, 1), *probabilities, *self.decision(probabilities[0])
+
+
+class _Normalized(nn.Module):
+    """Computes raw logits of images as they are."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.model = network.model
+        self.register_buffer("mean", network.normalize.mean)
+        self.register_buffer("std", network.normalize.std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits float32 [N, outputs] of images [N, H, W, C]."""
         normal = (images.float() - self.mean) / self.std
-        logits = self.network(normal.permute(0, 3, 1, 2)).float()
-        probabilities = [
-            calibrate(logits[:, columns].double())
-            for columns, calibrate in zip(self._columns, self.calibration, strict=True)
+        return self.model(normal.permute(0, 3, 1, 2)).float()
+
+
+class _Probabilities(nn.Module):
+    """Turns the raw logits of experts into probabilities, as `Posterior`."""
+
+    def __init__(self, posterior: Posterior) -> None:
+        super().__init__()
+        self._method = posterior.method
+        self._columns = []
+        calibrations = []
+        for outputs in posterior.outputs.values():
+            columns = head_columns({rank: len(names) for rank, names in outputs.classes.items()})
+            for rank in posterior.classes:
+                self._columns.append(columns[rank])
+                calibrations.append(_Calibration(outputs.calibrators[rank]))
+        self.calibrations = nn.ModuleList(calibrations)
+        self.register_buffer("weights", torch.tensor(posterior.weights, dtype=torch.float64))
+
+    def forward(self, raw: list[Tensor]) -> list[Tensor]:
+        """Return probabilities float64 [N, C] of each rank, for logits [N, outputs] per expert."""
+        logits = raw * len(self.calibrations) if len(raw) == 1 else raw
+        calibrated = [
+            calibrate(values[:, columns].double())
+            for values, columns, calibrate in zip(
+                logits, self._columns, self.calibrations, strict=True
+            )
         ]
-        return logits, *probabilities, *self.decision(probabilities[0])
+        if not self._method:
+            return [values.softmax(1) for values in calibrated]
+        stacked = torch.stack([values.float().double() for values in calibrated])  # as in files
+        if self._method == "mean_probabilities":
+            return [stacked.softmax(2).mean(0)]
+        if self._method == "mean_logits":
+            return [stacked.mean(0).softmax(1)]
+        return [(self.weights[:, None, None] * stacked).sum(0).softmax(1)]
 
 
 class _Calibration(nn.Module):
-    """Turns the raw logits of a rank into calibrated probabilities, as `Calibrator.apply`."""
+    """Calibrates the raw logits of a rank, as `Calibrator.apply`."""
 
     def __init__(self, calibrator: Calibrator) -> None:
         super().__init__()
@@ -141,13 +199,13 @@ class _Calibration(nn.Module):
             self.register_buffer("bias", torch.from_numpy(calibrator.bias))
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Return probabilities float64 [N, C] of logits float64 [N, C]."""
-        values = logits / self._temperature
-        if self._kind != "temperature":
-            q = values.log_softmax(1)
-            mixed = q * self.factors if self._kind == "vector" else q @ self.factors
-            values = mixed + self.bias
-        return values.log_softmax(1).exp()
+        """Return calibrated logits float64 [N, C] of logits float64 [N, C]."""
+        scaled = logits / self._temperature
+        if self._kind == "temperature":
+            return scaled
+        q = scaled.log_softmax(1)
+        mixed = q * self.factors if self._kind == "vector" else q @ self.factors
+        return mixed + self.bias
 
 
 class _Decision(nn.Module):

@@ -1,5 +1,6 @@
 """The images on which an exported file is compared with its expert."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from tailproof.untrusted_text import printable
 COMPARED = 200
 """Number of images."""
 
+BATCH_SIZE = 32
+
 COMPARED_SPLIT, RANGES_SPLIT = "dev", "val"
 """The split that compares, and the one on which 8-bit ranges are measured; test is for neither."""
 
@@ -30,11 +33,26 @@ class Images:
 
     Attributes:
         source: where they are from, in words.
-        pixels: uint8 or float32 [N, H, W, C].
+        prepared: uint8 or float32 [H, W, C] of each image, for each preparation of the expert.
     """
 
     source: str
-    pixels: np.ndarray
+    prepared: list[tuple[np.ndarray, ...]]
+
+    def batches(self) -> Iterator[list[tuple[np.ndarray, ...]]]:
+        """Yield the images in batches."""
+        for start in range(0, len(self.prepared), BATCH_SIZE):
+            yield self.prepared[start : start + BATCH_SIZE]
+
+    def feeds(self, names: list[str]) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the inputs of a file in batches.
+
+        Args:
+            names: the names of the inputs.
+        """
+        for batch in self.batches():
+            columns = zip(*batch, strict=True)
+            yield {name: np.stack(column) for name, column in zip(names, columns, strict=True)}
 
 
 def images_of(
@@ -67,10 +85,15 @@ def images_of(
     check_classes(folder, rows.manifest, sizes, [name for own in classes.values() for name in own])
     chosen = _spread(len(rows))
     rows.keep(chosen)
-    (_, height, width), interpolation = expert.preparations[0]
-    side = height if height == width else None
-    pixels = [fit(rows.image(row), side, interpolation) for row in chosen.tolist()]
-    return Images(f"{split} of {expert.deployment.experiment}", np.stack(pixels))
+    prepared = [_fitted(rows.image(row), expert) for row in chosen.tolist()]
+    return Images(f"{split} of {expert.deployment.experiment}", prepared)
+
+
+def _fitted(image: np.ndarray, expert: LoadedExpert) -> tuple[np.ndarray, ...]:
+    return tuple(
+        fit(image, height if height == width else None, interpolation)
+        for (_, height, width), interpolation in expert.preparations
+    )
 
 
 def _given(expert: LoadedExpert, places: list[str]) -> Images:
@@ -85,12 +108,12 @@ def _given(expert: LoadedExpert, places: list[str]) -> Images:
         if isinstance(prepared, TailproofError):
             report(printable(prepared))
         else:
-            pixels.append(prepared[0])
+            pixels.append(prepared)
     if not pixels:
         raise TailproofError(
             f"--images has {quantity(len(files), 'file')}, but none can be read: name other images"
         )
-    return Images("given images", np.stack(pixels))
+    return Images("given images", pixels)
 
 
 def _spread(count: int) -> np.ndarray:

@@ -10,8 +10,10 @@ import onnx
 from tailproof.data.multiband import MODE
 from tailproof.files import json_text
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
-from tailproof.onnx_export.graph import ACCEPTED, CLASS, IMAGES, LOGITS, output_names
+from tailproof.onnx_export.graph import ACCEPTED, CLASS, LOGITS, input_names, output_names
+from tailproof.predict.image_files import Preparation
 from tailproof.predict.loaded_expert import LoadedExpert
+from tailproof.predict.network import Network
 
 FORMAT = 1
 KEY = "tailproof"
@@ -28,9 +30,7 @@ def describe(
         guarantees: its guarantees.json; None without one.
         rule: the rule of the file's decision.
     """
-    deployment, (network,) = expert.deployment, expert.networks
-    calibrators = expert.posterior.outputs[network.expert].calibrators
-    channels, height, width = expert.preparations[0].shape
+    deployment, posterior = expert.deployment, expert.posterior
     return {
         "format": FORMAT,
         "experiment": deployment.experiment,
@@ -39,25 +39,27 @@ def describe(
         "weights_sha256": deployment.weights_sha256,
         "target": expert.target,
         "classes": expert.classes,
-        "input": {
-            "name": IMAGES,
-            "type": "float32" if deployment.images == MODE else "uint8",
-            "layout": "NHWC",
-            "height": height,
-            "width": width,
-            "channels": channels,
-        },
-        "outside": _outside(expert),
+        "inputs": [
+            {"name": name, **_input(preparation, deployment.images)}
+            for name, preparation in zip(input_names(expert), expert.preparations, strict=True)
+        ],
         "inside": {
-            "mean": network.normalize.mean.tolist(),
-            "std": network.normalize.std.tolist(),
-            "calibrators": {
-                rank: calibrator.to_jsonable() for rank, calibrator in calibrators.items()
+            "networks": [_network(network, expert) for network in expert.networks],
+            "experts": {
+                name: {
+                    "calibrators": {
+                        rank: calibrator.to_jsonable()
+                        for rank, calibrator in outputs.calibrators.items()
+                    }
+                }
+                for name, outputs in posterior.outputs.items()
             },
+            "ensemble": posterior.method or None,
+            "weights": list(posterior.weights),
             "decision": {"rule": rule, "coverage": deployment.coverage},
         },
         "outputs": {
-            LOGITS: "raw logits of all ranks, float32",
+            LOGITS: "raw logits of all experts and ranks, float32",
             **{
                 name: f"calibrated probabilities of {rank}, float64"
                 for rank, name in output_names(expert.classes).items()
@@ -70,53 +72,77 @@ def describe(
     }
 
 
-def _outside(expert: LoadedExpert) -> list[dict[str, Any]]:
-    """Return the steps from a file to the input, which ONNX cannot express."""
-    _, height, width = expert.preparations[0].shape
-    mode = expert.deployment.images
-    if mode == MODE:
-        decode = {"step": "read", "format": ".npy", "type": "float32"}
-    else:
-        decode = {
-            "step": "decode",
-            "mode": mode,
-            "upright": "by the EXIF orientation",
-            "transparent": "over white, or over black if white would hide the drawing",
-            "profile": "ignored",
-            "frames": "the first",
-        }
-    if height != width:
-        return [decode, {"step": "refuse", "unless": [height, width]}]
-    return [
-        decode,
-        {
-            "step": "resize",
-            "shorter_side": height,
-            "longer_side": "rounded down",
-            "interpolation": expert.preparations[0].interpolation,
-            "library": "Pillow, Image.resize without reducing_gap",
-        },
-        {"step": "crop", "place": "centre, half a pixel rounded to even", "side": height},
-    ]
+def _network(network: Network, expert: LoadedExpert) -> dict[str, Any]:
+    normalize = network.normalize
+    return {
+        "input": input_names(expert)[expert.preparations.index(network.preparation)],
+        "mean": normalize.mean.tolist(),
+        "std": normalize.std.tolist(),
+        "outputs": network.outputs,
+    }
 
 
-def sentences(expert: LoadedExpert, rule: str, checked: str) -> str:
-    """Return the same in a few sentences."""
-    (channels, height, width), interpolation = expert.preparations[0]
+def _input(preparation: Preparation, mode: str) -> dict[str, Any]:
+    """Return what an input is, and the steps from a file to it, which ONNX cannot express."""
+    (channels, height, width), interpolation = preparation
+    decode = {
+        "step": "decode",
+        "mode": mode,
+        "upright": "by the EXIF orientation",
+        "transparent": "over white, or over black if white would hide the drawing",
+        "profile": "ignored",
+        "frames": "the first",
+    }
+    steps = [{"step": "read", "format": ".npy"} if mode == MODE else decode]
+    if height == width:
+        steps += [
+            {
+                "step": "resize",
+                "shorter_side": height,
+                "longer_side": "rounded down",
+                "interpolation": interpolation,
+                "library": "Pillow, Image.resize",
+            },
+            {"step": "crop", "place": "centre; half a pixel is rounded to even", "side": height},
+        ]
+    return {
+        "type": "float32" if mode == MODE else "uint8",
+        "layout": "NHWC",
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "outside": steps,
+    }
+
+
+def sentences(expert: LoadedExpert, rule: str, compared: str) -> str:
+    """Return the same in a few sentences.
+
+    Args:
+        expert: the expert.
+        rule: the rule of the file's decision.
+        compared: how it compares with the expert.
+    """
     mode, coverage = expert.deployment.images, expert.deployment.coverage
-    filled = "an array of bands" if mode == MODE else f"a picture decoded as {mode} and upright"
-    resized = (
-        f"shrink or enlarge it with Pillow's {interpolation} filter until its shorter side "
-        f"has {height} pixels, and cut out the centre"
-        if height == width
-        else f"it must have {height}x{width} pixels"
-    )
-    kind = "float32" if mode == MODE else "uint8"
+    start = "an array of bands" if mode == MODE else f"a picture decoded as {mode} and upright"
+    inputs = []
+    for name, preparation in zip(input_names(expert), expert.preparations, strict=True):
+        (channels, height, width), interpolation = preparation
+        fitted = f"of exactly {height}x{width} pixels"
+        if height == width:
+            fitted = (
+                f"resized by Pillow with the filter {interpolation} until its shorter side has "
+                f"{height} pixels, and cut to the square in its centre"
+            )
+        kind = "float32" if mode == MODE else "uint8"
+        inputs.append(
+            f"Input '{name}', {kind} [N, {height}, {width}, {channels}]: {start}, {fitted}."
+        )
     return (
-        f"An image classifier of {len(expert.classes[expert.target])} classes. "
-        f"Input '{IMAGES}': {kind} [N, {height}, {width}, {channels}]. Outside of this file: start "
-        f"from {filled}; {resized}. Inside: normalization, network, calibration, probabilities, "
-        f"and the decision by the rule {rule} at coverage {coverage:g}. The file was {checked}."
+        f"An image classifier of {len(expert.classes[expert.target])} classes. {' '.join(inputs)} "
+        "Decoding and resizing are outside of this file. Inside are normalization, network, "
+        f"calibration, probabilities, and the decision by the rule {rule} at coverage "
+        f"{coverage:g}. The file was {compared}."
     )
 
 

@@ -10,7 +10,7 @@ from tailproof.guarantees.expert_guarantees import ExpertGuarantees, StoredFit
 from tailproof.guarantees.prediction_sets import set_scores
 from tailproof.guarantees.risk import answered_above
 from tailproof.guarantees.roll_up import NONE, Rank, answer_rank, answers_by_rank
-from tailproof.onnx_export.graph import ACCEPTED, CLASS, IMAGES, output_names
+from tailproof.onnx_export.graph import ACCEPTED, CLASS, output_names
 from tailproof.onnx_export.images import Images
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.options import CHOW
@@ -73,36 +73,27 @@ class Parity:
         )
 
 
-def run_file(session: Any, pixels: Array) -> dict[str, Array]:
-    """Return the outputs of an ONNX file for images [N, H, W, C].
+def run_file(session: Any, images: Images) -> dict[str, Array]:
+    """Return the outputs of an ONNX file.
 
     Args:
         session: an `onnxruntime.InferenceSession`.
-        pixels: the images.
+        images: the images.
     """
-    names = [output.name for output in session.get_outputs()]
-    batches = [
-        session.run(names, {IMAGES: pixels[start : start + BATCH_SIZE]})
-        for start in range(0, len(pixels), BATCH_SIZE)
-    ]
-    return {
-        name: np.concatenate([batch[index] for batch in batches])
-        for index, name in enumerate(names)
-    }
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    feeds = images.feeds([one.name for one in inputs])
+    batches = [session.run(None, feed) for feed in feeds]
+    joined = map(np.concatenate, zip(*batches, strict=True))
+    return {output.name: values for output, values in zip(outputs, joined, strict=True)}
 
 
-def run_expert(expert: LoadedExpert, pixels: Array) -> dict[str, Array]:
-    """Return the log-probabilities of each rank for images [N, H, W, C], as `tailproof predict`.
+def run_expert(expert: LoadedExpert, images: Images) -> dict[str, Array]:
+    """Return the log-probabilities of each rank, as `tailproof predict` computes them.
 
     Raises:
-        TailproofError: the network does not accept the images, or a logit is not finite.
+        TailproofError: a network does not accept the images, or a logit is not finite.
     """
-    batches = [
-        expert.posterior(
-            expert.raw_logits([(image,) for image in pixels[start : start + BATCH_SIZE]])
-        )
-        for start in range(0, len(pixels), BATCH_SIZE)
-    ]
+    batches = [expert.posterior(expert.raw_logits(batch)) for batch in images.batches()]
     return {rank: np.concatenate([batch[rank] for batch in batches]) for rank in batches[0]}
 
 
@@ -141,7 +132,7 @@ def compare(
         decisions[f"class of {rank}"], different[f"class of {rank}"] = len(other), int(other.sum())
     return Parity(
         images.source,
-        len(images.pixels),
+        len(images.prepared),
         float(difference),
         decisions,
         different,

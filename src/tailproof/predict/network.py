@@ -1,12 +1,12 @@
 """Networks that are loaded to predict: prepared images in, raw logits out."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
+from tailproof.data.taxonomy import head_columns
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.models.expert_config import ExpertConfig
 from tailproof.predict.image_files import Preparation
@@ -16,17 +16,17 @@ from tailproof.untrusted_text import printable
 
 @dataclass(frozen=True)
 class Network:
-    """The network of an expert, in evaluation mode on its device.
+    """The network of an expert, or of several that share it, in evaluation mode on its device.
 
     Attributes:
-        expert: name of the expert.
+        outputs: the number of outputs of each expert, in the order of the model's outputs.
         model: computes raw logits [N, outputs] of normalized images [N, C, H, W].
         device: device of the model.
         preparation: what the model takes of an image.
         normalize: converts a batch of images to the model's input.
     """
 
-    expert: str
+    outputs: dict[str, int]
     model: nn.Module
     device: torch.device
     preparation: Preparation
@@ -34,20 +34,20 @@ class Network:
 
     @classmethod
     def of(
-        cls, expert: str, model: nn.Module, config: ExpertConfig, full_scale: float
+        cls, outputs: dict[str, int], model: nn.Module, config: ExpertConfig, full_scale: float
     ) -> "Network":
         """Move a loaded model to the GPU, if there is one.
 
         Args:
-            expert: name of the expert.
+            outputs: the number of outputs of each expert.
             model: the model, in evaluation mode.
-            config: config.json of the expert.
+            config: config.json of an expert, which says what the model takes of an image.
             full_scale: the value of a white pixel.
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         prepared = config.pretrained_cfg
         return cls(
-            expert,
+            outputs,
             model.to(device, memory_format=torch.channels_last),
             device,
             Preparation(tuple(prepared.input_size), prepared.interpolation),
@@ -55,8 +55,8 @@ class Network:
         )
 
     @torch.inference_mode()
-    def raw_logits(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return the raw logits of the expert, float32 [N, outputs], by its name.
+    def raw_logits(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the raw logits of each expert, float32 [N, outputs], by its name.
 
         Args:
             images: uint8 or float32 [N, H, W, C], as `preparation` says.
@@ -80,4 +80,5 @@ class Network:
                 "the expert computes logits that are not finite: check that the images have the "
                 "same units as its training images, or train it again"
             )
-        return {self.expert: values}
+        columns = head_columns(self.outputs)
+        return {expert: values[:, part] for expert, part in columns.items()}
