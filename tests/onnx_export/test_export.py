@@ -14,17 +14,23 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from timm.models import register_model
 from torch import nn
 
+from tailproof.bundle.tensors import pack_weights
+from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.digests import sha256_file
 from tailproof.features.backbone_with_head import NAME as WITH_HEAD
 from tailproof.files import read_json, write_json
 from tailproof.models import build_model, save_expert
+from tailproof.models.expert_config import ExpertConfig
 from tailproof.onnx_export.command import export
+from tailproof.onnx_export.graph import WholeExpert
 from tailproof.onnx_export.images import images_of
 from tailproof.onnx_export.metadata import KEY
 from tailproof.onnx_export.parity import compare, run_expert
+from tailproof.predict.bundle_file import BundledExpert, BundleFile
 from tailproof.predict.command import predict_images
 from tailproof.predict.loaded_expert import load_expert
 from tailproof.runtime.errors import TailproofError
@@ -44,11 +50,14 @@ def pictures(folder: Path, size=(32, 32), count=5) -> Path:
     return folder
 
 
-def with_parts(folder: Path, architecture: str, **args) -> Path:
-    """Write an expert of a network that has further parts."""
+def with_parts(folder: Path, architecture: str, *, backbone_of: Path | None = None, **args) -> Path:
+    """Write an expert of a network that has further parts, or the backbone of another expert."""
     make_expert(folder)
     torch.manual_seed(0)
     network = build_model(architecture, classes=3, channels=3, options=args)
+    if backbone_of:
+        tensors = load_file(backbone_of / "model.safetensors")
+        network.backbone.load_state_dict(tensors, strict=False)
     config = read_json(folder / "config.json")
     names = config["pretrained_cfg"].pop("label_names")
     keys = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
@@ -261,3 +270,88 @@ def test_what_cannot_be_exported_is_refused(case, colour_expert, tmp_path, monke
         error.value
     )
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def bundle_of(folder: Path, method: str) -> Path:
+    """Write an ensemble: two heads on one backbone, and a network that takes another size."""
+    options = {
+        "backbone": "test_resnet",
+        "layers": ["penultimate"],
+        "head": "cosine",
+        "width": 96,
+        "head_options": {"scale": 8.0},
+    }
+    root = folder.with_name("parts")
+    linear = make_expert(root / "linear")
+    experts = {
+        "linear": linear,
+        "cosine": with_parts(root / "cosine", WITH_HEAD, backbone_of=linear, **options),
+        "small": make_expert(root / "small", shape=(3, 24, 24)),
+    }
+    for name in ("linear", "cosine"):
+        path = experts[name] / "config.json"
+        config = read_json(path)
+        config["tailproof"]["recipe"] = {"features": {"size": 32}}
+        write_json(path, config)
+    configs = {name: ExpertConfig.read(path / "config.json") for name, path in experts.items()}
+    folder.mkdir()
+    packed = pack_weights(
+        {name: path / "model.safetensors" for name, path in experts.items()},
+        configs,
+        folder / "model.safetensors",
+    )
+    calibrations = {
+        name: CalibrationFile.read(path / "calibration.json") for name, path in experts.items()
+    }
+    assert packed.backbones == {"linear": 1, "cosine": 1, "small": None}
+    described = BundleFile(
+        experiment="drawn",
+        method=method,
+        seed=0,
+        weights_sha256=packed.sha256,
+        experts={
+            name: BundledExpert(
+                weight=weight,
+                weights_sha256=calibrations[name].weights_sha256,
+                backbone=packed.backbones[name],
+                config=configs[name],
+                calibration=calibrations[name],
+            )
+            for name, weight in (("linear", 0.5), ("cosine", 0.75), ("small", 0.25))
+        },
+        sources={},
+    )
+    write_json(folder / "bundle.json", described.model_dump(mode="json"))
+    deployment = read_json(experts["linear"] / "deployment.json")
+    write_json(folder / "deployment.json", deployment | {"weights_sha256": packed.sha256})
+    return folder
+
+
+def test_a_file_of_a_bundle_answers_as_predict_does(tmp_path, capsys):
+    folder = bundle_of(tmp_path / "bundle", "stacked")
+    images, file = pictures(tmp_path / "images", size=(40, 32)), tmp_path / "a.onnx"
+    parity = export(str(folder), str(file), [str(images)], int8=False)
+    assert parity.passed and sum(parity.decisions.values()) == 15
+    session = onnxruntime.InferenceSession(file)
+    feeds = images_of(folder, load_expert(folder), [str(images)]).feeds(["images", "images_2"])
+    logits, p, chosen, accepted = session.run(None, next(feeds))
+    rows = answers(capsys, folder, images)
+    np.testing.assert_allclose(
+        p, [[float(row[f"class={name}"]) for name in "abc"] for row in rows], atol=1e-5
+    )
+    assert ["abc"[index] for index in chosen] == [row["class"] for row in rows]
+    assert [bool(one) for one in accepted] == [row["decision"] == "accept" for row in rows]
+    assert logits.shape == (5, 9)
+    assert [one["height"] for one in facts_of(file)["inputs"]] == [24, 32]
+
+
+@pytest.mark.parametrize("method", ["mean_logits", "mean_probabilities"])
+def test_every_ensemble_is_combined_as_in_the_evaluation(method, tmp_path):
+    folder = bundle_of(tmp_path / "bundle", method)
+    expert = load_expert(folder)
+    images = images_of(folder, expert, [str(pictures(tmp_path / "images"))])
+    whole = WholeExpert(expert, lambda p: ()).eval()
+    with torch.inference_mode():
+        feed = next(images.feeds(["a", "b"]))
+        _, p = whole(*(torch.from_numpy(feed[name]) for name in "ab"))
+    np.testing.assert_allclose(p, np.exp(run_expert(expert, images)["class"]), atol=1e-6)
