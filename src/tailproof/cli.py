@@ -9,6 +9,7 @@ import typer
 from tailproof.output import report, say, standard_streams
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.file_name_encoding import require_utf8
+from tailproof.runtime.process import limit_spinning
 from tailproof.text import quantity
 
 app = typer.Typer(
@@ -515,6 +516,7 @@ def main() -> None:
     with standard_streams():
         try:
             require_utf8()
+            limit_spinning()
             app()
         except TailproofError as error:
             report(error)
