@@ -15,6 +15,7 @@ from tailproof.onnx_export.images import Images
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.options import CHOW
 from tailproof.predict.rejector import Rejector
+from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
 BATCH_SIZE = 32
@@ -79,11 +80,19 @@ def run_file(session: Any, images: Images) -> dict[str, Array]:
     Args:
         session: an `onnxruntime.InferenceSession`.
         images: the images.
+
+    Raises:
+        TailproofError: a number is not finite.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     feeds = images.feeds([one.name for one in inputs])
     batches = [session.run(None, feed) for feed in feeds]
-    joined = map(np.concatenate, zip(*batches, strict=True))
+    joined = list(map(np.concatenate, zip(*batches, strict=True)))
+    if not all(np.isfinite(values).all() for values in joined):
+        raise TailproofError(
+            "the file would compute numbers that are not finite, so it is not written: leave out "
+            "--int8, or use `tailproof predict`"
+        )
     return {output.name: values for output, values in zip(outputs, joined, strict=True)}
 
 
