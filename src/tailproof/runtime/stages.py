@@ -21,6 +21,9 @@ BUNDLED = (
 )
 TRAINED = ("model.safetensors", "config.json", "history.csv", "training.json")
 
+TIMED = ("training.json", "preflight_timing.json", "preflight.md", "preflight.html")
+"""Names of outputs that hold times, so that their bytes differ from run to run."""
+
 
 @dataclass(frozen=True)
 class Stage:
