@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-guarantees bench-labels bench-heads bench-onnx clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-contains bench-guarantees bench-labels bench-heads bench-onnx clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on historie
 bench-near-duplicates: .venv/.run .venv/imagededup/.done ## find planted copies in photographs; CIFAR100=FOLDER
 	$(BIN)/python benchmarks/near_duplicates.py $(CIFAR100)
 
+bench-contains: .venv/.run ## ask about copies, strangers and 100,000 files; CIFAR100=FOLDER
+	$(BIN)/python benchmarks/near_duplicates.py $(CIFAR100) --contains --count 300
+
 bench-guarantees: .venv/.run ## re-split logits 1,000 times and count broken promises; RESULTS="FOLDER …"
 	$(BIN)/python benchmarks/guarantees.py $(RESULTS)
 
@@ -93,7 +96,10 @@ bench-labels: .venv/.dev ## compare the search for wrong labels with cleanlab on
 bench-heads: .venv/.run ## measure training a head on up to 400,000 x 768 stored features
 	$(BIN)/python benchmarks/heads.py
 
-bench-proof: .venv/.run ## time `snakemake -n` with 100 finished jobs, and hashing
+bench-overhead: .venv/.run ## compare the demo with one process that computes the same
+	$(BIN)/python benchmarks/overhead.py
+
+bench-proof: .venv/.run ## time `snakemake -n` with 100 and 1,000 jobs, and hashing
 	$(BIN)/python benchmarks/proof.py
 
 clean: ## remove the environment and caches; keep the results
