@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tailproof.data.image_files import find_images
 from tailproof.data.shard_check import verify
 from tailproof.loading import Split
 from tailproof.loading.resizing import fit
 from tailproof.output import report
-from tailproof.predict.image_files import find_images, prepare_image
+from tailproof.predict.image_files import prepare_image
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.raw_logits import check_classes
