@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-contains bench-guarantees bench-labels bench-heads clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-contains bench-guarantees bench-labels bench-heads bench-onnx clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench-stream: .venv/.run ## time the classification of scan lines as they arrive
 
 bench-predict: .venv/.run ## measure how many images per second `tailproof predict` classifies
 	$(BIN)/python benchmarks/predict.py
+
+bench-onnx: .venv/.dev ## compare the speed of exported experts with torch, and ONNX's resizing with Pillow's
+	$(BIN)/python benchmarks/onnx_export.py
 
 bench-embed: .venv/.dev ## compare the speed of embedding with a plain loop and with timm's inference
 	$(BIN)/python benchmarks/embed.py

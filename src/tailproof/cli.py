@@ -449,6 +449,35 @@ def predict(
 
 
 @app.command()
+def export(
+    expert: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of an expert or a bundle: results/NAME/experts/EXPERT/seed-S, or a copy."
+        ),
+    ],
+    onnx: Annotated[str, typer.Option(metavar="FILE", help="The file to write, such as a.onnx.")],
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Image file or folder to compare on, for a copy outside of its experiment.",
+        ),
+    ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Compute the network in 8 bits, and count what it changes."),
+    ] = False,
+) -> None:
+    """Write an expert as one ONNX file, if it answers as the expert does."""
+    from tailproof.onnx_export.command import export as export_expert
+
+    parity = export_expert(expert, onnx, images or [], int8=int8)
+    say(parity.sentence())
+    say(f"wrote {onnx} and {onnx}.json")
+
+
+@app.command()
 def bundle(
     experiment: Experiment,
     method: Annotated[

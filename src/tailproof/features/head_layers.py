@@ -145,7 +145,7 @@ class NeighborHead(StandardizingHead):
             self.sizes, self.labels.unbind(1), self.shares.split(self.sizes), strict=True
         ):
             # A sample without a label at this rank votes for a class that is left out.
-            counted = votes.new_zeros(len(x), size + 1).scatter_add_(1, labels[rows] + 1, votes)
+            counted = votes.new_zeros(x.shape[0], size + 1).scatter_add_(1, labels[rows] + 1, votes)
             share = (counted[:, 1:] + shares) / (counted[:, 1:].sum(1, keepdim=True) + 1)
             logits.append((share / shares if self.balanced else share).log())
         return torch.cat(logits, 1)
