@@ -144,7 +144,18 @@ def predicted(pool: Pool, fit: np.ndarray) -> Prediction:
     if len(pool.logits) == 1:
         return Prediction.from_logits(pool.logits[0], pool.labels)
     weights = stack(pool.logits[:, fit], pool.labels[fit])
-    return combine("stacked", pool.logits, pool.labels, weights)
+    return Prediction(combine("stacked", pool.logits, weights), pool.labels)
+
+
+def held_out(pool: Pool, rows: np.ndarray) -> Prediction:
+    """Return the prediction of stacked for samples that its weights were not fitted on."""
+    logits, labels = pool.logits[:, rows], pool.labels[rows]
+    return cross_fitted(
+        labels,
+        logits.shape[2],
+        lambda fit: stack(logits[:, fit], labels[fit]),
+        lambda: [(slice(0, len(labels)), logits)],
+    )
 
 
 def take(prediction: Prediction, rows: np.ndarray) -> Prediction:
@@ -160,9 +171,7 @@ def resplit(pool: Pool, splits: int) -> tuple[dict, dict]:
         order = np.random.default_rng([1, seed]).permutation(len(pool.labels))
         fit, rest = order[: pool.fitted], order[pool.fitted :]
         prediction = whole or predicted(pool, fit)
-        tune = (
-            take(prediction, fit) if whole else cross_fitted(pool.logits[:, fit], pool.labels[fit])
-        )
+        tune = take(prediction, fit) if whole else held_out(pool, fit)
         rules = fit_guarantees(tune, pool.classes, pool.shares, CONFIG, {"plain": None})
         if whole is None or not scores:
             scores = {name: set_scores(name, prediction.p, pool.shares) for name in SCORES}
@@ -184,7 +193,8 @@ def resplit(pool: Pool, splits: int) -> tuple[dict, dict]:
 
 def of_sets(held: np.ndarray, labels: np.ndarray, pool: Pool, coverage: float) -> list[float]:
     samples = LabelledWeights.of(labels, np.ones((1, len(held))))
-    values = measure_sets(held, samples, pool.classes.groups["few"], coverage)
+    hit = held[np.arange(len(held)), labels]
+    values = measure_sets(hit, held.sum(axis=1), samples, pool.classes.groups["few"], coverage)
     return [float(rows[0]) for rows in values.values()]
 
 

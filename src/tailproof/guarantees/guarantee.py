@@ -1,6 +1,6 @@
 """The stage guarantee: guarantees.json and the rules of every expert, from calibrated logits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,17 @@ import numpy as np
 
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LogitsFile, fitted_rows
 from tailproof.evaluation import bootstrap
-from tailproof.evaluation.ensembles import combine, stack
+from tailproof.evaluation.ensembles import combine
+from tailproof.evaluation.predictions import (
+    fit_stacked,
+    predict_ensemble,
+    predict_expert,
+    read_experts_together,
+)
 from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
-from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
@@ -31,6 +37,9 @@ NAMES_LISTED = 20
 STACKED, FOLDS = "stacked", 5
 PRIOR_FROM = ("val", "calib")
 """The splits that show which class shares a softmax assumes; no rule is fitted on them."""
+
+PRIOR_COPIES = 8
+"""How much memory the fit of these shares takes, in single-precision logits."""
 
 Array = np.ndarray
 
@@ -134,7 +143,7 @@ def classes_of(task: Task) -> Classes:
     return Classes(task.classes, task.train_counts, task.groups, [target, *coarser])
 
 
-def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | None], list[str]]:
+def _class_weights(tune: LogitsFile, classes: Classes) -> tuple[dict[str, Array | None], list[str]]:
     """Return the weightings of the sets, and what is left out."""
     shares = classes.train_counts / classes.train_counts.sum()
     absent = [classes.names[index] for index in absent_classes(tune.target, shares)]
@@ -146,7 +155,7 @@ def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | No
     return {"plain": None, "long_tail": shift_weights(tune.target, shares, classes.names)}, []
 
 
-def _group_notes(tune: Logits, samples: str | Path) -> list[str]:
+def _group_notes(tune: LogitsFile, samples: str | Path) -> list[str]:
     """Say that samples of one group are alike, if tune has such samples."""
     group = read_groups(samples)
     groups = len({group.get(sample, sample) for sample in tune.sample_ids})
@@ -160,7 +169,7 @@ def _group_notes(tune: Logits, samples: str | Path) -> list[str]:
 
 
 def _samples(
-    logits: Logits, split: str, evaluation: Evaluation, weightings: Mapping[str, Any]
+    logits: LogitsFile, split: str, evaluation: Evaluation, weightings: Mapping[str, Any]
 ) -> Samples:
     replicates = 0 if split == FITTED_ON else evaluation.bootstrap  # nothing is measured there
     counts = bootstrap.resamples(len(logits.target), replicates, evaluation.seed, split)
@@ -178,12 +187,13 @@ def _read_prior_splits(files: Files, task: Task) -> Experts:
     }
 
 
-def _read(path: str | Path, task: Task) -> Logits:
-    logits = Logits.read(path)
-    if logits.values.shape[1] != len(task.classes):
+def _read(path: str | Path, task: Task) -> LogitsFile:
+    logits = LogitsFile.open(path)
+    if logits.classes[task.target] != len(task.classes):
         raise TailproofError(
-            f"{path} has {logits.values.shape[1]} logits per sample, expected {len(task.classes)}, "
-            f"the classes of '{task.target}' in the manifest: train the expert again"
+            f"{path} has {logits.classes[task.target]} logits per sample, expected "
+            f"{len(task.classes)}, the classes of '{task.target}' in the manifest: train the "
+            "expert again"
         )
     return logits
 
@@ -199,10 +209,7 @@ def _methods(logits: Experts, prior: Experts) -> list[Method]:
             name,
             "expert",
             {
-                seed: {
-                    split: Prediction.from_logits(own.values, own.target)
-                    for split, own in splits.items()
-                }
+                seed: {split: predict_expert(own) for split, own in splits.items()}
                 for seed, splits in seeds.items()
             },
             {},
@@ -218,36 +225,64 @@ def _methods(logits: Experts, prior: Experts) -> list[Method]:
     return methods
 
 
-def _stacked(experts: list[dict[str, Logits]]) -> dict[str, Prediction]:
-    values = {split: np.stack([own[split].values for own in experts]) for split in experts[0]}
-    target = {split: logits.target for split, logits in experts[0].items()}
-    weights = stack(values[FITTED_ON], target[FITTED_ON])
-    fitted = cross_fitted(values.pop(FITTED_ON), target[FITTED_ON])
-    others = {split: combine(STACKED, values[split], target[split], weights) for split in values}
+def _stacked(experts: list[dict[str, LogitsFile]]) -> dict[str, Prediction]:
+    files = {split: [own[split] for own in experts] for split in experts[0]}
+    tune = files.pop(FITTED_ON)
+    weights = fit_stacked(tune)
+    first = tune[0]
+    fitted = cross_fitted(
+        first.target,
+        first.classes[first.metadata["target"]],
+        lambda rows: fit_stacked(tune, rows),
+        lambda: read_experts_together(tune),
+    )
+    others = {split: predict_ensemble(STACKED, own, weights) for split, own in files.items()}
     return {FITTED_ON: fitted, **others}
 
 
-def cross_fitted(logits: Array, labels: Array) -> Prediction:
+def cross_fitted(
+    labels: Array, classes: int, fit: Callable[[Array], Array], read: Callable[[], Blocks]
+) -> Prediction:
     """Return the prediction of stacked for samples that its weights were not fitted on.
 
     The weights are fitted on tune too. What tune promises of them would be too good, so each fifth
     of it, spread over the classes, is predicted with weights fitted on the rest.
 
     Args:
-        logits: [E, N, C].
         labels: N class indices.
+        classes: number of classes.
+        fit: fits the weights on rows of tune.
+        read: yields row ranges and their logits [E, n, C].
     """
     samples = len(labels)
-    if samples < 2:
-        return combine(STACKED, logits, labels, stack(logits, labels))
-    part = np.empty(samples, int)
-    part[np.argsort(labels, kind="stable")] = np.arange(samples) % FOLDS
-    log_p = np.empty(logits.shape[1:])
-    for fold in np.unique(part):
-        here = part == fold
-        weights = stack(logits[:, ~here], labels[~here])
-        log_p[here] = combine(STACKED, logits[:, here], labels[here], weights).log_p
-    return Prediction(log_p, labels)
+    part = np.zeros(samples, int)
+    if samples > 1:
+        part[np.argsort(labels, kind="stable")] = np.arange(samples) % FOLDS
+    folds = np.unique(part)
+    rest = [part != fold if samples > 1 else part == fold for fold in folds]
+    weights = [fit(np.flatnonzero(rows)) for rows in rest]
+
+    def predict() -> Blocks:
+        for rows, logits in read():
+            log_p = np.empty(logits.shape[1:])
+            for fold, own in zip(folds, weights, strict=True):
+                here = part[rows] == fold
+                log_p[here] = combine(STACKED, logits[:, here], own)
+            yield rows, log_p
+
+    return Prediction(Streamed(classes, predict), labels)
+
+
+def _evenly(predictions: list[Prediction]) -> list[Prediction]:
+    """Return predictions for all samples, or for as many as one number can be fitted on."""
+    samples = sum(len(own.labels) for own in predictions)
+    rows = fitted_rows(samples, PRIOR_COPIES * predictions[0].classes)
+    taken, start = [], 0
+    for own in predictions:
+        stop = start + len(own.labels)
+        taken.append(own.take(rows[(rows >= start) & (rows < stop)] - start))
+        start = stop
+    return taken
 
 
 def _fit_and_measure(
@@ -259,7 +294,7 @@ def _fit_and_measure(
 ) -> None:
     """Fill the method's strength, rules and values."""
     for seed, predictions in method.predictions.items():
-        seen = [predictions[split] for split in PRIOR_FROM]
+        seen = _evenly([predictions[split] for split in PRIOR_FROM])
         method.strength[seed] = fit_prior_strength(
             np.concatenate([own.log_p for own in seen]),
             np.concatenate([own.labels for own in seen]),
