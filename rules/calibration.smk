@@ -28,11 +28,13 @@ rule calibrate:
 
 rule export:
     input:
-        raw=rules.infer.output.logits,
+        raw=expand(
+            "<expert>/raw_logits/{split}.parquet", split=CALIBRATED, allow_missing=True
+        ),
         calibration=rules.calibrate.output.calibration,
     output:
         logits=expand(
-            "<expert>/logits/{split}.parquet", split=SPLITS, allow_missing=True
+            "<expert>/logits/{split}.parquet", split=CALIBRATED, allow_missing=True
         ),
         record=record("export"),
     log:

@@ -1,4 +1,4 @@
-"""The stage export: calibrated logits of every split."""
+"""The stage export: calibrated logits of every split but train."""
 
 from pathlib import Path
 

@@ -40,7 +40,8 @@ def nll(log_p: Array, labels: Array, weights: Array | None = None) -> Array | fl
 def brier(probabilities: Array, labels: Array, weights: Array | None = None) -> Array | float:
     """Return the mean of Σ_c (p_c − 1[label = c])², between 0 and 2 (Brier 1950, equation 2)."""
     truth = probabilities[np.arange(len(labels)), labels]
-    return weighted_mean((probabilities**2).sum(axis=1) - 2 * truth + 1, weights)
+    squares = np.einsum("nc,nc->n", probabilities, probabilities)
+    return weighted_mean(squares - 2 * truth + 1, weights)
 
 
 def ece(probabilities: Array, labels: Array, weights: Array | None = None) -> Array | float:
