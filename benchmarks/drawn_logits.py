@@ -1,14 +1,18 @@
 """Experts that were never trained: their logits are drawn, in the files that the stages read."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from tailproof.config.splits import SPLITS
 from tailproof.data.images import encode_png
-from tailproof.data.tables import write_parquet
+from tailproof.data.tables import read_parquet, write_parquet
 from tailproof.files import write_json
+from tailproof.predict.raw_logits import write_raw_logits
 
 EXPERTS = ("plain", "balanced", "adjusted")
 IMAGES = 512
@@ -118,3 +122,50 @@ def _write_shard(path: Path, ids, labels, above, images) -> None:
         **{rank: pa.array(of_class[labels], pa.int64()) for rank, of_class in above.items()},
     }
     write_parquet(path, pa.table(columns), row_group_size=1024)
+
+
+class Drawn(NamedTuple):
+    """A collection of drawn logits.
+
+    Attributes:
+        classes: number of classes.
+        sizes: samples of each split.
+    """
+
+    classes: int
+    sizes: dict[str, int]
+
+
+def raw_of(folder: Path, expert: str) -> Path:
+    """Return the folder of an expert's raw logits."""
+    return folder / "experts" / expert / "seed-0" / "raw_logits"
+
+
+def write_expert(drawn: Drawn, folder: Path, expert: str, splits: Iterable[str]) -> None:
+    """Write raw logits as the stage infer does: those of a linear head on drawn features."""
+    rng = np.random.default_rng(EXPERTS.index(expert))
+    means = np.random.default_rng(0).normal(size=(drawn.classes, WIDTH)).astype(np.float32)
+    weights = means + 0.3 * rng.standard_normal(means.shape, np.float32)
+    facts = {"expert": expert, "seed": 0, "target": "species", "weights_sha256": "0" * 64}
+    for split in splits:
+        shard = folder / "shards" / split / "part-00000.parquet"
+        table = read_parquet(shard, ["sample_id", "family", "genus", "species"])
+        labels = {rank: table[rank].to_numpy() for rank in table.column_names[1:]}
+        share = np.bincount(labels["species"], minlength=drawn.classes) + 0.5
+        weight = 1 / share[labels["species"]]
+        rows = SimpleNamespace(
+            name=split,
+            sample_ids=table["sample_id"].to_pylist(),
+            labels=labels,
+            weight=weight / weight.mean(),
+        )
+        blocks = _logits(rng, labels["species"], means, weights)
+        write_raw_logits(raw_of(folder, expert), rows, blocks, {"species": drawn.classes}, facts)
+
+
+def _logits(rng, labels, means, weights) -> Iterator[np.ndarray]:
+    step = max(1, BLOCK // len(weights))
+    for start in range(0, len(labels), step):
+        own = means[labels[start : start + step]]
+        features = own + 1.4 * rng.standard_normal(own.shape, np.float32)
+        yield 0.25 * features @ weights.T
