@@ -15,7 +15,7 @@ rule calibrate:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_by_attempt(1000),
+        mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(10),
     params:
         calibration=lambda w: config_section(experiment(w).calibration),

@@ -46,7 +46,7 @@ def calibrate(
     """
     logits = _read(raw_logits, config)
     first = logits[FIT_ON[config.fit_on][0]]
-    fitted = {rank: _fitted(raw_logits, logits, rank, config) for rank in first.heads}
+    fitted = {rank: _fitted(raw_logits, logits, rank, config) for rank in first.classes}
     target = fitted.pop(first.metadata["target"])
     result = {
         **target,
