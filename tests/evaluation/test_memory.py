@@ -80,6 +80,7 @@ def drawn(labels, seed):
 def peak_of(stage, monkeypatch):
     """Return the bytes that a stage allocates at most, with blocks of 64 rows."""
     monkeypatch.setattr(logits, "BLOCK", 64 * CLASSES)
+    monkeypatch.setattr(logits, "GROUP_LOGITS", 64 * CLASSES)
     monkeypatch.setattr(sample_groups, "GROUP_BLOCK", 64 * CLASSES)
     tracemalloc.start()
     try:
