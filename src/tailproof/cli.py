@@ -214,6 +214,43 @@ def audit(
 
 
 @app.command()
+def reproduce(
+    experiment: Experiment,
+    jobs: Annotated[int, typer.Option(min=1, help="How many jobs to draw and run again.")] = 5,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Run all jobs again, from the raw data.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION", help="Draw jobs that this version of tailproof, or commit, ran."
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder for the report. Default: reproduction/NAME.")
+    ] = None,
+) -> None:
+    """Run recorded jobs again, in a scratch project, and compare what they write.
+
+    The results stay as they are.
+    """
+    from tailproof.provenance.reproduction_report import reproduce_and_report
+
+    number = None if everything else jobs
+    if not reproduce_and_report(experiment, number, seed, against, output):
+        sys.exit(1)
+
+
+@app.command()
+def upgrade(experiment: Experiment) -> None:
+    """List the stages that this version of tailproof would run again, and why."""
+    from tailproof.provenance.upgrade import print_stale_stages
+
+    print_stale_stages(experiment)
+
+
+@app.command()
 def restore(experiment: Experiment) -> None:
     """Verify the files of a clone or pull against the ledger; mark intact ones as up to date."""
     from tailproof.provenance.restore import restore as restore_experiment
@@ -357,6 +394,13 @@ def predict(
         float | None,
         typer.Option(help="Add the finest rank whose answers are right this often, such as 0.95."),
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Table with the columns file and those of the expert's context, such as habitat.",
+        ),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -397,6 +441,7 @@ def predict(
         classes=classes,
         prior=prior,
         adapt=adapt,
+        context=context,
         promised=promised,
     ):
         sys.exit(1)

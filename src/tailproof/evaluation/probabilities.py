@@ -1,15 +1,18 @@
 """Predicted probabilities, in memory or block by block, and what metrics need of each sample."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from tailproof.calibration.metrics import log_probabilities
-from tailproof.data.logits import BLOCK, LogitsFile
+from tailproof.data.logits import BLOCK, LogitsFile, fitted_rows
 
 SCORES = "scores"
+
+COPIES = 8
+"""How much memory the fit of a prior's strength takes, in single-precision logits."""
 
 Array = np.ndarray
 Blocks = Iterator[tuple[slice, Array]]
@@ -195,3 +198,15 @@ def streamed(classes: int, logits: Callable[[], Blocks], labels: Array) -> Predi
             yield rows, log_probabilities(block)
 
     return Prediction(Streamed(classes, read), labels)
+
+
+def evenly(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Return predictions in memory for all samples, or for as many as one number needs."""
+    samples = sum(len(own.labels) for own in predictions)
+    rows = fitted_rows(samples, COPIES * predictions[0].classes)
+    taken, start = [], 0
+    for own in predictions:
+        stop = start + len(own.labels)
+        taken.append(own.take(rows[(rows >= start) & (rows < stop)] - start))
+        start = stop
+    return taken

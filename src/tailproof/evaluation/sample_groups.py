@@ -109,9 +109,17 @@ def group_log_probabilities(mean: np.ndarray, size: np.ndarray, temperature: flo
     return Prediction.from_logits(divided, np.zeros(len(mean), int)).log_p
 
 
-def fit_group_temperature(groups: GroupedSplit, single: Prediction) -> float | None:
-    """Return the temperature of the groups with several samples; None if there is none."""
-    several = np.flatnonzero(groups.several)
+def fit_group_temperature(
+    groups: GroupedSplit, single: Prediction, among: np.ndarray | None = None
+) -> float | None:
+    """Return the temperature of the groups with several samples; None if there is none.
+
+    Args:
+        groups: the groups of a split.
+        single: the prediction of its samples.
+        among: boolean mask [G] of the groups to fit on. Default: all.
+    """
+    several = np.flatnonzero(groups.several if among is None else groups.several & among)
     if not len(several):
         return None
     chosen = several[fitted_rows(len(several), single.classes)]
