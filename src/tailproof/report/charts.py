@@ -226,8 +226,14 @@ def recalls(results: Results) -> Chart:
 
 
 def drawn_of(count: int) -> np.ndarray:
-    """Return the positions of at most `DRAWN_CLASSES` classes that a chart shows, evenly."""
-    return np.linspace(0, count - 1, min(count, DRAWN_CLASSES)).astype(int)
+    """Return the positions of at most `DRAWN_CLASSES` of classes that are sorted by size.
+
+    Half of them are the largest, so that a long tail keeps its head; the others are spread evenly.
+    """
+    if count <= DRAWN_CLASSES:
+        return np.arange(count)
+    half = DRAWN_CLASSES // 2
+    return np.append(np.arange(half), np.linspace(half, count - 1, half).astype(int))
 
 
 def _of_all(count: int, file: str) -> str:
@@ -235,8 +241,8 @@ def _of_all(count: int, file: str) -> str:
     if count <= DRAWN_CLASSES:
         return ""
     return (
-        f" {DRAWN_CLASSES} of {count:,} classes are drawn, evenly from the largest to the "
-        f"smallest; {file} has all."
+        f" {DRAWN_CLASSES} of {count:,} classes are drawn: the {DRAWN_CLASSES // 2} largest, and "
+        f"the others evenly; {file} has all."
     )
 
 
