@@ -22,7 +22,9 @@ from tailproof.inspection.label_noise import doubt_labels
 CLASSES, FEW = 500, 100
 ROWS = {"calib": FEW, "tune": FEW, "test": 6000}
 SPLIT_BYTES = 8 * CLASSES * ROWS["test"]
-"""All probabilities of test of one method, in double precision: 24 MB; reading calibration.json takes 16 MB."""
+"""All probabilities of test of one method, in double precision: 24 MB.
+
+Reading calibration.json alone takes 16 MB."""
 
 
 @pytest.fixture(scope="module")
