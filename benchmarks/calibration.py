@@ -115,10 +115,7 @@ def predictions(
             found.setdefault(expert, []).append(both)
         weights = {stage: stack(stacks[stage]["tune"], labels["tune"]) for stage in stacks}
         for name in ENSEMBLES:
-            both = [
-                combine(name, stacks[stage][measured_on], labels[measured_on], weights[stage]).log_p
-                for stage in stacks
-            ]
+            both = [combine(name, stacks[stage][measured_on], weights[stage]) for stage in stacks]
             found.setdefault(name, []).append(both)
     return found
 

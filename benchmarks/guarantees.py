@@ -201,7 +201,18 @@ def predicted(pool: Pool, fit: np.ndarray) -> Prediction:
     if len(pool.logits) == 1:
         return Prediction.from_logits(pool.logits[0], pool.labels)
     weights = stack(pool.logits[:, fit], pool.labels[fit])
-    return combine("stacked", pool.logits, pool.labels, weights)
+    return Prediction(combine("stacked", pool.logits, weights), pool.labels)
+
+
+def stacked_held_out(pool: Pool, rows: np.ndarray) -> Prediction:
+    """Return the prediction of stacked for samples that its weights were not fitted on."""
+    logits, labels = pool.logits[:, rows], pool.labels[rows]
+    return cross_fitted(
+        labels,
+        logits.shape[2],
+        lambda fit: stack(logits[:, fit], labels[fit]),
+        lambda: [(slice(0, len(labels)), logits)],
+    )
 
 
 def group_temperature(pool: Pool, fit: np.ndarray) -> float:
@@ -212,7 +223,7 @@ def group_temperature(pool: Pool, fit: np.ndarray) -> float:
 def held_out(pool: Pool, fit: np.ndarray) -> Prediction:
     """Return the prediction for the part to fit on, as the stage makes it."""
     if not pool.grouped:
-        return cross_fitted(pool.logits[:, fit], pool.labels[fit])
+        return stacked_held_out(pool, fit)
 
     def predict(others: np.ndarray, here: np.ndarray) -> np.ndarray:
         return pool.logits[0][fit[here]] / group_temperature(pool, fit[others])
@@ -256,7 +267,8 @@ def resplit(pool: Pool, splits: int) -> tuple[dict, dict]:
 
 def of_sets(held: np.ndarray, labels: np.ndarray, pool: Pool, coverage: float) -> list[float]:
     samples = LabelledWeights.of(labels, np.ones((1, len(held))))
-    values = measure_sets(held, samples, pool.classes.groups["few"], coverage)
+    hit = held[np.arange(len(held)), labels]
+    values = measure_sets(hit, held.sum(axis=1), samples, pool.classes.groups["few"], coverage)
     return [float(rows[0]) for rows in values.values()]
 
 

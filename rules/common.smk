@@ -10,7 +10,7 @@ from tailproof.config import expert_recipes
 from tailproof.config.base import NAME
 from tailproof.config.evaluation import ENSEMBLES
 from tailproof.config.validation import parse_config
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import CALIBRATED, SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.extensions import import_extensions
 from tailproof.preflight.slurm_partitions import check_partitions

@@ -23,6 +23,7 @@ from tailproof.data.logits import Logits
 from tailproof.digests import sha256_file
 from tailproof.evaluation.deployment import Deployment
 from tailproof.evaluation.ensembles import combine, stack
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.rejection import Grouped, apply, head_and_tail
 from tailproof.evaluation.selective import fit_rules
 from tailproof.evaluation.task import Task
@@ -321,7 +322,8 @@ def test_every_image_of_test_is_answered_as_it_was_evaluated(finished, tmp_path,
     values = {split: np.stack([one.values for one in every]) for split, every in logits.items()}
     weights = stack(values["tune"], logits["tune"][0].target)
     evaluated = {
-        split: combine(method, values[split], logits[split][0].target, weights) for split in values
+        split: Prediction(combine(method, values[split], weights), logits[split][0].target)
+        for split in values
     }
     task = Task.read(sources.manifest, config.evaluation)
     tune, test = evaluated["tune"], evaluated["test"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tailproof.calibration.calibrate import calibrate
-from tailproof.calibration.calibrated_logits import raw_values
+from tailproof.calibration.calibrated_logits import calibrator_of
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.calibration.choice import check, choose
@@ -50,7 +50,7 @@ def test_a_skewed_expert_gets_more_than_a_temperature_and_the_file_says_why(tmp_
     assert read.calibrators("label")["label"].kind == fitted["calibrator"]
     export({"calib": raw["calib"]}, tmp_path / "calibration.json", {"calib": tmp_path / "out"})
     after, before = Logits.read(tmp_path / "out"), Logits.read(raw["calib"])
-    undone = log_probabilities(raw_values(after))
+    undone = log_probabilities(calibrator_of(after.metadata).undo(after.values))
     assert undone == pytest.approx(log_probabilities(before.values), abs=1e-4)
 
 

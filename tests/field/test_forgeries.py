@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailproof.calibration.calibrated_logits import calibrate_logits
+from tailproof.calibration.calibrated_logits import calibrate_block, calibrated_metadata
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.data.logits import Logits
 from tailproof.files import json_text
@@ -36,8 +36,9 @@ def double_temperature(results):
     )
     for path in (results / EXPERT / "logits").glob("*.parquet"):
         raw = Logits.read(results / EXPERT / "raw_logits" / path.name)
-        temperature = 2 * Logits.read(path).temperature
-        calibrate_logits(raw, {"class": Calibrator(temperature)}).write(path)
+        doubled = {"class": Calibrator(2 * Logits.read(path).temperature)}
+        metadata = calibrated_metadata(raw.metadata, doubled)
+        replace(raw, heads=calibrate_block(raw.heads, doubled), metadata=metadata).write(path)
 
 
 def sharpen_logits(results):

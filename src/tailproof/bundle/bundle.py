@@ -12,10 +12,10 @@ from tailproof.bundle.tensors import Packed, pack_weights
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.bootstrap import finite_or_none
 from tailproof.evaluation.deployment import Assumptions, Deployment, FittedRule
-from tailproof.evaluation.ensembles import combine, stack
+from tailproof.evaluation.predictions import fit_stacked, predict_ensemble
 from tailproof.evaluation.prior_shift import ClassConfidence
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import read_groups
@@ -70,9 +70,9 @@ def bundle(
         {split: read_logits(sources.logits[name, split], task) for split in SPLITS}
         for name in sources.experts
     ]
-    tune = np.stack([of_expert[FITTED_ON].values for of_expert in logits])
-    weights = _ensemble_weights(sources, metrics, tune, logits[0][FITTED_ON].target)
-    decided = combine(sources.method, tune, logits[0][FITTED_ON].target, weights)
+    tune = [of_expert[FITTED_ON] for of_expert in logits]
+    weights = _ensemble_weights(sources, metrics, tune)
+    decided = predict_ensemble(sources.method, tune, weights)
     promises, assumptions = _promises(sources, task, logits, guarantees, facts)
     deployment = Deployment(
         **facts,
@@ -121,15 +121,14 @@ def _described(
 
 
 def _ensemble_weights(
-    sources: Sources, metrics: Mapping[str, Any], tune: np.ndarray, labels: np.ndarray
+    sources: Sources, metrics: Mapping[str, Any], tune: Sequence[LogitsFile]
 ) -> np.ndarray:
     """Return the weight of each expert, unrounded; all are equal where the method fits none.
 
     Args:
         sources: the sources.
         metrics: the content of metrics.json, which has the same weights, rounded.
-        tune: calibrated logits of all experts on tune, [E, N, C].
-        labels: N class indices.
+        tune: calibrated logits of each expert on tune.
 
     Raises:
         TailproofError: metrics.json has others.
@@ -138,7 +137,7 @@ def _ensemble_weights(
         return np.full(len(tune), 1 / len(tune))
     evaluated = metrics["ensembles"].get(STACKED, {}).get("weights", {})
     evaluated = evaluated.get(str(sources.seed), {})
-    weights = stack(tune, labels)
+    weights = fit_stacked(tune)
     known = [evaluated.get(name, np.nan) for name in sources.experts]
     if not np.allclose(known, weights, rtol=0, atol=SAME_WEIGHT):
         raise TailproofError(
@@ -180,7 +179,7 @@ def _group_temperature(metrics: Mapping[str, Any], sources: Sources) -> float | 
 def _promises(
     sources: Sources,
     task: Task,
-    logits: Sequence[Mapping[str, Logits]],
+    logits: Sequence[Mapping[str, LogitsFile]],
     config: Guarantees,
     facts: Mapping[str, Any],
 ) -> tuple[dict[str, Any], Assumptions]:
@@ -193,7 +192,7 @@ def _promises(
 
 
 def _assumptions(tune: Prediction, shares: np.ndarray) -> Assumptions:
-    known = ClassConfidence.of(tune.log_p, tune.labels)
+    known = ClassConfidence.of(tune)
     mean, sd = ([finite_or_none(value) for value in row] for row in (known.mean, known.sd))
     return Assumptions(
         shares=shares.tolist(),

@@ -12,13 +12,15 @@ from tailproof.calibration.class_weights import resolve_weighting, sample_weight
 from tailproof.calibration.scaling import fit_matrix, fit_vector
 from tailproof.calibration.temperature import fit_temperature
 from tailproof.config.calibration import CHOSEN_ON, FIT_ON, Calibration, Weighting
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LogitsFile, fitted_rows
 from tailproof.files import write_json
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
 FEW_SAMPLES = 200
 FOLDS = 5
+COPIES = 2
+"""How many times fewer logits are fitted on than `fitted_rows` allows: a fit copies them."""
 FITS = {"vector": fit_vector, "matrix": fit_matrix}
 SCORES = {"nll": "negative log-likelihood", "ece_debiased": "debiased calibration error"}
 
@@ -46,7 +48,7 @@ def calibrate(
     """
     logits = _read(raw_logits, config)
     first = logits[FIT_ON[config.fit_on][0]]
-    fitted = {rank: _fitted(raw_logits, logits, rank, config) for rank in first.heads}
+    fitted = {rank: _fitted(raw_logits, logits, rank, config) for rank in first.classes}
     target = fitted.pop(first.metadata["target"])
     result = {
         **target,
@@ -58,13 +60,13 @@ def calibrate(
     return result
 
 
-def _read(paths: dict[str, str | Path], config: Calibration) -> dict[str, Logits]:
+def _read(paths: dict[str, str | Path], config: Calibration) -> dict[str, LogitsFile]:
     if set(paths) != set(config.splits):
         raise TailproofError(
             f"expected raw logits of {', '.join(config.splits)}, the splits for calibration, "
             f"found {', '.join(paths)}"
         )
-    logits = {split: Logits.read(paths[split]) for split in config.splits}
+    logits = {split: LogitsFile.open(paths[split]) for split in config.splits}
     for split, of_split in logits.items():
         if of_split.metadata["split"] != split:
             raise TailproofError(
@@ -80,7 +82,7 @@ def _read(paths: dict[str, str | Path], config: Calibration) -> dict[str, Logits
 
 
 def _fitted(
-    paths: dict[str, str | Path], logits: dict[str, Logits], rank: str, config: Calibration
+    paths: dict[str, str | Path], logits: dict[str, LogitsFile], rank: str, config: Calibration
 ) -> dict[str, Any]:
     """Fit and choose the calibrator of one head on the samples that have a label at its rank."""
     splits = FIT_ON[config.fit_on]
@@ -128,11 +130,18 @@ def _fitted(
     }
 
 
-def _labelled(logits: list[Logits], rank: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the raw logits and labels of the samples that have a label at a rank."""
-    values = np.concatenate([of_split.heads[rank] for of_split in logits])
-    labels = np.concatenate([of_split.labels[rank] for of_split in logits])
-    return values[labels >= 0], labels[labels >= 0]
+def _labelled(logits: list[LogitsFile], rank: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the raw logits and labels of the samples that have a label at a rank.
+
+    Of so many that a fit would take more than 2 GB, some are chosen evenly.
+    """
+    values, labels = [], []
+    for of_split in logits:
+        rows = np.flatnonzero(of_split.labels[rank] >= 0)
+        rows = rows[fitted_rows(len(rows), COPIES * len(logits) * of_split.classes[rank])]
+        values.append(of_split.take(rank, rows))
+        labels.append(of_split.labels[rank][rows])
+    return np.concatenate(values), np.concatenate(labels)
 
 
 def _fit(

@@ -50,7 +50,7 @@ def over_seeds(values: list[np.ndarray]) -> dict[str, float | int | None]:
     """
     estimates = np.array([value[0] for value in values])
     low, high = bounds(np.mean(values, axis=0))
-    deviation = finite_or_none(estimates.std(ddof=1)) if len(estimates) > 1 else None
+    deviation = finite_or_none(_deviation(estimates)) if len(estimates) > 1 else None
     return {
         "mean": finite_or_none(estimates.mean()),
         "sd": deviation,
@@ -58,6 +58,12 @@ def over_seeds(values: list[np.ndarray]) -> dict[str, float | int | None]:
         "high": high,
         "seeds": len(estimates),
     }
+
+
+def _deviation(estimates: np.ndarray) -> float:
+    """Return the standard deviation; 0 if only the order of sums makes the values differ."""
+    same = np.ptp(estimates) <= 1e-14 * np.abs(estimates).max()
+    return 0.0 if same else float(estimates.std(ddof=1))
 
 
 def difference(first: list[np.ndarray], second: list[np.ndarray]) -> dict[str, float | None]:

@@ -20,7 +20,7 @@ import numpy as np
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
-from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.probabilities import Prediction, evenly
 from tailproof.evaluation.task import FITTED_ON, Task
 from tailproof.evaluation.weighted_samples import ratio
 
@@ -69,11 +69,12 @@ def measure_class_mixes(method: Method, split: str, counts: Array, task: Task) -
     shares = np.array([mix_shares(task.train_counts, ends) for ends in MIXES.values()])
     for predictions in method.predictions.values():
         tune, prediction = predictions[FITTED_ON], predictions[split]
-        strength = fit_prior_strength(tune.log_p, tune.labels, task.train_counts).value
+        (seen,) = evenly([tune])
+        strength = fit_prior_strength(seen.log_p, seen.labels, task.train_counts).value
         assumed = prior_shares(task.train_counts, strength)
         correct = {
             PLAIN: np.broadcast_to(prediction.correct, (len(MIXES), len(prediction.labels))),
-            KNOWN: np.array([_correct(prediction, wanted / assumed) for wanted in shares]),
+            KNOWN: _correct(prediction, np.log(shares / assumed)),
         }
         observed = np.bincount(prediction.labels, minlength=len(assumed))
         weights = (shares / np.maximum(observed, 1))[:, prediction.labels]
@@ -83,8 +84,13 @@ def measure_class_mixes(method: Method, split: str, counts: Array, task: Task) -
     return values
 
 
-def _correct(prediction: Prediction, factor: Array) -> Array:
-    return (prediction.log_p + np.log(factor)).argmax(axis=1) == prediction.labels
+def _correct(prediction: Prediction, shifts: Array) -> Array:
+    """Return whether each sample is right with log-probabilities moved by M shifts, [M, N]."""
+    correct = np.zeros((len(shifts), len(prediction.labels)), bool)
+    for rows, log_p in prediction.blocks():
+        for shift, right in zip(shifts, correct, strict=True):
+            right[rows] = (log_p + shift).argmax(axis=1) == prediction.labels[rows]
+    return correct
 
 
 def _accuracies(counts: Array, weights: Array, correct: Array) -> Array:

@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import gammaincinv, logsumexp
 
 from tailproof.calibration.metrics import log_probabilities
+from tailproof.evaluation.probabilities import Prediction
 
 STRONGEST = 3.0
 SMOOTHING = 0.5
@@ -91,10 +92,13 @@ class ClassConfidence:
     samples: np.ndarray
 
     @classmethod
-    def of(cls, log_p: np.ndarray, labels: np.ndarray) -> "ClassConfidence":
+    def of(cls, prediction: Prediction) -> "ClassConfidence":
         """Measure labelled samples."""
-        classes = log_p.shape[1]
-        confidence = np.exp(log_p.max(axis=1))
+        confidence, labels, classes = (
+            prediction.confidence,
+            prediction.labels,
+            prediction.classes,
+        )
         samples = np.bincount(labels, minlength=classes)
         several = samples > 1
         mean, square = (

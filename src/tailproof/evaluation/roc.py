@@ -32,7 +32,8 @@ def curve(prediction: Prediction, positive: int, counts: np.ndarray) -> ScoreCur
         positive: index of the positive class.
         counts: integers [B, N], how often each resample holds each sample.
     """
-    scores = prediction.log_p[:, positive] - prediction.log_p[:, 1 - positive]
+    log_p = prediction.log_p
+    scores = log_p[:, positive] - log_p[:, 1 - positive]
     return ScoreCurve.of(scores, prediction.labels == positive, counts)
 
 
@@ -177,18 +178,18 @@ def measure_auroc(prediction: Prediction, counts: np.ndarray) -> Values:
         prediction: prediction for N samples and C classes.
         counts: integers [B, N], how often each resample holds each sample.
     """
-    classes = prediction.log_p.shape[1]
-    if not 2 < classes <= MOST_CLASSES:
+    if not 2 < prediction.classes <= MOST_CLASSES:
         return {}
+    log_p = prediction.log_p
     step = max(1, _BLOCK // counts.shape[1])
     blocks = [counts[start : start + step] for start in range(0, len(counts), step)]
     by_class = [
         np.concatenate(
             [
-                ScoreCurve.of(prediction.log_p[:, index], prediction.labels == index, block).auroc()
+                ScoreCurve.of(log_p[:, index], prediction.labels == index, block).auroc()
                 for block in blocks
             ]
         )
-        for index in range(classes)
+        for index in range(prediction.classes)
     ]
     return {AUROC: nanmean(np.stack(by_class, axis=-1))}

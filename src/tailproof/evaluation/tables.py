@@ -85,7 +85,7 @@ def _per_class(task: Task, methods: list[Method]) -> Iterator[Row]:
             ClassSums.of(prediction, np.ones((1, len(prediction.labels))))
             for prediction in _pooled(method.predictions, split)
         ]
-        recalls = np.mean(method.recalls[split], axis=0)
+        recalls = method.class_recalls[split]
         precision, f1 = (
             nanmean(np.stack([getattr(class_sums, name)[0] for class_sums in sums], axis=-1))
             for name in ("precision", "f1")
@@ -93,8 +93,8 @@ def _per_class(task: Task, methods: list[Method]) -> Iterator[Row]:
         for index, name in enumerate(task.classes):
             yield (
                 split, method.name, name, task.group_of(index), int(task.train_counts[index]),
-                int(sums[0].support[0, index]), finite_or_none(recalls[0, index]),
-                *bounds(recalls[:, index]),
+                int(sums[0].support[0, index]), finite_or_none(recalls[index].value),
+                *recalls[index][1:],
                 finite_or_none(precision[index]), finite_or_none(f1[index]),
             )  # fmt: skip
 
@@ -128,14 +128,12 @@ def _risk_coverage(methods: list[Method]) -> Iterator[Row]:
 
 def _confusion(task: Task, methods: list[Method]) -> Iterator[Row]:
     for split, method in _per_split(methods):
-        counts = np.zeros((len(task.classes),) * 2, int)
-        for prediction in _pooled(method.predictions, split):
-            np.add.at(counts, (prediction.labels, prediction.predicted), 1)
-        for true, predicted in np.argwhere(counts):
-            yield (
-                split, method.name, task.classes[true], task.classes[predicted],
-                int(counts[true, predicted]),
-            )  # fmt: skip
+        pooled = _pooled(method.predictions, split)
+        pairs = np.concatenate([np.stack([each.labels, each.predicted], axis=1) for each in pooled])
+        for (true, predicted), count in zip(
+            *np.unique(pairs, axis=0, return_counts=True), strict=True
+        ):
+            yield split, method.name, task.classes[true], task.classes[predicted], int(count)
 
 
 def _errors(task: Task, methods: list[Method], sample_ids: np.ndarray) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.prior_shift import Strength, fit_prior_strength, prior_shares
-from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.probabilities import Prediction, evenly
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS
 from tailproof.guarantees.measure import measure_guarantees
 from tailproof.guarantees.rules import Classes, Rules, fit_guarantees
@@ -90,7 +90,7 @@ def fit_predictions(
         config: the promises.
         class_weights: {weighting: weight of each class [C]; None for ones}.
     """
-    seen = [predictions[split] for split in PRIOR_FROM]
+    seen = evenly([predictions[split] for split in PRIOR_FROM])
     strength = fit_prior_strength(
         np.concatenate([own.log_p for own in seen]),
         np.concatenate([own.labels for own in seen]),

@@ -25,8 +25,7 @@ def predict_held_out(labels: Array, fit_and_predict: Callable[[Array, Array], Ar
     everything = np.ones(samples, bool)
     if samples < 2:
         return fit_and_predict(everything, everything)
-    part = np.empty(samples, int)
-    part[np.argsort(labels, kind="stable")] = np.arange(samples) % FOLDS
+    part = fold_of(labels)
     rows = None
     for fold in np.unique(part):
         here = part == fold
@@ -34,3 +33,10 @@ def predict_held_out(labels: Array, fit_and_predict: Callable[[Array, Array], Ar
         rows = np.empty((samples, *predicted.shape[1:])) if rows is None else rows
         rows[here] = predicted
     return rows
+
+
+def fold_of(labels: Array) -> Array:
+    """Return the fold of each sample, spread over the classes."""
+    part = np.empty(len(labels), int)
+    part[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % FOLDS
+    return part

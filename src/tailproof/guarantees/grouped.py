@@ -14,7 +14,7 @@ import numpy as np
 
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import (
     GroupedSplit,
@@ -43,7 +43,7 @@ class Groups:
     splits: Mapping[str, GroupedSplit]
 
     @classmethod
-    def of(cls, logits: Mapping[str, Logits], groups: Mapping[str, str]) -> "Groups | None":
+    def of(cls, logits: Mapping[str, LogitsFile], groups: Mapping[str, str]) -> "Groups | None":
         """Return the groups; None if promises of groups cannot be fitted.
 
         They can if a group of tune has several samples, and no group of tune, dev or test has
@@ -82,7 +82,7 @@ class Groups:
 
     def fit(self, predictions: Splits) -> float:
         """Return the temperature of groups, fitted on tune."""
-        return fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON].log_p)
+        return fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON])
 
     def predict(self, predictions: Splits, temperature: float) -> Splits:
         """Return the predictions for the groups of every split.
@@ -90,14 +90,15 @@ class Groups:
         Those of tune are made with temperatures that were fitted on other groups of it.
         """
         grouped = {
-            split: Prediction(groups.combine(predictions[split].log_p, temperature), groups.labels)
+            split: groups.combine(predictions[split], temperature)
             for split, groups in self.splits.items()
         }
-        tune, log_p = self.splits[FITTED_ON], predictions[FITTED_ON].log_p
+        tune, single = self.splits[FITTED_ON], predictions[FITTED_ON]
 
         def predict(fitted: Array, predicted: Array) -> Array:
-            fold = fit_group_temperature(tune, log_p, fitted)
-            return tune.combine(log_p, temperature if fold is None else fold)[predicted]
+            fold = fit_group_temperature(tune, single, fitted)
+            together = tune.combine(single, temperature if fold is None else fold)
+            return together.take(np.flatnonzero(predicted)).log_p
 
         held_out = predict_held_out(tune.labels, predict)
         return {**grouped, FITTED_ON: Prediction(held_out, tune.labels)}

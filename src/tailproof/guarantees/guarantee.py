@@ -1,6 +1,6 @@
 """The stage guarantee: guarantees.json and the rules of every expert, from calibrated logits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,15 @@ import numpy as np
 
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
-from tailproof.data.logits import Logits
-from tailproof.evaluation.ensembles import combine, stack
-from tailproof.evaluation.probabilities import Prediction
+from tailproof.data.logits import LogitsFile
+from tailproof.evaluation.ensembles import combine
+from tailproof.evaluation.predictions import (
+    fit_stacked,
+    predict_ensemble,
+    predict_expert,
+    read_experts_together,
+)
+from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
@@ -18,7 +24,7 @@ from tailproof.guarantees.context import Context
 from tailproof.guarantees.context_gain import use_context
 from tailproof.guarantees.expert_guarantees import stored_guarantees
 from tailproof.guarantees.fitting import PRIOR_FROM, Samples, fit_and_measure
-from tailproof.guarantees.folds import predict_held_out
+from tailproof.guarantees.folds import fold_of
 from tailproof.guarantees.grouped import Groups, promise_groups
 from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.roll_up import Rank
@@ -130,7 +136,7 @@ def classes_of(task: Task) -> Classes:
     return Classes(task.classes, task.train_counts, task.groups, [target, *coarser])
 
 
-def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | None], list[str]]:
+def _class_weights(tune: LogitsFile, classes: Classes) -> tuple[dict[str, Array | None], list[str]]:
     """Return the weightings of the sets, and what is left out."""
     shares = classes.train_counts / classes.train_counts.sum()
     absent = [classes.names[index] for index in absent_classes(tune.target, shares)]
@@ -142,7 +148,7 @@ def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | No
     return {"plain": None, "long_tail": shift_weights(tune.target, shares, classes.names)}, []
 
 
-def group_notes(tune: Logits, group: Mapping[str, str]) -> list[str]:
+def group_notes(tune: LogitsFile, group: Mapping[str, str]) -> list[str]:
     """Say that samples of one group are alike, if tune has such samples.
 
     Args:
@@ -160,7 +166,7 @@ def group_notes(tune: Logits, group: Mapping[str, str]) -> list[str]:
 
 
 def _samples(
-    logits: Logits, split: str, evaluation: Evaluation, weightings: Mapping[str, Any]
+    logits: LogitsFile, split: str, evaluation: Evaluation, weightings: Mapping[str, Any]
 ) -> Samples:
     weights = {"plain": np.ones(len(logits.target)), "long_tail": logits.weight}
     return Samples.of({name: weights[name] for name in weightings}, split, evaluation)
@@ -176,17 +182,18 @@ def _read_prior_splits(files: Files, task: Task) -> Experts:
     }
 
 
-def read_logits(path: str | Path, task: Task) -> Logits:
-    """Read calibrated logits.
+def read_logits(path: str | Path, task: Task) -> LogitsFile:
+    """Open calibrated logits.
 
     Raises:
         TailproofError: the file is damaged or is for another number of classes.
     """
-    logits = Logits.read(path)
-    if logits.values.shape[1] != len(task.classes):
+    logits = LogitsFile.open(path)
+    if logits.classes[task.target] != len(task.classes):
         raise TailproofError(
-            f"{path} has {logits.values.shape[1]} logits per sample, expected {len(task.classes)}, "
-            f"the classes of '{task.target}' in the manifest: train the expert again"
+            f"{path} has {logits.classes[task.target]} logits per sample, expected "
+            f"{len(task.classes)}, the classes of '{task.target}' in the manifest: train the "
+            "expert again"
         )
     return logits
 
@@ -202,10 +209,7 @@ def _methods(logits: Experts, prior: Experts) -> list[Method]:
             name,
             "expert",
             {
-                seed: {
-                    split: Prediction.from_logits(own.values, own.target)
-                    for split, own in splits.items()
-                }
+                seed: {split: predict_expert(own) for split, own in splits.items()}
                 for seed, splits in seeds.items()
             },
             {},
@@ -225,7 +229,7 @@ def _methods(logits: Experts, prior: Experts) -> list[Method]:
 
 
 def ensemble_predictions(
-    name: str, experts: Sequence[Mapping[str, Logits]]
+    name: str, experts: Sequence[Mapping[str, LogitsFile]]
 ) -> dict[str, Prediction]:
     """Return the predictions of an ensemble by split; stacked is cross-fitted on tune.
 
@@ -233,30 +237,48 @@ def ensemble_predictions(
         name: one of `tailproof.config.evaluation.ENSEMBLES`.
         experts: calibrated logits of each expert by split, tune among them.
     """
-    values = {split: np.stack([own[split].values for own in experts]) for split in experts[0]}
-    target = {split: logits.target for split, logits in experts[0].items()}
+    files = {split: [own[split] for own in experts] for split in experts[0]}
     if name != STACKED:
         equal = np.full(len(experts), 1 / len(experts))
-        return {split: combine(name, values[split], target[split], equal) for split in values}
-    weights = stack(values[FITTED_ON], target[FITTED_ON])
-    fitted = cross_fitted(values.pop(FITTED_ON), target[FITTED_ON])
-    others = {split: combine(STACKED, values[split], target[split], weights) for split in values}
+        return {split: predict_ensemble(name, own, equal) for split, own in files.items()}
+    tune = files.pop(FITTED_ON)
+    weights = fit_stacked(tune)
+    first = tune[0]
+    fitted = cross_fitted(
+        first.target,
+        first.classes[first.metadata["target"]],
+        lambda rows: fit_stacked(tune, rows),
+        lambda: read_experts_together(tune),
+    )
+    others = {split: predict_ensemble(STACKED, own, weights) for split, own in files.items()}
     return {FITTED_ON: fitted, **others}
 
 
-def cross_fitted(logits: Array, labels: Array) -> Prediction:
+def cross_fitted(
+    labels: Array, classes: int, fit: Callable[[Array], Array], read: Callable[[], Blocks]
+) -> Prediction:
     """Return the prediction of stacked for samples that its weights were not fitted on.
 
     The weights are fitted on tune too. What tune promises of them would be too good, so each fifth
     of it, spread over the classes, is predicted with weights fitted on the rest.
 
     Args:
-        logits: [E, N, C].
         labels: N class indices.
+        classes: number of classes.
+        fit: fits the weights on rows of tune.
+        read: yields row ranges and their logits [E, n, C].
     """
+    part = fold_of(labels)
+    folds = np.unique(part)
+    rest = [part != fold if len(folds) > 1 else part == fold for fold in folds]
+    weights = [fit(np.flatnonzero(rows)) for rows in rest]
 
-    def predict(fitted: Array, predicted: Array) -> Array:
-        weights = stack(logits[:, fitted], labels[fitted])
-        return combine(STACKED, logits[:, predicted], labels[predicted], weights).log_p
+    def predict() -> Blocks:
+        for rows, logits in read():
+            log_p = np.empty(logits.shape[1:])
+            for fold, own in zip(folds, weights, strict=True):
+                here = part[rows] == fold
+                log_p[here] = combine(STACKED, logits[:, here], own)
+            yield rows, log_p
 
-    return Prediction(predict_held_out(labels, predict), labels)
+    return Prediction(Streamed(classes, predict), labels)

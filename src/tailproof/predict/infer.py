@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from tailproof.config.splits import SPLITS
@@ -73,8 +72,6 @@ def infer(
             memory_budget=memory_budget,
             device=device,
         )
-        logits = np.concatenate(
-            [model(batch.inputs).float().cpu().numpy() for batch in loader.epoch(1)]
-        )
+        logits = (model(batch.inputs).float().cpu().numpy() for batch in loader.epoch(1))
         facts = {"expert": name, "seed": seed, "target": target, "weights_sha256": weights}
         write_raw_logits(Path(output), split, logits, heads, facts)

@@ -1,6 +1,6 @@
 """The stage infer for a head: raw logits on all six splits from stored features."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +64,10 @@ def infer_head(
 
 
 @torch.inference_mode()
-def head_logits(head: nn.Module, split: FeatureSplit) -> np.ndarray:
-    """Return the raw logits of a head for a split, float32 [N, all classes]."""
-    blocks = (torch.from_numpy(block[:, 0]).float() for _, block in split.blocks())
-    return np.concatenate([head(block).numpy() for block in blocks])
+def head_logits(head: nn.Module, split: FeatureSplit) -> Iterator[np.ndarray]:
+    """Yield the raw logits of a head for a split in blocks, float32 [n, all classes]."""
+    for _, block in split.blocks():
+        yield head(torch.from_numpy(block[:, 0]).float()).numpy()
 
 
 def open_head(weights: Path, config: dict, width: int) -> nn.Module:

@@ -101,6 +101,4 @@ class Posterior:
             outputs.calibrated(raw[name])[self.target].astype(np.float32)
             for name, outputs in self.outputs.items()
         ]
-        no_labels = np.zeros(len(calibrated[0]), int)
-        weights = np.array(self.weights)
-        return combine(self.method, np.stack(calibrated), no_labels, weights).log_p
+        return combine(self.method, np.stack(calibrated), np.array(self.weights))

@@ -18,14 +18,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tailproof.calibration.calibrate import calibrate
-from tailproof.calibration.calibrated_logits import calibrate_logits
+from tailproof.calibration.calibrated_logits import (
+    calibrate_block,
+    calibrated_metadata,
+    check_calibrators,
+)
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.config.calibration import Calibration
 from tailproof.config.splits import SPLITS
 from tailproof.data.grey_thumbnail import read_thumbnails, thumbnail
 from tailproof.data.images import decode, pixel_digest
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LogitsFile
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
@@ -134,10 +138,12 @@ class CrossChecks:
         weights = next(file for file in record.inputs if file.path.endswith("model.safetensors"))
         samples = _Samples(self._folder / "samples.parquet", self._folder / "splits.parquet")
         for file in record.outputs:
-            logits = Logits.read(file.path)
+            logits = LogitsFile.open(file.path)
             if logits.metadata["weights_sha256"] != weights.sha256:
                 yield f"{file.path}: the logits were not computed with {weights.path}"
             yield from samples.other_labels(file.path, logits)
+            for _ in logits.blocks():
+                pass  # it checks them
 
     def _calibrator(self, record: Record) -> Iterator[str]:
         """Fit the calibrators again."""
@@ -148,7 +154,7 @@ class CrossChecks:
             again = Path(folder, "calibration.json")
             calibrate(raw, config, again)
             fits = [CalibrationFile.read(path) for path in (output, again)]
-        target = Logits.read(next(iter(raw.values()))).metadata["target"]
+        target = LogitsFile.open(next(iter(raw.values()))).metadata["target"]
         stated, fitted = (fit.calibrators(target) for fit in fits)
         for rank, calibrator in fitted.items():
             if rank not in stated or not _same_calibrator(stated[rank], calibrator):
@@ -163,9 +169,11 @@ class CrossChecks:
         fitted = CalibrationFile.read(raw.pop("calibration"))
         for file in record.outputs:
             source = raw[Path(file.path).stem]
-            logits, uncalibrated = Logits.read(file.path), Logits.read(source)
+            logits, uncalibrated = LogitsFile.open(file.path), LogitsFile.open(source)
             by_rank = fitted.calibrators(uncalibrated.metadata["target"])
-            wrong = _other_rows(logits, calibrate_logits(uncalibrated, by_rank))
+            check_calibrators(uncalibrated.classes, by_rank)
+            used = {rank: by_rank[rank] for rank in uncalibrated.classes}
+            wrong = _other_rows(logits, uncalibrated, used)
             if wrong:
                 yield (
                     f"{file.path}: the logits of {quantity(wrong, 'row')} differ from those of "
@@ -193,8 +201,7 @@ class CrossChecks:
                     name = pattern.format(expert=expert, seed=seed, split=split)
                     if not self._all_proven(self._folder / name):
                         continue
-                    logits = Logits.read(self._folder / name)
-                    top1 = float(np.mean(logits.values.argmax(axis=1) == logits.target))
+                    top1 = float(np.mean(_right(LogitsFile.open(self._folder / name))))
                     if not np.isclose(metrics["top1"]["value"], top1, rtol=TOLERANCE):
                         yield (
                             f"{path}: top1 of {expert}, seed {seed}, on {split} is "
@@ -204,10 +211,10 @@ class CrossChecks:
     def _cross_fit(self, record: Record) -> Iterator[str]:
         """Compute the accuracies in the metrics of all folds again; each sample counts once."""
         path = next(file.path for file in record.outputs if file.path.endswith(".json"))
-        tested: dict[tuple[str, str], list[Logits]] = {}
+        tested: dict[tuple[str, str], list[LogitsFile]] = {}
         for file in record.inputs:
             if file.path.endswith("/logits/test.parquet"):
-                logits = Logits.read(file.path)
+                logits = LogitsFile.open(file.path)
                 job = logits.metadata["expert"], str(logits.metadata["seed"])
                 tested.setdefault(job, []).append(logits)
         experts = read_json(path)["experts"]
@@ -215,7 +222,7 @@ class CrossChecks:
             ids = np.concatenate([part.sample_ids for part in parts])
             if len(set(ids)) < len(ids):
                 yield f"{path}: a sample is in test of two folds"
-            right = np.concatenate([part.values.argmax(axis=1) == part.target for part in parts])
+            right = np.concatenate([_right(part) for part in parts])
             stated = experts[expert]["seeds"][seed]["test"]["top1"]["value"]
             if not np.isclose(stated, right.mean(), rtol=TOLERANCE):
                 yield (
@@ -295,7 +302,7 @@ class _Samples:
         difference = pictures[rows[name]].astype(np.int16) - picture
         return bool(np.abs(difference).max() > THUMBNAIL_TOLERANCE)
 
-    def other_labels(self, path: str, logits: Logits) -> Iterator[str]:
+    def other_labels(self, path: str, logits: LogitsFile) -> Iterator[str]:
         """Compare the labels and weights of logits with the samples."""
         ids = logits.sample_ids.tolist()
         labels = {rank: logits.labels[rank] for rank in self._classes if rank in logits.labels}
@@ -358,19 +365,30 @@ def _same_calibrator(stated: Calibrator, fitted: Calibrator) -> bool:
     )
 
 
-def _other_rows(logits: Logits, expected: Logits) -> int:
-    """Return the number of rows in which two files of logits differ."""
+def _right(logits: LogitsFile) -> np.ndarray:
+    """Return whether the largest logit of each sample is that of its class, [N]."""
+    target = logits.metadata["target"]
+    right = np.zeros(len(logits), bool)
+    for rows, block in logits.blocks(target):
+        right[rows] = block[target].argmax(axis=1) == logits.target[rows]
+    return right
+
+
+def _other_rows(logits: LogitsFile, raw: LogitsFile, calibrators: dict[str, Calibrator]) -> int:
+    """Return the number of rows in which logits differ from calibrated raw ones."""
     if (
-        logits.metadata != expected.metadata
-        or logits.heads.keys() != expected.heads.keys()
-        or logits.sample_ids.tolist() != expected.sample_ids.tolist()
+        logits.metadata != calibrated_metadata(raw.metadata, calibrators)
+        or logits.classes != raw.classes
+        or logits.sample_ids.tolist() != raw.sample_ids.tolist()
     ):
-        return len(logits.sample_ids)
-    wrong = logits.weight != expected.weight
-    for rank, values in expected.labels.items():
+        return len(logits)
+    wrong = logits.weight != raw.weight
+    for rank, values in raw.labels.items():
         wrong |= logits.labels[rank] != values
-    for rank, values in expected.heads.items():
-        wrong |= ~np.isclose(logits.heads[rank], values, rtol=TOLERANCE, atol=TOLERANCE).all(axis=1)
+    for (rows, stated), (_, block) in zip(logits.blocks(), raw.blocks(), strict=True):
+        for rank, values in calibrate_block(block, calibrators).items():
+            same = np.isclose(stated[rank], values, rtol=TOLERANCE, atol=TOLERANCE)
+            wrong[rows] |= ~same.all(axis=1)
     return int(wrong.sum())
 
 

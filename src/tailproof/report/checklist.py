@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from tailproof.config.experiment import Experiment
 from tailproof.config.recipe import Recipe
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import CALIBRATED, SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.detectors.missed_targets import Outcome, outcomes
@@ -160,7 +160,7 @@ class Progress:
         """Compare the rows in the record of each export with those of the manifest."""
         name, path = "Logits exported", self.folder / "shards" / "manifest.json"
         runs = self._runs(self.experiment.evaluated)
-        files = len(SPLITS) * len(runs)
+        files = len(CALIBRATED) * len(runs)
         if not path.exists():
             return Criterion(name, "open", f"0 of {quantity(files, 'file')}")
         expected = {split: facts["rows"] for split, facts in read_json(path)["splits"].items()}
@@ -170,8 +170,8 @@ class Progress:
             if not isinstance(record, Record):
                 continue
             rows = record.results.get("rows", {})
-            short = [split for split in SPLITS if rows.get(split) != expected[split]]
-            whole += len(SPLITS) - len(short)
+            short = [split for split in CALIBRATED if rows.get(split) != expected[split]]
+            whole += len(CALIBRATED) - len(short)
             counts = [
                 f"{split} {rows.get(split, 'unknown')} of {expected[split]}" for split in short
             ]

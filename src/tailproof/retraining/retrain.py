@@ -224,4 +224,5 @@ def _target_logits(expert: Path, split: FeatureSplit) -> np.ndarray:
     heads, target = config["tailproof"]["heads"], config["tailproof"]["target"]
     check_classes(expert, split.manifest, heads, config["pretrained_cfg"]["label_names"])
     head = open_head(expert / "model.safetensors", config, split.width)
-    return head_logits(head, split)[:, head_columns(heads)[target]]
+    columns = head_columns(heads)[target]
+    return np.concatenate([block[:, columns] for block in head_logits(head, split)])
