@@ -27,11 +27,24 @@ def _with_extensions(experiment: str) -> str:
     return experiment
 
 
+def _named(experiment: str) -> str:
+    """Refuse what is a path, because all paths of an experiment are made of its name."""
+    import re
+
+    from tailproof.config.base import NAME
+
+    if not re.fullmatch(NAME, experiment):
+        raise TailproofError(
+            f"'{experiment}' is not the name of an experiment, expected NAME of "
+            "config/experiments/NAME.yaml"
+        )
+    return _with_extensions(experiment)
+
+
 Experiment = Annotated[
     str,
     typer.Argument(
-        help="Name of an experiment: NAME in config/experiments/NAME.yaml.",
-        callback=_with_extensions,
+        help="Name of an experiment: NAME in config/experiments/NAME.yaml.", callback=_named
     ),
 ]
 
@@ -192,6 +205,51 @@ def status(experiment: Experiment) -> None:
     print_criteria(criteria, Console(highlight=False))
     if any(criterion.state == "fails" for criterion in criteria):
         sys.exit(1)
+
+
+@app.command()
+def watch(
+    experiment: Experiment,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the page. Default: any that is free.")
+    ] = 0,
+) -> None:
+    """Serve a local page that follows an experiment while it runs: curves, progress, findings.
+
+    It reads files only, so that it works for jobs of Slurm too, and changes no result.
+    """
+    from tailproof.watch.server import watch as watch_experiment
+
+    for address in watch_experiment(experiment, port):
+        say(f"{experiment} is at {address}")
+        say("Ctrl-C ends the page, not the experiment")
+        sys.stdout.flush()
+
+
+@app.command()
+def track(
+    experiment: Experiment,
+    tensorboard: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Write event files of TensorBoard below this folder."),
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="URI", help="Write to this MLflow server or store.")
+    ] = None,
+) -> None:
+    """Follow the runs of an experiment, or read finished ones, and show them to other trackers.
+
+    It ends once all runs are finished. A tracker that fails stops no run.
+    """
+    from tailproof.tracking.follow import follow, open_trackers
+
+    trackers = open_trackers(tensorboard, mlflow)
+    try:
+        count = follow(experiment, trackers)
+    except KeyboardInterrupt:
+        return
+    places = " and ".join(filter(None, (tensorboard, mlflow)))
+    say(f"{quantity(count, 'run')} in {places}")
 
 
 @app.command()
@@ -412,9 +470,9 @@ def retrain(
     labels: Annotated[
         str,
         typer.Argument(
-            metavar="LABELS.csv",
-            help="Table with the columns sample_id and label, or Label "
-            "Studio's export of labels_to_check.csv.",
+            metavar="LABELS",
+            help="Table with the columns sample_id and label, a queue with its column verified "
+            "filled in, or Label Studio's export as CSV or JSON.",
         ),
     ],
     output: Annotated[str, typer.Option(metavar="FOLDER", help="New folder for the new head.")],
@@ -426,6 +484,55 @@ def retrain(
     for line in summary(retrain_head(expert, labels, output)):
         say(line)
     say(f"wrote {output}; {expert} is as it was, and no stage reads the new head")
+
+
+@app.command()
+def review(
+    experiment: Experiment,
+    number: Annotated[int, typer.Option(min=1, help="Most images in the queue.")] = 100,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A split to look at; several are possible. Default: val, calib, tune and dev, "
+            "which no expert was trained on, without test."
+        ),
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Look at the images of this folder.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="New folder. Default: review/NAME.")
+    ] = None,
+) -> None:
+    """Write the images worth a person's look, as a page and as tasks for Label Studio.
+
+    The answers come back by `tailproof relabel` or `tailproof retrain`.
+    """
+    from tailproof.review.review import review as review_experiment
+
+    result = review_experiment(experiment, number, split or (), images, output)
+    for line in result.summary():
+        say(line)
+    say(f"look at them in {result.folder}/index.html")
+
+
+@app.command()
+def relabel(
+    experiment: Experiment,
+    answers: Annotated[
+        str,
+        typer.Argument(
+            metavar="ANSWERS",
+            help="The queue with its column verified filled in, or Label Studio's export.",
+        ),
+    ],
+    output: Annotated[str, typer.Option(metavar="TABLE.csv", help="New table of all labels.")],
+) -> None:
+    """Write a table of all labels, with the verified ones in place of the given."""
+    from tailproof.retraining.label_table import write_label_table
+
+    for line in write_label_table(experiment, answers, output).summary():
+        say(line)
 
 
 @app.command()
