@@ -5,7 +5,7 @@ It opens nothing for writing and takes no lock, so that a run that is looked at 
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -143,7 +143,10 @@ def read_progress(job: Job, name: str, paths: Paths, now: datetime | None = None
     recorded = Path(paths.record(name, *job.name.split("/"))).exists()
     history = folder / ("history.csv" if job.stage == "train" else "rung.csv")
     if recorded and history.exists():
-        return _finished(job, History.read(history), folder / "training.json", log)
+        facts = read_json(training) if (training := folder / "training.json").exists() else {}
+        key = facts.get("state") or (log.key if log else "")
+        attempts = facts.get("attempts") or _attempts(paths.training_states, key)
+        return _finished(job, History.read(history), log, key, attempts, facts)
     if log is None:
         return RunProgress(job, "waiting", seconds=_mean(_planned(job, name, paths)))
     states = paths.training_states / log.key if log.key else None
@@ -151,7 +154,7 @@ def read_progress(job: Job, name: str, paths: Paths, now: datetime | None = None
     epochs = log.epochs
     durations = _durations(job, epochs, _planned(job, name, paths))
     left = sum(durations[log.last.done :]) if durations else None
-    attempts = _attempts(states / "attempts.json" if states else None)
+    attempts = _attempts(paths.training_states, log.key)
     state = _state(log.last, states, durations, now)
     if state == "killed" and attempts and attempts[-1]["reason"] == FINISHED:
         state = "waiting"  # its files were deleted since
@@ -184,19 +187,24 @@ def read_training_log(logs: Path, job: str) -> TrainingLog | None:
     return TrainingLog.read(logs / f"{job}.log")
 
 
-def _finished(job: Job, history: History, training: Path, log: TrainingLog | None) -> RunProgress:
-    facts = read_json(training) if training.exists() else {}
-    times = {epoch.row["epoch"]: epoch.time for epoch in log.epochs} if log else {}
+def _finished(
+    job: Job,
+    history: History,
+    log: TrainingLog | None,
+    key: str,
+    attempts: Sequence[dict[str, Any]],
+    facts: dict[str, Any],
+) -> RunProgress:
     return RunProgress(
         job,
         "finished",
         history.last["epoch"],
         history,
         _mean(facts.get("seconds_an_epoch", [])[-MEASURED:]),
-        attempts=tuple(facts.get("attempts", ())),
+        attempts=tuple(attempts),
         last=log.last.last if log else None,
-        key=facts.get("state") or (log.key if log else ""),
-        times=times,
+        key=key,
+        times={epoch.row["epoch"]: epoch.time for epoch in log.epochs} if log else {},
     )
 
 
@@ -265,10 +273,10 @@ def _newest_state(states: Path | None) -> tuple[int, int] | None:
     return max(((int(match[1]), int(match[2])) for match in matches), default=None)
 
 
-def _attempts(path: Path | None) -> tuple[dict[str, Any], ...]:
-    """Return the list of attempts; empty while there is none, or if it is damaged."""
+def _attempts(states: Path, key: str) -> tuple[dict[str, Any], ...]:
+    """Return the attempts of a run; none while its key is unknown, or if the list is damaged."""
     try:
-        attempts = read_json(path) if path else []
+        attempts = read_json(states / key / "attempts.json") if key else []
     except TailproofError:
         return ()
     known = isinstance(attempts, list) and all(isinstance(one, dict) for one in attempts)

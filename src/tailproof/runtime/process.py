@@ -60,7 +60,9 @@ def is_running(process: int, start: datetime) -> bool:
         start: the time, with its offset from UTC, to the second.
     """
     try:
-        return psutil.Process(process).create_time() < start.timestamp() + 1
+        known = psutil.Process(process)
+        begun = known.create_time() < start.timestamp() + 1
+        return begun and known.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
