@@ -9,6 +9,7 @@ import typer
 from tailproof.output import report, say, standard_streams
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.file_name_encoding import require_utf8
+from tailproof.runtime.process import limit_spinning
 from tailproof.text import quantity
 
 app = typer.Typer(
@@ -271,6 +272,43 @@ def audit(
 
 
 @app.command()
+def reproduce(
+    experiment: Experiment,
+    jobs: Annotated[int, typer.Option(min=1, help="How many jobs to draw and run again.")] = 5,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Run all jobs again, from the raw data.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION", help="Draw jobs that this version of tailproof, or commit, ran."
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder for the report. Default: reproduction/NAME.")
+    ] = None,
+) -> None:
+    """Run recorded jobs again, in a scratch project, and compare what they write.
+
+    The results stay as they are.
+    """
+    from tailproof.provenance.reproduction_report import reproduce_and_report
+
+    number = None if everything else jobs
+    if not reproduce_and_report(experiment, number, seed, against, output):
+        sys.exit(1)
+
+
+@app.command()
+def upgrade(experiment: Experiment) -> None:
+    """List the stages that this version of tailproof would run again, and why."""
+    from tailproof.provenance.upgrade import print_stale_stages
+
+    print_stale_stages(experiment)
+
+
+@app.command()
 def restore(experiment: Experiment) -> None:
     """Verify the files of a clone or pull against the ledger; mark intact ones as up to date."""
     from tailproof.provenance.restore import restore as restore_experiment
@@ -371,7 +409,7 @@ def predict(
     expert: Annotated[
         str,
         typer.Argument(
-            help="Folder of an expert: results/NAME/experts/EXPERT/seed-S, or a copy of it."
+            help="Folder of an expert or a bundle: results/NAME/experts/EXPERT/seed-S, or a copy."
         ),
     ],
     images: Annotated[
@@ -439,7 +477,8 @@ def predict(
 
     Needs only the expert's folder.
     """
-    from tailproof.predict.command import Promised, predict_images
+    from tailproof.predict.command import predict_images
+    from tailproof.predict.options import Promised
 
     promised = Promised(set_coverage, score, risk, by_group, precision)
     if not predict_images(
@@ -456,6 +495,27 @@ def predict(
         promised=promised,
     ):
         sys.exit(1)
+
+
+@app.command()
+def bundle(
+    experiment: Experiment,
+    method: Annotated[
+        str, typer.Option(help="Ensemble: stacked, mean_logits or mean_probabilities.")
+    ] = "stacked",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the experts. Default: the first one.")
+    ] = None,
+) -> None:
+    """Put an ensemble into one folder, which predicts like that of an expert.
+
+    First runs the jobs whose files are missing.
+    """
+    from tailproof.bundle.command import build_bundle
+    from tailproof.provenance.snakemake_bridge import run
+
+    folder = build_bundle(experiment, method, seed, run)
+    say(f"built {folder}; next: tailproof predict {folder} IMAGES…")
 
 
 @app.command()
@@ -571,6 +631,7 @@ def main() -> None:
     with standard_streams():
         try:
             require_utf8()
+            limit_spinning()
             app()
         except TailproofError as error:
             report(error)
