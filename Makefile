@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-guarantees bench-labels bench-heads clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-guarantees bench-labels bench-heads clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-train: .venv/.dev ## compare training speed with a plain PyTorch loop
 bench-threads: .venv/.run ## measure how threads should wait for each other next to busy neighbours
 	$(BIN)/python benchmarks/threads.py
 
+bench-gpu: .venv/.dev ## test and time everything that a GPU changes, in under 10 minutes (on a GPU)
+	$(BIN)/python benchmarks/gpu.py
+
 bench-experts: .venv/.dev ## time the three experts of cifar100_lt on random pixels (on a GPU)
 	$(BIN)/python benchmarks/experts.py
 
@@ -87,7 +90,10 @@ bench-labels: .venv/.dev ## compare the search for wrong labels with cleanlab on
 bench-heads: .venv/.run ## measure training a head on up to 400,000 x 768 stored features
 	$(BIN)/python benchmarks/heads.py
 
-bench-proof: .venv/.run ## time `snakemake -n` with 100 finished jobs, and hashing
+bench-overhead: .venv/.run ## compare the demo with one process that computes the same
+	$(BIN)/python benchmarks/overhead.py
+
+bench-proof: .venv/.run ## time `snakemake -n` with 100 and 1,000 jobs, and hashing
 	$(BIN)/python benchmarks/proof.py
 
 clean: ## remove the environment and caches; keep the results

@@ -49,6 +49,8 @@ rule guarantee:
         logits=files_of_evaluated("logits/{split}.parquet", split=GUARANTEED),
         manifest=rules.manifest.output.manifest,
         samples=rules.prepare.output.samples,
+        splits=rules.split.output.splits,
+        context=context_of,
     output:
         guarantees="<results>/{experiment}/evaluation/guarantees.json",
         rules="<results>/{experiment}/evaluation/guarantee_rules.json",

@@ -452,6 +452,13 @@ def predict(
         float | None,
         typer.Option(help="Add the finest rank whose answers are right this often, such as 0.95."),
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Table with the columns file and those of the expert's context, such as habitat.",
+        ),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -492,6 +499,7 @@ def predict(
         classes=classes,
         prior=prior,
         adapt=adapt,
+        context=context,
         promised=promised,
     ):
         sys.exit(1)

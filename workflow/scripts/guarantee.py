@@ -19,4 +19,6 @@ with job(snakemake):
         Guarantees(**params.guarantees),
         snakemake.wildcards.experiment,
         Path(snakemake.output.guarantees).parent,
+        snakemake.input.splits,
+        snakemake.input.get("context"),
     )

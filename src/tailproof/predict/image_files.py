@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,23 +17,12 @@ from tailproof.data.sources.folders.class_folders import reason_not_a_picture
 from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.loading.resizing import fit
 from tailproof.predict.image_inputs import GivenImage, pixels_of
+from tailproof.predict.preparation import Preparation
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed
 from tailproof.untrusted_text import printable
 
 CHUNK = 8  # images that a thread reads per task
-
-
-class Preparation(NamedTuple):
-    """What a network takes of an image, before normalization.
-
-    Attributes:
-        shape: channels, height and width.
-        interpolation: how images are resized to it.
-    """
-
-    shape: tuple[int, int, int]
-    interpolation: str
 
 
 Prepared = tuple[np.ndarray, ...] | TailproofError

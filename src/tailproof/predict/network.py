@@ -9,7 +9,7 @@ from torch import nn
 from tailproof.data.taxonomy import head_columns
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.models.expert_config import ExpertConfig
-from tailproof.predict.image_files import Preparation
+from tailproof.predict.preparation import Preparation
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
 

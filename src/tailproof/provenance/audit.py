@@ -99,7 +99,9 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
     page = folder / "report" / "index.html"
     pooled = [f"{stage}/metrics.json" for stage in POOLED]
     others = [folder / name for name in ("audit.json", "shortcuts.json", *pooled)]
-    others += sorted(folder.glob(f"{BUNDLES}/*/seed-*/bundle.json"))
+    others += [
+        Path(path) for path in ledger.files if Path(path).match(f"{BUNDLES}/*/*/bundle.json")
+    ]
     targets = [path for path in others if path.exists()]
     if {record.rule for record in ledger} != {"cross_fit"}:  # its folds have pages of their own
         targets.insert(0, page)

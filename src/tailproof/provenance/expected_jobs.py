@@ -29,6 +29,7 @@ def _wildcards(experiment: Experiment) -> dict[str | None, list[dict[str, str]]]
     wildcards = {
         "experiment": [{}],
         "compared": [] if experiment.data.near_duplicates == "off" else [{}],
+        "contextual": [{}] if experiment.data.context else [],
         "shard": [{"split": split, "part": f"{part:05d}"} for split in SPLITS for part in parts],
         "trained": runs(experiment.trained),
         "evaluated": runs(experiment.evaluated),

@@ -9,10 +9,11 @@ from tailproof.data.heic import without_heic
 from tailproof.data.sources.folders.filesystem import read_file
 from tailproof.data.thumbnails import Picture, picture
 from tailproof.output import report
-from tailproof.predict.classify import batch_size, read_batches
+from tailproof.predict.classify import batch_size
 from tailproof.predict.expert import open_expert
 from tailproof.predict.image_files import find_images
-from tailproof.predict.rejector import Rejector
+from tailproof.predict.image_inputs import GivenImage
+from tailproof.predict.options import Options
 from tailproof.review.answers import RULE, Vote, collect_answers
 from tailproof.review.queue import Images
 from tailproof.runtime.errors import TailproofError
@@ -52,24 +53,24 @@ def _votes(
 ) -> Iterator[tuple[Path, tuple[np.ndarray, bool]]]:
     """Yield each readable file with the probabilities of an expert and whether it accepts."""
     expert = open_expert(place)
-    if expert.classes[expert.target] != classes:
+    if expert.classes != classes:
         raise TailproofError(f"{place} has other classes than the experiment: run snakemake")
-    rejector = Rejector(expert.deployment, classes, RULE)
-    found = find_images([folder], expert.deployment.images)
-    broken = list(found.unreadable)
-    batches = -(-len(found.files) // batch_size(expert))
-    for readable, failed in track(read_batches(expert, list(found.files)), name, batches):
-        broken += failed
-        if readable:
-            files, images = zip(*readable, strict=True)
-            log_p = expert.log_probabilities(np.stack(images))[expert.target]
-            yield from zip(files, zip(np.exp(log_p), rejector(log_p)[1], strict=True), strict=True)
+    found = find_images([folder], expert.loaded.deployment.images)
+    files, broken = list(found.files), list(found.unreadable)
+    answered = expert.classifier(Options(RULE), report).batches(
+        [GivenImage(file, file) for file in files]
+    )
+    for batch in track(answered, name, -(-len(files) // batch_size(expert.loaded))):
+        broken += batch.broken.values()
+        if batch.answers is not None:
+            p = batch.answers.probabilities[expert.target]
+            answers = zip(p, batch.answers.accepted, strict=True)
+            yield from zip([files[row] for row in batch.rows], answers, strict=True)
     if broken:
         shown = listed([printable(str(error)) for error in broken], 3)
         report(f"{name}: {quantity(len(broken), 'image')} could not be read: {shown}")
     if found.skipped:
-        counts = [f"{printable(item.reason)} ({item.count:,})" for item in found.skipped]
-        report(f"{name}: passed over in {folder}: {listed(counts)}")
+        report(f"{name}: {found.passed_over}")
 
 
 def pictures_of(folder: Path, names: list[str]) -> dict[str, Picture]:

@@ -34,9 +34,9 @@ class Stage:
             store.
         job: pattern of a job's name; empty if the stage has a single job, named like the stage.
         per: the unit of one job: ``experiment``, ``compared`` if the experiment compares images,
-            ``shard``, expert and seed (``trained`` or
-            ``evaluated``), expert and seed of a ``rung``, ``promotion``, ``selection``, or seed of
-            the ``winner``. None if the report does not depend on the stage.
+            ``contextual`` if it names columns of context, ``shard``, expert and seed
+            (``trained`` or ``evaluated``), expert and seed of a ``rung``, ``promotion``,
+            ``selection``, or seed of the ``winner``. None if the report does not depend on it.
         reads_test: whether the stage may read files of the split test.
         reads_raw: whether the stage may read raw files.
         reads_all: whether the stage may read all results, declared or not.
@@ -79,6 +79,7 @@ STAGES = {
         reads_raw=True,
     ),
     "near_duplicates": Stage(("near_duplicates/pairs.parquet",), per="compared"),
+    "context": Stage(("context.parquet",), per="contextual", reads_raw=True),
     "split": Stage(("splits.parquet", "splits.json")),
     "leakage": Stage(
         ("near_duplicates/leakage.json", "near_duplicates/cross_class_pairs.csv"), per="compared"
