@@ -1,5 +1,7 @@
 """`tailproof relabel`: a table of all labels with the verified ones in place of the given."""
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +17,6 @@ from tailproof.project import EXPERIMENTS, project_paths
 from tailproof.retraining.verified_labels import VerifiedLabels
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
-from tailproof.untrusted_text import csv_line
 
 FILE = "file"
 
@@ -100,7 +101,10 @@ def write_label_table(name: str, answers: str, output: str) -> LabelTable:
     rows += [{"path": path} | labels.of(verified.classes[path]) for path in new]
     columns = ["path", *labels.ranks, *others]
     cells = [[row.get(column) for column in columns] for row in rows]
-    write_text(output, "".join(map(csv_line, [[FILE, *columns[1:]], *cells])))
+    # As it is, because a source takes the apostrophe before a formula's sign for part of a name.
+    text = io.StringIO()
+    csv.writer(text).writerows([[FILE, *columns[1:]], *cells])
+    write_text(output, text.getvalue())
     return LabelTable(
         output,
         len(rows),
