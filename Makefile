@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-guarantees bench-labels bench-heads clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-contains bench-guarantees bench-labels bench-heads clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on historie
 
 bench-near-duplicates: .venv/.run .venv/imagededup/.done ## find planted copies in photographs; CIFAR100=FOLDER
 	$(BIN)/python benchmarks/near_duplicates.py $(CIFAR100)
+
+bench-contains: .venv/.run ## ask about copies, strangers and 100,000 files; CIFAR100=FOLDER
+	$(BIN)/python benchmarks/near_duplicates.py $(CIFAR100) --contains --count 300
 
 bench-guarantees: .venv/.run ## re-split logits 1,000 times and count broken promises; RESULTS="FOLDER …"
 	$(BIN)/python benchmarks/guarantees.py $(RESULTS)

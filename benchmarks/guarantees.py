@@ -181,10 +181,11 @@ def simulated(samples: int = 4000, fitted: int = 1000) -> list[Pool]:
     ]
 
 
-def views(samples: int = 3000, fitted: int = 1000) -> list[Pool]:
-    """Return things that are seen in one and in four views."""
-    logits, labels, classes = draw(samples, equal=True, views=4)
-    log_p, shares = log_softmax(logits, axis=2), prior_shares(classes.train_counts, 0.0)
+def views(samples: int = 3000, fitted: int = 1000, *, equal: bool = True) -> list[Pool]:
+    """Return things that are seen in one and in four views, of equal or long-tailed shares."""
+    logits, labels, classes = draw(samples, equal=equal, views=4)
+    shares = prior_shares(classes.train_counts, 0.0 if equal else 1.0)
+    log_p = log_softmax(logits, axis=2)
     one, four = log_p[None, :, 0], log_p.mean(axis=1)[None]
     return [
         Pool("views", "one view", one, labels, fitted, classes, shares),
@@ -417,7 +418,9 @@ def main() -> None:
     measured = [(pool, *resplit(pool, options.splits)) for pool in pools]
     outside = print_sets([(pool, sets) for pool, sets, _ in measured], options.splits)
     outside += print_answers([(pool, answers) for pool, _, answers in measured], options.splits)
-    print_views(views())
+    for equal in (True, False):
+        print(f"{'equal' if equal else 'long-tailed'} class shares:")
+        print_views(views(equal=equal))
     Console(width=150).print(context_gains(options.splits))
     print(f"{outside} promises are outside their band")
 

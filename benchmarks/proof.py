@@ -4,6 +4,11 @@
 
 The same graph without our code has as many rules, jobs, inputs and outputs, and no parameters.
 Processor seconds, medians and ranges: a busy neighbour changes them less than wall time.
+
+Measured on 2 cores that many others shared, Python 3.11, Snakemake 9.27.1:
+
+    150 jobs done       2.85 (2.78 to 2.94) s, without our code 2.06 (2.04 to 2.10) s, ratio 1.38
+    1,034 jobs to do    7.94 s, without our code 4.22 s (one run), ratio 1.88
 """
 
 import json

@@ -220,7 +220,7 @@ def test_the_readers_of_sources_belong_to_the_stages_that_open_a_source():
         if path.name != "__init__.py"
     }
     reached = {stage: readers & modules for stage, modules in stage_modules().items()}
-    assert {stage for stage, found in reached.items() if found} == {"prepare", "shard"}
+    assert {stage for stage, found in reached.items() if found} == {"prepare", "shard", "context"}
     assert all(reached[stage] == readers for stage in ("prepare", "shard"))
 
 

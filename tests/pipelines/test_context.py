@@ -27,7 +27,7 @@ def write_collection(folder):
         Image.fromarray(grey.astype(np.uint8)).save(folder / "images" / f"{number}.png")
         home = "north" if label.endswith("a") else "south"
         site = home if rng.random() < 0.9 else "both"
-        day = f"2021-{1 + thing % 12:02d}-03"
+        day = f"2021-{1 + thing // 4 % 12:02d}-03"
         lines.append(f"{number}.png,{label},{thing},{'' if number % 10 == 0 else site},{day}")
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
 

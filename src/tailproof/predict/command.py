@@ -10,12 +10,12 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from tailproof.data.image_files import find_images
 from tailproof.output import report
 from tailproof.predict.answers import DECISION, PROBABILITY, Answers
 from tailproof.predict.classify import Batch, batch_size
 from tailproof.predict.expert import open_expert
 from tailproof.predict.groups import cells_of, groups_of
-from tailproof.predict.image_files import find_images
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.options import NOTHING, Options, Promised
 from tailproof.predict.priors import read_allowed, read_counts

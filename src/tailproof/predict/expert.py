@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tailproof.data.image_files import find_images
 from tailproof.guarantees.expert_guarantees import StoredFit
 from tailproof.predict.answers import Answers
 from tailproof.predict.classify import Batch, Classifier, Note
 from tailproof.predict.groups import FOLDER
-from tailproof.predict.image_files import find_images
 from tailproof.predict.image_inputs import GivenImage, list_images
 from tailproof.predict.loaded_expert import LoadedExpert, load_expert
 from tailproof.predict.options import CHOW, Options, Promised
