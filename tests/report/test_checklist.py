@@ -16,6 +16,7 @@ from tailproof.report.status_block import holding, status_block, wrong
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import read_record
 
+HEADER = "=== attempt of 2026-01-01 00:00:00+00:00, process 1 on node\n"
 LINE = "2026-01-01 00:00:{:02d},000 INFO epoch {} learning_rate 0.1 train_loss 1 val_accuracy {}\n"
 
 
@@ -73,7 +74,7 @@ def test_a_milestone_is_missed_while_the_run_goes_on(copied):
     (folder / "experts/plain/seed-0/history.csv").unlink()
     log = folder.parent / "logs/train/plain-0.log"
     log.parent.mkdir(parents=True)
-    log.write_text("2026-01-01 00:00:00,000 INFO run 0123: no state yet, starts at epoch 1\n")
+    log.write_text(HEADER + LINE.format(0, 1, 0.01)[:-9])
     expect = {"val_accuracy": [{"at_least": 0.05, "at_epoch": 2}, {"at_least": 0.1}]}
     before = by_name(progress(folder, experiment, **expect).criteria())
     early, late = (

@@ -6,6 +6,4 @@ with job(snakemake):
     from tailproof.config.data import Data
     from tailproof.data.context import write_context
 
-    write_context(
-        Data(**snakemake.params.data), snakemake.input.samples, snakemake.output.context
-    )
+    write_context(Data(**snakemake.params.data), snakemake.input.samples, snakemake.output.context)

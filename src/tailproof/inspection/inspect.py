@@ -19,9 +19,9 @@ from tailproof.files import read_json, write_json, write_text
 from tailproof.inspection.gallery import Gallery
 from tailproof.inspection.held_out_predictions import INSPECTED, HeldOutPredictions
 from tailproof.inspection.label_noise import LabelDoubts, doubt_labels
+from tailproof.inspection.label_studio import find_image_urls
 from tailproof.inspection.labels_to_check import (
     DoubtfulLabel,
-    find_image_urls,
     list_doubtful_labels,
     write_labels_to_check,
 )

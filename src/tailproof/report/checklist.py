@@ -15,10 +15,10 @@ from tailproof.config.sweep import WINNER
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.detectors.missed_targets import Outcome, outcomes
 from tailproof.diagnosis.history import RunHistory
-from tailproof.diagnosis.readers import read_history
 from tailproof.files import read_json
 from tailproof.preflight.gate import blocking_findings, sentence
 from tailproof.provenance.expected_jobs import expected_jobs
+from tailproof.report.training_progress import read_training_log
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record, read_record
 from tailproof.text import quantity
@@ -139,7 +139,7 @@ class Progress:
         for run in self._runs(self.experiment.evaluated):
             path = self._file(run, "history.csv")
             ended = path.exists()
-            history = read_history(path) if ended else self._log(run)
+            history = RunHistory.read(path) if ended else self._log(run)
             context = Context(self._recipe(run[0]), targets=self.experiment.targets, ended=ended)
             for outcome in outcomes(history, context):
                 standing = Standing(_named(run), outcome, ended)
@@ -206,14 +206,9 @@ class Progress:
         return self.folder / "experts" / run[0] / f"seed-{run[1]}" / name
 
     def _log(self, run: tuple[str, int]) -> RunHistory | None:
-        """Return the epochs of a run in progress, from the log of its current attempt."""
-        if self.logs is None:
-            return None
-        path = self.logs / "train" / f"{run[0]}-{run[1]}.log"
-        try:
-            return read_history(path)
-        except TailproofError:
-            return None  # no epoch has ended yet
+        """Return the epochs of a run in progress; None before the end of the first one."""
+        log = self.logs and read_training_log(self.logs, _job("train", run))
+        return log.history(_named(run)) if log else None
 
     def _recipe(self, expert: str) -> Recipe | None:
         """Return an expert's recipe; None for the winner of a sweep that has not finished."""
