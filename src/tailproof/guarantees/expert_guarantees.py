@@ -1,9 +1,9 @@
 """The file guarantees.json in the folder of an expert: what it can promise, for a copied folder."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from tailproof.calibration.calibration_file import Sha256
 from tailproof.config.base import Strict
@@ -14,6 +14,7 @@ from tailproof.guarantees.binomial_threshold import Fit
 from tailproof.guarantees.prediction_sets import LOWEST, PROCEDURES, SetRule
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, Rules
+from tailproof.guarantees.unknown_scores import SCORES
 
 FILE = "guarantees.json"
 WEIGHTING = "plain"
@@ -77,6 +78,22 @@ class StoredRank(Strict):
         return Rank(self.name, self.classes, np.array(self.above))
 
 
+class StoredFalseAlarm(Strict):
+    """A promised share of false alarms: a score below the threshold is unknown."""
+
+    rate: Share
+    threshold: Number | None
+    needed: int = Field(ge=1)
+    samples: int = Field(ge=0)
+
+
+class StoredUnknown(Strict):
+    """When an image is called unknown."""
+
+    score: Literal[SCORES]
+    false_alarms: list[StoredFalseAlarm] = Field(min_length=1)
+
+
 class ExpertGuarantees(JsonFile):
     """The content of guarantees.json in the folder of an expert.
 
@@ -87,6 +104,7 @@ class ExpertGuarantees(JsonFile):
         groups: the group of each class.
         ranks: the target, then the coarser ranks from the finest.
         notes: why the promises are less certain than that.
+        unknown: when an image is called unknown; None if the expert always answers.
     """
 
     experiment: str
@@ -101,6 +119,7 @@ class ExpertGuarantees(JsonFile):
     risks: list[StoredRisk]
     roll_ups: list[StoredRollUp]
     notes: list[str]
+    unknown: StoredUnknown | None = None
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
@@ -122,6 +141,13 @@ class ExpertGuarantees(JsonFile):
                 raise ValueError(f"the rank {rank.name!a:.80} has no class for an index of above")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_absent_rule(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = serialize(self)
+        if fields["unknown"] is None:
+            del fields["unknown"]
+        return fields
+
     def check_classes(self, classes: list[str], target: str) -> None:
         """Check that the rules are for these classes.
 
@@ -138,7 +164,7 @@ class ExpertGuarantees(JsonFile):
 def stored_guarantees(
     rules: Rules, classes: Classes, config: Guarantees, **facts: str | int | list[str]
 ) -> dict[str, object]:
-    """Return the content of guarantees.json.
+    """Return the content of guarantees.json, without `unknown`.
 
     Args:
         rules: fitted rules of an expert.

@@ -23,6 +23,7 @@ from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, fit_guarantees
 from tailproof.guarantees.summary import Method, summarise
+from tailproof.guarantees.unknown import fit_and_measure_unknown, read_all_scores
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
@@ -62,6 +63,7 @@ def guarantee(
     config: Guarantees,
     experiment: str,
     output: str | Path,
+    unknown: Mapping[str, Mapping[str | int, str | Path]] | None = None,
 ) -> dict[str, Any]:
     """Fit every promise on tune and measure it on dev and test.
 
@@ -74,6 +76,7 @@ def guarantee(
         config: the configuration section guarantees.
         experiment: name of the experiment.
         output: folder for guarantees.json and guarantee_rules.json.
+        unknown: {expert: {seed: path of unknown_scores.parquet}}, if experts say "unknown".
 
     Returns:
         The content of guarantees.json.
@@ -120,6 +123,11 @@ def guarantee(
             method.name: summarise(method, config, classes, effective) for method in methods
         },
     }
+    for name, seeds in read_all_scores(unknown or {}, logits).items():
+        rules = fit_and_measure_unknown(seeds, classes, config, evaluation)
+        result["methods"][name]["unknown"] = rules.summary
+        for seed, own in rules.stored.items():
+            stored[name][seed]["unknown"] = own
     write_json(Path(output) / "guarantees.json", result)
     write_json(Path(output) / "guarantee_rules.json", stored)
     return result
