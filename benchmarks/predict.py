@@ -28,10 +28,11 @@ from tailproof.digests import sha256_file
 from tailproof.evaluation.deployment import Deployment, FittedRule
 from tailproof.files import write_json
 from tailproof.models import build_model, save_expert
-from tailproof.predict.classify import BATCH_SIZE, predict
+from tailproof.predict.classify import BATCH_SIZE
 from tailproof.predict.expert import Expert, open_expert
 from tailproof.predict.image_files import find_images
-from tailproof.predict.rejector import Rejector
+from tailproof.predict.image_inputs import list_images
+from tailproof.predict.options import Options
 from tailproof.runtime.process import tune_malloc
 
 CASES = {
@@ -101,14 +102,15 @@ def rates(run: Callable[[], int], runs: int) -> list[float]:
 
 def alone(expert: Expert, count: int) -> Callable[[], int]:
     """Return a run of the network on `count` images that are in memory as it takes them."""
-    batch = torch.zeros(BATCH_SIZE, *expert.shape, device=expert.device)
+    (network,) = expert.loaded.networks
+    batch = torch.zeros(BATCH_SIZE, *network.preparation.shape, device=network.device)
     batch = batch.contiguous(memory_format=torch.channels_last)
     batches = max(1, count // BATCH_SIZE)
 
     @torch.inference_mode()
     def run() -> int:
         for _ in range(batches):
-            expert.model(batch).cpu()
+            network.model(batch).cpu()
         return batches * BATCH_SIZE
 
     return run
@@ -131,11 +133,11 @@ def main() -> None:
             folder = Path(temporary) / model
             expert = make_expert(folder / "expert", model, mode, size, classes)
             write_images(folder / "images", mode, count)
-            files = find_images([folder / "images"], mode)
-            rejector = Rejector(expert.deployment, expert.classes["class"], "chow")
+            files, _ = list_images(find_images([folder / "images"], mode).files)
+            classifier = expert.classifier(Options(), print)
 
-            def whole(expert=expert, rejector=rejector, files=files) -> int:
-                return sum(len(batch.answers) for batch in predict(expert, rejector, files))
+            def whole(classifier=classifier, files=files) -> int:
+                return sum(len(batch.rows) for batch in classifier.batches(files))
 
             speeds = [rates(run, runs) for run in (whole, alone(expert, count))]
             table.add_row(name, f"{count:,}", *map(cell, speeds))

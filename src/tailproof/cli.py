@@ -381,7 +381,8 @@ def predict(
 
     Needs only the expert's folder.
     """
-    from tailproof.predict.command import Promised, predict_images
+    from tailproof.predict.command import predict_images
+    from tailproof.predict.options import Promised
 
     promised = Promised(set_coverage, score, risk, by_group, precision)
     if not predict_images(

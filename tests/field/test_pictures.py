@@ -32,7 +32,8 @@ from tailproof.data.shards import shard
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.files import read_json
 from tailproof.loading.dataset import Split
-from tailproof.predict.image_files import _one
+from tailproof.predict.image_files import Preparation, prepare_image
+from tailproof.predict.image_inputs import GivenImage
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.packages import MISSING
 from tailproof.runtime.recorder import _check_packages
@@ -546,16 +547,6 @@ DOORS = {
 }  # fmt: skip
 
 
-class SquareExpert:
-    """What `tailproof predict` needs of an expert to read an image."""
-
-    shape = (3, 24, 24)
-    interpolation = "bicubic"
-
-    class deployment:
-        images = "RGB"
-
-
 def test_prepare_shard_infer_and_predict_read_the_same_pixels(tmp_path):
     files = {
         f"{name}/{index}.jpg": encode(colours(index + 50 * row, (24, 24)))
@@ -571,7 +562,8 @@ def test_prepare_shard_infer_and_predict_read_the_same_pixels(tmp_path):
         split = Split(manifest, name)
         for row, sample_id in enumerate(split.sample_ids):
             inferred = split.image(row)
-            predicted = _one(raw / sample_id, SquareExpert())
+            given = GivenImage(sample_id, raw / sample_id)
+            (predicted,) = prepare_image(given, "RGB", [Preparation((3, 24, 24), "bicubic")])
             np.testing.assert_array_equal(inferred, predicted, err_msg=sample_id)
             np.testing.assert_array_equal(
                 np.asarray(Image.open(io.BytesIO(split.encoded(row)))).shape[:2], (24, 24)

@@ -11,8 +11,8 @@ from tailproof.config.data import Data
 from tailproof.config.recipe import Augmentation, Recipe
 from tailproof.config.validation import load_experiment
 from tailproof.loading import Loader, Split
-from tailproof.predict.expert import open_expert
-from tailproof.predict.image_files import read_images
+from tailproof.predict.image_files import Preparation, read_images
+from tailproof.predict.image_inputs import list_images
 from tailproof.preflight.tried_transforms import tried_transforms
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
@@ -20,7 +20,6 @@ from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
 from tests.conftest import build_data
 from tests.loading.test_resizing import resized_as_a_whole
-from tests.predict.conftest import make_expert
 
 FOLDER = Path(__file__).parent / "transforms"
 SIZE = 32
@@ -141,13 +140,14 @@ def test_pictures_of_any_shape_are_resized_as_whole_pictures_are(extreme):
             assert np.array_equal(image.permute(1, 2, 0).round().numpy(), expected), sample
 
 
-def test_predict_resizes_as_training_does(extreme, tmp_path):
+def test_predict_resizes_as_training_does(extreme):
     root, manifest = extreme
-    expert = open_expert(make_expert(tmp_path, shape=(3, SIZE, SIZE)))
     loader = loader_of(manifest)
     files = [root / sample for sample in loader.split.sample_ids]
     images = torch.cat([batch.inputs for batch in loader.epoch(1)])
-    for (_, picture), image in zip(read_images(files, expert, 16), images, strict=True):
+    taken = [Preparation((3, SIZE, SIZE), "bicubic")]
+    read = read_images(list_images(files)[0], "RGB", taken, ahead=16, threads=2)
+    for (picture,), image in zip(read, images, strict=True):
         assert np.array_equal(picture, image.permute(1, 2, 0).round().numpy())
 
 

@@ -1,4 +1,6 @@
 import shutil
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ from scipy.special import softmax
 
 from tailproof.files import read_json, write_json
 from tailproof.predict.command import predict_images
-from tailproof.predict.expert import open_expert
-from tailproof.predict.priors import with_priors
+from tailproof.predict.loaded_expert import load_expert
+from tailproof.predict.options import Options
+from tailproof.predict.priors import known_shift, read_allowed, read_counts
 from tailproof.runtime.errors import TailproofError
 from tests.predict.test_groups import log_p, rows_of
 
@@ -58,9 +61,14 @@ def test_a_class_that_is_not_allowed_has_no_probability_however_sure_the_expert_
     allowed, counts = tmp_path / "allowed.txt", tmp_path / "counts.csv"
     allowed.write_text("c\nb\n")
     counts.write_text(prior or "")
-    restricted = with_priors(
-        open_expert(expert), [], str(allowed), prior and str(counts), adapt=False
+    options = Options(
+        classes=partial(read_allowed, str(allowed)),
+        prior=prior and partial(read_counts, str(counts)),
     )
+    loaded = load_expert(expert)
+    assumed = loaded.deployment.assumptions
+    shift = known_shift(options, loaded.posterior, assumed, lambda: None, print)
+    restricted = replace(loaded.posterior, shift=shift)
     p = np.exp(restricted.shifted(np.array([[0.0, -40.0, -45.0], [0.0, -1e8, -1e8]])))
     assert (p[:, 0] == 0).all() and p[:, 1:].sum(axis=1) == pytest.approx(1)
 

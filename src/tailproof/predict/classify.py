@@ -1,125 +1,196 @@
 """Classifies images with calibrated probabilities and a decision to accept or reject."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-from tailproof.predict.expert import Expert
-from tailproof.predict.image_files import Image, read_images
+from tailproof.predict.answers import Answers, Decision, Promises, answer
+from tailproof.predict.groups import GroupMeans
+from tailproof.predict.image_files import read_images
+from tailproof.predict.image_inputs import GivenImage
+from tailproof.predict.loaded_expert import LoadedExpert
+from tailproof.predict.options import SCORE, Options
+from tailproof.predict.priors import known_shift
 from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 
 BATCH_SIZE = 64
-Decision = Rejector | RiskRejector
-Promises = Sequence[SetColumns | RollUpColumns]
 
 MOST_VALUES = 2**28
 """Largest number of values in a batch, 1 GiB; images of more than 2,048 × 2,048 make less of it."""
 
+Note = Callable[[str], None]
 
-class Answer(NamedTuple):
-    """The prediction for one image.
+
+class Batch(NamedTuple):
+    """The answers for a batch of images, or for groups of images.
 
     Attributes:
-        file: the image file, or the name of a group of images.
-        classes: the predicted class of each rank, the target's first. The rule chooses the class of
-            the target; at the other ranks it is the most probable one.
-        probability: probability of the target's class.
-        accepted: whether the rule accepts the prediction.
-        probabilities: [C] of each rank, the target's first.
-        images: the number of images that the answer is for.
-        promises: the cells of the columns of promises.
+        names: what the answers are for: the names of the images, or the groups.
+        answers: the answers; None if there are none.
+        broken: the error of each image that could not be read, by its row among all images.
+        rows: the row of each answer's image among all images; empty for groups.
+        images: the number of images of each answer.
     """
 
-    file: Path | str
-    classes: dict[str, str]
-    probability: float
-    accepted: bool
-    probabilities: dict[str, np.ndarray]
-    images: int = 1
-    promises: tuple[str, ...] = ()
+    names: list[str | Path]
+    answers: Answers | None
+    broken: dict[int, TailproofError]
+    rows: list[int]
+    images: list[int]
 
 
-@dataclass
-class Batch:
-    """The predictions for a batch of images, and the errors of images that could not be read."""
+class Classifier:
+    """An expert with what is asked of it.
 
-    answers: list[Answer]
-    broken: list[TailproofError]
+    Args:
+        expert: the expert.
+        options: what is asked.
+        note: is called with each sentence about the answers: why they promise less than they seem
+            to, or what was estimated.
+
+    Raises:
+        TailproofError: the options do not fit together, or the expert cannot fulfil them.
+
+    Attributes:
+        rule: what decides, in words.
+        promised: names of the columns of promises.
+    """
+
+    def __init__(self, expert: LoadedExpert, options: Options, note: Note) -> None:
+        options.check()
+        self._expert, self._options, self._note = expert, options, note
+        self._decide, self._promises = _decisions(expert, options, note)
+        self.rule = self._decide.rule
+        self.promised = [name for column in self._promises for name in column.names]
+
+    @property
+    def no_answers(self) -> Answers:
+        """The answers for no image."""
+        classes = self._expert.classes
+        empty = {rank: np.empty((0, len(names))) for rank, names in classes.items()}
+        return self._answer(self._expert, empty)
+
+    def batches(
+        self, images: Sequence[GivenImage], groups: Sequence[str] | None = None
+    ) -> Iterator[Batch]:
+        """Return the answers for all images in order, batch by batch; those for groups at last.
+
+        Args:
+            images: the images.
+            groups: the group of each image; its images get one answer.
+
+        Raises:
+            TailproofError: a logit is not finite, or the images or the expert do not allow what is
+                asked.
+        """
+        expert, options = self._expert, self._options
+        if options.classes is not None or options.prior is not None or options.adapt:
+            shift = known_shift(
+                options,
+                expert.posterior,
+                expert.deployment.assumptions,
+                lambda: _target_log_p(expert, images),
+                self._note,
+            )
+            expert = replace(expert, posterior=replace(expert.posterior, shift=shift))
+        if groups is None:
+            return self._single(expert, images)
+        return self._grouped(expert, images, groups)
+
+    def _single(self, expert: LoadedExpert, images: Sequence[GivenImage]) -> Iterator[Batch]:
+        for rows, raw, broken in read_batches(expert, images):
+            answers = self._answer(expert, expert.posterior(raw)) if rows else None
+            names = [images[row].name for row in rows]
+            yield Batch(names, answers, broken, rows, [1] * len(rows))
+
+    def _grouped(
+        self, expert: LoadedExpert, images: Sequence[GivenImage], groups: Sequence[str]
+    ) -> Iterator[Batch]:
+        temperature = expert.deployment.group_temperature
+        if temperature is None:
+            self._note(
+                "the expert has no temperature for groups, because its data had no groups of "
+                "several images on tune, or groups of several classes: probabilities of groups may "
+                "be too low"
+            )
+        single, means = replace(expert.posterior, shift=None), GroupMeans()
+        for rows, raw, broken in read_batches(expert, images):
+            if rows:
+                means.add([groups[row] for row in rows], single(raw))
+            yield Batch([], None, broken, [], [])
+        if counts := means.counts:
+            log_p = means.log_p(expert.posterior, temperature)
+            yield Batch(list(counts), self._answer(expert, log_p), {}, [], list(counts.values()))
+
+    def _answer(self, expert: LoadedExpert, log_p: dict[str, np.ndarray]) -> Answers:
+        return answer(log_p, expert.classes, self._decide, self._promises)
 
 
-def batch_size(expert: Expert) -> int:
+def batch_size(expert: LoadedExpert) -> int:
     """Return the number of images in a batch."""
-    return max(1, min(BATCH_SIZE, MOST_VALUES // prod(expert.shape)))
+    values = max(prod(preparation.shape) for preparation in expert.preparations)
+    return max(1, min(BATCH_SIZE, MOST_VALUES // values))
 
 
 def read_batches(
-    expert: Expert, files: list[Path]
-) -> Iterator[tuple[list[Image], list[TailproofError]]]:
-    """Yield the readable images of each batch with their files, and the errors of the others."""
-    size = batch_size(expert)
-    images = read_images(files, expert, ahead=2 * size)
-    while batch := list(islice(images, size)):
-        broken = [image for _, image in batch if isinstance(image, TailproofError)]
-        yield [pair for pair in batch if not isinstance(pair[1], TailproofError)], broken
-
-
-def predict(
-    expert: Expert, rejector: Decision, files: list[Path], promises: Promises = ()
-) -> Iterator[Batch]:
-    """Yield the predictions for all images in order, batch by batch.
+    expert: LoadedExpert, images: Sequence[GivenImage]
+) -> Iterator[tuple[list[int], dict[str, np.ndarray], dict[int, TailproofError]]]:
+    """Yield the rows of the readable images of each batch, their raw logits, and the errors.
 
     Raises:
         TailproofError: a logit is not finite.
     """
-    for readable, broken in read_batches(expert, files):
-        answers = _answers(expert, rejector, readable, promises) if readable else []
-        yield Batch(answers, broken)
-
-
-def _answers(
-    expert: Expert, rejector: Decision, batch: Iterable[Image], promises: Promises
-) -> list[Answer]:
-    files, images = zip(*batch, strict=True)
-    log_p = expert.log_probabilities(np.stack(images))
-    return answers_of(expert, rejector, files, log_p, promises)
-
-
-def answers_of(
-    expert: Expert,
-    rejector: Decision,
-    names: Sequence[Path | str],
-    log_p: dict[str, np.ndarray],
-    promises: Promises = (),
-) -> list[Answer]:
-    """Return the answers for N images, or groups of images.
-
-    Args:
-        expert: the expert.
-        rejector: what accepts an answer.
-        names: N files or groups.
-        log_p: log-probabilities [N, C] of each rank, the target's first.
-        promises: what makes the columns of promises.
-    """
-    chosen, accepted = rejector(log_p[expert.target])
-    predicted = {rank: values.argmax(axis=1) for rank, values in log_p.items()}
-    predicted[expert.target] = chosen
-    p = {rank: np.exp(values) for rank, values in log_p.items()}
-    columns = [make(log_p[expert.target]) for make in promises]
-    return [
-        Answer(
-            file,
-            {rank: expert.classes[rank][index[row]] for rank, index in predicted.items()},
-            float(p[expert.target][row, chosen[row]]),
-            bool(accepted[row]),
-            {rank: values[row] for rank, values in p.items()},
-            promises=tuple(cell for cells in columns for cell in cells[row]),
+    size = batch_size(expert)
+    prepared = enumerate(
+        read_images(
+            images,
+            expert.deployment.images,
+            expert.preparations,
+            ahead=2 * size,
+            threads=torch.get_num_threads(),
         )
-        for row, file in enumerate(names)
-    ]
+    )
+    while batch := list(islice(prepared, size)):
+        broken = {row: image for row, image in batch if isinstance(image, TailproofError)}
+        readable = {row: image for row, image in batch if row not in broken}
+        raw = expert.raw_logits(list(readable.values())) if readable else {}
+        yield list(readable), raw, broken
+
+
+def _target_log_p(expert: LoadedExpert, images: Sequence[GivenImage]) -> np.ndarray:
+    """Return the log-probabilities of the target for all readable images, [N, C]."""
+    posterior = expert.posterior
+    parts = [np.empty((0, len(expert.classes[expert.target])))]
+    for rows, raw, _ in read_batches(expert, images):
+        if rows:
+            parts.append(posterior(raw)[posterior.target])
+    return np.concatenate(parts)
+
+
+def _decisions(expert: LoadedExpert, options: Options, note: Note) -> tuple[Decision, Promises]:
+    """Return what accepts answers, and what makes the columns of the promises."""
+    promised, names = options.promised, expert.classes[expert.target]
+    if promised.levels == (None, None, None):
+        return Rejector(expert.deployment, names, options.rule, options.coverage), ()
+    guarantees = expert.guarantees()
+    for sentence in guarantees.notes:
+        note(sentence)
+    promises = []
+    if promised.set_coverage is not None:
+        promises.append(SetColumns(guarantees, promised.set_coverage, promised.score or SCORE))
+    if promised.precision is not None:
+        promises.append(RollUpColumns(guarantees, promised.precision))
+    if promised.risk is None:
+        return Rejector(expert.deployment, names, options.rule, options.coverage), promises
+    rejector = RiskRejector(guarantees, promised.risk, by_group=promised.by_group)
+    if rejector.warning:
+        note(rejector.warning)
+    return rejector, promises

@@ -1,119 +1,265 @@
-"""Loads an expert from its folder: model, calibrators, preprocessing and rejection rules."""
+"""An expert to be used from Python: `tailproof.open` returns one."""
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import partial
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from tailproof.calibration.calibrator import Calibrator
-from tailproof.calibration.metrics import log_probabilities
-from tailproof.data.taxonomy import head_columns
-from tailproof.digests import sha256_file
-from tailproof.evaluation.deployment import Deployment
-from tailproof.features import backbone_with_head  # noqa: F401 - it registers a network
-from tailproof.loading.augmentation import BatchAugment
-from tailproof.models.expert_weights import load_model
-from tailproof.models.weights_header import read_header
-from tailproof.predict.expert_folder import WEIGHTS, ExpertFolder
+from tailproof.guarantees.expert_guarantees import StoredFit
+from tailproof.predict.answers import Answers
+from tailproof.predict.classify import Batch, Classifier, Note
+from tailproof.predict.groups import FOLDER
+from tailproof.predict.image_files import find_images
+from tailproof.predict.image_inputs import GivenImage, list_images
+from tailproof.predict.loaded_expert import LoadedExpert, load_expert
+from tailproof.predict.options import CHOW, Options, Promised
+from tailproof.predict.priors import allowed_classes, class_counts
+from tailproof.predict.promises import SET_SIZE
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 from tailproof.untrusted_text import printable
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+FILE, GROUP, IMAGES, ERROR = "file", "group", "images", "error"
+NOTHING_READ = Batch([], None, {}, [], [])
+Answered = list[tuple[Batch, "pd.DataFrame"]]
+"""Batches with their answers as tables."""
+
+
 class Expert:
-    """A loaded expert, ready to predict.
+    """A trained expert that classifies images.
 
     Attributes:
-        model: the model, in evaluation mode on its device.
-        device: device of the model.
-        target: the taxonomic rank that decisions refer to.
-        classes: class names of each rank with a head, in the order of the outputs.
-        calibrators: calibrator of each rank.
-        shape: channels, height and width of the model's input.
-        interpolation: how images are resized to it.
-        normalize: converts a batch of images to the model's input.
-        deployment: the content of deployment.json.
-        shift: what `shifted` adds to the target's log-probabilities, [C]; None for nothing.
+        loaded: its networks, probabilities and rules, one by one.
     """
 
-    model: nn.Module
-    device: torch.device
-    target: str
-    classes: dict[str, list[str]]
-    calibrators: dict[str, Calibrator]
-    shape: tuple[int, int, int]
-    interpolation: str
-    normalize: BatchAugment
-    deployment: Deployment
-    shift: np.ndarray | None = None
+    def __init__(self, loaded: LoadedExpert) -> None:
+        self.loaded = loaded
 
-    @torch.inference_mode()
-    def log_probabilities(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Return calibrated log-probabilities float64 [N, C] of each rank, the target's first.
+    def __repr__(self) -> str:
+        made = self.loaded.deployment
+        return (
+            f"<{made.experiment}: {made.expert}, seed {made.seed}, "
+            f"{quantity(len(self.classes), 'class', 'classes')}>"
+        )
+
+    @property
+    def folder(self) -> Path:
+        """The folder that it was loaded from."""
+        return self.loaded.folder
+
+    @property
+    def target(self) -> str:
+        """The rank that is answered, which names a column of the table."""
+        return self.loaded.target
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes."""
+        return self.loaded.classes[self.target]
+
+    def predict(
+        self,
+        images: Any,
+        *,
+        rule: str = CHOW,
+        coverage: float | None = None,
+        set: float | None = None,
+        score: str | None = None,
+        risk: float | None = None,
+        by_group: bool = False,
+        precision: float | None = None,
+        group: str | Iterable[str] | None = None,
+        classes: Iterable[str] | None = None,
+        prior: Mapping[str, float] | None = None,
+        adapt: bool = False,
+        probabilities: bool = False,
+    ) -> "pd.DataFrame":
+        """Classify images; the options are those of `tailproof predict`.
 
         Args:
-            images: uint8 or float32 [N, H, W, C].
+            images: an image or several: paths, Pillow images, arrays, or a column of a table. A
+                folder stands for all images in it, if it is given alone.
+            rule: what accepts or rejects answers: chow, plugin_balanced or plugin_worst.
+            coverage: share of images to accept, as measured on the split tune.
+            set: add the set of classes that holds the true one this often.
+            score: score of the sets.
+            risk: accept as much as keeps the share of wrong answers below this.
+            by_group: keep the risk in each class group: many, medium, few.
+            precision: add the finest rank whose answers are right this often.
+            group: give one answer per group: the group of each image, or "folder".
+            classes: names of the classes that are possible.
+            prior: how many of the images are of each class, by its name.
+            adapt: estimate from the images how frequent classes are.
+            probabilities: add the probabilities of all classes.
+
+        Returns:
+            A row per image, with the index of the given column, or a row per group. Images that
+            cannot be read have the reason in the column error.
 
         Raises:
-            TailproofError: the network does not accept the images, or a logit is not finite.
+            TailproofError: no image can be read, the options do not fit together, or the expert
+                cannot do what is asked.
         """
-        batch = torch.from_numpy(images).to(self.device)
-        try:
-            logits = self.model(self.normalize(batch, 1, np.arange(len(images))))
-        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
-            channels, height, width = self.shape
+        options = Options(
+            rule,
+            coverage,
+            Promised(set, score, risk, by_group, precision),
+            group is not None,
+            None if classes is None else partial(allowed_classes, classes),
+            None if prior is None else partial(class_counts, prior),
+            adapt,
+        )
+        notes: list[str] = []
+        classifier = self.classifier(options, notes.append)
+        given, index = self._given(images, notes.append)
+        groups = None if group is None else _groups(group, given)
+        broken: dict[int, TailproofError] = {}
+        answered = []
+        for batch in classifier.batches(given, groups):
+            broken |= batch.broken
+            if batch.answers is not None:
+                answered.append((batch, _frame(batch.answers, probabilities)))
+        if broken:
+            notes.append(_report_broken(broken, len(given)))
+        if not answered:
+            answered = [(NOTHING_READ, _frame(classifier.no_answers, probabilities))]
+        table = (_table if groups is None else _table_of_groups)(answered, given, broken)
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        return table if index is None or groups is not None else table.set_axis(index)
+
+    def classifier(self, options: Options, note: Note) -> Classifier:
+        """Return what answers batch by batch; see `tailproof.predict.classify`."""
+        return Classifier(self.loaded, options, note)
+
+    @property
+    def promises(self) -> "pd.DataFrame":
+        """What can be promised: a row for each set, risk and precision that was fitted.
+
+        Raises:
+            TailproofError: the folder has no guarantees.
+        """
+        import pandas as pd
+
+        guarantees = self.loaded.guarantees()
+        ranks = [rank.name for rank in guarantees.ranks]
+        rows = [("set", rule.coverage, rule.procedure, True) for rule in guarantees.sets]
+        for risk in guarantees.risks:
+            fits = {"all": risk.overall, **risk.groups}
+            rows += [("risk", risk.risk, *cells) for cells in _possible(fits)]
+        for precision in guarantees.roll_ups:
+            fits = dict(zip(ranks, precision.ranks, strict=True))
+            rows += [("precision", precision.precision, *cells) for cells in _possible(fits)]
+        return pd.DataFrame(rows, columns=["promise", "level", "of", "possible"])
+
+    def _given(self, images: Any, note: Note) -> tuple[list[GivenImage], Any]:
+        """Return the images and the index of their table; those in a folder that is given alone."""
+        if not isinstance(images, str | PathLike):
+            return list_images(images)
+        found = find_images([images], self.loaded.deployment.images)
+        for error in found.unreadable:
+            note(str(error))
+        if found.skipped:
+            note(found.passed_over)
+        return [GivenImage(file, file) for file in found.files], None
+
+
+def _possible(fits: Mapping[str, StoredFit]) -> list[tuple[str, bool]]:
+    return [(name, fit.threshold is not None) for name, fit in fits.items()]
+
+
+def _table(
+    answered: Answered, given: list[GivenImage], broken: Mapping[int, TailproofError]
+) -> "pd.DataFrame":
+    """Return a row per image, in the order of the images."""
+    import pandas as pd
+
+    parts = [frame.set_axis(batch.rows) for batch, frame in answered]
+    table = pd.concat(parts).reindex(range(len(given)))
+    files = [str(one.name) if isinstance(one.name, Path) else None for one in given]
+    errors = [str(broken[row]) if row in broken else None for row in range(len(given))]
+    table.insert(0, FILE, pd.Series(files, dtype=object), allow_duplicates=True)
+    table.insert(1, ERROR, pd.Series(errors, dtype=object), allow_duplicates=True)
+    return table
+
+
+def _table_of_groups(answered: Answered, *_: object) -> "pd.DataFrame":
+    """Return a row per group, in the order of their first images."""
+    ((batch, table),) = answered
+    table.insert(0, GROUP, batch.names, allow_duplicates=True)
+    table.insert(1, IMAGES, batch.images, allow_duplicates=True)
+    return table
+
+
+def _frame(answers: Answers, probabilities: bool) -> "pd.DataFrame":
+    """Return the answers as a table."""
+    import pandas as pd
+
+    columns = answers.columns()
+    table = pd.DataFrame({place: values for place, (_, values) in enumerate(columns)})
+    names = [name for name, _ in columns]
+    for place, name in enumerate(names):
+        if name == SET_SIZE:
+            table[place] = table[place].astype("Int64")  # also for an image without an answer
+    table.columns = names
+    if not probabilities:
+        return table
+    p = np.concatenate(list(answers.probabilities.values()), axis=1)
+    return pd.concat([table, pd.DataFrame(p, columns=answers.probability_names)], axis=1)
+
+
+def _groups(group: str | Iterable[Any], given: list[GivenImage]) -> list[str]:
+    """Return the group of each image; an image of no group is one of its own."""
+    if isinstance(group, str):
+        unplaced = next((one for one in given if not isinstance(one.name, Path)), None)
+        if group != FOLDER or unplaced:
             raise TailproofError(
-                f"the expert's network does not accept images of {height}×{width} pixels with "
-                f"{channels} channels, which its config.json names ({printable(error):.200}): copy "
-                "its folder again"
-            ) from None
-        logits = logits.float().cpu().numpy()
-        if not np.isfinite(logits).all():
-            raise TailproofError(
-                "the expert computes logits that are not finite: check that the images have the "
-                "same units as its training images, or train it again"
+                f"group is '{printable(group)}', expected the group of each image, such as a "
+                f"column of the table{'' if unplaced else f', or {FOLDER}'}"
             )
-        columns = head_columns({rank: len(names) for rank, names in self.classes.items()})
-        by_rank = {
-            rank: log_probabilities(self.calibrators[rank].apply(logits[:, part]))
-            for rank, part in columns.items()
-        }
-        by_rank[self.target] = self.shifted(by_rank[self.target])
-        if not all(np.isfinite(values).all() for values in by_rank.values()):
-            raise TailproofError(
-                "the expert computes probabilities that are not finite: copy its folder again"
-            )
-        return {self.target: by_rank.pop(self.target), **by_rank}
-
-    def shifted(self, log_p: np.ndarray) -> np.ndarray:
-        """Return the target's log-probabilities [N, C] for the images' own class shares."""
-        return log_p if self.shift is None else log_probabilities(log_p + self.shift)
+        return [str(one.name.parent) for one in given]
+    names = list(group)
+    if len(names) != len(given):
+        raise TailproofError(
+            f"group has {quantity(len(names), 'name')} for {quantity(len(given), 'image')}: give "
+            "the group of each image"
+        )
+    missing = [name is None or name != name or name == "" for name in names]  # noqa: PLR0124 - NaN
+    return [
+        str(one.name) if no_group else str(name)
+        for one, name, no_group in zip(given, names, missing, strict=True)
+    ]
 
 
-def open_expert(folder: str | Path) -> Expert:
-    """Load an expert from its folder or a copy of it.
+def _report_broken(broken: Mapping[int, TailproofError], count: int) -> str:
+    """Return a sentence about images that cannot be read.
+
+    Raises:
+        TailproofError: there are no others.
+    """
+    first = str(next(iter(broken.values())))
+    if len(broken) < count:
+        return f"{len(broken):,} of {count:,} images cannot be read; the first: {first}"
+    raise TailproofError(
+        first if count == 1 else f"none of {count:,} images can be read; the first: {first}"
+    )
+
+
+def open_expert(folder: str | PathLike[str]) -> Expert:
+    """Load an expert from its folder, or a copy of it.
+
+    Args:
+        folder: results/NAME/experts/EXPERT/seed-S, or a copy of it.
 
     Raises:
         TailproofError: it is not the folder of an expert, or its files are damaged, of another
             version, or do not belong together.
     """
-    files = ExpertFolder.read(folder)
-    weights = files.path / WEIGHTS
-    read_header(weights)
-    files.check_weights(sha256_file(weights))
-    model = load_model(weights, files.config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    prepared, target = files.config.pretrained_cfg, files.config.tailproof.target
-    return Expert(
-        model=model.to(device, memory_format=torch.channels_last),
-        device=device,
-        target=target,
-        classes=files.config.classes,
-        calibrators=files.calibration.calibrators(target),
-        shape=tuple(prepared.input_size),
-        interpolation=prepared.interpolation,
-        normalize=BatchAugment(prepared.mean, prepared.std, None, 0, files.full_scale),
-        deployment=files.deployment,
-    )
+    return Expert(load_expert(folder))

@@ -1,17 +1,12 @@
-"""One answer for all images of one thing: groups of images that `tailproof predict` averages."""
+"""One answer for all images of one thing: groups of images whose logits are averaged."""
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tailproof.data.sources.tables.text_table import TextTable
 from tailproof.evaluation.sample_groups import group_log_probabilities
-from tailproof.output import report
-from tailproof.predict.classify import Answer, Batch, answers_of, read_batches
-from tailproof.predict.expert import Expert
-from tailproof.predict.rejector import Rejector
+from tailproof.predict.posterior import Posterior
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
 from tailproof.untrusted_text import printable
@@ -67,60 +62,46 @@ def groups_of(files: list[Path], by: str, table: str | None) -> dict[Path, str]:
     return {file: names[file.resolve()] or str(file) for file in files}
 
 
-def predict_groups(
-    expert: Expert, rejector: Rejector, files: list[Path], groups: dict[Path, str]
-) -> Iterator[Batch]:
-    """Yield the errors of images batch by batch, and at last the predictions for all groups.
+class GroupMeans:
+    """The mean log-probabilities of each rank over the images of a group."""
 
-    The mean of the logits of a group's images is divided by the temperature of groups, which was
-    fitted for the target without a change of class shares. Images that cannot be read are left out
-    of their group.
+    def __init__(self) -> None:
+        self._sums: dict[str, dict[str, np.ndarray]] = {}
+        self._counts: dict[str, int] = {}
 
-    Raises:
-        TailproofError: a logit is not finite.
-    """
-    if expert.deployment.group_temperature is None:
-        report(
-            "the expert has no temperature for groups, because its data had no groups of several "
-            "images on tune, or groups of several classes: probabilities of groups may be too low"
-        )
-    single = replace(expert, shift=None)
-    sums: dict[str, dict[str, np.ndarray]] = {}
-    counts: dict[str, int] = {}
-    for readable, broken in read_batches(expert, files):
-        if readable:
-            log_p = single.log_probabilities(np.stack([image for _, image in readable]))
-            for row, (file, _) in enumerate(readable):
-                group = groups[file]
-                counts[group] = counts.get(group, 0) + 1
-                of_group = sums.setdefault(group, dict.fromkeys(log_p, 0.0))
-                for rank, values in log_p.items():
-                    of_group[rank] = of_group[rank] + values[row]
-        yield Batch([], broken)
-    if sums:
-        yield Batch(_answers(expert, rejector, sums, counts), [])
+    def add(self, groups: list[str], log_p: dict[str, np.ndarray]) -> None:
+        """Add images.
 
+        Args:
+            groups: the group of each of N images.
+            log_p: their log-probabilities [N, C] of each rank, as if nothing was known of them.
+        """
+        for row, group in enumerate(groups):
+            self._counts[group] = self._counts.get(group, 0) + 1
+            of_group = self._sums.setdefault(group, dict.fromkeys(log_p, 0.0))
+            for rank, values in log_p.items():
+                of_group[rank] = of_group[rank] + values[row]
 
-def _answers(
-    expert: Expert,
-    rejector: Rejector,
-    sums: dict[str, dict[str, np.ndarray]],
-    counts: dict[str, int],
-) -> list[Answer]:
-    number = np.array([counts[group] for group in sums])
-    fitted = {expert.target: expert.deployment.group_temperature or 1.0}
-    log_p = {
-        rank: group_log_probabilities(
-            np.stack([of_group[rank] for of_group in sums.values()]) / number[:, None],
-            number,
-            fitted.get(rank, 1.0),
-        )
-        for rank in next(iter(sums.values()))
-    }
-    log_p[expert.target] = expert.shifted(log_p[expert.target])
-    return [
-        answer._replace(images=int(count))
-        for answer, count in zip(
-            answers_of(expert, rejector, list(sums), log_p), number, strict=True
-        )
-    ]
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of images of each group."""
+        return self._counts
+
+    def log_p(self, posterior: Posterior, temperature: float | None) -> dict[str, np.ndarray]:
+        """Return the log-probabilities [G, C] of each rank.
+
+        The mean of the logits of a group's images is divided by the temperature of groups, which
+        was fitted for the target without a change of class shares.
+        """
+        number = np.array(list(self._counts.values()))
+        fitted = {posterior.target: temperature or 1.0}
+        by_rank = {
+            rank: group_log_probabilities(
+                np.stack([of_group[rank] for of_group in self._sums.values()]) / number[:, None],
+                number,
+                fitted.get(rank, 1.0),
+            )
+            for rank in next(iter(self._sums.values()))
+        }
+        by_rank[posterior.target] = posterior.shifted(by_rank[posterior.target])
+        return by_rank

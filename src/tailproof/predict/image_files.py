@@ -2,28 +2,43 @@
 
 import stat
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from tailproof.data.heic import without_heic
 from tailproof.data.image_formats import SUFFIXES
-from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
 from tailproof.data.sources.base import Skipped
 from tailproof.data.sources.folders.class_folders import reason_not_a_picture
-from tailproof.data.sources.folders.filesystem import Folder, read_file
+from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.loading.resizing import fit
-from tailproof.predict.expert import Expert
+from tailproof.predict.image_inputs import GivenImage, pixels_of
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed
+from tailproof.untrusted_text import printable
 
 CHUNK = 8  # images that a thread reads per task
-Image = tuple[Path, np.ndarray | TailproofError]
+
+
+class Preparation(NamedTuple):
+    """What a network takes of an image, before normalization.
+
+    Attributes:
+        shape: channels, height and width.
+        interpolation: how images are resized to it.
+    """
+
+    shape: tuple[int, int, int]
+    interpolation: str
+
+
+Prepared = tuple[np.ndarray, ...] | TailproofError
+"""An image [H, W, C] for each preparation, or why there is none."""
 
 
 @dataclass
@@ -39,6 +54,12 @@ class FoundImages:
     files: dict[Path, None] = field(default_factory=dict)
     unreadable: list[TailproofError] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def passed_over(self) -> str:
+        """What lies next to the images, as a sentence."""
+        counts = [f"{printable(item.reason)} ({item.count:,})" for item in self.skipped]
+        return f"passed over in folders: {listed(counts)}"
 
 
 def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
@@ -69,23 +90,34 @@ def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
     return found
 
 
-def read_images(files: list[Path], expert: Expert, ahead: int) -> Iterator[Image]:
-    """Yield each file with its prepared image [H, W, C], or with the error that it caused.
+def read_images(
+    images: list[GivenImage],
+    mode: str,
+    preparations: Sequence[Preparation],
+    *,
+    ahead: int,
+    threads: int,
+) -> Iterator[Prepared]:
+    """Yield each image as the inputs of networks, or the error that it caused, in order.
 
     Args:
-        files: the image files; the order is kept.
-        expert: the expert that defines the preprocessing.
+        images: the images.
+        mode: the mode into which they are decoded.
+        preparations: what the networks take.
         ahead: number of images to read ahead.
+        threads: number of threads that read.
     """
-    chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        waiting = deque(
-            pool.submit(_read, chunk, expert) for chunk in islice(chunks, ahead // CHUNK)
-        )
+
+    def read(chunk: list[GivenImage]) -> list[Prepared]:
+        return [prepare_image(image, mode, preparations) for image in chunk]
+
+    chunks = (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque(pool.submit(read, chunk) for chunk in islice(chunks, ahead // CHUNK))
         try:
             while waiting:
                 yield from waiting.popleft().result()
-                waiting.extend(pool.submit(_read, chunk, expert) for chunk in islice(chunks, 1))
+                waiting.extend(pool.submit(read, chunk) for chunk in islice(chunks, 1))
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -115,29 +147,30 @@ def _search(folder: Path, suffixes: Collection[str], found: FoundImages) -> None
     found.skipped += listing.left_out.skipped()
 
 
-def _read(files: list[Path], expert: Expert) -> list[Image]:
-    return [(file, _one(file, expert)) for file in files]
-
-
-def _one(file: Path, expert: Expert) -> np.ndarray | TailproofError:
-    """Return the image, prepared as in the stage infer, or an error."""
-    channels, height, width = expert.shape
+def prepare_image(given: GivenImage, mode: str, preparations: Sequence[Preparation]) -> Prepared:
+    """Return an image as each preparation makes it, as in the stage infer, or an error."""
+    name = str(given.name)
     try:
-        image = decode(without_heic(read_file(file)), expert.deployment.images)
+        image = pixels_of(given.image, mode)
+        image = image if image.ndim == 3 else image[:, :, None]
+        return tuple(_fitted(image, preparation) for preparation in preparations)
     except TailproofError as error:
         text = str(error)
-        return TailproofError(text if text.startswith(str(file)) else f"{file}: {text}")
-    image = image if image.ndim == 3 else image[:, :, None]
+        return TailproofError(text if text.startswith(name) else f"{name}: {text}")
+
+
+def _fitted(image: np.ndarray, preparation: Preparation) -> np.ndarray:
+    channels, height, width = preparation.shape
     if image.shape[2] != channels:
-        return TailproofError(
-            f"{file}: expected {channels} bands as in training, found {image.shape[2]}: give "
-            "images of the same kind"
+        raise TailproofError(
+            f"expected {channels} bands as in training, found {image.shape[2]}: give images of the "
+            "same kind"
         )
     if height == width:
-        return fit(image, height, expert.interpolation)
+        return fit(image, height, preparation.interpolation)
     if image.shape[:2] != (height, width):
-        return TailproofError(
-            f"{file}: expected {height}×{width} pixels as in training, found "
+        raise TailproofError(
+            f"expected {height}×{width} pixels as in training, found "
             f"{image.shape[0]}×{image.shape[1]}: cut or shrink it to that size"
         )
     return image

@@ -1,16 +1,17 @@
 """What is known of images beforehand: which classes are possible, and how frequent they are."""
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
 from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.sources.tables.text_table import TextTable
+from tailproof.evaluation.deployment import Assumptions
 from tailproof.evaluation.prior_shift import ClassConfidence, estimate_shares, shares
-from tailproof.output import report
-from tailproof.predict.classify import read_batches
-from tailproof.predict.expert import Expert
+from tailproof.predict.options import Options
+from tailproof.predict.posterior import Posterior
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_text
@@ -24,62 +25,60 @@ MOST = 1e15
 """Largest number of images of a class."""
 
 SHOWN = 5
+WHOLE_NUMBERS = (
+    "expected each class once, with a whole number of images: multiply shares by how many images "
+    "they were counted on"
+)
+Array = np.ndarray
 
 
-def with_priors(
-    expert: Expert,
-    files: list[Path],
-    classes: str | None,
-    prior: str | None,
-    *,
-    adapt: bool,
-) -> Expert:
-    """Return the expert with its target's probabilities changed to what is known of the images.
+def known_shift(
+    options: Options,
+    posterior: Posterior,
+    assumptions: Assumptions | None,
+    log_p: Callable[[], Array],
+    note: Callable[[str], None],
+) -> Array:
+    """Return what to add to the target's log-probabilities for what is known of the images, [C].
 
     Args:
-        expert: the expert.
-        files: the images, from which `adapt` estimates class shares.
-        classes: path of a text file with one allowed class per line.
-        prior: path of a table with the columns class and count.
-        adapt: whether to estimate the class shares of the images.
+        options: which classes are possible, how frequent they are, and whether to estimate that.
+        posterior: the probabilities of the expert.
+        assumptions: what they assume of images.
+        log_p: computes the target's log-probabilities [N, C] of all images.
+        note: is called with what the estimate says.
 
     Raises:
-        TailproofError: a file is missing or damaged or names other classes, or the expert's folder
-            does not say which class shares it assumes.
+        TailproofError: a class is unknown, or the expert's folder does not say which class shares
+            it assumes.
     """
-    names = expert.classes[expert.target]
-    allowed = np.ones(len(names), bool) if classes is None else read_allowed(classes, names)
-    if prior is None and not adapt:
-        return replace(expert, shift=np.where(allowed, 0.0, FORBIDDEN))
-    if prior is not None and adapt:
-        raise TailproofError("--prior and --adapt both set the class shares: give one of them")
-    known = expert.deployment.assumptions
-    if known is None:
+    names = posterior.classes[posterior.target]
+    allowed = np.ones(len(names), bool) if options.classes is None else options.classes(names)
+    if options.prior is None and not options.adapt:
+        return np.where(allowed, 0.0, FORBIDDEN)
+    if assumptions is None:
         raise TailproofError(
             "the expert's deployment.json does not say which class shares it assumes, which "
-            "--prior and --adapt need: build it again with snakemake"
+            f"{options.prefix}prior and {options.prefix}adapt need: build it again with snakemake"
         )
-    assumed = np.array(known.shares)
-    if prior is not None:
-        actual = shares(read_counts(prior, names))
+    assumed = np.array(assumptions.shares)
+    if options.prior is not None:
+        actual = shares(options.prior(names))
     else:
         actual = assumed.copy()
-        actual[allowed] = _estimated(expert, files, allowed, assumed)
-    shift = np.where(allowed, np.log(actual) - np.log(assumed), FORBIDDEN)
-    return replace(expert, shift=shift)
+        actual[allowed] = _estimated(log_p(), names, allowed, assumptions, note)
+    return np.where(allowed, np.log(actual) - np.log(assumed), FORBIDDEN)
 
 
 def _estimated(
-    expert: Expert, files: list[Path], allowed: np.ndarray, assumed: np.ndarray
-) -> np.ndarray:
+    log_p: Array,
+    names: list[str],
+    allowed: Array,
+    known: Assumptions,
+    note: Callable[[str], None],
+) -> Array:
     """Estimate the shares of the allowed classes [A] from all images, and say what came out."""
-    known = expert.deployment.assumptions
-    parts = [np.empty((0, len(assumed)))]
-    for readable, _ in read_batches(expert, files):
-        if readable:
-            images = np.stack([image for _, image in readable])
-            parts.append(expert.log_probabilities(images)[expert.target])
-    log_p = np.concatenate(parts)
+    assumed = np.array(known.shares)
     within = assumed[allowed] / assumed[allowed].sum()
     if not len(log_p):
         return within
@@ -94,16 +93,75 @@ def _estimated(
         log_probabilities(log_p[:, allowed]), within, known_confidence, np.exp(log_p.max(axis=1))
     )
     if not found.trusted:
-        report(f"the class shares stay as they are: {found.reason}")
+        note(f"the class shares stay as they are: {found.reason}")
         return within
-    names = np.array(expert.classes[expert.target])[allowed]
+    inside = np.array(names)[allowed]
     largest = np.argsort(-found.shares)[:SHOWN]
-    shown = [f"{printable(names[index])} {100 * found.shares[index]:.0f} %" for index in largest]
-    report(f"class shares estimated from {quantity(len(log_p), 'image')}: {listed(shown)}")
+    shown = [f"{printable(inside[index])} {100 * found.shares[index]:.0f} %" for index in largest]
+    note(f"class shares estimated from {quantity(len(log_p), 'image')}: {listed(shown)}")
     return found.shares
 
 
-def read_allowed(path: str, names: list[str]) -> np.ndarray:
+def allowed_classes(chosen: Iterable[str], names: list[str]) -> Array:
+    """Return which classes a list allows, boolean [C].
+
+    Raises:
+        TailproofError: it is empty or no list, or has something that is not a class.
+    """
+    if isinstance(chosen, str):
+        raise TailproofError(f"classes is the text '{printable(chosen)}', expected a list of names")
+    chosen = list(chosen)
+    _check_names("classes", chosen, names)
+    if not chosen:
+        raise TailproofError("classes is empty, expected at least one class")
+    return np.isin(names, chosen)
+
+
+def class_counts(counts: Mapping[str, float], names: list[str]) -> Array:
+    """Return the number of samples of each class, from a mapping or a column of a table.
+
+    Raises:
+        TailproofError: a class is missing or unknown, or a count is not a whole number of at
+            least 0.
+    """
+    try:
+        pairs = list(counts.items())
+        given = dict(pairs)
+    except (AttributeError, TypeError):
+        raise TailproofError(
+            f"prior is a {type(counts).__name__}, expected {{class: number of images}}"
+        ) from None
+    _check_names("prior", [name for name, _ in pairs], names)
+    if len(given) < len(pairs):
+        raise TailproofError("prior lists a class twice, expected each class once")
+    for name, count in given.items():
+        if not isinstance(count, Real) or not 0 <= count <= MOST or float(count) % 1:
+            raise TailproofError(
+                f"prior: the class '{printable(name)}' has the count '{printable(count)}', "
+                f"{WHOLE_NUMBERS}"
+            )
+    _check_complete("prior", given, names, "name each of them, with 0 if it never occurs")
+    return np.array([float(given[name]) for name in names])
+
+
+def _check_names(what: str, chosen: Iterable[object], names: list[str]) -> None:
+    for name in chosen:
+        if name not in names:
+            raise TailproofError(f"{what}: {unknown_name('class', printable(name), names)}")
+
+
+def _check_complete(what: str, counts: Mapping[str, float], names: list[str], remedy: str) -> None:
+    missing = [name for name in names if name not in counts]
+    if missing:
+        raise TailproofError(
+            f"{what} lacks {quantity(len(missing), 'class', 'classes')}, such as "
+            f"{listed([printable(name) for name in missing], 3)}: {remedy}"
+        )
+    if not any(counts.values()):
+        raise TailproofError(f"{what} has only counts of 0, expected at least one above")
+
+
+def read_allowed(path: str, names: list[str]) -> Array:
     """Return which classes a text file allows, boolean [C].
 
     Raises:
@@ -119,7 +177,7 @@ def read_allowed(path: str, names: list[str]) -> np.ndarray:
     return np.isin(names, lines)
 
 
-def read_counts(path: str, names: list[str]) -> np.ndarray:
+def read_counts(path: str, names: list[str]) -> Array:
     """Return the number of samples of each class, from a table with the columns class and count.
 
     Raises:
@@ -140,18 +198,8 @@ def read_counts(path: str, names: list[str]) -> np.ndarray:
         if not 0 <= count <= MOST or not count.is_integer() or name in counts:
             problem = "is listed twice" if name in counts else f"has the count '{printable(cell)}'"
             raise TailproofError(
-                f"{path}, line {row.line}: the class '{printable(name)}' {problem}, expected each "
-                "class once, with a whole number of images: multiply shares by how many images "
-                "they were counted on"
+                f"{path}, line {row.line}: the class '{printable(name)}' {problem}, {WHOLE_NUMBERS}"
             )
         counts[name] = count
-    missing = [name for name in names if name not in counts]
-    if missing:
-        raise TailproofError(
-            f"{path} lacks {quantity(len(missing), 'class', 'classes')}, such as "
-            f"{listed([printable(name) for name in missing], 3)}: add a row for each, with 0 if it "
-            "never occurs"
-        )
-    if not any(counts.values()):
-        raise TailproofError(f"{path} has only counts of 0, expected at least one above")
+    _check_complete(path, counts, names, "add a row for each, with 0 if it never occurs")
     return np.array([counts[name] for name in names])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tailproof.evaluation.deployment import Deployment
 from tailproof.guarantees.expert_guarantees import (
     FILE,
     ExpertGuarantees,
@@ -15,19 +16,19 @@ from tailproof.guarantees.expert_guarantees import (
 from tailproof.guarantees.prediction_sets import PROCEDURES, set_scores
 from tailproof.guarantees.risk import answered_above
 from tailproof.guarantees.roll_up import NONE, answer_rank, answers_by_rank
-from tailproof.output import report
-from tailproof.predict.expert import Expert
+from tailproof.predict.posterior import Posterior
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.text import listed, quantity
 
-BETWEEN = " | "
-"""Between the classes of a set."""
+SET_SIZE, SET = "set_size", "set"
 
 Array = np.ndarray
 
 
-def open_guarantees(folder: str | Path, expert: Expert) -> ExpertGuarantees:
-    """Read guarantees.json from the folder of an expert, and report its notes.
+def read_guarantees(
+    folder: str | Path, deployment: Deployment, posterior: Posterior
+) -> ExpertGuarantees:
+    """Read guarantees.json from the folder of an expert.
 
     Raises:
         TailproofError: the file is missing, damaged, or does not belong to the expert.
@@ -35,20 +36,18 @@ def open_guarantees(folder: str | Path, expert: Expert) -> ExpertGuarantees:
     path = Path(folder) / FILE
     if not path.exists():
         raise TailproofError(
-            f"{folder} has no {FILE}, which --set, --risk and --precision need: copy the whole "
-            "folder of the expert, or build the missing file with snakemake"
+            f"{folder} has no {FILE}, so that nothing can be promised (set, risk, precision): copy "
+            "the whole folder of the expert, or build the missing file with snakemake"
         )
     guarantees = ExpertGuarantees.read(path)
     try:
-        guarantees.check_classes(expert.classes[expert.target], expert.target)
-        if guarantees.weights_sha256 != expert.deployment.weights_sha256:
+        guarantees.check_classes(posterior.classes[posterior.target], posterior.target)
+        if guarantees.weights_sha256 != deployment.weights_sha256:
             raise ValueError(f"{FILE} is for other weights than deployment.json")
     except ValueError as error:
         raise TailproofError(
             f"{folder} has files that do not belong together: {error}: copy the whole folder again"
         ) from None
-    for note in guarantees.notes:
-        report(note)
     return guarantees
 
 
@@ -59,7 +58,7 @@ class SetColumns:
         names: the names of the columns.
     """
 
-    names = ("set_size", "set")
+    names = (SET_SIZE, SET)
 
     def __init__(self, guarantees: ExpertGuarantees, coverage: float, procedure: str) -> None:
         """Select the rule.
@@ -74,16 +73,15 @@ class SetColumns:
         self._shares = np.array(guarantees.shares)
         self._classes = guarantees.ranks[0].classes
 
-    def __call__(self, log_p: Array) -> list[tuple[str, ...]]:
-        """Return the cells of each row of log-probabilities [N, C]; probable classes come first."""
+    def __call__(self, log_p: Array) -> list[tuple[int, tuple[str, ...]]]:
+        """Return size and classes for each row of log-probabilities [N, C], probable ones first."""
         p = np.exp(log_p)
         held = self._rule.holds(set_scores(self._rule.score, p, self._shares))
         rows = []
         for inside, own in zip(held, p, strict=True):
             chosen = np.flatnonzero(inside)
             ordered = chosen[np.argsort(-own[chosen], kind="stable")]
-            names = BETWEEN.join(self._classes[index] for index in ordered)
-            rows.append((str(len(chosen)), names))
+            rows.append((len(chosen), tuple(self._classes[index] for index in ordered)))
         return rows
 
 
@@ -108,13 +106,13 @@ class RollUpColumns:
         self._thresholds = [fit.threshold for fit in rule.ranks]
         self._ranks = [stored.rank() for stored in guarantees.ranks]
 
-    def __call__(self, log_p: Array) -> list[tuple[str, ...]]:
-        """Return the cells of each row of log-probabilities [N, C]; empty without an answer."""
+    def __call__(self, log_p: Array) -> list[tuple[str | None, str | None]]:
+        """Return rank and class for each row of log-probabilities [N, C]; None for no answer."""
         answers = answers_by_rank(np.exp(log_p), self._ranks)
         rows = []
         for row, index in enumerate(answer_rank(answers, self._thresholds)):
             if index == NONE:
-                rows.append(("", ""))
+                rows.append((None, None))
             else:
                 rank = self._ranks[index]
                 rows.append((rank.name, rank.classes[answers[index].chosen[row]]))

@@ -1,0 +1,100 @@
+"""From calibrated probabilities to answers: classes, decisions and promises, as a table."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tailproof.predict.promises import RollUpColumns, SetColumns
+
+Array = np.ndarray
+Promises = Sequence[SetColumns | RollUpColumns]
+Decision = Callable[[Array], tuple[Array, Array]]
+"""Returns the chosen class [N] and whether it is accepted [N], of log-probabilities [N, C]."""
+
+PROBABILITY, DECISION = "probability", "decision"
+WORDS = {True: "accept", False: "reject"}
+
+
+class Columns(Protocol):
+    """Further columns of the table, made of the target's log-probabilities [N, C]."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, log_p: Array) -> list[tuple[Any, ...]]:
+        """Return the cells of each row."""
+
+
+class Answers(NamedTuple):
+    """The answers for N images, or groups of images.
+
+    Attributes:
+        classes: the predicted class of each rank, the target's first. The rule chooses the class of
+            the target; at the other ranks it is the most probable one.
+        probability: [N], probability of the target's class.
+        accepted: [N], whether the rule accepts the prediction.
+        promises: the columns of promises.
+        probabilities: [N, C] of each rank, the target's first.
+        names: the C class names of each rank.
+    """
+
+    classes: dict[str, list[str]]
+    probability: Array
+    accepted: Array
+    promises: dict[str, list[Any]]
+    probabilities: dict[str, Array]
+    names: dict[str, list[str]]
+
+    @property
+    def probability_names(self) -> list[str]:
+        """The names of the columns of all probabilities: ``RANK=CLASS``."""
+        return probability_names(self.names)
+
+    def columns(self) -> list[tuple[str, Sequence[Any]]]:
+        """Return the columns of the table by name, without those of all probabilities."""
+        (target, chosen), *others = self.classes.items()
+        return [
+            (target, chosen),
+            (PROBABILITY, self.probability.tolist()),
+            (DECISION, [WORDS[accepted] for accepted in self.accepted.tolist()]),
+            *others,
+            *self.promises.items(),
+        ]
+
+
+def probability_names(classes: dict[str, list[str]]) -> list[str]:
+    """Return the names of the columns of all probabilities: ``RANK=CLASS``."""
+    return [f"{rank}={name}" for rank, names in classes.items() for name in names]
+
+
+def answer(
+    log_p: dict[str, Array],
+    classes: dict[str, list[str]],
+    decide: Decision,
+    promises: Sequence[Columns] = (),
+) -> Answers:
+    """Return the answers for N images, or groups of images.
+
+    Args:
+        log_p: calibrated log-probabilities [N, C] of each rank, the target's first.
+        classes: class names of each rank.
+        decide: chooses the class of the target, and accepts it or not.
+        promises: what makes further columns.
+    """
+    target = next(iter(log_p))
+    chosen, accepted = decide(log_p[target])
+    predicted = {rank: values.argmax(axis=1) for rank, values in log_p.items()}
+    predicted[target] = chosen
+    p = {rank: np.exp(values) for rank, values in log_p.items()}
+    cells = {}
+    for make in promises:
+        rows = make(log_p[target])
+        cells |= {name: [row[place] for row in rows] for place, name in enumerate(make.names)}
+    return Answers(
+        {rank: [classes[rank][index] for index in rows] for rank, rows in predicted.items()},
+        p[target][np.arange(len(chosen)), chosen],
+        accepted,
+        cells,
+        p,
+        {rank: classes[rank] for rank in log_p},
+    )

@@ -1,0 +1,108 @@
+"""What is loaded from the folder of an expert: networks, probabilities, rules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tailproof.digests import sha256_file
+from tailproof.evaluation.deployment import Deployment
+from tailproof.features import backbone_with_head  # noqa: F401 - it registers a network
+from tailproof.guarantees.expert_guarantees import ExpertGuarantees
+from tailproof.models.expert_weights import load_model
+from tailproof.models.weights_header import read_header
+from tailproof.predict.expert_folder import WEIGHTS, ExpertFolder
+from tailproof.predict.image_files import Preparation
+from tailproof.predict.network import Network
+from tailproof.predict.posterior import Outputs, Posterior
+from tailproof.predict.promises import read_guarantees
+
+
+@dataclass(frozen=True)
+class LoadedExpert:
+    """A loaded expert.
+
+    Its parts can be used one by one: `raw_logits` turns prepared images into raw logits,
+    `posterior` those into calibrated log-probabilities, and `tailproof.predict.answers.answer`
+    those into answers.
+
+    Attributes:
+        folder: its folder.
+        networks: what computes raw logits.
+        posterior: what makes probabilities of them.
+        deployment: the content of deployment.json.
+    """
+
+    folder: Path
+    networks: tuple[Network, ...]
+    posterior: Posterior
+    deployment: Deployment
+
+    @property
+    def target(self) -> str:
+        """The taxonomic rank that decisions refer to."""
+        return self.posterior.target
+
+    @cached_property
+    def classes(self) -> dict[str, list[str]]:
+        """Class names of each rank that is answered, the target's first."""
+        return self.posterior.classes
+
+    @property
+    def device(self) -> str:
+        """The kind of device that computes."""
+        return self.networks[0].device.type
+
+    @cached_property
+    def preparations(self) -> list[Preparation]:
+        """What the networks take of an image, each once."""
+        return list(dict.fromkeys(network.preparation for network in self.networks))
+
+    def raw_logits(self, images: Sequence[tuple[np.ndarray, ...]]) -> dict[str, np.ndarray]:
+        """Return the raw logits of each expert, float32 [N, outputs], by its name.
+
+        Args:
+            images: N images, each as `tailproof.predict.image_files.prepare_image` makes it for
+                `preparations`.
+
+        Raises:
+            TailproofError: a network does not accept the images, or a logit is not finite.
+        """
+        stacked = [np.stack(column) for column in zip(*images, strict=True)]
+        logits: dict[str, np.ndarray] = {}
+        for network in self.networks:
+            batch = stacked[self.preparations.index(network.preparation)]
+            logits |= network.raw_logits(batch)
+        return logits
+
+    def guarantees(self) -> ExpertGuarantees:
+        """Return the content of guarantees.json.
+
+        Raises:
+            TailproofError: the file is missing, damaged, or does not belong to the expert.
+        """
+        return read_guarantees(self.folder, self.deployment, self.posterior)
+
+
+def load_expert(folder: str | Path) -> LoadedExpert:
+    """Load an expert from its folder or a copy of it.
+
+    Raises:
+        TailproofError: it is not the folder of an expert, or its files are damaged, of another
+            version, or do not belong together.
+    """
+    files = ExpertFolder.read(folder)
+    weights = files.path / WEIGHTS
+    read_header(weights)
+    files.check_weights(sha256_file(weights))
+    model = load_model(weights, files.config)
+    target, name = files.config.tailproof.target, files.deployment.expert
+    outputs = Outputs(files.config.classes, files.calibration.calibrators(target))
+    return LoadedExpert(
+        files.path,
+        (Network.of(name, model, files.config, files.full_scale),),
+        Posterior(target, {name: outputs}),
+        files.deployment,
+    )

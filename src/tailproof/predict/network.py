@@ -1,0 +1,83 @@
+"""Networks that are loaded to predict: prepared images in, raw logits out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from tailproof.loading.augmentation import BatchAugment
+from tailproof.models.expert_config import ExpertConfig
+from tailproof.predict.image_files import Preparation
+from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_text import printable
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network of an expert, in evaluation mode on its device.
+
+    Attributes:
+        expert: name of the expert.
+        model: computes raw logits [N, outputs] of normalized images [N, C, H, W].
+        device: device of the model.
+        preparation: what the model takes of an image.
+        normalize: converts a batch of images to the model's input.
+    """
+
+    expert: str
+    model: nn.Module
+    device: torch.device
+    preparation: Preparation
+    normalize: BatchAugment
+
+    @classmethod
+    def of(
+        cls, expert: str, model: nn.Module, config: ExpertConfig, full_scale: float
+    ) -> "Network":
+        """Move a loaded model to the GPU, if there is one.
+
+        Args:
+            expert: name of the expert.
+            model: the model, in evaluation mode.
+            config: config.json of the expert.
+            full_scale: the value of a white pixel.
+        """
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        prepared = config.pretrained_cfg
+        return cls(
+            expert,
+            model.to(device, memory_format=torch.channels_last),
+            device,
+            Preparation(tuple(prepared.input_size), prepared.interpolation),
+            BatchAugment(prepared.mean, prepared.std, None, 0, full_scale),
+        )
+
+    @torch.inference_mode()
+    def raw_logits(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Return the raw logits of the expert, float32 [N, outputs], by its name.
+
+        Args:
+            images: uint8 or float32 [N, H, W, C], as `preparation` says.
+
+        Raises:
+            TailproofError: the model does not accept the images, or a logit is not finite.
+        """
+        batch = torch.from_numpy(images).to(self.device)
+        try:
+            logits = self.model(self.normalize(batch, 1, np.arange(len(images))))
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            channels, height, width = self.preparation.shape
+            raise TailproofError(
+                f"the expert's network does not accept images of {height}×{width} pixels with "
+                f"{channels} channels, which its config.json names ({printable(error):.200}): copy "
+                "its folder again"
+            ) from None
+        values = logits.float().cpu().numpy()
+        if not np.isfinite(values).all():
+            raise TailproofError(
+                "the expert computes logits that are not finite: check that the images have the "
+                "same units as its training images, or train it again"
+            )
+        return {self.expert: values}

@@ -1,0 +1,114 @@
+"""What is asked of an expert apart from the images, and what cannot be asked together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_text import printable
+
+CHOW, SCORE = "chow", "pas"
+OfNames = Callable[[list[str]], np.ndarray]
+
+
+class Promised(NamedTuple):
+    """What the answers should promise; None for nothing.
+
+    Attributes:
+        set_coverage: how often a set holds the true class.
+        score: the procedure of the sets; None for `SCORE`.
+        risk: the largest share of wrong answers among the accepted ones.
+        by_group: whether the risk holds in every group of classes.
+        precision: the smallest share of right answers at the rank that is answered.
+    """
+
+    set_coverage: float | None = None
+    score: str | None = None
+    risk: float | None = None
+    by_group: bool = False
+    precision: float | None = None
+
+    @property
+    def levels(self) -> tuple[float | None, ...]:
+        """The level of each promise."""
+        return self.set_coverage, self.risk, self.precision
+
+
+NOTHING = Promised()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of an expert.
+
+    Attributes:
+        rule: name of the rule that accepts or rejects predictions.
+        coverage: accepted fraction on the split tune; None for the default in deployment.json.
+        promised: what the answers should promise.
+        grouped: whether images of a group get one answer.
+        classes: returns which classes are possible, boolean [C], of all names; None for all.
+        prior: returns how often each class occurs where the images are from, [C], of all names;
+            None if unknown.
+        adapt: whether to estimate the class shares of the images.
+        prefix: what stands before the name of an option in messages.
+    """
+
+    rule: str = CHOW
+    coverage: float | None = None
+    promised: Promised = NOTHING
+    grouped: bool = False
+    classes: OfNames | None = None
+    prior: OfNames | None = None
+    adapt: bool = False
+    prefix: str = ""
+
+    @property
+    def changes(self) -> list[str]:
+        """The options that change the probabilities of single images, as messages name them."""
+        given = {
+            "group": self.grouped,
+            "classes": self.classes is not None,
+            "prior": self.prior is not None,
+            "adapt": self.adapt,
+        }
+        return [self.prefix + name for name, is_given in given.items() if is_given]
+
+    def check(self) -> None:
+        """Check that the options fit together.
+
+        Raises:
+            TailproofError: they do not.
+        """
+        promised, dash = self.promised, self.prefix
+        if self.changes and promised.levels != (None, None, None):
+            raise TailproofError(
+                f"{dash}set, {dash}risk and {dash}precision were fitted on the probabilities of "
+                f"single images, which {self.changes[0]} changes: leave out one of them"
+            )
+        if promised.by_group and promised.risk is None:
+            raise TailproofError(
+                f"{dash}by{'-' if dash else '_'}group is about a promised risk: add {dash}risk"
+            )
+        if promised.score is not None and promised.set_coverage is None:
+            raise TailproofError(f"{dash}score is about sets of classes: add {dash}set")
+        if promised.risk is not None and self.rule != CHOW:
+            raise TailproofError(
+                f"{dash}risk decides with the largest probability, {dash}rule "
+                f"{printable(self.rule)} with another score: leave out one of them"
+            )
+        if promised.risk is not None and self.coverage is not None:
+            raise TailproofError(
+                f"{dash}risk and {dash}coverage both decide what is accepted: give one of them"
+            )
+        if self.adapt and self.grouped:
+            raise TailproofError(
+                f"{dash}adapt estimates how frequent classes are among images, not among groups: "
+                f"leave out {dash}adapt or {dash}group, or name the number of groups of each class "
+                f"with {dash}prior"
+            )
+        if self.prior is not None and self.adapt:
+            raise TailproofError(
+                f"{dash}prior and {dash}adapt both set the class shares: give one of them"
+            )

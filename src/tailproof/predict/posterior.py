@@ -1,0 +1,87 @@
+"""From raw logits to calibrated probabilities; it needs neither images nor a network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailproof.calibration.calibrator import Calibrator
+from tailproof.calibration.metrics import log_probabilities
+from tailproof.data.taxonomy import head_columns
+from tailproof.runtime.errors import TailproofError
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the outputs of an expert's network mean.
+
+    Attributes:
+        classes: class names of each rank with a head, in the order of the outputs.
+        calibrators: calibrator of each rank.
+    """
+
+    classes: dict[str, list[str]]
+    calibrators: dict[str, Calibrator]
+
+    def calibrated(self, logits: Array) -> dict[str, Array]:
+        """Return calibrated logits float64 [N, C] of each rank.
+
+        Args:
+            logits: raw logits [N, outputs].
+        """
+        columns = head_columns({rank: len(names) for rank, names in self.classes.items()})
+        return {
+            rank: self.calibrators[rank].apply(logits[:, part]) for rank, part in columns.items()
+        }
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The calibrated probabilities of an expert.
+
+    Attributes:
+        target: the taxonomic rank that decisions refer to.
+        outputs: what the outputs of the expert mean, by its name.
+        shift: what is known of the images beforehand, added to the target's log-probabilities, [C]
+            or [N, C]; None for nothing.
+    """
+
+    target: str
+    outputs: Mapping[str, Outputs]
+    shift: Array | None = None
+
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """Class names of each rank that is answered, the target's first."""
+        classes = next(iter(self.outputs.values())).classes
+        return {self.target: classes[self.target], **classes}
+
+    def __call__(self, raw: Mapping[str, Array]) -> dict[str, Array]:
+        """Return log-probabilities float64 [N, C] of each rank, the target's first.
+
+        Args:
+            raw: raw logits [N, outputs] of each expert.
+
+        Raises:
+            TailproofError: a probability is not finite.
+        """
+        by_rank = self.unshifted(raw)
+        by_rank[self.target] = self.shifted(by_rank[self.target])
+        if not all(np.isfinite(values).all() for values in by_rank.values()):
+            raise TailproofError(
+                "the expert computes probabilities that are not finite: copy its folder again"
+            )
+        return by_rank
+
+    def unshifted(self, raw: Mapping[str, Array]) -> dict[str, Array]:
+        """Return log-probabilities as if nothing was known of the images."""
+        ((name, logits),) = raw.items()
+        calibrated = self.outputs[name].calibrated(logits)
+        by_rank = {rank: log_probabilities(values) for rank, values in calibrated.items()}
+        return {self.target: by_rank.pop(self.target), **by_rank}
+
+    def shifted(self, log_p: Array) -> Array:
+        """Return the target's log-probabilities [N, C] with what is known of the images."""
+        return log_p if self.shift is None else log_probabilities(log_p + self.shift)
