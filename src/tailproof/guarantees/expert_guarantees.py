@@ -88,9 +88,10 @@ class StoredFalseAlarm(Strict):
 
 
 class StoredUnknown(Strict):
-    """When an image is called unknown."""
+    """When an image is called unknown; the digest is that of unknown.safetensors."""
 
     score: Literal[SCORES]
+    features_sha256: Sha256
     false_alarms: list[StoredFalseAlarm] = Field(min_length=1)
 
 

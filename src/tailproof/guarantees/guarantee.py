@@ -23,7 +23,7 @@ from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, fit_guarantees
 from tailproof.guarantees.summary import Method, summarise
-from tailproof.guarantees.unknown import fit_and_measure_unknown, read_all_scores
+from tailproof.guarantees.unknown import features_of, fit_and_measure_unknown, read_all_scores
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
@@ -127,7 +127,7 @@ def guarantee(
         rules = fit_and_measure_unknown(seeds, classes, config, evaluation)
         result["methods"][name]["unknown"] = rules.summary
         for seed, own in rules.stored.items():
-            stored[name][seed]["unknown"] = own
+            stored[name][seed]["unknown"] = own | features_of(unknown[name], seed)
     write_json(Path(output) / "guarantees.json", result)
     write_json(Path(output) / "guarantee_rules.json", stored)
     return result

@@ -242,6 +242,7 @@ def fit_and_measure_unknown(
         for score in shown
     }
     summary = {
+        "rows": {split: len(own) for split, own in scored[0].items()},
         "score": chosen,
         "choice": choice,
         "scores": _rankings(scored, classes, counts),
@@ -391,3 +392,14 @@ def read_all_scores(
         }
         for expert, seeds in files.items()
     }
+
+
+def features_of(files: Mapping[str | int, str | Path], seed: str) -> dict[str, str]:
+    """Return the digest of what an expert keeps of the features of train.
+
+    Args:
+        files: its unknown_scores.parquet by seed.
+        seed: the seed.
+    """
+    path = next(path for own, path in files.items() if str(own) == seed)
+    return {"features_sha256": table_metadata(path)["features_sha256"]}

@@ -7,6 +7,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tailproof.digests import sha256_bytes
 from tailproof.files import atomic
 from tailproof.guarantees.unknown_scores import KnownFeatures
 from tailproof.runtime.errors import TailproofError
@@ -24,30 +25,34 @@ def write_known_features(known: KnownFeatures, path: str | Path) -> None:
         temporary.write_bytes(content)
 
 
-def read_known_features(path: str | Path, width: int) -> KnownFeatures:
+def read_known_features(path: str | Path, digest: str) -> KnownFeatures:
     """Read the file, which may be a stranger's.
 
     Args:
         path: the file.
-        width: the number of features of the expert.
+        digest: its SHA-256, as guarantees.json says.
 
     Raises:
-        TailproofError: it is missing or damaged, or for other features.
+        TailproofError: it is missing, damaged, or another file.
     """
+    content = read_bytes(path, limit=LARGEST)
+    if sha256_bytes(content) != digest:
+        raise TailproofError(f"{path} does not belong to guarantees.json next to it: {AGAIN}")
     try:
-        known = KnownFeatures(**load(read_bytes(path, limit=LARGEST)))
+        known = KnownFeatures(**load(content))
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise TailproofError(
             f"{path} is not the file that Tailproof writes ({reason:.200}): {AGAIN}"
         ) from None
+    width = known.centre.size
     rows = {"whitening": width, "means": len(known.means), "bank": len(known.bank)}
     shapes = {"centre": (width,)} | {name: (count, width) for name, count in rows.items()}
     for name, shape in shapes.items():
         tensor = getattr(known, name)
         if tensor.shape != shape or not len(tensor) or not np.isfinite(tensor).all():
             raise TailproofError(
-                f"{path}: {name} has the shape {list(tensor.shape)}, expected finite numbers for "
-                f"the {width} features of the expert: {AGAIN}"
+                f"{path}: {name} has the shape {list(tensor.shape)}, expected finite numbers, and "
+                f"{width} of them in a row: {AGAIN}"
             )
     return known

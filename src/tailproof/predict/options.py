@@ -22,6 +22,7 @@ class Promised(NamedTuple):
         risk: the largest share of wrong answers among the accepted ones.
         by_group: whether the risk holds in every group of classes.
         precision: the smallest share of right answers at the rank that is answered.
+        unknown: the largest share of known images that are called unknown.
     """
 
     set_coverage: float | None = None
@@ -29,11 +30,13 @@ class Promised(NamedTuple):
     risk: float | None = None
     by_group: bool = False
     precision: float | None = None
+    unknown: float | None = None
 
     @property
-    def levels(self) -> tuple[float | None, ...]:
-        """The level of each promise."""
-        return self.set_coverage, self.risk, self.precision
+    def any(self) -> bool:
+        """Whether anything is promised."""
+        levels = self.set_coverage, self.risk, self.precision, self.unknown
+        return any(level is not None for level in levels)
 
 
 NOTHING = Promised()
@@ -82,10 +85,15 @@ class Options:
             TailproofError: they do not.
         """
         promised, dash = self.promised, self.prefix
-        if self.changes and promised.levels != (None, None, None):
+        if self.changes and promised.any:
             raise TailproofError(
-                f"{dash}set, {dash}risk and {dash}precision were fitted on the probabilities of "
-                f"single images, which {self.changes[0]} changes: leave out one of them"
+                f"{dash}set, {dash}risk, {dash}precision and {dash}unknown were fitted on single "
+                f"images like those of tune, which {self.changes[0]} changes: leave out one of them"
+            )
+        if promised.risk is not None and promised.unknown is not None:
+            raise TailproofError(
+                f"{dash}risk promises something of all images, of which {dash}unknown takes some "
+                "away: leave out one of them"
             )
         if promised.by_group and promised.risk is None:
             raise TailproofError(

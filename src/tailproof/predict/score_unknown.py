@@ -1,7 +1,6 @@
 """The stage score_unknown: how well an expert knows images of tune, test and unknown classes."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,13 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
 
 from tailproof.config.splits import SCORED_SPLITS, UNKNOWN_SPLITS
 from tailproof.data.shard_check import verify
 from tailproof.data.tables import with_metadata, write_parquet
 from tailproof.data.taxonomy import head_columns
-from tailproof.digests import known_sha256
+from tailproof.digests import known_sha256, sha256_file
 from tailproof.features.store import FeatureSplit
 from tailproof.files import read_json
 from tailproof.guarantees.unknown_scores import (
@@ -26,6 +24,7 @@ from tailproof.guarantees.unknown_scores import (
 )
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert
+from tailproof.predict.classifier_inputs import with_features
 from tailproof.predict.infer import BATCH_SIZE
 from tailproof.predict.infer_head import open_head
 from tailproof.predict.known_features_file import FILE, write_known_features
@@ -130,8 +129,9 @@ def score_unknown(
             memory_budget=memory_budget,
             device=device,
         )
-        parts = [with_features(model, batch.inputs) for batch in loader.epoch(1)]
-        return Computed(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        parts = (with_features(model, batch.inputs) for batch in loader.epoch(1))
+        arrays = [[values.float().cpu().numpy() for values in part] for part in parts]
+        return Computed(*(np.concatenate(part) for part in zip(*arrays, strict=True)))
 
     splits = _open(Split, (manifest,), (unknown,), name)
     _write(scored, ((split, compute(split)) for split in splits))
@@ -183,45 +183,6 @@ def score_unknown_of_head(
     _write(scored, ((split, compute(split)) for split in splits))
 
 
-def with_features(model: nn.Module, inputs: Tensor) -> Computed:
-    """Return what a network computes of normalized images [N, channels, H, W].
-
-    Features are averaged over the positions of a map or sequence, and over the views of an image.
-
-    Raises:
-        TailproofError: the network has no classifier that gets features.
-    """
-    with _classifier_inputs(model) as seen:
-        logits = model(inputs)
-    if not seen:
-        raise TailproofError(
-            "the network has no classifier whose input are its features: remove data.unknown, or "
-            "choose another model"
-        )
-    views = [_pooled(values) for values in seen]
-    mean = torch.stack(views).mean(0)
-    return Computed(logits.float().cpu().numpy(), mean.float().cpu().numpy())
-
-
-@contextmanager
-def _classifier_inputs(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Yield a list to which each call of the classifier adds its input."""
-    classifier, seen = model.get_classifier(), []
-    if isinstance(classifier, tuple | list):  # one for each token that distils
-        classifier = classifier[0]
-    hook = classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
-        yield seen
-    finally:
-        hook.remove()
-
-
-def _pooled(values: Tensor) -> Tensor:
-    if values.ndim == 4:  # a classifier of 1 × 1 convolutions gets a map
-        return values.mean((2, 3))
-    return values.mean(1) if values.ndim == 3 else values
-
-
 def _open(kind: type, known: tuple, unknown: tuple, name: str) -> Iterator[Any]:
     """Yield the splits to compute, train first."""
     unknown_splits = UNKNOWN_SPLITS if unknown[-1] else ()
@@ -259,6 +220,7 @@ def _write(expert: ScoredExpert, computed: Iterator[tuple[Labelled, Computed]]) 
         "neighbors": NEIGHBORS,
     }
     write_known_features(known, expert.folder / FILE)
+    facts["features_sha256"] = sha256_file(expert.folder / FILE)
     write_parquet(expert.folder / SCORED, with_metadata(pa.concat_tables(tables), facts))
 
 
