@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-guarantees bench-labels bench-heads clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-guarantees bench-labels bench-heads clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,8 +15,9 @@ demo: .venv/.run ## set up, train three experts on long-tailed digits and show t
 	$(SNAKEMAKE) --quiet host reason
 	@$(BIN)/python -m tailproof.report.terminal_summary results/digits_lt
 
+# Three processes for two cores: many tests wait for processes that they started or stopped.
 test: .venv/.dev .venv/validators/.done browser ## set up and run the tests
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-pipelines: .venv/.dev ## run the pipeline for rare events, scan lines, taxonomies, resizing and sweeps
 	$(BIN)/pytest -n 2 --dist loadfile tests/pipelines
@@ -43,6 +44,9 @@ schema: .venv/.run ## write the JSON schemas of experiments and records
 
 bench-train: .venv/.dev ## compare training speed with a plain PyTorch loop
 	$(BIN)/python benchmarks/train.py
+
+bench-threads: .venv/.run ## measure how threads should wait for each other next to busy neighbours
+	$(BIN)/python benchmarks/threads.py
 
 bench-experts: .venv/.dev ## time the three experts of cifar100_lt on random pixels (on a GPU)
 	$(BIN)/python benchmarks/experts.py

@@ -27,6 +27,7 @@ include: "rules/cross_fit.smk"
 include: "rules/draws.smk"
 include: "rules/diagnosis.smk"
 include: "rules/card.smk"
+include: "rules/bundle.smk"
 include: "rules/report.smk"
 include: "rules/provenance.smk"
 

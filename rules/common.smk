@@ -8,6 +8,7 @@ from pathlib import Path
 from tailproof import workflow as helpers
 from tailproof.config import expert_recipes
 from tailproof.config.base import NAME
+from tailproof.config.evaluation import ENSEMBLES
 from tailproof.config.validation import parse_config
 from tailproof.config.splits import SPLITS, UNKNOWN_SPLITS
 from tailproof.config.sweep import WINNER
@@ -64,6 +65,7 @@ wildcard_constraints:
     split="|".join([*SPLITS, *UNKNOWN_SPLITS]),
     part=r"\d{5}",
     rung=r"\d+",
+    method="|".join(ENSEMBLES),
 
 
 checked(import_extensions)

@@ -16,6 +16,7 @@ from tailproof.data.manifest import write_manifest
 from tailproof.data.prepare import prepare
 from tailproof.data.shards import shard
 from tailproof.data.splits import split
+from tailproof.runtime.process import limit_spinning
 from tests.project import TINY, Project
 
 # A machine that is busy or slow fails no test: pytest's own limit is the only one. Each run draws
@@ -39,6 +40,7 @@ LONGEST = (
 
 def pytest_collectstart():
     """Let the tests import timm; the process that only distributes them need not."""
+    limit_spinning()
     import tailproof.models  # noqa: F401
 
 

@@ -9,6 +9,7 @@ import typer
 from tailproof.output import report, say, standard_streams
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.file_name_encoding import require_utf8
+from tailproof.runtime.process import limit_spinning
 from tailproof.text import quantity
 
 app = typer.Typer(
@@ -313,7 +314,7 @@ def predict(
     expert: Annotated[
         str,
         typer.Argument(
-            help="Folder of an expert: results/NAME/experts/EXPERT/seed-S, or a copy of it."
+            help="Folder of an expert or a bundle: results/NAME/experts/EXPERT/seed-S, or a copy."
         ),
     ],
     images: Annotated[
@@ -410,6 +411,27 @@ def predict(
 
 
 @app.command()
+def bundle(
+    experiment: Experiment,
+    method: Annotated[
+        str, typer.Option(help="Ensemble: stacked, mean_logits or mean_probabilities.")
+    ] = "stacked",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the experts. Default: the first one.")
+    ] = None,
+) -> None:
+    """Put an ensemble into one folder, which predicts like that of an expert.
+
+    First runs the jobs whose files are missing.
+    """
+    from tailproof.bundle.command import build_bundle
+    from tailproof.provenance.snakemake_bridge import run
+
+    folder = build_bundle(experiment, method, seed, run)
+    say(f"built {folder}; next: tailproof predict {folder} IMAGES…")
+
+
+@app.command()
 def retrain(
     expert: Annotated[
         str,
@@ -473,6 +495,7 @@ def main() -> None:
     with standard_streams():
         try:
             require_utf8()
+            limit_spinning()
             app()
         except TailproofError as error:
             report(error)

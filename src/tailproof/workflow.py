@@ -240,6 +240,15 @@ class Pipeline:
         """Return an input function: a file of every evaluated expert and seed."""
         return self.files_of(lambda w: self.experiment(w).evaluated, file, **values)
 
+    def files_to_bundle(self, file: str, **values: Iterable[str]) -> InputFunction:
+        """Return an input function: a file of every evaluated expert with the wildcards' seed."""
+        return lambda wildcards: _expand(
+            f"{self._paths.experiment(wildcards.experiment)}/{EXPERT}/{file}",
+            expert=self.experiment(wildcards).evaluated,
+            seed=[wildcards.seed],
+            **values,
+        )
+
     def logits_to_calibrate(self, wildcards: Any) -> list[str]:
         """Return the raw logits on which the calibrators of an expert are fitted and chosen."""
         return _expand(

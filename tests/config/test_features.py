@@ -97,6 +97,33 @@ def test_heads_and_networks_do_not_inherit_what_only_the_other_wants(recipe, exp
     )
 
 
+def test_a_head_does_not_inherit_how_a_network_is_trained_on_images():
+    value = deepcopy(TINY)
+    value["recipe"] = {
+        "model": RECIPE["model"],
+        "loss": {"name": "balanced_softmax"},
+        "schedule": {"name": "multistep", "milestones": [1]},
+        "epochs": 9,
+        "batch_size": 32,
+        "image_size": 64,
+        "augmentation": {"flip": True},
+        "mixing": {"cutmix": 1.0},
+        "drop_last": True,
+        "phases": [{"from_epoch": 1, "augmentation": {"flip": False}}],
+        "precision": "bf16",
+        "channels_last": True,
+        "validate_every": 9,
+    }
+    value["experts"] = {"network": {}, "head": {"features": {}}}
+    experts = parse_experiment(value).experts
+    assert experts["network"].augmentation.flip and experts["network"].precision == "bf16"
+    head = experts["head"]
+    assert head.loss.name == "balanced_softmax" and head.batch_size == 32
+    assert not head.augmentation.flip and not head.mixing.cutmix and not head.channels_last
+    assert (head.epochs, head.validate_every, head.precision) == (20, 1, "fp32")
+    assert not head.phases and head.image_size is None and head.schedule.name == "cosine"
+
+
 def test_points_of_a_sweep_over_features_are_heads():
     value = deepcopy(TINY)
     value["recipe"] = {"model": RECIPE["model"], "export": "best"}

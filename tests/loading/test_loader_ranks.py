@@ -102,7 +102,7 @@ ORDER: list[torch.Tensor] = [torch.zeros(0)]
 SHARDS = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=4), min_size=1, max_size=4)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     shards=SHARDS,
     batch_size=st.integers(1, 40),

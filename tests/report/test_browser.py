@@ -91,11 +91,11 @@ def test_chart_text_is_large_enough(browser, page, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("selector", ["body", "small", "td.heat", "svg text", "figcaption", "a"])
-def test_text_stands_out_from_what_is_behind_it(browser, page, scheme, selector):
+def test_text_stands_out_from_what_is_behind_it(browser, page, scheme):
     show(browser, page, 1400, scheme)
-    worst = browser.execute_script(CONTRAST, selector)
-    assert worst >= 4.5
+    selectors = ("body", "small", "td.heat", "svg text", "figcaption", "a")
+    worst = {name: browser.execute_script(CONTRAST, name) for name in selectors}
+    assert min(worst.values()) >= 4.5, worst
 
 
 CONTRAST = """

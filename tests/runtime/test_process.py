@@ -1,10 +1,11 @@
 import gc
+import os
 import subprocess
 import sys
 
 import pytest
 
-from tailproof.runtime.process import gc_paused
+from tailproof.runtime.process import gc_paused, limit_spinning
 
 BLOCK, TIMES = 64 << 20, 10
 
@@ -59,3 +60,17 @@ def test_what_is_imported_is_no_garbage_to_look_for(collector, enabled):
     assert gc.isenabled() is enabled
     assert gc.get_freeze_count() > 0
     assert not any(each is kept for each in gc.get_objects())  # which a collection looks through
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "20000"),
+        ({"GOMP_SPINCOUNT": "5"}, "5"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
+    ],
+)
+def test_threads_that_wait_sleep_soon_unless_the_user_decides(monkeypatch, given, expected):
+    monkeypatch.setattr(os, "environ", given)
+    limit_spinning()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected

@@ -225,7 +225,7 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads run yet
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - no other thread works
             )
 
     def _idle(self) -> int:

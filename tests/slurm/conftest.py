@@ -23,8 +23,9 @@ EXPERTS = {
     "starting": {"epochs": 5},
     "two_nodes": {"epochs": 20, "nodes": 2},
 }
-# For this cluster: it keeps no accounts, and a job need not wait long for the next question.
-HERE = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "6")
+# For this cluster: it keeps no accounts.
+HERE = ("--slurm-status-command", "squeue")
+SNAKEMAKE = Path(__file__).with_name("eager_snakemake.py")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class SlurmProject(Project):
         """Start Snakemake with the profile; what it says goes to submit.txt."""
         with open(self.folder / "submit.txt", "w") as told:
             return subprocess.Popen(
-                [sys.executable, "-m", "snakemake", "--profile", "slurm", *HERE, *arguments],
+                [sys.executable, SNAKEMAKE, "--profile", "slurm", *HERE, *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=told,

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -27,28 +28,19 @@ STARTING = (
 )
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory):
-    """The same experiment, run here."""
-    project = Project.fresh(tmp_path_factory.mktemp("local"))
-    here = {**EXPERTS, "two_nodes": {**EXPERTS["two_nodes"], "nodes": 1, "devices": 2}}
-    SlurmProject.write_experts(project, here)
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
-
-
 @dataclass
 class Interrupted:
     """A project that was run through Slurm, and what was done to its jobs.
 
     Attributes:
         project: the project.
+        local: the same experiment, run on this machine without Slurm.
         started: numbers of the Slurm jobs that were signalled while they started.
         jobs: what Slurm knows of all jobs at the end, by number.
     """
 
     project: SlurmProject
+    local: Project
     started: list[str]
     jobs: dict[str, dict[str, str]]
 
@@ -64,7 +56,24 @@ class Interrupted:
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory, cluster):
-    """Run through Slurm: jobs are requeued, reach a limit, lose a node, are signalled at start."""
+    """Run through Slurm: jobs are requeued, reach a limit, lose a node, are signalled at start.
+
+    The same experiment runs without Slurm at the same time, because Slurm's jobs wait a lot.
+    """
+    local = Project.fresh(tmp_path_factory.mktemp("local"))
+    here = {**EXPERTS, "two_nodes": {**EXPERTS["two_nodes"], "nodes": 1, "devices": 2}}
+    SlurmProject.write_experts(local, here)
+    with ThreadPoolExecutor() as second:
+        run = second.submit(local.snakemake)
+        project, started = interrupt_jobs(cluster, tmp_path_factory)
+        done = run.result()
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = {job["JobId"]: job for job in cluster.jobs().values()}
+    return Interrupted(project, local, started, jobs)
+
+
+def interrupt_jobs(cluster, tmp_path_factory):
+    """Return the finished project and the numbers of the jobs signalled while they started."""
     project = SlurmProject.on(cluster, tmp_path_factory.mktemp("slurm"))
     project.set_resources("train", constraint=ON_NODE)
     holds = hold_imports(project.folder / "held", STARTING)
@@ -116,7 +125,7 @@ def interrupted(tmp_path_factory, cluster):
     finally:
         stop(process)
     assert process.returncode == 0, project.told
-    return Interrupted(project, started, {each["JobId"]: each for each in cluster.jobs().values()})
+    return project, started
 
 
 def attempts(project, expert):
@@ -152,9 +161,9 @@ def test_two_nodes_train_one_expert(interrupted):
     assert attempts(interrupted.project, "two_nodes")[-1]["processes"] == 2
 
 
-def test_the_results_are_those_of_a_local_run(interrupted, local):
+def test_the_results_are_those_of_a_local_run(interrupted):
     """Every job's results and record are there, and no file more."""
-    project = interrupted.project
+    project, local = interrupted.project, interrupted.local
     files = {
         str(path.relative_to(local.results)): path
         for path in local.results.rglob("*")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import yaml
 
 from tailproof.runtime.ledger import read_ledger
 from tests.project import ROOT, TINY
+from tests.warm_python import run_module
 
 pytestmark = pytest.mark.timeout(1800)  # a minute of real processes; longer on a busy machine
 
@@ -24,12 +26,27 @@ AUTHOR = {
 GIT = {**os.environ, **AUTHOR}
 
 
+@dataclass(frozen=True)
+class Installed:
+    """An environment with the wheel, outside of any checkout.
+
+    Attributes:
+        programs: the folder of Python.
+        packages: the folder of the installed package.
+    """
+
+    programs: Path
+    packages: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
+        return inherited | {"PATH": f"{self.programs}:{os.environ['PATH']}"}
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The folder of the programs of an environment with the wheel, outside of any checkout.
-
-    The other packages are those of the environment that runs the tests.
-    """
+    """The other packages are those of the environment that runs the tests."""
     folder = tmp_path_factory.mktemp("installed")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", folder, ROOT], check=True)
@@ -38,21 +55,20 @@ def installed(tmp_path_factory):
     subprocess.run([*install, "--no-deps", "--no-index", next(folder.glob("*.whl"))], check=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": folder / "env"}))
     # Folders that a .pth file names are searched, their own .pth files (an editable install) not.
-    (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    return folder / "env" / "bin"
+    others = [path for path in sys.path if Path(path).name == "site-packages"]
+    (packages / "others.pth").write_text("\n".join(others) + "\n")
+    return Installed(folder / "env" / "bin", packages)
 
 
 @pytest.fixture
-def run(installed, tmp_path):
+def run(installed):
     """Run a module with the installed Python; it must end well."""
 
     def run(folder, module, *arguments, **variables):
-        environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
-        environment |= variables
         done = subprocess.run(
-            [installed / "python", "-m", module, *arguments],
+            [installed.programs / "python", "-m", module, *arguments],
             cwd=folder,
-            env=environment | {"PATH": f"{installed}:{os.environ['PATH']}"},
+            env=installed.environment | variables,
             capture_output=True,
             text=True,
             check=False,
@@ -81,16 +97,26 @@ def different_files(one, other):
     return [str(f) for f in compared if (one / f).read_bytes() != (other / f).read_bytes()]
 
 
-def test_a_project_of_ones_own_runs_proves_and_plans(run, finished, tmp_path, monkeypatch):
-    """A run from scratch elsewhere, by the installed package, gives the bytes of a checkout's."""
+def test_a_project_of_ones_own_runs_proves_and_plans(
+    run, installed, finished, tmp_path, monkeypatch
+):
+    """A run from scratch elsewhere, by the installed package, gives the bytes of a checkout's.
+
+    The installed Python runs the first job and all commands; the other jobs are run by forks, which
+    import the installed package.
+    """
     run(tmp_path, "tailproof.cli", "init", "study")
     study = tmp_path / "study"
     tiny(study)
     monkeypatch.chdir(study)
-    run(study, "snakemake", "--cores", "2")
+    run(study, "snakemake", "--cores", "2", "results/tiny/splits.parquet")
+    environment = installed.environment | {"PYTHONPATH": str(installed.packages)}
+    done = run_module(study, environment, "snakemake", "--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
     assert different_files(finished.results, study / "results" / "tiny") == []
     ledger = read_ledger("tiny")
-    assert {record.command for record in ledger.records.values()} == {"snakemake --cores 2"}
+    first = ledger.records["results/tiny/provenance/split/split.json"]
+    assert first.command == "snakemake --cores 2 results/tiny/splits.parquet"
     run(study, "tailproof.cli", "audit", "tiny")
     assert "Nothing to be done" in run(study, "snakemake", "--cores", "2", "--dry-run")
     plan = run(study, "snakemake", "--profile", "slurm", "--dry-run", "--forcerun", "split")

@@ -3,7 +3,21 @@
 from typing import Any
 
 from tailproof.config.head import HEAD_DEFAULTS
-from tailproof.config.recipe import Recipe
+from tailproof.config.recipe import ONLY_FOR_NETWORKS, Recipe
+
+_NOT_INHERITED = {
+    *HEAD_DEFAULTS,
+    *ONLY_FOR_NETWORKS,
+    "schedule",
+    "phases",
+    "mixing",
+    "precision",
+    "validate_every",
+    "early_stopping",
+    "devices",
+    "nodes",
+}
+"""How a recipe trains: what a head does not take from the recipe of a network, nor the reverse."""
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -25,8 +39,8 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def merged_recipe(recipe: dict[str, Any], changes: Any) -> Any:
     """Return an expert's recipe; a value that is not a mapping is left for the model to reject.
 
-    A head does not inherit from the recipe of a network the fields whose defaults are others for
-    heads, nor a network from that of a head.
+    A head does not inherit from the recipe of a network how to train, nor a network from that of a
+    head. It inherits the rest: the model, the loss, the sampler, the monitor.
     """
     if changes is None:
         return recipe
@@ -34,7 +48,7 @@ def merged_recipe(recipe: dict[str, Any], changes: Any) -> Any:
         return changes
     features = recipe.get("features")
     if (features is None) != (changes.get("features", features) is None):
-        recipe = {key: value for key, value in recipe.items() if key not in HEAD_DEFAULTS}
+        recipe = {key: value for key, value in recipe.items() if key not in _NOT_INHERITED}
     return with_names(merge(recipe, changes))
 
 

@@ -1,6 +1,6 @@
 """The stage guarantee: guarantees.json and the rules of every expert, from calibrated logits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import Logits
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.ensembles import combine, stack
-from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
+from tailproof.evaluation.prior_shift import Strength, fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
@@ -21,7 +21,7 @@ from tailproof.guarantees.expert_guarantees import stored_guarantees
 from tailproof.guarantees.measure import measure_guarantees
 from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.roll_up import Rank
-from tailproof.guarantees.rules import Classes, fit_guarantees
+from tailproof.guarantees.rules import Classes, Rules, fit_guarantees
 from tailproof.guarantees.summary import Method, summarise
 from tailproof.guarantees.unknown import features_of, fit_and_measure_unknown, read_all_scores
 from tailproof.runtime.errors import TailproofError
@@ -89,7 +89,7 @@ def guarantee(
     classes = classes_of(task)
     first = next(iter(next(iter(logits.values())).values()))
     class_weights, notes = _class_weights(first[FITTED_ON], classes)
-    group_notes = _group_notes(first[FITTED_ON], samples)
+    notes_on_groups = group_notes(first[FITTED_ON], samples)
     splits = {
         split: _samples(first[split], split, evaluation, class_weights)
         for split in (FITTED_ON, *REPORTED_SPLITS)
@@ -108,7 +108,7 @@ def guarantee(
                     expert=method.name,
                     seed=int(seed),
                     weights_sha256=logits[method.name][seed][FITTED_ON].metadata["weights_sha256"],
-                    notes=group_notes,
+                    notes=notes_on_groups,
                 )
                 for seed, rules in method.rules.items()
             }
@@ -118,7 +118,7 @@ def guarantee(
         "ranks": [rank.name for rank in classes.ranks],
         "confidence": config.confidence,
         "rows": {split: own.counts.shape[1] for split, own in splits.items()},
-        "notes": notes + group_notes,
+        "notes": notes + notes_on_groups,
         "methods": {
             method.name: summarise(method, config, classes, effective) for method in methods
         },
@@ -154,7 +154,7 @@ def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | No
     return {"plain": None, "long_tail": shift_weights(tune.target, shares, classes.names)}, []
 
 
-def _group_notes(tune: Logits, samples: str | Path) -> list[str]:
+def group_notes(tune: Logits, samples: str | Path) -> list[str]:
     """Say that samples of one group are alike, if tune has such samples."""
     group = read_groups(samples)
     groups = len({group.get(sample, sample) for sample in tune.sample_ids})
@@ -179,14 +179,19 @@ def _samples(
 def _read_prior_splits(files: Files, task: Task) -> Experts:
     return {
         expert: {
-            str(seed): {split: _read(paths[split], task) for split in PRIOR_FROM}
+            str(seed): {split: read_logits(paths[split], task) for split in PRIOR_FROM}
             for seed, paths in seeds.items()
         }
         for expert, seeds in files.items()
     }
 
 
-def _read(path: str | Path, task: Task) -> Logits:
+def read_logits(path: str | Path, task: Task) -> Logits:
+    """Read calibrated logits.
+
+    Raises:
+        TailproofError: the file is damaged or is for another number of classes.
+    """
     logits = Logits.read(path)
     if logits.values.shape[1] != len(task.classes):
         raise TailproofError(
@@ -221,14 +226,28 @@ def _methods(logits: Experts, prior: Experts) -> list[Method]:
     ]
     if len(every) > 1:
         seeds = next(iter(every.values()))
-        stacked = {seed: _stacked([own[seed] for own in every.values()]) for seed in seeds}
+        stacked = {
+            seed: ensemble_predictions(STACKED, [own[seed] for own in every.values()])
+            for seed in seeds
+        }
         methods.append(Method(STACKED, "ensemble", stacked, {}, {}, {}))
     return methods
 
 
-def _stacked(experts: list[dict[str, Logits]]) -> dict[str, Prediction]:
+def ensemble_predictions(
+    name: str, experts: Sequence[Mapping[str, Logits]]
+) -> dict[str, Prediction]:
+    """Return the predictions of an ensemble by split; stacked is cross-fitted on tune.
+
+    Args:
+        name: one of `tailproof.config.evaluation.ENSEMBLES`.
+        experts: calibrated logits of each expert by split, tune among them.
+    """
     values = {split: np.stack([own[split].values for own in experts]) for split in experts[0]}
     target = {split: logits.target for split, logits in experts[0].items()}
+    if name != STACKED:
+        equal = np.full(len(experts), 1 / len(experts))
+        return {split: combine(name, values[split], target[split], equal) for split in values}
     weights = stack(values[FITTED_ON], target[FITTED_ON])
     fitted = cross_fitted(values.pop(FITTED_ON), target[FITTED_ON])
     others = {split: combine(STACKED, values[split], target[split], weights) for split in values}
@@ -267,15 +286,8 @@ def _fit_and_measure(
 ) -> None:
     """Fill the method's strength, rules and values."""
     for seed, predictions in method.predictions.items():
-        seen = [predictions[split] for split in PRIOR_FROM]
-        method.strength[seed] = fit_prior_strength(
-            np.concatenate([own.log_p for own in seen]),
-            np.concatenate([own.labels for own in seen]),
-            classes.train_counts,
-        )
-        shares = prior_shares(classes.train_counts, method.strength[seed].value)
-        rules = fit_guarantees(predictions[FITTED_ON], classes, shares, config, class_weights)
-        method.rules[seed] = rules
+        strength, rules = fit_predictions(predictions, classes, config, class_weights)
+        method.strength[seed], method.rules[seed] = strength, rules
         for split in REPORTED_SPLITS:
             samples = splits[split]
             measured = measure_guarantees(
@@ -284,3 +296,27 @@ def _fit_and_measure(
             kept = method.values.setdefault(split, {})
             for key, rows in measured.items():
                 kept.setdefault(key, []).append(rows)
+
+
+def fit_predictions(
+    predictions: Mapping[str, Prediction],
+    classes: Classes,
+    config: Guarantees,
+    class_weights: Mapping[str, Array | None],
+) -> tuple[Strength, Rules]:
+    """Return how strongly predictions assume the training shares, and every rule.
+
+    Args:
+        predictions: of val, calib and tune.
+        classes: the classes.
+        config: the promises.
+        class_weights: {weighting: weight of each class [C]; None for ones}.
+    """
+    seen = [predictions[split] for split in PRIOR_FROM]
+    strength = fit_prior_strength(
+        np.concatenate([own.log_p for own in seen]),
+        np.concatenate([own.labels for own in seen]),
+        classes.train_counts,
+    )
+    shares = prior_shares(classes.train_counts, strength.value)
+    return strength, fit_guarantees(predictions[FITTED_ON], classes, shares, config, class_weights)

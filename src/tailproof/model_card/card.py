@@ -65,7 +65,7 @@ def example_of(config: dict[str, Any], mode: str, columns: slice, calibrator: st
         calibrator: kind of the target's calibrator.
     """
     total = config["num_classes"]
-    return _template("example.py.j2").render(
+    return markdown_template("example.py.j2").render(
         ours=config["architecture"].startswith(OURS),
         architecture=config["architecture"],
         bands=mode == MODE,
@@ -80,7 +80,7 @@ def card_of(facts: ExpertFacts, deployment: Deployment, example: str) -> str:
     counts = {split: facts.counts(split) for split in SPLITS}
     groups = facts.metrics["groups"]
     group_of = {name: group for group, names in groups.items() for name in names}
-    return _template("README.md.j2").render(
+    return markdown_template("README.md.j2").render(
         facts=facts,
         coverage=deployment.coverage,
         set_coverage=facts.promises["sets"][0]["coverage"],
@@ -124,9 +124,10 @@ def _front_matter(facts: ExpertFacts) -> str:
     ).to_yaml()
 
 
-def _template(name: str) -> Any:
+def markdown_template(name: str, package: str = "tailproof.model_card") -> Any:
+    """Return a template of a package; its filter md escapes text."""
     environment = Environment(  # noqa: S701 - Markdown and Python, not HTML
-        loader=PackageLoader("tailproof.model_card"),
+        loader=PackageLoader(package),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,11 +1,11 @@
 """The metrics of a model card: those in the registry that have a type on the Hugging Face hub."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from tailproof.evaluation import metrics  # noqa: F401 - it registers the built-in metrics
 from tailproof.evaluation.registry import METRICS, Metric, metric_of
-from tailproof.model_card.expert_facts import ExpertFacts
+from tailproof.model_card.expert_facts import Value
 from tailproof.number_format import format_estimate, format_interval
 
 HUB_FORM = ".4"  # format of intervals in the front matter, whose values are not percentages
@@ -13,7 +13,20 @@ HUB_FORM = ".4"  # format of intervals in the front matter, whose values are not
 UNDEFINED = {"value": None, "low": None, "high": None}
 
 
-def rows(facts: ExpertFacts) -> list[dict[str, str]]:
+class MeasuredFacts(Protocol):
+    """What was measured of an expert or an ensemble; see `ExpertFacts`."""
+
+    target: str
+    calibrators: dict[str, Any]
+
+    def measured(self, metric: str) -> Value | None:
+        """Return a metric on test with its interval; None if it is undefined."""
+
+    def over_seeds(self, metric: str) -> Value:
+        """Return a metric's mean over seeds on test."""
+
+
+def rows(facts: MeasuredFacts) -> list[dict[str, str]]:
     """Return title, value with interval, and mean over seeds of each defined metric."""
     return [
         {
@@ -26,7 +39,7 @@ def rows(facts: ExpertFacts) -> list[dict[str, str]]:
     ]
 
 
-def hub_results(facts: ExpertFacts) -> list[dict[str, Any]]:
+def hub_results(facts: MeasuredFacts) -> list[dict[str, Any]]:
     """Return the metrics as `huggingface_hub.EvalResult` takes them: type, name and value."""
     return [
         {
@@ -40,12 +53,12 @@ def hub_results(facts: ExpertFacts) -> list[dict[str, Any]]:
     ]
 
 
-def estimate(facts: ExpertFacts, name: str) -> str:
+def estimate(facts: MeasuredFacts, name: str) -> str:
     """Write a metric on test with its interval."""
     return format_estimate(facts.measured(name) or UNDEFINED, metric_of(name).form)
 
 
-def _card_metrics(facts: ExpertFacts) -> list[Metric]:
+def _card_metrics(facts: MeasuredFacts) -> list[Metric]:
     """Return the metrics of the card, then the accuracy of each coarser rank's head."""
     top1 = METRICS["top1"]
     coarser = [

@@ -6,7 +6,7 @@ from tailproof.config.weights import HUB
 from tailproof.data.split_text import small_class_sentence
 from tailproof.evaluation.deployment import Deployment
 from tailproof.evaluation.registry import METRICS
-from tailproof.model_card.card_metrics import estimate
+from tailproof.model_card.card_metrics import MeasuredFacts, estimate
 from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
 from tailproof.number_format import format_estimate
 from tailproof.text import listed
@@ -114,7 +114,7 @@ def _calibration(facts: ExpertFacts) -> list[str]:
     return sentences
 
 
-def rejection(facts: ExpertFacts, deployment: Deployment) -> list[dict[str, str]]:
+def rejection(facts: MeasuredFacts, deployment: Deployment) -> list[dict[str, str]]:
     """Return coverage and error on test of Chow's rule at each configured coverage."""
     rows = []
     percent = METRICS["top1"].form

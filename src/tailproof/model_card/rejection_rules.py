@@ -31,15 +31,25 @@ def deployment_of(facts: ExpertFacts, rejectors: str | Path) -> Deployment:
         images=facts.manifest["mode"],
         tail=facts.metrics["groups"]["few"],
         coverage=max(partial, default=1.0),
-        rules=_rules(facts, rejectors),
+        rules=rules_of(rejectors, facts.expert, facts.seed),
         group_temperature=facts.group_temperature,
         assumptions=Assumptions(**facts.assumptions),
     )
 
 
-def _rules(facts: ExpertFacts, path: str | Path) -> dict[str, list[FittedRule]]:
+def rules_of(path: str | Path, method: str, seed: int) -> dict[str, list[FittedRule]]:
+    """Return the rules of an expert or ensemble.
+
+    Args:
+        path: rejectors.csv.
+        method: name of the expert or ensemble.
+        seed: its seed.
+
+    Raises:
+        TailproofError: the table has no rule for it.
+    """
     rules: dict[str, list[FittedRule]] = {}
-    wanted = {"method": facts.expert, "seed": str(facts.seed), "weighting": WEIGHTING}
+    wanted = {"method": method, "seed": str(seed), "weighting": WEIGHTING}
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if wanted.items() <= row.items():
@@ -51,9 +61,7 @@ def _rules(facts: ExpertFacts, path: str | Path) -> dict[str, list[FittedRule]]:
                 )
                 rules.setdefault(row["rule"], []).append(rule)
     if not rules:
-        raise TailproofError(
-            f"{path} has no rule for {facts.expert}, seed {facts.seed}: run evaluate again"
-        )
+        raise TailproofError(f"{path} has no rule for {method}, seed {seed}: run evaluate again")
     return rules
 
 

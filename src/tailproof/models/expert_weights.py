@@ -1,5 +1,6 @@
 """Saves experts in a form that timm loads, and loads them, also those of strangers."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,14 @@ import psutil
 import timm
 import torch
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from tailproof.digests import sha256_bytes
 from tailproof.files import atomic, write_json
 from tailproof.models.adapters import merged_state
 from tailproof.models.expert_config import ExpertConfig
 from tailproof.models.meta_network import build_on_meta, difference, is_complete
-from tailproof.models.weights_header import read_header
+from tailproof.models.weights_header import TensorType, read_header
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.untrusted_text import printable
 
@@ -77,8 +78,6 @@ def load_expert(folder: str | Path) -> tuple[nn.Module, ExpertConfig]:
 def load_model(weights: Path, config: ExpertConfig) -> nn.Module:
     """Load an expert's model, in evaluation mode.
 
-    The tensors of the file are compared with those of the architecture before memory is allocated.
-
     Args:
         weights: model.safetensors, which may be a stranger's.
         config: config.json of the same folder.
@@ -87,7 +86,33 @@ def load_model(weights: Path, config: ExpertConfig) -> nn.Module:
         TailproofError: the file is missing or damaged, or holds other tensors than the architecture
             has, or numbers that are not finite.
     """
-    name, header = config.architecture, read_header(weights)
+    header = read_header(weights)
+    return load_tensors(weights, "config.json", config, header, lambda: load_file(weights))
+
+
+def load_tensors(
+    weights: Path,
+    described_by: str,
+    config: ExpertConfig,
+    header: dict[str, TensorType],
+    read: Callable[[], dict[str, Tensor]],
+) -> nn.Module:
+    """Load an expert's model, in evaluation mode, from tensors of a file.
+
+    They are compared with those of the architecture before memory is allocated.
+
+    Args:
+        weights: the file, for messages.
+        described_by: the name of the file that holds `config`, for messages.
+        config: architecture, classes and arguments of the model.
+        header: the types of the tensors, by their names in the model.
+        read: reads the tensors.
+
+    Raises:
+        TailproofError: they are other tensors than the architecture has, or have numbers that are
+            not finite.
+    """
+    name = config.architecture
 
     def build() -> nn.Module:
         return timm.create_model(
@@ -96,21 +121,21 @@ def load_model(weights: Path, config: ExpertConfig) -> nn.Module:
 
     if not timm.is_model(name):
         raise TailproofError(
-            f"{weights.parent / 'config.json'}: {unknown_name('model', name, timm.list_models())}"
+            f"{weights.parent / described_by}: {unknown_name('model', name, timm.list_models())}"
         )
     try:
         network = build_on_meta(build, len(header))
     except Exception as error:  # timm's models raise errors of any kind
         raise TailproofError(
-            f"{weights.parent}: timm cannot build '{name}' with the model_args of config.json "
+            f"{weights.parent}: timm cannot build '{name}' with the model_args of {described_by} "
             f"({printable(error):.200}): {AGAIN}"
         ) from None
     if differs := difference(network, header):
         raise TailproofError(
-            f"{weights} does not fit the '{name}' in config.json ({differs}): {AGAIN}"
+            f"{weights} does not fit the '{name}' in {described_by} ({differs}): {AGAIN}"
         )
     _check_memory(weights, network)
-    tensors = load_file(weights)
+    tensors = read()
     check_finite(weights, tensors)
     if is_complete(network):
         # Copied to addresses that torch chooses, on which the last bit of a product may depend.

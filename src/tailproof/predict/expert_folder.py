@@ -8,6 +8,8 @@ from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.data.multiband import MODE
 from tailproof.evaluation.deployment import FORMAT, Deployment
 from tailproof.models.expert_config import ExpertConfig
+from tailproof.predict.bundle_file import FILE as BUNDLE
+from tailproof.predict.bundle_file import BundleFile
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import read_json
 
@@ -17,6 +19,7 @@ WEIGHTS, CONFIG, CALIBRATION, DEPLOYMENT = FILES = (
     "calibration.json",
     "deployment.json",
 )
+BUNDLE_FILES = (WEIGHTS, BUNDLE, DEPLOYMENT)
 OLD_DEPLOYMENT = "predict.json"
 """What Tailproof 0.1 wrote instead of deployment.json."""
 
@@ -66,28 +69,7 @@ class ExpertFolder:
         return folder
 
     def _check(self) -> None:
-        classes, target = self.config.classes, self.config.tailproof.target
-        mode, channels = self.deployment.images, self.config.pretrained_cfg.input_size[0]
-        if CHANNELS.get(mode, channels) != channels:
-            raise ValueError(
-                f"{DEPLOYMENT} decodes images as {mode}, {CONFIG} has {channels} channels"
-            )
-        ranks = set(self.calibration.other_ranks)
-        if ranks != classes.keys() - {target}:
-            raise ValueError(
-                f"{CALIBRATION} has other_ranks {sorted(ranks)!a:.80}, {CONFIG} has heads "
-                f"{list(classes)!a:.80} with the target {target!a:.80}"
-            )
-        for rank, calibrator in self.calibration.calibrators(target).items():
-            if calibrator.bias is not None and len(calibrator.bias) != len(classes[rank]):
-                raise ValueError(
-                    f"{CALIBRATION} has a calibrator of {rank!a:.80} for {len(calibrator.bias)} "
-                    f"classes, {CONFIG} has {len(classes[rank])}"
-                )
-        try:
-            self.deployment.check_classes(classes[target])
-        except ValueError as error:
-            raise ValueError(f"{DEPLOYMENT}: {error}") from None
+        _check_expert(self.config, self.calibration, self.deployment)
 
     def check_weights(self, digest: str) -> None:
         """Check that the files were made for these weights.
@@ -102,18 +84,103 @@ class ExpertFolder:
             CALIBRATION: self.calibration.weights_sha256,
             DEPLOYMENT: self.deployment.weights_sha256,
         }
-        for name, expected in made_for.items():
-            if expected != digest:
-                raise TailproofError(
-                    f"{self.path / name} does not belong to {self.path / WEIGHTS}, expected "
-                    f"weights with SHA-256 {expected[:12]}…, found {digest[:12]}…: copy the whole "
-                    "folder again"
-                )
+        _check_digests(self.path, made_for, digest)
 
-    @property
-    def full_scale(self) -> float:
-        """The value of a white pixel."""
-        return 1.0 if self.deployment.images == MODE else 255.0
+
+@dataclass(frozen=True)
+class BundleFolder:
+    """The small files of the folder of an ensemble, which belong together.
+
+    Attributes:
+        path: the folder.
+        bundle: bundle.json: the experts, and how they are combined.
+        deployment: deployment.json: the rejection rules, how images are decoded.
+    """
+
+    path: Path
+    bundle: BundleFile
+    deployment: Deployment
+
+    @classmethod
+    def read(cls, path: str | Path) -> "BundleFolder":
+        """Read the files.
+
+        Raises:
+            TailproofError: the folder lacks a file, is of another version, or holds files that are
+                damaged or do not belong together.
+        """
+        path = Path(path)
+        _check_files(path, BUNDLE_FILES)
+        _check_format(path / DEPLOYMENT)
+        folder = cls(path, BundleFile.read(path / BUNDLE), Deployment.read(path / DEPLOYMENT))
+        for name, expert in folder.bundle.experts.items():
+            try:
+                _check_expert(expert.config, expert.calibration, folder.deployment)
+            except ValueError as error:
+                raise TailproofError(
+                    f"{path} has files that do not belong together: the expert {name} of {BUNDLE}: "
+                    f"{error}: copy the whole folder again"
+                ) from None
+        return folder
+
+    def check_weights(self, digest: str) -> None:
+        """Check that the files were made for these weights.
+
+        Args:
+            digest: SHA-256 of model.safetensors.
+
+        Raises:
+            TailproofError: a file was made for others.
+        """
+        made_for = {
+            BUNDLE: self.bundle.weights_sha256,
+            DEPLOYMENT: self.deployment.weights_sha256,
+        }
+        _check_digests(self.path, made_for, digest)
+
+
+def is_bundle(path: str | Path) -> bool:
+    """Return whether a folder holds an ensemble."""
+    return _is_there(Path(path) / BUNDLE)
+
+
+def full_scale(deployment: Deployment) -> float:
+    """Return the value of a white pixel."""
+    return 1.0 if deployment.images == MODE else 255.0
+
+
+def _check_expert(
+    config: ExpertConfig, calibration: CalibrationFile, deployment: Deployment
+) -> None:
+    classes, target = config.classes, config.tailproof.target
+    mode, channels = deployment.images, config.pretrained_cfg.input_size[0]
+    if CHANNELS.get(mode, channels) != channels:
+        raise ValueError(f"{DEPLOYMENT} decodes images as {mode}, {CONFIG} has {channels} channels")
+    ranks = set(calibration.other_ranks)
+    if ranks != classes.keys() - {target}:
+        raise ValueError(
+            f"{CALIBRATION} has other_ranks {sorted(ranks)!a:.80}, {CONFIG} has heads "
+            f"{list(classes)!a:.80} with the target {target!a:.80}"
+        )
+    for rank, calibrator in calibration.calibrators(target).items():
+        if calibrator.bias is not None and len(calibrator.bias) != len(classes[rank]):
+            raise ValueError(
+                f"{CALIBRATION} has a calibrator of {rank!a:.80} for {len(calibrator.bias)} "
+                f"classes, {CONFIG} has {len(classes[rank])}"
+            )
+    try:
+        deployment.check_classes(classes[target])
+    except ValueError as error:
+        raise ValueError(f"{DEPLOYMENT}: {error}") from None
+
+
+def _check_digests(folder: Path, made_for: dict[str, str], digest: str) -> None:
+    for name, expected in made_for.items():
+        if expected != digest:
+            raise TailproofError(
+                f"{folder / name} does not belong to {folder / WEIGHTS}, expected weights with "
+                f"SHA-256 {expected[:12]}…, found {digest[:12]}…: copy the whole folder again"
+            )
 
 
 def _check_format(path: Path) -> None:
@@ -128,8 +195,8 @@ def _check_format(path: Path) -> None:
         )
 
 
-def _check_files(folder: Path) -> None:
-    missing = [name for name in FILES if not _is_there(folder / name)]
+def _check_files(folder: Path, files: tuple[str, ...] = FILES) -> None:
+    missing = [name for name in files if not _is_there(folder / name)]
     if not missing:
         return
     if not folder.is_dir():

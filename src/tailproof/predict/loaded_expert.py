@@ -13,7 +13,14 @@ from tailproof.features import backbone_with_head  # noqa: F401 - it registers a
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.models.expert_weights import load_model
 from tailproof.models.weights_header import read_header
-from tailproof.predict.expert_folder import WEIGHTS, ExpertFolder
+from tailproof.predict.bundle_networks import load_networks
+from tailproof.predict.expert_folder import (
+    WEIGHTS,
+    BundleFolder,
+    ExpertFolder,
+    full_scale,
+    is_bundle,
+)
 from tailproof.predict.image_files import Preparation
 from tailproof.predict.network import Network
 from tailproof.predict.posterior import Outputs, Posterior
@@ -92,22 +99,50 @@ class LoadedExpert:
 
 
 def load_expert(folder: str | Path) -> LoadedExpert:
-    """Load an expert from its folder or a copy of it.
+    """Load an expert or an ensemble from its folder or a copy of it.
 
     Raises:
-        TailproofError: it is not the folder of an expert, or its files are damaged, of another
-            version, or do not belong together.
+        TailproofError: it is not such a folder, or its files are damaged, of another version, or do
+            not belong together.
     """
+    return _load_ensemble(folder) if is_bundle(folder) else _load_single(folder)
+
+
+def _load_single(folder: str | Path) -> LoadedExpert:
     files = ExpertFolder.read(folder)
     weights = files.path / WEIGHTS
     read_header(weights)
     files.check_weights(sha256_file(weights))
-    model = load_model(weights, files.config)
-    target, name = files.config.tailproof.target, files.deployment.expert
-    outputs = Outputs(files.config.classes, files.calibration.calibrators(target))
+    config, name = files.config, files.deployment.expert
+    model = load_model(weights, config)
+    target = config.tailproof.target
+    outputs = Outputs(config.classes, files.calibration.calibrators(target))
+    scale = full_scale(files.deployment)
     return LoadedExpert(
         files.path,
-        (Network.of(name, model, files.config, files.full_scale),),
+        (Network.of({name: config.num_classes}, model, config, scale),),
         Posterior(target, {name: outputs}),
+        files.deployment,
+    )
+
+
+def _load_ensemble(folder: str | Path) -> LoadedExpert:
+    files = BundleFolder.read(folder)
+    bundle, weights = files.bundle, files.path / WEIGHTS
+    read_header(weights)
+    files.check_weights(sha256_file(weights))
+    outputs = {
+        name: Outputs(expert.config.classes, expert.calibration.calibrators(bundle.target))
+        for name, expert in bundle.experts.items()
+    }
+    return LoadedExpert(
+        files.path,
+        load_networks(weights, bundle, full_scale(files.deployment)),
+        Posterior(
+            bundle.target,
+            outputs,
+            bundle.method,
+            tuple(expert.weight for expert in bundle.experts.values()),
+        ),
         files.deployment,
     )

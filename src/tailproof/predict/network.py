@@ -1,16 +1,16 @@
 """Networks that are loaded to predict: prepared images in, raw logits out."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
+from tailproof.data.taxonomy import head_columns
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.models.expert_config import ExpertConfig
-from tailproof.predict.image_files import Preparation
 from tailproof.predict.classifier_inputs import with_features
+from tailproof.predict.image_files import Preparation
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
 
@@ -20,10 +20,10 @@ FEATURES = "/features"
 
 @dataclass(frozen=True)
 class Network:
-    """The network of an expert, in evaluation mode on its device.
+    """The network of an expert, or of several that share it, in evaluation mode on its device.
 
     Attributes:
-        expert: name of the expert.
+        outputs: the number of outputs of each expert, in the order of the model's outputs.
         model: computes raw logits [N, outputs] of normalized images [N, C, H, W].
         device: device of the model.
         preparation: what the model takes of an image.
@@ -31,7 +31,7 @@ class Network:
         with_features: whether `raw_logits` also gives what the classifier gets, as `FEATURES`.
     """
 
-    expert: str
+    outputs: dict[str, int]
     model: nn.Module
     device: torch.device
     preparation: Preparation
@@ -40,20 +40,20 @@ class Network:
 
     @classmethod
     def of(
-        cls, expert: str, model: nn.Module, config: ExpertConfig, full_scale: float
+        cls, outputs: dict[str, int], model: nn.Module, config: ExpertConfig, full_scale: float
     ) -> "Network":
         """Move a loaded model to the GPU, if there is one.
 
         Args:
-            expert: name of the expert.
+            outputs: the number of outputs of each expert.
             model: the model, in evaluation mode.
-            config: config.json of the expert.
+            config: config.json of an expert, which says what the model takes of an image.
             full_scale: the value of a white pixel.
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         prepared = config.pretrained_cfg
         return cls(
-            expert,
+            outputs,
             model.to(device, memory_format=torch.channels_last),
             device,
             Preparation(tuple(prepared.input_size), prepared.interpolation),
@@ -61,8 +61,8 @@ class Network:
         )
 
     @torch.inference_mode()
-    def raw_logits(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return the raw logits of the expert, float32 [N, outputs], by its name.
+    def raw_logits(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the raw logits of each expert, float32 [N, outputs], by its name.
 
         If it is `with_features`, they are [N, D] by the name `FEATURES`.
 
@@ -92,6 +92,8 @@ class Network:
                 "the expert computes logits that are not finite: check that the images have the "
                 "same units as its training images, or train it again"
             )
-        if features is None:
-            return {self.expert: values}
-        return {self.expert: values, FEATURES: features.float().cpu().numpy()}
+        columns = head_columns(self.outputs)
+        raw = {expert: values[:, part] for expert, part in columns.items()}
+        if features is not None:
+            raw[FEATURES] = features.float().cpu().numpy()
+        return raw

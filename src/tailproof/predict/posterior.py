@@ -8,6 +8,7 @@ import numpy as np
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.taxonomy import head_columns
+from tailproof.evaluation.ensembles import combine
 from tailproof.runtime.errors import TailproofError
 
 Array = np.ndarray
@@ -44,24 +45,30 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Posterior:
-    """The calibrated probabilities of an expert.
+    """The calibrated probabilities of an expert, or of an ensemble, which has those of the target.
 
     Attributes:
         target: the taxonomic rank that decisions refer to.
-        outputs: what the outputs of the expert mean, by its name.
+        outputs: what the outputs of each expert mean, by its name.
+        method: how several experts are combined: see `tailproof.evaluation.ensembles.combine`;
+            empty for a single one.
+        weights: the weight of each expert.
         shift: what is known of the images beforehand, added to the target's log-probabilities, [C]
             or [N, C]; None for nothing.
     """
 
     target: str
     outputs: Mapping[str, Outputs]
+    method: str = ""
+    weights: tuple[float, ...] = ()
     shift: Array | None = None
 
     @property
     def classes(self) -> dict[str, list[str]]:
         """Class names of each rank that is answered, the target's first."""
         classes = next(iter(self.outputs.values())).classes
-        return {self.target: classes[self.target], **classes}
+        others = {} if self.method else classes
+        return {self.target: classes[self.target], **others}
 
     def __call__(self, raw: Mapping[str, Array]) -> dict[str, Array]:
         """Return log-probabilities float64 [N, C] of each rank, the target's first.
@@ -82,6 +89,8 @@ class Posterior:
 
     def unshifted(self, raw: Mapping[str, Array]) -> dict[str, Array]:
         """Return log-probabilities as if nothing was known of the images."""
+        if self.method:
+            return {self.target: self._combined(raw)}
         ((name, logits),) = raw.items()
         calibrated = self.outputs[name].calibrated(logits)
         by_rank = {rank: log_probabilities(values) for rank, values in calibrated.items()}
@@ -90,3 +99,13 @@ class Posterior:
     def shifted(self, log_p: Array) -> Array:
         """Return the target's log-probabilities [N, C] with what is known of the images."""
         return log_p if self.shift is None else log_probabilities(log_p + self.shift)
+
+    def _combined(self, raw: Mapping[str, Array]) -> Array:
+        """Combine the calibrated logits as the evaluation does, which reads them from files."""
+        calibrated = [
+            outputs.calibrated(raw[name])[self.target].astype(np.float32)
+            for name, outputs in self.outputs.items()
+        ]
+        no_labels = np.zeros(len(calibrated[0]), int)
+        weights = np.array(self.weights)
+        return combine(self.method, np.stack(calibrated), no_labels, weights).log_p

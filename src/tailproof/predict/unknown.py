@@ -45,8 +45,8 @@ class UnknownRule:
         stored = guarantees.unknown
         if stored is None:
             raise TailproofError(
-                f"{folder} says nothing of unknown images: build the expert with data.unknown "
-                "(`unknown: {}` needs no pictures)"
+                f"{folder} says nothing of unknown images: give the folder of one expert that was "
+                "built with data.unknown (`unknown: {}` needs no pictures)"
             )
         fitted = {fit.rate: fit for fit in stored.false_alarms}
         if rate not in fitted:

@@ -29,7 +29,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import ask_git, why_unreadable
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger
 from tailproof.runtime.records import Record
-from tailproof.runtime.stages import POOLED, script_of
+from tailproof.runtime.stages import BUNDLES, POOLED, script_of
 from tailproof.text import quantity
 
 DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
@@ -99,6 +99,7 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
     page = folder / "report" / "index.html"
     pooled = [f"{stage}/metrics.json" for stage in POOLED]
     others = [folder / name for name in ("audit.json", "shortcuts.json", *pooled)]
+    others += sorted(folder.glob(f"{BUNDLES}/*/seed-*/bundle.json"))
     targets = [path for path in others if path.exists()]
     if {record.rule for record in ledger} != {"cross_fit"}:  # its folds have pages of their own
         targets.insert(0, page)

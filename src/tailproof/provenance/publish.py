@@ -15,7 +15,7 @@ from tailproof.project import FEATURES, WEIGHTS, project_paths
 from tailproof.provenance.audit import audit
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.runtime.ledger import read_ledger
-from tailproof.runtime.stages import POOLED
+from tailproof.runtime.stages import BUNDLES, POOLED
 from tailproof.text import quantity
 
 CONFIG = "config/config.yaml"
@@ -45,7 +45,7 @@ def publish(experiments: Sequence[str]) -> list[str]:
         _run([sys.executable, "-m", "dvc", "commit", "--force", *(f"{s}@{name}" for s in STAGES)])
         _run(["git", "add", "--all", "--", "dvc.lock", project_paths().provenance(name).as_posix()])
         _publish_stores(name)
-        _publish_pooled(name)
+        _publish_folders(name)
     return names
 
 
@@ -64,9 +64,9 @@ def _publish_stores(name: str) -> None:
             _run(["git", "add", "--all", "--", folder.as_posix()])
 
 
-def _publish_pooled(name: str) -> None:
-    """Add what was made from all folds or draws; only some experiments have it, so no stage has."""
-    for stage in POOLED:
+def _publish_folders(name: str) -> None:
+    """Add bundles, and what was made from all folds or draws; only some experiments have them."""
+    for stage in (*POOLED, BUNDLES):
         folder = project_paths().experiment(name) / stage
         if folder.is_dir():
             _run([sys.executable, "-m", "dvc", "add", "--quiet", folder.as_posix()])

@@ -62,8 +62,8 @@ def _words(rows: dict[str, int], confidence: float) -> str:
     tune, test = (rows.get(split, 0) for split in UNKNOWN_SPLITS)
     known = quantity(rows[MEASURED_ON], "known image")
     promise = (
-        "Each threshold is fitted on tune, so that a known image is called unknown at most as often "
-        f"as promised, with a probability of {100 * confidence:g} %."
+        "Each threshold is fitted on tune, so that known images are called unknown at most as "
+        f"often as promised, with a probability of {100 * confidence:g} %."
     )
     if not test:
         return (
@@ -148,4 +148,3 @@ def _verdict(low: float | None, rate: float, fits: dict[str, dict[str, Any]]) ->
         return Cell(KeyedNumber("yes" if kept else "no"), strong=not kept)
     most = max(fits.values(), key=lambda fit: fit["samples"])
     return Cell(KeyedNumber(f"no: {most['samples']:,} of {most['needed']:,} samples"))
-

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.job_logging import job_logging
+from tailproof.runtime.process import limit_spinning
 from tailproof.runtime.requeue import requeue_if_interrupted
 from tailproof.runtime.signals import REQUEST, take_signals
 
@@ -37,6 +38,7 @@ def job(snakemake: Any, raw: tuple[str, ...] = ()) -> Iterator["Recorder"]:
             `tailproof.runtime.recorder.Recorder`; see `tailproof.runtime.job_logging`.
     """
     take_signals()
+    limit_spinning()
     # Not snakemake.rule: a workflow that includes this one as a module adds a prefix to it.
     stage = Path(snakemake.output.record).parent.name
     with job_logging(stage, snakemake.log[0]), requeue_if_interrupted():

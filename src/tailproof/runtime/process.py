@@ -1,7 +1,8 @@
-"""Settings of this process: parent-death signal, malloc, garbage collector."""
+"""Settings of this process: parent-death signal, waiting threads, malloc, garbage collector."""
 
 import ctypes
 import gc
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,17 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends for any reason."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def limit_spinning() -> None:
+    """Have OpenMP's threads sleep soon while they wait for each other; call it before torch loads.
+
+    By default they spin for milliseconds. Next to a busy neighbour, they then spin away the time
+    that the thread they wait for needs: training is up to fifteen times slower (docs/long-runs.md).
+    The variable is libgomp's; settings of the user have priority.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 def tune_malloc() -> None:

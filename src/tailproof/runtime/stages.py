@@ -11,6 +11,14 @@ from tailproof.project import STORES, project_paths, stage_script
 
 EXPERT = "experts/{expert}/seed-{seed}"
 WINNER = "experts/winner"
+BUNDLES = "bundles"
+BUNDLED = (
+    "model.safetensors",
+    "bundle.json",
+    "deployment.json",
+    "guarantees.json",
+    "README.md",
+)
 TRAINED = ("model.safetensors", "config.json", "history.csv", "training.json")
 
 
@@ -134,6 +142,11 @@ STAGES = {
         ),
         "{expert}-{seed}",
         "evaluated",
+    ),
+    "bundle": Stage(
+        tuple(f"{BUNDLES}/{{method}}/seed-{{seed}}/{name}" for name in BUNDLED),
+        "{method}-{seed}",
+        per=None,
     ),
     "rung": Stage(
         (f"{EXPERT}/rung.csv",),

@@ -1,0 +1,54 @@
+"""The files that a bundle is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tailproof.digests import sha256_file
+from tailproof.files import read_json
+
+Files = Mapping[Any, str | Path]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The experts of one seed, and what the evaluation fitted on their logits.
+
+    Attributes:
+        experiment, title: of the experiment.
+        method: how the experts are combined.
+        seed: their seed.
+        experts: their names, in the order of the evaluation.
+        weights, configs, calibrations: files of each expert.
+        logits: calibrated logits by expert and split: val, calib and tune.
+        manifest: the shards' manifest.json.
+        samples: samples.parquet.
+        metrics: metrics.json of the evaluation.
+        rejectors: rejectors.csv of the evaluation.
+    """
+
+    experiment: str
+    title: str
+    method: str
+    seed: int
+    experts: Sequence[str]
+    weights: Files
+    configs: Files
+    calibrations: Files
+    logits: Files
+    manifest: str | Path
+    samples: str | Path
+    metrics: str | Path
+    rejectors: str | Path
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each file that decides what the bundle answers."""
+        decisive = [self.manifest, self.metrics, self.rejectors]
+        for files in (self.weights, self.configs, self.calibrations):
+            decisive += [files[name] for name in self.experts]
+        return {Path(path).as_posix(): sha256_file(path) for path in decisive}
+
+    def read_metrics(self) -> dict[str, Any]:
+        """Return the content of metrics.json."""
+        return read_json(self.metrics)

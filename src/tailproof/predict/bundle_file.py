@@ -1,0 +1,136 @@
+"""bundle.json: the experts of an ensemble, how each computes, and how they are combined."""
+
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from tailproof.calibration.calibration_file import CalibrationFile, Sha256
+from tailproof.config.base import NAME, Strict
+from tailproof.config.evaluation import ENSEMBLES
+from tailproof.config.json_file import JsonFile
+from tailproof.features.backbone_with_head import NAME as BACKBONE_WITH_HEAD
+from tailproof.models.expert_config import ExpertConfig
+
+FILE = "bundle.json"
+FORMAT = 1
+OWN, SHARED = "experts", "backbones"
+"""First parts of the names of tensors: ``experts/NAME/TENSOR`` and ``backbones/1/TENSOR``."""
+
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+ExpertName = Annotated[str, Field(pattern=f"^{NAME}$", max_length=200)]
+
+
+class BackboneAndHead(NamedTuple):
+    """The two parts of the network of a head on features.
+
+    Attributes:
+        backbone: what decides the features, as plain values: equal for equal features of images, if
+            the weights are the same.
+        layers: the layers of the backbone that are the features, one after the other.
+        backbone_prefix, head_prefix: of the names of the tensors of each part.
+        head: a key of `tailproof.features.head_layers.HEADS`.
+        head_options: further arguments of the head.
+    """
+
+    backbone: dict[str, Any]
+    layers: list[str]
+    backbone_prefix: str
+    head_prefix: str
+    head: str
+    head_options: dict[str, Any]
+
+
+def parts_of(config: ExpertConfig) -> BackboneAndHead:
+    """Return the parts of the network that `tailproof.features.merging` wrote.
+
+    Raises:
+        ValueError: it does not consist of a backbone and a head.
+    """
+    args, prepared = config.model_args, config.pretrained_cfg
+    images = prepared.model_dump(include={"input_size", "interpolation", "mean", "std"})
+    if config.architecture == BACKBONE_WITH_HEAD:
+        name, layers, head = (args.get(key) for key in ("backbone", "layers", "head"))
+        if not isinstance(name, str) or not isinstance(head, str) or not isinstance(layers, list):
+            raise ValueError("model_args does not name a backbone, its layers and a head")
+        options, prefixes = args.get("backbone_options") or {}, ("backbone.", "head.")
+        head_options = args.get("head_options") or {}
+    else:
+        if not isinstance(prepared.classifier, str):
+            raise ValueError("pretrained_cfg.classifier is not the name of one layer")
+        name, layers, head, head_options = config.architecture, ["penultimate"], "linear", {}
+        options = {key: value for key, value in args.items() if key != "in_chans"}
+        prefixes = ("", f"{prepared.classifier}.")
+    backbone = {"architecture": name, "options": options, "layers": layers, **images}
+    return BackboneAndHead(backbone, layers, *prefixes, head, head_options)
+
+
+class BundledExpert(Strict):
+    """An expert of an ensemble.
+
+    Attributes:
+        weight: its weight in the ensemble.
+        weights_sha256: SHA-256 of the model.safetensors that it is a copy of.
+        backbone: number of the backbone that it shares; None if all its tensors are its own.
+        config: its config.json.
+        calibration: its calibration.json.
+    """
+
+    weight: Weight
+    weights_sha256: Sha256
+    backbone: Annotated[int, Field(ge=1, le=1000)] | None
+    config: ExpertConfig
+    calibration: CalibrationFile
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if self.calibration.weights_sha256 != self.weights_sha256:
+            raise ValueError("calibration is for other weights")
+        if self.backbone is not None:
+            parts_of(self.config)
+        return self
+
+
+class BundleFile(JsonFile):
+    """The content of bundle.json.
+
+    Attributes:
+        format: format of the folder.
+        method: how the experts are combined: see `tailproof.evaluation.ensembles.combine`.
+        seed: the seed of the experts.
+        weights_sha256: SHA-256 of the model.safetensors next to it.
+        experts: the experts by name.
+        sources: SHA-256 of the files that it was made of, by their path in the project.
+    """
+
+    format: Literal[1] = FORMAT
+    experiment: str
+    method: Literal[ENSEMBLES]
+    seed: int
+    weights_sha256: Sha256
+    experts: Annotated[dict[ExpertName, BundledExpert], Field(min_length=2)]
+    sources: dict[str, Sha256]
+
+    @model_validator(mode="after")
+    def _experts_agree(self) -> Self:
+        (first, expected), *others = self.experts.items()
+        target, backbones = self.target, {}
+        for name, expert in others:
+            if expert.config.tailproof.target != target:
+                raise ValueError(f"experts.{name} answers another rank than {first}")
+            if expert.config.classes[target] != expected.config.classes[target]:
+                raise ValueError(f"experts.{name} has other classes than {first}")
+        for name, expert in self.experts.items():
+            if expert.backbone is not None:
+                own = parts_of(expert.config).backbone
+                if backbones.setdefault(expert.backbone, own) != own:
+                    raise ValueError(
+                        f"experts.{name} does not fit the backbone {expert.backbone} that it shares"
+                    )
+        if not any(expert.weight for expert in self.experts.values()):
+            raise ValueError("every weight is 0")
+        return self
+
+    @property
+    def target(self) -> str:
+        """The taxonomic rank that is answered."""
+        return next(iter(self.experts.values())).config.tailproof.target

@@ -1,0 +1,49 @@
+"""Several heads on the features of one backbone, which is computed once for all of them."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tailproof.features.head_layers import build_head
+from tailproof.models.backbone_layers import layers_of
+from tailproof.predict.bundle_file import BackboneAndHead
+
+
+class SharedBackbone(nn.Module):
+    """Computes the logits of all heads, one after the other.
+
+    Args:
+        backbone: a model of timm; its classifier is not used.
+        layers: the layers that are the features.
+        heads: the heads.
+    """
+
+    def __init__(self, backbone: nn.Module, layers: list[str], heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.backbone, self.layers, self.heads = backbone, layers, nn.ModuleList(heads)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, outputs of all heads] of images [N, C, H, W]."""
+        computed = layers_of(self.backbone, images, self.layers)
+        features = torch.cat(list(computed.values()), 1)
+        return torch.cat([head(features) for head in self.heads], 1)
+
+
+def head_of(parts: BackboneAndHead, outputs: int, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return a head with its weights, in evaluation mode.
+
+    Args:
+        parts: the parts of its network.
+        outputs: number of outputs.
+        tensors: the tensors of the head, by their names in its network.
+
+    Raises:
+        LookupError, RuntimeError, TypeError, ValueError: they do not fit together.
+    """
+    state = {name.removeprefix(parts.head_prefix): tensor for name, tensor in tensors.items()}
+    width = state["mean"].shape[0] if "mean" in state else state["weight"].shape[1]
+    with torch.device("meta"):
+        head = build_head(parts.head, width, outputs, parts.head_options)
+    head.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+    return head.eval()
