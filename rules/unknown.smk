@@ -45,7 +45,7 @@ rule embed_unknown:
         pixel_sums=pipeline.pixel_sums_of_features,
     output:
         features=expand(
-            "<results>/{experiment}/unknown_features/{key}/{split}.parquet/part-{part}.parquet",
+            "<results>/{experiment}/shards/unknown_features/{key}/{split}.parquet/part-{part}.parquet",
             split=UNKNOWN_SPLITS,
             allow_missing=True,
         ),

@@ -210,7 +210,7 @@ class Pipeline:
         experiment = self.experiment(wildcards)
         recipes = possible_recipes(experiment, wildcards.expert)
         return _expand(
-            "{folder}/unknown_features/{key}/{split}.parquet/part-{part}.parquet",
+            "{folder}/shards/unknown_features/{key}/{split}.parquet/part-{part}.parquet",
             folder=[self._paths.experiment(wildcards.experiment)],
             key=recipes_of_features(experiment.data, recipes),
             split=experiment.data.splits_of_unknown,

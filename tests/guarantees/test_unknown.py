@@ -149,7 +149,8 @@ def write_scores(folder, **changes):
                 **{name: values.astype(np.float32) for name, values in own.scores.items()},
             }
             tables.append(pa.table(columns))
-        facts = {"expert": expert, "seed": 3, "weights_sha256": "ab" * 32} | changes
+        facts = {"expert": expert, "seed": 3, "weights_sha256": "ab" * 32}
+        facts |= {"features_sha256": "cd" * 32} | changes
         path = folder / f"{expert}-scores.parquet"
         write_parquet(path, with_metadata(pa.concat_tables(tables), facts))
         files[expert] = {3: path}

@@ -20,7 +20,7 @@ with job(snakemake) as stage:
         snakemake.input.manifest,
         paths.features(key),
         next(iter(snakemake.input.unknown), None),
-        paths.experiment(snakemake.wildcards.experiment) / "unknown_features" / key,
+        paths.experiment(snakemake.wildcards.experiment) / "shards" / "unknown_features" / key,
         threads=snakemake.threads,
         digests=stage.digests,
     )

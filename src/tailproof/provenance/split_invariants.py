@@ -154,7 +154,7 @@ def _of_test(parts: tuple[str, ...]) -> bool:
     match parts:
         case (_, "shards", "test" | "unknown_test", _):
             return True
-        case (_, "unknown_features", _, "unknown_test.parquet", _):
+        case (_, "shards", "unknown_features", _, "unknown_test.parquet", _):
             return True
         case ("features", _, "test.parquet", _):
             return True

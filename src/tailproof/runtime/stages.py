@@ -163,7 +163,7 @@ STAGES = {
         reads_test=True,
     ),
     "embed_unknown": Stage(
-        ("unknown_features/{key}/{split}.parquet/part-{part}.parquet",),
+        ("shards/unknown_features/{key}/{split}.parquet/part-{part}.parquet",),
         "{key}-{part}",
         "unknown_features",
         True,
