@@ -133,7 +133,7 @@ def main() -> None:
             folder = Path(temporary) / model
             expert = make_expert(folder / "expert", model, mode, size, classes)
             write_images(folder / "images", mode, count)
-            files, _ = list_images(find_images([folder / "images"], mode).files)
+            files, _ = list_images(list(find_images([folder / "images"], mode).files))
             classifier = expert.classifier(Options(), print)
 
             def whole(classifier=classifier, files=files) -> int:

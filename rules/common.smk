@@ -81,6 +81,7 @@ files_of_evaluated, records_so_far = (
     pipeline.records_so_far,
 )
 pairs_to_group, leakage_of = pipeline.pairs_to_group, pipeline.leakage_of
+context_of = pipeline.context_of
 rung_standing, selection_of = pipeline.rung_standing, pipeline.selection_of
 max_over_recipes = pipeline.max_over_recipes
 

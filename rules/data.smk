@@ -59,6 +59,33 @@ rule near_duplicates:
         "../workflow/scripts/near_duplicates.py"
 
 
+rule context:
+    input:
+        samples=rules.prepare.output.samples,
+        # The checksums of the tables: what changes in them changes the columns.
+        raw=rules.prepare.output.raw,
+    output:
+        context="<results>/{experiment}/context.parquet",
+        record=record("context"),
+    log:
+        "<logs>/{experiment}/context.log",
+    benchmark:
+        "<logs>/{experiment}/context.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(20),
+    params:
+        data=lambda w: config_section(experiment(w).data, "source", "context"),
+        code=code("context"),
+    message:
+        "{wildcards.experiment}: read columns of context"
+    script:
+        "../workflow/scripts/context.py"
+
+
 rule split:
     input:
         samples=rules.prepare.output.samples,

@@ -50,6 +50,8 @@ rule guarantee:
         manifest=rules.manifest.output.manifest,
         samples=rules.prepare.output.samples,
         unknown=pipeline.unknown_scores,
+        splits=rules.split.output.splits,
+        context=context_of,
     output:
         guarantees="<results>/{experiment}/evaluation/guarantees.json",
         rules="<results>/{experiment}/evaluation/guarantee_rules.json",

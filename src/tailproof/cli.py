@@ -214,6 +214,43 @@ def audit(
 
 
 @app.command()
+def reproduce(
+    experiment: Experiment,
+    jobs: Annotated[int, typer.Option(min=1, help="How many jobs to draw and run again.")] = 5,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Run all jobs again, from the raw data.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION", help="Draw jobs that this version of tailproof, or commit, ran."
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder for the report. Default: reproduction/NAME.")
+    ] = None,
+) -> None:
+    """Run recorded jobs again, in a scratch project, and compare what they write.
+
+    The results stay as they are.
+    """
+    from tailproof.provenance.reproduction_report import reproduce_and_report
+
+    number = None if everything else jobs
+    if not reproduce_and_report(experiment, number, seed, against, output):
+        sys.exit(1)
+
+
+@app.command()
+def upgrade(experiment: Experiment) -> None:
+    """List the stages that this version of tailproof would run again, and why."""
+    from tailproof.provenance.upgrade import print_stale_stages
+
+    print_stale_stages(experiment)
+
+
+@app.command()
 def restore(experiment: Experiment) -> None:
     """Verify the files of a clone or pull against the ledger; mark intact ones as up to date."""
     from tailproof.provenance.restore import restore as restore_experiment
@@ -365,6 +402,13 @@ def predict(
             "such as 0.05.",
         ),
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Table with the columns file and those of the expert's context, such as habitat.",
+        ),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -405,6 +449,7 @@ def predict(
         classes=classes,
         prior=prior,
         adapt=adapt,
+        context=context,
         promised=promised,
     ):
         sys.exit(1)
@@ -457,6 +502,109 @@ def retrain(
     for line in summary(retrain_head(expert, labels, output)):
         say(line)
     say(f"wrote {output}; {expert} is as it was, and no stage reads the new head")
+
+
+@app.command()
+def contains(
+    expert: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXPERT", help="Name of an experiment, or folder of an expert or a copy of it."
+        ),
+    ],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES…", help="Image files and folders.")
+    ],
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a row for every image as CSV.")
+    ] = False,
+) -> None:
+    """Say which images, or copies of them, were in train, val, calib, tune, dev or test.
+
+    Exits with status 3 if any was, with 0 if none was, and with 1 if some cannot be read.
+    """
+    from tailproof.provenance.contains import contains as contains_images
+    from tailproof.terminal import Console
+
+    if status := contains_images(expert, images, as_csv=as_csv, console=Console(highlight=False)):
+        sys.exit(status)
+
+
+@app.command()
+def attest(
+    experiment: Experiment,
+    fingerprints: Annotated[
+        bool,
+        typer.Option(
+            "--fingerprints",
+            help="Put fingerprints of all images into the folders, so that `contains` answers "
+            "from a copy.",
+        ),
+    ] = False,
+) -> None:
+    """Write in-toto statements: one per job, and one per expert with its whole lineage."""
+    from tailproof.provenance.attest import attest as attest_experiment
+
+    attested = attest_experiment(experiment, fingerprints=fingerprints)
+    for folder in attested.folders:
+        say(f"wrote {folder}/attestation")
+    say(
+        f"{quantity(attested.jobs, 'job')} and {quantity(len(attested.folders), 'expert')} attested"
+    )
+    say(f"the records in the folders name {', '.join(attested.people)} and the commands that ran")
+
+
+@app.command()
+def sign(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|NAME", help="Folder of an expert, or name of an attested experiment."
+        ),
+    ],
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Private elliptic-curve key in PEM.")
+    ] = None,
+    keyless: Annotated[
+        bool, typer.Option("--keyless", help="Sign with an identity at Sigstore; needs a network.")
+    ] = False,
+) -> None:
+    """Sign attested experts in the format of OpenSSF Model Signing, and statements as DSSE."""
+    from tailproof.provenance.sign import sign as sign_target
+    from tailproof.provenance.signatures import Identity, PrivateKey
+
+    if (key is None) != keyless:
+        raise TailproofError("name the key to sign with: --key KEY, or --keyless with a network")
+    folders, jobs = sign_target(target, Identity() if key is None else PrivateKey.read(key))
+    for folder in folders:
+        say(f"signed {folder}")
+    if jobs:
+        say(f"signed the statements about {quantity(jobs, 'job')}")
+
+
+@app.command()
+def verify(
+    folder: Annotated[
+        str, typer.Argument(help="Folder of an expert or of an experiment, or a copy of it.")
+    ],
+    key: Annotated[
+        str | None, typer.Option(metavar="PUB", help="The signer's public key in PEM.")
+    ] = None,
+    identity: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who signed without a key, such as a@b.org.")
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(metavar="URL", help="Who vouches for the identity.")
+    ] = None,
+) -> None:
+    """Verify an attested expert from its folder alone, and say what that proves."""
+    from tailproof.provenance.signatures import open_signer
+    from tailproof.provenance.verify import print_verification
+    from tailproof.provenance.verify import verify as verify_folder
+    from tailproof.terminal import Console
+
+    verification = verify_folder(folder, open_signer(key, identity, issuer))
+    print_verification(verification, Console(highlight=False))
 
 
 @app.command()

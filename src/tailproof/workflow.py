@@ -326,6 +326,11 @@ class Pipeline:
         grouped = self.experiment(wildcards).data.near_duplicates == "group"
         return self._near_duplicates(wildcards, "pairs.parquet") if grouped else []
 
+    def context_of(self, wildcards: Any) -> str | list[str]:
+        """Return the columns of context of an experiment; none if it names none."""
+        named = self.experiment(wildcards).data.context
+        return f"{self._paths.experiment(wildcards.experiment)}/context.parquet" if named else []
+
     def leakage_of(self, wildcards: Any) -> str | list[str]:
         """Return the counts of near duplicates in different splits; none without a search."""
         off = self.experiment(wildcards).data.near_duplicates == "off"

@@ -162,7 +162,7 @@ def test_the_stage_adds_what_is_known_of_unknown_images(tmp_path):
     without = guarantee(*inputs, EVALUATION, CONFIG, "study", tmp_path)
     plain = read_json(tmp_path / "guarantee_rules.json")["plain"]["3"]
     arguments = *inputs, EVALUATION, CONFIG, "study", tmp_path
-    result = guarantee(*arguments, write_scores(tmp_path))
+    result = guarantee(*arguments, unknown=write_scores(tmp_path))
     found = result["methods"]["plain"].pop("unknown")
     assert found["score"] == "knn" and list(found["scores"]) == list(SCORES)
     reached = found["scores"]["knn"]["all"]["auroc"]
@@ -174,4 +174,4 @@ def test_the_stage_adds_what_is_known_of_unknown_images(tmp_path):
     del result["methods"]["balanced"]["unknown"]
     assert result == without
     with pytest.raises(TailproofError, match="has the seed '4', expected '3'"):
-        guarantee(*arguments, write_scores(tmp_path, seed=4))
+        guarantee(*arguments, unknown=write_scores(tmp_path, seed=4))

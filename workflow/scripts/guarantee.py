@@ -22,5 +22,7 @@ with job(snakemake):
         Guarantees(**params.guarantees),
         snakemake.wildcards.experiment,
         Path(snakemake.output.guarantees).parent,
+        snakemake.input.splits,
+        snakemake.input.get("context"),
         unknown,
     )

@@ -17,16 +17,16 @@ from tailproof.evaluation.bootstrap import finite_or_none
 from tailproof.evaluation.deployment import Assumptions, Deployment
 from tailproof.evaluation.prior_shift import ClassConfidence
 from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, Task
 from tailproof.files import read_json, write_json, write_text
 from tailproof.guarantees.expert_guarantees import FILE as GUARANTEES
 from tailproof.guarantees.expert_guarantees import stored_guarantees
+from tailproof.guarantees.fitting import PRIOR_FROM, fit_predictions
 from tailproof.guarantees.guarantee import (
-    PRIOR_FROM,
     STACKED,
     classes_of,
     ensemble_predictions,
-    fit_predictions,
     group_notes,
     read_logits,
 )
@@ -141,7 +141,7 @@ def _promises(
     tune: Logits = logits[0][FITTED_ON]
     classes = classes_of(task)
     _, rules = fit_predictions(predictions, classes, config, {"plain": None})
-    notes = group_notes(tune, sources.samples)
+    notes = group_notes(tune, read_groups(sources.samples))
     promises = stored_guarantees(rules, classes, config, notes=notes, **facts)
     return promises, _assumptions(predictions[FITTED_ON], rules.shares)
 

@@ -1,6 +1,6 @@
 """The most probable temperature, drawn towards 1 where samples are few."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -20,18 +20,6 @@ class Fit(NamedTuple):
 
     temperature: float
     warnings: list[str]
-
-
-def sample_weights(labels: np.ndarray, weighting: Literal["plain", "class_balanced"]) -> np.ndarray:
-    """Return N weights: 1, or proportional to 1/n_class, so that all present classes count equally.
-
-    Their sum is the effective number of samples (Σw)² / Σw² (Kish 1965), so that unequal weights
-    do not pass for more information than they carry.
-    """
-    if weighting == "plain":
-        return np.ones(len(labels))
-    weights = 1 / np.bincount(labels)[labels]
-    return weights * weights.sum() / (weights**2).sum()
 
 
 def fit_temperature(

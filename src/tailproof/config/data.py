@@ -61,6 +61,15 @@ def distinct_ranks(ranks: list[str]) -> list[str]:
     return ranks
 
 
+def _distinct_columns(columns: list[str]) -> list[str]:
+    for place, column in enumerate(columns):
+        if column in columns[:place]:
+            raise ValueError(f"'{column}' is listed twice: remove one")
+        if column == "sample_id":
+            raise ValueError("'sample_id' is the name of a column that tailproof writes: rename it")
+    return columns
+
+
 Column = Annotated[str, Field(min_length=1)]
 BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
 RankColumns = Annotated[list[Column], Field(min_length=1), AfterValidator(distinct_ranks)]
@@ -364,6 +373,11 @@ class Data(Strict):
     )
     target: str | None = Field(
         None, description="Taxonomic rank to predict. Default: the finest rank."
+    )
+    context: Annotated[list[Column], AfterValidator(_distinct_columns)] = Field(
+        [],
+        description="Columns of the source's table that say which classes are likely, such as "
+        "[habitat, date, site]. Of dates the month is taken.",
     )
     positive_class: str | None = Field(
         None,

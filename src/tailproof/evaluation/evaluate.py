@@ -12,6 +12,7 @@ from tailproof.calibration.calibrated_logits import raw_values
 from tailproof.config.evaluation import ENSEMBLES, Evaluation
 from tailproof.data.logits import Logits
 from tailproof.evaluation import bootstrap, hierarchy, roc, tables
+from tailproof.evaluation.class_mixes import measure_class_mixes, summarise_class_mixes
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.metrics import agreement, measure, measure_uncalibrated
@@ -99,10 +100,25 @@ def evaluate(
     }
     result["notes"] += sample_groups.notes
     result["sample_groups"] = sample_groups.to_jsonable(group_temperatures)
+    result["class_mixes"] = _class_mixes(methods, splits, task)
     write_json(Path(output) / "metrics.json", result)
     write_json(Path(output) / "accuracy.json", _accuracy(methods))
-    tables.write(Path(output), task, methods, {name: s.sample_ids for name, s in splits.items()})
+    sample_ids = {name: split.sample_ids for name, split in splits.items()}
+    tables.write(Path(output), task, methods, sample_ids, result["class_mixes"])
     return result
+
+
+def _class_mixes(
+    methods: list[Method], splits: dict[str, EvaluatedSplit], task: Task
+) -> dict[str, dict[str, Any]]:
+    """Return {split: {method: accuracy under other class mixes}}."""
+    return {
+        name: {
+            method.name: summarise_class_mixes(measure_class_mixes(method, name, own.counts, task))
+            for method in methods
+        }
+        for name, own in splits.items()
+    }
 
 
 def _class_confidence(method: Method, seed: str) -> dict[str, Any]:

@@ -90,9 +90,17 @@ def group_log_probabilities(mean: np.ndarray, size: np.ndarray, temperature: flo
     return Prediction.from_logits(divided, np.zeros(len(mean), int)).log_p
 
 
-def fit_group_temperature(groups: GroupedSplit, log_p: np.ndarray) -> float | None:
-    """Return the temperature of the groups with several samples; None if there is none."""
-    several = groups.several
+def fit_group_temperature(
+    groups: GroupedSplit, log_p: np.ndarray, among: np.ndarray | None = None
+) -> float | None:
+    """Return the temperature of the groups with several samples; None if there is none.
+
+    Args:
+        groups: the groups of a split.
+        log_p: log-probabilities of its samples, [N, C].
+        among: boolean mask [G] of the groups to fit on. Default: all.
+    """
+    several = groups.several if among is None else groups.several & among
     if not several.any():
         return None
     logits = groups.combine(log_p, 1.0)[several]

@@ -10,6 +10,7 @@ from tailproof.calibration.metrics import BINS, equal_width_bins
 from tailproof.config.evaluation import WORST_ERRORS
 from tailproof.evaluation import roc
 from tailproof.evaluation.bootstrap import bounds, finite_or_none, over_seeds
+from tailproof.evaluation.class_mixes import class_mix_rows
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.selective import GRID
@@ -23,12 +24,23 @@ Row = tuple[Any, ...]
 
 
 def write(
-    folder: Path, task: Task, methods: list[Method], sample_ids: dict[str, np.ndarray]
+    folder: Path,
+    task: Task,
+    methods: list[Method],
+    sample_ids: dict[str, np.ndarray],
+    class_mixes: dict[str, dict[str, Any]],
 ) -> None:
     """Write every table of COLUMNS as NAME.csv; an undefined number is an empty cell.
 
     Text that a spreadsheet would run has an apostrophe: `tailproof.untrusted_text.plain_cell`
     removes it.
+
+    Args:
+        folder: folder of the tables.
+        task: the classification task.
+        methods: experts and ensembles, measured.
+        sample_ids: {split: its samples}.
+        class_mixes: {split: {method: accuracy under other class mixes}}.
     """
     rows = {
         "summary": _summary(methods),
@@ -40,6 +52,7 @@ def write(
         "rejectors": _rejectors(task, methods),
         "low_fpr": roc.rows(task, methods),
         "roc": roc.roc(task, methods),
+        "class_mixes": class_mix_rows(class_mixes),
     }
     write_tables(folder, COLUMNS, rows)
 

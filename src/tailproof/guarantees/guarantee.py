@@ -1,7 +1,6 @@
 """The stage guarantee: guarantees.json and the rules of every expert, from calibrated logits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,20 @@ import numpy as np
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import Logits
-from tailproof.evaluation import bootstrap
 from tailproof.evaluation.ensembles import combine, stack
-from tailproof.evaluation.prior_shift import Strength, fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
+from tailproof.guarantees.context import Context
+from tailproof.guarantees.context_gain import use_context
 from tailproof.guarantees.expert_guarantees import stored_guarantees
-from tailproof.guarantees.measure import measure_guarantees
+from tailproof.guarantees.fitting import PRIOR_FROM, Samples, fit_and_measure
+from tailproof.guarantees.folds import predict_held_out
+from tailproof.guarantees.grouped import Groups, promise_groups
 from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.roll_up import Rank
-from tailproof.guarantees.rules import Classes, Rules, fit_guarantees
+from tailproof.guarantees.rules import Classes
 from tailproof.guarantees.summary import Method, summarise
 from tailproof.guarantees.unknown import features_of, fit_and_measure_unknown, read_all_scores
 from tailproof.runtime.errors import TailproofError
@@ -29,30 +30,8 @@ from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
 
 NAMES_LISTED = 20
-STACKED, FOLDS = "stacked", 5
-PRIOR_FROM = ("val", "calib")
-"""The splits that show which class shares a softmax assumes; no rule is fitted on them."""
-
+STACKED = "stacked"
 Array = np.ndarray
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The weights of a split: bootstrap counts [1 + B, N], and weights by weighting [N].
-
-    B is 0 for tune, on which nothing is measured.
-    """
-
-    counts: Array
-    weights: Mapping[str, Array]
-
-    @property
-    def effective(self) -> dict[str, float]:
-        """Return the number of equally weighted samples with as much information (Kish 1965)."""
-        return {
-            name: float(weights.sum() ** 2 / (weights**2).sum())
-            for name, weights in self.weights.items()
-        }
 
 
 def guarantee(
@@ -63,6 +42,8 @@ def guarantee(
     config: Guarantees,
     experiment: str,
     output: str | Path,
+    splits: str | Path | None = None,
+    context: str | Path | None = None,
     unknown: Mapping[str, Mapping[str | int, str | Path]] | None = None,
 ) -> dict[str, Any]:
     """Fit every promise on tune and measure it on dev and test.
@@ -76,6 +57,8 @@ def guarantee(
         config: the configuration section guarantees.
         experiment: name of the experiment.
         output: folder for guarantees.json and guarantee_rules.json.
+        splits: splits.parquet; only context needs it.
+        context: context.parquet; None without columns of context.
         unknown: {expert: {seed: path of unknown_scores.parquet}}, if experts say "unknown".
 
     Returns:
@@ -86,24 +69,48 @@ def guarantee(
     """
     task = Task.read(manifest, evaluation)
     logits = read_experts(experts, task)
-    classes = classes_of(task)
     first = next(iter(next(iter(logits.values())).values()))
+    prior = _read_prior_splits(experts, task)
+    classes = classes_of(task)
     class_weights, notes = _class_weights(first[FITTED_ON], classes)
-    notes_on_groups = group_notes(first[FITTED_ON], samples)
-    splits = {
+    group_of = read_groups(samples)
+    notes_on_groups = group_notes(first[FITTED_ON], group_of)
+    of_first = {**first, **next(iter(next(iter(prior.values())).values()))}
+    groups = Groups.of(of_first, group_of)
+    in_context = context and Context.read(context, samples, splits, task)
+    rows = {
         split: _samples(first[split], split, evaluation, class_weights)
         for split in (FITTED_ON, *REPORTED_SPLITS)
     }
-    methods = _methods(logits, _read_prior_splits(experts, task))
+    result = {
+        "target": task.target,
+        "ranks": [rank.name for rank in classes.ranks],
+        "confidence": config.confidence,
+        "rows": {split: own.counts.shape[1] for split, own in rows.items()},
+        **({"groups": groups.count()} if groups else {}),
+        **({"context": in_context.to_jsonable()} if in_context else {}),
+        "notes": notes + notes_on_groups,
+        "methods": {},
+    }
     stored: dict[str, dict[str, Any]] = {}
-    for method in track(methods, "guarantee"):
-        _fit_and_measure(method, classes, config, class_weights, splits)
+    for method in track(_methods(logits, prior), "guarantee"):
+        fit_and_measure(method, classes, config, class_weights, rows)
+        effective = {split: own.effective for split, own in rows.items()}
+        summary = summarise(method, config, classes, effective)
+        more: dict[str, dict[str, Any]] = {seed: {} for seed in method.rules}
+        if groups:
+            summary["groups"] = promise_groups(method, groups, classes, config, evaluation, more)
+        if in_context:
+            ids = {split: own.sample_ids for split, own in first.items()}
+            summary["context"] = use_context(method, in_context, ids, rows, task, more)
+        result["methods"][method.name] = summary
         if method.kind == "expert":
             stored[method.name] = {
                 seed: stored_guarantees(
                     rules,
                     classes,
                     config,
+                    **more[seed],
                     experiment=experiment,
                     expert=method.name,
                     seed=int(seed),
@@ -112,17 +119,6 @@ def guarantee(
                 )
                 for seed, rules in method.rules.items()
             }
-    effective = {split: own.effective for split, own in splits.items()}
-    result = {
-        "target": task.target,
-        "ranks": [rank.name for rank in classes.ranks],
-        "confidence": config.confidence,
-        "rows": {split: own.counts.shape[1] for split, own in splits.items()},
-        "notes": notes + notes_on_groups,
-        "methods": {
-            method.name: summarise(method, config, classes, effective) for method in methods
-        },
-    }
     for name, seeds in read_all_scores(unknown or {}, logits).items():
         rules = fit_and_measure_unknown(seeds, classes, config, evaluation)
         result["methods"][name]["unknown"] = rules.summary
@@ -154,9 +150,13 @@ def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | No
     return {"plain": None, "long_tail": shift_weights(tune.target, shares, classes.names)}, []
 
 
-def group_notes(tune: Logits, samples: str | Path) -> list[str]:
-    """Say that samples of one group are alike, if tune has such samples."""
-    group = read_groups(samples)
+def group_notes(tune: Logits, group: Mapping[str, str]) -> list[str]:
+    """Say that samples of one group are alike, if tune has such samples.
+
+    Args:
+        tune: logits of tune.
+        group: the group of each sample; a sample that is not listed is its own group.
+    """
     groups = len({group.get(sample, sample) for sample in tune.sample_ids})
     rows = len(tune.sample_ids)
     if groups == rows:
@@ -170,10 +170,8 @@ def group_notes(tune: Logits, samples: str | Path) -> list[str]:
 def _samples(
     logits: Logits, split: str, evaluation: Evaluation, weightings: Mapping[str, Any]
 ) -> Samples:
-    replicates = 0 if split == FITTED_ON else evaluation.bootstrap  # nothing is measured there
-    counts = bootstrap.resamples(len(logits.target), replicates, evaluation.seed, split)
     weights = {"plain": np.ones(len(logits.target)), "long_tail": logits.weight}
-    return Samples(counts, {name: weights[name] for name in weightings})
+    return Samples.of({name: weights[name] for name in weightings}, split, evaluation)
 
 
 def _read_prior_splits(files: Files, task: Task) -> Experts:
@@ -264,59 +262,9 @@ def cross_fitted(logits: Array, labels: Array) -> Prediction:
         logits: [E, N, C].
         labels: N class indices.
     """
-    samples = len(labels)
-    if samples < 2:
-        return combine(STACKED, logits, labels, stack(logits, labels))
-    part = np.empty(samples, int)
-    part[np.argsort(labels, kind="stable")] = np.arange(samples) % FOLDS
-    log_p = np.empty(logits.shape[1:])
-    for fold in np.unique(part):
-        here = part == fold
-        weights = stack(logits[:, ~here], labels[~here])
-        log_p[here] = combine(STACKED, logits[:, here], labels[here], weights).log_p
-    return Prediction(log_p, labels)
 
+    def predict(fitted: Array, predicted: Array) -> Array:
+        weights = stack(logits[:, fitted], labels[fitted])
+        return combine(STACKED, logits[:, predicted], labels[predicted], weights).log_p
 
-def _fit_and_measure(
-    method: Method,
-    classes: Classes,
-    config: Guarantees,
-    class_weights: Mapping[str, Array | None],
-    splits: Mapping[str, Samples],
-) -> None:
-    """Fill the method's strength, rules and values."""
-    for seed, predictions in method.predictions.items():
-        strength, rules = fit_predictions(predictions, classes, config, class_weights)
-        method.strength[seed], method.rules[seed] = strength, rules
-        for split in REPORTED_SPLITS:
-            samples = splits[split]
-            measured = measure_guarantees(
-                rules, predictions[split], classes, samples.counts, samples.weights
-            )
-            kept = method.values.setdefault(split, {})
-            for key, rows in measured.items():
-                kept.setdefault(key, []).append(rows)
-
-
-def fit_predictions(
-    predictions: Mapping[str, Prediction],
-    classes: Classes,
-    config: Guarantees,
-    class_weights: Mapping[str, Array | None],
-) -> tuple[Strength, Rules]:
-    """Return how strongly predictions assume the training shares, and every rule.
-
-    Args:
-        predictions: of val, calib and tune.
-        classes: the classes.
-        config: the promises.
-        class_weights: {weighting: weight of each class [C]; None for ones}.
-    """
-    seen = [predictions[split] for split in PRIOR_FROM]
-    strength = fit_prior_strength(
-        np.concatenate([own.log_p for own in seen]),
-        np.concatenate([own.labels for own in seen]),
-        classes.train_counts,
-    )
-    shares = prior_shares(classes.train_counts, strength.value)
-    return strength, fit_guarantees(predictions[FITTED_ON], classes, shares, config, class_weights)
+    return Prediction(predict_held_out(labels, predict), labels)

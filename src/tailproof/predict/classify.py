@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.predict.answers import Answers, Decision, Promises, answer
+from tailproof.predict.context import ImageContext
 from tailproof.predict.groups import GroupMeans
 from tailproof.predict.image_files import read_images
 from tailproof.predict.image_inputs import GivenImage
@@ -107,14 +109,29 @@ class Classifier:
             )
             expert = replace(expert, posterior=replace(expert.posterior, shift=shift))
         if groups is None:
-            return self._single(expert, images)
+            context = options.context and ImageContext(
+                expert.guarantees().context, options.context, self._note, options.prefix
+            )
+            return self._single(expert, images, context)
         return self._grouped(expert, images, groups)
 
-    def _single(self, expert: LoadedExpert, images: Sequence[GivenImage]) -> Iterator[Batch]:
+    def _single(
+        self,
+        expert: LoadedExpert,
+        images: Sequence[GivenImage],
+        context: ImageContext | None,
+    ) -> Iterator[Batch]:
         if self._unknown is not None and self._unknown.needs_features:
             expert = expert.with_features()
         for rows, raw, broken in read_batches(expert, images):
-            answers = self._answers_of(expert, raw) if rows else None
+            answers = None
+            if rows:
+                unknown = None if self._unknown is None else self._unknown(raw)
+                raw.pop(FEATURES, None)
+                log_p = expert.posterior(raw)
+                if context is not None:
+                    log_p[expert.target] = context(rows, log_p[expert.target])
+                answers = self._answer(expert, log_p, unknown)
             names = [images[row].name for row in rows]
             yield Batch(names, answers, broken, rows, [1] * len(rows))
 
@@ -136,11 +153,6 @@ class Classifier:
         if counts := means.counts:
             log_p = means.log_p(expert.posterior, temperature)
             yield Batch(list(counts), self._answer(expert, log_p), {}, [], list(counts.values()))
-
-    def _answers_of(self, expert: LoadedExpert, raw: dict[str, np.ndarray]) -> Answers:
-        unknown = None if self._unknown is None else self._unknown(raw)
-        raw.pop(FEATURES, None)
-        return self._answer(expert, expert.posterior(raw), unknown)
 
     def _answer(
         self,
@@ -207,6 +219,8 @@ def _decisions(expert: LoadedExpert, options: Options, note: Note) -> tuple[Deci
     if not promised.any:
         return Rejector(expert.deployment, names, options.rule, options.coverage), ()
     guarantees = expert.guarantees()
+    if options.grouped:
+        guarantees = _of_groups(guarantees, options.prefix, note)
     for sentence in guarantees.notes:
         note(sentence)
     promises = []
@@ -220,3 +234,18 @@ def _decisions(expert: LoadedExpert, options: Options, note: Note) -> tuple[Deci
     if rejector.warning:
         note(rejector.warning)
     return rejector, promises
+
+
+def _of_groups(guarantees: ExpertGuarantees, dash: str, note: Note) -> ExpertGuarantees:
+    """Return what is promised of groups of images."""
+    if guarantees.grouped is None:
+        raise TailproofError(
+            f"{dash}set, {dash}risk and {dash}precision are promised for single images alone: the "
+            "data had no groups of several images on tune, or groups of several classes, or this "
+            f"is an ensemble: leave out {dash}group, or the promise"
+        )
+    note(
+        "promises for groups hold for groups like those of tune, of at most "
+        f"{guarantees.grouped.largest} images"
+    )
+    return guarantees.for_groups()

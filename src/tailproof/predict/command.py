@@ -10,12 +10,12 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from tailproof.data.image_files import find_images
 from tailproof.output import report
 from tailproof.predict.answers import DECISION, PROBABILITY, Answers
 from tailproof.predict.classify import Batch, batch_size
 from tailproof.predict.expert import open_expert
-from tailproof.predict.groups import groups_of
-from tailproof.predict.image_files import find_images
+from tailproof.predict.groups import cells_of, groups_of
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.options import NOTHING, Options, Promised
 from tailproof.predict.priors import read_allowed, read_counts
@@ -39,6 +39,7 @@ def predict_images(
     classes: str | None = None,
     prior: str | None = None,
     adapt: bool = False,
+    context: str | None = None,
     promised: Promised = NOTHING,
 ) -> bool:
     """Print an expert's predictions for images; return whether all images could be read.
@@ -57,6 +58,7 @@ def predict_images(
         classes: path of a text file with the allowed classes.
         prior: path of a table with the number of samples of each class.
         adapt: whether to estimate the class shares of the images.
+        context: path of a table with the column file and those of the expert's context.
         promised: what the answers should promise.
 
     Raises:
@@ -73,6 +75,7 @@ def predict_images(
         None if classes is None else partial(read_allowed, classes),
         None if prior is None else partial(read_counts, prior),
         adapt,
+        None if context is None else lambda names: list(cells_of(files, context, names).values()),
         prefix="--",
     )
     classifier = expert.classifier(options, report)

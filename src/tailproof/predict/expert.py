@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tailproof.data.image_files import find_images
 from tailproof.guarantees.expert_guarantees import StoredFit
 from tailproof.predict.answers import Answers
 from tailproof.predict.classify import Batch, Classifier, Note
 from tailproof.predict.groups import FOLDER
-from tailproof.predict.image_files import find_images
 from tailproof.predict.image_inputs import GivenImage, list_images
 from tailproof.predict.loaded_expert import LoadedExpert, load_expert
 from tailproof.predict.options import CHOW, Options, Promised
@@ -80,6 +80,7 @@ class Expert:
         classes: Iterable[str] | None = None,
         prior: Mapping[str, float] | None = None,
         adapt: bool = False,
+        context: Mapping[str, Iterable[Any]] | None = None,
         probabilities: bool = False,
     ) -> "pd.DataFrame":
         """Classify images; the options are those of `tailproof predict`.
@@ -99,6 +100,8 @@ class Expert:
             classes: names of the classes that are possible.
             prior: how many of the images are of each class, by its name.
             adapt: estimate from the images how frequent classes are.
+            context: columns such as habitat by name, with a value for each image; None or NaN for
+                none.
             probabilities: add the probabilities of all classes.
 
         Returns:
@@ -117,6 +120,7 @@ class Expert:
             None if classes is None else partial(allowed_classes, classes),
             None if prior is None else partial(class_counts, prior),
             adapt,
+            None if context is None else lambda names: _cells(context, names, len(given)),
         )
         notes: list[str] = []
         classifier = self.classifier(options, notes.append)
@@ -176,6 +180,30 @@ class Expert:
         if found.skipped:
             note(found.passed_over)
         return [GivenImage(file, file) for file in found.files], None
+
+
+def _cells(
+    context: Mapping[str, Iterable[Any]], names: list[str], images: int
+) -> list[tuple[str | None, ...]]:
+    """Return the cells of each image in columns of context."""
+    import pandas as pd
+
+    columns = []
+    for name in names:
+        if name not in context:
+            raise TailproofError(
+                f"context has no column '{printable(name)}', expected {', '.join(names)}: add it"
+            )
+        values = list(context[name])
+        if len(values) != images:
+            raise TailproofError(
+                f"the column '{printable(name)}' of context has {len(values)} values, expected "
+                f"{images}, one for each image"
+            )
+        missing = pd.isna(pd.Series(values, dtype=object)).tolist()
+        cells = zip(values, missing, strict=True)
+        columns.append([None if absent else str(value) for value, absent in cells])
+    return list(zip(*columns, strict=True))
 
 
 def _possible(fits: Mapping[str, StoredFit]) -> list[tuple[str, bool]]:

@@ -21,9 +21,9 @@ from tailproof.predict.expert_folder import (
     full_scale,
     is_bundle,
 )
-from tailproof.predict.image_files import Preparation
 from tailproof.predict.network import Network
 from tailproof.predict.posterior import Outputs, Posterior
+from tailproof.predict.preparation import Preparation
 from tailproof.predict.promises import read_guarantees
 
 

@@ -10,7 +10,7 @@ from tailproof.data.taxonomy import head_columns
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.models.expert_config import ExpertConfig
 from tailproof.predict.classifier_inputs import with_features
-from tailproof.predict.image_files import Preparation
+from tailproof.predict.preparation import Preparation
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
 

@@ -36,7 +36,7 @@ def read_guarantees(
     path = Path(folder) / FILE
     if not path.exists():
         raise TailproofError(
-            f"{folder} has no {FILE}, so that nothing can be promised (set, risk, precision): copy "
+            f"{folder} has no {FILE}, which promises (set, risk, precision) and context need: copy "
             "the whole folder of the expert, or build the missing file with snakemake"
         )
     guarantees = ExpertGuarantees.read(path)
@@ -48,6 +48,12 @@ def read_guarantees(
         raise TailproofError(
             f"{folder} has files that do not belong together: {error}: copy the whole folder again"
         ) from None
+    grouped = guarantees.grouped
+    if grouped and grouped.temperature != deployment.group_temperature:
+        raise TailproofError(
+            f"{folder} has files that do not belong together: {FILE} has another temperature of "
+            "groups than deployment.json: copy the whole folder again"
+        )
     return guarantees
 
 
@@ -188,5 +194,5 @@ def _require_any(
         )
         raise TailproofError(
             f"{promise} cannot be promised with a confidence of {guarantees.confidence:g}: tune "
-            f"has {quantity(most.samples, 'image')} for it, and {reason}, or ask for less"
+            f"has {quantity(most.samples, guarantees.unit)} for it, and {reason}, or ask for less"
         )

@@ -2,8 +2,8 @@
 
 Whoever changes a file can also rewrite the records of it and of all that follows. These checks
 use no record's digest, but what the files say of each other: pixels and labels of the shards
-against samples.parquet, logits against shards and calibrators, metrics against logits, the recipe
-in an expert's folder against the configuration that its job got.
+against samples.parquet and the thumbnails, logits against shards and calibrators, metrics against
+logits, the recipe in an expert's folder against the configuration that its job got.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -23,6 +23,7 @@ from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.config.calibration import Calibration
 from tailproof.config.splits import SPLITS, UNKNOWN_SPLITS
+from tailproof.data.grey_thumbnail import read_thumbnails, thumbnail
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.logits import Logits
 from tailproof.data.tables import read_parquet, table_metadata
@@ -38,6 +39,7 @@ TRAIN_IMAGES = 10_000
 
 BATCH = 256
 TOLERANCE = 1e-6  # relative; another processor computes other last digits
+THUMBNAIL_TOLERANCE = 2  # grey values; another processor rounds otherwise
 FACTOR_TOLERANCE = 1e-3  # absolute; of a vector or matrix, where an optimizer stops
 
 
@@ -72,6 +74,7 @@ class CrossChecks:
                 "infer": self._raw_logits,
                 "calibrate": self._calibrator,
                 "export": self._calibrated_logits,
+                "card": self._card,
                 "cross_fit": self._cross_fit,
                 "draws": self._draws,
             }.get(record.rule)
@@ -91,7 +94,8 @@ class CrossChecks:
         tables = [self._folder / name for name in ("samples.parquet", "splits.parquet")]
         if not self._all_proven(manifest, *tables):
             return
-        samples = _Samples(*tables)
+        thumbnails = self._folder / "near_duplicates" / "thumbnails.parquet"
+        samples = _Samples(*tables, thumbnails if self._all_proven(thumbnails) else None)
         for split in splits:
             listed = read_json(manifest)["splits"][split]["shards"]
             for shard in listed:
@@ -171,6 +175,15 @@ class CrossChecks:
                     f"{source} with the calibrators of calibration.json"
                 )
 
+    def _card(self, record: Record) -> Iterator[str]:
+        """Compare the network that the files of an expert's folder were made for with its own."""
+        weights = next(file for file in record.inputs if file.path.endswith("model.safetensors"))
+        folder = Path(weights.path).parent
+        for name in ("calibration.json", "deployment.json", "guarantees.json"):
+            path = folder / name
+            if self._all_proven(path) and read_json(path)["weights_sha256"] != weights.sha256:
+                yield f"{path} was not made for {weights.path}"
+
     def _metrics(self) -> Iterator[str]:
         """Compute the accuracies in metrics.json again."""
         path = self._folder / "evaluation" / "metrics.json"
@@ -232,15 +245,21 @@ class CrossChecks:
 
 
 class _Samples:
-    """What samples.parquet and splits.parquet say of each sample."""
+    """What samples.parquet, splits.parquet and maybe the thumbnails say of each sample."""
 
-    def __init__(self, samples: Path, splits: Path) -> None:
+    def __init__(self, samples: Path, splits: Path, thumbnails: Path | None = None) -> None:
         metadata = table_metadata(samples)
         self._classes: dict[str, list[str]] = metadata["classes"]
         self._table = read_parquet(samples, ["sample_id", "digest", *metadata["ranks"]])
         self._weights = read_parquet(splits, ["sample_id", "weight"])
         self._rows = _row_by_id(self._table)
         self._weight_rows = _row_by_id(self._weights)
+        self._thumbnails: tuple[dict[str, int], np.ndarray] | None = None
+        self._place = thumbnails
+        if thumbnails:
+            names, pictures = read_thumbnails(thumbnails)
+            rows = {name: row for row, name in enumerate(names.to_pylist())}
+            self._thumbnails = rows, pictures
 
     def differences(self, path: Path, step: int) -> Iterator[str]:
         """Compare the images, labels and weights of a shard with the samples.
@@ -254,14 +273,30 @@ class _Samples:
         ids = stored["sample_id"].to_pylist()
         yield from self._other_facts(path, ids, labels, stored["weight"].to_numpy())
         digests = self._table["digest"].take(pa.array([self._rows[name] for name in ids]))
-        wrong = [
-            ids[row] for row, digest in _image_digests(path, step) if digest != digests[row].as_py()
-        ]
+        wrong, unlike = [], []
+        for row, digest, picture in _images(path, step):
+            if digest != digests[row].as_py():
+                wrong.append(ids[row])
+            elif self._thumbnails and self._is_unlike(ids[row], picture):
+                unlike.append(ids[row])
         if wrong:
             yield (
                 f"{path}: the pixels of {quantity(len(wrong), 'image')} differ from those that "
                 f"samples.parquet lists, the first is {wrong[0]}"
             )
+        if unlike:
+            yield (
+                f"{self._place}: {quantity(len(unlike), 'thumbnail')} of the "
+                f"images in {path} show other pixels, the first is {unlike[0]}"
+            )
+
+    def _is_unlike(self, name: str, picture: np.ndarray) -> bool:
+        """Return whether the thumbnail of a sample shows another picture, or none."""
+        rows, pictures = self._thumbnails or ({}, picture)
+        if name not in rows:
+            return True
+        difference = pictures[rows[name]].astype(np.int16) - picture
+        return bool(np.abs(difference).max() > THUMBNAIL_TOLERANCE)
 
     def other_labels(self, path: str, logits: Logits) -> Iterator[str]:
         """Compare the labels and weights of logits with the samples."""
@@ -297,15 +332,20 @@ def _first_difference(
         )
 
 
-def _image_digests(path: Path, step: int) -> Iterator[tuple[int, str]]:
-    """Yield the row and the digest of the pixels of every `step`-th image of a shard."""
+def _images(path: Path, step: int) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Yield the row of every `step`-th image of a shard, its digest and its thumbnail."""
+
+    def seen(image: bytes) -> tuple[str, np.ndarray]:
+        pixels = decode(image)
+        return pixel_digest(pixels), thumbnail(pixels)
+
     start = 0
     with ThreadPoolExecutor() as pool, pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH, columns=["image"]):
             rows = range(-start % step, len(batch), step)
             images = batch["image"].field("bytes").take(pa.array(rows, pa.int64())).to_pylist()
-            digests = pool.map(lambda image: pixel_digest(decode(image)), images)
-            yield from zip([start + row for row in rows], digests, strict=True)
+            for row, facts in zip(rows, pool.map(seen, images), strict=True):
+                yield start + row, *facts
             start += len(batch)
 
 

@@ -32,6 +32,7 @@ def _wildcards(experiment: Experiment) -> dict[str | None, list[dict[str, str]]]
     wildcards = {
         "experiment": [{}],
         "compared": [] if experiment.data.near_duplicates == "off" else [{}],
+        "contextual": [{}] if experiment.data.context else [],
         "shard": [
             {"split": split, "part": part} for split in (*SPLITS, *unknown_splits) for part in parts
         ],

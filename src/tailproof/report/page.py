@@ -15,6 +15,7 @@ from tailproof.files import write_text
 from tailproof.report import (
     calibration_section,
     charts,
+    class_mix_section,
     finding_cards,
     guarantee_section,
     inspection_section,
@@ -126,6 +127,8 @@ def _results(results: Results) -> dict[str, Any]:
             tables.long_tail_columns(scores),
             "Results on test, weighted by the training class distribution",
         ),
+        "class_mix_chart": class_mix_section.chart(scores),
+        "class_mix_tables": class_mix_section.tables(scores),
         **_rare(results),
         "ranks": tables.section(scores),
         "sample_groups": scores.metrics["sample_groups"],

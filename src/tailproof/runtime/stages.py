@@ -21,6 +21,9 @@ BUNDLED = (
 )
 TRAINED = ("model.safetensors", "config.json", "history.csv", "training.json")
 
+TIMED = ("training.json", "preflight_timing.json", "preflight.md", "preflight.html")
+"""Names of outputs that hold times, so that their bytes differ from run to run."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -31,10 +34,11 @@ class Stage:
             store.
         job: pattern of a job's name; empty if the stage has a single job, named like the stage.
         per: the unit of one job: ``experiment``, ``compared`` if the experiment compares images,
-            ``unknown`` if it has unknown pictures, ``shard``, features and shard of
-            ``unknown_features``, expert and seed (``trained``, ``evaluated``, or ``scored`` if it
-            says "unknown"), expert and seed of a ``rung``, ``promotion``, ``selection``, or seed of
-            the ``winner``. None if the report does not depend on the stage.
+            ``contextual`` if it names columns of context, ``unknown`` if it has unknown pictures,
+            ``shard``, features and shard of ``unknown_features``, expert and seed (``trained``,
+            ``evaluated``, or ``scored`` if it says "unknown"), expert and seed of a ``rung``,
+            ``promotion``, ``selection``, or seed of the ``winner``. None if the report does not
+            depend on it.
         reads_test: whether the stage may read files of the splits test and unknown_test.
         reads_raw: whether the stage may read raw files.
         reads_all: whether the stage may read all results, declared or not.
@@ -77,6 +81,7 @@ STAGES = {
         reads_raw=True,
     ),
     "near_duplicates": Stage(("near_duplicates/pairs.parquet",), per="compared"),
+    "context": Stage(("context.parquet",), per="contextual", reads_raw=True),
     "split": Stage(("splits.parquet", "splits.json")),
     "leakage": Stage(
         ("near_duplicates/leakage.json", "near_duplicates/cross_class_pairs.csv"), per="compared"

@@ -1,0 +1,105 @@
+"""What context changes: metrics on dev and test with it minus without, on the same samples."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tailproof.evaluation import bootstrap
+from tailproof.evaluation.metrics import METRICS
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Task
+from tailproof.evaluation.weighted_samples import WeightedSamples
+from tailproof.guarantees.context import Context, Exponents, add_context, fit_exponents
+from tailproof.guarantees.expert_guarantees import StoredColumn, StoredContext
+from tailproof.guarantees.fitting import Samples
+from tailproof.guarantees.summary import Method
+
+MEASURED = ("top1", "balanced_accuracy", "few_accuracy", "nll", "ece_debiased")
+WITHOUT, WITH, CHANGED = "without", "with", "changed"
+_BLOCK = 2**22
+
+Array = np.ndarray
+
+
+def use_context(
+    method: Method,
+    context: Context,
+    sample_ids: Mapping[str, Array],
+    rows: Mapping[str, Samples],
+    task: Task,
+    stored: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Fit the exponents of a method on tune, measure it, and return its part of guarantees.json.
+
+    Args:
+        method: the method, with its predictions.
+        context: the columns of context.
+        sample_ids: {split: its samples}.
+        rows: {split: its resamples}.
+        task: the classification task.
+        stored: {seed: its part of guarantee_rules.json}, to which `context` is added.
+    """
+    codes = {split: context.codes(own) for split, own in sample_ids.items()}
+    fits: dict[str, Exponents] = {}
+    values: dict[str, dict[tuple[str, str], list[Array]]] = {}
+    for seed, predictions in method.predictions.items():
+        tune = predictions[FITTED_ON]
+        fits[seed] = fit_exponents(tune.log_p, tune.labels, context.columns, codes[FITTED_ON])
+        stored[seed]["context"] = _stored(context, fits[seed])
+        for split in REPORTED_SPLITS:
+            single = predictions[split]
+            log_p = add_context(single.log_p, context.columns, codes[split], fits[seed].values)
+            both = {WITHOUT: single, WITH: Prediction(log_p, single.labels)}
+            kept = values.setdefault(split, {})
+            for kind, prediction in both.items():
+                for name, measured in _measure(prediction, rows[split].counts, task).items():
+                    kept.setdefault((name, kind), []).append(measured)
+    names = [column.name for column in context.columns]
+    return {
+        "exponents": {
+            seed: dict(zip(names, fit.values.tolist(), strict=True)) for seed, fit in fits.items()
+        },
+        "gain": {seed: fit.gain for seed, fit in fits.items()},
+        **{
+            split: {name: _summary(kept[name, WITHOUT], kept[name, WITH]) for name in MEASURED}
+            for split, kept in values.items()
+        },
+    }
+
+
+def _measure(prediction: Prediction, counts: Array, task: Task) -> dict[str, Array]:
+    """Return [1 + B] values of each metric."""
+    step = max(1, _BLOCK // counts.shape[1])
+    parts: dict[str, list[Array]] = {name: [] for name in MEASURED}
+    for start in range(0, len(counts), step):
+        weights = counts[start : start + step].astype(float)
+        drawn = WeightedSamples(prediction, weights, np.ones(counts.shape[1]), task)
+        for name in MEASURED:
+            parts[name].append(METRICS[name].compute(drawn))
+    return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
+def _summary(without: list[Array], with_context: list[Array]) -> dict[str, Any]:
+    return {
+        WITHOUT: bootstrap.over_seeds(without),
+        WITH: bootstrap.over_seeds(with_context),
+        CHANGED: bootstrap.difference(with_context, without),
+    }
+
+
+def _stored(context: Context, fit: Exponents) -> StoredContext:
+    columns = [
+        StoredColumn(
+            name=column.name,
+            kind=column.kind,
+            exponent=float(exponent),
+            smoothing=column.smoothing,
+            values={
+                value: {str(index): int(row[index]) for index in np.flatnonzero(row)}
+                for value, row in zip(column.values, column.counts, strict=True)
+            },
+        )
+        for column, exponent in zip(context.columns, fit.values, strict=True)
+    ]
+    return StoredContext(class_counts=context.class_counts.tolist(), columns=columns)
