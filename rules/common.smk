@@ -10,7 +10,7 @@ from tailproof.config import expert_recipes
 from tailproof.config.base import NAME
 from tailproof.config.evaluation import ENSEMBLES
 from tailproof.config.validation import parse_config
-from tailproof.config.splits import CALIBRATED, SPLITS
+from tailproof.config.splits import CALIBRATED, SPLITS, UNKNOWN_SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.extensions import import_extensions
 from tailproof.preflight.slurm_partitions import check_partitions
@@ -29,7 +29,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import why_unreadable
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import STAGES, TRAINED, script_of
-from tailproof.workflow import config_section
+from tailproof.workflow import config_section, data_section
 
 TRAINING = ("train", "rung")
 RESULTS = project_paths().results
@@ -62,7 +62,7 @@ wildcard_constraints:
     expert=NAME,
     key=NAME,
     seed=r"\d+",
-    split="|".join(SPLITS),
+    split="|".join([*SPLITS, *UNKNOWN_SPLITS]),
     part=r"\d{5}",
     rung=r"\d+",
     method="|".join(ENSEMBLES),

@@ -24,7 +24,7 @@ rule prepare:
         mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(60),
     params:
-        data=lambda w: config_section(
+        data=lambda w: data_section(
             experiment(w).data, "source", "on_bad_image", "max_bad_share"
         ),
         raw_digest=lambda w: raw_of(w.experiment).digest,
@@ -105,7 +105,7 @@ rule split:
         mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(20),
     params:
-        data=lambda w: config_section(
+        data=lambda w: data_section(
             experiment(w).data,
             "source",
             "target",
@@ -171,7 +171,7 @@ rule shard:
         mem_mb=scaled_by_attempt(1000),
         runtime=scaled_by_attempt(60),
     params:
-        data=lambda w: config_section(
+        data=lambda w: data_section(
             experiment(w).data, "source", "seed", "shards_per_split"
         ),
         code=code("shard"),

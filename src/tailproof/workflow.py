@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tailproof.config.base import NAME
+from tailproof.config.data import Data
 from tailproof.config.draws import read_draws
 from tailproof.config.experiment import Experiment
 from tailproof.config.expert_recipes import (
@@ -187,6 +188,40 @@ class Pipeline:
             return [] if head else shards(wildcards)
 
         return paths
+
+    def shards_of_unknown(self, file: str = "part-{part}.parquet") -> InputFunction:
+        """Return an input function: the shards of unknown pictures, or the facts about them."""
+        return lambda wildcards: self.shards_of(
+            *self.experiment(wildcards).data.splits_of_unknown, file=file
+        )(wildcards)
+
+    def unknown_of_network(self, wildcards: Any) -> list[str]:
+        """Return the shards of unknown pictures that an expert reads; none for a head."""
+        head = is_head(self.experiment(wildcards), wildcards.expert)
+        return [] if head else self.shards_of_unknown()(wildcards)
+
+    def unknown_manifest(self, wildcards: Any) -> list[str]:
+        """Return the manifest of the unknown pictures; none if there are no such pictures."""
+        path = self._paths.experiment(wildcards.experiment) / "shards" / "unknown.json"
+        return [path.as_posix()] if self.experiment(wildcards).data.splits_of_unknown else []
+
+    def unknown_features(self, wildcards: Any) -> list[str]:
+        """Return the features of unknown pictures that an expert may need; or none."""
+        experiment = self.experiment(wildcards)
+        recipes = possible_recipes(experiment, wildcards.expert)
+        return _expand(
+            "{folder}/shards/unknown_features/{key}/{split}.parquet/part-{part}.parquet",
+            folder=[self._paths.experiment(wildcards.experiment)],
+            key=recipes_of_features(experiment.data, recipes),
+            split=experiment.data.splits_of_unknown,
+            part=part_numbers(experiment),
+        )
+
+    def unknown_scores(self, wildcards: Any) -> list[str]:
+        """Return the scores of every evaluated expert; none if no expert says "unknown"."""
+        if self.experiment(wildcards).data.unknown is None:
+            return []
+        return self.files_of_evaluated("unknown_scores.parquet")(wildcards)
 
     def files_of(
         self, experts: Callable[[Any], list[str]], file: str, **values: Iterable[str]
@@ -536,6 +571,11 @@ def experiment_names() -> list[str]:
 def config_section(section: BaseModel, *names: str) -> dict[str, Any]:
     """Return a section of the configuration, or only its named fields, as plain values."""
     return section.model_dump(mode="json", include=set(names) or None)
+
+
+def data_section(data: Data, *names: str) -> dict[str, Any]:
+    """Return named fields of the data section, and what says which pictures are unknown."""
+    return config_section(data, *names, *(["target", "unknown"] if data.splits_of_unknown else []))
 
 
 def part_numbers(experiment: Experiment) -> list[str]:

@@ -56,6 +56,14 @@ def predict(
         float | None,
         typer.Option(help="Add the finest rank whose answers are right this often, such as 0.95."),
     ] = None,
+    unknown: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Call images of no known class unknown, with at most this share of false alarms, "
+            "such as 0.05.",
+        ),
+    ] = None,
     context: Annotated[
         str | None,
         typer.Option(
@@ -91,7 +99,7 @@ def predict(
     from tailproof.predict.command import predict_images
     from tailproof.predict.options import Promised
 
-    promised = Promised(set_coverage, score, risk, by_group, precision)
+    promised = Promised(set_coverage, score, risk, by_group, precision, unknown)
     if not predict_images(
         expert,
         images,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import SPLITS, UNKNOWN_SPLITS
 
 INTERVAL = (0.025, 0.975)
 DIGITS = 10
@@ -14,7 +14,7 @@ def resamples(samples: int, replicates: int, seed: int, split: str) -> np.ndarra
     Row 0 gives a metric's value, the others its replicates. All methods and seeds of a split see
     the same rows, which makes differences between them paired.
     """
-    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    rng = np.random.default_rng([seed, (*SPLITS, *UNKNOWN_SPLITS).index(split)])
     rows = np.ones((1 + replicates, samples), np.uint16)
     for row in rows[1:]:
         row[:] = np.bincount(rng.integers(samples, size=samples), minlength=samples)

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from tailproof.calibration.calibration_file import HIGHEST, Sha256
 from tailproof.calibration.calibration_file import LOWEST as LOWEST_TEMPERATURE
@@ -17,6 +17,7 @@ from tailproof.guarantees.context import MOST_SMOOTHING, STRONGEST, ContextColum
 from tailproof.guarantees.prediction_sets import LOWEST, PROCEDURES, SetRule
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, Rules
+from tailproof.guarantees.unknown_scores import SCORES
 
 FILE = "guarantees.json"
 LARGEST_FILE = 2**27
@@ -81,6 +82,23 @@ class StoredRank(Strict):
     def rank(self) -> Rank:
         """Return the rank in the form that is applied."""
         return Rank(self.name, self.classes, np.array(self.above))
+
+
+class StoredFalseAlarm(Strict):
+    """A promised share of false alarms: a score below the threshold is unknown."""
+
+    rate: Share
+    threshold: Number | None
+    needed: int = Field(ge=1)
+    samples: int = Field(ge=0)
+
+
+class StoredUnknown(Strict):
+    """When an image is called unknown; the digest is that of unknown.safetensors."""
+
+    score: Literal[SCORES]
+    features_sha256: Sha256
+    false_alarms: list[StoredFalseAlarm] = Field(min_length=1)
 
 
 class StoredGroups(Strict):
@@ -158,6 +176,7 @@ class ExpertGuarantees(JsonFile):
         notes: why the promises are less certain than that.
         grouped: the promises for groups of images; None if the data have no such groups.
         context: what columns of a table say of the classes; None without such columns.
+        unknown: when an image is called unknown; None if the expert always answers.
     """
 
     largest: ClassVar[int] = LARGEST_FILE
@@ -177,6 +196,7 @@ class ExpertGuarantees(JsonFile):
     notes: list[str]
     grouped: StoredGroups | None = None
     context: StoredContext | None = None
+    unknown: StoredUnknown | None = None
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
@@ -203,6 +223,13 @@ class ExpertGuarantees(JsonFile):
             if not all(-1 <= index < len(rank.classes) for index in rank.above):
                 raise ValueError(f"the rank {rank.name!a:.80} has no class for an index of above")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_rule(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = serialize(self)
+        if fields["unknown"] is None:
+            del fields["unknown"]
+        return fields
 
     def for_groups(self) -> Self:
         """Return the promises for groups of images in place of those for images.
@@ -237,7 +264,7 @@ def stored_guarantees(
     context: StoredContext | None = None,
     **facts: str | int | list[str],
 ) -> dict[str, object]:
-    """Return the content of guarantees.json.
+    """Return the content of guarantees.json, without `unknown`.
 
     Args:
         rules: fitted rules of an expert.

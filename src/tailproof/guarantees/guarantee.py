@@ -30,6 +30,7 @@ from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes
 from tailproof.guarantees.summary import Method, summarise
+from tailproof.guarantees.unknown import features_of, fit_and_measure_unknown, read_all_scores
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
@@ -49,6 +50,7 @@ def guarantee(
     output: str | Path,
     splits: str | Path | None = None,
     context: str | Path | None = None,
+    unknown: Mapping[str, Mapping[str | int, str | Path]] | None = None,
 ) -> dict[str, Any]:
     """Fit every promise on tune and measure it on dev and test.
 
@@ -63,6 +65,7 @@ def guarantee(
         output: folder for guarantees.json and guarantee_rules.json.
         splits: splits.parquet; only context needs it.
         context: context.parquet; None without columns of context.
+        unknown: {expert: {seed: path of unknown_scores.parquet}}, if experts say "unknown".
 
     Returns:
         The content of guarantees.json.
@@ -122,6 +125,11 @@ def guarantee(
                 )
                 for seed, rules in method.rules.items()
             }
+    for name, seeds in read_all_scores(unknown or {}, logits).items():
+        rules = fit_and_measure_unknown(seeds, classes, config, evaluation)
+        result["methods"][name]["unknown"] = rules.summary
+        for seed, own in rules.stored.items():
+            stored[name][seed]["unknown"] = own | features_of(unknown[name], seed)
     write_json(Path(output) / "guarantees.json", result)
     write_json(Path(output) / "guarantee_rules.json", stored)
     return result

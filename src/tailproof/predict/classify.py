@@ -17,10 +17,12 @@ from tailproof.predict.groups import GroupMeans
 from tailproof.predict.image_files import read_images
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.loaded_expert import LoadedExpert
+from tailproof.predict.network import FEATURES
 from tailproof.predict.options import SCORE, Options
 from tailproof.predict.priors import known_shift
 from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns
 from tailproof.predict.rejector import Rejector
+from tailproof.predict.unknown import UnknownRule
 from tailproof.runtime.errors import TailproofError
 
 BATCH_SIZE = 64
@@ -63,6 +65,7 @@ class Classifier:
 
     Attributes:
         rule: what decides, in words.
+        unknown_rule: what calls images unknown, in words; None if nothing does.
         promised: names of the columns of promises.
     """
 
@@ -70,7 +73,9 @@ class Classifier:
         options.check()
         self._expert, self._options, self._note = expert, options, note
         self._decide, self._promises = _decisions(expert, options, note)
+        self._unknown = _unknown_rule(expert, options)
         self.rule = self._decide.rule
+        self.unknown_rule = None if self._unknown is None else self._unknown.words
         self.promised = [name for column in self._promises for name in column.names]
 
     @property
@@ -116,13 +121,17 @@ class Classifier:
         images: Sequence[GivenImage],
         context: ImageContext | None,
     ) -> Iterator[Batch]:
+        if self._unknown is not None and self._unknown.needs_features:
+            expert = expert.with_features()
         for rows, raw, broken in read_batches(expert, images):
             answers = None
             if rows:
+                unknown = None if self._unknown is None else self._unknown(raw)
+                raw.pop(FEATURES, None)
                 log_p = expert.posterior(raw)
                 if context is not None:
                     log_p[expert.target] = context(rows, log_p[expert.target])
-                answers = self._answer(expert, log_p)
+                answers = self._answer(expert, log_p, unknown)
             names = [images[row].name for row in rows]
             yield Batch(names, answers, broken, rows, [1] * len(rows))
 
@@ -145,8 +154,13 @@ class Classifier:
             log_p = means.log_p(expert.posterior, temperature)
             yield Batch(list(counts), self._answer(expert, log_p), {}, [], list(counts.values()))
 
-    def _answer(self, expert: LoadedExpert, log_p: dict[str, np.ndarray]) -> Answers:
-        return answer(log_p, expert.classes, self._decide, self._promises)
+    def _answer(
+        self,
+        expert: LoadedExpert,
+        log_p: dict[str, np.ndarray],
+        unknown: np.ndarray | None = None,
+    ) -> Answers:
+        return answer(log_p, expert.classes, self._decide, self._promises, unknown)
 
 
 def batch_size(expert: LoadedExpert) -> int:
@@ -190,10 +204,19 @@ def _target_log_p(expert: LoadedExpert, images: Sequence[GivenImage]) -> np.ndar
     return np.concatenate(parts)
 
 
+def _unknown_rule(expert: LoadedExpert, options: Options) -> UnknownRule | None:
+    """Return what calls images unknown; None if nothing does."""
+    rate = options.promised.unknown
+    if rate is None:
+        return None
+    outputs = {name: own.columns[expert.target] for name, own in expert.posterior.outputs.items()}
+    return UnknownRule(expert.folder, expert.guarantees(), rate, outputs)
+
+
 def _decisions(expert: LoadedExpert, options: Options, note: Note) -> tuple[Decision, Promises]:
     """Return what accepts answers, and what makes the columns of the promises."""
     promised, names = options.promised, expert.classes[expert.target]
-    if promised.levels == (None, None, None):
+    if not promised.any:
         return Rejector(expert.deployment, names, options.rule, options.coverage), ()
     guarantees = expert.guarantees()
     if options.grouped:

@@ -88,7 +88,7 @@ def predict_images(
         group_names = groups_of(files, group, table)
         groups = [group_names[file] for file in files]
     batches = classifier.batches([GivenImage(file, file) for file in files], groups)
-    count, images = {True: 0, False: 0}, [0]
+    count, images, unknown = {True: 0, False: 0}, [0], [0]
 
     def answered() -> Iterator[Batch]:
         number = -(-len(files) // batch_size(expert.loaded))
@@ -96,6 +96,7 @@ def predict_images(
             broken.extend(batch.broken.values())
             if batch.answers is not None:
                 images[0] += sum(batch.images)
+                unknown[0] += int(batch.answers.unknown.sum())
                 for accepted in batch.answers.accepted.tolist():
                     count[accepted] += 1
                 yield batch
@@ -115,8 +116,11 @@ def predict_images(
         counted += f" in {quantity(sum(count.values()), 'group')}"
     unread = f"; {len(broken):,} could not be read" if broken else ""
     without = f", fitted without {listed(options.changes)}" if options.changes else ""
+    by_score = f", {unknown[0]} unknown by {classifier.unknown_rule}" * bool(
+        classifier.unknown_rule
+    )
     print(
-        f"{counted}, {count[False]} rejected by {classifier.rule}{without}; "
+        f"{counted}, {count[False] - unknown[0]} rejected by {classifier.rule}{by_score}{without}; "
         f"{seconds:.2f} s on {expert.loaded.device}, "
         f"{done / seconds:.0f} images/s{unread}",
         file=sys.stderr,

@@ -75,6 +75,7 @@ class Expert:
         risk: float | None = None,
         by_group: bool = False,
         precision: float | None = None,
+        unknown: float | None = None,
         group: str | Iterable[str] | None = None,
         classes: Iterable[str] | None = None,
         prior: Mapping[str, float] | None = None,
@@ -94,6 +95,7 @@ class Expert:
             risk: accept as much as keeps the share of wrong answers below this.
             by_group: keep the risk in each class group: many, medium, few.
             precision: add the finest rank whose answers are right this often.
+            unknown: call images unknown, and at most this share of those that are not.
             group: give one answer per group: the group of each image, or "folder".
             classes: names of the classes that are possible.
             prior: how many of the images are of each class, by its name.
@@ -113,7 +115,7 @@ class Expert:
         options = Options(
             rule,
             coverage,
-            Promised(set, score, risk, by_group, precision),
+            Promised(set, score, risk, by_group, precision, unknown),
             group is not None,
             None if classes is None else partial(allowed_classes, classes),
             None if prior is None else partial(class_counts, prior),
@@ -145,7 +147,7 @@ class Expert:
 
     @property
     def promises(self) -> "pd.DataFrame":
-        """What can be promised: a row for each set, risk and precision that was fitted.
+        """What can be promised: a row for each set, risk, precision and false-alarm rate.
 
         Raises:
             TailproofError: the folder has no guarantees.
@@ -161,6 +163,11 @@ class Expert:
         for precision in guarantees.roll_ups:
             fits = dict(zip(ranks, precision.ranks, strict=True))
             rows += [("precision", precision.precision, *cells) for cells in _possible(fits)]
+        if unknown := guarantees.unknown:
+            rows += [
+                ("unknown", fit.rate, unknown.score, fit.threshold is not None)
+                for fit in unknown.false_alarms
+            ]
         return pd.DataFrame(rows, columns=["promise", "level", "of", "possible"])
 
     def _given(self, images: Any, note: Note) -> tuple[list[GivenImage], Any]:

@@ -1,7 +1,7 @@
 """What is loaded from the folder of an expert: networks, probabilities, rules."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -83,6 +83,11 @@ class LoadedExpert:
             batch = stacked[self.preparations.index(network.preparation)]
             logits |= network.raw_logits(batch)
         return logits
+
+    def with_features(self) -> "LoadedExpert":
+        """Return an expert whose raw logits come with features; see `Network.raw_logits`."""
+        networks = tuple(replace(network, with_features=True) for network in self.networks)
+        return replace(self, networks=networks)
 
     def guarantees(self) -> ExpertGuarantees:
         """Return the content of guarantees.json.

@@ -23,6 +23,7 @@ class Promised(NamedTuple):
         risk: the largest share of wrong answers among the accepted ones.
         by_group: whether the risk holds in every group of classes.
         precision: the smallest share of right answers at the rank that is answered.
+        unknown: the largest share of known images that are called unknown.
     """
 
     set_coverage: float | None = None
@@ -30,11 +31,13 @@ class Promised(NamedTuple):
     risk: float | None = None
     by_group: bool = False
     precision: float | None = None
+    unknown: float | None = None
 
     @property
-    def levels(self) -> tuple[float | None, ...]:
-        """The level of each promise."""
-        return self.set_coverage, self.risk, self.precision
+    def any(self) -> bool:
+        """Whether anything is promised."""
+        levels = self.set_coverage, self.risk, self.precision, self.unknown
+        return any(level is not None for level in levels)
 
 
 NOTHING = Promised()
@@ -95,10 +98,20 @@ class Options:
         """
         promised, dash = self.promised, self.prefix
         changed = [dash + name for name, is_given in self._changed.items() if is_given]
-        if changed and promised.levels != (None, None, None):
+        if changed and promised.any:
             raise TailproofError(
-                f"{dash}set, {dash}risk and {dash}precision were fitted on the expert's own "
-                f"probabilities, which {changed[0]} changes: leave out one of them"
+                f"{dash}set, {dash}risk, {dash}precision and {dash}unknown were fitted on the "
+                f"expert's own answers, which {changed[0]} changes: leave out one of them"
+            )
+        if promised.unknown is not None and self.grouped:
+            raise TailproofError(
+                f"{dash}unknown is fitted on single images, which {dash}group puts together: leave "
+                "out one of the two"
+            )
+        if promised.risk is not None and promised.unknown is not None:
+            raise TailproofError(
+                f"{dash}risk promises something of all images, of which {dash}unknown takes some "
+                "away: leave out one of them"
             )
         if self.context is not None and self.grouped:
             raise TailproofError(

@@ -26,7 +26,7 @@ from tailproof.calibration.calibrated_logits import (
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.config.calibration import Calibration
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import SPLITS, UNKNOWN_SPLITS
 from tailproof.data.grey_thumbnail import read_thumbnails, thumbnail
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.logits import LogitsFile
@@ -91,13 +91,16 @@ class CrossChecks:
 
     def _shards(self) -> Iterator[str]:
         """Compare shards with samples.parquet, splits.parquet and the manifest."""
-        manifest = self._folder / "shards" / "manifest.json"
+        for name, splits in (("manifest.json", SPLITS), ("unknown.json", UNKNOWN_SPLITS)):
+            yield from self._shards_of(self._folder / "shards" / name, splits)
+
+    def _shards_of(self, manifest: Path, splits: tuple[str, ...]) -> Iterator[str]:
         tables = [self._folder / name for name in ("samples.parquet", "splits.parquet")]
         if not self._all_proven(manifest, *tables):
             return
         thumbnails = self._folder / "near_duplicates" / "thumbnails.parquet"
         samples = _Samples(*tables, thumbnails if self._all_proven(thumbnails) else None)
-        for split in SPLITS:
+        for split in splits:
             listed = read_json(manifest)["splits"][split]["shards"]
             for shard in listed:
                 path = manifest.parent / shard["path"]

@@ -24,6 +24,7 @@ from tailproof.report import (
     pooled_section,
     sweep_section,
     tables,
+    unknown_section,
 )
 from tailproof.report.charts import low_fpr
 from tailproof.report.checklist import Progress
@@ -80,6 +81,7 @@ def write_page(
         findings=cards,
         status=status_block(cards, progress.criteria()),
         guarantees=guarantee_section.section(read),
+        unknown=unknown_section.section(read),
         inspection=inspection_section.section(read),
         preflight=finding_cards.before_training(read.preflight),
         pooled=pooled_section.sections(read.pooled),

@@ -43,10 +43,12 @@ class Sample:
         labels: class name by taxonomic rank; None if the sample has no label at a rank.
         path: the raw file, relative to the root of the source.
         row: position in that file, or number of the box; None if the file is the image.
-        pool: ``train``, ``val`` or ``held_out``; None if the source has no test set.
+        pool: ``train``, ``val`` or ``held_out``; None if the source has no test set. ``unknown``
+            for a sample of no known class.
         group: samples of one group stay in one split; None if the sample is its own group.
         box: the part of the picture that is the image; None if all of it is.
         context: the text in each of the columns `Source.context`; None without a value.
+        unknown_class: what the source calls a sample of no known class.
     """
 
     sample_id: str
@@ -57,6 +59,7 @@ class Sample:
     group: str | None = None
     box: Box | None = None
     context: tuple[str | None, ...] = ()
+    unknown_class: str | None = None
 
 
 @dataclass(frozen=True)
