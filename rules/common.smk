@@ -10,6 +10,7 @@ from tailproof.config import expert_recipes
 from tailproof.config.base import NAME
 from tailproof.config.evaluation import ENSEMBLES
 from tailproof.config.validation import parse_config
+from tailproof.config.section_fields import config_section, data_section
 from tailproof.config.splits import CALIBRATED, SPLITS, UNKNOWN_SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.extensions import import_extensions
@@ -29,7 +30,6 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import why_unreadable
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import STAGES, TRAINED, script_of
-from tailproof.workflow import config_section, data_section
 
 TRAINING = ("train", "rung")
 RESULTS = project_paths().results

@@ -9,10 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from tailproof.config.base import NAME
-from tailproof.config.data import Data
 from tailproof.config.draws import read_draws
 from tailproof.config.experiment import Experiment
 from tailproof.config.expert_recipes import (
@@ -566,16 +563,6 @@ def experiment_names() -> list[str]:
             "experiments share: give the experiment another name"
         )
     return names
-
-
-def config_section(section: BaseModel, *names: str) -> dict[str, Any]:
-    """Return a section of the configuration, or only its named fields, as plain values."""
-    return section.model_dump(mode="json", include=set(names) or None)
-
-
-def data_section(data: Data, *names: str) -> dict[str, Any]:
-    """Return named fields of the data section, and what says which pictures are unknown."""
-    return config_section(data, *names, *(["target", "unknown"] if data.splits_of_unknown else []))
 
 
 def part_numbers(experiment: Experiment) -> list[str]:

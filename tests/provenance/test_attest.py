@@ -176,16 +176,16 @@ def test_a_statement_names_no_machine_no_user_and_no_absolute_path(signed):
     record = read_record(signed.project.results / "provenance/train/cross_entropy-0.json")
     machine = record.machine.model_copy(update={"host": "node17", "user": "lovelace"})
     parameters = {
-        "root": "/home/lovelace/photos",
-        "text": '{"cache": "/home/lovelace/cache", "url": "https://example.org/lovelace"}',
+        "root": "/srv/lovelace/photos",
+        "text": '{"cache": "/srv/lovelace/cache", "url": "https://example.org/lovelace"}',
         "list": ["C:\\Users\\lovelace\\x.pth", "../raw", "and/or"],
     }
     inputs = [
-        file.model_copy(update={"path": f"/home/lovelace/study/{file.path}"})
+        file.model_copy(update={"path": f"/srv/lovelace/study/{file.path}"})
         for file in record.inputs
     ]
     outputs = [
-        file.model_copy(update={"path": f"/home/lovelace/study/{file.path}"})
+        file.model_copy(update={"path": f"/srv/lovelace/study/{file.path}"})
         for file in record.outputs
     ]
     update = {
@@ -193,7 +193,7 @@ def test_a_statement_names_no_machine_no_user_and_no_absolute_path(signed):
         "parameters": parameters,
         "inputs": inputs,
         "outputs": outputs,
-        "command": "snakemake --directory /home/lovelace/study",
+        "command": "snakemake --directory /srv/lovelace/study",
     }
     moved = record.model_copy(update=update)
     statement = job_statement(moved, Ids([moved]))

@@ -110,8 +110,7 @@ def predict_images(
         report(printable(error))
     if found.skipped:
         report(found.passed_over)
-    done = images[0]
-    counted = quantity(done, "image")
+    counted = quantity(images[0], "image")
     if group is not None:
         counted += f" in {quantity(sum(count.values()), 'group')}"
     unread = f"; {len(broken):,} could not be read" if broken else ""
@@ -122,7 +121,7 @@ def predict_images(
     print(
         f"{counted}, {count[False] - unknown[0]} rejected by {classifier.rule}{by_score}{without}; "
         f"{seconds:.2f} s on {expert.loaded.device}, "
-        f"{done / seconds:.0f} images/s{unread}",
+        f"{images[0] / seconds:.0f} images/s{unread}",
         file=sys.stderr,
     )
     return not broken
