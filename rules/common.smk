@@ -9,10 +9,10 @@ from tailproof import workflow as helpers
 from tailproof.config import expert_recipes
 from tailproof.config.base import NAME
 from tailproof.config.evaluation import ENSEMBLES
-from tailproof.config.validation import parse_config
 from tailproof.config.section_fields import config_section, data_section
 from tailproof.config.splits import CALIBRATED, SPLITS, UNKNOWN_SPLITS
 from tailproof.config.sweep import WINNER
+from tailproof.config.validation import parse_config
 from tailproof.extensions import import_extensions
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
