@@ -24,13 +24,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from tailproof.data.image_files import find_images
 from tailproof.digests import sha256_file
 from tailproof.evaluation.deployment import Deployment, FittedRule
 from tailproof.files import write_json
 from tailproof.models import build_model, save_expert
 from tailproof.predict.classify import BATCH_SIZE
 from tailproof.predict.expert import Expert, open_expert
-from tailproof.predict.image_files import find_images
 from tailproof.predict.image_inputs import list_images
 from tailproof.predict.options import Options
 from tailproof.runtime.process import tune_malloc

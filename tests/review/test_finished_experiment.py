@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tailproof.data.image_files import find_images
 from tailproof.data.images import decode
 from tailproof.data.logits import Logits
 from tailproof.data.shard_reader import rows_of
 from tailproof.files import read_json
 from tailproof.history import History
 from tailproof.inspection.held_out_predictions import INSPECTED
-from tailproof.predict.image_files import find_images
 from tailproof.retraining.label_table import write_label_table
 from tailproof.review.review import review
 from tailproof.runtime.errors import TailproofError

@@ -201,7 +201,7 @@ def test_only_infer_export_and_evaluate_open_test(finished, tmp_path):
     manifest, recipe = results / "shards/manifest.json", experiment.experts[EXPERTS[0]]
     launch(manifest, recipe, 0, folder, tmp_path, "code", tmp_path / "train.log")
     assert (folder / "model.safetensors").read_bytes() == before
-    raw = {"calib": folder / "raw_logits/calib.parquet"}
+    raw = {name: folder / f"raw_logits/{name}.parquet" for name in ("calib", "tune")}
     calibrate(raw, experiment.calibration, folder / "again.json")
     assert (folder / "again.json").read_bytes() == (folder / "calibration.json").read_bytes()
     write_page("tiny", experiment, results, tmp_path / "index.html")

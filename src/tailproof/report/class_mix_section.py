@@ -2,7 +2,7 @@
 
 from tailproof.evaluation.class_mixes import GAINED, KNOWN, MIXES, PLAIN
 from tailproof.report.keyed_number import keyed
-from tailproof.report.metric_format import SPACE, kind, number
+from tailproof.report.metric_format import SPACE, number
 from tailproof.report.results import Scores
 from tailproof.report.svg import BLUE, ORANGE, SOFT, Chart, Drawing, Point, draw, legend, short
 from tailproof.report.tables import Cell, Row, Table
@@ -15,27 +15,24 @@ TITLES = {
 
 
 def tables(scores: Scores) -> list[Table]:
-    """Return a table without and one with the mix known; the best of a column is bold."""
+    """Return a table without and one with the mix known; the best of a row is bold."""
     return [_table(scores, knowledge, title) for knowledge, title in TITLES.items()]
 
 
 def _table(scores: Scores, knowledge: str, title: str) -> Table:
     measured = scores.metrics["class_mixes"][SPLIT]
-    best = {
-        mix: max((measured[method][mix][knowledge]["mean"] or 0) for method in scores.methods)
-        for mix in MIXES
-    }
     rows = []
-    for method in scores.methods:
+    for mix in MIXES:
+        best = max((measured[method][mix][knowledge]["mean"] or 0) for method in scores.methods)
         cells = []
-        for mix in MIXES:
+        for method in scores.methods:
             value = measured[method][mix][knowledge]
             key = f"class_mixes.{SPLIT}.{method}.{mix}.{knowledge}"
             shown = keyed("top1", value, {field: f"{key}.{field}" for field in value})
-            strong = len(scores.methods) > 1 and value["mean"] == best[mix]
+            strong = len(scores.methods) > 1 and value["mean"] == best
             cells.append(Cell(**shown | {"sd": None}, strong=strong))
-        rows.append(Row(method, kind(scores, method), cells, method))
-    return Table(title, "method", list(MIXES), rows)
+        rows.append(Row(mix, "", cells))
+    return Table(title, "class mix", list(scores.methods), rows)
 
 
 def chart(scores: Scores) -> Chart:

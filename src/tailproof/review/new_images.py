@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from tailproof.data.heic import without_heic
+from tailproof.data.image_files import find_images
 from tailproof.data.sources.folders.filesystem import read_file
 from tailproof.data.thumbnails import Picture, picture
 from tailproof.output import report
 from tailproof.predict.classify import batch_size
 from tailproof.predict.expert import open_expert
-from tailproof.predict.image_files import find_images
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.options import Options
 from tailproof.review.answers import RULE, Vote, collect_answers
