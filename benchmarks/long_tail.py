@@ -60,6 +60,8 @@ def _head(config: dict[str, Any], ledgers: dict[str, Ledger]) -> list[str]:
         "the number of epochs, and the embedding of features, as the records have them, on the "
         f"processor {' and '.join(sorted(machines))}.",
         "",
+        config["note"],
+        "",
         "In a project with the raw data and the weights, as the files of the experiments say:",
         "",
         "```bash",
