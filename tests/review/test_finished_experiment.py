@@ -44,8 +44,8 @@ def test_samples_are_reviewed(inside, tmp_path):
         writer.writerows(rows)
     with pytest.raises(TailproofError, match="larger files"):
         write_label_table("tiny", str(tmp_path / "answers.csv"), str(tmp_path / "labels.csv"))
-    named = review("tiny", number=5, splits=["test", "train"], output=str(tmp_path / "named"))
-    assert [note.partition(":")[0] for note in named.notes[:2]] == ["test", "train"]
+    named = review("tiny", number=5, splits=["test", "val"], output=str(tmp_path / "named"))
+    assert [note.partition(":")[0] for note in named.notes[:1]] == ["test"]
 
 
 def test_new_images_are_answered_as_those_of_the_splits(inside, tmp_path, capsys):

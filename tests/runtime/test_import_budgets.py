@@ -11,7 +11,16 @@ from tailproof.project import PIPELINE as ROOT
 
 SCRIPTS = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
 TRAINING = {"preflight", "train", "train_head"}  # timm's optimizers import the compiler
-NETWORKS = {"bundle", "embed", "embed_unknown", "fetch", "infer", "infer_head", "score_unknown"}
+NETWORKS = {
+    "bundle",
+    "embed",
+    "embed_unknown",
+    "fetch",
+    "infer",
+    "infer_head",
+    "score_unknown",
+    "score_unknown_head",
+}
 TABLES = {"leakage", "split"}
 DRAWING = {"report"}
 LEARNING = {"shortcut_probe"}

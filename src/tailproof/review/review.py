@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tailproof.config.experiment import Experiment
-from tailproof.config.splits import SPLITS, TRAIN
+from tailproof.config.splits import CALIBRATED
 from tailproof.config.validation import load_experiment
 from tailproof.data.logits import Logits
 from tailproof.data.thumbnails import Picture, find_pictures
@@ -34,8 +34,6 @@ COLUMNS = (
 NUMBER = 100
 
 WARNINGS = {
-    TRAIN: "train: the experts have learnt these labels, wrong ones too, so that they rarely "
-    "contradict them",
     "test": "test: without the labels of test that the experts doubt, the experts look better than "
     "they are; correct a random sample of test, or all of it",
 }
@@ -118,8 +116,8 @@ def _check_options(splits: Sequence[str], images: str | None, folder: Path) -> N
     if images is not None and splits:
         raise TailproofError("--images and --split both say what to look at: give one of them")
     for split in splits:
-        if split not in SPLITS:
-            raise unknown_name("split", split, SPLITS)
+        if split not in CALIBRATED:
+            raise unknown_name("split", split, CALIBRATED)
     if (folder / "queue.csv").exists():
         raise TailproofError(
             f"{folder}/queue.csv exists and may hold answers: name a new folder with --output, or "
@@ -167,7 +165,7 @@ def _far(
     key = _features_key(name, experiment)
     if key is None:
         return {}, ["no expert has stored features, so that no image is called far"]
-    others = [split for split in dict.fromkeys((*INSPECTED, *splits)) if split != TRAIN]
+    others = list(dict.fromkeys((*INSPECTED, *splits)))
     place, manifest = project_paths().features(key), results / "shards" / "manifest.json"
     distances = nearest_distances(place, manifest, others)
     reference = np.concatenate([distances[split] for split in INSPECTED])
