@@ -52,7 +52,7 @@ def test_a_copied_folder_says_unknown(project, tmp_path):
 
 
 def test_a_folder_of_pictures_changes_no_byte_of_an_expert(project):
-    """The six splits stay as they are. `prepare` lists other pictures, so what follows runs again."""
+    """`prepare` lists other pictures, so that what follows runs again, to the same experts."""
     others = project.folder / "raw" / "others"
     others.mkdir(parents=True)
     rng = np.random.default_rng(1)
