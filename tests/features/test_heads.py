@@ -27,7 +27,9 @@ from tailproof.guarantees.unknown_scores import SCORES
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert, model_options
 from tailproof.predict.infer_head import infer_head
-from tailproof.predict.score_unknown import SCORED, score_unknown, score_unknown_of_head
+from tailproof.predict.score_unknown import score_unknown
+from tailproof.predict.score_unknown_head import score_unknown_head
+from tailproof.predict.unknown_scores_file import SCORED
 from tailproof.runtime.code_digest import closure
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.signals import REQUEST
@@ -126,7 +128,7 @@ def test_the_merged_network_computes_what_the_head_does(digits, model, tmp_path,
 @pytest.mark.parametrize("kind", ["prototype", "knn"])
 def test_a_head_and_its_merged_network_know_images_alike(digits, model, tmp_path, kind):
     folder = fit(digits, model, tmp_path / "e", head={"kind": kind})
-    score_unknown_of_head(folder, "e", 0, digits, "F", None, "G", 1, {})
+    score_unknown_head(folder, "e", 0, digits, "F", None, "G", 1, {})
     of_head = read_parquet(folder / SCORED).to_pandas()
     score_unknown(folder, "e", 0, digits, None, 1, 2**30, 0, {})
     of_network = read_parquet(folder / SCORED).to_pandas()

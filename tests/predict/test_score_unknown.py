@@ -24,7 +24,8 @@ from tailproof.guarantees.unknown import fit_and_measure_unknown, read_scores
 from tailproof.guarantees.unknown_scores import SCORES, KnownFeatures, logit_scores
 from tailproof.loading import Split
 from tailproof.predict.command import Promised, predict_images
-from tailproof.predict.score_unknown import SCORED, score_unknown
+from tailproof.predict.score_unknown import score_unknown
+from tailproof.predict.unknown_scores_file import SCORED
 from tailproof.runtime.errors import TailproofError
 from tests.conftest import DIGITS, build_data
 from tests.guarantees.drawn import classes

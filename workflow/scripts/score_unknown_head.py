@@ -8,12 +8,12 @@ with job(snakemake) as stage:
     from tailproof.config.features import key_for
     from tailproof.config.recipe import Recipe
     from tailproof.files import read_json
-    from tailproof.predict.score_unknown import score_unknown_of_head
+    from tailproof.predict.score_unknown_head import score_unknown_head
     from tailproof.project import project_paths
 
     recipe = Recipe(**read_json(snakemake.input.config)["tailproof"]["recipe"])
     key, paths = key_for(recipe, snakemake.params.features), project_paths()
-    score_unknown_of_head(
+    score_unknown_head(
         Path(snakemake.input.weights).parent,
         snakemake.wildcards.expert,
         int(snakemake.wildcards.seed),
