@@ -23,7 +23,7 @@ from securesystemslib import dsse, signer
 from tailproof.config.splits import SPLITS
 from tailproof.data.tables import read_parquet
 from tailproof.files import json_text, read_json
-from tailproof.provenance.attest import write_attestations
+from tailproof.provenance.attest import expert_ids, write_attestations
 from tailproof.provenance.attestation_files import (
     ENVELOPE,
     ENVELOPES,
@@ -48,8 +48,8 @@ from tailproof.provenance.statements import (
 )
 from tailproof.provenance.verify import verify
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.ledger import read_ledger
-from tailproof.runtime.records import Record, read_record
+from tailproof.runtime.ledger import Ledger, read_ledger
+from tailproof.runtime.records import File, Record, read_record
 from tailproof.terminal import Console
 from tests.project import Project
 
@@ -127,6 +127,18 @@ def edit(path: Path, change) -> None:
     value = read_json(path)
     change(value)
     path.write_text(json_text(value))
+
+
+def test_an_ensemble_is_no_expert(finished):
+    with chdir(finished.folder):
+        ledger = read_ledger("tiny")
+        experts = expert_ids(ledger)
+        network = File(
+            path="results/tiny/bundles/stacked/seed-0/model.safetensors", sha256="0" * 64, bytes=1
+        )
+        record = next(iter(ledger)).model_copy(update={"rule": "bundle", "outputs": [network]})
+        bundled = Ledger("tiny", {**ledger.records, record.path: record})
+        assert len(experts) == 3 and expert_ids(bundled) == experts
 
 
 def test_a_copy_of_a_signed_expert_is_verified_by_us_and_by_upstream(signed, copy):

@@ -46,6 +46,9 @@ def test_samples_are_reviewed(inside, tmp_path):
         write_label_table("tiny", str(tmp_path / "answers.csv"), str(tmp_path / "labels.csv"))
     named = review("tiny", number=5, splits=["test", "val"], output=str(tmp_path / "named"))
     assert [note.partition(":")[0] for note in named.notes[:1]] == ["test"]
+    assert len(named.notes) == 2  # no expert has features
+    with pytest.raises(TailproofError, match="train"):
+        review("tiny", number=5, splits=["train"], output=str(tmp_path / "other"))
 
 
 def test_new_images_are_answered_as_those_of_the_splits(inside, tmp_path, capsys):

@@ -13,7 +13,6 @@ from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import LogitsFile
-from tailproof.evaluation.bootstrap import finite_or_none
 from tailproof.evaluation.deployment import Assumptions, Deployment, FittedRule
 from tailproof.evaluation.predictions import fit_stacked, predict_ensemble
 from tailproof.evaluation.prior_shift import ClassConfidence
@@ -192,11 +191,4 @@ def _promises(
 
 
 def _assumptions(tune: Prediction, shares: np.ndarray) -> Assumptions:
-    known = ClassConfidence.of(tune)
-    mean, sd = ([finite_or_none(value) for value in row] for row in (known.mean, known.sd))
-    return Assumptions(
-        shares=shares.tolist(),
-        confidence_mean=mean,
-        confidence_sd=sd,
-        samples=known.samples.tolist(),
-    )
+    return Assumptions(shares=shares.tolist(), **ClassConfidence.of(tune).to_jsonable())

@@ -94,7 +94,6 @@ def diagnose(
     TensorBoard, MLflow and others write. The output first lists how each column was read. Several
     runs are compared.
     """
-    """Diagnose training runs from their history files."""
     import json
 
     from tailproof.diagnosis.command import diagnose_files, diagnosis_as_dict

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from tailproof.config.splits import SPLITS
 from tailproof.data.grey_thumbnail import read_thumbnails
-from tailproof.data.known_pictures import nearest
+from tailproof.data.known_pictures import first_of_each, nearest
 from tailproof.data.near_duplicates import threshold_for
 from tailproof.data.picture_hashes import (
     CHUNK,
@@ -183,10 +183,7 @@ class Fingerprints:
         distance, mirrored = both.min(axis=0), both.argmin(axis=0).astype(bool)
         order = np.lexsort((row, distance, self.parts[row], query))
         order = order[distance[order] <= self.max_distance]
-        group = np.stack([query[order], self.parts[row[order]]])
-        first = np.ones(len(order), bool)
-        first[1:] = (group[:, 1:] != group[:, :-1]).any(axis=0)
-        kept = order[first]
+        kept = order[first_of_each(query[order], self.parts[row[order]])]
         return asked[query[kept]], row[kept], distance[kept], mirrored[kept]
 
 

@@ -87,10 +87,7 @@ class KnownPictures:
         # The most alike one of each part, and of equally alike ones the first.
         order = np.lexsort((known, -correlation, self._parts[known], asked))
         order = order[correlation[order] >= self.threshold]
-        group = np.stack([asked[order], self._parts[known[order]]])
-        first = np.ones(len(order), bool)
-        first[1:] = (group[:, 1:] != group[:, :-1]).any(axis=0)
-        kept = order[first]
+        kept = order[first_of_each(asked[order], self._parts[known[order]])]
         scales = np.array([window.scale for window in fine_windows()])
         return Copies(
             usable[asked[kept]],
@@ -128,6 +125,18 @@ class KnownPictures:
                         found.append(known[kept] * asked + query[kept] + start)
             codes = np.unique(np.concatenate(found))
         return np.stack(np.divmod(codes, max(asked, 1)))
+
+
+def first_of_each(*groups: np.ndarray) -> np.ndarray:
+    """Return which of N sorted rows are the first of their group, boolean [N].
+
+    Args:
+        groups: int [N] each; rows of a group have the same of all.
+    """
+    group = np.stack(groups)
+    first = np.ones(group.shape[1], bool)
+    first[1:] = (group[:, 1:] != group[:, :-1]).any(axis=0)
+    return first
 
 
 def nearest(query: np.ndarray, known: np.ndarray, distance: np.ndarray) -> np.ndarray:

@@ -123,12 +123,7 @@ def _class_mixes(
 
 def _class_confidence(method: Method, seed: str) -> dict[str, Any]:
     """Return the largest probability of an expert for samples of each class, on tune."""
-    known = ClassConfidence.of(method.predictions[seed][FITTED_ON])
-    return {
-        "confidence_mean": [bootstrap.finite_or_none(value) for value in known.mean],
-        "confidence_sd": [bootstrap.finite_or_none(value) for value in known.sd],
-        "samples": known.samples.tolist(),
-    }
+    return ClassConfidence.of(method.predictions[seed][FITTED_ON]).to_jsonable()
 
 
 def _sample_groups(logits: Mapping[str, LogitsFile], groups: Mapping[str, str]) -> SampleGroups:

@@ -51,6 +51,11 @@ class StoredFit(Strict):
     needed: int = Field(ge=1)
     samples: int = Field(ge=0)
 
+    @property
+    def limit(self) -> float:
+        """The threshold; infinite, which no answer reaches, if nothing can be promised."""
+        return np.inf if self.threshold is None else self.threshold
+
     @classmethod
     def of(cls, fit: Fit) -> Self:
         """Store a fit."""

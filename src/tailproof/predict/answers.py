@@ -51,7 +51,7 @@ class Answers(NamedTuple):
     @property
     def probability_names(self) -> list[str]:
         """The names of the columns of all probabilities: ``RANK=CLASS``."""
-        return probability_names(self.names)
+        return [f"{rank}={name}" for rank, names in self.names.items() for name in names]
 
     def columns(self) -> list[tuple[str, Sequence[Any]]]:
         """Return the columns of the table by name, without those of all probabilities."""
@@ -64,11 +64,6 @@ class Answers(NamedTuple):
             *others,
             *self.promises.items(),
         ]
-
-
-def probability_names(classes: dict[str, list[str]]) -> list[str]:
-    """Return the names of the columns of all probabilities: ``RANK=CLASS``."""
-    return [f"{rank}={name}" for rank, names in classes.items() for name in names]
 
 
 def answer(

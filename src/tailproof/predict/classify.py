@@ -66,17 +66,16 @@ class Classifier:
     Attributes:
         rule: what decides, in words.
         unknown_rule: what calls images unknown, in words; None if nothing does.
-        promised: names of the columns of promises.
     """
 
     def __init__(self, expert: LoadedExpert, options: Options, note: Note) -> None:
         options.check()
         self._expert, self._options, self._note = expert, options, note
-        self._decide, self._promises = _decisions(expert, options, note)
-        self._unknown = _unknown_rule(expert, options)
+        guarantees = expert.guarantees() if options.promised.any else None
+        self._decide, self._promises = _decisions(expert, options, guarantees, note)
+        self._unknown = _unknown_rule(expert, options, guarantees)
         self.rule = self._decide.rule
         self.unknown_rule = None if self._unknown is None else self._unknown.words
-        self.promised = [name for column in self._promises for name in column.names]
 
     @property
     def no_answers(self) -> Answers:
@@ -204,21 +203,24 @@ def _target_log_p(expert: LoadedExpert, images: Sequence[GivenImage]) -> np.ndar
     return np.concatenate(parts)
 
 
-def _unknown_rule(expert: LoadedExpert, options: Options) -> UnknownRule | None:
+def _unknown_rule(
+    expert: LoadedExpert, options: Options, guarantees: ExpertGuarantees | None
+) -> UnknownRule | None:
     """Return what calls images unknown; None if nothing does."""
     rate = options.promised.unknown
-    if rate is None:
+    if rate is None or guarantees is None:
         return None
     outputs = {name: own.columns[expert.target] for name, own in expert.posterior.outputs.items()}
-    return UnknownRule(expert.folder, expert.guarantees(), rate, outputs)
+    return UnknownRule(expert.folder, guarantees, rate, outputs)
 
 
-def _decisions(expert: LoadedExpert, options: Options, note: Note) -> tuple[Decision, Promises]:
+def _decisions(
+    expert: LoadedExpert, options: Options, guarantees: ExpertGuarantees | None, note: Note
+) -> tuple[Decision, Promises]:
     """Return what accepts answers, and what makes the columns of the promises."""
     promised, names = options.promised, expert.classes[expert.target]
-    if not promised.any:
+    if guarantees is None:
         return Rejector(expert.deployment, names, options.rule, options.coverage), ()
-    guarantees = expert.guarantees()
     if options.grouped:
         guarantees = _of_groups(guarantees, options.prefix, note)
     for sentence in guarantees.notes:

@@ -57,13 +57,18 @@ def prepare_image(given: GivenImage, mode: str, preparations: Sequence[Preparati
     try:
         image = pixels_of(given.image, mode)
         image = image if image.ndim == 3 else image[:, :, None]
-        return tuple(_fitted(image, preparation) for preparation in preparations)
+        return tuple(fitted(image, preparation) for preparation in preparations)
     except TailproofError as error:
         text = str(error)
         return TailproofError(text if text.startswith(name) else f"{name}: {text}")
 
 
-def _fitted(image: np.ndarray, preparation: Preparation) -> np.ndarray:
+def fitted(image: np.ndarray, preparation: Preparation) -> np.ndarray:
+    """Return an image [H, W, C] as a preparation makes it.
+
+    Raises:
+        TailproofError: it has other bands or a size that the expert cannot take.
+    """
     channels, height, width = preparation.shape
     if image.shape[2] != channels:
         raise TailproofError(

@@ -9,6 +9,7 @@ from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.guarantees.unknown_scores import FEATURE_SCORES, logit_scores
 from tailproof.predict.known_features_file import FILE, read_known_features
 from tailproof.predict.network import FEATURES
+from tailproof.predict.promises import level_of
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
@@ -49,13 +50,7 @@ class UnknownRule:
                 "built with data.unknown (`unknown: {}` needs no pictures)"
             )
         fitted = {fit.rate: fit for fit in stored.false_alarms}
-        if rate not in fitted:
-            raise TailproofError(
-                f"the false-alarm rate {rate:g} was not fitted, expected one of "
-                f"{', '.join(f'{value:g}' for value in fitted)}: choose one of these, or add it to "
-                "guarantees.false_alarms"
-            )
-        fit = fitted[rate]
+        fit = level_of(fitted, rate, "false-alarm rate", "false_alarms")
         if fit.threshold is None:
             raise TailproofError(
                 f"a false-alarm rate of at most {rate:g} cannot be promised with a confidence of "

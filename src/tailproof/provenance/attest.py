@@ -8,6 +8,7 @@ did not change is not written again, and keeps its signature.
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tailproof.data.fingerprints import write_fingerprints
@@ -34,8 +35,9 @@ from tailproof.provenance.statements import (
     statement_text,
 )
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.ledger import Ledger
+from tailproof.runtime.ledger import Ledger, read_ledger
 from tailproof.runtime.records import Record
+from tailproof.runtime.stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,10 @@ def write_attestations(ledger: Ledger, *, fingerprints: bool) -> Attested:
         raise TailproofError(f"'{ledger.experiment}' has no trained expert: run snakemake first")
     statements = job_statements(ledger)
     _write_jobs(folder, statements)
-    people = set()
+    people, ledger_of = set(), cache(read_ledger)
     for expert in experts:
-        lineage = records_behind(
-            path for path in ledger.files if Path(path).is_relative_to(folder / expert.folder)
-        )
+        files = [path for path in ledger.files if Path(path).is_relative_to(folder / expert.folder)]
+        lineage = records_behind(files, ledger_of)
         _write_expert(folder / expert.folder, expert, lineage, fingerprints=fingerprints)
         people |= {f"{job.machine.user}@{job.machine.host}" for job in lineage}
     folders = [folder / expert.folder for expert in experts]
@@ -91,9 +92,10 @@ def expert_ids(ledger: Ledger) -> list[ExpertId]:
     """Return the experts of an experiment that have weights."""
     ids = set()
     for path, record in ledger.makers.items():
-        *_, expert, seed, name = Path(path).parts
-        if name == "model.safetensors" and seed.startswith("seed-"):
-            ids.add(ExpertId(record.experiment, expert, seed.removeprefix("seed-")))
+        _, *below = project_paths().inside(path) or ("",)
+        wildcards = STAGES["train"].wildcards_of("/".join(below))
+        if wildcards and Path(path).name == "model.safetensors":
+            ids.add(ExpertId(record.experiment, wildcards["expert"], wildcards["seed"]))
     return sorted(ids)
 
 
@@ -155,7 +157,7 @@ def _is_written(folder: Path, texts: dict[str, str], fingerprints: str | None) -
         _has_text(folder / name, text) for name, text in texts.items()
     ):
         return False
-    return fingerprints in (None, sha256_file(folder / FINGERPRINTS) if fingerprints else None)
+    return fingerprints is None or sha256_file(folder / FINGERPRINTS) == fingerprints
 
 
 def _has_text(path: Path, text: str) -> bool:

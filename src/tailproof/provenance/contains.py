@@ -25,6 +25,7 @@ from tailproof.data.heic import without_heic
 from tailproof.data.image_files import FoundImages, find_images
 from tailproof.data.images import pixel_digest, read_picture
 from tailproof.data.known_pictures import KnownPictures
+from tailproof.data.picture_hashes import is_usable
 from tailproof.data.sources.folders.filesystem import read_file
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.digests import sha256_bytes, sha256_files
@@ -265,7 +266,7 @@ def _check_on_record(tables: ImageTables) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise TailproofError(f"{missing[0]} does not exist: run snakemake, or `dvc pull`")
-    ledgers = {name: read_ledger(name) for name in filter(None, map(experiment_of, paths))}
+    ledgers = {name: read_ledger(name) for name in {*map(experiment_of, paths)} - {None}}
     for path, digest in zip(paths, sha256_files(paths), strict=True):
         name = experiment_of(path)
         recorded = ledgers[name].files.get(path.as_posix()) if name else None
@@ -322,7 +323,7 @@ class _Search:
                 for index, match in collection.matches(asked):
                     best[index].setdefault((match.experiment, match.split), match)
             self.seconds["searching"] += time.perf_counter() - began
-            self.flat += int((asked.thumbnails == asked.thumbnails[:, :1, :1]).all((1, 2)).sum())
+            self.flat += int((~is_usable(asked.thumbnails)).sum())
             known = iter(best)
             for file, facts in zip(files, read, strict=True):
                 if isinstance(facts, TailproofError):

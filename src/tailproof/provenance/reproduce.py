@@ -7,7 +7,7 @@ data. The project itself is only read.
 import os
 import random
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ import yaml
 from tailproof.digests import sha256_files
 from tailproof.files import write_text
 from tailproof.project import CONFIG, STORES, Paths, project_paths
+from tailproof.provenance.ancestors import ledgers_of_stores
 from tailproof.provenance.numeric_distance import numeric_distance
 from tailproof.provenance.snakemake_bridge import run
 from tailproof.runtime.errors import TailproofError
@@ -102,7 +103,8 @@ def reproduce(
             bytes, or Snakemake cannot read the workflow.
     """
     paths = project_paths()
-    ledgers = [read_ledger(experiment), *_stores_of(experiment)]
+    own = read_ledger(experiment)
+    ledgers = [own, *ledgers_of_stores({file.path for record in own for file in record.inputs})]
     recorded = [record for ledger in ledgers for record in ledger if record.rule not in LEFT_OUT]
     if not recorded:
         raise TailproofError(
@@ -115,13 +117,12 @@ def reproduce(
     if number is not None:
         _verify_inputs(chosen)
         _place_files(ledgers, chosen, scratch)
-    targets = [str(_in_scratch(record.outputs[0].path, paths)) for record in chosen]
+    targets = [str(_in_scratch(record.outputs[0].path)) for record in chosen]
     done = run(targets, "--rerun-triggers", "input", "--keep-going", folder=scratch)
-    again = {_name(record): _second_record(record, scratch, paths) for record in chosen}
+    again = {_name(record): _second_record(record, scratch) for record in chosen}
     if not any(again.values()):
         raise TailproofError(f"no job ran: {(done.stdout + done.stderr).strip()}")
-    siblings = {(record.experiment, record.rule, record.name): record for record in recorded}
-    jobs = [_judge(record, again[_name(record)], siblings, scratch) for record in chosen]
+    jobs = [_judge(record, again[_name(record)], recorded, scratch) for record in chosen]
     return Reproduction(experiment, jobs, len(recorded), number is None)
 
 
@@ -163,12 +164,6 @@ def _made_by(version: str, records: Iterable[Record]) -> list[Record]:
     return made
 
 
-def _stores_of(experiment: str) -> list[Ledger]:
-    """Return the ledgers of the stores, with the records of what the experiment read."""
-    read = {file.path for record in read_ledger(experiment) for file in record.inputs}
-    return [read_ledger(store).of_files(read) for store in STORES]
-
-
 def _verify_inputs(records: Iterable[Record]) -> None:
     files = {file.path: file for record in records for file in record.inputs}
     missing = [path for path in files if not Path(path).is_file()]
@@ -198,13 +193,13 @@ def _make_project(scratch: Path) -> None:
 
 def _place_files(ledgers: Iterable[Ledger], chosen: Sequence[Record], scratch: Path) -> None:
     """Link all recorded files into the scratch project, but for the outputs of the chosen jobs."""
-    paths = project_paths()
+    project_paths()
     left_out = {file.path for record in chosen for file in record.outputs}
     left_out |= {record.path for record in chosen}
     for ledger in ledgers:
         for path in [*ledger.files, *ledger.records]:
             if path not in left_out and Path(path).is_file():
-                target = scratch / _in_scratch(path, paths)
+                target = scratch / _in_scratch(path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(Path(path), target)
 
@@ -217,9 +212,9 @@ def _link(path: Path, target: Path) -> None:
         shutil.copy2(path, target)
 
 
-def _in_scratch(path: str, paths: Paths) -> Path:
+def _in_scratch(path: str) -> Path:
     """Return where a result of the project is in the scratch project, relative to it."""
-    first, *below = paths.inside(path) or (path,)
+    first, *below = project_paths().inside(path) or (path,)
     return Paths(results=SCRATCH_RESULTS).experiment(first).joinpath(*below)
 
 
@@ -227,15 +222,15 @@ def _name(record: Record) -> str:
     return f"{record.rule}/{record.name}"
 
 
-def _second_record(record: Record, scratch: Path, paths: Paths) -> Record | None:
-    path = scratch / _in_scratch(record.path, paths)
+def _second_record(record: Record, scratch: Path) -> Record | None:
+    path = scratch / _in_scratch(record.path)
     return read_record(path) if path.is_file() else None
 
 
 def _judge(
     record: Record,
     again: Record | None,
-    siblings: Mapping[tuple[str, str, str], Record],
+    siblings: Sequence[Record],
     scratch: Path,
 ) -> Reproduced:
     if again is None:
@@ -249,28 +244,28 @@ def _judge(
 
 
 def _different(record: Record, again: Record) -> list[str]:
-    now, paths = {file.path: file.sha256 for file in again.outputs}, project_paths()
+    now = {file.path: file.sha256 for file in again.outputs}
     return [
         file.path
         for file in record.outputs
         if Path(file.path).name not in TIMED
-        and now.get(_in_scratch(file.path, paths).as_posix()) != file.sha256
+        and now.get(_in_scratch(file.path).as_posix()) != file.sha256
     ]
 
 
 def _within_noise(
     record: Record,
     different: list[str],
-    siblings: Mapping[tuple[str, str, str], Record],
+    siblings: Sequence[Record],
     scratch: Path,
 ) -> tuple[bool, str]:
     """Compare each difference with that between this seed and the others, in the project."""
     spread = [path for path in different if Path(path).name == SUMMARY]
     if spread:
-        return _within_spread(Path(spread[0]), scratch / _in_scratch(spread[0], project_paths()))
+        return _within_spread(Path(spread[0]), scratch / _in_scratch(spread[0]))
     others = [
         other
-        for other in siblings.values()
+        for other in siblings
         if other is not record
         and other.rule == record.rule
         and _without_seed(other) == _without_seed(record)
@@ -281,7 +276,7 @@ def _within_noise(
     measured = []
     for path in different:
         old = Path(path)
-        distance = _distance(old, scratch / _in_scratch(path, project_paths()))
+        distance = _distance(old, scratch / _in_scratch(path))
         between = [
             value for other in others if (value := _distance(old, _same_file(record, other, path)))
         ]

@@ -4,11 +4,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tailproof.output import say
-from tailproof.project import STORES, project_paths
-from tailproof.provenance.snakemake_bridge import Job, plan
-from tailproof.provenance.staleness import code_changes, setting_changes
+from tailproof.project import project_paths
+from tailproof.provenance.snakemake_bridge import Job
+from tailproof.provenance.staleness import code_changes, finished_jobs, setting_changes
 from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.ledger import read_ledger
 from tailproof.runtime.records import Record
 from tailproof.text import listed, quantity
 
@@ -40,21 +39,14 @@ def stale_stages(experiment: str) -> list[StaleStage]:
     Raises:
         TailproofError: there are no records, or Snakemake cannot read the workflow.
     """
-    makers: dict[str, Record] = {}
-    for name in (experiment, *STORES):
-        makers |= read_ledger(name).makers
-    finished = [
-        (job, makers[job.outputs[0]])
-        for job in plan(project_paths().page(experiment))
-        if job.outputs[0] in makers
-    ]
+    finished = _in_order(finished_jobs(experiment))
     if not finished:
         raise TailproofError(
             f"{project_paths().provenance(experiment)} contains no records of finished jobs"
         )
     reasons = _reasons(finished)
     stages: dict[str, list[tuple[Record, str]]] = {}
-    for job, record in _in_order(finished):
+    for job, record in finished:
         stages.setdefault(record.rule, []).append((record, reasons.get(job.outputs[0], "")))
     return [
         StaleStage(
@@ -88,10 +80,10 @@ def _in_order(finished: list[tuple[Job, Record]]) -> list[tuple[Job, Record]]:
 
 
 def _reasons(finished: list[tuple[Job, Record]]) -> dict[str, str]:
-    """Return why a job would run again, by its first output."""
+    """Return why a job would run again, by its first output; the jobs are in their order."""
     makers = {path: job for job, _ in finished for path in job.outputs}
     reasons: dict[str, str] = {}
-    for job, record in _in_order(finished):
+    for job, record in finished:
         own = code_changes(record, job.code) + setting_changes(record, job)
         before = [makers[path] for path in job.inputs if path in makers]
         follows = next((one.rule for one in before if one.outputs[0] in reasons), None)

@@ -97,7 +97,8 @@ def write_label_table(name: str, answers: str, output: str) -> LabelTable:
             changed += 1
     known = {row["sample_id"] for row in rows}
     strangers = sorted(verified.classes.keys() - known)
-    new = [path for path in strangers if _is_new_image(name, path)]
+    root = getattr(load_experiment(EXPERIMENTS / f"{name}.yaml").data.source, "root", None)
+    new = {path: None for path in strangers if _is_new_image(root, path)}
     rows += [{"path": path} | labels.of(verified.classes[path]) for path in new]
     columns = ["path", *labels.ranks, *others]
     cells = [[row.get(column) for column in columns] for row in rows]
@@ -114,7 +115,7 @@ def write_label_table(name: str, answers: str, output: str) -> LabelTable:
         verified.unlabelled,
         [path for path in strangers if path not in new],
         labels.unknown(verified.classes.values()),
-        _source(name, output, labels.ranks, others),
+        _source(root, output, labels.ranks, others),
     )
 
 
@@ -164,8 +165,9 @@ class _Labels:
         return [f"'{name}'{suggestion(name, known)}" for name in sorted({*names} - {*known})]
 
 
-def _source(name: str, output: str, ranks: list[str], others: list[str]) -> dict[str, Any]:
-    root = getattr(load_experiment(EXPERIMENTS / f"{name}.yaml").data.source, "root", None)
+def _source(
+    root: str | Path | None, output: str, ranks: list[str], others: list[str]
+) -> dict[str, Any]:
     return {
         "name": "metadata_csv",
         "root": str(root),
@@ -177,10 +179,8 @@ def _source(name: str, output: str, ranks: list[str], others: list[str]) -> dict
     }
 
 
-def _is_new_image(name: str, path: str) -> bool:
+def _is_new_image(root: str | Path | None, path: str) -> bool:
     """Return whether a path is that of a file below the root of the experiment's source."""
-    source = load_experiment(EXPERIMENTS / f"{name}.yaml").data.source
-    root = getattr(source, "root", None)
     if root is None or Path(path).is_absolute() or ".." in Path(path).parts:
         return False
     return Path(root, path).is_file()

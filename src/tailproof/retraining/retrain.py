@@ -19,7 +19,7 @@ from tailproof.features.store import FeatureSplit
 from tailproof.files import write_json
 from tailproof.number_format import format_estimate, format_number
 from tailproof.predict.trained_head import TrainedHead
-from tailproof.project import STORES, project_paths
+from tailproof.project import project_paths
 from tailproof.retraining.comparison import compare_heads, verdict
 from tailproof.retraining.origin import Origin
 from tailproof.retraining.verified_labels import Correction, VerifiedLabels, correct_labels
@@ -151,13 +151,12 @@ def _corrected(name: str, correction: Correction) -> str:
 
 
 def _check_output(output: str) -> None:
-    paths, place = project_paths(), Path(output).resolve()
-    for owned in (Path(paths.results), *map(paths.experiment, STORES)):
-        if place.is_relative_to(owned.resolve()):
-            raise TailproofError(
-                f"--output is {output}, inside {owned}, which only snakemake writes: name a new "
-                "folder elsewhere"
-            )
+    if owned := project_paths().owner_of(output):
+        raise TailproofError(
+            f"--output is {output}, inside {owned}, which only snakemake writes: name a new folder "
+            "elsewhere"
+        )
+    place = Path(output).resolve()
     if place.is_file() or (place.is_dir() and any(place.iterdir())):
         raise TailproofError(f"--output is {output}, which exists: name a new folder")
 

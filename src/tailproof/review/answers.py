@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import entr, log_softmax
+from scipy.special import entr
 
+from tailproof.calibration.metrics import log_probabilities
 from tailproof.config.experiment import Experiment
 from tailproof.data.logits import Logits
 from tailproof.evaluation.deployment import Deployment
@@ -115,6 +116,6 @@ def stored_votes(
                 f"{path} has other samples than the logits of the other experts: run infer again "
                 "for all of them"
             )
-        log_p = log_softmax(logits.values.astype(np.float64), axis=1)
+        log_p = log_probabilities(logits.values)
         rejector = Rejector(Deployment.read(place / "deployment.json"), classes, RULE)
         yield Vote(np.exp(log_p), rejector(log_p)[1])

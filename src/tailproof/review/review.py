@@ -10,13 +10,13 @@ import numpy as np
 from tailproof.config.experiment import Experiment
 from tailproof.config.splits import CALIBRATED
 from tailproof.config.validation import load_experiment
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LogitsFile
 from tailproof.data.thumbnails import Picture, find_pictures
 from tailproof.files import read_json, write_text
 from tailproof.inspection.held_out_predictions import INSPECTED
 from tailproof.inspection.label_studio import find_image_urls, local_file, write_tasks
 from tailproof.inspection.labels_to_check import read_doubts
-from tailproof.project import EXPERIMENTS, FEATURES, project_paths
+from tailproof.project import EXPERIMENTS, project_paths
 from tailproof.report.render import render
 from tailproof.review.answers import collect_answers, stored_votes, voters_of
 from tailproof.review.distances import how_far, nearest_distances
@@ -148,7 +148,7 @@ def _stored_images(
     for split in splits:
         expert, seed = next(iter(voters.values()))[0]
         path = results / "experts" / expert / f"seed-{seed}" / "logits" / f"{split}.parquet"
-        first = Logits.read(path)
+        first = LogitsFile.open(path)
         answers = collect_answers(
             (voter, stored_votes(results, models, split, first.sample_ids, classes))
             for voter, models in voters.items()
@@ -177,11 +177,8 @@ def _features_key(name: str, experiment: Experiment) -> str | None:
     paths = project_paths()
     for expert in experiment.trained:
         record = Path(paths.record(name, "train", f"{expert}-{experiment.seeds[0]}"))
-        if record.exists():
-            places = [paths.inside(file.path) for file in read_record(record).inputs]
-            keys = [place[1] for place in places if place and place[0] == FEATURES]
-            if keys:
-                return keys[0]
+        if record.exists() and (keys := paths.features_among(read_record(record).inputs)):
+            return keys[0]
     return None
 
 

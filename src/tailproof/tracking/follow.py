@@ -1,12 +1,11 @@
 """`tailproof track`: follows the runs of an experiment and writes their epochs to trackers."""
 
 import time
-from pathlib import Path
 from typing import Protocol
 
 from tailproof.config.validation import load_experiment
 from tailproof.output import report
-from tailproof.project import EXPERIMENTS, STORES, project_paths
+from tailproof.project import EXPERIMENTS, project_paths
 from tailproof.report.training_progress import RunProgress, read_all_progress
 from tailproof.runtime.errors import TailproofError
 from tailproof.tracking.events import TrackedRun, tracked
@@ -72,7 +71,7 @@ def follow(name: str, trackers: list[Tracker], seconds: float = SECONDS) -> int:
         experiment = load_experiment(EXPERIMENTS / f"{name}.yaml")
         progress = list(read_all_progress(experiment, name, project_paths()))
         for tracker in trackers:
-            _write(tracker, name, progress, failed)
+            _write_to_tracker(tracker, name, progress, failed)
         if all(run.state == "finished" for run in progress):
             break
         time.sleep(seconds)
@@ -85,7 +84,7 @@ def follow(name: str, trackers: list[Tracker], seconds: float = SECONDS) -> int:
     return len(progress)
 
 
-def _write(
+def _write_to_tracker(
     tracker: Tracker, name: str, progress: list[RunProgress], failed: dict[str, str]
 ) -> None:
     """Write all runs to a tracker; report the first failure, and that it works again."""
@@ -104,10 +103,8 @@ def _write(
 
 
 def _check_outside_of_results(folder: str) -> None:
-    paths, place = project_paths(), Path(folder).resolve()
-    for owned in (Path(paths.results), *map(paths.experiment, STORES)):
-        if place.is_relative_to(owned.resolve()):
-            raise TailproofError(
-                f"--tensorboard is {folder}, inside {owned}, which only snakemake writes: name a "
-                "folder elsewhere, such as logs/tensorboard"
-            )
+    if owned := project_paths().owner_of(folder):
+        raise TailproofError(
+            f"--tensorboard is {folder}, inside {owned}, which only snakemake writes: name a "
+            "folder elsewhere, such as logs/tensorboard"
+        )

@@ -43,14 +43,14 @@ class TensorBoard:
         Raises:
             OSError: the folder cannot be written.
         """
-        folder = self._folder_of(run)
         if run.key not in self._done:
-            self._done[run.key] = _last_step(folder)
+            self._done[run.key] = _last_step(self._folder_of(run))
         events = [event for event in run.events if event.step > self._done[run.key]]
         if not events:
             return
         begins = run.key not in self._files
         if begins:
+            folder = self._folder_of(run)
             folder.mkdir(parents=True, exist_ok=True)
             name = f"events.out.tfevents.{events[0].time:.0f}.{os.getpid()}"
             self._files[run.key] = folder / name

@@ -117,14 +117,7 @@ class Watched:
         Args:
             seconds: how long the page waits before it asks again.
         """
-        values: dict[str, Any] = {"runs": [], "attempts": [], "charts": [], "hidden": 0}
-        values |= {"findings": [], "status": None, "title": self.name, "wrong": []}
-        try:
-            experiment = self.experiment()
-            values["title"] = experiment.title
-            self._read(experiment, values)
-        except TailproofError as error:
-            values["wrong"].append(str(error))
+        values = self._read_or_say()
         logs = list(_last_lines(self.paths.logs_of(self.name)))
         return render(
             "watch.html.j2",
@@ -135,6 +128,18 @@ class Watched:
             summary=_summary(values["runs"]),
             **values,
         )
+
+    def _read_or_say(self) -> dict[str, Any]:
+        """Return the values of the template: what can be read, and why the rest cannot."""
+        values: dict[str, Any] = {"runs": [], "attempts": [], "charts": [], "hidden": 0}
+        values |= {"findings": [], "status": None, "title": self.name, "wrong": []}
+        try:
+            experiment = self.experiment()
+            values["title"] = experiment.title
+            self._read(experiment, values)
+        except TailproofError as error:
+            values["wrong"].append(str(error))
+        return values
 
     def _read(self, experiment: Experiment, values: dict[str, Any]) -> None:
         """Read the files of the experiment into the values of the template."""
