@@ -9,6 +9,7 @@ from tailproof.evaluation.class_mixes import (
     KNOWN,
     MIXES,
     PLAIN,
+    assumed_shares,
     measure_class_mixes,
     mix_shares,
     summarise_class_mixes,
@@ -40,7 +41,7 @@ def measured():
     method = Method("exact", "expert", {"0": splits})
     counts = np.ones((3, 6000), np.uint16)
     counts[1, :3000], counts[2, 3000:] = 0, 0
-    return splits, measure_class_mixes(method, "test", counts, TASK)
+    return splits, measure_class_mixes(method, "test", counts, TASK, assumed_shares(method, TASK))
 
 
 def test_values_are_weighted_accuracies(measured):

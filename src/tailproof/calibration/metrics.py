@@ -13,10 +13,10 @@ _BLOCK = 2**22
 Array = np.ndarray
 
 
-def log_probabilities(logits: Array) -> Array:
-    """Return the log-softmax of [N, C] finite logits in double precision."""
+def log_probabilities(logits: Array, dtype: type = np.float64) -> Array:
+    """Return the log-softmax of [N, C] finite logits, in double precision by default."""
     # The same bits as scipy.special.log_softmax, in a sixth of its time.
-    log_p = np.array(logits, np.float64)
+    log_p = np.array(logits, dtype)
     log_p -= log_p.max(axis=1, keepdims=True)
     log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
     return log_p

@@ -12,7 +12,7 @@ the share of each class over the share that they assume, as `tailproof predict -
 they assume is fitted on tune.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,19 @@ def mix_shares(train_counts: Array, first_over_last: float) -> Array:
     return shares / shares.sum()
 
 
-def measure_class_mixes(method: Method, split: str, counts: Array, task: Task) -> Rows:
+def assumed_shares(method: Method, task: Task) -> dict[str, Array]:
+    """Return the class shares [C] that the probabilities of each seed assume, fitted on tune."""
+    shares = {}
+    for seed, predictions in method.predictions.items():
+        (seen,) = evenly([predictions[FITTED_ON]])
+        strength = fit_prior_strength(seen.log_p, seen.labels, task.train_counts).value
+        shares[seed] = prior_shares(task.train_counts, strength)
+    return shares
+
+
+def measure_class_mixes(
+    method: Method, split: str, counts: Array, task: Task, assumed: Mapping[str, Array]
+) -> Rows:
     """Return the top-1 accuracy under every mix: {mix: {PLAIN or KNOWN: [1 + B] of each seed}}.
 
     Args:
@@ -64,19 +76,17 @@ def measure_class_mixes(method: Method, split: str, counts: Array, task: Task) -
         split: the split to measure on. A class without samples there is left out of the mixes.
         counts: integers [1 + B, N], how often each resample holds each sample.
         task: the classification task.
+        assumed: from `assumed_shares`.
     """
     values: Rows = {mix: {PLAIN: [], KNOWN: []} for mix in MIXES}
     shares = np.array([mix_shares(task.train_counts, ends) for ends in MIXES.values()])
-    for predictions in method.predictions.values():
-        tune, prediction = predictions[FITTED_ON], predictions[split]
-        (seen,) = evenly([tune])
-        strength = fit_prior_strength(seen.log_p, seen.labels, task.train_counts).value
-        assumed = prior_shares(task.train_counts, strength)
+    for seed, predictions in method.predictions.items():
+        prediction = predictions[split]
         correct = {
             PLAIN: np.broadcast_to(prediction.correct, (len(MIXES), len(prediction.labels))),
-            KNOWN: _correct(prediction, np.log(shares / assumed)),
+            KNOWN: _correct(prediction, np.log(shares / assumed[seed])),
         }
-        observed = np.bincount(prediction.labels, minlength=len(assumed))
+        observed = np.bincount(prediction.labels, minlength=len(assumed[seed]))
         weights = (shares / np.maximum(observed, 1))[:, prediction.labels]
         for kind, right in correct.items():
             for mix, rows in zip(MIXES, _accuracies(counts, weights, right), strict=True):

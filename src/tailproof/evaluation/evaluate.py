@@ -12,7 +12,11 @@ from tailproof.calibration.metrics import ClasswiseError
 from tailproof.config.evaluation import ENSEMBLES, Evaluation
 from tailproof.data.logits import LogitsFile
 from tailproof.evaluation import bootstrap, hierarchy, roc, tables
-from tailproof.evaluation.class_mixes import measure_class_mixes, summarise_class_mixes
+from tailproof.evaluation.class_mixes import (
+    assumed_shares,
+    measure_class_mixes,
+    summarise_class_mixes,
+)
 from tailproof.evaluation.method import Method, class_recalls
 from tailproof.evaluation.metrics import agreement, measure, measure_uncalibrated
 from tailproof.evaluation.predictions import fit_stacked, predict_ensemble, predict_expert
@@ -112,9 +116,12 @@ def _class_mixes(
     methods: list[Method], splits: dict[str, EvaluatedSplit], task: Task
 ) -> dict[str, dict[str, Any]]:
     """Return {split: {method: accuracy under other class mixes}}."""
+    assumed = {method.name: assumed_shares(method, task) for method in methods}
     return {
         name: {
-            method.name: summarise_class_mixes(measure_class_mixes(method, name, own.counts, task))
+            method.name: summarise_class_mixes(
+                measure_class_mixes(method, name, own.counts, task, assumed[method.name])
+            )
             for method in methods
         }
         for name, own in splits.items()

@@ -1,5 +1,6 @@
 """The built-in metrics, in the order of the page's columns."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,7 @@ from tailproof.calibration import metrics as scores
 from tailproof.evaluation.class_groups import GROUPS
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.registry import METRICS, UNCALIBRATED, Metric, metric, register
+from tailproof.evaluation.task import Task
 from tailproof.evaluation.weighted_samples import (
     Array,
     Values,
@@ -17,6 +19,8 @@ from tailproof.evaluation.weighted_samples import (
     sum_by_class,
 )
 from tailproof.operating_points import NO_FALSE_POSITIVE, ONE_IN, SHARES
+
+_BLOCK = 2**22
 
 
 def measure(samples: WeightedSamples) -> Values:
@@ -396,4 +400,25 @@ def agreement(first: Prediction, second: Prediction, weights: Array) -> Values:
         "agreement": observed,
         "kappa": ratio(observed - by_chance, np.where(by_chance < 1 - 1e-12, 1 - by_chance, 0)),
         "exactly_one_right": scores.weighted_mean(one_right, weights),
+    }
+
+
+def measure_named(
+    prediction: Prediction, counts: Array, task: Task, names: Sequence[str]
+) -> dict[str, Array]:
+    """Return the [1 + B] values of some metrics of all samples, in blocks that bound memory.
+
+    Args:
+        prediction: prediction for N samples.
+        counts: integers [1 + B, N], how often each resample holds each sample.
+        task: the classification task.
+        names: the metrics.
+    """
+    step, base = max(1, _BLOCK // counts.shape[1]), np.ones(counts.shape[1])
+    blocks = [
+        WeightedSamples(prediction, counts[start : start + step] * base, base, task)
+        for start in range(0, len(counts), step)
+    ]
+    return {
+        name: np.concatenate([METRICS[name].compute(block) for block in blocks]) for name in names
     }

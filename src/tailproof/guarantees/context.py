@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import gammaln, log_softmax
+from scipy.special import gammaln
 
+from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.context_cells import read_context
 from tailproof.data.tables import read_parquet
 from tailproof.evaluation import bootstrap
@@ -214,7 +215,7 @@ def add_context(
     total = log_p.astype(float)
     for column, own, exponent in zip(columns, codes, exponents, strict=True):
         total = total + exponent * column.log_ratio[own]
-    return log_softmax(total, axis=1)
+    return log_probabilities(total)
 
 
 def fit_exponents(

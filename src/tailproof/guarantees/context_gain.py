@@ -1,15 +1,14 @@
 """What context changes: metrics on dev and test with it minus without, on the same samples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tailproof.evaluation import bootstrap
-from tailproof.evaluation.metrics import METRICS
+from tailproof.evaluation.metrics import measure_named
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Task
-from tailproof.evaluation.weighted_samples import WeightedSamples
 from tailproof.guarantees.context import Context, Exponents, add_context, fit_exponents
 from tailproof.guarantees.expert_guarantees import StoredColumn, StoredContext
 from tailproof.guarantees.fitting import Samples
@@ -17,7 +16,6 @@ from tailproof.guarantees.summary import Method
 
 MEASURED = ("top1", "balanced_accuracy", "few_accuracy", "nll", "ece_debiased")
 WITHOUT, WITH, CHANGED = "without", "with", "changed"
-_BLOCK = 2**22
 
 Array = np.ndarray
 
@@ -25,7 +23,7 @@ Array = np.ndarray
 def use_context(
     method: Method,
     context: Context,
-    sample_ids: Mapping[str, Array],
+    codes: Mapping[str, Sequence[Array]],
     rows: Mapping[str, Samples],
     task: Task,
     stored: dict[str, dict[str, Any]],
@@ -35,12 +33,11 @@ def use_context(
     Args:
         method: the method, with its predictions.
         context: the columns of context.
-        sample_ids: {split: its samples}.
+        codes: {split: its codes of each column}, from `Context.codes`.
         rows: {split: its resamples}.
         task: the classification task.
         stored: {seed: its part of guarantee_rules.json}, to which `context` is added.
     """
-    codes = {split: context.codes(own) for split, own in sample_ids.items()}
     fits: dict[str, Exponents] = {}
     values: dict[str, dict[tuple[str, str], list[Array]]] = {}
     for seed, predictions in method.predictions.items():
@@ -53,7 +50,8 @@ def use_context(
             both = {WITHOUT: single, WITH: Prediction(log_p, single.labels)}
             kept = values.setdefault(split, {})
             for kind, prediction in both.items():
-                for name, measured in _measure(prediction, rows[split].counts, task).items():
+                named = measure_named(prediction, rows[split].counts, task, MEASURED)
+                for name, measured in named.items():
                     kept.setdefault((name, kind), []).append(measured)
     names = [column.name for column in context.columns]
     return {
@@ -66,18 +64,6 @@ def use_context(
             for split, kept in values.items()
         },
     }
-
-
-def _measure(prediction: Prediction, counts: Array, task: Task) -> dict[str, Array]:
-    """Return [1 + B] values of each metric."""
-    step = max(1, _BLOCK // counts.shape[1])
-    parts: dict[str, list[Array]] = {name: [] for name in MEASURED}
-    for start in range(0, len(counts), step):
-        weights = counts[start : start + step].astype(float)
-        drawn = WeightedSamples(prediction, weights, np.ones(counts.shape[1]), task)
-        for name in MEASURED:
-            parts[name].append(METRICS[name].compute(drawn))
-    return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 
 def _summary(without: list[Array], with_context: list[Array]) -> dict[str, Any]:

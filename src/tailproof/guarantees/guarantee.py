@@ -98,17 +98,17 @@ def guarantee(
         "notes": notes + notes_on_groups,
         "methods": {},
     }
+    effective = {split: own.effective for split, own in rows.items()}
+    codes = _codes(in_context, first)
     stored: dict[str, dict[str, Any]] = {}
     for method in track(_methods(logits, prior), "guarantee"):
         fit_and_measure(method, classes, config, class_weights, rows)
-        effective = {split: own.effective for split, own in rows.items()}
         summary = summarise(method, config, classes, effective)
         more: dict[str, dict[str, Any]] = {seed: {} for seed in method.rules}
         if groups:
             summary["groups"] = promise_groups(method, groups, classes, config, evaluation, more)
         if in_context:
-            ids = {split: own.sample_ids for split, own in first.items()}
-            summary["context"] = use_context(method, in_context, ids, rows, task, more)
+            summary["context"] = use_context(method, in_context, codes, rows, task, more)
         result["methods"][method.name] = summary
         if method.kind == "expert":
             stored[method.name] = {
@@ -133,6 +133,13 @@ def guarantee(
     write_json(Path(output) / "guarantees.json", result)
     write_json(Path(output) / "guarantee_rules.json", stored)
     return result
+
+
+def _codes(context: Context | None, files: Mapping[str, LogitsFile]) -> dict[str, list[Array]]:
+    """Return the codes of each column of context, by split."""
+    if context is None:
+        return {}
+    return {split: context.codes(file.sample_ids) for split, file in files.items()}
 
 
 def classes_of(task: Task) -> Classes:

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import bdtr
 
+from tailproof.calibration.metrics import weighted_mean
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.config.splits import UNKNOWN_SPLITS
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.task import FITTED_ON, Experts
+from tailproof.evaluation.weighted_samples import ratio
 from tailproof.guarantees.binomial_threshold import Fit, needed_answers
 from tailproof.guarantees.rules import Classes
 from tailproof.guarantees.unknown_scores import DEFAULT, REFERENCE, SCORES
@@ -176,29 +178,21 @@ def measure_answers(
     """
     weights, others = (rows.astype(float) for rows in counts)
     wrong = accepted & (known.predicted != known.labels)
-    answered, mistaken = _share(weights, accepted), _share(weights, wrong)
-    missed = _share(others, unknown_accepted)
+    answered, mistaken = weighted_mean(accepted, weights), weighted_mean(wrong, weights)
+    missed = weighted_mean(unknown_accepted, others)
     known_part, unknown_part = 1 - SHARE_OF_UNKNOWN, SHARE_OF_UNKNOWN * missed
     values = {
         "false_alarm": 1 - answered,
         "missed": missed,
-        "error": _ratio(mistaken, answered),
-        "open_set_risk": _ratio(
+        "error": ratio(mistaken, answered),
+        "open_set_risk": ratio(
             known_part * mistaken + unknown_part, known_part * answered + unknown_part
         ),
     }
     for group, mask in groups.items():
         here = mask[known.labels]
-        values[f"false_alarm_{group}"] = _share(weights[:, here], ~accepted[here])
+        values[f"false_alarm_{group}"] = weighted_mean(~accepted[here], weights[:, here])
     return values
-
-
-def _share(weights: Array, chosen: Array) -> Array:
-    return _ratio(weights @ chosen, weights.sum(axis=1))
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
 class UnknownRules(NamedTuple):

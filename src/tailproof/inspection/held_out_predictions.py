@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.runtime.errors import TailproofError
@@ -85,11 +86,6 @@ def _mean(opened: list[list[LogitsFile]]) -> Blocks:
             total = np.float32(0)
             for _, block in parts:
                 (logits,) = block.values()
-                total = total + _log_softmax(logits)
+                total = total + log_probabilities(logits, np.float32)
             yield slice(start + rows.start, start + rows.stop), total / np.float32(len(files))
         start += len(files[0])
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -18,6 +18,7 @@ from tailproof.predict.expert_folder import (
     WEIGHTS,
     BundleFolder,
     ExpertFolder,
+    check_weights,
     full_scale,
     is_bundle,
 )
@@ -112,7 +113,7 @@ def _load_single(folder: str | Path) -> LoadedExpert:
     files = ExpertFolder.read(folder)
     weights = files.path / WEIGHTS
     read_header(weights)
-    files.check_weights(sha256_file(weights))
+    check_weights(files, sha256_file(weights))
     config, name = files.config, files.deployment.expert
     model = load_model(weights, config)
     target = config.tailproof.target
@@ -130,7 +131,7 @@ def _load_ensemble(folder: str | Path) -> LoadedExpert:
     files = BundleFolder.read(folder)
     bundle, weights = files.bundle, files.path / WEIGHTS
     read_header(weights)
-    files.check_weights(sha256_file(weights))
+    check_weights(files, sha256_file(weights))
     outputs = {
         name: Outputs(expert.config.classes, expert.calibration.calibrators(bundle.target))
         for name, expert in bundle.experts.items()

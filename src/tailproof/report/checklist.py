@@ -3,8 +3,9 @@
 All states come from files: during training, from the logs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -205,10 +206,15 @@ class Progress:
     def _file(self, run: tuple[str, int], name: str) -> Path:
         return self.folder / "experts" / run[0] / f"seed-{run[1]}" / name
 
-    def _log(self, run: tuple[str, int]) -> RunHistory | None:
+    @cached_property
+    def _log(self) -> Callable[[tuple[str, int]], RunHistory | None]:
         """Return the epochs of a run in progress; None before the end of the first one."""
-        log = self.logs and read_training_log(self.logs, _job("train", run))
-        return log.history(_named(run)) if log else None
+
+        def read(run: tuple[str, int]) -> RunHistory | None:
+            log = self.logs and read_training_log(self.logs, _job("train", run))
+            return log.history(_named(run)) if log else None
+
+        return cache(read)
 
     def _recipe(self, expert: str) -> Recipe | None:
         """Return an expert's recipe; None for the winner of a sweep that has not finished."""

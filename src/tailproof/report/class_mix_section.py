@@ -1,6 +1,6 @@
 """The section on other class mixes: accuracy on test from the training tail to its reverse."""
 
-from tailproof.evaluation.class_mixes import GAINED, KNOWN, MIXES, PLAIN
+from tailproof.evaluation.class_mixes import GAINED, KNOWN, MIXES, PLAIN, UNIFORM
 from tailproof.report.keyed_number import keyed
 from tailproof.report.metric_format import SPACE, number
 from tailproof.report.results import Scores
@@ -41,7 +41,7 @@ def chart(scores: Scores) -> Chart:
     lines = [(scores.best, PLAIN, BLUE, "-"), (scores.best, KNOWN, ORANGE, (0, (4, 1.5)))]
     if scores.first != scores.best:
         lines.append((scores.first, PLAIN, SOFT, (0, (1, 1.5))))
-    ends = [measured[scores.best][mix][PLAIN]["mean"] for mix in (next(iter(MIXES)), "uniform")]
+    ends = [measured[scores.best][mix][PLAIN]["mean"] for mix in (next(iter(MIXES)), UNIFORM)]
     gained = [mix for mix in MIXES if (measured[scores.best][mix][GAINED]["low"] or 0) > 0]
     caption = (
         f"{scores.best}: {number('top1', ends[0], unit=True)} at {next(iter(MIXES))}, "

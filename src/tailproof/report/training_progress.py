@@ -5,9 +5,10 @@ It opens nothing for writing and takes no lock, so that a run that is looked at 
 
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple
@@ -38,6 +39,9 @@ FIELDS = {"attempt", "start", "end", "seconds", "reason", "first_epoch", "last_e
 """What every entry of attempts.json has."""
 
 MEASURED = 5  # epochs whose median duration is expected of the next ones
+Timing = Callable[[], dict[str, Any]]
+"""Reads what the preflight measured of each expert."""
+
 _STATE = re.compile(r"epoch-(\d+)-step-(\d+)\.\w+\.pt")
 
 
@@ -126,7 +130,13 @@ def _recipe(experiment: Experiment, folder: Path, name: str) -> Recipe | None:
     return Recipe(**recipe_for_slot(standing, name)) if standing.exists() else None
 
 
-def read_progress(job: Job, name: str, paths: Paths, now: datetime | None = None) -> RunProgress:
+def read_progress(
+    job: Job,
+    name: str,
+    paths: Paths,
+    now: datetime | None = None,
+    timing: Timing | None = None,
+) -> RunProgress:
     """Return how far a training job is.
 
     Args:
@@ -134,6 +144,7 @@ def read_progress(job: Job, name: str, paths: Paths, now: datetime | None = None
         name: the name of the experiment.
         paths: the folders of the project.
         now: the time; the clock's by default.
+        timing: reads what the preflight measured; give one that remembers it for many jobs.
 
     Raises:
         TailproofError: a file is damaged.
@@ -147,12 +158,13 @@ def read_progress(job: Job, name: str, paths: Paths, now: datetime | None = None
         key = facts.get("state") or (log.key if log else "")
         attempts = facts.get("attempts") or _attempts(paths.training_states, key)
         return _finished(job, History.read(history), log, key, attempts, facts)
+    timing = timing or partial(_read_timing, paths.experiment(name))
     if log is None:
-        return RunProgress(job, "waiting", seconds=_mean(_planned(job, name, paths)))
+        return RunProgress(job, "waiting", seconds=_mean(_planned(job, timing)))
     states = paths.training_states / log.key if log.key else None
     now = now or datetime.now(UTC)
     epochs = log.epochs
-    durations = _durations(job, epochs, _planned(job, name, paths))
+    durations = _durations(job, epochs, _planned(job, timing))
     left = sum(durations[log.last.done :]) if durations else None
     attempts = _attempts(paths.training_states, log.key)
     state = _state(log.last, states, durations, now)
@@ -257,12 +269,17 @@ def _durations(job: Job, epochs: list[Epoch], planned: list[float]) -> list[floa
     return [expected[phase(epoch)] for epoch in range(1, job.epochs + 1)]
 
 
-def _planned(job: Job, name: str, paths: Paths) -> list[float]:
+def _read_timing(folder: Path) -> dict[str, Any]:
+    """Return what the preflight measured of each expert; nothing before it ran."""
+    path = folder / "preflight_timing.json"
+    return read_json(path)["experts"] if path.exists() else {}
+
+
+def _planned(job: Job, timing: Timing) -> list[float]:
     """Return the seconds that the preflight measured for an epoch of each phase; or nothing."""
-    path = paths.experiment(name) / "preflight_timing.json"
-    if job.recipe is None or not path.exists():
+    if job.recipe is None:
         return []
-    epoch = read_json(path)["experts"].get(job.expert, {}).get("epoch", [])
+    epoch = timing().get(job.expert, {}).get("epoch", [])
     return epoch if len(epoch) == len(job.recipe.timeline) and all(epoch) else []
 
 
@@ -289,5 +306,6 @@ def _mean(seconds: list[float]) -> float | None:
 
 def read_all_progress(experiment: Experiment, name: str, paths: Paths) -> Iterator[RunProgress]:
     """Yield how far each training job of an experiment is; see `read_progress`."""
+    timing = cache(partial(_read_timing, paths.experiment(name)))
     for job in training_jobs(experiment, paths.experiment(name)):
-        yield read_progress(job, name, paths)
+        yield read_progress(job, name, paths, timing=timing)

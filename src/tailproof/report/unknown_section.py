@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from tailproof.config.splits import UNKNOWN_SPLITS
+from tailproof.evaluation.class_groups import GROUPS
 from tailproof.guarantees.unknown import ALL, MEASURED_ON
 from tailproof.guarantees.unknown_scores import DEFAULT
 from tailproof.number_format import MISSING
@@ -12,7 +13,6 @@ from tailproof.report.results import Results
 from tailproof.report.tables import Cell, Row, Table
 from tailproof.text import quantity
 
-GROUPS = ("many", "medium", "few")
 NAMES = {
     "max_softmax": "maximum softmax",
     "max_logit": "maximum logit",
