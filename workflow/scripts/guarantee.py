@@ -23,6 +23,6 @@ with job(snakemake):
         snakemake.wildcards.experiment,
         Path(snakemake.output.guarantees).parent,
         snakemake.input.splits,
-        snakemake.input.get("context"),
+        snakemake.input.context or None,
         unknown,
     )

@@ -83,7 +83,7 @@ def guarantee(
     notes_on_groups = group_notes(first[FITTED_ON], group_of)
     of_first = {**first, **next(iter(next(iter(prior.values())).values()))}
     groups = Groups.of(of_first, group_of)
-    in_context = context and Context.read(context, samples, splits, task)
+    in_context = Context.read(context, samples, splits, task) if context else None
     rows = {
         split: _samples(first[split], split, evaluation, class_weights)
         for split in (FITTED_ON, *REPORTED_SPLITS)
