@@ -22,8 +22,9 @@ def render(template: str, scripts: Sequence[str] = ("page.js",), **values: Any) 
     In addition to the values, the template gets `style`, `script`, and `policy`: a content security
     policy that allows only this script and no requests, or with `REFRESH` only for the page itself.
     """
+    loader = PackageLoader("tailproof.report")
     environment = Environment(
-        loader=PackageLoader("tailproof.report"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -31,7 +32,7 @@ def render(template: str, scripts: Sequence[str] = ("page.js",), **values: Any) 
     )
     environment.filters |= {"breakable": _breakable}
     style, *texts = (
-        environment.loader.get_source(environment, name)[0] for name in ("style.css", *scripts)
+        loader.get_source(environment, name)[0] for name in ("style.css", *scripts)
     )
     script, policy = "".join(texts), POLICY + "; connect-src 'self'" * (scripts == REFRESH)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
