@@ -147,8 +147,8 @@ def _ranked(trials: dict[str, list[Trial]], points: Iterable[str], monitor: str)
 
 def _mean(trials: list[Trial]) -> float | None:
     """Return the mean over seeds; None if a seed has no value."""
-    values = [trial.value for trial in trials]
-    return None if None in values else fmean(values)
+    values = [trial.value for trial in trials if trial.value is not None]
+    return fmean(values) if len(values) == len(trials) else None
 
 
 def _over_seeds(trials: dict[int, Trial]) -> dict[str, Any]:
