@@ -1,5 +1,6 @@
 """The stage calibrate: calibration.json from raw logits of the splits that no network saw."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ SCORES = {"nll": "negative log-likelihood", "ece_debiased": "debiased calibratio
 
 
 def calibrate(
-    raw_logits: dict[str, str | Path], config: Calibration, output: str | Path
+    raw_logits: Mapping[str, str | Path], config: Calibration, output: str | Path
 ) -> dict[str, Any]:
     """Fit the calibrators of one expert, choose one per rank, and write calibration.json.
 

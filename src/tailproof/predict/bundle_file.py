@@ -102,7 +102,7 @@ class BundleFile(JsonFile):
         sources: SHA-256 of the files that it was made of, by their path in the project.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     experiment: str
     method: Literal[ENSEMBLES]
     seed: int
@@ -113,7 +113,7 @@ class BundleFile(JsonFile):
     @model_validator(mode="after")
     def _experts_agree(self) -> Self:
         (first, expected), *others = self.experts.items()
-        target, backbones = self.target, {}
+        target, backbones = self.target, dict[str, str]()
         for name, expert in others:
             if expert.config.tailproof.target != target:
                 raise ValueError(f"experts.{name} answers another rank than {first}")

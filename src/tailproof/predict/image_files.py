@@ -20,7 +20,7 @@ Prepared = tuple[np.ndarray, ...] | TailproofError
 
 
 def read_images(
-    images: list[GivenImage],
+    images: Sequence[GivenImage],
     mode: str,
     preparations: Sequence[Preparation],
     *,

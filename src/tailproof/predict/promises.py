@@ -1,6 +1,7 @@
 """Applies the prediction sets, risks and roll-ups that the stage guarantee fitted on tune."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ class RollUpColumns:
             TailproofError: the precision was not fitted, or can be promised at no rank.
         """
         fitted = {rule.precision: rule for rule in guarantees.roll_ups}
-        rule: StoredRollUp = level_of(fitted, precision, "precision", "precisions")
+        rule = level_of(fitted, precision, "precision", "precisions")
         _require_any(rule.ranks, f"a precision of at least {precision:g}", guarantees)
         self._thresholds = [fit.threshold for fit in rule.ranks]
         self._ranks = [stored.rank() for stored in guarantees.ranks]
@@ -144,7 +145,7 @@ class RiskRejector:
         Raises:
             TailproofError: the risk was not fitted, or cannot be promised.
         """
-        fitted: StoredRisk = level_of({rule.risk: rule for rule in guarantees.risks}, risk, "risk")
+        fitted = level_of({rule.risk: rule for rule in guarantees.risks}, risk, "risk")
         fits = fitted.groups if by_group else dict.fromkeys(guarantees.groups, fitted.overall)
         promise = f"a risk of at most {risk:g}"
         _require_any(fits.values(), promise, guarantees)
@@ -163,7 +164,10 @@ class RiskRejector:
         return chosen, answered_above(np.exp(log_p.max(axis=1)), self._thresholds[chosen])
 
 
-def level_of(fitted: dict, level: float, what: str, key: str = "") -> object:
+Fitted = TypeVar("Fitted")
+
+
+def level_of(fitted: dict[float, Fitted], level: float, what: str, key: str = "") -> Fitted:
     """Return what was fitted for a level."""
     if level not in fitted:
         raise TailproofError(
