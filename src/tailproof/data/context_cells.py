@@ -4,12 +4,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
-VALUE, MONTH = KINDS = ("value", "month")
+Kind = Literal["value", "month"]
+
+VALUE: Kind = "value"
+MONTH: Kind = "month"
+KINDS: tuple[Kind, ...] = (VALUE, MONTH)
 """What is taken of a cell: its text, or the month of a date."""
 
 DATE = re.compile(r"\d{4}[-/:.](0?[1-9]|1[0-2])[-/:.](0?[1-9]|[12]\d|3[01])([T ].*)?")

@@ -69,9 +69,9 @@ def probe(manifest: str | Path, output: str | Path) -> dict[str, Any]:
         "summaries": {**SUMMARIES, "all": "all of these"},
         "reached": reached,
         "warnings": [
-            _warning(name, metrics["auroc"])
+            _warning(name, auroc)
             for name, metrics in reached.items()
-            if metrics["auroc"] >= LEAK
+            if (auroc := metrics["auroc"]) is not None and auroc >= LEAK
         ],
     }
     write_json(output, result)

@@ -98,10 +98,12 @@ def read_experts(files: Files, task: Task) -> Experts:
     if not files:
         raise TailproofError("the experiment has no expert to evaluate: add one under 'experts'")
     experts: Experts = {}
-    for expert, seeds in files.items():
+    for expert, places in files.items():
         experts[expert] = {
-            str(seed): {split: _read(seeds[seed], expert, seed, split, task) for split in _splits()}
-            for seed in sorted(seeds, key=int)
+            str(seed): {
+                split: _read(places[seed], expert, seed, split, task) for split in _splits()
+            }
+            for seed in sorted(places, key=int)
         }
     first = next(iter(experts))
     for expert, seeds in experts.items():

@@ -112,7 +112,7 @@ class ContextColumn:
 
 def encode(cells: Cells, values: list[str]) -> Array:
     """Return the position of each cell among the values, [N]; `NONE` if it is not there."""
-    place = {value: code for code, value in enumerate(values)}
+    place: dict[str | None, int] = {value: code for code, value in enumerate(values)}
     return np.array([place.get(cell, NONE) for cell in cells], int)
 
 

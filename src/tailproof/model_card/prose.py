@@ -74,7 +74,7 @@ def _of_network(facts: ExpertFacts) -> dict[str, str]:
 def limitations(facts: ExpertFacts) -> list[str]:
     """Return the limitations of the expert as short paragraphs."""
     counts = facts.counts("train")
-    least, most = min(counts, key=counts.get), max(counts, key=counts.get)
+    least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     sentences = [
         "It knows only these classes. An image of anything else is assigned to one of them, "
         "possibly with high confidence: the rejection rules were fitted only on images of these "

@@ -1,8 +1,8 @@
 """Applies the prediction sets, risks and roll-ups that the stage guarantee fitted on tune."""
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,8 +11,6 @@ from tailproof.guarantees.expert_guarantees import (
     FILE,
     ExpertGuarantees,
     StoredFit,
-    StoredRisk,
-    StoredRollUp,
 )
 from tailproof.guarantees.prediction_sets import PROCEDURES, set_scores
 from tailproof.guarantees.risk import answered_above
@@ -116,7 +114,7 @@ class RollUpColumns:
     def __call__(self, log_p: Array) -> list[tuple[str | None, str | None]]:
         """Return rank and class for each row of log-probabilities [N, C]; None for no answer."""
         answers = answers_by_rank(np.exp(log_p), self._ranks)
-        rows = []
+        rows: list[tuple[str | None, str | None]] = []
         for row, index in enumerate(answer_rank(answers, self._thresholds)):
             if index == NONE:
                 rows.append((None, None))

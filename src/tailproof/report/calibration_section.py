@@ -73,7 +73,11 @@ def _choice(label: str, fit: dict[str, Any], name: str) -> Row:
         if difference is None:
             cells.append(Cell(KeyedNumber("", None)))
             continue
-        value = {"difference": difference["value"], "low": difference["low"], "high": difference["high"]}
+        value = {
+            "difference": difference["value"],
+            "low": difference["low"],
+            "high": difference["high"],
+        }
         cells.append(Cell(**keyed(metric, value, sign=True), strong=excludes_zero(value)))
     return Row(label, "used" if name == fit["calibrator"] else "", cells)
 

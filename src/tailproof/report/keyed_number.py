@@ -43,9 +43,7 @@ class KeyedNumbers(TypedDict):
     sd: KeyedNumber | None
 
 
-def measured(
-    scores: Scores, split: str, method: str, metric: str, like: str = ""
-) -> KeyedNumbers:
+def measured(scores: Scores, split: str, method: str, metric: str, like: str = "") -> KeyedNumbers:
     """Return ``main``, ``low``, ``high`` and ``sd`` of a method's metric over seeds.
 
     Args:

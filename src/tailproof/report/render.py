@@ -31,9 +31,7 @@ def render(template: str, scripts: Sequence[str] = ("page.js",), **values: Any) 
         lstrip_blocks=True,
     )
     environment.filters |= {"breakable": _breakable}
-    style, *texts = (
-        loader.get_source(environment, name)[0] for name in ("style.css", *scripts)
-    )
+    style, *texts = (loader.get_source(environment, name)[0] for name in ("style.css", *scripts))
     script, policy = "".join(texts), POLICY + "; connect-src 'self'" * (scripts == REFRESH)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(

@@ -104,8 +104,7 @@ def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int | N
         ends = (_written(column, value) for value in (min(numbers), max(numbers)))
         return f"{' to '.join(ends)} over {len(values)} seeds"
     quoted = [
-        f"{_written(column, value)} in epoch {epoch} (seed {seed})"
-        for seed, epoch, value in values
+        f"{_written(column, value)} in epoch {epoch} (seed {seed})" for seed, epoch, value in values
     ]
     return ", ".join(quoted) or "no epoch yet"
 

@@ -66,7 +66,7 @@ class NetworkOnImages:
             return False
         loader = build_loader(self.train, self.recipe, None, seed, device, ranks)
         means = class_means(forward, loader, one_hot, ranks.sum)
-        self._model.get_submodule(head_modules(self._model)[0]).weight.copy_(means)
+        self._model.get_parameter(f"{head_modules(self._model)[0]}.weight").copy_(means)
         loader.close()
         return True
 

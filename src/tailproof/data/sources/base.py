@@ -5,8 +5,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -244,7 +245,7 @@ def check_labels(labels: np.ndarray, classes: int, file: str | Path) -> None:
         )
 
 
-def check_digest(file: str | Path, content: BinaryIO, pin: str) -> None:
+def check_digest(file: str | Path, content: BufferedReader | BytesIO, pin: str) -> None:
     """Check content against a pinned checksum, ``algorithm:hex``.
 
     Raises:

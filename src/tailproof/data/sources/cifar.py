@@ -276,7 +276,7 @@ class CifarSource(ArraySource):
     def _unpacked(self) -> Path | None:
         """The folder of the unpacked files: the archive's folder below root, or root itself."""
         first = PurePosixPath(next(iter(self._data_files())))
-        folders = [self.root / first.parent, self.root]
+        folders: list[Path] = [self.root / first.parent, self.root]
         return next((folder for folder in folders if (folder / first.name).exists()), None)
 
     def _block(self, name: str, content: bytes, pool: str) -> Block:
@@ -334,7 +334,7 @@ class CifarSource(ArraySource):
                 names = [line.strip() for line in content.splitlines() if line.strip()]
             else:
                 meta = unpickle_arrays(content, file)
-                names = meta.get(key) if isinstance(meta, dict) else None
+                names = meta.get(key, []) if isinstance(meta, dict) else []
             if names != [name.encode() for name in self.classes[rank]]:
                 raise TailproofError(
                     f"{file}: its class names of rank '{rank}' are not the official ones: replace "

@@ -145,7 +145,7 @@ class CocoJson(PictureSourceConfig):
 
 
 @register_source(CocoJson)
-class CocoJsonSource(PictureSource):
+class CocoJsonSource(PictureSource[CocoJson]):
     """Images that JSON files list. The id and the path of a sample are its path below root.
 
     Only the JSON files are `files`. Columns of context are fields of the images.
@@ -158,7 +158,7 @@ class CocoJsonSource(PictureSource):
         """Return the JSON files with images, annotations and categories, and their pictures."""
         return recognize_coco(path)
 
-    @property
+    @cached_property
     def ranks(self) -> tuple[str, ...]:
         """The fields of the categories that are labels."""
         return tuple(self._listing.labels.columns)
@@ -173,7 +173,7 @@ class CocoJsonSource(PictureSource):
         """Return the JSON files."""
         config = self.config
         names = [file.file for file in config.pools.values()]
-        names += filter(None, [config.splits, config.categories])
+        names += [name for name in (config.splits, config.categories) if name]
         return [self.root / name for name in names]
 
     def __len__(self) -> int:
@@ -297,11 +297,11 @@ class _Listing:
         images, annotations, numbers = select(coco, taxon)
         used, place_in_used = np.unique(images, return_inverse=True)
         paths = self._find(coco, used.tolist(), folder)
-        group = coco.fields.get(self.config.group)
+        group = coco.fields.get(self.config.group) if self.config.group else None
         for position, path_place in enumerate(place_in_used.tolist()):
             image, path = int(images[position]), paths[path_place]
             place = coco.fields[PLACE][image]
-            image_pool = pool.get(place) if isinstance(pool, dict) else pool
+            image_pool = pool.get(place or "") if isinstance(pool, dict) else pool
             if path is None:
                 continue
             if isinstance(pool, dict) and image_pool is None:

@@ -378,6 +378,7 @@ class ParquetSource(Source):
         if not Path(config.root).exists():
             raise TailproofError(f"{config.root} does not exist: correct data.source.root")
         file = Path(config.root).name if Path(config.root).is_file() else None
+        pools: dict[str | None, str | None]
         if config.train is None:
             pools = {None: file}
         elif file is not None:

@@ -79,6 +79,7 @@ MEDIA_TYPES = {
     ".yaml": "application/yaml",
 }
 
+
 @dataclass(frozen=True)
 class WorkflowRun:
     """The workflow run that a crate describes.

@@ -38,7 +38,7 @@ class CroppedSource(Source):
         self._outside: list[str] = []
         self._cuts = 0
 
-    @property
+    @cached_property
     def ranks(self) -> tuple[str, ...]:
         """The taxonomic ranks of the source."""
         return self.source.ranks
@@ -174,6 +174,7 @@ class _Boxes:
 
     def add(self, sample: Sample) -> None:
         """Add the box of a sample."""
+        assert sample.box is not None  # the samples are boxes
         self._index[sample.path, sample.row] = len(self._pictures)
         self._numbers.extend(sample.box[:4])
         self._pictures.append(self._sizes.setdefault(sample.box.picture, len(self._sizes)))
@@ -206,7 +207,8 @@ class _Boxes:
             )
         numbers = self._numbers[4 * index : 4 * index + 4]
         size = FRACTIONS if self._fractions else self._size_of[self._pictures[index]]
-        return Box(*numbers, size)
+        x, y, width, height = numbers
+        return Box(x, y, width, height, size)
 
     def group_of(self, path: str) -> str:
         """Return the group of a picture."""

@@ -165,7 +165,7 @@ class MetadataFile:
         return {name for name, values in texts.items() if all(map(str.isdecimal, values))}
 
     def _json_rows(self) -> Iterator[MetadataRow]:
-        file, wanted = self.file, []
+        file, wanted = self.file, list[str]()
         seen: dict[str, None] = {}
         with open_regular(file) as lines:
             for number, document, fault in _json_lines(lines):
