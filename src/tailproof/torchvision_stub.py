@@ -42,7 +42,7 @@ def _lazy_package(name: str) -> ModuleType:
         loader.exec_module(package)
         return getattr(package, wanted)
 
-    package.__getattr__ = attribute
+    package.__getattr__ = attribute  # type: ignore[method-assign]  # PEP 562: that of the module
     return package
 
 
@@ -67,8 +67,9 @@ def compiler_unloaded() -> Iterator[None]:
     from torch import _disable_dynamo, compiler
 
     disable = compiler.disable
-    compiler.disable = _disable_dynamo
-    torch._dynamo = SimpleNamespace(config=SimpleNamespace())  # Kron changes a limit
+    compiler.disable = _disable_dynamo  # type: ignore[assignment]  # which wraps the same
+    # Kron changes a limit.
+    torch._dynamo = SimpleNamespace(config=SimpleNamespace())  # type: ignore[assignment]
     try:
         yield
     finally:

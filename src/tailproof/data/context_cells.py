@@ -28,7 +28,7 @@ MOST_OWN = 0.5
 """Share of the samples that may have a value of their own; an id has one for each."""
 
 
-def read_context(path: str | Path) -> tuple[dict[str, list[str | None]], dict[str, str]]:
+def read_context(path: str | Path) -> tuple[dict[str, list[str | None]], dict[str, Kind]]:
     """Return {sample: its value in each column} and {column: its kind} of context.parquet."""
     kinds = table_metadata(path)["kinds"]
     table = read_parquet(path, ["sample_id", *kinds])
@@ -36,7 +36,7 @@ def read_context(path: str | Path) -> tuple[dict[str, list[str | None]], dict[st
     return dict(zip(table["sample_id"].to_pylist(), map(list, rows), strict=True)), kinds
 
 
-def read_cell(cell: str | None, kind: str) -> str | None:
+def read_cell(cell: str | None, kind: Kind) -> str | None:
     """Return the value of a cell; None if it is empty, or no date where dates are expected."""
     text = (cell or "").strip()
     if kind == MONTH:
@@ -45,7 +45,7 @@ def read_cell(cell: str | None, kind: str) -> str | None:
     return text or None
 
 
-def kind_of(name: str, cells: Sequence[str | None]) -> str:
+def kind_of(name: str, cells: Sequence[str | None]) -> Kind:
     """Return the kind of a column.
 
     Raises:

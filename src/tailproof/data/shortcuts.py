@@ -69,9 +69,9 @@ def probe(manifest: str | Path, output: str | Path) -> dict[str, Any]:
         "summaries": {**SUMMARIES, "all": "all of these"},
         "reached": reached,
         "warnings": [
-            _warning(name, auroc)
+            _warning(name, metrics["auroc"])
             for name, metrics in reached.items()
-            if (auroc := metrics["auroc"]) is not None and auroc >= LEAK
+            if metrics["auroc"] >= LEAK
         ],
     }
     write_json(output, result)
@@ -135,7 +135,7 @@ def _columns(shown: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 def _reached(
     values: dict[str, np.ndarray], labels: dict[str, np.ndarray], positive: int | None
-) -> dict[str, float | None]:
+) -> dict[str, float]:
     model = make_pipeline(
         StandardScaler(),
         PolynomialFeatures(2, include_bias=False),

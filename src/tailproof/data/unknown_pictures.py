@@ -41,8 +41,8 @@ class _Wrapper(Source):
         self.source = source
         self.root = source.root
 
-    @cached_property
-    def ranks(self) -> tuple[str, ...]:
+    @property
+    def ranks(self) -> tuple[str, ...]:  # type: ignore[override]  # read late; nothing sets it
         """The taxonomic ranks of the source."""
         return self.source.ranks
 

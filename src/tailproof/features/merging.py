@@ -46,7 +46,6 @@ def own_classifier(model: Model, class_names: list[str], split: FeatureSplit) ->
         TailproofError: it is for other classes, is not a linear layer, or does not get the stored
             features.
     """
-
     facts = backbone_facts(model)
     if facts.get("label_names") != class_names:
         raise TailproofError(

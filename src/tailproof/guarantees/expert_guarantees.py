@@ -1,6 +1,6 @@
 """The file guarantees.json in the folder of an expert: what it can promise, for a copied folder."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -11,7 +11,7 @@ from tailproof.config.base import Strict
 from tailproof.config.guarantees import Guarantees, Share
 from tailproof.config.json_file import JsonFile
 from tailproof.data.context_cells import Kind
-from tailproof.evaluation.class_groups import GROUPS, Group
+from tailproof.evaluation.class_groups import Group
 from tailproof.guarantees.binomial_threshold import Fit
 from tailproof.guarantees.context import MOST_SMOOTHING, STRONGEST, ContextColumn
 from tailproof.guarantees.prediction_sets import LOWEST, Procedure, SetRule
@@ -285,7 +285,7 @@ def stored_guarantees(
         facts: experiment, expert, seed, weights_sha256 and notes.
     """
     groups = [
-        next(name for name in GROUPS if classes.groups[name][index])
+        next(name for name in get_args(Group) if classes.groups[name][index])
         for index in range(len(classes.names))
     ]
     return ExpertGuarantees(
@@ -307,16 +307,16 @@ def stored_promises(rules: Rules) -> dict[str, Any]:
     return {
         "shares": rules.shares.tolist(),
         "sets": [
-            StoredSet(procedure=name, coverage=coverage, threshold=_finite(rule.threshold))
+            {"procedure": name, "coverage": coverage, "threshold": _finite(rule.threshold)}
             for coverage, by_procedure in rules.sets[WEIGHTING].items()
             for name, rule in by_procedure.items()
         ],
         "risks": [
-            StoredRisk(
-                risk=rule.risk,
-                overall=StoredFit.of(rule.overall),
-                groups={name: StoredFit.of(fit) for name, fit in rule.groups.items()},
-            )
+            {
+                "risk": rule.risk,
+                "overall": StoredFit.of(rule.overall),
+                "groups": {name: StoredFit.of(fit) for name, fit in rule.groups.items()},
+            }
             for rule in rules.risks
         ],
         "roll_ups": [

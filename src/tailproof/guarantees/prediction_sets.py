@@ -33,7 +33,7 @@ from tailproof.runtime.errors import TailproofError
 
 Procedure = Score | Literal["interp_q", "classwise"]
 
-PROCEDURES: tuple[Procedure, ...] = (*SCORES, "interp_q", "classwise")
+PROCEDURES: tuple[str, ...] = (*SCORES, "interp_q", "classwise")
 OWN_PART = 0.9
 """How much of a class's own threshold interp_q takes."""
 

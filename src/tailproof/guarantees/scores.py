@@ -16,7 +16,7 @@ import numpy as np
 
 Score = Literal["thr", "aps", "raps", "pas"]
 
-SCORES: tuple[Score, ...] = get_args(Score)
+SCORES: tuple[str, ...] = get_args(Score)
 PENALTY, FREE_RANKS = 0.01, 5
 DIGITS = 9
 """Digits of a summed probability that do not depend on the order of the sum."""

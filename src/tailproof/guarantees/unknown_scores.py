@@ -24,8 +24,8 @@ from scipy.special import logsumexp
 
 LogitScore = Literal["max_softmax", "max_logit", "energy"]
 FeatureScore = Literal["knn", "mahalanobis"]
-LOGIT_SCORES: tuple[LogitScore, ...] = get_args(LogitScore)
-FEATURE_SCORES: tuple[FeatureScore, ...] = get_args(FeatureScore)
+LOGIT_SCORES: tuple[str, ...] = get_args(LogitScore)
+FEATURE_SCORES: tuple[str, ...] = get_args(FeatureScore)
 SCORES = (*LOGIT_SCORES, *FEATURE_SCORES)
 DEFAULT, REFERENCE = "max_logit", "max_softmax"
 """The score without a reason for another one, and the one that the others are compared with."""

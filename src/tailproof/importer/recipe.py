@@ -141,7 +141,7 @@ def design_experts(train: Counter[str]) -> tuple[dict[str, Any], str]:
     """Return the experts, and why."""
     imbalance = max(train.values()) / min(train.values())
     if imbalance >= LEVEL:
-        experts = {
+        experts: dict[str, Any] = {
             "cross_entropy": {"loss": {"name": "cross_entropy"}},
             "balanced_softmax": {"loss": {"name": "balanced_softmax"}},
         }
@@ -149,7 +149,7 @@ def design_experts(train: Counter[str]) -> tuple[dict[str, Any], str]:
             f"The largest class has {imbalance:.3g} times as many training pictures as the "
             "smallest: balanced softmax counts all classes alike."
         )
-    experts: dict[str, Any] = {
+    experts = {
         "cross_entropy": {"loss": {"name": "cross_entropy"}},
         "label_smoothing": {"loss": {"name": "cross_entropy", "label_smoothing": 0.1}},
     }

@@ -121,9 +121,9 @@ def rejection(facts: MeasuredFacts, deployment: Deployment) -> list[dict[str, st
     for rule in deployment.rules["chow"]:
         coverage = f"{rule.coverage:g}"
         reached = facts.measured(f"coverage_chow_at_{coverage}")
-        if reached is None or rule.threshold is None:
-            continue
         risk = facts.measured(f"risk_standard_chow_at_{coverage}")
+        if reached is None or risk is None or rule.threshold is None:
+            continue
         rows.append(
             {
                 "coverage": coverage,

@@ -156,9 +156,12 @@ class Expert:
 
         guarantees = self.loaded.guarantees()
         ranks = [rank.name for rank in guarantees.ranks]
-        rows = [("set", rule.coverage, rule.procedure, True) for rule in guarantees.sets]
+        rows: list[tuple[str, float, str, bool]] = [
+            ("set", rule.coverage, rule.procedure, True) for rule in guarantees.sets
+        ]
         for risk in guarantees.risks:
-            fits = {"all": risk.overall, **risk.groups}
+            fits: dict[str, StoredFit] = {"all": risk.overall}
+            fits |= risk.groups.items()
             rows += [("risk", risk.risk, *cells) for cells in _possible(fits)]
         for precision in guarantees.roll_ups:
             fits = dict(zip(ranks, precision.ranks, strict=True))

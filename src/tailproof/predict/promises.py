@@ -148,7 +148,7 @@ class RiskRejector:
         promise = f"a risk of at most {risk:g}"
         _require_any(fits.values(), promise, guarantees)
         self._thresholds = np.array([fits[group].limit for group in guarantees.groups])
-        silent = [group for group, fit in fits.items() if fit.threshold is None]
+        silent: list[str] = [group for group, fit in fits.items() if fit.threshold is None]
         self.rule = f"{promise}{' in every class group' if by_group else ''}"
         self.warning = (
             f"{promise} cannot be promised for answers in {listed(silent)}: they are all rejected"

@@ -231,10 +231,8 @@ class _Tracer:
         for file in record.inputs:
             maker = self.maker(file) if record.rule == "evaluate" and self.wanted else None
             wildcards = maker.wildcards if maker else {}
-            expert, seed = wildcards.get("expert"), wildcards.get("seed")
-            if self.wanted is None or expert is None or seed is None:
-                yield file
-            elif (expert, seed) in self.wanted:
+            source = wildcards.get("expert", ""), wildcards.get("seed", "")
+            if self.wanted is None or "" in source or source in self.wanted:
                 yield file
 
     def _alike(self, files: Iterable[File]) -> list[list[File]]:

@@ -381,7 +381,7 @@ def _written(node: ast.AST, imports: dict[_Import, None]) -> str:
     elif kind in _WORDING and (call := wording(node)):
         call.args, call.keywords = [], []  # safe: the tree was parsed only for this
     written = []
-    for field in _fields(kind):
+    for field in _fields(kind):  # type: ignore[arg-type]  # mypy takes AST.__hash__ for missing
         value = getattr(node, field, None)
         if isinstance(value, ast.AST):
             written.append(f"{field}={_written(value, imports)}")

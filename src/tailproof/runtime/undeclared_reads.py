@@ -150,7 +150,7 @@ class _ReaderFinder(MetaPathFinder):
 def _wrap_readers(module: ModuleType) -> None:
     for reader in NATIVE_READERS[module.__name__]:
         *owner, name = reader.split(".")
-        holder = getattr(module, owner[0]) if owner else module
+        holder: Any = getattr(module, owner[0]) if owner else module
         announced = _announced(getattr(holder, name), method=bool(owner))
         try:
             setattr(holder, name, announced)

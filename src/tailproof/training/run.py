@@ -102,10 +102,11 @@ class TrainingRun:
 
         # ---- forward passes
         self._parallel = ranks.wrap(self.model, self.device)
-        self._trained: Callable[..., Tensor] = self._parallel
+        self._trained = self._parallel
         if recipe.compile:
             # Not dynamic: otherwise the kernels would depend on which batch size is seen first.
-            self._trained = torch.compile(self._parallel, dynamic=False)
+            # The declared type is that of functions; a module becomes a module.
+            self._trained = torch.compile(self._parallel, dynamic=False)  # type: ignore[assignment]
         self._compute_in(learner.precision(self.device))
 
         # ---- position

@@ -33,7 +33,7 @@ def open_source(config: SourceConfig, context: Sequence[str] = ()) -> Source:
     Raises:
         TailproofError: the source has no columns to carry.
     """
-    source: Source = SOURCES[config.name](config)
+    source = SOURCES[config.name](config)
     if context and not source.has_columns:
         able = ", ".join(name for name, reader in SOURCES.items() if reader.has_columns)
         raise TailproofError(

@@ -112,6 +112,9 @@ class Source(ABC):
     has_columns: bool = False
     context: tuple[str, ...] = ()
 
+    def __init__(self, config: Any) -> None:  # noqa: B027 - some sources need nothing of it
+        """Open the source of a configuration."""
+
     @classmethod
     def recognize(cls, path: Path) -> Recognition | None:
         """Return what this source takes a file or folder of a user for; None if it is not its kind.

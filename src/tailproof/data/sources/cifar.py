@@ -178,6 +178,8 @@ class CifarSource(ArraySource):
         pins: checksums of archives and of their unpacked members, ``algorithm:hex`` by name.
     """
 
+    root: Path
+
     def __init__(self, config: Cifar, pins: dict[str, str] = PINS) -> None:
         self.config = config
         self.root = Path(config.root)
@@ -276,7 +278,7 @@ class CifarSource(ArraySource):
     def _unpacked(self) -> Path | None:
         """The folder of the unpacked files: the archive's folder below root, or root itself."""
         first = PurePosixPath(next(iter(self._data_files())))
-        folders: list[Path] = [self.root / first.parent, self.root]
+        folders = [self.root / first.parent, self.root]
         return next((folder for folder in folders if (folder / first.name).exists()), None)
 
     def _block(self, name: str, content: bytes, pool: str) -> Block:

@@ -158,8 +158,8 @@ class CocoJsonSource(PictureSource[CocoJson]):
         """Return the JSON files with images, annotations and categories, and their pictures."""
         return recognize_coco(path)
 
-    @cached_property
-    def ranks(self) -> tuple[str, ...]:
+    @property
+    def ranks(self) -> tuple[str, ...]:  # type: ignore[override]  # read late; nothing sets it
         """The fields of the categories that are labels."""
         return tuple(self._listing.labels.columns)
 
@@ -416,7 +416,8 @@ class _Listing:
             values = [labels[place] for labels in self._taxa.labels]
             self.labels.columns[rank] = LabelColumn.of(values, codes)
         columns = list(self.labels.columns.items())
-        group = (self.config.group, self.group) if self.group.names else None
+        field = self.config.group
+        group = (field, self.group) if field is not None and self.group.names else None
         for name, column in [*columns, *([group] if group else [])]:
             halves = [ascii(value) for value in column.names if not is_encodable(value)]
             if halves:

@@ -271,7 +271,7 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
                 f"{listed(sorted(present)) or 'no split'}: correct it, or name the folder of the "
                 "training set as data.source.train"
             )
-        pools: dict[str | None, str | None] = {**POOLS}
+        pools: dict[str | None, str | None] = {split: pool for split, pool in POOLS.items()}  # noqa: C416 - of a wider type
         warnings = list(self._warn_of_unlisted(rows.paths, unlisted))
         if present == {"train", "validation"}:
             pools["validation"] = HELD_OUT

@@ -162,6 +162,8 @@ class IdxSource(ArraySource):
             may hold any files and any labels.
     """
 
+    root: Path
+
     def __init__(self, config: Idx, published: PublishedDataset | None = None) -> None:
         self.config = config
         self.root = Path(config.root)

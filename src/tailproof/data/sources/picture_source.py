@@ -11,7 +11,9 @@ from tailproof.data.sources.folders.filesystem import read_file
 class RootedConfig(Protocol):
     """A configuration that names the folder of the pictures."""
 
-    root: str
+    @property
+    def root(self) -> str:
+        """The folder."""
 
 
 Config = TypeVar("Config", bound=RootedConfig)

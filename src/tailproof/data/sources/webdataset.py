@@ -131,6 +131,8 @@ class WebDatasetSource(Source):
     image without listing the tar again.
     """
 
+    root: Path
+
     def __init__(self, config: WebDataset) -> None:
         self.config = config
         root = Path(config.root)
@@ -199,6 +201,7 @@ class WebDatasetSource(Source):
 
     def read(self, path: str, row: int | None) -> bytes:
         """Return the bytes of the image whose header is at byte `row` of a tar."""
+        assert row is not None  # every sample has one
         if path not in self._open:
             while len(self._open) >= OPEN:
                 self._open.popitem()[1].close()

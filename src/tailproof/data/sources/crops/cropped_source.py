@@ -32,14 +32,16 @@ class CroppedSource(Source):
         self.source = source
         self.root = source.root
         self._margin = crops.margin
-        self._detected = DetectedBoxes(source, crops) if crops.detections else None
+        self._detected = (
+            DetectedBoxes(source, crops, crops.detections) if crops.detections else None
+        )
         self._picture: tuple[str, np.ndarray] | None = None
         self._notes: dict[str, list[str]] = {}
         self._outside: list[str] = []
         self._cuts = 0
 
-    @cached_property
-    def ranks(self) -> tuple[str, ...]:
+    @property
+    def ranks(self) -> tuple[str, ...]:  # type: ignore[override]  # read late; nothing sets it
         """The taxonomic ranks of the source."""
         return self.source.ranks
 
@@ -160,7 +162,7 @@ class _Boxes:
 
     def __init__(self, ranks: tuple[str, ...]) -> None:
         self.labels: dict[str, set[str | None]] = {rank: set() for rank in ranks}
-        self._index: dict[tuple[str, int], int] = {}
+        self._index: dict[tuple[str, int | None], int] = {}
         self._numbers = array("d")
         self._sizes: dict[tuple[float, float] | None, int] = {}  # those that occur
         self._pictures = array("i")  # for each box the number of the size of its picture

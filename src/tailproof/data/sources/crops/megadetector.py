@@ -40,9 +40,9 @@ class DetectedBoxes:
         file: the output of MegaDetector.
     """
 
-    def __init__(self, source: Source, crops: Crops) -> None:
+    def __init__(self, source: Source, crops: Crops, detections: str) -> None:
         self.source, self.crops = source, crops
-        self.file = source.root / crops.detections
+        self.file = Path(source.root or "", detections)
         self._left_out, self._unused = LeftOut(), 0
 
     def samples(self) -> Iterator[Sample]:

@@ -244,11 +244,11 @@ def _id(value: Any) -> Id | None:
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
-def _other_type(id: Id) -> Id | None:
-    """Return a number as text, and the text of a number as that number."""
+def _other_type(id: Id) -> Id:
+    """Return a number as text, and the text of a number as that number; other text as it is."""
     if isinstance(id, int):
         return str(id)
-    return int(id) if id.isdecimal() and str(int(id)) == id else None
+    return int(id) if id.isdecimal() and str(int(id)) == id else id
 
 
 def _no_id(name: str, entry: dict[str, Any]) -> str:
