@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,9 @@ class Task:
         return next(name for name in GROUPS if self.groups[name][index])
 
 
-Files = Mapping[str, Mapping[str | int, Mapping[str, str | Path]]]
+Files = Mapping[str, Mapping[Any, Mapping[str, str | Path]]]
+"""The paths of logits by expert, seed (a number, or its text) and split."""
+
 Experts = dict[str, dict[str, dict[str, LogitsFile]]]
 
 

@@ -50,7 +50,7 @@ def guarantee(
     output: str | Path,
     splits: str | Path | None = None,
     context: str | Path | None = None,
-    unknown: Mapping[str, Mapping[str | int, str | Path]] | None = None,
+    unknown: Mapping[str, Mapping[Any, str | Path]] | None = None,
 ) -> dict[str, Any]:
     """Fit every promise on tune and measure it on dev and test.
 

@@ -376,7 +376,7 @@ def _over_seeds(measured: Sequence[Mapping[str, Array]]) -> dict[str, Any]:
 
 
 def read_all_scores(
-    files: Mapping[str, Mapping[str | int, str | Path]], logits: Experts
+    files: Mapping[str, Mapping[Any, str | Path]], logits: Experts
 ) -> dict[str, dict[str, Scored]]:
     """Read the scores of every expert and seed, {expert: {seed: scores}}."""
     return {
@@ -388,7 +388,7 @@ def read_all_scores(
     }
 
 
-def features_of(files: Mapping[str | int, str | Path], seed: str) -> dict[str, str]:
+def features_of(files: Mapping[Any, str | Path], seed: str) -> dict[str, str]:
     """Return the digest of what an expert keeps of the features of train.
 
     Args:

@@ -42,4 +42,4 @@ def published_cfg(name: str) -> PretrainedCfg:
 def place(network: Net, device: torch.device, layout: torch.memory_format) -> Net:
     """Move a network to a device, with its weights in a memory format."""
     # torch documents memory_format, but its overloads of Module.to do not name it.
-    return network.to(device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+    return network.to(device, memory_format=layout)  # type: ignore[call-overload]

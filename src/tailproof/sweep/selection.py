@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -53,8 +53,8 @@ def promote(
 
 
 def select(
-    rounds: list[Histories],
-    standings: list[str | Path],
+    rounds: Sequence[Histories],
+    standings: Sequence[str | Path],
     points: dict[str, Recipe],
     keys: list[str],
     output: str | Path,
