@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.weighted_samples import nanmean
 from tailproof.guarantees.scores import SCORES, score_classes
 from tailproof.runtime.errors import TailproofError
@@ -166,29 +165,20 @@ class SetHits:
 
 
 def fit_sets(
-    prediction: Prediction,
-    shares: Array,
-    coverages: Sequence[float],
-    class_weights: Array | None = None,
+    true_scores: Mapping[str, Array], labels: Array, coverages: Sequence[float], weights: Array
 ) -> dict[float, dict[str, SetRule]]:
     """Fit every procedure at every coverage.
 
     Args:
-        prediction: prediction on N samples.
-        shares: class shares [C] for pas, from `prior_shift.prior_shares`.
+        true_scores: {score: that of the true class of N samples}, from `TrueScores`.
+        labels: their class indices.
         coverages: how often a set should hold the true class.
-        class_weights: a weight for each class [C] under label shift, from `shift_weights`; by
-            default all are 1.
+        weights: a weight for each class [C] under label shift, from `shift_weights`; else ones.
     """
-    weights = np.ones(prediction.classes) if class_weights is None else class_weights
-    labels = prediction.labels
-    true = prediction.collected(
-        ("true scores", shares.tobytes()), lambda: TrueScores(labels, shares)
-    )
     return {
         coverage: {
             name: SetRule(name, coverage, threshold)
-            for name, threshold in _thresholds(true.scores, labels, weights, coverage).items()
+            for name, threshold in _thresholds(true_scores, labels, weights, coverage).items()
         }
         for coverage in coverages
     }
