@@ -249,11 +249,12 @@ def test_groups_have_promises_of_their_own(tmp_path, ran):
     stored = read_json(tmp_path / "guarantee_rules.json")["plain"]["3"]
     assert stored["grouped"]["largest"] == 2 and stored["unit"] == "image"
     read = ExpertGuarantees.model_validate(stored)
-    assert read.for_groups().unit == "group" and read.for_groups().notes == []
+    own = read.of_answers(grouped=True)
+    assert own.unit == "group" and own.notes == [] and own.risks == read.grouped.risks
     without = read_json(ran[0] / "guarantee_rules.json")["plain"]["3"]
     assert without["grouped"] is None and "groups" not in ran[1]
     with pytest.raises(ValueError, match="no promises for groups"):
-        ExpertGuarantees.model_validate(without).for_groups()
+        ExpertGuarantees.model_validate(without).of_answers(grouped=True)
 
 
 def test_context_is_fitted_on_train_and_tune_and_measured(tmp_path, ran):
@@ -281,7 +282,7 @@ def test_context_is_fitted_on_train_and_tune_and_measured(tmp_path, ran):
     assert stored["class_counts"] == COUNTS.tolist()
     assert sum(sum(own.values()) for own in stored["columns"][1]["values"].values()) == COUNTS.sum()
     plain = result["methods"]["plain"]["sets"]
-    assert plain == ran[1]["methods"]["plain"]["sets"], "context changes no promise"
+    assert plain == ran[1]["methods"]["plain"]["sets"], "context changes no promise without it"
 
 
 def test_classes_that_tune_lacks_are_noted(tmp_path):

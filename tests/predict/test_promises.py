@@ -161,7 +161,7 @@ def test_what_cannot_be_promised_is_said(expert, images, promised, found):
 
 @pytest.mark.parametrize(
     "option, value",
-    [("classes", "a.txt"), ("prior", "a.csv"), ("adapt", True), ("context", "a.csv")],
+    [("classes", "a.txt"), ("prior", "a.csv"), ("adapt", True)],
 )
 def test_promises_are_about_the_probabilities_of_the_expert_itself(expert, images, option, value):
     with pytest.raises(TailproofError, match=f"--{option}"):
@@ -244,7 +244,7 @@ def in_context(expert, tmp_path):
             name="date", kind="month", exponent=0.5, smoothing=9.0, values={"07": {"2": 8}},
         ),
     ]  # fmt: skip
-    context = StoredContext(class_counts=[60, 30, 9], columns=columns)
+    context = StoredContext(class_counts=[60, 30, 9], columns=columns, promises=None)
     value = read_json(folder / "guarantees.json")
     write_json(folder / "guarantees.json", value | {"context": context.model_dump(mode="json")})
     return folder, context
@@ -281,7 +281,7 @@ def test_context_that_cannot_be_used_is_one_sentence(expert, in_context, images,
     for place, options, found in (
         (expert, {}, "built without columns of context"),
         (folder, {}, "no column 'date'"),
-        (folder, {"group": "folder"}, "--group"),
+        (folder, {"group": "folder"}, "--context is fitted for single images alone"),
     ):
         with pytest.raises(TailproofError, match=found):
             predict_images(

@@ -111,9 +111,10 @@ def promise(folder, score):
     counts = np.arange(8, 0, -1)
     shown = classes(counts, np.zeros(8, int))
     rules = fit_and_measure_unknown({"0": own}, shown, config, Evaluation(bootstrap=100))
-    unknown = rules.stored["0"] | {"score": score}
-    tune = own["tune"].scores[score]
-    unknown["false_alarms"][0]["threshold"] = float(np.quantile(tune, 0.1))
+    threshold = float(np.quantile(own["tune"].scores[score], 0.1))
+    fit = rules.fits[0.2]["0"]._replace(threshold=threshold)._asdict()
+    rates = [{"rate": 0.2, **fit, "risks": [], "context_risks": None}]
+    unknown = {"score": score, "false_alarms": rates}
     unknown["features_sha256"] = sha256_file(folder / "unknown.safetensors")
     rank = {"name": "class", "classes": DIGIT_NAMES["class"], "above": list(range(8))}
     facts = {"experiment": "drawn", "expert": "drawn", "seed": 0, "confidence": 0.9}
@@ -121,7 +122,7 @@ def promise(folder, score):
     facts |= {"shares": [0.125] * 8, "groups": ["few"] * 8, "ranks": [rank]}
     facts |= {"sets": [], "risks": [], "roll_ups": [], "unknown": unknown}
     write_json(folder / "guarantees.json", facts)
-    return own, unknown["false_alarms"][0]["threshold"]
+    return own, threshold
 
 
 class _Weights:
@@ -180,8 +181,7 @@ def test_what_cannot_be_answered_is_refused_in_one_sentence(expert, tmp_path):
     image = tmp_path / "a.png"
     promise(folder, "knn")
     assert "was not fitted, expected one of 0.2" in refused(folder, image, unknown=0.01)
-    assert "takes some away" in refused(folder, image, unknown=0.2, risk=0.1)
-    assert "--group" in refused(folder, image, unknown=0.2, group="folder")
+    assert "fitted for single images alone" in refused(folder, image, unknown=0.2, group="folder")
     stored = read_json(folder / "guarantees.json")
     few = stored["unknown"]["false_alarms"][0] | {"threshold": None, "samples": 3}
     without = stored["unknown"] | {"false_alarms": [few]}
