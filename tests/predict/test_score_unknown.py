@@ -134,8 +134,9 @@ class _Weights:
         self.sample_ids = ids.to_numpy()
 
 
-def predict(capsys, folder, images, **promised):
+def predict(capsys, folder, images, group=None, **promised):
     options = {"rule": "chow", "coverage": None, "promised": Promised(**promised)}
+    options["group"] = group
     assert predict_images(str(folder), [str(images)], as_csv=True, **options)
     output = capsys.readouterr()
     return list(csv.DictReader(io.StringIO(output.out))), output.err
@@ -162,6 +163,45 @@ def test_predict_says_unknown_below_the_threshold(expert, held_out, tmp_path, ca
     for row, before in zip(rows, plain, strict=True):
         assert row["decision"] in ("unknown", before["decision"])
         assert row["class"] == before["class"] and row["probability"] == before["probability"]
+
+
+def test_a_risk_next_to_unknown_has_its_own_threshold_also_for_groups(
+    expert, held_out, tmp_path, capsys
+):
+    folder = shutil.copytree(expert, tmp_path / "copy")
+    deployment = read_json(folder / "deployment.json")
+    changes = {"tail": ["7"], "group_temperature": 0.5}
+    write_json(folder / "deployment.json", deployment | changes)
+    own, _ = promise(folder, "knn")
+    scores = own["unknown_test"].scores["knn"][:12]
+    ordered = np.sort(scores)
+    middle = float(np.float32((ordered[5] + ordered[6]) / 2))
+    fit = {"threshold": 0.0, "needed": 2, "samples": 9}
+    risks = [{"risk": 0.1, "overall": fit, "groups": {"few": fit}}]
+    rate = {"rate": 0.2, "threshold": middle, "needed": 2, "samples": 9}
+    rate |= {"risks": risks, "context_risks": None}
+    value = read_json(folder / "guarantees.json")
+    value["unknown"] |= {"false_alarms": [rate], "groups": [rate]}
+    none = fit | {"threshold": None}
+    value["risks"] = [{"risk": 0.1, "overall": none, "groups": {"few": none}}]
+    promises = {name: value[name] for name in ("shares", "sets", "risks", "roll_ups")}
+    value["grouped"] = promises | {"temperature": 0.5, "largest": 3}
+    write_json(folder / "guarantees.json", value)
+    split, images = Split(held_out[1], "unknown_test"), tmp_path / "images"
+    for row in range(12):
+        place = images / f"group {row % 4}" / f"{row:02d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(split.image(row)[..., 0]).save(place)
+    assert "cannot be promised" in refused(folder, images, risk=0.1)
+    rows, messages = predict(capsys, folder, images, unknown=0.2, risk=0.1)
+    unknown = {int(row["file"][-6:-4]): row["decision"] == "unknown" for row in rows}
+    assert [unknown[row] for row in range(12)] == (scores < middle).tolist()
+    assert {row["decision"] for row in rows} == {"unknown", "accept"}
+    assert "for images of known classes" in messages
+    rows, _ = predict(capsys, folder, images, group="folder", unknown=0.2, risk=0.1)
+    means = scores.reshape(3, 4).mean(axis=0)
+    found = {row["group"][-1]: row["decision"] == "unknown" for row in rows}
+    assert found == {str(number): mean < middle for number, mean in enumerate(means)}
 
 
 def refused(folder, images, **promised) -> str:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailproof.evaluation.weighted_samples import nanmean
-from tailproof.guarantees.scores import SCORES, score_classes
+from tailproof.guarantees.scores import SCORES, score_classes, score_labels
 from tailproof.runtime.errors import TailproofError
 
 PROCEDURES = (*SCORES, "interp_q", "classwise")
@@ -130,8 +130,9 @@ class TrueScores:
     def add(self, rows: slice, log_p: Array, p: Array) -> None:
         """Take some samples."""
         labels = self._labels[rows]
-        for score, own in self.scores.items():
-            own[rows] = set_scores(score, p, self._shares)[np.arange(len(labels)), labels]
+        most_probable = p.argmax(axis=1) == labels
+        for score, values in score_labels(p, labels, self._shares).items():
+            self.scores[score][rows] = np.where(most_probable, LOWEST, values)
 
 
 class SetHits:
