@@ -61,6 +61,7 @@ from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import SPREAD
 from tailproof.evaluation.task import Task
+from tailproof.evaluation.weighted_samples import nanmean
 from tailproof.guarantees.context import ContextColumn, add_context, fit_exponents
 from tailproof.guarantees.fitting import PRIOR_FROM
 from tailproof.guarantees.folds import predict_held_out
@@ -430,7 +431,7 @@ def print_sets(results: list[tuple[Pool, dict]], splits: int) -> int:
             highest = coverage + 1 / (pool.fitted + 1)
             for name in PROCEDURES:
                 rows = np.array(sets[coverage, name])
-                mean = np.nanmean(rows, axis=0)
+                mean = nanmean(rows.T)
                 slack = Z * rows[:, 0].std() / np.sqrt(splits) + 1e-9
                 promise = 2 * coverage - 1 if name == "interp_q" else coverage
                 good = mean[0] >= promise - slack

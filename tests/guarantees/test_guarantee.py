@@ -285,12 +285,12 @@ def pairs(name):
     return f"{split}-{labels[int(row)]}-{np.flatnonzero(same == int(row))[0] // 2}"
 
 
+def sites(labels):
+    """Return context: two classes live at each site."""
+    return {"site": [f"site {CLASSES.names.index(label) // 2}" for label in labels]}
+
+
 def test_promises_in_context_are_fitted_and_measured_with_it(tmp_path):
-    """Two classes live at each site."""
-
-    def sites(labels):
-        return {"site": [f"site {CLASSES.names.index(label) // 2}" for label in labels]}
-
     config = Guarantees(coverages=[0.98], risks=[0.1], precisions=[0.9])
     result = run(tmp_path, config, groups=pairs, context=sites)
     for method in result["methods"].values():

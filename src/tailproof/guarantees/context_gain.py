@@ -1,6 +1,6 @@
 """What context changes: metrics on dev and test with it minus without, and its own promises."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,7 +10,13 @@ from tailproof.evaluation import bootstrap
 from tailproof.evaluation.metrics import measure_named
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS
-from tailproof.guarantees.context import Context, Exponents, fit_exponents, predict_in_context
+from tailproof.guarantees.context import (
+    Context,
+    ContextColumn,
+    Exponents,
+    fit_exponents,
+    predict_in_context,
+)
 from tailproof.guarantees.expert_guarantees import (
     WEIGHTING,
     StoredColumn,
@@ -40,6 +46,11 @@ class InContext(NamedTuple):
     summary: dict[str, Any]
     method: Method
     exponents: dict[str, Exponents]
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a column counts for a seed."""
+        return any(fit.in_use for fit in self.exponents.values())
 
     def promises(self, seed: str) -> StoredPromises | None:
         """Return what is promised in context; None if no column counts."""
@@ -74,6 +85,33 @@ class InContext(NamedTuple):
         return StoredGroupContext(exponents=exponents, promises=self.promises(seed))
 
 
+def put_in_context(
+    method: Method, codes: Mapping[str, Sequence[Array]], columns: Sequence[ContextColumn]
+) -> InContext:
+    """Fit the exponents of a method on tune; return its predictions in context, without rules.
+
+    Those of tune are made with exponents that were fitted on other samples.
+
+    Args:
+        method: the method, with its predictions.
+        codes: {split: the code of each sample in each column}.
+        columns: the columns.
+    """
+    exponents: dict[str, Exponents] = {}
+    predictions: dict[str, dict[str, Prediction]] = {}
+    for seed, single in method.predictions.items():
+        tune = single[FITTED_ON]
+        fit = fit_exponents(tune.log_p, tune.labels, columns, codes[FITTED_ON])
+        exponents[seed] = fit
+        predictions[seed] = {
+            split: predict_in_context(own, columns, codes[split], fit.values)
+            for split, own in single.items()
+        }
+        predictions[seed][FITTED_ON] = Prediction(fit.held_out, tune.labels)
+    within = Method(method.name, method.kind, predictions, {}, {}, {})
+    return InContext({}, within, exponents)
+
+
 def use_context(method: Method, unit: Unit, setting: Setting) -> InContext:
     """Fit the exponents of a method and its promises in context on tune, and measure both.
 
@@ -83,31 +121,18 @@ def use_context(method: Method, unit: Unit, setting: Setting) -> InContext:
         setting: what all methods have in common, with columns of context.
     """
     columns = setting.context.columns
-    exponents: dict[str, Exponents] = {}
-    predictions: dict[str, dict[str, Prediction]] = {}
-    for seed, single in method.predictions.items():
-        tune = single[FITTED_ON]
-        fit = fit_exponents(tune.log_p, tune.labels, columns, unit.codes[FITTED_ON])
-        exponents[seed] = fit
-        predictions[seed] = {
-            split: predict_in_context(own, columns, unit.codes[split], fit.values)
-            for split, own in single.items()
-        }
-        predictions[seed][FITTED_ON] = Prediction(fit.held_out, tune.labels)
-    within = Method(method.name, method.kind, predictions, {}, {}, {})
+    own = put_in_context(method, unit.codes, columns)
     names = [column.name for column in columns]
-    summary = {
-        "exponents": {
-            seed: dict(zip(names, fit.values.tolist(), strict=True))
-            for seed, fit in exponents.items()
-        },
-        "gain": {seed: fit.gain for seed, fit in exponents.items()},
-        **_changes(method, within, unit, setting),
+    own.summary["exponents"] = {
+        seed: dict(zip(names, fit.values.tolist(), strict=True))
+        for seed, fit in own.exponents.items()
     }
-    if any(fit.in_use for fit in exponents.values()):
+    own.summary["gain"] = {seed: fit.gain for seed, fit in own.exponents.items()}
+    own.summary.update(_changes(method, own.method, unit, setting))
+    if own.in_use:
         plain = replace(unit, class_weights={WEIGHTING: None})
-        summary["promises"] = fit_and_measure(within, plain, setting)
-    return InContext(summary, within, exponents)
+        own.summary["promises"] = fit_and_measure(own.method, plain, setting)
+    return own
 
 
 def _changes(method: Method, within: Method, unit: Unit, setting: Setting) -> dict[str, Any]:

@@ -120,9 +120,15 @@ class Groups:
             split: Samples.of({WEIGHTING: np.ones(count)}, split, evaluation)
             for split, count in self.count().items()
         }
-        of_groups = {
+        return Unit(rows, {WEIGHTING: None}, self.codes(codes))
+
+    def codes(self, codes: Mapping[str, Sequence[Array]]) -> dict[str, list[Array]]:
+        """Return {split: the code of each group in each column of context} from those of samples.
+
+        Without columns, there are none.
+        """
+        return {
             split: [codes_of_groups(own, groups.index, len(groups.size)) for own in codes[split]]
             for split, groups in self.splits.items()
             if split in codes
         }
-        return Unit(rows, {WEIGHTING: None}, of_groups)

@@ -97,7 +97,7 @@ def _add_risks(
         }
         rules, row["risks"] = _fit_risks(promised.method, known, promised, setting)
         in_context: Risks = {}
-        if context and any(own.in_use for own in context.exponents.values()):
+        if context and context.in_use:
             in_context, row["context_risks"] = _fit_risks(context.method, known, promised, setting)
         for seed, kept in stored.items():
             counts = in_context and context and context.exponents[seed].in_use
