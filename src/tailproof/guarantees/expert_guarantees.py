@@ -1,6 +1,6 @@
 """The file guarantees.json in the folder of an expert: what it can promise, for a copied folder."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -10,15 +10,15 @@ from tailproof.calibration.calibration_file import LOWEST as LOWEST_TEMPERATURE
 from tailproof.config.base import Strict
 from tailproof.config.guarantees import Guarantees, Share
 from tailproof.config.json_file import JsonFile
-from tailproof.data.context_cells import KINDS
-from tailproof.evaluation.class_groups import GROUPS
+from tailproof.data.context_cells import Kind
+from tailproof.evaluation.class_groups import Group
 from tailproof.guarantees.binomial_threshold import Fit
 from tailproof.guarantees.context import MOST_SMOOTHING, STRONGEST, ContextColumn
-from tailproof.guarantees.prediction_sets import LOWEST, PROCEDURES, SetRule
+from tailproof.guarantees.prediction_sets import LOWEST, Procedure, SetRule
 from tailproof.guarantees.risk import RiskRule
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, Rules
-from tailproof.guarantees.unknown_scores import SCORES
+from tailproof.guarantees.unknown_scores import FeatureScore, LogitScore
 
 FILE = "guarantees.json"
 LARGEST_FILE = 2**27
@@ -36,7 +36,7 @@ Shares = Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1
 class StoredSet(Strict):
     """A procedure at a coverage; its thresholds are one for all classes, or one for each."""
 
-    procedure: Literal[PROCEDURES]
+    procedure: Procedure
     coverage: Share
     threshold: list[Number | None] = Field(min_length=1)
 
@@ -69,7 +69,7 @@ class StoredRisk(Strict):
 
     risk: Share
     overall: StoredFit
-    groups: dict[Literal[GROUPS], StoredFit]
+    groups: dict[Group, StoredFit]
 
     @classmethod
     def of(cls, rule: RiskRule) -> Self:
@@ -123,7 +123,7 @@ class StoredUnknown(Strict):
         groups: the promises for groups; None if the data have no groups of several images.
     """
 
-    score: Literal[SCORES]
+    score: LogitScore | FeatureScore
     features_sha256: Sha256
     false_alarms: list[StoredFalseAlarm] = Field(min_length=1)
     groups: list[StoredFalseAlarm] | None = None
@@ -188,7 +188,7 @@ class StoredColumn(Strict):
     """
 
     name: str = Field(min_length=1)
-    kind: Literal[KINDS]
+    kind: Kind
     exponent: Exponent
     smoothing: Annotated[float, Field(gt=0, le=MOST_SMOOTHING)]
     values: dict[str, dict[str, Annotated[int, Field(ge=1)]]]
@@ -253,7 +253,7 @@ class ExpertGuarantees(JsonFile):
     unit: Literal["image", "group"] = "image"
     confidence: Share
     shares: Shares
-    groups: list[Literal[GROUPS]]
+    groups: list[Group]
     ranks: list[StoredRank] = Field(min_length=1)
     sets: list[StoredSet]
     risks: list[StoredRisk]
@@ -355,7 +355,7 @@ def stored_guarantees(
     config: Guarantees,
     grouped: StoredGroups | None = None,
     context: StoredContext | None = None,
-    **facts: str | int | list[str],
+    **facts: Any,
 ) -> dict[str, object]:
     """Return the content of guarantees.json, without `unknown`.
 
@@ -368,7 +368,7 @@ def stored_guarantees(
         facts: experiment, expert, seed, weights_sha256 and notes.
     """
     groups = [
-        next(name for name in GROUPS if classes.groups[name][index])
+        next(name for name in get_args(Group) if classes.groups[name][index])
         for index in range(len(classes.names))
     ]
     return ExpertGuarantees(
@@ -390,7 +390,7 @@ def stored_promises(rules: Rules) -> dict[str, Any]:
     return {
         "shares": rules.shares.tolist(),
         "sets": [
-            StoredSet(procedure=name, coverage=coverage, threshold=_finite(rule.threshold))
+            {"procedure": name, "coverage": coverage, "threshold": _finite(rule.threshold)}
             for coverage, by_procedure in rules.sets[WEIGHTING].items()
             for name, rule in by_procedure.items()
         ],

@@ -51,7 +51,7 @@ def guarantee(
     output: str | Path,
     splits: str | Path | None = None,
     context: str | Path | None = None,
-    unknown: Mapping[str, Mapping[str | int, str | Path]] | None = None,
+    unknown: Mapping[str, Mapping[Any, str | Path]] | None = None,
 ) -> dict[str, Any]:
     """Fit every promise on tune and measure it on dev and test.
 
@@ -84,7 +84,7 @@ def guarantee(
     notes_on_groups = group_notes(first[FITTED_ON], group_of)
     of_first = {**first, **next(iter(next(iter(prior.values())).values()))}
     groups = Groups.of(of_first, group_of)
-    in_context = Context.read(context, samples, splits, task) if context else None
+    in_context = Context.read(context, samples, splits, task) if context and splits else None
     setting = Setting(classes, config, evaluation, task, in_context)
     rows = {
         split: _samples(first[split], split, evaluation, class_weights)
@@ -92,8 +92,9 @@ def guarantee(
     }
     unit = Unit(rows, class_weights, _codes(in_context, of_first))
     unit_of_groups = groups and groups.unit(unit.codes, evaluation)
-    scores = read_all_scores(unknown or {}, logits)
-    result = {
+    unknown = unknown or {}
+    scores = read_all_scores(unknown, logits)
+    result: dict[str, Any] = {
         "target": task.target,
         "ranks": [rank.name for rank in classes.ranks],
         "confidence": config.confidence,

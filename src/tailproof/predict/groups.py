@@ -119,9 +119,9 @@ class GroupMeans:
             number = self._numbers.setdefault(group, len(self._numbers))
             self.members.append((rows[place], number))
             self.counts[group] = self.counts.get(group, 0) + 1
-            of_group = self._sums.setdefault(group, dict.fromkeys(log_p, 0.0))
+            of_group = self._sums.setdefault(group, {})
             for rank, values in log_p.items():
-                of_group[rank] = of_group[rank] + values[place]
+                of_group[rank] = of_group.get(rank, 0.0) + values[place]
             if scores is not None:
                 self._scores[group] = self._scores.get(group, 0.0) + float(scores[place])
 
