@@ -291,8 +291,7 @@ def sites(labels):
 
 
 def test_promises_in_context_are_fitted_and_measured_with_it(tmp_path):
-    config = Guarantees(coverages=[0.98], risks=[0.1], precisions=[0.9])
-    result = run(tmp_path, config, groups=pairs, context=sites)
+    result = run(tmp_path, groups=pairs, context=sites)
     for method in result["methods"].values():
         for without in (method, method["groups"]):
             within = without["context"]["promises"]
@@ -305,13 +304,18 @@ def test_promises_in_context_are_fitted_and_measured_with_it(tmp_path):
             answered = [row["test"]["answered"]["mean"] for row in (risk, before)]
             assert answered[0] > answered[1] and risk["test"]["error"]["low"] <= 0.1
     stored = ExpertGuarantees.read(write_rules(tmp_path, "plain"))
+    plain = result["methods"]["plain"]
+    measured = [plain, plain["context"]["promises"]]
+    measured += [plain["groups"], plain["groups"]["context"]["promises"]]
     kinds = [(group, context) for group in (False, True) for context in (False, True)]
-    own = [stored.of_answers(grouped=group, context=context) for group, context in kinds]
-    limits = {promises.sets[0].threshold[0] for promises in own}
-    assert len(limits) == 4, "each kind of answer has its own threshold"
-    within = result["methods"]["plain"]["groups"]["context"]["promises"]["risks"][0]
-    assert own[3].risks[0].overall.threshold == within["fits"]["3"]["threshold"]
-    assert own[3].unit == "group" and stored.grouped.context.exponents[0] > 0.1
+    for (group, context), summary in zip(kinds, measured, strict=True):
+        own = stored.of_answers(grouped=group, context=context)
+        (risk,) = (row for row in summary["risks"] if row["group"] == "all")
+        assert own.risks[0].overall.model_dump() == risk["fits"]["3"]
+        assert own.unit == ("group" if group else "image")
+    limits = {summary["risks"][0]["fits"]["3"]["threshold"] for summary in measured}
+    assert len(limits) > 2, "the kinds of answers have thresholds of their own"
+    assert stored.grouped.context.exponents[0] > 0.1
 
 
 def write_rules(folder, expert):
