@@ -2,12 +2,9 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors import safe_open
@@ -370,52 +367,6 @@ def test_every_image_of_test_is_answered_as_it_was_evaluated(finished, tmp_path,
     card = (tmp_path / "README.md").read_text()
     for name in sources.experts:
         assert f"`{sources.weights[name]}`" in card
-
-
-def test_an_ensemble_promises_of_groups_and_in_context(finished, tmp_path):
-    """The samples of a class are pairs, and live at a site of their own."""
-    config = load_experiment(finished.folder / "config" / "experiments" / "tiny.yaml")
-    sources = sources_of(finished, "mean_probabilities")
-    samples, metrics = pq.read_table(sources.samples), read_json(sources.metrics)
-    splits = pq.read_table(finished.results / "splits.parquet")
-    split_of = dict(
-        zip(*(splits[name].to_pylist() for name in ("sample_id", "split")), strict=True)
-    )
-    numbers, groups = {}, []
-    ids, classes = (samples[name].to_pylist() for name in ("sample_id", "class"))
-    for sample, label in zip(ids, classes, strict=True):
-        thing = split_of.get(sample), label
-        numbers[thing] = numbers.get(thing, 0) + 1
-        groups.append(f"{thing}-{numbers[thing] // 2}")
-    place = samples.column_names.index("group")
-    pq.write_table(samples.set_column(place, "group", [groups]), tmp_path / "samples.parquet")
-    context = pa.table({"sample_id": ids, "site": classes})
-    facts = {"tailproof": json.dumps({"kinds": {"site": "value"}})}
-    pq.write_table(context.replace_schema_metadata(facts), tmp_path / "context.parquet")
-    metrics["sample_groups"] = {"temperatures": {"mean_probabilities": {"0": 0.8}}}
-    write_json(tmp_path / "metrics.json", metrics)
-    own = replace(
-        sources,
-        samples=tmp_path / "samples.parquet",
-        metrics=tmp_path / "metrics.json",
-        splits=finished.results / "splits.parquet",
-        context=tmp_path / "context.parquet",
-    )
-    bundle(own, config.evaluation, config.guarantees, tmp_path / "bundle")
-    promises = tailproof.open(tmp_path / "bundle").loaded.guarantees()
-    assert promises.grouped.temperature == 0.8 and promises.grouped.largest == 2
-    kinds = [(group, within) for group in (False, True) for within in (False, True)]
-    samples = [
-        promises.of_answers(grouped=group, context=within).risks[0].overall.samples
-        for group, within in kinds
-    ]
-    assert samples[0] == samples[1] > samples[2] == samples[3]
-    assert promises.context.strengths()[0] > 0 and promises.grouped.context.strengths()[0] > 0
-    images = pictures(4)
-    table = tailproof.open(tmp_path / "bundle").predict(
-        images, group=["a", "a", "b", "b"], set=0.9, context={"site": classes[:1] * 4}
-    )
-    assert len(table) == 2 and (table["set_size"] >= 1).all()
 
 
 def test_weights_of_other_experts_are_refused(finished, tmp_path):

@@ -331,7 +331,7 @@ class ExpertGuarantees(JsonFile):
         if unknown is not None:
             rates = self.unknown.groups if grouped else self.unknown.false_alarms
             rate = next(own for own in rates if own.rate == unknown)
-            fields["risks"] = rate.context_risks if in_context else rate.risks
+            fields["risks"] = (rate.context_risks or []) if in_context else rate.risks
         if grouped:
             fields |= {"unit": "group", "notes": []}
         return self.model_copy(update=fields)
