@@ -14,6 +14,7 @@ MeasuredRow = dict[str, float | None]
 _SHARED = {"epoch", "attempt", "step", "learning_rate", "samples"}
 _ROUNDING = 1e-6
 _FEWEST_RESETS = 3
+_FEW_EPOCHS = 5
 _LATEST = 10_000_000
 """Larger numbers of epochs are none."""
 
@@ -32,7 +33,7 @@ def rows_of_epochs(
         TailproofError: a number cannot be that of an epoch.
     """
     notes: list[str] = []
-    rows = _without_single_epoch(rows, notes)
+    rows = _without_few_epochs(rows, notes)
     if not any(row.get("epoch") is not None for row in rows):
         rows = _with_epochs_of_resets(rows, notes)
     if any(row.get("epoch") is not None for row in rows):
@@ -49,15 +50,16 @@ def rows_of_epochs(
     ], notes
 
 
-def _without_single_epoch(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
-    """Leave out the number of an only epoch in which val is measured again and again."""
+def _without_few_epochs(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
+    """Leave out the numbers of a few epochs in each of which val is measured again and again."""
     epochs = {row["epoch"] for row in rows if row.get("epoch") is not None}
-    if not epochs or not all(map(math.isfinite, epochs)) or len(set(map(math.ceil, epochs))) > 1:
+    if not epochs or not all(map(math.isfinite, epochs)):
         return rows
+    count = len(set(map(math.ceil, epochs)))
     measured = {row.get("step") for row in rows if _is_validation(row)} - {None}
-    if len(measured) < _FEWEST_RESETS:
+    if count > _FEW_EPOCHS or len(measured) < _FEWEST_RESETS * count:
         return rows
-    notes.append(f"All rows are of one epoch, in which val is measured {len(measured)} times.")
+    notes.append(f"Val is measured {len(measured)} times in {quantity(count, 'epoch')}.")
     return [{name: row[name] for name in row if name != "epoch"} for row in rows]
 
 

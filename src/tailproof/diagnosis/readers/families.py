@@ -22,16 +22,20 @@ class Family:
         recognizes: takes the lower-case names of all columns.
         bare: the split of metrics whose names say none; empty where twins decide.
         unit: the unit of its accuracies; empty if it has no rule.
+        shares: accuracies in another unit, as shares.
         summary: names that only rows have which sum up the run.
         val_prefixes: prefixes of names of metrics on val.
+        test_is_val: whether it calls val test.
     """
 
     name: str
     recognizes: Callable[[Collection[str]], bool]
     bare: str = ""
     unit: Unit = ""
+    shares: frozenset[str] = frozenset()
     summary: frozenset[str] = frozenset()
     val_prefixes: tuple[str, ...] = ()
+    test_is_val: bool = False
 
 
 def _any_starts(names: Collection[str], *prefixes: str) -> bool:
@@ -50,6 +54,7 @@ FAMILIES = (
         bare="val",
         unit="share",
         val_prefixes=("metrics/",),
+        test_is_val=True,
     ),
     Family("timm", lambda names: "eval_top1" in names, unit="percent"),
     Family(
@@ -58,6 +63,7 @@ FAMILIES = (
             "test_acc1" in names and bool({"n_parameters", "test_acc5", "train_lr"} & set(names))
         ),
         unit="percent",
+        shares=frozenset({"train_class_acc"}),  # of BEiT and ConvNeXt
     ),
     Family(
         "detectron2",

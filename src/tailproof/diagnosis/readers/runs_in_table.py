@@ -22,6 +22,7 @@ _WORDS_OF_RUNS = {"fold", "kfold", "cv", "split", "model", "seed", "run", "exper
 _SETS_OF_TRAINER = re.compile(r"eval_(.+)_runtime")
 _SETS_OF_LIGHTNING = re.compile(r"/dataloader_idx_(\d+)$")
 _CHART_OF_WANDB = re.compile(r"(.+) - (.+)")
+_YES_NO = ({"true", "false"}, {"1", "0"}, {"yes", "no"})
 _SEPARATOR = re.compile(r"[/\\]")
 _MOST_RUNS = 1000
 
@@ -129,11 +130,11 @@ def _names_of_sets(
 def runs_of_chart(rows: Rows) -> dict[str, Rows] | None:
     """Return the rows of each run in a chart that Weights & Biases exported; None for others.
 
-    Its columns are the step, and for each run its value, the lowest and the highest.
+    Its columns are the step, and for each run its value, and mostly the lowest and the highest.
     """
     names = list(rows[0])
     of_runs = {name: match for name in names if (match := _CHART_OF_WANDB.fullmatch(name))}
-    if len(of_runs) < 2 or not any(name.endswith(("__MIN", "__MAX")) for name in of_runs):
+    if len(of_runs) < 2 or not _is_chart(of_runs):
         return None
     counters = [name for name in names if name not in of_runs]
     runs: dict[str, Rows] = {}
@@ -148,8 +149,16 @@ def runs_of_chart(rows: Rows) -> dict[str, Rows] | None:
     return runs
 
 
+def _is_chart(of_runs: dict[str, re.Match[str]]) -> bool:
+    """Return whether columns named ``RUN - METRIC`` have extremes, or are all of one metric."""
+    metrics = {match[2] for match in of_runs.values()}
+    extremes = any(name.endswith(("__MIN", "__MAX")) for name in of_runs)
+    return extremes or (len(metrics) == 1 and read_name(metrics.pop()).role == "metric")
+
+
 def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Rows, tuple[str, ...]]:
     """Put the split of each row, which a column names, into the names of its metrics."""
+    rows = _with_words_for_flags(rows, names)
     column = next((name for name in names if _names_splits(rows, name)), None)
     if column is None:
         return rows, ()
@@ -166,6 +175,20 @@ def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Row
     return renamed, (f"The column {column} gives the split of each row.",)
 
 
+def _with_words_for_flags(rows: Rows, names: dict[str, ColumnName]) -> Rows:
+    """Put words for splits into a column such as ``is_train``, which says yes or no."""
+    for name in names:
+        word = next((word for word in words_of(name) if word != "is"), "")
+        cells = {_cell(row.get(name)).lower() for row in rows}
+        if PARTS.get(word) in ("train", "val") and len(words_of(name)) <= 2 and cells in _YES_NO:
+            other = "val" if PARTS[word] == "train" else "train"
+            yes = max(cells)
+            return [
+                {**row, name: word if _cell(row[name]).lower() == yes else other} for row in rows
+            ]
+    return rows
+
+
 def _names_splits(rows: Rows, name: str) -> bool:
     """Return whether cells are words for splits, possibly after a run: ``fox/train``."""
     cells = {str(row[name]).strip().lower() for row in rows if not is_missing(row.get(name))}
@@ -178,13 +201,13 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
         (name for role in ("epoch", "step") for name, said in names.items() if said.role == role),
         None,
     )
-    others = [name for name, said in names.items() if said.role in ("other", "learning_rate")]
-    varying = [name for name in others if 1 < len(_values(rows, name)) <= _MOST_RUNS]
-    known = [
+    others = [
         name
-        for name in varying
-        if names[name].reason != NO_METRIC and set(words_of(name)) & _WORDS_OF_RUNS
+        for name, said in names.items()
+        if said.role in ("other", "learning_rate") and said.reason != NO_METRIC
     ]
+    varying = [name for name in others if 1 < len(_values(rows, name)) <= _MOST_RUNS]
+    known = [name for name in varying if set(words_of(name)) & _WORDS_OF_RUNS]
     if counter is None or not varying:
         return known
     keys = [name for name in known if _overlap(rows, [name], counter)]
