@@ -178,9 +178,11 @@ def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Row
 def _with_words_for_flags(rows: Rows, names: dict[str, ColumnName]) -> Rows:
     """Put words for splits into a column such as ``is_train``, which says yes or no."""
     for name in names:
-        word = next((word for word in words_of(name) if word != "is"), "")
+        words = words_of(name)
+        word = words[-1] if words[:-1] in ([], ["is"]) and words else ""
         cells = {_cell(row.get(name)).lower() for row in rows}
-        if PARTS.get(word) in ("train", "val") and len(words_of(name)) <= 2 and cells in _YES_NO:
+        answers = _YES_NO if len(words) > 1 else _YES_NO[:1]
+        if PARTS.get(word) in ("train", "val") and cells in answers:
             other = "val" if PARTS[word] == "train" else "train"
             yes = max(cells)
             return [

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.text import listed
 from tailproof.untrusted_files import other_kind, read_bytes
 
 LARGEST = 2**30  # bytes
@@ -33,8 +34,12 @@ OTHER_FILES = {
     b"PAR1": "a parquet file: set data.source.name to parquet",
     b"<": "a web page or XML: download the table itself",
     b"{": "JSON: save the table as CSV",
+    b"[{": "JSON: save the table as CSV",
+    b"[\n": "JSON: save the table as CSV",
 }
 """What a file is that begins with these bytes and is no table, and what to do."""
+RULE = re.compile(r"\s*(:?-+:?)?\s*")
+"""A cell of the line below the header of a table in Markdown, or an empty cell."""
 SEARCHED_LINES = 50
 
 
@@ -96,6 +101,8 @@ class TextTable:
                 del cells[0]
             while len(cells) > width and not cells[-1].strip():
                 cells.pop()
+            if self._separator == "|" and all(RULE.fullmatch(cell) for cell in cells):
+                continue
             if len(cells) == width and cells[first].strip():
                 yield Row(line, [cells[position] for position in self._positions])
             elif not any(cell.strip() for cell in cells):
@@ -164,7 +171,7 @@ class TextTable:
         blanks = len(self.header) == 1 and " " in self.header[0]
         raise TailproofError(
             f"{self.file} has no column '{name}'{suggestion(name, self.header)}; its columns are: "
-            f"{', '.join(self.header)} "
+            f"{listed(self.header, 30)[:600]} "
             + (
                 "(spaces do not separate columns: save the table with commas)"
                 if blanks
