@@ -54,6 +54,10 @@ KERAS_CALLBACK = {
     for metric, of_train, of_val in (("loss", TRAIN_LOSS, VAL_LOSS),
                                      ("accuracy", ACCURACY, ACCURACY))
     for run, values in (("20240101_train", of_train), ("20240101_validation", of_val))
+} | {
+    "run-20240101_validation-tag-evaluation_loss_vs_iterations.csv": exported(
+        range(100, 900, 100), VAL_LOSS
+    )
 }  # fmt: skip
 
 LOGS = {
@@ -343,6 +347,40 @@ PROGRAMS = {
         },
         LOSSES,
     ),
+    "pycls and SlowFast": (
+        {
+            "stdout.log": per_epoch(
+                '[10:10:10]: json_stats: {{"_type": "train_epoch", "epoch": "{e}/8", '
+                '"loss": {t}}}\n'
+                '[10:10:11]: json_stats: {{"_type": "val_epoch", "epoch": "{e}/8", '
+                '"top1_err": {x:.6f}, "min_top1_err": 1.0}}\n',
+                x=lambda epoch: 100 - PERCENT[epoch],
+            )
+        },
+        {"train_loss": TRAIN_LOSS, "val_accuracy": ACCURACY},
+    ),
+    "tabs at the ends of lines": (
+        {
+            "log.txt": "Learning Rate\tTrain Loss\tValid Loss\tValid Acc.\t\n"
+            + per_epoch("0.100000\t{t:.6f}\t{v:.6f}\t{p:.6f}\t\n")
+        },
+        WITH_VAL,
+    ),
+    "a file for each metric": (
+        {
+            "loss.csv": table({"epoch": EPOCHS, "train": TRAIN_LOSS, "val": VAL_LOSS}),
+            "accuracy.csv": table({"epoch": EPOCHS, "train": ACCURACY, "val": ACCURACY}),
+        },
+        WITH_BOTH,
+    ),
+    "a chart of one run": (
+        {
+            "wandb_export.csv": table(
+                {"Step": EPOCHS, "fox - train/loss": TRAIN_LOSS, "fox - val/loss": VAL_LOSS}
+            )
+        },
+        LOSSES,
+    ),
     "a flag": (
         {
             "h.csv": "epoch,is_train,loss\n" + per_epoch("{e},True,{t}\n{e},False,{v}\n")
@@ -359,6 +397,23 @@ def test_the_run_of_every_program_is_the_same(tmp_path, name):
     files, expected = PROGRAMS[name]
     (reading,) = read(tmp_path, files)
     assert_says(reading, expected)
+
+
+def test_a_file_for_each_epoch(tmp_path):
+    for epoch in EPOCHS:
+        row = {"epoch": epoch, "training_loss": TRAIN_LOSS[epoch],
+               "validation_loss": VAL_LOSS[epoch], "best_epoch": 0}  # fmt: skip
+        (tmp_path / f"metrics_epoch_{epoch}.json").write_text(json.dumps(row))
+    (reading,) = read_histories([tmp_path])
+    assert_says(reading, LOSSES)
+    assert reading.passed_over == ()
+
+
+def test_a_folder_without_any_table_is_refused(tmp_path):
+    for name in ("train_loss.txt", "val_loss.txt"):
+        (tmp_path / name).write_text("2.0\n1.8\n")
+    with pytest.raises(TailproofError, match="contains no history"):
+        read_histories([tmp_path])
 
 
 def test_the_time_of_an_epoch_does_not_distinguish_runs(tmp_path):
@@ -407,6 +462,7 @@ RESULTS = {
     "lengths of trainings": {"Method": ["CE", "Mixup"], "Epochs": [90, 200], "Top-1": [76.1, 77.9]},
     "lengths without names": {"lr": [1, 2, 3], "epochs": [10, 30, 90], "val_acc": [0.5, 0.6, 0.7]},
     "one epoch": {"batch_size": [8, 16, 32], "epoch": [30] * 3, "val_loss": [0.5, 0.6, 0.7]},
+    "speeds": {"batch_size": [8, 16, 32], "throughput": [1, 2, 3], "accuracy": [0.9, 0.9, 0.9]},
     "classes": {"": ["cat", "dog"], "precision": [0.9, 0.8], "recall": [0.8, 0.9]},
     "numbers of classes": {"": [0, 1], "precision": [0.9, 0.8], "f1-score": [0.8, 0.9],
                            "support": [100, 90]},

@@ -86,11 +86,12 @@ _DECORATION = {"avg", "average", "ave", "mean", "running", "metrics", "metric", 
 _STATISTIC = {"best", "max", "min", "std", "stdev", "stddev", "stderr", "sem", "var", "variance",
               "ema", "swa", "smoothed", "smooth", "median", "peak", "lowest",
               "highest"}  # fmt: skip
-_OTHERS = {"time", "timestamp", "date", "datetime", "day", "duration", "elapsed", "eta",
-              "seconds", "sec", "secs", "minutes", "mins", "hours", "runtime", "walltime", "wall",
-              "memory", "mem", "gpu", "cpu", "vram", "throughput", "speed", "second", "fps",
-              "flops", "flos", "grad", "gradient", "momentum", "parameters", "params", "size",
-              "host", "patience", "unnamed", "index"}  # fmt: skip
+_TIMES = {"time", "timestamp", "date", "datetime", "day", "duration", "elapsed", "eta", "seconds",
+          "sec", "secs", "minutes", "mins", "hours", "runtime", "walltime", "wall", "second",
+          "unnamed", "index"}  # fmt: skip
+_OTHERS = _TIMES | {"memory", "mem", "gpu", "cpu", "vram", "throughput", "speed", "fps", "flops",
+                    "flos", "grad", "gradient", "momentum", "parameters", "params", "size", "host",
+                    "patience", "vs"}  # fmt: skip
 NO_METRIC = "not a metric"
 """Why times, sizes and counts are passed over."""
 _LEVELS = {"epoch": "epoch", "step": "step", "batch": "step", "iter": "step"}
@@ -253,6 +254,11 @@ def with_plain_sets(names: Iterable[str]) -> dict[str, str]:
     words = {name: match[1] for name, match in matches.items() if match}
     only = len(words) == 1
     return {name: words[name] if only and name in words else name for name in matches}
+
+
+def is_time(name: str) -> bool:
+    """Return whether a column has times or numbers of rows."""
+    return not name or bool(set(words_of(name)) & _TIMES)
 
 
 def is_metric(name: str) -> bool:

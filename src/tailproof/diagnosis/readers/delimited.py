@@ -13,7 +13,6 @@ from tailproof.runtime.errors import TailproofError
 
 _DELIMITERS = ",;\t|"
 _RULE = re.compile(r":?-+:?")
-_RULE_OF_MARKDOWN = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
 _GRID = re.compile(r"\s*\+[-=+: ]+\+\s*")
 _WIDE = "  "
 """The separator of columns that are aligned by two and more spaces."""
@@ -69,7 +68,7 @@ def _is_one_curve(name: str, rows: list[list[str]]) -> bool:
 
 def _lines(text: str) -> tuple[list[str], str]:
     """Return the lines from the header on, and the delimiter that Excel's first line names."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
     delimiter = ""
     if (match := _SEPARATOR_OF_EXCEL.fullmatch(lines[0].strip())) and len(lines) > 1:
         delimiter, lines = match[1], lines[1:]
@@ -87,7 +86,8 @@ def _table_of_markdown(lines: list[str]) -> list[str]:
     """Return the lines of the first table with a metric in a text; none if there is no table."""
     for place, (head, rule) in enumerate(pairwise(lines)):
         names = [name.strip() for name in head.split("|")]
-        is_table = "|" in head and _RULE_OF_MARKDOWN.fullmatch(rule)
+        rules = [cell.strip() for cell in rule.strip().strip("|").split("|")]
+        is_table = "|" in head and all(map(_RULE.fullmatch, rules))
         if is_table and any(read_name(name).role == "metric" for name in names):
             return list(takewhile(lambda line: "|" in line, lines[place:]))
     return []

@@ -261,7 +261,9 @@ def _of_steps(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     without = sum(row.get("step") is None and len(row) > 0 for row in rows)
     if without:
         notes.append(f"{without} rows have neither an epoch nor a step and are passed over.")
-    rows = _on_one_scale([row for row in rows if row.get("step") is not None], notes)
+    numbered = [row for row in rows if row.get("step") is not None]
+    rows = [row for row in numbered if row.keys() - _SHARED] or numbered
+    rows = _on_one_scale(rows, notes)
     steps = sorted({row["step"] for row in rows})
     ends = sorted({row["step"] for row in rows if _is_validation(row)}) or steps
     first = int(ends[0])

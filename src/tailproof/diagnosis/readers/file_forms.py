@@ -10,7 +10,7 @@ from pathlib import Path
 from tailproof.diagnosis.column_aliases import NO_METRIC, PARTS, read_name, words_of
 from tailproof.diagnosis.readers.delimited import read_delimited
 from tailproof.diagnosis.readers.event_file import is_event_file, read_event_file
-from tailproof.diagnosis.readers.json_rows import read_json_tables
+from tailproof.diagnosis.readers.json_rows import read_json_of_epoch, read_json_tables
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table, merge_rows
 from tailproof.diagnosis.readers.text_log import read_text_log
 from tailproof.runtime.errors import TailproofError
@@ -163,7 +163,7 @@ def _wide(path: Path, rows: Rows) -> Rows:
 def series_name(path: Path) -> str:
     """Return the name of the one metric of a file: ``train/loss`` of …/train/loss.tsv."""
     if match := _EXPORTED.fullmatch(path.stem):
-        part, _ = _split_of_run(match["run"])
+        part, _ = _split_of_run(match)
         bare = part and not read_name(match["tag"]).part
         return f"{part}/{match['tag']}" if bare else match["tag"]
     name = path.name.removesuffix(path.suffix) if path.suffix in _SUFFIXES else path.name
@@ -172,11 +172,12 @@ def series_name(path: Path) -> str:
     return "/".join([*parts, *level, name])
 
 
-def _split_of_run(run: str) -> tuple[str, str]:
+def _split_of_run(exported: re.Match[str]) -> tuple[str, str]:
     """Return the split that the name of an exported run ends in, and the name without it."""
-    match = _OF_SPLIT.fullmatch(run)
-    if not match or match["part"].lower() not in PARTS:
-        return "", run
+    match = _OF_SPLIT.fullmatch(exported["run"])
+    part = PARTS.get(match["part"].lower(), "") if match else ""
+    if not part or read_name(exported["tag"]).part not in ("", part):
+        return "", exported["run"]
     return match["part"], match["run"]
 
 
@@ -186,14 +187,19 @@ def _is_level_of_split(folder: Path) -> bool:
 
 
 def is_single_series(path: Path, table: Table) -> bool:
-    """Return whether the file has one metric, which is named by the file."""
+    """Return whether the file has one metric, which it is named by, of one split or of several."""
     if not table.rows:
         return False
     roles = {str(name): read_name(str(name)) for row in table.rows[:50] for name in row}
     metrics = [name for name, said in roles.items() if said.role in ("metric", "learning_rate")]
-    if len(metrics) != 1:
-        return False
-    named, metric = read_name(series_name(path)), roles[metrics[0]]
+    named = read_name(series_name(path))
+    if len(metrics) > 1:
+        return named.known and not named.part and all(
+            (roles[name].metric, roles[name].known) == (named.metric, True) for name in metrics
+        )  # fmt: skip
+    if not metrics:
+        return bool(_EXPORTED.fullmatch(path.stem))
+    metric = roles[metrics[0]]
     return metrics[0] == series_name(path) or (named.role, named.metric) == (
         metric.role, metric.metric
     )  # fmt: skip
@@ -202,8 +208,7 @@ def is_single_series(path: Path, table: Table) -> bool:
 def home_of_series(path: Path) -> Path:
     """Return the folder of the run that a file with one metric belongs to."""
     if match := _EXPORTED.fullmatch(path.stem):
-        bare = not read_name(match["tag"]).part
-        return path.parent / f"run-{_split_of_run(match['run'])[1] if bare else match['run']}"
+        return path.parent / f"run-{_split_of_run(match)[1]}"
     folder = path.parent.parent if _is_level_of_split(path.parent) else path.parent
     while folder.name.lower() in PARTS or folder.name in _SERIES_FOLDERS:
         folder = folder.parent
@@ -221,6 +226,21 @@ def split_of_place(path: Path) -> tuple[str, Path]:
         return "", path
     rest = "".join(word for word in words if word not in named).strip("._- ")
     return PARTS[named[0].lower()], path.with_name(f"{rest}{suffix}") if rest else path.parent
+
+
+def read_files_of_epochs(paths: list[Path]) -> list[tuple[list[Path], Table]]:
+    """Return the runs that have a file for each epoch, such as ``metrics_epoch_3.json``."""
+    groups: dict[Path, list[Path]] = {}
+    for path in paths:
+        if path.suffix == ".json" and re.search(r"\d", path.stem):
+            groups.setdefault(path.with_name(re.sub(r"\d+", "#", path.name)), []).append(path)
+    runs = []
+    for group in groups.values():
+        rows = [row for path in group if (row := read_json_of_epoch(path)) is not None]
+        if len({row["epoch"] for row in rows}) == len(group) > 1:
+            rows.sort(key=lambda row: row["epoch"])
+            runs.append((group, Table(rows, "JSON files of single epochs")))
+    return runs
 
 
 def files_in(folder: Path) -> tuple[list[Path], PassedOver | None]:

@@ -7,7 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tailproof.diagnosis.column_aliases import NO_METRIC, is_metric, read_name, words_of
+from tailproof.diagnosis.column_aliases import (
+    NO_METRIC,
+    is_metric,
+    is_time,
+    read_name,
+    words_of,
+)
 from tailproof.diagnosis.history import RunHistory, mark_infinite_losses
 from tailproof.diagnosis.readers.cells import (
     NoNumberError,
@@ -28,7 +34,11 @@ from tailproof.diagnosis.readers.columns import (
 )
 from tailproof.diagnosis.readers.epochs import MeasuredRow, rows_of_epochs
 from tailproof.diagnosis.readers.families import recognize, without_summaries
-from tailproof.diagnosis.readers.file_forms import files_in, read_tables
+from tailproof.diagnosis.readers.file_forms import (
+    files_in,
+    read_files_of_epochs,
+    read_tables,
+)
 from tailproof.diagnosis.readers.runs_in_table import Part, separate_evaluation_sets, separate_runs
 from tailproof.diagnosis.readers.runs_of_files import Source, by_run, rows_of_run
 from tailproof.diagnosis.readers.table import PassedOver, Rows
@@ -126,8 +136,10 @@ def read_histories(paths: list[Path], columns: str | None = None) -> list[Readin
 def _read_folder(folder: Path, choices: Choices) -> tuple[list[Source], list[PassedOver]]:
     """Read the histories in a folder; files that are none are passed over, unless all are."""
     paths, others = files_in(folder)
-    tables: list[Source] = []
-    for path in paths:
+    of_epochs = read_files_of_epochs(paths)
+    tables = [Source(group[0], table) for group, table in of_epochs]
+    merged = {path for group, _ in of_epochs for path in group}
+    for path in (path for path in paths if path not in merged):
         try:
             tables += [Source(path, table) for table in read_tables(path)]
         except TailproofError:
@@ -143,7 +155,7 @@ def _read_folder(folder: Path, choices: Choices) -> tuple[list[Source], list[Pas
         else:
             files = {source.path for source in group}
             sources += [source for source in tables if source.path in files]
-    unread = sorted(set(paths) - {source.path for source in sources})
+    unread = sorted(set(paths) - merged - {source.path for source in sources})
     if not sources:
         raise TailproofError(
             f"{folder} contains no history: none of {len(unread)} files such as {unread[0]} is "
@@ -346,6 +358,7 @@ def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> 
     text = next((column.name for column in unread if _is_text(rows, column.name)), None)
     supports = any(words_of(column.name) == ["support"] for column in columns)
     first = columns[0]
+    quantity = first.why == NO_METRIC and not is_time(first.name) and _varies(rows, first.name)
     rates = [row.get(c.name) for c in columns if c.read_as == "learning_rate" for row in rows]
     numbers = [float(rate) for rate in rates if is_number(rate)]
     reasons = {
@@ -359,11 +372,16 @@ def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> 
         f"its first column, {first.name}, is not a known metric": (
             not numbered and first in unread and bool(first.name)
         ),
+        f"its first column, {first.name}, is no time": not numbered and quantity,
         "the learning rate grows from row to row": (
             not numbered and len(numbers) == len(rows) and numbers == sorted(set(numbers))
         ),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _varies(rows: Rows, name: str) -> bool:
+    return len({str(row.get(name)) for row in rows}) > 1
 
 
 def _is_text(rows: Rows, name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from tailproof.diagnosis.column_aliases import PARTS, read_name, with_plain_sets
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table
 from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_files import read_json
 
 _LISTS = ("history", "log_history", "epochs", "rows")
 _COUNTERS = ("epoch", "step")
@@ -44,6 +45,18 @@ def read_json_tables(path: Path, text: str) -> list[Table]:
             f"{' or '.join(map(repr, _LISTS[:2]))}, or lists of numbers by name"
         )
     return tables
+
+
+def read_json_of_epoch(path: Path) -> Named | None:
+    """Return the row of a JSON file with the number and the metrics of one epoch; None if not."""
+    try:
+        value = read_json(path, nan=True)
+    except TailproofError:
+        return None
+    row = _flat(value) if isinstance(value, dict) and _scalars(list(_flat(value).values())) else {}
+    roles = [read_name(name).role for name in row]
+    is_epoch = isinstance(row.get("epoch"), int) and "metric" in roles
+    return row if is_epoch else None
 
 
 def _python_value(text: str) -> Any:

@@ -150,10 +150,11 @@ def runs_of_chart(rows: Rows) -> dict[str, Rows] | None:
 
 
 def _is_chart(of_runs: dict[str, re.Match[str]]) -> bool:
-    """Return whether columns named ``RUN - METRIC`` have extremes, or are all of one metric."""
-    metrics = {match[2] for match in of_runs.values()}
+    """Return whether columns named ``RUN - METRIC`` have extremes, or all name a metric so."""
+    metrics = [read_name(match[2]) for match in of_runs.values()]
     extremes = any(name.endswith(("__MIN", "__MAX")) for name in of_runs)
-    return extremes or (len(metrics) == 1 and read_name(metrics.pop()).role == "metric")
+    one = len({match[2] for match in of_runs.values()}) == 1
+    return extremes or all(said.role == "metric" and (one or said.part) for said in metrics)
 
 
 def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Rows, tuple[str, ...]]:
@@ -165,9 +166,11 @@ def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Row
     bare = {name for name, said in names.items() if said.role == "metric" and not said.part}
     renamed = []
     for row in rows:
-        *run, split = _SEPARATOR.split(str(row.get(column) or "").strip().lower())
+        *run, cell = _SEPARATOR.split(str(row.get(column) or "").strip().lower())
+        split, level = _split_and_level(cell)
+        place = [split, level] if level else [split]
         new = {
-            (f"{split}/{name}" if name in bare and split else name): value
+            ("/".join([*place, name]) if name in bare and split else name): value
             for name, value in row.items()
             if name != column
         }
@@ -194,7 +197,14 @@ def _with_words_for_flags(rows: Rows, names: dict[str, ColumnName]) -> Rows:
 def _names_splits(rows: Rows, name: str) -> bool:
     """Return whether cells are words for splits, possibly after a run: ``fox/train``."""
     cells = {str(row[name]).strip().lower() for row in rows if not is_missing(row.get(name))}
-    return bool(cells) and all(_SEPARATOR.split(cell)[-1] in PARTS for cell in cells)
+    return bool(cells) and all(_split_and_level(_SEPARATOR.split(cell)[-1])[0] for cell in cells)
+
+
+def _split_and_level(cell: str) -> tuple[str, str]:
+    """Return the split that a cell names, and whether it is of epochs: ``train_epoch``."""
+    split, _, level = cell.partition("_")
+    known = split in PARTS and level in ("", "epoch", "iter", "step", "batch")
+    return (split, level) if known else ("", "")
 
 
 def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:

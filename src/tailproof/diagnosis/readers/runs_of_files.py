@@ -171,6 +171,8 @@ def _collide(group: list[Source]) -> bool:
 def _short(runs: list[str]) -> dict[str, str]:
     """Name each run by the parts of its path that differ."""
     parts = [Path(run).with_suffix("").parts for run in runs]
+    if not runs:
+        return {}
     if len(runs) == 1:
         return {runs[0]: parts[0][-1] if parts[0] else runs[0]}
     common = 0

@@ -38,7 +38,7 @@ OTHER_FILES = {
     b"[\n": "JSON: save the table as CSV",
 }
 """What a file is that begins with these bytes and is no table, and what to do."""
-RULE = re.compile(r"\s*(:?-+:?)?\s*")
+RULE = re.compile(r"(:?-+:?)?")
 """A cell of the line below the header of a table in Markdown, or an empty cell."""
 SEARCHED_LINES = 50
 
@@ -101,7 +101,7 @@ class TextTable:
                 del cells[0]
             while len(cells) > width and not cells[-1].strip():
                 cells.pop()
-            if self._separator == "|" and all(RULE.fullmatch(cell) for cell in cells):
+            if self._separator == "|" and all(RULE.fullmatch(cell.strip()) for cell in cells):
                 continue
             if len(cells) == width and cells[first].strip():
                 yield Row(line, [cells[position] for position in self._positions])
