@@ -26,6 +26,9 @@ def read_delimited(path: Path, text: str) -> Table:
         TailproofError: the text is not a table, or its rows do not match its header.
     """
     lines, delimiter = _lines(text)
+    within_text = _table_of_markdown(lines)
+    notes = ["A table within the text is read."] if 0 < len(within_text) < len(lines) else []
+    lines = within_text or lines
     head = lines[0]
     delimiter = delimiter or max(_DELIMITERS, key=head.count)
     if delimiter not in head and (spaces := _spaces_between(lines)):
@@ -54,7 +57,7 @@ def read_delimited(path: Path, text: str) -> Table:
         [{name: row[place] for name, place in columns.items()} for row in rows],
         "table",
         passed_over=tuple(passed_over),
-        notes=("Decimals are written with a comma.",) if commas else (),
+        notes=(*notes, *(["Decimals are written with a comma."] if commas else [])),
     )
 
 
@@ -78,8 +81,7 @@ def _lines(text: str) -> tuple[list[str], str]:
     first = re.split(r"[,;\t| ]", lines[0].strip())[0]
     if comments and is_number(first):  # numpy writes the header as a comment
         lines.insert(0, comments[-1])
-    without_grid = [line for line in lines if not _GRID.fullmatch(line)]
-    return _table_of_markdown(lines) or without_grid or lines, delimiter
+    return [line for line in lines if not _GRID.fullmatch(line)] or lines, delimiter
 
 
 def _table_of_markdown(lines: list[str]) -> list[str]:

@@ -92,6 +92,11 @@ FAMILIES = (
         summary=frozenset({"train_runtime", "total_flos"}),
     ),
     Family(
+        "a model card of Hugging Face",
+        lambda names: {"training loss", "validation loss", "epoch"} <= set(names),
+        bare="val",
+    ),
+    Family(
         "fastai",
         lambda names: {"epoch", "train_loss", "valid_loss", "time"} <= set(names),
         bare="val",
