@@ -399,6 +399,14 @@ def test_the_run_of_every_program_is_the_same(tmp_path, name):
     assert_says(reading, expected)
 
 
+def test_rows_with_val_are_no_batches(tmp_path):
+    """Whatever the second column is, each row has a validation of its own."""
+    rows = per_epoch("{e},0,{t},{v}\n{e},1,{v},{t}\n")
+    first, second = read(tmp_path, {"h.csv": f"epoch,k,train_loss,val_loss\n{rows}"})
+    assert_says(first, LOSSES)
+    assert_says(second, {"train_loss": VAL_LOSS, "val_loss": TRAIN_LOSS})
+
+
 def test_a_file_for_each_epoch(tmp_path):
     for epoch in EPOCHS:
         row = {"epoch": epoch, "training_loss": TRAIN_LOSS[epoch],

@@ -488,7 +488,7 @@ def test_too_few_images_say_how_many_are_needed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "train", "test"),
     [("is_test", "FALSE", "TRUE"), ("is_train", "1", "0"), ("isTraining", "yes", "no"),
-     ("is_training_image", "1", "0"), ("IsTest", "0.0", "1.0")],
+     ("is_training_image", "1", "0"), ("IsTest", "0.0", "1.0"), ("is_test", "FALSCH", "WAHR")],
 )  # fmt: skip
 def test_a_column_that_asks_for_a_split_is_one(tmp_path, name, train, test):
     rows = [(f"{n:03d}.png", "ab"[n % 2], test if n % 3 == 0 else train) for n in range(12)]
@@ -500,7 +500,7 @@ def test_a_column_that_asks_for_a_split_is_one(tmp_path, name, train, test):
 
 @pytest.mark.parametrize(
     ("name", "values"),
-    [("split", "012"), ("subset", ["train", "test", "unlabeled"]), ("test", "01"),
+    [("split", "012"), ("subset", ["train", "test", "unlabeled"]), ("test", "01"), ("is_valid", ["True", "False"]),
      ("Usage", ["Training", "PublicTest", "PrivateTest"])],
 )  # fmt: skip
 def test_what_may_be_official_splits_and_is_not_read_is_said(tmp_path, name, values):

@@ -67,8 +67,8 @@ _EPOCH = {"epoch": 0, "ep": 1, "epoch_number": 1, "epoch_num": 1, "epoch_index":
           "epoque": 1, "epoca": 1, "num_epoch": 2, "n_epoch": 2, "epochs": 2}  # fmt: skip
 _STEP = {"global_step": 0, "trainer_global_step": 0, "step": 1, "steps": 1, "iteration": 2,
          "iterations": 2, "iter": 2, "iters": 2, "it": 2, "itr": 2, "n_iter": 2, "num_iter": 2,
-         "num_iters": 2, "update": 3, "updates": 3,
-         "num_updates": 3, "batch": 4, "batch_idx": 4, "batch_index": 4, "minibatch": 4}  # fmt: skip
+         "num_iters": 2, "update": 3, "updates": 3, "num_updates": 3, "batch": 4, "batch_idx": 4,
+         "batch_index": 4, "minibatch": 4}  # fmt: skip
 _ATTEMPT = {"attempt": 0, "run_attempt": 0, "restart": 0}
 _SAMPLES = {"samples": 0, "samples_seen": 0, "n_samples": 0, "train_samples": 0}
 _WHOLE: tuple[tuple[Role, dict[str, int]], ...] = (

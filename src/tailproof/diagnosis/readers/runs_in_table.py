@@ -229,7 +229,10 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
         text = names[name].role == "other" and any(
             not is_number(row[name]) for row in rows if not is_missing(row.get(name))
         )
-        new = name not in keys and (text or _is_in_blocks(rows, name, counter))
+        separates = (
+            text or _is_in_blocks(rows, name, counter) or _is_crossed(rows, name, counter, names)
+        )
+        new = name not in keys and separates
         if (
             new
             and _overlap(rows, [name], counter)
@@ -267,6 +270,17 @@ def _is_unique(rows: Rows, keys: list[str], counter: str, names: dict[str, Colum
         if not is_missing(row.get(name))
     ]
     return len(places) == len(set(places))
+
+
+def _is_crossed(rows: Rows, name: str, counter: str, names: dict[str, ColumnName]) -> bool:
+    """Return whether each value has the same epochs, and a metric of val, which batches lack."""
+    of_val = [key for key, said in names.items() if said.role == "metric" and said.part == "val"]
+    measured = all(any(not is_missing(row.get(key)) for key in of_val) for row in rows)
+    epochs: dict[str, set[str]] = {}
+    for row in rows:
+        epochs.setdefault(_cell(row.get(name)), set()).add(_cell(row.get(counter)))
+    first, *others = epochs.values()
+    return measured and len(first) > 1 and all(each == first for each in others)
 
 
 def _is_in_blocks(rows: Rows, name: str, counter: str) -> bool:

@@ -15,8 +15,9 @@ KINDS = {
     ),
 }
 
-YES, NO = {"true", "yes", "1", "1.0"}, {"false", "no", "0", "0.0"}
-"""Answers in a column such as is_test, in lower case."""
+YES = {"true", "yes", "1", "1.0", "wahr", "ja", "vrai", "oui", "verdadero", "vero"}
+NO = {"false", "no", "0", "0.0", "falsch", "nein", "faux", "non", "falso"}
+"""Answers in a column such as is_test, in lower case, as spreadsheets of any language write them."""
 FLAG = re.compile(r"is[\W_]*((?:train|val|test|tst|trn|dev|hold).*)", re.IGNORECASE)
 
 

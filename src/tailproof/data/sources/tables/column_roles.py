@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tailproof.config.data import RESERVED_COLUMNS
-from tailproof.data.sources.folders.split_names import kinds_of_values
+from tailproof.data.sources.folders.split_names import FLAG, kinds_of_values
 from tailproof.data.sources.tables.missing_values import EMPTY, find_signs
 from tailproof.data.sources.tables.unfit_labels import NUMBER, are_quantities, find_joined
 from tailproof.text import listed, quantity
@@ -204,7 +204,7 @@ def _find_split(columns: Iterable[Column], roles: Roles) -> str | None:
         values = column.counts
         kinds = set(kinds_of_values(column.name, values).values()) if len(values) <= 8 else {None}
         shown = listed([f"'{value}' ({count})" for value, count in list(values.items())[:8]])
-        is_named = bool(set(column.words) & SPLITS)
+        is_named = bool(set(column.words) & SPLITS) or FLAG.fullmatch(column.name)
         complete = len(column.cells) == values.total()
         if kinds >= {"train", "test"} and None not in kinds and complete:
             roles.notes.append(f"official splits: the column '{column.name}', with {shown}")
