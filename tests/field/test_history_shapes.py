@@ -96,7 +96,7 @@ def test_a_split_anywhere_in_a_line_counts_for_its_metrics(tmp_path, name):
 
 
 def test_the_name_of_a_logger_or_a_file_is_no_split(tmp_path):
-    for number, prefix in enumerate(("INFO test.py:88:", "[/home/me/test/run.py]")):
+    for number, prefix in enumerate(("INFO test.py:88:", "[/data/test/run.py]")):
         line = prefix + " Epoch {e}: train loss {t} val loss {v} val acc {a}\n"
         (reading,) = read(tmp_path, {f"{number}.log": per_epoch(line)})
         assert_says(reading, WITH_VAL)

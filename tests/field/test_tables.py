@@ -500,7 +500,8 @@ def test_a_column_that_asks_for_a_split_is_one(tmp_path, name, train, test):
 
 @pytest.mark.parametrize(
     ("name", "values"),
-    [("split", "012"), ("subset", ["train", "test", "unlabeled"]), ("test", "01"), ("is_valid", ["True", "False"]),
+    [("split", "012"), ("subset", ["train", "test", "unlabeled"]), ("test", "01"),
+     ("is_valid", ["True", "False"]),
      ("Usage", ["Training", "PublicTest", "PrivateTest"])],
 )  # fmt: skip
 def test_what_may_be_official_splits_and_is_not_read_is_said(tmp_path, name, values):
@@ -564,7 +565,7 @@ def test_no_advice_overwrites_a_table(tmp_path):
     """A command that reads labels.csv and writes it with ``>`` would empty it."""
     rows = [(f"img/{n}.png", "ab"[n % 2]) for n in range(12)]
     write_images(tmp_path, rows)
-    text = "".join(f"/home/me/{path},{label}\n" for path, label in rows)
+    text = "".join(f"/scratch/{path},{label}\n" for path, label in rows)
     (tmp_path / "labels.csv").write_text(f"filename,label\n{text}")
     with pytest.raises(TailproofError, match=r"labels\.csv > .*labels-2\.csv"):
         recognize_table(tmp_path)

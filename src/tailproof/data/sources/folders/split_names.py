@@ -17,7 +17,7 @@ KINDS = {
 
 YES = {"true", "yes", "1", "1.0", "wahr", "ja", "vrai", "oui", "verdadero", "vero"}
 NO = {"false", "no", "0", "0.0", "falsch", "nein", "faux", "non", "falso"}
-"""Answers in a column such as is_test, in lower case, as spreadsheets of any language write them."""
+"""Answers in a column such as is_test, in lower case, also of spreadsheets in other languages."""
 FLAG = re.compile(r"is[\W_]*((?:train|val|test|tst|trn|dev|hold).*)", re.IGNORECASE)
 
 
