@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from tailproof.diagnosis.column_aliases import Part
 from tailproof.diagnosis.readers.table import PassedOver, Rows
 
 Unit = str
@@ -30,7 +31,7 @@ class Family:
 
     name: str
     recognizes: Callable[[Collection[str]], bool]
-    bare: str = ""
+    bare: Part = ""
     unit: Unit = ""
     shares: frozenset[str] = frozenset()
     summary: frozenset[str] = frozenset()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tailproof.diagnosis.column_aliases import NO_METRIC, PARTS, read_name, words_of
+from tailproof.diagnosis.column_aliases import NO_METRIC, PARTS, Part, read_name, words_of
 from tailproof.diagnosis.readers.delimited import read_delimited
 from tailproof.diagnosis.readers.event_file import is_event_file, read_event_file
 from tailproof.diagnosis.readers.json_rows import read_json_of_epoch, read_json_tables
@@ -175,10 +175,11 @@ def series_name(path: Path) -> str:
 def _split_of_run(exported: re.Match[str]) -> tuple[str, str]:
     """Return the split that the name of an exported run ends in, and the name without it."""
     match = _OF_SPLIT.fullmatch(exported["run"])
-    part = PARTS.get(match["part"].lower(), "") if match else ""
-    if not part or read_name(exported["tag"]).part not in ("", part):
-        return "", exported["run"]
-    return match["part"], match["run"]
+    if match and PARTS.get(match["part"].lower()):
+        part = PARTS[match["part"].lower()]
+        if read_name(exported["tag"]).part in ("", part):
+            return match["part"], match["run"]
+    return "", exported["run"]
 
 
 def _is_level_of_split(folder: Path) -> bool:
@@ -215,7 +216,7 @@ def home_of_series(path: Path) -> Path:
     return folder
 
 
-def split_of_place(path: Path) -> tuple[str, Path]:
+def split_of_place(path: Path) -> tuple[Part, Path]:
     """Return the split that a folder or file is named by, and the path without that word."""
     if path.parent.name.lower() in PARTS and path.parent.name:
         return PARTS[path.parent.name.lower()], path.parent.parent / path.name

@@ -44,7 +44,7 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
             f"{table}: the column '{name}' of data.source.split has {listed(problems)}, expected "
             f"{EXPECTED}: rename these values, or leave out data.source.split"
         )
-    pools = {value: POOLS[kind] for value, kind in kinds.items()}
+    pools = {value: POOLS[kind] for value, kind in kinds.items() if kind}
     for pool, word in ((TRAIN, "train"), (HELD_OUT, "test")):
         if pool not in pools.values():
             shown = ", ".join(f"'{value}' ({count} rows)" for value, count in counts.items())
