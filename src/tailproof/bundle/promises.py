@@ -65,7 +65,7 @@ def promise(
                 for split, own in logits.items()
             }
         )
-        together = groups.predict(predictions, temperature)
+        together = groups.predict(dict(predictions), temperature)
         within = fits.in_context(together, groups.codes(codes), seed)
         grouped = StoredGroups(
             **stored_promises(fits.rules(together)),

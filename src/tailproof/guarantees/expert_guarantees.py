@@ -75,7 +75,9 @@ class StoredRisk(Strict):
     def of(cls, rule: RiskRule) -> Self:
         """Store a rule."""
         groups = {name: StoredFit.of(fit) for name, fit in rule.groups.items()}
-        return cls(risk=rule.risk, overall=StoredFit.of(rule.overall), groups=groups)
+        return cls.model_validate(
+            {"risk": rule.risk, "overall": StoredFit.of(rule.overall), "groups": groups}
+        )
 
 
 class StoredRollUp(Strict):
@@ -278,9 +280,10 @@ class ExpertGuarantees(JsonFile):
         columns = self.context.columns if self.context else []
         if of_groups and len(of_groups.exponents) != len(columns):
             raise ValueError("grouped.context has other columns than context")
-        in_context = (own.promises for own in (self.context, of_groups) if own)
-        for promises in filter(None, (self, self.grouped, *in_context)):
-            self._check_promises(promises)
+        in_context = [own.promises for own in (self.context, of_groups) if own]
+        for promises in (self, self.grouped, *in_context):
+            if promises:
+                self._check_promises(promises)
         self._check_risks(self.unknown.all_risks() if self.unknown else [])
         return self
 
