@@ -57,10 +57,15 @@ def read_ledger(experiment: str) -> Ledger:
     for path in sorted(project_paths().provenance(experiment).glob("*/*.json")):
         try:
             record = read_record(path)
-            if record.path == path.as_posix():
-                records[record.path] = record
-            else:
+            if record.path != path.as_posix():
                 unreadable[path.as_posix()] = f"{path} is a copy of the record {record.path}"
+            elif outside := [file.path for file in record.outputs if not experiment_of(file.path)]:
+                unreadable[path.as_posix()] = (
+                    f"{path} lists the output {outside[0]}, which is no result of an experiment: "
+                    "it was edited"
+                )
+            else:
+                records[record.path] = record
         except NewerSchema:
             raise
         except TailproofError as error:
