@@ -20,9 +20,10 @@ def audit(
     """Hash all files again and report which are proven, stale, altered, orphan or missing."""
     from tailproof.provenance.audit import audit as audit_experiment
     from tailproof.provenance.audit import print_audit
+    from tailproof.recomputation.recompute import recompute
     from tailproof.terminal import Console
 
-    result = audit_experiment(experiment, all_images=all_images)
+    result = audit_experiment(experiment, all_images=all_images, recompute=recompute)
     print_audit(result, Console())
     if not result.passed:
         sys.exit(1)

@@ -6,11 +6,11 @@ upstream, down to the raw data, whose checksums are pinned in raw.parquet.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -85,12 +85,26 @@ class Audit:
         return {state: counted.count(state) for state in states}
 
 
-def audit(experiment: str, *, all_images: bool = False) -> Audit:
+class Recomputed(Protocol):
+    """What was computed again: sentences about what differs, and about what was left out."""
+
+    broken: list[str]
+    notes: list[str]
+
+
+def audit(
+    experiment: str,
+    *,
+    all_images: bool = False,
+    recompute: Callable[[Ledger], Recomputed] | None = None,
+) -> Audit:
     """Audit an experiment in the working directory.
 
     Args:
         experiment: its name.
         all_images: whether the pixels of all images of train are compared, not only of some.
+        recompute: computes results again and compares them, if all files are as recorded. Default:
+            none is computed again.
 
     Raises:
         TailproofError: the experiment has no configuration or no results yet, or Snakemake cannot
@@ -119,6 +133,9 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
     checks = CrossChecks(folder, ledger, proven, all_images=all_images)
     broken = [*broken_invariants(folder, ledger), *checks.contradictions()]
     notes = [*judge.notes, *judge.left_over(), *checks.notes]
+    if recompute and not broken and len(proven) == len(verdicts):
+        again = recompute(ledger)
+        broken, notes = again.broken, notes + again.notes
     return Audit(experiment, verdicts, broken, notes, _uncommitted(ledger))
 
 
