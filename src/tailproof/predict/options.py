@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -90,6 +91,34 @@ class Options:
             "context": self.context is not None,
         }
 
+    def _check_types(self) -> None:
+        """Refuse values of other types, which Python would take for something or stumble over."""
+        promised = self.promised
+        given = {
+            "a text": (str, {"rule": self.rule, "score": promised.score or CHOW}),
+            "a number": (
+                Real,
+                {
+                    "coverage": self.coverage,
+                    "set": promised.set_coverage,
+                    "risk": promised.risk,
+                    "precision": promised.precision,
+                    "unknown": promised.unknown,
+                },
+            ),
+            "True or False": (
+                bool | np.bool_,
+                {"adapt": self.adapt, "by_group": promised.by_group},
+            ),
+        }
+        for expected, (kind, values) in given.items():
+            for name, value in values.items():
+                wrong = not isinstance(value, kind) or (kind is Real and isinstance(value, bool))
+                if wrong and (value is not None or kind is not Real):
+                    raise TailproofError(
+                        f"{self.prefix}{name} is {printable(repr(value))}, expected {expected}"
+                    )
+
     def check(self) -> None:
         """Check that the options fit together.
 
@@ -97,6 +126,7 @@ class Options:
             TailproofError: they do not.
         """
         promised, dash = self.promised, self.prefix
+        self._check_types()
         changed = [dash + name for name, is_given in self._changed.items() if is_given]
         if changed and promised.any:
             raise TailproofError(
