@@ -15,7 +15,10 @@ from tailproof.config.data import Data
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.experiment import Experiment
 from tailproof.config.guarantees import Guarantees
+from tailproof.data.context import write_context
 from tailproof.data.splits import split
+from tailproof.data.thumbnails import write_class_thumbnails
+from tailproof.diagnosis.diagnose import write_diagnosis
 from tailproof.evaluation.evaluate import evaluate
 from tailproof.evaluation.sample_groups import read_groups
 from tailproof.guarantees.guarantee import guarantee
@@ -39,6 +42,28 @@ def _split(record: Record, folder: Path) -> None:
         folder / "splits.parquet",
         folder / "splits.json",
         _input(record, "near_duplicates/pairs.parquet"),
+    )
+
+
+def _context(record: Record, folder: Path) -> None:
+    data = Data(**record.parameters["data"])
+    if Path(getattr(data.source, "root", "")).exists():  # raw data may be on another machine
+        write_context(data, _input(record, "samples.parquet"), folder / "context.parquet")
+
+
+def _thumbnails(record: Record, folder: Path) -> None:
+    write_class_thumbnails(_input(record, "manifest.json"), folder / "thumbnails.json")
+
+
+def _diagnose(record: Record, folder: Path) -> None:
+    write_diagnosis(
+        _input(record, "history.csv"),
+        _input(record, "training.json"),
+        _input(record, "manifest.json"),
+        record.parameters["recipes"],
+        _input(record, "selection.json"),
+        record.parameters["targets"],
+        folder / "diagnosis.json",
     )
 
 
@@ -139,10 +164,13 @@ def _report(record: Record, folder: Path) -> None:
 
 
 REMADE: dict[str, Remake] = {
+    "context": _context,
     "split": _split,
+    "thumbnails": _thumbnails,
     "evaluate": _evaluate,
     "guarantee": _guarantee,
     "inspect": _inspect,
+    "diagnose": _diagnose,
     "card": _card,
     "bundle": _bundle,
     "report": _report,
