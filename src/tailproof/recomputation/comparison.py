@@ -24,7 +24,9 @@ def first_difference(stated: Path, computed: Path) -> str | None:
     """Return a sentence's part about the first difference of two files; None if there is none."""
     if stated.read_bytes() == computed.read_bytes():
         return None
-    values = _READERS.get(stated.suffix, _lines)
+    values = _READERS.get(stated.suffix)
+    if values is None:
+        return "its bytes are others"
     for one, other in zip_longest(values(stated), values(computed)):
         if one is None or other is None or not _same(one, other):
             place, value = one or ("the end", "missing")
@@ -93,4 +95,11 @@ def _lines(path: Path) -> Iterator[Value]:
         yield f"line {number}", line
 
 
-_READERS = {".json": _json_values, ".csv": _csv_values, ".parquet": _parquet_values}
+_READERS = {
+    ".json": _json_values,
+    ".csv": _csv_values,
+    ".parquet": _parquet_values,
+    ".html": _lines,
+    ".md": _lines,
+    ".py": _lines,
+}
