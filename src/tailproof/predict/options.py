@@ -94,30 +94,31 @@ class Options:
     def _check_types(self) -> None:
         """Refuse values of other types, which Python would take for something or stumble over."""
         promised = self.promised
-        given = {
-            "a text": (str, {"rule": self.rule, "score": promised.score or CHOW}),
-            "a number": (
-                Real,
-                {
-                    "coverage": self.coverage,
-                    "set": promised.set_coverage,
-                    "risk": promised.risk,
-                    "precision": promised.precision,
-                    "unknown": promised.unknown,
-                },
-            ),
-            "True or False": (
-                bool | np.bool_,
-                {"adapt": self.adapt, "by_group": promised.by_group},
-            ),
+        levels = {
+            "coverage": self.coverage,
+            "set": promised.set_coverage,
+            "risk": promised.risk,
+            "precision": promised.precision,
+            "unknown": promised.unknown,
         }
-        for expected, (kind, values) in given.items():
-            for name, value in values.items():
-                wrong = not isinstance(value, kind) or (kind is Real and isinstance(value, bool))
-                if wrong and (value is not None or kind is not Real):
-                    raise TailproofError(
-                        f"{self.prefix}{name} is {printable(repr(value))}, expected {expected}"
-                    )
+        texts = {"rule": self.rule, "score": promised.score or CHOW}
+        flags = {"adapt": self.adapt, "by_group": promised.by_group}
+        wrong = {name: "a text" for name, value in texts.items() if not isinstance(value, str)}
+        wrong |= {
+            name: "True or False"
+            for name, value in flags.items()
+            if not isinstance(value, bool | np.bool_)
+        }
+        wrong |= {
+            name: "a number"
+            for name, value in levels.items()
+            if value is not None and (not isinstance(value, Real) or isinstance(value, bool))
+        }
+        for name, expected in wrong.items():
+            value = {**levels, **texts, **flags}[name]
+            raise TailproofError(
+                f"{self.prefix}{name} is {printable(repr(value))}, expected {expected}"
+            )
 
     def check(self) -> None:
         """Check that the options fit together.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.text import Text
@@ -84,18 +84,15 @@ class Audit:
         return {state: counted.count(state) for state in get_args(State)}
 
 
-class Recomputed(Protocol):
-    """What was computed again: sentences about what differs, and about what was left out."""
-
-    broken: list[str]
-    notes: list[str]
+Recompute = Callable[[Ledger], tuple[list[str], list[str]]]
+"""Computes results again; returns sentences about what differs, and about what was left out."""
 
 
 def audit(
     experiment: str,
     *,
     all_images: bool = False,
-    recompute: Callable[[Ledger], Recomputed] | None = None,
+    recompute: Recompute | None = None,
 ) -> Audit:
     """Audit an experiment in the working directory.
 
@@ -133,8 +130,8 @@ def audit(
     broken = [*broken_invariants(folder, ledger), *checks.contradictions()]
     notes = [*judge.notes, *judge.left_over(), *checks.notes]
     if recompute and not broken and len(proven) == len(verdicts):
-        again = recompute(ledger)
-        broken, notes = again.broken, notes + again.notes
+        broken, others = recompute(ledger)
+        notes += others
     return Audit(experiment, verdicts, broken, notes, _uncommitted(ledger))
 
 

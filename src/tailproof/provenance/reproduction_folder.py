@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from tailproof.provenance.attestation_files import REPRODUCTION, REPRODUCTION_PAGE, SIGNATURE
 from tailproof.provenance.attested_folder import digests_of
 from tailproof.provenance.reproduce import Verdict
-from tailproof.provenance.reproduction_report import FORMAT, page_text, passes
+from tailproof.provenance.reproduction_report import page_text, passes
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Sha256, Strict
 from tailproof.text import listed
@@ -21,7 +21,7 @@ LARGEST = 64 * 2**20  # bytes
 
 class _Job(Strict):
     job: str
-    verdict: Literal[get_args(Verdict)]
+    verdict: Verdict
     different: list[str]
     why: str
     record: Sha256
@@ -29,7 +29,7 @@ class _Job(Strict):
 
 
 class _Content(Strict):
-    format: Literal[FORMAT]
+    format: Literal[1]
     experiment: str
     passed: bool
     from_raw_data: bool
@@ -49,7 +49,7 @@ class ReproductionFolder:
 
     path: Path
     files: dict[str, str]
-    content: dict
+    content: dict[str, Any]
 
     @classmethod
     def is_at(cls, path: str | Path) -> bool:

@@ -38,11 +38,11 @@ def first_difference(stated: Path, computed: Path) -> str | None:
 def _same(one: Value, other: Value) -> bool:
     if one[0] != other[0]:
         return False
-    numbers = [_number(value) for _, value in (one, other)]
-    if None in numbers:
-        return one[1] == other[1]
-    both_nan = all(map(math.isnan, numbers))
-    return both_nan or math.isclose(*numbers, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+    first, second = _number(one[1]), _number(other[1])
+    if first is None or second is None:
+        return bool(one[1] == other[1])
+    both_nan = math.isnan(first) and math.isnan(second)
+    return both_nan or math.isclose(first, second, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
 
 
 def _number(value: Any) -> float | None:

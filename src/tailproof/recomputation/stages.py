@@ -7,7 +7,7 @@ the stage calls.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from tailproof.bundle.bundle import bundle
 from tailproof.bundle.sources import Sources
@@ -41,7 +41,7 @@ def _split(record: Record, folder: Path) -> None:
         Data(**record.parameters["data"]),
         folder / "splits.parquet",
         folder / "splits.json",
-        _input(record, "near_duplicates/pairs.parquet"),
+        _optional_input(record, "near_duplicates/pairs.parquet"),
     )
 
 
@@ -61,7 +61,7 @@ def _diagnose(record: Record, folder: Path) -> None:
         _input(record, "training.json"),
         _input(record, "manifest.json"),
         record.parameters["recipes"],
-        _input(record, "selection.json"),
+        _optional_input(record, "selection.json"),
         record.parameters["targets"],
         folder / "diagnosis.json",
     )
@@ -91,7 +91,7 @@ def _guarantee(record: Record, folder: Path) -> None:
         record.experiment,
         folder,
         _input(record, "splits.parquet"),
-        _input(record, "context.parquet"),
+        _optional_input(record, "context.parquet"),
         unknown,
     )
 
@@ -138,7 +138,7 @@ def _bundle(record: Record, folder: Path) -> None:
     sources = Sources(
         experiment=record.experiment,
         title=parameters["title"],
-        method=record.wildcards["method"],
+        method=cast("Any", record.wildcards["method"]),
         seed=int(record.wildcards["seed"]),
         experts=parameters["experts"],
         weights=of_experts("/model.safetensors"),
@@ -182,8 +182,19 @@ def _inputs(record: Record) -> list[str]:
     return [file.path for file in record.inputs]
 
 
-def _input(record: Record, name: str) -> str | None:
-    """Return the input whose path ends with a name; None if the job has none."""
+def _input(record: Record, name: str) -> str:
+    """Return the input whose path ends with a name.
+
+    Raises:
+        LookupError: the job has none.
+    """
+    path = _optional_input(record, name)
+    if path is None:
+        raise LookupError(f"its record lists no input {name}")
+    return path
+
+
+def _optional_input(record: Record, name: str) -> str | None:
     return next((path for path in _inputs(record) if path.endswith(f"/{name}")), None)
 
 
