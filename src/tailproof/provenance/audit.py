@@ -130,8 +130,8 @@ def audit(
     broken = [*broken_invariants(folder, ledger), *checks.contradictions()]
     notes = [*judge.notes, *judge.left_over(), *checks.notes]
     if recompute and not broken and len(proven) == len(verdicts):
-        broken, others = recompute(ledger)
-        notes += others
+        broken, left_out = recompute(ledger)
+        notes += left_out
     return Audit(experiment, verdicts, broken, notes, _uncommitted(ledger))
 
 
