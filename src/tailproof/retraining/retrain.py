@@ -152,11 +152,7 @@ def _corrected(name: str, correction: Correction) -> str:
 
 
 def _check_output(output: str) -> None:
-    if owned := project_paths().owner_of(output):
-        raise TailproofError(
-            f"--output is {output}, inside {owned}, which only snakemake writes: name a new folder "
-            "elsewhere"
-        )
+    project_paths().check_output("--output", output)
     place = Path(output).resolve()
     if place.is_file() or (place.is_dir() and any(place.iterdir())):
         raise TailproofError(f"--output is {output}, which exists: name a new folder")

@@ -118,6 +118,7 @@ def _check_options(splits: Sequence[str], images: str | None, folder: Path) -> N
     for split in splits:
         if split not in CALIBRATED:
             raise unknown_name("split", split, CALIBRATED)
+    project_paths().check_output("--output", folder)
     if (folder / "queue.csv").exists():
         raise TailproofError(
             f"{folder}/queue.csv exists and may hold answers: name a new folder with --output, or "
