@@ -153,7 +153,7 @@ def test_a_shared_backbone_is_stored_and_computed_once(original, experts):
         ["network"], ["small.1"], ["linear", "cosine"]
     ]  # fmt: skip
     passes = []
-    networks[2].model.backbone.conv1.register_forward_hook(lambda *_: passes.append(1))
+    networks[2].model.network.conv1.register_forward_hook(lambda *_: passes.append(1))
     networks[2].raw_logits(np.stack(pictures(3)))
     assert len(passes) == 1
 
