@@ -68,8 +68,9 @@ def parts_of(config: ExpertConfig) -> BackboneAndHead:
             "in_chans": args["in_chans"],
         }
     taken = {"input_size", "interpolation", "mean", "std"}
-    images = [one.model_dump(include=taken) for one in config.inputs]
-    return BackboneAndHead(own | {"images": images}, *prefixes, head, head_options)
+    own["images"] = [one.model_dump(include=taken) for one in config.inputs]
+    backbone = {key: value for key, value in own.items() if value}  # no options are empty options
+    return BackboneAndHead(backbone, *prefixes, head, head_options)
 
 
 class BundledExpert(Strict):
