@@ -32,7 +32,7 @@ def _of_head(facts: ExpertFacts) -> dict[str, str]:
     lines = {
         "Model": f"{kind} head{trained}, on frozen features of "
         + ", next to those of ".join(map(_backbone, backbones)),
-        "Features": "; ".join(listed(one["layers"]) for one in (features, *features["concat"]))
+        "Features": _layers(recipe)
         + (f", {features['views']} views of each training image" * (features["views"] > 1)),
         "Augmentation": _options(_mixing(recipe["mixing"])),
     }
@@ -44,6 +44,16 @@ def _backbone(section: dict[str, Any]) -> str:
     """Write ``resnet18 (depth 3) with the weights start.pth``."""
     network = _with_options({key: section[key] for key in ("name", "options")})
     return f"{network} with the weights {_start(section['weights'])}"
+
+
+def _layers(recipe: dict[str, Any]) -> str:
+    """Write ``penultimate``, or for several backbones ``last of resnet18; last of vit``."""
+    features = recipe["features"]
+    if not features["concat"]:
+        return listed(features["layers"])
+    own = {"name": recipe["model"]["name"], "layers": features["layers"]}
+    named = (f"{listed(one['layers'])} of {one['name']}" for one in (own, *features["concat"]))
+    return "; ".join(named)
 
 
 def _of_network(facts: ExpertFacts) -> dict[str, str]:
