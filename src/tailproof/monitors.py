@@ -17,18 +17,33 @@ if TYPE_CHECKING:  # the configuration reads the names of the monitors and needs
 
 
 @dataclass(frozen=True)
+class ClassCounts:
+    """Numbers of samples by class, at one rank; int64 [C] each.
+
+    Attributes:
+        right: of the class and predicted as such.
+        actual: of the class.
+        predicted: predicted as the class.
+    """
+
+    right: "np.ndarray"
+    actual: "np.ndarray"
+    predicted: "np.ndarray"
+
+
+@dataclass(frozen=True)
 class Validation:
     """The results of one pass over val, at the target rank.
 
     Attributes:
         metrics: the columns that all runs have, such as val_loss, by name.
-        confusion: number of samples by true and predicted class, int64 [C, C].
+        counts: numbers of samples by class.
         scores: score of the positive class, float64 [N]; None unless the task is binary.
         positive: whether each sample is positive, boolean [N]; None unless the task is binary.
     """
 
     metrics: dict[str, float]
-    confusion: "np.ndarray"
+    counts: ClassCounts
     scores: "np.ndarray | None" = None
     positive: "np.ndarray | None" = None
 
