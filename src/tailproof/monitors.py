@@ -52,7 +52,12 @@ class Validation:
         """AUROC and the operating points that val has enough samples for."""
         from tailproof.score_curve import epoch_points
 
-        return {} if self.scores is None else epoch_points(self.scores, self.positive)
+        if self.scores is None or self.positive is None:
+            return {}
+        return epoch_points(self.scores, self.positive)
+
+
+Measure = Callable[[Validation], float | None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Monitor:
 
     name: str
     higher_is_better: bool
-    measure: Callable[[Validation], float | None]
+    measure: Measure
     two_classes: bool = False
 
 
@@ -89,7 +94,7 @@ PREFERRED = (
 
 def register_monitor(
     name: str, *, higher_is_better: bool, two_classes: bool = False
-) -> Callable[[Callable[[Validation], float | None]], Callable[[Validation], float | None]]:
+) -> Callable[[Measure], Measure]:
     """Return a decorator that registers a function of a `Validation` as a monitor.
 
     Args:
@@ -103,7 +108,7 @@ def register_monitor(
     if name in MONITORS:
         raise ValueError(f"the monitor name '{name}' is already taken: choose another name")
 
-    def register(measure: Callable[[Validation], float | None]):
+    def register(measure: Measure) -> Measure:
         MONITORS[name] = Monitor(name, higher_is_better, measure, two_classes)
         return measure
 

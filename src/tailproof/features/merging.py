@@ -1,16 +1,23 @@
 """Merges a head into its backbone: a network on images that computes what the head does."""
 
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from tailproof.config.recipe import Model, Recipe
-from tailproof.features.backbone_with_head import NAME, NAME_OF_SEVERAL
-from tailproof.features.concatenation import SHORTEST, ConcatenatedSplit, stores_of
+from tailproof.config.head import Head
+from tailproof.config.recipe import Model
+from tailproof.features.backbone_with_head import (
+    NAME,
+    NAME_OF_SEVERAL,
+    BackbonesWithHead,
+    BackboneWithHead,
+)
+from tailproof.features.concatenation import SHORTEST, stores_of
 from tailproof.features.head_layers import LinearHead, RescaledHead
 from tailproof.features.heads import Targets, head_options
 from tailproof.features.store import FeatureSplit
@@ -19,19 +26,20 @@ from tailproof.models.build import build_model
 from tailproof.models.expert_weights import save_expert
 from tailproof.models.initial_weights import backbone_facts, build_initial, weights_file
 from tailproof.models.preparation import data_config
+from tailproof.models.timm_network import as_timm, published_cfg
 from tailproof.runtime.errors import TailproofError
 
 TOLERANCE = 1e-4
 """Largest difference of a logit, next to the largest logit."""
 
 
-def check_weights(recipe: Recipe, split: FeatureSplit) -> None:
-    """Check that features were computed with the weights of a recipe.
+def check_weights(models: list[Model], split: FeatureSplit) -> None:
+    """Check that features were computed with the weights of a recipe's models.
 
     Raises:
         TailproofError: they were computed with others.
     """
-    for model, store in zip(recipe.models, stores_of(split), strict=True):
+    for model, store in zip(models, stores_of(split), strict=True):
         ours, theirs = backbone_facts(model)["sha256"], store.facts["weights_sha256"]
         if ours != theirs:
             raise TailproofError(
@@ -48,8 +56,6 @@ def own_classifier(model: Model, class_names: list[str], split: FeatureSplit) ->
         TailproofError: it is for other classes, is not a linear layer, or does not get the stored
             features.
     """
-    import timm  # after tailproof.models
-
     facts = backbone_facts(model)
     if facts.get("label_names") != class_names:
         raise TailproofError(
@@ -57,7 +63,7 @@ def own_classifier(model: Model, class_names: list[str], split: FeatureSplit) ->
             "those of an expert of the same classes: name the folder of such an expert, or choose "
             "another kind of head"
         )
-    name = f"{timm.get_pretrained_cfg(model.name).classifier}.weight"
+    name = f"{published_cfg(model.name).classifier}.weight"
     with safe_open(weights_file(model), "pt") as file:
         weight = file.get_tensor(name) if name in file.keys() else None  # noqa: SIM118 - no mapping
     linear = model.options.get("classifier", "linear") == "linear"
@@ -74,18 +80,24 @@ def save_merged(
     folder: str | Path,
     head: nn.Module,
     *,
-    recipe: Recipe,
+    config: Head,
+    models: list[Model],
     split: FeatureSplit,
     targets: Targets,
     class_names: list[str],
     facts: dict[str, Any],
 ) -> None:
-    """Write model.safetensors and config.json of the backbones with a head.
+    """Write model.safetensors and config.json of the whole network.
+
+    A linear head becomes the classifier of the network, where it has one that gets the stored
+    features. Every other head needs the architecture `backbone_with_head`, and one on several
+    backbones `backbones_with_head`.
 
     Args:
         folder: folder to write both files to.
         head: the trained head.
-        recipe: the recipe: its head, and names and weights of the backbones.
+        config: its configuration.
+        models: name and weights of each backbone.
         split: the features of train.
         targets: the labels of train.
         class_names: class names in the order of the outputs.
@@ -101,18 +113,19 @@ def save_merged(
     outputs = len(class_names)
     if len(stores) > 1:
         networks = [
-            _network(model, store, 0, channels)
-            for model, store in zip(recipe.models, stores, strict=True)
+            _network(model, store, 0, channels) for model, store in zip(models, stores, strict=True)
         ]
-        network, args = _of_several(networks, head, recipe, split, targets, channels)
+        own, state = _head_arguments(head, config, split, targets)
+        network, args = _of_several(models, networks, stores, own, state, outputs)
         facts = facts | {"inputs": inputs}
     else:
-        network, args = _network(recipe.model, split, outputs, channels), split.facts["options"]
-        if not _replaces_classifier(head, network, split):
-            network, args = _with_head(network, head, recipe, split, targets, channels)
-        else:
-            classifier = network.get_classifier()
+        network, args = _network(models[0], split, outputs, channels), split.facts["options"]
+        if _replaces_classifier(head, network, split):
+            classifier = as_timm(network).get_classifier()
             classifier.load_state_dict(dict(zip(("weight", "bias"), head.folded(), strict=True)))
+        else:
+            own, state = _head_arguments(head, config, split, targets)
+            network, args = _with_head(models[0], network, split, own, state, outputs)
     _check(network.eval(), head, stores, [one["input_size"] for one in inputs])
     save_expert(
         folder,
@@ -138,82 +151,81 @@ def _network(model: Model, store: FeatureSplit, outputs: int, channels: int) -> 
     return build_initial(model, classes=outputs, channels=channels, options=store.facts["options"])
 
 
-def _replaces_classifier(head: nn.Module, network: nn.Module, split: FeatureSplit) -> bool:
+def _replaces_classifier(
+    head: nn.Module, network: nn.Module, split: FeatureSplit
+) -> TypeGuard[LinearHead | RescaledHead]:
     """Return whether a head can be the classifier of its network."""
-    classifier = network.get_classifier()
+    classifier = as_timm(network).get_classifier()
     return (
         isinstance(head, LinearHead | RescaledHead)
         and list(split.layers) == ["penultimate"]
         and type(classifier) is nn.Linear
-        and isinstance(network.pretrained_cfg["classifier"], str)
+        and isinstance(as_timm(network).pretrained_cfg["classifier"], str)
         and classifier.bias is not None
         and classifier.in_features == split.width
     )
 
 
 def _with_head(
+    model: Model,
     network: nn.Module,
-    head: nn.Module,
-    recipe: Recipe,
-    split: FeatureSplit,
-    targets: Targets,
-    channels: int,
+    store: FeatureSplit,
+    own: dict[str, Any],
+    state: dict[str, Tensor],
+    outputs: int,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network of a backbone and a head, and the arguments that build it."""
-    network.reset_classifier(0)
-    own, state = _head_arguments(head, recipe, split, targets)
+    as_timm(network).reset_classifier(0)
     args = {
-        "backbone": _architecture(recipe.model),
-        "layers": list(split.layers),
-        "backbone_options": split.facts["options"],
+        "backbone": _architecture(model),
+        "layers": list(store.layers),
+        "backbone_options": store.facts["options"],
         **own,
     }
-    merged = build_model(NAME, classes=sum(targets.sizes), channels=channels, options=args)
-    merged.backbone.load_state_dict(network.state_dict())
-    merged.head.load_state_dict(state)
-    fixed = network.pretrained_cfg.get("fixed_input_size", False)
+    channels = len(store.facts["mean"])
+    merged = as_timm(build_model(NAME, classes=outputs, channels=channels, options=args))
+    merged.get_submodule("backbone").load_state_dict(network.state_dict())
+    merged.get_submodule("head").load_state_dict(state)
+    fixed = as_timm(network).pretrained_cfg.get("fixed_input_size", False)
     merged.pretrained_cfg = {**merged.pretrained_cfg, "fixed_input_size": fixed}
     return merged, args
 
 
 def _of_several(
+    models: list[Model],
     networks: list[nn.Module],
-    head: nn.Module,
-    recipe: Recipe,
-    split: ConcatenatedSplit,
-    targets: Targets,
-    channels: int,
+    stores: list[FeatureSplit],
+    own: dict[str, Any],
+    state: dict[str, Tensor],
+    outputs: int,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network of several backbones and a head, and the arguments that build it."""
-    own, state = _head_arguments(head, recipe, split, targets)
     backbones = [
         {
             "name": _architecture(model),
             "layers": list(store.layers),
             "options": store.facts["options"],
         }
-        for model, store in zip(recipe.models, split.stores, strict=True)
+        for model, store in zip(models, stores, strict=True)
     ]
     args = {"backbones": backbones, **own}
-    merged = build_model(
-        NAME_OF_SEVERAL, classes=sum(targets.sizes), channels=channels, options=args
-    )
-    for place, network in zip(merged.backbones, networks, strict=True):
-        place.load_state_dict(network.state_dict())
-    merged.head.load_state_dict(state)
+    channels = len(stores[0].facts["mean"])
+    merged = build_model(NAME_OF_SEVERAL, classes=outputs, channels=channels, options=args)
+    for number, network in enumerate(networks):
+        merged.get_submodule(f"backbones.{number}").load_state_dict(network.state_dict())
+    merged.get_submodule("head").load_state_dict(state)
     return merged, args
 
 
 def _head_arguments(
-    head: nn.Module, recipe: Recipe, split: FeatureSplit, targets: Targets
+    head: nn.Module, config: Head, split: FeatureSplit, targets: Targets
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the arguments that build a head in a network, and its tensors there."""
     if isinstance(head, LinearHead | RescaledHead):
         kind, options = "linear", {}
         state = dict(zip(("weight", "bias"), head.folded(), strict=True))
     else:
-        kind, options = recipe.head.kind, head_options(recipe.head, split, targets)
-        state = head.state_dict()
+        kind, options, state = config.kind, head_options(config, split, targets), head.state_dict()
     return {"head": kind, "width": split.width, "head_options": options}, state
 
 
@@ -226,7 +238,11 @@ def _check(
     network: nn.Module, head: nn.Module, stores: list[FeatureSplit], shapes: list[list[int]]
 ) -> None:
     images = [torch.linspace(-1, 1, prod(shape)).reshape(1, *shape) for shape in shapes]
-    backbones = getattr(network, "backbones", [getattr(network, "backbone", network)])
+    backbones: Iterable[nn.Module] = [network]
+    if isinstance(network, BackbonesWithHead):
+        backbones = network.backbones
+    elif isinstance(network, BackboneWithHead):
+        backbones = [network.backbone]
     features = [
         torch.cat(list(layers_of(backbone, image, list(store.layers)).values()), 1)
         for backbone, image, store in zip(backbones, images, stores, strict=True)

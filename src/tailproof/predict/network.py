@@ -8,7 +8,8 @@ from torch import nn
 
 from tailproof.data.taxonomy import head_columns
 from tailproof.loading.augmentation import BatchAugment
-from tailproof.models.expert_config import ExpertConfig
+from tailproof.models.expert_config import ExpertConfig, ImageInput
+from tailproof.models.timm_network import place
 from tailproof.predict.classifier_inputs import with_features
 from tailproof.predict.preparation import Preparation
 from tailproof.runtime.errors import TailproofError
@@ -55,9 +56,9 @@ class Network:
         inputs = config.inputs
         return cls(
             outputs,
-            model.to(device, memory_format=torch.channels_last),
+            place(model, device, torch.channels_last),
             device,
-            tuple(Preparation(tuple(taken.input_size), taken.interpolation) for taken in inputs),
+            tuple(map(_preparation, inputs)),
             tuple(BatchAugment(taken.mean, taken.std, None, 0, full_scale) for taken in inputs),
         )
 
@@ -102,3 +103,8 @@ class Network:
         if features is not None:
             raw[FEATURES] = features.float().cpu().numpy()
         return raw
+
+
+def _preparation(taken: ImageInput) -> Preparation:
+    channels, height, width = taken.input_size
+    return Preparation((channels, height, width), taken.interpolation)

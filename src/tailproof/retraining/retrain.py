@@ -88,7 +88,7 @@ def retrain(expert: str, table: str, output: str) -> Retrained:
     _check_output(output)
     origin = Origin.read(expert)
     splits = {name: open_features(origin.features, origin.manifest, name) for name in SPLITS}
-    check_weights(origin.recipe, splits["train"])
+    check_weights(origin.recipe.models, splits["train"])
     manifest = splits["train"].manifest
     indices = verified.indices(table, manifest["classes"][manifest["target"]])
     corrections = {name: correct_labels(split, indices) for name, split in splits.items()}
@@ -96,7 +96,8 @@ def retrain(expert: str, table: str, output: str) -> Retrained:
     unknown = sorted(indices.keys() - samples)
     _check_changes(table, origin, corrections, unknown)
     with _new_folder(output) as folder:
-        learner = HeadOnFeatures(*(splits[name] for name in FITTED), origin.recipe)
+        fitted, val = (splits[name] for name in FITTED)
+        learner = HeadOnFeatures(fitted, val, origin.recipe)
         run = TrainingRun(learner, origin.seed, ProcessGroup(1))
         train(run, folder, folder.with_name("states"), "retrained", StopRequest())
         result = Retrained(

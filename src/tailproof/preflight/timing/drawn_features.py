@@ -9,7 +9,7 @@ import torch
 
 from tailproof.config.head import RESCALED, Linear
 from tailproof.config.recipe import FrozenBackbone, Recipe
-from tailproof.features.store import BLOCK_BYTES
+from tailproof.features.store import FeatureSplit
 from tailproof.loading import Split
 from tailproof.models import build_model
 from tailproof.models.backbone_layers import layers_of
@@ -21,7 +21,7 @@ STORED_BYTES = 4
 """Of a feature in fp32."""
 
 
-class DrawnFeatures:
+class DrawnFeatures(FeatureSplit):
     """Takes the place of a `FeatureSplit`, with the labels and row groups of the shards.
 
     Args:
@@ -39,7 +39,6 @@ class DrawnFeatures:
         self.width, self.views = width, views
         self.backbone_bytes = backbone_bytes
         self.row_bytes = views * self.width * STORED_BYTES
-        self.block_rows = max(1, BLOCK_BYTES // self.row_bytes)
         self._values = np.random.default_rng(0).standard_normal(self.width, np.float32)
 
     def __len__(self) -> int:
@@ -80,11 +79,11 @@ def head_on_drawn_features(manifest: str | Path, recipe: Recipe) -> HeadOnFeatur
     """
     train, val = (Split(manifest, name) for name in ("train", "val"))
     sizes = [_sizes(backbone, train.channels) for backbone in recipe.backbones]
-    width, size = map(sum, zip(*sizes, strict=True))
+    width, size = sum(width for width, _ in sizes), sum(size for _, size in sizes)
     if isinstance(recipe.head, RESCALED):
         recipe = recipe.model_copy(update={"head": Linear()})
     return HeadOnFeatures(
-        DrawnFeatures(train, width, recipe.features.views, size),
+        DrawnFeatures(train, width, recipe.backbones[0].features.views, size),
         DrawnFeatures(val, width, 1, size),
         recipe,
     )
