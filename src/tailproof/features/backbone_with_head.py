@@ -161,6 +161,6 @@ def backbone_with_head(pretrained: bool = False, **options: Any) -> BackboneWith
 
 
 @register_model
-def backbones_with_head(pretrained: bool = False, **options) -> BackbonesWithHead:
+def backbones_with_head(pretrained: bool = False, **options: Any) -> BackbonesWithHead:
     """Build a network of several backbones and a head on their features."""
     return build_model_with_cfg(BackbonesWithHead, NAME_OF_SEVERAL, pretrained, **options)

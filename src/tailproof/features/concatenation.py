@@ -57,10 +57,8 @@ class ConcatenatedSplit(FeatureSplit):
         return features
 
 
-def open_features(
-    folders: Sequence[str | Path], manifest: str | Path, name: str
-) -> FeatureSplit | ConcatenatedSplit:
-    """Open the features of one split.
+def open_features(folders: Sequence[str | Path], manifest: str | Path, name: str) -> FeatureSplit:
+    """Open the features of one split, of one backbone or next to each other.
 
     Args:
         folders: the folder of the features of each backbone.
