@@ -8,6 +8,7 @@ rule train:
         shards=pipeline.shards_of_networks("train", "val"),
         features=pipeline.features_of("train", "val"),
         pretrained=pipeline.pretrained_of(".safetensors", ".json"),
+        teacher=pipeline.teacher_of,
         standing=lambda w: rung_standing(w, expert_recipes.rung_of(w.expert)),
     output:
         weights="<expert>/model.safetensors",

@@ -205,14 +205,21 @@ class Pipeline:
         """Return an input function: a file of every evaluated expert and seed."""
         return self.files_of(lambda w: self.experiment(w).evaluated, file, **values)
 
-    def files_to_bundle(self, file: str, **values: Iterable[str]) -> InputFunction:
-        """Return an input function: a file of every evaluated expert with the wildcards' seed."""
+    def files_to_combine(self, file: str, **values: Iterable[str]) -> InputFunction:
+        """Return an input function: a file of every expert of an ensemble, with one seed."""
         return lambda wildcards: _expand(
             f"{self._paths.experiment(wildcards.experiment)}/{EXPERT}/{file}",
-            expert=self.experiment(wildcards).evaluated,
+            expert=self.experiment(wildcards).combined,
             seed=[wildcards.seed],
             **values,
         )
+
+    def teacher_of(self, wildcards: Any) -> str | list[str]:
+        """Return the answers that a student learns; none for an expert that is no student."""
+        if wildcards.expert not in self.experiment(wildcards).students:
+            return []
+        folder = self._paths.experiment(wildcards.experiment)
+        return f"{folder}/teacher/seed-{wildcards.seed}.parquet"
 
     def logits_to_calibrate(self, wildcards: Any) -> list[str]:
         """Return the raw logits on which the calibrators of an expert are fitted and chosen."""

@@ -19,4 +19,5 @@ with job(snakemake):
         Guarantees(**params.guarantees),
         snakemake.wildcards.experiment,
         Path(snakemake.output.guarantees).parent,
+        params.students,
     )

@@ -1,6 +1,6 @@
 """The stage evaluate: metrics.json and CSV tables, computed from calibrated logits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -50,6 +50,7 @@ def evaluate(
     config: Evaluation,
     output: str | Path,
     groups: Mapping[str, str] = NO_GROUPS,
+    students: Collection[str] = (),
 ) -> dict[str, Any]:
     """Measure every expert and ensemble on dev and test.
 
@@ -62,6 +63,7 @@ def evaluate(
         output: folder for metrics.json, accuracy.json and the tables; docs/evaluation.md describes
             them.
         groups: the group of each sample; a sample that is not listed is its own group.
+        students: the experts that learnt from an ensemble, which no ensemble combines.
 
     Returns:
         The content of metrics.json.
@@ -83,7 +85,7 @@ def evaluate(
     }
     tune_weight = first[FITTED_ON].weight
     methods = expert_methods(logits, task)
-    ensembles, weights = ensemble_methods(logits)
+    ensembles, weights = ensemble_methods(logits, students)
     methods += ensembles
     sample_groups = _sample_groups(first, groups)
     group_temperatures: dict[str, dict[str, float | None]] = {}
@@ -160,8 +162,11 @@ def expert_methods(logits: Experts, task: Task) -> list[Method]:
     return methods
 
 
-def ensemble_methods(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float]]]:
+def ensemble_methods(
+    logits: Experts, students: Collection[str]
+) -> tuple[list[Method], dict[str, dict[str, float]]]:
     """Return the ensembles, none for one expert, and {seed: {expert: weight in stacked}}."""
+    logits = {name: seeds for name, seeds in logits.items() if name not in students}
     if len(logits) < 2:
         return [], {}
     methods = [Method(name, "ensemble", {}) for name in ENSEMBLES]

@@ -1,6 +1,6 @@
 """The stage guarantee: guarantees.json and the rules of every expert, from calibrated logits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def guarantee(
     config: Guarantees,
     experiment: str,
     output: str | Path,
+    students: Collection[str] = (),
 ) -> dict[str, Any]:
     """Fit every promise on tune and measure it on dev and test.
 
@@ -74,6 +75,7 @@ def guarantee(
         config: the configuration section guarantees.
         experiment: name of the experiment.
         output: folder for guarantees.json and guarantee_rules.json.
+        students: the experts that learnt from an ensemble, which no ensemble combines.
 
     Returns:
         The content of guarantees.json.
@@ -91,7 +93,7 @@ def guarantee(
         split: _samples(first[split], split, evaluation, class_weights)
         for split in (FITTED_ON, *REPORTED_SPLITS)
     }
-    methods = _methods(logits, _read_prior_splits(experts, task))
+    methods = _methods(logits, _read_prior_splits(experts, task), students)
     stored: dict[str, dict[str, Any]] = {}
     for method in track(methods, "guarantee"):
         _fit_and_measure(method, classes, config, class_weights, splits)
@@ -193,8 +195,8 @@ def read_logits(path: str | Path, task: Task) -> Logits:
     return logits
 
 
-def _methods(logits: Experts, prior: Experts) -> list[Method]:
-    """Return the experts, and the ensemble stacked if there are several."""
+def _methods(logits: Experts, prior: Experts, students: Collection[str]) -> list[Method]:
+    """Return the experts, and the ensemble stacked if there are several that are no students."""
     every = {
         expert: {seed: {**splits, **prior[expert][seed]} for seed, splits in seeds.items()}
         for expert, seeds in logits.items()
@@ -216,11 +218,11 @@ def _methods(logits: Experts, prior: Experts) -> list[Method]:
         )
         for name, seeds in every.items()
     ]
-    if len(every) > 1:
-        seeds = next(iter(every.values()))
+    combined = [own for name, own in every.items() if name not in students]
+    if len(combined) > 1:
         stacked = {
-            seed: ensemble_predictions(STACKED, [own[seed] for own in every.values()])
-            for seed in seeds
+            seed: ensemble_predictions(STACKED, [own[seed] for own in combined])
+            for seed in combined[0]
         }
         methods.append(Method(STACKED, "ensemble", stacked, {}, {}, {}))
     return methods

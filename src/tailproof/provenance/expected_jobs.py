@@ -33,6 +33,8 @@ def _wildcards(experiment: Experiment) -> dict[str | None, list[dict[str, str]]]
         "trained": runs(experiment.trained),
         "evaluated": runs(experiment.evaluated),
     }
+    if experiment.students:
+        wildcards["taught"] = [{"seed": str(seed)} for seed in experiment.seeds]
     if experiment.sweep:
         rounds = experiment.rounds
         wildcards |= {

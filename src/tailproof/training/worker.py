@@ -42,7 +42,8 @@ def main(path: Path) -> None:
                 ranks = ProcessGroup(recipe.devices * recipe.nodes)
                 learner = NetworkOnImages(arguments["manifest"], recipe)
                 with REQUEST.save_first():
-                    run = TrainingRun(learner, arguments["seed"], ranks, arguments["until"])
+                    asked = (arguments[name] for name in ("until", "teacher"))
+                    run = TrainingRun(learner, arguments["seed"], ranks, *asked)
                     names = ("folder", "states", "key")
                     train(run, *(arguments[name] for name in names), REQUEST)
         except Interrupted as error:

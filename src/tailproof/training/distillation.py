@@ -1,0 +1,76 @@
+"""What a student learns from its teacher, the ensemble of other experts."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own convention
+
+from tailproof.config.recipe import Distill
+from tailproof.data.logits import Logits
+from tailproof.loading.batches import Rows
+from tailproof.runtime.errors import TailproofError
+from tailproof.training.multi_head import Heads
+
+
+class Distillation:
+    """The loss of answers that differ from the teacher's (Hinton, Vinyals & Dean 2015).
+
+    Args:
+        config: how the recipe distils.
+        log_p: log-probabilities of the teacher for the samples of train, [N, C].
+        device: the device of the run.
+    """
+
+    def __init__(self, config: Distill, log_p: np.ndarray, device: torch.device) -> None:
+        self.weight, self._temperature = config.weight, config.temperature
+        softened = torch.from_numpy(log_p).double() / config.temperature
+        self._answers = softened.softmax(1).float().to(device)
+
+    @classmethod
+    def open(
+        cls, path: str | Path, config: Distill, train: Rows, heads: Heads, device: torch.device
+    ) -> "Distillation":
+        """Read the teacher's answers.
+
+        Args:
+            path: what the stage teach wrote.
+            config: how the recipe distils.
+            train: the training samples.
+            heads: the heads of the student.
+            device: the device of the run.
+
+        Raises:
+            TailproofError: they are for other samples or classes.
+        """
+        taught = Logits.read(path)
+        classes = len(heads.classes[heads.target])
+        if list(taught.sample_ids) != list(train.sample_ids):
+            raise TailproofError(
+                f"{path} has the answers of the ensemble for other samples than those of train: "
+                "run the stage infer of its experts again"
+            )
+        if taught.values.shape[1] != classes:
+            raise TailproofError(
+                f"{path} has answers for {taught.values.shape[1]} classes, expected {classes} as "
+                "in the manifest: run the stage infer of its experts again"
+            )
+        return cls(config, taught.values, device)
+
+    def answers(self, rows: np.ndarray) -> Tensor:
+        """Return the softened answers for rows of train, [B, C]."""
+        return self._answers[torch.from_numpy(rows).to(self._answers.device)]
+
+    def mean(self, logits: Tensor, answers: Tensor) -> Tensor:
+        """Return the mean of T² · KL(teacher ‖ student), a scalar.
+
+        The factor T² keeps the gradients of the same size at every T (section 2.1 of the paper).
+
+        Args:
+            logits: of the target, [B, C].
+            answers: from `answers`, or a mixture of them.
+        """
+        log_q = F.log_softmax(logits / self._temperature, dim=1)
+        divergence = F.kl_div(log_q, answers, reduction="batchmean")
+        return self._temperature**2 * divergence
