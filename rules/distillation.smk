@@ -7,7 +7,7 @@ rule teach:
     input:
         logits=pipeline.files_to_combine("logits/{split}.parquet", split=TAUGHT),
     output:
-        teacher="<results>/{experiment}/teacher/seed-{seed}.parquet",
+        teacher="<results>/{experiment}/experts/stacked/seed-{seed}/teacher.parquet",
         record=record("teach"),
     log:
         "<logs>/{experiment}/teach/{seed}.log",

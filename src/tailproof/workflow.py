@@ -219,7 +219,7 @@ class Pipeline:
         if wildcards.expert not in self.experiment(wildcards).students:
             return []
         folder = self._paths.experiment(wildcards.experiment)
-        return f"{folder}/teacher/seed-{wildcards.seed}.parquet"
+        return f"{folder}/experts/stacked/seed-{wildcards.seed}/teacher.parquet"
 
     def logits_to_calibrate(self, wildcards: Any) -> list[str]:
         """Return the raw logits on which the calibrators of an expert are fitted and chosen."""

@@ -153,7 +153,7 @@ STAGES = {
         per=None,
         reads_test=True,
     ),
-    "teach": Stage(("teacher/seed-{seed}.parquet",), "teacher-{seed}", "taught"),
+    "teach": Stage(("experts/stacked/seed-{seed}/teacher.parquet",), "teacher-{seed}", "taught"),
     "promote": Stage((f"{WINNER}/rung-{{rung}}.json",), "rung-{rung}", "promotion"),
     "selection": Stage((f"{WINNER}/selection.json", f"{WINNER}/points.csv"), per="selection"),
 }
