@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-experts bench-loader bench-scale bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-guarantees bench-labels bench-heads bench-onnx clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-contains bench-guarantees bench-labels bench-heads bench-long-tail bench-onnx bench-unknown clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ demo: .venv/.run ## set up, train three experts on long-tailed digits and show t
 test: .venv/.dev .venv/validators/.done browser ## set up and run the tests
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-pipelines: .venv/.dev ## run the pipeline for rare events, scan lines, taxonomies, resizing and sweeps
+test-pipelines: .venv/.dev ## run whole pipelines: rare events, taxonomies, sweeps, heads, and all jobs again
 	$(BIN)/pytest -n 2 --dist loadfile tests/pipelines
 
 test-chaos: .venv/.dev ## kill training runs about a hundred times and compare the bytes
@@ -47,6 +47,9 @@ bench-train: .venv/.dev ## compare training speed with a plain PyTorch loop
 
 bench-threads: .venv/.run ## measure how threads should wait for each other next to busy neighbours
 	$(BIN)/python benchmarks/threads.py
+
+bench-gpu: .venv/.dev ## test and time everything that a GPU changes, in under 10 minutes (on a GPU)
+	$(BIN)/python benchmarks/gpu.py
 
 bench-experts: .venv/.dev ## time the three experts of cifar100_lt on random pixels (on a GPU)
 	$(BIN)/python benchmarks/experts.py
@@ -81,16 +84,28 @@ bench-diagnosis: .venv/.run .venv/autod/.done ## score the diagnosis on historie
 bench-near-duplicates: .venv/.run .venv/imagededup/.done ## find planted copies in photographs; CIFAR100=FOLDER
 	$(BIN)/python benchmarks/near_duplicates.py $(CIFAR100)
 
+bench-contains: .venv/.run ## ask about copies, strangers and 100,000 files; CIFAR100=FOLDER
+	$(BIN)/python benchmarks/near_duplicates.py $(CIFAR100) --contains --count 300
+
 bench-guarantees: .venv/.run ## re-split logits 1,000 times and count broken promises; RESULTS="FOLDER …"
 	$(BIN)/python benchmarks/guarantees.py $(RESULTS)
 
 bench-labels: .venv/.dev ## compare the search for wrong labels with cleanlab on planted ones
 	$(BIN)/python benchmarks/wrong_labels.py
 
+bench-long-tail: .venv/.run ## write the long-tail table of docs/benchmarks.md from the results of this project
+	$(BIN)/python benchmarks/long_tail.py > docs/benchmarks.md
+
 bench-heads: .venv/.run ## measure training a head on up to 400,000 x 768 stored features
 	$(BIN)/python benchmarks/heads.py
 
-bench-proof: .venv/.run ## time `snakemake -n` with 100 finished jobs, and hashing
+bench-unknown: .venv/.run ## measure scores of unknown images; FEATURES=FOLDER MANIFEST=FILE
+	$(BIN)/python benchmarks/unknown.py $(FEATURES) $(MANIFEST)
+
+bench-overhead: .venv/.run ## compare the demo with one process that computes the same
+	$(BIN)/python benchmarks/overhead.py
+
+bench-proof: .venv/.run ## time `snakemake -n` with 100 and 1,000 jobs, and hashing
 	$(BIN)/python benchmarks/proof.py
 
 clean: ## remove the environment and caches; keep the results

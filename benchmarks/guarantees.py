@@ -14,6 +14,14 @@ of stacked are fitted again each time, on the same part. Each promise then has a
 - Risk and precision: at most a share of 1 - confidence of the re-splits has a threshold above which
   more is wrong in the whole pool than promised, plus what the binomial distribution allows.
 
+`views`: things of the same classes, in equal shares, each seen in four views that have some of
+their noise in common. A thing is one answer: the mean of the views' logits with the temperature of
+groups, which is fitted again in each re-split, on the same part.
+
+`context`: the same classes live at 12 sites. In each re-split the exponent is fitted on a part of
+the size of tune and measured on the rest, next to Bayes' rule with the true p(site | class). It is
+worse if its NLL on the rest is higher than without context.
+
 `simulated`: 100 classes in 20 genera and 5 families, Gaussian around their means, imbalance 100, in
 the pool as in training; the logits are the exact posterior (`exact`) or twice as sharp
 (`overconfident`). The options are those of the stage; seeds are 0 to 999.
@@ -31,8 +39,11 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from scipy.special import log_softmax
 from scipy.stats import binom, norm
 
+from tailproof.calibration.metrics import ece, log_probabilities
+from tailproof.calibration.temperature import fit_temperature
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.config.validation import load_experiment
@@ -41,8 +52,12 @@ from tailproof.evaluation.class_groups import class_groups
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.sample_groups import SPREAD
 from tailproof.evaluation.task import Task
-from tailproof.guarantees.guarantee import PRIOR_FROM, classes_of, cross_fitted
+from tailproof.guarantees.context import ContextColumn, add_context, fit_exponents
+from tailproof.guarantees.fitting import PRIOR_FROM
+from tailproof.guarantees.folds import predict_held_out
+from tailproof.guarantees.guarantee import classes_of, cross_fitted
 from tailproof.guarantees.prediction_sets import (
     LOWEST,
     PROCEDURES,
@@ -64,7 +79,10 @@ Z = norm.ppf(0.5 + BAND / 2)
 
 
 class Pool(NamedTuple):
-    """The held-out samples of a method: logits of its experts [E, N, C], labels, facts."""
+    """The held-out samples of a method: logits of its experts [E, N, C], labels, facts.
+
+    The logits of grouped samples are the means over their groups.
+    """
 
     system: str
     method: str
@@ -73,6 +91,12 @@ class Pool(NamedTuple):
     fitted: int  # samples in the part that rules are fitted on
     classes: Classes
     shares: np.ndarray
+    grouped: bool = False
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the predictions do not depend on the part that is fitted on."""
+        return len(self.logits) == 1 and not self.grouped
 
 
 def of_results(folder: Path) -> list[Pool]:
@@ -109,10 +133,12 @@ def pool_of(system: str, method: str, experts: list[dict[str, Logits]], classes:
     return Pool(system, method, logits[:, kept], labels[kept], fitted, classes, shares)
 
 
-def simulated(samples: int = 4000, fitted: int = 1000, dimension: int = 12) -> list[Pool]:
-    """Return a long-tailed pool whose posterior is known."""
-    rng = np.random.default_rng(0)
-    species, genera, families = 100, 20, 5
+SPECIES = 100
+
+
+def species_means(rng: np.random.Generator, dimension: int = 12) -> tuple[np.ndarray, Classes]:
+    """Return the mean of each class, and the classes, with an imbalance of 100."""
+    species, genera, families = SPECIES, 20, 5
     genus, family = np.arange(species) % genera, np.arange(species) % families
     means = (
         1.2 * rng.normal(size=(families, dimension))[family]
@@ -120,31 +146,90 @@ def simulated(samples: int = 4000, fitted: int = 1000, dimension: int = 12) -> l
         + 0.7 * rng.normal(size=(species, dimension))
     )
     counts = (500 * 100 ** (-np.arange(species) / (species - 1))).astype(int)
-    prior = counts / counts.sum()
-    labels = rng.choice(species, size=samples, p=prior)
-    x = means[labels] + rng.normal(size=(samples, dimension))
-    exact = np.log(prior) - ((x[:, None] - means) ** 2).sum(axis=2) / 2
     names = [f"species {index}" for index in range(species)]
     ranks = [
         Rank("species", names, np.arange(species)),
         Rank("genus", [f"genus {index}" for index in range(genera)], genus),
         Rank("family", [f"family {index}" for index in range(families)], family),
     ]
-    groups = class_groups(counts, Evaluation())
-    classes = Classes(names, counts, groups, ranks)
-    shares = prior_shares(counts, 1.0)
+    return means, Classes(names, counts, class_groups(counts, Evaluation()), ranks)
+
+
+def draw(samples: int, *, equal: bool = False, views: int = 1) -> tuple[np.ndarray, ...]:
+    """Return the posterior of each view [samples, views, C], the labels, and the classes."""
+    rng = np.random.default_rng(0)
+    means, classes = species_means(rng)
+    share = classes.train_counts / classes.train_counts.sum()
+    prior = np.full(SPECIES, 1 / SPECIES) if equal else share
+    labels = rng.choice(SPECIES, size=samples, p=prior)
+    common, centre = 0.0, means[labels]
+    if views > 1:
+        common = 0.5
+        centre = centre + common * rng.normal(size=centre.shape)
+    x = centre[:, None] + rng.normal(size=(samples, views, means.shape[1]))
+    distance = np.stack([((x[:, [view]] - means) ** 2).sum(axis=2) for view in range(views)], 1)
+    return np.log(prior) - distance / 2 / (1 + common**2), labels, classes
+
+
+def simulated(samples: int = 4000, fitted: int = 1000) -> list[Pool]:
+    """Return a long-tailed pool whose posterior is known."""
+    logits, labels, classes = draw(samples)
+    exact, shares = logits[:, 0], prior_shares(classes.train_counts, 1.0)
     return [
         Pool("simulated", method, (exact * sharp)[None], labels, fitted, classes, shares)
         for method, sharp in {"exact": 1.0, "overconfident": 2.0}.items()
     ]
 
 
+def views(samples: int = 3000, fitted: int = 1000, *, equal: bool = True) -> list[Pool]:
+    """Return things that are seen in one and in four views, of equal or long-tailed shares."""
+    logits, labels, classes = draw(samples, equal=equal, views=4)
+    shares = prior_shares(classes.train_counts, 0.0 if equal else 1.0)
+    log_p = log_softmax(logits, axis=2)
+    one, four = log_p[None, :, 0], log_p.mean(axis=1)[None]
+    return [
+        Pool("views", "one view", one, labels, fitted, classes, shares),
+        Pool("views", "four views", four, labels, fitted, classes, shares, grouped=True),
+    ]
+
+
 def predicted(pool: Pool, fit: np.ndarray) -> Prediction:
-    """Return the prediction for the whole pool; the weights of stacked are fitted on `fit`."""
+    """Return the prediction for the whole pool; what is fitted of it is fitted on `fit`."""
+    if pool.grouped:
+        temperature = group_temperature(pool, fit)
+        return Prediction.from_logits(pool.logits[0] / temperature, pool.labels)
     if len(pool.logits) == 1:
         return Prediction.from_logits(pool.logits[0], pool.labels)
     weights = stack(pool.logits[:, fit], pool.labels[fit])
-    return combine("stacked", pool.logits, pool.labels, weights)
+    return Prediction(combine("stacked", pool.logits, weights), pool.labels)
+
+
+def stacked_held_out(pool: Pool, rows: np.ndarray) -> Prediction:
+    """Return the prediction of stacked for samples that its weights were not fitted on."""
+    logits, labels = pool.logits[:, rows], pool.labels[rows]
+    return cross_fitted(
+        labels,
+        logits.shape[2],
+        lambda fit: stack(logits[:, fit], labels[fit]),
+        lambda: [(slice(0, len(labels)), logits)],
+    )
+
+
+def group_temperature(pool: Pool, fit: np.ndarray) -> float:
+    values, labels = pool.logits[0][fit], pool.labels[fit]
+    return fit_temperature(values, labels, np.ones(len(labels)), SPREAD).temperature
+
+
+def held_out(pool: Pool, fit: np.ndarray) -> Prediction:
+    """Return the prediction for the part to fit on, as the stage makes it."""
+    if not pool.grouped:
+        return stacked_held_out(pool, fit)
+
+    def predict(others: np.ndarray, here: np.ndarray) -> np.ndarray:
+        return pool.logits[0][fit[here]] / group_temperature(pool, fit[others])
+
+    labels = pool.labels[fit]
+    return Prediction.from_logits(predict_held_out(labels, predict), labels)
 
 
 def take(prediction: Prediction, rows: np.ndarray) -> Prediction:
@@ -155,14 +240,12 @@ def resplit(pool: Pool, splits: int) -> tuple[dict, dict]:
     """Return {(coverage, procedure): values} and {(kind, level): values}, a row per re-split."""
     sets, kept = defaultdict(list), defaultdict(list)
     scores: dict[str, np.ndarray] = {}
-    whole = predicted(pool, np.arange(0)) if len(pool.logits) == 1 else None
+    whole = predicted(pool, np.arange(0)) if pool.fixed else None
     for seed in range(splits):
         order = np.random.default_rng([1, seed]).permutation(len(pool.labels))
         fit, rest = order[: pool.fitted], order[pool.fitted :]
         prediction = whole or predicted(pool, fit)
-        tune = (
-            take(prediction, fit) if whole else cross_fitted(pool.logits[:, fit], pool.labels[fit])
-        )
+        tune = take(prediction, fit) if whole else held_out(pool, fit)
         rules = fit_guarantees(tune, pool.classes, pool.shares, CONFIG, {"plain": None})
         if whole is None or not scores:
             scores = {name: set_scores(name, prediction.p, pool.shares) for name in SCORES}
@@ -184,7 +267,8 @@ def resplit(pool: Pool, splits: int) -> tuple[dict, dict]:
 
 def of_sets(held: np.ndarray, labels: np.ndarray, pool: Pool, coverage: float) -> list[float]:
     samples = LabelledWeights.of(labels, np.ones((1, len(held))))
-    values = measure_sets(held, samples, pool.classes.groups["few"], coverage)
+    hit = held[np.arange(len(held)), labels]
+    values = measure_sets(hit, held.sum(axis=1), samples, pool.classes.groups["few"], coverage)
     return [float(rows[0]) for rows in values.values()]
 
 
@@ -275,15 +359,81 @@ def print_answers(results: list[tuple[Pool, dict]], splits: int) -> int:
     return outside
 
 
+SITES = 12
+SIGNALS = {"strong": 0.2, "weak": 3.0, "none": np.inf}
+"""The concentration of the sites of each class: the smaller, the more a site says."""
+
+
+def context_gains(splits: int, samples: int = 4000, fitted: int = 1000) -> Table:
+    """Return what a column of sites gains, next to Bayes' rule with the true p(site | class)."""
+    logits, labels, classes = draw(samples)
+    log_p, counts = log_probabilities(logits[:, 0]), classes.train_counts
+    table = Table(
+        "site says", "exponent", "m", "NLL", "change", "by Bayes' rule", "top-1, points", "worse",
+        title=f"Context, {splits:,} re-splits: means over the rest",
+    )  # fmt: skip
+    for name, concentration in SIGNALS.items():
+        rng = np.random.default_rng(1)
+        site_of = np.full((SPECIES, SITES), 1 / SITES)
+        if np.isfinite(concentration):
+            site_of = rng.dirichlet(np.full(SITES, concentration), SPECIES)
+        drawn = [
+            (site_of[own].cumsum(axis=1) > rng.random((len(own), 1))).argmax(axis=1)
+            for own in (np.repeat(np.arange(SPECIES), counts), labels)
+        ]
+        learnt = [str(site) for site in drawn[0]]
+        column = ContextColumn.fit(
+            "site", "value", learnt, np.repeat(np.arange(SPECIES), counts), counts
+        )
+        codes = column.codes([str(site) for site in drawn[1]])
+        true_ratio = np.log(np.maximum(site_of, 1e-12)).T[drawn[1]]
+        bayes = log_probabilities(log_p + true_ratio)
+        rows = []
+        for seed in range(splits):
+            order = np.random.default_rng([1, seed]).permutation(samples)
+            fit, rest = order[:fitted], order[fitted:]
+            own = fit_exponents(log_p[fit], labels[fit], [column], [codes[fit]])
+            after = add_context(log_p[rest], [column], [codes[rest]], own.values)
+            losses = [-p[np.arange(len(rest)), labels[rest]].mean() for p in (
+                log_p[rest], after, bayes[rest]
+            )]  # fmt: skip
+            hits = [(p.argmax(axis=1) == labels[rest]).mean() for p in (log_p[rest], after)]
+            rows.append([own.values[0], *losses, hits[1] - hits[0]])
+        values = np.array(rows)
+        mean = values.mean(axis=0)
+        table.add_row(
+            name, f"{mean[0]:.2f}", f"{column.smoothing:.3g}", f"{mean[1]:.3f}",
+            f"{mean[2] - mean[1]:+.3f}", f"{mean[3] - mean[1]:+.3f}", f"{100 * mean[4]:+.1f}",
+            f"{(values[:, 2] > values[:, 1]).mean():.1%}",
+        )  # fmt: skip
+    return table
+
+
+def print_views(pools: list[Pool]) -> None:
+    """Print the accuracy and the calibration error of one and of four views."""
+    for pool in pools:
+        fit, rest = np.arange(pool.fitted), np.arange(pool.fitted, len(pool.labels))
+        prediction = take(predicted(pool, fit), rest)
+        print(
+            f"{pool.method}: top-1 {prediction.correct.mean():.1%}, "
+            f"ECE {ece(prediction.p, prediction.labels):.1%}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("results", nargs="*", type=Path, help="folders of finished experiments")
     parser.add_argument("--splits", type=int, default=1000)
     options = parser.parse_args()
-    pools = [pool for folder in options.results for pool in of_results(folder)] + simulated()
+    pools = [pool for folder in options.results for pool in of_results(folder)]
+    pools += simulated() + views()
     measured = [(pool, *resplit(pool, options.splits)) for pool in pools]
     outside = print_sets([(pool, sets) for pool, sets, _ in measured], options.splits)
     outside += print_answers([(pool, answers) for pool, _, answers in measured], options.splits)
+    for equal in (True, False):
+        print(f"{'equal' if equal else 'long-tailed'} class shares:")
+        print_views(views(equal=equal))
+    Console(width=150).print(context_gains(options.splits))
     print(f"{outside} promises are outside their band")
 
 

@@ -10,6 +10,10 @@
 3. Near duplicates between the training and the test images of CIFAR-100.
 4. The time and memory of the search for 433,000 pictures, a tenth of them copies. The other
    pictures are blends of two photographs, mirrored and weighted at random.
+5. `tailproof contains`, with --contains alone: copies of each kind, asked of 10,000 photographs of
+   the training set, in the project and from fingerprints; and photographs of the test set, which
+   are other ones except for CIFAR-100's own near duplicates. Then 100,000 PNG files, of which
+   60,000 are all of CIFAR-100, asked of the 50,000 training images.
 
 The folder holds train.parquet and test.parquet as Hugging Face has them.
 """
@@ -33,8 +37,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tailproof.data.duplicate_pairs import clusters_of
+from tailproof.data.fingerprints import Fingerprints, max_distance_for
 from tailproof.data.grey_thumbnail import FLAT_VALUE, SIDE, thumbnail
+from tailproof.data.known_pictures import KnownPictures
 from tailproof.data.near_duplicates import find_pairs, threshold_for, without_chains
+from tailproof.data.picture_hashes import hash_of, spectra_of, windows
+from tailproof.provenance.contains import read_one
 
 PEER = Path(".venv/imagededup/bin/python")
 PEER_SCRIPT = """
@@ -252,12 +260,71 @@ def search(path: Path) -> dict[str, float]:
     }
 
 
+def fingerprints_of(thumbnails: np.ndarray) -> Fingerprints:
+    """Return the fingerprints of pictures that all are in one split."""
+    spectra = spectra_of(thumbnails, np.arange(len(thumbnails)))
+    hashes = hash_of(spectra, windows()[0])
+    names = np.full(len(thumbnails), "x", object)
+    limit = max_distance_for(spectra, hashes, threshold_for(thumbnails))
+    usable = thumbnails.max(axis=(1, 2)) != thumbnails.min(axis=(1, 2))
+    return Fingerprints(None, hashes, usable, names, names, limit, "RGB")
+
+
+def asked(train: list[bytes], test: list[bytes], count: int, known: int = 10_000) -> Table:
+    """Return how many copies of each kind are recognised, and of which picture."""
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(train), known, replace=False)
+    thumbnails = np.stack([thumbnail(enlarge(decode(train[index]))) for index in chosen])
+    originals = [enlarge(decode(train[index])) for index in chosen[:count]]
+    others = [enlarge(decode(data)) for data in test[: 2 * count]]
+    shown = [change(picture, rng) for change in KINDS.values() for picture in originals]
+    shown = np.stack([thumbnail(picture) for picture in [*shown, *others]])
+    published = fingerprints_of(thumbnails)
+    copies = KnownPictures(thumbnails, np.zeros(known, int)).copies(shown)
+    sides = ((copies.asked, copies.known), published.near(shown)[:2])
+    title = f"{count} of {known:,} photographs; hashes that differ in {published.max_distance} bits"
+    table = Table(title=title)
+    for head in ("copies", "recall", "another", "fingerprints: recall", "another"):
+        table.add_column(head, justify="left" if head == "copies" else "right")
+    for place, kind in enumerate(KINDS):
+        cells = [kind]
+        for index, row in sides:
+            of_kind = index // count == place
+            right = int((index[of_kind] % count == row[of_kind]).sum())
+            cells += [f"{right / count:.3f}", f"{(of_kind.sum() - right) / count:.3f}"]
+        table.add_row(*cells)
+    shares = [float((index >= len(KINDS) * count).sum()) / len(others) for index, _ in sides]
+    table.add_row("photographs of test", "", f"{shares[0]:.3f}", "", f"{shares[1]:.3f}")
+    return table
+
+
+def hundred_thousand(train: list[bytes], test: list[bytes]) -> str:
+    """Return the processor time of asking about 100,000 files."""
+    thumbnails = np.stack([thumbnail(decode(data)) for data in train])
+    with tempfile.TemporaryDirectory() as name:
+        for number, data in enumerate([*train, *test, *train[:40_000]]):
+            Path(name, f"{number}.png").write_bytes(data)
+        files = sorted(Path(name).iterdir())
+        wall, processor = time.perf_counter(), time.process_time()
+        read = list(map(read_one, files))
+        reading = time.process_time() - processor
+        asked_about = np.stack([facts[2] for facts in read])
+        found = len(KnownPictures(thumbnails, np.zeros(len(train), int)).copies(asked_about))
+        searching = time.process_time() - processor - reading
+        wall = time.perf_counter() - wall
+    return (
+        f"{len(files):,} files: {found:,} are copies of a training image; processor time: reading, "
+        f"decoding and hashing {reading:.0f} s, searching {searching:.0f} s; {wall:.0f} s in all"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("cifar100", type=Path, nargs="?", help="folder of train and test.parquet")
     parser.add_argument("--count", type=int, default=1000, help="photographs with copies")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--peer", type=Path, default=PEER, help="a Python that has imagededup")
+    parser.add_argument("--contains", action="store_true", help="run the fifth part alone")
     parser.add_argument("--search", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.search:
@@ -267,6 +334,10 @@ def main() -> None:
         parser.error("name the folder of CIFAR-100: make bench-near-duplicates CIFAR100=FOLDER")
     console = Console()
     train, test = (photographs(options.cifar100, part) for part in ("train", "test"))
+    if options.contains:
+        console.print(asked(train, test, options.count))
+        console.print(hundred_thousand(train, test))
+        return
     console.print(cifar(train, test))
     console.print(look_alikes(options.peer))
     console.print(planted(train, options.count, options.runs, options.peer))

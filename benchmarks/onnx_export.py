@@ -24,11 +24,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from untrained_expert import write_expert
 
-from tailproof.digests import sha256_file
-from tailproof.evaluation.deployment import Deployment, FittedRule
-from tailproof.files import write_json
-from tailproof.models import build_model, save_expert
 from tailproof.onnx_export.command import export
 from tailproof.onnx_export.images import Images
 from tailproof.onnx_export.parity import run_expert, run_file
@@ -53,41 +50,6 @@ session = onnxruntime.InferenceSession(sys.argv[1])
 size = session.get_inputs()[0].shape[1]
 session.run(None, {"images": np.zeros((1, size, size, 3), np.uint8)})
 """
-
-
-def make_expert(folder: Path, model: str, size: int) -> Path:
-    """Write the folder of an expert that nobody trained."""
-    names = [str(number) for number in range(CLASSES)]
-    torch.manual_seed(0)
-    save_expert(
-        folder,
-        build_model(model, classes=CLASSES, channels=3, options={}).eval(),
-        model_args={},
-        preprocessing={
-            "input_size": [3, size, size],
-            "interpolation": "bicubic",
-            "crop_pct": 1.0,
-            "crop_mode": "center",
-            "mean": [0.5] * 3,
-            "std": [0.25] * 3,
-        },
-        class_names=names,
-        facts={"target": "class", "heads": {"class": CLASSES}},
-    )
-    weights = {"weights_sha256": sha256_file(folder / "model.safetensors")}
-    write_json(folder / "calibration.json", {**weights, "temperature": 1.5, "other_ranks": {}})
-    flat = {"shift": (0, 0), "gain": (1, 1), "multiplier": (0, 0)}
-    Deployment(
-        experiment="random",
-        expert="random",
-        seed=0,
-        **weights,
-        images="RGB",
-        tail=names[CLASSES // 2 :],
-        coverage=0.9,
-        rules={"chow": [FittedRule(coverage=0.9, threshold=-0.5, **flat)]},
-    ).write(folder / "deployment.json")
-    return folder
 
 
 def rate(run: Callable[[], object], images: int, runs: int) -> str:
@@ -170,7 +132,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for model in arguments.models:
             size, root = CASES[model], Path(temporary) / model
-            folder = make_expert(root / "expert", model, size)
+            folder = write_expert(root / "expert", model, "RGB", size, CLASSES)
             draw = np.random.default_rng(0)
             pixels = draw.integers(0, 256, (arguments.images, size, size, 3), np.uint8)
             (root / "images").mkdir()

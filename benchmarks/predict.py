@@ -23,14 +23,11 @@ import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from untrained_expert import write_expert
 
-from tailproof.digests import sha256_file
-from tailproof.evaluation.deployment import Deployment, FittedRule
-from tailproof.files import write_json
-from tailproof.models import build_model, save_expert
+from tailproof.data.image_files import find_images
 from tailproof.predict.classify import BATCH_SIZE
 from tailproof.predict.expert import Expert, open_expert
-from tailproof.predict.image_files import find_images
 from tailproof.predict.image_inputs import list_images
 from tailproof.predict.options import Options
 from tailproof.runtime.process import tune_malloc
@@ -39,40 +36,6 @@ CASES = {
     "cifar_resnet32, 8 px, PNG": ("cifar_resnet32", "L", 8, 10, 2000),
     "resnet18, 224 px, JPEG": ("resnet18", "RGB", 224, 1000, 128),
 }
-
-
-def make_expert(folder: Path, model: str, mode: str, size: int, classes: int) -> Expert:
-    """Write the folder of an expert that nobody trained, and open it."""
-    channels = 1 if mode == "L" else 3
-    names = [str(number) for number in range(classes)]
-    torch.manual_seed(0)
-    network = build_model(model, classes=classes, channels=channels, options={})
-    save_expert(
-        folder,
-        network,
-        model_args={},
-        preprocessing={
-            "input_size": [channels, size, size],
-            "mean": [0.5] * channels,
-            "std": [0.25] * channels,
-        },
-        class_names=names,
-        facts={"target": "class", "heads": {"class": classes}},
-    )
-    weights = {"weights_sha256": sha256_file(folder / "model.safetensors")}
-    write_json(folder / "calibration.json", {**weights, "temperature": 1.5, "other_ranks": {}})
-    flat = {"shift": (0, 0), "gain": (1, 1), "multiplier": (0, 0)}
-    Deployment(
-        experiment="random",
-        expert="random",
-        seed=0,
-        **weights,
-        images=mode,
-        tail=names[classes // 2 :],
-        coverage=0.9,
-        rules={"chow": [FittedRule(coverage=0.9, threshold=-0.5, **flat)]},
-    ).write(folder / "deployment.json")
-    return open_expert(folder)
 
 
 def write_images(folder: Path, mode: str, count: int) -> None:
@@ -131,9 +94,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for name, (model, mode, size, classes, count) in CASES.items():
             folder = Path(temporary) / model
-            expert = make_expert(folder / "expert", model, mode, size, classes)
+            expert = open_expert(write_expert(folder / "expert", model, mode, size, classes))
             write_images(folder / "images", mode, count)
-            files, _ = list_images(find_images([folder / "images"], mode).files)
+            files, _ = list_images(list(find_images([folder / "images"], mode).files))
             classifier = expert.classifier(Options(), print)
 
             def whole(classifier=classifier, files=files) -> int:

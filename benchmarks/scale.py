@@ -47,19 +47,39 @@ from pathlib import Path
 
 import numpy as np
 from data import build_shards, pictures
+from drawn_logits import (
+    EXPERTS,
+    Drawn,
+    raw_of,
+    split_sizes,
+    write_collection,
+    write_expert,
+)
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from tailproof.calibration.calibrate import calibrate
+from tailproof.calibration.export import export
+from tailproof.config.calibration import Calibration
 from tailproof.config.data import Data
+from tailproof.config.evaluation import Evaluation
+from tailproof.config.guarantees import Guarantees
 from tailproof.config.recipe import Augmentation
+from tailproof.config.splits import CALIBRATED, SPLITS
 from tailproof.data.prepare import prepare
 from tailproof.data.raw_checksums import files_to_read, list_raw, replaced_raw
 from tailproof.data.sources import open_source
 from tailproof.data.splits import split
+from tailproof.evaluation.evaluate import evaluate
+from tailproof.evaluation.sample_groups import read_groups
+from tailproof.guarantees.guarantee import guarantee
+from tailproof.inspection.held_out_predictions import INSPECTED
+from tailproof.inspection.inspect import inspect
 
 ROWS = [25_000, 50_000, 100_000, 200_000, 400_000]
 FILES = [50_000, 125_000, 500_000]
+LOGITS = ["2786,37000,14000", "2786,433000,60000", "10000,50000,20000"]
 TAR_SAMPLES = 10_000
 DISTINCT = 2048
 CLASSES = 100
@@ -201,18 +221,107 @@ def measure(stage: Callable, config: Data, folder: Path) -> tuple[float, float, 
     return time.perf_counter() - start, busy, peaks
 
 
+def infer_drawn(drawn: Drawn, folder: Path) -> None:
+    """What infer does after the network: raw logits of one expert, of all splits."""
+    write_expert(drawn, folder, EXPERTS[0], SPLITS)
+
+
+def infer_others(drawn: Drawn, folder: Path) -> None:
+    """The same for the other experts, without train, which nothing reads."""
+    for expert in EXPERTS[1:]:
+        write_expert(drawn, folder, expert, CALIBRATED)
+
+
+def calibrate_drawn(drawn: Drawn, folder: Path) -> None:
+    config = Calibration()
+    for expert in EXPERTS:
+        raw = raw_of(folder, expert)
+        splits = {split: raw / f"{split}.parquet" for split in config.splits}
+        calibrate(splits, config, raw.parent / "calibration.json")
+
+
+def export_drawn(drawn: Drawn, folder: Path) -> None:
+    for expert, (paths,) in _logits_of(folder).items():
+        raw = {split: raw_of(folder, expert) / path.name for split, path in paths.items()}
+        export(raw, raw_of(folder, expert).parent / "calibration.json", paths)
+
+
+def evaluate_drawn(drawn: Drawn, folder: Path) -> None:
+    groups = read_groups(folder / "samples.parquet")
+    files = {expert: {0: paths} for expert, (paths,) in _logits_of(folder).items()}
+    manifest = folder / "shards" / "manifest.json"
+    evaluate(files, manifest, Evaluation(), folder / "evaluation", groups)
+
+
+def guarantee_drawn(drawn: Drawn, folder: Path) -> None:
+    files = {expert: {0: paths} for expert, (paths,) in _logits_of(folder).items()}
+    manifest, samples = folder / "shards" / "manifest.json", folder / "samples.parquet"
+    promised = Evaluation(), Guarantees()
+    guarantee(files, manifest, samples, *promised, "drawn", folder / "evaluation")
+
+
+def inspect_drawn(drawn: Drawn, folder: Path) -> None:
+    every = [paths for (paths,) in _logits_of(folder).values()]
+    logits = {split: [paths[split] for paths in every] for split in INSPECTED}
+    manifest, samples = folder / "shards" / "manifest.json", folder / "samples.parquet"
+    inspect(manifest, samples, logits, Evaluation(), folder / "inspection")
+
+
+def _logits_of(folder: Path) -> dict[str, list[dict[str, Path]]]:
+    """Return the calibrated logits of each expert by split."""
+    return {
+        expert: [
+            {
+                split: raw_of(folder, expert).parent / "logits" / f"{split}.parquet"
+                for split in CALIBRATED
+            }
+        ]
+        for expert in EXPERTS
+    }
+
+
+LOGIT_STAGES = {
+    "infer": infer_drawn,
+    "infer, others": infer_others,
+    "calibrate": calibrate_drawn,
+    "export": export_drawn,
+    "evaluate": evaluate_drawn,
+    "guarantee": guarantee_drawn,
+    "inspect": inspect_drawn,
+}
+
+
+def run_logits(size: str) -> Iterator[tuple[str, tuple[float, float, list[int]]]]:
+    """Draw the logits of three experts, and yield the measurement of each stage.
+
+    Args:
+        size: CLASSES,TRAIN,TEST.
+    """
+    classes, train, test = map(int, size.split(","))
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Drawn(classes, split_sizes(train, test))
+        write_collection(Path(folder), classes, drawn.sizes)
+        for name, stage in LOGIT_STAGES.items():
+            result = measure(stage, drawn, Path(folder))
+            print(f"{size}: {name}", *result, flush=True)
+            yield name, result
+        written = Path(folder).glob(f"experts/{EXPERTS[0]}/**/*.parquet")
+        size_on_disk = sum(path.stat().st_size for path in written)
+        print(f"{size}: an expert's logits take {size_on_disk / 1e6:.0f} MB")
+
+
 def show(found: dict[str, list[tuple]]) -> None:
     """Print the table: one section per stage, one line per size."""
-    table = Table(title="Growth with the number of images")
+    table = Table(title="Growth with the number of images and classes")
     for column in ("stage", "rows", "s", "µs per row", "CPU s", "peak MB", "worker MB"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for name, lines in found.items():
         for rows, seconds, busy, (own, workers) in lines:
             table.add_row(
                 name,
-                f"{rows:,}",
+                f"{rows:,}" if isinstance(rows, int) else rows,
                 f"{seconds:.1f}",
-                f"{seconds / rows * 1e6:.0f}",
+                f"{seconds / rows * 1e6:.0f}" if isinstance(rows, int) else "",
                 f"{busy:.1f}",
                 f"{own / 1e6:.0f}",
                 f"{workers / 1e6:.0f}" if workers else "",
@@ -226,6 +335,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS)
     parser.add_argument("--files", type=int, nargs="*", default=FILES)
     parser.add_argument("--layouts", nargs="*", choices=LAYOUTS, default=list(LAYOUTS))
+    parser.add_argument("--logits", nargs="*", metavar="CLASSES,TRAIN,TEST", default=LOGITS)
     arguments = parser.parse_args()
     found: dict[str, list[tuple]] = defaultdict(list)
     for rows in arguments.rows:
@@ -236,6 +346,9 @@ def main() -> None:
         for rows in arguments.files:
             for name, result in run_stages(write, FILE_STAGES, rows):
                 found[f"{name}, {layout}"].append((rows, *result))
+    for size in arguments.logits:
+        for name, result in run_logits(size):
+            found[name].append((size, *result))
     show(found)
 
 

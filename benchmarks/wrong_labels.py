@@ -32,6 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import StandardScaler
 
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.inspection.label_noise import doubt_labels
 
 KINDS = ("symmetric", "head", "alike")
@@ -182,7 +183,9 @@ def precision_at(recall: float, score: np.ndarray, wrong: np.ndarray) -> float:
 
 def scores(drawn: Drawn, images: Images) -> dict[str, list[float]]:
     """Return the values of `COLUMNS` by group of the given class."""
-    ours = doubt_labels(np.log(drawn.p), drawn.labels, drawn.train_counts, drawn.pools).probability
+    ours = doubt_labels(
+        Prediction(np.log(drawn.p), drawn.labels), drawn.train_counts, drawn.pools
+    ).probability
     theirs = {
         method: -get_label_quality_scores(drawn.labels, drawn.p, method=method)
         for method in ("self_confidence", "normalized_margin")

@@ -12,7 +12,6 @@ rule bundle:
         manifest=rules.manifest.output.manifest,
         samples=rules.prepare.output.samples,
         metrics=rules.evaluate.output.metrics,
-        rejectors="<results>/{experiment}/evaluation/rejectors.csv",
     output:
         weights="<results>/{experiment}/bundles/{method}/seed-{seed}/model.safetensors",
         bundle="<results>/{experiment}/bundles/{method}/seed-{seed}/bundle.json",

@@ -15,7 +15,7 @@ rule calibrate:
         "../envs/light.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_by_attempt(1000),
+        mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(10),
     params:
         calibration=lambda w: config_section(experiment(w).calibration),
@@ -28,11 +28,13 @@ rule calibrate:
 
 rule export:
     input:
-        raw=rules.infer.output.logits,
+        raw=expand(
+            "<expert>/raw_logits/{split}.parquet", split=CALIBRATED, allow_missing=True
+        ),
         calibration=rules.calibrate.output.calibration,
     output:
         logits=expand(
-            "<expert>/logits/{split}.parquet", split=SPLITS, allow_missing=True
+            "<expert>/logits/{split}.parquet", split=CALIBRATED, allow_missing=True
         ),
         record=record("export"),
     log:

@@ -9,9 +9,10 @@ from tailproof import workflow as helpers
 from tailproof.config import expert_recipes
 from tailproof.config.base import NAME
 from tailproof.config.evaluation import ENSEMBLES
-from tailproof.config.validation import parse_config
-from tailproof.config.splits import SPLITS
+from tailproof.config.section_fields import config_section, data_section
+from tailproof.config.splits import CALIBRATED, SPLITS, UNKNOWN_SPLITS
 from tailproof.config.sweep import WINNER
+from tailproof.config.validation import parse_config
 from tailproof.extensions import import_extensions
 from tailproof.preflight.slurm_partitions import check_partitions
 from tailproof.preflight.slurm_resources import cores, memory_mb
@@ -29,7 +30,6 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import why_unreadable
 from tailproof.runtime.records import read_record, record_path
 from tailproof.runtime.stages import STAGES, TRAINED, script_of
-from tailproof.workflow import config_section
 
 TRAINING = ("train", "rung")
 RESULTS = project_paths().results
@@ -62,7 +62,7 @@ wildcard_constraints:
     expert=NAME,
     key=NAME,
     seed=r"\d+",
-    split="|".join(SPLITS),
+    split="|".join([*SPLITS, *UNKNOWN_SPLITS]),
     part=r"\d{5}",
     rung=r"\d+",
     method="|".join(ENSEMBLES),
@@ -81,6 +81,7 @@ files_of_evaluated, records_so_far = (
     pipeline.records_so_far,
 )
 pairs_to_group, leakage_of = pipeline.pairs_to_group, pipeline.leakage_of
+context_of = pipeline.context_of
 rung_standing, selection_of = pipeline.rung_standing, pipeline.selection_of
 max_over_recipes = pipeline.max_over_recipes
 

@@ -24,7 +24,7 @@ rule prepare:
         mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(60),
     params:
-        data=lambda w: config_section(
+        data=lambda w: data_section(
             experiment(w).data, "source", "on_bad_image", "max_bad_share"
         ),
         raw_digest=lambda w: raw_of(w.experiment).digest,
@@ -59,6 +59,33 @@ rule near_duplicates:
         "../workflow/scripts/near_duplicates.py"
 
 
+rule context:
+    input:
+        samples=rules.prepare.output.samples,
+        # The checksums of the tables: what changes in them changes the columns.
+        raw=rules.prepare.output.raw,
+    output:
+        context="<results>/{experiment}/context.parquet",
+        record=record("context"),
+    log:
+        "<logs>/{experiment}/context.log",
+    benchmark:
+        "<logs>/{experiment}/context.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(20),
+    params:
+        data=lambda w: config_section(experiment(w).data, "source", "context"),
+        code=code("context"),
+    message:
+        "{wildcards.experiment}: read columns of context"
+    script:
+        "../workflow/scripts/context.py"
+
+
 rule split:
     input:
         samples=rules.prepare.output.samples,
@@ -78,7 +105,7 @@ rule split:
         mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(20),
     params:
-        data=lambda w: config_section(
+        data=lambda w: data_section(
             experiment(w).data,
             "source",
             "target",
@@ -144,7 +171,7 @@ rule shard:
         mem_mb=scaled_by_attempt(1000),
         runtime=scaled_by_attempt(60),
     params:
-        data=lambda w: config_section(
+        data=lambda w: data_section(
             experiment(w).data, "source", "seed", "shards_per_split"
         ),
         code=code("shard"),

@@ -50,6 +50,9 @@ rule guarantee:
         logits=files_of_evaluated("logits/{split}.parquet", split=GUARANTEED),
         manifest=rules.manifest.output.manifest,
         samples=rules.prepare.output.samples,
+        unknown=pipeline.unknown_scores,
+        splits=rules.split.output.splits,
+        context=context_of,
     output:
         guarantees="<results>/{experiment}/evaluation/guarantees.json",
         rules="<results>/{experiment}/evaluation/guarantee_rules.json",
@@ -72,7 +75,7 @@ rule guarantee:
         evaluation=lambda w: config_section(
             experiment(w).evaluation, "many_shot", "few_shot", "bootstrap", "seed"
         ),
-        guarantees=lambda w: config_section(experiment(w).guarantees),
+        guarantees=lambda w: experiment(w).guarantee_fields(),
         code=code("guarantee"),
     message:
         "{wildcards.experiment}: guarantee coverage, risk and precision"

@@ -50,6 +50,7 @@ FINDERS = {
     "src/tailproof/__init__.py": "what users import; no stage reaches it through this file",
     "src/tailproof/config/data.py": "validates a source, which computes no result",
     "src/tailproof/extensions.py": "the code digest reads the files of the folder itself",
+    "src/tailproof/torchvision_stub.py": "it imports modules of torchvision only",
     "src/tailproof/data/sources/__init__.py": "the code digest knows its string as every module",
 }
 """Modules that import by name, and why the code digest misses nothing."""
@@ -115,6 +116,11 @@ TEXT_OF_AN_ERROR = {
     "standard_streams": "a terminal",
     "job_logging": "a terminal and a log",
     "prepare_image": "`tailproof predict`, which is no stage",
+    "read_known_features": "`tailproof predict`, which raises it",
+    "read_one": "`tailproof contains`, which is no stage",
+    "check_statement": "`tailproof verify`, which raises it",
+    "_write_to_tracker": "a warning of `tailproof track`, which is no stage",
+    "_read_or_say": "a page of `tailproof watch`, which is no file",
     "choose_source": "`tailproof import`, which is no stage",
     "_read_pictures": "`tailproof import`, which is no stage",
     "_read_picture": "bad_images.csv, a list for people that no stage reads",
@@ -220,7 +226,7 @@ def test_the_readers_of_sources_belong_to_the_stages_that_open_a_source():
         if path.name != "__init__.py"
     }
     reached = {stage: readers & modules for stage, modules in stage_modules().items()}
-    assert {stage for stage, found in reached.items() if found} == {"prepare", "shard"}
+    assert {stage for stage, found in reached.items() if found} == {"prepare", "shard", "context"}
     assert all(reached[stage] == readers for stage in ("prepare", "shard"))
 
 

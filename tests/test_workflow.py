@@ -12,8 +12,10 @@ import yaml
 from tailproof import workflow
 from tailproof.config import expert_recipes
 from tailproof.config.draws import write_draws
+from tailproof.config.features import shard_fields
 from tailproof.config.folds import write_folds
 from tailproof.config.recipe import EXECUTION_FIELDS, Recipe
+from tailproof.config.section_fields import config_section, data_section
 from tailproof.config.validation import parse_experiment
 from tailproof.files import write_json
 from tailproof.preflight.slurm_resources import TRAIN_MINUTES
@@ -113,8 +115,34 @@ def test_a_job_asks_for_what_was_measured_once_it_was(tiny, tmp_path: Path):
 
 
 def test_a_section_is_given_in_plain_values(tiny):
-    assert set(workflow.config_section(tiny.data, "source", "seed")) == {"source", "seed"}
-    json.dumps(workflow.config_section(tiny.data))
+    assert set(config_section(tiny.data, "source", "seed")) == {"source", "seed"}
+    json.dumps(config_section(tiny.data))
+
+
+def test_unknown_pictures_have_jobs_of_their_own(tiny):
+    """Without the section, no job and no parameter is another one."""
+
+    def of(**unknown):
+        data = {**TINY["data"], "unknown": unknown}
+        return parse_experiment({**TINY, "data": data, "experts": {"only": {}}})
+
+    held_out, others, none = of(classes=["9"]), of(source={"name": "digits"}), of()
+    for experiment in (held_out, others):
+        names = {job for job in expected_jobs(experiment) if "unknown" in job}
+        shards = {f"shard/unknown_{split}-00000" for split in ("tune", "test")}
+        assert names == shards | {"manifest_unknown/manifest_unknown", "score_unknown/only-0"}
+    assert [job for job in expected_jobs(none) if "unknown" in job] == ["score_unknown/only-0"]
+    assert not [job for job in expected_jobs(tiny) if "unknown" in job]
+    plain = data_section(tiny.data, "source", "seed")
+    assert plain == data_section(none.data, "source", "seed")
+    assert set(data_section(held_out.data, "source")) == {"source", "target", "unknown"}
+    for fields in (tiny.result_fields(), tiny.data.model_dump(mode="json")):
+        assert "unknown" not in json.dumps(fields)
+    assert (
+        "false_alarms" not in tiny.guarantee_fields() and "false_alarms" in none.guarantee_fields()
+    )
+    assert shard_fields(tiny.data) == shard_fields(others.data) == shard_fields(none.data)
+    assert shard_fields(tiny.data) != shard_fields(held_out.data)
 
 
 def test_records_are_expected_of_each_job_once(tiny, swept):

@@ -1,9 +1,11 @@
 """A user's project: where its files are, and how `tailproof init` makes one."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -111,6 +113,20 @@ class Paths:
             if path.is_relative_to(self.experiment(store)):
                 return (store, *path.relative_to(self.experiment(store)).parts)
         return path.relative_to(self.results).parts if path.is_relative_to(self.results) else None
+
+    def features_among(self, files: Iterable[Any]) -> list[str]:
+        """Return the keys of the stored features that files of a record belong to."""
+        places = (self.inside(file.path) for file in files)
+        return [place[1] for place in places if place and place[0] == FEATURES]
+
+    def owner_of(self, path: str | Path) -> Path | None:
+        """Return the folder of results, or of a store, that a path is in when links are followed.
+
+        Snakemake alone writes there. None for a path elsewhere.
+        """
+        folders = (Path(self.results), *map(self.experiment, STORES))
+        place = Path(path).resolve()
+        return next((one for one in folders if place.is_relative_to(one.resolve())), None)
 
     def weights(self, key: str) -> Path:
         """Return the file of fetched weights; the facts about them are next to it, as JSON."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import CALIBRATED, SPLITS
 from tailproof.data.logits import Logits
 from tailproof.files import read_json
 from tailproof.history import History
@@ -129,7 +129,7 @@ class Results:
 
         Args:
             expert: name of the expert.
-            split: train, val, calib, tune, dev or test.
+            split: val, calib, tune, dev or test; or train, of which there are no calibrated ones.
             seed: its seed. Default: the first one.
             calibrated: whether they are calibrated.
 
@@ -142,8 +142,9 @@ class Results:
         """
         import pandas as pd
 
-        if split not in SPLITS:
-            raise unknown_name("split", printable(split), SPLITS)
+        there = CALIBRATED if calibrated else SPLITS
+        if split not in there:
+            raise unknown_name("split", printable(split), there)
         folder = self.expert(expert, seed)
         read = Logits.read(
             self._need(folder / ("logits" if calibrated else "raw_logits") / f"{split}.parquet")

@@ -9,8 +9,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from tailproof.config.base import NAME
 from tailproof.config.draws import read_draws
 from tailproof.config.experiment import Experiment
@@ -188,6 +186,40 @@ class Pipeline:
 
         return paths
 
+    def shards_of_unknown(self, file: str = "part-{part}.parquet") -> InputFunction:
+        """Return an input function: the shards of unknown pictures, or the facts about them."""
+        return lambda wildcards: self.shards_of(
+            *self.experiment(wildcards).data.splits_of_unknown, file=file
+        )(wildcards)
+
+    def unknown_of_network(self, wildcards: Any) -> list[str]:
+        """Return the shards of unknown pictures that an expert reads; none for a head."""
+        head = is_head(self.experiment(wildcards), wildcards.expert)
+        return [] if head else self.shards_of_unknown()(wildcards)
+
+    def unknown_manifest(self, wildcards: Any) -> list[str]:
+        """Return the manifest of the unknown pictures; none if there are no such pictures."""
+        path = self._paths.experiment(wildcards.experiment) / "shards" / "unknown.json"
+        return [path.as_posix()] if self.experiment(wildcards).data.splits_of_unknown else []
+
+    def unknown_features(self, wildcards: Any) -> list[str]:
+        """Return the features of unknown pictures that an expert may need; or none."""
+        experiment = self.experiment(wildcards)
+        recipes = possible_recipes(experiment, wildcards.expert)
+        return _expand(
+            "{folder}/shards/unknown_features/{key}/{split}.parquet/part-{part}.parquet",
+            folder=[self._paths.experiment(wildcards.experiment)],
+            key=recipes_of_features(experiment.data, recipes),
+            split=experiment.data.splits_of_unknown,
+            part=part_numbers(experiment),
+        )
+
+    def unknown_scores(self, wildcards: Any) -> list[str]:
+        """Return the scores of every evaluated expert; none if no expert says "unknown"."""
+        if self.experiment(wildcards).data.unknown is None:
+            return []
+        return self.files_of_evaluated("unknown_scores.parquet")(wildcards)
+
     def files_of(
         self, experts: Callable[[Any], list[str]], file: str, **values: Iterable[str]
     ) -> InputFunction:
@@ -297,6 +329,11 @@ class Pipeline:
         """Return the near duplicates that split keeps together; none if it does not."""
         grouped = self.experiment(wildcards).data.near_duplicates == "group"
         return self._near_duplicates(wildcards, "pairs.parquet") if grouped else []
+
+    def context_of(self, wildcards: Any) -> str | list[str]:
+        """Return the columns of context of an experiment; none if it names none."""
+        named = self.experiment(wildcards).data.context
+        return f"{self._paths.experiment(wildcards.experiment)}/context.parquet" if named else []
 
     def leakage_of(self, wildcards: Any) -> str | list[str]:
         """Return the counts of near duplicates in different splits; none without a search."""
@@ -533,11 +570,6 @@ def experiment_names() -> list[str]:
             "experiments share: give the experiment another name"
         )
     return names
-
-
-def config_section(section: BaseModel, *names: str) -> dict[str, Any]:
-    """Return a section of the configuration, or only its named fields, as plain values."""
-    return section.model_dump(mode="json", include=set(names) or None)
 
 
 def part_numbers(experiment: Experiment) -> list[str]:

@@ -26,9 +26,16 @@ def write(path, split, samples=300, sha="ab" * 32, labels=None, sharpness=3.0, s
     return path
 
 
+def calibrated(raw, config=None, output=None):
+    """Calibrate on raw logits of calib; those of tune are drawn from the same distribution."""
+    tune = write(raw.with_name("tune.parquet"), "tune")
+    output = output or raw.with_name("calibration.json")
+    return calibrate({"calib": raw, "tune": tune}, config or Calibration(), output)
+
+
 def test_calibration_lowers_what_it_minimises(tmp_path):
     raw = write(tmp_path / "calib.parquet", "calib")
-    found = calibrate({"calib": raw}, Calibration(), tmp_path / "calibration.json")
+    found = calibrated(raw)
     assert found == json.loads((tmp_path / "calibration.json").read_text())
     assert found["temperature"] > 1.5
     assert found["after"]["nll"] < found["before"]["nll"]
@@ -47,13 +54,13 @@ def test_calibration_lowers_what_it_minimises(tmp_path):
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     raw = write(tmp_path / "calib.parquet", "calib")
     for name in ("a.json", "b.json"):
-        calibrate({"calib": raw}, Calibration(weighting="class_balanced"), tmp_path / name)
+        calibrated(raw, Calibration(weighting="class_balanced"), tmp_path / name)
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
 def test_few_samples_and_absent_classes_are_recorded(tmp_path):
     raw = write(tmp_path / "calib.parquet", "calib", labels=[0, 1, 0, 1, 1] * 7)
-    found = calibrate({"calib": raw}, Calibration(), tmp_path / "calibration.json")
+    found = calibrated(raw)
     assert len(found["warnings"]) == 2
     assert "only 35 samples" in found["warnings"][0]
     assert found["warnings"][1] == "2 classes have no sample in calib, of 4"
@@ -62,14 +69,14 @@ def test_few_samples_and_absent_classes_are_recorded(tmp_path):
 def test_calib_without_a_label_is_refused(tmp_path):
     raw = write(tmp_path / "calib.parquet", "calib", labels=[])
     with pytest.raises(TailproofError, match=r"calib\.parquet .*'\w+', expected at least one"):
-        calibrate({"calib": raw}, Calibration(), tmp_path / "calibration.json")
+        calibrated(raw)
     assert not (tmp_path / "calibration.json").exists()
 
 
 @pytest.mark.parametrize("labels", [[2], [2, 2, 2]])
 def test_calib_of_one_class_is_enough_and_says_so(tmp_path, labels):
     raw = write(tmp_path / "calib.parquet", "calib", labels=labels)
-    fitted = calibrate({"calib": raw}, Calibration(), tmp_path / "calibration.json")
+    fitted = calibrated(raw)
     assert 0.05 <= fitted["temperature"] <= 20 and fitted["classes_present"] == 1
     assert "3 classes have no sample in calib, of 4" in fitted["warnings"]
 
@@ -78,13 +85,13 @@ def test_calib_of_one_class_is_enough_and_says_so(tmp_path, labels):
 def test_only_calib_sets_a_temperature(tmp_path, split):
     raw = write(tmp_path / "logits.parquet", split)
     with pytest.raises(TailproofError, match=f"'{split}', expected 'calib'"):
-        calibrate({"calib": raw}, Calibration(), tmp_path / "calibration.json")
+        calibrated(raw)
 
 
 def test_export_divides_every_split(tmp_path):
     raw = {split: write(tmp_path / f"raw-{split}.parquet", split) for split in SPLITS}
     outputs = {split: tmp_path / "logits" / f"{split}.parquet" for split in SPLITS}
-    found = calibrate({"calib": raw["calib"]}, Calibration(), tmp_path / "calibration.json")
+    found = calibrated(raw["calib"])
     export(raw, tmp_path / "calibration.json", outputs)
     for split in SPLITS:
         before, after = Logits.read(raw[split]), Logits.read(outputs[split])
@@ -93,14 +100,14 @@ def test_export_divides_every_split(tmp_path):
         assert after.metadata["split"] == split
         np.testing.assert_allclose(after.values * after.temperature, before.values, rtol=1e-6)
         assert np.array_equal(after.values.argmax(axis=1), before.values.argmax(axis=1))
-    calibrated = Logits.read(outputs["calib"])
-    after = scores(calibrated.values, calibrated.target)
+    exported = Logits.read(outputs["calib"])
+    after = scores(exported.values, exported.target)
     assert after["nll"] <= found["after"]["nll"], "each fold was calibrated by the others"
 
 
 def test_export_refuses_logits_of_other_weights(tmp_path):
     raw = {split: write(tmp_path / f"raw-{split}.parquet", split) for split in ("calib", "test")}
-    calibrate({"calib": raw["calib"]}, Calibration(), tmp_path / "calibration.json")
+    calibrated(raw["calib"])
     write(raw["test"], "test", sha="cd" * 32)
     outputs = {split: tmp_path / f"{split}.parquet" for split in raw}
     with pytest.raises(
@@ -112,7 +119,7 @@ def test_export_refuses_logits_of_other_weights(tmp_path):
 
 def test_export_refuses_a_file_of_another_split(tmp_path):
     raw = write(tmp_path / "calib.parquet", "calib")
-    calibrate({"calib": raw}, Calibration(), tmp_path / "calibration.json")
+    calibrated(raw)
     with pytest.raises(TailproofError, match=r"calib\.parquet .*'calib', expected 'test'"):
         export({"test": raw}, tmp_path / "calibration.json", {"test": tmp_path / "out.parquet"})
 
@@ -125,17 +132,17 @@ def test_each_head_has_a_temperature_of_its_own(tmp_path):
         "coarse": 5 * (rng.normal(size=(400, 2)) + 1.5 * np.eye(2)[fine // 2]),
         "fine": 2 * (rng.normal(size=(400, 4)) + 1.5 * np.eye(4)[fine]),
     }
-    facts = {"expert": "ce", "seed": 0, "split": "calib", "target": "fine"}
-    Logits(
-        np.array([f"s{row}" for row in range(400)], object),
-        {"coarse": coarse, "fine": fine},
-        np.ones(400),
-        {rank: each.astype(np.float32) for rank, each in heads.items()},
-        facts | {"weights_sha256": "ab" * 32},
-    ).write(tmp_path / "raw.parquet")
-    found = calibrate(
-        {"calib": tmp_path / "raw.parquet"}, Calibration(), tmp_path / "calibration.json"
-    )
+    raw = {"calib": tmp_path / "raw.parquet", "tune": tmp_path / "tune.parquet"}
+    for split, path in raw.items():
+        facts = {"expert": "ce", "seed": 0, "split": split, "target": "fine"}
+        Logits(
+            np.array([f"s{row}" for row in range(400)], object),
+            {"coarse": coarse, "fine": fine},
+            np.ones(400),
+            {rank: each.astype(np.float32) for rank, each in heads.items()},
+            facts | {"weights_sha256": "ab" * 32},
+        ).write(path)
+    found = calibrate(raw, Calibration(), tmp_path / "calibration.json")
     other = found["other_ranks"]["coarse"]
     assert other["samples"] == (coarse >= 0).sum()
     assert other["temperature"] > found["temperature"] > 1

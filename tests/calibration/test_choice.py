@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tailproof.calibration.calibrate import calibrate
-from tailproof.calibration.calibrated_logits import raw_values
+from tailproof.calibration.calibrated_logits import calibrator_of
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.calibration.calibrator import Calibrator
-from tailproof.calibration.choice import choose
+from tailproof.calibration.choice import check, choose
 from tailproof.calibration.export import export
 from tailproof.calibration.metrics import log_probabilities
 from tailproof.config.calibration import Calibration
@@ -50,7 +50,7 @@ def test_a_skewed_expert_gets_more_than_a_temperature_and_the_file_says_why(tmp_
     assert read.calibrators("label")["label"].kind == fitted["calibrator"]
     export({"calib": raw["calib"]}, tmp_path / "calibration.json", {"calib": tmp_path / "out"})
     after, before = Logits.read(tmp_path / "out"), Logits.read(raw["calib"])
-    undone = log_probabilities(raw_values(after))
+    undone = log_probabilities(calibrator_of(after.metadata).undo(after.values))
     assert undone == pytest.approx(log_probabilities(before.values), abs=1e-4)
 
 
@@ -72,6 +72,59 @@ def test_a_lower_nll_at_the_expense_of_rare_classes_is_not_chosen():
     assert chosen == "temperature"
 
 
+def long_tailed(path, split, samples, share, scale, seed=0):
+    """Logits that are a posterior under equal shares, times a scale; labels have other shares."""
+    rng = np.random.default_rng([seed, len(split)])
+    labels = rng.choice(4, samples, p=share)
+    logits = 2.5 * np.eye(4)[labels] + rng.normal(size=(samples, 4)) * 1.58
+    facts = {"expert": "ce", "seed": 0, "split": split, "target": "label"}
+    ids = np.array([f"{split}-{row}" for row in range(samples)], object)
+    values = {"label": (scale * logits).astype(np.float32)}
+    facts["weights_sha256"] = "ab" * 32
+    Logits(ids, {"label": labels}, np.ones(samples), values, facts).write(path)
+    return path
+
+
+TAIL, FLAT = [0.85, 0.1, 0.03, 0.02], [0.25] * 4
+
+
+def test_an_expert_of_a_long_tail_is_calibrated_for_the_shares_of_tune(tmp_path):
+    """The softmax of cross-entropy is a posterior under the shares of train alone."""
+    rng = np.random.default_rng(0)
+    raw = {split: tmp_path / f"{split}.parquet" for split in ("calib", "tune", "test")}
+    for split, samples, share in (("calib", 900, TAIL), ("tune", 900, FLAT), ("test", 4000, FLAT)):
+        long_tailed(raw[split], split, samples, share, scale=1.0)
+        logits = Logits.read(raw[split])
+        logits.heads["label"][:] += 0.8 * np.log(TAIL) + rng.normal(0, 0.01, (samples, 4))
+        logits.write(raw[split])
+    reached, test = {}, Logits.read(raw.pop("test"))
+    for weighting in ("plain", "like_tune"):
+        fitted = calibrate(raw, Calibration(weighting=weighting), tmp_path / "out.json")
+        assert fitted["weighting"] == weighting
+        calibrator = CalibrationFile.read(tmp_path / "out.json").to_calibrator()
+        log_p = log_probabilities(calibrator.apply(test.values))
+        reached[weighting] = -log_p[np.arange(4000), test.target].mean()
+    assert reached["like_tune"] < reached["plain"]
+
+
+def test_calibration_that_makes_tune_worse_is_not_used(tmp_path):
+    raw = {"calib": long_tailed(tmp_path / "calib.parquet", "calib", 900, FLAT, 3.0)}
+    raw["tune"] = long_tailed(tmp_path / "tune.parquet", "tune", 900, FLAT, 1.0)
+    fitted = calibrate(raw, Calibration(), tmp_path / "out.json")
+    assert (fitted["calibrator"], fitted["temperature"]) == ("temperature", 1.0)
+    assert fitted["check"]["harmful"] and fitted["before"] == fitted["after"]
+    (warning,) = fitted["warnings"]
+    assert "no calibrator is used" in warning
+    sound = calibrated(tmp_path, Calibrator(1.6))[0]
+    assert sound["check"]["harmful"] == [] and sound["check"]["nll"]["high"] < 0
+    assert sound["temperature"] > 1.2
+
+
+def test_without_samples_of_tune_nothing_is_checked(tmp_path):
+    nothing = np.empty((0, 3)), np.empty(0, int)
+    assert check(Calibrator(2.0), *nothing, "plain") is None
+
+
 def test_val_and_calib_are_fitted_together(tmp_path):
     fitted, _ = calibrated(tmp_path, Calibrator(), samples=150, fit_on="val_and_calib")
     assert (fitted["samples"], fitted["fit_on"]) == (300, ["val", "calib"])
@@ -84,15 +137,18 @@ def test_scores_after_are_of_samples_that_were_not_fitted(tmp_path):
     rng = np.random.default_rng(0)
     facts = {"expert": "ce", "seed": 0, "split": "calib", "target": "label"}
     samples, classes = 60, 8
-    Logits(
-        np.array([f"s{row}" for row in range(samples)], object),
-        {"label": rng.integers(0, classes, samples)},
-        np.ones(samples),
-        {"label": rng.normal(0, 0.1, (samples, classes)).astype(np.float32)},
-        facts | {"weights_sha256": "ab" * 32},
-    ).write(tmp_path / "calib.parquet")
-    config = Calibration(calibrators=["vector"])
-    fitted = calibrate({"calib": tmp_path / "calib.parquet"}, config, tmp_path / "out.json")
+    raw = {split: tmp_path / f"{split}.parquet" for split in ("calib", "tune")}
+    for split, path in raw.items():
+        count = samples if split == "calib" else 5
+        Logits(
+            np.array([f"s{row}" for row in range(count)], object),
+            {"label": rng.integers(0, classes, count)},
+            np.ones(count),
+            {"label": rng.normal(0, 0.1, (count, classes)).astype(np.float32)},
+            facts | {"weights_sha256": "ab" * 32, "split": split},
+        ).write(path)
+    config = Calibration(calibrators=["vector"], weighting="plain")
+    fitted = calibrate(raw, config, tmp_path / "out.json")
     logits = Logits.read(tmp_path / "calib.parquet")
     own = CalibrationFile.read(tmp_path / "out.json").to_calibrator().apply(logits.values)
     in_sample = -log_probabilities(own)[np.arange(samples), logits.target].mean()
@@ -101,7 +157,8 @@ def test_scores_after_are_of_samples_that_were_not_fitted(tmp_path):
 
 
 def test_splits_of_other_networks_are_refused(tmp_path):
-    raw = {split: tmp_path / f"{split}.parquet" for split in ("val", "calib")}
+    raw = {split: tmp_path / f"{split}.parquet" for split in ("val", "calib", "tune")}
+    write(raw["tune"], "tune", 50, Calibrator())
     write(raw["val"], "val", 50, Calibrator(), sha="cd" * 32)
     write(raw["calib"], "calib", 50, Calibrator())
     config = Calibration(fit_on="val_and_calib")

@@ -195,7 +195,7 @@ def test_the_debiased_ece_of_few_calibrated_samples_is_still_above_zero():
 def test_noise_is_the_ece_of_calibrated_predictions():
     rng = np.random.default_rng(0)
     drawn = [drawn_predictions(rng, 400, 1.0) for _ in range(150)]
-    noise = np.mean([metrics.ece_noise(*each) for each in drawn])
+    noise = np.mean([metrics.confidence_noise(metrics.top_class(*each)[0]) for each in drawn])
     assert noise == pytest.approx(np.mean([metrics.ece(*each) for each in drawn]), rel=0.05)
 
 

@@ -3,16 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import log_loss
 
+from tailproof.calibration.class_weights import sample_weights
 from tailproof.calibration.metrics import log_probabilities, nll
-from tailproof.calibration.temperature import (
-    HIGHEST,
-    LOWEST,
-    SPREAD,
-    fit_temperature,
-    sample_weights,
-)
+from tailproof.calibration.temperature import HIGHEST, LOWEST, SPREAD, fit_temperature
 
 
 def sample(seed, samples=400, classes=5, temperature=1.0):
@@ -64,20 +58,6 @@ def test_scaling_and_shifting_logits(seed, scale, shift):
     scaled = logits.astype(float) * scale + shift
     after = fit_temperature(scaled, labels, weights, np.inf).temperature
     assert after == pytest.approx(before * scale, rel=1e-6)
-
-
-def test_class_balanced_weights_give_each_class_the_same_say():
-    labels = np.array([0, 0, 0, 2])
-    weights = sample_weights(labels, "class_balanced")
-    assert weights.sum() == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
-    assert 2 < weights.sum() < 4
-    assert sample_weights(labels, "plain").tolist() == [1] * 4
-    assert weights[:3].sum() == pytest.approx(weights[3])
-    logits, _ = sample(0, samples=4, classes=3)
-    by_sklearn = log_loss(
-        labels, np.exp(log_probabilities(logits)), sample_weight=weights, labels=range(3)
-    )
-    assert nll(log_probabilities(logits), labels, weights) == pytest.approx(by_sklearn, abs=1e-6)
 
 
 def test_without_a_mistake_the_temperature_stays_and_says_why():

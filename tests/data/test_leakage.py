@@ -15,7 +15,7 @@ from tailproof.data.duplicate_pairs import Pairs, clusters_of, merge_groups, wri
 from tailproof.data.grey_thumbnail import SIDE
 from tailproof.data.leakage import count_copies, measure_leakage
 from tailproof.data.split_assignment import assign_splits
-from tailproof.data.splits import group_near_duplicates
+from tailproof.data.splits import group_near_duplicates, merge_near_duplicates
 from tailproof.data.tables import with_metadata, write_parquet
 from tailproof.files import read_json
 
@@ -83,7 +83,7 @@ def test_near_duplicates_never_straddle_the_splits(tmp_path_factory, config, dat
     path = tmp_path_factory.getbasetemp() / "drawn_pairs.parquet"
     pairs = linked([edge for edge in edges if edge[0] != edge[1]])
     write_pairs(path, pairs, pa.array(samples["sample_id"]), {})
-    kept, dropped = group_near_duplicates(samples, samples, path)
+    kept, dropped = group_near_duplicates(samples, merge_near_duplicates(samples, path))
     splits = assign_splits(kept, "class", ["c0", "c1"], config)
     clusters = pd.Series(clusters_of(pairs, count))
     table = pd.DataFrame({"split": splits, "cluster": clusters[splits.index]})

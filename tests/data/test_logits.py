@@ -1,11 +1,13 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailproof.calibration.calibrated_logits import calibrate_logits
+from tailproof.calibration.calibrated_logits import calibrate_block, check_calibrators
+from tailproof.calibration.calibrated_logits import calibrated_metadata as calibrated
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.data.logits import Logits
 from tailproof.data.tables import read_parquet, with_metadata, write_parquet
@@ -33,6 +35,11 @@ def logits(samples=5, classes=3, **changes):
         "metadata": METADATA,
     }
     return Logits(**{**fields, **changes})
+
+
+def calibrate_logits(raw, calibrators):
+    heads = calibrate_block(raw.heads, calibrators)
+    return replace(raw, heads=heads, metadata=calibrated(raw.metadata, calibrators))
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -85,7 +92,7 @@ def test_each_head_has_a_column_and_missing_labels_are_nulls(tmp_path):
     assert read.temperature == 2
     assert read.metadata["temperatures"] == {"coarse": 4.0, "fine": 2.0}
     with pytest.raises(TailproofError, match=r"'coarse'.* no calibrator"):
-        calibrate_logits(written, {"fine": Calibrator(2.0)})
+        check_calibrators({"coarse": 2, "fine": 3}, {"fine": Calibrator(2.0)})
 
 
 def test_a_file_without_rows_can_be_read(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from tailproof.data import near_duplicates as near
-from tailproof.data.duplicate_pairs import clusters_of, read_pairs, write_pairs
+from tailproof.data import picture_hashes as hashes
+from tailproof.data.duplicate_pairs import Pairs, clusters_of, read_pairs, write_pairs
 from tailproof.data.grey_thumbnail import FLAT_VALUE, SIDE, thumbnail
 from tailproof.data.near_duplicates import find_pairs, threshold_for, without_chains
 
@@ -113,14 +114,14 @@ def test_several_changes_at_once_are_found(photographs, originals):
 def exhaustive(thumbnails: np.ndarray) -> dict[tuple[int, int], float]:
     """Return the correlation of each pair of pictures: the best of all windows and mirrorings."""
     count = len(thumbnails)
-    spectra = near._spectra(thumbnails, np.arange(count))
+    spectra = hashes.spectra_of(thumbnails, np.arange(count))
     first, second = np.triu_indices(count, 1)
     best = np.full(len(first), -1.0)
-    for number in range(len(near.fine_windows())):
+    for number in range(len(hashes.fine_windows())):
         for one, other in ((first, second), (second, first)):
             for mirrored in (False, True):
-                others = near._compared_whole(spectra[other], np.full(len(first), mirrored))
-                correlation = near._correlation(spectra[one], number, others)
+                others = hashes.compared_whole(spectra[other], np.full(len(first), mirrored))
+                correlation = hashes.correlation_of(spectra[one], number, others)
                 best = np.maximum(best, correlation)
     return dict(zip(zip(first.tolist(), second.tolist(), strict=True), best, strict=True))
 
@@ -193,7 +194,7 @@ def test_a_burst_of_any_length_is_one_cluster_with_few_pairs(originals):
 
 def chain(correlations):
     count = len(correlations)
-    return near.Pairs(
+    return Pairs(
         np.arange(count),
         np.arange(1, count + 1),
         np.asarray(correlations, np.float32),

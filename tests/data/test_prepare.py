@@ -120,7 +120,7 @@ def write_cifar100(root: Path) -> Data:
 
 
 def test_ranks_become_columns_coarse_to_fine(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "open_source", lambda config: CifarSource(config, pins={}))
+    monkeypatch.setattr(module, "open_pictures", lambda config: CifarSource(config.source, pins={}))
     prepare(write_cifar100(tmp_path), tmp_path / "samples.parquet")
     table = read_parquet(tmp_path / "samples.parquet")
     assert table.column_names[3:7] == ["pool", "superclass", "class", "path"]

@@ -43,7 +43,7 @@ def summed(p, above, size):
 @given(st.integers(0, 10**6))
 def test_each_rank_is_measured_as_scikit_learn_does(seed):
     task, prediction, labels, log_p = drawn(seed)
-    heads = {rank: log_p[rank] for rank in ("order", "family")}
+    heads = {rank: Prediction(log_p[rank], labels[rank]) for rank in ("order", "family")}
     ones = np.ones((1, len(labels["species"])), np.uint16)
     found = measure_ranks(prediction, labels, heads, ones, task)
     assert set(found) == set(measured(task))
@@ -89,8 +89,10 @@ def test_ranks_agree_where_all_classes_lie_on_one_path():
     prediction = Prediction(sure, np.array([0, 1, 2, 3]))
     family, order = task.coarser["family"][:4], task.coarser["order"][:4]
     heads = {
-        "family": np.log(np.eye(5)[family] + 1e-9),
-        "order": np.log(np.eye(3)[[order[0], (order[1] + 1) % 3, order[2], order[3]]] + 1e-9),
+        "family": Prediction(np.log(np.eye(5)[family] + 1e-9), family),
+        "order": Prediction(
+            np.log(np.eye(3)[[order[0], (order[1] + 1) % 3, order[2], order[3]]] + 1e-9), order
+        ),
     }
     ones = np.ones((1, 4), np.uint16)
     found = measure_ranks(prediction, labels, heads, ones, task)

@@ -8,6 +8,7 @@ from tailproof.evaluation.prior_shift import (
     fit_prior_strength,
     prior_shares,
 )
+from tailproof.evaluation.probabilities import Prediction
 from tests.guarantees.drawn import COUNTS, draw
 
 CLASSES = 6
@@ -71,7 +72,7 @@ def test_estimated_shares_give_nine_tenths_of_what_true_ones_give_or_say_so(rati
     known_gain, gain, trusted = 0.0, 0.0, 0
     rng = np.random.default_rng(int(100 * ratio) + samples)
     tune, labels = images(rng, uniform, 600)
-    confidence = ClassConfidence.of(posterior(tune, uniform), labels)
+    confidence = ClassConfidence.of(Prediction(posterior(tune, uniform), labels))
     fresh, fresh_labels = images(rng, actual, 20_000)
     base = accuracy(posterior(fresh, uniform), fresh_labels)
     for _ in range(10):
@@ -95,7 +96,7 @@ def test_the_confidence_is_checked_among_the_classes_that_it_was_measured_on():
     rng = np.random.default_rng(1)
     uniform = np.full(CLASSES, 1 / CLASSES)
     tune, labels = images(rng, uniform, 600)
-    known = ClassConfidence.of(posterior(tune, uniform), labels)
+    known = ClassConfidence.of(Prediction(posterior(tune, uniform), labels))
     part = ClassConfidence(known.mean[:3], known.sd[:3], known.samples[:3])
     x, _ = images(rng, np.array([0.7, 0.2, 0.1, 0, 0, 0]), 500)
     log_p = posterior(x, uniform)
@@ -110,11 +111,13 @@ def test_images_of_another_kind_are_not_adapted_to():
     rng = np.random.default_rng(1)
     uniform = np.full(CLASSES, 1 / CLASSES)
     tune, labels = images(rng, uniform, 600)
-    confidence = ClassConfidence.of(posterior(tune, uniform), labels)
+    confidence = ClassConfidence.of(Prediction(posterior(tune, uniform), labels))
     blurred = 0.4 * images(rng, np.array([0.7, 0.1, 0.05, 0.05, 0.05, 0.05]), 500)[0]
     found = estimate_shares(posterior(blurred, uniform), uniform, confidence)
     assert not found.trusted and "standard errors" in found.reason
-    lacking = ClassConfidence.of(posterior(tune, uniform)[labels > 0], labels[labels > 0])
+    lacking = ClassConfidence.of(
+        Prediction(posterior(tune, uniform)[labels > 0], labels[labels > 0])
+    )
     many, _ = images(rng, np.array([0.7, 0.1, 0.05, 0.05, 0.05, 0.05]), 500)
     found = estimate_shares(posterior(many, uniform), uniform, lacking)
     assert not found.trusted and "tune lacks" in found.reason

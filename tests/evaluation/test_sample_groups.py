@@ -10,6 +10,7 @@ from tailproof.config.evaluation import Evaluation
 from tailproof.data.logits import Logits
 from tailproof.data.tables import write_parquet
 from tailproof.evaluation.evaluate import evaluate
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import GroupedSplit, fit_group_temperature, read_groups
 from tests.evaluation.drawn_experts import SIZES, write_experts
 
@@ -34,17 +35,18 @@ def test_four_views_are_more_accurate_and_not_less_calibrated():
     scale = 1.0
     tune, tune_labels = views(rng, 1000, scale)
     test, labels = views(rng, 3000, scale)
-    one = log_probabilities(test)
+    one = Prediction.from_logits(test, labels)
     groups = grouped(labels)
-    temperature = fit_group_temperature(grouped(tune_labels), log_probabilities(tune))
+    temperature = fit_group_temperature(
+        grouped(tune_labels), Prediction.from_logits(tune, tune_labels)
+    )
     together = groups.combine(one, temperature)
-    assert len(together) == 3000 and np.allclose(np.exp(together).sum(axis=1), 1)
-    accuracy = (one.argmax(axis=1) == labels).mean()
-    assert (together.argmax(axis=1) == groups.labels).mean() > accuracy + 0.05
-    error = ece_debiased(np.exp(together), groups.labels)
-    assert error <= ece_debiased(np.exp(one), labels)
+    assert len(together.p) == 3000 and np.allclose(together.p.sum(axis=1), 1)
+    assert together.correct.mean() > one.correct.mean() + 0.05
+    error = ece_debiased(together.p, groups.labels)
+    assert error <= ece_debiased(one.p, labels)
     untempered = groups.combine(one, 1.0)
-    assert error < ece_debiased(np.exp(untempered), groups.labels)
+    assert error < ece_debiased(untempered.p, groups.labels)
 
 
 def test_the_answer_for_a_group_is_the_softmax_of_its_mean_logits():
@@ -53,7 +55,7 @@ def test_the_answer_for_a_group_is_the_softmax_of_its_mean_logits():
     ids = np.array(list("abcdef"))
     names = dict(zip(ids, ["x", "y", "x", "z", "x", "y"], strict=True))
     groups = GroupedSplit.of(ids, np.array([0, 1, 0, 2, 0, 1]), names)
-    found = groups.combine(log_probabilities(logits), 2.0)
+    found = groups.combine(Prediction.from_logits(logits, np.zeros(6, int)), 2.0).log_p
     assert groups.size.tolist() == [3, 2, 1] and groups.labels.tolist() == [0, 1, 2]
     expected = [logits[[0, 2, 4]].mean(axis=0) / 2, logits[[1, 5]].mean(axis=0) / 2, logits[3]]
     assert found == pytest.approx(log_probabilities(np.array(expected)), abs=1e-12)

@@ -9,10 +9,10 @@ from tailproof.evaluation.selective import (
     FITTERS,
     GRID,
     Answers,
+    SelectiveAnswers,
     accept_share,
     area,
     fit_rules,
-    measure_selective,
     risks,
 )
 from tailproof.evaluation.task import Task
@@ -33,9 +33,7 @@ def case(seed, samples=40):
 
 def measured(prediction, tune, weights, base, coverages=(0.5, 1.0)):
     rules = fit_rules(tune, np.ones(len(tune.labels)), TAIL, list(coverages))
-    return measure_selective(
-        prediction, rules, weights, base=base, task=TASK, coverages=list(coverages)
-    )
+    return SelectiveAnswers.of(prediction, rules, base, TASK, list(coverages)).measure(weights)
 
 
 def chow_by_hand(prediction, weight, coverage):
@@ -162,7 +160,7 @@ def test_the_plug_in_rules_beat_chow_where_they_should():
     tune, test = long_tailed(0, 4000), long_tailed(1, 8000)
     rules = fit_rules(tune, np.ones(4000), tail, [1.0])
     ones = np.ones(8000)
-    found, _ = measure_selective(test, rules, ones[None], base=ones, task=task, coverages=[1.0])
+    found, _ = SelectiveAnswers.of(test, rules, ones, task, [1.0]).measure(ones[None])
     value = {name: float(each[0]) for name, each in found.items()}
     assert value["aurc_balanced_plugin_balanced"] < value["aurc_balanced_chow"] - 0.05
     assert value["aurc_worst_plugin_worst"] < value["aurc_worst_chow"] - 0.1
@@ -184,9 +182,8 @@ def test_a_shift_repairs_probabilities_of_another_prior():
         ]
         rules = fit_rules(shifted[0], np.ones(1500), tail, [1.0])
         task = Task("l", list("abcdefgh"), np.arange(8), {"many": ~tail, "few": tail})
-        found, _ = measure_selective(
-            shifted[1], rules, np.ones((1, 1500)), base=np.ones(1500), task=task, coverages=[1.0]
-        )
+        answers = SelectiveAnswers.of(shifted[1], rules, np.ones(1500), task, [1.0])
+        found, _ = answers.measure(np.ones((1, 1500)))
         areas.append(found["aurc_balanced_plugin_balanced"][0])
     assert areas[0] == pytest.approx(areas[1], abs=1e-6)
 

@@ -17,14 +17,19 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from tailproof.config.recipe import Model, Recipe
 from tailproof.data.logits import Logits
+from tailproof.data.tables import read_parquet
 from tailproof.features import store
 from tailproof.features.heads import LARGEST, Targets, make_head
 from tailproof.features.loader import FeatureLoader
 from tailproof.features.store import FeatureSplit
 from tailproof.files import read_json, write_json
+from tailproof.guarantees.unknown_scores import SCORES
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert, model_options
 from tailproof.predict.infer_head import infer_head
+from tailproof.predict.score_unknown import score_unknown
+from tailproof.predict.score_unknown_head import score_unknown_head
+from tailproof.predict.unknown_scores_file import SCORED
 from tailproof.runtime.code_digest import closure
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.signals import REQUEST
@@ -118,6 +123,18 @@ def test_the_merged_network_computes_what_the_head_does(digits, model, tmp_path,
     rows = list(csv.DictReader((folder / "history.csv").open(newline="")))
     assert len(rows) == (3 if kind in ("linear", "cosine", "mlp") else 1)
     assert read_json(folder / "training.json")["stopped_early"] is False
+
+
+@pytest.mark.parametrize("kind", ["prototype", "knn"])
+def test_a_head_and_its_merged_network_know_images_alike(digits, model, tmp_path, kind):
+    folder = fit(digits, model, tmp_path / "e", head={"kind": kind})
+    score_unknown_head(folder, "e", 0, digits, "F", None, "G", 1, {})
+    of_head = read_parquet(folder / SCORED).to_pandas()
+    score_unknown(folder, "e", 0, digits, None, 1, 2**30, 0, {})
+    of_network = read_parquet(folder / SCORED).to_pandas()
+    assert of_head["sample_id"].equals(of_network["sample_id"])
+    for score in SCORES:
+        assert np.allclose(of_head[score], of_network[score], rtol=1e-2, atol=2e-3), score
 
 
 def test_several_layers_of_a_transformer_make_a_network_of_their_own(digits, model, tmp_path):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailproof.calibration.calibrated_logits import calibrate_logits
+from tailproof.calibration.calibrated_logits import calibrate_block, calibrated_metadata
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.data.logits import Logits
 from tailproof.files import json_text
@@ -36,8 +36,9 @@ def double_temperature(results):
     )
     for path in (results / EXPERT / "logits").glob("*.parquet"):
         raw = Logits.read(results / EXPERT / "raw_logits" / path.name)
-        temperature = 2 * Logits.read(path).temperature
-        calibrate_logits(raw, {"class": Calibrator(temperature)}).write(path)
+        doubled = {"class": Calibrator(2 * Logits.read(path).temperature)}
+        metadata = calibrated_metadata(raw.metadata, doubled)
+        replace(raw, heads=calibrate_block(raw.heads, doubled), metadata=metadata).write(path)
 
 
 def sharpen_logits(results):
@@ -92,6 +93,21 @@ def other_weights(results):
     )
 
 
+def blacken_thumbnails(results):
+    """Hide the copies of all images from `tailproof contains` and the report."""
+    path = results / "near_duplicates" / "thumbnails.parquet"
+    table = pq.read_table(path)
+    index = table.column_names.index("thumbnail")
+    values = table["thumbnail"].take(pa.array(np.zeros(len(table), int)))
+    pq.write_table(table.set_column(index, table.schema.field("thumbnail"), values), path)
+
+
+def deploy_for_other_weights(results):
+    edit_json(
+        results / EXPERT / "deployment.json", lambda value: value.update(weights_sha256="0" * 64)
+    )
+
+
 FORGERIES = {
     "the temperature doubled": (double_temperature, f"{EXPERT}/calibration.json"),
     "logits sharpened": (sharpen_logits, f"{EXPERT}/logits/test.parquet"),
@@ -101,6 +117,8 @@ FORGERIES = {
     "two weights exchanged": (exchange_rows("weight"), SHARD),
     "a better accuracy": (better_metrics, "evaluation/metrics.json"),
     "another recipe": (other_recipe, f"{EXPERT}/config.json"),
+    "other thumbnails": (blacken_thumbnails, "near_duplicates/thumbnails.parquet"),
+    "a deployment of other weights": (deploy_for_other_weights, f"{EXPERT}/deployment.json"),
     "another expert's weights": (other_weights, f"{EXPERT}/raw_logits/test.parquet"),
 }
 

@@ -32,8 +32,9 @@ from tailproof.data.shards import shard
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.files import read_json
 from tailproof.loading.dataset import Split
-from tailproof.predict.image_files import Preparation, prepare_image
+from tailproof.predict.image_files import prepare_image
 from tailproof.predict.image_inputs import GivenImage
+from tailproof.predict.preparation import Preparation
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.packages import MISSING
 from tailproof.runtime.recorder import _check_packages

@@ -468,11 +468,16 @@ def test_any_change_is_read_right_or_refused(original, image, capsys, tmp_path, 
     (folder / name).write_text(json.dumps(value))
     capsys.readouterr()
     try:
-        assert run(folder, image)
+        read = run(folder, image)
     except TailproofError as error:
         checked(str(error))
+        return
+    output = capsys.readouterr()
+    if not read:  # the image does not suit what the changed folder wants
+        assert "expected" in output.err and len(rows_of(output.out)) == 0
+        for line in output.err.splitlines():
+            checked(line)
     else:
-        output = capsys.readouterr()
         assert len(rows_of(output.out)) == 1
         assert printable(output.out.replace("\n", "")) == output.out.replace("\n", "")
 

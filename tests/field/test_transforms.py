@@ -11,8 +11,9 @@ from tailproof.config.data import Data
 from tailproof.config.recipe import Augmentation, Recipe
 from tailproof.config.validation import load_experiment
 from tailproof.loading import Loader, Split
-from tailproof.predict.image_files import Preparation, read_images
+from tailproof.predict.image_files import read_images
 from tailproof.predict.image_inputs import list_images
+from tailproof.predict.preparation import Preparation
 from tailproof.preflight.tried_transforms import tried_transforms
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup

@@ -30,7 +30,7 @@ def logits(expert, split):
     return draw(SIZES[split], list(SIZES).index(split), strength=EXPERTS[expert])
 
 
-def write(folder, groups=None, **changes):
+def write(folder, groups=None, context=None, **changes):
     """Write logits with pyarrow alone, a manifest and samples; return the stage's arguments."""
     files, ids = {}, {split: [f"{split}-{row}" for row in range(SIZES[split])] for split in SIZES}
     prior = COUNTS / COUNTS.sum()
@@ -73,12 +73,35 @@ def write(folder, groups=None, **changes):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     every = [sample for split in ids.values() for sample in split]
     group = [name if groups is None else groups(name) for name in every]
-    pq.write_table(pa.table({"sample_id": every, "group": group}), folder / "samples.parquet")
+    samples = {"sample_id": every, "group": group}
+    if context is not None:
+        labels = [names[label] for split in SIZES for label in logits("plain", split).labels]
+        learnt = [name for name, count in zip(names, COUNTS, strict=True) for _ in range(count)]
+        samples["sample_id"] = every + [f"train-{row}" for row in range(len(learnt))]
+        samples["group"] = samples["sample_id"]
+        samples["species"] = labels + learnt
+        write_context(folder, samples, context)
+    pq.write_table(pa.table(samples), folder / "samples.parquet")
     return files, folder / "manifest.json", folder / "samples.parquet"
 
 
+def write_context(folder, samples, context):
+    """Write context.parquet, of values that a function makes of labels, and splits.parquet."""
+    ids = samples["sample_id"]
+    columns = context(samples["species"])
+    table = pa.table({"sample_id": ids, **columns})
+    facts = {"kinds": dict.fromkeys(columns, "value")}
+    table = table.replace_schema_metadata({"tailproof": json.dumps(facts)})
+    pq.write_table(table, folder / "context.parquet")
+    splits = [name.split("-")[0] for name in ids]
+    pq.write_table(pa.table({"sample_id": ids, "split": splits}), folder / "splits.parquet")
+
+
 def run(folder, config=CONFIG, **options):
-    return guarantee(*write(folder, **options), EVALUATION, config, "study", folder)
+    more = {}
+    if "context" in options:
+        more = {name: folder / f"{name}.parquet" for name in ("splits", "context")}
+    return guarantee(*write(folder, **options), EVALUATION, config, "study", folder, **more)
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +144,25 @@ def test_arrays_give_the_same_numbers_as_files(ran):
         assert found["test"]["answered"]["mean"] == pytest.approx(answered)
 
 
+def cross_fitted_on(values, labels):
+    """Predict samples [E, N, C] in two blocks, each fifth with the weights of the rest."""
+    middle = (len(labels) + 1) // 2
+    return cross_fitted(
+        labels,
+        values.shape[2],
+        lambda rows: stack(values[:, rows], labels[rows]),
+        lambda: [
+            (rows, values[:, rows]) for rows in (slice(0, middle), slice(middle, len(labels)))
+        ],
+    )
+
+
 def test_stacked_has_its_own_rules_and_none_for_predict(ran):
     folder, result = ran
     assert list(result["methods"]) == ["plain", "balanced", "stacked"]
     values = np.stack([single(logits(name, "tune")).log_p.astype(np.float32) for name in EXPERTS])
     labels = logits("plain", "tune").labels
-    prediction = cross_fitted(values, labels)
+    prediction = cross_fitted_on(values, labels)
     shares = prior_shares(COUNTS, result["methods"]["stacked"]["prior_strength"]["3"]["value"])
     rules = fit_guarantees(prediction, CLASSES, shares, CONFIG, {"plain": None})
     (row,) = (row for row in result["methods"]["stacked"]["risks"] if row["group"] == "all")
@@ -138,12 +174,12 @@ def test_stacked_promises_nothing_of_samples_that_fitted_its_weights():
     """Experts of noise: the weights follow the noise of the samples that they are fitted on."""
     rng = np.random.default_rng(0)
     labels, values = rng.integers(3, size=40), rng.normal(size=(12, 40, 3))
-    again = combine("stacked", values, labels, stack(values, labels))
-    held_out = cross_fitted(values, labels)
+    again = Prediction(combine("stacked", values, stack(values, labels)), labels)
+    held_out = cross_fitted_on(values, labels)
     truth = [own.log_p[np.arange(40), labels].mean() for own in (again, held_out)]
     assert truth[0] > np.log(1 / 3) > truth[1]
     assert np.exp(held_out.log_p).sum(axis=1) == pytest.approx(np.ones(40))
-    single = cross_fitted(values[:, :1], labels[:1])
+    single = cross_fitted_on(values[:, :1], labels[:1])
     assert single.log_p.shape == (1, 3)
 
 
@@ -191,6 +227,61 @@ def test_samples_of_few_groups_are_noted(tmp_path):
     assert note.startswith("tune has 700 samples in 10 groups")
     for seeds in read_json(tmp_path / "guarantee_rules.json").values():
         assert seeds["3"]["notes"] == [note]
+
+
+def test_groups_have_promises_of_their_own(tmp_path, ran):
+    """Two samples of one class make a group."""
+
+    def pairs(name):
+        split, row = name.split("-")
+        labels = logits("plain", split).labels
+        same = np.flatnonzero(labels == labels[int(row)])
+        return f"{split}-{labels[int(row)]}-{np.flatnonzero(same == int(row))[0] // 2}"
+
+    result = run(tmp_path, groups=pairs)
+    assert result["groups"]["test"] < 0.6 * SIZES["test"]
+    for method in result["methods"].values():
+        own = method["groups"]
+        assert {row["weighting"] for row in own["sets"]} == {"plain"}
+        (overall,) = (row for row in own["risks"] if row["group"] == "all")
+        assert overall["fits"]["3"]["samples"] == result["groups"]["tune"]
+        assert overall["test"]["error"]["low"] <= 0.1
+    stored = read_json(tmp_path / "guarantee_rules.json")["plain"]["3"]
+    assert stored["grouped"]["largest"] == 2 and stored["unit"] == "image"
+    read = ExpertGuarantees.model_validate(stored)
+    assert read.for_groups().unit == "group" and read.for_groups().notes == []
+    without = read_json(ran[0] / "guarantee_rules.json")["plain"]["3"]
+    assert without["grouped"] is None and "groups" not in ran[1]
+    with pytest.raises(ValueError, match="no promises for groups"):
+        ExpertGuarantees.model_validate(without).for_groups()
+
+
+def test_context_is_fitted_on_train_and_tune_and_measured(tmp_path, ran):
+    """The genus of a sample is told in half of the cells; another column is noise."""
+    rng = np.random.default_rng(0)
+
+    def context(labels):
+        genera = [GENUS[CLASSES.names.index(label)] for label in labels]
+        site = [f"site {genus}" if rng.random() < 0.5 else None for genus in genera]
+        return {"site": site, "noise": [str(value) for value in rng.integers(0, 4, len(labels))]}
+
+    result = run(tmp_path, context=context)
+    assert result["context"]["site"]["values"] == max(GENUS) + 1
+    assert result["context"]["site"]["missing"] == pytest.approx(0.5, abs=0.05)
+    assert result["context"]["noise"]["smoothing"] > 50 > result["context"]["site"]["smoothing"]
+    for method in result["methods"].values():
+        assert method["context"]["exponents"]["3"]["site"] > 0.3
+        assert method["context"]["gain"]["3"]["high"] < 0
+        changed = method["context"]["test"]["nll"]
+        assert changed["changed"]["high"] < 0
+        values = [changed[kind]["mean"] for kind in ("with", "without")]
+        assert changed["changed"]["difference"] == pytest.approx(values[0] - values[1])
+    assert "context" not in ran[1] and "context" not in ran[1]["methods"]["plain"]
+    stored = read_json(tmp_path / "guarantee_rules.json")["plain"]["3"]["context"]
+    assert stored["class_counts"] == COUNTS.tolist()
+    assert sum(sum(own.values()) for own in stored["columns"][1]["values"].values()) == COUNTS.sum()
+    plain = result["methods"]["plain"]["sets"]
+    assert plain == ran[1]["methods"]["plain"]["sets"], "context changes no promise"
 
 
 def test_classes_that_tune_lacks_are_noted(tmp_path):

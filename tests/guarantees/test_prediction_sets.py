@@ -34,6 +34,11 @@ def held(rule: SetRule, p: np.ndarray, shares=SHARES) -> np.ndarray:
     return rule.holds(set_scores(rule.score, p, shares))
 
 
+def measured(sets, *others):
+    hit = sets[np.arange(len(sets)), others[0].labels]
+    return measure_sets(hit, sets.sum(axis=1), *others)
+
+
 def one_threshold(scores, coverage):
     return conformal_thresholds(scores, np.ones(len(scores)), np.ones(1), coverage)[0]
 
@@ -87,7 +92,7 @@ def test_sets_of_thr_are_those_of_mapie_without_the_most_probable_class(coverage
 @given(st.integers(0, 10**6), st.integers(1, 120), st.sampled_from([0.3, 1.0, 3.0]))
 def test_sets_are_nested_never_empty_and_hold_the_most_probable_class(seed, samples, sharp):
     tune, test = draw(samples, [0, seed], sharp=sharp), draw(40, [1, seed], sharp=sharp)
-    rules = fit_sets(tune.p, tune.labels, SHARES, LEVELS)
+    rules = fit_sets(tune, SHARES, LEVELS)
     for name in PROCEDURES:
         sets = [held(rules[level][name], test.p) for level in LEVELS]
         assert all(own[np.arange(40), test.predicted].all() for own in sets)
@@ -99,7 +104,7 @@ def test_sets_are_nested_never_empty_and_hold_the_most_probable_class(seed, samp
 @given(st.integers(0, 10**6), st.integers(2, 150))
 def test_the_fitted_samples_are_covered(seed, samples):
     tune = draw(samples, seed)
-    for coverage, rules in fit_sets(tune.p, tune.labels, SHARES, LEVELS).items():
+    for coverage, rules in fit_sets(tune, SHARES, LEVELS).items():
         for name in (*SCORES, "classwise"):
             covered = held(rules[name], tune.p)[np.arange(samples), tune.labels]
             assert covered.mean() >= coverage
@@ -122,7 +127,7 @@ def test_coverage_is_exact_over_draws():
     rows = {name: [] for name in PROCEDURES}
     for seed in range(200):
         tune, test = draw(99, [2, seed]), draw(200, [3, seed])
-        for name, rule in fit_sets(tune.p, tune.labels, SHARES, [0.9])[0.9].items():
+        for name, rule in fit_sets(tune, SHARES, [0.9])[0.9].items():
             rows[name].append(held(rule, test.p)[np.arange(200), test.labels].mean())
     for name, values in rows.items():
         slack = 3.3 * np.std(values) / np.sqrt(len(values))
@@ -134,13 +139,13 @@ def test_coverage_is_exact_over_draws():
 def test_pas_covers_more_classes_at_the_same_coverage():
     tune, test = draw(4000, 4), draw(8000, 5)
     samples = LabelledWeights.of(test.labels, np.ones((1, 8000)))
-    measured = {
-        name: measure_sets(held(rule, test.p), samples, classes().groups["few"], 0.9)
-        for name, rule in fit_sets(tune.p, tune.labels, SHARES, [0.9])[0.9].items()
+    found = {
+        name: measured(held(rule, test.p), samples, classes().groups["few"], 0.9)
+        for name, rule in fit_sets(tune, SHARES, [0.9])[0.9].items()
     }
-    assert abs(measured["pas"]["coverage"][0] - measured["thr"]["coverage"][0]) < 0.015
-    assert measured["pas"]["macro_coverage"][0] > measured["thr"]["macro_coverage"][0] + 0.05
-    assert measured["pas"]["tail_coverage"][0] > measured["thr"]["tail_coverage"][0] + 0.1
+    assert abs(found["pas"]["coverage"][0] - found["thr"]["coverage"][0]) < 0.015
+    assert found["pas"]["macro_coverage"][0] > found["thr"]["macro_coverage"][0] + 0.05
+    assert found["pas"]["tail_coverage"][0] > found["thr"]["tail_coverage"][0] + 0.1
 
 
 def test_label_shift_weights_keep_the_coverage_of_other_shares():
@@ -154,7 +159,7 @@ def test_label_shift_weights_keep_the_coverage_of_other_shares():
         weights = shift_weights(tune.labels, target, classes().names)
         kept = np.isin(test.labels, present)
         for name, own in {"weighted": weights, "plain": None}.items():
-            rule = fit_sets(tune.p, tune.labels, SHARES, [0.9], own)[0.9]["thr"]
+            rule = fit_sets(tune, SHARES, [0.9], own)[0.9]["thr"]
             covered[name].append(held(rule, test.p)[np.arange(400), test.labels][kept].mean())
     error = 3.3 * np.std(covered["weighted"]) / np.sqrt(60)
     assert np.mean(covered["weighted"]) >= 0.9 - error
@@ -171,7 +176,7 @@ def test_a_class_that_no_sample_has_cannot_be_weighted():
 
 def test_classes_of_few_samples_share_a_threshold():
     tune = draw(400, 8)
-    rule = fit_sets(tune.p, tune.labels, SHARES, [0.9])[0.9]["classwise"]
+    rule = fit_sets(tune, SHARES, [0.9])[0.9]["classwise"]
     counts = np.bincount(tune.labels, minlength=len(COUNTS))
     scores = set_scores("thr", tune.p, SHARES)[np.arange(400), tune.labels]
     few = counts < 9
@@ -187,7 +192,7 @@ def test_classes_of_few_samples_share_a_threshold():
 
 def test_interp_q_lies_between_its_two_thresholds():
     tune = draw(400, 8)
-    rules = fit_sets(tune.p, tune.labels, SHARES, [0.9])[0.9]
+    rules = fit_sets(tune, SHARES, [0.9])[0.9]
     counts = np.bincount(tune.labels, minlength=len(COUNTS))
     overall = max(rules["thr"].threshold[0], 0)
     own = np.where(counts >= 9, np.maximum(rules["classwise"].threshold, 0), 1)
@@ -197,7 +202,7 @@ def test_interp_q_lies_between_its_two_thresholds():
 
 def test_an_expert_above_the_coverage_answers_with_one_class():
     tune = draw(300, 9, sharp=1.0)
-    rule = fit_sets(tune.p, tune.labels, SHARES, [0.5])[0.5]["thr"]
+    rule = fit_sets(tune, SHARES, [0.5])[0.5]["thr"]
     assert tune.correct.mean() > 0.5 and rule.threshold == [LOWEST]
     assert (held(rule, tune.p).sum(axis=1) == 1).all()
 
@@ -205,18 +210,18 @@ def test_an_expert_above_the_coverage_answers_with_one_class():
 def test_too_few_samples_exclude_nothing():
     tune = draw(5, 10)
     for name in ("thr", "pas", "aps", "classwise"):
-        assert held(fit_sets(tune.p, tune.labels, SHARES, [0.9])[0.9][name], tune.p).all()
+        assert held(fit_sets(tune, SHARES, [0.9])[0.9][name], tune.p).all()
 
 
 def test_measures_by_hand():
     sets = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1]], bool)
     samples = LabelledWeights.of(np.array([0, 1, 0, 1]), np.array([[1.0, 1, 1, 1], [1, 0, 0, 2]]))
-    found = measure_sets(sets, samples, np.array([False, True, True]), 0.9)
+    found = measured(sets, samples, np.array([False, True, True]), 0.9)
     assert found["coverage"] == pytest.approx([0.75, 1])
     assert found["macro_coverage"] == pytest.approx([0.75, 1])
     assert found["tail_coverage"] == pytest.approx([1, 1])
     assert found["below_half"] == pytest.approx([0, 0])
     assert found["size"] == pytest.approx([1.5, 5 / 3])
-    strict = measure_sets(sets, samples, np.array([False, False, True]), 1.5)
+    strict = measured(sets, samples, np.array([False, False, True]), 1.5)
     assert strict["below_half"] == pytest.approx([0.5, 0])
     assert np.isnan(strict["tail_coverage"]).all()

@@ -21,6 +21,7 @@ from tailproof.data.tables import write_parquet
 from tailproof.files import write_json
 from tailproof.inspection import gallery, inspect, labels_to_check
 from tailproof.inspection.held_out_predictions import INSPECTED, HeldOutPredictions
+from tailproof.retraining.label_table import write_label_table
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import csv_line, plain_cell
 
@@ -279,22 +280,26 @@ def test_a_damaged_shard_is_named(tmp_path):
 
 def test_verified_labels_are_brought_back_as_the_page_says(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "inspect.md").read_text()
-    script, experiment = (
-        re.search(rf"```{language}\n(.*?)```", page, re.DOTALL)[1]
-        for language in ("python", "yaml")
-    )
+    corrected = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])["data"]
+    (command,) = re.findall(r"^tailproof relabel (.*)$", page, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     for name in ("=lynx/1.png", "=lynx/2.png", "otter/a b.png"):
         path = tmp_path / "raw" / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_png(np.full((4, 4), len(name) + int("2" in name), np.uint8)))
     source = {"name": "image_folder", "root": "raw/photos"}
-    Path("results/photos").mkdir(parents=True)
+    experiment = {"title": "T", "data": {"source": source}, "experts": {"plain": {}}}
+    write_json("config/experiments/photos.yaml", experiment)
     prepare(Data.model_validate({"source": source}), "results/photos/samples.parquet")
+    manifest = {"ranks": ["class"], "target": "class", "ancestors": {"class": {}},
+                "classes": {"class": ["=lynx", "otter"]}}  # fmt: skip
+    write_json("results/photos/shards/manifest.json", manifest)
     exported = [("sample_id", "verified"), ("=lynx/2.png", "otter"), ("otter/a b.png", "")]
     Path("verified.csv").write_text("".join(map(csv_line, exported)))
-    exec(compile(script, "inspect.md", "exec"), {})
-    corrected = open_source(Data.model_validate(yaml.safe_load(experiment)["data"]).source)
-    assert {sample.sample_id: sample.labels["label"] for sample in corrected.samples()} == {
+    name, answers, option, output = command.split()
+    table = write_label_table(name, answers, output)
+    assert option == "--output" and table.source == corrected["source"]
+    samples = open_source(Data.model_validate(corrected).source).samples()
+    assert {sample.sample_id: sample.labels["class"] for sample in samples} == {
         "=lynx/1.png": "=lynx", "=lynx/2.png": "otter", "otter/a b.png": "otter",
     }  # fmt: skip

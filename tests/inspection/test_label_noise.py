@@ -8,6 +8,7 @@ from scipy.optimize import approx_fprime
 from scipy.special import log_softmax
 from sklearn.metrics import average_precision_score
 
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.inspection import label_noise
 from tailproof.inspection.label_noise import doubt_labels
 
@@ -40,7 +41,7 @@ def test_planted_labels_are_found_better_than_by_cleanlab_most_of_all_in_small_c
     for seed in range(10):
         log_p, labels, train, pools, wrong = planted(seed, tilt=tilt)
         p = np.exp(log_p)
-        score = doubt_labels(log_p, labels, train, pools).probability
+        score = doubt_labels(Prediction(log_p, labels), train, pools).probability
         rankings = [
             -get_label_quality_scores(labels, p, method=method)
             for method in ("self_confidence", "normalized_margin")
@@ -69,7 +70,7 @@ def test_the_share_of_wrong_labels_is_estimated_and_probabilities_mean_what_they
     expected, actual = 0.0, 0
     for seed in range(5):
         log_p, labels, train, pools, wrong = planted(seed)
-        doubts = doubt_labels(log_p, labels, train, pools)
+        doubts = doubt_labels(Prediction(log_p, labels), train, pools)
         assert doubts.noise.wrong == pytest.approx(0.05, abs=0.025)
         expected, actual = expected + doubts.probability.sum(), actual + wrong.sum()
         likely = doubts.probability > 0.5
@@ -79,32 +80,36 @@ def test_the_share_of_wrong_labels_is_estimated_and_probabilities_mean_what_they
 
 def test_right_labels_stay_undoubted():
     log_p, labels, train, pools, _ = planted(0, share=0.0, sharpness=4)
-    doubts = doubt_labels(log_p, labels, train, pools)
+    doubts = doubt_labels(Prediction(log_p, labels), train, pools)
     assert (doubts.probability > 0.5).sum() <= 2
     assert doubts.noise.wrong < 0.01
+
+
+def doubt(log_p, labels, train, pools):
+    return doubt_labels(Prediction(log_p, labels), train, pools)
 
 
 def test_an_expert_that_knows_nothing_doubts_nothing():
     _, labels, train, pools, _ = planted(0)
     log_p = np.random.default_rng(0).normal(size=(len(labels), len(train)))
-    assert (doubt_labels(log_p, labels, train, pools).probability < 0.5).all()
+    assert (doubt_labels(Prediction(log_p, labels), train, pools).probability < 0.5).all()
 
 
 def test_the_training_prior_of_the_experts_is_found():
-    noise = [doubt_labels(*planted(1, tilt=tilt)[:4]).noise for tilt in (0.0, 1.0)]
+    noise = [doubt(*planted(1, tilt=tilt)[:4]).noise for tilt in (0.0, 1.0)]
     assert [n.confidence for n in noise] == pytest.approx([2.5, 2.5], rel=0.2)
     assert [n.prior / n.confidence for n in noise] == pytest.approx([0, 1], abs=0.15)
 
 
 def test_wrong_labels_that_go_into_large_classes_are_seen_as_such():
     towards = np.arange(20, 0, -1.0) ** 3
-    noise = [doubt_labels(*planted(2, share=0.1, towards=to)[:4]).noise for to in (None, towards)]
+    noise = [doubt(*planted(2, share=0.1, towards=to)[:4]).noise for to in (None, towards)]
     assert noise[1].head > noise[0].head + 0.3
 
 
 def test_suggestions_are_the_true_classes():
     log_p, labels, train, pools, wrong = planted(0, sharpness=5)
-    doubts = doubt_labels(log_p, labels, train, pools)
+    doubts = doubt_labels(Prediction(log_p, labels), train, pools)
     true = np.concatenate(
         [np.repeat(np.arange(20), np.maximum(1, train // 3)), np.repeat(np.arange(20), 30)]
     )
@@ -117,16 +122,18 @@ def test_two_classes():
     true = (rng.random(2000) < 0.05).astype(int)
     wrong = rng.random(2000) < 0.02
     logits = 6.0 * np.eye(2)[true] + rng.normal(size=(2000, 2))
-    doubts = doubt_labels(log_softmax(logits, axis=1), true ^ wrong, np.array([1900, 100]))
+    doubts = doubt_labels(
+        Prediction(log_softmax(logits, axis=1), true ^ wrong), np.array([1900, 100])
+    )
     assert (doubts.suggested == 1 - (true ^ wrong)).all()
     assert average_precision_score(wrong, doubts.probability) > 0.9
 
 
 def test_many_rows_are_fitted_on_some_and_judged_in_blocks(monkeypatch):
     log_p, labels, train, pools, wrong = planted(0)
-    whole = doubt_labels(log_p, labels, train, pools)
+    whole = doubt_labels(Prediction(log_p, labels), train, pools)
     monkeypatch.setattr(label_noise, "ELEMENTS", 20 * 400)
-    parts = doubt_labels(log_p, labels, train, pools)
+    parts = doubt_labels(Prediction(log_p, labels), train, pools)
     assert average_precision_score(wrong, parts.probability) == pytest.approx(
         average_precision_score(wrong, whole.probability), abs=0.05
     )
@@ -151,7 +158,7 @@ def test_any_predictions_give_probabilities(seed, classes, rows, scale):
     rng = np.random.default_rng(seed)
     log_p = (scale * rng.normal(size=(rows, classes))).astype(np.float32)
     labels = rng.integers(0, classes, rows)
-    doubts = doubt_labels(log_p, labels, rng.integers(0, 500, classes))
+    doubts = doubt_labels(Prediction(log_p, labels), rng.integers(0, 500, classes))
     assert np.isfinite(doubts.probability).all()
     assert ((doubts.probability >= 0) & (doubts.probability <= 1)).all()
     assert (doubts.suggested != labels).all()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -44,19 +45,47 @@ def heads(project):
     return project
 
 
-def predicted(project, expert: str) -> np.ndarray:
+def predicted(project, folder) -> np.ndarray:
     """The probabilities that `tailproof predict` prints for the images of test."""
     split = Split(project.results / "shards" / "manifest.json", "test")
     images = project.folder / "images"
     images.mkdir(exist_ok=True)
     for row in range(len(split)):
         (images / f"{row:04d}.png").write_bytes(split.encoded(row))
-    folder = f"results/tiny/experts/{expert}/seed-0"
-    done = project.tailproof("predict", "--csv", folder, "images")
+    done = project.tailproof("predict", "--csv", str(folder), "images")
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     columns = [name for name in rows[0] if name.startswith("class=")]
     return np.array([[float(row[name]) for name in columns] for row in rows])
+
+
+def check_bundle(project) -> None:
+    """The ensemble in one folder has one backbone, the evaluated probabilities, and a record."""
+    done = project.tailproof("bundle", "tiny")
+    assert done.returncode == 0, done.stderr
+    folder = project.results / "bundles" / "stacked" / "seed-0"
+    experts = read_json(folder / "bundle.json")["experts"]
+    assert [expert["backbone"] for expert in experts.values()] == [1, 1]
+    logits = [
+        Logits.read(
+            project.results / "experts" / name / "seed-0" / "logits" / "test.parquet"
+        ).values
+        for name in experts
+    ]
+    weights = [expert["weight"] for expert in experts.values()]
+    expected = softmax(np.tensordot(weights, np.stack(logits), 1), axis=1)
+    assert np.abs(predicted(project, folder) - expected).max() < 1e-5
+    audited = project.tailproof("audit", "tiny")
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    traced = project.tailproof("lineage", str(folder / "model.safetensors"))
+    assert traced.returncode == 0 and "bundle" in traced.stdout
+    for wrong in (["--method", "product"], ["--seed", "9"]):
+        done = project.tailproof("bundle", "tiny", *wrong)
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    (folder / "guarantees.json").write_text("{}")
+    assert project.tailproof("audit", "tiny").returncode == 1
+    shutil.rmtree(folder.parents[1])
+    shutil.rmtree(project.results / "provenance" / "bundle")
 
 
 def test_heads_go_from_the_data_to_the_page_and_a_new_loss_embeds_nothing(heads):
@@ -68,9 +97,10 @@ def test_heads_go_from_the_data_to_the_page_and_a_new_loss_embeds_nothing(heads)
         raw = Logits.read(folder / "raw_logits" / "test.parquet").values
         temperature = read_json(folder / "calibration.json")["temperature"]
         expected = softmax(raw / temperature, axis=1)
-        assert np.abs(predicted(heads, expert) - expected).max() < 1e-4
+        assert np.abs(predicted(heads, folder) - expected).max() < 1e-4
         card = (folder / "README.md").read_text()
         assert "start.safetensors" in card and "frozen features" in card
+    check_bundle(heads)
     timing = read_json(heads.results / "preflight_timing.json")
     assert timing["findings"] == [] and all("run" in row for row in timing["experts"].values())
 

@@ -1,10 +1,13 @@
 """`tailproof.open`: images as people have them, and the table of answers."""
 
+import ast
 import csv
 import io
 import subprocess
 import sys
 import warnings
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -232,3 +235,15 @@ def test_options_are_named_as_in_python(expert, file):
         with pytest.raises(TailproofError) as error:
             expert.predict(file, **options)
         assert "--" not in str(error.value)
+
+
+def test_type_checkers_see_what_python_imports():
+    stub = Path(tailproof.__file__).with_suffix(".pyi")
+    assert stub.with_name("py.typed").exists()
+    imports = [
+        node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ImportFrom)
+    ]
+    names = {alias.asname: (node.module, alias.name) for node in imports for alias in node.names}
+    assert set(names) == set(tailproof.__all__)
+    for name, (module, function) in names.items():
+        assert getattr(tailproof, name) is getattr(import_module(module), function)

@@ -106,7 +106,7 @@ def test_a_file_in_two_groups_is_refused(colour_expert, pictures, capsys):
     assert len(rows_of(capsys, colour_expert, pictures, **options)[1]) == 2
     for other in (f"a/../a/1.png,\n{rest}", f"{rest}{pictures}/a/1.png,2\n"):
         table.write_text(f"file,find\na/1.png,1\n{other}")
-        with pytest.raises(TailproofError, match=r"line \d: the file '.*1\.png' is in the group"):
+        with pytest.raises(TailproofError, match=r"line \d: the file '.*1\.png' has the find"):
             rows_of(capsys, colour_expert, pictures, **options)
 
 

@@ -9,7 +9,13 @@ import pytest
 from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.files import read_json, write_json
-from tailproof.guarantees.expert_guarantees import stored_guarantees
+from tailproof.guarantees.expert_guarantees import (
+    StoredColumn,
+    StoredContext,
+    StoredGroups,
+    stored_guarantees,
+    stored_promises,
+)
 from tailproof.guarantees.prediction_sets import set_scores
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, fit_guarantees
@@ -155,14 +161,145 @@ def test_what_cannot_be_promised_is_said(expert, images, promised, found):
 
 @pytest.mark.parametrize(
     "option, value",
-    [("group", "folder"), ("classes", "a.txt"), ("prior", "a.csv"), ("adapt", True)],
+    [("classes", "a.txt"), ("prior", "a.csv"), ("adapt", True), ("context", "a.csv")],
 )
-def test_promises_are_about_the_probabilities_of_single_images(expert, images, option, value):
+def test_promises_are_about_the_probabilities_of_the_expert_itself(expert, images, option, value):
     with pytest.raises(TailproofError, match=f"--{option}"):
         predict_images(
             str(expert), [str(images)], as_csv=True, rule="chow", coverage=None,
             promised=Promised(set_coverage=0.9), **{option: value},
         )  # fmt: skip
+
+
+def log_p(rows):
+    return np.log(probabilities(rows))
+
+
+@pytest.fixture
+def grouped(expert, tmp_path):
+    """The expert with promises of groups, whose thresholds differ from those of images."""
+    folder = shutil.copytree(expert, tmp_path / "grouped")
+    deployment = read_json(folder / "deployment.json")
+    write_json(folder / "deployment.json", deployment | {"group_temperature": 0.5})
+    _, rules = fitted()
+    fits = [fit._replace(threshold=0.0) for fit in rules.roll_ups[0.5]]
+    rules.roll_ups[0.5] = fits
+    own = StoredGroups(**stored_promises(rules), temperature=0.5, largest=3)
+    value = read_json(folder / "guarantees.json")
+    write_json(folder / "guarantees.json", value | {"grouped": own.model_dump(mode="json")})
+    return folder
+
+
+def test_promises_of_groups_are_made_with_their_own_rules(grouped, images, capsys):
+    single, _ = predicted(capsys, grouped, images)
+    predict_images(
+        str(grouped), [str(images)], as_csv=True, rule="chow", coverage=None, group="folder",
+        promised=Promised(set_coverage=0.9, risk=0.1, precision=0.5),
+    )  # fmt: skip
+    output = capsys.readouterr()
+    (row,) = csv.DictReader(io.StringIO(output.out))
+    of_group = log_p(single).mean(axis=0) / 0.5
+    p = np.exp(of_group) / np.exp(of_group).sum()
+    assert probabilities([row])[0] == pytest.approx(p, abs=1e-4)
+    _, rules = fitted()
+    held = rules.sets["plain"][0.9]["pas"].holds(set_scores("pas", p[None], rules.shares))[0]
+    assert int(row["set_size"]) == held.sum()
+    accepted = p.max() > rules.risks[0].overall.threshold
+    assert row["decision"] == ("accept" if accepted else "reject")
+    assert row["answer_rank"] == "class", "the threshold of groups is 0"
+    assert "at most 3 images" in output.err and NOTE not in output.err
+    assert "fitted without" not in output.err
+
+
+@pytest.mark.parametrize(
+    "edit, found",
+    [
+        (lambda value: value.update(grouped=None), "no groups of several images"),
+        (lambda value: value["grouped"].update(temperature=0.7), "another temperature"),
+        (lambda value: value["grouped"].update(shares=[0.5, 0.5]), "guarantees.json"),
+        (lambda value: value["grouped"]["risks"][0]["groups"].pop("few"), "guarantees.json"),
+    ],
+)
+def test_promises_of_groups_that_are_not_there_or_do_not_fit(grouped, images, edit, found):
+    value = read_json(grouped / "guarantees.json")
+    edit(value)
+    write_json(grouped / "guarantees.json", value)
+    with pytest.raises(TailproofError, match=found):
+        predict_images(
+            str(grouped), [str(images)], as_csv=True, rule="chow", coverage=None, group="folder",
+            promised=Promised(set_coverage=0.9),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def in_context(expert, tmp_path):
+    """The expert with a column of places and one of months."""
+    folder = shutil.copytree(expert, tmp_path / "in_context")
+    columns = [
+        StoredColumn(
+            name="site", kind="value", exponent=1.0, smoothing=5.0,
+            values={"forest": {"0": 40}, "heath": {"1": 20, "2": 9}},
+        ),
+        StoredColumn(
+            name="date", kind="month", exponent=0.5, smoothing=9.0, values={"07": {"2": 8}},
+        ),
+    ]  # fmt: skip
+    context = StoredContext(class_counts=[60, 30, 9], columns=columns)
+    value = read_json(folder / "guarantees.json")
+    write_json(folder / "guarantees.json", value | {"context": context.model_dump(mode="json")})
+    return folder, context
+
+
+def test_context_changes_the_probabilities_of_each_image(in_context, images, capsys, tmp_path):
+    folder, context = in_context
+    before, _ = predicted(capsys, folder, images)
+    files = sorted(path.name for path in images.iterdir())
+    cells = ["forest,2021-07-30", "heath,", ",2020:07:01 10:00:00", "sea,2021-01-02", ","]
+    table = tmp_path / "finds.csv"
+    rows = [f"{images / file},{cell}" for file, cell in zip(files, cells, strict=True)]
+    table.write_text("\n".join(["file,site,date", *rows]) + "\n")
+    predict_images(
+        str(folder), [str(images)], as_csv=True, rule="chow", coverage=None, context=str(table)
+    )
+    output = capsys.readouterr()
+    after = list(csv.DictReader(io.StringIO(output.out)))
+    site, date = (own.column(context.class_counts).log_ratio for own in context.columns)
+    added = [site[0] + 0.5 * date[0], site[1], 0.5 * date[0], np.zeros(3), np.zeros(3)]
+    order = [files.index(row["file"].rpartition("/")[2]) for row in before]
+    expected = np.exp(log_p(before) + np.array(added)[order])
+    expected /= expected.sum(axis=1, keepdims=True)
+    assert probabilities(after) == pytest.approx(expected, abs=1e-5)
+    assert "fitted without --context" in output.err
+    assert "1 image with a site that train does not have" in output.err and "'sea'" in output.err
+    assert "1 image with a date" in output.err
+
+
+def test_context_that_cannot_be_used_is_one_sentence(expert, in_context, images, tmp_path):
+    folder, _ = in_context
+    table = tmp_path / "finds.csv"
+    table.write_text("file,site\nimage.png,forest\n")
+    for place, options, found in (
+        (expert, {}, "built without columns of context"),
+        (folder, {}, "no column 'date'"),
+        (folder, {"group": "folder"}, "--group"),
+    ):
+        with pytest.raises(TailproofError, match=found):
+            predict_images(
+                str(place), [str(images)], as_csv=True, rule="chow", coverage=None,
+                context=str(table), **options,
+            )  # fmt: skip
+    table.write_text("file,site,date\nimage.png,forest,2021-07-30\n")
+    with pytest.raises(TailproofError, match="5 images in its column 'file'"):
+        predict_images(
+            str(folder), [str(images)], as_csv=True, rule="chow", coverage=None, context=str(table)
+        )
+    value = read_json(folder / "guarantees.json")
+    value["context"]["columns"][0]["values"]["forest"] = {"3": 1}
+    write_json(folder / "guarantees.json", value)
+    with pytest.raises(TailproofError, match="class '3'"):
+        predict_images(
+            str(folder), [str(images)], as_csv=True, rule="chow", coverage=None, context=str(table)
+        )
 
 
 def test_a_folder_without_promises_predicts_but_promises_nothing(expert, images, tmp_path, capsys):

@@ -87,7 +87,7 @@ def test_a_record_that_is_gone_or_edited_is_not_taken_for_proof(clone):
     (folder / "export/cross_entropy-0.json").unlink()
     edited = folder / "calibrate/logit_adjustment-0.json"
     edited.write_text(
-        edited.read_text().replace('"weighting": "plain"', '"weighting": "class_balanced"')
+        edited.read_text().replace('"weighting": "like_tune"', '"weighting": "class_balanced"')
     )
     restored(clone)
     assert planned(clone) == {

@@ -16,6 +16,7 @@ from tailproof.report.status_block import holding, status_block, wrong
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import read_record
 
+HEADER = "=== attempt of 2026-01-01 00:00:00+00:00, process 1 on node\n"
 LINE = "2026-01-01 00:00:{:02d},000 INFO epoch {} learning_rate 0.1 train_loss 1 val_accuracy {}\n"
 
 
@@ -43,7 +44,7 @@ def test_a_finished_experiment_holds(drawn):
     ]  # fmt: skip
     named = by_name(found)
     assert named["Experts trained"].summary == "4 of 4 runs"
-    assert named["Logits exported"].summary == "24 of 24 files with all rows of their split"
+    assert named["Logits exported"].summary == "20 of 20 files with all rows of their split"
     assert named["Preflight"].summary == "1 warning"
     assert holding(found).startswith("6 of 6 ")
 
@@ -73,7 +74,7 @@ def test_a_milestone_is_missed_while_the_run_goes_on(copied):
     (folder / "experts/plain/seed-0/history.csv").unlink()
     log = folder.parent / "logs/train/plain-0.log"
     log.parent.mkdir(parents=True)
-    log.write_text("2026-01-01 00:00:00,000 INFO run 0123: no state yet, starts at epoch 1\n")
+    log.write_text(HEADER + LINE.format(0, 1, 0.01)[:-9])
     expect = {"val_accuracy": [{"at_least": 0.05, "at_epoch": 2}, {"at_least": 0.1}]}
     before = by_name(progress(folder, experiment, **expect).criteria())
     early, late = (
@@ -100,7 +101,7 @@ def test_an_export_that_lacks_rows_fails(copied):
     short = {"rows": rows | {"dev": rows["dev"] - 1}}
     record.model_copy(update={"results": short}).write(path)
     found = by_name(progress(folder, experiment).criteria())["Logits exported"]
-    assert found.state == "fails" and found.summary.startswith("23 of 24 files")
+    assert found.state == "fails" and found.summary.startswith("19 of 20 files")
     assert found.details == (f"adjusted, seed 1: rows of dev {rows['dev'] - 1} of {rows['dev']}",)
 
 
@@ -152,7 +153,7 @@ def test_the_page_says_what_holds_and_what_is_wrong(copied):
     page = (folder / "report/index.html").read_text()
     head = page[: page.index('<nav aria-label="Sections">')]
     assert head.index('<p class="wrong">') < head.index("6 of 6")
-    assert head.count("<b>Logits") == 1 and "24 of 24 files" in head
+    assert head.count("<b>Logits") == 1 and "20 of 20 files" in head
     section = page[page.index('<section id="preflight">') : page.index('<section id="training">')]
     assert "the rate &lt;stays&gt; the same" in section and "name: cosine" in section
     assert 'href="preflight.html"' in section

@@ -14,9 +14,11 @@ from tailproof.config.recipe import Recipe
 from tailproof.data.logits import Logits
 from tailproof.features.store import FeatureSplit
 from tailproof.files import read_json, write_json
+from tailproof.inspection.label_studio import write_tasks
 from tailproof.predict.infer_head import infer_head
 from tailproof.retraining.retrain import retrain, summary
 from tailproof.retraining.verified_labels import VerifiedLabels, correct_labels
+from tailproof.review.review import COLUMNS
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.recorder import described
 from tailproof.runtime.records import Code, Machine, Record
@@ -131,6 +133,33 @@ def test_the_new_head_is_that_of_the_corrected_labels(project):
     assert any("nowhere" in line for line in summary(result))
     saved = read_json(project / "new" / "retrained.json")
     assert saved["scores"] == result.scores and saved["corrections"]["dev"]["changed"] == 5
+
+
+def test_the_answers_to_a_queue_are_used_and_counted(project):
+    """A queue that a person filled in, as the table itself and as Label Studio's export."""
+    labels = moved("train", 12) | moved("dev", 3)
+    rows = [("lynx", "", 0.5, 0.9, "rejected", "", "", sample, labels[sample]) for sample in labels]
+    rows.append(("lynx", "", 0.5, 0.1, "far", "", "train", "unseen", None))
+    images = dict.fromkeys([*labels, "unseen"], "/data/local-files/?d=x.png")
+    write_tasks(project / "queue.csv", COLUMNS, rows, images, {})
+    tasks = [
+        {
+            "data": {"sample_id": row[7]},
+            "annotations": [{"result": [answer(row[8])] if row[8] else []}],
+        }
+        for row in rows
+    ]
+    write_json(project / "export.json", tasks)
+    for name in ("queue.csv", "export.json"):
+        result = retrain(EXPERT, str(project / name), str(project / f"new-{name}"))
+        assert result.corrections["train"] == (12, 12) and result.corrections["dev"] == (3, 3)
+        assert (result.unlabelled, result.unknown) == (1, [])
+    weights = [project / f"new-{name}/model.safetensors" for name in ("queue.csv", "export.json")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def answer(name: str) -> dict:
+    return {"from_name": "verified", "type": "choices", "value": {"choices": [name]}}
 
 
 def test_right_labels_are_better_and_wrong_ones_worse_beyond_noise(copy):

@@ -90,5 +90,7 @@ def test_short_stages_share_a_job_on_slurm():
         "winner",
         "fetch",
         "embed",
+        "embed_unknown",
+        "score_unknown",
     }
     assert set(profile["groups"]) == set(STAGES) - alone

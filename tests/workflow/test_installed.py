@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tailproof.runtime.ledger import read_ledger
+from tailproof.runtime.stages import TIMED
 from tests.project import ROOT, TINY
 from tests.warm_python import run_module
 
@@ -91,8 +92,7 @@ def tiny(folder, **changes):
 def different_files(one, other):
     """Return the results whose bytes differ, but for those that hold times or digests of code."""
     files = sorted(path.relative_to(one) for path in one.rglob("*.*"))
-    timed = ("training.json", "preflight_timing.json", "preflight.md", "preflight.html")
-    compared = [file for file in files if file.name not in timed and file.parts[0] != "provenance"]
+    compared = [file for file in files if file.name not in TIMED and file.parts[0] != "provenance"]
     assert len(compared) > 60
     return [str(f) for f in compared if (one / f).read_bytes() != (other / f).read_bytes()]
 

@@ -16,7 +16,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_a
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tailproof.calibration.calibrate import calibrate
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import CALIBRATED, SPLITS
 from tailproof.config.validation import parse_experiment
 from tailproof.report.page import write_page
 from tailproof.runtime.job_logging import ATTEMPT
@@ -51,7 +51,7 @@ def test_every_promised_file_is_there(finished):
     for expert in EXPERTS:
         folder = f"experts/{expert}/seed-0"
         names = ["model.safetensors", "config.json", "history.csv", "training.json"]
-        names += ["calibration.json", *(f"logits/{s}.parquet" for s in SPLITS)]
+        names += ["calibration.json", *(f"logits/{s}.parquet" for s in CALIBRATED)]
         expected |= {f"{folder}/{name}" for name in names}
         expected |= {f"{folder}/raw_logits/{s}.parquet" for s in SPLITS}
     there = {
@@ -66,8 +66,11 @@ def test_every_promised_file_is_there(finished):
 def test_sample_ids_are_disjoint_and_cover_the_splits(finished):
     splits = pd.read_parquet(finished.results / "splits.parquet")
     for expert in EXPERTS:
-        seen = pd.concat([logits(finished, expert, s).assign(split=s) for s in SPLITS])
+        seen = pd.concat(
+            [logits(finished, expert, s, "raw_logits").assign(split=s) for s in SPLITS]
+        )
         assert seen["sample_id"].is_unique
+        assert not (finished.results / f"experts/{expert}/seed-0/logits/train.parquet").exists()
         merged = splits.merge(seen, on=["sample_id", "split", "weight"])
         assert len(merged) == len(splits) == len(seen)
 
@@ -76,7 +79,7 @@ def test_calibrated_logits_are_raw_ones_over_the_temperature(finished):
     for expert in EXPERTS:
         folder = finished.results / "experts" / expert / "seed-0"
         temperature = json.loads((folder / "calibration.json").read_text())["temperature"]
-        for split in SPLITS:
+        for split in CALIBRATED:
             raw, scaled_by_temperature = (
                 np.stack(logits(finished, expert, split, kind)["logits"])
                 for kind in ("raw_logits", "logits")
@@ -198,7 +201,7 @@ def test_only_infer_export_and_evaluate_open_test(finished, tmp_path):
     manifest, recipe = results / "shards/manifest.json", experiment.experts[EXPERTS[0]]
     launch(manifest, recipe, 0, folder, tmp_path, "code", tmp_path / "train.log")
     assert (folder / "model.safetensors").read_bytes() == before
-    raw = {"calib": folder / "raw_logits/calib.parquet"}
+    raw = {name: folder / f"raw_logits/{name}.parquet" for name in ("calib", "tune")}
     calibrate(raw, experiment.calibration, folder / "again.json")
     assert (folder / "again.json").read_bytes() == (folder / "calibration.json").read_bytes()
     write_page("tiny", experiment, results, tmp_path / "index.html")

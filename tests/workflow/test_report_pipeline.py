@@ -17,7 +17,7 @@ def test_status_before_and_after(project, finished):
     assert fresh.stdout.count("○") == 8 and "0 of 8" in fresh.stdout
     done = finished.tailproof("status", "tiny")
     assert done.returncode == 0, done.stderr
-    assert re.search("✓ Logits[^:]*: 18 of 18 ", done.stdout)
+    assert re.search("✓ Logits[^:]*: 15 of 15 ", done.stdout)
     assert done.stdout.count("✓") == 8 and "8 of 8" in done.stdout
     wrong = project.tailproof("status", "tinny")
     assert wrong.returncode == 1 and "'tiny'" in wrong.stderr

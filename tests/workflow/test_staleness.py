@@ -217,7 +217,7 @@ TABLE = {
         | AFTERWARDS,
     ),
     "the search for near duplicates": (
-        edit(f"{SOURCE}/data/near_duplicates.py", "TABLES = 24", "TABLES = 25"),
+        edit(f"{SOURCE}/data/picture_hashes.py", "TABLES = 24", "TABLES = 25"),
         {"near_duplicates", "leakage", "report", "audit"},
     ),
 }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tailproof.runtime.job import job
 
-with job(snakemake):
+with job(snakemake) as stage:
     from tailproof.bundle.bundle import bundle
     from tailproof.bundle.sources import Sources
     from tailproof.config.evaluation import Evaluation
@@ -26,7 +26,7 @@ with job(snakemake):
             manifest=inputs.manifest,
             samples=inputs.samples,
             metrics=inputs.metrics,
-            rejectors=inputs.rejectors,
+            hashed=stage.digests,
         ),
         Evaluation(**params.evaluation),
         Guarantees(**params.guarantees),

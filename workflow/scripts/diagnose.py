@@ -11,7 +11,7 @@ with job(snakemake) as stage:
         snakemake.input.training,
         snakemake.input.manifest,
         snakemake.params.recipes,
-        snakemake.input.get("selection"),
+        snakemake.input.selection or None,
         snakemake.params.targets,
         snakemake.output.diagnosis,
     )

@@ -1,4 +1,4 @@
-"""Raw logits and calibrators -> calibrated logits of all six splits."""
+"""Raw logits and calibrators -> calibrated logits of all splits but train."""
 
 from tailproof.runtime.job import job
 

@@ -8,9 +8,12 @@ with job(snakemake):
     from tailproof.config.evaluation import Evaluation
     from tailproof.config.guarantees import Guarantees
     from tailproof.guarantees.guarantee import guarantee
-    from tailproof.runtime.stages import logits_by_expert
+    from tailproof.runtime.stages import logits_by_expert, paths_by
 
-    params = snakemake.params
+    params, unknown = snakemake.params, {}
+    scores = paths_by("score_unknown", ("expert", "seed"), snakemake.input.unknown)
+    for (expert, seed), path in scores.items():
+        unknown.setdefault(expert, {})[seed] = path
     guarantee(
         logits_by_expert(snakemake.input.logits, params),
         snakemake.input.manifest,
@@ -19,5 +22,8 @@ with job(snakemake):
         Guarantees(**params.guarantees),
         snakemake.wildcards.experiment,
         Path(snakemake.output.guarantees).parent,
+        snakemake.input.splits,
+        snakemake.input.context or None,
+        unknown,
         params.students,
     )

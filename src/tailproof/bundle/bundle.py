@@ -1,6 +1,6 @@
 """The stage bundle: the experts of one seed as one folder, with what was fitted on the ensemble."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,25 @@ from tailproof.bundle.tensors import Packed, pack_weights
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
-from tailproof.data.logits import Logits
-from tailproof.evaluation.bootstrap import finite_or_none
-from tailproof.evaluation.deployment import Assumptions, Deployment
+from tailproof.data.logits import LogitsFile
+from tailproof.evaluation.deployment import Assumptions, Deployment, FittedRule
+from tailproof.evaluation.predictions import fit_stacked, predict_ensemble
 from tailproof.evaluation.prior_shift import ClassConfidence
 from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.sample_groups import read_groups
+from tailproof.evaluation.selective import fit_rules
 from tailproof.evaluation.task import FITTED_ON, Task
 from tailproof.files import read_json, write_json, write_text
 from tailproof.guarantees.expert_guarantees import FILE as GUARANTEES
 from tailproof.guarantees.expert_guarantees import stored_guarantees
+from tailproof.guarantees.fitting import PRIOR_FROM, fit_predictions
 from tailproof.guarantees.guarantee import (
-    PRIOR_FROM,
     STACKED,
     classes_of,
     ensemble_predictions,
-    fit_predictions,
     group_notes,
     read_logits,
 )
-from tailproof.model_card.rejection_rules import rules_of
 from tailproof.models.expert_config import ExpertConfig
 from tailproof.predict.bundle_file import FILE, BundledExpert, BundleFile
 from tailproof.predict.expert_folder import DEPLOYMENT, WEIGHTS
@@ -38,6 +38,8 @@ from tailproof.predict.loaded_expert import load_expert
 from tailproof.runtime.errors import TailproofError
 
 SPLITS = (*PRIOR_FROM, FITTED_ON)
+SAME_WEIGHT = 1e-6
+"""Largest difference of a weight from the one that the evaluation fitted."""
 
 
 def bundle(
@@ -62,17 +64,25 @@ def bundle(
     packed = pack_weights(sources.weights, configs, output / WEIGHTS)
     facts = {"experiment": sources.experiment, "expert": sources.method, "seed": sources.seed}
     facts |= {"weights_sha256": packed.sha256}
-    promises, assumptions = _promises(sources, evaluation, guarantees, facts)
+    task = Task.read(sources.manifest, evaluation)
+    logits = [
+        {split: read_logits(sources.logits[name, split], task) for split in SPLITS}
+        for name in sources.experts
+    ]
+    tune = [of_expert[FITTED_ON] for of_expert in logits]
+    weights = _ensemble_weights(sources, metrics, tune)
+    decided = predict_ensemble(sources.method, tune, weights)
+    promises, assumptions = _promises(sources, task, logits, guarantees, facts)
     deployment = Deployment(
         **facts,
         images=read_json(sources.manifest)["mode"],
         tail=metrics["groups"]["few"],
         coverage=max((value for value in evaluation.coverages if value < 1), default=1.0),
-        rules=rules_of(sources.rejectors, sources.method, sources.seed),
+        rules=_rules(decided, task, evaluation),
         group_temperature=_group_temperature(metrics, sources),
         assumptions=assumptions,
     )
-    described = _described(sources, metrics, configs, calibrations, packed)
+    described = _described(sources, weights, configs, calibrations, packed)
     write_json(output / FILE, described.model_dump(mode="json", exclude_unset=True))
     write_json(output / GUARANTEES, promises)
     deployment.write(output / DEPLOYMENT)
@@ -84,12 +94,11 @@ def bundle(
 
 def _described(
     sources: Sources,
-    metrics: Mapping[str, Any],
+    weights: np.ndarray,
     configs: Mapping[str, ExpertConfig],
     calibrations: Mapping[str, CalibrationFile],
     packed: Packed,
 ) -> BundleFile:
-    weights = _ensemble_weights(sources, metrics)
     return BundleFile(
         format=1,
         experiment=sources.experiment,
@@ -98,29 +107,67 @@ def _described(
         weights_sha256=packed.sha256,
         experts={
             name: BundledExpert(
-                weight=weights[name],
+                weight=float(weight),
                 weights_sha256=calibrations[name].weights_sha256,
                 backbone=packed.backbones[name],
                 config=configs[name],
                 calibration=calibrations[name],
             )
-            for name in sources.experts
+            for name, weight in zip(sources.experts, weights, strict=True)
         },
         sources=sources.digests(),
     )
 
 
-def _ensemble_weights(sources: Sources, metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the weight of each expert; all are equal where the method fits none."""
+def _ensemble_weights(
+    sources: Sources, metrics: Mapping[str, Any], tune: Sequence[LogitsFile]
+) -> np.ndarray:
+    """Return the weight of each expert, unrounded; all are equal where the method fits none.
+
+    Args:
+        sources: the sources.
+        metrics: the content of metrics.json, which has the same weights, rounded.
+        tune: calibrated logits of each expert on tune.
+
+    Raises:
+        TailproofError: metrics.json has others.
+    """
     if sources.method != STACKED:
-        return dict.fromkeys(sources.experts, 1 / len(sources.experts))
-    fitted = metrics["ensembles"].get(STACKED, {}).get("weights", {}).get(str(sources.seed), {})
-    if set(fitted) != set(sources.experts):
+        return np.full(len(tune), 1 / len(tune))
+    evaluated = metrics["ensembles"].get(STACKED, {}).get("weights", {})
+    evaluated = evaluated.get(str(sources.seed), {})
+    weights = fit_stacked(tune)
+    known = [evaluated.get(name, np.nan) for name in sources.experts]
+    if not np.allclose(known, weights, rtol=0, atol=SAME_WEIGHT):
         raise TailproofError(
-            f"{sources.metrics} has weights of {', '.join(fitted) or 'no experts'} for the seed "
-            f"{sources.seed}, expected {', '.join(sources.experts)}: run evaluate again"
+            f"{sources.metrics} has other weights of the experts for the seed {sources.seed} than "
+            "their logits give: run evaluate again"
         )
-    return fitted
+    return weights
+
+
+def _rules(tune: Prediction, task: Task, evaluation: Evaluation) -> dict[str, list[FittedRule]]:
+    """Fit the rejection rules as the evaluation does, unrounded: scores can be almost equal."""
+    ones = np.ones(len(tune.labels))
+    has_classes = (not task.tail.all(), bool(task.tail.any()))
+
+    def both(values: np.ndarray) -> tuple[float | None, ...]:
+        given = iter(values.tolist())
+        return tuple(next(given) if there else None for there in has_classes)
+
+    return {
+        name: [
+            FittedRule(
+                coverage=rule.coverage,
+                shift=both(rule.shift),
+                gain=both(rule.gain),
+                multiplier=both(rule.multiplier),
+                threshold=float(rule.threshold) if np.isfinite(rule.threshold) else None,
+            )
+            for rule in rules
+        ]
+        for name, rules in fit_rules(tune, ones, task.tail, evaluation.coverages).items()
+    }
 
 
 def _group_temperature(metrics: Mapping[str, Any], sources: Sources) -> float | None:
@@ -129,29 +176,19 @@ def _group_temperature(metrics: Mapping[str, Any], sources: Sources) -> float | 
 
 
 def _promises(
-    sources: Sources, evaluation: Evaluation, config: Guarantees, facts: Mapping[str, Any]
+    sources: Sources,
+    task: Task,
+    logits: Sequence[Mapping[str, LogitsFile]],
+    config: Guarantees,
+    facts: Mapping[str, Any],
 ) -> tuple[dict[str, Any], Assumptions]:
     """Fit on tune what the ensemble can promise, and measure what it assumes of images."""
-    task = Task.read(sources.manifest, evaluation)
-    logits = [
-        {split: read_logits(sources.logits[name, split], task) for split in SPLITS}
-        for name in sources.experts
-    ]
-    predictions = ensemble_predictions(sources.method, logits)
-    tune: Logits = logits[0][FITTED_ON]
-    classes = classes_of(task)
+    predictions, classes = ensemble_predictions(sources.method, logits), classes_of(task)
     _, rules = fit_predictions(predictions, classes, config, {"plain": None})
-    notes = group_notes(tune, sources.samples)
+    notes = group_notes(logits[0][FITTED_ON], read_groups(sources.samples))
     promises = stored_guarantees(rules, classes, config, notes=notes, **facts)
     return promises, _assumptions(predictions[FITTED_ON], rules.shares)
 
 
 def _assumptions(tune: Prediction, shares: np.ndarray) -> Assumptions:
-    known = ClassConfidence.of(tune.log_p, tune.labels)
-    mean, sd = ([finite_or_none(value) for value in row] for row in (known.mean, known.sd))
-    return Assumptions(
-        shares=shares.tolist(),
-        confidence_mean=mean,
-        confidence_sd=sd,
-        samples=known.samples.tolist(),
-    )
+    return Assumptions(shares=shares.tolist(), **ClassConfidence.of(tune).to_jsonable())

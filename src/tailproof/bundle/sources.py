@@ -1,11 +1,11 @@
 """The files that a bundle is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tailproof.digests import sha256_file
+from tailproof.digests import known_sha256
 from tailproof.files import read_json
 
 Files = Mapping[Any, str | Path]
@@ -25,7 +25,7 @@ class Sources:
         manifest: the shards' manifest.json.
         samples: samples.parquet.
         metrics: metrics.json of the evaluation.
-        rejectors: rejectors.csv of the evaluation.
+        hashed: SHA-256 of inputs that were already hashed, by path.
     """
 
     experiment: str
@@ -40,14 +40,14 @@ class Sources:
     manifest: str | Path
     samples: str | Path
     metrics: str | Path
-    rejectors: str | Path
+    hashed: Mapping[str, str] = field(default_factory=dict)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file that decides what the bundle answers."""
-        decisive = [self.manifest, self.metrics, self.rejectors]
+        decisive = [self.manifest, self.metrics]
         for files in (self.weights, self.configs, self.calibrations):
             decisive += [files[name] for name in self.experts]
-        return {Path(path).as_posix(): sha256_file(path) for path in decisive}
+        return {Path(path).as_posix(): known_sha256(path, self.hashed) for path in decisive}
 
     def read_metrics(self) -> dict[str, Any]:
         """Return the content of metrics.json."""

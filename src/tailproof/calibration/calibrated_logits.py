@@ -1,59 +1,71 @@
 """Calibrates the logits of all ranks of an expert, and undoes it."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from tailproof.calibration.calibrator import Calibrator
-from tailproof.data.logits import Logits
+from tailproof.data.logits import Block
 from tailproof.runtime.errors import TailproofError
 
+Calibrators = Mapping[str, Calibrator]
 
-def calibrate_logits(raw: Logits, calibrators: dict[str, Calibrator]) -> Logits:
-    """Apply the calibrator of each rank, and record it in the metadata.
 
-    The metadata hold the temperature of the target, `temperatures` if there are several ranks, and
-    `calibrators` with those ranks that need more than a temperature to undo it.
+def check_calibrators(classes: Mapping[str, int], calibrators: Calibrators) -> None:
+    """Check that every rank has a calibrator for its number of classes.
 
     Raises:
-        TailproofError: a rank has no calibrator, or one for another number of classes.
+        TailproofError: a rank has none, or one for another number of classes.
     """
-    for rank, values in raw.heads.items():
+    for rank, count in classes.items():
         if rank not in calibrators:
             raise TailproofError(
                 f"the rank '{rank}' has no calibrator: run the stage calibrate again"
             )
         bias = calibrators[rank].bias
-        if bias is not None and len(bias) != values.shape[1]:
+        if bias is not None and len(bias) != count:
             raise TailproofError(
                 f"the calibrator of the rank '{rank}' is for {len(bias)} classes, but the logits "
-                f"have {values.shape[1]}: run the stage calibrate again"
+                f"have {count}: run the stage calibrate again"
             )
-    heads = {
-        rank: calibrators[rank].apply(values).astype(np.float32)
-        for rank, values in raw.heads.items()
+
+
+def calibrate_block(raw: Block, calibrators: Calibrators) -> Block:
+    """Return the calibrated logits of every rank for some samples."""
+    return {
+        rank: calibrators[rank].apply(values).astype(np.float32) for rank, values in raw.items()
     }
-    temperatures = {rank: float(calibrators[rank].temperature) for rank in heads}
-    metadata = {**raw.metadata, "temperature": temperatures[raw.metadata["target"]]}
-    if len(heads) > 1:
+
+
+def calibrated_metadata(raw: Mapping[str, Any], calibrators: Calibrators) -> dict[str, Any]:
+    """Return the metadata of calibrated logits, which say what undoes the calibration.
+
+    They hold the temperature of the target, `temperatures` if there are several ranks, and
+    `calibrators` with those ranks that need more than a temperature.
+
+    Args:
+        raw: the metadata of the raw logits.
+        calibrators: the calibrator of each rank of the logits.
+    """
+    temperatures = {rank: float(own.temperature) for rank, own in calibrators.items()}
+    metadata = {**raw, "temperature": temperatures[raw["target"]]}
+    if len(calibrators) > 1:
         metadata["temperatures"] = temperatures
     mixing = {
-        rank: calibrators[rank].to_jsonable()
-        for rank in heads
-        if calibrators[rank].factors is not None
+        rank: own.to_jsonable() for rank, own in calibrators.items() if own.factors is not None
     }
     if mixing:
         metadata["calibrators"] = mixing
-    return replace(raw, heads=heads, metadata=metadata)
+    return metadata
 
 
-def raw_values(calibrated: Logits) -> np.ndarray:
-    """Return the raw logits of the target rank [N, C], up to a constant per sample."""
-    mixing = calibrated.metadata.get("calibrators", {})
-    target = calibrated.metadata["target"]
-    calibrator = (
-        Calibrator.from_jsonable(mixing[target])
-        if target in mixing
-        else Calibrator(calibrated.temperature)
-    )
-    return calibrator.undo(calibrated.values)
+def calibrator_of(metadata: Mapping[str, Any]) -> Calibrator:
+    """Return the calibrator of the target that calibrated logits were made with.
+
+    Its `undo` gives the raw logits, up to a constant per sample.
+    """
+    mixing, target = metadata.get("calibrators", {}), metadata["target"]
+    if target in mixing:
+        return Calibrator.from_jsonable(mixing[target])
+    return Calibrator(float(metadata.get("temperature", 1.0)))

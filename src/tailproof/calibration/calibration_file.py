@@ -34,6 +34,8 @@ class RankFit(Strict):
         before, after: the scores of the samples to fit on, without and with calibrators; each
             fifth of the samples is calibrated by a fit on the others.
         choice: {kind: what it reaches on tune}, if several were fitted.
+        weighting: the weight of each sample in the fit; like_tune only if it made a difference.
+        check: what calibration changes on tune; None without samples there.
     """
 
     calibrator: CalibratorKind = "temperature"
@@ -45,6 +47,8 @@ class RankFit(Strict):
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     choice: dict[str, Any] | None = None
+    weighting: str | None = None
+    check: dict[str, Any] | None = None
     warnings: list[str] | None = None
 
     @model_validator(mode="after")
@@ -77,7 +81,6 @@ class CalibrationFile(RankFit, JsonFile):
         other_ranks: the fit of each other rank.
     """
 
-    weighting: str | None = None
     fit_on: list[str] | None = None
     weights_sha256: Sha256
     other_ranks: dict[str, RankFit]

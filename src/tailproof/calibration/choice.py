@@ -1,14 +1,15 @@
-"""Chooses one of several fitted calibrators by their NLL on the split tune."""
+"""Chooses a fitted calibrator by its NLL on the split tune, and checks that it does no harm."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tailproof.calibration.calibrator import Calibrator
-from tailproof.calibration.metrics import log_probabilities
-from tailproof.calibration.temperature import sample_weights
+from tailproof.calibration.class_weights import sample_weights
+from tailproof.calibration.metrics import ece_debiased, log_probabilities, nll
+from tailproof.config.calibration import Weighting
 
-REPLICATES = 1000
+REPLICATES, BLOCKS = 1000, 20
 INTERVAL = (0.025, 0.975)
 
 
@@ -16,7 +17,7 @@ def choose(
     candidates: dict[str, Calibrator],
     logits: np.ndarray,
     labels: np.ndarray,
-    weighting: Literal["plain", "class_balanced"],
+    weighting: Weighting,
 ) -> tuple[str, dict[str, Any]]:
     """Return the chosen kind, and what every candidate reaches.
 
@@ -29,7 +30,8 @@ def choose(
         candidates: the calibrators by kind, the first one first.
         logits: raw logits [N, C] of samples that none of them was fitted on.
         labels: N class indices.
-        weighting: the weight of each sample in the NLL.
+        weighting: the weight of each sample in the NLL; all count equally with like_tune, because
+            these are samples of tune.
 
     Returns:
         The kind, and for each kind its nll and balanced_accuracy; for all but the first also
@@ -38,7 +40,7 @@ def choose(
     first, *others = candidates
     if not len(labels):
         return first, {}
-    weights = sample_weights(labels, weighting)
+    weights = sample_weights(labels, weighting, labels)
     in_class = np.eye(logits.shape[1])[labels]
     losses, hits = {}, {}
     for kind, calibrator in candidates.items():
@@ -60,6 +62,40 @@ def choose(
         if better and not worse and reached[kind]["nll"] < reached[chosen]["nll"]:
             chosen = kind
     return chosen, reached
+
+
+def check(
+    calibrator: Calibrator, logits: np.ndarray, labels: np.ndarray, weighting: Weighting
+) -> dict[str, Any] | None:
+    """Return what a calibrator changes on samples of tune; None without samples.
+
+    It does harm if the NLL or the debiased ECE is higher than without it, with a 95 % interval of
+    the paired difference above zero.
+
+    Args:
+        calibrator: the chosen one.
+        logits: raw logits [N, C] of samples that it was not fitted on.
+        labels: N class indices.
+        weighting: as for `choose`.
+
+    Returns:
+        nll and ece_debiased, each after minus before: value, low, high; and `harmful`, the names of
+        those that are worse beyond their interval.
+    """
+    if not len(labels):
+        return None
+    weights = sample_weights(labels, weighting, labels)
+    parts: dict[str, list[np.ndarray]] = {"nll": [], "ece_debiased": []}
+    both = [log_probabilities(values) for values in (logits, calibrator.apply(logits))]
+    for rows in np.array_split(_resamples(len(labels)), BLOCKS):
+        weighted = rows * weights
+        losses = [nll(log_p, labels, weighted) for log_p in both]
+        errors = [ece_debiased(np.exp(log_p), labels, weighted) for log_p in both]
+        parts["nll"].append(losses[1] - losses[0])
+        parts["ece_debiased"].append(errors[1] - errors[0])
+    reached = {name: _interval(np.concatenate(values)) for name, values in parts.items()}
+    harmful = [name for name, difference in reached.items() if difference["low"] > 0]
+    return {**reached, "harmful": harmful}
 
 
 def _reached(

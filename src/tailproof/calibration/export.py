@@ -1,10 +1,14 @@
-"""The stage export: calibrated logits of every split."""
+"""The stage export: calibrated logits of every split but train."""
 
 from pathlib import Path
 
-from tailproof.calibration.calibrated_logits import calibrate_logits
+from tailproof.calibration.calibrated_logits import (
+    calibrate_block,
+    calibrated_metadata,
+    check_calibrators,
+)
 from tailproof.calibration.calibration_file import CalibrationFile
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LabelledSamples, LogitsFile, write_logits
 from tailproof.runtime.errors import TailproofError
 
 
@@ -36,7 +40,7 @@ def export(
     fitted = CalibrationFile.read(calibration)
     rows = {}
     for split, path in raw.items():
-        logits = Logits.read(path)
+        logits = LogitsFile.open(path)
         if logits.metadata["split"] != split:
             raise TailproofError(
                 f"{path} holds the split '{logits.metadata['split']}', expected '{split}'"
@@ -47,7 +51,19 @@ def export(
                 f"but {calibration} was fitted on {fitted.weights_sha256[:12]}…: run infer and "
                 "calibrate again"
             )
-        by_rank = fitted.calibrators(logits.metadata["target"])
-        calibrate_logits(logits, by_rank).write(outputs[split])
-        rows[split] = len(logits.sample_ids)
+        calibrators = fitted.calibrators(logits.metadata["target"])
+        check_calibrators(logits.classes, calibrators)
+        used = {rank: calibrators[rank] for rank in logits.classes}
+        write_logits(
+            outputs[split],
+            LabelledSamples(
+                logits.sample_ids,
+                logits.labels,
+                logits.weight,
+                calibrated_metadata(logits.metadata, used),
+            ),
+            logits.classes,
+            (calibrate_block(block, used) for _, block in logits.blocks()),
+        )
+        rows[split] = len(logits)
     return rows

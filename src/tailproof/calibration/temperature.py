@@ -1,12 +1,13 @@
 """The most probable temperature, drawn towards 1 where samples are few."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import softmax
 
 from tailproof.calibration.calibration_file import HIGHEST, LOWEST
+from tailproof.data.logits import BLOCK
 
 SPREAD = 0.15
 """Standard deviation of the prior of the inverse temperature, whose mean is 1.
@@ -20,18 +21,6 @@ class Fit(NamedTuple):
 
     temperature: float
     warnings: list[str]
-
-
-def sample_weights(labels: np.ndarray, weighting: Literal["plain", "class_balanced"]) -> np.ndarray:
-    """Return N weights: 1, or proportional to 1/n_class, so that all present classes count equally.
-
-    Their sum is the effective number of samples (Σw)² / Σw² (Kish 1965), so that unequal weights
-    do not pass for more information than they carry.
-    """
-    if weighting == "plain":
-        return np.ones(len(labels))
-    weights = 1 / np.bincount(labels)[labels]
-    return weights * weights.sum() / (weights**2).sum()
 
 
 def fit_temperature(
@@ -49,21 +38,27 @@ def fit_temperature(
     warning.
 
     Args:
-        logits: [N, C]; used in double precision.
+        logits: [N, C]; used in double precision, block by block.
         labels: N class indices.
         weights: N weights, whose sum is the effective number of samples.
         spread: standard deviation of the prior; infinity for none.
     """
-    logits = np.asarray(logits, np.float64)
-    logits = logits - logits.max(axis=1, keepdims=True)
-    truth = logits[np.arange(len(labels)), labels]
+    step = max(1, BLOCK // logits.shape[1])
+    parts = [slice(start, start + step) for start in range(0, len(labels), step)]
+    truth = np.concatenate(
+        [centred(logits[rows])[np.arange(len(labels[rows])), labels[rows]] for rows in parts]
+    )
 
     def slope(inverse: float) -> float:
-        expected = (softmax(logits * inverse, axis=1) * logits).sum(axis=1)
-        return float(weights @ (expected - truth)) + (inverse - 1) / spread**2
+        total = 0.0
+        for rows in parts:
+            block = centred(logits[rows])
+            expected = (softmax(block * inverse, axis=1) * block).sum(axis=1)
+            total += float(weights[rows] @ (expected - truth[rows]))
+        return total + (inverse - 1) / spread**2
 
     low, high = 1 / HIGHEST, 1 / LOWEST
-    if not logits.any():
+    if not any(centred(logits[rows]).any() for rows in parts):
         return Fit(1.0, ["the logits of every sample are constant: the temperature stays 1"])
     if (truth >= 0).all():
         return Fit(
@@ -91,3 +86,9 @@ def fit_temperature(
         )
     inverse = brentq(slope, low, high, xtol=1e-14, rtol=1e-14)
     return Fit(min(max(float(1 / inverse), LOWEST), HIGHEST), [])
+
+
+def centred(logits: np.ndarray) -> np.ndarray:
+    """Return logits [n, C] minus the largest of each sample, in double precision."""
+    values = np.asarray(logits, np.float64)
+    return values - values.max(axis=1, keepdims=True)

@@ -9,6 +9,7 @@ from tailproof.config.calibrators import CalibratorKind
 
 FIT_ON = {"calib": ("calib",), "val_and_calib": ("val", "calib")}
 CHOSEN_ON = "tune"
+Weighting = Literal["like_tune", "plain", "class_balanced"]
 
 
 class Calibration(Strict):
@@ -29,10 +30,12 @@ class Calibration(Strict):
         "epoch where recipe.export is 'best', so the network is a little better on it than on new "
         "images.",
     )
-    weighting: Literal["plain", "class_balanced"] = Field(
-        "plain",
-        description="Weight of each sample in the fit and in the choice. plain: all samples count "
-        "equally; class_balanced: all classes count equally.",
+    weighting: Weighting = Field(
+        "like_tune",
+        description="Weight of each sample in the fit. like_tune: if classes are not as frequent "
+        "as on tune, for instance because data.long_tail thins out the training pool alone, each "
+        "class counts as often as on tune; else all samples count equally. plain: all samples "
+        "count equally. class_balanced: all classes count equally, also in the choice.",
     )
 
     @field_validator("calibrators")
@@ -46,5 +49,4 @@ class Calibration(Strict):
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits whose raw logits are read."""
-        chosen = (CHOSEN_ON,) if len(self.calibrators) > 1 else ()
-        return (*FIT_ON[self.fit_on], *chosen)
+        return (*FIT_ON[self.fit_on], CHOSEN_ON)

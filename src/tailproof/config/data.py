@@ -11,12 +11,15 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import core_schema
 
 from tailproof.config.base import Count, Fraction, Strict
+from tailproof.config.splits import UNKNOWN_SPLITS
 
 RESERVED_COLUMNS = {
     "sample_id",
@@ -31,6 +34,7 @@ RESERVED_COLUMNS = {
     "split",
     "weight",
     "logits",
+    "unknown_class",
 }
 """Columns that Tailproof writes to samples, splits, shards and logits; ranks cannot use them."""
 
@@ -55,6 +59,15 @@ def distinct_ranks(ranks: list[str]) -> list[str]:
                 f"'{rank}' is the name of a column that tailproof writes: rename your column"
             )
     return ranks
+
+
+def _distinct_columns(columns: list[str]) -> list[str]:
+    for place, column in enumerate(columns):
+        if column in columns[:place]:
+            raise ValueError(f"'{column}' is listed twice: remove one")
+        if column == "sample_id":
+            raise ValueError("'sample_id' is the name of a column that tailproof writes: rename it")
+    return columns
 
 
 Column = Annotated[str, Field(min_length=1)]
@@ -306,6 +319,38 @@ class SplitFractions(Strict):
         return self
 
 
+class Unknown(Strict):
+    """Pictures of no class that an expert learns, which show whether it says "unknown".
+
+    Without classes and without a source, an expert learns when to say "unknown" from known pictures
+    alone, and only its false alarms can be measured.
+    """
+
+    classes: list[Column] = Field(
+        [],
+        description="Classes of the target rank that no expert learns; their pictures are unknown.",
+    )
+    source: Annotated[SourceConfig, _AnySource] | None = Field(
+        None,
+        description="A source of pictures of no known class, such as {name: pictures, root: "
+        "raw/others}; its labels are not used.",
+    )
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there are unknown pictures."""
+        return bool(self.classes) or self.source is not None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Unknown":
+        if self.classes and self.source is not None:
+            raise ValueError("'classes' and 'source' both name the unknown pictures: remove one")
+        if len(set(self.classes)) < len(self.classes):
+            repeated = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise ValueError(f"the class '{repeated}' is listed twice: remove one")
+        return self
+
+
 class Data(Strict):
     """How the raw images are split into six splits and stored in shards."""
 
@@ -329,6 +374,11 @@ class Data(Strict):
     target: str | None = Field(
         None, description="Taxonomic rank to predict. Default: the finest rank."
     )
+    context: Annotated[list[Column], AfterValidator(_distinct_columns)] = Field(
+        [],
+        description="Columns of the source's table that say which classes are likely, such as "
+        "[habitat, date, site]. Of dates the month is taken.",
+    )
     positive_class: str | None = Field(
         None,
         description="Positive class of a binary task. Default: the rarer one in train; on a tie, "
@@ -350,6 +400,24 @@ class Data(Strict):
     shards_per_split: Count = Field(
         1, description="Number of shards per split; a separate job writes each one."
     )
+    unknown: Unknown | None = Field(
+        None,
+        description='Pictures of no known class, to say "unknown" and to measure it. Default: an '
+        "expert always answers with a known class.",
+    )
+
+    @property
+    def splits_of_unknown(self) -> tuple[str, ...]:
+        """The splits of unknown pictures; none without such pictures."""
+        return UNKNOWN_SPLITS if self.unknown and self.unknown.has_pictures else ()
+
+    @model_serializer(mode="wrap")
+    def _without_absent_section(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `unknown` if it is not there, so that it changes no digest of parameters."""
+        fields = serialize(self)
+        if fields.get("unknown", ...) is None:
+            del fields["unknown"]
+        return fields
 
     @model_validator(mode="after")
     def _draws_differ(self) -> "Data":

@@ -64,9 +64,14 @@ class Experiment(Strict):
 
     def result_fields(self) -> dict[str, Any]:
         """Return, as plain values, all fields except those in `EXECUTION_FIELDS`."""
-        recipes = {"recipe": self.recipe.result_fields()}
-        recipes["experts"] = {name: recipe.result_fields() for name, recipe in self.experts.items()}
-        return self.model_dump(mode="json") | recipes
+        others = {"recipe": self.recipe.result_fields(), "guarantees": self.guarantee_fields()}
+        others["experts"] = {name: recipe.result_fields() for name, recipe in self.experts.items()}
+        return self.model_dump(mode="json") | others
+
+    def guarantee_fields(self) -> dict[str, Any]:
+        """Return, as plain values, what is promised; false alarms only if there may be any."""
+        without = set() if self.data.unknown else {"false_alarms"}
+        return self.guarantees.model_dump(mode="json", exclude=without)
 
     @cached_property
     def points(self) -> dict[str, Recipe]:

@@ -65,6 +65,11 @@ def inferrer_of(experiment: Experiment, expert: str) -> str:
     return "infer_head" if is_head(experiment, expert) else "infer"
 
 
+def scorer_of(experiment: Experiment, expert: str) -> str:
+    """Return the name of the script that says how well an expert knows pictures."""
+    return "score_unknown_head" if is_head(experiment, expert) else "score_unknown"
+
+
 def gpus_of_inference(experiment: Experiment, expert: str) -> int:
     """Return the number of GPUs for inference; a head on features is computed on a CPU."""
     return 0 if is_head(experiment, expert) else 1

@@ -24,9 +24,11 @@ def features_key(data: Data, recipe: Recipe) -> str | None:
 
 
 def shard_fields(data: Data) -> list[Any]:
-    """Return, as plain values, what of a data section decides what the shards contain."""
+    """Return, as plain values, what of a data section decides what the six splits contain."""
+    held_out = data.unknown is not None and data.unknown.classes
+    left_out = NOT_IN_SHARDS if held_out else NOT_IN_SHARDS | {"unknown"}
     return [
-        data.model_dump(mode="json", exclude=NOT_IN_SHARDS),
+        data.model_dump(mode="json", exclude=left_out),
         data.near_duplicates == "group",  # the other values do not change the splits
     ]
 

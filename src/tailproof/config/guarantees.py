@@ -27,11 +27,18 @@ class Guarantees(Strict):
         min_length=1,
         description="Smallest shares of right answers to promise at every rank of the roll-up.",
     )
+    false_alarms: list[Share] = Field(
+        [0.05],
+        min_length=1,
+        description="Largest shares of known images that are called unknown; with data.unknown.",
+    )
     confidence: Share = Field(
-        0.9, description="Probability that the split tune leads to a kept risk or precision."
+        0.9,
+        description="Probability that the split tune leads to a kept risk, precision or share of "
+        "false alarms.",
     )
 
-    @field_validator("coverages", "risks", "precisions")
+    @field_validator("coverages", "risks", "precisions", "false_alarms")
     @classmethod
     def _differ(cls, levels: list[float]) -> list[float]:
         if len(set(levels)) < len(levels):

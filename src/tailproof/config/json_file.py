@@ -1,7 +1,7 @@
 """The base of models of JSON files that are shared, and that a stranger may have written."""
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import ValidationError
 
@@ -14,7 +14,13 @@ LARGEST = 16 * 2**20  # bytes: the names of 100,000 classes
 
 
 class JsonFile(Strict):
-    """The content of a JSON file in the folder of an expert."""
+    """The content of a JSON file in the folder of an expert.
+
+    Attributes:
+        largest: the largest number of bytes that are read.
+    """
+
+    largest: ClassVar[int] = LARGEST
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -23,7 +29,7 @@ class JsonFile(Strict):
         Raises:
             TailproofError: the file is missing, not JSON, or a field is missing, unknown or wrong.
         """
-        value = read_json(path, limit=LARGEST)
+        value = read_json(path, limit=cls.largest)
         try:
             return cls.model_validate(value)
         except ValidationError as error:

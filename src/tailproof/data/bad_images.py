@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from tailproof.config.data import Data
-from tailproof.config.splits import HELD_OUT, TRAIN, VAL
+from tailproof.config.splits import HELD_OUT, TRAIN, UNKNOWN, VAL
 from tailproof.data.sources.base import where
 from tailproof.files import write_text
 from tailproof.runtime.errors import TailproofError
@@ -17,7 +17,12 @@ from tailproof.untrusted_text import csv_line
 
 SHOWN = 10  # images in a message
 NAMED = 3  # classes in a sentence
-POOLS = {TRAIN: "the training images", VAL: "the validation images", HELD_OUT: "the test images"}
+POOLS = {
+    TRAIN: "the training images",
+    VAL: "the validation images",
+    HELD_OUT: "the test images",
+    UNKNOWN: "the unknown images",
+}
 
 
 class BadImage(NamedTuple):

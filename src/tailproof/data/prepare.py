@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tailproof.config.data import Data
+from tailproof.config.splits import UNKNOWN
 from tailproof.data.bad_images import (
     BadImage,
     bad_images_error,
@@ -24,9 +25,10 @@ from tailproof.data.grey_thumbnail import SIDE, thumbnail
 from tailproof.data.heic import without_heic
 from tailproof.data.images import Picture, pixel_digest, read_picture
 from tailproof.data.multiband import MODE
-from tailproof.data.sources import Sample, Source, open_source
+from tailproof.data.sources import Sample, Source
 from tailproof.data.sources.base import where
 from tailproof.data.tables import with_metadata, write_parquet
+from tailproof.data.unknown_pictures import open_pictures
 from tailproof.files import atomic, write_json
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.progress import track
@@ -45,7 +47,7 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     Next to it, prepare.json says what was left out, bad_images.csv lists images that cannot be
     read, and near_duplicates/thumbnails.parquet is what images are compared by. The mode is ``L``
     if no image has colour, whatever its file declares, and else ``RGB``. For arrays of bands it is
-    ``float32``.
+    ``float32``. Images of unknown classes do not count for it.
 
     Args:
         config: the source, and what to do about bad images.
@@ -59,12 +61,12 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     Raises:
         TailproofError: the source is missing, damaged or invalid, or too many images are bad.
     """
-    source = open_source(config.source)
+    source = open_pictures(config)
     source.fetch()
-    rows = _Rows(source)
+    rows = _Rows(source, marks_unknown=bool(config.splits_of_unknown))
     list_path = Path(output).with_name("bad_images.csv")
     with atomic(Path(output).with_name("near_duplicates") / "thumbnails.parquet") as thumbnails:
-        table = rows.without_other_kinds(_table(rows, source, thumbnails))
+        table = rows.without_other_kinds(_table(rows, thumbnails))
         bad = sorted(rows.bad)
         write_bad_images(bad_list or list_path, bad)
         if bad and (advice := why_not_skipped(bad, table, source.ranks, config)):
@@ -95,11 +97,11 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     return source
 
 
-def _table(rows: "_Rows", source: Source, thumbnails: Path) -> pa.Table:
+def _table(rows: "_Rows", thumbnails: Path) -> pa.Table:
     """Return the rows without their thumbnails, which go to a file of their own."""
-    schema = _schema(source)
+    schema = rows.schema
     compared = pa.schema([schema.field("sample_id"), ("thumbnail", pa.binary(SIDE * SIDE))])
-    listed_rows = track(rows, "prepare", len(source))
+    listed_rows = track(rows, "prepare", len(rows.source))
     batches = [schema.empty_table()]
     with pq.ParquetWriter(thumbnails, compared, compression="zstd", use_dictionary=False) as writer:
         while batch := list(islice(listed_rows, BATCH)):
@@ -122,18 +124,27 @@ def _log(summary: dict[str, Any], bad_images: Path) -> None:
 class _Rows:
     """The rows of samples.parquet.
 
+    Args:
+        source: the source.
+        marks_unknown: whether there are images of unknown classes, which have a column for what
+            the source calls them.
+
     Attributes:
+        schema: the columns.
         bad: the images that cannot be read, in any order.
         kind: `PICTURE`, or the number of bands, of most images.
         colour: whether any 8-bit picture has colour.
     """
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, *, marks_unknown: bool) -> None:
+        self.source, self.schema = source, _schema(source)
+        if marks_unknown:
+            self.schema = self.schema.append(pa.field("unknown_class", pa.string()))
         self.bad: list[BadImage] = []
         self.kind = PICTURE
         self.colour = False
         self._numbers, self._kinds = array("q"), array("q")  # of each row
+        self._known = bytearray()  # 1 for a known class
         self._noted: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = defaultdict(list)
 
@@ -144,12 +155,12 @@ class _Rows:
                 yield self._row(number, sample, picture)
 
     def without_other_kinds(self, table: pa.Table) -> pa.Table:
-        """Return the rows of the kind that most images have; the others become bad images."""
+        """Return the rows of the kind that most known ones have; the others become bad images."""
         kinds = np.frombuffer(self._kinds, np.int64)
-        counts = Counter(kinds.tolist())
+        counts = Counter(kinds[np.frombuffer(self._known, bool)].tolist())
         if counts:
             self.kind = counts.most_common(1)[0][0]
-        if len(counts) < 2:
+        if (kinds == self.kind).all():
             return table
         for index in np.flatnonzero(kinds != self.kind).tolist():
             (sample,) = table.slice(index, 1).to_pylist()
@@ -183,7 +194,8 @@ class _Rows:
         is_array = image.dtype == np.float32
         self._numbers.append(number)
         self._kinds.append(image.shape[2] if is_array else PICTURE)
-        self.colour |= image.ndim == 3 and not is_array
+        self._known.append(sample.pool != UNKNOWN)
+        self.colour |= image.ndim == 3 and not is_array and sample.pool != UNKNOWN
         for note in picture.notes:
             self._noted[note] += 1
             if self._noted[note] <= EXAMPLES:
@@ -199,6 +211,7 @@ class _Rows:
             "row": sample.row,
             "height": image.shape[0],
             "width": image.shape[1],
+            "unknown_class": sample.unknown_class,
         }
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from tailproof.config.data import Data
-from tailproof.data.sources import Source, open_source
+from tailproof.data.sources import Source
 from tailproof.data.tables import read_parquet, table_metadata, with_metadata, write_parquet
+from tailproof.data.unknown_pictures import open_pictures
 from tailproof.digests import digest_of, iterate_sha256, sha256_files
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
@@ -44,12 +45,12 @@ def list_raw(
     Raises:
         TailproofError: samples.parquet or a raw file cannot be read.
     """
-    source = source or open_source(config.source)
+    source = source or open_pictures(config)
     start = _start(source.root or Path())
     files = {str(file): True for file in source.files() if os.access(file, os.R_OK)}
     if source.root is not None:
         for path in read_parquet(samples, ["path"])["path"].unique().to_pylist():
-            files.setdefault(start + path, False)
+            files.setdefault(start + path.removeprefix("./"), False)
     files = {path: files[path] for path in sorted(files) if Path(path).is_file()}
     write_parquet(output, with_metadata(_table(start, files), {"root": _root(config)}))
 
@@ -79,7 +80,7 @@ def files_to_read(config: Data, listed: str | Path) -> RawFiles:
     """
     root = Path(_root(config))
     if root.exists() or not Path(listed).exists():
-        files = open_source(config.source).files()
+        files = open_pictures(config).files()
     else:
         files = _recorded(config, listed)
     if len(files) > MOST_INPUTS:

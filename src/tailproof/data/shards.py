@@ -14,15 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tailproof.config.data import Data
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import SPLITS, UNKNOWN_SPLITS
 from tailproof.data.class_index import class_index
 from tailproof.data.heic import without_heic
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.multiband import MODE
 from tailproof.data.normalization import BandMoments, PixelSums
-from tailproof.data.sources import Source, open_source
+from tailproof.data.sources import Source
 from tailproof.data.sources.base import where
 from tailproof.data.tables import read_parquet, table_metadata, with_metadata
+from tailproof.data.unknown_pictures import open_pictures
 from tailproof.digests import sha256_file
 from tailproof.files import atomic, write_json
 from tailproof.runtime.errors import Interrupted, TailproofError
@@ -52,7 +53,7 @@ def shard(
     metadata = table_metadata(samples_path)
     rows = _rows(samples_path, splits_path, config.seed, split, part, config.shards_per_split)
     schema = _schema(metadata)
-    source = open_source(config.source)
+    source = open_pictures(config)
     sums = (BandMoments if metadata["mode"] == MODE else PixelSums)(metadata["bands"])
     with atomic(output) as temporary:
         with pq.ParquetWriter(
@@ -140,7 +141,8 @@ def _rows(
     splits = read_parquet(splits_path).to_pandas()
     samples = read_parquet(samples_path).to_pandas()
     rows = splits[splits["split"] == split].merge(samples, on="sample_id", how="left")
-    order = np.random.default_rng([seed, SPLITS.index(split)]).permutation(len(rows))
+    number = (*SPLITS, *UNKNOWN_SPLITS).index(split)
+    order = np.random.default_rng([seed, number]).permutation(len(rows))
     chosen = np.array_split(order, parts)[part]
     if not len(chosen):
         raise TailproofError(

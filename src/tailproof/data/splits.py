@@ -12,11 +12,12 @@ import pandas as pd
 import pyarrow as pa
 
 from tailproof.config.data import Data
-from tailproof.config.splits import HELD_OUT, SPLITS, VAL
+from tailproof.config.splits import HELD_OUT, SPLITS, UNKNOWN, UNKNOWN_SPLITS, VAL
 from tailproof.data.duplicate_pairs import merge_groups, read_pairs
 from tailproof.data.split_advice import find_fault
 from tailproof.data.split_assignment import assign_splits, count_classes
 from tailproof.data.tables import read_parquet, table_metadata, write_parquet
+from tailproof.data.unknown_split import assign_unknown, summarise_unknown
 from tailproof.files import write_json
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.text import listed
@@ -36,6 +37,8 @@ def split(
 ) -> None:
     """Write splits.parquet (sample_id, split, weight) and a summary.
 
+    Samples of no known class are in none of the six splits.
+
     Args:
         samples_path: samples.parquet.
         config: the configuration of the data.
@@ -54,11 +57,15 @@ def split(
     refuse_single_class(metadata["classes"][target])
     names = metadata["classes"][target]
 
-    labelled, without = drop_unlabelled(samples, target)
+    is_unknown = samples["pool"] == UNKNOWN
+    known, unknown = samples[~is_unknown], samples[is_unknown]
+    labelled, without = drop_unlabelled(known, target)
     unique, copies = drop_duplicates(labelled, target)
     kept, shared = drop_shared_groups(unique)
     if pairs_path is not None:
-        kept, near = group_near_duplicates(samples, kept, pairs_path)
+        merged = merge_near_duplicates(samples, pairs_path)
+        unknown = unknown.assign(group=merged[is_unknown])
+        kept, near = group_near_duplicates(kept, merged)
         shared |= near
     used = assign_splits(kept, target, names, config)
     fault = find_fault(kept, target, names, used, config)
@@ -68,8 +75,17 @@ def split(
     counts = count_classes(table, target, names)
     warn_about_small_classes(counts, in_fold=config.splits.fold is not None)
     table["weight"] = prior_weights(table["split"], table[target], counts)
+    dropped = {**without, **copies, **shared, **count_dropped_tests(known, kept)}
+    facts = summarise(known, dropped, counts, target, names)
+    if len(unknown):
+        groups = kept[["group"]].join(used.rename("split"), how="inner")
+        halves, left_out = assign_unknown(unknown, known, groups, config)
+        others = unknown[["sample_id"]].join(halves.rename("split"), how="inner")
+        table = pd.concat([table, others.assign(weight=1.0)])
+        facts["unknown"] = summarise_unknown(unknown, halves, left_out)
 
-    table = table.iloc[np.argsort(table["split"].map(SPLITS.index), kind="stable")]
+    order = (*SPLITS, *UNKNOWN_SPLITS)
+    table = table.iloc[np.argsort(table["split"].map(order.index), kind="stable")]
     write_parquet(
         output,
         pa.table(
@@ -80,8 +96,7 @@ def split(
             }
         ),
     )
-    dropped = {**without, **copies, **shared, **count_dropped_tests(samples, kept)}
-    write_json(summary, summarise(samples, dropped, counts, target, names))
+    write_json(summary, facts)
 
 
 def drop_unlabelled(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -141,21 +156,30 @@ def drop_shared_groups(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, i
     return samples[~shared], {"shared_groups_dropped": int(shared.sum())}
 
 
+def merge_near_duplicates(samples: pd.DataFrame, pairs_path: str | Path) -> pd.Series:
+    """Return the group of each sample, in which near duplicates and their groups are one.
+
+    Args:
+        samples: all samples; near duplicates of a dropped sample are those of each other, too.
+        pairs_path: the pairs of near duplicates.
+    """
+    pairs, _ = read_pairs(pairs_path, samples["sample_id"])
+    return pd.Series(merge_groups(samples["group"].to_numpy(), pairs), samples.index)
+
+
 def group_near_duplicates(
-    samples: pd.DataFrame, kept: pd.DataFrame, pairs_path: str | Path
+    kept: pd.DataFrame, merged: pd.Series
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Make one group of near duplicates and their groups.
+    """Let near duplicates and their groups stay in one split.
 
     Samples with a near duplicate in the test set or, for training samples, in val are dropped, as
     those of a shared group are.
 
     Args:
-        samples: all samples; near duplicates of a dropped sample are those of each other, too.
         kept: the samples that can be used.
-        pairs_path: the pairs of near duplicates.
+        merged: their groups, and those of other samples, from `merge_near_duplicates`.
     """
-    pairs, _ = read_pairs(pairs_path, samples["sample_id"])
-    merged = pd.Series(merge_groups(samples["group"].to_numpy(), pairs), samples.index)[kept.index]
+    merged = merged[kept.index]
     changed = int((merged != kept["group"]).sum())
     precedence, shared = shared_groups(kept.assign(group=merged))
     if shared.any():

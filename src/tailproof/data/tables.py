@@ -48,14 +48,34 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
         return file.read(columns=columns)
 
 
+def read_batches(path: str | Path, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield columns of a parquet file in batches of at most `rows` rows, in order.
+
+    Raises:
+        TailproofError: the file is missing or damaged.
+    """
+    with _parquet(path) as file:
+        yield from file.iter_batches(rows, columns=columns, use_threads=False)
+
+
 def table_metadata(path: str | Path) -> dict[str, Any]:
     """Return the JSON that `with_metadata` stored in a parquet file's schema.
 
     Raises:
         TailproofError: the file is missing, truncated, or was not written by tailproof.
     """
+    return read_schema(path)[1]
+
+
+def read_schema(path: str | Path) -> tuple[pa.Schema, dict[str, Any]]:
+    """Return the schema of a parquet file, and the JSON that `with_metadata` stored in it.
+
+    Raises:
+        TailproofError: the file is missing, truncated, or was not written by tailproof.
+    """
     with _parquet(path) as file:
-        raw = (file.schema_arrow.metadata or {}).get(b"tailproof")
+        schema = file.schema_arrow
+    raw = (schema.metadata or {}).get(b"tailproof")
     if raw is None:
         raise TailproofError(
             f"{path} was not written by tailproof (its schema has no metadata): run its stage again"
@@ -68,7 +88,7 @@ def table_metadata(path: str | Path) -> dict[str, Any]:
         raise TailproofError(
             f"{path}: the metadata of its schema is no JSON object: delete it and run again"
         )
-    return value
+    return schema, value
 
 
 @contextmanager

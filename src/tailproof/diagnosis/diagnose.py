@@ -1,5 +1,6 @@
 """Runs all detectors on one history; the stage diagnose."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +49,35 @@ def write_diagnosis(
     Raises:
         TailproofError: a file is missing or damaged.
     """
-    shards = read_json(manifest)
     name = read_json(selection)["winner"] if selection else next(iter(recipes))
-    context = Context(
-        recipe=Recipe(**recipes[name]),
-        classes=len(shards["classes"][shards["target"]]),
-        train_samples=shards["splits"]["train"]["rows"],
-        val_samples=shards["splits"]["val"]["rows"],
-        taken_over=taken_over_at(read_json(training)),
-        targets={
-            metric: [Target(**limits) for limits in entries] for metric, entries in targets.items()
-        },
+    known = context_of_shards(
+        read_json(manifest),
+        Recipe(**recipes[name]),
+        {metric: [Target(**limits) for limits in entries] for metric, entries in targets.items()},
     )
+    context = replace(known, taken_over=taken_over_at(read_json(training)))
     findings = diagnose(RunHistory.read(history), context)
     write_json(output, {"findings": [finding.to_jsonable() for finding in findings]})
     return findings
+
+
+def context_of_shards(
+    manifest: dict[str, Any], recipe: Recipe, targets: dict[str, list[Target]]
+) -> Context:
+    """Return what the shards, the recipe and the targets say about a run.
+
+    Args:
+        manifest: shards/manifest.json.
+        recipe: the recipe of the run.
+        targets: the targets of each metric.
+    """
+    return Context(
+        recipe=recipe,
+        classes=len(manifest["classes"][manifest["target"]]),
+        train_samples=manifest["splits"]["train"]["rows"],
+        val_samples=manifest["splits"]["val"]["rows"],
+        targets=targets,
+    )
 
 
 def taken_over_at(training: dict[str, Any]) -> int | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import SPLITS, UNKNOWN_SPLITS
 
 INTERVAL = (0.025, 0.975)
 DIGITS = 10
@@ -14,7 +14,7 @@ def resamples(samples: int, replicates: int, seed: int, split: str) -> np.ndarra
     Row 0 gives a metric's value, the others its replicates. All methods and seeds of a split see
     the same rows, which makes differences between them paired.
     """
-    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    rng = np.random.default_rng([seed, (*SPLITS, *UNKNOWN_SPLITS).index(split)])
     rows = np.ones((1 + replicates, samples), np.uint16)
     for row in rows[1:]:
         row[:] = np.bincount(rng.integers(samples, size=samples), minlength=samples)
@@ -50,7 +50,7 @@ def over_seeds(values: list[np.ndarray]) -> dict[str, float | int | None]:
     """
     estimates = np.array([value[0] for value in values])
     low, high = bounds(np.mean(values, axis=0))
-    deviation = finite_or_none(estimates.std(ddof=1)) if len(estimates) > 1 else None
+    deviation = finite_or_none(_deviation(estimates)) if len(estimates) > 1 else None
     return {
         "mean": finite_or_none(estimates.mean()),
         "sd": deviation,
@@ -58,6 +58,12 @@ def over_seeds(values: list[np.ndarray]) -> dict[str, float | int | None]:
         "high": high,
         "seeds": len(estimates),
     }
+
+
+def _deviation(estimates: np.ndarray) -> float:
+    """Return the standard deviation; 0 if only the order of sums makes the values differ."""
+    same = np.ptp(estimates) <= 1e-14 * np.abs(estimates).max()
+    return 0.0 if same else float(estimates.std(ddof=1))
 
 
 def difference(first: list[np.ndarray], second: list[np.ndarray]) -> dict[str, float | None]:

@@ -12,23 +12,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tailproof.calibration.metrics import ClasswiseError
 from tailproof.config.evaluation import Evaluation
 from tailproof.data.tables import read_parquet
 from tailproof.evaluation import bootstrap, hierarchy
 from tailproof.evaluation.class_groups import class_groups
 from tailproof.evaluation.evaluate import (
+    blocks_of_rows,
     ensemble_methods,
     expert_methods,
+    measure_all_ranks,
     method_values,
     paired_differences,
+    recalls_of,
 )
-from tailproof.evaluation.method import Method
-from tailproof.evaluation.metrics import measure, measure_uncalibrated
-from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.method import Method, class_recalls
+from tailproof.evaluation.metrics import METRICS, measure, measure_uncalibrated
+from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.table_columns import CROSS_FIT_COLUMNS
 from tailproof.evaluation.tables import Row, write_tables
 from tailproof.evaluation.task import Experts, Files, Task, read_experts
-from tailproof.evaluation.weighted_samples import ClassSums, Values, WeightedSamples
+from tailproof.evaluation.weighted_samples import Values, WeightedSamples
 from tailproof.files import write_json
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
@@ -39,7 +43,6 @@ LEARNT = "learnt_"
 """Prefix of metrics of the samples whose class was in train of their fold."""
 LEARNT_METRICS = ("top1", "balanced_accuracy", "few_accuracy")
 SAME_IN_ALL = ("sample_id", "digest", "group")
-_BLOCK = 2**23
 
 
 @dataclass(frozen=True)
@@ -212,45 +215,54 @@ def _pooled_methods(
             if parts[0].heads:
                 heads = [part.heads[seed][TEST] for part in parts]
                 method.heads[seed] = {
-                    TEST: {
-                        rank: np.concatenate([head[rank] for head in heads]) for rank in heads[0]
-                    }
+                    TEST: {rank: _joined([head[rank] for head in heads]) for rank in heads[0]}
                 }
         pooled.append(method)
     return pooled
 
 
 def _joined(predictions: list[Prediction]) -> Prediction:
-    return Prediction(
-        np.concatenate([prediction.log_p for prediction in predictions]),
-        np.concatenate([prediction.labels for prediction in predictions]),
-    )
+    def read() -> Blocks:
+        start = 0
+        for prediction in predictions:
+            for rows, log_p in prediction.blocks():
+                yield slice(start + rows.start, start + rows.stop), log_p
+            start += len(prediction.labels)
+
+    labels = np.concatenate([prediction.labels for prediction in predictions])
+    return Prediction(Streamed(predictions[0].classes, read), labels)
 
 
 def _measure(method: Method, pool: Pool, task: Task) -> None:
     """Fill the method's values and recalls."""
+    recalls = 0.0
     for seed, predictions in method.predictions.items():
         prediction = predictions[TEST]
-        values = _measure_rows(prediction, method.raw[seed][TEST], pool, task)
+        classwise = ClasswiseError(prediction.labels, prediction.classes, pool.counts)
+        ranks = hierarchy.summed_ranks(prediction, pool.labels, task)
+        prediction.collect(ranks, once=[classwise])
+        every = WeightedSamples(
+            prediction, pool.counts, np.ones(len(pool.fold)), task, classwise.values()
+        )
+        values = _measure_rows(every, method.raw[seed][TEST], pool)
         heads = method.heads.get(seed, {}).get(TEST, {})
-        values |= hierarchy.measure_ranks(prediction, pool.labels, heads, pool.counts, task)
+        values |= measure_all_ranks(prediction, pool.labels, heads, pool.counts, task)
         method.add(TEST, "plain", values, {})
-        sums = ClassSums.of(prediction, pool.counts.astype(float))
-        method.recalls.setdefault(TEST, []).append(sums.recall)
+        recalls = recalls + recalls_of(prediction, pool.counts)
+    method.class_recalls[TEST] = class_recalls(recalls / len(method.predictions))
 
 
-def _measure_rows(prediction: Prediction, raw: Prediction, pool: Pool, task: Task) -> Values:
+def _measure_rows(every: WeightedSamples, raw: Prediction, pool: Pool) -> Values:
     """Measure all resamples, in blocks that bound memory."""
-    step = max(1, _BLOCK // pool.counts.shape[1])
-    base = np.ones(pool.counts.shape[1])
     parts: list[Values] = []
-    for start in range(0, len(pool.counts), step):
-        weights = pool.counts[start : start + step].astype(float)
-        values = measure(WeightedSamples(prediction, weights, base, task))
-        values |= measure_uncalibrated(WeightedSamples(raw, weights, base, task))
+    for rows in blocks_of_rows(every.weights):
+        weights = every.weights[rows].astype(float)
+        samples = replace(every, weights=weights, classwise=every.classwise[rows])
+        values = measure(samples)
+        values |= measure_uncalibrated(replace(samples, prediction=raw))
         if not pool.learnt.all():
-            learnt = measure(WeightedSamples(prediction, weights * pool.learnt, base, task))
-            values |= {f"{LEARNT}{name}": learnt[name] for name in LEARNT_METRICS}
+            learnt = replace(samples, weights=weights * pool.learnt)
+            values |= {f"{LEARNT}{name}": METRICS[name].compute(learnt) for name in LEARNT_METRICS}
         parts.append(values)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -305,12 +317,12 @@ def _summary_rows(methods: list[Method]) -> Iterator[Row]:
 def _class_rows(task: Task, methods: list[Method], pool: Pool) -> Iterator[Row]:
     support = np.bincount(pool.labels[task.target], minlength=len(task.classes))
     for method in methods:
-        recalls = np.mean(method.recalls[TEST], axis=0)
+        recalls = method.class_recalls[TEST]
         for index, name in enumerate(task.classes):
             yield (
                 method.name, name, task.group_of(index),
                 bootstrap.finite_or_none(task.train_counts[index]), int(support[index]),
-                bootstrap.finite_or_none(recalls[0, index]), *bootstrap.bounds(recalls[:, index]),
+                bootstrap.finite_or_none(recalls[index].value), *recalls[index][1:],
             )  # fmt: skip
 
 

@@ -2,27 +2,28 @@
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.special import logsumexp, softmax
 
-from tailproof.evaluation.probabilities import Prediction
+from tailproof.calibration.metrics import log_probabilities
+from tailproof.data.logits import BLOCK
 
 
-def combine(name: str, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Prediction:
-    """Combine the calibrated logits of E experts on N samples.
+def combine(name: str, logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return log-probabilities [N, C] of an ensemble from the logits of E experts on N samples.
 
     Args:
         name: mean_logits (softmax of the mean logits), mean_probabilities (mean of the softmaxes)
             or stacked (softmax of the weighted sum of logits).
         logits: [E, N, C].
-        labels: N class indices.
         weights: [E], from `stack`; only stacked uses them.
     """
     if name == "mean_logits":
-        return Prediction.from_logits(logits.mean(axis=0, dtype=np.float64), labels)
+        return log_probabilities(logits.mean(axis=0, dtype=np.float64))
     if name == "mean_probabilities":
-        log_p = log_softmax(logits.astype(np.float64), axis=2)
-        return Prediction(logsumexp(log_p, axis=0) - np.log(len(logits)), labels)
-    return Prediction.from_logits(np.tensordot(weights, logits, 1), labels)
+        log_p = np.stack([log_probabilities(of_expert) for of_expert in logits])
+        largest = log_p.max(axis=0)
+        return largest + np.log(np.exp(log_p - largest).mean(axis=0))
+    return log_probabilities(np.tensordot(weights, logits, 1))
 
 
 def stack(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -39,14 +40,17 @@ def stack(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         logits: [E, N, C], calibrated logits of the split tune.
         labels: N class indices; every sample counts the same.
     """
-    experts, samples, _ = logits.shape
-    logits = logits.astype(np.float64)
-    truth = logits[:, np.arange(samples), labels]
+    experts, samples, classes = logits.shape
+    step = max(1, BLOCK // classes)
 
     def objective(a: np.ndarray) -> tuple[float, np.ndarray]:
-        mixed = np.tensordot(a, logits, 1)
-        loss = (logsumexp(mixed, axis=1) - a @ truth).sum()
-        slope = np.einsum("nc,enc->e", softmax(mixed, axis=1), logits) - truth.sum(axis=1)
+        loss, slope = 0.0, np.zeros(experts)
+        for start in range(0, samples, step):
+            part = logits[:, start : start + step].astype(np.float64)
+            truth = part[:, np.arange(part.shape[1]), labels[start : start + step]]
+            mixed = np.tensordot(a, part, 1)
+            loss += (logsumexp(mixed, axis=1) - a @ truth).sum()
+            slope += np.einsum("nc,enc->e", softmax(mixed, axis=1), part) - truth.sum(axis=1)
         away = a - 1 / experts
         return (loss + away @ away / 2) / samples, (slope + away) / samples
 

@@ -1,28 +1,33 @@
 """The stage evaluate: metrics.json and CSV tables, computed from calibrated logits."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from tailproof.calibration.calibrated_logits import raw_values
+from tailproof.calibration.metrics import ClasswiseError
 from tailproof.config.evaluation import ENSEMBLES, Evaluation
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LogitsFile
 from tailproof.evaluation import bootstrap, hierarchy, roc, tables
-from tailproof.evaluation.ensembles import combine, stack
-from tailproof.evaluation.method import Method
+from tailproof.evaluation.class_mixes import (
+    assumed_shares,
+    measure_class_mixes,
+    summarise_class_mixes,
+)
+from tailproof.evaluation.method import Method, class_recalls
 from tailproof.evaluation.metrics import agreement, measure, measure_uncalibrated
+from tailproof.evaluation.predictions import fit_stacked, predict_ensemble, predict_expert
 from tailproof.evaluation.prior_shift import ClassConfidence
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.registry import LONG_TAIL, METRICS, UNCALIBRATED
-from tailproof.evaluation.rejection import Rule
+from tailproof.evaluation.rejection import GroupTops, head_and_tail
 from tailproof.evaluation.roc import measure_auroc
 from tailproof.evaluation.sample_groups import GAINED, PREFIX, SampleGroups
 from tailproof.evaluation.sample_groups import METRICS as GROUP_METRICS
-from tailproof.evaluation.selective import fit_rules, measure_selective
+from tailproof.evaluation.selective import SelectiveAnswers, fit_rules
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.evaluation.weighted_samples import ClassSums, Values, WeightedSamples
 from tailproof.files import write_json
@@ -101,24 +106,36 @@ def evaluate(
     }
     result["notes"] += sample_groups.notes
     result["sample_groups"] = sample_groups.to_jsonable(group_temperatures)
+    result["class_mixes"] = _class_mixes(methods, splits, task)
     write_json(Path(output) / "metrics.json", result)
     write_json(Path(output) / "accuracy.json", _accuracy(methods))
-    tables.write(Path(output), task, methods, {name: s.sample_ids for name, s in splits.items()})
+    sample_ids = {name: split.sample_ids for name, split in splits.items()}
+    tables.write(Path(output), task, methods, sample_ids, result["class_mixes"])
     return result
+
+
+def _class_mixes(
+    methods: list[Method], splits: dict[str, EvaluatedSplit], task: Task
+) -> dict[str, dict[str, Any]]:
+    """Return {split: {method: accuracy under other class mixes}}."""
+    assumed = {method.name: assumed_shares(method, task) for method in methods}
+    return {
+        name: {
+            method.name: summarise_class_mixes(
+                measure_class_mixes(method, name, own.counts, task, assumed[method.name])
+            )
+            for method in methods
+        }
+        for name, own in splits.items()
+    }
 
 
 def _class_confidence(method: Method, seed: str) -> dict[str, Any]:
     """Return the largest probability of an expert for samples of each class, on tune."""
-    tune = method.predictions[seed][FITTED_ON]
-    known = ClassConfidence.of(tune.log_p, tune.labels)
-    return {
-        "confidence_mean": [bootstrap.finite_or_none(value) for value in known.mean],
-        "confidence_sd": [bootstrap.finite_or_none(value) for value in known.sd],
-        "samples": known.samples.tolist(),
-    }
+    return ClassConfidence.of(method.predictions[seed][FITTED_ON]).to_jsonable()
 
 
-def _sample_groups(logits: Mapping[str, Logits], groups: Mapping[str, str]) -> SampleGroups:
+def _sample_groups(logits: Mapping[str, LogitsFile], groups: Mapping[str, str]) -> SampleGroups:
     """Return the groups of the samples of one expert's logits; all have the same samples."""
     names = {name: groups.get(name, name) for split in logits.values() for name in split.sample_ids}
     return SampleGroups(
@@ -148,15 +165,13 @@ def expert_methods(logits: Experts, task: Task) -> list[Method]:
         method = Method(name, "expert", {})
         for seed, splits in seeds.items():
             method.predictions[seed] = {
-                split: Prediction.from_logits(of_split.values, of_split.target)
-                for split, of_split in splits.items()
+                split: predict_expert(of_split) for split, of_split in splits.items()
             }
             method.heads[seed] = {
-                split: hierarchy.coarse_log_probs(splits[split], task) for split in REPORTED_SPLITS
+                split: hierarchy.head_predictions(splits[split], task) for split in REPORTED_SPLITS
             }
             method.raw[seed] = {
-                split: Prediction.from_logits(raw_values(splits[split]), splits[split].target)
-                for split in REPORTED_SPLITS
+                split: predict_expert(splits[split], raw=True) for split in REPORTED_SPLITS
             }
         methods.append(method)
     return methods
@@ -173,33 +188,24 @@ def ensemble_methods(
     weights = {}
     for seed in next(iter(logits.values())):
         of_seed = [seeds[seed] for seeds in logits.values()]
-        calibrated, fitted = _combined(methods, of_seed, lambda of_split: of_split.values)
-        raw, _ = _combined(methods, of_seed, raw_values)
+        tune = [splits[FITTED_ON] for splits in of_seed]
+        fitted, raw_fitted = fit_stacked(tune), fit_stacked(tune, raw=True)
         weights[seed] = {
             name: bootstrap.finite_or_none(weight)
             for name, weight in zip(logits, fitted, strict=True)
         }
         for method in methods:
-            method.predictions[seed] = calibrated[method.name]
-            method.raw[seed] = {split: raw[method.name][split] for split in REPORTED_SPLITS}
+            method.predictions[seed] = {
+                split: predict_ensemble(method.name, [own[split] for own in of_seed], fitted)
+                for split in of_seed[0]
+            }
+            method.raw[seed] = {
+                split: predict_ensemble(
+                    method.name, [own[split] for own in of_seed], raw_fitted, raw=True
+                )
+                for split in REPORTED_SPLITS
+            }
     return methods, weights
-
-
-def _combined(
-    methods: list[Method],
-    experts: list[dict[str, Logits]],
-    values_of: Callable[[Logits], np.ndarray],
-) -> tuple[dict[str, dict[str, Prediction]], np.ndarray]:
-    """Return {ensemble: {split: prediction}} of the experts of one seed, and stacked's weights."""
-    labels = {split: logits.target for split, logits in experts[0].items()}
-    values = {split: np.stack([values_of(splits[split]) for splits in experts]) for split in labels}
-    fitted = stack(values[FITTED_ON], labels[FITTED_ON])
-    return {
-        method.name: {
-            split: combine(method.name, values[split], labels[split], fitted) for split in labels
-        }
-        for method in methods
-    }, fitted
 
 
 def _measure(
@@ -210,28 +216,63 @@ def _measure(
     config: Evaluation,
 ) -> None:
     """Fill the method's values, recalls, curves and rules."""
+    recalls: dict[str, Any] = dict.fromkeys(splits, 0.0)
     for seed, predictions in method.predictions.items():
         method.rules[seed] = {
             weighting: fit_rules(predictions[FITTED_ON], base, task.tail, config.coverages)
             for weighting, base in _weightings(tune_weight).items()
         }
         for name, split in splits.items():
-            raw = method.raw[seed][name]
-            for weighting, base in _weightings(split.long_tail).items():
-                values, curves = _measure_rows(
-                    predictions[name],
-                    raw,
-                    method.rules[seed][weighting],
-                    counts=split.counts,
-                    base=base,
-                    task=task,
-                    config=config,
+            prediction = predictions[name]
+            bases = _weightings(split.long_tail)
+            classwise = _collect(prediction, split, bases, task)
+            for weighting, base in bases.items():
+                answers = SelectiveAnswers.of(
+                    prediction, method.rules[seed][weighting], base, task, config.coverages
                 )
+                every = WeightedSamples(
+                    prediction, split.counts, base, task, classwise[weighting].values()
+                )
+                values, curves = _measure_rows(every, method.raw[seed][name], answers)
                 if weighting == "plain":
                     values |= _measure_once(method, seed, name, split, task)
                 method.add(name, weighting, values, curves)
-            sums = ClassSums.of(predictions[name], split.counts.astype(float))
-            method.recalls.setdefault(name, []).append(sums.recall)
+            recalls[name] = recalls[name] + recalls_of(prediction, split.counts)
+    for name in splits:
+        method.class_recalls[name] = class_recalls(recalls[name] / len(method.predictions))
+
+
+def _collect(
+    prediction: Prediction, split: EvaluatedSplit, bases: Mapping[str, np.ndarray], task: Task
+) -> dict[str, ClasswiseError]:
+    """Gather all that metrics need of the probabilities, in one pass over them.
+
+    Returns:
+        The class-wise calibration error for each weighting; the rest is kept by the prediction.
+    """
+    classwise = {
+        weighting: ClasswiseError(prediction.labels, prediction.classes, split.counts, base)
+        for weighting, base in bases.items()
+    }
+    groups = head_and_tail(task.tail)
+    prediction.collect(
+        {
+            GroupTops.key(groups): GroupTops(prediction, groups),
+            **hierarchy.summed_ranks(prediction, split.labels, task),
+        },
+        once=classwise.values(),
+    )
+    return classwise
+
+
+def recalls_of(prediction: Prediction, counts: np.ndarray) -> np.ndarray:
+    """Return the recall of each class in each resample, [1 + B, C]."""
+    return np.concatenate(
+        [
+            ClassSums.of(prediction, counts[rows].astype(float)).recall
+            for rows in blocks_of_rows(counts)
+        ]
+    )
 
 
 def _measure_once(
@@ -244,12 +285,34 @@ def _measure_once(
     prediction = method.predictions[seed][name]
     heads = method.heads.get(seed, {}).get(name, {})
     once = measure_auroc(prediction, split.counts)
-    once |= hierarchy.measure_ranks(prediction, split.labels, heads, split.counts, task)
+    once |= measure_all_ranks(prediction, split.labels, heads, split.counts, task)
     if task.positive is not None:
         values, curve = roc.measure_low_fpr(prediction, task.positive, split.counts)
         once |= values
         method.tpr_curves[name] = method.tpr_curves.get(name, 0) + curve / len(method.predictions)
     return once
+
+
+def measure_all_ranks(
+    prediction: Prediction,
+    labels: Mapping[str, np.ndarray],
+    heads: Mapping[str, Prediction],
+    counts: np.ndarray,
+    task: Task,
+) -> Values:
+    """Return every metric per rank for all rows of counts, in blocks that bound memory."""
+    return _concatenate(
+        [
+            hierarchy.measure_ranks(prediction, labels, heads, counts[rows], task)
+            for rows in blocks_of_rows(counts)
+        ]
+    )
+
+
+def blocks_of_rows(counts: np.ndarray) -> Iterator[slice]:
+    """Yield slices of the rows of counts [B, N], such that an array of a slice is small."""
+    step = max(1, _BLOCK // counts.shape[1])
+    return (slice(start, start + step) for start in range(0, len(counts), step))
 
 
 def _weightings(long_tail: np.ndarray) -> dict[str, np.ndarray]:
@@ -258,25 +321,16 @@ def _weightings(long_tail: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _measure_rows(
-    prediction: Prediction,
-    raw: Prediction,
-    rules: dict[str, list[Rule]],
-    *,
-    counts: np.ndarray,
-    base: np.ndarray,
-    task: Task,
-    config: Evaluation,
+    every: WeightedSamples, raw: Prediction, answers: SelectiveAnswers
 ) -> tuple[Values, dict[tuple[str, str], np.ndarray]]:
     """Measure all rows of counts times base, in blocks that bound memory."""
-    step = max(1, _BLOCK // counts.shape[1])
     parts, curve_parts = [], []
-    for start in range(0, len(counts), step):
-        weights = counts[start : start + step] * base
-        values = measure(WeightedSamples(prediction, weights, base, task))
-        values |= measure_uncalibrated(WeightedSamples(raw, weights, base, task))
-        selective, curves = measure_selective(
-            prediction, rules, weights, base=base, task=task, coverages=config.coverages
-        )
+    for rows in blocks_of_rows(every.weights):
+        weights = every.weights[rows] * every.base
+        samples = replace(every, weights=weights, classwise=every.classwise[rows])
+        values = measure(samples)
+        values |= measure_uncalibrated(replace(samples, prediction=raw))
+        selective, curves = answers.measure(weights)
         parts.append(values | selective)
         curve_parts.append(curves)
     return _concatenate(parts), _concatenate(curve_parts)
@@ -412,11 +466,19 @@ def _paired_metrics(task: Task) -> list[str]:
 
 def _agreement(experts: list[Method], split: str, counts: np.ndarray) -> dict[str, Any]:
     pairs = {}
-    weights = counts.astype(float)
     for index, a in enumerate(experts):
         for b in experts[index + 1 :]:
             values = {
-                seed: agreement(a.predictions[seed][split], b.predictions[seed][split], weights)
+                seed: _concatenate(
+                    [
+                        agreement(
+                            a.predictions[seed][split],
+                            b.predictions[seed][split],
+                            counts[rows].astype(float),
+                        )
+                        for rows in blocks_of_rows(counts)
+                    ]
+                )
                 for seed in a.predictions
             }
             pairs[f"{a.name} / {b.name}"] = {

@@ -6,14 +6,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from tailproof.calibration.metrics import log_probabilities, weighted_mean
-from tailproof.data.logits import Logits
-from tailproof.evaluation.probabilities import Prediction
+from tailproof.calibration.metrics import weighted_mean
+from tailproof.data.logits import LogitsFile
+from tailproof.evaluation.probabilities import Prediction, of_rank, places, streamed
 from tailproof.evaluation.task import Task
-from tailproof.evaluation.weighted_samples import ClassSums, Values, nanmean, ratio
+from tailproof.evaluation.weighted_samples import ClassSums, Values, nanmean, ratio, sum_by_class
 
 BY_RANK = ("top1", "top3", "macro_f1")
 CONSISTENT = ("consistency", "consistency_summed")
@@ -25,21 +26,56 @@ class Ranked:
     """A method's predictions for a split at one rank.
 
     Attributes:
-        prediction: predictions for the samples that have a label at this rank.
-        labelled: boolean mask [N] of these samples.
-        predicted: predicted class index of every sample, [N].
+        labels: N class indices; -1 for no label.
+        predicted: N predicted classes.
+        place: the number of classes ranked before the true one, [N]; undefined without a label.
+        classes: number of classes.
     """
 
-    prediction: Prediction
-    labelled: np.ndarray
+    labels: np.ndarray
     predicted: np.ndarray
+    place: np.ndarray
+    classes: int
 
     @classmethod
-    def of(cls, log_p: np.ndarray, labels: np.ndarray) -> "Ranked":
-        """Build from log-probabilities [N, C] and labels [N], where -1 means no label."""
-        labelled = labels >= 0
-        prediction = Prediction(log_p[labelled], labels[labelled])
-        return cls(prediction, labelled, log_p.argmax(axis=1))
+    def of(cls, prediction: Prediction) -> "Ranked":
+        """Take the prediction of a head."""
+        found = prediction.scores
+        return cls(prediction.labels, found.predicted, found.place, prediction.classes)
+
+
+class SummedRank:
+    """Collects the predictions at a coarser rank, each class of which sums its descendants.
+
+    Args:
+        labels: N class indices of the rank; -1 for no label.
+        above: index of the ancestor of each target class, [C]; -1 if it has none.
+        classes: number of classes of the rank.
+    """
+
+    def __init__(self, labels: np.ndarray, above: np.ndarray, classes: int) -> None:
+        self._above = above
+        empty = np.zeros(len(labels), int)
+        self.ranked = Ranked(labels, empty, empty.copy(), classes)
+
+    def add(self, rows: slice, log_p: np.ndarray, p: np.ndarray) -> None:
+        """Take some samples."""
+        found = self.ranked
+        summed = sum_over_descendants(p, self._above, found.classes)
+        found.predicted[rows] = summed.argmax(axis=1)
+        found.place[rows] = places(summed, found.labels[rows])
+
+
+def summed_ranks(
+    prediction: Prediction, labels: Mapping[str, np.ndarray], task: Task
+) -> dict[tuple, SummedRank]:
+    """Return an empty collector for each coarser rank, by what a prediction keeps it by."""
+    return {
+        ("summed", rank, above.tobytes()): SummedRank(
+            labels[rank], above, len(task.rank_classes[rank])
+        )
+        for rank, above in task.coarser.items()
+    }
 
 
 def measured(task: Task) -> list[str]:
@@ -52,7 +88,7 @@ def measured(task: Task) -> list[str]:
 def measure_ranks(
     prediction: Prediction,
     labels: Mapping[str, np.ndarray],
-    heads: Mapping[str, np.ndarray],
+    heads: Mapping[str, Prediction],
     counts: np.ndarray,
     task: Task,
 ) -> Values:
@@ -61,7 +97,7 @@ def measure_ranks(
     Args:
         prediction: prediction at the target rank for N samples.
         labels: {rank: N class indices}, -1 for no label.
-        heads: log-probabilities [N, C] of the coarser ranks that the method has a head for.
+        heads: predictions at the coarser ranks that the method has a head for.
         counts: integers [B, N], how often each resample holds each sample.
         task: the classification task, with its taxonomy.
     """
@@ -72,15 +108,14 @@ def measure_ranks(
         "top3": weighted_mean((prediction.rank_of_truth() < 3).astype(float), weights),
         TREE_DISTANCE: tree_distance(prediction, weights, task),
     }
+    empty = summed_ranks(prediction, labels, task)
     summed = {
-        rank: Ranked.of(
-            sum_over_descendants(prediction.p, above, len(task.rank_classes[rank])), labels[rank]
-        )
-        for rank, above in task.coarser.items()
+        rank: prediction.collected(key, partial(empty.get, key)).ranked
+        for rank, key in zip(task.coarser, empty, strict=True)
     }
     metrics |= _by_rank(summed, weights, "summed_")
     metrics["consistency_summed"] = consistency(prediction, summed, weights, task)
-    by_head = {rank: Ranked.of(log_p, labels[rank]) for rank, log_p in heads.items()}
+    by_head = {rank: Ranked.of(of_rank) for rank, of_rank in heads.items()}
     if by_head:
         metrics |= _by_rank(by_head, weights, "")
         metrics["consistency"] = consistency(prediction, by_head, weights, task)
@@ -94,12 +129,15 @@ def measure_ranks(
 def _by_rank(ranked: Mapping[str, Ranked], weights: np.ndarray, kind: str) -> Values:
     metrics: Values = {}
     for rank, at_rank in ranked.items():
-        labelled_weights, prediction = weights[:, at_rank.labelled], at_rank.prediction
-        place = prediction.rank_of_truth()
+        labelled = at_rank.labels >= 0
+        of_labelled = weights[:, labelled]
         for top in (1, 3):
-            hits = (place < top).astype(float)
-            metrics[f"{rank}_{kind}top{top}"] = weighted_mean(hits, labelled_weights)
-        metrics[f"{rank}_{kind}macro_f1"] = nanmean(ClassSums.of(prediction, labelled_weights).f1)
+            hits = (at_rank.place[labelled] < top).astype(float)
+            metrics[f"{rank}_{kind}top{top}"] = weighted_mean(hits, of_labelled)
+        sums = ClassSums.count(
+            at_rank.labels[labelled], at_rank.predicted[labelled], at_rank.classes, of_labelled
+        )
+        metrics[f"{rank}_{kind}macro_f1"] = nanmean(sums.f1)
     return metrics
 
 
@@ -112,11 +150,8 @@ def sum_over_descendants(p: np.ndarray, above: np.ndarray, classes: int) -> np.n
             its probability is added to no class.
         classes: number of classes of the coarser rank.
     """
-    belongs = np.zeros((p.shape[1], classes))
-    with_ancestor = np.flatnonzero(above >= 0)
-    belongs[with_ancestor, above[with_ancestor]] = 1
     with np.errstate(divide="ignore"):
-        return np.log(p @ belongs)
+        return np.log(sum_by_class(p[:, above >= 0], above[above >= 0], classes))
 
 
 def tree_distance(prediction: Prediction, weights: np.ndarray, task: Task) -> np.ndarray:
@@ -150,8 +185,10 @@ def consistency(
     return weighted_mean(agrees.astype(float), weights)
 
 
-def coarse_log_probs(logits: Logits, task: Task) -> dict[str, np.ndarray]:
-    """Return the log-probabilities [N, C] of each coarser rank for which an expert has a head."""
+def head_predictions(logits: LogitsFile, task: Task) -> dict[str, Prediction]:
+    """Return the prediction at each coarser rank for which an expert has a head."""
     return {
-        rank: log_probabilities(logits.heads[rank]) for rank in task.coarser if rank in logits.heads
+        rank: streamed(logits.classes[rank], partial(of_rank, logits, rank), logits.labels[rank])
+        for rank in task.coarser
+        if rank in logits.classes
     }

@@ -1,5 +1,6 @@
 """The built-in metrics, in the order of the page's columns."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -8,8 +9,18 @@ from tailproof.calibration import metrics as scores
 from tailproof.evaluation.class_groups import GROUPS
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.registry import METRICS, UNCALIBRATED, Metric, metric, register
-from tailproof.evaluation.weighted_samples import Array, Values, WeightedSamples, nanmean, ratio
+from tailproof.evaluation.task import Task
+from tailproof.evaluation.weighted_samples import (
+    Array,
+    Values,
+    WeightedSamples,
+    nanmean,
+    ratio,
+    sum_by_class,
+)
 from tailproof.operating_points import NO_FALSE_POSITIVE, ONE_IN, SHARES
+
+_BLOCK = 2**22
 
 
 def measure(samples: WeightedSamples) -> Values:
@@ -120,7 +131,7 @@ for _group in GROUPS:
 )
 def nll(samples: WeightedSamples) -> Array:
     """Return the mean negative log-likelihood."""
-    return scores.nll(samples.prediction.log_p, samples.prediction.labels, samples.weights)
+    return scores.weighted_mean(-samples.prediction.log_true, samples.weights)
 
 
 @metric(
@@ -133,7 +144,9 @@ def nll(samples: WeightedSamples) -> Array:
 )
 def brier(samples: WeightedSamples) -> Array:
     """Return the Brier score."""
-    return scores.brier(samples.prediction.p, samples.prediction.labels, samples.weights)
+    found = samples.prediction.scores
+    distance = found.squares - 2 * np.exp(found.log_true) + 1
+    return scores.weighted_mean(distance, samples.weights)
 
 
 @metric(
@@ -151,7 +164,8 @@ def brier(samples: WeightedSamples) -> Array:
 )
 def ece(samples: WeightedSamples) -> Array:
     """Return the expected calibration error over bins of equal width."""
-    return scores.ece(samples.prediction.p, samples.prediction.labels, samples.weights)
+    prediction = samples.prediction
+    return scores.confidence_error(prediction.confidence, prediction.correct, samples.weights)
 
 
 @metric(
@@ -167,7 +181,10 @@ def ece(samples: WeightedSamples) -> Array:
 )
 def ece_debiased(samples: WeightedSamples) -> Array:
     """Return the calibration error with less upward bias than `ece`."""
-    return scores.ece_debiased(samples.prediction.p, samples.prediction.labels, samples.weights)
+    prediction = samples.prediction
+    return scores.confidence_error_debiased(
+        prediction.confidence, prediction.correct, samples.weights
+    )
 
 
 @metric(
@@ -182,8 +199,9 @@ def ece_debiased(samples: WeightedSamples) -> Array:
 )
 def ece_equal_mass(samples: WeightedSamples) -> Array:
     """Return the expected calibration error over bins of equal mass."""
-    return scores.ece_equal_mass(
-        samples.prediction.p, samples.prediction.labels, samples.weights, base=samples.base
+    prediction = samples.prediction
+    return scores.confidence_error_equal_mass(
+        prediction.confidence, prediction.correct, samples.weights, samples.base
     )
 
 
@@ -199,7 +217,12 @@ def ece_equal_mass(samples: WeightedSamples) -> Array:
 )
 def ece_classwise(samples: WeightedSamples) -> Array:
     """Return the class-wise calibration error."""
-    return scores.ece_classwise(samples.prediction.p, samples.prediction.labels, samples.weights)
+    if samples.classwise is not None:
+        return samples.classwise
+    prediction = samples.prediction
+    error = scores.ClasswiseError(prediction.labels, prediction.classes, samples.weights)
+    prediction.collect({}, once=[error])
+    return error.values()
 
 
 # selective.py measures these together.
@@ -370,13 +393,32 @@ def agreement(first: Prediction, second: Prediction, weights: Array) -> Values:
     same = (first.predicted == second.predicted).astype(float)
     one_right = (first.correct != second.correct).astype(float)
     observed = scores.weighted_mean(same, weights)
-    classes = np.eye(first.log_p.shape[1])
     total = weights.sum(axis=1)
-    by_chance = ((weights @ classes[first.predicted]) * (weights @ classes[second.predicted])).sum(
-        axis=1
-    ) / total**2
+    shares = [sum_by_class(weights, method.predicted, method.classes) for method in (first, second)]
+    by_chance = (shares[0] * shares[1]).sum(axis=1) / total**2
     return {
         "agreement": observed,
         "kappa": ratio(observed - by_chance, np.where(by_chance < 1 - 1e-12, 1 - by_chance, 0)),
         "exactly_one_right": scores.weighted_mean(one_right, weights),
+    }
+
+
+def measure_named(
+    prediction: Prediction, counts: Array, task: Task, names: Sequence[str]
+) -> dict[str, Array]:
+    """Return the [1 + B] values of some metrics of all samples, in blocks that bound memory.
+
+    Args:
+        prediction: prediction for N samples.
+        counts: integers [1 + B, N], how often each resample holds each sample.
+        task: the classification task.
+        names: the metrics.
+    """
+    step, base = max(1, _BLOCK // counts.shape[1]), np.ones(counts.shape[1])
+    blocks = [
+        WeightedSamples(prediction, counts[start : start + step] * base, base, task)
+        for start in range(0, len(counts), step)
+    ]
+    return {
+        name: np.concatenate([METRICS[name].compute(block) for block in blocks]) for name in names
     }

@@ -5,13 +5,15 @@ proportional to p(x|y) · prior(y). For other shares they are multiplied by the 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import gammaincinv, logsumexp
 
 from tailproof.calibration.metrics import log_probabilities
+from tailproof.evaluation.bootstrap import finite_or_none
+from tailproof.evaluation.probabilities import Prediction
 
 STRONGEST = 3.0
 SMOOTHING = 0.5
@@ -90,11 +92,22 @@ class ClassConfidence:
     sd: np.ndarray
     samples: np.ndarray
 
+    def to_jsonable(self) -> dict[str, Any]:
+        """Return the fields of `tailproof.evaluation.deployment.Assumptions`."""
+        return {
+            "confidence_mean": [finite_or_none(value) for value in self.mean],
+            "confidence_sd": [finite_or_none(value) for value in self.sd],
+            "samples": self.samples.tolist(),
+        }
+
     @classmethod
-    def of(cls, log_p: np.ndarray, labels: np.ndarray) -> "ClassConfidence":
+    def of(cls, prediction: Prediction) -> "ClassConfidence":
         """Measure labelled samples."""
-        classes = log_p.shape[1]
-        confidence = np.exp(log_p.max(axis=1))
+        confidence, labels, classes = (
+            prediction.confidence,
+            prediction.labels,
+            prediction.classes,
+        )
         samples = np.bincount(labels, minlength=classes)
         several = samples > 1
         mean, square = (

@@ -68,15 +68,9 @@ class Grouped:
     @classmethod
     def of(cls, prediction: Prediction, groups: list[Array], weight: Array) -> "Grouped":
         """Summarise a prediction by groups, given as boolean masks [C] that cover all classes."""
-        top, mass, hit = [], [], []
-        for members in groups:
-            classes = np.flatnonzero(members)
-            p = prediction.p[:, classes]
-            top.append(p.max(axis=1))
-            mass.append(p.sum(axis=1))
-            hit.append(classes[p.argmax(axis=1)] == prediction.labels)
+        tops = prediction.collected(GroupTops.key(groups), lambda: GroupTops(prediction, groups))
         group = np.argmax([members[prediction.labels] for members in groups], axis=0)
-        return cls(*(np.stack(columns, axis=1) for columns in (top, mass, hit)), group, weight)
+        return cls(tops.top, tops.mass, tops.hit, group, weight)
 
     def shifted(self, shift: Array) -> "Grouped":
         """Return the samples with p_y replaced by p_y · exp(shift of y's group) / Z."""
@@ -88,6 +82,29 @@ class Grouped:
         """Return the samples with these row numbers."""
         fields = (self.top, self.mass, self.hit, self.group, self.weight)
         return Grouped(*(field[rows] for field in fields))
+
+
+class GroupTops:
+    """Collects `top`, `mass` and `hit` of `Grouped` from blocks of probabilities."""
+
+    def __init__(self, prediction: Prediction, groups: list[Array]) -> None:
+        shape = (len(prediction.labels), len(groups))
+        self.top, self.mass, self.hit = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
+        self._labels = prediction.labels
+        self._classes = [np.flatnonzero(members) for members in groups]
+
+    @staticmethod
+    def key(groups: list[Array]) -> tuple:
+        """Return what a prediction keeps them by."""
+        return ("tops", *(members.tobytes() for members in groups))
+
+    def add(self, rows: slice, log_p: Array, p: Array) -> None:
+        """Take some samples."""
+        for group, classes in enumerate(self._classes):
+            own = p[:, classes]
+            self.top[rows, group] = own.max(axis=1)
+            self.mass[rows, group] = own.sum(axis=1)
+            self.hit[rows, group] = classes[own.argmax(axis=1)] == self._labels[rows]
 
 
 class Rule(NamedTuple):

@@ -24,16 +24,10 @@ ONE_IN_OF_CURVE = 10.0 ** (np.arange(51) / 10)
 _BLOCK = 2**23
 
 
-def curve(prediction: Prediction, positive: int, counts: np.ndarray) -> ScoreCurve:
-    """Return the cumulative counts of positives and negatives by decreasing score.
-
-    Args:
-        prediction: prediction for N samples and two classes.
-        positive: index of the positive class.
-        counts: integers [B, N], how often each resample holds each sample.
-    """
-    scores = prediction.log_p[:, positive] - prediction.log_p[:, 1 - positive]
-    return ScoreCurve.of(scores, prediction.labels == positive, counts)
+def scores_of(prediction: Prediction, positive: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores [N] of samples of two classes, and whether each is positive."""
+    log_p = prediction.log_p
+    return log_p[:, positive] - log_p[:, 1 - positive], prediction.labels == positive
 
 
 def measure_low_fpr(
@@ -53,10 +47,10 @@ def measure_low_fpr(
         Each metric of `MEASURED`, [1 + B]; and the true-positive rate at each rate of
         `ONE_IN_OF_CURVE`, [1 + B, 51].
     """
-    step = max(1, _BLOCK // counts.shape[1])
+    step, scored = max(1, _BLOCK // counts.shape[1]), scores_of(prediction, positive)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*MEASURED, "tpr")}
     for start in range(0, len(counts), step):
-        block = curve(prediction, positive, counts[start : start + step])
+        block = ScoreCurve.of(*scored, counts[start : start + step])
         parts["auroc"].append(block.auroc())
         parts["tpr"].append(_tpr_curve(block))
         for name in POINTS:
@@ -100,7 +94,7 @@ def rows(task: Task, methods: list[Method]) -> Iterator[tuple]:
             for seed, predictions in method.predictions.items():
                 prediction = predictions[split]
                 once = np.ones((1, len(prediction.labels)), np.uint8)
-                score_curve = curve(prediction, task.positive, once)
+                score_curve = ScoreCurve.of(*scores_of(prediction, task.positive), once)
                 for name in POINTS:
                     yield (split, method.name, seed, name, *_point(score_curve, name))
 
@@ -177,18 +171,18 @@ def measure_auroc(prediction: Prediction, counts: np.ndarray) -> Values:
         prediction: prediction for N samples and C classes.
         counts: integers [B, N], how often each resample holds each sample.
     """
-    classes = prediction.log_p.shape[1]
-    if not 2 < classes <= MOST_CLASSES:
+    if not 2 < prediction.classes <= MOST_CLASSES:
         return {}
+    log_p = prediction.log_p
     step = max(1, _BLOCK // counts.shape[1])
     blocks = [counts[start : start + step] for start in range(0, len(counts), step)]
     by_class = [
         np.concatenate(
             [
-                ScoreCurve.of(prediction.log_p[:, index], prediction.labels == index, block).auroc()
+                ScoreCurve.of(log_p[:, index], prediction.labels == index, block).auroc()
                 for block in blocks
             ]
         )
-        for index in range(classes)
+        for index in range(prediction.classes)
     ]
     return {AUROC: nanmean(np.stack(by_class, axis=-1))}

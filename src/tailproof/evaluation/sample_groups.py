@@ -14,9 +14,10 @@ import numpy as np
 
 from tailproof.calibration.temperature import fit_temperature
 from tailproof.config.evaluation import Evaluation
+from tailproof.data.logits import fitted_rows
 from tailproof.data.tables import read_parquet
 from tailproof.evaluation import bootstrap, metrics
-from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.task import FITTED_ON, Task
 from tailproof.evaluation.weighted_samples import Values, WeightedSamples
 from tailproof.text import quantity
@@ -30,6 +31,8 @@ SPREAD = 1.0
 """Standard deviation of the prior of the inverse temperature of groups, around 1."""
 
 _BLOCK = 2**22
+GROUP_BLOCK = 2**25
+"""Most numbers of group means in memory; each block of groups is one pass over the samples."""
 
 
 def read_groups(samples: str | Path) -> dict[str, str]:
@@ -70,12 +73,28 @@ class GroupedSplit:
         """Whether a group has several samples, [G]."""
         return self.size > 1
 
-    def combine(self, log_p: np.ndarray, temperature: float) -> np.ndarray:
-        """Return log-probabilities [G, C] of the groups, from those of the samples [N, C]."""
-        mean = np.zeros((len(self.size), log_p.shape[1]))
-        np.add.at(mean, self.index, log_p)
-        mean /= self.size[:, None]
-        return group_log_probabilities(mean, self.size, temperature)
+    def combine(self, single: Prediction, temperature: float) -> Prediction:
+        """Return the prediction of the groups from that of their samples."""
+
+        def read() -> Blocks:
+            step = max(1, GROUP_BLOCK // single.classes)
+            for start in range(0, len(self.size), step):
+                groups = slice(start, min(start + step, len(self.size)))
+                mean = self.means(single, np.arange(groups.start, groups.stop))
+                yield groups, group_log_probabilities(mean, self.size[groups], temperature)
+
+        return Prediction(Streamed(single.classes, read), self.labels)
+
+    def means(self, single: Prediction, groups: np.ndarray) -> np.ndarray:
+        """Return the mean log-probabilities of some groups, in one pass over the samples."""
+        place = np.full(len(self.size), -1)
+        place[groups] = np.arange(len(groups))
+        mean = np.zeros((len(groups), single.classes))
+        for rows, log_p in single.blocks():
+            of_rows = place[self.index[rows]]
+            inside = of_rows >= 0
+            np.add.at(mean, of_rows[inside], log_p[inside])
+        return mean / self.size[groups, None]
 
 
 def group_log_probabilities(mean: np.ndarray, size: np.ndarray, temperature: float) -> np.ndarray:
@@ -90,13 +109,22 @@ def group_log_probabilities(mean: np.ndarray, size: np.ndarray, temperature: flo
     return Prediction.from_logits(divided, np.zeros(len(mean), int)).log_p
 
 
-def fit_group_temperature(groups: GroupedSplit, log_p: np.ndarray) -> float | None:
-    """Return the temperature of the groups with several samples; None if there is none."""
-    several = groups.several
-    if not several.any():
+def fit_group_temperature(
+    groups: GroupedSplit, single: Prediction, among: np.ndarray | None = None
+) -> float | None:
+    """Return the temperature of the groups with several samples; None if there is none.
+
+    Args:
+        groups: the groups of a split.
+        single: the prediction of its samples.
+        among: boolean mask [G] of the groups to fit on. Default: all.
+    """
+    several = np.flatnonzero(groups.several if among is None else groups.several & among)
+    if not len(several):
         return None
-    logits = groups.combine(log_p, 1.0)[several]
-    labels = groups.labels[several]
+    chosen = several[fitted_rows(len(several), single.classes)]
+    logits = group_log_probabilities(groups.means(single, chosen), groups.size[chosen], 1.0)
+    labels = groups.labels[chosen]
     return fit_temperature(logits, labels, np.ones(len(labels)), SPREAD).temperature
 
 
@@ -129,7 +157,7 @@ class SampleGroups:
 
     def fit(self, predictions: Mapping[str, Prediction]) -> float | None:
         """Return the temperature of groups; None without a group of several samples on tune."""
-        return fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON].log_p)
+        return fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON])
 
     def measure(
         self,
@@ -152,7 +180,7 @@ class SampleGroups:
             config: the configuration section evaluation.
         """
         groups = self.splits[split]
-        together = Prediction(groups.combine(single.log_p, temperature or 1.0), groups.labels)
+        together = groups.combine(single, temperature or 1.0)
         counts = bootstrap.resamples(len(groups.size), config.bootstrap, config.seed, split)
         step = max(1, _BLOCK // len(groups.index))
         parts = []

@@ -136,37 +136,66 @@ def area(risk: Array) -> Array:
     return risk @ step
 
 
-def measure_selective(
-    prediction: Prediction,
-    rules: dict[str, list[Rule]],
-    weights: Array,
-    *,
-    base: Array,
-    task: Task,
-    coverages: list[float],
-) -> tuple[Values, dict[tuple[str, str], Array]]:
-    """Return the metrics of selective prediction, and the curves {(rule, risk): [B, 50]}.
+@dataclass(frozen=True)
+class SelectiveAnswers:
+    """The answers of every rule for a split, which do not depend on how samples are drawn.
 
-    Args:
-        prediction: prediction for N samples.
-        rules: fitted rules from `fit_rules`.
-        weights: [B, N], rows of sample weights.
-        base: [N] weights that define coverage when a rule is applied.
-        task: the classification task, which defines the tail classes.
-        coverages: coverages at which the deployed rules are measured.
+    Attributes:
+        group: [N] the group of the true class.
+        groups: number of groups.
+        on_grid, deployed: {rule: its answers}.
+        coverages: coverages of the deployed rules.
     """
-    groups = head_and_tail(task.tail)
-    samples = Grouped.of(prediction, groups, base)
-    metrics, curves = {}, {}
-    for name, fitted in rules.items():
-        curve = risks(answers_on_grid(fitted, samples), samples.group, len(groups), weights)
-        deployed = answers_deployed(fitted, samples, coverages)
-        listed = risks(deployed, samples.group, len(groups), weights)
-        for kind in RISKS:
-            curves[name, kind] = curve[kind]
-            metrics[f"aurc_{kind}_{name}"] = area(curve[kind])
-        for j, coverage in enumerate(coverages):
-            metrics[f"coverage_{name}_at_{coverage:g}"] = listed["coverage"][:, j]
+
+    group: Array
+    groups: int
+    on_grid: dict[str, Answers]
+    deployed: dict[str, Answers]
+    coverages: list[float]
+
+    @classmethod
+    def of(
+        cls,
+        prediction: Prediction,
+        rules: dict[str, list[Rule]],
+        base: Array,
+        task: Task,
+        coverages: list[float],
+    ) -> "SelectiveAnswers":
+        """Apply the rules.
+
+        Args:
+            prediction: prediction for N samples.
+            rules: fitted rules from `fit_rules`.
+            base: [N] weights that define coverage when a rule is applied.
+            task: the classification task, which defines the tail classes.
+            coverages: coverages at which the deployed rules are measured.
+        """
+        groups = head_and_tail(task.tail)
+        samples = Grouped.of(prediction, groups, base)
+        return cls(
+            samples.group,
+            len(groups),
+            {name: answers_on_grid(fitted, samples) for name, fitted in rules.items()},
+            {name: answers_deployed(fitted, samples, coverages) for name, fitted in rules.items()},
+            coverages,
+        )
+
+    def measure(self, weights: Array) -> tuple[Values, dict[tuple[str, str], Array]]:
+        """Return the metrics of selective prediction, and the curves {(rule, risk): [B, 50]}.
+
+        Args:
+            weights: [B, N], rows of sample weights.
+        """
+        metrics, curves = {}, {}
+        for name, answers in self.on_grid.items():
+            curve = risks(answers, self.group, self.groups, weights)
+            listed = risks(self.deployed[name], self.group, self.groups, weights)
             for kind in RISKS:
-                metrics[f"risk_{kind}_{name}_at_{coverage:g}"] = listed[kind][:, j]
-    return metrics, curves
+                curves[name, kind] = curve[kind]
+                metrics[f"aurc_{kind}_{name}"] = area(curve[kind])
+            for j, coverage in enumerate(self.coverages):
+                metrics[f"coverage_{name}_at_{coverage:g}"] = listed["coverage"][:, j]
+                for kind in RISKS:
+                    metrics[f"risk_{kind}_{name}_at_{coverage:g}"] = listed[kind][:, j]
+        return metrics, curves

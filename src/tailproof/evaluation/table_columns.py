@@ -16,6 +16,7 @@ COLUMNS = {
     "low_fpr": "split method seed metric threshold true_positives positives tpr tpr_low tpr_high "
     "false_positives negatives fpr fpr_low fpr_high",
     "roc": "split method fpr tpr low high",
+    "class_mixes": "split method class_mix metric mean sd low high seeds",
 }
 
 TABLES = [name for name in COLUMNS if name != "summary"]

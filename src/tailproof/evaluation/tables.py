@@ -10,6 +10,7 @@ from tailproof.calibration.metrics import BINS, equal_width_bins
 from tailproof.config.evaluation import WORST_ERRORS
 from tailproof.evaluation import roc
 from tailproof.evaluation.bootstrap import bounds, finite_or_none, over_seeds
+from tailproof.evaluation.class_mixes import class_mix_rows
 from tailproof.evaluation.method import Method
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.selective import GRID
@@ -23,12 +24,23 @@ Row = tuple[Any, ...]
 
 
 def write(
-    folder: Path, task: Task, methods: list[Method], sample_ids: dict[str, np.ndarray]
+    folder: Path,
+    task: Task,
+    methods: list[Method],
+    sample_ids: dict[str, np.ndarray],
+    class_mixes: dict[str, dict[str, Any]],
 ) -> None:
     """Write every table of COLUMNS as NAME.csv; an undefined number is an empty cell.
 
     Text that a spreadsheet would run has an apostrophe: `tailproof.untrusted_text.plain_cell`
     removes it.
+
+    Args:
+        folder: folder of the tables.
+        task: the classification task.
+        methods: experts and ensembles, measured.
+        sample_ids: {split: its samples}.
+        class_mixes: {split: {method: accuracy under other class mixes}}.
     """
     rows = {
         "summary": _summary(methods),
@@ -40,6 +52,7 @@ def write(
         "rejectors": _rejectors(task, methods),
         "low_fpr": roc.rows(task, methods),
         "roc": roc.roc(task, methods),
+        "class_mixes": class_mix_rows(class_mixes),
     }
     write_tables(folder, COLUMNS, rows)
 
@@ -72,7 +85,7 @@ def _per_class(task: Task, methods: list[Method]) -> Iterator[Row]:
             ClassSums.of(prediction, np.ones((1, len(prediction.labels))))
             for prediction in _pooled(method.predictions, split)
         ]
-        recalls = np.mean(method.recalls[split], axis=0)
+        recalls = method.class_recalls[split]
         precision, f1 = (
             nanmean(np.stack([getattr(class_sums, name)[0] for class_sums in sums], axis=-1))
             for name in ("precision", "f1")
@@ -80,8 +93,8 @@ def _per_class(task: Task, methods: list[Method]) -> Iterator[Row]:
         for index, name in enumerate(task.classes):
             yield (
                 split, method.name, name, task.group_of(index), int(task.train_counts[index]),
-                int(sums[0].support[0, index]), finite_or_none(recalls[0, index]),
-                *bounds(recalls[:, index]),
+                int(sums[0].support[0, index]), finite_or_none(recalls[index].value),
+                *recalls[index][1:],
                 finite_or_none(precision[index]), finite_or_none(f1[index]),
             )  # fmt: skip
 
@@ -115,14 +128,12 @@ def _risk_coverage(methods: list[Method]) -> Iterator[Row]:
 
 def _confusion(task: Task, methods: list[Method]) -> Iterator[Row]:
     for split, method in _per_split(methods):
-        counts = np.zeros((len(task.classes),) * 2, int)
-        for prediction in _pooled(method.predictions, split):
-            np.add.at(counts, (prediction.labels, prediction.predicted), 1)
-        for true, predicted in np.argwhere(counts):
-            yield (
-                split, method.name, task.classes[true], task.classes[predicted],
-                int(counts[true, predicted]),
-            )  # fmt: skip
+        pooled = _pooled(method.predictions, split)
+        pairs = np.concatenate([np.stack([each.labels, each.predicted], axis=1) for each in pooled])
+        for (true, predicted), count in zip(
+            *np.unique(pairs, axis=0, return_counts=True), strict=True
+        ):
+            yield split, method.name, task.classes[true], task.classes[predicted], int(count)
 
 
 def _errors(task: Task, methods: list[Method], sample_ids: np.ndarray) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tailproof.config.evaluation import Evaluation
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.class_groups import GROUPS, class_groups
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
@@ -85,11 +85,11 @@ class Task:
 
 
 Files = Mapping[str, Mapping[str | int, Mapping[str, str | Path]]]
-Experts = dict[str, dict[str, dict[str, Logits]]]
+Experts = dict[str, dict[str, dict[str, LogitsFile]]]
 
 
 def read_experts(files: Files, task: Task) -> Experts:
-    """Read {expert: {seed: {split: path}}} into {expert: {seed: {split: Logits}}}.
+    """Read {expert: {seed: {split: path}}} into {expert: {seed: {split: LogitsFile}}}.
 
     Raises:
         TailproofError: a file is damaged or belongs to another expert, seed or split,
@@ -122,9 +122,9 @@ def _splits() -> tuple[str, ...]:
 
 def _read(
     paths: Mapping[str, str | Path], expert: str, seed: str | int, split: str, task: Task
-) -> Logits:
+) -> LogitsFile:
     path = paths[split]
-    logits = Logits.read(path)
+    logits = LogitsFile.open(path)
     expected = {"expert": expert, "seed": str(seed), "split": split, "target": task.target}
     for key, value in expected.items():
         if str(logits.metadata[key]) != value:
@@ -134,10 +134,11 @@ def _read(
             )
     if "temperature" not in logits.metadata:
         raise TailproofError(f"{path} has raw logits, expected calibrated logits: run export")
-    if logits.values.shape[1] != len(task.classes):
+    if logits.classes[task.target] != len(task.classes):
         raise TailproofError(
-            f"{path} has {logits.values.shape[1]} logits per sample, expected {len(task.classes)}, "
-            f"the classes of '{task.target}' in the manifest: train the expert again"
+            f"{path} has {logits.classes[task.target]} logits per sample, expected "
+            f"{len(task.classes)}, the classes of '{task.target}' in the manifest: train the "
+            "expert again"
         )
     if not logits.weight.sum() > 0:
         raise TailproofError(
@@ -167,7 +168,7 @@ def _same_samples(split: str, experts: Experts, files: Files) -> None:
                     )
 
 
-def _disjoint(splits: dict[str, Logits]) -> None:
+def _disjoint(splits: dict[str, LogitsFile]) -> None:
     seen: dict[str, str] = {}
     for split, logits in splits.items():
         for sample in logits.sample_ids:

@@ -25,12 +25,14 @@ class WeightedSamples:
         weights: [B, N].
         base: [N] weights that define bins of equal mass: ones or the long-tail weight.
         task: class names and groups.
+        classwise: the class-wise calibration error [B], if it was gathered with other numbers.
     """
 
     prediction: Prediction
     weights: Array
     base: Array
     task: Task
+    classwise: Array | None = None
 
     @cached_property
     def class_sums(self) -> "ClassSums":
@@ -47,12 +49,16 @@ class ClassSums:
     @classmethod
     def of(cls, prediction: Prediction, weights: Array) -> "ClassSums":
         """Sum the weights [B, N] by true class, by predicted class, and by class over the hits."""
-        classes = prediction.log_p.shape[1]
-        true = np.eye(classes)[prediction.labels]
+        return cls.count(prediction.labels, prediction.predicted, prediction.classes, weights)
+
+    @classmethod
+    def count(cls, labels: Array, predicted: Array, classes: int, weights: Array) -> "ClassSums":
+        """Sum the weights [B, N] of N labels and N predicted classes."""
+        hits = labels == predicted
         return cls(
-            weights @ true,
-            weights @ np.eye(classes)[prediction.predicted],
-            weights @ (true * prediction.correct[:, None]),
+            sum_by_class(weights, labels, classes),
+            sum_by_class(weights, predicted, classes),
+            sum_by_class(weights[:, hits], labels[hits], classes),
         )
 
     @property
@@ -69,6 +75,16 @@ class ClassSums:
     def f1(self) -> Array:
         """2 · hits / (support + predictions); NaN for a class that has neither."""
         return ratio(2 * self.hits, self.support + self.predicted)
+
+
+def sum_by_class(weights: Array, of: Array, classes: int) -> Array:
+    """Return the sums [B, classes] of weights [B, N] over the samples of each class."""
+    order = np.argsort(of, kind="stable")
+    present, starts = np.unique(of[order], return_index=True)
+    sums = np.zeros((len(weights), classes))
+    if len(starts):
+        sums[:, present] = np.add.reduceat(weights[:, order], starts, axis=1)
+    return sums
 
 
 def ratio(numerator: Array, denominator: Array, where_zero: Array | float = np.nan) -> Array:

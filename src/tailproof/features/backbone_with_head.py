@@ -8,7 +8,7 @@ A linear head on what a network's own classifier gets is that classifier, and ne
 
 from typing import Any
 
-import tailproof.torchvision_stub  # noqa: F401 - before timm
+import tailproof.models  # noqa: F401 - before timm
 
 # isort: split
 import timm

@@ -1,21 +1,28 @@
 """The file guarantees.json in the folder of an expert: what it can promise, for a copied folder."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from tailproof.calibration.calibration_file import Sha256
+from tailproof.calibration.calibration_file import HIGHEST, Sha256
+from tailproof.calibration.calibration_file import LOWEST as LOWEST_TEMPERATURE
 from tailproof.config.base import Strict
 from tailproof.config.guarantees import Guarantees, Share
 from tailproof.config.json_file import JsonFile
+from tailproof.data.context_cells import KINDS
 from tailproof.evaluation.class_groups import GROUPS
 from tailproof.guarantees.binomial_threshold import Fit
+from tailproof.guarantees.context import MOST_SMOOTHING, STRONGEST, ContextColumn
 from tailproof.guarantees.prediction_sets import LOWEST, PROCEDURES, SetRule
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, Rules
+from tailproof.guarantees.unknown_scores import SCORES
 
 FILE = "guarantees.json"
+LARGEST_FILE = 2**27
+"""Bytes; with columns of context it has a number for each value and class that occur together."""
+
 WEIGHTING = "plain"
 """The sets that an expert's folder has: for images with class shares like those of tune."""
 
@@ -43,6 +50,11 @@ class StoredFit(Strict):
     threshold: Level | None
     needed: int = Field(ge=1)
     samples: int = Field(ge=0)
+
+    @property
+    def limit(self) -> float:
+        """The threshold; infinite, which no answer reaches, if nothing can be promised."""
+        return np.inf if self.threshold is None else self.threshold
 
     @classmethod
     def of(cls, fit: Fit) -> Self:
@@ -77,22 +89,108 @@ class StoredRank(Strict):
         return Rank(self.name, self.classes, np.array(self.above))
 
 
+class StoredFalseAlarm(Strict):
+    """A promised share of false alarms: a score below the threshold is unknown."""
+
+    rate: Share
+    threshold: Number | None
+    needed: int = Field(ge=1)
+    samples: int = Field(ge=0)
+
+
+class StoredUnknown(Strict):
+    """When an image is called unknown; the digest is that of unknown.safetensors."""
+
+    score: Literal[SCORES]
+    features_sha256: Sha256
+    false_alarms: list[StoredFalseAlarm] = Field(min_length=1)
+
+
+class StoredGroups(Strict):
+    """What is promised of one answer for several images.
+
+    Attributes:
+        temperature: the temperature of groups that the rules were fitted with.
+        largest: images in the largest group of tune.
+        shares: class shares [C] for pas.
+    """
+
+    temperature: Annotated[float, Field(ge=LOWEST_TEMPERATURE, le=HIGHEST)]
+    largest: int = Field(ge=2)
+    shares: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    sets: list[StoredSet]
+    risks: list[StoredRisk]
+    roll_ups: list[StoredRollUp]
+
+
+class StoredColumn(Strict):
+    """A column of context.
+
+    Attributes:
+        name: its name in the table.
+        kind: what is taken of a cell.
+        exponent: how strongly it counts.
+        smoothing: m of `tailproof.guarantees.context`.
+        values: {value: {index of a class: samples of train}}; classes without samples are left out.
+    """
+
+    name: str = Field(min_length=1)
+    kind: Literal[KINDS]
+    exponent: Annotated[float, Field(ge=0, le=STRONGEST)]
+    smoothing: Annotated[float, Field(gt=0, le=MOST_SMOOTHING)]
+    values: dict[str, dict[str, Annotated[int, Field(ge=1)]]]
+
+    def column(self, class_counts: list[int]) -> ContextColumn:
+        """Return the column in the form that is applied.
+
+        Raises:
+            ValueError: a class index is none of the classes.
+        """
+        counts = np.zeros((len(self.values), len(class_counts)), int)
+        for row, of_classes in enumerate(self.values.values()):
+            for index, count in of_classes.items():
+                if not index.isdecimal() or int(index) >= len(class_counts):
+                    raise ValueError(f"context has the class {index!a:.20}, which does not exist")
+                counts[row, int(index)] = count
+        return ContextColumn.of(
+            self.name, self.kind, list(self.values), counts, np.array(class_counts), self.smoothing
+        )
+
+
+class StoredContext(Strict):
+    """What columns of a table say of the classes; samples of train of each class."""
+
+    class_counts: list[Annotated[int, Field(ge=0)]]
+    columns: list[StoredColumn] = Field(min_length=1)
+
+    def in_use(self) -> bool:
+        """Return whether a column counts at all."""
+        return any(column.exponent for column in self.columns)
+
+
 class ExpertGuarantees(JsonFile):
     """The content of guarantees.json in the folder of an expert.
 
     Attributes:
+        unit: what a promise is about.
         weights_sha256: SHA-256 of model.safetensors.
         confidence: the probability with which a promised risk or precision holds.
         shares: class shares [C] for pas.
         groups: the group of each class.
         ranks: the target, then the coarser ranks from the finest.
         notes: why the promises are less certain than that.
+        grouped: the promises for groups of images; None if the data have no such groups.
+        context: what columns of a table say of the classes; None without such columns.
+        unknown: when an image is called unknown; None if the expert always answers.
     """
+
+    largest: ClassVar[int] = LARGEST_FILE
 
     experiment: str
     expert: str
     seed: int
     weights_sha256: Sha256
+    unit: Literal["image", "group"] = "image"
     confidence: Share
     shares: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
     groups: list[Literal[GROUPS]]
@@ -101,6 +199,9 @@ class ExpertGuarantees(JsonFile):
     risks: list[StoredRisk]
     roll_ups: list[StoredRollUp]
     notes: list[str]
+    grouped: StoredGroups | None = None
+    context: StoredContext | None = None
+    unknown: StoredUnknown | None = None
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
@@ -109,10 +210,16 @@ class ExpertGuarantees(JsonFile):
             "groups": {len(self.groups)},
             "ranks.above": {len(rank.above) for rank in self.ranks},
             "sets.threshold": {len(rule.threshold) for rule in self.sets} - {1},
+            "context.class_counts": {len(self.context.class_counts)} if self.context else set(),
         }
         for name, found in lengths.items():
             if found - {classes}:
                 raise ValueError(f"{name} has {min(found)} values, shares has {classes}")
+        if self.context:
+            for column in self.context.columns:
+                column.column(self.context.class_counts)
+        if self.grouped:
+            self.for_groups()
         if any(set(rule.groups) != set(self.groups) for rule in self.risks):
             raise ValueError("a risk has other groups than the classes")
         if any(len(rule.ranks) != len(self.ranks) for rule in self.roll_ups):
@@ -121,6 +228,25 @@ class ExpertGuarantees(JsonFile):
             if not all(-1 <= index < len(rank.classes) for index in rank.above):
                 raise ValueError(f"the rank {rank.name!a:.80} has no class for an index of above")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_rule(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = serialize(self)
+        if fields["unknown"] is None:
+            del fields["unknown"]
+        return fields
+
+    def for_groups(self) -> Self:
+        """Return the promises for groups of images in place of those for images.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.grouped is None:
+            raise ValueError("it has no promises for groups of images")
+        own = self.grouped.model_dump(mode="json", exclude={"temperature", "largest"})
+        others = {"unit": "group", "notes": [], "grouped": None, "context": None}
+        return type(self).model_validate({**self.model_dump(mode="json"), **own, **others})
 
     def check_classes(self, classes: list[str], target: str) -> None:
         """Check that the rules are for these classes.
@@ -136,14 +262,21 @@ class ExpertGuarantees(JsonFile):
 
 
 def stored_guarantees(
-    rules: Rules, classes: Classes, config: Guarantees, **facts: str | int | list[str]
+    rules: Rules,
+    classes: Classes,
+    config: Guarantees,
+    grouped: StoredGroups | None = None,
+    context: StoredContext | None = None,
+    **facts: str | int | list[str],
 ) -> dict[str, object]:
-    """Return the content of guarantees.json.
+    """Return the content of guarantees.json, without `unknown`.
 
     Args:
         rules: fitted rules of an expert.
         classes: the classes.
         config: the promises.
+        grouped: the promises for groups.
+        context: the columns of context.
         facts: experiment, expert, seed, weights_sha256 and notes.
     """
     groups = [
@@ -152,19 +285,28 @@ def stored_guarantees(
     ]
     return ExpertGuarantees(
         **facts,
+        **stored_promises(rules),
         confidence=config.confidence,
-        shares=rules.shares.tolist(),
         groups=groups,
         ranks=[
             StoredRank(name=rank.name, classes=rank.classes, above=rank.above.tolist())
             for rank in classes.ranks
         ],
-        sets=[
+        grouped=grouped,
+        context=context,
+    ).model_dump(mode="json")
+
+
+def stored_promises(rules: Rules) -> dict[str, Any]:
+    """Return the fields shares, sets, risks and roll_ups of fitted rules."""
+    return {
+        "shares": rules.shares.tolist(),
+        "sets": [
             StoredSet(procedure=name, coverage=coverage, threshold=_finite(rule.threshold))
             for coverage, by_procedure in rules.sets[WEIGHTING].items()
             for name, rule in by_procedure.items()
         ],
-        risks=[
+        "risks": [
             StoredRisk(
                 risk=rule.risk,
                 overall=StoredFit.of(rule.overall),
@@ -172,11 +314,11 @@ def stored_guarantees(
             )
             for rule in rules.risks
         ],
-        roll_ups=[
+        "roll_ups": [
             StoredRollUp(precision=precision, ranks=[StoredFit.of(fit) for fit in fits])
             for precision, fits in rules.roll_ups.items()
         ],
-    ).model_dump(mode="json")
+    }
 
 
 def _finite(thresholds: np.ndarray) -> list[float | None]:

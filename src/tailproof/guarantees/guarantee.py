@@ -1,7 +1,6 @@
 """The stage guarantee: guarantees.json and the rules of every expert, from calibrated logits."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,49 +8,36 @@ import numpy as np
 
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
-from tailproof.data.logits import Logits
-from tailproof.evaluation import bootstrap
-from tailproof.evaluation.ensembles import combine, stack
-from tailproof.evaluation.prior_shift import Strength, fit_prior_strength, prior_shares
-from tailproof.evaluation.probabilities import Prediction
+from tailproof.data.logits import LogitsFile
+from tailproof.evaluation.ensembles import combine
+from tailproof.evaluation.predictions import (
+    fit_stacked,
+    predict_ensemble,
+    predict_expert,
+    read_experts_together,
+)
+from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
+from tailproof.guarantees.context import Context
+from tailproof.guarantees.context_gain import use_context
 from tailproof.guarantees.expert_guarantees import stored_guarantees
-from tailproof.guarantees.measure import measure_guarantees
+from tailproof.guarantees.fitting import PRIOR_FROM, Samples, fit_and_measure
+from tailproof.guarantees.folds import fold_of
+from tailproof.guarantees.grouped import Groups, promise_groups
 from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.roll_up import Rank
-from tailproof.guarantees.rules import Classes, Rules, fit_guarantees
+from tailproof.guarantees.rules import Classes
 from tailproof.guarantees.summary import Method, summarise
+from tailproof.guarantees.unknown import features_of, fit_and_measure_unknown, read_all_scores
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
 
 NAMES_LISTED = 20
-STACKED, FOLDS = "stacked", 5
-PRIOR_FROM = ("val", "calib")
-"""The splits that show which class shares a softmax assumes; no rule is fitted on them."""
-
+STACKED = "stacked"
 Array = np.ndarray
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The weights of a split: bootstrap counts [1 + B, N], and weights by weighting [N].
-
-    B is 0 for tune, on which nothing is measured.
-    """
-
-    counts: Array
-    weights: Mapping[str, Array]
-
-    @property
-    def effective(self) -> dict[str, float]:
-        """Return the number of equally weighted samples with as much information (Kish 1965)."""
-        return {
-            name: float(weights.sum() ** 2 / (weights**2).sum())
-            for name, weights in self.weights.items()
-        }
 
 
 def guarantee(
@@ -62,6 +48,9 @@ def guarantee(
     config: Guarantees,
     experiment: str,
     output: str | Path,
+    splits: str | Path | None = None,
+    context: str | Path | None = None,
+    unknown: Mapping[str, Mapping[str | int, str | Path]] | None = None,
     students: Collection[str] = (),
 ) -> dict[str, Any]:
     """Fit every promise on tune and measure it on dev and test.
@@ -75,6 +64,9 @@ def guarantee(
         config: the configuration section guarantees.
         experiment: name of the experiment.
         output: folder for guarantees.json and guarantee_rules.json.
+        splits: splits.parquet; only context needs it.
+        context: context.parquet; None without columns of context.
+        unknown: {expert: {seed: path of unknown_scores.parquet}}, if experts say "unknown".
         students: the experts that learnt from an ensemble, which no ensemble combines.
 
     Returns:
@@ -85,24 +77,48 @@ def guarantee(
     """
     task = Task.read(manifest, evaluation)
     logits = read_experts(experts, task)
-    classes = classes_of(task)
     first = next(iter(next(iter(logits.values())).values()))
+    prior = _read_prior_splits(experts, task)
+    classes = classes_of(task)
     class_weights, notes = _class_weights(first[FITTED_ON], classes)
-    notes_on_groups = group_notes(first[FITTED_ON], samples)
-    splits = {
+    group_of = read_groups(samples)
+    notes_on_groups = group_notes(first[FITTED_ON], group_of)
+    of_first = {**first, **next(iter(next(iter(prior.values())).values()))}
+    groups = Groups.of(of_first, group_of)
+    in_context = Context.read(context, samples, splits, task) if context else None
+    rows = {
         split: _samples(first[split], split, evaluation, class_weights)
         for split in (FITTED_ON, *REPORTED_SPLITS)
     }
-    methods = _methods(logits, _read_prior_splits(experts, task), students)
+    result = {
+        "target": task.target,
+        "ranks": [rank.name for rank in classes.ranks],
+        "confidence": config.confidence,
+        "rows": {split: own.counts.shape[1] for split, own in rows.items()},
+        **({"groups": groups.count()} if groups else {}),
+        **({"context": in_context.to_jsonable()} if in_context else {}),
+        "notes": notes + notes_on_groups,
+        "methods": {},
+    }
+    effective = {split: own.effective for split, own in rows.items()}
+    codes = _codes(in_context, first)
     stored: dict[str, dict[str, Any]] = {}
-    for method in track(methods, "guarantee"):
-        _fit_and_measure(method, classes, config, class_weights, splits)
+    for method in track(_methods(logits, prior, students), "guarantee"):
+        fit_and_measure(method, classes, config, class_weights, rows)
+        summary = summarise(method, config, classes, effective)
+        more: dict[str, dict[str, Any]] = {seed: {} for seed in method.rules}
+        if groups:
+            summary["groups"] = promise_groups(method, groups, classes, config, evaluation, more)
+        if in_context:
+            summary["context"] = use_context(method, in_context, codes, rows, task, more)
+        result["methods"][method.name] = summary
         if method.kind == "expert":
             stored[method.name] = {
                 seed: stored_guarantees(
                     rules,
                     classes,
                     config,
+                    **more[seed],
                     experiment=experiment,
                     expert=method.name,
                     seed=int(seed),
@@ -111,20 +127,21 @@ def guarantee(
                 )
                 for seed, rules in method.rules.items()
             }
-    effective = {split: own.effective for split, own in splits.items()}
-    result = {
-        "target": task.target,
-        "ranks": [rank.name for rank in classes.ranks],
-        "confidence": config.confidence,
-        "rows": {split: own.counts.shape[1] for split, own in splits.items()},
-        "notes": notes + notes_on_groups,
-        "methods": {
-            method.name: summarise(method, config, classes, effective) for method in methods
-        },
-    }
+    for name, seeds in read_all_scores(unknown or {}, logits).items():
+        rules = fit_and_measure_unknown(seeds, classes, config, evaluation)
+        result["methods"][name]["unknown"] = rules.summary
+        for seed, own in rules.stored.items():
+            stored[name][seed]["unknown"] = own | features_of(unknown[name], seed)
     write_json(Path(output) / "guarantees.json", result)
     write_json(Path(output) / "guarantee_rules.json", stored)
     return result
+
+
+def _codes(context: Context | None, files: Mapping[str, LogitsFile]) -> dict[str, list[Array]]:
+    """Return the codes of each column of context, by split."""
+    if context is None:
+        return {}
+    return {split: context.codes(file.sample_ids) for split, file in files.items()}
 
 
 def classes_of(task: Task) -> Classes:
@@ -136,7 +153,7 @@ def classes_of(task: Task) -> Classes:
     return Classes(task.classes, task.train_counts, task.groups, [target, *coarser])
 
 
-def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | None], list[str]]:
+def _class_weights(tune: LogitsFile, classes: Classes) -> tuple[dict[str, Array | None], list[str]]:
     """Return the weightings of the sets, and what is left out."""
     shares = classes.train_counts / classes.train_counts.sum()
     absent = [classes.names[index] for index in absent_classes(tune.target, shares)]
@@ -148,9 +165,13 @@ def _class_weights(tune: Logits, classes: Classes) -> tuple[dict[str, Array | No
     return {"plain": None, "long_tail": shift_weights(tune.target, shares, classes.names)}, []
 
 
-def group_notes(tune: Logits, samples: str | Path) -> list[str]:
-    """Say that samples of one group are alike, if tune has such samples."""
-    group = read_groups(samples)
+def group_notes(tune: LogitsFile, group: Mapping[str, str]) -> list[str]:
+    """Say that samples of one group are alike, if tune has such samples.
+
+    Args:
+        tune: logits of tune.
+        group: the group of each sample; a sample that is not listed is its own group.
+    """
     groups = len({group.get(sample, sample) for sample in tune.sample_ids})
     rows = len(tune.sample_ids)
     if groups == rows:
@@ -162,12 +183,10 @@ def group_notes(tune: Logits, samples: str | Path) -> list[str]:
 
 
 def _samples(
-    logits: Logits, split: str, evaluation: Evaluation, weightings: Mapping[str, Any]
+    logits: LogitsFile, split: str, evaluation: Evaluation, weightings: Mapping[str, Any]
 ) -> Samples:
-    replicates = 0 if split == FITTED_ON else evaluation.bootstrap  # nothing is measured there
-    counts = bootstrap.resamples(len(logits.target), replicates, evaluation.seed, split)
     weights = {"plain": np.ones(len(logits.target)), "long_tail": logits.weight}
-    return Samples(counts, {name: weights[name] for name in weightings})
+    return Samples.of({name: weights[name] for name in weightings}, split, evaluation)
 
 
 def _read_prior_splits(files: Files, task: Task) -> Experts:
@@ -180,17 +199,18 @@ def _read_prior_splits(files: Files, task: Task) -> Experts:
     }
 
 
-def read_logits(path: str | Path, task: Task) -> Logits:
-    """Read calibrated logits.
+def read_logits(path: str | Path, task: Task) -> LogitsFile:
+    """Open calibrated logits.
 
     Raises:
         TailproofError: the file is damaged or is for another number of classes.
     """
-    logits = Logits.read(path)
-    if logits.values.shape[1] != len(task.classes):
+    logits = LogitsFile.open(path)
+    if logits.classes[task.target] != len(task.classes):
         raise TailproofError(
-            f"{path} has {logits.values.shape[1]} logits per sample, expected {len(task.classes)}, "
-            f"the classes of '{task.target}' in the manifest: train the expert again"
+            f"{path} has {logits.classes[task.target]} logits per sample, expected "
+            f"{len(task.classes)}, the classes of '{task.target}' in the manifest: train the "
+            "expert again"
         )
     return logits
 
@@ -206,10 +226,7 @@ def _methods(logits: Experts, prior: Experts, students: Collection[str]) -> list
             name,
             "expert",
             {
-                seed: {
-                    split: Prediction.from_logits(own.values, own.target)
-                    for split, own in splits.items()
-                }
+                seed: {split: predict_expert(own) for split, own in splits.items()}
                 for seed, splits in seeds.items()
             },
             {},
@@ -229,7 +246,7 @@ def _methods(logits: Experts, prior: Experts, students: Collection[str]) -> list
 
 
 def ensemble_predictions(
-    name: str, experts: Sequence[Mapping[str, Logits]]
+    name: str, experts: Sequence[Mapping[str, LogitsFile]]
 ) -> dict[str, Prediction]:
     """Return the predictions of an ensemble by split; stacked is cross-fitted on tune.
 
@@ -237,80 +254,48 @@ def ensemble_predictions(
         name: one of `tailproof.config.evaluation.ENSEMBLES`.
         experts: calibrated logits of each expert by split, tune among them.
     """
-    values = {split: np.stack([own[split].values for own in experts]) for split in experts[0]}
-    target = {split: logits.target for split, logits in experts[0].items()}
+    files = {split: [own[split] for own in experts] for split in experts[0]}
     if name != STACKED:
         equal = np.full(len(experts), 1 / len(experts))
-        return {split: combine(name, values[split], target[split], equal) for split in values}
-    weights = stack(values[FITTED_ON], target[FITTED_ON])
-    fitted = cross_fitted(values.pop(FITTED_ON), target[FITTED_ON])
-    others = {split: combine(STACKED, values[split], target[split], weights) for split in values}
+        return {split: predict_ensemble(name, own, equal) for split, own in files.items()}
+    tune = files.pop(FITTED_ON)
+    weights = fit_stacked(tune)
+    first = tune[0]
+    fitted = cross_fitted(
+        first.target,
+        first.classes[first.metadata["target"]],
+        lambda rows: fit_stacked(tune, rows),
+        lambda: read_experts_together(tune),
+    )
+    others = {split: predict_ensemble(STACKED, own, weights) for split, own in files.items()}
     return {FITTED_ON: fitted, **others}
 
 
-def cross_fitted(logits: Array, labels: Array) -> Prediction:
+def cross_fitted(
+    labels: Array, classes: int, fit: Callable[[Array], Array], read: Callable[[], Blocks]
+) -> Prediction:
     """Return the prediction of stacked for samples that its weights were not fitted on.
 
     The weights are fitted on tune too. What tune promises of them would be too good, so each fifth
     of it, spread over the classes, is predicted with weights fitted on the rest.
 
     Args:
-        logits: [E, N, C].
         labels: N class indices.
+        classes: number of classes.
+        fit: fits the weights on rows of tune.
+        read: yields row ranges and their logits [E, n, C].
     """
-    samples = len(labels)
-    if samples < 2:
-        return combine(STACKED, logits, labels, stack(logits, labels))
-    part = np.empty(samples, int)
-    part[np.argsort(labels, kind="stable")] = np.arange(samples) % FOLDS
-    log_p = np.empty(logits.shape[1:])
-    for fold in np.unique(part):
-        here = part == fold
-        weights = stack(logits[:, ~here], labels[~here])
-        log_p[here] = combine(STACKED, logits[:, here], labels[here], weights).log_p
-    return Prediction(log_p, labels)
+    part = fold_of(labels)
+    folds = np.unique(part)
+    rest = [part != fold if len(folds) > 1 else part == fold for fold in folds]
+    weights = [fit(np.flatnonzero(rows)) for rows in rest]
 
+    def predict() -> Blocks:
+        for rows, logits in read():
+            log_p = np.empty(logits.shape[1:])
+            for fold, own in zip(folds, weights, strict=True):
+                here = part[rows] == fold
+                log_p[here] = combine(STACKED, logits[:, here], own)
+            yield rows, log_p
 
-def _fit_and_measure(
-    method: Method,
-    classes: Classes,
-    config: Guarantees,
-    class_weights: Mapping[str, Array | None],
-    splits: Mapping[str, Samples],
-) -> None:
-    """Fill the method's strength, rules and values."""
-    for seed, predictions in method.predictions.items():
-        strength, rules = fit_predictions(predictions, classes, config, class_weights)
-        method.strength[seed], method.rules[seed] = strength, rules
-        for split in REPORTED_SPLITS:
-            samples = splits[split]
-            measured = measure_guarantees(
-                rules, predictions[split], classes, samples.counts, samples.weights
-            )
-            kept = method.values.setdefault(split, {})
-            for key, rows in measured.items():
-                kept.setdefault(key, []).append(rows)
-
-
-def fit_predictions(
-    predictions: Mapping[str, Prediction],
-    classes: Classes,
-    config: Guarantees,
-    class_weights: Mapping[str, Array | None],
-) -> tuple[Strength, Rules]:
-    """Return how strongly predictions assume the training shares, and every rule.
-
-    Args:
-        predictions: of val, calib and tune.
-        classes: the classes.
-        config: the promises.
-        class_weights: {weighting: weight of each class [C]; None for ones}.
-    """
-    seen = [predictions[split] for split in PRIOR_FROM]
-    strength = fit_prior_strength(
-        np.concatenate([own.log_p for own in seen]),
-        np.concatenate([own.labels for own in seen]),
-        classes.train_counts,
-    )
-    shares = prior_shares(classes.train_counts, strength.value)
-    return strength, fit_guarantees(predictions[FITTED_ON], classes, shares, config, class_weights)
+    return Prediction(Streamed(classes, predict), labels)

@@ -1,19 +1,26 @@
 """What the rules reach on dev and test: [B] values for B rows of weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tailproof.evaluation.probabilities import Prediction
-from tailproof.guarantees.prediction_sets import LabelledWeights, measure_sets, set_scores
+from tailproof.guarantees.prediction_sets import LabelledWeights, SetHits, SetRule, measure_sets
 from tailproof.guarantees.risk import answered_above, measure_answers
-from tailproof.guarantees.roll_up import NONE, answer_rank, answers_by_rank, wrong_by_rank
+from tailproof.guarantees.roll_up import (
+    NONE,
+    AnswersByRank,
+    RankAnswers,
+    answer_rank,
+    wrong_by_rank,
+)
 from tailproof.guarantees.rules import Classes, Rules
-from tailproof.guarantees.scores import SCORES
 
 Array = np.ndarray
 OVERALL, RANK, REJECTION = "all", "rank", "rejection"
 Values = dict[tuple, Array]
+
+_BLOCK = 2**23
 
 
 def measure_guarantees(
@@ -36,31 +43,50 @@ def measure_guarantees(
         Values [B] by (sets, weighting, coverage, procedure, metric), (risks, risk, group, metric)
         and (roll_ups, precision, what, metric), where what is all, rejection, or rank and its name.
     """
-    weights = counts.astype(float)
-    return {
-        **_sets(rules, prediction, classes, weights, sample_weights),
-        **_risks(rules, prediction, classes, weights),
-        **_roll_ups(rules, prediction, classes, weights),
-    }
+    hits = SetHits(prediction.labels, rules.shares, [rule for _, rule in _set_rules(rules)])
+    found = AnswersByRank(len(prediction.labels), classes.ranks)
+    prediction.collect({}, once=[hits, found])
+    step = max(1, _BLOCK // counts.shape[1])
+    parts = []
+    for start in range(0, len(counts), step):
+        weights = counts[start : start + step].astype(float)
+        parts.append(
+            {
+                **_sets(rules, hits, prediction.labels, classes, weights, sample_weights),
+                **_risks(rules, prediction, classes, weights),
+                **_roll_ups(rules, found.answers, prediction.labels, classes, weights),
+            }
+        )
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _set_rules(rules: Rules) -> list[tuple[str, SetRule]]:
+    """Return every rule of prediction sets with its weighting."""
+    return [
+        (weighting, rule)
+        for weighting, by_coverage in rules.sets.items()
+        for by_procedure in by_coverage.values()
+        for rule in by_procedure.values()
+    ]
 
 
 def _sets(
     rules: Rules,
-    prediction: Prediction,
+    hits: SetHits,
+    labels: Array,
     classes: Classes,
     weights: Array,
     sample_weights: Mapping[str, Array],
 ) -> Values:
     values: Values = {}
-    scores = {name: set_scores(name, prediction.p, rules.shares) for name in SCORES}
-    for weighting, by_coverage in rules.sets.items():
-        samples = LabelledWeights.of(prediction.labels, weights * sample_weights[weighting])
-        for coverage, by_procedure in by_coverage.items():
-            for name, rule in by_procedure.items():
-                held = rule.holds(scores[rule.score])
-                measured = measure_sets(held, samples, classes.groups["few"], coverage)
-                for metric, rows in measured.items():
-                    values["sets", weighting, coverage, name, metric] = rows
+    samples = {
+        weighting: LabelledWeights.of(labels, weights * sample_weights[weighting])
+        for weighting in rules.sets
+    }
+    for (weighting, rule), hit, size in zip(_set_rules(rules), hits.hit, hits.size, strict=True):
+        measured = measure_sets(hit, size, samples[weighting], classes.groups["few"], rule.coverage)
+        for metric, rows in measured.items():
+            values["sets", weighting, rule.coverage, rule.procedure, metric] = rows
     return values
 
 
@@ -82,10 +108,15 @@ def _risks(rules: Rules, prediction: Prediction, classes: Classes, weights: Arra
     return values
 
 
-def _roll_ups(rules: Rules, prediction: Prediction, classes: Classes, weights: Array) -> Values:
+def _roll_ups(
+    rules: Rules,
+    answers: Sequence[RankAnswers],
+    labels: Array,
+    classes: Classes,
+    weights: Array,
+) -> Values:
     values: Values = {}
-    answers = answers_by_rank(prediction.p, classes.ranks)
-    wrong = wrong_by_rank(answers, prediction.labels, classes.ranks)
+    wrong = wrong_by_rank(answers, labels, classes.ranks)
     for precision, fits in rules.roll_ups.items():
         rank = answer_rank(answers, [fit.threshold for fit in fits])
         mistaken = np.take_along_axis(wrong, np.maximum(rank, 0)[None], 0)[0]

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.weighted_samples import nanmean
 from tailproof.guarantees.scores import SCORES, score_classes
 from tailproof.runtime.errors import TailproofError
@@ -116,9 +117,56 @@ def shift_weights(labels: Array, target_shares: Array, names: list[str]) -> Arra
     return np.divide(target_shares, observed, out=np.zeros(len(names)), where=observed > 0)
 
 
+class TrueScores:
+    """Collects the scores of the true classes from blocks of probabilities.
+
+    Attributes:
+        scores: {score: [N]}.
+    """
+
+    def __init__(self, labels: Array, shares: Array) -> None:
+        self._labels, self._shares = labels, shares
+        self.scores = {score: np.zeros(len(labels)) for score in SCORES}
+
+    def add(self, rows: slice, log_p: Array, p: Array) -> None:
+        """Take some samples."""
+        labels = self._labels[rows]
+        for score, own in self.scores.items():
+            own[rows] = set_scores(score, p, self._shares)[np.arange(len(labels)), labels]
+
+
+class SetHits:
+    """Collects what measurements need of prediction sets from blocks of probabilities.
+
+    Args:
+        labels: N class indices.
+        shares: class shares [C] for pas.
+        rules: the rules.
+
+    Attributes:
+        hit: for each rule whether its set holds the true class, boolean [N].
+        size: for each rule the number of classes in its set, [N].
+    """
+
+    def __init__(self, labels: Array, shares: Array, rules: Sequence[SetRule]) -> None:
+        self._labels, self._shares, self._rules = labels, shares, rules
+        self.hit = [np.zeros(len(labels), bool) for _ in rules]
+        self.size = [np.zeros(len(labels), int) for _ in rules]
+
+    def add(self, rows: slice, log_p: Array, p: Array) -> None:
+        """Take some samples."""
+        labels = self._labels[rows]
+        for score in SCORES:
+            scores = set_scores(score, p, self._shares)
+            for rule, hit, size in zip(self._rules, self.hit, self.size, strict=True):
+                if rule.score == score:
+                    held = rule.holds(scores)
+                    hit[rows] = held[np.arange(len(labels)), labels]
+                    size[rows] = held.sum(axis=1)
+
+
 def fit_sets(
-    p: Array,
-    labels: Array,
+    prediction: Prediction,
     shares: Array,
     coverages: Sequence[float],
     class_weights: Array | None = None,
@@ -126,20 +174,21 @@ def fit_sets(
     """Fit every procedure at every coverage.
 
     Args:
-        p: probabilities [N, C].
-        labels: N class indices.
+        prediction: prediction on N samples.
         shares: class shares [C] for pas, from `prior_shift.prior_shares`.
         coverages: how often a set should hold the true class.
         class_weights: a weight for each class [C] under label shift, from `shift_weights`; by
             default all are 1.
     """
-    weights = np.ones(p.shape[1]) if class_weights is None else class_weights
-    rows = np.arange(len(labels))
-    scores = {score: set_scores(score, p, shares)[rows, labels] for score in SCORES}
+    weights = np.ones(prediction.classes) if class_weights is None else class_weights
+    labels = prediction.labels
+    true = prediction.collected(
+        ("true scores", shares.tobytes()), lambda: TrueScores(labels, shares)
+    )
     return {
         coverage: {
             name: SetRule(name, coverage, threshold)
-            for name, threshold in _thresholds(scores, labels, weights, coverage).items()
+            for name, threshold in _thresholds(true.scores, labels, weights, coverage).items()
         }
         for coverage in coverages
     }
@@ -249,7 +298,7 @@ class LabelledWeights:
 
 
 def measure_sets(
-    held: Array, samples: LabelledWeights, tail: Array, coverage: float
+    hit: Array, size: Array, samples: LabelledWeights, tail: Array, coverage: float
 ) -> dict[str, Array]:
     """Return coverage, macro_coverage, tail_coverage, below_half and size for B rows of weights.
 
@@ -257,18 +306,18 @@ def measure_sets(
     A class without samples is left out.
 
     Args:
-        held: boolean [N, C], from `SetRule.holds`.
+        hit: whether the set of each sample holds its class, boolean [N].
+        size: the number of classes in each set, [N].
         samples: labels and weights.
         tail: boolean mask [C] of the few-shot classes.
         coverage: the coverage that was asked for.
     """
-    hit = held[np.arange(len(held)), samples.labels].astype(float)
-    of_class = samples.mean_by_class(hit)
+    of_class = samples.mean_by_class(hit.astype(float))
     below = np.where(np.isnan(of_class), np.nan, of_class < coverage / 2)
     return {
-        "coverage": samples.mean(hit),
+        "coverage": samples.mean(hit.astype(float)),
         "macro_coverage": nanmean(of_class),
         "tail_coverage": nanmean(of_class[:, tail[samples.present]]),
         "below_half": nanmean(below),
-        "size": samples.mean(held.sum(axis=1).astype(float)),
+        "size": samples.mean(size.astype(float)),
     }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tailproof.evaluation.weighted_samples import sum_by_class
 from tailproof.guarantees.binomial_threshold import Fit, fit_threshold
 from tailproof.guarantees.risk import answered_above
 
@@ -52,15 +53,27 @@ class RankAnswers:
         if len(known) == p.shape[1] == len(rank.classes) and (rank.above == known).all():
             summed = p
         else:
-            belongs = np.zeros((p.shape[1], len(rank.classes)))
-            belongs[known, rank.above[known]] = 1
-            summed = p @ belongs
+            summed = sum_by_class(p[:, known], rank.above[known], len(rank.classes))
         return cls(summed.max(axis=1), summed.argmax(axis=1))
 
 
 def answers_by_rank(p: Array, ranks: Sequence[Rank]) -> list[RankAnswers]:
     """Return the most probable class at each rank."""
     return [RankAnswers.of(p, rank) for rank in ranks]
+
+
+class AnswersByRank:
+    """Collects `answers_by_rank` from blocks of probabilities."""
+
+    def __init__(self, samples: int, ranks: Sequence[Rank]) -> None:
+        self._ranks = ranks
+        self.answers = [RankAnswers(np.zeros(samples), np.zeros(samples, int)) for _ in ranks]
+
+    def add(self, rows: slice, log_p: Array, p: Array) -> None:
+        """Take some samples."""
+        for rank, own in zip(self._ranks, self.answers, strict=True):
+            found = RankAnswers.of(p, rank)
+            own.certainty[rows], own.chosen[rows] = found.certainty, found.chosen
 
 
 def wrong_by_rank(answers: Sequence[RankAnswers], labels: Array, ranks: Sequence[Rank]) -> Array:

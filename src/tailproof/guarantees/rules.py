@@ -8,9 +8,9 @@ import numpy as np
 from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.guarantees.binomial_threshold import Fit, fit_threshold
-from tailproof.guarantees.prediction_sets import SetRule, fit_sets
+from tailproof.guarantees.prediction_sets import SetRule, TrueScores, fit_sets
 from tailproof.guarantees.risk import RiskRule, fit_risk
-from tailproof.guarantees.roll_up import Rank, answers_by_rank, fit_roll_up, wrong_by_rank
+from tailproof.guarantees.roll_up import AnswersByRank, Rank, fit_roll_up, wrong_by_rank
 
 Array = np.ndarray
 
@@ -69,13 +69,16 @@ def fit_guarantees(
         config: the promises.
         class_weights: {weighting: weight of each class [C], from `shift_weights`; None for ones}.
     """
-    answers = answers_by_rank(prediction.p, classes.ranks)
+    true = TrueScores(prediction.labels, shares)
+    found = AnswersByRank(len(prediction.labels), classes.ranks)
+    prediction.collect({("true scores", shares.tobytes()): true}, once=[found])
+    answers = found.answers
     wrong = wrong_by_rank(answers, prediction.labels, classes.ranks)
     certainty = answers[0].certainty
     return Rules(
         shares,
         {
-            name: fit_sets(prediction.p, prediction.labels, shares, config.coverages, weights)
+            name: fit_sets(prediction, shares, config.coverages, weights)
             for name, weights in class_weights.items()
         },
         [fit_risk(prediction, classes.groups, risk, config.confidence) for risk in config.risks],

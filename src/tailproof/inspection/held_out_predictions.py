@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.special import log_softmax
 
-from tailproof.data.logits import Logits
+from tailproof.calibration.metrics import log_probabilities
+from tailproof.data.logits import LogitsFile
+from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.runtime.errors import TailproofError
 
 INSPECTED = ("val", "calib", "tune", "dev")
@@ -22,18 +23,22 @@ class HeldOutPredictions:
     Attributes:
         sample_ids: N strings.
         splits: N positions in `INSPECTED`.
-        labels: N class indices at the target rank.
-        log_p: float32 [N, C], the mean of the log-probabilities; rows need not sum to 1.
+        mean: the mean of the log-probabilities, float32, and the N class indices at the target
+            rank; rows need not sum to 1. It is read from the files block by block.
     """
 
     sample_ids: np.ndarray
     splits: np.ndarray
-    labels: np.ndarray
-    log_p: np.ndarray
+    mean: Prediction
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The N class indices at the target rank."""
+        return self.mean.labels
 
     @classmethod
     def read(cls, files: Mapping[str, Iterable[str | Path]], classes: int) -> "HeldOutPredictions":
-        """Read calibrated logits one file after the other, so that memory holds one and their sum.
+        """Open calibrated logits.
 
         Args:
             files: for each split of `INSPECTED` a file of every expert and seed.
@@ -42,31 +47,45 @@ class HeldOutPredictions:
         Raises:
             TailproofError: a file is damaged, or two files of a split differ in their samples.
         """
-        parts = [_mean(list(files[split]), classes) for split in INSPECTED]
+        opened = [_open(list(files[split]), classes) for split in INSPECTED]
+        first = [of_split[0] for of_split in opened]
+        labels = np.concatenate([logits.target for logits in first])
         return cls(
-            sample_ids=np.concatenate([logits.sample_ids for logits, _ in parts]),
-            splits=np.repeat(np.arange(len(parts)), [len(log_p) for _, log_p in parts]),
-            labels=np.concatenate([logits.target for logits, _ in parts]),
-            log_p=np.concatenate([log_p for _, log_p in parts]),
+            sample_ids=np.concatenate([logits.sample_ids for logits in first]),
+            splits=np.repeat(np.arange(len(first)), [len(logits) for logits in first]),
+            mean=Prediction(Streamed(classes, lambda: _mean(opened)), labels),
         )
 
 
-def _mean(paths: list[str | Path], classes: int) -> tuple[Logits, np.ndarray]:
-    """Return the logits of the first file, and the mean of the log-probabilities of all files."""
-    first = Logits.read(paths[0])
-    total = np.zeros((len(first.sample_ids), classes), np.float32)
-    for path in paths:
-        logits = first if path == paths[0] else Logits.read(path)
-        same = np.array_equal(logits.sample_ids, first.sample_ids)
-        if not (same and np.array_equal(logits.target, first.target)):
+def _open(paths: list[str | Path], classes: int) -> list[LogitsFile]:
+    """Return the files of a split, which must have the same samples."""
+    files = [LogitsFile.open(path) for path in paths]
+    for path, logits in zip(paths, files, strict=True):
+        same = np.array_equal(logits.sample_ids, files[0].sample_ids)
+        if not (same and np.array_equal(logits.target, files[0].target)):
             raise TailproofError(
                 f"{path} and {paths[0]} differ in their samples or labels, expected the same rows "
                 "in the same order: run infer again for both"
             )
-        if logits.values.shape[1] != classes:
+        found = logits.classes[logits.metadata["target"]]
+        if found != classes:
             raise TailproofError(
-                f"{path} has {logits.values.shape[1]} logits per sample, expected {classes}, the "
-                "classes in the manifest: train the expert again"
+                f"{path} has {found} logits per sample, expected {classes}, the classes in the "
+                "manifest: train the expert again"
             )
-        total += log_softmax(logits.values, axis=1)
-    return first, total / np.float32(len(paths))
+    return files
+
+
+def _mean(opened: list[list[LogitsFile]]) -> Blocks:
+    """Yield the mean log-probabilities of all files of each split, one split after the other."""
+    start = 0
+    for files in opened:
+        blocks = (file.blocks(file.metadata["target"]) for file in files)
+        for parts in zip(*blocks, strict=True):
+            rows = parts[0][0]
+            total = np.float32(0)
+            for _, block in parts:
+                (logits,) = block.values()
+                total = total + log_probabilities(logits, np.float32)
+            yield slice(start + rows.start, start + rows.stop), total / np.float32(len(files))
+        start += len(files[0])

@@ -19,9 +19,9 @@ from tailproof.files import read_json, write_json, write_text
 from tailproof.inspection.gallery import Gallery
 from tailproof.inspection.held_out_predictions import INSPECTED, HeldOutPredictions
 from tailproof.inspection.label_noise import LabelDoubts, doubt_labels
+from tailproof.inspection.label_studio import find_image_urls
 from tailproof.inspection.labels_to_check import (
     DoubtfulLabel,
-    find_image_urls,
     list_doubtful_labels,
     write_labels_to_check,
 )
@@ -63,8 +63,8 @@ def inspect(
     """Write summary.json, labels_to_check.csv, odd_images.csv and pictures.json.
 
     Test is not looked at, and labels of train are not judged, because experts have learnt them.
-    Memory holds one row group of images, a few numbers per image, the mean prediction for the
-    held-out samples, and the shown pictures.
+    Memory holds one row group of images, a few numbers per image, a block of logits of every
+    expert, and the shown pictures.
 
     Args:
         manifest: shards/manifest.json.
@@ -86,7 +86,7 @@ def inspect(
     odd = _with_samples(odd_images(rules), manifest, task, counts)
     predictions = HeldOutPredictions.read(logits, len(task.classes))
     pools = np.array([POOLS[split] for split in INSPECTED])[predictions.splits]
-    doubts = doubt_labels(predictions.log_p, predictions.labels, task.train_counts, pools)
+    doubts = doubt_labels(predictions.mean, task.train_counts, pools)
     doubtful = list_doubtful_labels(predictions, doubts, task.classes)
     urls = find_image_urls(samples, [label.sample_id for label in doubtful])
     shown = [sample for rule in rules for sample in _of_kind(odd, rule.kind)[:SHOWN_ODD]]

@@ -25,6 +25,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
+from tailproof.evaluation.probabilities import Prediction
+
 ELEMENTS = 4_000_000
 """Most elements of an array [rows, C]. Four numbers need no more rows for their fit."""
 
@@ -65,30 +67,27 @@ class LabelDoubts:
 
 
 def doubt_labels(
-    log_p: np.ndarray, labels: np.ndarray, train_counts: np.ndarray, pools: np.ndarray | None = None
+    prediction: Prediction, train_counts: np.ndarray, pools: np.ndarray | None = None
 ) -> LabelDoubts:
     """Return the probability that each label is wrong.
 
     Args:
-        log_p: log-probabilities [N, C] for samples that were not trained on, up to a constant per
-            row.
-        labels: N given class indices.
+        prediction: log-probabilities for N samples that were not trained on, up to a constant per
+            row, and the given class indices.
         train_counts: samples of each class in train, [C].
         pools: N integers; samples of one pool were drawn with the same class shares. Default: one
             pool.
     """
+    labels = prediction.labels
     pools = np.zeros(len(labels), int) if pools is None else pools
     model = _Model.of(labels, train_counts, pools)
-    rows = max(1, ELEMENTS // log_p.shape[1])
+    rows = max(1, ELEMENTS // prediction.classes)
     chosen = np.linspace(0, len(labels) - 1, min(rows, len(labels))).astype(int)
-    noise = model.fit(log_p[chosen], labels[chosen], pools[chosen])
+    noise = model.fit(prediction.take(chosen).log_p, labels[chosen], pools[chosen])
     probability = np.empty(len(labels))
     suggested = np.empty(len(labels), int)
-    for start in range(0, len(labels), rows):
-        part = slice(start, start + rows)
-        probability[part], suggested[part] = model.apply(
-            noise, log_p[part], labels[part], pools[part]
-        )
+    for part, log_p in prediction.blocks():
+        probability[part], suggested[part] = model.apply(noise, log_p, labels[part], pools[part])
     return LabelDoubts(probability, suggested, noise)
 
 

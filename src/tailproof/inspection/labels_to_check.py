@@ -1,20 +1,19 @@
 """labels_to_check.csv: the most doubtful labels, as tasks for Label Studio."""
 
-from collections.abc import Collection
+import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tailproof.data.thumbnails import Picture
-from tailproof.files import write_text
 from tailproof.inspection.held_out_predictions import INSPECTED, HeldOutPredictions
 from tailproof.inspection.label_noise import LabelDoubts
-from tailproof.untrusted_text import csv_line
+from tailproof.inspection.label_studio import write_tasks
+from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_files import read_text
+from tailproof.untrusted_text import plain_cell
 
 LISTED = 0.1
 """Labels that are wrong with a smaller probability are not listed."""
@@ -22,10 +21,7 @@ LISTED = 0.1
 MOST = 2000
 """Labels in the list at most. Correct these and run again: the next ones follow."""
 
-LOCAL_FILES = "/data/local-files/?d="
-"""Where Label Studio serves the files below its document root."""
-
-COLUMNS = ("image", "label", "suggested_label", "score", "split", "sample_id")
+COLUMNS = ("label", "suggested_label", "score", "split", "sample_id")
 
 
 class DoubtfulLabel(NamedTuple):
@@ -66,27 +62,6 @@ def list_doubtful_labels(
     ]
 
 
-def find_image_urls(samples_path: str | Path, sample_ids: Collection[str]) -> dict[str, str | None]:
-    """Return where Label Studio finds the image file of each sample.
-
-    Args:
-        samples_path: samples.parquet.
-        sample_ids: the samples.
-
-    Returns:
-        a URL by sample; None if the image is part of a larger file.
-    """
-    table = pq.read_table(
-        samples_path,
-        columns=["sample_id", "path", "row"],
-        filters=pc.field("sample_id").isin(pa.array(list(sample_ids), pa.string())),
-    )
-    return {
-        row["sample_id"]: None if row["row"] is not None else LOCAL_FILES + quote(row["path"])
-        for row in table.to_pylist()
-    }
-
-
 def write_labels_to_check(
     path: str | Path,
     doubtful: list[DoubtfulLabel],
@@ -102,14 +77,23 @@ def write_labels_to_check(
         pictures: the picture of each sample whose image has no URL; the table contains it.
     """
     rows = [
-        (
-            urls[label.sample_id] or pictures[label.sample_id].uri,
-            label.label,
-            label.suggested,
-            label.score,
-            label.split,
-            label.sample_id,
-        )
+        (label.label, label.suggested, label.score, label.split, label.sample_id)
         for label in doubtful
     ]
-    write_text(path, "".join(map(csv_line, (COLUMNS, *rows))))
+    write_tasks(path, COLUMNS, rows, urls, pictures)
+
+
+def read_doubts(path: str | Path) -> dict[str, float]:
+    """Return the probability that the label is wrong by sample, as labels_to_check.csv lists it.
+
+    Raises:
+        TailproofError: the file is missing, or is not such a table.
+    """
+    try:
+        rows = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+        return {plain_cell(row["sample_id"]): float(row["score"]) for row in rows}
+    except (csv.Error, KeyError, TypeError, ValueError):
+        raise TailproofError(
+            f"{path} is damaged, expected the columns {', '.join(COLUMNS)}: delete it and run the "
+            "stage inspect again"
+        ) from None

@@ -15,7 +15,7 @@ from tailproof.onnx_export.parity import Parity, compare, run_expert, run_file
 from tailproof.predict.expert_folder import BUNDLE_FILES, FILES
 from tailproof.predict.loaded_expert import LoadedExpert, load_expert
 from tailproof.predict.options import CHOW
-from tailproof.project import STORES, project_paths
+from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 
 EXTRA = ("onnx", "onnxruntime")
@@ -133,14 +133,11 @@ def _check_packages() -> None:
 
 
 def _check_output(output: str) -> None:
-    place = Path(output).resolve()
-    paths = project_paths()
-    for owned in (Path(paths.results), *map(paths.experiment, STORES)):
-        if place.is_relative_to(owned.resolve()):
-            raise TailproofError(
-                f"--onnx is {output}, inside {owned}, which only snakemake writes: name a file "
-                "elsewhere"
-            )
+    if owned := project_paths().owner_of(output):
+        raise TailproofError(
+            f"--onnx is {output}, inside {owned}, which only snakemake writes: name a file "
+            "elsewhere"
+        )
     for path in (output, output + RECORD):
         if Path(path).exists() or Path(path).is_symlink():
             raise TailproofError(

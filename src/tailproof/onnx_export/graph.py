@@ -162,7 +162,7 @@ class _Probabilities(nn.Module):
         self._columns = []
         calibrations = []
         for outputs in posterior.outputs.values():
-            columns = head_columns({rank: len(names) for rank, names in outputs.classes.items()})
+            columns = outputs.columns
             for rank in posterior.classes:
                 self._columns.append(columns[rank])
                 calibrations.append(_Calibration(outputs.calibrators[rank]))

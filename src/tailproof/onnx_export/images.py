@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tailproof.data.image_files import find_images
 from tailproof.data.shard_check import verify
 from tailproof.loading import Split
-from tailproof.loading.resizing import fit
 from tailproof.output import report
-from tailproof.predict.image_files import find_images, prepare_image
+from tailproof.predict.image_files import fitted, prepare_image
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.raw_logits import check_classes
@@ -85,15 +85,11 @@ def images_of(
     check_classes(folder, rows.manifest, sizes, [name for own in classes.values() for name in own])
     chosen = _spread(len(rows))
     rows.keep(chosen)
-    prepared = [_fitted(rows.image(row), expert) for row in chosen.tolist()]
+    prepared = [
+        tuple(fitted(rows.image(row), preparation) for preparation in expert.preparations)
+        for row in chosen.tolist()
+    ]
     return Images(f"{split} of {expert.deployment.experiment}", prepared)
-
-
-def _fitted(image: np.ndarray, expert: LoadedExpert) -> tuple[np.ndarray, ...]:
-    return tuple(
-        fit(image, height if height == width else None, interpolation)
-        for (_, height, width), interpolation in expert.preparations
-    )
 
 
 def _given(expert: LoadedExpert, places: list[str]) -> Images:

@@ -11,9 +11,9 @@ from tailproof.data.multiband import MODE
 from tailproof.files import json_text
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.onnx_export.graph import ACCEPTED, CLASS, LOGITS, input_names, output_names
-from tailproof.predict.image_files import Preparation
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.network import Network
+from tailproof.predict.preparation import Preparation
 
 FORMAT = 1
 KEY = "tailproof"

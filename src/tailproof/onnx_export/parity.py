@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tailproof.guarantees.expert_guarantees import ExpertGuarantees, StoredFit
+from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.guarantees.prediction_sets import set_scores
 from tailproof.guarantees.risk import answered_above
 from tailproof.guarantees.roll_up import NONE, Rank, answer_rank, answers_by_rank
@@ -15,9 +15,9 @@ from tailproof.onnx_export.images import Images
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.options import CHOW
 from tailproof.predict.rejector import Rejector
+from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
-BATCH_SIZE = 32
 TOLERANCE = 1e-4
 """Largest difference of a probability in single precision."""
 
@@ -79,11 +79,19 @@ def run_file(session: Any, images: Images) -> dict[str, Array]:
     Args:
         session: an `onnxruntime.InferenceSession`.
         images: the images.
+
+    Raises:
+        TailproofError: a number is not finite.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     feeds = images.feeds([one.name for one in inputs])
     batches = [session.run(None, feed) for feed in feeds]
-    joined = map(np.concatenate, zip(*batches, strict=True))
+    joined = list(map(np.concatenate, zip(*batches, strict=True)))
+    if not all(np.isfinite(values).all() for values in joined):
+        raise TailproofError(
+            "the file would compute numbers that are not finite, so it is not written: leave out "
+            "--int8, or use `tailproof predict`"
+        )
     return {output.name: values for output, values in zip(outputs, joined, strict=True)}
 
 
@@ -162,16 +170,12 @@ def _rules(
     for risk in guarantees.risks:
         overall = dict.fromkeys(guarantees.groups, risk.overall)
         for fits in (overall, risk.groups):
-            limits = np.array([_limit(fits[group]) for group in guarantees.groups])
+            limits = np.array([fits[group].limit for group in guarantees.groups])
             yield "risks", lambda log_p, limits=limits: _above(log_p, limits)
     ranks = [stored.rank() for stored in guarantees.ranks]
     for roll_up in guarantees.roll_ups:
         limits = [fit.threshold for fit in roll_up.ranks]
         yield "roll-ups", lambda log_p, limits=limits: _rolled_up(log_p, ranks, limits)
-
-
-def _limit(fit: StoredFit) -> float:
-    return np.inf if fit.threshold is None else fit.threshold
 
 
 def _above(log_p: Array, limits: Array) -> Array:

@@ -24,6 +24,7 @@ def quantize(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
         model: the exported model; it is changed.
         images: images that show the ranges of activations.
     """
+    _inline_shared_weights(model)
     nodes = [
         node.name
         for node in model.graph.node
@@ -42,6 +43,19 @@ def quantize(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
             nodes_to_quantize=nodes,
         )
         return onnx.load(path)
+
+
+def _inline_shared_weights(model: onnx.ModelProto) -> None:
+    """Replace copies of weights by the weights: the quantizer takes no copy for a weight."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    copies = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Identity" and node.input[0] in weights
+    }
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = copies.get(name, name)
 
 
 class _Feeds(CalibrationDataReader):

@@ -14,6 +14,7 @@ Decision = Callable[[Array], tuple[Array, Array]]
 
 PROBABILITY, DECISION = "probability", "decision"
 WORDS = {True: "accept", False: "reject"}
+UNKNOWN = "unknown"
 
 
 class Columns(Protocol):
@@ -36,6 +37,7 @@ class Answers(NamedTuple):
         promises: the columns of promises.
         probabilities: [N, C] of each rank, the target's first.
         names: the C class names of each rank.
+        unknown: [N], whether an image is called unknown, which then is not accepted.
     """
 
     classes: dict[str, list[str]]
@@ -44,27 +46,24 @@ class Answers(NamedTuple):
     promises: dict[str, list[Any]]
     probabilities: dict[str, Array]
     names: dict[str, list[str]]
+    unknown: Array
 
     @property
     def probability_names(self) -> list[str]:
         """The names of the columns of all probabilities: ``RANK=CLASS``."""
-        return probability_names(self.names)
+        return [f"{rank}={name}" for rank, names in self.names.items() for name in names]
 
     def columns(self) -> list[tuple[str, Sequence[Any]]]:
         """Return the columns of the table by name, without those of all probabilities."""
         (target, chosen), *others = self.classes.items()
+        decided = zip(self.unknown.tolist(), self.accepted.tolist(), strict=True)
         return [
             (target, chosen),
             (PROBABILITY, self.probability.tolist()),
-            (DECISION, [WORDS[accepted] for accepted in self.accepted.tolist()]),
+            (DECISION, [UNKNOWN if own else WORDS[accepted] for own, accepted in decided]),
             *others,
             *self.promises.items(),
         ]
-
-
-def probability_names(classes: dict[str, list[str]]) -> list[str]:
-    """Return the names of the columns of all probabilities: ``RANK=CLASS``."""
-    return [f"{rank}={name}" for rank, names in classes.items() for name in names]
 
 
 def answer(
@@ -72,6 +71,7 @@ def answer(
     classes: dict[str, list[str]],
     decide: Decision,
     promises: Sequence[Columns] = (),
+    unknown: Array | None = None,
 ) -> Answers:
     """Return the answers for N images, or groups of images.
 
@@ -80,6 +80,7 @@ def answer(
         classes: class names of each rank.
         decide: chooses the class of the target, and accepts it or not.
         promises: what makes further columns.
+        unknown: which images are called unknown, [N]; None for none of them.
     """
     target = next(iter(log_p))
     chosen, accepted = decide(log_p[target])
@@ -87,14 +88,16 @@ def answer(
     predicted[target] = chosen
     p = {rank: np.exp(values) for rank, values in log_p.items()}
     cells = {}
+    unknown = np.zeros(len(chosen), bool) if unknown is None else unknown
     for make in promises:
         rows = make(log_p[target])
         cells |= {name: [row[place] for row in rows] for place, name in enumerate(make.names)}
     return Answers(
         {rank: [classes[rank][index] for index in rows] for rank, rows in predicted.items()},
         p[target][np.arange(len(chosen)), chosen],
-        accepted,
+        accepted & ~unknown,
         cells,
         p,
         {rank: classes[rank] for rank in log_p},
+        unknown,
     )

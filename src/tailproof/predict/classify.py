@@ -10,15 +10,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.predict.answers import Answers, Decision, Promises, answer
+from tailproof.predict.context import ImageContext
 from tailproof.predict.groups import GroupMeans
 from tailproof.predict.image_files import read_images
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.loaded_expert import LoadedExpert
+from tailproof.predict.network import FEATURES
 from tailproof.predict.options import SCORE, Options
 from tailproof.predict.priors import known_shift
 from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns
 from tailproof.predict.rejector import Rejector
+from tailproof.predict.unknown import UnknownRule
 from tailproof.runtime.errors import TailproofError
 
 BATCH_SIZE = 64
@@ -61,15 +65,17 @@ class Classifier:
 
     Attributes:
         rule: what decides, in words.
-        promised: names of the columns of promises.
+        unknown_rule: what calls images unknown, in words; None if nothing does.
     """
 
     def __init__(self, expert: LoadedExpert, options: Options, note: Note) -> None:
         options.check()
         self._expert, self._options, self._note = expert, options, note
-        self._decide, self._promises = _decisions(expert, options, note)
+        guarantees = expert.guarantees() if options.promised.any else None
+        self._decide, self._promises = _decisions(expert, options, guarantees, note)
+        self._unknown = _unknown_rule(expert, options, guarantees)
         self.rule = self._decide.rule
-        self.promised = [name for column in self._promises for name in column.names]
+        self.unknown_rule = None if self._unknown is None else self._unknown.words
 
     @property
     def no_answers(self) -> Answers:
@@ -102,12 +108,29 @@ class Classifier:
             )
             expert = replace(expert, posterior=replace(expert.posterior, shift=shift))
         if groups is None:
-            return self._single(expert, images)
+            context = options.context and ImageContext(
+                expert.guarantees().context, options.context, self._note, options.prefix
+            )
+            return self._single(expert, images, context)
         return self._grouped(expert, images, groups)
 
-    def _single(self, expert: LoadedExpert, images: Sequence[GivenImage]) -> Iterator[Batch]:
+    def _single(
+        self,
+        expert: LoadedExpert,
+        images: Sequence[GivenImage],
+        context: ImageContext | None,
+    ) -> Iterator[Batch]:
+        if self._unknown is not None and self._unknown.needs_features:
+            expert = expert.with_features()
         for rows, raw, broken in read_batches(expert, images):
-            answers = self._answer(expert, expert.posterior(raw)) if rows else None
+            answers = None
+            if rows:
+                unknown = None if self._unknown is None else self._unknown(raw)
+                raw.pop(FEATURES, None)
+                log_p = expert.posterior(raw)
+                if context is not None:
+                    log_p[expert.target] = context(rows, log_p[expert.target])
+                answers = self._answer(expert, log_p, unknown)
             names = [images[row].name for row in rows]
             yield Batch(names, answers, broken, rows, [1] * len(rows))
 
@@ -130,8 +153,13 @@ class Classifier:
             log_p = means.log_p(expert.posterior, temperature)
             yield Batch(list(counts), self._answer(expert, log_p), {}, [], list(counts.values()))
 
-    def _answer(self, expert: LoadedExpert, log_p: dict[str, np.ndarray]) -> Answers:
-        return answer(log_p, expert.classes, self._decide, self._promises)
+    def _answer(
+        self,
+        expert: LoadedExpert,
+        log_p: dict[str, np.ndarray],
+        unknown: np.ndarray | None = None,
+    ) -> Answers:
+        return answer(log_p, expert.classes, self._decide, self._promises, unknown)
 
 
 def batch_size(expert: LoadedExpert) -> int:
@@ -175,12 +203,26 @@ def _target_log_p(expert: LoadedExpert, images: Sequence[GivenImage]) -> np.ndar
     return np.concatenate(parts)
 
 
-def _decisions(expert: LoadedExpert, options: Options, note: Note) -> tuple[Decision, Promises]:
+def _unknown_rule(
+    expert: LoadedExpert, options: Options, guarantees: ExpertGuarantees | None
+) -> UnknownRule | None:
+    """Return what calls images unknown; None if nothing does."""
+    rate = options.promised.unknown
+    if rate is None or guarantees is None:
+        return None
+    outputs = {name: own.columns[expert.target] for name, own in expert.posterior.outputs.items()}
+    return UnknownRule(expert.folder, guarantees, rate, outputs)
+
+
+def _decisions(
+    expert: LoadedExpert, options: Options, guarantees: ExpertGuarantees | None, note: Note
+) -> tuple[Decision, Promises]:
     """Return what accepts answers, and what makes the columns of the promises."""
     promised, names = options.promised, expert.classes[expert.target]
-    if promised.levels == (None, None, None):
+    if guarantees is None:
         return Rejector(expert.deployment, names, options.rule, options.coverage), ()
-    guarantees = expert.guarantees()
+    if options.grouped:
+        guarantees = _of_groups(guarantees, options.prefix, note)
     for sentence in guarantees.notes:
         note(sentence)
     promises = []
@@ -194,3 +236,18 @@ def _decisions(expert: LoadedExpert, options: Options, note: Note) -> tuple[Deci
     if rejector.warning:
         note(rejector.warning)
     return rejector, promises
+
+
+def _of_groups(guarantees: ExpertGuarantees, dash: str, note: Note) -> ExpertGuarantees:
+    """Return what is promised of groups of images."""
+    if guarantees.grouped is None:
+        raise TailproofError(
+            f"{dash}set, {dash}risk and {dash}precision are promised for single images alone: the "
+            "data had no groups of several images on tune, or groups of several classes, or this "
+            f"is an ensemble: leave out {dash}group, or the promise"
+        )
+    note(
+        "promises for groups hold for groups like those of tune, of at most "
+        f"{guarantees.grouped.largest} images"
+    )
+    return guarantees.for_groups()

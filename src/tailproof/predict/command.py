@@ -10,12 +10,12 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from tailproof.data.image_files import find_images
 from tailproof.output import report
 from tailproof.predict.answers import DECISION, PROBABILITY, Answers
 from tailproof.predict.classify import Batch, batch_size
 from tailproof.predict.expert import open_expert
-from tailproof.predict.groups import groups_of
-from tailproof.predict.image_files import find_images
+from tailproof.predict.groups import cells_of, groups_of
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.options import NOTHING, Options, Promised
 from tailproof.predict.priors import read_allowed, read_counts
@@ -39,6 +39,7 @@ def predict_images(
     classes: str | None = None,
     prior: str | None = None,
     adapt: bool = False,
+    context: str | None = None,
     promised: Promised = NOTHING,
 ) -> bool:
     """Print an expert's predictions for images; return whether all images could be read.
@@ -57,6 +58,7 @@ def predict_images(
         classes: path of a text file with the allowed classes.
         prior: path of a table with the number of samples of each class.
         adapt: whether to estimate the class shares of the images.
+        context: path of a table with the column file and those of the expert's context.
         promised: what the answers should promise.
 
     Raises:
@@ -73,6 +75,7 @@ def predict_images(
         None if classes is None else partial(read_allowed, classes),
         None if prior is None else partial(read_counts, prior),
         adapt,
+        None if context is None else lambda names: list(cells_of(files, context, names).values()),
         prefix="--",
     )
     classifier = expert.classifier(options, report)
@@ -85,7 +88,7 @@ def predict_images(
         group_names = groups_of(files, group, table)
         groups = [group_names[file] for file in files]
     batches = classifier.batches([GivenImage(file, file) for file in files], groups)
-    count, images = {True: 0, False: 0}, [0]
+    count, images, unknown = {True: 0, False: 0}, [0], [0]
 
     def answered() -> Iterator[Batch]:
         number = -(-len(files) // batch_size(expert.loaded))
@@ -93,6 +96,7 @@ def predict_images(
             broken.extend(batch.broken.values())
             if batch.answers is not None:
                 images[0] += sum(batch.images)
+                unknown[0] += int(batch.answers.unknown.sum())
                 for accepted in batch.answers.accepted.tolist():
                     count[accepted] += 1
                 yield batch
@@ -106,16 +110,18 @@ def predict_images(
         report(printable(error))
     if found.skipped:
         report(found.passed_over)
-    done = images[0]
-    counted = quantity(done, "image")
+    counted = quantity(images[0], "image")
     if group is not None:
         counted += f" in {quantity(sum(count.values()), 'group')}"
     unread = f"; {len(broken):,} could not be read" if broken else ""
     without = f", fitted without {listed(options.changes)}" if options.changes else ""
+    by_score = f", {unknown[0]} unknown by {classifier.unknown_rule}" * bool(
+        classifier.unknown_rule
+    )
     print(
-        f"{counted}, {count[False]} rejected by {classifier.rule}{without}; "
+        f"{counted}, {count[False] - unknown[0]} rejected by {classifier.rule}{by_score}{without}; "
         f"{seconds:.2f} s on {expert.loaded.device}, "
-        f"{done / seconds:.0f} images/s{unread}",
+        f"{images[0] / seconds:.0f} images/s{unread}",
         file=sys.stderr,
     )
     return not broken

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tailproof.data.image_files import find_images
 from tailproof.guarantees.expert_guarantees import StoredFit
 from tailproof.predict.answers import Answers
 from tailproof.predict.classify import Batch, Classifier, Note
 from tailproof.predict.groups import FOLDER
-from tailproof.predict.image_files import find_images
 from tailproof.predict.image_inputs import GivenImage, list_images
 from tailproof.predict.loaded_expert import LoadedExpert, load_expert
 from tailproof.predict.options import CHOW, Options, Promised
@@ -75,10 +75,12 @@ class Expert:
         risk: float | None = None,
         by_group: bool = False,
         precision: float | None = None,
+        unknown: float | None = None,
         group: str | Iterable[str] | None = None,
         classes: Iterable[str] | None = None,
         prior: Mapping[str, float] | None = None,
         adapt: bool = False,
+        context: Mapping[str, Iterable[Any]] | None = None,
         probabilities: bool = False,
     ) -> "pd.DataFrame":
         """Classify images; the options are those of `tailproof predict`.
@@ -93,10 +95,13 @@ class Expert:
             risk: accept as much as keeps the share of wrong answers below this.
             by_group: keep the risk in each class group: many, medium, few.
             precision: add the finest rank whose answers are right this often.
+            unknown: call images unknown, and at most this share of those that are not.
             group: give one answer per group: the group of each image, or "folder".
             classes: names of the classes that are possible.
             prior: how many of the images are of each class, by its name.
             adapt: estimate from the images how frequent classes are.
+            context: columns such as habitat by name, with a value for each image; None or NaN for
+                none.
             probabilities: add the probabilities of all classes.
 
         Returns:
@@ -110,11 +115,12 @@ class Expert:
         options = Options(
             rule,
             coverage,
-            Promised(set, score, risk, by_group, precision),
+            Promised(set, score, risk, by_group, precision, unknown),
             group is not None,
             None if classes is None else partial(allowed_classes, classes),
             None if prior is None else partial(class_counts, prior),
             adapt,
+            None if context is None else lambda names: _cells(context, names, len(given)),
         )
         notes: list[str] = []
         classifier = self.classifier(options, notes.append)
@@ -141,7 +147,7 @@ class Expert:
 
     @property
     def promises(self) -> "pd.DataFrame":
-        """What can be promised: a row for each set, risk and precision that was fitted.
+        """What can be promised: a row for each set, risk, precision and false-alarm rate.
 
         Raises:
             TailproofError: the folder has no guarantees.
@@ -157,6 +163,11 @@ class Expert:
         for precision in guarantees.roll_ups:
             fits = dict(zip(ranks, precision.ranks, strict=True))
             rows += [("precision", precision.precision, *cells) for cells in _possible(fits)]
+        if unknown := guarantees.unknown:
+            rows += [
+                ("unknown", fit.rate, unknown.score, fit.threshold is not None)
+                for fit in unknown.false_alarms
+            ]
         return pd.DataFrame(rows, columns=["promise", "level", "of", "possible"])
 
     def _given(self, images: Any, note: Note) -> tuple[list[GivenImage], Any]:
@@ -169,6 +180,30 @@ class Expert:
         if found.skipped:
             note(found.passed_over)
         return [GivenImage(file, file) for file in found.files], None
+
+
+def _cells(
+    context: Mapping[str, Iterable[Any]], names: list[str], images: int
+) -> list[tuple[str | None, ...]]:
+    """Return the cells of each image in columns of context."""
+    import pandas as pd
+
+    columns = []
+    for name in names:
+        if name not in context:
+            raise TailproofError(
+                f"context has no column '{printable(name)}', expected {', '.join(names)}: add it"
+            )
+        values = list(context[name])
+        if len(values) != images:
+            raise TailproofError(
+                f"the column '{printable(name)}' of context has {len(values)} values, expected "
+                f"{images}, one for each image"
+            )
+        missing = pd.isna(pd.Series(values, dtype=object)).tolist()
+        cells = zip(values, missing, strict=True)
+        columns.append([None if absent else str(value) for value, absent in cells])
+    return list(zip(*columns, strict=True))
 
 
 def _possible(fits: Mapping[str, StoredFit]) -> list[tuple[str, bool]]:

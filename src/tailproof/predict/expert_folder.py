@@ -71,20 +71,13 @@ class ExpertFolder:
     def _check(self) -> None:
         _check_expert(self.config, self.calibration, self.deployment)
 
-    def check_weights(self, digest: str) -> None:
-        """Check that the files were made for these weights.
-
-        Args:
-            digest: SHA-256 of model.safetensors.
-
-        Raises:
-            TailproofError: a file was made for others.
-        """
-        made_for = {
+    @property
+    def made_for(self) -> dict[str, str]:
+        """The SHA-256 of the weights that each file was made for."""
+        return {
             CALIBRATION: self.calibration.weights_sha256,
             DEPLOYMENT: self.deployment.weights_sha256,
         }
-        _check_digests(self.path, made_for, digest)
 
 
 @dataclass(frozen=True)
@@ -123,20 +116,13 @@ class BundleFolder:
                 ) from None
         return folder
 
-    def check_weights(self, digest: str) -> None:
-        """Check that the files were made for these weights.
-
-        Args:
-            digest: SHA-256 of model.safetensors.
-
-        Raises:
-            TailproofError: a file was made for others.
-        """
-        made_for = {
+    @property
+    def made_for(self) -> dict[str, str]:
+        """The SHA-256 of the weights that each file was made for."""
+        return {
             BUNDLE: self.bundle.weights_sha256,
             DEPLOYMENT: self.deployment.weights_sha256,
         }
-        _check_digests(self.path, made_for, digest)
 
 
 def is_bundle(path: str | Path) -> bool:
@@ -174,12 +160,22 @@ def _check_expert(
         raise ValueError(f"{DEPLOYMENT}: {error}") from None
 
 
-def _check_digests(folder: Path, made_for: dict[str, str], digest: str) -> None:
-    for name, expected in made_for.items():
+def check_weights(folder: ExpertFolder | BundleFolder, digest: str) -> None:
+    """Check that the files of a folder were made for its weights.
+
+    Args:
+        folder: the files.
+        digest: SHA-256 of model.safetensors.
+
+    Raises:
+        TailproofError: a file was made for others.
+    """
+    for name, expected in folder.made_for.items():
         if expected != digest:
             raise TailproofError(
-                f"{folder / name} does not belong to {folder / WEIGHTS}, expected weights with "
-                f"SHA-256 {expected[:12]}…, found {digest[:12]}…: copy the whole folder again"
+                f"{folder.path / name} does not belong to {folder.path / WEIGHTS}, expected "
+                f"weights with SHA-256 {expected[:12]}…, found {digest[:12]}…: copy the whole "
+                "folder again"
             )
 
 

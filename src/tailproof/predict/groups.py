@@ -1,5 +1,6 @@
 """One answer for all images of one thing: groups of images whose logits are averaged."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,30 +37,52 @@ def groups_of(files: list[Path], by: str, table: str | None) -> dict[Path, str]:
                 "--group folder"
             )
         return {file: str(file.parent) for file in files}
+    cells = cells_of(files, table, [by])
+    return {file: group or str(file) for file, (group,) in cells.items()}
+
+
+def cells_of(
+    files: Sequence[Path], table: str, columns: Sequence[str]
+) -> dict[Path, tuple[str, ...]]:
+    """Return the cells of each image file in columns of a table.
+
+    Args:
+        files: the image files.
+        table: path of a table with the column `file` and the others; a relative file is looked for
+            next to the table, and then from the current folder.
+        columns: the columns.
+
+    Raises:
+        TailproofError: the table is missing or damaged, does not list every file, or lists one
+            with two values.
+    """
     path = Path(table)
-    names: dict[Path, str] = {}
-    for row in TextTable(path, [FILE, by], None).rows():
+    cells: dict[Path, tuple[str, ...]] = {}
+    for row in TextTable(path, [FILE, *columns], None).rows():
         if row.fault:
             raise TailproofError(f"{path}, line {row.line} {row.fault}")
-        file, group = row.cells
-        group, near = group.strip(), path.parent / file
+        file, *own = (cell.strip() for cell in row.cells)
+        near = path.parent / file
         try:
             place = (near if near.exists() else Path(file)).resolve()
         except OSError:  # no image has such a name
             continue
-        if names.setdefault(place, group) != group:
-            raise TailproofError(
-                f"{path}, line {row.line}: the file '{printable(file)}' is in the group "
-                f"'{printable(group)}', and on an earlier line in '{printable(names[place])}': "
-                "keep one of the lines"
-            )
-    unlisted = [file for file in files if file.resolve() not in names]
+        for column, cell, earlier in zip(
+            columns, own, cells.setdefault(place, tuple(own)), strict=True
+        ):
+            if cell != earlier:
+                raise TailproofError(
+                    f"{path}, line {row.line}: the file '{printable(file)}' has the {column} "
+                    f"'{printable(cell)}', and on an earlier line '{printable(earlier)}': keep one "
+                    "of the lines"
+                )
+    unlisted = [file for file in files if file.resolve() not in cells]
     if unlisted:
         raise TailproofError(
             f"{path} does not list {quantity(len(unlisted), 'image')} in its column '{FILE}', such "
             f"as {listed(list(map(str, unlisted)), SHOWN)}: add rows, or give other images"
         )
-    return {file: names[file.resolve()] or str(file) for file in files}
+    return {file: cells[file.resolve()] for file in files}
 
 
 class GroupMeans:

@@ -3,19 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from tailproof.config.splits import SPLITS
 from tailproof.data.shard_check import verify
-from tailproof.digests import known_sha256
-from tailproof.loading import Loader, Split
-from tailproof.models import load_expert
-from tailproof.predict.raw_logits import check_classes, write_raw_logits
-from tailproof.runtime.process import tune_malloc
+from tailproof.loading import Split
+from tailproof.predict.raw_logits import write_raw_logits
+from tailproof.predict.trained_network import TrainedNetwork
 from tailproof.runtime.progress import track
-
-BATCH_SIZE = 256
 
 
 @torch.inference_mode()
@@ -51,30 +46,10 @@ def infer(
     """
     digests = digests or {}
     verify(manifest, *SPLITS, digests=digests)
-    torch.set_num_threads(threads)
-    tune_malloc()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, config = load_expert(expert)
-    model = model.to(device, memory_format=torch.channels_last)
-    weights = known_sha256(Path(expert) / "model.safetensors", digests)
-    prepared = config.pretrained_cfg
-    heads, target = config.tailproof.heads, config.tailproof.target
+    network = TrainedNetwork.open(expert, threads)
+    facts = network.facts(name, seed, digests)
     for split_name in track(SPLITS, f"infer {name} {seed}"):
         split = Split(manifest, split_name)
-        check_classes(expert, split.manifest, heads, prepared.label_names)
-        _, height, width = prepared.input_size
-        loader = Loader(
-            split,
-            batch_size=BATCH_SIZE,
-            image_size=height if height == width else None,
-            normalization={"mean": prepared.mean, "std": prepared.std},
-            interpolation=prepared.interpolation,
-            workers=workers,
-            memory_budget=memory_budget,
-            device=device,
-        )
-        logits = np.concatenate(
-            [model(batch.inputs).float().cpu().numpy() for batch in loader.epoch(1)]
-        )
-        facts = {"expert": name, "seed": seed, "target": target, "weights_sha256": weights}
-        write_raw_logits(Path(output), split, logits, heads, facts)
+        batches = network.inputs(split, memory_budget, workers)
+        logits = (network.model(inputs).float().cpu().numpy() for inputs in batches)
+        write_raw_logits(Path(output), split, logits, network.heads, facts)

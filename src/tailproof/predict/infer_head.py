@@ -3,17 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors import safe_open
-from torch import nn
 
 from tailproof.config.splits import SPLITS
-from tailproof.digests import known_sha256
-from tailproof.features.head_layers import build_head
 from tailproof.features.store import FeatureSplit
-from tailproof.files import read_json
-from tailproof.predict.raw_logits import check_classes, write_raw_logits
+from tailproof.predict.raw_logits import write_raw_logits
+from tailproof.predict.trained_head import TrainedHead
 from tailproof.runtime.progress import track
 
 
@@ -46,47 +41,9 @@ def infer_head(
             expert was trained on other classes.
     """
     torch.set_num_threads(threads)
-    config = read_json(Path(expert) / "config.json")
-    weights = Path(expert) / "model.safetensors"
-    described = config["tailproof"]
-    heads, names = described["heads"], config["pretrained_cfg"]["label_names"]
-    facts = {
-        "expert": name,
-        "seed": seed,
-        "target": described["target"],
-        "weights_sha256": known_sha256(weights, digests),
-    }
     splits = [FeatureSplit(features, manifest, split) for split in SPLITS]
-    head = open_head(weights, config, splits[0].width)
+    head = TrainedHead.open(expert, splits[0].width)
+    facts = head.facts(name, seed, digests)
     for split in track(splits, f"infer {name} {seed}"):
-        check_classes(expert, split.manifest, heads, names)
-        write_raw_logits(Path(output), split, head_logits(head, split), heads, facts)
-
-
-@torch.inference_mode()
-def head_logits(head: nn.Module, split: FeatureSplit) -> np.ndarray:
-    """Return the raw logits of a head for a split, float32 [N, all classes]."""
-    blocks = (torch.from_numpy(block[:, 0]).float() for _, block in split.blocks())
-    return np.concatenate([head(block).numpy() for block in blocks])
-
-
-def open_head(weights: Path, config: dict, width: int) -> nn.Module:
-    """Return the head of a merged network, without its backbone.
-
-    Args:
-        weights: model.safetensors.
-        config: config.json of the same folder.
-        width: number of features.
-    """
-    args, outputs = config["model_args"], config["num_classes"]
-    kind, options = args.get("head", "linear"), args.get("head_options")
-    prefix = f"{config['pretrained_cfg']['classifier']}."
-    with safe_open(weights, "pt") as file:
-        tensors = {
-            key.removeprefix(prefix): file.get_tensor(key)
-            for key in file.keys()  # noqa: SIM118 - no mapping
-            if key.startswith(prefix)
-        }
-    head = build_head(kind, width, outputs, options)
-    head.load_state_dict(tensors)
-    return head.eval()
+        logits = (values for _, values in head.blocks(split))
+        write_raw_logits(Path(output), split, logits, head.heads, facts)

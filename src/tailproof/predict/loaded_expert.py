@@ -1,7 +1,7 @@
 """What is loaded from the folder of an expert: networks, probabilities, rules."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from tailproof.predict.expert_folder import (
     WEIGHTS,
     BundleFolder,
     ExpertFolder,
+    check_weights,
     full_scale,
     is_bundle,
 )
-from tailproof.predict.image_files import Preparation
 from tailproof.predict.network import Network
 from tailproof.predict.posterior import Outputs, Posterior
+from tailproof.predict.preparation import Preparation
 from tailproof.predict.promises import read_guarantees
 
 
@@ -84,6 +85,11 @@ class LoadedExpert:
             logits |= network.raw_logits(batch)
         return logits
 
+    def with_features(self) -> "LoadedExpert":
+        """Return an expert whose raw logits come with features; see `Network.raw_logits`."""
+        networks = tuple(replace(network, with_features=True) for network in self.networks)
+        return replace(self, networks=networks)
+
     def guarantees(self) -> ExpertGuarantees:
         """Return the content of guarantees.json.
 
@@ -107,7 +113,7 @@ def _load_single(folder: str | Path) -> LoadedExpert:
     files = ExpertFolder.read(folder)
     weights = files.path / WEIGHTS
     read_header(weights)
-    files.check_weights(sha256_file(weights))
+    check_weights(files, sha256_file(weights))
     config, name = files.config, files.deployment.expert
     model = load_model(weights, config)
     target = config.tailproof.target
@@ -125,7 +131,7 @@ def _load_ensemble(folder: str | Path) -> LoadedExpert:
     files = BundleFolder.read(folder)
     bundle, weights = files.bundle, files.path / WEIGHTS
     read_header(weights)
-    files.check_weights(sha256_file(weights))
+    check_weights(files, sha256_file(weights))
     outputs = {
         name: Outputs(expert.config.classes, expert.calibration.calibrators(bundle.target))
         for name, expert in bundle.experts.items()

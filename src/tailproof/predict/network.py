@@ -9,9 +9,13 @@ from torch import nn
 from tailproof.data.taxonomy import head_columns
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.models.expert_config import ExpertConfig
-from tailproof.predict.image_files import Preparation
+from tailproof.predict.classifier_inputs import with_features
+from tailproof.predict.preparation import Preparation
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
+
+FEATURES = "/features"
+"""The name of the features among raw logits by the name of their expert; no expert can have it."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Network:
         device: device of the model.
         preparation: what the model takes of an image.
         normalize: converts a batch of images to the model's input.
+        with_features: whether `raw_logits` also gives what the classifier gets, as `FEATURES`.
     """
 
     outputs: dict[str, int]
@@ -31,6 +36,7 @@ class Network:
     device: torch.device
     preparation: Preparation
     normalize: BatchAugment
+    with_features: bool = False
 
     @classmethod
     def of(
@@ -58,6 +64,8 @@ class Network:
     def raw_logits(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the raw logits of each expert, float32 [N, outputs], by its name.
 
+        If it is `with_features`, they are [N, D] by the name `FEATURES`.
+
         Args:
             images: uint8 or float32 [N, H, W, C], as `preparation` says.
 
@@ -66,7 +74,11 @@ class Network:
         """
         batch = torch.from_numpy(images).to(self.device)
         try:
-            logits = self.model(self.normalize(batch, 1, np.arange(len(images))))
+            inputs = self.normalize(batch, 1, np.arange(len(images)))
+            if self.with_features:
+                logits, features = with_features(self.model, inputs)
+            else:
+                logits, features = self.model(inputs), None
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
             channels, height, width = self.preparation.shape
             raise TailproofError(
@@ -81,4 +93,7 @@ class Network:
                 "same units as its training images, or train it again"
             )
         columns = head_columns(self.outputs)
-        return {expert: values[:, part] for expert, part in columns.items()}
+        raw = {expert: values[:, part] for expert, part in columns.items()}
+        if features is not None:
+            raw[FEATURES] = features.float().cpu().numpy()
+        return raw

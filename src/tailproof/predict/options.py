@@ -1,6 +1,6 @@
 """What is asked of an expert apart from the images, and what cannot be asked together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from tailproof.untrusted_text import printable
 
 CHOW, SCORE = "chow", "pas"
 OfNames = Callable[[list[str]], np.ndarray]
+OfColumns = Callable[[list[str]], Sequence[tuple[str | None, ...]]]
 
 
 class Promised(NamedTuple):
@@ -22,6 +23,7 @@ class Promised(NamedTuple):
         risk: the largest share of wrong answers among the accepted ones.
         by_group: whether the risk holds in every group of classes.
         precision: the smallest share of right answers at the rank that is answered.
+        unknown: the largest share of known images that are called unknown.
     """
 
     set_coverage: float | None = None
@@ -29,11 +31,13 @@ class Promised(NamedTuple):
     risk: float | None = None
     by_group: bool = False
     precision: float | None = None
+    unknown: float | None = None
 
     @property
-    def levels(self) -> tuple[float | None, ...]:
-        """The level of each promise."""
-        return self.set_coverage, self.risk, self.precision
+    def any(self) -> bool:
+        """Whether anything is promised."""
+        levels = self.set_coverage, self.risk, self.precision, self.unknown
+        return any(level is not None for level in levels)
 
 
 NOTHING = Promised()
@@ -52,6 +56,8 @@ class Options:
         prior: returns how often each class occurs where the images are from, [C], of all names;
             None if unknown.
         adapt: whether to estimate the class shares of the images.
+        context: returns the cells of each image in the columns of context, of their names; None
+            for no context.
         prefix: what stands before the name of an option in messages.
     """
 
@@ -62,18 +68,27 @@ class Options:
     classes: OfNames | None = None
     prior: OfNames | None = None
     adapt: bool = False
+    context: OfColumns | None = None
     prefix: str = ""
 
     @property
     def changes(self) -> list[str]:
-        """The options that change the probabilities of single images, as messages name them."""
+        """The options that what decides was not fitted with, as messages name them."""
         given = {
-            "group": self.grouped,
+            "group": self.grouped and self.promised.risk is None,
+            **self._changed,
+        }
+        return [self.prefix + name for name, is_given in given.items() if is_given]
+
+    @property
+    def _changed(self) -> dict[str, bool]:
+        """The options that change the expert's own probabilities, and whether they are given."""
+        return {
             "classes": self.classes is not None,
             "prior": self.prior is not None,
             "adapt": self.adapt,
+            "context": self.context is not None,
         }
-        return [self.prefix + name for name, is_given in given.items() if is_given]
 
     def check(self) -> None:
         """Check that the options fit together.
@@ -82,10 +97,26 @@ class Options:
             TailproofError: they do not.
         """
         promised, dash = self.promised, self.prefix
-        if self.changes and promised.levels != (None, None, None):
+        changed = [dash + name for name, is_given in self._changed.items() if is_given]
+        if changed and promised.any:
             raise TailproofError(
-                f"{dash}set, {dash}risk and {dash}precision were fitted on the probabilities of "
-                f"single images, which {self.changes[0]} changes: leave out one of them"
+                f"{dash}set, {dash}risk, {dash}precision and {dash}unknown were fitted on the "
+                f"expert's own answers, which {changed[0]} changes: leave out one of them"
+            )
+        if promised.unknown is not None and self.grouped:
+            raise TailproofError(
+                f"{dash}unknown is fitted on single images, which {dash}group puts together: leave "
+                "out one of the two"
+            )
+        if promised.risk is not None and promised.unknown is not None:
+            raise TailproofError(
+                f"{dash}risk promises something of all images, of which {dash}unknown takes some "
+                "away: leave out one of them"
+            )
+        if self.context is not None and self.grouped:
+            raise TailproofError(
+                f"{dash}context is fitted on single images, which {dash}group puts together: leave "
+                "out one of the two"
             )
         if promised.by_group and promised.risk is None:
             raise TailproofError(

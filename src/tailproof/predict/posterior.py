@@ -26,15 +26,20 @@ class Outputs:
     classes: dict[str, list[str]]
     calibrators: dict[str, Calibrator]
 
+    @property
+    def columns(self) -> dict[str, slice]:
+        """The outputs of each rank."""
+        return head_columns({rank: len(names) for rank, names in self.classes.items()})
+
     def calibrated(self, logits: Array) -> dict[str, Array]:
         """Return calibrated logits float64 [N, C] of each rank.
 
         Args:
             logits: raw logits [N, outputs].
         """
-        columns = head_columns({rank: len(names) for rank, names in self.classes.items()})
         return {
-            rank: self.calibrators[rank].apply(logits[:, part]) for rank, part in columns.items()
+            rank: self.calibrators[rank].apply(logits[:, part])
+            for rank, part in self.columns.items()
         }
 
 
@@ -101,6 +106,4 @@ class Posterior:
             outputs.calibrated(raw[name])[self.target].astype(np.float32)
             for name, outputs in self.outputs.items()
         ]
-        no_labels = np.zeros(len(calibrated[0]), int)
-        weights = np.array(self.weights)
-        return combine(self.method, np.stack(calibrated), no_labels, weights).log_p
+        return combine(self.method, np.stack(calibrated), np.array(self.weights))

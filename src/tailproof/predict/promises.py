@@ -36,7 +36,7 @@ def read_guarantees(
     path = Path(folder) / FILE
     if not path.exists():
         raise TailproofError(
-            f"{folder} has no {FILE}, so that nothing can be promised (set, risk, precision): copy "
+            f"{folder} has no {FILE}, which promises (set, risk, precision) and context need: copy "
             "the whole folder of the expert, or build the missing file with snakemake"
         )
     guarantees = ExpertGuarantees.read(path)
@@ -48,6 +48,12 @@ def read_guarantees(
         raise TailproofError(
             f"{folder} has files that do not belong together: {error}: copy the whole folder again"
         ) from None
+    grouped = guarantees.grouped
+    if grouped and grouped.temperature != deployment.group_temperature:
+        raise TailproofError(
+            f"{folder} has files that do not belong together: {FILE} has another temperature of "
+            "groups than deployment.json: copy the whole folder again"
+        )
     return guarantees
 
 
@@ -69,7 +75,7 @@ class SetColumns:
         if procedure not in PROCEDURES:
             raise unknown_name("score", procedure, PROCEDURES)
         fitted = {rule.coverage: rule for rule in guarantees.sets if rule.procedure == procedure}
-        self._rule = _level(fitted, coverage, "coverage of sets", "coverages").rule()
+        self._rule = level_of(fitted, coverage, "coverage of sets", "coverages").rule()
         self._shares = np.array(guarantees.shares)
         self._classes = guarantees.ranks[0].classes
 
@@ -101,7 +107,7 @@ class RollUpColumns:
             TailproofError: the precision was not fitted, or can be promised at no rank.
         """
         fitted = {rule.precision: rule for rule in guarantees.roll_ups}
-        rule: StoredRollUp = _level(fitted, precision, "precision", "precisions")
+        rule: StoredRollUp = level_of(fitted, precision, "precision", "precisions")
         _require_any(rule.ranks, f"a precision of at least {precision:g}", guarantees)
         self._thresholds = [fit.threshold for fit in rule.ranks]
         self._ranks = [stored.rank() for stored in guarantees.ranks]
@@ -138,16 +144,11 @@ class RiskRejector:
         Raises:
             TailproofError: the risk was not fitted, or cannot be promised.
         """
-        fitted: StoredRisk = _level({rule.risk: rule for rule in guarantees.risks}, risk, "risk")
+        fitted: StoredRisk = level_of({rule.risk: rule for rule in guarantees.risks}, risk, "risk")
         fits = fitted.groups if by_group else dict.fromkeys(guarantees.groups, fitted.overall)
         promise = f"a risk of at most {risk:g}"
         _require_any(fits.values(), promise, guarantees)
-        self._thresholds = np.array(
-            [
-                np.inf if (limit := fits[group].threshold) is None else limit
-                for group in guarantees.groups
-            ]
-        )
+        self._thresholds = np.array([fits[group].limit for group in guarantees.groups])
         silent = [group for group, fit in fits.items() if fit.threshold is None]
         self.rule = f"{promise}{' in every class group' if by_group else ''}"
         self.warning = (
@@ -162,7 +163,7 @@ class RiskRejector:
         return chosen, answered_above(np.exp(log_p.max(axis=1)), self._thresholds[chosen])
 
 
-def _level(fitted: dict, level: float, what: str, key: str = "") -> object:
+def level_of(fitted: dict, level: float, what: str, key: str = "") -> object:
     """Return what was fitted for a level."""
     if level not in fitted:
         raise TailproofError(
@@ -188,5 +189,5 @@ def _require_any(
         )
         raise TailproofError(
             f"{promise} cannot be promised with a confidence of {guarantees.confidence:g}: tune "
-            f"has {quantity(most.samples, 'image')} for it, and {reason}, or ask for less"
+            f"has {quantity(most.samples, guarantees.unit)} for it, and {reason}, or ask for less"
         )

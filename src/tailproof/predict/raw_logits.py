@@ -1,13 +1,13 @@
 """The files of raw logits that the stage infer writes, one for each split."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from tailproof.data.logits import Logits
+from tailproof.data.logits import Block, LabelledSamples, write_logits
 from tailproof.data.taxonomy import head_columns
 from tailproof.runtime.errors import TailproofError
 
@@ -47,7 +47,7 @@ def check_classes(
 def write_raw_logits(
     folder: Path,
     split: Labelled,
-    logits: np.ndarray,
+    logits: Iterable[np.ndarray],
     heads: Mapping[str, int],
     facts: dict[str, Any],
 ) -> None:
@@ -56,21 +56,30 @@ def write_raw_logits(
     Args:
         folder: folder to write to.
         split: the split.
-        logits: float32 [N, all classes].
+        logits: float32 [n, all classes], batch by batch.
         heads: number of outputs of each rank.
         facts: `expert`, `seed`, `target` and `weights_sha256`.
 
     Raises:
         TailproofError: a logit is not finite.
     """
-    if not np.isfinite(logits).all():
-        row = int(np.flatnonzero(~np.isfinite(logits).all(1))[0])
-        raise TailproofError(
-            f"expert {facts['expert']} computes a logit that is not finite for sample "
-            f"{split.sample_ids[row]} of {split.name}: train it again"
-        )
-    parts = {rank: logits[:, columns] for rank, columns in head_columns(heads).items()}
     described = {**facts, "split": split.name}
-    raw = Logits(np.array(split.sample_ids), split.labels, split.weight, parts, described)
-    raw.write(folder / f"{split.name}.parquet")
+    samples = LabelledSamples(np.array(split.sample_ids), split.labels, split.weight, described)
+    path = folder / f"{split.name}.parquet"
+    write_logits(path, samples, heads, _by_rank(split, logits, heads, facts["expert"]))
     log.info("%s: %d rows", split.name, len(split.sample_ids))
+
+
+def _by_rank(
+    split: Labelled, logits: Iterable[np.ndarray], heads: Mapping[str, int], expert: str
+) -> Iterator[Block]:
+    columns, start = head_columns(heads), 0
+    for batch in logits:
+        infinite = np.flatnonzero(~np.isfinite(batch).all(axis=1))
+        if len(infinite):
+            raise TailproofError(
+                f"expert {expert} computes a logit that is not finite for sample "
+                f"{split.sample_ids[start + infinite[0]]} of {split.name}: train it again"
+            )
+        yield {rank: batch[:, part] for rank, part in columns.items()}
+        start += len(batch)

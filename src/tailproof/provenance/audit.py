@@ -17,6 +17,8 @@ from rich.text import Text
 
 from tailproof.digests import sha256_files
 from tailproof.project import STORES, project_paths
+from tailproof.provenance.attestation_files import FOLDER as ATTESTATION
+from tailproof.provenance.attestation_files import JOBS, SIGNATURE
 from tailproof.provenance.cross_checks import CrossChecks
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
@@ -32,8 +34,8 @@ from tailproof.runtime.records import Record
 from tailproof.runtime.stages import BUNDLES, POOLED, script_of
 from tailproof.text import quantity
 
-DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code")
-"""Files and folders of a crate, which no job makes."""
+DESCRIPTIONS = ("ro-crate-metadata.json", "croissant.json", "code", ".code", JOBS)
+"""Files and folders of a crate and of statements about jobs, which no job makes."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
     page = folder / "report" / "index.html"
     pooled = [f"{stage}/metrics.json" for stage in POOLED]
     others = [folder / name for name in ("audit.json", "shortcuts.json", *pooled)]
-    others += sorted(folder.glob(f"{BUNDLES}/*/seed-*/bundle.json"))
+    others += [
+        Path(path) for path in ledger.files if Path(path).match(f"{BUNDLES}/*/*/bundle.json")
+    ]
     targets = [path for path in others if path.exists()]
     if {record.rule for record in ledger} != {"cross_fit"}:  # its folds have pages of their own
         targets.insert(0, page)
@@ -116,6 +120,25 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
     broken = [*broken_invariants(folder, ledger), *checks.contradictions()]
     notes = [*judge.notes, *judge.left_over(), *checks.notes]
     return Audit(experiment, verdicts, broken, notes, _uncommitted(ledger))
+
+
+def audited_ledger(experiment: str) -> Ledger:
+    """Return the ledger of an experiment whose audit passes.
+
+    Raises:
+        TailproofError: it does not pass; or see `audit`.
+    """
+    result = audit(experiment)
+    if not result.passed:
+        causes = [verdict for verdict in result.wrong if not verdict.after] or result.wrong
+        problems = [f"{verdict.path} is {verdict.state}" for verdict in causes] + result.broken
+        raise TailproofError(
+            f"the audit of '{experiment}' fails ({problems[0]}"
+            + (f", and {len(problems) - 1} more" if len(problems) > 1 else "")
+            + f"): see `tailproof audit {experiment}`, and rebuild what is stale with "
+            f"`snakemake {project_paths().page(experiment)}`"
+        )
+    return read_ledger(experiment)
 
 
 def _uncommitted(ledger: Ledger) -> list[str]:
@@ -283,7 +306,13 @@ def _files(ledger: Ledger) -> set[str]:
         if path.is_file()
         and not path.name.startswith(".")
         and path.relative_to(folder).parts[0] not in DESCRIPTIONS
+        and not _is_of_attestation(path.relative_to(folder).parts)
     }
+
+
+def _is_of_attestation(parts: tuple[str, ...]) -> bool:
+    """Return whether a file belongs to the attestation in an expert's folder."""
+    return parts[0] == "experts" and parts[3:4] in ((ATTESTATION,), (SIGNATURE,))
 
 
 def _inputs(ledger: Ledger) -> set[str]:

@@ -2,8 +2,8 @@
 
 Whoever changes a file can also rewrite the records of it and of all that follows. These checks
 use no record's digest, but what the files say of each other: pixels and labels of the shards
-against samples.parquet, logits against shards and calibrators, metrics against logits, the recipe
-in an expert's folder against the configuration that its job got.
+against samples.parquet and the thumbnails, logits against shards and calibrators, metrics against
+logits, the recipe in an expert's folder against the configuration that its job got.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -18,13 +18,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tailproof.calibration.calibrate import calibrate
-from tailproof.calibration.calibrated_logits import calibrate_logits
+from tailproof.calibration.calibrated_logits import (
+    calibrate_block,
+    calibrated_metadata,
+    check_calibrators,
+)
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.config.calibration import Calibration
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import SPLITS, UNKNOWN_SPLITS
+from tailproof.data.grey_thumbnail import read_thumbnails, thumbnail
 from tailproof.data.images import decode, pixel_digest
-from tailproof.data.logits import Logits
+from tailproof.data.logits import LogitsFile
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
@@ -38,6 +43,7 @@ TRAIN_IMAGES = 10_000
 
 BATCH = 256
 TOLERANCE = 1e-6  # relative; another processor computes other last digits
+THUMBNAIL_TOLERANCE = 2  # grey values; another processor rounds otherwise
 FACTOR_TOLERANCE = 1e-3  # absolute; of a vector or matrix, where an optimizer stops
 
 
@@ -72,6 +78,7 @@ class CrossChecks:
                 "infer": self._raw_logits,
                 "calibrate": self._calibrator,
                 "export": self._calibrated_logits,
+                "card": self._card,
                 "cross_fit": self._cross_fit,
                 "draws": self._draws,
             }.get(record.rule)
@@ -84,12 +91,16 @@ class CrossChecks:
 
     def _shards(self) -> Iterator[str]:
         """Compare shards with samples.parquet, splits.parquet and the manifest."""
-        manifest = self._folder / "shards" / "manifest.json"
+        for name, splits in (("manifest.json", SPLITS), ("unknown.json", UNKNOWN_SPLITS)):
+            yield from self._shards_of(self._folder / "shards" / name, splits)
+
+    def _shards_of(self, manifest: Path, splits: tuple[str, ...]) -> Iterator[str]:
         tables = [self._folder / name for name in ("samples.parquet", "splits.parquet")]
         if not self._all_proven(manifest, *tables):
             return
-        samples = _Samples(*tables)
-        for split in SPLITS:
+        thumbnails = self._folder / "near_duplicates" / "thumbnails.parquet"
+        samples = _Samples(*tables, thumbnails if self._all_proven(thumbnails) else None)
+        for split in splits:
             listed = read_json(manifest)["splits"][split]["shards"]
             for shard in listed:
                 path = manifest.parent / shard["path"]
@@ -130,10 +141,12 @@ class CrossChecks:
         weights = next(file for file in record.inputs if file.path.endswith("model.safetensors"))
         samples = _Samples(self._folder / "samples.parquet", self._folder / "splits.parquet")
         for file in record.outputs:
-            logits = Logits.read(file.path)
+            logits = LogitsFile.open(file.path)
             if logits.metadata["weights_sha256"] != weights.sha256:
                 yield f"{file.path}: the logits were not computed with {weights.path}"
             yield from samples.other_labels(file.path, logits)
+            for _ in logits.blocks():
+                pass  # it checks them
 
     def _calibrator(self, record: Record) -> Iterator[str]:
         """Fit the calibrators again."""
@@ -144,7 +157,7 @@ class CrossChecks:
             again = Path(folder, "calibration.json")
             calibrate(raw, config, again)
             fits = [CalibrationFile.read(path) for path in (output, again)]
-        target = Logits.read(next(iter(raw.values()))).metadata["target"]
+        target = LogitsFile.open(next(iter(raw.values()))).metadata["target"]
         stated, fitted = (fit.calibrators(target) for fit in fits)
         for rank, calibrator in fitted.items():
             if rank not in stated or not _same_calibrator(stated[rank], calibrator):
@@ -159,14 +172,25 @@ class CrossChecks:
         fitted = CalibrationFile.read(raw.pop("calibration"))
         for file in record.outputs:
             source = raw[Path(file.path).stem]
-            logits, uncalibrated = Logits.read(file.path), Logits.read(source)
+            logits, uncalibrated = LogitsFile.open(file.path), LogitsFile.open(source)
             by_rank = fitted.calibrators(uncalibrated.metadata["target"])
-            wrong = _other_rows(logits, calibrate_logits(uncalibrated, by_rank))
+            check_calibrators(uncalibrated.classes, by_rank)
+            used = {rank: by_rank[rank] for rank in uncalibrated.classes}
+            wrong = _other_rows(logits, uncalibrated, used)
             if wrong:
                 yield (
                     f"{file.path}: the logits of {quantity(wrong, 'row')} differ from those of "
                     f"{source} with the calibrators of calibration.json"
                 )
+
+    def _card(self, record: Record) -> Iterator[str]:
+        """Compare the network that the files of an expert's folder were made for with its own."""
+        weights = next(file for file in record.inputs if file.path.endswith("model.safetensors"))
+        folder = Path(weights.path).parent
+        for name in ("calibration.json", "deployment.json", "guarantees.json"):
+            path = folder / name
+            if self._all_proven(path) and read_json(path)["weights_sha256"] != weights.sha256:
+                yield f"{path} was not made for {weights.path}"
 
     def _metrics(self) -> Iterator[str]:
         """Compute the accuracies in metrics.json again."""
@@ -180,8 +204,7 @@ class CrossChecks:
                     name = pattern.format(expert=expert, seed=seed, split=split)
                     if not self._all_proven(self._folder / name):
                         continue
-                    logits = Logits.read(self._folder / name)
-                    top1 = float(np.mean(logits.values.argmax(axis=1) == logits.target))
+                    top1 = float(np.mean(_right(LogitsFile.open(self._folder / name))))
                     if not np.isclose(metrics["top1"]["value"], top1, rtol=TOLERANCE):
                         yield (
                             f"{path}: top1 of {expert}, seed {seed}, on {split} is "
@@ -191,10 +214,10 @@ class CrossChecks:
     def _cross_fit(self, record: Record) -> Iterator[str]:
         """Compute the accuracies in the metrics of all folds again; each sample counts once."""
         path = next(file.path for file in record.outputs if file.path.endswith(".json"))
-        tested: dict[tuple[str, str], list[Logits]] = {}
+        tested: dict[tuple[str, str], list[LogitsFile]] = {}
         for file in record.inputs:
             if file.path.endswith("/logits/test.parquet"):
-                logits = Logits.read(file.path)
+                logits = LogitsFile.open(file.path)
                 job = logits.metadata["expert"], str(logits.metadata["seed"])
                 tested.setdefault(job, []).append(logits)
         experts = read_json(path)["experts"]
@@ -202,7 +225,7 @@ class CrossChecks:
             ids = np.concatenate([part.sample_ids for part in parts])
             if len(set(ids)) < len(ids):
                 yield f"{path}: a sample is in test of two folds"
-            right = np.concatenate([part.values.argmax(axis=1) == part.target for part in parts])
+            right = np.concatenate([_right(part) for part in parts])
             stated = experts[expert]["seeds"][seed]["test"]["top1"]["value"]
             if not np.isclose(stated, right.mean(), rtol=TOLERANCE):
                 yield (
@@ -229,15 +252,21 @@ class CrossChecks:
 
 
 class _Samples:
-    """What samples.parquet and splits.parquet say of each sample."""
+    """What samples.parquet, splits.parquet and maybe the thumbnails say of each sample."""
 
-    def __init__(self, samples: Path, splits: Path) -> None:
+    def __init__(self, samples: Path, splits: Path, thumbnails: Path | None = None) -> None:
         metadata = table_metadata(samples)
         self._classes: dict[str, list[str]] = metadata["classes"]
         self._table = read_parquet(samples, ["sample_id", "digest", *metadata["ranks"]])
         self._weights = read_parquet(splits, ["sample_id", "weight"])
         self._rows = _row_by_id(self._table)
         self._weight_rows = _row_by_id(self._weights)
+        self._thumbnails: tuple[dict[str, int], np.ndarray] | None = None
+        self._place = thumbnails
+        if thumbnails:
+            names, pictures = read_thumbnails(thumbnails)
+            rows = {name: row for row, name in enumerate(names.to_pylist())}
+            self._thumbnails = rows, pictures
 
     def differences(self, path: Path, step: int) -> Iterator[str]:
         """Compare the images, labels and weights of a shard with the samples.
@@ -251,16 +280,32 @@ class _Samples:
         ids = stored["sample_id"].to_pylist()
         yield from self._other_facts(path, ids, labels, stored["weight"].to_numpy())
         digests = self._table["digest"].take(pa.array([self._rows[name] for name in ids]))
-        wrong = [
-            ids[row] for row, digest in _image_digests(path, step) if digest != digests[row].as_py()
-        ]
+        wrong, unlike = [], []
+        for row, digest, picture in _images(path, step):
+            if digest != digests[row].as_py():
+                wrong.append(ids[row])
+            elif self._thumbnails and self._is_unlike(ids[row], picture):
+                unlike.append(ids[row])
         if wrong:
             yield (
                 f"{path}: the pixels of {quantity(len(wrong), 'image')} differ from those that "
                 f"samples.parquet lists, the first is {wrong[0]}"
             )
+        if unlike:
+            yield (
+                f"{self._place}: {quantity(len(unlike), 'thumbnail')} of the "
+                f"images in {path} show other pixels, the first is {unlike[0]}"
+            )
 
-    def other_labels(self, path: str, logits: Logits) -> Iterator[str]:
+    def _is_unlike(self, name: str, picture: np.ndarray) -> bool:
+        """Return whether the thumbnail of a sample shows another picture, or none."""
+        rows, pictures = self._thumbnails or ({}, picture)
+        if name not in rows:
+            return True
+        difference = pictures[rows[name]].astype(np.int16) - picture
+        return bool(np.abs(difference).max() > THUMBNAIL_TOLERANCE)
+
+    def other_labels(self, path: str, logits: LogitsFile) -> Iterator[str]:
         """Compare the labels and weights of logits with the samples."""
         ids = logits.sample_ids.tolist()
         labels = {rank: logits.labels[rank] for rank in self._classes if rank in logits.labels}
@@ -294,15 +339,20 @@ def _first_difference(
         )
 
 
-def _image_digests(path: Path, step: int) -> Iterator[tuple[int, str]]:
-    """Yield the row and the digest of the pixels of every `step`-th image of a shard."""
+def _images(path: Path, step: int) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Yield the row of every `step`-th image of a shard, its digest and its thumbnail."""
+
+    def seen(image: bytes) -> tuple[str, np.ndarray]:
+        pixels = decode(image)
+        return pixel_digest(pixels), thumbnail(pixels)
+
     start = 0
     with ThreadPoolExecutor() as pool, pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH, columns=["image"]):
             rows = range(-start % step, len(batch), step)
             images = batch["image"].field("bytes").take(pa.array(rows, pa.int64())).to_pylist()
-            digests = pool.map(lambda image: pixel_digest(decode(image)), images)
-            yield from zip([start + row for row in rows], digests, strict=True)
+            for row, facts in zip(rows, pool.map(seen, images), strict=True):
+                yield start + row, *facts
             start += len(batch)
 
 
@@ -318,19 +368,30 @@ def _same_calibrator(stated: Calibrator, fitted: Calibrator) -> bool:
     )
 
 
-def _other_rows(logits: Logits, expected: Logits) -> int:
-    """Return the number of rows in which two files of logits differ."""
+def _right(logits: LogitsFile) -> np.ndarray:
+    """Return whether the largest logit of each sample is that of its class, [N]."""
+    target = logits.metadata["target"]
+    right = np.zeros(len(logits), bool)
+    for rows, block in logits.blocks(target):
+        right[rows] = block[target].argmax(axis=1) == logits.target[rows]
+    return right
+
+
+def _other_rows(logits: LogitsFile, raw: LogitsFile, calibrators: dict[str, Calibrator]) -> int:
+    """Return the number of rows in which logits differ from calibrated raw ones."""
     if (
-        logits.metadata != expected.metadata
-        or logits.heads.keys() != expected.heads.keys()
-        or logits.sample_ids.tolist() != expected.sample_ids.tolist()
+        logits.metadata != calibrated_metadata(raw.metadata, calibrators)
+        or logits.classes != raw.classes
+        or logits.sample_ids.tolist() != raw.sample_ids.tolist()
     ):
-        return len(logits.sample_ids)
-    wrong = logits.weight != expected.weight
-    for rank, values in expected.labels.items():
+        return len(logits)
+    wrong = logits.weight != raw.weight
+    for rank, values in raw.labels.items():
         wrong |= logits.labels[rank] != values
-    for rank, values in expected.heads.items():
-        wrong |= ~np.isclose(logits.heads[rank], values, rtol=TOLERANCE, atol=TOLERANCE).all(axis=1)
+    for (rows, stated), (_, block) in zip(logits.blocks(), raw.blocks(), strict=True):
+        for rank, values in calibrate_block(block, calibrators).items():
+            same = np.isclose(stated[rank], values, rtol=TOLERANCE, atol=TOLERANCE)
+            wrong[rows] |= ~same.all(axis=1)
     return int(wrong.sum())
 
 

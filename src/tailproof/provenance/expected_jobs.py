@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from tailproof.config.experiment import Experiment
+from tailproof.config.expert_recipes import all_recipes
+from tailproof.config.features import recipes_of_features
 from tailproof.config.splits import SPLITS
 from tailproof.runtime.stages import STAGES
 
@@ -19,7 +21,8 @@ def expected_jobs(experiment: Experiment) -> list[str]:
 
 def _wildcards(experiment: Experiment) -> dict[str | None, list[dict[str, str]]]:
     """Return the wildcards of the jobs of each stage, by `Stage.per`."""
-    parts = range(experiment.data.shards_per_split)
+    parts = [f"{part:05d}" for part in range(experiment.data.shards_per_split)]
+    unknown_splits = experiment.data.splits_of_unknown
 
     def runs(experts: Iterable[str]) -> list[dict[str, str]]:
         return [
@@ -29,12 +32,22 @@ def _wildcards(experiment: Experiment) -> dict[str | None, list[dict[str, str]]]
     wildcards = {
         "experiment": [{}],
         "compared": [] if experiment.data.near_duplicates == "off" else [{}],
-        "shard": [{"split": split, "part": f"{part:05d}"} for split in SPLITS for part in parts],
+        "contextual": [{}] if experiment.data.context else [],
+        "shard": [
+            {"split": split, "part": part} for split in (*SPLITS, *unknown_splits) for part in parts
+        ],
         "trained": runs(experiment.trained),
         "evaluated": runs(experiment.evaluated),
+        "scored": [] if experiment.data.unknown is None else runs(experiment.evaluated),
     }
     if experiment.students:
         wildcards["taught"] = [{"seed": str(seed)} for seed in experiment.seeds]
+    if unknown_splits:
+        keys = recipes_of_features(experiment.data, all_recipes(experiment).values())
+        wildcards["unknown"] = [{}]
+        wildcards["unknown_features"] = [
+            {"key": key, "part": part} for key in keys for part in parts
+        ]
     if experiment.sweep:
         rounds = experiment.rounds
         wildcards |= {

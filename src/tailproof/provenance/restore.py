@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tailproof.digests import sha256_files
-from tailproof.project import STORES, project_paths
+from tailproof.project import project_paths
+from tailproof.provenance.ancestors import ledgers_of_stores
 from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import TO_MAKE_AGAIN, Job, plan, remember
 from tailproof.runtime.errors import TailproofError
@@ -56,19 +57,14 @@ def restore(experiment: str) -> Restored:
     jobs = plan(project_paths().page(experiment))
     proven, damaged = set[str](), dict[str, str]()
     read = [path for job in jobs if job.rule == "prepare" for path in job.inputs]
-    for files in [*_of_stores(jobs), ledger]:  # a store first: its files must not be newer
+    stores = ledgers_of_stores({path for job in jobs for path in job.inputs})
+    for files in [*stores, ledger]:  # a store first: its files must not be newer
         reasons = _damaged(files, read)
         _set_times(files, read)
         _remember(files, jobs, reasons)
         proven |= files.files.keys() - reasons.keys()
         damaged |= reasons
     return Restored(sorted(proven), damaged)
-
-
-def _of_stores(jobs: list[Job]) -> list[Ledger]:
-    """Return the ledgers of the stores, with the records of what the jobs read."""
-    read = {path for job in jobs for path in job.inputs}
-    return [read_ledger(store).of_files(read) for store in STORES]
 
 
 def _damaged(ledger: Ledger, read: list[str]) -> dict[str, str]:

@@ -50,15 +50,22 @@ class Job:
     code: str
 
 
-def plan(*targets: str) -> list[Job]:
+def plan(*targets: str, folder: str | Path = ".") -> list[Job]:
     """Return every job that the targets depend on, done or not.
+
+    Args:
+        targets: the files to build.
+        folder: the project to work in.
 
     Raises:
         TailproofError: Snakemake cannot read the workflow or the configuration.
     """
-    if not Path("Snakefile").exists():
-        raise TailproofError(f"{Path.cwd()} has no Snakefile: work in the folder of the project")
-    done = _run_module(__name__, *targets)
+    folder = Path(folder)
+    if not (folder / "Snakefile").exists():
+        raise TailproofError(
+            f"{folder.absolute()} has no Snakefile: work in the folder of the project"
+        )
+    done = _run_module(__name__, *targets, folder=folder)
     try:
         answer = json.loads(done.stdout)
     except ValueError:
@@ -68,8 +75,15 @@ def plan(*targets: str) -> list[Job]:
     return [Job(**job) for job in answer]
 
 
-def run(targets: Iterable[str | Path], *options: str) -> subprocess.CompletedProcess[str]:
+def run(
+    targets: Iterable[str | Path], *options: str, folder: str | Path = "."
+) -> subprocess.CompletedProcess[str]:
     """Run Snakemake on all cores, quietly, and return the completed process.
+
+    Args:
+        targets: the files to build.
+        options: further options of Snakemake.
+        folder: the project to work in.
 
     Raises:
         TailproofError: Snakemake cannot write here, or cannot read the workflow or the
@@ -77,16 +91,19 @@ def run(targets: Iterable[str | Path], *options: str) -> subprocess.CompletedPro
     """
     files = [str(target) for target in targets]
     quiet = ("--quiet", "all", "--cores", "all")
-    done = _run_module("snakemake", *quiet, *options, "--", *files)
+    done = _run_module("snakemake", *quiet, *options, "--", *files, folder=folder)
     if done.returncode:
-        plan(*files)
+        plan(*files, folder=folder)
     return done
 
 
-def _run_module(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    _check_writable()
+def _run_module(
+    module: str, *arguments: str, folder: str | Path
+) -> subprocess.CompletedProcess[str]:
+    _check_writable(Path(folder))
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
+        cwd=folder,
         capture_output=True,
         encoding="utf-8",
         errors="replace",
@@ -95,8 +112,8 @@ def _run_module(module: str, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
-def _check_writable() -> None:
-    metadata = next(path for path in (Path(".snakemake"), Path()) if path.exists())
+def _check_writable(folder: Path) -> None:
+    metadata = next(path for path in (folder / ".snakemake", folder) if path.exists())
     if not os.access(metadata, os.W_OK):
         raise TailproofError(
             f"{metadata.absolute()} is not writable, but Snakemake writes metadata there while it "

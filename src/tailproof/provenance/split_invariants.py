@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tailproof.config.splits import SPLITS, UNKNOWN
 from tailproof.data.duplicate_pairs import clusters_of, read_pairs
-from tailproof.data.tables import read_parquet
+from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.project import project_paths
 from tailproof.provenance.raw_files import pinned_files
 from tailproof.runtime.errors import TailproofError
@@ -26,10 +27,11 @@ def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
     if not ((folder / "samples.parquet").exists() and (folder / "splits.parquet").exists()):
         return readers
     try:
-        samples = read_parquet(folder / "samples.parquet", ["sample_id", "digest", "group"])
+        samples = read_parquet(folder / "samples.parquet", ["sample_id", "digest", "group", "pool"])
         splits = read_parquet(folder / "splits.parquet", ["sample_id", "split"])
         joined = splits.join(samples, "sample_id")
         problems = [
+            *_unknown_in_six(folder, joined, ledger),
             *_shared(joined, "digest", "content"),
             *_shared(joined, "group", "group"),
             *_shared_copies(folder, samples, splits, ledger),
@@ -40,6 +42,35 @@ def broken_invariants(folder: Path, ledger: Ledger) -> list[str]:
     except (TailproofError, pa.ArrowException) as error:
         problems = [str(error)]
     return [*problems, *readers]
+
+
+def _unknown_in_six(folder: Path, joined: pa.Table, ledger: Ledger) -> Iterator[str]:
+    """Report samples of unknown classes in the six splits, known ones in the others, and labels."""
+    is_six = pc.is_in(joined["split"], pa.array(SPLITS))
+    is_unknown = pc.fill_null(pc.equal(joined["pool"], UNKNOWN), False)
+    misplaced = joined.filter(pc.equal(is_six, is_unknown)).sort_by("sample_id")
+    if len(misplaced):
+        first = misplaced.slice(0, 1).to_pylist()[0]
+        yield (
+            f"splits.parquet: {quantity(len(misplaced), 'sample')} of unknown classes in the six "
+            "splits, or of known ones in those of unknown pictures, for instance "
+            f"{first['sample_id']} in {first['split']}"
+        )
+    metadata = table_metadata(folder / "samples.parquet")
+    for record in ledger:
+        data = record.parameters.get("data", {}) if record.rule == "prepare" else {}
+        unknown = (data.get("unknown") or {}).get("classes", [])
+        if not unknown:
+            continue
+        rank = data["target"] or metadata["ranks"][-1]
+        labels = read_parquet(folder / "samples.parquet", ["sample_id", rank])
+        labelled = pc.sum(pc.is_in(labels[rank], pa.array(unknown))).as_py() or 0
+        listed = sorted({*unknown} & {*metadata["classes"][rank]})
+        if labelled or listed:
+            yield (
+                f"samples.parquet: {quantity(labelled, 'sample')} have the label of a class that "
+                f"data.unknown.classes holds out, and the classes list {listed}"
+            )
 
 
 def _shared(joined: pa.Table, column: str, word: str) -> Iterator[str]:
@@ -99,8 +130,9 @@ def _readers_of_test(ledger: Ledger) -> Iterator[str]:
         for file in record.inputs:
             if not _of_test(project_paths().inside(file.path) or ()):
                 continue
-            # The manifest may read the facts about the shards, but no images.
-            images = record.rule == "manifest" and not file.path.endswith(".json")
+            # The manifests may read the facts about the shards, but no images.
+            facts = record.rule in ("manifest", "manifest_unknown")
+            images = facts and not file.path.endswith(".json")
             if record.rule not in STAGES or not STAGES[record.rule].reads_test or images:
                 yield f"{record.path}: {record.rule} must not read test, but read {file.path}"
 
@@ -118,9 +150,11 @@ def _readers_of_raw(ledger: Ledger) -> Iterator[str]:
 
 
 def _of_test(parts: tuple[str, ...]) -> bool:
-    """Return whether a path of the project has images, features or logits of test."""
+    """Return whether a path has images, features or logits of test, or of unknown_test."""
     match parts:
-        case (_, "shards", "test", _):
+        case (_, "shards", "test" | "unknown_test", _):
+            return True
+        case (_, "shards", "unknown_features", _, "unknown_test.parquet", _):
             return True
         case ("features", _, "test.parquet", _):
             return True

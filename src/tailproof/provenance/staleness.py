@@ -21,17 +21,24 @@ def changed_jobs(experiment: str) -> dict[str, str]:
     Raises:
         TailproofError: Snakemake cannot read the workflow or the configuration.
     """
-    makers = {}
-    for name in (experiment, *STORES):
-        makers |= read_ledger(name).makers
     changed = {}
-    for job in plan(project_paths().page(experiment)):
-        record = makers.get(job.outputs[0])
-        if record is None:
-            continue
+    for job, record in finished_jobs(experiment):
         if changes := code_changes(record, job.code) + setting_changes(record, job):
             changed[f"{record.rule}/{record.name}"] = "; ".join(changes)
     return dict(sorted(changed.items()))
+
+
+def finished_jobs(experiment: str) -> list[tuple[Job, Record]]:
+    """Return the finished jobs that the page of an experiment depends on, with their records.
+
+    Raises:
+        TailproofError: Snakemake cannot read the workflow or the configuration.
+    """
+    makers: dict[str, Record] = {}
+    for name in (experiment, *STORES):
+        makers |= read_ledger(name).makers
+    planned = plan(project_paths().page(experiment))
+    return [(job, makers[job.outputs[0]]) for job in planned if job.outputs[0] in makers]
 
 
 def code_changes(record: Record, code: str) -> list[str]:

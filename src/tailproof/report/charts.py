@@ -30,6 +30,9 @@ from tailproof.report.svg import (
 )
 from tailproof.text import quantity
 
+DRAWN_CLASSES = 400
+"""Classes in a chart at most, so that the page does not grow with them."""
+
 NAMED_CLASSES = 30
 LEAST = 0.8  # where the log axis of samples begins; classes without samples are there
 SEEDS_QUOTED = 4
@@ -117,6 +120,7 @@ def class_profile(results: Results) -> Chart:
         f"in train, from {most} to {least}: imbalance ratio "
         f"{counts[names[0]] / counts[smallest]:.1f}. "
         f"Classes per group: {', '.join(f'{members.count(group)} {group}' for group in GROUPS)}."
+        f"{_of_all(len(names), 'splits.json')}"
     )
     named = len(counts) <= NAMED_CLASSES
     height = 60 + 17 * len(counts) if named else 230
@@ -154,13 +158,14 @@ def _bars(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
 
 
 def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
-    values = np.array(list(counts.values()))
-    member = np.array([groups[name] for name in counts])
-    place = np.arange(len(values))
+    every, names = len(counts), list(counts)
+    place = drawn_of(every)
+    values = np.array([counts[names[index]] for index in place])
+    member = np.array([groups[names[index]] for index in place])
     for group in GROUPS:
         if (member == group).any():
             area = axes.fill_between(
-                np.append(place, len(place)),
+                np.append(place, every),
                 LEAST,
                 np.append(np.where(member == group, values, LEAST), LEAST),
                 step="post",
@@ -169,12 +174,12 @@ def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
                 label=group,
             )
             points = [
-                Point(index + 0.5, count, name, quantity(count, "sample"))
-                for index, (name, count) in enumerate(counts.items())
+                Point(index + 0.5, counts[name], name, quantity(counts[name], "sample"))
+                for index, name in ((index, names[index]) for index in place.tolist())
                 if groups[name] == group
             ]
             axes.figure.mark(area, name=group, points=points)
-    axes.set_xlim(0, len(values))
+    axes.set_xlim(0, every)
     axes.set_ylim(LEAST, 1.5 * values.max())
     log_axis(axes, "y")
     axes.grid(visible=False, axis="x")
@@ -193,12 +198,14 @@ def recalls(results: Results) -> Chart:
         f"'{lowest['class']}' with {quantity(int(lowest['train_count']), 'training sample')}; the "
         f"median over {quantity(len(best), 'class', 'classes')} is "
         f"{number('top1', best['recall'].median(), unit=True)}."
+        f"{_of_all(len(best), 'per_class.csv')}"
     )
+    best = _evenly(best)
 
     def paint(figure: Drawing) -> None:
         axes = figure.subplots()
         if scores.first != scores.best:
-            first = table[table["method"] == scores.first]
+            first = _evenly(table[table["method"] == scores.first])
             (dots,) = axes.plot(
                 first["train_count"], 100 * first["recall"], "s", color=ORANGE,
                 markerfacecolor="none", label=short(scores.first),
@@ -216,6 +223,35 @@ def recalls(results: Results) -> Chart:
         legend(figure, axes, 2)
 
     return draw("recalls", "Recall of each class", caption, 240, paint)
+
+
+def drawn_of(count: int) -> np.ndarray:
+    """Return the positions of at most `DRAWN_CLASSES` of classes that are sorted by size.
+
+    Half of them are the largest, so that a long tail keeps its head; the others are spread evenly.
+    """
+    if count <= DRAWN_CLASSES:
+        return np.arange(count)
+    half = DRAWN_CLASSES // 2
+    return np.append(np.arange(half), np.linspace(half, count - 1, half).astype(int))
+
+
+def _of_all(count: int, file: str) -> str:
+    """Return the sentence of a chart that does not show all classes; empty if it does."""
+    if count <= DRAWN_CLASSES:
+        return ""
+    return (
+        f" {DRAWN_CLASSES} of {count:,} classes are drawn: the {DRAWN_CLASSES // 2} largest, and "
+        f"the others evenly; {file} has all."
+    )
+
+
+def _evenly(classes: pd.DataFrame) -> pd.DataFrame:
+    """Return the classes that a chart shows, from those with a recall."""
+    if len(classes) <= DRAWN_CLASSES:
+        return classes
+    ordered = classes.sort_values("train_count", ascending=False, kind="stable")
+    return ordered.iloc[drawn_of(len(ordered))]
 
 
 def _mark_recalls(figure: Drawing, dots: Line2D, method: str, table: pd.DataFrame) -> None:

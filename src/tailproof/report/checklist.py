@@ -3,22 +3,23 @@
 All states come from files: during training, from the logs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tailproof.config.experiment import Experiment
 from tailproof.config.recipe import Recipe
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import CALIBRATED, SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.detectors.missed_targets import Outcome, outcomes
 from tailproof.diagnosis.history import RunHistory
-from tailproof.diagnosis.readers import read_history
 from tailproof.files import read_json
 from tailproof.preflight.gate import blocking_findings, sentence
 from tailproof.provenance.expected_jobs import expected_jobs
+from tailproof.report.training_progress import read_training_log
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import Record, read_record
 from tailproof.text import quantity
@@ -139,7 +140,7 @@ class Progress:
         for run in self._runs(self.experiment.evaluated):
             path = self._file(run, "history.csv")
             ended = path.exists()
-            history = read_history(path) if ended else self._log(run)
+            history = RunHistory.read(path) if ended else self._log(run)
             context = Context(self._recipe(run[0]), targets=self.experiment.targets, ended=ended)
             for outcome in outcomes(history, context):
                 standing = Standing(_named(run), outcome, ended)
@@ -160,7 +161,7 @@ class Progress:
         """Compare the rows in the record of each export with those of the manifest."""
         name, path = "Logits exported", self.folder / "shards" / "manifest.json"
         runs = self._runs(self.experiment.evaluated)
-        files = len(SPLITS) * len(runs)
+        files = len(CALIBRATED) * len(runs)
         if not path.exists():
             return Criterion(name, "open", f"0 of {quantity(files, 'file')}")
         expected = {split: facts["rows"] for split, facts in read_json(path)["splits"].items()}
@@ -170,8 +171,8 @@ class Progress:
             if not isinstance(record, Record):
                 continue
             rows = record.results.get("rows", {})
-            short = [split for split in SPLITS if rows.get(split) != expected[split]]
-            whole += len(SPLITS) - len(short)
+            short = [split for split in CALIBRATED if rows.get(split) != expected[split]]
+            whole += len(CALIBRATED) - len(short)
             counts = [
                 f"{split} {rows.get(split, 'unknown')} of {expected[split]}" for split in short
             ]
@@ -205,15 +206,15 @@ class Progress:
     def _file(self, run: tuple[str, int], name: str) -> Path:
         return self.folder / "experts" / run[0] / f"seed-{run[1]}" / name
 
-    def _log(self, run: tuple[str, int]) -> RunHistory | None:
-        """Return the epochs of a run in progress, from the log of its current attempt."""
-        if self.logs is None:
-            return None
-        path = self.logs / "train" / f"{run[0]}-{run[1]}.log"
-        try:
-            return read_history(path)
-        except TailproofError:
-            return None  # no epoch has ended yet
+    @cached_property
+    def _log(self) -> Callable[[tuple[str, int]], RunHistory | None]:
+        """Return the epochs of a run in progress; None before the end of the first one."""
+
+        def read(run: tuple[str, int]) -> RunHistory | None:
+            log = self.logs and read_training_log(self.logs, _job("train", run))
+            return log.history(_named(run)) if log else None
+
+        return cache(read)
 
     def _recipe(self, expert: str) -> Recipe | None:
         """Return an expert's recipe; None for the winner of a sweep that has not finished."""

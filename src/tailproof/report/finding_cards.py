@@ -1,5 +1,6 @@
 """The finding cards of the page: one per finding of an expert or of all experts together."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -39,17 +40,45 @@ class Card(NamedTuple):
     patch: str
 
 
+Findings = Mapping[str, Mapping[int, Sequence[Finding]]]
+"""The findings of each expert and seed."""
+
+
 def cards(results: Results) -> list[Card]:
     """Return a card per finding, the worst first.
 
     A finding that several seeds of an expert share is one card, with the numbers of the worst
     seed.
     """
-    seeds = results.experiment.seeds
+    findings = {
+        expert: {seed: [*map(_read, diagnosis["findings"])] for seed, diagnosis in by_seed.items()}
+        for expert, by_seed in results.diagnoses.items()
+    }
+    shown = _of_runs(findings, results.experiment.seeds)
+    return _cards(shown + [(finding, TOGETHER) for finding in _together(results)])
+
+
+def cards_of_runs(findings: Findings, seeds: Sequence[int]) -> list[Card]:
+    """Return the cards of single runs, which may not have ended; see `cards`.
+
+    Args:
+        findings: those of each run.
+        seeds: the seeds of the experiment.
+    """
+    return _cards(_of_runs(findings, seeds))
+
+
+def _cards(shown: list[tuple[Finding, str]]) -> list[Card]:
+    shown = sorted(shown, key=lambda finding_and_who: finding_and_who[0].order)
+    return [_card(finding, who, _confidence(finding)) for finding, who in shown]
+
+
+def _of_runs(findings: Findings, seeds: Sequence[int]) -> list[tuple[Finding, str]]:
+    """Return each finding with the expert and the seeds that have it."""
     by_kind: dict[tuple[str, str], list[tuple[int, Finding]]] = {}
-    for expert, diagnoses in results.diagnoses.items():
-        for seed, diagnosis in diagnoses.items():
-            for finding in map(_read, diagnosis["findings"]):
+    for expert, of_seeds in findings.items():
+        for seed, of_seed in of_seeds.items():
+            for finding in of_seed:
                 by_kind.setdefault((expert, finding.kind), []).append((seed, finding))
     shown = []
     for (expert, _), by_seed in by_kind.items():
@@ -61,9 +90,7 @@ def cards(results: Results) -> list[Card]:
         elif len(seeds) > 1:
             who += f", seed {worst_seed}"
         shown.append((worst, who))
-    shown += [(finding, TOGETHER) for finding in _together(results)]
-    shown.sort(key=lambda finding_and_who: finding_and_who[0].order)
-    return [_card(finding, who, _confidence(finding)) for finding, who in shown]
+    return shown
 
 
 def before_training(preflight: dict[str, Any]) -> list[Card]:

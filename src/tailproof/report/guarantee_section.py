@@ -2,13 +2,14 @@
 
 from typing import Any, NamedTuple
 
+from tailproof.evaluation.registry import METRICS
 from tailproof.guarantees.summary import NORMAL_QUANTILE
 from tailproof.number_format import MISSING, format_number
 from tailproof.report.keyed_number import KeyedNumber, keyed
 from tailproof.report.metric_format import SPACE
 from tailproof.report.results import Results
 from tailproof.report.tables import Cell, Row, Table
-from tailproof.text import quantity
+from tailproof.text import listed, quantity
 
 SPLIT = "test"
 PROCEDURES = {
@@ -39,6 +40,8 @@ class Section(NamedTuple):
         strengths: a table of what each softmax assumes.
         risks: a table of promised risks.
         roll_up: a table of the roll-up; None if the target has no coarser rank.
+        groups: what is promised of groups of samples; None if there are none.
+        context: what columns of context change; None without such columns.
     """
 
     words: str
@@ -49,6 +52,22 @@ class Section(NamedTuple):
     strengths: Table
     risks: Table
     roll_up: Table | None
+    groups: "GroupPromises | None"
+    context: "ContextEffects | None"
+
+
+class GroupPromises(NamedTuple):
+    """The promises of one answer for all samples of a group: a sentence and tables."""
+
+    words: str
+    tables: list[Table]
+
+
+class ContextEffects(NamedTuple):
+    """What columns of context change: a sentence and a table with a row for each method."""
+
+    words: str
+    table: Table
 
 
 def section(results: Results) -> Section:
@@ -66,7 +85,56 @@ def section(results: Results) -> Section:
         _strengths(guarantees),
         _risks(method, shown["risks"]),
         _roll_up(method, shown["roll_ups"]) if len(guarantees["ranks"]) > 1 else None,
+        _group_promises(method, guarantees) if "groups" in guarantees else None,
+        _context_effects(guarantees) if "context" in guarantees else None,
     )
+
+
+def _group_promises(method: str, guarantees: dict[str, Any]) -> GroupPromises:
+    shown, groups = guarantees["methods"][method]["groups"], guarantees["groups"]
+    words = (
+        f"The same for one answer per group, fitted on {quantity(groups['tune'], 'group')} of tune "
+        f"and measured on {quantity(groups[SPLIT], 'group')} of {SPLIT}. Groups are independent of "
+        "each other, which their samples are not."
+    )
+    name = f"groups by {method}"
+    tables = [_sets(name, shown["sets"])[0], _risks(name, shown["risks"])]
+    if len(guarantees["ranks"]) > 1:
+        tables.append(_roll_up(name, shown["roll_ups"]))
+    return GroupPromises(words, tables)
+
+
+def _context_effects(guarantees: dict[str, Any]) -> ContextEffects:
+    columns = guarantees["context"]
+    described = [
+        f"{name} ({quantity(facts['values'], facts['kind'])})" for name, facts in columns.items()
+    ]
+    words = (
+        f"p(y|x) is multiplied by (p(y|c) / p(y))^a for each of {listed(described)}, counted on "
+        "train. The exponents a are fitted on tune; all are 0 if the NLL on tune is not lower "
+        "beyond its interval. Differences are with context minus without, on the same samples; "
+        "one is bold if its interval excludes zero."
+    )
+    rows = []
+    for name, method in guarantees["methods"].items():
+        own = method["context"]
+        cells = []
+        for column in columns:
+            values = [fit[column] for fit in own["exponents"].values()]
+            mean = sum(values) / len(values)
+            cells.append(Cell(KeyedNumber(format_number(mean, ".2"), mean)))
+        for metric, effect in own[SPLIT].items():
+            change = effect["changed"]
+            low, high = change["low"], change["high"]
+            clear = low is not None and low * high > 0
+            cells.append(Cell(**keyed(metric, change, sign=True), strong=clear))
+        rows.append(Row(name, method["kind"], cells, name))
+    head = [f"a of {name}" for name in columns]
+    head += [
+        f"{METRICS[name].label},{SPACE}points" if METRICS[name].percent else METRICS[name].label
+        for name in next(iter(guarantees["methods"].values()))["context"][SPLIT]
+    ]
+    return ContextEffects(words, Table(f"Context on {SPLIT}", "method", head, rows))
 
 
 def _shown_method(results: Results) -> str:

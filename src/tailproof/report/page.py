@@ -15,6 +15,7 @@ from tailproof.files import write_text
 from tailproof.report import (
     calibration_section,
     charts,
+    class_mix_section,
     finding_cards,
     guarantee_section,
     inspection_section,
@@ -23,6 +24,7 @@ from tailproof.report import (
     pooled_section,
     sweep_section,
     tables,
+    unknown_section,
 )
 from tailproof.report.charts import low_fpr
 from tailproof.report.checklist import Progress
@@ -79,6 +81,7 @@ def write_page(
         findings=cards,
         status=status_block(cards, progress.criteria()),
         guarantees=guarantee_section.section(read),
+        unknown=unknown_section.section(read),
         inspection=inspection_section.section(read),
         preflight=finding_cards.before_training(read.preflight),
         pooled=pooled_section.sections(read.pooled),
@@ -124,6 +127,8 @@ def _results(results: Results) -> dict[str, Any]:
             tables.long_tail_columns(scores),
             "Results on test, weighted by the training class distribution",
         ),
+        "class_mix_chart": class_mix_section.chart(scores),
+        "class_mix_tables": class_mix_section.tables(scores),
         **_rare(results),
         "ranks": tables.section(scores),
         "sample_groups": scores.metrics["sample_groups"],

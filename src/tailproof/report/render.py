@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,13 +12,15 @@ from markupsafe import Markup, escape
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
 )
+REFRESH = "watch.js", "page.js"
+"""The scripts of a page that asks for itself again and again."""
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, scripts: Sequence[str] = ("page.js",), **values: Any) -> str:
     """Render a template of this package; everything except markup is escaped.
 
     In addition to the values, the template gets `style`, `script`, and `policy`: a content security
-    policy that allows only this script and no requests.
+    policy that allows only this script and no requests, or with `REFRESH` only for the page itself.
     """
     environment = Environment(
         loader=PackageLoader("tailproof.report"),
@@ -27,15 +30,16 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"breakable": _breakable}
-    style, script = (
-        environment.loader.get_source(environment, name)[0] for name in ("style.css", "page.js")
+    style, *texts = (
+        environment.loader.get_source(environment, name)[0] for name in ("style.css", *scripts)
     )
+    script, policy = "".join(texts), POLICY + "; connect-src 'self'" * (scripts == REFRESH)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
         **values,
         style=Markup(style),  # noqa: S704 - a file of the package
         script=Markup(script),  # noqa: S704 - a file of the package
-        policy=Markup(POLICY.format(digest=digest)),  # noqa: S704 - of the line above
+        policy=Markup(policy.format(digest=digest)),  # noqa: S704 - of the line above
     )
 
 

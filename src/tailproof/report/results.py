@@ -25,7 +25,7 @@ CHOSEN_BY = "balanced_accuracy"
 SHOWN = 8  # experts in charts at most; tables hold all
 _TEXT = {
     "split", "method", "class", "group", "stage", "weighting", "rule", "risk_kind", "true",
-    "predicted", "sample_id", "seed",
+    "predicted", "sample_id", "seed", "class_mix",
 }  # fmt: skip
 
 Value = dict[str, float | int | None]
@@ -56,7 +56,7 @@ class Scores:
         metrics = _need(read_json, path)
         try:
             found = list(metrics["experts"])
-            for key in ("paired", "agreement", "calibration"):
+            for key in ("paired", "agreement", "calibration", "class_mixes"):
                 metrics[key]["test"]
             metrics["ensembles"]
         except (KeyError, TypeError) as error:

@@ -4,7 +4,7 @@ Restarts are not marked: an interrupted run produces exactly the same page as an
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,28 +36,40 @@ SEEDS_QUOTED = 4
 
 
 class _Seed(NamedTuple):
-    """One seed of an expert: its history and its best epoch."""
+    """One seed of an expert: its history and its best epoch, None before the first value."""
 
     seed: int
     history: History
-    best: int
+    best: int | None
+
+    @classmethod
+    def of(cls, seed: int, history: History, monitor: str) -> "_Seed":
+        row = history.best(monitor) if monitor in history.columns else None
+        return cls(seed, history, row and row["epoch"])
 
     def values(self, column: str) -> dict[int, float]:
-        """Return the measured values of a column by epoch."""
+        """Return the finite values of a column by epoch."""
         return {
             row["epoch"]: row[column]
             for row in self.history.rows
-            if not math.isnan(row.get(column, math.nan))
+            if math.isfinite(row.get(column, math.nan))
         }
 
 
 def training(results: Results, expert: str) -> list[Chart]:
     """Draw an expert's loss, balanced accuracy and monitored metric, one line per seed."""
-    recipe = results.recipe(expert)
-    seeds = [
-        _Seed(seed, history, history.best(recipe.monitor)["epoch"])
-        for seed, history in results.histories[expert].items()
-    ]
+    return draw_training(expert, results.recipe(expert), results.histories[expert])
+
+
+def draw_training(expert: str, recipe: Recipe, histories: Mapping[int, History]) -> list[Chart]:
+    """Draw the charts of an expert whose runs may not have ended; see `training`.
+
+    Args:
+        expert: its name.
+        recipe: its recipe.
+        histories: the epochs of each seed so far.
+    """
+    seeds = [_Seed.of(seed, history, recipe.monitor) for seed, history in histories.items()]
     phases = _phases(recipe, seeds)
     captions = {LOSS: _loss_caption(seeds, phases, recipe), RECALL: ""}
     at_best = _quoted(seeds, recipe.monitor, lambda seed: seed.best)
@@ -79,7 +91,8 @@ def training(results: Results, expert: str) -> list[Chart]:
     ]
 
 
-def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int]) -> str:
+def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int | None]) -> str:
+    seeds = [seed for seed in seeds if epoch_of(seed) is not None]
     epochs = [epoch_of(seed) for seed in seeds]
     values = [
         seed.history.at(epoch).get(column, math.nan)
@@ -88,22 +101,23 @@ def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int]) -
     if len(seeds) > SEEDS_QUOTED:
         ends = (_written(column, value) for value in (min(values), max(values)))
         return f"{' to '.join(ends)} over {len(seeds)} seeds"
-    return ", ".join(
+    quoted = [
         f"{_written(column, value)} in epoch {epoch} (seed {seed.seed})"
         for seed, epoch, value in zip(seeds, epochs, values, strict=True)
-    )
+    ]
+    return ", ".join(quoted) or "no epoch yet"
 
 
 def _written(column: str, value: float) -> str:
     metric = monitored(column)
-    text = format_number(None if math.isnan(value) else value, form_of(metric))
+    text = format_number(value if math.isfinite(value) else None, form_of(metric))
     return f"{text}{SPACE}%" if metric.percent else text
 
 
 def _loss_caption(seeds: list[_Seed], phases: list[tuple[int, str]], recipe: Recipe) -> str:
     last = _quoted(seeds, LOSS, lambda seed: seed.history.last["epoch"])
     return (
-        f"Final validation loss: {last}. Dots mark the best epoch by {recipe.monitor}."
+        f"Validation loss of the last epoch: {last}. Dots mark the best epoch by {recipe.monitor}."
         + _phase_caption(phases)
     )
 
@@ -136,13 +150,13 @@ def _paint(figure: Drawing, seeds: list[_Seed], phases: list[tuple[int, str]], c
                 for epoch, value in values.items()
             ]
             figure.mark(curve, name=name, points=points)
-        at_best = seed.values(column).get(seed.best)
+        at_best = seed.values(column).get(seed.best or 0)
         if at_best is not None:
             axes.plot(
                 [seed.best], [scale * at_best], "o", color=ORANGE, zorder=3,
                 markeredgecolor=PAPER, markersize=7, label="best epoch" if index == 0 else None,
             )  # fmt: skip
-    if column == LOSS:
+    if column == LOSS and any(value > 0 for seed in seeds for value in seed.values(LOSS).values()):
         log_axis(axes, "y")
     _mark_phases(axes, phases)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
@@ -156,7 +170,7 @@ def _phases(recipe: Recipe, seeds: list[_Seed]) -> list[tuple[int, str]]:
     """Return the first epoch and the name of each phase that a seed reached; none for one phase."""
     if len(recipe.timeline) == 1:
         return []
-    last = max(each.history.last["epoch"] for each in seeds)
+    last = max(seed.history.last["epoch"] for seed in seeds)
     phases, previous_size = [], None
     for index, phase in enumerate(recipe.timeline, start=1):
         size = phase.image_size

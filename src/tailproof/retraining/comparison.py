@@ -7,17 +7,14 @@ import numpy as np
 
 from tailproof.config.evaluation import Evaluation
 from tailproof.evaluation import bootstrap
-from tailproof.evaluation.metrics import METRICS
+from tailproof.evaluation.metrics import measure_named
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import Task
-from tailproof.evaluation.weighted_samples import WeightedSamples
 
 DECIDES = "balanced_accuracy"
 """The metric of the verdict, by which the report chooses methods too."""
 
 SCORED = (DECIDES, "top1", "few_accuracy")
-
-_BLOCK = 2**22
 
 
 def compare_heads(
@@ -37,7 +34,7 @@ def compare_heads(
     """
     counts = bootstrap.resamples(len(labels), config.bootstrap, config.seed, split)
     values = {
-        name: _measure(Prediction.from_logits(of_head, labels), counts, task)
+        name: measure_named(Prediction.from_logits(of_head, labels), counts, task, SCORED)
         for name, of_head in logits.items()
     }
     return {
@@ -46,18 +43,6 @@ def compare_heads(
             "difference": bootstrap.difference([values["new"][metric]], [values["old"][metric]]),
         }
         for metric in SCORED
-    }
-
-
-def _measure(prediction: Prediction, counts: np.ndarray, task: Task) -> dict[str, np.ndarray]:
-    step = max(1, _BLOCK // counts.shape[1])
-    base = np.ones(counts.shape[1])
-    blocks = [
-        WeightedSamples(prediction, counts[start : start + step] * base, base, task)
-        for start in range(0, len(counts), step)
-    ]
-    return {
-        name: np.concatenate([METRICS[name].compute(block) for block in blocks]) for name in SCORED
     }
 
 

@@ -12,7 +12,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.config.validation import load_experiment
 from tailproof.digests import sha256_file
 from tailproof.files import read_json
-from tailproof.project import EXPERIMENTS, FEATURES, project_paths
+from tailproof.project import EXPERIMENTS, project_paths
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import experiment_of, read_ledger
 from tailproof.runtime.records import File, Record
@@ -62,8 +62,7 @@ class Origin:
             )
         file = next(file for file in makers[weights].outputs if file.path == weights)
         record = _training(makers[weights], file, makers)
-        places = [project_paths().inside(file.path) for file in record.inputs]
-        keys = [place[1] for place in places if place and place[0] == FEATURES]
+        keys = project_paths().features_among(record.inputs)
         if not keys:
             raise TailproofError(
                 f"{folder} is a network that was trained as a whole, not a head on features: add "

@@ -16,11 +16,10 @@ from tailproof.evaluation.metrics import METRICS
 from tailproof.evaluation.task import Task
 from tailproof.features.merging import check_weights
 from tailproof.features.store import FeatureSplit
-from tailproof.files import read_json, write_json
+from tailproof.files import write_json
 from tailproof.number_format import format_estimate, format_number
-from tailproof.predict.infer_head import head_logits, open_head
-from tailproof.predict.raw_logits import check_classes
-from tailproof.project import STORES, project_paths
+from tailproof.predict.trained_head import TrainedHead
+from tailproof.project import project_paths
 from tailproof.retraining.comparison import compare_heads, verdict
 from tailproof.retraining.origin import Origin
 from tailproof.retraining.verified_labels import Correction, VerifiedLabels, correct_labels
@@ -152,13 +151,12 @@ def _corrected(name: str, correction: Correction) -> str:
 
 
 def _check_output(output: str) -> None:
-    paths, place = project_paths(), Path(output).resolve()
-    for owned in (Path(paths.results), *map(paths.experiment, STORES)):
-        if place.is_relative_to(owned.resolve()):
-            raise TailproofError(
-                f"--output is {output}, inside {owned}, which only snakemake writes: name a new "
-                "folder elsewhere"
-            )
+    if owned := project_paths().owner_of(output):
+        raise TailproofError(
+            f"--output is {output}, inside {owned}, which only snakemake writes: name a new folder "
+            "elsewhere"
+        )
+    place = Path(output).resolve()
     if place.is_file() or (place.is_dir() and any(place.iterdir())):
         raise TailproofError(f"--output is {output}, which exists: name a new folder")
 
@@ -220,8 +218,6 @@ def _compare(origin: Origin, new: Path, split: FeatureSplit) -> dict[str, dict[s
 
 def _target_logits(expert: Path, split: FeatureSplit) -> np.ndarray:
     """Return the uncalibrated logits of a head at the target rank, [N, C]."""
-    config = read_json(expert / "config.json")
-    heads, target = config["tailproof"]["heads"], config["tailproof"]["target"]
-    check_classes(expert, split.manifest, heads, config["pretrained_cfg"]["label_names"])
-    head = open_head(expert / "model.safetensors", config, split.width)
-    return head_logits(head, split)[:, head_columns(heads)[target]]
+    head = TrainedHead.open(expert, split.width)
+    columns = head_columns(head.heads)[head.target]
+    return np.concatenate([logits[:, columns] for _, logits in head.blocks(split)])

@@ -10,12 +10,12 @@ import numpy as np
 
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
-from tailproof.untrusted_files import read_text
+from tailproof.untrusted_files import read_json, read_text
 from tailproof.untrusted_text import plain_cell
 
-SAMPLE = "sample_id"
+SAMPLE, VERIFIED = "sample_id", "verified"
 
-LABELS = ("verified", "label")
+LABELS = (VERIFIED, "label")
 """Columns of the label; the first one that exists. Label Studio's export has both, and there
 `label` is the given one."""
 
@@ -43,10 +43,12 @@ class VerifiedLabels(NamedTuple):
     def read(cls, path: str | Path) -> "VerifiedLabels":
         """Read a CSV table with the columns `sample_id`, and `verified` or else `label`.
 
+        A file whose name ends in .json is Label Studio's export, as JSON or JSON-MIN.
+
         Raises:
             TailproofError: the file is no such table, has no label, or has two for one sample.
         """
-        header, rows = _read_rows(path)
+        header, rows = _read_json(path) if Path(path).suffix == ".json" else _read_rows(path)
         label = next((name for name in LABELS if name in header), None)
         if SAMPLE not in header or label is None:
             missing = SAMPLE if SAMPLE not in header else LABELS[1]
@@ -71,7 +73,8 @@ class VerifiedLabels(NamedTuple):
         if not classes:
             raise TailproofError(
                 f"{path} has no label in the column '{label}' ({quantity(len(rows), 'row')}): "
-                "write the right class of each sample that you checked"
+                "write the right class of each sample that you checked, in Label Studio with "
+                f'Choices of the name "{VERIFIED}"'
             )
         return cls(classes, unlabelled)
 
@@ -132,6 +135,47 @@ def correct_labels(split: Labelled, verified: Mapping[str, int]) -> Correction:
             parents = manifest["ancestors"][target].get(rank, unknown)
             labels[rows] = np.array([-1 if one is None else one for one in parents])[classes]
     return Correction(len(changed), int(changed.sum()))
+
+
+def _read_json(path: str | Path) -> tuple[list[str], list[list[str]]]:
+    """Return the samples and answers of Label Studio's export; a task without one has an empty one.
+
+    In JSON each task holds its annotations, in JSON-MIN it is flat and each annotation is a task.
+    """
+    wrong = TailproofError(
+        f"{path} is not an export of Label Studio, expected a list of tasks whose data have a "
+        f"{SAMPLE}: export the project as JSON, JSON-MIN or CSV"
+    )
+    tasks = read_json(path)
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise wrong
+    rows = []
+    for task in tasks:
+        data = task.get("data", task)
+        sample = data.get(SAMPLE) if isinstance(data, dict) else None
+        if not isinstance(sample, str | int):  # Label Studio reads digits as a number
+            raise wrong
+        given = _annotated(task) if "data" in task else [task.get(VERIFIED)]
+        names = [name for name in given if isinstance(name, str)]
+        rows += [[plain_cell(str(sample)), plain_cell(name)] for name in names or [""]]
+    if not rows:
+        raise wrong
+    return [SAMPLE, VERIFIED], rows
+
+
+def _annotated(task: dict[str, Any]) -> list[Any]:
+    """Return the choices of each annotation of a task that was not skipped."""
+    try:
+        return [
+            choice
+            for annotation in task.get("annotations", [])
+            if not annotation.get("was_cancelled")
+            for result in annotation["result"]
+            if result["from_name"] == VERIFIED
+            for choice in result["value"]["choices"]
+        ]
+    except (AttributeError, KeyError, TypeError):
+        return []
 
 
 def _read_rows(path: str | Path) -> tuple[list[str], list[list[str]]]:

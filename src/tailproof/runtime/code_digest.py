@@ -46,6 +46,7 @@ from tailproof.digests import digest_of, sha256_bytes, sha256_file
 from tailproof.extensions import EXTENSIONS, extension_files
 from tailproof.project import PIPELINE
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.meaning_store import MeaningStore
 from tailproof.runtime.packages import versions_of
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -317,9 +318,20 @@ def _unreadable(path: str | Path, error: OSError) -> TailproofError:
 @cache
 def _meaning(source: bytes) -> _Meaning:
     """Digest one module; cached by content, so the same process notices an edit."""
+    digest, imports = _store().get(source, _digest_module)
+    return _Meaning(digest, tuple(_Import(module, tuple(n), level) for module, n, level in imports))
+
+
+@cache
+def _store() -> MeaningStore:
+    return MeaningStore(__file__)
+
+
+def _digest_module(source: bytes) -> list[Any]:
+    """Return the fields of the meaning of a module as plain values."""
     imports: dict[_Import, None] = {}
     text = _written(ast.parse(source), imports)
-    return _Meaning(sha256_bytes(text.encode()), tuple(imports))
+    return [sha256_bytes(text.encode()), list(imports)]
 
 
 def wording(node: ast.AST) -> ast.Call | None:

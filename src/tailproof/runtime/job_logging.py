@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ SHOWN_LINES = 8
 SHOWN_BYTES = 65536  # a log may be long
 ATTEMPT = "=== attempt of"
 """Start of the line with which each attempt begins in a log."""
+HEADER = re.compile(rf"{ATTEMPT} (\S+ \S+), process (\d+) on (\S+)")
+"""That line: the time with its offset from UTC, the process, and the host."""
+LINE = "%(asctime)s %(levelname)s %(message)s"
 
 
 @contextmanager
@@ -31,9 +35,9 @@ def job_logging(name: str, log: str | Path) -> Iterator[None]:
     attempts wrote until one of them succeeds.
     """
     path = Path(log)
-    _link(_kept(path), path)
+    _link(kept_log(path), path)
     with logging_to(path) as logger:
-        _link(path, _kept(path))
+        _link(path, kept_log(path))
         try:
             yield
         except TailproofError as error:
@@ -50,7 +54,7 @@ def job_logging(name: str, log: str | Path) -> Iterator[None]:
             _print_failure(f"{name} failed", path, f"{type(error).__name__}: {error}")
             raise
         with suppress(OSError):
-            _kept(path).unlink()
+            kept_log(path).unlink()
 
 
 @contextmanager
@@ -61,7 +65,7 @@ def logging_to(path: Path) -> Iterator[logging.Logger]:
     goes to stderr.
     """
     handler = _open_handler(path)
-    handler.setFormatter(Printable("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(Printable(LINE))
     logging.captureWarnings(True)
     logger = logging.getLogger("tailproof")
     logger.setLevel(logging.INFO)
@@ -85,7 +89,7 @@ class Printable(logging.Formatter):
         return super().formatMessage(record)
 
 
-def _kept(path: Path) -> Path:
+def kept_log(path: Path) -> Path:
     """Return the second link to the log of attempts that did not succeed."""
     return path.with_name(f".{path.name}")
 

@@ -1,11 +1,18 @@
-"""Settings of this process: parent-death signal, waiting threads, malloc, garbage collector."""
+"""Settings of this process: parent-death signal, waiting threads, malloc, garbage collector.
+
+Also what another process does, without disturbing it.
+"""
 
 import ctypes
+import fcntl
 import gc
 import os
 import signal
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # ask a process to stop
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -55,3 +62,39 @@ def gc_paused() -> Iterator[None]:
         gc.freeze()
         if enabled:
             gc.enable()
+
+
+def is_running(process: int, start: datetime) -> bool:
+    """Return whether a process of this machine runs that existed at a time.
+
+    Args:
+        process: its id, which another process may have by now.
+        start: the time, with its offset from UTC, to the second.
+    """
+    import psutil
+
+    try:
+        known = psutil.Process(process)
+        begun = known.create_time() < start.timestamp() + 1
+        return begun and known.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether another process holds the lock of a file, without taking it.
+
+    False also means that the file does not exist, or that its disk knows no locks.
+    """
+    asked = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock of Linux
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        answer = fcntl.fcntl(handle, fcntl.F_GETLK, asked)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return struct.unpack("hhqqi", answer)[0] != fcntl.F_UNLCK

@@ -21,6 +21,9 @@ BUNDLED = (
 )
 TRAINED = ("model.safetensors", "config.json", "history.csv", "training.json")
 
+TIMED = ("training.json", "preflight_timing.json", "preflight.md", "preflight.html")
+"""Names of outputs that hold times, so that their bytes differ from run to run."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -31,10 +34,12 @@ class Stage:
             store.
         job: pattern of a job's name; empty if the stage has a single job, named like the stage.
         per: the unit of one job: ``experiment``, ``compared`` if the experiment compares images,
-            ``shard``, expert and seed (``trained`` or
-            ``evaluated``), expert and seed of a ``rung``, ``promotion``, ``selection``, or seed of
-            the ``winner``. None if the report does not depend on the stage.
-        reads_test: whether the stage may read files of the split test.
+            ``contextual`` if it names columns of context, ``unknown`` if it has unknown pictures,
+            ``shard``, features and shard of ``unknown_features``, expert and seed (``trained``,
+            ``evaluated``, or ``scored`` if it says "unknown"), expert and seed of a ``rung``,
+            ``promotion``, ``selection``, or seed of the ``winner``. None if the report does not
+            depend on it.
+        reads_test: whether the stage may read files of the splits test and unknown_test.
         reads_raw: whether the stage may read raw files.
         reads_all: whether the stage may read all results, declared or not.
         script: the stage whose script runs; empty for the stage's own.
@@ -76,11 +81,13 @@ STAGES = {
         reads_raw=True,
     ),
     "near_duplicates": Stage(("near_duplicates/pairs.parquet",), per="compared"),
+    "context": Stage(("context.parquet",), per="contextual", reads_raw=True),
     "split": Stage(("splits.parquet", "splits.json")),
     "leakage": Stage(
         ("near_duplicates/leakage.json", "near_duplicates/cross_class_pairs.csv"), per="compared"
     ),
     "manifest": Stage(("shards/manifest.json",), reads_test=True),
+    "manifest_unknown": Stage(("shards/unknown.json",), per="unknown", reads_test=True),
     "preflight": Stage(("preflight.json", "preflight_timing.json", "preflight.md")),
     "thumbnails": Stage(("thumbnails.json",)),
     "inspect": Stage(
@@ -123,6 +130,13 @@ STAGES = {
         True,
         variants=("infer_head",),
     ),
+    "score_unknown": Stage(
+        (f"{EXPERT}/unknown_scores.parquet", f"{EXPERT}/unknown.safetensors"),
+        "{expert}-{seed}",
+        "scored",
+        True,
+        variants=("score_unknown_head",),
+    ),
     "calibrate": Stage((f"{EXPERT}/calibration.json",), "{expert}-{seed}", "evaluated"),
     "export": Stage((f"{EXPERT}/logits/{{split}}.parquet",), "{expert}-{seed}", "evaluated", True),
     "diagnose": Stage((f"{EXPERT}/diagnosis.json",), "{expert}-{seed}", "evaluated"),
@@ -154,6 +168,12 @@ STAGES = {
         reads_test=True,
     ),
     "teach": Stage(("experts/stacked/seed-{seed}/teacher.parquet",), "teacher-{seed}", "taught"),
+    "embed_unknown": Stage(
+        ("shards/unknown_features/{key}/{split}.parquet/part-{part}.parquet",),
+        "{key}-{part}",
+        "unknown_features",
+        True,
+    ),
     "promote": Stage((f"{WINNER}/rung-{{rung}}.json",), "rung-{rung}", "promotion"),
     "selection": Stage((f"{WINNER}/selection.json", f"{WINNER}/points.csv"), per="selection"),
 }

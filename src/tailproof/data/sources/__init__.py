@@ -5,12 +5,14 @@ and pyarrow are imported only by the functions that need them, so that a workflo
 `Source.files` at no cost.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import walk_packages
 
 from tailproof.config.data import PictureSourceConfig, SourceConfig
 from tailproof.data.sources.base import SOURCES, Sample, Source, register_source
 from tailproof.data.sources.crops.cropped_source import CroppedSource
+from tailproof.runtime.errors import TailproofError
 
 __all__ = ["SOURCES", "Sample", "Source", "open_source", "register_source"]
 
@@ -21,9 +23,24 @@ for module in walk_packages(__path__, MODULES.removesuffix("*")):
     import_module(module.name)
 
 
-def open_source(config: SourceConfig) -> Source:
-    """Return the source that the configuration names; nothing is read yet."""
+def open_source(config: SourceConfig, context: Sequence[str] = ()) -> Source:
+    """Return the source that the configuration names; nothing is read yet.
+
+    Args:
+        config: the configuration of the source.
+        context: columns that its samples carry.
+
+    Raises:
+        TailproofError: the source has no columns to carry.
+    """
     source = SOURCES[config.name](config)
+    if context and not source.has_columns:
+        able = ", ".join(name for name, reader in SOURCES.items() if reader.has_columns)
+        raise TailproofError(
+            f"data.context names columns, but the source {config.name} has no table with columns: "
+            f"use one of {able}, or remove data.context"
+        )
+    source.context = tuple(context)
     if isinstance(config, PictureSourceConfig) and config.crops is not None:
         return CroppedSource(source, config.crops)
     return source

@@ -43,9 +43,12 @@ class Sample:
         labels: class name by taxonomic rank; None if the sample has no label at a rank.
         path: the raw file, relative to the root of the source.
         row: position in that file, or number of the box; None if the file is the image.
-        pool: ``train``, ``val`` or ``held_out``; None if the source has no test set.
+        pool: ``train``, ``val`` or ``held_out``; None if the source has no test set. ``unknown``
+            for a sample of no known class.
         group: samples of one group stay in one split; None if the sample is its own group.
         box: the part of the picture that is the image; None if all of it is.
+        context: the text in each of the columns `Source.context`; None without a value.
+        unknown_class: what the source calls a sample of no known class.
     """
 
     sample_id: str
@@ -55,6 +58,8 @@ class Sample:
     pool: str | None = None
     group: str | None = None
     box: Box | None = None
+    context: tuple[str | None, ...] = ()
+    unknown_class: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,10 +102,14 @@ class Source(ABC):
     Attributes:
         root: the folder that paths are relative to; None if the images are part of a package.
         ranks: the taxonomic ranks, coarse to fine.
+        has_columns: whether it has a table with columns, of which samples can carry some.
+        context: the columns that samples carry.
     """
 
     root: Path | None = None
     ranks: tuple[str, ...] = ("class",)
+    has_columns: bool = False
+    context: tuple[str, ...] = ()
 
     @classmethod
     def recognize(cls, path: Path) -> Recognition | None:

@@ -6,7 +6,7 @@ are read.
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -148,8 +148,10 @@ class CocoJson(PictureSourceConfig):
 class CocoJsonSource(PictureSource):
     """Images that JSON files list. The id and the path of a sample are its path below root.
 
-    Only the JSON files are `files`.
+    Only the JSON files are `files`. Columns of context are fields of the images.
     """
+
+    has_columns = True
 
     @classmethod
     def recognize(cls, path: Path) -> Recognition | None:
@@ -192,7 +194,8 @@ class CocoJsonSource(PictureSource):
             if self.config.cuts_annotations:
                 number, box = listing.numbers[row], listing.box(row)
                 name = f"{path}:{number}"
-            yield Sample(name, listing.labels.of(row), path, number, pool, group, box)
+            context = tuple(column[row] for column in listing.context.values())
+            yield Sample(name, listing.labels.of(row), path, number, pool, group, box, context)
 
     def skipped(self) -> list[Skipped]:
         """Return the images, annotations and categories that are no samples."""
@@ -204,7 +207,7 @@ class CocoJsonSource(PictureSource):
 
     @cached_property
     def _listing(self) -> "_Listing":
-        return _Listing(self.config)
+        return _Listing(self.config, self.context)
 
 
 class _Listing:
@@ -215,14 +218,16 @@ class _Listing:
         pools: the pool of each sample.
         labels: the labels of each sample.
         group: the group of each sample.
+        context: the columns of context.
         numbers: the number of the box of each sample among those of its image, if there are boxes.
         left_out: what is no sample.
         warnings: what looks like a mistake.
     """
 
-    def __init__(self, config: CocoJson) -> None:
+    def __init__(self, config: CocoJson, context: Sequence[str]) -> None:
         self.config = config
         self.root = Path(config.root)
+        self.context = {field: LabelColumn() for field in context}
         self.paths: list[str] = []
         self.pools: list[str | None] = []
         self.labels = Labels([])
@@ -253,7 +258,7 @@ class _Listing:
             categories = read_categories(self.root / config.categories)
         if config.splits is not None:
             pools, self.warnings = read_place_splits(self.root / config.splits)
-        fields = {PLACE, *filter(None, [config.group])}
+        fields = {PLACE, *filter(None, [config.group]), *self.context}
         for pool, entry in config.pools.items():
             file = self.root / entry.file
             coco = CocoFile(file, fields, categories, boxes=config.cuts_annotations)
@@ -272,6 +277,7 @@ class _Listing:
         del self._file_of_path, self._others, self._finder
         self._label(files)
         self._check_groups(files)
+        self._check_context(files)
         self._drop_unlearnable(files)
         if config.splits is not None and not {TRAIN, HELD_OUT} <= set(self.pools):
             raise TailproofError(
@@ -305,6 +311,8 @@ class _Listing:
             self.pools.append(image_pool)
             self._places.add(place)
             self.group.add(group[image] if group is not None else None)
+            for field, column in self.context.items():
+                column.add(coco.fields[field][image])
             self._taxon_codes.append(taxon[annotations[position]])
             if self.config.cuts_annotations:
                 self._annotations.append(annotations[position])
@@ -442,6 +450,15 @@ class _Listing:
                 "pictures of one place share their background, which a network may learn instead "
                 f"of the animals: set data.source.group to {PLACE} to test on other places"
             )
+
+    def _check_context(self, files: str) -> None:
+        for field, column in self.context.items():
+            if not column.names:
+                raise TailproofError(
+                    f"{files}: the images have no field '{field}'"
+                    f"{suggestion(field, self._known_fields)}; their fields are: "
+                    f"{listed(list(self._known_fields), 20)} (correct data.context)"
+                )
 
     def _drop_unlearnable(self, files: str) -> None:
         """Remove labels of val and test that no image of train has, as rare species often are.

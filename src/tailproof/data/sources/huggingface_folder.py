@@ -106,6 +106,8 @@ class _Listing(NamedTuple):
 class HuggingfaceFolderSource(PictureSource):
     """Images that metadata files list. The id and the path of a sample are its path below root."""
 
+    has_columns = True
+
     def __init__(self, config: HuggingfaceFolder) -> None:
         super().__init__(config)
         self.ranks = tuple(config.ranks)
@@ -160,7 +162,8 @@ class HuggingfaceFolderSource(PictureSource):
             pool = rows.pools[row]
             group = rows.group[row] if self.config.group else None
             group = name_group(group, pool, per_pool=self.config.group_per_pool)
-            yield Sample(path, rows.labels.of(row), path, pool=pool, group=group)
+            context = tuple(column[row] for column in rows.context)
+            yield Sample(path, rows.labels.of(row), path, pool=pool, group=group, context=context)
 
     def skipped(self) -> list[Skipped]:
         """Return the rows and images that are no samples."""
@@ -219,8 +222,9 @@ class HuggingfaceFolderSource(PictureSource):
     @cached_property
     def _listing(self) -> _Listing:
         config = self.config
-        rows = MetadataRows(self.ranks, has_group=config.group is not None)
-        columns = [*self.ranks, *filter(None, [config.group])]
+        has_group, context = config.group is not None, self.context
+        rows = MetadataRows(self.ranks, has_group=has_group, context=len(context))
+        columns = [*self.ranks, *filter(None, [config.group]), *context]
         for path in self._metadata:
             file, names = self.root / path, self._card.names
             rows.read(path, MetadataFile(file, config.image, columns, names, config.encoding))

@@ -152,6 +152,8 @@ class MetadataCsvSource(PictureSource):
     Images that no table lists are ignored. Only the tables and lists are `files`.
     """
 
+    has_columns = True
+
     def __init__(self, config: MetadataCsv) -> None:
         super().__init__(config)
         self.ranks = tuple(config.ranks)
@@ -192,7 +194,10 @@ class MetadataCsvSource(PictureSource):
             pool = found.pools[row]
             group = listing.group[row] if self.config.group else None
             group = name_group(group, pool, per_pool=self.config.group_per_pool)
-            sample = Sample(path, listing.labels.of(row), path, pool=pool, group=group)
+            context = tuple(column[row] for column in listing.context)
+            sample = Sample(
+                path, listing.labels.of(row), path, pool=pool, group=group, context=context
+            )
             if self.config.box is not None:
                 number = numbers[path]
                 numbers[path] += 1
@@ -229,7 +234,7 @@ class MetadataCsvSource(PictureSource):
 
     @cached_property
     def _listing(self) -> "_Listing":
-        config, listing = self.config, _Listing(self.ranks)
+        config, listing = self.config, _Listing(self.ranks, len(self.context))
         for pool, table in self._tables.items():
             self._add(listing, table, pool)
         listing.problems.check()
@@ -245,7 +250,7 @@ class MetadataCsvSource(PictureSource):
     def _add(self, listing: "_Listing", table: LabelTable, pool: str | None) -> None:
         config = self.config
         columns = [config.filename, *self.ranks, *filter(None, [config.group, config.split])]
-        columns += config.box or []
+        columns += [*self.context, *(config.box or [])]
         text = TextTable(self.root / table.table, columns, config.encoding)
         listing.tables.append((text.file, len(listing.paths)))
         for row in text.rows():
@@ -315,19 +320,21 @@ class _Listing:
         labels: the labels of each row.
         group: the group of each row.
         split: the official split of each row.
+        context: each column of context.
         problems: the rows that cannot be used.
         comments: number of lines with a comment.
         without_box: number of rows whose columns of boxes are empty.
         warnings: what looks like a mistake.
     """
 
-    def __init__(self, ranks: tuple[str, ...]) -> None:
+    def __init__(self, ranks: tuple[str, ...], columns: int) -> None:
         self.tables: list[tuple[Path, int]] = []
         self.paths: list[str] = []
         self.lines = array("q")
         self.pools: list[str | None] = []
         self.labels = Labels(ranks)
         self.group, self.split = LabelColumn(), LabelColumn()
+        self.context = [LabelColumn() for _ in range(columns)]
         self.problems = Problems("row")
         self.comments = self.without_box = 0
         self.warnings: list[str] = []
@@ -367,6 +374,8 @@ class _Listing:
             self.group.add(next(remaining))
         if config.split:
             self.split.add(next(remaining))
+        for column in self.context:
+            column.add(next(remaining))
         self._boxes.extend(map(float, box or ()))
 
     def box(self, row: int) -> Box:

@@ -242,6 +242,8 @@ class ParquetSource(Source):
     files.
     """
 
+    has_columns = True
+
     def __init__(self, config: Parquet) -> None:
         self.config = config
         root = Path(config.root)
@@ -315,6 +317,7 @@ class ParquetSource(Source):
                     row,
                     pool,
                     group,
+                    context=tuple(column[sample] for column in listing.context.values()),
                 )
 
     def skipped(self) -> list[Skipped]:
@@ -390,7 +393,7 @@ class ParquetSource(Source):
 
     @cached_property
     def _listing(self) -> "_Listing":
-        listing = _Listing(self.config, self.root)
+        listing = _Listing(self.config, self.root, self.context)
         for part in self._parts:
             listing.add(part)
         if not len(listing):
@@ -410,12 +413,14 @@ class _Listing:
         kinds: the kind of each column, which is the same in all files.
         ids: the row of each sample id, if the configuration names a column of ids.
         group: the group of each row, if the configuration names a column of groups.
+        context: the columns of context.
         pools: the pool of each row, if the configuration names a column of splits.
         warnings: what looks like a mistake.
     """
 
-    def __init__(self, config: Parquet, root: Path) -> None:
+    def __init__(self, config: Parquet, root: Path, context: Sequence[str]) -> None:
         self.config, self.root = config, root
+        self.context = {name: LabelColumn() for name in context}
         self.parts: list[Part] = []
         self.starts = [0]
         self.labels = Labels(config.ranks)
@@ -436,6 +441,7 @@ class _Listing:
             [
                 *self.config.ranks,
                 *filter(None, [self.config.id, self.config.group, self.config.split]),
+                *self.context,
             ]
         )
         with closing(ParquetFile(path, self.config)) as file:
@@ -475,6 +481,8 @@ class _Listing:
             self.group.add(cells[self.config.group])
         if self.config.split:
             self._split.add(cells[self.config.split])
+        for name, column in self.context.items():
+            column.add(cells[name])
         if not self.config.id:
             return
         sample_id = cells[self.config.id]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tailproof.config.recipe import KEPT_STATES, Phase, Recipe
-from tailproof.config.splits import SPLITS
+from tailproof.config.splits import CALIBRATED, SPLITS
 from tailproof.digests import canonical_json
 from tailproof.loading import Split
 from tailproof.models import build_model
@@ -23,7 +23,7 @@ from tailproof.training.preprocessing import view_size
 STATES = {"sgd": 1, "sgdw": 1, "momentum": 1, "nesterov": 1, "lion": 1}
 """Numbers that an optimizer stores per weight; others store two."""
 
-LOGITS_FILES = 2  # per split: raw and calibrated
+LOGIT_BYTES = 3.4  # of a stored logit: 4, compressed
 SHOWN = 2  # number of images in the forward pass
 
 
@@ -71,12 +71,11 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
     states = STATES.get(recipe.optimizer.name, 2) * trained
     averaged, kept = (weights, changed) if recipe.ema else (0, 0)
     activations = max(_activations(model, split, recipe, phase) for phase in recipe.timeline)
-    rows = sum(split.manifest["splits"][name]["rows"] for name in SPLITS)
     sizes = {
         "estimated_memory_mb": weights + trained + states + averaged + activations,
         "weights_mb": weights,
         "checkpoints_mb": KEPT_STATES * (changed + states + kept),
-        "logits_mb": LOGITS_FILES * 4 * outputs * rows,
+        "logits_mb": _logits_bytes(split.manifest, outputs),
     }
     return {
         "outputs": outputs,
@@ -95,13 +94,12 @@ def head_structure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
     states = STATES.get(recipe.optimizer.name, 2) * trained
     averaged = weights if recipe.ema else 0
     kept = split.size_in_memory <= recipe.cache_gb * 2**30
-    rows = sum(learner.manifest["splits"][name]["rows"] for name in SPLITS)
     features = split.size_in_memory if kept else split.block_rows * split.row_bytes
     sizes = {
         "estimated_memory_mb": features + weights + trained + states + averaged,
         "weights_mb": split.backbone_bytes + weights,
         "checkpoints_mb": KEPT_STATES * (weights + states + averaged),
-        "logits_mb": LOGITS_FILES * 4 * outputs * rows,
+        "logits_mb": _logits_bytes(learner.manifest, outputs),
     }
     return {
         "outputs": outputs,
@@ -150,3 +148,9 @@ def _image_size(split: Split) -> list[int]:
 
 def _bytes(tensors: Any) -> int:
     return sum(tensor.nbytes for tensor in tensors)
+
+
+def _logits_bytes(manifest: dict[str, Any], outputs: int) -> float:
+    """Return the size of the logits files of an expert: raw and calibrated ones."""
+    rows = sum(manifest["splits"][name]["rows"] for name in (*SPLITS, *CALIBRATED))
+    return LOGIT_BYTES * outputs * rows

@@ -24,11 +24,10 @@ from tailproof.data.tables import read_parquet
 from tailproof.digests import canonical_json, digest_of
 from tailproof.files import read_json, write_json
 from tailproof.project import PIPELINE, project_paths
-from tailproof.provenance.audit import audit
+from tailproof.provenance.audit import audited_ledger
 from tailproof.provenance.export import croissant
 from tailproof.runtime.code_digest import SOURCE
-from tailproof.runtime.errors import TailproofError
-from tailproof.runtime.ledger import Ledger, read_ledger
+from tailproof.runtime.ledger import Ledger
 from tailproof.runtime.packages import LOCK
 from tailproof.runtime.recorder import described
 from tailproof.runtime.records import Code, File, Machine, Record
@@ -117,7 +116,7 @@ def write_crate(experiment: str) -> Path:
         TailproofError: the experiment is not built, or its audit fails.
     """
     folder = project_paths().experiment(experiment)
-    ledger = _audited_ledger(experiment)
+    ledger = audited_ledger(experiment)
     report = ledger.makers[project_paths().page(experiment)]
     target = folder / FILE
     target.unlink(missing_ok=True)
@@ -139,21 +138,6 @@ def write_crate(experiment: str) -> Path:
     )
     write_json(target, describe_run(run))
     return target
-
-
-def _audited_ledger(experiment: str) -> Ledger:
-    """Return the ledger of an experiment whose audit passes."""
-    result = audit(experiment)
-    if not result.passed:
-        causes = [verdict for verdict in result.wrong if not verdict.after] or result.wrong
-        problems = [f"{verdict.path} is {verdict.state}" for verdict in causes] + result.broken
-        raise TailproofError(
-            f"the audit of '{experiment}' fails ({problems[0]}"
-            + (f", and {len(problems) - 1} more" if len(problems) > 1 else "")
-            + f"): see `tailproof audit {experiment}`, and rebuild what is stale with "
-            f"`snakemake {project_paths().page(experiment)}`"
-        )
-    return read_ledger(experiment)
 
 
 def _copy_code(folder: Path, configuration: Path) -> None:

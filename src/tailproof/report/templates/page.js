@@ -245,14 +245,22 @@
     });
   }
 
-  for (const table of all("table:not(.compact)")) {
-    sortable(table);
-    filterable(table);
+  function enhance(part) {
+    for (const table of all("table:not(.compact, .plain)", part)) {
+      sortable(table);
+      filterable(table);
+    }
+    (part.matches("section") ? [part] : all("section", part)).forEach(comparable);
+    all("svg", part).filter((svg) => svg.querySelector("[data-points]")).forEach(readable);
+    showMethods();
   }
-  all("main section").forEach(comparable);
-  all("svg").filter((svg) => svg.querySelector("[data-points]")).forEach(readable);
+
+  enhance(document.querySelector("main"));
+  document.addEventListener("replaced", (event) => {
+    hideTip();
+    enhance(event.target);
+  });
   document.body.append(tip);
-  showMethods();
   traceable();
   unfoldForPrint();
 })();

@@ -20,20 +20,24 @@ class MetadataRows:
         paths: the path of the image of each row, below root.
         labels: the labels of each row.
         group: the group of each row; empty if there are no groups.
+        context: each column of context.
         pools: the pool of each row.
 
     Args:
         ranks: the columns of labels.
         has_group: whether a column of groups follows them.
+        context: number of columns of context that follow.
     """
 
-    def __init__(self, ranks: Iterable[str], *, has_group: bool) -> None:
+    def __init__(self, ranks: Iterable[str], *, has_group: bool, context: int = 0) -> None:
         self.files: dict[str, MetadataFile] = {}
         self.paths: list[str] = []
         self.labels = Labels(ranks)
         self.group = LabelColumn()
         self.pools: list[str | None] = []
+        self.context = [LabelColumn() for _ in range(context)]
         self._columns = [*self.labels.columns.values(), *([self.group] if has_group else [])]
+        self._columns += self.context
         self._problems = Problems("row")
         self._starts: list[int] = []
         self._numbers = array("q")

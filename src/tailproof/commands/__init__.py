@@ -1,0 +1,1 @@
+"""The commands of `tailproof`, by what they are about; `tailproof.cli` registers them."""

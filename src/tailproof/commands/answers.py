@@ -1,0 +1,239 @@
+"""Commands that use an expert: answers about images, other formats, corrected labels."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tailproof.commands.experiment_argument import Experiment, with_extensions
+from tailproof.output import say
+
+
+def predict(
+    expert: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of an expert or a bundle: results/NAME/experts/EXPERT/seed-S, or a copy."
+        ),
+    ],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES…", help="Image files and folders.")
+    ],
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the probabilities of all classes as CSV.")
+    ] = False,
+    rule: Annotated[
+        str, typer.Option(help="Rejection rule: chow, plugin_balanced or plugin_worst.")
+    ] = "chow",
+    coverage: Annotated[
+        float | None, typer.Option(help="Share of images to accept, as measured on the split tune.")
+    ] = None,
+    set_coverage: Annotated[
+        float | None,
+        typer.Option(
+            "--set",
+            metavar="COVERAGE",
+            help="Add the set of classes that holds the true one this often, such as 0.9.",
+        ),
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option(
+            help="Score of the sets: pas (the default), thr, aps, raps, interp_q or classwise."
+        ),
+    ] = None,
+    risk: Annotated[
+        float | None,
+        typer.Option(
+            help="Accept as much as keeps the share of wrong answers below, such as 0.05."
+        ),
+    ] = None,
+    by_group: Annotated[
+        bool,
+        typer.Option("--by-group", help="Keep the risk in each class group: many, medium, few."),
+    ] = False,
+    precision: Annotated[
+        float | None,
+        typer.Option(help="Add the finest rank whose answers are right this often, such as 0.95."),
+    ] = None,
+    unknown: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Call images of no known class unknown, with at most this share of false alarms, "
+            "such as 0.05.",
+        ),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Table with the columns file and those of the expert's context, such as habitat.",
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|folder",
+            help="Give one answer for all images of a folder, or with the same cell in a column.",
+        ),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="CSV table with the columns file and the one of --group.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Text file with the classes that are possible, one per line.")
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="CSV table with the columns class and count: how frequent classes are."),
+    ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Estimate from the images how frequent classes are.")
+    ] = False,
+) -> None:
+    """Classify images with an expert: calibrated probabilities, and accept or reject.
+
+    Needs only the expert's folder.
+    """
+    from tailproof.predict.command import predict_images
+    from tailproof.predict.options import Promised
+
+    promised = Promised(set_coverage, score, risk, by_group, precision, unknown)
+    if not predict_images(
+        expert,
+        images,
+        as_csv=as_csv,
+        rule=rule,
+        coverage=coverage,
+        group=group,
+        table=table,
+        classes=classes,
+        prior=prior,
+        adapt=adapt,
+        context=context,
+        promised=promised,
+    ):
+        sys.exit(1)
+
+
+def export(
+    expert: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of an expert or a bundle: results/NAME/experts/EXPERT/seed-S, or a copy."
+        ),
+    ],
+    onnx: Annotated[str, typer.Option(metavar="FILE", help="The file to write, such as a.onnx.")],
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Image file or folder to compare on, for a copy outside of its experiment.",
+        ),
+    ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Compute the network in 8 bits, and count what it changes."),
+    ] = False,
+) -> None:
+    """Write an expert as one ONNX file, if it answers as the expert does."""
+    from tailproof.onnx_export.command import export as export_expert
+
+    parity = export_expert(expert, onnx, images or [], int8=int8)
+    say(parity.sentence())
+    say(f"wrote {onnx} and {onnx}.json")
+
+
+def bundle(
+    experiment: Experiment,
+    method: Annotated[
+        str, typer.Option(help="Ensemble: stacked, mean_logits or mean_probabilities.")
+    ] = "stacked",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the experts. Default: the first one.")
+    ] = None,
+) -> None:
+    """Put an ensemble into one folder, which predicts like that of an expert.
+
+    First runs the jobs whose files are missing.
+    """
+    from tailproof.bundle.command import build_bundle
+    from tailproof.provenance.snakemake_bridge import run
+
+    folder = build_bundle(experiment, method, seed, run)
+    say(f"built {folder}; next: tailproof predict {folder} IMAGES…")
+
+
+def retrain(
+    expert: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a head on features: results/NAME/experts/EXPERT/seed-S.",
+            callback=with_extensions,
+        ),
+    ],
+    labels: Annotated[
+        str,
+        typer.Argument(
+            metavar="LABELS",
+            help="Table with the columns sample_id and label, a queue with its column verified "
+            "filled in, or Label Studio's export as CSV or JSON.",
+        ),
+    ],
+    output: Annotated[str, typer.Option(metavar="FOLDER", help="New folder for the new head.")],
+) -> None:
+    """Fit a new head from verified labels, and score it next to the old one, which stays."""
+    from tailproof.retraining.retrain import retrain as retrain_head
+    from tailproof.retraining.retrain import summary
+
+    for line in summary(retrain_head(expert, labels, output)):
+        say(line)
+    say(f"wrote {output}; {expert} is as it was, and no stage reads the new head")
+
+
+def review(
+    experiment: Experiment,
+    number: Annotated[int, typer.Option(min=1, help="Most images in the queue.")] = 100,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A split to look at; several are possible. Default: val, calib, tune and dev, "
+            "which no expert was trained on, without test."
+        ),
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Look at the images of this folder.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="New folder. Default: review/NAME.")
+    ] = None,
+) -> None:
+    """Write the images worth a person's look, as a page and as tasks for Label Studio.
+
+    The answers come back by `tailproof relabel` or `tailproof retrain`.
+    """
+    from tailproof.review.review import review as review_experiment
+
+    result = review_experiment(experiment, number, split or (), images, output)
+    for line in result.summary():
+        say(line)
+    say(f"look at them in {result.folder}/index.html")
+
+
+def relabel(
+    experiment: Experiment,
+    answers: Annotated[
+        str,
+        typer.Argument(
+            metavar="ANSWERS",
+            help="The queue with its column verified filled in, or Label Studio's export.",
+        ),
+    ],
+    output: Annotated[str, typer.Option(metavar="TABLE.csv", help="New table of all labels.")],
+) -> None:
+    """Write a table of all labels, with the verified ones in place of the given."""
+    from tailproof.retraining.label_table import write_label_table
+
+    for line in write_label_table(experiment, answers, output).summary():
+        say(line)

@@ -1,0 +1,130 @@
+"""Commands that start a project or look at an experiment before it runs."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tailproof.commands.experiment_argument import Experiment, with_extensions
+from tailproof.output import say
+
+
+def init(
+    folder: Annotated[
+        str, typer.Argument(help="New or empty folder, or a project with --from-timm.")
+    ] = ".",
+    results: Annotated[
+        str, typer.Option(help="Folder for all results: a name, or a path on another disk.")
+    ] = "results",
+    from_timm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND", help="Translate this timm training command into an experiment."
+        ),
+    ] = None,
+) -> None:
+    """Create a project, or add an experiment translated from timm to an existing one."""
+    from pathlib import Path
+
+    from tailproof.from_timm import render, translate
+    from tailproof.project import EXPERIMENTS, add_experiment, init_project
+
+    experiment = None
+    if from_timm is not None:
+        translation = translate(from_timm)
+        experiment = translation.name, render(translation)
+    if experiment and Path(folder, EXPERIMENTS).is_dir():
+        say(f"wrote {add_experiment(folder, *experiment)}")
+        return
+    for path in init_project(folder, results=results, experiment=experiment):
+        say(f"wrote {Path(folder, path)}")
+    change_folder = "" if Path(folder).resolve() == Path.cwd() else f"cd {folder} && "
+    print()
+    say(f"next: {change_folder}git init && snakemake --cores 2")
+
+
+def import_(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A folder, table, JSON file or archive of images.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the experiment. Default: that of the folder.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="SOURCE",
+            help="What to take the path for, such as image_folder or metadata_csv. Default: the "
+            "most specific that recognises it.",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of labels, if the table leaves a doubt."),
+    ] = None,
+) -> None:
+    """Look at your own images, say what they are taken for, and write their experiment."""
+    from tailproof.importer import import_collection
+    from tailproof.importer.terminal import print_import
+    from tailproof.terminal import Console
+
+    result = import_collection(path, name, source, label)
+    print_import(result, Console(highlight=False))
+
+
+def folds(
+    experiment: Experiment,
+    of: Annotated[int, typer.Option("--of", min=2, help="Number of folds.")] = 5,
+) -> None:
+    """Write an experiment for each fold of another one, so that every image is tested once."""
+    from tailproof.config.folds import write_folds
+    from tailproof.project import project_paths
+
+    for path in write_folds(experiment, of):
+        say(f"wrote {path}")
+    say(f"next: snakemake --cores 2 {project_paths().experiment(experiment)}/cross_fit/summary.csv")
+
+
+def draws(experiment: Experiment) -> None:
+    """Write an experiment for each further draw of another one's splits, by its data.seeds."""
+    from tailproof.config.draws import write_draws
+    from tailproof.project import project_paths
+
+    for path in write_draws(experiment):
+        say(f"wrote {path}")
+    say(f"next: snakemake --cores 2 {project_paths().experiment(experiment)}/draws/summary.csv")
+
+
+def fetch(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment of the project, or a model of timm with published weights.",
+            callback=with_extensions,
+        ),
+    ],
+) -> None:
+    """Fetch pretrained weights ahead, for machines without a network."""
+    from tailproof.provenance.prefetch import prefetch
+
+    for file, facts in prefetch(name).items():
+        licence = facts["licence"] or "unknown"
+        say(f"{file}: {facts['model']}, from {facts['origin']}, licence: {licence}")
+
+
+def preflight(experiment: Experiment) -> None:
+    """Preview what training will do, what it costs and what is wrong with the configuration.
+
+    First runs the jobs whose files are missing, up to the preflight.
+    """
+    from rich.markdown import Markdown
+
+    from tailproof.preflight.command import ask
+    from tailproof.provenance.snakemake_bridge import run
+    from tailproof.terminal import Console
+
+    text, stopped = ask(experiment, run)
+    Console().print(Markdown(text))
+    if stopped:
+        sys.exit(1)

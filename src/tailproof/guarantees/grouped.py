@@ -1,0 +1,144 @@
+"""Promises of one answer for all samples of a group, such as all pictures of one observation.
+
+The rules are those of single samples, fitted on the groups of tune and measured on those of dev and
+test. Groups are independent of each other where their samples are not. The answer of a group is the
+one of `tailproof.evaluation.sample_groups`: the mean of its samples' logits, divided by the
+temperature of groups where there are several.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tailproof.config.evaluation import Evaluation
+from tailproof.config.guarantees import Guarantees
+from tailproof.data.logits import LogitsFile
+from tailproof.evaluation.probabilities import Prediction
+from tailproof.evaluation.sample_groups import (
+    GroupedSplit,
+    SampleGroups,
+    fit_group_temperature,
+)
+from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS
+from tailproof.guarantees.expert_guarantees import WEIGHTING, StoredGroups, stored_promises
+from tailproof.guarantees.fitting import Samples, fit_and_measure
+from tailproof.guarantees.folds import predict_held_out
+from tailproof.guarantees.rules import Classes
+from tailproof.guarantees.summary import Method, summarise
+
+Array = np.ndarray
+Splits = dict[str, Prediction]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of every split.
+
+    Attributes:
+        splits: {split: its groups} for val, calib, tune, dev and test.
+    """
+
+    splits: Mapping[str, GroupedSplit]
+
+    @classmethod
+    def of(cls, logits: Mapping[str, LogitsFile], groups: Mapping[str, str]) -> "Groups | None":
+        """Return the groups; None if promises of groups cannot be fitted.
+
+        They can if a group of tune has several samples, and no group of tune, dev or test has
+        several classes.
+
+        Args:
+            logits: {split: the logits of one expert}; all experts have the same samples.
+            groups: the group of each sample; a sample that is not listed is its own group.
+        """
+        ids = {split: of_split.sample_ids for split, of_split in logits.items()}
+        labels = {split: of_split.target for split, of_split in logits.items()}
+        names = {sample: groups.get(sample, sample) for own in ids.values() for sample in own}
+        reported = (FITTED_ON, *REPORTED_SPLITS)
+        measured = SampleGroups(
+            {split: ids[split] for split in reported},
+            {split: labels[split] for split in reported},
+            names,
+        )
+        if not measured.measurable or not measured.splits[FITTED_ON].several.any():
+            return None
+        others = {
+            split: GroupedSplit.of(ids[split], labels[split], names)
+            for split in ids
+            if split not in reported
+        }
+        return cls({**others, **measured.splits})
+
+    def count(self) -> dict[str, int]:
+        """Return the number of groups of each split."""
+        return {split: len(self.splits[split].size) for split in (FITTED_ON, *REPORTED_SPLITS)}
+
+    @property
+    def largest(self) -> int:
+        """The number of samples in the largest group of tune."""
+        return int(self.splits[FITTED_ON].size.max())
+
+    def fit(self, predictions: Splits) -> float:
+        """Return the temperature of groups, fitted on tune."""
+        return fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON])
+
+    def predict(self, predictions: Splits, temperature: float) -> Splits:
+        """Return the predictions for the groups of every split.
+
+        Those of tune are made with temperatures that were fitted on other groups of it.
+        """
+        grouped = {
+            split: groups.combine(predictions[split], temperature)
+            for split, groups in self.splits.items()
+        }
+        tune, single = self.splits[FITTED_ON], predictions[FITTED_ON]
+
+        def predict(fitted: Array, predicted: Array) -> Array:
+            fold = fit_group_temperature(tune, single, fitted)
+            together = tune.combine(single, temperature if fold is None else fold)
+            return together.take(np.flatnonzero(predicted)).log_p
+
+        held_out = predict_held_out(tune.labels, predict)
+        return {**grouped, FITTED_ON: Prediction(held_out, tune.labels)}
+
+
+def promise_groups(
+    method: Method,
+    groups: Groups,
+    classes: Classes,
+    config: Guarantees,
+    evaluation: Evaluation,
+    stored: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Return what guarantees.json says of a method's answers for groups.
+
+    Args:
+        method: the method, with predictions for single samples.
+        groups: the groups.
+        classes: the classes.
+        config: the promises.
+        evaluation: the configuration section evaluation.
+        stored: {seed: its part of guarantee_rules.json}, to which `grouped` is added.
+    """
+    temperatures = {seed: groups.fit(own) for seed, own in method.predictions.items()}
+    predictions = {
+        seed: groups.predict(own, temperatures[seed]) for seed, own in method.predictions.items()
+    }
+    of_groups = Method(method.name, method.kind, predictions, {}, {}, {})
+    rows = {
+        split: Samples.of({WEIGHTING: np.ones(count)}, split, evaluation)
+        for split, count in groups.count().items()
+    }
+    fit_and_measure(of_groups, classes, config, {WEIGHTING: None}, rows)
+    for seed, rules in of_groups.rules.items():
+        promises = stored_promises(rules)
+        stored[seed]["grouped"] = StoredGroups(
+            **promises, temperature=temperatures[seed], largest=groups.largest
+        )
+    effective = {split: own.effective for split, own in rows.items()}
+    return {
+        **summarise(of_groups, config, classes, effective),
+        "temperatures": temperatures,
+    }

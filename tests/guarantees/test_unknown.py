@@ -1,0 +1,177 @@
+"""When an expert says "unknown": thresholds, rankings, and what they reach."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from tailproof.config.guarantees import Guarantees
+from tailproof.data.tables import with_metadata, write_parquet
+from tailproof.evaluation import bootstrap
+from tailproof.files import read_json
+from tailproof.guarantees.expert_guarantees import ExpertGuarantees
+from tailproof.guarantees.guarantee import guarantee
+from tailproof.guarantees.unknown import (
+    SplitScores,
+    choose_score,
+    fit_and_measure_unknown,
+    fit_false_alarms,
+    measure_answers,
+    rank,
+)
+from tailproof.guarantees.unknown_scores import SCORES
+from tailproof.runtime.errors import TailproofError
+from tests.guarantees.drawn import classes
+from tests.guarantees.test_guarantee import CONFIG, EVALUATION, EXPERTS, SIZES, logits, write
+
+GAPS = {"max_softmax": 0.5, "max_logit": 1.0, "energy": 1.0, "knn": 2.0, "mahalanobis": 0.2}
+UNKNOWN = {"unknown_tune": 150, "unknown_test": 200}
+
+
+def scores(split, seed=0, gaps=GAPS):
+    """Scores of an expert that knows known images better by a gap."""
+    rng = np.random.default_rng([seed, len(split)])
+    known = split in SIZES
+    size = SIZES[split] if known else UNKNOWN[split]
+    labels = logits("plain", split).labels if known else np.full(size, -1)
+    predicted = logits("plain", split).predicted if known else np.zeros(size, int)
+    own = {name: rng.normal(gap * known, 1, size) for name, gap in gaps.items()}
+    return SplitScores(labels, predicted, own)
+
+
+def scored(seed=0, gaps=GAPS, unknown=True):
+    splits = ["tune", "test", *(UNKNOWN if unknown else ())]
+    return {split: scores(split, seed, gaps) for split in splits}
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.9])
+@pytest.mark.parametrize("rate", [0.05, 0.2])
+def test_false_alarms_are_kept_as_often_as_promised(rate, confidence):
+    """For uniform scores, the false-alarm rate of a threshold is the threshold itself."""
+    rng = np.random.default_rng(0)
+    fits = [fit_false_alarms(rng.random(120), rate, confidence) for _ in range(1000)]
+    kept = np.mean([fit.threshold <= rate for fit in fits])
+    assert confidence - 0.04 < kept  # 0.04: 3 standard deviations
+    assert np.mean([fit.threshold for fit in fits]) > rate / 3
+
+
+def test_nothing_is_promised_on_too_few_images():
+    fits = {n: fit_false_alarms(np.arange(n), 0.05, 0.9) for n in (0, 44, 45)}
+    assert [fit.threshold for fit in fits.values()] == [None, None, 0.0]
+    assert {fit.needed for fit in fits.values()} == {45}
+    assert fit_false_alarms(np.ones(500), 0.05, 0.9).threshold == 1.0  # ties: no false alarm
+
+
+def test_rankings_are_those_of_scikit_learn():
+    rng = np.random.default_rng(1)
+    known, unknown = np.round(rng.normal(1, 1, 300), 1), np.round(rng.normal(0, 1, 200), 1)
+    counts = [bootstrap.resamples(size, 3, 0, "test") for size in (300, 200)]
+    found = rank(known, unknown, *counts)
+    labels, values = np.repeat([1, 0], [300, 200]), np.concatenate([known, unknown])
+    for row in range(4):
+        weights = np.concatenate([own[row] for own in counts])
+        auroc = roc_auc_score(labels, values, sample_weight=weights)
+        assert found.auroc[row] == pytest.approx(auroc)
+        fpr, tpr, _ = roc_curve(labels, values, sample_weight=weights, drop_intermediate=False)
+        assert found.fpr_at_tpr_95[row] == pytest.approx(fpr[(tpr >= 0.95 - 1e-9).argmax()])
+
+
+def test_the_open_set_risk_is_the_share_of_wrong_answers():
+    """By drawing a balanced mixture of known and unknown images."""
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(3, size=400), rng.integers(3, size=400)
+    known = SplitScores(labels, predicted, {})
+    accepted, others = rng.random(400) < 0.8, rng.random(100) < 0.3
+    counts = np.ones((1, 400)), np.ones((1, 100))
+    groups = {"many": np.array([True, False, False]), "few": np.zeros(3, bool)}
+    found = measure_answers(known, accepted, others, counts, groups)
+    wrong = np.concatenate([(predicted != labels)[accepted], np.ones(4 * others.sum(), bool)])
+    assert found["open_set_risk"][0] == pytest.approx(wrong.mean())
+    assert found["false_alarm"][0] == pytest.approx(1 - accepted.mean())
+    assert found["missed"][0] == pytest.approx(others.mean())
+    assert found["error"][0] == pytest.approx((predicted != labels)[accepted].mean())
+    assert found["false_alarm_many"][0] == pytest.approx(1 - accepted[labels == 0].mean())
+    assert np.isnan(found["false_alarm_few"][0])
+
+
+def test_a_score_is_chosen_only_beyond_noise():
+    def choose(gaps):
+        seeds = [scored(seed, gaps) for seed in (0, 1)]
+        counts = {
+            split: bootstrap.resamples(len(own), 200, 0, split) for split, own in seeds[0].items()
+        }
+        return choose_score(seeds, counts)
+
+    chosen, choice = choose(GAPS)
+    assert chosen == "knn" and choice["knn"]["gain"]["low"] > 0
+    chosen, choice = choose(dict.fromkeys(GAPS, 1.0))
+    assert chosen == "max_logit" and list(choice) == list(SCORES)
+    assert choose_score([scored(unknown=False)], {"tune": np.ones((1, 700))}) == ("max_logit", {})
+
+
+def test_known_images_alone_promise_and_measure_false_alarms():
+    config = Guarantees(false_alarms=[0.05, 0.2])
+    seeds = {"0": scored(unknown=False), "1": scored(1, unknown=False)}
+    rules = fit_and_measure_unknown(seeds, classes(), config, EVALUATION)
+    assert rules.summary["scores"] == {} and rules.summary["score"] == "max_logit"
+    shown = [row for row in rules.summary["answers"] if row["score"] == "max_logit"]
+    for row, rate in zip(shown, (0.05, 0.2), strict=True):
+        assert row["false_alarm"] == rate
+        measured = row["test"]
+        assert rate / 3 < measured["false_alarm"]["mean"] < 1.5 * rate
+        assert measured["missed"]["mean"] is measured["open_set_risk"]["mean"] is None
+        assert {f"false_alarm_{group}" for group in ("many", "medium", "few")} <= set(measured)
+    assert rules.stored["1"]["false_alarms"][1]["rate"] == 0.2
+
+
+def test_a_seed_without_a_promise_is_left_out():
+    short = scored()
+    short["tune"] = SplitScores(*(part[:30] for part in (short["tune"].labels,) * 2), {
+        name: values[:30] for name, values in short["tune"].scores.items()
+    })  # fmt: skip
+    rules = fit_and_measure_unknown({"0": short}, classes(), CONFIG, EVALUATION)
+    (row, *_) = rules.summary["answers"]
+    assert row["fits"]["0"]["threshold"] is None and row["test"]["false_alarm"]["mean"] is None
+    assert rules.summary["always"]["test"]["missed"]["mean"] == 1
+
+
+def write_scores(folder, **changes):
+    """Write the scores of both experts as the stage score_unknown does."""
+    files = {}
+    for expert in EXPERTS:
+        tables = []
+        for split, own in scored().items():
+            columns = {
+                "sample_id": [f"{split}-{row}" for row in range(len(own))],
+                "split": [split] * len(own),
+                "label": own.labels,
+                "predicted": own.predicted,
+                **{name: values.astype(np.float32) for name, values in own.scores.items()},
+            }
+            tables.append(pa.table(columns))
+        facts = {"expert": expert, "seed": 3, "weights_sha256": "ab" * 32}
+        facts |= {"features_sha256": "cd" * 32} | changes
+        path = folder / f"{expert}-scores.parquet"
+        write_parquet(path, with_metadata(pa.concat_tables(tables), facts))
+        files[expert] = {3: path}
+    return files
+
+
+def test_the_stage_adds_what_is_known_of_unknown_images(tmp_path):
+    inputs = write(tmp_path)
+    without = guarantee(*inputs, EVALUATION, CONFIG, "study", tmp_path)
+    plain = read_json(tmp_path / "guarantee_rules.json")["plain"]["3"]
+    arguments = *inputs, EVALUATION, CONFIG, "study", tmp_path
+    result = guarantee(*arguments, unknown=write_scores(tmp_path))
+    found = result["methods"]["plain"].pop("unknown")
+    assert found["score"] == "knn" and list(found["scores"]) == list(SCORES)
+    reached = found["scores"]["knn"]["all"]["auroc"]
+    assert reached["low"] < reached["mean"] < reached["high"] and reached["mean"] > 0.85
+    stored = read_json(tmp_path / "guarantee_rules.json")["plain"]["3"]
+    rule = ExpertGuarantees(**stored).unknown
+    assert rule.score == "knn" and rule.false_alarms[0].rate == 0.05
+    assert stored.pop("unknown") and stored == plain
+    del result["methods"]["balanced"]["unknown"]
+    assert result == without
+    with pytest.raises(TailproofError, match="has the seed '4', expected '3'"):
+        guarantee(*arguments, unknown=write_scores(tmp_path, seed=4))

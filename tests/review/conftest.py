@@ -1,0 +1,3 @@
+from tests.report.conftest import browser, drawn
+
+__all__ = ["browser", "drawn"]

@@ -1,0 +1,27 @@
+"""A shard of each split of unknown pictures, and pretrained weights -> features of a backbone."""
+
+from tailproof.runtime.job import job
+
+with job(snakemake) as stage:
+    from tailproof.config.recipe import Features, Model
+    from tailproof.features.embed import embed
+    from tailproof.project import project_paths
+    from tailproof.runtime.stages import paths_by
+
+    params, inputs, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
+    state = f"{wildcards.experiment}-{wildcards.key}-{wildcards.part}"
+    facts = embed(
+        Model(**params.model),
+        Features(**params.features),
+        params.normalize,
+        paths_by("shard", ("split",), inputs.shards),
+        paths_by("shard", ("split",), inputs.shard_facts),
+        inputs.pixel_sums,
+        paths_by("embed_unknown", ("split",), snakemake.output.features),
+        project_paths().embedding_states / state,
+        part=int(wildcards.part),
+        threads=snakemake.threads,
+        code=params.code,
+        digests=stage.digests,
+    )
+    stage.results.update(facts)
