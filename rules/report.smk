@@ -21,6 +21,7 @@ rule report:
         calibrations=files_of_evaluated("calibration.json"),
         diagnoses=files_of_evaluated("diagnosis.json"),
         selection=selection_of,
+        cost=pipeline.cost_of,
         pooled=pipeline.pooled,
         records=records_so_far,
     output:

@@ -43,10 +43,7 @@ class Results:
         """The seeds of each expert that has a folder."""
         found: dict[str, list[int]] = {}
         for path in sorted(self.folder.glob("experts/*/seed-*")):
-            teacher = (
-                path / "teacher.parquet"
-            ).exists()  # an ensemble, whose folder is no expert's
-            if (match := SEED.fullmatch(path.name)) and not teacher:
+            if match := SEED.fullmatch(path.name):
                 found.setdefault(path.parent.name, []).append(int(match[1]))
         return {expert: sorted(seeds) for expert, seeds in found.items()}
 

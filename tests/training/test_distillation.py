@@ -91,12 +91,24 @@ def test_an_interrupted_student_ends_in_the_same_bytes(digits, teacher, tmp_path
     train(run, folder, tmp_path / "b", "key", stop)
     for name in ("model.safetensors", "history.csv"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
-    alone = tmp_path / "alone/expert/seed-0"
-    launch(digits, recipe, 0, alone, tmp_path / "c", "code", tmp_path / "log")
-    assert (alone / "history.csv").read_bytes() != (whole / "history.csv").read_bytes()
-    assert (
-        read_json(alone / "training.json")["state"] != read_json(whole / "training.json")["state"]
-    )
+
+
+def test_another_teacher_is_another_run(digits, teacher, tmp_path):
+    recipe, states = Recipe(**{**STUDENT, "epochs": 1}), []
+    taught = Logits.read(teacher)
+    flatter = {rank: values / 2 for rank, values in taught.heads.items()}
+    other = tmp_path / "other.parquet"
+    Logits(taught.sample_ids, taught.labels, taught.weight, flatter, taught.metadata).write(other)
+    for path in (teacher, other):
+        folder = tmp_path / path.stem / "expert/seed-0"
+        launch(digits, recipe, 0, folder, tmp_path / "a", "code", tmp_path / "log", teacher=path)
+        states.append(read_json(folder / "training.json")["state"])
+    assert states[0] != states[1]
+
+
+def test_a_student_without_a_teacher_is_refused(digits):
+    with pytest.raises(TailproofError, match="no answers"):
+        run_of(digits, None)
 
 
 def test_a_teacher_of_other_samples_is_refused(digits, teacher, tmp_path):

@@ -10,7 +10,7 @@ from tailproof.bundle.card import EnsembleFacts, card_of
 from tailproof.bundle.sources import Sources
 from tailproof.bundle.tensors import Packed, pack_weights
 from tailproof.calibration.calibration_file import CalibrationFile
-from tailproof.config.evaluation import Evaluation
+from tailproof.config.evaluation import STACKED, Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.deployment import Assumptions, Deployment, FittedRule
@@ -25,7 +25,6 @@ from tailproof.guarantees.expert_guarantees import FILE as GUARANTEES
 from tailproof.guarantees.expert_guarantees import stored_guarantees
 from tailproof.guarantees.fitting import PRIOR_FROM, fit_predictions
 from tailproof.guarantees.guarantee import (
-    STACKED,
     classes_of,
     ensemble_predictions,
     group_notes,

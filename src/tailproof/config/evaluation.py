@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from tailproof.config.base import Strict
 
-ENSEMBLES = ("mean_logits", "mean_probabilities", "stacked")
+STACKED = "stacked"
+ENSEMBLES = ("mean_logits", "mean_probabilities", STACKED)
 
 WORST_ERRORS = 48
 """Number of confident mistakes per method and seed in errors.csv."""

@@ -28,6 +28,7 @@ from tailproof.evaluation.roc import measure_auroc
 from tailproof.evaluation.sample_groups import GAINED, PREFIX, SampleGroups
 from tailproof.evaluation.sample_groups import METRICS as GROUP_METRICS
 from tailproof.evaluation.selective import SelectiveAnswers, fit_rules
+from tailproof.evaluation.students import measure_students
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.evaluation.weighted_samples import ClassSums, Values, WeightedSamples
 from tailproof.files import write_json
@@ -107,6 +108,9 @@ def evaluate(
     result["notes"] += sample_groups.notes
     result["sample_groups"] = sample_groups.to_jsonable(group_temperatures)
     result["class_mixes"] = _class_mixes(methods, splits, task)
+    if students:
+        by_name = {method.name: method for method in methods}
+        result["students"] = {split: measure_students(by_name, students, split) for split in splits}
     write_json(Path(output) / "metrics.json", result)
     write_json(Path(output) / "accuracy.json", _accuracy(methods))
     sample_ids = {name: split.sample_ids for name, split in splits.items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tailproof.config.evaluation import Evaluation
+from tailproof.config.evaluation import STACKED, Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.ensembles import combine
@@ -36,7 +36,6 @@ from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
 
 NAMES_LISTED = 20
-STACKED = "stacked"
 Array = np.ndarray
 
 

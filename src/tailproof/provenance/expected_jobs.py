@@ -42,6 +42,7 @@ def _wildcards(experiment: Experiment) -> dict[str | None, list[dict[str, str]]]
     }
     if experiment.students:
         wildcards["taught"] = [{"seed": str(seed)} for seed in experiment.seeds]
+        wildcards["students"] = [{}]
     if unknown_splits:
         keys = recipes_of_features(experiment.data, all_recipes(experiment).values())
         wildcards["unknown"] = [{}]

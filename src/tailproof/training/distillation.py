@@ -30,20 +30,30 @@ class Distillation:
 
     @classmethod
     def open(
-        cls, path: str | Path, config: Distill, train: Rows, heads: Heads, device: torch.device
+        cls,
+        path: str | Path | None,
+        config: Distill,
+        train: Rows,
+        heads: Heads,
+        device: torch.device,
     ) -> "Distillation":
         """Read the teacher's answers.
 
         Args:
-            path: what the stage teach wrote.
+            path: what the stage teach wrote, or None.
             config: how the recipe distils.
             train: the training samples.
             heads: the heads of the student.
             device: the device of the run.
 
         Raises:
-            TailproofError: they are for other samples or classes.
+            TailproofError: there are none, or they are for other samples or classes.
         """
+        if path is None:
+            raise TailproofError(
+                "the recipe has distill, but there are no answers of an ensemble to learn: train "
+                "the expert with snakemake, or remove distill"
+            )
         taught = Logits.read(path)
         classes = len(heads.classes[heads.target])
         if list(taught.sample_ids) != list(train.sample_ids):

@@ -56,8 +56,7 @@ class TrainingRun:
         seed: the seed.
         ranks: the processes that train together.
         until: last epoch of this round; 0 for the last one of the recipe.
-        teacher: what the stage teach wrote, for a student. Without it, a student learns from labels
-            alone, as where its steps are timed.
+        teacher: what the stage teach wrote, if the recipe distils.
 
     Attributes:
         learner: what is trained, and what it learns from.
@@ -105,9 +104,10 @@ class TrainingRun:
         self._trained_weights = TrainedWeights(self.model)
         self._losses = build_losses(self.heads, recipe, self._labels["train"])
         self._distillation = None
-        if teacher:
-            taught = (recipe.distill, learner.train, self.heads, self.device)
-            self._distillation = Distillation.open(teacher, *taught)
+        if recipe.distill:
+            self._distillation = Distillation.open(
+                teacher, recipe.distill, learner.train, self.heads, self.device
+            )
         self._optimizer = build_optimizer(self.model, recipe)
         self._plateau = Plateau(recipe)
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
