@@ -139,7 +139,7 @@ class Pipeline:
         targets = [parts for parts in targets if parts[0] not in STORES]
         for name, *below in targets or [(name,) for name in listed]:
             experiment = self.read(name)
-            if len(below) > 1 and below[0] == "experts":
+            if len(below) > 2 and below[0] == "experts":
                 possible_recipes(experiment, below[1])
 
     def experiment(self, wildcards: Any) -> Experiment:

@@ -3,18 +3,8 @@
 from tailproof.runtime.job import job
 
 with job(snakemake) as stage:
-    from tailproof.evaluation.teacher import Teaching, teach
-    from tailproof.runtime.stages import paths_by
+    from tailproof.evaluation.teacher import teach, teaching_of
 
-    inputs = snakemake.input
-    raw = paths_by("infer", ("expert",), inputs.raw)
-    calibrations = paths_by("calibrate", ("expert",), inputs.calibrations)
-    tune = paths_by("export", ("expert",), inputs.tune)
-    stage.results["teacher"] = teach(
-        {
-            name: Teaching(raw[name], calibrations[name], tune[name])
-            for name in snakemake.params.experts
-        },
-        int(snakemake.wildcards.seed),
-        snakemake.output.teacher,
-    )
+    inputs, seed = snakemake.input, int(snakemake.wildcards.seed)
+    files = teaching_of(snakemake.params.experts, [*inputs.raw, *inputs.calibrations, *inputs.tune])
+    stage.results["teacher"] = teach(files, seed, snakemake.output.teacher)

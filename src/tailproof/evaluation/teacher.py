@@ -1,6 +1,6 @@
 """The stage teach: what an ensemble answers for the training samples, for students to learn."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from tailproof.evaluation.predictions import fit_stacked, predict_ensemble
 from tailproof.evaluation.probabilities import Prediction, Streamed
 from tailproof.evaluation.task import FITTED_ON
 from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.stages import job_of, paths_by
 
 TAUGHT = "train"
 
@@ -33,6 +34,21 @@ class Teaching(NamedTuple):
     raw: str | Path
     calibration: str | Path
     tune: str | Path
+
+
+def teaching_of(experts: Iterable[str], paths: Iterable[str]) -> dict[str, Teaching]:
+    """Return the files of each expert.
+
+    Args:
+        experts: names of the experts.
+        paths: outputs of the stages infer, calibrate and export.
+    """
+    by_stage: dict[str, list[str]] = {"infer": [], "calibrate": [], "export": []}
+    for path in paths:
+        stage, _ = job_of(path) or ("", "")
+        by_stage[stage].append(path)
+    files = [paths_by(stage, ("expert",), own) for stage, own in by_stage.items()]
+    return {name: Teaching(*(own[name] for own in files)) for name in experts}
 
 
 def teach(experts: Mapping[str, Teaching], seed: int, output: str | Path) -> dict[str, Any]:
