@@ -17,13 +17,13 @@ def taught(tmp_path_factory):
     """(folder, experiment) with a student."""
     classes = ["ant", "bee", "cat", "dog"]
     options = {"students": ["student"]}
-    return drawn_results("drawn", tmp_path_factory, classes, EXPERTS, [0, 1], **options)
+    return drawn_results("taught", tmp_path_factory, classes, EXPERTS, [0, 1], **options)
 
 
 @pytest.fixture
 def results(taught):
     folder, experiment = taught
-    return Results.read("drawn", experiment, folder)
+    return Results.read("taught", experiment, folder)
 
 
 def test_an_experiment_without_students_has_no_section(drawn):
@@ -81,7 +81,7 @@ def test_a_teacher_that_knows_train_by_heart_is_named(results):
 
 def test_the_page_has_the_section_and_what_the_student_learnt(taught):
     folder, experiment = taught
-    write_page("drawn", experiment, folder, folder / "report" / "index.html")
+    write_page("taught", experiment, folder, folder / "report" / "index.html")
     page = (folder / "report" / "index.html").read_text()
     assert re.search(r'<section id="students">.*?id="student-costs"', page, re.S)
     assert "experts/teacher-0.parquet" in page

@@ -47,16 +47,38 @@ def test_the_recipe_survives_the_parameters_of_a_job():
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
-def test_the_loss_is_that_of_the_paper(temperature):
+@pytest.mark.parametrize("shift", [None, np.array([0.0, -1.0, -2.0, -4.0])])
+def test_the_loss_is_that_of_the_paper(temperature, shift):
     draw = np.random.default_rng(1)
     teacher, student = draw.normal(size=(2, 7, 4)) * 3
+    added = None if shift is None else torch.from_numpy(shift)
     taught = Distillation(
         Distill(temperature=temperature), log_softmax(teacher, axis=1), torch.device("cpu")
     )
-    found = taught.mean(torch.from_numpy(student), taught.answers(np.arange(7)).double())
-    p, q = softmax(teacher / temperature, axis=1), softmax(student / temperature, axis=1)
+    answers = taught.answers(np.arange(7), added)
+    found = taught.mean(torch.from_numpy(student), answers, added)
+    p, q = (
+        softmax((z + (0 if shift is None else shift)) / temperature, axis=1)
+        for z in (teacher, student)
+    )
     expected = temperature**2 * rel_entr(p, q).sum(axis=1).mean()
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["balanced_softmax", "cross_entropy"])
+def test_a_teacher_that_repeats_the_labels_teaches_what_they_do(digits, name):
+    run = TrainingRun(
+        NetworkOnImages(digits, Recipe(**{**TINY, "loss": {"name": name}})), 0, ProcessGroup(1)
+    )
+    (criterion,), labels = run._losses, run._labels["train"][:40]
+    run.close()
+    logits = torch.from_numpy(np.random.default_rng(2).normal(size=(40, 10))).float()
+    sure = np.full((40, 10), -50.0)
+    sure[np.arange(40), labels[:, 0]] = 0
+    taught = Distillation(Distill(temperature=1.0), sure, torch.device("cpu"))
+    answers = taught.answers(np.arange(40), criterion.shift)
+    learnt = taught.mean(logits, answers, criterion.shift)
+    assert float(learnt) == pytest.approx(float(criterion(logits, labels).sum()), rel=1e-5)
 
 
 def run_of(digits, teacher, **changes):
@@ -71,7 +93,7 @@ def test_parts_of_a_batch_learn_what_the_whole_batch_does(digits, teacher):
         run.model.eval()  # batch norm of parts is not that of the batch
         batch = next(iter(run._loaders[0].epoch(1)))
         truth = run._labels["train"][torch.from_numpy(batch.rows)]
-        answers = run._distillation.answers(batch.rows)
+        answers = run._distillation.answers(batch.rows, None)
         _, loss = run._update(batch.inputs, truth, 1.0, answers)
         gradients.append((float(loss), run.model.get_classifier().weight.grad.clone()))
         run.close()

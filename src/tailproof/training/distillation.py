@@ -17,6 +17,11 @@ from tailproof.training.multi_head import Heads
 class Distillation:
     """The loss of answers that differ from the teacher's (Hinton, Vinyals & Dean 2015).
 
+    If the loss of the labels adds log(prior) to the logits, student and teacher are compared with
+    it too, as answers under the class shares of train. A teacher that repeats the labels then
+    teaches what the labels do. Compared without it, it would teach plain cross-entropy, and with
+    that the class shares of train.
+
     Args:
         config: how the recipe distils.
         log_p: log-probabilities of the teacher for the samples of train, [N, C].
@@ -25,8 +30,7 @@ class Distillation:
 
     def __init__(self, config: Distill, log_p: np.ndarray, device: torch.device) -> None:
         self.weight, self._temperature = config.weight, config.temperature
-        softened = torch.from_numpy(log_p).double() / config.temperature
-        self._answers = softened.softmax(1).float().to(device)
+        self._log_p = torch.from_numpy(log_p).to(device)
 
     @classmethod
     def open(
@@ -68,11 +72,17 @@ class Distillation:
             )
         return cls(config, taught.values, device)
 
-    def answers(self, rows: np.ndarray) -> Tensor:
-        """Return the softened answers for rows of train, [B, C]."""
-        return self._answers[torch.from_numpy(rows).to(self._answers.device)]
+    def answers(self, rows: np.ndarray, shift: Tensor | None) -> Tensor:
+        """Return the softened answers for rows of train, [B, C].
 
-    def mean(self, logits: Tensor, answers: Tensor) -> Tensor:
+        Args:
+            rows: the rows.
+            shift: what the loss of the labels adds to the logits, [C].
+        """
+        log_p = self._log_p[torch.from_numpy(rows).to(self._log_p.device)]
+        return self._soften(log_p, shift).exp()
+
+    def mean(self, logits: Tensor, answers: Tensor, shift: Tensor | None) -> Tensor:
         """Return the mean of T² · KL(teacher ‖ student), a scalar.
 
         The factor T² keeps the gradients of the same size at every T (section 2.1 of the paper).
@@ -80,7 +90,11 @@ class Distillation:
         Args:
             logits: of the target, [B, C].
             answers: from `answers`, or a mixture of them.
+            shift: what the loss of the labels adds to the logits, [C].
         """
-        log_q = F.log_softmax(logits / self._temperature, dim=1)
-        divergence = F.kl_div(log_q, answers, reduction="batchmean")
+        divergence = F.kl_div(self._soften(logits, shift), answers, reduction="batchmean")
         return self._temperature**2 * divergence
+
+    def _soften(self, values: Tensor, shift: Tensor | None) -> Tensor:
+        shifted = values if shift is None else values + shift
+        return F.log_softmax(shifted / self._temperature, dim=1)

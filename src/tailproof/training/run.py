@@ -190,7 +190,7 @@ class TrainingRun:
         self._parallel.train()
         hold_statistics(self.model)
         labels, phase = self._labels["train"], self.phases.number(self.epoch)
-        mixing = self._mixing[phase]
+        mixing, shift = self._mixing[phase], self._losses[phase].shift
         for finished in self._loaders[:phase]:
             finished.close()
         for batch in self._loaders[phase].epoch(self.epoch, first=self.step + 1):
@@ -200,7 +200,7 @@ class TrainingRun:
             truth = labels[torch.from_numpy(batch.rows[:computed]).to(self.device)]
             inputs, target, answers = batch.inputs[:computed], truth, None
             if self._distillation:
-                answers = self._distillation.answers(batch.rows[:computed])
+                answers = self._distillation.answers(batch.rows[:computed], shift)
             if mixing:
                 inputs, shares = mixing(inputs, torch.arange(computed, device=self.device))
                 target = shares @ self.heads.one_hot(truth)
@@ -241,8 +241,10 @@ class TrainingRun:
                 share = criterion.reduction_weight(target) * weight / whole
                 loss = (criterion(logits, target) * share).sum()
                 if teacher is not None:
-                    share = len(part) * weight / counted
-                    loss = self._distilled(loss, logits, teacher, share)
+                    own, share = self._distillation.weight, len(part) * weight / counted
+                    of_target = self.heads.parts(logits)[self.heads.target]
+                    learnt = self._distillation.mean(of_target, teacher, criterion.shift)
+                    loss = (1 - own) * loss + own * share * learnt
                 if loss.requires_grad:  # a head that was fitted has nothing to train
                     self._scaler.scale(loss * self.ranks.world).backward()
             found.append(logits.detach())
@@ -255,12 +257,6 @@ class TrainingRun:
         if self._ema:
             self._ema.update(self.model)
         return torch.cat(found), torch.stack(losses).sum()
-
-    def _distilled(self, loss: Tensor, logits: Tensor, answers: Tensor, share: Tensor) -> Tensor:
-        """Return a part's share of the loss of labels and teacher together."""
-        learnt, weight = self._distillation, self._distillation.weight
-        of_target = self.heads.parts(logits)[self.heads.target]
-        return (1 - weight) * loss + weight * share * learnt.mean(of_target, answers)
 
     def _whole(self, reduction_weight: Tensor) -> Tensor:
         """Return the divisor of the whole batch; more than 0 where no sample has a label."""
