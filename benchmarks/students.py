@@ -1,7 +1,7 @@
 """What do students of the demo's ensemble learn, and from which answers?
 
     make bench-students                                # 5 seeds
-    python benchmarks/students.py --folds 3 --seeds 2  # also held-out answers
+    python benchmarks/students.py --folds 3 --seeds 0  # also held-out answers
 
 Every expert of `config/experiments/digits_lt.yaml` is trained with every seed, and so is a student
 of their stacked ensemble for each of `STUDENTS`. The student has the network and the recipe of
@@ -155,14 +155,14 @@ def main() -> None:
     """Train what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path(".state/bench-students"))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--folds", type=int, default=0)
     arguments = parser.parse_args()
     bench = Bench(load_experiment(EXPERIMENT), arguments.folder)
     if not bench.manifest.exists():
         build(bench.experiment.data, arguments.folder)
     places: dict[str, dict[int, Path]] = {}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         answers = bench.teach(seed, arguments.folds)
         for name, recipe in bench.experiment.experts.items():
             places.setdefault(name, {})[seed] = bench.train(name, recipe, seed)
