@@ -336,6 +336,7 @@ class Ldam(WeightedLoss):
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
     ) -> Tensor:
         """Return the mean, weighted by class and by soft targets."""
+        assert class_values is not None  # from the method `class_values`
         margins, weights = class_values
         if target.dim() == 1:
             true_class = functional.one_hot(target, logits.shape[1])
@@ -350,6 +351,7 @@ class Ldam(WeightedLoss):
 
     def reduction_weight(self, target: Tensor, class_values: Tensor | None) -> Tensor:
         """Return the sum of the weights and soft targets."""
+        assert class_values is not None  # from the method `class_values`
         weights = class_values[1]
         return (target * weights).sum() if target.dim() == 2 else weights[target].sum()
 
@@ -388,6 +390,7 @@ class LabelAwareSmoothing(Loss):
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
     ) -> Tensor:
         """Return the mean over the batch."""
+        assert class_values is not None  # from the method `class_values`
         log_p = functional.log_softmax(logits, dim=1)
         classes = logits.shape[1]
         if target.dim() == 1:

@@ -1,13 +1,16 @@
 """Configuration of the stage evaluate."""
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from tailproof.config.base import Strict
 
-STACKED = "stacked"
-ENSEMBLES = ("mean_logits", "mean_probabilities", STACKED)
+Ensemble = Literal["mean_logits", "mean_probabilities", "stacked"]
+
+ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
+
+STACKED: Ensemble = "stacked"
 
 WORST_ERRORS = 48
 """Number of confident mistakes per method and seed in errors.csv."""

@@ -42,10 +42,10 @@ def main(path: Path) -> None:
                 ranks = ProcessGroup(recipe.devices * recipe.nodes)
                 learner = NetworkOnImages(arguments["manifest"], recipe)
                 with REQUEST.save_first():
-                    asked = (arguments[name] for name in ("until", "teacher"))
-                    run = TrainingRun(learner, arguments["seed"], ranks, *asked)
-                    names = ("folder", "states", "key")
-                    train(run, *(arguments[name] for name in names), REQUEST)
+                    until, teacher = arguments["until"], arguments["teacher"]
+                    run = TrainingRun(learner, arguments["seed"], ranks, until, teacher)
+                    folder, states, key = (arguments[name] for name in ("folder", "states", "key"))
+                    train(run, folder, states, key, REQUEST)
         except Interrupted as error:
             logger.warning("%s", error)
             sys.exit(error.status)
