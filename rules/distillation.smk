@@ -31,11 +31,14 @@ rule teach:
 # What the students are compared by, so an experiment without students needs none of it.
 rule cost:
     input:
-        weights=pipeline.files_of_first_seed("model.safetensors"),
-        configs=pipeline.files_of_first_seed("config.json"),
-        calibrations=pipeline.files_of_first_seed("calibration.json"),
-        deployments=pipeline.files_of_first_seed("deployment.json"),
-        ensemble=pipeline.bundle_of_first_seed,
+        weights=files_of_evaluated("model.safetensors"),
+        configs=files_of_evaluated("config.json"),
+        calibrations=files_of_evaluated("calibration.json"),
+        deployments=files_of_evaluated("deployment.json"),
+        ensemble=lambda w: [
+            f"{RESULTS}/{w.experiment}/bundles/stacked/seed-{experiment(w).seeds[0]}/{file}"
+            for file in BUNDLED
+        ],
     output:
         cost="<results>/{experiment}/experts/cost.json",
         record=record("cost"),
@@ -51,6 +54,7 @@ rule cost:
         runtime=scaled_by_attempt(30),
     params:
         experts=lambda w: experiment(w).evaluated,
+        seed=lambda w: experiment(w).seeds[0],
         code=code("cost"),
     message:
         "{wildcards.experiment}: measure what answers cost"

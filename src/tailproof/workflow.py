@@ -11,7 +11,6 @@ from typing import Any
 
 from tailproof.config.base import NAME
 from tailproof.config.draws import read_draws
-from tailproof.config.evaluation import STACKED
 from tailproof.config.experiment import Experiment
 from tailproof.config.expert_recipes import (
     all_recipes,
@@ -38,7 +37,7 @@ from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.records import read_record, record_path
-from tailproof.runtime.stages import BUNDLED, BUNDLES, EXPERT
+from tailproof.runtime.stages import EXPERT
 from tailproof.untrusted_text import is_encodable, printable
 
 LEAST_SPACE = 2**20  # bytes that Snakemake itself may need
@@ -246,34 +245,6 @@ class Pipeline:
             seed=[wildcards.seed],
             **values,
         )
-
-    def files_of_first_seed(self, file: str) -> InputFunction:
-        """Return an input function: a file of every evaluated expert with the first seed."""
-
-        def paths(wildcards: Any) -> list[str]:
-            experiment = self.experiment(wildcards)
-            pattern = f"{self._paths.experiment(wildcards.experiment)}/{EXPERT}/{file}"
-            return _expand(pattern, expert=experiment.evaluated, seed=experiment.seeds[:1])
-
-        return paths
-
-    def bundle_of_first_seed(self, wildcards: Any) -> list[str]:
-        """Return the files of the folder of the ensemble that students learn from."""
-        seed = self.experiment(wildcards).seeds[0]
-        folder = f"{self._paths.experiment(wildcards.experiment)}/{BUNDLES}/{STACKED}/seed-{seed}"
-        return [f"{folder}/{file}" for file in BUNDLED]
-
-    def cost_of(self, wildcards: Any) -> list[str]:
-        """Return what answers of students and their teachers cost; none without students."""
-        folder = self._paths.experiment(wildcards.experiment)
-        return [f"{folder}/experts/cost.json"] if self.experiment(wildcards).students else []
-
-    def teacher_of(self, wildcards: Any) -> str | list[str]:
-        """Return the answers that a student learns; none for an expert that is no student."""
-        if wildcards.expert not in self.experiment(wildcards).students:
-            return []
-        folder = self._paths.experiment(wildcards.experiment)
-        return f"{folder}/experts/teacher-{wildcards.seed}.parquet"
 
     def logits_to_calibrate(self, wildcards: Any) -> list[str]:
         """Return the raw logits on which the calibrators of an expert are fitted and chosen."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-from tailproof.config.recipe import Distill
+from tailproof.config.recipe import Distill, Recipe
 from tailproof.data.logits import Logits
 from tailproof.loading.batches import Rows
 from tailproof.runtime.errors import TailproofError
@@ -33,19 +33,19 @@ class Distillation:
         self._log_p = torch.from_numpy(log_p).to(device)
 
     @classmethod
-    def open(
+    def of(
         cls,
+        recipe: Recipe,
         path: str | Path | None,
-        config: Distill,
         train: Rows,
         heads: Heads,
         device: torch.device,
-    ) -> "Distillation":
-        """Read the teacher's answers.
+    ) -> "Distillation | None":
+        """Read the teacher's answers; return None for an expert that is no student.
 
         Args:
+            recipe: the recipe of the expert.
             path: what the stage teach wrote, or None.
-            config: how the recipe distils.
             train: the training samples.
             heads: the heads of the student.
             device: the device of the run.
@@ -53,6 +53,8 @@ class Distillation:
         Raises:
             TailproofError: there are none, or they are for other samples or classes.
         """
+        if recipe.distill is None:
+            return None
         if path is None:
             raise TailproofError(
                 "the recipe has distill, but there are no answers of an ensemble to learn: train "
@@ -70,7 +72,7 @@ class Distillation:
                 f"{path} has answers for {taught.values.shape[1]} classes, expected {classes} as "
                 "in the manifest: run the stage infer of its experts again"
             )
-        return cls(config, taught.values, device)
+        return cls(recipe.distill, taught.values, device)
 
     def answers(self, rows: np.ndarray, shift: Tensor | None) -> Tensor:
         """Return the softened answers for rows of train, [B, C].

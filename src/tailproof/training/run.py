@@ -104,11 +104,9 @@ class TrainingRun:
         self.model = learner.model(len(self.heads.names), self.device)
         self._trained_weights = TrainedWeights(self.model)
         self._losses = build_losses(self.heads, recipe, self._labels["train"])
-        self._distillation = None
-        if recipe.distill:
-            self._distillation = Distillation.open(
-                teacher, recipe.distill, learner.train, self.heads, self.device
-            )
+        self._distillation = Distillation.of(
+            recipe, teacher, learner.train, self.heads, self.device
+        )
         self._optimizer = build_optimizer(self.model, recipe)
         self._plateau = Plateau(recipe)
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
@@ -129,17 +127,20 @@ class TrainingRun:
         self.best = EarlyStopper(recipe)
         self._rate, self._tally = 0.0, self._new_tally()
         self._set_learning_rate()
+        self._log_start()
+
+    def _log_start(self) -> None:
         log.info(
             "%d samples, %d steps per epoch, %d of %d parameters trained, %s on %s, "
             "%d processes of %d threads",
-            len(learner.train),
+            len(self.learner.train),
             self.steps,
             count_parameters(self.model, trained=True),
             count_parameters(self.model),
             self.precision,
             self.device,
-            ranks.world,
-            recipe.threads,
+            self.ranks.world,
+            self.recipe.threads,
         )
 
     @property
