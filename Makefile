@@ -6,7 +6,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-contains bench-guarantees bench-labels bench-heads bench-long-tail bench-onnx bench-unknown clean browser
+.PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-contains bench-guarantees bench-labels bench-heads bench-long-tail bench-onnx bench-students bench-unknown clean browser
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ bench-long-tail: .venv/.run ## write the long-tail table of docs/benchmarks.md f
 
 bench-heads: .venv/.run ## measure training a head on up to 400,000 x 768 stored features
 	$(BIN)/python benchmarks/heads.py
+
+bench-students: .venv/.run ## train students of the demo's ensemble and measure how far they get
+	$(BIN)/python benchmarks/students.py
 
 bench-unknown: .venv/.run ## measure scores of unknown images; FEATURES=FOLDER MANIFEST=FILE
 	$(BIN)/python benchmarks/unknown.py $(FEATURES) $(MANIFEST)

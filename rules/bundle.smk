@@ -5,10 +5,10 @@ BUNDLED_LOGITS = ["val", "calib", "tune"]
 
 rule bundle:
     input:
-        weights=pipeline.files_to_bundle("model.safetensors"),
-        configs=pipeline.files_to_bundle("config.json"),
-        calibrations=pipeline.files_to_bundle("calibration.json"),
-        logits=pipeline.files_to_bundle("logits/{split}.parquet", split=BUNDLED_LOGITS),
+        weights=pipeline.files_to_combine("model.safetensors"),
+        configs=pipeline.files_to_combine("config.json"),
+        calibrations=pipeline.files_to_combine("calibration.json"),
+        logits=pipeline.files_to_combine("logits/{split}.parquet", split=BUNDLED_LOGITS),
         manifest=rules.manifest.output.manifest,
         samples=rules.prepare.output.samples,
         metrics=rules.evaluate.output.metrics,
@@ -33,7 +33,7 @@ rule bundle:
         runtime=scaled_by_attempt(30),
     params:
         title=lambda w: experiment(w).title,
-        experts=lambda w: experiment(w).evaluated,
+        experts=lambda w: experiment(w).combined,
         splits=BUNDLED_LOGITS,
         evaluation=lambda w: config_section(experiment(w).evaluation),
         guarantees=lambda w: config_section(experiment(w).guarantees),

@@ -29,7 +29,7 @@ from tailproof.runtime.code_digest import CodeRead, code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import why_unreadable
 from tailproof.runtime.records import read_record, record_path
-from tailproof.runtime.stages import STAGES, TRAINED, script_of
+from tailproof.runtime.stages import BUNDLED, STAGES, TRAINED, script_of
 
 TRAINING = ("train", "rung")
 RESULTS = project_paths().results

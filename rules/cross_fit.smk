@@ -28,6 +28,7 @@ rule cross_fit:
     params:
         folds=lambda w: checked(pipeline.folds, w),
         experts=lambda w: experiment(w).evaluated,
+        students=lambda w: experiment(w).students,
         seeds=lambda w: experiment(w).seeds,
         splits=EVALUATED,
         evaluation=lambda w: config_section(experiment(w).evaluation),

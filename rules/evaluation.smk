@@ -34,6 +34,7 @@ rule evaluate:
         runtime=scaled_by_attempt(60),
     params:
         experts=lambda w: experiment(w).evaluated,
+        students=lambda w: experiment(w).students,
         seeds=lambda w: experiment(w).seeds,
         splits=EVALUATED,
         evaluation=lambda w: config_section(experiment(w).evaluation),
@@ -68,6 +69,7 @@ rule guarantee:
         runtime=scaled_by_attempt(60),
     params:
         experts=lambda w: experiment(w).evaluated,
+        students=lambda w: experiment(w).students,
         seeds=lambda w: experiment(w).seeds,
         splits=GUARANTEED,
         evaluation=lambda w: config_section(

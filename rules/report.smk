@@ -21,6 +21,11 @@ rule report:
         calibrations=files_of_evaluated("calibration.json"),
         diagnoses=files_of_evaluated("diagnosis.json"),
         selection=selection_of,
+        cost=lambda w: (
+            f"{RESULTS}/{w.experiment}/experts/cost.json"
+            if experiment(w).students
+            else []
+        ),
         pooled=pipeline.pooled,
         records=records_so_far,
     output:

@@ -8,6 +8,11 @@ rule train:
         shards=pipeline.shards_of_networks("train", "val"),
         features=pipeline.features_of("train", "val"),
         pretrained=pipeline.pretrained_of(".safetensors", ".json"),
+        teacher=lambda w: (
+            f"{RESULTS}/{w.experiment}/experts/teacher-{w.seed}.parquet"
+            if w.expert in experiment(w).students
+            else []
+        ),
         standing=lambda w: rung_standing(w, expert_recipes.rung_of(w.expert)),
     output:
         weights="<expert>/model.safetensors",

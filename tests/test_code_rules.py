@@ -205,6 +205,7 @@ def test_a_stage_reaches_its_own_slice_of_the_configuration():
         "export": set(),
         "evaluate": {"evaluation"},
         "guarantee": {"evaluation", "guarantees"},
+        "teach": {"evaluation"},
         "diagnose": {"recipe"},
         "card": {"evaluation"},
         "inspect": {"evaluation"},

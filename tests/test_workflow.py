@@ -202,6 +202,7 @@ def test_an_input_function_names_files_of_each_expert_and_seed(pipeline):
 )
 def test_a_request_for_what_is_not_there_is_named(pipeline, words, named):
     pipeline.check_requested(["out/tiny/report/index.html"], ["unlisted"])
+    pipeline.check_requested(["out/tiny/experts/teacher-0.parquet"], ["unlisted"])
     with pytest.raises(TailproofError, match=named):
         pipeline.check_requested(words, ["unlisted"])
 

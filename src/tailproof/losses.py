@@ -57,6 +57,14 @@ class Loss(Strict):
         """
         return None
 
+    def shift(self, class_values: Tensor | None) -> Tensor | None:
+        """Return what the loss adds to the logits of each class, [C]; None if it adds nothing.
+
+        Args:
+            class_values: the result of the method `class_values`.
+        """
+        return None
+
     def mean(
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
     ) -> Tensor:
@@ -200,6 +208,10 @@ class LogitAdjustment(Loss):
         prior = class_counts.double() / class_counts.sum()
         return (self.tau * prior.log()).float()
 
+    def shift(self, class_values: Tensor | None) -> Tensor | None:
+        """Return tau·log(prior)."""
+        return class_values
+
     def mean(
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
     ) -> Tensor:
@@ -228,6 +240,10 @@ class BalancedSoftmax(Loss):
     def class_values(self, class_counts: Tensor) -> Tensor:
         """Return what is added to the logits."""
         return self._adjustment.class_values(class_counts)
+
+    def shift(self, class_values: Tensor | None) -> Tensor | None:
+        """Return log(prior)."""
+        return class_values
 
     def mean(
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None

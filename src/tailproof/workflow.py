@@ -138,7 +138,7 @@ class Pipeline:
         targets = [parts for parts in targets if parts[0] not in STORES]
         for name, *below in targets or [(name,) for name in listed]:
             experiment = self.read(name)
-            if len(below) > 1 and below[0] == "experts":
+            if len(below) > 2 and below[0] == "experts":
                 possible_recipes(experiment, below[1])
 
     def experiment(self, wildcards: Any) -> Experiment:
@@ -237,11 +237,11 @@ class Pipeline:
         """Return an input function: a file of every evaluated expert and seed."""
         return self.files_of(lambda w: self.experiment(w).evaluated, file, **values)
 
-    def files_to_bundle(self, file: str, **values: Iterable[str]) -> InputFunction:
-        """Return an input function: a file of every evaluated expert with the wildcards' seed."""
+    def files_to_combine(self, file: str, **values: Iterable[str]) -> InputFunction:
+        """Return an input function: a file of every expert of an ensemble, with one seed."""
         return lambda wildcards: _expand(
             f"{self._paths.experiment(wildcards.experiment)}/{EXPERT}/{file}",
-            expert=self.experiment(wildcards).evaluated,
+            expert=self.experiment(wildcards).combined,
             seed=[wildcards.seed],
             **values,
         )

@@ -52,6 +52,7 @@ def write_results(
     seeds=(0, 1),
     held_out=HELD_OUT,
     positive=None,
+    students=(),
     **changes,
 ) -> Experiment:
     """Fill results/NAME with all that the report reads; return the configuration."""
@@ -63,6 +64,7 @@ def write_results(
             "recipe": {"epochs": EPOCHS},
             "experts": {
                 name: {"loss": {"name": "logit_adjustment", "tau": index}}
+                | ({"distill": {}} if name in students else {})
                 for index, name in enumerate(experts)
             },
             "seeds": list(seeds),
@@ -86,7 +88,7 @@ def write_results(
         for index, expert in enumerate(experts)
     }
     manifest = folder / "shards" / "manifest.json"
-    evaluate(files, manifest, experiment.evaluation, folder / "evaluation")
+    evaluate(files, manifest, experiment.evaluation, folder / "evaluation", students=students)
     guarantee(
         files,
         manifest,
@@ -95,11 +97,16 @@ def write_results(
         experiment.guarantees,
         folder.name,
         folder / "evaluation",
+        students=students,
     )
     _inspect(folder, files, experiment)
     _write_preflight(folder, experiment)
     rows = {split: len(each) for split, each in labels.items()}
-    _write_records(folder, experiment, {"export": {"rows": rows}})
+    known = {"balanced_accuracy": 0.995, "confidence": 0.9}
+    taught = {"teacher": {"weights": {}, "train": known, "tune": known}}
+    _write_records(folder, experiment, {"export": {"rows": rows}, "teach": taught})
+    if students:
+        _write_cost(folder, experiment)
     return experiment
 
 
@@ -116,6 +123,16 @@ def _inspect(folder: Path, files: dict, experiment: Experiment) -> None:
         experiment.evaluation,
         folder / "inspection",
     )
+
+
+def _write_cost(folder: Path, experiment: Experiment) -> None:
+    single = {"parameters": 460_000, "multiply_adds": 69_000_000, "images_per_second": 900.0}
+    parts = len(experiment.combined)
+    ensemble = {"parameters": parts * 460_000, "multiply_adds": parts * 69_000_000}
+    methods = dict.fromkeys(experiment.evaluated, single)
+    methods["stacked"] = ensemble | {"images_per_second": 900.0 / parts}
+    cost = {"device": "a processor", "threads": 1, "batch_size": 32, "methods": methods}
+    write_json(folder / "experts" / "cost.json", cost)
 
 
 def _write_preflight(folder: Path, experiment: Experiment) -> None:
@@ -147,6 +164,8 @@ OUTPUTS = {
     "infer": ["experts/{}/seed-{}/raw_logits/test.parquet"],
     "calibrate": ["experts/{}/seed-{}/calibration.json"],
     "export": ["experts/{}/seed-{}/logits/test.parquet"],
+    "teach": ["experts/{}-{}.parquet"],
+    "cost": ["experts/cost.json"],
     "diagnose": ["experts/{}/seed-{}/diagnosis.json"],
     "card": ["experts/{}/seed-{}/README.md"],
     "evaluate": ["evaluation/metrics.json"],

@@ -254,6 +254,16 @@ def test_a_whole_network_is_refused(copy):
         retrain(EXPERT, write_table(copy / "l.csv", {"a": "1"}), str(copy / "new"))
 
 
+def test_a_student_is_refused(copy):
+    config = read_json(f"{EXPERT}/config.json")
+    config["tailproof"]["recipe"]["distill"] = {"from": "stacked"}
+    write_json(f"{EXPERT}/config.json", config)
+    features = [f"features/K/{name}.parquet/part-00000.parquet" for name in ("train", "val")]
+    write_record(EXPERT, [MANIFEST, *features])
+    with pytest.raises(TailproofError, match=f"{EXPERT} is a student"):
+        retrain(EXPERT, write_table(copy / "l.csv", {"a": "1"}), str(copy / "new"))
+
+
 def test_unknown_classes_are_listed_together(project):
     table = write_table(project / "l.csv", moved("train", 3) | {"a": "11", "b": "zero"})
     with pytest.raises(TailproofError, match=r"'11' \(did you mean '1'\?\), 'zero'"):

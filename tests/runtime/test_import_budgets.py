@@ -13,6 +13,7 @@ SCRIPTS = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
 TRAINING = {"preflight", "train", "train_head"}  # timm's optimizers import the compiler
 NETWORKS = {
     "bundle",
+    "cost",
     "embed",
     "embed_unknown",
     "fetch",

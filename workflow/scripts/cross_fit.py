@@ -21,6 +21,9 @@ with job(snakemake) as stage:
         experts = logits_by_expert(logits[fold], params)
         folds[fold] = FoldFiles(experts, *manifests[fold], *samples[fold], *splits[fold])
     metrics = cross_fit(
-        folds, Evaluation(**params.evaluation), Path(snakemake.output.metrics).parent
+        folds,
+        Evaluation(**params.evaluation),
+        Path(snakemake.output.metrics).parent,
+        params.students,
     )
     stage.results.update(results_of(metrics))

@@ -17,5 +17,6 @@ with job(snakemake) as stage:
         Evaluation(**params.evaluation),
         Path(snakemake.output.metrics).parent,
         read_groups(snakemake.input.samples),
+        params.students,
     )
     stage.results.update(results_of(metrics))

@@ -25,4 +25,5 @@ with job(snakemake):
         snakemake.input.splits,
         snakemake.input.context or None,
         unknown,
+        params.students,
     )

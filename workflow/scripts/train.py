@@ -30,6 +30,7 @@ with job(snakemake) as stage:
         snakemake.log[0],
         until,
         stage.digests,
+        snakemake.input.teacher or None,
     )
     if not until:
         stage.results.update(results_of(folder, states))

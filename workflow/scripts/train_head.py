@@ -32,6 +32,7 @@ with job(snakemake) as stage:
         params.code,
         until,
         stage.digests,
+        snakemake.input.teacher or None,
     )
     if not until:
         stage.results.update(results_of(folder, states))

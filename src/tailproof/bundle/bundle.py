@@ -11,7 +11,7 @@ from tailproof.bundle.promises import promise
 from tailproof.bundle.sources import Sources
 from tailproof.bundle.tensors import Packed, pack_weights
 from tailproof.calibration.calibration_file import CalibrationFile
-from tailproof.config.evaluation import Evaluation
+from tailproof.config.evaluation import STACKED, Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.deployment import Assumptions, Deployment, FittedRule
@@ -24,7 +24,6 @@ from tailproof.files import read_json, write_json, write_text
 from tailproof.guarantees.expert_guarantees import FILE as GUARANTEES
 from tailproof.guarantees.fitting import PRIOR_FROM
 from tailproof.guarantees.guarantee import (
-    STACKED,
     ensemble_predictions,
     read_logits,
 )

@@ -31,9 +31,9 @@ def build_bundle(experiment: str, method: str, seed: int | None, run: Run) -> Pa
     config = load_experiment(EXPERIMENTS / f"{experiment}.yaml")
     if method not in ENSEMBLES:
         raise unknown_name("method", printable(method), ENSEMBLES)
-    if len(config.evaluated) < 2:
+    if len(config.combined) < 2:
         raise TailproofError(
-            f"'{experiment}' has {quantity(len(config.evaluated), 'expert')}, and an ensemble at "
+            f"'{experiment}' has {quantity(len(config.combined), 'expert')}, and an ensemble at "
             "least two: copy the folder of the expert, which is complete"
         )
     chosen = config.seeds[0] if seed is None else seed

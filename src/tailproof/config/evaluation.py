@@ -10,6 +10,8 @@ Ensemble = Literal["mean_logits", "mean_probabilities", "stacked"]
 
 ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
 
+STACKED: Ensemble = "stacked"
+
 WORST_ERRORS = 48
 """Number of confident mistakes per method and seed in errors.csv."""
 

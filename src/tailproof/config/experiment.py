@@ -93,6 +93,30 @@ class Experiment(Strict):
         """The experts that are evaluated: the named ones, then the winner of the sweep."""
         return [*self.experts, *([WINNER] if self.sweep else ())]
 
+    @property
+    def students(self) -> list[str]:
+        """The experts that learn from an ensemble, of which they are no part."""
+        return [name for name, recipe in self.experts.items() if recipe.distill]
+
+    @property
+    def combined(self) -> list[str]:
+        """The experts that ensembles combine: the evaluated ones that are no students."""
+        return [name for name in self.evaluated if name not in self.students]
+
+    @model_validator(mode="after")
+    def _students_have_a_teacher(self) -> "Experiment":
+        if any(recipe.distill for recipe in self.points.values()):
+            raise ValueError(
+                "distill is set for points of the sweep, which would be their own teachers: set it "
+                "for an expert of 'experts' alone"
+            )
+        if self.students and len(self.combined) < 2:
+            raise ValueError(
+                f"{self.students[0]} learns from an ensemble of the experts without distill, of "
+                f"which there are {len(self.combined)}: name at least two"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _experts_start_from_recipe(cls, value: Any) -> Any:

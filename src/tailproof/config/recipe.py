@@ -8,7 +8,7 @@ from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from tailproof import losses
 from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
@@ -314,6 +314,27 @@ class EarlyStopping(Strict):
     patience: Count = Field(description="Validations without a better monitor before stopping.")
 
 
+class Distill(Strict):
+    """Train a student: it also learns the answers of an ensemble of the other experts.
+
+    The loss is (1 − weight) · loss of the labels + weight · T² · KL(teacher ‖ student), with both
+    softmaxes at temperature T (Hinton, Vinyals & Dean 2015, sections 2 and 3).
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    teacher: Literal["stacked"] = Field(
+        "stacked",
+        alias="from",
+        description="The ensemble: stacked, of all evaluated experts that are no students, with "
+        "weights fitted on tune.",
+    )
+    temperature: Positive = Field(
+        2.0, description="T: how much the teacher's answers are softened; 1 leaves them."
+    )
+    weight: float = Field(0.5, gt=0, le=1, description="Share of the teacher in the loss.")
+
+
 class Ema(Strict):
     """Exponential moving average of the weights; the average is validated and exported."""
 
@@ -416,6 +437,11 @@ class Recipe(Strict):
     )
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
+    distill: Distill | None = Field(
+        None,
+        description="Make the expert a student of the ensemble of the other experts. Default: it "
+        "learns from labels alone.",
+    )
     sampler: Sampler = Field(
         "instance",
         description="How the samples of an epoch are drawn, always as many as train has. instance: "
@@ -635,6 +661,11 @@ class Recipe(Strict):
             raise ValueError(
                 f"devices × nodes is {self.devices} × {self.nodes}, but a head is trained by one "
                 "process: set both to 1"
+            )
+        if self.distill and self.is_fitted:
+            raise ValueError(
+                f"distill is part of a loss, but the head '{self.head.kind}' is computed without "
+                "one: choose the head linear, cosine or mlp, or remove distill"
             )
         if any(phase.mixing.cutmix for phase in self.timeline):
             raise ValueError(

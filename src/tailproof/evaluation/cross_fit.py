@@ -4,7 +4,7 @@ Each fold has networks of its own, so what depends on one network's scale is not
 rules, AUROC and operating points.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,10 @@ class Pool:
 
 
 def cross_fit(
-    folds: Mapping[str, FoldFiles], config: Evaluation, output: str | Path
+    folds: Mapping[str, FoldFiles],
+    config: Evaluation,
+    output: str | Path,
+    students: Collection[str] = (),
 ) -> dict[str, Any]:
     """Measure every expert and ensemble on the held-out predictions of all folds.
 
@@ -84,6 +87,7 @@ def cross_fit(
         folds: the files of each fold, by the name of its experiment.
         config: the configuration section evaluation.
         output: folder for metrics.json and the tables.
+        students: the experts that learnt from an ensemble, which no ensemble combines.
 
     Returns:
         The content of metrics.json.
@@ -95,7 +99,7 @@ def cross_fit(
     task = _mean_task(tasks, folds, config)
     logits = {name: read_experts(files.logits, tasks[name]) for name, files in folds.items()}
     pool = _pool(folds, logits, tasks, config)
-    methods = _pooled_methods(logits, task)
+    methods = _pooled_methods(logits, task, students)
     for method in track(methods, "cross_fit"):
         _measure(method, pool, task)
     result = _summary(task, methods, pool)
@@ -189,10 +193,12 @@ def _check_tested_once(
             )
 
 
-def _pooled_methods(logits: dict[str, Experts], task: Task) -> list[Method]:
+def _pooled_methods(
+    logits: dict[str, Experts], task: Task, students: Collection[str]
+) -> list[Method]:
     """Return every method with its predictions on test of all folds, by seed."""
     by_fold = [
-        [*expert_methods(experts, task), *ensemble_methods(experts)[0]]
+        [*expert_methods(experts, task), *ensemble_methods(experts, students)[0]]
         for experts in logits.values()
     ]
     pooled = []

@@ -1,6 +1,6 @@
 """The stage evaluate: metrics.json and CSV tables, computed from calibrated logits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,7 @@ from tailproof.evaluation.roc import measure_auroc
 from tailproof.evaluation.sample_groups import GAINED, PREFIX, SampleGroups
 from tailproof.evaluation.sample_groups import METRICS as GROUP_METRICS
 from tailproof.evaluation.selective import SelectiveAnswers, fit_rules
+from tailproof.evaluation.students import measure_students
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.evaluation.weighted_samples import ClassSums, Values, WeightedSamples
 from tailproof.files import write_json
@@ -55,6 +56,7 @@ def evaluate(
     config: Evaluation,
     output: str | Path,
     groups: Mapping[str, str] = NO_GROUPS,
+    students: Collection[str] = (),
 ) -> dict[str, Any]:
     """Measure every expert and ensemble on dev and test.
 
@@ -67,6 +69,7 @@ def evaluate(
         output: folder for metrics.json, accuracy.json and the tables; docs/evaluation.md describes
             them.
         groups: the group of each sample; a sample that is not listed is its own group.
+        students: the experts that learnt from an ensemble, which no ensemble combines.
 
     Returns:
         The content of metrics.json.
@@ -88,7 +91,7 @@ def evaluate(
     }
     tune_weight = first[FITTED_ON].weight
     methods = expert_methods(logits, task)
-    ensembles, weights = ensemble_methods(logits)
+    ensembles, weights = ensemble_methods(logits, students)
     methods += ensembles
     sample_groups = _sample_groups(first, groups)
     group_temperatures: dict[str, dict[str, float | None]] = {}
@@ -105,6 +108,9 @@ def evaluate(
     result["notes"] += sample_groups.notes
     result["sample_groups"] = sample_groups.to_jsonable(group_temperatures)
     result["class_mixes"] = _class_mixes(methods, splits, task)
+    if students:
+        by_name = {method.name: method for method in methods}
+        result["students"] = {split: measure_students(by_name, students, split) for split in splits}
     write_json(Path(output) / "metrics.json", result)
     write_json(Path(output) / "accuracy.json", _accuracy(methods))
     sample_ids = {name: split.sample_ids for name, split in splits.items()}
@@ -179,8 +185,9 @@ Weights = dict[str, dict[str, float | None]]
 """The weight of each expert in stacked, by seed; None where it is not finite."""
 
 
-def ensemble_methods(logits: Experts) -> tuple[list[Method], Weights]:
+def ensemble_methods(logits: Experts, students: Collection[str]) -> tuple[list[Method], Weights]:
     """Return the ensembles, none for one expert, and {seed: {expert: weight in stacked}}."""
+    logits = {name: seeds for name, seeds in logits.items() if name not in students}
     if len(logits) < 2:
         return [], {}
     methods = [Method(name, "ensemble", {}) for name in ENSEMBLES]

@@ -1,12 +1,12 @@
 """The stage guarantee: guarantees.json and the rules of every expert, from calibrated logits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tailproof.config.evaluation import Evaluation
+from tailproof.config.evaluation import STACKED, Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.ensembles import combine
@@ -37,7 +37,6 @@ from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
 
 NAMES_LISTED = 20
-STACKED = "stacked"
 Array = np.ndarray
 
 
@@ -52,6 +51,7 @@ def guarantee(
     splits: str | Path | None = None,
     context: str | Path | None = None,
     unknown: Mapping[str, Mapping[Any, str | Path]] | None = None,
+    students: Collection[str] = (),
 ) -> dict[str, Any]:
     """Fit every promise on tune and measure it on dev and test.
 
@@ -67,6 +67,7 @@ def guarantee(
         splits: splits.parquet; only context needs it.
         context: context.parquet; None without columns of context.
         unknown: {expert: {seed: path of unknown_scores.parquet}}, if experts say "unknown".
+        students: the experts that learnt from an ensemble, which no ensemble combines.
 
     Returns:
         The content of guarantees.json.
@@ -105,7 +106,7 @@ def guarantee(
         "methods": {},
     }
     stored: dict[str, dict[str, Any]] = {}
-    for method in track(_methods(logits, prior), "guarantee"):
+    for method in track(_methods(logits, prior, students), "guarantee"):
         promised = Promised.of(method, unit, setting)
         result["methods"][method.name] = promised.summary
         of_groups = None
@@ -220,8 +221,8 @@ def read_logits(path: str | Path, task: Task) -> LogitsFile:
     return logits
 
 
-def _methods(logits: Experts, prior: Experts) -> list[Method]:
-    """Return the experts, and the ensemble stacked if there are several."""
+def _methods(logits: Experts, prior: Experts, students: Collection[str]) -> list[Method]:
+    """Return the experts, and the ensemble stacked if there are several that are no students."""
     every = {
         expert: {seed: {**splits, **prior[expert][seed]} for seed, splits in seeds.items()}
         for expert, seeds in logits.items()
@@ -240,11 +241,11 @@ def _methods(logits: Experts, prior: Experts) -> list[Method]:
         )
         for name, seeds in every.items()
     ]
-    if len(every) > 1:
-        seeds = next(iter(every.values()))
+    combined = [own for name, own in every.items() if name not in students]
+    if len(combined) > 1:
         stacked = {
-            seed: ensemble_predictions(STACKED, [own[seed] for own in every.values()])
-            for seed in seeds
+            seed: ensemble_predictions(STACKED, [own[seed] for own in combined])
+            for seed in combined[0]
         }
         methods.append(Method(STACKED, "ensemble", stacked, {}, {}, {}))
     return methods

@@ -73,6 +73,7 @@ def _of_network(facts: ExpertFacts) -> dict[str, str]:
         f"initialised from {_start(recipe['model']['weights'])}",
         "Tuning": _tuning(recipe),
         "Loss": _with_options(recipe["loss"]),
+        "Distilled": _options(recipe["distill"]) if recipe["distill"] else "",
         "Optimizer": _with_options(recipe["optimizer"]),
         "Schedule": _with_options(recipe["schedule"]),
         "Length": f"{run['epochs']} epochs{stopped}, batches of {recipe['batch_size']}, "

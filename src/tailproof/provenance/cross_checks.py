@@ -31,6 +31,7 @@ from tailproof.data.grey_thumbnail import read_thumbnails, thumbnail
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.logits import LogitsFile
 from tailproof.data.tables import read_parquet, table_metadata
+from tailproof.evaluation.teacher import teach, teaching_of
 from tailproof.files import read_json
 from tailproof.guarantees.unknown_scores import LOGIT_SCORES, logit_scores
 from tailproof.provenance.training_checks import other_accuracy, other_best, right_answers
@@ -81,6 +82,7 @@ class CrossChecks:
                 "infer": self._raw_logits,
                 "calibrate": self._calibrator,
                 "export": self._calibrated_logits,
+                "teach": self._teacher,
                 "card": self._card,
                 "cross_fit": self._cross_fit,
                 "draws": self._draws,
@@ -206,12 +208,29 @@ class CrossChecks:
             by_rank = fitted.calibrators(uncalibrated.metadata["target"])
             check_calibrators(uncalibrated.classes, by_rank)
             used = {rank: by_rank[rank] for rank in uncalibrated.classes}
-            wrong = _other_rows(logits, uncalibrated, used)
+            metadata = calibrated_metadata(uncalibrated.metadata, used)
+            wrong = _other_rows(logits, uncalibrated, metadata, used)
             if wrong:
                 yield (
                     f"{file.path}: the logits of {quantity(wrong, 'row')} differ from those of "
                     f"{source} with the calibrators of calibration.json"
                 )
+
+    def _teacher(self, record: Record) -> Iterator[str]:
+        """Compute again what an ensemble answers for train."""
+        output, inputs = record.outputs[0].path, [file.path for file in record.inputs]
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "teacher.parquet")
+            (seed,) = record.seeds
+            teach(teaching_of(record.parameters["experts"], inputs), seed, path)
+            stated, again = LogitsFile.open(output), LogitsFile.open(path)
+            same = {again.metadata["target"]: Calibrator()}
+            wrong = _other_rows(stated, again, again.metadata, same, FACTOR_TOLERANCE)
+        if wrong:
+            yield (
+                f"{output}: the answers for {quantity(wrong, 'row')} differ from those of the "
+                "ensemble of its experts"
+            )
 
     def _card(self, record: Record) -> Iterator[str]:
         """Compare the network that the files of an expert's folder were made for with its own."""
@@ -410,10 +429,24 @@ def _same_calibrator(stated: Calibrator, fitted: Calibrator) -> bool:
     )
 
 
-def _other_rows(logits: LogitsFile, raw: LogitsFile, calibrators: dict[str, Calibrator]) -> int:
-    """Return the number of rows in which logits differ from calibrated raw ones."""
+def _other_rows(
+    logits: LogitsFile,
+    raw: LogitsFile,
+    metadata: dict[str, Any],
+    calibrators: dict[str, Calibrator],
+    tolerance: float = TOLERANCE,
+) -> int:
+    """Return the number of rows in which logits differ from calibrated raw ones.
+
+    Args:
+        logits: the logits.
+        raw: the raw logits.
+        metadata: what the metadata of the logits should be.
+        calibrators: the calibrator of each rank.
+        tolerance: of the logits, absolute and relative.
+    """
     if (
-        logits.metadata != calibrated_metadata(raw.metadata, calibrators)
+        logits.metadata != metadata
         or logits.classes != raw.classes
         or logits.sample_ids.tolist() != raw.sample_ids.tolist()
     ):
@@ -423,7 +456,7 @@ def _other_rows(logits: LogitsFile, raw: LogitsFile, calibrators: dict[str, Cali
         wrong |= logits.labels[rank] != values
     for (rows, stated), (_, block) in zip(logits.blocks(), raw.blocks(), strict=True):
         for rank, values in calibrate_block(block, calibrators).items():
-            same = np.isclose(stated[rank], values, rtol=TOLERANCE, atol=TOLERANCE)
+            same = np.isclose(stated[rank], values, rtol=tolerance, atol=tolerance)
             wrong[rows] |= ~same.all(axis=1)
     return int(wrong.sum())
 

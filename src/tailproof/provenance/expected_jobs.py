@@ -40,6 +40,9 @@ def _wildcards(experiment: Experiment) -> dict[str | None, list[dict[str, str]]]
         "evaluated": runs(experiment.evaluated),
         "scored": [] if experiment.data.unknown is None else runs(experiment.evaluated),
     }
+    if experiment.students:
+        wildcards["taught"] = [{"seed": str(seed)} for seed in experiment.seeds]
+        wildcards["students"] = [{}]
     if unknown_splits:
         keys = backbones_by_key(experiment.data, all_recipes(experiment).values())
         wildcards["unknown"] = [{}]

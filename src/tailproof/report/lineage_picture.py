@@ -73,22 +73,24 @@ class LineageDiagram(NamedTuple):
             _step(results, "split", "six splits", ["split/split"], "splits.parquet"),
             _step(results, "shard", quantity(len(shards), "shard"), shards, ".parquet"),
         ]
-        experts = {
-            expert: [
-                _step(
-                    results,
-                    (rule := _rule(stage, expert)),
-                    writes,
-                    [f"{rule}/{expert}-{seed}" for seed in results.experiment.seeds],
-                    file,
-                )
-                for stage, (writes, file) in OF_EXPERT.items()
-            ]
-            for expert in results.scores.shown_experts
-        }
+        experts = {expert: _steps_of(results, expert) for expert in results.scores.shown_experts}
         metrics = _step(results, "evaluate", "metrics", ["evaluate/evaluate"], "metrics.json")
         after = [metrics, Step("report", "this page", {}, "")]
         return cls(before, experts, after, _caption(results))
+
+
+def _steps_of(results: Results, expert: str) -> list[Step]:
+    """Return the steps of an expert; those of a student begin with what it learns."""
+    seeds = results.experiment.seeds
+    steps = []
+    if expert in results.experiment.students:
+        taught = [f"teach/teacher-{seed}" for seed in seeds]
+        steps = [_step(results, "teach", "answers to learn", taught, ".parquet")]
+    for stage, (writes, file) in OF_EXPERT.items():
+        rule = _rule(stage, expert)
+        jobs = [f"{rule}/{expert}-{seed}" for seed in seeds]
+        steps.append(_step(results, rule, writes, jobs, file))
+    return steps
 
 
 def digests(diagram: LineageDiagram) -> Table:

@@ -22,6 +22,7 @@ from tailproof.report import (
     leakage_section,
     lineage_picture,
     pooled_section,
+    student_section,
     sweep_section,
     tables,
     unknown_section,
@@ -53,7 +54,8 @@ def write_page(
 
     Reads evaluation/, inspection/, near_duplicates/, prepare.json, splits.json, shards/,
     preflight.json, each expert's history.csv, calibration.json and diagnosis.json, the selection of
-    a sweep, and the records of the jobs that made them. The same files give exactly the same bytes.
+    a sweep, experts/cost.json of students, and the records of the jobs that made them. The same
+    files give exactly the same bytes.
 
     Args:
         name: name of the experiment.
@@ -82,6 +84,7 @@ def write_page(
         status=status_block(cards, progress.criteria()),
         guarantees=guarantee_section.section(read),
         unknown=unknown_section.section(read),
+        students=student_section.section(read),
         inspection=inspection_section.section(read),
         preflight=finding_cards.before_training(read.preflight),
         pooled=pooled_section.sections(read.pooled),

@@ -218,6 +218,7 @@ class Results:
         records: records of the jobs before the report, by ``RULE/NAME``.
         selection: experts/winner/selection.json; None without a sweep.
         leakage: near_duplicates/leakage.json; None without a search for near duplicates.
+        cost: experts/cost.json; None without students.
         pooled: metrics.json of all folds and of all draws, by stage, of those that there are.
     """
 
@@ -238,6 +239,7 @@ class Results:
     records: dict[str, Record]
     selection: dict[str, Any] | None
     leakage: dict[str, Any] | None
+    cost: dict[str, Any] | None
     pooled: dict[str, dict[str, Any]]
 
     @classmethod
@@ -287,6 +289,9 @@ class Results:
             leakage=None
             if experiment.data.near_duplicates == "off"
             else _need(read_json, folder / "near_duplicates" / "leakage.json"),
+            cost=_need(read_json, folder / "experts" / "cost.json")
+            if experiment.students
+            else None,
             pooled={Path(path).parent.name: read_json(path) for path in pooled},
         )
 

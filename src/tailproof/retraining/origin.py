@@ -48,8 +48,8 @@ class Origin:
         """Read the record of an expert of this project, and check the files that it names.
 
         Raises:
-            TailproofError: no record says how the expert was trained, it is a whole network, or a
-                file is not the one that it was trained on.
+            TailproofError: no record says how the expert was trained, it is a whole network or
+                a student, or a file is not the one that it was trained on.
         """
         folder = _in_project(expert)
         name = experiment_of(folder)
@@ -73,6 +73,12 @@ class Origin:
         _check_unchanged(folder, [file, *record.inputs])
         trained = read_json(folder / "config.json")["tailproof"]
         recipe = _recipe(folder, trained["recipe"])
+        if recipe.distill:
+            raise TailproofError(
+                f"{folder} is a student, whose teachers learnt the labels as they were: retrain an "
+                f"expert of {EXPERIMENTS / name}.yaml without distill, or correct the source's "
+                "labels (tailproof relabel) and run snakemake"
+            )
         return cls(
             folder,
             name,

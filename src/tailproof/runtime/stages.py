@@ -21,7 +21,7 @@ BUNDLED = (
 )
 TRAINED = ("model.safetensors", "config.json", "history.csv", "training.json")
 
-TIMED = ("training.json", "preflight_timing.json", "preflight.md", "preflight.html")
+TIMED = ("training.json", "preflight_timing.json", "preflight.md", "preflight.html", "cost.json")
 """Names of outputs that hold times, so that their bytes differ from run to run."""
 
 
@@ -37,8 +37,8 @@ class Stage:
             ``contextual`` if it names columns of context, ``unknown`` if it has unknown pictures,
             ``shard``, features and shard of ``unknown_features``, expert and seed (``trained``,
             ``evaluated``, or ``scored`` if it says "unknown"), expert and seed of a ``rung``,
-            ``promotion``, ``selection``, or seed of the ``winner``. None if the report does not
-            depend on it.
+            ``promotion``, ``selection``, seed of the ``winner``, with students the seed that is
+            ``taught``, and ``students``. None if the report does not depend on it.
         reads_test: whether the stage may read files of the splits test and unknown_test.
         reads_raw: whether the stage may read raw files.
         reads_all: whether the stage may read all results, declared or not.
@@ -167,6 +167,8 @@ STAGES = {
         per=None,
         reads_test=True,
     ),
+    "teach": Stage(("experts/teacher-{seed}.parquet",), "teacher-{seed}", "taught"),
+    "cost": Stage(("experts/cost.json",), per="students"),
     "embed_unknown": Stage(
         ("shards/unknown_features/{key}/{split}.parquet/part-{part}.parquet",),
         "{key}-{part}",

@@ -131,6 +131,7 @@ def launch_head(
     code: str,
     until: int,
     digests: dict[str, str],
+    teacher: str | Path | None = None,
 ) -> None:
     """Train a head; see `tailproof.training.launcher.launch`.
 
@@ -144,15 +145,16 @@ def launch_head(
         code: digest of the training code.
         until: last epoch of this round of a sweep; 0 trains to the end.
         digests: SHA-256 of inputs that were already hashed, by path.
+        teacher: what the stage teach wrote, for a student.
 
     Raises:
         Interrupted: a signal asked the run to stop; its state is saved.
         TailproofError: features, weights, data and recipe do not fit together.
     """
     learner = HeadOnFeatures.open(manifest, features, recipe)
-    files = [*learner.train.paths, *learner.val.paths]
+    files = [*learner.train.paths, *learner.val.paths, *([teacher] if teacher else [])]
     start = [known_sha256(path, digests) for path in files]
     key = state_key(learner.manifest, recipe, seed, code, start)
     with lock_run(Path(states) / key), REQUEST.save_first():
-        run = TrainingRun(learner, seed, ProcessGroup(1), until)
+        run = TrainingRun(learner, seed, ProcessGroup(1), until, teacher)
         train(run, folder, states, key, REQUEST)

@@ -35,6 +35,7 @@ def launch(
     log_file: str | Path,
     until: int = 0,
     digests: Mapping[str, str] | None = None,
+    teacher: str | Path | None = None,
 ) -> None:
     """Train one expert on the recipe's devices and nodes.
 
@@ -48,6 +49,7 @@ def launch(
         log_file: log of rank 0; rank R writes to ``…rank-R`` next to it.
         until: last epoch of this round of a sweep; 0 trains to the end.
         digests: SHA-256 of inputs that were already hashed, by path.
+        teacher: what the stage teach wrote, for a student.
 
     Raises:
         Interrupted: a signal asked the run to stop; its state is saved.
@@ -58,12 +60,14 @@ def launch(
     verify(manifest, "train", "val", digests=digests)
     weights = weights_file(recipe.model)
     start = known_sha256(weights, digests) if weights else None
+    start = (start, known_sha256(teacher, digests)) if teacher else start
     key = state_key(read_json(manifest), recipe, seed, code, start)
     run_folder = Path(states) / key
     with lock_run(run_folder):
         if recipe.devices * recipe.nodes == 1:
             with REQUEST.save_first():
-                run = TrainingRun(NetworkOnImages(manifest, recipe), seed, ProcessGroup(1), until)
+                learner = NetworkOnImages(manifest, recipe)
+                run = TrainingRun(learner, seed, ProcessGroup(1), until, teacher)
                 train(run, folder, states, key, REQUEST)
             return
         arguments = {
@@ -74,6 +78,7 @@ def launch(
             "states": str(states),
             "key": key,
             "until": until,
+            "teacher": str(teacher) if teacher else None,
         }
         _launch_many(arguments, recipe, run_folder, log_file)
 

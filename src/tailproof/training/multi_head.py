@@ -107,6 +107,12 @@ class MultiHeadLoss(nn.Module):
             means.append(weight * mean(F, output, truth, values) if len(truth) else output.sum())
         return torch.stack(means)
 
+    @property
+    def shift(self) -> Tensor | None:
+        """What the loss adds to the logits of the target, [C]; None if it adds nothing."""
+        number = list(self._heads.classes).index(self._heads.target)
+        return self._loss.shift(getattr(self, f"class_values_{number}"))
+
     def reduction_weight(self, target: Tensor) -> Tensor:
         """Return the divisor of each head's mean, [R], to weigh the parts of a batch by."""
         return torch.stack(

@@ -20,6 +20,7 @@ from tailproof.models.trained_weights import TrainedWeights, hold_statistics
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases, Plateau, learning_rate
+from tailproof.training.distillation import Distillation
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper, check_monitor
 from tailproof.training.epoch_metrics import EpochMetrics, RareScores
@@ -56,6 +57,7 @@ class TrainingRun:
         seed: the seed.
         ranks: the processes that train together.
         until: last epoch of this round; 0 for the last one of the recipe.
+        teacher: what the stage teach wrote, if the recipe distils.
 
     Attributes:
         learner: what is trained, and what it learns from.
@@ -72,7 +74,14 @@ class TrainingRun:
         best: the best epoch so far.
     """
 
-    def __init__(self, learner: Learner, seed: int, ranks: ProcessGroup, until: int = 0) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        seed: int,
+        ranks: ProcessGroup,
+        until: int = 0,
+        teacher: str | Path | None = None,
+    ) -> None:
         self.learner, self.recipe = learner, (recipe := learner.recipe)
         self.seed, self.ranks = seed, ranks
         self.partial, self.until = bool(until), min(until or recipe.epochs, recipe.epochs)
@@ -95,6 +104,9 @@ class TrainingRun:
         self.model = learner.model(len(self.heads.names), self.device)
         self._trained_weights = TrainedWeights(self.model)
         self._losses = build_losses(self.heads, recipe, self._labels["train"])
+        self._distillation = Distillation.of(
+            recipe, teacher, learner.train, self.heads, self.device
+        )
         self._optimizer = build_optimizer(self.model, recipe)
         self._plateau = Plateau(recipe)
         self._mixing = [build_mixing(phase, ranks.world) for phase in recipe.timeline]
@@ -115,17 +127,20 @@ class TrainingRun:
         self.best = EarlyStopper(recipe)
         self._rate, self._tally = 0.0, self._new_tally()
         self._set_learning_rate()
+        self._log_start()
+
+    def _log_start(self) -> None:
         log.info(
             "%d samples, %d steps per epoch, %d of %d parameters trained, %s on %s, "
             "%d processes of %d threads",
-            len(learner.train),
+            len(self.learner.train),
             self.steps,
             count_parameters(self.model, trained=True),
             count_parameters(self.model),
             self.precision,
             self.device,
-            ranks.world,
-            recipe.threads,
+            self.ranks.world,
+            self.recipe.threads,
         )
 
     @property
@@ -178,7 +193,7 @@ class TrainingRun:
         self._parallel.train()
         hold_statistics(self.model)
         labels, phase = self._labels["train"], self.phases.number(self.epoch)
-        mixing = self._mixing[phase]
+        mixing, shift = self._mixing[phase], self._losses[phase].shift
         for finished in self._loaders[:phase]:
             finished.close()
         for batch in self._loaders[phase].epoch(self.epoch, first=self.step + 1):
@@ -186,11 +201,14 @@ class TrainingRun:
             # A process without a sample in this batch computes one with weight 0.
             computed = max(batch.real, 1)
             truth = labels[torch.from_numpy(batch.rows[:computed]).to(self.device)]
-            inputs, target = batch.inputs[:computed], truth
+            inputs, target, answers = batch.inputs[:computed], truth, None
+            if self._distillation:
+                answers = self._distillation.answers(batch.rows[:computed], shift)
             if mixing:
                 inputs, shares = mixing(inputs, torch.arange(computed, device=self.device))
                 target = shares @ self.heads.one_hot(truth)
-            logits, loss = self._update(inputs, target, 1.0 if batch.real else 0.0)
+                answers = None if answers is None else shares @ answers
+            logits, loss = self._update(inputs, target, 1.0 if batch.real else 0.0, answers)
             group = self._optimizer.param_groups[0]
             self._rate = group["lr"] / group.get("lr_scale", 1.0)
             self.step += 1
@@ -200,31 +218,37 @@ class TrainingRun:
                 self.check_finite()
             at_boundary()
 
-    def _update(self, inputs: Tensor, wanted: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    def _update(
+        self, inputs: Tensor, wanted: Tensor, weight: float, answers: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Make one update; return all logits and this process's share of the batch's mean loss.
 
         The mean is over the whole batch, however many parts and processes compute it.
         DistributedDataParallel averages gradients over processes, so the shares are multiplied by
         the number of processes.
         """
-        parts = list(
-            zip(
-                inputs.chunk(self.recipe.grad_accum_steps),
-                wanted.chunk(self.recipe.grad_accum_steps),
-                strict=True,
-            )
-        )
+        number_of_parts = self.recipe.grad_accum_steps
+        columns = [inputs.chunk(number_of_parts), wanted.chunk(number_of_parts)]
+        taught = [None] * len(columns[0]) if answers is None else answers.chunk(number_of_parts)
+        parts = list(zip(*columns, taught, strict=True))
         criterion = self._losses[self.phases.number(self.epoch)]
         whole = self._whole(criterion.reduction_weight(wanted) * weight)
+        if answers is not None:
+            counted = self._whole(inputs.new_tensor(len(inputs) * weight))
         self._optimizer.zero_grad(set_to_none=True)
         found, losses = [], []
-        for number, (part, target) in enumerate(parts, start=1):
+        for number, (part, target, teacher) in enumerate(parts, start=1):
             alone = self.ranks.world == 1 or number == len(parts)
             parallel = None if alone else self._parallel
             with parallel.no_sync() if isinstance(parallel, Parallel) else nullcontext():
                 logits = self._forward_part(part)
                 share = criterion.reduction_weight(target) * weight / whole
                 loss = (criterion(logits, target) * share).sum()
+                if teacher is not None:
+                    own, share = self._distillation.weight, len(part) * weight / counted
+                    of_target = self.heads.parts(logits)[self.heads.target]
+                    learnt = self._distillation.mean(of_target, teacher, criterion.shift)
+                    loss = (1 - own) * loss + own * share * learnt
                 if loss.requires_grad:  # a head that was fitted has nothing to train
                     self._scaler.scale(loss * self.ranks.world).backward()
             found.append(logits.detach())

@@ -42,7 +42,8 @@ def main(path: Path) -> None:
                 ranks = ProcessGroup(recipe.devices * recipe.nodes)
                 learner = NetworkOnImages(arguments["manifest"], recipe)
                 with REQUEST.save_first():
-                    run = TrainingRun(learner, arguments["seed"], ranks, arguments["until"])
+                    until, teacher = arguments["until"], arguments["teacher"]
+                    run = TrainingRun(learner, arguments["seed"], ranks, until, teacher)
                     folder, states, key = (arguments[name] for name in ("folder", "states", "key"))
                     train(run, folder, states, key, REQUEST)
         except Interrupted as error:

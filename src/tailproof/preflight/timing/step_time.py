@@ -76,6 +76,7 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
     by_expert, failed = dict[str, Any](), dict[str, list[str]]()
     for name, recipe in recipes.items():
         single = recipe if recipe.features else _single_process(recipe)
+        single = single.model_copy(update={"distill": None})  # there is no teacher yet
         plain = single.model_dump(mode="json")
         key = canonical_json({field: plain[field] for field in plain if field not in SAME_COST})
         if "failed" in times.get(key, {"failed": ""}):  # the fields left out may be the reason
