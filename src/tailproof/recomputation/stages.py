@@ -148,6 +148,8 @@ def _bundle(record: Record, folder: Path) -> None:
         manifest=_input(record, "manifest.json"),
         samples=_input(record, "samples.parquet"),
         metrics=_input(record, "metrics.json"),
+        splits=_optional_input(record, "splits.parquet"),
+        context=_optional_input(record, "context.parquet"),
     )
     evaluation, guarantees = parameters["evaluation"], parameters["guarantees"]
     bundle(sources, Evaluation(**evaluation), Guarantees(**guarantees), folder)
