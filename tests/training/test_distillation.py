@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.special import log_softmax, rel_entr, softmax
 
-from tailproof.config.recipe import Distill, Recipe
+from tailproof.config.distill import Distill
+from tailproof.config.recipe import Recipe
 from tailproof.config.validation import parse_experiment
 from tailproof.data.logits import Logits
 from tailproof.files import read_json

@@ -8,10 +8,11 @@ from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tailproof import losses
 from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
+from tailproof.config.distill import Distill
 from tailproof.config.head import FITTED, HEAD_DEFAULTS, RESCALED, Head
 from tailproof.config.optimizer import Cosine, Optimizer, Schedule
 from tailproof.config.transforms import Albumentation, TorchvisionTransform
@@ -312,27 +313,6 @@ class EarlyStopping(Strict):
     """Stop training when the monitor stops improving."""
 
     patience: Count = Field(description="Validations without a better monitor before stopping.")
-
-
-class Distill(Strict):
-    """Train a student: it also learns the answers of an ensemble of the other experts.
-
-    The loss is (1 − weight) · loss of the labels + weight · T² · KL(teacher ‖ student), with both
-    softmaxes at temperature T (Hinton, Vinyals & Dean 2015, sections 2 and 3).
-    """
-
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    teacher: Literal["stacked"] = Field(
-        "stacked",
-        alias="from",
-        description="The ensemble: stacked, of all evaluated experts that are no students, with "
-        "weights fitted on tune.",
-    )
-    temperature: Positive = Field(
-        2.0, description="T: how much the teacher's answers are softened; 1 leaves them."
-    )
-    weight: float = Field(0.5, gt=0, le=1, description="Share of the teacher in the loss.")
 
 
 class Ema(Strict):

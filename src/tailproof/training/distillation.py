@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-from tailproof.config.recipe import Distill, Recipe
+from tailproof.config.distill import Distill
+from tailproof.config.recipe import Recipe
 from tailproof.data.logits import Logits
 from tailproof.loading.batches import Rows
 from tailproof.runtime.errors import TailproofError
