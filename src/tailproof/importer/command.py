@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.config.base import NAME
-from tailproof.config.data import Data, SourceConfig
+from tailproof.config.data import Data
 from tailproof.config.experiment import Experiment
 from tailproof.config.validation import parse_experiment
 from tailproof.config.yaml_writer import comment, dump_commented
@@ -17,7 +17,8 @@ from tailproof.data.split_advice import find_fault
 from tailproof.data.split_assignment import assign_splits, count_classes
 from tailproof.data.splits import drop_shared_groups, refuse_single_class
 from tailproof.importer.choice import Choice, choose_source
-from tailproof.importer.collection import Collection, read_collection
+from tailproof.importer.collection import Collection, read_collection, read_source
+from tailproof.importer.detections import crop_to_detections
 from tailproof.importer.recipe import (
     PER_SHARD,
     Settings,
@@ -87,11 +88,13 @@ def import_collection(
     path = _checked(place)
     name = _experiment_name(path, name)
     choice = choose_source(path, source, label)
-    collection = read_collection(_source_of(choice))
-    revised = revise_source(choice.recognition, collection)
-    if revised is not None:
-        choice = replace(choice, recognition=revised)
-        collection = read_collection(_source_of(choice))
+    recognition = choice.recognition
+    collection = read_collection(read_source(recognition.source))
+    if (revised := revise_source(recognition, collection)) is not None:
+        recognition = revised
+        collection = read_collection(read_source(recognition.source))
+    recognition, collection = crop_to_detections(path, recognition, collection)
+    choice = replace(choice, recognition=recognition)
     data, used = _design_data(choice, collection)
     train = Counter({str(label): int(n) for label, n in used["train"].items()})
     sections, comments = _sections(name, data, train, collection)
@@ -144,12 +147,6 @@ def _name_of(path: Path) -> str:
     stem = parts[-1] if parts else path.name
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")
     return name if re.fullmatch(NAME, name) else "collection"
-
-
-def _source_of(choice: Choice) -> SourceConfig:
-    data = {"source": choice.recognition.source}
-    value = {"title": choice.name, "data": data, "experts": {"plain": {}}}
-    return parse_experiment(value, "the recognised source").data.source
 
 
 def _design_data(choice: Choice, collection: Collection) -> tuple[Settings, Any]:

@@ -72,7 +72,11 @@ def describe_label_map(path: Path) -> str | None:
 def describe_archives(path: Path) -> str | None:
     """Return how to unpack the archives in a folder; None if it has pictures, or no archives."""
     files = list(islice(Folder(path).files(on_error=lambda _: None), LOOKED_AT))
-    archives = [path / file for file in filter(is_archive, files)]
+    archives = [
+        path / file
+        for file in filter(is_archive, files)
+        if not unpacked_folder(path / file).is_dir()
+    ]
     if not archives or any(map(is_picture, files)):
         return None
     commands = [f"`{unpack_command(file, unpacked_folder(file))}`" for file in archives]

@@ -18,7 +18,9 @@ COMPARED = 60  # folders that are compared in pairs
 SHOWN = 4  # names in a sentence
 
 MASKS = re.compile(
-    r".*(masks?|ground[ _-]?truths?|annotations?|segmentations?)|(gt|seg|labels?)", re.IGNORECASE
+    r".*(masks?|ground[ _-]?truths?|annotations?|segmentations?)|segmentation[ _-]?(class|object)s?"
+    r"|(gt|seg|labels?)",
+    re.IGNORECASE,
 )
 """Names of folders of masks, which are drawings of what is where in a picture."""
 
