@@ -27,7 +27,7 @@ from tailproof.importer.recipe import (
     design_recipe,
     positive_class,
 )
-from tailproof.importer.revision import revise_source
+from tailproof.importer.revision import doubt_sides, revise_source, without_groups
 from tailproof.project import EXPERIMENTS, add_experiment
 from tailproof.runtime.errors import TailproofError
 
@@ -95,7 +95,16 @@ def import_collection(
         collection = read_collection(read_source(recognition.source))
     recognition, collection = crop_to_detections(path, recognition, collection)
     choice = replace(choice, recognition=recognition)
-    data, used = _design_data(choice, collection)
+    try:
+        data, used = _design_data(choice, collection)
+    except TailproofError:
+        ungrouped = without_groups(recognition, collection)
+        if ungrouped is None:
+            raise
+        choice = replace(choice, recognition=ungrouped)
+        collection = read_collection(read_source(ungrouped.source))
+        data, used = _design_data(choice, collection)
+    choice = replace(choice, recognition=doubt_sides(choice.recognition, collection))
     train = Counter({str(label): int(n) for label, n in used["train"].items()})
     sections, comments = _sections(name, data, train, collection)
     experiment = parse_experiment(sections, f"the experiment for {path}")

@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
-from pathlib import PurePosixPath
+from itertools import combinations, count
+from pathlib import Path, PurePosixPath
 
 import yaml
 
@@ -65,6 +65,12 @@ def source_yaml(root: str, **fields: str) -> str:
         value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**20
     )
     return f"`{text.strip()[1:-1]}`"
+
+
+def new_table(folder: Path) -> Path:
+    """Return the path of a table of labels that does not exist yet in a folder."""
+    names = (f"labels{number or ''}.csv" for number in count())
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 def quoted(names: Iterable[str], shown: int = SHOWN) -> str:

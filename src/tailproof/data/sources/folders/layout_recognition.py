@@ -14,6 +14,7 @@ from tailproof.data.sources.folders.class_folders import MASK, UNREAD_PICTURES, 
 from tailproof.data.sources.folders.folder_layout import (
     MASKS,
     alike_folders,
+    new_table,
     quoted,
     source_yaml,
 )
@@ -526,7 +527,7 @@ def _table_command(folder: Path, columns: str, rule: str, without: str = "") -> 
     endings = "|".join(sorted(suffix[1:] for suffix in SUFFIXES))
     return (
         f"cd {shlex.quote(str(folder))} && (echo {columns}; {find} | sort | "
-        f"sed -nE 's|^\\./||; /\\.({endings})$/I{{{rule}}}') > labels.csv"
+        f"sed -nE 's|^\\./||; /\\.({endings})$/I{{{rule}}}') > {new_table(folder).name}"
     )
 
 

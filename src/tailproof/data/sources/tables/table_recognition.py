@@ -6,14 +6,17 @@ import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Any
 
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.base import Recognition
+from tailproof.data.sources.folders.folder_layout import new_table
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
 from tailproof.data.sources.folders.split_names import split_kind
+from tailproof.data.sources.tables.box_columns import find_boxes
 from tailproof.data.sources.tables.column_roles import Column, Roles, find_roles
 from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.data.sources.tables.missing_values import EMPTY
@@ -65,6 +68,8 @@ class Table:
         placement: where the files are.
         roles: what the other columns are.
         rows: the number of rows.
+        box: the columns of left and upper side, width and height of the box in each row, if a
+            picture has several rows.
     """
 
     path: str
@@ -74,6 +79,7 @@ class Table:
     placement: Placement
     roles: Roles
     rows: int
+    box: list[str] | None = None
 
     @property
     def stem(self) -> str:
@@ -251,19 +257,50 @@ def _understand(
         roles = Roles(named=False, fault=f"it has no header: {NO_HEADER}")
     else:
         roles = find_roles(columns, filename, label)
-        roles.fault = roles.fault or _find_repeats(columns[filename])
-    return Table(path, encoding, columns, filename, placements[filename], roles, rows)
+    table = Table(path, encoding, columns, filename, placements[filename], roles, rows)
+    _find_boxes(places.root, table)
+    return table
 
 
-def _find_repeats(files: Column) -> str | None:
-    """Return what to do about several rows per picture; None if there are none."""
+def _find_boxes(root: Path, table: Table) -> None:
+    """Decide what several rows per picture mean: boxes, or a fault."""
+    files, roles = table.columns[table.filename], table.roles
     named = files.counts.total()
+    boxes = find_boxes(table.columns.values())
     if len(files.counts) > 0.95 * named:
-        return None
-    return (
+        if boxes and roles.ranks:
+            roles.notes.append(
+                f"the box in the columns {listed(boxes.names)} is not cut out of each picture: the "
+                "pictures are read whole"
+            )
+        return
+    if boxes and not boxes.corners:
+        table.box = boxes.names
+        roles.notes.append(
+            f"boxes: the columns {listed(boxes.names)}, because several rows name one picture; "
+            "each box is a sample"
+        )
+        return
+    text = (
         f"{quantity(named, 'row')} name {quantity(len(files.counts), 'picture')}, expected one row "
-        "per picture: if a picture has several labels, keep the one that matters; if each row is a "
-        "box, name the columns of its left side, upper side, width and height in data.source.box"
+        "per picture"
+    )
+    if boxes:
+        written = new_table((root / table.path).parent)
+        code = (
+            f"import pandas as p; t = p.read_csv({_quoted(root / table.path)}, sep=None, "
+            f'engine="python"); {boxes.conversion}; '
+            f"t.to_csv({_quoted(written)}, index=False)"
+        )
+        roles.fault = roles.fault or (
+            f"{text}, or left side, upper side, width and height of a box in each: write them with "
+            f"`python -c {shlex.quote(code)}`, and import the result: "
+            f"`tailproof import {shlex.quote(str(written))}`"
+        )
+        return
+    roles.fault = roles.fault or (
+        f"{text}: if a picture has several labels, keep the one that matters; if each row is a "
+        "box, call the columns of its left side, upper side, width and height x, y, w and h"
     )
 
 
@@ -282,7 +319,7 @@ def _describe_missing(
         )
         if prefix := places.find_prefix(named):
             table = shlex.quote(str(places.root / path))
-            written = shlex.quote(str(places.root / "labels.csv"))
+            written = shlex.quote(str(new_table(places.root)))
             fault = (
                 f"the paths in the column '{name}' begin with '{prefix}', which is not here: write "
                 f"them without it with `sed 's|{prefix}||' {table} > {written}`, and import it: "
@@ -337,7 +374,7 @@ class _Places:
             return None
         paths = [self._finder.find_below(".", PurePosixPath(cell).name).path for cell in cells]
         prefixes = {
-            cell.removesuffix(path) if path is not None and cell.endswith(path) else None
+            cell[: len(cell) - len(_common_end(cell, path))] if path is not None else None
             for cell, path in zip(cells, paths, strict=True)
         }
         prefix = prefixes.pop()
@@ -364,6 +401,12 @@ class _Places:
             parts = [PurePosixPath(path).parts[:-1] for path in paths if path is not None]
             common = _common(parts)
             best.images, best.share, best.subfolders = "/".join(common) or ".", share, True
+
+
+def _common_end(first: str, second: str) -> str:
+    """Return the longest end that two paths have in common, in whole names."""
+    pairs = zip(reversed(first.split("/")), reversed(second.split("/")), strict=False)
+    return "/".join(reversed([one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]))
 
 
 def _common(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
@@ -456,6 +499,8 @@ def _source(root: Path, table: Table, pools: dict[str, Table]) -> dict[str, Any]
         source["subfolders"] = True
     if roles.split and not pools:
         source["split"] = roles.split
+    if table.box and not pools:
+        source["box"] = table.box
     if roles.missing:
         source["missing"] = roles.missing
     if table.encoding:
@@ -485,7 +530,8 @@ def _notes_of_others(tables: Tables, used: list[Table]) -> Iterator[str]:
 
 
 def _describe_fault(root: Path, tables: Tables) -> str:
-    table = tables.faulty[0]
+    kinds = split_kinds([table.path for table in tables.faulty], files=True)
+    table = min(tables.faulty, key=lambda table: kinds[table.path] != "train")
     if table.roles.fault:
         return f"{root / table.path}: {table.roles.fault}"
     return f"{root / table.path}: {_describe_one_hot(root, table, tables)}"
@@ -493,30 +539,58 @@ def _describe_fault(root: Path, tables: Tables) -> str:
 
 def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
     """Return the command that makes one column of the columns of 0 and 1."""
-    names = table.roles.one_hot
-    read = f"t = p.read_csv({_quoted(root / table.path)})"
+    names, written = table.roles.one_hot, new_table(root)
+    alike = [
+        other
+        for other in tables.faulty
+        if other.roles.one_hot == names and other.filename == table.filename
+    ]
+    read = _read_all(root, alike) if len(alike) > 1 else f"t = {_read_csv(root / table.path)}"
     others = [
         other
-        for other in [*tables.unlabelled, *tables.labelled, *tables.faulty]
-        if other is not table and table.filename in other.columns and other.rows == table.rows
+        for other in [*tables.unlabelled, *tables.labelled]
+        if table.filename in other.columns and other.rows == table.rows
     ]
-    if others:
-        read += (
-            f".merge(p.read_csv({_quoted(root / others[0].path)}), on={_quoted(table.filename)})"
-        )
+    if others and len(alike) == 1:
+        read += f".merge({_read_csv(root / others[0].path)}, on={_quoted(table.filename)})"
     code = (
         f'import pandas as p; {read}; t["label"] = t[{json.dumps(names)}].idxmax(axis=1); '
-        f"t.to_csv({_quoted(root / 'labels.csv')}, index=False)"
+        f"t.to_csv({_quoted(written)}, index=False)"
     )
     return (
         f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have 1 in the "
         f"class of each row, expected one column of labels: write it with `python -c "
-        f"{shlex.quote(code)}` and `tailproof import {shlex.quote(str(root / 'labels.csv'))}`"
+        f"{shlex.quote(code)}` and `tailproof import {shlex.quote(str(written))}`"
     )
+
+
+def _read_all(root: Path, tables: list[Table]) -> str:
+    """Return the code that reads tables of several sets into one, with a column of their splits."""
+    places = [PurePosixPath(table.path) for table in tables]
+    kinds = split_kinds([place.parent.name or place.stem for place in places])
+    sets = [kinds[place.parent.name or place.stem] for place in places]
+    if "test" not in sets:
+        sets = ["test" if kind == "val" else kind for kind in sets]
+    entries = [
+        (table.path, "" if table.placement.images == "." else f"{table.placement.images}/", kind)
+        for table, kind in zip(tables, sets, strict=True)
+    ]
+    name = json.dumps(tables[0].filename)
+    split = ", split=s" if None not in sets else ""
+    return (
+        f"t = p.concat([{_read_csv(root, ' + f')}.assign(**{{{name}: lambda t, d=d: d + "
+        f"t[{name}]}}{split}) for f, d, s in {json.dumps(entries)}])"
+    )
+
+
+def _read_csv(file: Path, rest: str = "") -> str:
+    path = _quoted(f"{file}/" if rest else file)
+    return f"p.read_csv({path}{rest}, skipinitialspace=True)"
 
 
 def _describe_join(root: Path, table: Table, tables: Tables) -> str | None:
     """Return the command that adds the labels of a table that names no pictures; None if none."""
+    written = new_table(root)
     for path, columns in tables.others.items():
         labels = find_roles(columns, "").ranks
         keys = [
@@ -530,12 +604,12 @@ def _describe_join(root: Path, table: Table, tables: Tables) -> str | None:
         read, other = _quoted(root / table.path), _quoted(root / path)
         code = (
             f"import pandas as p; t = p.read_csv({read}).merge(p.read_csv({other}), "
-            f"on={json.dumps(keys)}); t.to_csv({_quoted(root / 'labels.csv')}, index=False)"
+            f"on={json.dumps(keys)}); t.to_csv({_quoted(written)}, index=False)"
         )
         return (
             f"it names pictures, and {root / path} seems to have their labels: join them with "
             f"`python -c {shlex.quote(code)}`, and import the result: "
-            f"`tailproof import {shlex.quote(str(root / 'labels.csv'))}`"
+            f"`tailproof import {shlex.quote(str(written))}`"
         )
     return None
 
