@@ -129,7 +129,7 @@ def _describe_records(file: Path, entries: list[Any], options: str = "") -> str 
     if not names or len(fields) < 2:
         return None
     columns = json.dumps(fields)
-    read = f"p.read_json({_quoted(file)}, dtype=False, convert_dates=False{options})"
+    read = f"p.read_json({_quoted(file)}, dtype=False{options})"
     code = f"{read}[{columns}].to_csv({WRITTEN}, index=False)"
     return _describe(file, f"an object for each picture, with the fields {quoted(fields)}", code)
 

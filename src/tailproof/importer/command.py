@@ -152,7 +152,11 @@ def _experiment_name(path: Path, wanted: str | None) -> str:
 
 
 def _name_of(path: Path) -> str:
-    parts = [part for part in path.with_suffix("").parts if part.lower() not in GENERIC]
+    parts = [
+        part
+        for part in path.with_suffix("").parts
+        if part.lower().rstrip("0123456789") not in GENERIC
+    ]
     stem = parts[-1] if parts else path.name
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")
     return name if re.fullmatch(NAME, name) else "collection"

@@ -20,6 +20,7 @@ from tailproof.data.sources.folders.folder_layout import (
 )
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
 from tailproof.data.sources.folders.foreign_files import describe_foreign
+from tailproof.data.sources.folders.official_lists import describe_official_lists
 from tailproof.data.sources.folders.split_names import are_splits
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
@@ -102,7 +103,7 @@ def recognize_class_folders(root: Path) -> Recognition | None:
     finder = _LayoutFinder(root, top)
     layout = finder.find(top)
     source = {"name": "image_folder", "root": str(root / layout.root), **layout.fields}
-    doubts = (*finder.doubts, *_doubts_about_lists(top))
+    doubts = (*finder.doubts, *_doubts_about_lists(root, top))
     return Recognition(source, layout.reason, layout.sure, tuple(finder.notes), doubts)
 
 
@@ -463,8 +464,11 @@ def _are_places(names: list[str]) -> bool:
     return not stem or bool(PLACES.fullmatch(stem))
 
 
-def _doubts_about_lists(top: Surveyed) -> list[str]:
+def _doubts_about_lists(root: Path, top: Surveyed) -> list[str]:
     """Name the text files that may list official splits."""
+    official = describe_official_lists(root, top)
+    if official is not None:
+        return [official[1]]
     files = [
         f"{folder.path}/{name}" if folder.path else name
         for folder in top.below()
