@@ -131,6 +131,27 @@ def eyes(root):  # the left and the right one of a patient, without a column for
     write_table(root / "trainLabels.csv", ["image", "level"], rows)
 
 
+def idrid(root):  # sets in folders with letters in front, whose pictures have the same names
+    top = root / "B. Disease Grading"
+    for letter, split, count in (("a", "Training", 30), ("b", "Testing", 9)):
+        names = [f"IDRiD_{n:03d}" for n in range(count)]
+        folder = top / "1. Original Images" / f"{letter}. {split} Set"
+        write_pictures(folder, [f"{name}.jpg" for name in names])
+        table = top / "2. Groundtruths" / f"{letter}. IDRiD_Disease Grading_{split} Labels.csv"
+        rows = [[name, n % 3, ""] for n, name in enumerate(names)]
+        write_table(table, ["Image name", "Retinopathy grade", ""], rows)
+
+
+def places_without_sequences(root):  # fields without a value
+    kinds = [{"id": n, "name": name} for n, name in enumerate(ANIMALS)]
+    files = [f"site{n % 10}/{n}.jpg" for n in range(30)]
+    coco(root, "x.json", files, kinds, bbox=None)
+    value = json.loads((root / "x.json").read_text())
+    for image in value["images"]:
+        image |= {"location": image["file_name"].split("/")[0], "seq_id": None}
+    write_json(root / "x.json", value)
+
+
 def boxes_in_rows(root):  # several rows per picture
     write_pictures(root, [f"{n}.jpg" for n in range(20)])
     rows = [[f"{n % 20}.jpg", ANIMALS[n % 3], n // 20, 1, 4, 5] for n in range(40)]
@@ -149,6 +170,8 @@ READ = {
     gbif_archive: ({}, dict.fromkeys(SPECIES, 10)),
     stations: ({}, dict.fromkeys(ANIMALS, 15)),
     eyes: ({}, {"0": 16, "1": 16, "2": 16}),
+    idrid: ({"train": 30, "test": 9}, {"0": 13, "1": 13, "2": 13}),
+    places_without_sequences: ({}, dict.fromkeys(ANIMALS, 10)),
     boxes_in_rows: ({}, {"bird": 14, "cat": 13, "dog": 13}),
 }
 """What is read: the number of samples of each official set, and of each class."""
@@ -178,6 +201,18 @@ def pascal_voc(root):
     write_pictures(root / "VOC2007" / "SegmentationClass", [f"{n:06d}.png" for n in range(3)])
     text = "<annotation><object><name>cat</name></object></annotation>"
     write_text(root / "VOC2007" / "Annotations" / "000000.xml", text)
+
+
+def sets_in_names(root):  # Stanford Online Products: no classes called train and test
+    write_pictures(
+        root / "bicycle_final", [f"{s}{n}.JPG" for s in ("train", "test") for n in range(9)]
+    )
+
+
+def emnist(root):
+    for part in ("train", "test"):
+        for kind in ("images-idx3", "labels-idx1"):
+            write_text(root / f"emnist-letters-{part}-{kind}-ubyte.gz", "x")
 
 
 def via(root):
@@ -248,6 +283,8 @@ REFUSED = {
     nights: "2021-05-01",
     yolo: "data.yaml.*YOLO.*COCO",
     pascal_voc: "Pascal VOC.*COCO",
+    sets_in_names: "bicycle_final",
+    emnist: "train-images-idx3-ubyte",
     via: "VIA.*COCO",
     labelme: "LabelMe.*COCO",
     darwin: "Darwin.*COCO",
@@ -342,6 +379,16 @@ def label_studio_table(root):  # with the paths of its server, called as the tab
     write_table(root / "labels.csv", header, rows)
 
 
+def timelapse(root):  # folder and name of a file in two columns; names repeat in each folder
+    rows = []
+    for n in range(30):
+        folder, name = f"Site{n % 6}/100MEDIA", f"IMG_{n // 6:04d}.JPG"
+        write_pictures(root / folder, [name])
+        rows.append(["Photos", name, folder.replace("/", "\\"), ANIMALS[n % 3]])
+    header = ["RootFolder", "File", "RelativePath", "Species"]
+    write_table(root / "TimelapseData.csv", header, rows)
+
+
 def cvat(root):
     write_pictures(root / "images", [f"{n}.jpg" for n in range(30)])
     images = [f'<image id="{n}" name="{n}.jpg"><tag label="{ANIMALS[n % 3]}"></tag></image>'
@@ -391,6 +438,7 @@ FOLLOWED = {
     corners: ({}, {"bird": 14, "cat": 13, "dog": 13}, 20),
     label_studio: ({}, dict.fromkeys(ANIMALS, 10), 0),
     label_studio_table: ({}, dict.fromkeys(ANIMALS, 10), 0),
+    timelapse: ({}, dict.fromkeys(ANIMALS, 10), 0),
     cvat: ({}, dict.fromkeys(ANIMALS, 10), 0),
     records: ({}, {"000": 10, "001": 10, "002": 10}, 0),
     record_lines: ({}, dict.fromkeys(ANIMALS, 10), 0),

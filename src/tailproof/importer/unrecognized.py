@@ -21,6 +21,7 @@ from tailproof.data.sources.folders.foreign_files import (
     describe_foreign,
     describe_unread,
 )
+from tailproof.data.sources.idx import NAMES
 from tailproof.data.sources.tables.table_recognition import WIDEST
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
@@ -86,6 +87,11 @@ def _describe_folder(path: Path, reader: str) -> str:
     counted = listed([f"{count:,} {ending}" for ending, count in endings.most_common()], 6)
     text = f"{path} contains {more}{quantity(len(files), 'file')} ({counted}), such as "
     text += f"{quoted(files, 3)}: {reader}"
+    if idx := next((file for file in files if "-idx3-ubyte" in file), None):
+        return (
+            f"{text}; '{idx}' has the format of MNIST: give the four files its names, "
+            f"{listed(list(NAMES), 4)} (.gz), in a folder of their own"
+        )
     if packed := describe_archives(path):
         return f"{text}; {packed}"
     pixels = next((file for file in files if _is_table_of_pixels(path / file)), None)

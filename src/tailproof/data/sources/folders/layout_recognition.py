@@ -549,4 +549,5 @@ def _labels_in_names(pictures: list[str], pattern: re.Pattern[str]) -> Counter[s
     labels = Counter(match[1] for stem in stems if (match := pattern.fullmatch(stem)))
     clean = all(re.fullmatch(r"[^,\"]+", name) for name in pictures)
     enough = labels.total() >= MOST * len(pictures) and 2 * len(labels) <= len(pictures)
-    return labels if clean and enough and len(labels) > 1 else Counter()
+    usable = len(labels) > 1 and not are_splits(labels)
+    return labels if clean and enough and usable else Counter()

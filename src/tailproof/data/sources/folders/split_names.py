@@ -19,7 +19,7 @@ KINDS = {
 def split_kind(name: str) -> str | None:
     """Return ``train``, ``val`` or ``test`` for the name of a split; None for any other name."""
     words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
-    text = " ".join(word for word in words if word not in FILLERS)
+    text = " ".join(word for word in words if len(word) > 1 and word not in FILLERS)
     return next((kind for kind, pattern in KINDS.items() if pattern.fullmatch(text)), None)
 
 

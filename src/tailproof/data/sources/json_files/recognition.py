@@ -68,6 +68,10 @@ KEYS = (
 )
 
 
+NULLABLE = ("location", "seq_id", "bbox")
+"""Keys that some files have without a value."""
+
+
 def read_head(file: Path) -> Head | None:
     """Return what a JSON file contains; None for any other file.
 
@@ -80,12 +84,19 @@ def read_head(file: Path) -> Head | None:
         ):
             if not text[:START].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
                 return None
-            keys = frozenset(key for key in KEYS if text.find(f'"{key}"'.encode()) >= 0)
+            keys = frozenset(key for key in KEYS if _has_value(text, key))
             found = [match[1] for match in islice(FILE_NAME.finditer(text), NAMES)]
     except (TailproofError, ValueError, OSError):  # an empty file cannot be mapped
         return None
     names = [json.loads(name) for name in found]
     return Head(keys, names)
+
+
+def _has_value(text: mmap.mmap, key: str) -> bool:
+    """Return whether a key occurs with a value, or at all if it has one wherever it occurs."""
+    if key not in NULLABLE:
+        return text.find(f'"{key}"'.encode()) >= 0
+    return re.search(rb'"%s"\s*:\s*(?!null|\s|\[\s*\])' % key.encode(), text) is not None
 
 
 def recognize_coco(path: Path) -> Recognition | None:

@@ -217,7 +217,8 @@ def _find_split(columns: Iterable[Column], roles: Roles) -> str | None:
         values = column.counts
         kinds = {split_kind(value) for value in values}
         shown = listed([f"'{value}' ({count})" for value, count in values.items()])
-        if not (1 < len(values) <= MOST_SPLITS and "train" in kinds):
+        named = column.named(SPLIT_NAMES) is not None and "id" not in column.words
+        if not (1 < len(values) <= MOST_SPLITS and ("train" in kinds or named)):
             if set(column.words) & {"fold", "kfold", "folds"} and column.repeats:
                 roles.notes.append(f"the column '{column.name}' has folds, which are not read")
             continue
@@ -225,7 +226,7 @@ def _find_split(columns: Iterable[Column], roles: Roles) -> str | None:
         if whole and {"train", "test"} <= kinds <= {"train", "val", "test"}:
             roles.notes.append(f"official splits: the column '{column.name}', with {shown}")
             return column.name
-        if are_splits(values) or column.named(SPLIT_NAMES) is not None:
+        if are_splits(values) or named:
             roles.doubts.append(
                 f"the column '{column.name}' has {shown}: not read as official splits, which need "
                 "train, test and perhaps val in every row, and no other value; rename them in the "

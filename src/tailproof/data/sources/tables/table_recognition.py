@@ -258,8 +258,45 @@ def _understand(
     else:
         roles = find_roles(columns, filename, label)
     table = Table(path, encoding, columns, filename, placements[filename], roles, rows)
-    _find_boxes(places.root, table)
+    if fault := _describe_folders(path, columns, filename, places):
+        roles.fault = fault
+    else:
+        _find_boxes(places.root, table)
     return table
+
+
+def _describe_folders(
+    path: str, columns: dict[str, Column], filename: str, places: "_Places"
+) -> str | None:
+    """Return the command that joins the folder and the name of a file; None if one is enough.
+
+    Tables of camera traps by Timelapse and camtrapR have the two in two columns.
+    """
+    files = columns[filename]
+    if len(files.counts) == files.counts.total():
+        return None
+    for name, column in columns.items():
+        if name == filename or not set(column.words) & {"path", "directory", "folder", "dir"}:
+            continue
+        pairs = list(zip(column.cells, files.cells, strict=True))
+        tried = pairs[:: max(1, len(pairs) // TRIED)][:TRIED]
+        joined = [f"{folder}/{file}".replace("\\", "/") for folder, file in tried]
+        root = next((each for each in places.near(path) if places.all_exist(each, joined)), None)
+        if root is None:
+            continue
+        written = new_table(places.root / root)
+        code = (
+            f"import pandas as p; t = p.read_csv({_quoted(places.root / path)}, dtype=str, "
+            f'sep=None, engine="python"); t["filename"] = t[{_quoted(name)}].str.replace('
+            f'"\\\\", "/") + "/" + t.pop({_quoted(filename)}); '
+            f"t.drop(columns={_quoted(name)}).to_csv({_quoted(written)}, index=False)"
+        )
+        return (
+            f"the columns '{name}' and '{filename}' together name the pictures: join them with "
+            f"`python -c {shlex.quote(code)}`, and import the result: "
+            f"`tailproof import {shlex.quote(str(written))}`"
+        )
+    return None
 
 
 def _find_boxes(root: Path, table: Table) -> None:
@@ -310,6 +347,9 @@ def _describe_missing(
     """Return a table whose pictures are not where it says; None if it names no pictures."""
     for name, column in columns.items():
         cells = list(column.counts)[:TRIED]
+        if fault := _describe_folders(path, columns, name, places):
+            roles = Roles(named=False, fault=fault)
+            return Table(path, None, columns, name, Placement(".", 0.0), roles, rows)
         named = [cell for cell in cells if PurePosixPath(cell).suffix.lower() in SUFFIXES]
         if 2 * len(named) <= len(cells) or path.endswith(".txt"):
             continue
@@ -350,7 +390,8 @@ class _Places:
         if not cells or any(len(cell) > 1000 or ".." in cell for cell in cells):
             return None
         nearest = PurePosixPath(table).parent.as_posix()
-        kind = split_kind(PurePosixPath(table).stem)
+        stem = PurePosixPath(table).stem
+        kind = split_kinds([stem], files=True)[stem]
         folders = dict.fromkeys([nearest.removeprefix("."), *self._folders[:PLACES]])
         best = Placement("", 0.0)
         rank: tuple = ()
@@ -366,6 +407,18 @@ class _Places:
         if best.share < MOST_FOUND:
             self._look_below(cells, best)
         return best if best.share >= FEW_FOUND else None
+
+    def near(self, table: str) -> list[str]:
+        """Return the folder of a table, the root and its folders, relative to the root."""
+        nearest = PurePosixPath(table).parent.as_posix().removeprefix(".")
+        top = [folder for folder in self._folders if "/" not in folder]
+        return list(dict.fromkeys([nearest, "", *top]))
+
+    def all_exist(self, folder: str, paths: list[str]) -> bool:
+        """Return whether all these are pictures in a folder."""
+        return bool(paths) and all(
+            ".." not in path and self._exists(folder, path) for path in paths
+        )
 
     def find_prefix(self, cells: list[str]) -> str | None:
         """Return what all paths begin with, if the rest of each is the path of a picture."""
