@@ -28,10 +28,11 @@ test-chaos: .venv/.dev ## kill training runs about a hundred times and compare t
 test-slurm: .venv/.dev slurm ## run the pipeline on a two-node Slurm cluster on this machine (as root)
 	$(BIN)/pytest tests/slurm
 
-lint: .venv/.dev ## check style and the workflow
+lint: .venv/.dev ## check style, types and the workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules workflow/project/Snakefile
 	$(BIN)/snakemake --lint
 
@@ -109,7 +110,7 @@ bench-proof: .venv/.run ## time `snakemake -n` with 100 and 1,000 jobs, and hash
 	$(BIN)/python benchmarks/proof.py
 
 clean: ## remove the environment and caches; keep the results
-	rm -rf .venv .site .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The first Python in PYTHON that is new enough and has venv creates the environment. A complete
 # environment is kept; an incomplete one, or one whose Python is gone, is created again.

@@ -5,6 +5,7 @@ from sklearn.metrics import roc_auc_score
 from tailproof.monitors import (
     MONITORS,
     PREFERRED,
+    ClassCounts,
     Validation,
     direction,
     measure_monitors,
@@ -14,7 +15,7 @@ from tailproof.operating_points import POINTS
 
 COLUMNS = ("val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1")
 METRICS = dict(zip(COLUMNS, (0.7, 0.8, 0.6, 0.5), strict=True))
-CONFUSION = np.array([[80, 20], [10, 10]])
+COUNTS = ClassCounts(*np.array([[80, 10], [100, 20], [90, 30]]))
 
 
 def test_the_table_holds_all_names_that_a_recipe_may_give():
@@ -36,17 +37,17 @@ def test_the_table_decides_which_way_is_better_and_else_the_name(metric, sign):
 
 
 def test_more_than_two_classes_show_no_monitor_of_two():
-    assert measure_monitors(Validation(METRICS, CONFUSION)) == METRICS
+    assert measure_monitors(Validation(METRICS, COUNTS)) == METRICS
 
 
 def test_two_classes_show_what_their_negatives_allow():
     scores = np.random.default_rng(0).normal(size=300)
     positive = scores + np.random.default_rng(1).normal(size=300) > 1
-    values = measure_monitors(Validation(METRICS, CONFUSION, scores, positive))
+    values = measure_monitors(Validation(METRICS, COUNTS, scores, positive))
     hidden = {"tpr_at_fpr_1e-3", "tpr_at_fpr_1e-4", "tpr_at_fpr_1e-5"}
     assert set(values) == set(MONITORS) - hidden
     assert values["val_auroc"] == pytest.approx(roc_auc_score(positive, scores))
-    one_class = Validation(METRICS, CONFUSION, scores, np.zeros(300, bool))
+    one_class = Validation(METRICS, COUNTS, scores, np.zeros(300, bool))
     assert measure_monitors(one_class) == METRICS
 
 

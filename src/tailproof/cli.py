@@ -13,47 +13,47 @@ from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.process import limit_spinning
 
 app = typer.Typer(
-    help="Inspect, audit and publish results built by Snakemake; start a project.",
+    help="Start a project, follow its runs, use its experts, prove and share its results.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = (
-    projects.init,
-    projects.import_,
-    projects.folds,
-    projects.draws,
-    projects.fetch,
-    projects.preflight,
-    runs.status,
-    runs.watch,
-    runs.track,
-    runs.diagnose,
-    proof.audit,
-    proof.reproduce,
-    proof.upgrade,
-    proof.restore,
-    proof.publish,
-    proof.lineage,
-    proof.attest,
-    proof.sign,
-    proof.verify,
-    proof.contains,
-    answers.predict,
-    answers.export,
-    answers.bundle,
-    answers.retrain,
-    answers.review,
-    answers.relabel,
-    proof.crate,
-    proof.log,
-    proof.index,
-)
-"""All commands, in the order of the help."""
+COMMANDS = {
+    "Start": (
+        projects.init,
+        projects.import_,
+        projects.folds,
+        projects.draws,
+        projects.fetch,
+        projects.preflight,
+    ),
+    "Follow the runs": (runs.status, runs.watch, runs.track, runs.diagnose),
+    "Use an expert": (
+        answers.predict,
+        answers.bundle,
+        answers.export,
+        answers.review,
+        answers.relabel,
+        answers.retrain,
+    ),
+    "Prove a number": (
+        proof.audit,
+        proof.lineage,
+        proof.reproduce,
+        proof.upgrade,
+        proof.attest,
+        proof.sign,
+        proof.verify,
+        proof.contains,
+    ),
+    "Share": (proof.publish, proof.restore, proof.crate, proof.log, proof.index),
+}
+"""All commands by the panel of the help that lists them."""
 
-for command in COMMANDS:
-    app.command(command.__name__.rstrip("_"))(command)
+for panel, listed in COMMANDS.items():
+    for command in listed:
+        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,7 +13,7 @@ CHUNK = 1 << 18  # bytes
 BATCH = 256  # files
 
 
-def sha256_bytes(data: bytes) -> str:
+def sha256_bytes(data: bytes | memoryview) -> str:
     """Return the hex SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Atomic file writes, and JSON.
+"""Atomic file writes, JSON, and the folders of installed packages.
 
 A write makes a temporary file next to the target, then fsync, rename, fsync again.
 """
@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,15 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def package_folder(name: str) -> Path:
+    """Return the folder of an installed package without importing it.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+    return Path(spec.origin).parent

@@ -7,7 +7,7 @@ other tools, so that a new format makes no training run stale.
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def write_history(path: str | Path, rows: list[Row]) -> None:
     write_text(path, to_csv(list(columns), rows))
 
 
-def to_csv(columns: list[str], rows: Iterable[dict[str, float | str]]) -> str:
+def to_csv(columns: list[str], rows: Iterable[Mapping[str, float | str]]) -> str:
     """Return rows as CSV; a missing value is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

@@ -320,6 +320,7 @@ class Ldam(WeightedLoss):
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
     ) -> Tensor:
         """Return the mean, weighted by class and by soft targets."""
+        assert class_values is not None  # from the method `class_values`
         margins, weights = class_values
         if target.dim() == 1:
             true_class = functional.one_hot(target, logits.shape[1])
@@ -334,6 +335,7 @@ class Ldam(WeightedLoss):
 
     def reduction_weight(self, target: Tensor, class_values: Tensor | None) -> Tensor:
         """Return the sum of the weights and soft targets."""
+        assert class_values is not None  # from the method `class_values`
         weights = class_values[1]
         return (target * weights).sum() if target.dim() == 2 else weights[target].sum()
 
@@ -372,6 +374,7 @@ class LabelAwareSmoothing(Loss):
         self, functional: Any, logits: Tensor, target: Tensor, class_values: Tensor | None
     ) -> Tensor:
         """Return the mean over the batch."""
+        assert class_values is not None  # from the method `class_values`
         log_p = functional.log_softmax(logits, dim=1)
         classes = logits.shape[1]
         if target.dim() == 1:

@@ -17,18 +17,33 @@ if TYPE_CHECKING:  # the configuration reads the names of the monitors and needs
 
 
 @dataclass(frozen=True)
+class ClassCounts:
+    """Numbers of samples by class, at one rank; int64 [C] each.
+
+    Attributes:
+        right: of the class and predicted as such.
+        actual: of the class.
+        predicted: predicted as the class.
+    """
+
+    right: "np.ndarray"
+    actual: "np.ndarray"
+    predicted: "np.ndarray"
+
+
+@dataclass(frozen=True)
 class Validation:
     """The results of one pass over val, at the target rank.
 
     Attributes:
         metrics: the columns that all runs have, such as val_loss, by name.
-        confusion: number of samples by true and predicted class, int64 [C, C].
+        counts: numbers of samples by class.
         scores: score of the positive class, float64 [N]; None unless the task is binary.
         positive: whether each sample is positive, boolean [N]; None unless the task is binary.
     """
 
     metrics: dict[str, float]
-    confusion: "np.ndarray"
+    counts: ClassCounts
     scores: "np.ndarray | None" = None
     positive: "np.ndarray | None" = None
 
@@ -37,7 +52,12 @@ class Validation:
         """AUROC and the operating points that val has enough samples for."""
         from tailproof.score_curve import epoch_points
 
-        return {} if self.scores is None else epoch_points(self.scores, self.positive)
+        if self.scores is None or self.positive is None:
+            return {}
+        return epoch_points(self.scores, self.positive)
+
+
+Measure = Callable[[Validation], float | None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +73,7 @@ class Monitor:
 
     name: str
     higher_is_better: bool
-    measure: Callable[[Validation], float | None]
+    measure: Measure
     two_classes: bool = False
 
 
@@ -74,7 +94,7 @@ PREFERRED = (
 
 def register_monitor(
     name: str, *, higher_is_better: bool, two_classes: bool = False
-) -> Callable[[Callable[[Validation], float | None]], Callable[[Validation], float | None]]:
+) -> Callable[[Measure], Measure]:
     """Return a decorator that registers a function of a `Validation` as a monitor.
 
     Args:
@@ -88,7 +108,7 @@ def register_monitor(
     if name in MONITORS:
         raise ValueError(f"the monitor name '{name}' is already taken: choose another name")
 
-    def register(measure: Callable[[Validation], float | None]):
+    def register(measure: Measure) -> Measure:
         MONITORS[name] = Monitor(name, higher_is_better, measure, two_classes)
         return measure
 

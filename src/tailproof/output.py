@@ -1,6 +1,7 @@
 """What commands print as plain text, and one sentence if it cannot be written."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ def standard_streams() -> Iterator[None]:
         report("cannot write to stdout: it is closed")
         sys.exit(1)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             yield

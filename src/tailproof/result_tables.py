@@ -182,7 +182,7 @@ def read_results(name: str, project: str | PathLike[str] = ".") -> Results:
     Raises:
         TailproofError: the project has no results of this name.
     """
-    root = Path(project, project_paths(project).results)
+    root = Path(project, project_paths(Path(project)).results)
     folders = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
     if name not in folders:
         there = f", which has {listed(sorted(folders))}" if folders else ""

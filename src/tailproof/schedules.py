@@ -5,7 +5,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import Any
 
-from tailproof.config.recipe import Phase, Recipe
+from tailproof.config.recipe import Recipe, WholePhase
 from tailproof.monitors import direction
 
 
@@ -25,7 +25,7 @@ class Phases:
 
     def __init__(self, recipe: Recipe, steps: list[int]) -> None:
         self._epochs, self._warmup = recipe.epochs, recipe.schedule.warmup
-        self._timeline: list[Phase] = recipe.timeline
+        self._timeline = recipe.timeline
         self._steps = steps
         self.starts = [phase.from_epoch for phase in self._timeline]
         self.before = [0]
@@ -48,14 +48,16 @@ class Phases:
         """The number of updates in the warm-up; 0 without one."""
         if self._warmup is None:
             return 0
-        return self._warmup.steps or max(1, round(self.updates(self._warmup.epochs)))
+        if self._warmup.epochs is not None:
+            return max(1, round(self.updates(self._warmup.epochs)))
+        return self._warmup.steps or 0
 
     @property
     def warmup_epochs(self) -> float:
         """The length of the warm-up in epochs of the first phase."""
         return self.warmup_steps / max(self._steps[0], 1)
 
-    def __getitem__(self, number: int) -> Phase:
+    def __getitem__(self, number: int) -> WholePhase:
         return self._timeline[number]
 
     def number(self, epoch: float) -> int:

@@ -26,7 +26,9 @@ LAZY = ("torchvision", "torchvision.ops", "torchvision.models")
 def _lazy_package(name: str) -> ModuleType:
     """Return a package that finds its modules, and runs its ``__init__`` when it has to."""
     spec = find_spec(name)
-    package = module_from_spec(spec)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+    package, loader = module_from_spec(spec), spec.loader
 
     def attribute(wanted: str) -> Any:
         if wanted == "__version__":
@@ -37,10 +39,10 @@ def _lazy_package(name: str) -> ModuleType:
             return importlib.import_module(f"{name}.{wanted}")
         del package.__getattr__  # what is still missing is missing
         _declare_operators()
-        spec.loader.exec_module(package)
+        loader.exec_module(package)
         return getattr(package, wanted)
 
-    package.__getattr__ = attribute
+    package.__getattr__ = attribute  # type: ignore[method-assign]  # PEP 562: that of the module
     return package
 
 
@@ -65,8 +67,9 @@ def compiler_unloaded() -> Iterator[None]:
     from torch import _disable_dynamo, compiler
 
     disable = compiler.disable
-    compiler.disable = _disable_dynamo
-    torch._dynamo = SimpleNamespace(config=SimpleNamespace())  # Kron changes a limit
+    compiler.disable = _disable_dynamo  # type: ignore[assignment]  # which wraps the same
+    # Kron changes a limit.
+    torch._dynamo = SimpleNamespace(config=SimpleNamespace())  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -58,16 +58,15 @@ class MeanSquares(Loss):
 '''
 
 MONITOR = """
-import numpy as np
-
 from tailproof.monitors import register_monitor
 
 
 @register_monitor("val_disagreement", higher_is_better=False)
 def disagreement(validation):
-    counts = validation.confusion
-    chance = counts.sum(0) @ counts.sum(1) / counts.sum() ** 2
-    return float((1 - np.trace(counts) / counts.sum()) / (1 - chance))
+    counts = validation.counts
+    images = counts.actual.sum()
+    chance = counts.predicted @ counts.actual / images**2
+    return float((1 - counts.right.sum() / images) / (1 - chance))
 """
 
 

@@ -15,12 +15,14 @@ from tailproof.digests import sha256_file
 from tailproof.files import read_json
 from tailproof.history import COLUMNS
 from tailproof.loading import Loader, Split
+from tailproof.monitors import ClassCounts
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.checkpoint_store import read_newest
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper
-from tailproof.training.epoch_metrics import scores
+from tailproof.training.epoch_metrics import EpochMetrics, scores
 from tailproof.training.launcher import launch
+from tailproof.training.multi_head import Heads
 from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
 from tests.training.interrupted_runs import TINY
@@ -169,10 +171,37 @@ def test_norms_and_biases_are_not_decayed(digits, tmp_path):
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
 def test_epoch_metrics_are_those_of_scikit_learn(pairs):
     truth, predicted = (np.array(values) for values in zip(*pairs, strict=True))
-    confusion = np.zeros((5, 5), int)
-    np.add.at(confusion, (truth, predicted), 1)
-    found = scores(confusion)
+    right = truth[truth == predicted]
+    found = scores(ClassCounts(*(np.bincount(v, minlength=5) for v in (right, truth, predicted))))
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
     recalls = [np.mean(predicted[truth == c] == c) for c in np.unique(truth)]
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert found["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
+
+
+def test_metrics_of_batches_are_those_of_all_labels_that_are_known():
+    """Missing labels of the other ranks count nowhere; a state restored midway changes nothing."""
+    classes = {"species": list("abcd"), "genus": list("xyz")}
+    manifest = {"target": "species", "ranks": list(classes), "classes": classes, "positive": None}
+    recipe = Recipe(heads={"species": 0.5, "genus": 0.5})
+    heads, rng = Heads(manifest, recipe), np.random.default_rng(0)
+    labels = np.stack([rng.integers(0, 4, 50), rng.integers(-1, 3, 50)], axis=1)
+    logits = rng.normal(size=(50, 7)).astype(np.float32)
+    counted = EpochMetrics(heads, torch.device("cpu"), lambda total: total)
+    for start in range(0, 50, 8):
+        rows = slice(start, start + 8)
+        batch = torch.tensor(logits[rows]), torch.tensor(labels[rows])
+        counted.add(*batch, torch.tensor(1.0), len(batch[0]))
+        resumed = EpochMetrics(heads, torch.device("cpu"), lambda total: total)
+        resumed.restore(counted.state(), 1)
+        counted = resumed
+    found = counted.metrics("val")
+    for rank, ending in enumerate(("", "_genus")):
+        known, predicted = labels[:, rank] >= 0, heads.parts(torch.tensor(logits))
+        predicted = list(predicted.values())[rank].argmax(1).numpy()[known]
+        actual = labels[known, rank]
+        assert found[f"val_accuracy{ending}"] == accuracy_score(actual, predicted)
+        recall = balanced_accuracy_score(actual, predicted)
+        assert found[f"val_balanced_accuracy{ending}"] == pytest.approx(recall)
+        f1 = f1_score(actual, predicted, average="macro")
+        assert found[f"val_macro_f1{ending}"] == pytest.approx(f1)

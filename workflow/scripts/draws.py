@@ -8,5 +8,5 @@ with job(snakemake):
     from tailproof.evaluation.draws import compare_draws
     from tailproof.runtime.ledger import experiment_of
 
-    metrics = {experiment_of(path): path for path in snakemake.input.metrics}
+    metrics = {str(experiment_of(path)): path for path in snakemake.input.metrics}
     compare_draws(metrics, snakemake.params.draws, Path(snakemake.output.metrics).parent)

@@ -10,7 +10,7 @@ with job(snakemake):
     from tailproof.guarantees.guarantee import guarantee
     from tailproof.runtime.stages import logits_by_expert, paths_by
 
-    params, unknown = snakemake.params, {}
+    params, unknown = snakemake.params, dict[str, dict[str, str]]()
     scores = paths_by("score_unknown", ("expert", "seed"), snakemake.input.unknown)
     for (expert, seed), path in scores.items():
         unknown.setdefault(expert, {})[seed] = path

@@ -62,8 +62,12 @@ def bundle(
         name: CalibrationFile.read(sources.calibrations[name]) for name in sources.experts
     }
     packed = pack_weights(sources.weights, configs, output / WEIGHTS)
-    facts = {"experiment": sources.experiment, "expert": sources.method, "seed": sources.seed}
-    facts |= {"weights_sha256": packed.sha256}
+    facts: dict[str, Any] = {
+        "experiment": sources.experiment,
+        "expert": sources.method,
+        "seed": sources.seed,
+        "weights_sha256": packed.sha256,
+    }
     task = Task.read(sources.manifest, evaluation)
     logits = [
         {split: read_logits(sources.logits[name, split], task) for split in SPLITS}
@@ -151,9 +155,10 @@ def _rules(tune: Prediction, task: Task, evaluation: Evaluation) -> dict[str, li
     ones = np.ones(len(tune.labels))
     has_classes = (not task.tail.all(), bool(task.tail.any()))
 
-    def both(values: np.ndarray) -> tuple[float | None, ...]:
+    def both(values: np.ndarray) -> tuple[float | None, float | None]:
         given = iter(values.tolist())
-        return tuple(next(given) if there else None for there in has_classes)
+        head, tail = (next(given) if there else None for there in has_classes)
+        return head, tail
 
     return {
         name: [

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tailproof.config.evaluation import Ensemble
 from tailproof.digests import known_sha256
 from tailproof.files import read_json
 
@@ -30,7 +31,7 @@ class Sources:
 
     experiment: str
     title: str
-    method: str
+    method: Ensemble
     seed: int
     experts: Sequence[str]
     weights: Files

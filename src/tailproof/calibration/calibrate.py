@@ -1,5 +1,6 @@
 """The stage calibrate: calibration.json from raw logits of the splits that no network saw."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ SCORES = {"nll": "negative log-likelihood", "ece_debiased": "debiased calibratio
 
 
 def calibrate(
-    raw_logits: dict[str, str | Path], config: Calibration, output: str | Path
+    raw_logits: Mapping[str, str | Path], config: Calibration, output: str | Path
 ) -> dict[str, Any]:
     """Fit the calibrators of one expert, choose one per rank, and write calibration.json.
 
@@ -60,7 +61,7 @@ def calibrate(
     return result
 
 
-def _read(paths: dict[str, str | Path], config: Calibration) -> dict[str, LogitsFile]:
+def _read(paths: Mapping[str, str | Path], config: Calibration) -> dict[str, LogitsFile]:
     if set(paths) != set(config.splits):
         raise TailproofError(
             f"expected raw logits of {', '.join(config.splits)}, the splits for calibration, "
@@ -82,7 +83,7 @@ def _read(paths: dict[str, str | Path], config: Calibration) -> dict[str, Logits
 
 
 def _fitted(
-    paths: dict[str, str | Path], logits: dict[str, LogitsFile], rank: str, config: Calibration
+    paths: Mapping[str, str | Path], logits: dict[str, LogitsFile], rank: str, config: Calibration
 ) -> dict[str, Any]:
     """Fit and choose the calibrator of one head on the samples that have a label at its rank."""
     splits = FIT_ON[config.fit_on]

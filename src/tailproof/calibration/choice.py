@@ -1,6 +1,7 @@
 """Chooses a fitted calibrator by its NLL on the split tune, and checks that it does no harm."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,12 +14,15 @@ REPLICATES, BLOCKS = 1000, 20
 INTERVAL = (0.025, 0.975)
 
 
+Kind = TypeVar("Kind", bound=str)
+
+
 def choose(
-    candidates: dict[str, Calibrator],
+    candidates: Mapping[Kind, Calibrator],
     logits: np.ndarray,
     labels: np.ndarray,
     weighting: Weighting,
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[Kind, dict[Kind, Any]]:
     """Return the chosen kind, and what every candidate reaches.
 
     The first candidate is chosen unless another has a lower NLL, with a 95 % interval of the paired
@@ -47,7 +51,9 @@ def choose(
         log_p = log_probabilities(calibrator.apply(logits))
         losses[kind] = -log_p[np.arange(len(labels)), labels]
         hits[kind] = (log_p.argmax(axis=1) == labels).astype(float)
-    reached = {kind: _reached(losses[kind], hits[kind], weights, in_class) for kind in candidates}
+    reached: dict[Kind, dict[str, Any]] = {
+        kind: {**_reached(losses[kind], hits[kind], weights, in_class)} for kind in candidates
+    }
     rows = _resamples(len(labels))
     chosen = first
     for kind in others:

@@ -52,7 +52,8 @@ def sample_weights(labels: Array, weighting: Weighting, tune: Array | None = Non
         tune: class indices of the samples of tune; only like_tune needs them.
     """
     counts = np.bincount(labels)
-    if weighting == "like_tune":
+    wanted: np.ndarray
+    if weighting == "like_tune" and tune is not None:
         wanted = np.bincount(tune, minlength=len(counts))[: len(counts)]
     else:
         wanted = counts if weighting == "plain" else np.ones(len(counts))

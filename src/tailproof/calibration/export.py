@@ -1,5 +1,6 @@
 """The stage export: calibrated logits of every split but train."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tailproof.calibration.calibrated_logits import (
@@ -13,7 +14,7 @@ from tailproof.runtime.errors import TailproofError
 
 
 def export(
-    raw: dict[str, str | Path], calibration: str | Path, outputs: dict[str, str | Path]
+    raw: Mapping[str, str | Path], calibration: str | Path, outputs: Mapping[str, str | Path]
 ) -> dict[str, int]:
     """Apply the calibrators of calibration.json to the raw logits of each split.
 

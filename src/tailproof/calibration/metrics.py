@@ -16,20 +16,20 @@ Array = np.ndarray
 def log_probabilities(logits: Array, dtype: type = np.float64) -> Array:
     """Return the log-softmax of [N, C] finite logits, in double precision by default."""
     # The same bits as scipy.special.log_softmax, in a sixth of its time.
-    log_p = np.array(logits, dtype)
+    log_p: Array = np.array(logits, dtype)
     log_p -= log_p.max(axis=1, keepdims=True)
     log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
     return log_p
 
 
-def weighted_mean(values: Array, weights: Array | None = None) -> Array | float:
+def weighted_mean(values: Array, weights: Array | None = None) -> Array:
     """Return the weighted mean of N values for each row of weights; NaN where a row is all zero."""
     weights = np.ones(len(values)) if weights is None else weights
     with np.errstate(invalid="ignore", divide="ignore"):
         return (weights @ values) / weights.sum(axis=-1)
 
 
-def nll(log_p: Array, labels: Array, weights: Array | None = None) -> Array | float:
+def nll(log_p: Array, labels: Array, weights: Array | None = None) -> Array:
     """Return the negative log-likelihood in nats: the mean of −log p(label).
 
     It takes *log*-probabilities, because a probability may underflow to zero.
@@ -37,21 +37,19 @@ def nll(log_p: Array, labels: Array, weights: Array | None = None) -> Array | fl
     return weighted_mean(-log_p[np.arange(len(labels)), labels], weights)
 
 
-def brier(probabilities: Array, labels: Array, weights: Array | None = None) -> Array | float:
+def brier(probabilities: Array, labels: Array, weights: Array | None = None) -> Array:
     """Return the mean of Σ_c (p_c − 1[label = c])², between 0 and 2 (Brier 1950, equation 2)."""
     truth = probabilities[np.arange(len(labels)), labels]
     squares = np.einsum("nc,nc->n", probabilities, probabilities)
     return weighted_mean(squares - 2 * truth + 1, weights)
 
 
-def ece(probabilities: Array, labels: Array, weights: Array | None = None) -> Array | float:
+def ece(probabilities: Array, labels: Array, weights: Array | None = None) -> Array:
     """Return the expected calibration error of the top class: `confidence_error`."""
     return confidence_error(*top_class(probabilities, labels), weights)
 
 
-def ece_debiased(
-    probabilities: Array, labels: Array, weights: Array | None = None
-) -> Array | float:
+def ece_debiased(probabilities: Array, labels: Array, weights: Array | None = None) -> Array:
     """Return the `ece` without what noise adds to it: `confidence_error_debiased`."""
     return confidence_error_debiased(*top_class(probabilities, labels), weights)
 
@@ -61,14 +59,12 @@ def ece_equal_mass(
     labels: Array,
     weights: Array | None = None,
     base: Array | None = None,
-) -> Array | float:
+) -> Array:
     """Return the expected calibration error over bins of equal mass: see there."""
     return confidence_error_equal_mass(*top_class(probabilities, labels), weights, base)
 
 
-def ece_classwise(
-    probabilities: Array, labels: Array, weights: Array | None = None
-) -> Array | float:
+def ece_classwise(probabilities: Array, labels: Array, weights: Array | None = None) -> Array:
     """Return the class-wise calibration error: see `ClasswiseError`."""
     samples, classes = probabilities.shape
     rows = np.ones(samples) if weights is None else np.asarray(weights)
@@ -79,9 +75,7 @@ def ece_classwise(
     return error.values() if rows.ndim > 1 else error.values()[0]
 
 
-def confidence_error(
-    confidence: Array, correct: Array, weights: Array | None = None
-) -> Array | float:
+def confidence_error(confidence: Array, correct: Array, weights: Array | None = None) -> Array:
     """Return the expected calibration error of the top class in `BINS` bins of equal width.
 
     Σ_b (n_b / N) · |accuracy_b − confidence_b| over the bins ((b−1)/BINS, b/BINS] (Guo et al.
@@ -95,7 +89,7 @@ def confidence_error(
     return _gap(correct - confidence, equal_width_bins(confidence, BINS), weights)
 
 
-def confidence_noise(confidence: Array, weights: Array | None = None) -> Array | float:
+def confidence_noise(confidence: Array, weights: Array | None = None) -> Array:
     """Return the `confidence_error` that noise alone gives: its expectation if all were right.
 
     √(2/π) · Σ_b √(Σ_{i in b} w_i² · c_i · (1 − c_i)) / Σ w with the confidence c: the expected
@@ -113,7 +107,7 @@ def confidence_noise(confidence: Array, weights: Array | None = None) -> Array |
 
 def confidence_error_debiased(
     confidence: Array, correct: Array, weights: Array | None = None
-) -> Array | float:
+) -> Array:
     """Return `confidence_error` without what noise adds to it: √(error² − noise²), or 0.
 
     Noise adds to every bin's absolute gap, so the error is above zero even for a calibrated
@@ -127,7 +121,7 @@ def confidence_error_debiased(
 
 def confidence_error_equal_mass(
     confidence: Array, correct: Array, weights: Array | None = None, base: Array | None = None
-) -> Array | float:
+) -> Array:
     """Return the expected calibration error over bins of equal mass (Nixon et al. 2019).
 
     The bins are chosen once, so that each holds the same share of the weights `base` [N] (ones by
@@ -222,7 +216,7 @@ def equal_mass_bins(values: Array, weights: Array, bins: int) -> Array:
     return np.minimum((middle * bins).astype(int), bins - 1)[inverse]
 
 
-def _gap(residual: Array, cell: Array, weights: Array | None) -> Array | float:
+def _gap(residual: Array, cell: Array, weights: Array | None) -> Array:
     """Return Σ_b |Σ_{i in b} w_i · residual_i| / Σ w for each row of weights."""
     weights = np.ones(len(residual)) if weights is None else weights
     spread = np.zeros((len(residual), BINS))

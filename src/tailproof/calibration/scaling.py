@@ -1,5 +1,8 @@
 """Vector and matrix scaling: factors and biases of classes, fitted after the temperature."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
@@ -95,6 +98,10 @@ def _loss(
     return float(-(weights @ log_p[rows, labels])), residual * weights[:, None]
 
 
-def _minimise(objective, start: np.ndarray, bounds: list | None = None) -> np.ndarray:
+def _minimise(
+    objective: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    bounds: list[Any] | None = None,
+) -> np.ndarray:
     options = {"ftol": 1e-13, "gtol": 1e-8, "maxiter": 2000, "maxfun": 5000}
     return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x

@@ -232,7 +232,7 @@ def relabel(
     ],
     output: Annotated[str, typer.Option(metavar="TABLE.csv", help="New table of all labels.")],
 ) -> None:
-    """Write a table of all labels, with the verified ones in place of the given."""
+    """Write a table of all labels, where the verified ones replace the given."""
     from tailproof.retraining.label_table import write_label_table
 
     for line in write_label_table(experiment, answers, output).summary():

@@ -226,7 +226,8 @@ def _source_union() -> TypeAdapter[SourceConfig]:
 
 @cache
 def _union_of(models: tuple[type[SourceConfig], ...]) -> TypeAdapter[SourceConfig]:
-    return TypeAdapter(Annotated[Union[models], Field(discriminator="name")])  # noqa: UP007
+    union: Any = Annotated[Union[models], Field(discriminator="name")]  # noqa: UP007
+    return TypeAdapter(union)
 
 
 class _AnySource:

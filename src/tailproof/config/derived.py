@@ -94,7 +94,7 @@ def refuse_seen_images(name: str, experiment: Experiment) -> None:
     """
     recipes = [*experiment.experts.values(), *experiment.points.values()]
     for model in pretrained_models(recipes).values():
-        parts = project_paths().inside(model.weights) or ("",)
+        parts = project_paths().inside(model.weights or "") or ("",)
         other = experiment_path(parts[0])
         if other.exists() and load_experiment(other).data.source == experiment.data.source:
             raise TailproofError(

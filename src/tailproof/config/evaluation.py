@@ -1,12 +1,14 @@
 """Configuration of the stage evaluate."""
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from tailproof.config.base import Strict
 
-ENSEMBLES = ("mean_logits", "mean_probabilities", "stacked")
+Ensemble = Literal["mean_logits", "mean_probabilities", "stacked"]
+
+ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
 
 WORST_ERRORS = 48
 """Number of confident mistakes per method and seed in errors.csv."""

@@ -56,5 +56,5 @@ def _deciding(recipe: Recipe) -> list[Any]:
     return [
         recipe.model.model_dump(mode="json"),
         recipe.normalize_as,
-        recipe.features.model_dump(mode="json"),
+        recipe.features and recipe.features.model_dump(mode="json"),
     ]

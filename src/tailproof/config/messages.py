@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from tailproof.runtime.errors import suggestion
 from tailproof.untrusted_text import printable
@@ -50,7 +51,7 @@ def _has_nested_error(path: Path, errors: dict[Path, tuple[str, str]]) -> bool:
     return any(len(other) > len(path) and other[: len(path)] == path for other in errors)
 
 
-def _describe(item: dict[str, Any], schema: dict[str, Any]) -> tuple[Path, str, str]:
+def _describe(item: ErrorDetails, schema: dict[str, Any]) -> tuple[Path, str, str]:
     """Return the path of an error, its text, and the value found where that helps."""
     path, node, siblings = _locate(item["loc"], schema)
     kind, value = item["type"], item["input"]

@@ -6,7 +6,7 @@ from functools import reduce
 from itertools import pairwise
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -129,7 +129,9 @@ class Augmentation(Strict):
     )
 
 
-LAYERS = ("penultimate", "last")
+Layer = Literal["penultimate", "last"]
+
+LAYERS: tuple[str, ...] = get_args(Layer)
 """What of a backbone can be stored as features; see `tailproof.models.backbone_layers`."""
 
 
@@ -144,7 +146,7 @@ class Features(Strict):
         None,
         description="Side of the images in pixels. Default: that of the backbone's weights.",
     )
-    layers: Annotated[list[Literal[LAYERS]], Field(min_length=1)] = Field(
+    layers: Annotated[list[Layer], Field(min_length=1)] = Field(
         ["penultimate"],
         description="penultimate: what the classifier of the backbone gets. last: its last feature "
         "map, averaged over all positions; of a transformer the class token and the average of the "
@@ -172,8 +174,8 @@ class Features(Strict):
         """The augmentation of the views after the first."""
         if self.augmentation is not None:
             return self.augmentation
-        crop = {"name": "RandomResizedCrop", "options": {"scale": [0.4, 1.0]}}
-        return Augmentation(flip=True, torchvision=[TorchvisionTransform(**crop)])
+        crop = TorchvisionTransform(name="RandomResizedCrop", options={"scale": [0.4, 1.0]})
+        return Augmentation(flip=True, torchvision=[crop])
 
     @field_validator("layers")
     @classmethod
@@ -226,6 +228,16 @@ class Phase(Strict):
     learning_rate_factor: Positive = Field(
         1.0, description="Factor on the scheduled learning rate."
     )
+
+
+class WholePhase(Phase):
+    """A phase with all inherited fields filled in; an image size of None is that of the data."""
+
+    augmentation: Augmentation
+    mixing: Mixing
+    loss: Loss
+    sampler: Sampler
+    batch_size: Count
 
 
 INHERITED = ("image_size", "augmentation", "mixing", "loss", "sampler", "batch_size")
@@ -415,13 +427,12 @@ class Recipe(Strict):
         return self.model_dump(mode="json", include=set(EXECUTION_FIELDS))
 
     @property
-    def timeline(self) -> list[Phase]:
+    def timeline(self) -> list[WholePhase]:
         """The phases with all inherited fields filled in; a single phase if none are configured."""
+        inherited = {name: getattr(self, name) for name in INHERITED}
         return [
-            phase.model_copy(
-                update={
-                    name: getattr(self, name) for name in INHERITED if getattr(phase, name) is None
-                }
+            WholePhase.model_construct(
+                **inherited | {name: value for name, value in phase if value is not None}
             )
             for phase in self.phases or [Phase(from_epoch=1)]
         ]
@@ -576,7 +587,7 @@ class Recipe(Strict):
                 f"is {self.epochs}: raise epochs or remove the phase"
             )
 
-    def _check_batches(self, phase: Phase, where: str) -> None:
+    def _check_batches(self, phase: WholePhase, where: str) -> None:
         ranks = self.devices * self.nodes
         if phase.batch_size % ranks:
             raise ValueError(

@@ -83,7 +83,9 @@ class Sweep(Strict):
     def rounds(self, names: list[str]) -> list[list[str]]:
         """Return the names trained in each round: the points, then places for the promoted ones."""
         rounds = [names]
-        for rung in range(2, len(self.halving.rungs) + 2 if self.halving else 2):
+        if self.halving is None:
+            return rounds
+        for rung in range(2, len(self.halving.rungs) + 2):
             promoted = -(-len(rounds[-1]) // self.halving.eta)
             rounds.append([f"rung-{rung}-place-{place}" for place in range(1, promoted + 1)])
         return rounds
@@ -98,7 +100,7 @@ class Sweep(Strict):
         valid_keys = list(_valid_keys(Recipe.model_json_schema()))
         for key in self.keys:
             _check_key(key, valid_keys)
-        base, recipes = recipe.model_dump(mode="json"), {}
+        base, recipes = recipe.model_dump(mode="json"), dict[str, Recipe]()
         for name, changes in zip(self._names(), self._changes(), strict=True):
             _check_name(name, recipes)
             recipes[name] = _recipe(base, name, changes)
@@ -110,7 +112,7 @@ class Sweep(Strict):
             return [
                 dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())
             ]
-        return [{key: point[key] for key in point if key != "name"} for point in self.points]
+        return [{key: point[key] for key in point if key != "name"} for point in self.points or []]
 
     def _names(self) -> list[str]:
         short = short_names(self.keys)

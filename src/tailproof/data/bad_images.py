@@ -68,7 +68,7 @@ def why_not_skipped(
     for pool, count in Counter(image.pool for image in bad).items():
         share = count / (count + remaining[pool])
         if share > config.max_bad_share:
-            place = POOLS.get(pool, "all images")
+            place = POOLS.get(pool or "", "all images")
             return (
                 f"they are {share:.1%} of {place}, more than data.max_bad_share "
                 f"({config.max_bad_share:.1%}): replace or remove them, or raise data.max_bad_share"

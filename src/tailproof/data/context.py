@@ -30,12 +30,11 @@ def write_context(config: Data, samples: str | Path, output: str | Path) -> None
     source = open_source(config.source, config.context)
     listed = {sample.sample_id: sample.context for sample in source.samples()}
     ids = read_parquet(samples, ["sample_id"])["sample_id"].to_pylist()
-    rows = [listed.get(sample) for sample in ids]
-    if None in rows:
+    if missing := next((sample for sample in ids if sample not in listed), None):
         raise TailproofError(
-            f"{source.root} no longer lists the sample '{ids[rows.index(None)]}': run the stage "
-            "prepare again"
+            f"{source.root} no longer lists the sample '{missing}': run the stage prepare again"
         )
+    rows = [listed[sample] for sample in ids]
     columns, kinds = {}, {}
     for place, name in enumerate(config.context):
         cells = [row[place] for row in rows]

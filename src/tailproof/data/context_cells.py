@@ -4,12 +4,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
-VALUE, MONTH = KINDS = ("value", "month")
+Kind = Literal["value", "month"]
+
+VALUE: Kind = "value"
+MONTH: Kind = "month"
+KINDS: tuple[Kind, ...] = (VALUE, MONTH)
 """What is taken of a cell: its text, or the month of a date."""
 
 DATE = re.compile(r"\d{4}[-/:.](0?[1-9]|1[0-2])[-/:.](0?[1-9]|[12]\d|3[01])([T ].*)?")
@@ -23,7 +28,7 @@ MOST_OWN = 0.5
 """Share of the samples that may have a value of their own; an id has one for each."""
 
 
-def read_context(path: str | Path) -> tuple[dict[str, list[str | None]], dict[str, str]]:
+def read_context(path: str | Path) -> tuple[dict[str, list[str | None]], dict[str, Kind]]:
     """Return {sample: its value in each column} and {column: its kind} of context.parquet."""
     kinds = table_metadata(path)["kinds"]
     table = read_parquet(path, ["sample_id", *kinds])
@@ -31,7 +36,7 @@ def read_context(path: str | Path) -> tuple[dict[str, list[str | None]], dict[st
     return dict(zip(table["sample_id"].to_pylist(), map(list, rows), strict=True)), kinds
 
 
-def read_cell(cell: str | None, kind: str) -> str | None:
+def read_cell(cell: str | None, kind: Kind) -> str | None:
     """Return the value of a cell; None if it is empty, or no date where dates are expected."""
     text = (cell or "").strip()
     if kind == MONTH:
@@ -40,7 +45,7 @@ def read_cell(cell: str | None, kind: str) -> str | None:
     return text or None
 
 
-def kind_of(name: str, cells: Sequence[str | None]) -> str:
+def kind_of(name: str, cells: Sequence[str | None]) -> Kind:
     """Return the kind of a column.
 
     Raises:

@@ -26,9 +26,9 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     full_scale = 255.0 if picture else max(float(np.ptp(pixels)), 1e-12)
     if min(pixels.shape[:2]) > 4 * SIDE and picture:
         pixels = cv2.resize(pixels, (4 * SIDE, 4 * SIDE), interpolation=cv2.INTER_AREA)
-    grey = pixels.astype(np.float32, copy=False)
+    grey: np.ndarray = pixels.astype(np.float32, copy=False)
     if grey.ndim == 3:
-        grey = grey @ np.float32((0.299, 0.587, 0.114)) if picture else grey.mean(axis=2)
+        grey = grey @ np.array((0.299, 0.587, 0.114), np.float32) if picture else grey.mean(axis=2)
     smaller = min(grey.shape) < SIDE
     grey = cv2.resize(
         grey, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR if smaller else cv2.INTER_AREA

@@ -14,6 +14,7 @@ Pillow), but no other copy of it. The pixels are the same as without strips.
 import hashlib
 import io
 import logging
+import math
 import os
 import re
 import struct
@@ -27,6 +28,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
+from PIL.TiffImagePlugin import TiffImageFile
 
 from tailproof.data.image_formats import FORMAT_NAMES, FORMATS, LOST, kind_of
 from tailproof.data.multiband import MODE, START, decode_bands
@@ -50,7 +52,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 """Views of an upright picture in the order of its file, by the EXIF orientation of the file."""
 SIDEWAYS = (5, 6, 7, 8)  # the orientations that exchange height and width
 
-MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow takes more for an attack
+MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or math.inf)  # Pillow takes more for an attack
 STRIP = 2**20  # pixels that are converted at once
 LARGE = 2**25  # pixels of an image that is decoded while no other large one is
 
@@ -170,7 +172,7 @@ def pixel_digest(image: np.ndarray) -> str:
     if image.dtype == np.float32:
         mode = f"{MODE}x{image.shape[2]}"
     digest = hashlib.sha256(f"{mode} {height} {width} ".encode())
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 
@@ -223,7 +225,7 @@ def _other_content(data: bytes) -> str:
 
 def _refuse_preview(image: Image.Image, data: bytes) -> None:
     """Refuse a TIFF that begins with a small picture, as the raw pictures of most cameras do."""
-    if image.format != "TIFF":
+    if not isinstance(image, TiffImageFile):
         return
     if data[8:10] == CANON or image.tag_v2.get(SUBFILE, 0) & REDUCED:
         raise TailproofError(
@@ -234,7 +236,7 @@ def _refuse_preview(image: Image.Image, data: bytes) -> None:
 
 def _bits(image: Image.Image, data: bytes) -> int:
     """Return the bits per channel that are stored, which Pillow reduces to 8 in some modes."""
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))
     return data[24] if data.startswith(PNG_START) else 8
 
@@ -244,7 +246,9 @@ def _notes(image: Image.Image) -> list[str]:
     notes = []
     if _has_more_frames(image):
         notes.append(FRAMES)
-    if image.format == "TIFF" and image.tag_v2.get(SAMPLES_PER_PIXEL, 1) > _used_bands(image):
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(SAMPLES_PER_PIXEL, 1) > _used_bands(
+        image
+    ):
         notes.append(BANDS)
     profile = image.info.get("icc_profile")
     if profile and _changes_colours(profile):
@@ -253,7 +257,7 @@ def _notes(image: Image.Image) -> list[str]:
 
 
 def _has_more_frames(image: Image.Image) -> bool:
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         return bool(image.tag_v2.next)  # n_frames would read all pages
     # The other frames of MPO are previews or the second eye of the same picture.
     return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
@@ -305,7 +309,7 @@ def _upright(
     """Return the pixels of an image upright, each strip of it converted to a mode."""
     size = image.size if orientation in SIDEWAYS else image.size[::-1]
     upright = np.empty(size if mode == "L" else (*size, 3), np.uint8)
-    in_file = UPRIGHT.get(orientation, lambda array: array)(upright)
+    in_file = UPRIGHT[orientation](upright) if orientation in UPRIGHT else upright
     for top, strip in _strips(image):
         in_file[top : top + strip.height] = np.asarray(convert(strip))
     return upright
@@ -327,7 +331,7 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
 
 def _has_alpha(image: Image.Image) -> bool:
     """Return whether there is alpha; a fourth band of TIFF whose kind is not said is none."""
-    unknown = image.format == "TIFF" and EXTRA_SAMPLES not in image.tag_v2
+    unknown = isinstance(image, TiffImageFile) and EXTRA_SAMPLES not in image.tag_v2
     return image.has_transparency_data and not unknown
 
 
@@ -342,12 +346,19 @@ def _orientation(image: Image.Image) -> int | None:
 
 def _background(image: Image.Image) -> int | None:
     """Return the grey that shows through, 255 or 0; None if alpha is the same everywhere."""
-    alphas = [_alpha(strip).getextrema() for _, strip in _strips(image)]
+    alphas = [_extremes(_alpha(strip)) for _, strip in _strips(image)]
     if max(high for _, high in alphas) - min(low for low, _ in alphas) <= SAME_ALPHA:
         return None
     darkest, spread = _darkest_and_spread(image, 255)
     hidden = darkest >= HIDDEN and _darkest_and_spread(image, 0)[1] > spread
     return 0 if hidden else 255
+
+
+def _extremes(band: Image.Image) -> tuple[float, float]:
+    """Return the lowest and the highest level of an image of one band."""
+    low, high = band.getextrema()
+    assert not isinstance(low, tuple) and not isinstance(high, tuple)
+    return low, high
 
 
 def _alpha(image: Image.Image) -> Image.Image:

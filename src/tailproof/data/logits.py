@@ -188,7 +188,10 @@ class LogitsFile(LabelledSamples):
         )
         seen: set[str] = set()
         if len(set(self.sample_ids)) < len(self):
-            repeated = np.array([name in seen or bool(seen.add(name)) for name in self.sample_ids])
+            repeated = np.zeros(len(self), bool)
+            for row, name in enumerate(self.sample_ids):
+                repeated[row] = name in seen
+                seen.add(name)
             self._refuse(repeated, "the sample occurs twice", "run infer again")
 
     def _refuse(self, bad: np.ndarray, what: str, remedy: str, start: int = 0) -> None:

@@ -176,9 +176,9 @@ def best_windows(hashes: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray
                 variant[better] = 4 * number + 2 * turned + mirrored
     kept = best <= MAX_DISTANCE
     candidates, variant = candidates[:, kept], variant[kept]
-    turned = (variant & 2).astype(bool)
-    first = np.where(turned, candidates[1], candidates[0])
-    second = np.where(turned, candidates[0], candidates[1])
+    is_turned = (variant & 2).astype(bool)
+    first = np.where(is_turned, candidates[1], candidates[0])
+    second = np.where(is_turned, candidates[0], candidates[1])
     return first, second, variant // 4, (variant & 1).astype(bool)
 
 

@@ -135,7 +135,7 @@ def _columns(shown: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 def _reached(
     values: dict[str, np.ndarray], labels: dict[str, np.ndarray], positive: int | None
-) -> dict[str, float | None]:
+) -> dict[str, float]:
     model = make_pipeline(
         StandardScaler(),
         PolynomialFeatures(2, include_bias=False),

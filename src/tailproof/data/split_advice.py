@@ -52,7 +52,8 @@ def find_fault(
         shown = listed([f"'{name}'" for name in untrained])
         facts.append(f"{len(untrained)} class(es) have no training sample ({shown})")
     if config.splits.fold:
-        return f"{' and '.join(facts)}: {_missing_in_fold(samples, target, used, config)}"
+        missing = _missing_in_fold(samples, target, used, config.splits.fold)
+        return f"{' and '.join(facts)}: {missing}"
     pools = samples["pool"]
     never = pools.notna().any() and set(untrained) - set(samples.loc[pools == TRAIN, target])
     remedy = None if never else find_remedy(samples, target, names, config)
@@ -125,9 +126,8 @@ def _empty_splits(
     return empty, untrained
 
 
-def _missing_in_fold(samples: pd.DataFrame, target: str, used: pd.Series, config: Data) -> str:
+def _missing_in_fold(samples: pd.DataFrame, target: str, used: pd.Series, fold: Fold) -> str:
     """Say how many samples the splits need besides those of the fold."""
-    fold = config.splits.fold
     noun = "group" if samples["group"].duplicated().any() else "image"
     others = samples.drop(used.index[used == "test"])
     groups, needed = others["group"].nunique(), others[target].nunique() + 4

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tailproof.config.data import Data
+from tailproof.config.data import Data, Fold
 from tailproof.config.splits import HELD_OUT, SPLITS, TRAIN, VAL
 from tailproof.data.folds import deal_folds
 from tailproof.runtime.errors import TailproofError
@@ -19,7 +19,7 @@ def assign_splits(samples: pd.DataFrame, target: str, names: list[str], config: 
     """
     rng = np.random.default_rng(config.seed)
     if config.splits.fold:
-        return assign_fold(samples, target, names, config, rng)
+        return assign_fold(samples, target, names, config, config.splits.fold, rng)
     pools = assign_pools(samples, target, config.test_fraction, rng)
     training = samples[pools == TRAIN]
     training = training[profile_mask(training[target], names, config.long_tail, rng)]
@@ -39,7 +39,12 @@ def assign_splits(samples: pd.DataFrame, target: str, names: list[str], config: 
 
 
 def assign_fold(
-    samples: pd.DataFrame, target: str, names: list[str], config: Data, rng: np.random.Generator
+    samples: pd.DataFrame,
+    target: str,
+    names: list[str],
+    config: Data,
+    fold: Fold,
+    rng: np.random.Generator,
 ) -> pd.Series:
     """Return the split of each sample with one fold as test.
 
@@ -55,7 +60,7 @@ def assign_fold(
             "sets: remove `train`, `val` and `test` or `split` there, or remove data.splits.fold"
         )
     fractions = config.splits
-    tested = deal_folds(samples, target, fractions.fold.of, rng) == fractions.fold.index
+    tested = np.asarray(deal_folds(samples, target, fold.of, rng)) == fold.index
     others = samples[~tested]
     size = tested.sum() / max(len(others), 1)
     shares = {"tune": fractions.tune * size, "dev": fractions.dev * size}
@@ -87,7 +92,9 @@ def assign_pools(
     return pools
 
 
-def profile_counts(available: np.ndarray, kind: str, imbalance: float, n_max: int | None):
+def profile_counts(
+    available: np.ndarray, kind: str, imbalance: float, n_max: int | None
+) -> np.ndarray:
     """Return the number of images to keep of each class; class 0 keeps the most.
 
     exponential: n_i = floor(n_max · IF^(−i/(C−1))) (Cao et al. 2019); step: n_max in the first

@@ -102,7 +102,7 @@ def _find_in(path: Path, column: str, wanted: set[Any], pictures: dict[Any, Pict
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
                 keys = file.read_row_group(group, [column])[column].to_pylist()
-                rows = {}
+                rows: dict[Any, int] = {}
                 for row, key in enumerate(keys):
                     if key in wanted and key not in pictures:
                         rows.setdefault(key, row)

@@ -42,7 +42,7 @@ class _Wrapper(Source):
         self.root = source.root
 
     @property
-    def ranks(self) -> tuple[str, ...]:
+    def ranks(self) -> tuple[str, ...]:  # type: ignore[override]  # read late; nothing sets it
         """The taxonomic ranks of the source."""
         return self.source.ranks
 
@@ -176,11 +176,11 @@ class HeldOutClasses(_Wrapper):
         held_out: dict[str, Counter[str | None]] = {name: Counter() for name in self._names}
         for sample in self.source.samples():
             pools.add(sample.pool)
-            name = sample.labels[target]
-            for rank, counts in zip(self.ranks, seen[name in held_out], strict=True):
+            label = sample.labels[target]
+            for rank, counts in zip(self.ranks, seen[label in held_out], strict=True):
                 counts[sample.labels[rank]] += 1
-            if name in held_out:
-                held_out[name][sample.pool] += 1
+            if label in held_out:
+                held_out[label][sample.pool] += 1
                 if sample.pool not in (None, HELD_OUT):
                     examples.append(sample.sample_id)
         known = dict(zip(self.ranks, seen[False], strict=True))

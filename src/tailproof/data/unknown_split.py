@@ -37,7 +37,7 @@ def assign_unknown(
     """
     unique = unknown[~unknown["digest"].duplicated()]
     copies = unique["digest"].isin(samples["digest"])
-    if config.unknown.source is not None and copies.any():
+    if config.unknown and config.unknown.source is not None and copies.any():
         raise _known_pictures(unique[copies], len(unknown), samples)
     unique = unique[~copies]
     follows, apart = _splits_of_groups(unique["group"], known)

@@ -143,7 +143,9 @@ class Curve:
     @property
     def best(self) -> int:
         """Index of the best single value, the first one if several are equal."""
-        return best_index(self.values, self.sign)
+        index = best_index(self.values, self.sign)
+        assert index is not None  # the curve has finite values
+        return index
 
     @property
     def best_level(self) -> float:

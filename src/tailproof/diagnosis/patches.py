@@ -6,6 +6,7 @@ import numpy as np
 
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.history import RunHistory
+from tailproof.losses import CrossEntropy
 
 Change = dict[str, Any]
 
@@ -41,12 +42,13 @@ def regularise(context: Context) -> Change:
 def soften(context: Context) -> Change:
     """Reduce confidence: more label smoothing where the loss has it, else more mixing."""
     recipe = context.recipe
-    if recipe is None or recipe.loss.name == "cross_entropy":
-        smoothing = recipe.loss.label_smoothing if recipe else 0.0
+    loss = CrossEntropy() if recipe is None else recipe.loss
+    if isinstance(loss, CrossEntropy):
+        smoothing = loss.label_smoothing
         if smoothing >= 0.3:
             return {}
         return {"loss": {"name": "cross_entropy", "label_smoothing": min(smoothing + 0.1, 0.3)}}
-    if recipe.mixing.mixup >= 1.0:
+    if recipe is None or recipe.mixing.mixup >= 1.0:
         return {}
     return {"mixing": {"mixup": min(recipe.mixing.mixup + 0.2, 1.0)}} | _EVEN_BATCHES
 
@@ -79,7 +81,7 @@ def longer(history: RunHistory, context: Context, factor: float = 1.5) -> Change
 
 def prepare_alike(context: Context) -> Change:
     """Remove what makes val differ from train: averaged weights, pixel transforms, another size."""
-    recipe, change = context.recipe, {}
+    recipe, change = context.recipe, dict[str, Any]()
     if recipe is None:
         return change
     if recipe.ema:

@@ -52,8 +52,8 @@ def _print_reading(reading: Reading, console: Console) -> None:
         ]
         lines.append(f"columns passed over: {listed(names, 12)}")
     for item in reading.passed_over:
-        names = listed([_printable(example) for example in item.examples])
-        examples = f", such as {names}" if names else ""
+        shown = listed([_printable(example) for example in item.examples])
+        examples = f", such as {shown}" if shown else ""
         lines.append(f"passed over: {item.reason} ({item.count:,}){examples}")
     lines += [_printable(note) for note in reading.notes]
     console.print(Padding(escape("\n".join(lines)), (0, 0, 0, 4), expand=False), style="dim")

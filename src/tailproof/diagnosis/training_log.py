@@ -53,25 +53,25 @@ class Attempt:
         resumed: whether it resumed from a state.
         first: the epoch in which it began to train.
         epochs: the epochs that it finished.
-        last: when it wrote its last line.
+        last: when it wrote its last line; its start before the first one.
         error: the message that it ended with; empty if it did not end with an error.
     """
 
     start: datetime
     process: int
     host: str
+    last: datetime
     key: str = ""
     begun: datetime | None = None
     resumed: bool = False
     first: int = 1
     epochs: list[Epoch] = field(default_factory=list)
-    last: datetime | None = None
     error: str = ""
 
     @property
     def done(self) -> int:
         """The number of epochs that are finished, those of earlier attempts included."""
-        return self.epochs[-1].row["epoch"] if self.epochs else self.first - 1
+        return int(self.epochs[-1].row["epoch"]) if self.epochs else self.first - 1
 
     def _add(self, time: datetime, level: str, message: str) -> None:
         self.last, self.error = time, message if level in _ENDS else ""
@@ -150,7 +150,7 @@ def _attempts(lines: list[str]) -> Iterator[Attempt]:
             if attempt:
                 yield attempt
             start = datetime.fromisoformat(match[1])
-            attempt = Attempt(start, int(match[2]), match[3], last=start)
+            attempt = Attempt(start, int(match[2]), match[3], start)
         elif attempt and (match := _LINE.fullmatch(line)):
             # The line has the local time of the host, the header also its offset from UTC.
             time = datetime.fromisoformat(match[1]).replace(tzinfo=attempt.start.tzinfo)

@@ -1,10 +1,14 @@
 """The many-shot, medium-shot and few-shot classes, by their number of training samples."""
 
+from typing import Literal, get_args
+
 import numpy as np
 
 from tailproof.config.evaluation import Evaluation
 
-GROUPS = ("many", "medium", "few")
+Group = Literal["many", "medium", "few"]
+
+GROUPS: tuple[str, ...] = get_args(Group)
 
 
 def class_groups(train_counts: np.ndarray, config: Evaluation) -> dict[str, np.ndarray]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tailproof.calibration.metrics import ClasswiseError
 from tailproof.config.evaluation import Evaluation
@@ -27,7 +26,7 @@ from tailproof.evaluation.evaluate import (
     recalls_of,
 )
 from tailproof.evaluation.method import Method, class_recalls
-from tailproof.evaluation.metrics import METRICS, measure, measure_uncalibrated
+from tailproof.evaluation.metrics import compute, measure, measure_uncalibrated
 from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.table_columns import CROSS_FIT_COLUMNS
 from tailproof.evaluation.tables import Row, write_tables
@@ -158,15 +157,13 @@ def _any_of(experts: Experts) -> Any:
 
 def _groups_by_sample(folds: Mapping[str, FoldFiles]) -> dict[str, str]:
     """Return the group of each sample; the folds must list the same samples."""
-    first: pa.Table | None = None
-    for files in folds.values():
-        table = read_parquet(files.samples, list(SAME_IN_ALL))
-        if first is None:
-            first, origin = table, files.samples
-        elif not table.equals(first):
+    origin, *others = (files.samples for files in folds.values())
+    first = read_parquet(origin, list(SAME_IN_ALL))
+    for other in others:
+        if not read_parquet(other, list(SAME_IN_ALL)).equals(first):
             raise TailproofError(
-                f"{files.samples} and {origin} list different images, so the images changed "
-                "between the folds: run `snakemake --forcerun prepare` for all folds"
+                f"{other} and {origin} list different images, so the images changed between the "
+                "folds: run `snakemake --forcerun prepare` for all folds"
             )
     return dict(zip(first["sample_id"].to_pylist(), first["group"].to_pylist(), strict=True))
 
@@ -229,7 +226,7 @@ def _joined(predictions: list[Prediction]) -> Prediction:
 
 def _measure(method: Method, pool: Pool, task: Task) -> None:
     """Fill the method's values and recalls."""
-    recalls = 0.0
+    recalls = np.zeros(())
     for seed, predictions in method.predictions.items():
         prediction = predictions[TEST]
         classwise = ClasswiseError(prediction.labels, prediction.classes, pool.counts)
@@ -251,12 +248,12 @@ def _measure_rows(every: WeightedSamples, raw: Prediction, pool: Pool) -> Values
     parts: list[Values] = []
     for rows in blocks_of_rows(every.weights):
         weights = every.weights[rows].astype(float)
-        samples = replace(every, weights=weights, classwise=every.classwise[rows])
+        samples = every.block(rows, weights)
         values = measure(samples)
         values |= measure_uncalibrated(replace(samples, prediction=raw))
         if not pool.learnt.all():
             learnt = replace(samples, weights=weights * pool.learnt)
-            values |= {f"{LEARNT}{name}": METRICS[name].compute(learnt) for name in LEARNT_METRICS}
+            values |= {f"{LEARNT}{name}": compute(name, learnt) for name in LEARNT_METRICS}
         parts.append(values)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -53,9 +53,11 @@ class FittedRule(Strict):
     def rule(self) -> Rule:
         """Return the rule in the form that the evaluation applies."""
         threshold = -np.inf if self.threshold is None else self.threshold
-        parts = (self.shift, self.gain, self.multiplier)
-        defined = [np.array([value for value in part if value is not None]) for part in parts]
-        return Rule(self.coverage, *defined, threshold)
+        shift, gain, multiplier = (
+            np.array([value for value in part if value is not None])
+            for part in (self.shift, self.gain, self.multiplier)
+        )
+        return Rule(self.coverage, shift, gain, multiplier, threshold)
 
 
 class Assumptions(Strict):
@@ -89,7 +91,7 @@ class Deployment(JsonFile):
         assumptions: what the probabilities assume of images.
     """
 
-    format: Literal[2] = FORMAT
+    format: Literal[2] = 2
     experiment: str
     expert: str
     seed: int

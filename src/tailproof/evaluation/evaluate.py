@@ -175,7 +175,11 @@ def expert_methods(logits: Experts, task: Task) -> list[Method]:
     return methods
 
 
-def ensemble_methods(logits: Experts) -> tuple[list[Method], dict[str, dict[str, float]]]:
+Weights = dict[str, dict[str, float | None]]
+"""The weight of each expert in stacked, by seed; None where it is not finite."""
+
+
+def ensemble_methods(logits: Experts) -> tuple[list[Method], Weights]:
     """Return the ensembles, none for one expert, and {seed: {expert: weight in stacked}}."""
     if len(logits) < 2:
         return [], {}
@@ -322,7 +326,7 @@ def _measure_rows(
     parts, curve_parts = [], []
     for rows in blocks_of_rows(every.weights):
         weights = every.weights[rows] * every.base
-        samples = replace(every, weights=weights, classwise=every.classwise[rows])
+        samples = every.block(rows, weights)
         values = measure(samples)
         values |= measure_uncalibrated(replace(samples, prediction=raw))
         selective, curves = answers.measure(weights)
@@ -339,11 +343,11 @@ def _summary(
     task: Task,
     methods: list[Method],
     splits: dict[str, EvaluatedSplit],
-    weights: dict[str, dict[str, float]],
+    weights: Weights,
 ) -> dict[str, Any]:
     experts = [method for method in methods if method.kind == "expert"]
     ensembles = [method for method in methods if method.kind == "ensemble"]
-    result = {
+    result: dict[str, Any] = {
         "target": task.target,
         "classes": task.classes,
         "coarser_ranks": list(task.coarser),

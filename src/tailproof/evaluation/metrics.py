@@ -8,7 +8,7 @@ import numpy as np
 from tailproof.calibration import metrics as scores
 from tailproof.evaluation.class_groups import GROUPS
 from tailproof.evaluation.probabilities import Prediction
-from tailproof.evaluation.registry import METRICS, UNCALIBRATED, Metric, metric, register
+from tailproof.evaluation.registry import METRICS, UNCALIBRATED, Metric, compute, metric, register
 from tailproof.evaluation.task import Task
 from tailproof.evaluation.weighted_samples import (
     Array,
@@ -31,7 +31,7 @@ def measure(samples: WeightedSamples) -> Values:
 def measure_uncalibrated(samples: WeightedSamples) -> Values:
     """Return the metrics that are also measured on uncalibrated logits."""
     return {
-        f"{name}{UNCALIBRATED}": entry.compute(samples)
+        f"{name}{UNCALIBRATED}": compute(name, samples)
         for name, entry in METRICS.items()
         if entry.before_calibration
     }
@@ -419,6 +419,4 @@ def measure_named(
         WeightedSamples(prediction, counts[start : start + step] * base, base, task)
         for start in range(0, len(counts), step)
     ]
-    return {
-        name: np.concatenate([METRICS[name].compute(block) for block in blocks]) for name in names
-    }
+    return {name: np.concatenate([compute(name, block) for block in blocks]) for name in names}

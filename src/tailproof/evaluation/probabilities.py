@@ -94,9 +94,7 @@ class Prediction:
             rows = slice(start, min(start + step, len(self.labels)))
             yield rows, self._source[rows]
 
-    def collect(
-        self, collectors: Mapping[Hashable, Collector], once: Iterable[Collector] = ()
-    ) -> None:
+    def collect(self, collectors: Mapping[Any, Collector], once: Iterable[Collector] = ()) -> None:
         """Give all blocks to collectors in one pass.
 
         Args:

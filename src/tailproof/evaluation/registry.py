@@ -101,6 +101,18 @@ def metric(name: str, **facts: Any) -> Callable[[Compute], Compute]:
     return decorate
 
 
+def compute(name: str, samples: WeightedSamples) -> Array:
+    """Compute a metric that is not measured together with others.
+
+    Raises:
+        KeyError: there is no such metric.
+    """
+    function = METRICS[name].compute
+    if function is None:
+        raise KeyError(name)
+    return function(samples)
+
+
 def metric_of(name: str) -> Metric:
     """Return the metric that a key of metrics.json belongs to.
 

@@ -166,13 +166,13 @@ def fit_worst(samples: Grouped, coverages: tuple[float, ...]) -> list[Rule]:
     shift = fit_shift(samples)
     order = np.argsort(samples.group, kind="stable")
     rows = [order[start::2] if len(order) > 1 else order for start in (0, 1)]
-    halves = [samples.shifted(shift).take(half) for half in rows]
+    fit, checked = (samples.shifted(shift).take(half) for half in rows)
     weights = _equal(samples, coverages)
     for _ in range(OUTER_ITERATIONS):
-        _, _, errors = _plug_in(*halves, coverages, weights)
+        _, _, errors = _plug_in(fit, checked, coverages, weights)
         weights = weights * np.exp(STEP * errors)
         weights /= weights.sum(axis=1, keepdims=True)
-    gains, multipliers, _ = _plug_in(*halves, coverages, weights)
+    gains, multipliers, _ = _plug_in(fit, checked, coverages, weights)
     return _with_thresholds(samples, coverages, shift, gains, multipliers)
 
 

@@ -187,7 +187,7 @@ class SampleGroups:
         for start in range(0, len(counts), step):
             weights = counts[start : start + step].astype(float)
             drawn = WeightedSamples(together, weights, np.ones(len(groups.size)), task)
-            found = {f"{PREFIX}{name}": metrics.METRICS[name].compute(drawn) for name in METRICS}
+            found = {f"{PREFIX}{name}": metrics.compute(name, drawn) for name in METRICS}
             of_samples = weights[:, groups.index]
             hits = of_samples @ single.correct / of_samples.sum(axis=1)
             parts.append(found | {f"{GAINED}top1": found[f"{PREFIX}top1"] - hits})

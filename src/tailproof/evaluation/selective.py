@@ -104,14 +104,14 @@ def risks(answers: Answers, group: Array, groups: int, weights: Array) -> Values
     (equation 14). A group without accepted samples has error 1; a group without samples is left
     out.
     """
-    kept, lost, present = [], [], []
+    accepted, mistaken, present = [], [], []
     for index in range(groups):
         rows = group == index
         group_weights = weights[:, rows]
-        kept.append(group_weights @ answers.accepted[rows])
-        lost.append(group_weights @ (answers.accepted[rows] * answers.wrong[rows]))
+        accepted.append(group_weights @ answers.accepted[rows])
+        mistaken.append(group_weights @ (answers.accepted[rows] * answers.wrong[rows]))
         present.append(np.where(group_weights.sum(axis=1) > 0, 1.0, np.nan)[:, None])
-    kept, lost = np.stack(kept, axis=-1), np.stack(lost, axis=-1)
+    kept, lost = np.stack(accepted, axis=-1), np.stack(mistaken, axis=-1)
     errors = ratio(lost, kept, where_zero=np.stack(present, axis=-1))
     errors = np.where(np.isnan(np.stack(present, axis=-1)), np.nan, errors)
     total = kept.sum(axis=-1)

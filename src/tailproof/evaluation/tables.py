@@ -1,6 +1,6 @@
 """The CSV tables next to metrics.json, for the report and for DVC's plots."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def write(
     write_tables(folder, COLUMNS, rows)
 
 
-def write_tables(folder: Path, columns: dict[str, str], rows: dict[str, Iterable[Row]]) -> None:
+def write_tables(folder: Path, columns: dict[str, str], rows: Mapping[str, Iterable[Row]]) -> None:
     """Write each table as NAME.csv, with its columns as the first line."""
     for name, table_rows in rows.items():
         lines = map(csv_line, (columns[name].split(), *table_rows))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,9 @@ class Task:
         return next(name for name in GROUPS if self.groups[name][index])
 
 
-Files = Mapping[str, Mapping[str | int, Mapping[str, str | Path]]]
+Files = Mapping[str, Mapping[Any, Mapping[str, str | Path]]]
+"""The paths of logits by expert, seed (a number, or its text) and split."""
+
 Experts = dict[str, dict[str, dict[str, LogitsFile]]]
 
 
@@ -98,10 +101,12 @@ def read_experts(files: Files, task: Task) -> Experts:
     if not files:
         raise TailproofError("the experiment has no expert to evaluate: add one under 'experts'")
     experts: Experts = {}
-    for expert, seeds in files.items():
+    for expert, places in files.items():
         experts[expert] = {
-            str(seed): {split: _read(seeds[seed], expert, seed, split, task) for split in _splits()}
-            for seed in sorted(seeds, key=int)
+            str(seed): {
+                split: _read(places[seed], expert, seed, split, task) for split in _splits()
+            }
+            for seed in sorted(places, key=int)
         }
     first = next(iter(experts))
     for expert, seeds in experts.items():

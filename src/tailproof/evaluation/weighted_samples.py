@@ -4,7 +4,7 @@ A row of ones gives the value of the metric, rows of multinomial counts give its
 replicates, and rows multiplied by the long-tail weight give the long-tail-weighted variant.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +33,11 @@ class WeightedSamples:
     base: Array
     task: Task
     classwise: Array | None = None
+
+    def block(self, rows: slice, weights: Array) -> "WeightedSamples":
+        """Return some of the rows, with other weights."""
+        classwise = None if self.classwise is None else self.classwise[rows]
+        return replace(self, weights=weights, classwise=classwise)
 
     @cached_property
     def class_sums(self) -> "ClassSums":

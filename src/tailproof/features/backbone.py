@@ -16,13 +16,18 @@ from tailproof.models.initial_weights import backbone_facts, build_initial
 from tailproof.models.input_sizes import check_sizes, options_for_size
 from tailproof.models.precision import HALF, best_precision
 from tailproof.models.preparation import interpolation_of, normalization_of
+from tailproof.models.timm_network import place
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
 
 PIXELS, PIXELS_OF_GPU = 2**18, 2**23
 """Pixels of a batch."""
 
-STORED = {"fp32": np.dtype(np.float32), "bf16": np.dtype(np.float16), "fp16": np.dtype(np.float16)}
+STORED: dict[str, np.dtype] = {
+    "fp32": np.dtype(np.float32),
+    "bf16": np.dtype(np.float16),
+    "fp16": np.dtype(np.float16),
+}
 
 
 class Backbone:
@@ -83,7 +88,7 @@ class Backbone:
         self._shape = (channels, *shape)
         network = build_initial(model, classes=0, channels=channels, options=self.options)
         check_sizes(network, model.name, channels, [shape])
-        self._network: nn.Module = network.eval().to(device, memory_format=torch.channels_last)
+        self._network: nn.Module = place(network.eval(), device, torch.channels_last)
         self.layers = self._measure(model.name)
         self.facts = {
             "model": model.name,

@@ -90,6 +90,6 @@ default_cfgs = generate_default_cfgs(
 
 
 @register_model
-def backbone_with_head(pretrained: bool = False, **options) -> BackboneWithHead:
+def backbone_with_head(pretrained: bool = False, **options: Any) -> BackboneWithHead:
     """Build a network of a backbone and a head on its features."""
     return build_model_with_cfg(BackboneWithHead, NAME, pretrained, **options)

@@ -117,7 +117,7 @@ class Preparation:
         mean, std = backbone.normalization["mean"], backbone.normalization["std"]
         self._plain = BatchAugment(mean, std, None, seed, full_scale)
         self._augmented = BatchAugment(mean, std, augmentation, seed, full_scale)
-        self._transforms = None
+        self._transforms: ImageAugment | None = None
         if views > 1 and (augmentation.albumentations or augmentation.torchvision):
             self._transforms = _transforms(augmentation, seed, self._size, shard.mode)
 
@@ -136,7 +136,7 @@ class Preparation:
         starts = list(accumulate(self.shard.groups, initial=0))
         held, images = None, None
         for group, rows, view in self.plan[first:]:
-            if group != held:
+            if images is None or group != held:
                 held, images = group, self.shard.encoded(group)
             start = starts[group]
             yield Batch(
@@ -157,7 +157,7 @@ class Preparation:
             image = decode(encoded.as_py(), self.shard.mode)
             image = image if image.ndim == 3 else image[:, :, None]
             if batch.view and self._transforms:
-                image = self._transformed(image, batch.view, row)
+                image = self._transformed(self._transforms, image, batch.view, row)
             images.append(fit(image, self._size, self._interpolation))
         if len({image.shape for image in images}) > 1:
             raise TailproofError(
@@ -171,10 +171,12 @@ class Preparation:
         augment = self._augmented if batch.view else self._plain
         return augment(images, batch.view, batch.rows)
 
-    def _transformed(self, image: np.ndarray, view: int, row: int) -> np.ndarray:
+    def _transformed(
+        self, transforms: ImageAugment, image: np.ndarray, view: int, row: int
+    ) -> np.ndarray:
         try:
             with _LOCK:
-                return self._transforms(image, view, row)
+                return transforms(image, view, row)
         except TransformError as error:
             name = self.shard.sample_ids[row]
             raise TailproofError(f"sample {name}: {error}".replace(*_PLACE)) from error

@@ -88,11 +88,13 @@ def embed(
         channels=first.channels,
         device=device,
     )
+    weights = weights_file(model)
+    assert weights is not None  # features are those of a trained backbone
     deciding = [
         backbone.facts,
         backbone.device.type,
         backbone.batch_rows,
-        known_sha256(weights_file(model), digests),
+        known_sha256(weights, digests),
         code,
         [shard.sha256 for shard in images.values()],
     ]
@@ -195,7 +197,7 @@ def _write(output: str, preparation: Preparation, facts: dict[str, Any], done: B
     ):
         for rows in shard.groups:
             inside = slice(start, start + rows)
-            batches = []
+            batches: list[np.ndarray] = []
             while sum(map(len, batches)) < rows:
                 batches.append(np.stack([done.read(next(computed)) for _ in range(views)], 1))
             writer.write(

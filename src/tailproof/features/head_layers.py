@@ -20,6 +20,9 @@ class StandardizingHead(nn.Module):
         width: number of features.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))
@@ -55,6 +58,8 @@ class RescaledHead(nn.Module):
     Args:
         weight: the weights of a trained classifier, [C, D].
     """
+
+    weight: Tensor
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -114,6 +119,10 @@ class NeighborHead(StandardizingHead):
         temperature: of the votes.
         balanced: whether votes are divided by the class's share of train.
     """
+
+    directions: Tensor
+    labels: Tensor
+    shares: Tensor
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Makes heads for stored features: those that the loss trains, and those that are fitted here."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ from tailproof.features.head_layers import (
     LinearHead,
     NeighborHead,
     RescaledHead,
-    StandardizingHead,
     build_head,
 )
 from tailproof.features.store import FeatureSplit
@@ -51,22 +50,25 @@ class Targets(NamedTuple):
         ].astype(np.float64)
 
 
-def make_head(config: Head, split: FeatureSplit, targets: Targets, own: Tensor | None) -> nn.Module:
+def make_head(
+    config: Head, split: FeatureSplit, targets: Targets, own: Callable[[], Tensor]
+) -> nn.Module:
     """Return a head for features: fitted, or with random weights for the loss to train.
 
     Args:
         config: the head.
         split: the features of train.
         targets: the labels of train.
-        own: the weights of the backbone's own classifier, [C, D], for heads that rescale it.
+        own: returns the weights of the backbone's own classifier, [C, D], for heads that rescale
+            it.
 
     Raises:
         TailproofError: the head cannot hold so many samples.
     """
     if isinstance(config, TauNorm):
-        return _linear_head(*tau_normalized(own, config.tau))
+        return _linear_head(*tau_normalized(own(), config.tau))
     if isinstance(config, Lws):
-        return RescaledHead(own)
+        return RescaledHead(own())
     moments = standardization(split)
     if config.kind == "prototype":
         return _linear_head(*fit_prototypes(split, targets, moments), *moments)
@@ -75,7 +77,7 @@ def make_head(config: Head, split: FeatureSplit, targets: Targets, own: Tensor |
         return _linear_head(*fitted, *moments)
     outputs = sum(targets.sizes)
     if config.kind == "linear":
-        head: StandardizingHead = LinearHead(split.width, outputs)
+        head: nn.Module = LinearHead(split.width, outputs)
     else:
         head = build_head(config.kind, split.width, outputs, head_options(config, split, targets))
     head.mean, head.scale = (torch.from_numpy(part).float() for part in moments)

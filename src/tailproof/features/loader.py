@@ -32,6 +32,8 @@ class FeatureLoader(Batches):
         TailproofError: the split is empty, or a batch is larger than the split.
     """
 
+    split: FeatureSplit
+
     def __init__(
         self,
         split: FeatureSplit,
@@ -69,9 +71,10 @@ class FeatureLoader(Batches):
                 features = self._resident[
                     torch.from_numpy(rows).to(self.device), torch.from_numpy(views).to(self.device)
                 ]
-            else:
-                features = torch.from_numpy(self._read(rows, views)).to(self.device)
-            yield keys, features.float()
+                yield keys, features.float()
+            elif self._kept is not None:
+                features = torch.from_numpy(self._read(self._kept, rows, views)).to(self.device)
+                yield keys, features.float()
 
     def close(self) -> None:
         """Free memory."""
@@ -91,16 +94,17 @@ class FeatureLoader(Batches):
         kept = self.sampler.kept if self.training else np.empty(0, np.int64)
         self._places = np.full(len(self.split), -1)
         self._places[kept] = np.arange(len(kept))
-        self._kept = np.empty((len(kept), self.split.views, self.split.width), self.split.dtype)
+        shape = (len(kept), self.split.views, self.split.width)
+        self._kept = values = np.empty(shape, self.split.dtype)
         for group, inside in self._by_group(kept):
-            self._kept[inside] = self.split.read(group)[kept[inside] - self._starts[group]]
+            values[inside] = self.split.read(group)[kept[inside] - self._starts[group]]
 
-    def _read(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
-        """Return the features of some rows from the files."""
+    def _read(self, in_memory: np.ndarray, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """Return the features of some rows, from the files if they are not kept in memory."""
         features = np.empty((len(rows), self.split.width), self.split.dtype)
         places = self._places[rows]
         kept, others = np.flatnonzero(places >= 0), np.flatnonzero(places < 0)
-        features[kept] = self._kept[places[kept], views[kept]]
+        features[kept] = in_memory[places[kept], views[kept]]
         for group, inside in self._by_group(rows[others]):
             chosen = others[inside]
             values = self._group(group)

@@ -1,7 +1,7 @@
 """Merges a head into its backbone: a network on images that computes what the head does."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import safe_open
@@ -18,6 +18,7 @@ from tailproof.models.build import build_model
 from tailproof.models.expert_weights import save_expert
 from tailproof.models.initial_weights import backbone_facts, build_initial, weights_file
 from tailproof.models.preparation import data_config
+from tailproof.models.timm_network import as_timm, published_cfg
 from tailproof.runtime.errors import TailproofError
 
 TOLERANCE = 1e-4
@@ -45,8 +46,6 @@ def own_classifier(model: Model, class_names: list[str], split: FeatureSplit) ->
         TailproofError: it is for other classes, is not a linear layer, or does not get the stored
             features.
     """
-    import timm  # after tailproof.models
-
     facts = backbone_facts(model)
     if facts.get("label_names") != class_names:
         raise TailproofError(
@@ -54,7 +53,7 @@ def own_classifier(model: Model, class_names: list[str], split: FeatureSplit) ->
             "those of an expert of the same classes: name the folder of such an expert, or choose "
             "another kind of head"
         )
-    name = f"{timm.get_pretrained_cfg(model.name).classifier}.weight"
+    name = f"{published_cfg(model.name).classifier}.weight"
     with safe_open(weights_file(model), "pt") as file:
         weight = file.get_tensor(name) if name in file.keys() else None  # noqa: SIM118 - no mapping
     linear = model.options.get("classifier", "linear") == "linear"
@@ -101,11 +100,11 @@ def save_merged(
     options = embedded["options"]
     network = build_initial(model, classes=len(class_names), channels=channels, options=options)
     args = options
-    if not _replaces_classifier(head, network, split):
-        network, args = _with_head(network, head, config, split, targets, model, channels)
-    else:
-        classifier = network.get_classifier()
+    if _replaces_classifier(head, network, split):
+        classifier = as_timm(network).get_classifier()
         classifier.load_state_dict(dict(zip(("weight", "bias"), head.folded(), strict=True)))
+    else:
+        network, args = _with_head(network, head, config, split, targets, model, channels)
     side = embedded["size"]
     sizes = [side, side] if side else [split.manifest["height"], split.manifest["width"]]
     _check(network.eval(), head, list(split.layers), [channels, *sizes])
@@ -120,14 +119,16 @@ def save_merged(
     )
 
 
-def _replaces_classifier(head: nn.Module, network: nn.Module, split: FeatureSplit) -> bool:
+def _replaces_classifier(
+    head: nn.Module, network: nn.Module, split: FeatureSplit
+) -> TypeGuard[LinearHead | RescaledHead]:
     """Return whether a head can be the classifier of its network."""
-    classifier = network.get_classifier()
+    classifier = as_timm(network).get_classifier()
     return (
         isinstance(head, LinearHead | RescaledHead)
         and list(split.layers) == ["penultimate"]
         and type(classifier) is nn.Linear
-        and isinstance(network.pretrained_cfg["classifier"], str)
+        and isinstance(as_timm(network).pretrained_cfg["classifier"], str)
         and classifier.bias is not None
         and classifier.in_features == split.width
     )
@@ -143,7 +144,7 @@ def _with_head(
     channels: int,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network of a backbone and a head, and the arguments that build it."""
-    network.reset_classifier(0)
+    as_timm(network).reset_classifier(0)
     if isinstance(head, LinearHead | RescaledHead):
         kind, options = "linear", {}
         state = dict(zip(("weight", "bias"), head.folded(), strict=True))
@@ -158,9 +159,10 @@ def _with_head(
         "head_options": options,
     }
     merged = build_model(NAME, classes=sum(targets.sizes), channels=channels, options=args)
-    merged.backbone.load_state_dict(network.state_dict())
-    merged.head.load_state_dict(state)
-    fixed = network.pretrained_cfg.get("fixed_input_size", False)
+    merged = as_timm(merged)
+    merged.get_submodule("backbone").load_state_dict(network.state_dict())
+    merged.get_submodule("head").load_state_dict(state)
+    fixed = as_timm(network).pretrained_cfg.get("fixed_input_size", False)
     merged.pretrained_cfg = {**merged.pretrained_cfg, "fixed_input_size": fixed}
     return merged, args
 
@@ -168,7 +170,7 @@ def _with_head(
 @torch.inference_mode()
 def _check(network: nn.Module, head: nn.Module, layers: list[str], shape: list[int]) -> None:
     image = torch.linspace(-1, 1, shape[0] * shape[1] * shape[2]).reshape(1, *shape)
-    backbone = network.backbone if hasattr(network, "backbone") else network
+    backbone = network.get_submodule("backbone") if hasattr(network, "backbone") else network
     features = torch.cat(list(layers_of(backbone, image, layers).values()), 1)
     expected = head(features)
     difference = float((network(image) - expected).abs().max())

@@ -4,6 +4,7 @@ import math
 import re
 import shlex
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -17,7 +18,7 @@ _SHELL = re.compile(r"&&|\|\|?|;|&|[12&]?>>?.*|<")
 _NUMBER = re.compile(r"-(\d|\.\d)")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*=")
 _PROGRAMS = re.compile(r"python[\d.]*|torchrun|bash|sh|srun|nohup|time|exec|sudo|env")
-_KINDS = {int: "a whole number", float: "a number"}
+_KINDS: dict[Callable[[str], Any], str] = {int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -180,15 +181,17 @@ def _split(word: str) -> tuple[str, str | None]:
 
 def _most(argument: Argument | None) -> float:
     """Return the maximum number of words of an argument; infinite for an unknown one."""
-    counts = {"?": 1, "+": float("inf"), "*": float("inf")}
-    return counts["+"] if argument is None else counts.get(argument.values, argument.values)
+    if argument is None or argument.values in ("+", "*"):
+        return float("inf")
+    return 1 if argument.values == "?" else int(argument.values)
 
 
 def _add(command: Command, name: str, text: str, words: list[str]) -> None:
     argument = ARGUMENTS[name]
-    fewest = {"?": 0, "*": 0, "+": 1}.get(argument.values, argument.values)
+    fewest = {"?": 0, "*": 0, "+": 1}.get(str(argument.values))
+    fewest = int(argument.values) if fewest is None else fewest
     if not fewest <= len(words) <= _most(argument):
-        count = {"+": "one or more"}.get(argument.values, argument.values)
+        count = "one or more" if argument.values == "+" else argument.values
         raise TailproofError(f"{text}: expected {count} value(s) of {name}, found {len(words)}")
     values = [_parse(name, argument, word) for word in words]
     single = argument.values in (0, 1, "?")

@@ -4,9 +4,9 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
+from tailproof.files import package_folder
 from tailproof.runtime.errors import TailproofError, suggestion
 
 _REGISTERED = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
@@ -50,7 +50,7 @@ def default_side(name: str) -> int:
 @cache
 def _sources() -> dict[str, Path]:
     """Return the source file of each architecture."""
-    folder = Path(find_spec("timm").origin).parent / "models"
+    folder = package_folder("timm") / "models"
     return {
         name: file
         for file in sorted(folder.rglob("*.py"))

@@ -220,7 +220,7 @@ def _augmentation(timm: Command) -> Iterator[Setting]:
         yield Setting(Key.FLIP, False, ("--no-aug",))
         return
     interpolation = timm["--train-interpolation"]
-    crop = {"scale": list(timm["--scale"]), "ratio": list(timm["--ratio"])}
+    crop: dict[str, Any] = {"scale": list(timm["--scale"]), "ratio": list(timm["--ratio"])}
     crop["interpolation"] = _INTERPOLATIONS.get(interpolation, _INTERPOLATIONS["bicubic"])
     crop["area_for_downscale"] = "image"  # smooth as timm's crops are, not aliased
     known = ("--train-interpolation",) if interpolation in _INTERPOLATIONS else ()
@@ -235,7 +235,7 @@ def _augmentation(timm: Command) -> Iterator[Setting]:
     policy, jitter, often = timm["--aa"], timm["--color-jitter"], timm["--color-jitter-prob"]
     if jitter and often != 0 and (not policy or "3a" in policy):
         strength = [max(0.0, 1 - jitter), 1 + jitter]
-        options = dict.fromkeys(("brightness", "contrast", "saturation"), strength)
+        options: dict[str, Any] = dict.fromkeys(("brightness", "contrast", "saturation"), strength)
         options |= {"hue": [0.0, 0.0], "p": 1.0 if often is None else often}
         yield _transform("ColorJitter", options, "--color-jitter", "--color-jitter-prob")
     if timm["--grayscale-prob"]:

@@ -86,7 +86,7 @@ def render(translation: Translation) -> str:
             *(f"  {name} -> {key}: {_short(value)}" for name, key, value in rows),
         ]
         lines.append("")
-    for title, rows in (
+    for title, sentences in (
         (
             "Without an equivalent or an effect:",
             [f"{name}: {why}" for name, why in translation.ignored],
@@ -94,7 +94,7 @@ def render(translation: Translation) -> str:
         ("Unknown, and left out:", translation.unknown),
         ("Other than in timm, by design:", BY_DESIGN),
     ):
-        lines += [title, *(f"  {row}" for row in rows), ""] if rows else []
+        lines += [title, *(f"  {sentence}" for sentence in sentences), ""] if sentences else []
     return "\n".join(map(comment, lines)) + "\n" + dump_yaml(translation.experiment)
 
 

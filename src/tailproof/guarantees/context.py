@@ -20,7 +20,7 @@ ones. All are 0 if the NLL on tune, cross-fitted, is not lower beyond the 95 % i
 difference. A missing value, and one that train does not have, changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import gammaln
 
 from tailproof.calibration.metrics import log_probabilities
-from tailproof.data.context_cells import read_context
+from tailproof.data.context_cells import Kind, read_context
 from tailproof.data.tables import read_parquet
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.prior_shift import shares
@@ -63,7 +63,7 @@ class ContextColumn:
     """
 
     name: str
-    kind: str
+    kind: Kind
     values: list[str]
     counts: Array
     smoothing: float
@@ -71,7 +71,7 @@ class ContextColumn:
 
     @classmethod
     def fit(
-        cls, name: str, kind: str, cells: Cells, labels: Array, class_counts: Array
+        cls, name: str, kind: Kind, cells: Cells, labels: Array, class_counts: Array
     ) -> "ContextColumn":
         """Count the samples of train, and fit m.
 
@@ -93,7 +93,7 @@ class ContextColumn:
     def of(
         cls,
         name: str,
-        kind: str,
+        kind: Kind,
         values: list[str],
         counts: Array,
         class_counts: Array,
@@ -112,7 +112,7 @@ class ContextColumn:
 
 def encode(cells: Cells, values: list[str]) -> Array:
     """Return the position of each cell among the values, [N]; `NONE` if it is not there."""
-    place = {value: code for code, value in enumerate(values)}
+    place: dict[str | None, int] = {value: code for code, value in enumerate(values)}
     return np.array([place.get(cell, NONE) for cell in cells], int)
 
 
@@ -188,7 +188,7 @@ class Context:
             missing[name] = own.count(None) / len(own)
         return cls(columns, cells, counts, missing)
 
-    def codes(self, sample_ids: Sequence[str]) -> list[Array]:
+    def codes(self, sample_ids: Iterable[str]) -> list[Array]:
         """Return the codes of samples in each column."""
         rows = [self.cells[sample] for sample in sample_ids]
         return [

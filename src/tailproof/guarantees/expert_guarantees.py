@@ -1,6 +1,6 @@
 """The file guarantees.json in the folder of an expert: what it can promise, for a copied folder."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -10,14 +10,14 @@ from tailproof.calibration.calibration_file import LOWEST as LOWEST_TEMPERATURE
 from tailproof.config.base import Strict
 from tailproof.config.guarantees import Guarantees, Share
 from tailproof.config.json_file import JsonFile
-from tailproof.data.context_cells import KINDS
-from tailproof.evaluation.class_groups import GROUPS
+from tailproof.data.context_cells import Kind
+from tailproof.evaluation.class_groups import Group
 from tailproof.guarantees.binomial_threshold import Fit
 from tailproof.guarantees.context import MOST_SMOOTHING, STRONGEST, ContextColumn
-from tailproof.guarantees.prediction_sets import LOWEST, PROCEDURES, SetRule
+from tailproof.guarantees.prediction_sets import LOWEST, Procedure, SetRule
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, Rules
-from tailproof.guarantees.unknown_scores import SCORES
+from tailproof.guarantees.unknown_scores import FeatureScore, LogitScore
 
 FILE = "guarantees.json"
 LARGEST_FILE = 2**27
@@ -34,7 +34,7 @@ Level = Annotated[float, Field(ge=-1, le=1)]
 class StoredSet(Strict):
     """A procedure at a coverage; its thresholds are one for all classes, or one for each."""
 
-    procedure: Literal[PROCEDURES]
+    procedure: Procedure
     coverage: Share
     threshold: list[Number | None] = Field(min_length=1)
 
@@ -67,7 +67,7 @@ class StoredRisk(Strict):
 
     risk: Share
     overall: StoredFit
-    groups: dict[Literal[GROUPS], StoredFit]
+    groups: dict[Group, StoredFit]
 
 
 class StoredRollUp(Strict):
@@ -101,7 +101,7 @@ class StoredFalseAlarm(Strict):
 class StoredUnknown(Strict):
     """When an image is called unknown; the digest is that of unknown.safetensors."""
 
-    score: Literal[SCORES]
+    score: LogitScore | FeatureScore
     features_sha256: Sha256
     false_alarms: list[StoredFalseAlarm] = Field(min_length=1)
 
@@ -135,7 +135,7 @@ class StoredColumn(Strict):
     """
 
     name: str = Field(min_length=1)
-    kind: Literal[KINDS]
+    kind: Kind
     exponent: Annotated[float, Field(ge=0, le=STRONGEST)]
     smoothing: Annotated[float, Field(gt=0, le=MOST_SMOOTHING)]
     values: dict[str, dict[str, Annotated[int, Field(ge=1)]]]
@@ -193,7 +193,7 @@ class ExpertGuarantees(JsonFile):
     unit: Literal["image", "group"] = "image"
     confidence: Share
     shares: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
-    groups: list[Literal[GROUPS]]
+    groups: list[Group]
     ranks: list[StoredRank] = Field(min_length=1)
     sets: list[StoredSet]
     risks: list[StoredRisk]
@@ -245,7 +245,12 @@ class ExpertGuarantees(JsonFile):
         if self.grouped is None:
             raise ValueError("it has no promises for groups of images")
         own = self.grouped.model_dump(mode="json", exclude={"temperature", "largest"})
-        others = {"unit": "group", "notes": [], "grouped": None, "context": None}
+        others: dict[str, Any] = {
+            "unit": "group",
+            "notes": [],
+            "grouped": None,
+            "context": None,
+        }
         return type(self).model_validate({**self.model_dump(mode="json"), **own, **others})
 
     def check_classes(self, classes: list[str], target: str) -> None:
@@ -267,7 +272,7 @@ def stored_guarantees(
     config: Guarantees,
     grouped: StoredGroups | None = None,
     context: StoredContext | None = None,
-    **facts: str | int | list[str],
+    **facts: Any,
 ) -> dict[str, object]:
     """Return the content of guarantees.json, without `unknown`.
 
@@ -280,7 +285,7 @@ def stored_guarantees(
         facts: experiment, expert, seed, weights_sha256 and notes.
     """
     groups = [
-        next(name for name in GROUPS if classes.groups[name][index])
+        next(name for name in get_args(Group) if classes.groups[name][index])
         for index in range(len(classes.names))
     ]
     return ExpertGuarantees(
@@ -302,16 +307,16 @@ def stored_promises(rules: Rules) -> dict[str, Any]:
     return {
         "shares": rules.shares.tolist(),
         "sets": [
-            StoredSet(procedure=name, coverage=coverage, threshold=_finite(rule.threshold))
+            {"procedure": name, "coverage": coverage, "threshold": _finite(rule.threshold)}
             for coverage, by_procedure in rules.sets[WEIGHTING].items()
             for name, rule in by_procedure.items()
         ],
         "risks": [
-            StoredRisk(
-                risk=rule.risk,
-                overall=StoredFit.of(rule.overall),
-                groups={name: StoredFit.of(fit) for name, fit in rule.groups.items()},
-            )
+            {
+                "risk": rule.risk,
+                "overall": StoredFit.of(rule.overall),
+                "groups": {name: StoredFit.of(fit) for name, fit in rule.groups.items()},
+            }
             for rule in rules.risks
         ],
         "roll_ups": [

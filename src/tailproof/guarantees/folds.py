@@ -26,11 +26,11 @@ def predict_held_out(labels: Array, fit_and_predict: Callable[[Array, Array], Ar
     if samples < 2:
         return fit_and_predict(everything, everything)
     part = fold_of(labels)
-    rows = None
+    rows = np.empty(0)
     for fold in np.unique(part):
         here = part == fold
         predicted = fit_and_predict(~here, here)
-        rows = np.empty((samples, *predicted.shape[1:])) if rows is None else rows
+        rows = rows if len(rows) else np.empty((samples, *predicted.shape[1:]))
         rows[here] = predicted
     return rows
 

@@ -82,7 +82,9 @@ class Groups:
 
     def fit(self, predictions: Splits) -> float:
         """Return the temperature of groups, fitted on tune."""
-        return fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON])
+        temperature = fit_group_temperature(self.splits[FITTED_ON], predictions[FITTED_ON])
+        assert temperature is not None  # without a group of several samples there are no `Groups`
+        return temperature
 
     def predict(self, predictions: Splits, temperature: float) -> Splits:
         """Return the predictions for the groups of every split.

@@ -50,7 +50,7 @@ def guarantee(
     output: str | Path,
     splits: str | Path | None = None,
     context: str | Path | None = None,
-    unknown: Mapping[str, Mapping[str | int, str | Path]] | None = None,
+    unknown: Mapping[str, Mapping[Any, str | Path]] | None = None,
 ) -> dict[str, Any]:
     """Fit every promise on tune and measure it on dev and test.
 
@@ -83,12 +83,12 @@ def guarantee(
     notes_on_groups = group_notes(first[FITTED_ON], group_of)
     of_first = {**first, **next(iter(next(iter(prior.values())).values()))}
     groups = Groups.of(of_first, group_of)
-    in_context = Context.read(context, samples, splits, task) if context else None
+    in_context = Context.read(context, samples, splits, task) if context and splits else None
     rows = {
         split: _samples(first[split], split, evaluation, class_weights)
         for split in (FITTED_ON, *REPORTED_SPLITS)
     }
-    result = {
+    result: dict[str, Any] = {
         "target": task.target,
         "ranks": [rank.name for rank in classes.ranks],
         "confidence": config.confidence,
@@ -125,7 +125,8 @@ def guarantee(
                 )
                 for seed, rules in method.rules.items()
             }
-    for name, seeds in read_all_scores(unknown or {}, logits).items():
+    unknown = unknown or {}
+    for name, seeds in read_all_scores(unknown, logits).items():
         rules = fit_and_measure_unknown(seeds, classes, config, evaluation)
         result["methods"][name]["unknown"] = rules.summary
         for seed, own in rules.stored.items():

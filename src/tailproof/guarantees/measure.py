@@ -120,7 +120,7 @@ def _roll_ups(
     for precision, fits in rules.roll_ups.items():
         rank = answer_rank(answers, [fit.threshold for fit in fits])
         mistaken = np.take_along_axis(wrong, np.maximum(rank, 0)[None], 0)[0]
-        what = {(OVERALL,): (rank != NONE, mistaken)}
+        what: dict[tuple[str, ...], tuple[Array, Array]] = {(OVERALL,): (rank != NONE, mistaken)}
         for index, own in enumerate(classes.ranks):
             what[RANK, own.name] = rank == index, mistaken
         threshold = rules.rejections[precision].threshold

@@ -22,15 +22,18 @@ the coverage, sets of the most probable class alone keep the promise.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.weighted_samples import nanmean
-from tailproof.guarantees.scores import SCORES, score_classes
+from tailproof.guarantees.scores import SCORES, Score, score_classes
 from tailproof.runtime.errors import TailproofError
 
-PROCEDURES = (*SCORES, "interp_q", "classwise")
+Procedure = Score | Literal["interp_q", "classwise"]
+
+PROCEDURES: tuple[str, ...] = (*SCORES, "interp_q", "classwise")
 OWN_PART = 0.9
 """How much of a class's own threshold interp_q takes."""
 

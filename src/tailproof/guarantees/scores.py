@@ -10,9 +10,13 @@
   `evaluation.prior_shift.fit_prior_strength`.
 """
 
+from typing import Literal, get_args
+
 import numpy as np
 
-SCORES = ("thr", "aps", "raps", "pas")
+Score = Literal["thr", "aps", "raps", "pas"]
+
+SCORES: tuple[str, ...] = get_args(Score)
 PENALTY, FREE_RANKS = 0.01, 5
 DIGITS = 9
 """Digits of a summed probability that do not depend on the order of the sum."""

@@ -291,7 +291,7 @@ def choose_score(
         for score, own in values.items()
     }
     better = [score for score, own in choice.items() if (own["gain"]["low"] or 0) > 0]
-    return max(better or [DEFAULT], key=lambda score: choice[score]["auroc"]["mean"]), choice
+    return max(better or [DEFAULT], key=lambda score: choice[score]["auroc"]["mean"] or 0), choice
 
 
 def _rank_all(
@@ -352,16 +352,16 @@ def _answers(
     for own, limit in zip(scored, limits, strict=True):
         known, unknown = own[MEASURED_ON], own.get(UNKNOWN_TEST)
         unknown_scores = np.empty(0) if unknown is None else unknown.scores[score]
-        promised = limit is not None
+        lowest = np.inf if limit is None else limit
         values = measure_answers(
             known,
-            known.scores[score] >= (limit if promised else np.inf),
-            unknown_scores >= (limit if promised else np.inf),
+            known.scores[score] >= lowest,
+            unknown_scores >= lowest,
             (known_counts, unknown_counts),
             classes.groups,
         )
         nothing = np.full(len(known_counts), np.nan)
-        measured.append(values if promised else dict.fromkeys(values, nothing))
+        measured.append(dict.fromkeys(values, nothing) if limit is None else values)
     return _over_seeds(measured)
 
 
@@ -376,7 +376,7 @@ def _over_seeds(measured: Sequence[Mapping[str, Array]]) -> dict[str, Any]:
 
 
 def read_all_scores(
-    files: Mapping[str, Mapping[str | int, str | Path]], logits: Experts
+    files: Mapping[str, Mapping[Any, str | Path]], logits: Experts
 ) -> dict[str, dict[str, Scored]]:
     """Read the scores of every expert and seed, {expert: {seed: scores}}."""
     return {
@@ -388,7 +388,7 @@ def read_all_scores(
     }
 
 
-def features_of(files: Mapping[str | int, str | Path], seed: str) -> dict[str, str]:
+def features_of(files: Mapping[Any, str | Path], seed: str) -> dict[str, str]:
     """Return the digest of what an expert keeps of the features of train.
 
     Args:

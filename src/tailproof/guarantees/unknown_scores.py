@@ -17,12 +17,15 @@ From its features f, what the classifier gets:
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.special import logsumexp
 
-LOGIT_SCORES = ("max_softmax", "max_logit", "energy")
-FEATURE_SCORES = ("knn", "mahalanobis")
+LogitScore = Literal["max_softmax", "max_logit", "energy"]
+FeatureScore = Literal["knn", "mahalanobis"]
+LOGIT_SCORES: tuple[str, ...] = get_args(LogitScore)
+FEATURE_SCORES: tuple[str, ...] = get_args(FeatureScore)
 SCORES = (*LOGIT_SCORES, *FEATURE_SCORES)
 DEFAULT, REFERENCE = "max_logit", "max_softmax"
 """The score without a reason for another one, and the one that the others are compared with."""

@@ -130,7 +130,7 @@ def read_collection(config: SourceConfig) -> Collection:
 
 
 def _read_pictures(source: Source, samples: list[Sample]) -> Pictures:
-    sizes, unread, bands, colour = [], {}, Counter(), False
+    sizes, unread, bands, colour = [], {}, Counter[int](), False
     for sample in samples:
         try:
             pixels = read_picture(without_heic(source.read(sample.path, sample.row))).pixels

@@ -141,7 +141,7 @@ def design_experts(train: Counter[str]) -> tuple[dict[str, Any], str]:
     """Return the experts, and why."""
     imbalance = max(train.values()) / min(train.values())
     if imbalance >= LEVEL:
-        experts = {
+        experts: dict[str, Any] = {
             "cross_entropy": {"loss": {"name": "cross_entropy"}},
             "balanced_softmax": {"loss": {"name": "balanced_softmax"}},
         }

@@ -83,7 +83,7 @@ def _mean(opened: list[list[LogitsFile]]) -> Blocks:
         blocks = (file.blocks(file.metadata["target"]) for file in files)
         for parts in zip(*blocks, strict=True):
             rows = parts[0][0]
-            total = np.float32(0)
+            total = np.zeros((), np.float32)
             for _, block in parts:
                 (logits,) = block.values()
                 total = total + log_probabilities(logits, np.float32)

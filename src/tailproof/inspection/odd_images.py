@@ -49,7 +49,8 @@ class Summary(NamedTuple):
     sharpness: float = float("nan")
 
 
-class OddImage(NamedTuple):
+@dataclass(frozen=True)
+class OddImage:
     """An odd image.
 
     Attributes:

@@ -54,7 +54,7 @@ class BatchAugment:
             out: the place of the image in its batch, [H, W, C].
             draws: the row of `draws` for this image.
         """
-        if draws is None:
+        if draws is None or self.policy is None:
             out[...] = image
             return
         height, width, _ = image.shape
@@ -90,19 +90,19 @@ class BatchAugment:
             float32 [B, C, H, W], in channels-last memory.
         """
         draws = self.draws(epoch, rows)
-        if draws is not None and not placed:
-            images = self._move(images, draws)
+        if self.policy and draws is not None and not placed:
+            images = self._move(images, self.policy, draws)
         normal = self._normalize(images).permute(0, 3, 1, 2)
-        if self.policy and self.policy.cutout:
+        if self.policy and self.policy.cutout and draws is not None:
             squares = torch.from_numpy(draws[:, 3:]).to(images.device)
             normal = normal * _outside_square(normal.shape[2:], self.policy.cutout, squares)
         if self.policy and (self.policy.line_dropout or self.policy.noise):
             normal = disturb(normal, self.policy, self.seed, epoch, rows, DRAWS)
         return normal
 
-    def _move(self, images: Tensor, draws: np.ndarray) -> Tensor:
+    def _move(self, images: Tensor, policy: Augmentation, draws: np.ndarray) -> Tensor:
         if images.device.type != "cpu":
-            return _crop_and_flip(images, self.policy, torch.from_numpy(draws).to(images.device))
+            return _crop_and_flip(images, policy, torch.from_numpy(draws).to(images.device))
         before = images.numpy()
         moved = np.empty_like(before)
         for image, out, numbers in zip(before, moved, draws, strict=True):

@@ -102,13 +102,14 @@ class Loader(Batches):
 
     def _open(self) -> None:
         """Decode images that stay in memory, or start workers; called by the first epoch."""
-        images = self._images
+        images, decoded = self._images, None
+        assert images is not None  # the loader is not closed
         if self._resides:
-            images.keep_in_memory()
+            decoded = images.keep_in_memory()
         elif self.training:
             images.split.keep(self.sampler.kept)
-        if self._resides and not images.augment:
-            self._resident = torch.from_numpy(images.decoded).to(self.device)
+        if decoded is not None and not images.augment:
+            self._resident = torch.from_numpy(decoded).to(self.device)
         else:
             self._workers = Workers(images, self._worker_count, self.batch_size, self.device)
 
@@ -126,9 +127,11 @@ class Loader(Batches):
             for keys, images in self._workers.batches(epoch, batches):
                 yield keys, self._augment(images, epoch, keys, placed=True)
             return
+        resident = self._resident
+        assert resident is not None  # without workers, all images are
         for keys in batches:
             rows = torch.from_numpy(keys % len(self.split))
-            images = self._resident[rows.to(self.device)]
+            images = resident[rows.to(self.device)]
             yield keys, self._augment(images, epoch, keys, placed=False)
 
 

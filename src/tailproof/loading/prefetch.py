@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.dataset import Split
@@ -74,15 +75,16 @@ class Images(Dataset):
         storage = torch.UntypedStorage._new_shared(size)
         self.slots = torch.empty(0, dtype=self._dtype).set_(storage).view(shape)
 
-    def keep_in_memory(self) -> None:
+    def keep_in_memory(self) -> np.ndarray:
         """Decode every image once. Images that will be augmented keep their original size."""
         height, width = self._kept_size()
-        self.decoded = np.empty(
-            (len(self.split), height, width, self.split.channels), dtype=self.split.dtype
-        )
+        assert height is not None and width is not None  # the size in memory is known
+        shape = (len(self.split), height, width, self.split.channels)
+        self.decoded = decoded = np.empty(shape, dtype=self.split.dtype)
         size = None if self.augment else self.size
         for row in range(len(self.split)):
-            self.decoded[row] = fit(self.split.image(row), size, self.interpolation)
+            decoded[row] = fit(self.split.image(row), size, self.interpolation)
+        return decoded
 
     def __getitems__(
         self, planned: tuple[int, np.ndarray, int]
@@ -107,7 +109,7 @@ class Images(Dataset):
                 batch = torch.empty((len(keys), *image.shape), dtype=self._dtype)
             numbers = None if draws is None else draws[number]
             self.batch_augment.place(image, batch.numpy()[number], numbers)
-        return slot if len(self.slots) else batch
+        return slot if len(self.slots) or batch is None else batch
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -116,13 +118,15 @@ class Images(Dataset):
     def _one(self, epoch: int, key: int) -> np.ndarray:
         row = key % len(self.split)
         image = self.split.image(row) if self.decoded is None else self.decoded[row]
-        image = self._augmented(image, epoch, key) if self.augment else image
+        image = self._augmented(self.augment, image, epoch, key) if self.augment else image
         return fit(image, self.size, self.interpolation)
 
-    def _augmented(self, image: np.ndarray, epoch: int, key: int) -> np.ndarray:
+    def _augmented(
+        self, augment: ImageAugment, image: np.ndarray, epoch: int, key: int
+    ) -> np.ndarray:
         sample_id = self.split.sample_ids[key % len(self.split)]
         try:
-            augmented = self.augment(image, epoch, key)
+            augmented = augment(image, epoch, key)
         except TransformError as error:
             raise TailproofError(f"sample {sample_id}: {error}") from error
         if self.size is None and augmented.shape != image.shape:
@@ -157,10 +161,12 @@ class Workers:
         if count and device.type == "cpu":  # for a GPU the DataLoader pins memory
             with self._enough():
                 images.share_slots(batch_size, count * AHEAD + 1)
+        self._plan = _Plan()
         self._loader = DataLoader(
             images,
-            batch_sampler=_Plan(),
-            collate_fn=_identity,
+            # The images take the plan of a whole batch instead of an index, and return the batch.
+            batch_sampler=self._plan,  # type: ignore[arg-type]
+            collate_fn=_identity,  # type: ignore[arg-type]
             worker_init_fn=_leave_signals_to_parent,
             num_workers=count,
             pin_memory=device.type == "cuda",
@@ -177,7 +183,7 @@ class Workers:
                 processes cannot be started.
         """
         slots = self._images.slots
-        self._loader.batch_sampler.plan = [
+        self._plan.plan = [
             (epoch, rows, number % max(len(slots), 1)) for number, rows in enumerate(batches)
         ]
         with self._enough():
@@ -207,7 +213,7 @@ class Workers:
             reason = str(error).splitlines()[0]
             raise TailproofError(
                 f"{quantity(self._count, 'worker')} of the loader cannot be started ({reason}): "
-                f"{LIMITS.get(getattr(error, 'errno', None), MEMORY)}, or set recipe.workers to "
+                f"{LIMITS.get(getattr(error, 'errno', 0), MEMORY)}, or set recipe.workers to "
                 "0, which gives exactly the same bytes"
             ) from None
 
@@ -255,7 +261,7 @@ def _leave_signals_to_parent(_worker: int) -> None:
 
 def _end(loader: DataLoader) -> None:
     # Otherwise the loader would send SIGTERM to the workers, and wait.
-    if loader._iterator is not None:
+    if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
         loader._iterator._shutdown_workers()
 
 

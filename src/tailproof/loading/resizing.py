@@ -7,7 +7,7 @@ the centre is resized, with Pillow's own arithmetic: the pixels are the same.
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -170,7 +170,7 @@ def _apply(image: np.ndarray, axis: int, first: np.ndarray, weights: np.ndarray)
         weights = np.trunc(weights * 2**PRECISION_BITS + np.copysign(0.5, weights)).astype(np.int32)
     shape = [1, 1, 1]
     shape[axis] = len(first)
-    total = 2 ** (PRECISION_BITS - 1) if whole else 0.0
+    total: Any = 2 ** (PRECISION_BITS - 1) if whole else 0.0  # then an array
     for tap, weight in enumerate(weights.T):
         pixels = np.take(image, np.minimum(first + tap, image.shape[axis] - 1), axis)
         total = total + pixels * weight.reshape(shape)

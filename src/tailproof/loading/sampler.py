@@ -1,10 +1,12 @@
 """The order and random numbers of an epoch, as functions of (seed, epoch, sample) only."""
 
 from collections.abc import Iterator, Sized
+from typing import TypeVar
 
 import numpy as np
 import numpy.random  # otherwise its first use loads it while the first batch is awaited
 
+RowGroup = TypeVar("RowGroup", bound=Sized)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -41,7 +43,7 @@ def _blocks(groups: list[int], rng: np.random.Generator, block_rows: int) -> Ite
         yield np.concatenate(block)
 
 
-def drop_oldest(row_groups: dict[int, Sized], rows: int) -> None:
+def drop_oldest(row_groups: dict[int, RowGroup], rows: int) -> None:
     """Drop the row groups that were read first, while the others have at least `rows` rows.
 
     A reader that keeps a block's rows and one row group more reads each row group once per epoch.

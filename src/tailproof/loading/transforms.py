@@ -4,7 +4,7 @@ import inspect
 import os
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from types import ModuleType
@@ -104,14 +104,16 @@ def parameters_of(library: Library, name: str) -> dict[str, inspect.Parameter]:
     return {name: parameters[name] for name in list(parameters)[1:]}
 
 
-def build_pipeline(transforms: list[Transform], size: int | None, *, pictures: bool) -> Pipeline:
+def build_pipeline(
+    transforms: Sequence[Transform], size: int | None, *, pictures: bool
+) -> Pipeline:
     """Build the transforms, which are all of one library.
 
     Raises:
         TransformError: an option is unknown, or a transform does not fit the pixels.
     """
     kind = _Albumentations if transforms[0].library is ALBUMENTATIONS else _Torchvision
-    return kind(transforms, size, pictures=pictures)
+    return kind(list(transforms), size, pictures=pictures)
 
 
 class _Albumentations:

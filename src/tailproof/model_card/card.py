@@ -109,7 +109,7 @@ def _front_matter(facts: ExpertFacts) -> str:
     """Return the card's metadata as YAML, without a licence, since none is configured."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    where = {
+    where: dict[str, Any] = {
         "task_type": "image-classification",
         "dataset_name": facts.title,
         "dataset_type": facts.experiment,

@@ -1,5 +1,6 @@
 """The metrics of a model card: those in the registry that have a type on the Hugging Face hub."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -16,8 +17,13 @@ UNDEFINED = {"value": None, "low": None, "high": None}
 class MeasuredFacts(Protocol):
     """What was measured of an expert or an ensemble; see `ExpertFacts`."""
 
-    target: str
-    calibrators: dict[str, Any]
+    @property
+    def target(self) -> str:
+        """The taxonomic rank that is answered."""
+
+    @property
+    def calibrators(self) -> Mapping[str, Any]:
+        """The calibrators by rank."""
 
     def measured(self, metric: str) -> Value | None:
         """Return a metric on test with its interval; None if it is undefined."""

@@ -74,7 +74,7 @@ def _of_network(facts: ExpertFacts) -> dict[str, str]:
 def limitations(facts: ExpertFacts) -> list[str]:
     """Return the limitations of the expert as short paragraphs."""
     counts = facts.counts("train")
-    least, most = min(counts, key=counts.get), max(counts, key=counts.get)
+    least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     sentences = [
         "It knows only these classes. An image of anything else is assigned to one of them, "
         "possibly with high confidence: the rejection rules were fitted only on images of these "
@@ -121,9 +121,9 @@ def rejection(facts: MeasuredFacts, deployment: Deployment) -> list[dict[str, st
     for rule in deployment.rules["chow"]:
         coverage = f"{rule.coverage:g}"
         reached = facts.measured(f"coverage_chow_at_{coverage}")
-        if reached is None or rule.threshold is None:
-            continue
         risk = facts.measured(f"risk_standard_chow_at_{coverage}")
+        if reached is None or risk is None or rule.threshold is None:
+            continue
         rows.append(
             {
                 "coverage": coverage,

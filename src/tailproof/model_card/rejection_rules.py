@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from tailproof.evaluation.deployment import Assumptions, Deployment, FittedRule
 from tailproof.model_card.expert_facts import ExpertFacts
@@ -53,7 +54,7 @@ def rules_of(path: str | Path, method: str, seed: int) -> dict[str, list[FittedR
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if wanted.items() <= row.items():
-                parts = {
+                parts: dict[str, Any] = {
                     name: tuple(_number(row[f"{name}_{side}"]) for side in SIDES) for name in FITTED
                 }
                 rule = FittedRule(

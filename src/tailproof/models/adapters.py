@@ -76,7 +76,7 @@ class AdaptFormer(nn.Module):
         if isinstance(output, tuple):  # the tokens, and their height and width
             return (self._add(_block, _arguments, output[0]), *output[1:])
         tokens, self._tokens = self._tokens, None
-        if tokens.numel() != output.numel():
+        if tokens is None or tokens.numel() != output.numel():
             raise TailproofError(
                 "recipe.tune.adapter is adaptformer, but the perceptron of a block returns other "
                 "tokens or channels than it gets: choose lora"
@@ -205,7 +205,8 @@ def attach_adaptformers(network: nn.Module, dim: int, blocks: list[int]) -> None
         if number not in range(len(names)) or blocks.count(number) > 1:
             raise ValueError(f"the network has no block {number}, or it is named twice")
         block = network.get_submodule(names[number])
-        inputs = [part.in_features for part in block.mlp.modules() if isinstance(part, nn.Linear)]
+        perceptron = block.get_submodule("mlp").modules()
+        inputs = [part.in_features for part in perceptron if isinstance(part, nn.Linear)]
         if not inputs:
             raise ValueError(f"the perceptron of {names[number]} has no dense layer")
         AdaptFormer(inputs[0], dim).attach(block)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tailproof.models.timm_network import as_timm
 from tailproof.runtime.errors import TailproofError
 
 
@@ -23,11 +24,11 @@ def layers_of(network: nn.Module, images: Tensor, layers: Sequence[str]) -> dict
     Raises:
         TailproofError: the network has no such layer.
     """
-    last = network.forward_features(images)
+    last = as_timm(network).forward_features(images)
     computed = {}
     for name in layers:
         if name == "penultimate":
-            computed[name] = network.forward_head(last, pre_logits=True).flatten(1)
+            computed[name] = as_timm(network).forward_head(last, pre_logits=True).flatten(1)
         else:
             computed[name] = _pooled(network, last)
     return computed

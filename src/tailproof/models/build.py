@@ -6,6 +6,7 @@ import timm
 from torch import nn
 
 from tailproof.models.model_options import check_options
+from tailproof.models.timm_network import as_timm
 from tailproof.runtime.errors import TailproofError, unknown_name
 
 
@@ -67,7 +68,7 @@ def checkpoint_activations(model: nn.Module, name: str) -> None:
         TailproofError: timm's model `name` does not support it.
     """
     try:
-        model.set_grad_checkpointing(True)
+        as_timm(model).set_grad_checkpointing(True)
     except (AttributeError, AssertionError) as error:
         raise TailproofError(
             f"recipe.activation_checkpointing: '{name}' does not support it: remove it"

@@ -7,6 +7,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from tailproof.models.timm_network import published_cfg
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
 
@@ -58,7 +59,7 @@ def map_to_network(name: str, checkpoint: dict[str, Tensor], *, ordered: bool) -
 
 def outputs_of(name: str, tensors: dict[str, Tensor]) -> int:
     """Return the number of outputs of the head in the tensors; 0 without a head."""
-    heads = timm.get_pretrained_cfg(name).classifier
+    heads = published_cfg(name).classifier
     rows = [
         tensors[key].shape[0]
         for head in ([heads] if isinstance(heads, str) else heads or [])
@@ -69,7 +70,7 @@ def outputs_of(name: str, tensors: dict[str, Tensor]) -> int:
 
 def channels_of(name: str, tensors: dict[str, Tensor]) -> int:
     """Return the number of channels of the images that the first layer accepts."""
-    first = timm.get_pretrained_cfg(name).first_conv
+    first = published_cfg(name).first_conv
     weight = tensors.get(f"{first}.weight") if isinstance(first, str) else None
     return weight.shape[1] if weight is not None and weight.ndim == 4 else 3
 
@@ -112,7 +113,7 @@ def _by_timm(name: str, network: nn.Module, tensors: dict[str, Tensor]) -> Mappe
     source: dict[str, Any] = {
         "state_dict": dict(tensors),
         "num_classes": outputs,
-        "input_size": (channels, *timm.get_pretrained_cfg(name).input_size[1:]),
+        "input_size": (channels, *published_cfg(name).input_size[1:]),
     }
     try:
         converted = timm.create_model(

@@ -15,6 +15,7 @@ from tailproof.files import atomic, write_json
 from tailproof.models.adapters import merged_state
 from tailproof.models.expert_config import ExpertConfig
 from tailproof.models.meta_network import build_on_meta, difference, is_complete
+from tailproof.models.timm_network import as_timm
 from tailproof.models.weights_header import TensorType, read_header
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.untrusted_text import printable
@@ -43,7 +44,7 @@ def save_expert(
     """
     with atomic(Path(folder) / "model.safetensors") as temporary:
         temporary.write_bytes(save(_tensors(model)))
-    source = model.pretrained_cfg
+    source = as_timm(model).pretrained_cfg
     write_json(
         Path(folder) / "config.json",
         {

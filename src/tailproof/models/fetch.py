@@ -9,13 +9,14 @@ import timm
 import yaml
 from safetensors.torch import save
 
-from tailproof.config.weights import HUB, SAFETENSORS, weights_source
+from tailproof.config.weights import SAFETENSORS, weights_source
 from tailproof.digests import sha256_file
 from tailproof.files import atomic, write_json
 from tailproof.models.checkpoint import read_checkpoint
 from tailproof.models.checkpoint_mapping import channels_of, map_to_network, outputs_of
 from tailproof.models.expert_weights import check_finite
 from tailproof.models.hub import download
+from tailproof.models.timm_network import published_cfg
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.untrusted_files import read_json, read_text
 from tailproof.untrusted_text import printable
@@ -50,11 +51,11 @@ def fetch(
     if not timm.is_model(name.split(".", maxsplit=1)[0]):
         raise unknown_name("model", name, timm.list_models())
     try:
-        if origin == HUB:
+        if (source := weights_source(origin)) is None:
             file, described = download(name)
-            prepared, licence = {}, timm.get_pretrained_cfg(name).license
+            prepared, licence = {}, published_cfg(name).license
         else:
-            file, described = weights_source(origin), origin
+            file, described = source, origin
             prepared = _preprocessing(name, file.parent)
             licence = None if own else _licence(file.parent)
         checkpoint = read_checkpoint(file)
@@ -62,7 +63,7 @@ def fetch(
         mapped = map_to_network(name, checkpoint, ordered=file.suffix != SAFETENSORS)
     except TailproofError as error:
         raise TailproofError(f"recipe.model.weights: {error}") from None
-    published = timm.get_pretrained_cfg(name)
+    published = published_cfg(name)
     found = {
         "model": name,
         "origin": described,

@@ -51,16 +51,16 @@ def fold_batch_norms(network: nn.Module, compute: Callable[[nn.Module], Tensor])
     return folded
 
 
-def _pairs(network: nn.Module, run: Callable[[], Tensor]) -> list[tuple[nn.Module, nn.Module]]:
+def _pairs(network: nn.Module, run: Callable[[], Tensor]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Return each convolution with the batch norm that is computed next, in one forward pass."""
-    made: dict[int, tuple[nn.Module, Tensor]] = {}
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
     calls: dict[nn.Module, int] = {}
-    pairs = []
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
-    def note_convolution(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+    def note_convolution(module: nn.Conv2d, _inputs: tuple, output: Tensor) -> None:
         made[id(output)] = module, output  # the tensor is kept, so that its id stays its own
 
-    def note_norm(module: nn.Module, inputs: tuple, _output: Tensor) -> None:
+    def note_norm(module: nn.BatchNorm2d, inputs: tuple, _output: Tensor) -> None:
         if id(inputs[0]) in made:
             pairs.append((made[id(inputs[0])][0], module))
 

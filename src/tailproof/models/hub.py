@@ -45,7 +45,7 @@ def download(name: str) -> Download:
         if source.hf_hub_id:
             names = (source.hf_hub_filename,) if source.hf_hub_filename else FILES
             return _from_hub(source.hf_hub_id, names)
-        return _from_address(source.url)
+        return _from_address(str(source.url))
     except TailproofError:
         raise
     except Exception as error:  # clients of the network raise errors of many kinds
@@ -74,7 +74,7 @@ def _from_hub(repository: str, names: tuple[str, ...]) -> Download:
         except EntryNotFoundError:
             continue
         file = Path(hf_hub_download(repository, name, revision=facts.commit_hash))
-        if re.fullmatch("[0-9a-f]{64}", facts.etag or ""):  # the hub's name of a large file
+        if facts.etag and re.fullmatch("[0-9a-f]{64}", facts.etag):  # the name of a large file
             _check(file, sha256_file(file), facts.etag)
         return Download(file, f"{repository}/{name}@{facts.commit_hash}")
     raise FileNotFoundError(f"{repository} has none of {', '.join(names)}")
@@ -88,7 +88,7 @@ def _from_address(address: str) -> Download:
     file.parent.mkdir(parents=True, exist_ok=True)
     pinned = re.search(r"-([0-9a-f]{8,})\.", name)  # PyTorch's convention
     if not file.exists():
-        torch.hub.download_url_to_file(address, file, pinned and pinned[1], progress=False)
+        torch.hub.download_url_to_file(address, str(file), pinned and pinned[1], progress=False)
     if pinned:
         _check(file, sha256_file(file)[: len(pinned[1])], pinned[1])
     return Download(file, address)

@@ -1,16 +1,17 @@
 """The pretrained weights that a recipe starts from, `recipe.model.weights`."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import timm
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tailproof.config.recipe import Model
 from tailproof.files import read_json
 from tailproof.models.build import build_model
+from tailproof.models.timm_network import published_cfg
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 
@@ -33,14 +34,14 @@ def weights_file(model: Model) -> Path | None:
     return file
 
 
-def backbone_facts(model: Model) -> dict[str, Any] | None:
-    """Return what the stage fetch found out about the weights; None for random weights.
+def backbone_facts(model: Model) -> dict[str, Any]:
+    """Return what the stage fetch found out about the weights; empty for random weights.
 
     Raises:
         TailproofError: the weights have not been fetched, or the file is damaged.
     """
     file = weights_file(model)
-    return read_json(file.with_suffix(".json")) if file else None
+    return read_json(file.with_suffix(".json")) if file else {}
 
 
 def build_initial(
@@ -60,12 +61,12 @@ def build_initial(
     Raises:
         TailproofError: the model, an option or the weights do not fit.
     """
-    shape = {"classes": classes, "channels": channels, "options": options}
+    build = partial(build_model, model.name, classes=classes, channels=channels, options=options)
     file = weights_file(model)
     if file is None:
-        return build_model(model.name, **shape)
+        return build()
     facts, tensors = backbone_facts(model), load_file(file)
-    network = build_model(model.name, **shape, pretrained=_source(facts, tensors))
+    network = build(pretrained=_source(facts, tensors))
     if facts["outputs"] not in (0, classes):
         log.info(
             "the head of the weights has %d outputs, the data have %d classes: a new head starts "
@@ -78,7 +79,7 @@ def build_initial(
 
 def _source(facts: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
     """Return timm's description of weights that are in memory."""
-    published = timm.get_pretrained_cfg(facts["model"])
+    published = published_cfg(facts["model"])
     return {
         "state_dict": tensors,
         "num_classes": facts["outputs"],

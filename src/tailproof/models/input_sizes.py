@@ -6,6 +6,7 @@ import timm
 import torch
 from torch import nn
 
+from tailproof.models.timm_network import published_cfg
 from tailproof.runtime.errors import TailproofError
 
 Size = tuple[int, int]
@@ -25,7 +26,7 @@ def options_for_sizes(name: str, options: dict[str, Any], sizes: list[Size]) -> 
     """
     if len(sizes) == 1 or not timm.is_model(name.split(".", maxsplit=1)[0]):
         return options
-    if not timm.get_pretrained_cfg(name).fixed_input_size:
+    if not published_cfg(name).fixed_input_size:
         return options
     height, width = sizes[0]
     resampled = {
@@ -50,7 +51,7 @@ def options_for_size(name: str, options: dict[str, Any], side: int | None) -> di
         options: the recipe's options, which take precedence.
         side: side of the images in pixels; None is their original size.
     """
-    published = timm.get_pretrained_cfg(name)
+    published = published_cfg(name)
     if side and published.fixed_input_size and published.input_size[1:] != (side, side):
         return {"img_size": side} | options
     return options

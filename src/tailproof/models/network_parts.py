@@ -1,14 +1,17 @@
 """The parts of a network by name: its head, its stages, its blocks."""
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 from timm.models import group_parameters
 from torch import nn
 
+from tailproof.models.timm_network import as_timm
 from tailproof.runtime.errors import TailproofError
 
 
-class Blocks(NamedTuple):
+@dataclass(frozen=True)
+class Blocks:
     """The last blocks of a network.
 
     Attributes:
@@ -25,7 +28,7 @@ class Blocks(NamedTuple):
 
 def head_modules(network: nn.Module) -> tuple[str, ...]:
     """Return the names of the modules that compute the logits; most networks have one."""
-    named = network.pretrained_cfg.get("classifier")
+    named = as_timm(network).pretrained_cfg.get("classifier")
     return (named,) if isinstance(named, str) else tuple(named or ())
 
 
@@ -129,7 +132,8 @@ def _starts(network: nn.Module, parameters: list[str], attention: list[str]) -> 
             for block in attention
         ]
         return sorted(firsts)
-    layer = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
+    matcher = as_timm(network).group_matcher(coarse=False)
+    layer = group_parameters(network, matcher, reverse=True)
     layers = [layer[name] for name in parameters]
     stem, end = min(layers), max(layer.values())  # the head, and what timm counts as part of it
     return [layers.index(number) for number in sorted(set(layers)) if stem < number < end]

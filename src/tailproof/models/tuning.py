@@ -8,6 +8,7 @@ from tailproof.config.recipe import Recipe
 from tailproof.models.adapters import add_adapters
 from tailproof.models.backbones.tuned_network import NAME, extend
 from tailproof.models.network_parts import backbone_parameters, parameters_of_stages
+from tailproof.models.timm_network import as_timm
 from tailproof.models.trained_weights import freeze, freeze_statistics
 from tailproof.runtime.errors import TailproofError
 
@@ -65,6 +66,7 @@ def _name_parts(
     network: nn.Module, options: dict[str, Any], parts: dict[str, Any]
 ) -> dict[str, Any]:
     """Give the network its new architecture; return the arguments that timm builds it with."""
+    network = as_timm(network)
     source = network.pretrained_cfg
     if source.get("fixed_input_size") and "img_size" not in options:
         options = options | {"img_size": list(source["input_size"][1:])}  # as timm builds it

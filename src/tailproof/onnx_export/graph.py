@@ -88,7 +88,7 @@ def export_graph(expert: LoadedExpert, rule: Rule) -> bytes:
                     torch.zeros(TRACED, height, width, channels, dtype=kind, device=device)
                     for (channels, height, width), _ in expert.preparations
                 ),
-                file,
+                file,  # type: ignore[arg-type]  # without dynamo it may be a file
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=inputs,
@@ -141,6 +141,9 @@ class WholeExpert(nn.Module):
 class _Normalized(nn.Module):
     """Computes raw logits of images as they are."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.model = network.model
@@ -167,7 +170,7 @@ class _Probabilities(nn.Module):
                 self._columns.append(columns[rank])
                 calibrations.append(_Calibration(outputs.calibrators[rank]))
         self.calibrations = nn.ModuleList(calibrations)
-        self.register_buffer("weights", torch.tensor(posterior.weights, dtype=torch.float64))
+        self.weights = nn.Buffer(torch.tensor(posterior.weights, dtype=torch.float64))
 
     def forward(self, raw: list[Tensor]) -> list[Tensor]:
         """Return probabilities float64 [N, C] of each rank, for logits [N, outputs] per expert."""
@@ -191,6 +194,9 @@ class _Probabilities(nn.Module):
 class _Calibration(nn.Module):
     """Calibrates the raw logits of a rank, as `Calibrator.apply`."""
 
+    factors: Tensor
+    bias: Tensor
+
     def __init__(self, calibrator: Calibrator) -> None:
         super().__init__()
         self._kind, self._temperature = calibrator.kind, float(calibrator.temperature)
@@ -210,6 +216,11 @@ class _Calibration(nn.Module):
 
 class _Decision(nn.Module):
     """Applies a rejection rule, as `tailproof.predict.rejector.Rejector`."""
+
+    factor: Tensor
+    odds: Tensor
+    gain: Tensor
+    left: Tensor
 
     def __init__(self, rule: Rule, tail: np.ndarray) -> None:
         super().__init__()

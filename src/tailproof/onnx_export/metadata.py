@@ -85,7 +85,7 @@ def _network(network: Network, expert: LoadedExpert) -> dict[str, Any]:
 def _input(preparation: Preparation, mode: str) -> dict[str, Any]:
     """Return what an input is, and the steps from a file to it, which ONNX cannot express."""
     (channels, height, width), interpolation = preparation
-    decode = {
+    decode: dict[str, Any] = {
         "step": "decode",
         "mode": mode,
         "upright": "by the EXIF orientation",
@@ -93,7 +93,7 @@ def _input(preparation: Preparation, mode: str) -> dict[str, Any]:
         "profile": "ignored",
         "frames": "the first",
     }
-    steps = [{"step": "read", "format": ".npy"} if mode == MODE else decode]
+    steps: list[dict[str, Any]] = [{"step": "read", "format": ".npy"} if mode == MODE else decode]
     if height == width:
         steps += [
             {

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
-from tailproof.guarantees.prediction_sets import set_scores
+from tailproof.guarantees.prediction_sets import SetRule, set_scores
 from tailproof.guarantees.risk import answered_above
 from tailproof.guarantees.roll_up import NONE, Rank, answer_rank, answers_by_rank
 from tailproof.onnx_export.graph import ACCEPTED, CLASS, output_names
@@ -127,7 +128,7 @@ def compare(
             rank: np.log(outputs[name]) for rank, name in output_names(expert.classes).items()
         }
     difference = max(np.abs(np.exp(log_p[rank]) - np.exp(theirs[rank])).max() for rank in log_p)
-    decisions, different = {}, {}
+    decisions, different = dict[str, int](), dict[str, int]()
     for kind, decide in _rules(expert, guarantees):
         wrong = (decide(log_p[target]) != decide(theirs[target])).any(axis=1)
         decisions[kind] = decisions.get(kind, 0) + len(wrong)
@@ -156,33 +157,35 @@ def _rules(
     deployment, classes = expert.deployment, expert.classes[expert.target]
     for name, rules in deployment.rules.items():
         for rule in rules:
-            rejector = Rejector(deployment, classes, name, rule.coverage)
-            yield name, lambda log_p, decide=rejector: np.stack(decide(log_p), 1)
+            yield name, partial(_decided, Rejector(deployment, classes, name, rule.coverage))
     if guarantees is None:
         return
     shares = np.array(guarantees.shares)
     for stored in guarantees.sets:
-        rule = stored.rule()
-        yield (
-            "sets",
-            lambda log_p, rule=rule: rule.holds(set_scores(rule.score, np.exp(log_p), shares)),
-        )
+        yield "sets", partial(_held, stored.rule(), shares)
     for risk in guarantees.risks:
         overall = dict.fromkeys(guarantees.groups, risk.overall)
         for fits in (overall, risk.groups):
             limits = np.array([fits[group].limit for group in guarantees.groups])
-            yield "risks", lambda log_p, limits=limits: _above(log_p, limits)
-    ranks = [stored.rank() for stored in guarantees.ranks]
+            yield "risks", partial(_above, limits)
+    ranks = [rank.rank() for rank in guarantees.ranks]
     for roll_up in guarantees.roll_ups:
-        limits = [fit.threshold for fit in roll_up.ranks]
-        yield "roll-ups", lambda log_p, limits=limits: _rolled_up(log_p, ranks, limits)
+        yield "roll-ups", partial(_rolled_up, ranks, [fit.threshold for fit in roll_up.ranks])
 
 
-def _above(log_p: Array, limits: Array) -> Array:
+def _decided(rejector: Rejector, log_p: Array) -> Array:
+    return np.stack(rejector(log_p), 1)
+
+
+def _held(rule: SetRule, shares: Array, log_p: Array) -> Array:
+    return rule.holds(set_scores(rule.score, np.exp(log_p), shares))
+
+
+def _above(limits: Array, log_p: Array) -> Array:
     return answered_above(np.exp(log_p.max(axis=1)), limits[log_p.argmax(axis=1)])[:, None]
 
 
-def _rolled_up(log_p: Array, ranks: list[Rank], limits: list[float | None]) -> Array:
+def _rolled_up(ranks: list[Rank], limits: list[float | None], log_p: Array) -> Array:
     """Return the rank and the class of each answer, int [N, 2]."""
     answers = answers_by_rank(np.exp(log_p), ranks)
     rank = answer_rank(answers, limits)

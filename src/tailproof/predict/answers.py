@@ -1,28 +1,36 @@
 """From calibrated probabilities to answers: classes, decisions and promises, as a table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tailproof.predict.promises import RollUpColumns, SetColumns
-
 Array = np.ndarray
-Promises = Sequence[SetColumns | RollUpColumns]
-Decision = Callable[[Array], tuple[Array, Array]]
-"""Returns the chosen class [N] and whether it is accepted [N], of log-probabilities [N, C]."""
 
 PROBABILITY, DECISION = "probability", "decision"
 WORDS = {True: "accept", False: "reject"}
 UNKNOWN = "unknown"
 
 
+class Decision(Protocol):
+    """Chooses the class of the target, and accepts it or not."""
+
+    @property
+    def rule(self) -> str:
+        """What decides, in words."""
+
+    def __call__(self, log_p: Array) -> tuple[Array, Array]:
+        """Return the class [N] and whether it is accepted [N], of log-probabilities [N, C]."""
+
+
 class Columns(Protocol):
     """Further columns of the table, made of the target's log-probabilities [N, C]."""
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
 
-    def __call__(self, log_p: Array) -> list[tuple[Any, ...]]:
+    def __call__(self, log_p: Array) -> Sequence[tuple[Any, ...]]:
         """Return the cells of each row."""
 
 
@@ -87,7 +95,7 @@ def answer(
     predicted = {rank: values.argmax(axis=1) for rank, values in log_p.items()}
     predicted[target] = chosen
     p = {rank: np.exp(values) for rank, values in log_p.items()}
-    cells = {}
+    cells: dict[str, list[Any]] = {}
     unknown = np.zeros(len(chosen), bool) if unknown is None else unknown
     for make in promises:
         rows = make(log_p[target])

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from tailproof.calibration.calibration_file import CalibrationFile, Sha256
 from tailproof.config.base import NAME, Strict
-from tailproof.config.evaluation import ENSEMBLES
+from tailproof.config.evaluation import Ensemble
 from tailproof.config.json_file import JsonFile
 from tailproof.features.backbone_with_head import NAME as BACKBONE_WITH_HEAD
 from tailproof.models.expert_config import ExpertConfig
@@ -102,9 +102,9 @@ class BundleFile(JsonFile):
         sources: SHA-256 of the files that it was made of, by their path in the project.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     experiment: str
-    method: Literal[ENSEMBLES]
+    method: Ensemble
     seed: int
     weights_sha256: Sha256
     experts: Annotated[dict[ExpertName, BundledExpert], Field(min_length=2)]
@@ -113,7 +113,7 @@ class BundleFile(JsonFile):
     @model_validator(mode="after")
     def _experts_agree(self) -> Self:
         (first, expected), *others = self.experts.items()
-        target, backbones = self.target, {}
+        target, backbones = self.target, dict[int, dict[str, Any]]()
         for name, expert in others:
             if expert.config.tailproof.target != target:
                 raise ValueError(f"experts.{name} answers another rank than {first}")

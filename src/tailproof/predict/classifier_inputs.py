@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tailproof.models.timm_network import as_timm
 from tailproof.runtime.errors import TailproofError
 
 
@@ -30,7 +32,8 @@ def with_features(model: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
 @contextmanager
 def _classifier_inputs(model: nn.Module) -> Iterator[list[Tensor]]:
     """Yield a list to which each call of the classifier adds its input."""
-    classifier, seen = model.get_classifier(), []
+    classifier: Any = as_timm(model).get_classifier()
+    seen: list[Tensor] = []
     if isinstance(classifier, tuple | list):  # one for each token that distils
         classifier = classifier[0]
     hook = classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

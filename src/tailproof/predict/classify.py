@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
-from tailproof.predict.answers import Answers, Decision, Promises, answer
+from tailproof.predict.answers import Answers, Columns, Decision, answer
 from tailproof.predict.context import ImageContext
 from tailproof.predict.groups import GroupMeans
 from tailproof.predict.image_files import read_images
@@ -188,7 +188,7 @@ def read_batches(
     )
     while batch := list(islice(prepared, size)):
         broken = {row: image for row, image in batch if isinstance(image, TailproofError)}
-        readable = {row: image for row, image in batch if row not in broken}
+        readable = {row: image for row, image in batch if not isinstance(image, TailproofError)}
         raw = expert.raw_logits(list(readable.values())) if readable else {}
         yield list(readable), raw, broken
 
@@ -216,7 +216,7 @@ def _unknown_rule(
 
 def _decisions(
     expert: LoadedExpert, options: Options, guarantees: ExpertGuarantees | None, note: Note
-) -> tuple[Decision, Promises]:
+) -> tuple[Decision, Sequence[Columns]]:
     """Return what accepts answers, and what makes the columns of the promises."""
     promised, names = options.promised, expert.classes[expert.target]
     if guarantees is None:
@@ -225,7 +225,7 @@ def _decisions(
         guarantees = _of_groups(guarantees, options.prefix, note)
     for sentence in guarantees.notes:
         note(sentence)
-    promises = []
+    promises: list[Columns] = []
     if promised.set_coverage is not None:
         promises.append(SetColumns(guarantees, promised.set_coverage, promised.score or SCORE))
     if promised.precision is not None:

@@ -90,7 +90,7 @@ def predict_images(
     batches = classifier.batches([GivenImage(file, file) for file in files], groups)
     count, images, unknown = {True: 0, False: 0}, [0], [0]
 
-    def answered() -> Iterator[Batch]:
+    def answered() -> Iterator[Answered]:
         number = -(-len(files) // batch_size(expert.loaded))
         for batch in track(batches, "predict", number):
             broken.extend(batch.broken.values())
@@ -99,7 +99,7 @@ def predict_images(
                 unknown[0] += int(batch.answers.unknown.sum())
                 for accepted in batch.answers.accepted.tolist():
                     count[accepted] += 1
-                yield batch
+                yield batch, batch.answers
 
     start = time.perf_counter()
     write = write_csv if as_csv else print_table
@@ -133,7 +133,10 @@ BETWEEN = " | "
 PIPED = 10_000  # width of a table that is written to a file, so that nothing is cut off
 
 
-def write_csv(empty: Answers, batches: Iterable[Batch], *, grouped: bool = False) -> None:
+Answered = tuple[Batch, Answers]
+
+
+def write_csv(empty: Answers, batches: Iterable[Answered], *, grouped: bool = False) -> None:
     """Write one CSV row per answer to stdout, with all probabilities as columns ``RANK=CLASS``.
 
     Names are printable, and no cell is a formula of a spreadsheet.
@@ -146,18 +149,18 @@ def write_csv(empty: Answers, batches: Iterable[Batch], *, grouped: bool = False
     unit = ["group", "images"] if grouped else ["file"]
     head = [*unit, *(name for name, _ in empty.columns()), *empty.probability_names]
     sys.stdout.write(csv_line(map(printable, head)))
-    for batch in batches:
-        values = np.concatenate(list(batch.answers.probabilities.values()), axis=1).tolist()
-        for row, numbers in zip(_rows(batch, grouped=grouped), values, strict=True):
+    for batch, answers in batches:
+        values = np.concatenate(list(answers.probabilities.values()), axis=1).tolist()
+        for row, numbers in zip(_rows(batch, answers, grouped=grouped), values, strict=True):
             cells = [_text(cell) for cell in row]
             listing = ",".join(f"{number:.7g}" for number in numbers)
             sys.stdout.write(f"{csv_line(cells)[:-1]},{listing}\n")
 
 
-def _rows(batch: Batch, *, grouped: bool) -> Iterator[tuple[Any, ...]]:
+def _rows(batch: Batch, answers: Answers, *, grouped: bool) -> Iterator[tuple[Any, ...]]:
     """Yield the cells of each answer."""
     units = [batch.names, batch.images] if grouped else [batch.names]
-    return zip(*units, *(values for _, values in batch.answers.columns()), strict=True)
+    return zip(*units, *(values for _, values in answers.columns()), strict=True)
 
 
 def _text(cell: Any, digits: str = ".7g") -> str:
@@ -169,7 +172,7 @@ def _text(cell: Any, digits: str = ".7g") -> str:
     return "" if cell is None else printable(cell)
 
 
-def print_table(empty: Answers, batches: Iterable[Batch], *, grouped: bool = False) -> None:
+def print_table(empty: Answers, batches: Iterable[Answered], *, grouped: bool = False) -> None:
     """Print a table with one row per answer: the class at each rank, probability and decision."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("group" if grouped else "file", overflow="fold")
@@ -183,9 +186,9 @@ def print_table(empty: Answers, batches: Iterable[Batch], *, grouped: bool = Fal
             no_wrap=whole,
             justify="right" if name == PROBABILITY else "left",
         )
-    for batch in batches:
+    for batch, answers in batches:
         for row, accepted in zip(
-            _rows(batch, grouped=grouped), batch.answers.accepted.tolist(), strict=True
+            _rows(batch, answers, grouped=grouped), answers.accepted.tolist(), strict=True
         ):
             cells = [escape(_text(cell, ".4f")) for cell in row]
             table.add_row(*cells, style="" if accepted else "yellow")

@@ -156,9 +156,12 @@ class Expert:
 
         guarantees = self.loaded.guarantees()
         ranks = [rank.name for rank in guarantees.ranks]
-        rows = [("set", rule.coverage, rule.procedure, True) for rule in guarantees.sets]
+        rows: list[tuple[str, float, str, bool]] = [
+            ("set", rule.coverage, rule.procedure, True) for rule in guarantees.sets
+        ]
         for risk in guarantees.risks:
-            fits = {"all": risk.overall, **risk.groups}
+            fits: dict[str, StoredFit] = {"all": risk.overall}
+            fits |= risk.groups.items()
             rows += [("risk", risk.risk, *cells) for cells in _possible(fits)]
         for precision in guarantees.roll_ups:
             fits = dict(zip(ranks, precision.ranks, strict=True))
@@ -174,7 +177,7 @@ class Expert:
         """Return the images and the index of their table; those in a folder that is given alone."""
         if not isinstance(images, str | PathLike):
             return list_images(images)
-        found = find_images([images], self.loaded.deployment.images)
+        found = find_images([Path(images)], self.loaded.deployment.images)
         for error in found.unreadable:
             note(str(error))
         if found.skipped:
@@ -253,13 +256,14 @@ def _frame(answers: Answers, probabilities: bool) -> "pd.DataFrame":
 def _groups(group: str | Iterable[Any], given: list[GivenImage]) -> list[str]:
     """Return the group of each image; an image of no group is one of its own."""
     if isinstance(group, str):
-        unplaced = next((one for one in given if not isinstance(one.name, Path)), None)
+        files = [one.name for one in given if isinstance(one.name, Path)]
+        unplaced = len(files) < len(given)
         if group != FOLDER or unplaced:
             raise TailproofError(
                 f"group is '{printable(group)}', expected the group of each image, such as a "
                 f"column of the table{'' if unplaced else f', or {FOLDER}'}"
             )
-        return [str(one.name.parent) for one in given]
+        return [str(file.parent) for file in files]
     names = list(group)
     if len(names) != len(given):
         raise TailproofError(
@@ -297,4 +301,4 @@ def open_expert(folder: str | PathLike[str]) -> Expert:
         TailproofError: it is not the folder of an expert, or its files are damaged, of another
             version, or do not belong together.
     """
-    return Expert(load_expert(folder))
+    return Expert(load_expert(Path(folder)))

@@ -101,9 +101,9 @@ class GroupMeans:
         """
         for row, group in enumerate(groups):
             self._counts[group] = self._counts.get(group, 0) + 1
-            of_group = self._sums.setdefault(group, dict.fromkeys(log_p, 0.0))
+            of_group = self._sums.setdefault(group, {})
             for rank, values in log_p.items():
-                of_group[rank] = of_group[rank] + values[row]
+                of_group[rank] = of_group.get(rank, 0.0) + values[row]
 
     @property
     def counts(self) -> dict[str, int]:

@@ -20,7 +20,7 @@ Prepared = tuple[np.ndarray, ...] | TailproofError
 
 
 def read_images(
-    images: list[GivenImage],
+    images: Sequence[GivenImage],
     mode: str,
     preparations: Sequence[Preparation],
     *,
@@ -37,7 +37,7 @@ def read_images(
         threads: number of threads that read.
     """
 
-    def read(chunk: list[GivenImage]) -> list[Prepared]:
+    def read(chunk: Sequence[GivenImage]) -> list[Prepared]:
         return [prepare_image(image, mode, preparations) for image in chunk]
 
     chunks = (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))

@@ -62,7 +62,8 @@ def list_images(images: Any) -> tuple[list[GivenImage], Any]:
     if isinstance(images, bytes | dict | set) or not isinstance(images, Iterable):
         raise TailproofError(f"images is a {kind.__name__}, expected {EXPECTED}, or a list of them")
     is_column = kind.__name__ == "Series" and "pandas" in sys.modules
-    return _named(images), images.index if is_column else None
+    index: Any = getattr(images, "index", None) if is_column else None
+    return _named(images), index
 
 
 def _named(images: Iterable[Any]) -> list[GivenImage]:

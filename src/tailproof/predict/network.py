@@ -9,6 +9,7 @@ from torch import nn
 from tailproof.data.taxonomy import head_columns
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.models.expert_config import ExpertConfig
+from tailproof.models.timm_network import place
 from tailproof.predict.classifier_inputs import with_features
 from tailproof.predict.preparation import Preparation
 from tailproof.runtime.errors import TailproofError
@@ -52,11 +53,12 @@ class Network:
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         prepared = config.pretrained_cfg
+        channels, height, width = prepared.input_size
         return cls(
             outputs,
-            model.to(device, memory_format=torch.channels_last),
+            place(model, device, torch.channels_last),
             device,
-            Preparation(tuple(prepared.input_size), prepared.interpolation),
+            Preparation((channels, height, width), prepared.interpolation),
             BatchAugment(prepared.mean, prepared.std, None, 0, full_scale),
         )
 

@@ -82,13 +82,11 @@ def _estimated(
     within = assumed[allowed] / assumed[allowed].sum()
     if not len(log_p):
         return within
-    known_confidence = ClassConfidence(
-        *(
-            np.array([np.nan if value is None else value for value in values])[allowed]
-            for values in (known.confidence_mean, known.confidence_sd)
-        ),
-        np.array(known.samples)[allowed],
+    mean, sd = (
+        np.array([np.nan if value is None else value for value in values])[allowed]
+        for values in (known.confidence_mean, known.confidence_sd)
     )
+    known_confidence = ClassConfidence(mean, sd, np.array(known.samples)[allowed])
     found = estimate_shares(
         log_probabilities(log_p[:, allowed]), within, known_confidence, np.exp(log_p.max(axis=1))
     )

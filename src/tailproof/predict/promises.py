@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,8 +11,6 @@ from tailproof.guarantees.expert_guarantees import (
     FILE,
     ExpertGuarantees,
     StoredFit,
-    StoredRisk,
-    StoredRollUp,
 )
 from tailproof.guarantees.prediction_sets import PROCEDURES, set_scores
 from tailproof.guarantees.risk import answered_above
@@ -107,7 +106,7 @@ class RollUpColumns:
             TailproofError: the precision was not fitted, or can be promised at no rank.
         """
         fitted = {rule.precision: rule for rule in guarantees.roll_ups}
-        rule: StoredRollUp = level_of(fitted, precision, "precision", "precisions")
+        rule = level_of(fitted, precision, "precision", "precisions")
         _require_any(rule.ranks, f"a precision of at least {precision:g}", guarantees)
         self._thresholds = [fit.threshold for fit in rule.ranks]
         self._ranks = [stored.rank() for stored in guarantees.ranks]
@@ -115,7 +114,7 @@ class RollUpColumns:
     def __call__(self, log_p: Array) -> list[tuple[str | None, str | None]]:
         """Return rank and class for each row of log-probabilities [N, C]; None for no answer."""
         answers = answers_by_rank(np.exp(log_p), self._ranks)
-        rows = []
+        rows: list[tuple[str | None, str | None]] = []
         for row, index in enumerate(answer_rank(answers, self._thresholds)):
             if index == NONE:
                 rows.append((None, None))
@@ -144,12 +143,12 @@ class RiskRejector:
         Raises:
             TailproofError: the risk was not fitted, or cannot be promised.
         """
-        fitted: StoredRisk = level_of({rule.risk: rule for rule in guarantees.risks}, risk, "risk")
+        fitted = level_of({rule.risk: rule for rule in guarantees.risks}, risk, "risk")
         fits = fitted.groups if by_group else dict.fromkeys(guarantees.groups, fitted.overall)
         promise = f"a risk of at most {risk:g}"
         _require_any(fits.values(), promise, guarantees)
         self._thresholds = np.array([fits[group].limit for group in guarantees.groups])
-        silent = [group for group, fit in fits.items() if fit.threshold is None]
+        silent: list[str] = [group for group, fit in fits.items() if fit.threshold is None]
         self.rule = f"{promise}{' in every class group' if by_group else ''}"
         self.warning = (
             f"{promise} cannot be promised for answers in {listed(silent)}: they are all rejected"
@@ -163,7 +162,10 @@ class RiskRejector:
         return chosen, answered_above(np.exp(log_p.max(axis=1)), self._thresholds[chosen])
 
 
-def level_of(fitted: dict, level: float, what: str, key: str = "") -> object:
+Fitted = TypeVar("Fitted")
+
+
+def level_of(fitted: dict[float, Fitted], level: float, what: str, key: str = "") -> Fitted:
     """Return what was fitted for a level."""
     if level not in fitted:
         raise TailproofError(

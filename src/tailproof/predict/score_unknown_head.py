@@ -47,7 +47,7 @@ def score_unknown_head(
     torch.set_num_threads(threads)
     others = (unknown_features, unknown) if unknown else None
     places = splits_to_score((features, manifest), others).items()
-    splits = [FeatureSplit(*place, split) for split, place in places]
+    splits = [FeatureSplit(folder, listing, split) for split, (folder, listing) in places]
     head = TrainedHead.open(expert, splits[0].width)
     computed = (
         Computed.of(

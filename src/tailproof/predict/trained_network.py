@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tailproof.loading import Loader, Split
 from tailproof.models import load_expert
 from tailproof.models.expert_config import Preprocessing
+from tailproof.models.timm_network import place
 from tailproof.predict.trained_expert import TrainedExpert
 from tailproof.runtime.process import tune_malloc
 
@@ -44,7 +45,7 @@ class TrainedNetwork(TrainedExpert):
             own.heads,
             own.target,
             prepared.label_names,
-            model.to(device, memory_format=torch.channels_last),
+            place(model, device, torch.channels_last),
             prepared,
             device,
         )

@@ -67,7 +67,7 @@ def _findings(findings: list[dict[str, Any]]) -> str:
 
 
 def _data(data: dict[str, Any]) -> str:
-    (head, most), (tail, least) = (*data["head"].items(), *data["tail"].items())
+    ((head, most),), ((tail, least),) = data["head"].items(), data["tail"].items()
     rare = len(data["rare_classes"])
     return (
         f"## Data\n\n{data['samples']:,} training samples of {data['classes']} classes, "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailproof.config.recipe import Phase, Recipe
+from tailproof.config.recipe import Recipe, WholePhase
 from tailproof.diagnosis.finding import Finding
 from tailproof.loading import Split
 from tailproof.loading.transform_trial import TransformTrial
@@ -44,7 +44,7 @@ def tried_transforms(manifest: str | Path, recipes: dict[str, Recipe]) -> list[F
         for transform in trial.constant:
             constant.setdefault(transform, []).append(name)
         crop = _small_crop(phase, image) if trial.resized and not trial.problems else None
-        if crop:
+        if crop and phase.image_size:
             enlarged.setdefault((*crop, phase.image_size), []).append(name)
     return [
         *refused_transforms(refused),
@@ -53,7 +53,7 @@ def tried_transforms(manifest: str | Path, recipes: dict[str, Recipe]) -> list[F
     ]
 
 
-def _small_crop(phase: Phase, image: np.ndarray) -> tuple[int, int] | None:
+def _small_crop(phase: WholePhase, image: np.ndarray) -> tuple[int, int] | None:
     """Return the height and width of all crops if they are too small and the image is not."""
     size = phase.image_size
     augment = ImageAugment(phase.augmentation, 0, size, pictures=image.dtype == np.uint8)

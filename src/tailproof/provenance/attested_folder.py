@@ -224,8 +224,8 @@ def first_difference(one: Any, other: Any, above: str = "") -> str | None:
         return None
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         pairs = enumerate(zip(one, other, strict=True))
-        found = (first_difference(*pair, f"{above}{place}.") for place, pair in pairs)
-        return next(filter(None, found), None)
+        different = (first_difference(*pair, f"{above}{place}.") for place, pair in pairs)
+        return next(filter(None, different), None)
     return None if one == other else above.rstrip(".") or "the whole"
 
 

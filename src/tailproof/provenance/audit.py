@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.text import Text
@@ -24,7 +24,7 @@ from tailproof.provenance.raw_files import check_raw
 from tailproof.provenance.snakemake_bridge import Job, plan
 from tailproof.provenance.split_invariants import broken_invariants
 from tailproof.provenance.staleness import code_changes, setting_changes
-from tailproof.provenance.verdict import CodeChange, Verdict
+from tailproof.provenance.verdict import CodeChange, State, Verdict
 from tailproof.runtime.code_digest import code_digest
 from tailproof.runtime.environment import version_now
 from tailproof.runtime.errors import TailproofError
@@ -80,9 +80,8 @@ class Audit:
 
     def counts(self) -> dict[str, int]:
         """Return the number of artefacts in each state."""
-        states = ("proven", "stale", "altered", "orphan", "missing")
         counted = [verdict.state for verdict in self.verdicts]
-        return {state: counted.count(state) for state in states}
+        return {state: counted.count(state) for state in get_args(State)}
 
 
 def audit(experiment: str, *, all_images: bool = False) -> Audit:

@@ -15,7 +15,7 @@ from tailproof.config.sweep import Sweep
 Settings = dict[str, str]
 """Values by dotted key: text as it is, everything else as JSON."""
 
-MODELS = {
+MODELS: dict[str, type[BaseModel]] = {
     "data": Data,
     "recipe": Recipe,
     "sweep": Sweep,

@@ -266,7 +266,8 @@ def _check_on_record(tables: ImageTables) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise TailproofError(f"{missing[0]} does not exist: run snakemake, or `dvc pull`")
-    ledgers = {name: read_ledger(name) for name in {*map(experiment_of, paths)} - {None}}
+    names = {name for path in paths if (name := experiment_of(path)) is not None}
+    ledgers = {name: read_ledger(name) for name in names}
     for path, digest in zip(paths, sha256_files(paths), strict=True):
         name = experiment_of(path)
         recorded = ledgers[name].files.get(path.as_posix()) if name else None
@@ -362,7 +363,12 @@ def _asked(files: list[Path], read: list[tuple[str, str, np.ndarray] | Tailproof
         if not isinstance(facts, TailproofError)
     ]
     thumbnails = np.array([facts[3] for facts in good], np.uint8).reshape(-1, SIDE, SIDE)
-    return Asked(*([facts[place] for facts in good] for place in range(3)), thumbnails)
+    return Asked(
+        [file for file, *_ in good],
+        [sha256 for _, sha256, *_ in good],
+        [digest for _, _, digest, _ in good],
+        thumbnails,
+    )
 
 
 def _counted(

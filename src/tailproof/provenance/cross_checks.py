@@ -95,11 +95,11 @@ class CrossChecks:
             yield from self._shards_of(self._folder / "shards" / name, splits)
 
     def _shards_of(self, manifest: Path, splits: tuple[str, ...]) -> Iterator[str]:
-        tables = [self._folder / name for name in ("samples.parquet", "splits.parquet")]
-        if not self._all_proven(manifest, *tables):
+        table, splitting = self._folder / "samples.parquet", self._folder / "splits.parquet"
+        if not self._all_proven(manifest, table, splitting):
             return
         thumbnails = self._folder / "near_duplicates" / "thumbnails.parquet"
-        samples = _Samples(*tables, thumbnails if self._all_proven(thumbnails) else None)
+        samples = _Samples(table, splitting, thumbnails if self._all_proven(thumbnails) else None)
         for split in splits:
             listed = read_json(manifest)["splits"][split]["shards"]
             for shard in listed:

@@ -23,8 +23,8 @@ def look_up(value: Any, key: str, where: str | Path) -> tuple[Any, tuple[str, ..
         TailproofError: there is no such key.
     """
     if (path := _steps(value, key)) is not None:
-        for name in path:
-            value = _children(value)[name]
+        for step in path:
+            value = _children(value)[step]
         return value, path
     prefix: list[str] = []
     while (name := _prefix(value, key)) is not None:

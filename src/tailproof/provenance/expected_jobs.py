@@ -29,7 +29,7 @@ def _wildcards(experiment: Experiment) -> dict[str | None, list[dict[str, str]]]
             {"expert": name, "seed": str(seed)} for name in experts for seed in experiment.seeds
         ]
 
-    wildcards = {
+    wildcards: dict[str | None, list[dict[str, str]]] = {
         "experiment": [{}],
         "compared": [] if experiment.data.near_duplicates == "off" else [{}],
         "contextual": [{}] if experiment.data.context else [],

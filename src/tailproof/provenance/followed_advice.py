@@ -48,12 +48,15 @@ def followed(
     kinds = None if later_findings is None else {finding["kind"] for finding in later_findings}
     metrics = {run.results.get("monitor", "") for run in (earlier, later)}
     metric = metrics.pop() if len(metrics) == 1 else ""
-    values = [run.results.get("monitored") if metric else None for run in (earlier, later)]
+    best, best_after = (
+        run.results.get("monitored") if metric else None for run in (earlier, later)
+    )
     return [
         Followed(
             finding,
             metric,
-            *values,
+            best,
+            best_after,
             None if kinds is None else finding["kind"] not in kinds,
             _beside(finding["change"], changed),
         )

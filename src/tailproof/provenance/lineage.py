@@ -114,7 +114,8 @@ def lineage(place: str) -> Node:
             f"{path}#{key} is not a single value: give the key of a value in it"
             + (f", for instance {keys[0]}" if keys else "")
         )
-    tracer.wanted = _experts_behind(tracer.maker(file), way, columns)
+    if maker := tracer.maker(file):
+        tracer.wanted = _experts_behind(maker, way, columns)
     return Node(f"{key} = {value}", [tracer.files([file])])
 
 
@@ -230,8 +231,8 @@ class _Tracer:
         for file in record.inputs:
             maker = self.maker(file) if record.rule == "evaluate" and self.wanted else None
             wildcards = maker.wildcards if maker else {}
-            source = (wildcards.get("expert"), wildcards.get("seed"))
-            if None in source or source in self.wanted:
+            source = wildcards.get("expert", ""), wildcards.get("seed", "")
+            if self.wanted is None or "" in source or source in self.wanted:
                 yield file
 
     def _alike(self, files: Iterable[File]) -> list[list[File]]:

@@ -277,9 +277,8 @@ def _within_noise(
     for path in different:
         old = Path(path)
         distance = _distance(old, scratch / _in_scratch(path))
-        between = [
-            value for other in others if (value := _distance(old, _same_file(record, other, path)))
-        ]
+        distances = (_distance(old, _same_file(record, other, path)) for other in others)
+        between = [value for value in distances if value is not None]
         if distance is None or not between:
             continue
         if distance > max(between):
@@ -296,9 +295,11 @@ def _within_spread(old: Path, new: Path) -> tuple[bool, str]:
     if rows.keys() != again.keys():
         return False, f"{old}: other metrics"
     moved = {
-        key: abs(row["mean"] - again[key]["mean"]) / row["sd"]
+        key: abs(mean - mean_again) / row["sd"]
         for key, row in rows.items()
-        if row["sd"] and row["mean"] is not None and again[key]["mean"] is not None
+        if row["sd"]
+        and (mean := row["mean"]) is not None
+        and (mean_again := again[key]["mean"]) is not None
     }
     if not moved:
         return False, f"{old}; a single seed does not say how large the noise is"

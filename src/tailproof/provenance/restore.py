@@ -110,8 +110,9 @@ def _set_times(ledger: Ledger, read: list[str]) -> None:
     now = max([time.time_ns(), *times])
     # Snakemake treats a job's benchmark file as one of its outputs.
     benchmarks = [Path(record.log).with_suffix(".tsv") for record in ledger]
-    for path in [*ledger.files, *ledger.records, *ledger.unreadable, *benchmarks]:
-        if Path(path).is_file():
+    paths = map(Path, [*ledger.files, *ledger.records, *ledger.unreadable])
+    for path in (*paths, *benchmarks):
+        if path.is_file():
             try:
                 os.utime(path, ns=(now, now))
             except OSError as error:

@@ -45,12 +45,11 @@ def sign(target: str, signer: PrivateKey | Identity) -> tuple[list[Path], int]:
         )
     attested = [AttestedFolder.read(folder) for folder in folders]
     refuse([problem for folder in attested for problem in folder.problems()])
-    signs_statements = isinstance(signer, PrivateKey)
     for folder in attested:
-        if signs_statements:
+        if isinstance(signer, PrivateKey):
             write_text(folder.path / ENVELOPE, signer.envelope(folder.text))
         signer.sign_folder(folder.path)
-    if not signs_statements:
+    if not isinstance(signer, PrivateKey):
         return folders, 0
     for name, text in statements.items():
         write_text(experiment / ENVELOPES / name, signer.envelope(text))

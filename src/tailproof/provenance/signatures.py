@@ -75,7 +75,8 @@ class PrivateKey:
         with needs_extra():
             from model_signing import signing
         config = signing.Config()
-        config.use_elliptic_key_signer(private_key=self.path, password=self.password)
+        # model_signing declares a str, but hands it to cryptography, which takes only bytes.
+        config.use_elliptic_key_signer(private_key=self.path, password=self.password)  # type: ignore[arg-type]
         _sign(config, folder)
 
     def envelope(self, text: str) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import wraps
@@ -246,7 +246,7 @@ def let_times_follow_inputs() -> None:
     DAG.check_output_mtime = check_or_follow
 
 
-def remember(facts: dict[str, dict[str, object]]) -> None:
+def remember(facts: Mapping[str, Mapping[str, object]]) -> None:
     """Write Snakemake's metadata about how files were made.
 
     Args:

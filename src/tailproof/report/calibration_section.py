@@ -3,7 +3,7 @@
 from typing import Any
 
 from tailproof.evaluation.registry import METRICS
-from tailproof.report.keyed_number import KeyedNumber, calibration_effect, keyed
+from tailproof.report.keyed_number import KeyedNumber, calibration_effect, excludes_zero, keyed
 from tailproof.report.metric_format import SPACE, kind
 from tailproof.report.results import Results, Scores
 from tailproof.report.tables import Cell, Row, Table
@@ -73,9 +73,12 @@ def _choice(label: str, fit: dict[str, Any], name: str) -> Row:
         if difference is None:
             cells.append(Cell(KeyedNumber("", None)))
             continue
-        low, high = difference["low"], difference["high"]
-        value = {"difference": difference["value"], "low": low, "high": high}
-        cells.append(Cell(**keyed(metric, value, sign=True), strong=low > 0 or high < 0))
+        value = {
+            "difference": difference["value"],
+            "low": difference["low"],
+            "high": difference["high"],
+        }
+        cells.append(Cell(**keyed(metric, value, sign=True), strong=excludes_zero(value)))
     return Row(label, "used" if name == fit["calibrator"] else "", cells)
 
 
@@ -87,8 +90,8 @@ def effects(scores: Scores) -> Table:
         cells = []
         for name in metrics:
             shown = calibration_effect(scores, method, name)
-            ends = [shown[end].value for end in ("low", "high") if shown[end]]
-            cells.append(Cell(**shown, strong=len(ends) == 2 and ends[0] * ends[1] > 0))
+            effect = scores.effect_of_calibration("test", method, name)
+            cells.append(Cell(**shown, strong=excludes_zero(effect)))
         rows.append(Row(method, kind(scores, method), cells, method))
     heads = [
         f"{METRICS[name].label},{SPACE}points" if METRICS[name].percent else METRICS[name].label

@@ -65,27 +65,31 @@ def intervals(
         zero: whether the values are differences: zero is marked, and numbers have signs.
     """
     middle = "difference" if zero else "mean"
-    defined = {method: value for method, value in values.items() if value[middle] is not None}
+    defined = {
+        method: (value, middle_value)
+        for method, value in values.items()
+        if (middle_value := value[middle]) is not None
+    }
     scale = 100 if metric_of(metric).percent else 1
 
     def paint(figure: Drawing) -> None:
         axes = figure.subplots()
         if zero:
             axes.axvline(0, color=SOFT, linewidth=1)
-        for row, (method, value) in enumerate(defined.items()):
+        for row, (method, (value, middle_value)) in enumerate(defined.items()):
             colour = BLUE if method == strong else SOFT
-            if value["low"] is not None:
+            if value["low"] is not None and value["high"] is not None:
                 ends = [scale * value["low"], scale * value["high"]]
                 (bar,) = axes.plot(
                     ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt"
                 )
                 figure.mark(bar, method=method)
-            (dot,) = axes.plot([scale * value[middle]], [row], "o", color=colour, markersize=6)
+            (dot,) = axes.plot([scale * middle_value], [row], "o", color=colour, markersize=6)
             words = with_interval(metric, value, sign=zero)
             figure.mark(
-                dot, method=method, points=[Point(scale * value[middle], row, method, words)]
+                dot, method=method, points=[Point(scale * middle_value, row, method, words)]
             )
-            text = number(metric, value[middle], sign=zero)
+            text = number(metric, middle_value, sign=zero)
             right_of_axes = axes.get_yaxis_transform()
             figure.mark(
                 axes.text(1.03, row, text, transform=right_of_axes, va="center", color=INK),
@@ -127,7 +131,10 @@ def class_profile(results: Results) -> Chart:
 
     def paint(figure: Drawing) -> None:
         axes = figure.subplots()
-        (_bars if named else _steps)(axes, counts, results.groups)
+        if named:
+            _bars(axes, counts, results.groups)
+        else:
+            _steps(figure, axes, counts, results.groups)
         legend(figure, axes)
 
     return draw("profile", "Training samples of each class", caption, height, paint, along="x")
@@ -157,7 +164,7 @@ def _bars(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
     axes.set_xlabel("samples in train, log scale")
 
 
-def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
+def _steps(figure: Drawing, axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
     every, names = len(counts), list(counts)
     place = drawn_of(every)
     values = np.array([counts[names[index]] for index in place])
@@ -178,7 +185,7 @@ def _steps(axes: Axes, counts: dict[str, int], groups: dict[str, str]) -> None:
                 for index, name in ((index, names[index]) for index in place.tolist())
                 if groups[name] == group
             ]
-            axes.figure.mark(area, name=group, points=points)
+            figure.mark(area, name=group, points=points)
     axes.set_xlim(0, every)
     axes.set_ylim(LEAST, 1.5 * values.max())
     log_axis(axes, "y")
@@ -411,18 +418,18 @@ def _chart(results: Results, method: str, curve: pd.DataFrame, reference: pd.Dat
                 linestyle=(0, (1, 1.5)), label=short(first),
             )  # fmt: skip
             figure.mark(line, method=first, name=first, points=_points(reference))
-        ends = [100 * curve[end].astype(float) for end in ("low", "high")]
-        axes.fill_between(curve["fpr"], *ends, step="post", color=BLUE, alpha=0.14, linewidth=0)
+        low, high = (100 * curve[end].astype(float) for end in ("low", "high"))
+        axes.fill_between(curve["fpr"], low, high, step="post", color=BLUE, alpha=0.14, linewidth=0)
         (line,) = axes.step(
             curve["fpr"], 100 * curve["tpr"], where="post", color=BLUE, label=short(method)
         )
         figure.mark(line, method=method, name=method, points=_points(curve))
         for rate, value in points.items():
-            if value["low"] is not None:
+            if value["low"] is not None and value["high"] is not None:
                 axes.plot([rate] * 2, [100 * value["low"], 100 * value["high"]], color=BLUE)
-            axes.plot(
-                [rate], [100 * value["mean"]], "o", color=BLUE, markeredgecolor=PAPER, markersize=7
-            )
+            if (mean := value["mean"]) is not None:
+                mean *= 100
+                axes.plot([rate], [mean], "o", color=BLUE, markeredgecolor=PAPER, markersize=7)
         axes.set(xlim=(0.8 * curve["fpr"].min(), 1), ylim=(-2, 102))
         log_axis(axes, "x")
         axes.set_xlabel("false-positive rate, log scale")

@@ -131,7 +131,7 @@ class Progress:
             if run not in done and (history := self._log(run))
         ]
         summary = f"{len(done)} of {quantity(len(runs), 'run')}"
-        state = "holds" if len(done) == len(runs) else "open"
+        state: State = "holds" if len(done) == len(runs) else "open"
         return Criterion("Experts trained", state, summary, tuple(under_way))
 
     def _targets(self) -> list[Criterion]:
@@ -154,7 +154,7 @@ class Progress:
         warnings = tuple(dict.fromkeys(text for fit in calibrations for text in fit["warnings"]))
         summary = f"{len(calibrations)} of {quantity(len(runs), 'run')}"
         summary += f", {quantity(len(warnings), 'warning')}" if warnings else ""
-        state = "holds" if len(calibrations) == len(runs) else "open"
+        state: State = "holds" if len(calibrations) == len(runs) else "open"
         return Criterion("Calibrators fitted", state, summary, warnings)
 
     def _exported(self) -> Criterion:
@@ -178,14 +178,15 @@ class Progress:
             ]
             wrong += [f"{_named(run)}: rows of {', '.join(counts)}"] * bool(counts)
         summary = f"{whole} of {quantity(files, 'file')} with all rows of their split"
-        state = "fails" if wrong else "holds" if whole == files else "open"
+        state: State = "fails" if wrong else "holds" if whole == files else "open"
         return Criterion(name, state, summary, tuple(wrong))
 
     def _recorded(self) -> Criterion:
         records = [record for record in self._records.values() if isinstance(record, Record)]
         damaged = tuple(error for error in self._records.values() if isinstance(error, str))
         summary = f"{len(records)} of {quantity(len(self._records), 'job')}"
-        state = "fails" if damaged else "holds" if len(records) == len(self._records) else "open"
+        undecided: State = "holds" if len(records) == len(self._records) else "open"
+        state: State = "fails" if damaged else undecided
         return Criterion("Jobs on record", state, summary, damaged)
 
     @cached_property
@@ -253,10 +254,12 @@ def _target(wanted: str, standings: list[Standing]) -> Criterion:
         more = f"; and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
         summary += f"; missed: {named}{more}"
     elif reached:
-        values = [standing.outcome.value for standing in reached]
+        outcomes = [standing.outcome.value for standing in reached]
+        values = [value for value in outcomes if value is not None]
         lowest = reached[0].outcome.side == "at least"
         end = min(values) if lowest else max(values)
         summary += f", {'lowest' if lowest else 'highest'} {end:.4g}"
     summary += f"; no value in {quantity(valueless, 'finished run')}" if valueless else ""
-    state = "fails" if missed else "holds" if len(reached) == len(standings) else "open"
+    undecided: State = "holds" if len(reached) == len(standings) else "open"
+    state: State = "fails" if missed else undecided
     return Criterion(f"Target: {wanted}", state, summary)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from tailproof.evaluation.registry import METRICS
 from tailproof.guarantees.summary import NORMAL_QUANTILE
 from tailproof.number_format import MISSING, format_number
-from tailproof.report.keyed_number import KeyedNumber, keyed
+from tailproof.report.keyed_number import KeyedNumber, excludes_zero, keyed
 from tailproof.report.metric_format import SPACE
 from tailproof.report.results import Results
 from tailproof.report.tables import Cell, Row, Table
@@ -125,9 +125,7 @@ def _context_effects(guarantees: dict[str, Any]) -> ContextEffects:
             cells.append(Cell(KeyedNumber(format_number(mean, ".2"), mean)))
         for metric, effect in own[SPLIT].items():
             change = effect["changed"]
-            low, high = change["low"], change["high"]
-            clear = low is not None and low * high > 0
-            cells.append(Cell(**keyed(metric, change, sign=True), strong=clear))
+            cells.append(Cell(**keyed(metric, change, sign=True), strong=excludes_zero(change)))
         rows.append(Row(name, method["kind"], cells, name))
     head = [f"a of {name}" for name in columns]
     head += [
@@ -191,11 +189,9 @@ def _strengths(guarantees: dict[str, Any]) -> Table:
             for row in method["sets"]
             if (row["weighting"], row["coverage"]) == (first["weighting"], first["coverage"])
         }
-        ends = {"low": value - NORMAL_QUANTILE * error, "high": value + NORMAL_QUANTILE * error}
-        strength = Cell(
-            KeyedNumber(format_number(value, ".2"), value),
-            **{end: KeyedNumber(format_number(own, ".2"), own) for end, own in ends.items()},
-        )
+        ends = (value, value - NORMAL_QUANTILE * error, value + NORMAL_QUANTILE * error)
+        main, low, high = (KeyedNumber(format_number(number, ".2"), number) for number in ends)
+        strength = Cell(main, low, high)
         cells = [strength]
         for procedure in ("thr", "pas"):
             cells.append(_cell("top1", sets[procedure]["macro_coverage"]))
@@ -229,11 +225,9 @@ def _roll_up(method: str, rows: list[dict[str, Any]]) -> Table:
     shown = []
     for row in rows:
         gain = row["gain"][SPLIT]
-        low, high = gain["low"], gain["high"]
-        clear = low is not None and low * high > 0
         cells = _answers(row["all"][SPLIT])
         cells += _answers(row["rejection"][SPLIT])
-        cells.append(Cell(**keyed("top1", gain, sign=True), strong=clear))
+        cells.append(Cell(**keyed("top1", gain, sign=True), strong=excludes_zero(gain)))
         cells += [cell for own in row["ranks"].values() for cell in _answers(own[SPLIT])]
         shown.append(Row(f"{100 * row['precision']:g} %", "", cells))
     parts = ["answered", "by rejection", *(f"at {rank}" for rank in rows[0]["ranks"])]

@@ -4,8 +4,10 @@ from markupsafe import Markup
 
 from tailproof.report.keyed_number import (
     KeyedNumber,
+    KeyedNumbers,
     calibration_effect,
     compared,
+    excludes_zero,
     keyed_interval,
     measured,
 )
@@ -52,7 +54,7 @@ def _size(scores: Scores, split: str) -> str:
     return quantity(scores.metrics["splits"][split]["rows"], "sample")
 
 
-def _keyed_estimate(shown: dict[str, KeyedNumber | None]) -> Markup:
+def _keyed_estimate(shown: KeyedNumbers) -> Markup:
     """Write ``54.3 % [52.3, 56.1]`` on one line."""
     text = _percent(shown["main"])
     return text + SPACE + interval if (interval := keyed_interval(shown)) else text
@@ -68,7 +70,7 @@ def _gain(scores: Scores) -> str:
     if best == first:
         return " It is also the first expert."
     gain = compared(scores, "test", best, first, CHOSEN_BY)
-    value, low, high = gain["main"].value, gain["low"], gain["high"]
+    value = gain["main"].value
     if value is None:
         return ""
     if value == 0:
@@ -81,7 +83,7 @@ def _gain(scores: Scores) -> str:
     if not interval:
         return text + "."
     text += Markup(" (difference{}{})").format(SPACE, interval)
-    if low.value > 0 or high.value < 0:
+    if excludes_zero(scores.difference("test", best, first, CHOSEN_BY)):
         return text + "."
     return text + ", which is not significant: the interval includes zero."
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from markupsafe import Markup
 
@@ -34,9 +34,16 @@ class KeyedNumber(NamedTuple):
         return Markup('<span data-key="{}">{}</span>').format(self.key, self.text)
 
 
-def measured(
-    scores: Scores, split: str, method: str, metric: str, like: str = ""
-) -> dict[str, KeyedNumber | None]:
+class KeyedNumbers(TypedDict):
+    """A mean or difference, and the ends of its interval and its sd; None where undefined."""
+
+    main: KeyedNumber
+    low: KeyedNumber | None
+    high: KeyedNumber | None
+    sd: KeyedNumber | None
+
+
+def measured(scores: Scores, split: str, method: str, metric: str, like: str = "") -> KeyedNumbers:
     """Return ``main``, ``low``, ``high`` and ``sd`` of a method's metric over seeds.
 
     Args:
@@ -46,13 +53,11 @@ def measured(
         metric: name of the metric.
         like: the metric whose number format to use, if it is another one.
     """
-    value, keys = (read(split, method, metric) for read in (scores.value, scores.keys))
-    return keyed(like or metric, value, keys)
+    cell = (split, method, metric)
+    return keyed(like or metric, scores.value(*cell), scores.keys(*cell))
 
 
-def compared(
-    scores: Scores, split: str, method: str, other: str, metric: str
-) -> dict[str, KeyedNumber | None]:
+def compared(scores: Scores, split: str, method: str, other: str, metric: str) -> KeyedNumbers:
     """Return ``main``, ``low`` and ``high`` of the difference of two methods, with signs.
 
     Raises:
@@ -63,16 +68,20 @@ def compared(
     return keyed(metric, value, keys, sign=True)
 
 
-def calibration_effect(scores: Scores, method: str, metric: str) -> dict[str, KeyedNumber | None]:
+def calibration_effect(scores: Scores, method: str, metric: str) -> KeyedNumbers:
     """Return ``main``, ``low`` and ``high`` of what calibration changed on test, with signs."""
-    value, keys = (
-        read("test", method, metric)
-        for read in (scores.effect_of_calibration, scores.keys_of_effect)
-    )
+    cell = ("test", method, metric)
+    value, keys = scores.effect_of_calibration(*cell), scores.keys_of_effect(*cell)
     return keyed(metric, value, keys, sign=True)
 
 
-def keyed_interval(shown: dict[str, KeyedNumber | None]) -> Markup:
+def excludes_zero(value: Value) -> bool:
+    """Return whether a value has an interval, and zero lies outside of it."""
+    low, high = value["low"], value["high"]
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def keyed_interval(shown: KeyedNumbers) -> Markup:
     """Write low and high as ``[52.3, 56.1]``; nothing where undefined or all resamples agree."""
     low, high = shown["low"], shown["high"]
     if not (low and high) or low.value == high.value:
@@ -82,7 +91,7 @@ def keyed_interval(shown: dict[str, KeyedNumber | None]) -> Markup:
 
 def keyed(
     like: str, value: Value, keys: Mapping[str, str] = NO_KEYS, *, sign: bool = False
-) -> dict[str, KeyedNumber | None]:
+) -> KeyedNumbers:
     """Return the parts of a value as shown; None for an undefined end or sd.
 
     Args:
@@ -96,8 +105,12 @@ def keyed(
         text = format_number(value[field], form_of(metric_of(like), sign=sign))
         return KeyedNumber(text, value[field], keys.get(field, ""))
 
-    parts = {"main": shown("mean" if "mean" in value else "difference", sign)}
-    for field in ("low", "high", "sd"):
-        defined = value.get(field) is not None
-        parts[field] = shown(field, sign and field != "sd") if defined else None
-    return parts
+    def if_defined(field: str, sign: bool) -> KeyedNumber | None:
+        return None if value.get(field) is None else shown(field, sign)
+
+    return KeyedNumbers(
+        main=shown("mean" if "mean" in value else "difference", sign),
+        low=if_defined("low", sign),
+        high=if_defined("high", sign),
+        sd=if_defined("sd", False),
+    )

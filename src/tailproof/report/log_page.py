@@ -66,7 +66,12 @@ def write_log(root: str | Path = ".") -> tuple[list[Path], int]:
         )
     if missing := missing_history(Path(root)):
         counted += f"; {missing}"
-    values = {"sections": sections, "head": HEAD, "followed": FOLLOWED, "counted": counted}
+    values: dict[str, Any] = {
+        "sections": sections,
+        "head": HEAD,
+        "followed": FOLLOWED,
+        "counted": counted,
+    }
     page, text = (
         Path(root) / project_paths(root).results / f"log.{kind}" for kind in ("html", "md")
     )
@@ -109,8 +114,12 @@ def _recommendation(run: RunEntry, taken: Followed) -> list[list[str]]:
     finding = taken.finding
     change = yaml.safe_dump(finding["change"], default_flow_style=True, width=10_000).strip()
     wildcards = run.record.wildcards
-    gone = {True: "the finding is gone", False: "the finding is still there"}
-    effect = [_effect(taken), gone.get(taken.gone, "not diagnosed yet")]
+    gone = {
+        True: "the finding is gone",
+        False: "the finding is still there",
+        None: "not diagnosed yet",
+    }
+    effect = [_effect(taken), gone[taken.gone]]
     if taken.also_changed:
         effect.append(f"also changed: {', '.join(taken.also_changed)}")
     return [
@@ -140,7 +149,7 @@ def _configuration(run: RunEntry) -> list[str]:
 
 def _change(name: str, before: str | None, now: str | None) -> str:
     if name in ("code", "data"):
-        before, now = before[:DIGITS], now[:DIGITS]
+        before, now = (digest and digest[:DIGITS] for digest in (before, now))
     return f"{name}: {before or MISSING} → {now or MISSING}"
 
 

@@ -29,7 +29,7 @@ from tailproof.report import (
 from tailproof.report.charts import low_fpr
 from tailproof.report.checklist import Progress
 from tailproof.report.headline import headline
-from tailproof.report.keyed_number import compared, keyed_interval, measured
+from tailproof.report.keyed_number import compared, excludes_zero, keyed_interval, measured
 from tailproof.report.metric_format import SPACE, interval, kind, listing, number
 from tailproof.report.render import render
 from tailproof.report.results import CHOSEN_BY, SHOWN, Results, Scores, Value
@@ -85,7 +85,9 @@ def write_page(
         inspection=inspection_section.section(read),
         preflight=finding_cards.before_training(read.preflight),
         pooled=pooled_section.sections(read.pooled),
-        sweep=sweep_section.section(experiment.sweep, read.selection) if experiment.sweep else None,
+        sweep=sweep_section.section(experiment.sweep, read.selection)
+        if experiment.sweep and read.selection
+        else None,
         near_duplicates=leakage_section.section(read.leakage, read.splits["splits"]["test"])
         if read.leakage
         else None,
@@ -217,7 +219,7 @@ def _difference_charts(results: Results) -> list[Chart]:
 
 
 def _difference_chart(scores: Scores, metric: str, values: dict[str, Value]) -> Chart:
-    clear = [method for method, ends in values.items() if ends["low"] > 0 or ends["high"] < 0]
+    clear = [method for method, value in values.items() if excludes_zero(value)]
     quoted = scores.best if scores.best in values else next(iter(values))
     value = values[quoted]
     better = "higher" if METRICS[metric].higher_is_better else "lower"
@@ -346,7 +348,11 @@ def _changes(base: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
         old = base.get(key)
         if value == old and key in base:
             continue
-        mappings = isinstance(value, dict) and isinstance(old, dict)
-        same = mappings and all(value.get(tag) == old.get(tag) for tag in ("name", "kind"))
-        changes[key] = _changes(old, value) if same else value
+        changes[key] = value
+        if (
+            isinstance(value, dict)
+            and isinstance(old, dict)
+            and all(value.get(tag) == old.get(tag) for tag in ("name", "kind"))
+        ):
+            changes[key] = _changes(old, value)
     return changes

@@ -22,17 +22,16 @@ def render(template: str, scripts: Sequence[str] = ("page.js",), **values: Any) 
     In addition to the values, the template gets `style`, `script`, and `policy`: a content security
     policy that allows only this script and no requests, or with `REFRESH` only for the page itself.
     """
+    loader = PackageLoader("tailproof.report")
     environment = Environment(
-        loader=PackageLoader("tailproof.report"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"breakable": _breakable}
-    style, *texts = (
-        environment.loader.get_source(environment, name)[0] for name in ("style.css", *scripts)
-    )
+    style, *texts = (loader.get_source(environment, name)[0] for name in ("style.css", *scripts))
     script, policy = "".join(texts), POLICY + "; connect-src 'self'" * (scripts == REFRESH)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(

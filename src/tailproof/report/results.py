@@ -181,9 +181,10 @@ class Scores:
         It is the same as long as the 95 % interval of the difference includes zero.
         """
         effect = self.effect_of_calibration(split, method, "ece_debiased")
-        if effect["low"] is None or effect["low"] <= 0 <= effect["high"]:
+        low, high = effect["low"], effect["high"]
+        if low is None or high is None or low <= 0 <= high:
             return "same"
-        return "lower" if effect["high"] < 0 else "higher"
+        return "lower" if high < 0 else "higher"
 
     def _pair(self, split: str, method: str, other: str) -> tuple[str, bool]:
         """Return the name of a pair in metrics.json, and whether it is `other` minus `method`."""

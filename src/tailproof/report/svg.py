@@ -23,6 +23,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.typing import RcKeyType
 
 from tailproof.number_format import MINUS
 from tailproof.report.metric_format import with_interval
@@ -40,7 +41,7 @@ VARIABLES = {
     ORANGE: "--orange",
     GREEN: "--green",
 }
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tailproof",
     "font.size": 10.5,
@@ -228,6 +229,7 @@ def _json(value: Any) -> Markup:
 def _placed(mark: _Mark, figure: Drawing) -> list[tuple[float, float, str, str]]:
     """Return the SVG positions and texts of the points inside the axes."""
     axes = mark.artist.axes
+    assert axes is not None  # a mark with points is in axes
     places = axes.transData.transform([point[:2] for point in mark.points])
     inside = axes.bbox.padded(1)
     return [

@@ -10,7 +10,7 @@ from tailproof.data.split_text import SPLIT_PURPOSES
 from tailproof.evaluation.class_groups import GROUPS
 from tailproof.evaluation.registry import LONG_TAIL, METRICS, PageTable, metric_of
 from tailproof.number_format import MINUS, MISSING
-from tailproof.report.keyed_number import KeyedNumber, compared, keyed, measured
+from tailproof.report.keyed_number import KeyedNumber, compared, excludes_zero, keyed, measured
 from tailproof.report.metric_format import RULE_LABELS, SPACE, kind
 from tailproof.report.results import Results, Scores
 from tailproof.text import listed
@@ -164,8 +164,8 @@ def _differences(scores: Scores, split: str, pairs: list[tuple[str, str]], title
         cells = []
         for name in DIFFERENCES:
             shown = compared(scores, split, method, other, name)
-            low, high = shown["low"], shown["high"]
-            cells.append(Cell(**shown, strong=bool(low) and (low.value > 0 or high.value < 0)))
+            clear = excludes_zero(scores.difference(split, method, other, name))
+            cells.append(Cell(**shown, strong=clear))
         rows.append(Row(f"{method} {MINUS} {other}", "", cells))
     heads = [heading(name, unit="points") for name in DIFFERENCES]
     return Table(title, "pair", heads, rows)
@@ -345,7 +345,6 @@ def _by_rank(scores: Scores, ranks: list[str], metric: str, way: str) -> Table:
 def _cell(scores: Scores, method: str, name: str, *, sign: bool) -> Cell:
     if not sign:
         return Cell(**measured(scores, SPLIT, method, name))
-    value, keys = (read(SPLIT, method, name) for read in (scores.value, scores.keys))
-    shown = keyed(name, value, keys, sign=True)
-    ends = [shown[end].value for end in ("low", "high") if shown[end]]
-    return Cell(**shown, strong=len(ends) == 2 and ends[0] * ends[1] > 0)
+    value = scores.value(SPLIT, method, name)
+    shown = keyed(name, value, scores.keys(SPLIT, method, name), sign=True)
+    return Cell(**shown, strong=excludes_zero(value))

@@ -5,11 +5,13 @@ Restarts are not marked: an interrupted run produces exactly the same page as an
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import LineStyleType
 
 from tailproof.config.experiment import Experiment
 from tailproof.config.recipe import Recipe
@@ -45,12 +47,12 @@ class _Seed(NamedTuple):
     @classmethod
     def of(cls, seed: int, history: History, monitor: str) -> "_Seed":
         row = history.best(monitor) if monitor in history.columns else None
-        return cls(seed, history, row and row["epoch"])
+        return cls(seed, history, None if row is None else int(row["epoch"]))
 
     def values(self, column: str) -> dict[int, float]:
         """Return the finite values of a column by epoch."""
         return {
-            row["epoch"]: row[column]
+            int(row["epoch"]): row[column]
             for row in self.history.rows
             if math.isfinite(row.get(column, math.nan))
         }
@@ -83,7 +85,7 @@ def draw_training(expert: str, recipe: Recipe, histories: Mapping[int, History])
             f"{expert}: {spoken(column)}",
             caption or f"In the best epoch: {_quoted(seeds, column, lambda seed: seed.best)}.",
             210,
-            lambda figure, column=column: _paint(figure, seeds, phases, column),
+            partial(_paint, seeds=seeds, phases=phases, column=column),
             along="x",
             method=expert,
         )
@@ -92,18 +94,17 @@ def draw_training(expert: str, recipe: Recipe, histories: Mapping[int, History])
 
 
 def _quoted(seeds: list[_Seed], column: str, epoch_of: Callable[[_Seed], int | None]) -> str:
-    seeds = [seed for seed in seeds if epoch_of(seed) is not None]
-    epochs = [epoch_of(seed) for seed in seeds]
     values = [
-        seed.history.at(epoch).get(column, math.nan)
-        for seed, epoch in zip(seeds, epochs, strict=True)
+        (seed.seed, epoch, seed.history.at(epoch).get(column, math.nan))
+        for seed in seeds
+        if (epoch := epoch_of(seed)) is not None
     ]
-    if len(seeds) > SEEDS_QUOTED:
-        ends = (_written(column, value) for value in (min(values), max(values)))
-        return f"{' to '.join(ends)} over {len(seeds)} seeds"
+    if len(values) > SEEDS_QUOTED:
+        numbers = [value for _, _, value in values]
+        ends = (_written(column, value) for value in (min(numbers), max(numbers)))
+        return f"{' to '.join(ends)} over {len(values)} seeds"
     quoted = [
-        f"{_written(column, value)} in epoch {epoch} (seed {seed.seed})"
-        for seed, epoch, value in zip(seeds, epochs, values, strict=True)
+        f"{_written(column, value)} in epoch {epoch} (seed {seed})" for seed, epoch, value in values
     ]
     return ", ".join(quoted) or "no epoch yet"
 
@@ -115,7 +116,7 @@ def _written(column: str, value: float) -> str:
 
 
 def _loss_caption(seeds: list[_Seed], phases: list[tuple[int, str]], recipe: Recipe) -> str:
-    last = _quoted(seeds, LOSS, lambda seed: seed.history.last["epoch"])
+    last = _quoted(seeds, LOSS, lambda seed: int(seed.history.last["epoch"]))
     return (
         f"Validation loss of the last epoch: {last}. Dots mark the best epoch by {recipe.monitor}."
         + _phase_caption(phases)
@@ -131,7 +132,7 @@ def _paint(figure: Drawing, seeds: list[_Seed], phases: list[tuple[int, str]], c
     axes = figure.subplots()
     metric = monitored(column)
     scale = 100 if metric.percent else 1
-    parts = [("val", column, BLUE, "-")]
+    parts: list[tuple[str, str, str, LineStyleType]] = [("val", column, BLUE, "-")]
     if column.startswith("val_"):
         parts.insert(0, ("train", column.replace("val_", "train_"), SOFT, (0, (3, 2))))
     for index, seed in enumerate(seeds):
@@ -150,8 +151,8 @@ def _paint(figure: Drawing, seeds: list[_Seed], phases: list[tuple[int, str]], c
                 for epoch, value in values.items()
             ]
             figure.mark(curve, name=name, points=points)
-        at_best = seed.values(column).get(seed.best or 0)
-        if at_best is not None:
+        at_best = None if seed.best is None else seed.values(column).get(seed.best)
+        if seed.best is not None and at_best is not None:
             axes.plot(
                 [seed.best], [scale * at_best], "o", color=ORANGE, zorder=3,
                 markeredgecolor=PAPER, markersize=7, label="best epoch" if index == 0 else None,
@@ -193,7 +194,7 @@ def _mark_phases(axes: Axes, phases: list[tuple[int, str]]) -> None:
 
 def write_curves(experiment: Experiment, results: str | Path, output: str | Path) -> None:
     """Write expert, seed and the columns of history.csv, one row per expert, seed and epoch."""
-    columns, rows = dict.fromkeys(("expert", "seed")), []
+    columns, rows = dict.fromkeys(("expert", "seed")), list[dict[str, float | str]]()
     for expert in experiment.evaluated:
         for seed in experiment.seeds:
             path = Path(results, "experts", expert, f"seed-{seed}", "history.csv")

@@ -110,11 +110,12 @@ def training_jobs(experiment: Experiment, folder: Path) -> list[Job]:
         experiment: its configuration.
         folder: results/NAME.
     """
-    rungs = experiment.sweep.halving.rungs if len(experiment.rounds) > 1 else ()
+    halving = experiment.sweep.halving if experiment.sweep else None
     rounds = [*experiment.rounds[:-1], experiment.trained]
     jobs = []
     for number, names in enumerate(rounds):
-        stage, until = ("rung", rungs[number]) if number < len(rounds) - 1 else ("train", None)
+        until = halving.rungs[number] if halving and number < len(rounds) - 1 else None
+        stage = "train" if until is None else "rung"
         for name in names:
             recipe = _recipe(experiment, folder, name)
             epochs = until or (recipe.epochs if recipe else None)
@@ -185,7 +186,7 @@ def read_progress(
         log.last.last,
         log.last.error if state in ("failed", "interrupted") else "",
         log.key,
-        {epoch.row["epoch"]: epoch.time for epoch in epochs},
+        {int(epoch.row["epoch"]): epoch.time for epoch in epochs},
     )
 
 
@@ -210,13 +211,13 @@ def _finished(
     return RunProgress(
         job,
         "finished",
-        history.last["epoch"],
+        int(history.last["epoch"]),
         history,
         _mean(facts.get("seconds_an_epoch", [])[-MEASURED:]),
         attempts=tuple(attempts),
         last=log.last.last if log else None,
         key=key,
-        times={epoch.row["epoch"]: epoch.time for epoch in log.epochs} if log else {},
+        times={int(epoch.row["epoch"]): epoch.time for epoch in log.epochs} if log else {},
     )
 
 
@@ -256,16 +257,18 @@ def _durations(job: Job, epochs: list[Epoch], planned: list[float]) -> list[floa
     seconds: dict[int, list[float]] = {}
     for epoch in epochs:
         if epoch.seconds is not None:
-            seconds.setdefault(phase(epoch.row["epoch"]), []).append(epoch.seconds)
+            seconds.setdefault(phase(int(epoch.row["epoch"])), []).append(epoch.seconds)
     measured = {number: median(all_[-MEASURED:]) for number, all_ in seconds.items()}
-    last = next(reversed(measured), None)
-    factor = measured[last] / planned[last] if last is not None and planned else 1.0
-    expected = {
-        number: measured.get(number, planned[number] * factor if planned else measured.get(last))
-        for number in range(len(starts))
-    }
-    if None in expected.values():
+    if not measured and not planned:
         return []
+    expected = planned
+    if measured:
+        last = next(reversed(measured))
+        factor = measured[last] / planned[last] if planned else 1.0
+        expected = [
+            measured.get(number, planned[number] * factor if planned else measured[last])
+            for number in range(len(starts))
+        ]
     return [expected[phase(epoch)] for epoch in range(1, job.epochs + 1)]
 
 

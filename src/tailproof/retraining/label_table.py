@@ -1,4 +1,4 @@
-"""`tailproof relabel`: a table of all labels with the verified ones in place of the given."""
+"""`tailproof relabel`: a table of all labels, where the verified ones replace the given."""
 
 import csv
 import io

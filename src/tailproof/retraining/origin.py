@@ -54,7 +54,7 @@ class Origin:
         name = experiment_of(folder)
         makers = read_ledger(name).makers if name else {}
         weights = (folder / "model.safetensors").as_posix()
-        if weights not in makers:
+        if name is None or weights not in makers:
             raise TailproofError(
                 f"{folder} has no record of its training in this project, so that nothing says "
                 "which samples it has learnt, expected results/NAME/experts/EXPERT/seed-S: name "

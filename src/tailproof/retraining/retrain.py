@@ -95,7 +95,8 @@ def retrain(expert: str, table: str, output: str) -> Retrained:
     unknown = sorted(indices.keys() - samples)
     _check_changes(table, origin, corrections, unknown)
     with _new_folder(output) as folder:
-        learner = HeadOnFeatures(*(splits[name] for name in FITTED), origin.recipe)
+        fitted, val = (splits[name] for name in FITTED)
+        learner = HeadOnFeatures(fitted, val, origin.recipe)
         run = TrainingRun(learner, origin.seed, ProcessGroup(1))
         train(run, folder, folder.with_name("states"), "retrained", StopRequest())
         result = Retrained(

@@ -65,19 +65,23 @@ def collect_answers(voters: Iterable[tuple[str, Iterable[Vote]]]) -> Answers:
     Args:
         voters: a name and the votes of its models, whose mean is the voter's.
     """
-    total, entropy, rejected = 0.0, 0.0, 0.0
+    means, entropies, rejected = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     classes: dict[str, np.ndarray] = {}
     confidence: dict[str, np.ndarray] = {}
     for name, models in voters:
         votes = list(models)
-        p = sum(vote.p for vote in votes) / len(votes)
-        total, entropy = total + p, entropy + entr(p).sum(axis=1)
-        rejected = rejected + sum(~vote.accepted for vote in votes) / len(votes)
+        p = _mean([vote.p for vote in votes])
+        means.append(p)
+        entropies.append(entr(p).sum(axis=1))
+        rejected.append(_mean([(~vote.accepted).astype(int) for vote in votes]))
         classes[name], confidence[name] = p.argmax(axis=1), p.max(axis=1)
-    count = len(classes)
-    mean = total / count
-    divergence = (entr(mean).sum(axis=1) - entropy / count) / np.log(max(count, 2))
-    return Answers(mean, rejected / count, np.clip(divergence, 0, 1), classes, confidence)
+    mean = _mean(means)
+    divergence = (entr(mean).sum(axis=1) - _mean(entropies)) / np.log(max(len(classes), 2))
+    return Answers(mean, _mean(rejected), np.clip(divergence, 0, 1), classes, confidence)
+
+
+def _mean(arrays: list[np.ndarray]) -> np.ndarray:
+    return sum(arrays[1:], start=arrays[0]) / len(arrays)
 
 
 def voters_of(experiment: Experiment) -> dict[str, list[tuple[str, int]]]:

@@ -348,14 +348,13 @@ def wording(node: ast.AST) -> ast.Call | None:
 
 
 def _note_imports(node: ast.AST, imports: dict[_Import, None]) -> None:
-    kind = type(node)
-    if kind is ast.Constant:
-        if type(node.value) is str and _MODULE.fullmatch(node.value):
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str) and _MODULE.fullmatch(node.value):
             module = node.value.removesuffix(".*")
             imports[_Import(module, (EVERY,) if module != node.value else ())] = None
-    elif kind is ast.Import:
+    elif isinstance(node, ast.Import):
         imports.update((_Import(alias.name), None) for alias in node.names)
-    elif kind is ast.ImportFrom:
+    elif isinstance(node, ast.ImportFrom):
         names = tuple(alias.name for alias in node.names)
         imports[_Import(node.module or "", names, node.level)] = None
 
@@ -382,7 +381,7 @@ def _written(node: ast.AST, imports: dict[_Import, None]) -> str:
     elif kind in _WORDING and (call := wording(node)):
         call.args, call.keywords = [], []  # safe: the tree was parsed only for this
     written = []
-    for field in _fields(kind):
+    for field in _fields(kind):  # type: ignore[arg-type]  # mypy takes AST.__hash__ for missing
         value = getattr(node, field, None)
         if isinstance(value, ast.AST):
             written.append(f"{field}={_written(value, imports)}")

@@ -108,6 +108,7 @@ class _LogHandler(logging.FileHandler):
         now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         header = f"{ATTEMPT} {now}, process {os.getpid()} on {socket.gethostname()}"
         with suppress(OSError):  # the next record reports it
+            assert self.stream is not None  # it is opened above
             self.stream.write(header + "\n")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - of the base class

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ def track(
     Every job logs a line every `LINE_SECONDS`.
     """
     if total is None:
-        total = len(items) if hasattr(items, "__len__") else None
+        total = len(items) if isinstance(items, Sized) else None
     start = last = time.monotonic()
     with _bar(description, total, done) as advance:
         for count, item in enumerate(items, start=done + 1):

@@ -31,7 +31,12 @@ def requeue_if_interrupted() -> Iterator[None]:
     except Interrupted:
         job = os.environ.get("SLURM_JOB_ID")
         state = _slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T %k") if job else None
-        if state and state.startswith("RUNNING rule_") and _slurm("scontrol", "requeue", job) == "":
+        if (
+            job
+            and state
+            and state.startswith("RUNNING rule_")
+            and _slurm("scontrol", "requeue", job) == ""
+        ):
             log.info("Slurm job %s was requeued", job)
         raise
 

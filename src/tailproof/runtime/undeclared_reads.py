@@ -61,9 +61,9 @@ class DeclaredReads:
         self.stage, self.raw_files = stage, set[str]()
         self._declared = {form for path in paths for form in _forms(path)}
         self._raw = _forms(raw) if raw else ()
-        paths = project_paths()
-        self._results = _forms(paths.results)
-        self._stores = [form for store in STORES for form in _forms(str(paths.experiment(store)))]
+        project = project_paths()
+        self._results = _forms(project.results)
+        self._stores = [form for store in STORES for form in _forms(str(project.experiment(store)))]
 
     def as_json(self) -> dict[str, Any]:
         """Return the arguments that make the same object in another process."""
@@ -150,7 +150,7 @@ class _ReaderFinder(MetaPathFinder):
 def _wrap_readers(module: ModuleType) -> None:
     for reader in NATIVE_READERS[module.__name__]:
         *owner, name = reader.split(".")
-        holder = getattr(module, owner[0]) if owner else module
+        holder: Any = getattr(module, owner[0]) if owner else module
         announced = _announced(getattr(holder, name), method=bool(owner))
         try:
             setattr(holder, name, announced)

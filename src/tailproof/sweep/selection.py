@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -53,8 +53,8 @@ def promote(
 
 
 def select(
-    rounds: list[Histories],
-    standings: list[str | Path],
+    rounds: Sequence[Histories],
+    standings: Sequence[str | Path],
     points: dict[str, Recipe],
     keys: list[str],
     output: str | Path,
@@ -147,8 +147,8 @@ def _ranked(trials: dict[str, list[Trial]], points: Iterable[str], monitor: str)
 
 def _mean(trials: list[Trial]) -> float | None:
     """Return the mean over seeds; None if a seed has no value."""
-    values = [trial.value for trial in trials]
-    return None if None in values else fmean(values)
+    values = [trial.value for trial in trials if trial.value is not None]
+    return fmean(values) if len(values) == len(trials) else None
 
 
 def _over_seeds(trials: dict[int, Trial]) -> dict[str, Any]:

@@ -48,11 +48,11 @@ def read_trial(path: str | Path, monitor: str) -> Trial:
     return Trial(
         epochs=len(history.rows),
         value=best[monitor],
-        best_epoch=best["epoch"],
+        best_epoch=int(best["epoch"]),
         val_loss=_finite(best.get("val_loss", math.nan)),
         gap=_gap(best, monitor),
         lowest_val_loss=lowest["val_loss"] if lowest else None,
-        lowest_val_loss_epoch=lowest["epoch"] if lowest else None,
+        lowest_val_loss_epoch=int(lowest["epoch"]) if lowest else None,
     )
 
 

@@ -59,8 +59,9 @@ def tracked(experiment: str, run: RunProgress) -> TrackedRun | None:
     for row in run.history.rows:
         values = {tag_of(name): value for name, value in row.items() if name != "epoch"}
         values = {"learning_rate": values.pop("learning_rate", float("nan"))} | values
-        time = times[row["epoch"]].timestamp() if row["epoch"] in times else last
-        events.append(Event(row["epoch"], time, dict(reversed(values.items()))))
+        epoch = int(row["epoch"])
+        time = times[epoch].timestamp() if epoch in times else last
+        events.append(Event(epoch, time, dict(reversed(values.items()))))
     settings = run.job.recipe.result_fields() if run.job.recipe else {}
     return TrackedRun(
         run.key, experiment, run.job.expert, run.job.seed, run.state, dict(_flat(settings)), events

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tailproof.config.recipe import Phase, Recipe
+from tailproof.config.recipe import Recipe, WholePhase
 from tailproof.loading import Loader, Split
 from tailproof.models.build import checkpoint_activations
 from tailproof.models.initial_weights import build_initial
 from tailproof.models.input_sizes import check_sizes, options_for_sizes
 from tailproof.models.precision import HALF
+from tailproof.models.timm_network import place
 from tailproof.models.tuning import tune_network
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.distributed import ProcessGroup
@@ -71,13 +72,13 @@ def initial_model(
     if recipe.activation_checkpointing:
         checkpoint_activations(model, recipe.model.name)
     memory = torch.channels_last if recipe.channels_last else torch.preserve_format
-    return model.to(device, memory_format=memory), arguments
+    return place(model, device, memory), arguments
 
 
 def build_loader(
     split: Split,
     recipe: Recipe,
-    phase: Phase | None,
+    phase: WholePhase | None,
     seed: int,
     device: torch.device,
     ranks: ProcessGroup,

@@ -39,11 +39,14 @@ class Checkpointer:
     """
 
     def __init__(self, states: Path, key: str, run: TrainingRun, stop: StopRequest) -> None:
-        self.key, self.seconds, self.origin = key, [], None
+        self.key = key
+        self.seconds: list[float] = []
+        self.origin: dict[str, Any] | None = None
         self._states, self._run, self._stop = states, run, stop
         self._store = CheckpointStore(states / key) if run.ranks.main else None
         self.attempts = Attempts(states / key) if run.ranks.main else None
-        self._saved_at, self._saved = time.monotonic(), None
+        self._saved_at = time.monotonic()
+        self._saved: tuple[int, int] | None = None
 
     def restore(self) -> None:
         """Restore the newest intact state, if there is one, and begin an attempt.
@@ -71,10 +74,10 @@ class Checkpointer:
             Interrupted: a signal asked this rank or another to stop.
         """
         every, run = self._run.recipe.checkpoint, self._run
-        if every.steps is not None:
-            due = run.step % every.steps == 0
-        else:
+        if every.minutes is not None:
             due = run.ranks.main and time.monotonic() - self._saved_at >= 60 * every.minutes
+        else:
+            due = every.steps is not None and run.step % every.steps == 0
         asked, due = run.ranks.any(self._stop.signal is not None, due)
         if asked:
             self._leave()
@@ -98,7 +101,8 @@ class Checkpointer:
 
     def forget(self) -> None:
         """Delete all states but the newest, because the run is finished."""
-        self._store.forget(1)
+        if self._store:
+            self._store.forget(1)
 
     @property
     def _epoch_now(self) -> int:
@@ -142,8 +146,12 @@ class Checkpointer:
         if self._saved == (run.epoch, run.step):
             return
         run.check_finite()
-        state = {"run": run.state(), "seconds": self.seconds, "origin": self.origin}
-        if self._store:
+        state: dict[str, Any] = {
+            "run": run.state(),
+            "seconds": self.seconds,
+            "origin": self.origin,
+        }
+        if self._store and self.attempts:
             state["attempt"] = len(self.attempts.entries)
             if self._store.save(state, run.epoch, run.step):
                 self.attempts.seen(self._epoch_trained)

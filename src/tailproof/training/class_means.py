@@ -31,10 +31,11 @@ def class_means(
         total: sums a tensor over the process ranks.
     """
     model = forward.model.eval()
-    head = model.get_submodule(head_modules(model)[0])
+    name = head_modules(model)[0]
+    head, weight = model.get_submodule(name), model.get_parameter(f"{name}.weight")
     seen: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda _head, inputs: seen.append(inputs[0].double()))
-    sums = torch.zeros_like(head.weight, dtype=torch.float64)
+    sums = torch.zeros_like(weight, dtype=torch.float64)
     counts = sums[:, 0].clone()
     for batch in loader.epoch(1):
         seen.clear()
@@ -44,5 +45,5 @@ def class_means(
         sums += classes.T @ features
         counts += classes.sum(0)
     hook.remove()
-    means = F.normalize(total(sums), dim=1).to(head.weight.dtype)
-    return torch.where(total(counts)[:, None] > 0, means, head.weight)
+    means = F.normalize(total(sums), dim=1).to(weight.dtype)
+    return torch.where(total(counts)[:, None] > 0, means, weight)

@@ -1,4 +1,4 @@
-"""Metrics of an epoch, computed from confusion matrices that are counted on the device."""
+"""Metrics of an epoch, computed from counts by class that are kept on the device."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tailproof.monitors import Validation
+from tailproof.monitors import ClassCounts, Validation
 from tailproof.training.multi_head import Heads
 
 
@@ -24,8 +24,9 @@ class EpochMetrics:
         self, heads: Heads, device: torch.device, total: Callable[[Tensor], Tensor]
     ) -> None:
         self._heads, self._device, self._total = heads, device, total
-        self.confusion = {
-            rank: torch.zeros(size * size, dtype=torch.int64, device=device)
+        # By rank: right, actual and predicted. No matrix, which 10,000 classes make 800 MB.
+        self.counts = {
+            rank: torch.zeros(3 * size, dtype=torch.int64, device=device)
             for rank, size in heads.sizes.items()
         }
         self.losses: list[Tensor] = []
@@ -42,12 +43,12 @@ class EpochMetrics:
         """
         outputs = self._heads.parts(logits).items()
         for (rank, scores_of_rank), truth in zip(outputs, labels.unbind(1), strict=True):
-            classes = scores_of_rank.shape[1]
-            pairs = truth * classes + scores_of_rank.argmax(1)
-            # The target has no missing labels; selecting rows would wait for the device.
-            pairs = pairs if rank == self._heads.target else pairs[truth >= 0]
-            # A bincount of C² numbers per batch would take longer than the step of many classes.
-            self.confusion[rank].index_add_(0, pairs, torch.ones_like(pairs))
+            classes, predicted = scores_of_rank.shape[1], scores_of_rank.argmax(1)
+            # Weights of zero leave out missing labels; selecting rows would wait for the device.
+            known, actual = (truth >= 0).long(), truth.clamp(min=0)
+            right = known * (predicted == actual)
+            places = torch.cat([actual, actual + classes, predicted + 2 * classes])
+            self.counts[rank].index_add_(0, places, torch.cat([right, known, known]))
         self.losses.append(loss.detach())
         self.sizes.append(size)
 
@@ -67,17 +68,16 @@ class EpochMetrics:
 
     def validation(self, rare: "RareScores") -> Validation:
         """Return the results of a pass over val, which monitors are computed from."""
-        totals, classes = self.state(), self._heads.sizes[self._heads.target]
-        confusion = totals["confusion"][self._heads.target].reshape(classes, classes).numpy()
-        return Validation(self._metrics("val", totals), confusion, *rare.gathered())
+        totals = self.state()
+        counts = _by_class(totals["counts"][self._heads.target])
+        return Validation(self._metrics("val", totals), counts, *rare.gathered())
 
     def _metrics(self, prefix: str, totals: dict[str, Any]) -> dict[str, float]:
         loss = np.average(totals["losses"].double().numpy(), weights=self.sizes)
         values = {f"{prefix}_loss": float(loss)}
-        ranks = sorted(totals["confusion"], key=lambda rank: rank != self._heads.target)
+        ranks = sorted(totals["counts"], key=lambda rank: rank != self._heads.target)
         for rank in ranks:
-            classes = self._heads.sizes[rank]
-            measured = scores(totals["confusion"][rank].reshape(classes, classes).numpy())
+            measured = scores(_by_class(totals["counts"][rank]))
             ending = "" if rank == self._heads.target else f"_{rank}"
             values |= {f"{prefix}_{name}{ending}": value for name, value in measured.items()}
         return values
@@ -86,18 +86,15 @@ class EpochMetrics:
         """Return the counts and losses over all processes, on the CPU."""
         losses = torch.stack(self.losses) if self.losses else torch.zeros(0, device=self._device)
         return {
-            "confusion": {
-                rank: self._total(counts).cpu() for rank, counts in self.confusion.items()
-            },
+            "counts": {rank: self._total(counts).cpu() for rank, counts in self.counts.items()},
             "losses": self._total(losses).cpu(),
             "sizes": list(self.sizes),
         }
 
     def restore(self, state: dict[str, Any], share: float) -> None:
         """Restore what `state` returned; `share` is 1 on one process and 0 on the others."""
-        self.confusion = {
-            rank: (counts * int(share)).to(self._device)
-            for rank, counts in state["confusion"].items()
+        self.counts = {
+            rank: (counts * int(share)).to(self._device) for rank, counts in state["counts"].items()
         }
         self.losses = list((state["losses"] * share).to(self._device))
         self.sizes = list(state["sizes"])
@@ -132,16 +129,20 @@ class RareScores:
         return scores, (self._labels == self._positive).cpu().numpy()
 
 
-def scores(confusion: np.ndarray) -> dict[str, float]:
-    """Return accuracy, balanced accuracy and macro F1 of a confusion matrix [true, predicted].
+def _by_class(counts: Tensor) -> ClassCounts:
+    return ClassCounts(*counts.reshape(3, -1).numpy())
+
+
+def scores(counts: ClassCounts) -> dict[str, float]:
+    """Return accuracy, balanced accuracy and macro F1.
 
     As in scikit-learn, balanced accuracy is the mean recall over the classes that occur, macro F1
     the mean F1 over the classes that occur or are predicted.
     """
-    right, true, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
-    occurs, counted = true > 0, (true + predicted) > 0
+    right, actual, predicted = counts.right, counts.actual, counts.predicted
+    occurs, counted = actual > 0, (actual + predicted) > 0
     return {
-        "accuracy": float(right.sum() / true.sum()),
-        "balanced_accuracy": float(np.mean(right[occurs] / true[occurs])),
-        "macro_f1": float(np.mean(2 * right[counted] / (true + predicted)[counted])),
+        "accuracy": float(right.sum() / actual.sum()),
+        "balanced_accuracy": float(np.mean(right[occurs] / actual[occurs])),
+        "macro_f1": float(np.mean(2 * right[counted] / (actual + predicted)[counted])),
     }

@@ -1,15 +1,16 @@
 """A head that learns from stored features of a frozen backbone."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tailproof.config.head import RESCALED
+from tailproof.config.head import Linear
 from tailproof.config.optimizer import Cosine
-from tailproof.config.recipe import Phase, Recipe
+from tailproof.config.recipe import Recipe, WholePhase
 from tailproof.digests import known_sha256
 from tailproof.features.heads import Targets, make_head
 from tailproof.features.loader import FeatureLoader
@@ -22,7 +23,7 @@ from tailproof.training.multi_head import Heads
 from tailproof.training.run import TrainingRun
 from tailproof.training.train import train
 
-IN_ONE_PASS = {
+IN_ONE_PASS: dict[str, Any] = {
     "epochs": 1,
     "validate_every": 1,
     "early_stopping": None,
@@ -43,6 +44,7 @@ class HeadOnFeatures:
     def __init__(self, train: FeatureSplit, val: FeatureSplit, recipe: Recipe) -> None:
         self.configured = recipe
         self.recipe = recipe.model_copy(update=IN_ONE_PASS) if recipe.is_fitted else recipe
+        self._config = recipe.head or Linear()
         self.train, self.val, self.manifest = train, val, train.manifest
         self._heads = Heads(self.manifest, recipe)
         labels = self._heads.labels(train.labels).numpy()
@@ -66,7 +68,7 @@ class HeadOnFeatures:
         """Return the training loader of each phase, and that of validation."""
         recipe = self.recipe
 
-        def loader(split: FeatureSplit, phase: Phase) -> FeatureLoader:
+        def loader(split: FeatureSplit, phase: WholePhase) -> FeatureLoader:
             return FeatureLoader(
                 split,
                 batch_size=phase.batch_size,
@@ -83,10 +85,8 @@ class HeadOnFeatures:
 
     def model(self, outputs: int, device: torch.device) -> nn.Module:
         """Return the head on the device: fitted, or with its initial weights."""
-        own = None
-        if isinstance(self.recipe.head, RESCALED):
-            own = own_classifier(self.recipe.model, self._heads.names, self.train)
-        return make_head(self.recipe.head, self.train, self._targets, own).to(device)
+        own = partial(own_classifier, self.recipe.model, self._heads.names, self.train)
+        return make_head(self._config, self.train, self._targets, own).to(device)
 
     def initialize(self, *_: Any) -> bool:
         """Return that no weights depend on the data; those of a fitted head are its model's."""
@@ -109,7 +109,7 @@ class HeadOnFeatures:
         save_merged(
             folder,
             model,
-            config=self.recipe.head,
+            config=self._config,
             model=self.recipe.model,
             split=self.train,
             targets=self._targets,

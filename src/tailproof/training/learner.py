@@ -1,6 +1,6 @@
 """What a run trains, and what it learns from: the one thing in which runs differ."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,18 +20,23 @@ class Learner(Protocol):
         configured: the recipe as the experiment has it.
         recipe: the recipe with the values that data and weights decide.
         manifest: the manifest of all splits.
-        train, val: the splits that it reads.
     """
 
     configured: Recipe
     recipe: Recipe
     manifest: dict[str, Any]
-    train: Rows
-    val: Rows
+
+    @property
+    def train(self) -> Rows:
+        """The split that it is trained on."""
+
+    @property
+    def val(self) -> Rows:
+        """The split that it is validated on."""
 
     def loaders(
         self, seed: int, device: torch.device, ranks: ProcessGroup
-    ) -> tuple[list[Batches], Batches]:
+    ) -> tuple[Sequence[Batches], Batches]:
         """Return the training loader of each phase, and that of validation."""
 
     def model(self, outputs: int, device: torch.device) -> nn.Module:

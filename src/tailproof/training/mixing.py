@@ -2,10 +2,10 @@
 
 from timm.data import Mixup
 
-from tailproof.config.recipe import Phase
+from tailproof.config.recipe import WholePhase
 
 
-def build_mixing(phase: Phase, world: int) -> Mixup | None:
+def build_mixing(phase: WholePhase, world: int) -> Mixup | None:
     """Build timm's MixUp and CutMix; None if both are off.
 
     Each image of a batch is given a class of its own, so that timm returns the mixing weights

@@ -1,6 +1,6 @@
 """Classification heads, one per taxonomic rank, next to each other in the last layer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ class MultiHeadLoss(nn.Module):
             target: int64 [N, R], or soft targets [N, all classes].
         """
         means = []
-        for weight, values, output, truth in self._parts(target, logits):
+        for weight, values, truth, output in self._parts(target, logits):
             mean = self._loss.mean
             means.append(weight * mean(F, output, truth, values) if len(truth) else output.sum())
         return torch.stack(means)
@@ -110,27 +110,22 @@ class MultiHeadLoss(nn.Module):
     def reduction_weight(self, target: Tensor) -> Tensor:
         """Return the divisor of each head's mean, [R], to weigh the parts of a batch by."""
         return torch.stack(
-            [
-                self._loss.reduction_weight(truth, values)
-                for _, values, _, truth in self._parts(target)
-            ]
+            [self._loss.reduction_weight(truth, values) for _, values, truth in self._parts(target)]
         )
 
-    def _parts(self, target: Tensor, logits: Tensor | None = None):
-        """Yield each head's weight, class values, and logits and targets of labelled samples."""
+    def _parts(self, target: Tensor, *logits: Tensor) -> Iterator[tuple[Any, ...]]:
+        """Yield each head's weight, class values, and targets and logits of labelled samples."""
         soft = target.is_floating_point()
         columns = self._heads.parts(target).values() if soft else target.unbind(1)
-        outputs = [None] * len(self._weights)
-        if logits is not None:
-            outputs = list(self._heads.parts(logits).values())
-        buffers = [getattr(self, f"class_values_{number}") for number in range(len(outputs))]
-        parts = zip(self._weights, buffers, outputs, columns, self._complete, strict=True)
-        for weight, values, output, truth, complete in parts:
+        outputs = [self._heads.parts(values).values() for values in logits]
+        buffers = [getattr(self, f"class_values_{number}") for number in range(len(self._weights))]
+        parts = zip(self._weights, buffers, self._complete, columns, *outputs, strict=True)
+        for weight, values, complete, truth, *output in parts:
             if complete:
-                yield weight, values, output, truth
+                yield weight, values, truth, *output
                 continue
             labelled = truth.sum(1) > 0 if soft else truth >= 0
-            yield weight, values, output if output is None else output[labelled], truth[labelled]
+            yield weight, values, truth[labelled], *(part[labelled] for part in output)
 
 
 def build_losses(heads: Heads, recipe: Recipe, labels: Tensor) -> list[MultiHeadLoss]:

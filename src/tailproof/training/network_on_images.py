@@ -55,7 +55,7 @@ class NetworkOnImages:
     @torch.no_grad()
     def initialize(
         self,
-        forward: Forward,
+        forward: Callable[[Tensor], Tensor],
         one_hot: Callable[[np.ndarray], Tensor],
         seed: int,
         device: torch.device,
@@ -64,9 +64,10 @@ class NetworkOnImages:
         """Let a cosine head start at the class means; return whether there is one."""
         if not (self.recipe.tune and self.recipe.tune.head == "cosine"):
             return False
+        assert isinstance(forward, Forward)  # the method `forward` made it
         loader = build_loader(self.train, self.recipe, None, seed, device, ranks)
         means = class_means(forward, loader, one_hot, ranks.sum)
-        self._model.get_submodule(head_modules(self._model)[0]).weight.copy_(means)
+        self._model.get_parameter(f"{head_modules(self._model)[0]}.weight").copy_(means)
         loader.close()
         return True
 

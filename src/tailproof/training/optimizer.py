@@ -22,7 +22,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         nothing: list[nn.Parameter] = []  # a head that was fitted
         return torch.optim.SGD([{"params": nothing}], lr=config.learning_rate)
     if config.name not in list_optimizers():
-        raise unknown_name("optimizer", config.name, list_optimizers())
+        raise unknown_name("optimizer", config.name, map(str, list_optimizers()))
     try:
         optimizer = create_optimizer_v2(
             model,

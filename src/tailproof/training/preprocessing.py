@@ -29,7 +29,7 @@ def sizes(split: Split, recipe: Recipe) -> list[Size]:
     A model that answers with the mean of crops accepts no image that is smaller than a crop.
     """
     if crops(recipe):
-        return [(recipe.final_size, recipe.final_size)]
+        return _pixels(split, [recipe.final_size])
     return _pixels(split, [recipe.final_size, *(phase.image_size for phase in recipe.timeline)])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel as Parallel
 
 from tailproof.history import Row
 from tailproof.models.build import count_parameters
@@ -104,7 +105,8 @@ class TrainingRun:
         self._trained = self._parallel
         if recipe.compile:
             # Not dynamic: otherwise the kernels would depend on which batch size is seen first.
-            self._trained = torch.compile(self._parallel, dynamic=False)
+            # The declared type is that of functions; a module becomes a module.
+            self._trained = torch.compile(self._parallel, dynamic=False)  # type: ignore[assignment]
         self._compute_in(learner.precision(self.device))
 
         # ---- position
@@ -139,7 +141,7 @@ class TrainingRun:
     @property
     def updates(self) -> int:
         """The number of updates since the start."""
-        return self.phases.updates(self.epoch - 1) + self.step
+        return int(self.phases.updates(self.epoch - 1)) + self.step
 
     @property
     def finished(self) -> bool:
@@ -218,7 +220,8 @@ class TrainingRun:
         found, losses = [], []
         for number, (part, target) in enumerate(parts, start=1):
             alone = self.ranks.world == 1 or number == len(parts)
-            with nullcontext() if alone else self._parallel.no_sync():
+            parallel = None if alone else self._parallel
+            with parallel.no_sync() if isinstance(parallel, Parallel) else nullcontext():
                 logits = self._forward_part(part)
                 share = criterion.reduction_weight(target) * weight / whole
                 loss = (criterion(logits, target) * share).sum()
@@ -411,9 +414,9 @@ class TrainingRun:
 
     def export(self, folder: Path) -> None:
         """Write model.safetensors and config.json, with the best weights if they were kept."""
-        best = self.best.weights is not None
-        if best:
-            self._trained_weights.load(self.result, self.best.weights)
+        best = self.best.weights
+        if best is not None:
+            self._trained_weights.load(self.result, best)
         self.learner.export(
             folder,
             self.result,
@@ -424,7 +427,7 @@ class TrainingRun:
                 "seed": self.seed,
                 "recipe": self.learner.configured.result_fields(),
                 "precision": self.precision,
-                "epoch": self.best.epoch if best else len(self.history),
+                "epoch": len(self.history) if best is None else self.best.epoch,
             },
         )
 
@@ -445,7 +448,8 @@ class TrainingRun:
             return {}
         number = self.phases.number(self.epoch)
         size = self.phases[number].image_size
-        return {"phase": number + 1} | ({"image_size": size} if size else {})
+        columns: Row = {"phase": number + 1}
+        return columns | ({"image_size": size} if size else {})
 
     def _compute_in(self, precision: str) -> None:
         self.precision = precision

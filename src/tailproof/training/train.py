@@ -92,5 +92,5 @@ def _facts(run: TrainingRun, keeper: Checkpointer) -> dict[str, Any]:
         "seconds_an_epoch": keeper.seconds,
         "state": keeper.key,
         "resumed_from": keeper.origin,
-        "attempts": keeper.attempts.entries,
+        "attempts": keeper.attempts.entries if keeper.attempts else [],
     }

@@ -43,8 +43,8 @@ def main(path: Path) -> None:
                 learner = NetworkOnImages(arguments["manifest"], recipe)
                 with REQUEST.save_first():
                     run = TrainingRun(learner, arguments["seed"], ranks, arguments["until"])
-                    names = ("folder", "states", "key")
-                    train(run, *(arguments[name] for name in names), REQUEST)
+                    folder, states, key = (arguments[name] for name in ("folder", "states", "key"))
+                    train(run, folder, states, key, REQUEST)
         except Interrupted as error:
             logger.warning("%s", error)
             sys.exit(error.status)

@@ -154,10 +154,13 @@ class Watched:
         values["status"] = status_block([], [*checklist.criteria(), checklist.audited()])
 
     def _draw(self, expert: str, runs: list[RunProgress]) -> list[Chart]:
-        histories = {run.job.seed: run.history for run in runs}
+        histories = {run.job.seed: run.history for run in runs if run.history}
         rows = {seed: history.rows for seed, history in histories.items()}
-        draw = partial(draw_training, expert, runs[0].job.recipe, histories)
-        return _kept(self._charts, expert, (runs[0].job.recipe, rows), draw)
+        recipe = runs[0].job.recipe
+        if recipe is None:
+            return []
+        draw = partial(draw_training, expert, recipe, histories)
+        return _kept(self._charts, expert, (recipe, rows), draw)
 
     def _cards(self, experiment: Experiment, progress: list[RunProgress]) -> list[Card]:
         path = self.paths.experiment(self.name) / "shards" / "manifest.json"
@@ -244,7 +247,7 @@ def _note(run: RunProgress) -> str:
     if run.state not in NEXT:
         return ""
     note = NEXT[run.state]
-    if run.state != "silent":
+    if run.state != "silent" or run.last is None:
         place = "from the start"
         if run.saved:
             place = f"in epoch {run.saved[0]} after step {run.saved[1]}"
@@ -284,7 +287,7 @@ def _last_lines(logs: Path) -> Iterator[Line]:
             facts = path.lstat()
             if stat.S_ISREG(facts.st_mode) and not path.name.startswith("."):
                 times[path] = facts.st_mtime
-    for path in sorted(times, key=times.get, reverse=True)[:LOGS]:
+    for path in sorted(times, key=times.__getitem__, reverse=True)[:LOGS]:
         with suppress(TailproofError), open_regular(path) as file:
             file.seek(max(0, file.seek(0, 2) - LINE_BYTES))
             lines = file.read(LINE_BYTES).decode(errors="replace").split("\n")[:-1]

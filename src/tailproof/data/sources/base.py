@@ -5,8 +5,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -110,6 +111,9 @@ class Source(ABC):
     ranks: tuple[str, ...] = ("class",)
     has_columns: bool = False
     context: tuple[str, ...] = ()
+
+    def __init__(self, config: Any) -> None:  # noqa: B027 - some sources need nothing of it
+        """Open the source of a configuration."""
 
     @classmethod
     def recognize(cls, path: Path) -> Recognition | None:
@@ -244,7 +248,7 @@ def check_labels(labels: np.ndarray, classes: int, file: str | Path) -> None:
         )
 
 
-def check_digest(file: str | Path, content: BinaryIO, pin: str) -> None:
+def check_digest(file: str | Path, content: BufferedReader | BytesIO, pin: str) -> None:
     """Check content against a pinned checksum, ``algorithm:hex``.
 
     Raises:

@@ -178,6 +178,8 @@ class CifarSource(ArraySource):
         pins: checksums of archives and of their unpacked members, ``algorithm:hex`` by name.
     """
 
+    root: Path
+
     def __init__(self, config: Cifar, pins: dict[str, str] = PINS) -> None:
         self.config = config
         self.root = Path(config.root)
@@ -334,7 +336,7 @@ class CifarSource(ArraySource):
                 names = [line.strip() for line in content.splitlines() if line.strip()]
             else:
                 meta = unpickle_arrays(content, file)
-                names = meta.get(key) if isinstance(meta, dict) else None
+                names = meta.get(key, []) if isinstance(meta, dict) else []
             if names != [name.encode() for name in self.classes[rank]]:
                 raise TailproofError(
                     f"{file}: its class names of rank '{rank}' are not the official ones: replace "

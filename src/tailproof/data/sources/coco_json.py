@@ -145,7 +145,7 @@ class CocoJson(PictureSourceConfig):
 
 
 @register_source(CocoJson)
-class CocoJsonSource(PictureSource):
+class CocoJsonSource(PictureSource[CocoJson]):
     """Images that JSON files list. The id and the path of a sample are its path below root.
 
     Only the JSON files are `files`. Columns of context are fields of the images.
@@ -159,7 +159,7 @@ class CocoJsonSource(PictureSource):
         return recognize_coco(path)
 
     @property
-    def ranks(self) -> tuple[str, ...]:
+    def ranks(self) -> tuple[str, ...]:  # type: ignore[override]  # read late; nothing sets it
         """The fields of the categories that are labels."""
         return tuple(self._listing.labels.columns)
 
@@ -173,7 +173,7 @@ class CocoJsonSource(PictureSource):
         """Return the JSON files."""
         config = self.config
         names = [file.file for file in config.pools.values()]
-        names += filter(None, [config.splits, config.categories])
+        names += [name for name in (config.splits, config.categories) if name]
         return [self.root / name for name in names]
 
     def __len__(self) -> int:
@@ -297,11 +297,11 @@ class _Listing:
         images, annotations, numbers = select(coco, taxon)
         used, place_in_used = np.unique(images, return_inverse=True)
         paths = self._find(coco, used.tolist(), folder)
-        group = coco.fields.get(self.config.group)
+        group = coco.fields.get(self.config.group) if self.config.group else None
         for position, path_place in enumerate(place_in_used.tolist()):
             image, path = int(images[position]), paths[path_place]
             place = coco.fields[PLACE][image]
-            image_pool = pool.get(place) if isinstance(pool, dict) else pool
+            image_pool = pool.get(place or "") if isinstance(pool, dict) else pool
             if path is None:
                 continue
             if isinstance(pool, dict) and image_pool is None:
@@ -416,7 +416,8 @@ class _Listing:
             values = [labels[place] for labels in self._taxa.labels]
             self.labels.columns[rank] = LabelColumn.of(values, codes)
         columns = list(self.labels.columns.items())
-        group = (self.config.group, self.group) if self.group.names else None
+        field = self.config.group
+        group = (field, self.group) if field is not None and self.group.names else None
         for name, column in [*columns, *([group] if group else [])]:
             halves = [ascii(value) for value in column.names if not is_encodable(value)]
             if halves:

@@ -1,6 +1,5 @@
 """The handwritten digits that scikit-learn contains."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from tailproof.config.data import SourceConfig
 from tailproof.data.sources.base import ArraySource, Block, register_source
+from tailproof.files import package_folder
 
 if TYPE_CHECKING:
     import sklearn  # noqa: F401 - its version is part of the code digest, see load()
@@ -41,7 +41,6 @@ class DigitsSource(ArraySource):
     def load(self) -> dict[str, Block]:
         """Scale the 17 values 0…16 to 0…255 by round(v·255/16), which keeps them distinct."""
         # Read as sklearn.datasets does, whose import would take longer than a whole shard.
-        package = Path(find_spec("sklearn").origin).parent
-        table = np.loadtxt(package / "datasets" / "data" / FILE, delimiter=",")
+        table = np.loadtxt(package_folder("sklearn") / "datasets" / "data" / FILE, delimiter=",")
         images = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
         return {FILE: Block(images, {"class": table[:, -1].astype(int)})}

@@ -103,7 +103,7 @@ class _Listing(NamedTuple):
 
 
 @register_source(HuggingfaceFolder)
-class HuggingfaceFolderSource(PictureSource):
+class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
     """Images that metadata files list. The id and the path of a sample are its path below root."""
 
     has_columns = True
@@ -235,7 +235,7 @@ class HuggingfaceFolderSource(PictureSource):
                 "one per image"
             )
         found = self._find_images(rows)
-        rows.replace_paths(found.paths)
+        rows.replace_paths(found.existing)
         comments = sum(file.comments for file in rows.files.values())
         unlisted = sorted(set(self._files[1]) - set(rows.paths))
         skipped, warnings = self._assign_pools(rows, unlisted)
@@ -246,7 +246,7 @@ class HuggingfaceFolderSource(PictureSource):
     def _find_images(self, rows: MetadataRows) -> Found:
         pictures = set(self._files[1])
         if pictures.issuperset(rows.paths):
-            return Found(rows.paths, [], [])
+            return Found([*rows.paths], [], [])
         finder = FileFinder(self.root)
         found = finder.find_all(rows.paths)
         if found.missing:
@@ -264,14 +264,15 @@ class HuggingfaceFolderSource(PictureSource):
             What was dropped, and warnings.
         """
         splits, place = self._splits(rows)
-        present = set(splits) & POOLS.keys()
+        present = {split for split in splits if split in POOLS}
         if place and "train" not in present:
             raise TailproofError(
                 f"{self.root}: no listed image is in the training set of {place}, only in "
                 f"{listed(sorted(present)) or 'no split'}: correct it, or name the folder of the "
                 "training set as data.source.train"
             )
-        pools, warnings = dict(POOLS), list(self._warn_of_unlisted(rows.paths, unlisted))
+        pools: dict[str | None, str | None] = {split: pool for split, pool in POOLS.items()}  # noqa: C416 - of a wider type
+        warnings = list(self._warn_of_unlisted(rows.paths, unlisted))
         if present == {"train", "validation"}:
             pools["validation"] = HELD_OUT
             warnings.append(

@@ -162,6 +162,8 @@ class IdxSource(ArraySource):
             may hold any files and any labels.
     """
 
+    root: Path
+
     def __init__(self, config: Idx, published: PublishedDataset | None = None) -> None:
         self.config = config
         self.root = Path(config.root)
@@ -203,7 +205,7 @@ class IdxSource(ArraySource):
 
     def fetch(self) -> None:
         """Download the publisher's gzipped files that are missing."""
-        if not self.config.download:
+        if not self.config.download or self.published is None:
             return
         for name in NAMES:
             if not self._file(name).exists():
@@ -232,7 +234,9 @@ class IdxSource(ArraySource):
 
     def _all_ranks(self, labels: np.ndarray) -> dict[str, np.ndarray]:
         labels_by_rank = {"class": labels}
-        for rank, members in self.published.parents.items() if self.published else ():
+        if self.published is None:
+            return labels_by_rank
+        for rank, members in self.published.parents.items():
             parent = [
                 next(code for code, names in enumerate(members.values()) if name in names)
                 for name in self.published.classes

@@ -109,7 +109,7 @@ class Pool:
 
 
 @register_source(ImageFolder)
-class ImageFolderSource(PictureSource):
+class ImageFolderSource(PictureSource[ImageFolder]):
     """Image files below root/CLASS, or below root/TRAIN/CLASS and root/TEST/CLASS.
 
     Classes are the sorted folder names, on as many levels as there are ranks. Images may be in
@@ -180,16 +180,16 @@ class ImageFolderSource(PictureSource):
                 raise TailproofError(
                     f"{first} and {second} are the same folder: correct data.source"
                 )
-        fields = {FIELDS[pool.name]: pool.folder for pool in pools}
+        fields = {FIELDS[pool.name]: pool.folder for pool in pools if pool.name}
         for pool in pools:
-            self._check(pool, Place(str(self.root), fields, FIELDS[pool.name]))
+            self._check(pool, Place(str(self.root), fields, FIELDS.get(pool.name or "", "")))
         for pool in pools[1:]:
             self._refuse_unlearnable(pools[0], pool)
         return pools
 
     @cached_property
     def _counts(self) -> dict[str, Counter[str]]:
-        counts = {rank: Counter() for rank in self.ranks}
+        counts: dict[str, Counter[str]] = {rank: Counter() for rank in self.ranks}
         for pool in self._pools:
             for rank, classes in pool.classes.items():
                 counts[rank].update(classes)
@@ -197,7 +197,7 @@ class ImageFolderSource(PictureSource):
 
     def _pool(self, folder: str, name: str | None) -> Pool:
         if not (self.root / folder).is_dir():
-            field = FIELDS.get(name, "train") if self.root.is_dir() else "root"
+            field = FIELDS.get(name or TRAIN, "train") if self.root.is_dir() else "root"
             raise no_folder(self.root / folder, f"data.source.{field}")
         try:
             pool = Pool(folder, name, list_classes(self._tree, folder), {})
@@ -231,7 +231,7 @@ class ImageFolderSource(PictureSource):
             for path in paths:
                 for rank, name in zip_longest(self.ranks, pool.folders_of(path)[: len(self.ranks)]):
                     labels.add(rank, name)
-            labels.check(place, lambda sample: str(self.root / paths[sample]))
+            labels.check(str(place), lambda sample: str(self.root / paths[sample]))
         for classes in pool.classes.values():
             check_names(str(place), classes)
 

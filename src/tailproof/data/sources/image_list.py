@@ -89,7 +89,7 @@ class ImageList(PictureSourceConfig):
 
 
 @register_source(ImageList)
-class ImageListSource(PictureSource):
+class ImageListSource(PictureSource[ImageList]):
     """Images that lists name. The id and the path of a sample are its path below root.
 
     Only the lists are `files`.
@@ -110,7 +110,10 @@ class ImageListSource(PictureSource):
     def files(self) -> list[Path]:
         """Return the lists, and the file with the names of the classes."""
         names = [file.list for file in self.config.pools.values()]
-        return [self.root / name for name in [*names, *filter(None, [self.config.names])]]
+        return [
+            self.root / name
+            for name in [*names, *([self.config.names] if self.config.names else [])]
+        ]
 
     def __len__(self) -> int:
         return len(self._listing.paths)
@@ -191,16 +194,18 @@ class _Listing:
         )
         self.warnings += found.warnings
         for entry, where, path in zip(entries, places, found.paths, strict=True):
+            if path is None:
+                continue
             label = text_or_none(entry.label)
-            known = None if path is None else self._rows.setdefault(path, len(self.paths))
+            known = self._rows.setdefault(path, len(self.paths))
             if known == len(self.paths):
                 self.paths.append(path)
                 self.pools.append(pool)
                 self.label.add(label)
                 self._lines.append(entry.line)
-            elif known is not None and (self.pools[known], self.label[known]) == (pool, label):
+            elif (self.pools[known], self.label[known]) == (pool, label):
                 self.left_out.add("lines that repeat another one", path)
-            elif known is not None:
+            else:
                 self._problems.add(
                     where,
                     f"names '{path}' with the label '{entry.label}', as does {self._where(known)} "

@@ -3,6 +3,7 @@
 400,000 rows of the 31 columns of FungiTastic take 5 s and, next to the bytes of the table, 215 MB.
 """
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -123,7 +124,7 @@ class MetadataCsv(PictureSourceConfig):
 
     @model_validator(mode="after")
     def _boxes_from_one_place(self) -> "MetadataCsv":
-        if self.box is not None and self.crops.detections is not None:
+        if self.box is not None and self.crops and self.crops.detections is not None:
             raise ValueError("'box' and 'crops.detections' both name the boxes: remove one")
         return self
 
@@ -146,7 +147,7 @@ class MetadataCsv(PictureSourceConfig):
 
 
 @register_source(MetadataCsv)
-class MetadataCsvSource(PictureSource):
+class MetadataCsvSource(PictureSource[MetadataCsv]):
     """Images that a CSV table lists. The id and the path of a sample are its path below root.
 
     Images that no table lists are ignored. Only the tables and lists are `files`.
@@ -158,7 +159,9 @@ class MetadataCsvSource(PictureSource):
         super().__init__(config)
         self.ranks = tuple(config.ranks)
         if config.table is not None:
-            self._tables = {None: LabelTable(table=config.table, images=config.images or ".")}
+            self._tables: dict[str | None, LabelTable] = {
+                None: LabelTable(table=config.table, images=config.images or ".")
+            }
         else:
             pools = {TRAIN: config.train, VAL: config.val, HELD_OUT: config.test}
             self._tables = {pool: table for pool, table in pools.items() if table is not None}
@@ -244,7 +247,7 @@ class MetadataCsvSource(PictureSource):
         listing.warnings = clean_columns(columns, group, config.missing, tables, listing.where)
         listing.labels.check(tables, listing.where)
         if config.split is not None:
-            listing.pools = pools_of(config.split, listing.split, tables, listing.where)
+            listing.pools = [*pools_of(config.split, listing.split, tables, listing.where)]
         return listing
 
     def _add(self, listing: "_Listing", table: LabelTable, pool: str | None) -> None:
@@ -274,7 +277,7 @@ class MetadataCsvSource(PictureSource):
         if found.missing:
             raise finder.missing_error(listing.paths, found, listing.where)
         rows: dict[str, int] = {}
-        for row, path in enumerate(found.paths):
+        for row, path in enumerate(found.existing):
             if rows.setdefault(path, row) != row and self.config.box is None:
                 listing.problems.add(
                     listing.where(row),
@@ -285,12 +288,13 @@ class MetadataCsvSource(PictureSource):
         pools = listing.pools
         if self._lists:
             images = self._tables[None].images
-            pools = pools_of_lists(
+            of_lists = pools_of_lists(
                 self._lists,
                 lambda name: finder.find(normpath(f"{images}/{name}")).path,
-                found.paths,
+                found.existing,
             )
-        return _Images(found.paths, pools, found.warnings, finder.unlisted(rows))
+            pools = [*of_lists]
+        return _Images(found.existing, pools, found.warnings, finder.unlisted(rows))
 
 
 class _Images(NamedTuple):
@@ -350,7 +354,7 @@ class _Listing:
         values = list(map(text_or_none, cells))
         fault, box = fault_of(filename), values[-4:] if config.box else None
         path = normpath(f"{images}/{filename}")
-        if box is not None:
+        if box is not None and config.box is not None:
             fault = fault or _fault_of_box(box, config.box)
         elif path in self._rows:
             fault = (
@@ -376,10 +380,11 @@ class _Listing:
             self.split.add(next(remaining))
         for column in self.context:
             column.add(next(remaining))
-        self._boxes.extend(map(float, box or ()))
+        self._boxes.extend(math.nan if number is None else float(number) for number in box or ())
 
     def box(self, row: int) -> Box:
-        return Box(*self._boxes[4 * row : 4 * row + 4])
+        x, y, width, height = self._boxes[4 * row : 4 * row + 4]
+        return Box(x, y, width, height)
 
     def where(self, row: int) -> str:
         file = next(file for file, first in reversed(self.tables) if first <= row)

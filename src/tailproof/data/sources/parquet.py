@@ -244,6 +244,8 @@ class ParquetSource(Source):
 
     has_columns = True
 
+    root: Path
+
     def __init__(self, config: Parquet) -> None:
         self.config = config
         root = Path(config.root)
@@ -340,6 +342,7 @@ class ParquetSource(Source):
 
     def read(self, path: str, row: int | None) -> bytes:
         """Return the bytes of the image; fast for rows in the order of `samples`."""
+        assert row is not None  # every sample has one
         file = self.root / path
         if self._file is None or self._file.path != file:
             if self._file is not None:
@@ -378,6 +381,7 @@ class ParquetSource(Source):
         if not Path(config.root).exists():
             raise TailproofError(f"{config.root} does not exist: correct data.source.root")
         file = Path(config.root).name if Path(config.root).is_file() else None
+        pools: dict[str | None, str | None]
         if config.train is None:
             pools = {None: file}
         elif file is not None:

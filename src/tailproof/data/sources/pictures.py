@@ -26,7 +26,7 @@ class Pictures(PictureSourceConfig):
 
 
 @register_source(Pictures)
-class PicturesSource(PictureSource):
+class PicturesSource(PictureSource[Pictures]):
     """Picture files at any depth below root. The label is the top folder, if there is one.
 
     Links are followed. The id and the path of a sample are its path below root.

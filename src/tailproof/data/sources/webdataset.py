@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -131,6 +131,8 @@ class WebDatasetSource(Source):
     image without listing the tar again.
     """
 
+    root: Path
+
     def __init__(self, config: WebDataset) -> None:
         self.config = config
         root = Path(config.root)
@@ -149,7 +151,7 @@ class WebDatasetSource(Source):
             return None
         if head is None or not head.label:
             return None
-        source = {"name": "webdataset", "root": str(path), **pools_by_keyword(tars)}
+        source: dict[str, Any] = {"name": "webdataset", "root": str(path), **pools_by_keyword(tars)}
         if head.images:
             source["image"] = head.images[0]
         source["ranks"] = {"class": head.label}
@@ -199,6 +201,7 @@ class WebDatasetSource(Source):
 
     def read(self, path: str, row: int | None) -> bytes:
         """Return the bytes of the image whose header is at byte `row` of a tar."""
+        assert row is not None  # every sample has one
         if path not in self._open:
             while len(self._open) >= OPEN:
                 self._open.popitem()[1].close()
@@ -219,7 +222,7 @@ class WebDatasetSource(Source):
                 f"{root} is a file: remove data.source.train, or set root to its folder"
             )
         pools = {TRAIN: config.train, VAL: config.val, HELD_OUT: config.test}
-        tars: dict[str, str] = {}
+        tars: dict[str, str | None] = {}
         for pool, patterns in pools.items():
             for pattern in [patterns] if isinstance(patterns, str) else patterns or ():
                 for path in find_files(root, pattern, ".tar"):
@@ -272,7 +275,7 @@ class WebDatasetSource(Source):
     def _check(self, samples: TarSamples, labels: Labels, group: LabelColumn | None) -> list[str]:
         """Drop the signs for a missing value, join spellings, and return warnings."""
         config, root = self.config, self.config.root
-        groups = (config.group, group) if group else None
+        groups = None if config.group is None or group is None else (config.group, group)
         warnings = clean_columns(labels.columns, groups, config.missing, root, samples.place)
         labels.check(root, samples.place)
         repeated = len(samples.keys) - len(set(samples.keys))

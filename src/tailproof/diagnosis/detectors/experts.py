@@ -122,11 +122,13 @@ def difference_inside_noise(runs: RunSet) -> list[Finding]:
     names = runs.by_name()
     if len(names) < 2 or any(len(seeds) > 1 for seeds in names.values()):
         return []
-    order = sorted(runs.compared, key=lambda run: runs.sign * run.best, reverse=True)
-    first, second = order[:2]
+    levels = [(run.best, run) for run in runs.compared if run.best is not None]
+    (best, first), (next_best, second) = sorted(
+        levels, key=lambda item: runs.sign * item[0], reverse=True
+    )[:2]
     if first.noise is None or second.noise is None or first.values == second.values:
         return []
-    difference = abs(first.best - second.best)
+    difference = abs(best - next_best)
     noise = float(np.hypot(first.noise, second.noise))
     if difference >= 2 * noise:
         return []

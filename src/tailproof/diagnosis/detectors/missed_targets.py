@@ -96,12 +96,13 @@ def _outcomes(
 ) -> list[Outcome]:
     if target.at_epoch is None:
         epoch, when = history.last if history else 0, "at the end"
-        reached = history is not None and not context.continues_after(history.done)
+        ended = history is not None and not context.continues_after(history.done)
     else:
         epoch = target.at_epoch - (1 - history.origin if history else 0)
-        when, reached = f"at epoch {epoch}", history is not None and history.last >= epoch
-    value = _value(history, context, metric, target, epoch) if reached else None
-    gap = _gap(history, metric, epoch) if reached else None
+        when, ended = f"at epoch {epoch}", history is not None and history.last >= epoch
+    reached = history if ended else None
+    value = None if reached is None else _value(reached, context, metric, target, epoch)
+    gap = None if reached is None else _gap(reached, metric, epoch)
     limits = (
         (metric, "at least", target.at_least, value),
         (metric, "at most", target.at_most, value),

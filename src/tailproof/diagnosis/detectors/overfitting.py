@@ -1,5 +1,7 @@
 """Detectors of training that does not generalise to validation."""
 
+from typing import Any
+
 import numpy as np
 
 from tailproof.diagnosis.context import Context
@@ -28,7 +30,7 @@ def best_against_last(history: RunHistory, context: Context) -> list[Finding]:
     wasted = history.last - best
     lost = curve.sign * (curve.values[curve.best] - curve.values[-1])
     exports_best = context.recipe is not None and context.recipe.export == "best"
-    cost = {"epochs_wasted": wasted}
+    cost: dict[str, float] = {"epochs_wasted": wasted}
     if curve.name != "val_loss":
         cost["points_lost"] = 0.0 if exports_best else float(lost)
     return [
@@ -65,7 +67,10 @@ def rising_loss(history: RunHistory, context: Context) -> list[Finding]:
     onset = _onset(loss)
     if onset is None or _train_rises(history, onset):
         return []
-    rise = float(loss.tail - loss.at(onset))
+    at_onset = loss.at(onset)
+    if at_onset is None:
+        return []
+    rise = float(loss.tail - at_onset)
     measured = [
         curve
         for curve in (history.curve(name) for name in history.metrics if _is_decision(name))
@@ -76,14 +81,14 @@ def rising_loss(history: RunHistory, context: Context) -> list[Finding]:
     monitor = history.monitor(context.monitor)
     evidence = {
         "onset_epoch": onset,
-        "val_loss_at_onset": loss.at(onset),
+        "val_loss_at_onset": at_onset,
         "val_loss_at_end": loss.tail,
         "noise": loss.noise,
         "effect_in_noise": effect,
         "best_epoch": int(monitor.epochs[monitor.best]),
         **{f"{curve.name}_since_onset": _change_since(curve, onset) for curve in measured},
     }
-    shared = {
+    shared: dict[str, Any] = {
         "severity": "warning",
         "epochs": (onset, history.last),
         "evidence": evidence,
@@ -92,7 +97,7 @@ def rising_loss(history: RunHistory, context: Context) -> list[Finding]:
         return [
             Finding(
                 "overconfidence",
-                f"Validation loss rises from {loss.at(onset):.4g} at epoch {onset} to "
+                f"Validation loss rises from {at_onset:.4g} at epoch {onset} to "
                 f"{loss.tail:.4g}, but {measured[0].name} does not fall: the network becomes "
                 "overconfident.",
                 confidence=certainty(effect, TIMES),
@@ -108,7 +113,7 @@ def rising_loss(history: RunHistory, context: Context) -> list[Finding]:
     return [
         Finding(
             "overfitting",
-            f"Overfitting from epoch {onset}: validation loss rises from {loss.at(onset):.4g} to "
+            f"Overfitting from epoch {onset}: validation loss rises from {at_onset:.4g} to "
             f"{loss.tail:.4g}{words}.",
             confidence=certainty(effect, TIMES) * (1.0 if fallen else 0.7),
             cost={"epochs_wasted": history.last - onset, "points_lost": lost},

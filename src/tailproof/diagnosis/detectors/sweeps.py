@@ -1,6 +1,7 @@
 """Comparisons of the points of a sweep."""
 
 import re
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def costly_regularisation(runs: RunSet) -> list[Finding]:
         return []
     cost, falling, narrowing, key, settings = max(costs, key=lambda entry: entry[0])
     first, *rest = reversed(key.split("."))
-    change = {first: float(settings.min())}
+    change: dict[str, Any] = {first: float(settings.min())}
     for part in rest:
         change = {part: change}
     best = points[int(values.argmax())]
@@ -117,26 +118,30 @@ def costly_regularisation(runs: RunSet) -> list[Finding]:
 def loss_before_accuracy(runs: RunSet) -> list[Finding]:
     """Find points whose validation loss is lowest long before their accuracy is highest."""
     measured = [
-        run
+        (run, run.val_loss_epoch, run.best_epoch, run.epochs)
         for run in runs.compared
-        if run.val_loss_epoch is not None and "loss" not in run.metric and run.epochs
+        if run.val_loss_epoch is not None
+        and run.best_epoch is not None
+        and "loss" not in run.metric
+        and run.epochs
     ]
-    early = [run for run in measured if run.val_loss_epoch < 0.75 * run.best_epoch]
+    early = [lowest for _, lowest, best, _ in measured if lowest < 0.75 * best]
     if len(measured) < POINTS or len(early) < 0.8 * len(measured) or not runs.varied():
         return []
-    lowest = [run.val_loss_epoch for run in measured]
-    best = [run.best_epoch for run in measured]
+    first, _, _, epochs = measured[0]
+    lowest = [epoch for _, epoch, _, _ in measured]
+    best = [epoch for _, _, epoch, _ in measured]
     return [
         Finding(
             "overconfidence",
             f"In all points, val loss is lowest at epochs {min(lowest)} to {max(lowest)} and "
-            f"{measured[0].metric} highest at {min(best)} to {max(best)} of {measured[0].epochs}: "
+            f"{first.metric} highest at {min(best)} to {max(best)} of {epochs}: "
             "stopping at the lowest loss saves epochs but costs accuracy.",
             "info",
             (min(lowest), max(lowest)),
             {"val_loss_epochs": lowest, "best_epochs": best, "points": len(measured)},
             certainty(len(early) / len(measured), 0.6),
-            {"epochs_wasted": float(measured[0].epochs - np.median(lowest))},
+            {"epochs_wasted": float(epochs - np.median(lowest))},
             {"loss": {"name": "cross_entropy", "label_smoothing": 0.1}},
             "val loss stays near its minimum at the same accuracy",
         )

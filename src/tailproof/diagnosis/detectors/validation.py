@@ -183,13 +183,15 @@ def double_softmax(history: RunHistory, context: Context) -> list[Finding]:
     """
     sums = {part: _constant_sum(history, part, context.classes) for part in ("train", "val")}
     lowest = history.curve("val_loss").values.min(initial=np.inf)  # has the same bound
-    twice = [
-        part for part, constant in sums.items() if constant is not None and lowest > constant - 1.1
-    ]
+    twice = {
+        part: constant
+        for part, constant in sums.items()
+        if constant is not None and lowest > constant - 1.1
+    }
     if not twice:
         return []
-    loss, accuracy = (history.curve(f"{twice[0]}_{metric}") for metric in ("loss", "accuracy"))
-    constant = sums[twice[0]]
+    first, constant = next(iter(twice.items()))
+    loss, accuracy = (history.curve(f"{first}_{metric}") for metric in ("loss", "accuracy"))
     return [
         Finding(
             "double_softmax",

@@ -12,6 +12,7 @@ from tailproof.diagnosis.column_aliases import (
     LEVEL_RANK,
     NO_METRIC,
     ColumnName,
+    Part,
     is_metric,
     read_name,
 )
@@ -54,14 +55,19 @@ class Cells:
     """The numbers of a column, and what else its cells say.
 
     Attributes:
-        numbers: by position of the row.
+        numbers: by position of the row; None for the epoch of a row that sums up the others.
         percent_signs: whether cells have percent signs.
         bad: the first row and the cell that is no number; None if there is none.
     """
 
-    numbers: dict[int, float] = field(default_factory=dict)
+    numbers: dict[int, float | None] = field(default_factory=dict)
     percent_signs: bool = False
     bad: tuple[int, object] | None = None
+
+    @property
+    def values(self) -> list[float]:
+        """The numbers alone, in the order of the rows."""
+        return [number for number in self.numbers.values() if number is not None]
 
 
 Choices = dict[str, tuple[str, str]]
@@ -97,7 +103,7 @@ def read_choices(text: str) -> Choices:
 
 
 def decide_columns(
-    origin: str, cells: dict[str, Cells], family: Family, choices: Choices, part: str = ""
+    origin: str, cells: dict[str, Cells], family: Family, choices: Choices, part: Part = ""
 ) -> list[Column]:
     """Decide what the columns of a run are.
 
@@ -134,7 +140,7 @@ def decide_columns(
         reason = "" if not column.read_as else reasons.get(name, "")
         columns[name] = replace(column, why=column.why or reason)
     decided = [columns[name] for name in cells]
-    return decide_units(decided, {name: list(cells[name].numbers.values()) for name in cells},
+    return decide_units(decided, {name: cells[name].values for name in cells},
                         {name: cells[name].percent_signs for name in cells},
                         {name: names[name].unit for name in names}, family)  # fmt: skip
 
@@ -164,7 +170,7 @@ def _reason_to_pass_over(origin: str, name: str, said: ColumnName, cells: Cells)
         return "some cells are not numbers"
     if not cells.numbers:
         return "empty in all rows"
-    if "loss" not in said.metric and not any(map(math.isfinite, cells.numbers.values())):
+    if "loss" not in said.metric and not any(map(math.isfinite, cells.values)):
         return "not finite in any row"
     if said.role == "epoch" and said.rank and len(cells.numbers) > 1 and not _varies(cells):
         return CONSTANT
@@ -185,7 +191,7 @@ def _varies(cells: Cells) -> bool:
 
 
 def _with_splits(
-    names: dict[str, ColumnName], cells: dict[str, Cells], family: Family, part: str
+    names: dict[str, ColumnName], cells: dict[str, Cells], family: Family, part: Part
 ) -> tuple[dict[str, ColumnName], dict[str, str]]:
     """Give every metric a split, and say how the names around it decided."""
     metrics = {name: said for name, said in names.items() if said.role == "metric"}
@@ -221,8 +227,8 @@ def _split_of(
     others: Iterable[ColumnName],
     test_is_val: bool,
     family: Family,
-    part: str,
-) -> tuple[str, str]:
+    part: Part,
+) -> tuple[Part, str]:
     """Return the split of a metric whose name says none, and why; empty if it is undecided."""
     parts: dict[str, set[str]] = {}
     for other in others:
@@ -245,7 +251,7 @@ def _split_of(
     return _split_by_custom(is_loss, parts)
 
 
-def _split_by_custom(is_loss: bool, parts: dict[str, set[str]]) -> tuple[str, str]:
+def _split_by_custom(is_loss: bool, parts: dict[str, set[str]]) -> tuple[Part, str]:
     """Return the split of a bare metric without a twin, from how the file names the others."""
     bare_is_train = any("" in of and "val" in of and "train" not in of for of in parts.values())
     if bare_is_train and not is_loss:

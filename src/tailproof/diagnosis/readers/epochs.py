@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from itertools import groupby, pairwise
 
 from tailproof.history import Row
@@ -49,9 +50,14 @@ def rows_of_epochs(
     ], notes
 
 
+def _values(rows: Iterable[MeasuredRow], name: str) -> list[float]:
+    """Return the numbers of a column; rows without one are left out."""
+    return [value for row in rows if (value := row.get(name)) is not None]
+
+
 def _without_single_epoch(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     """Leave out the number of an only epoch in which val is measured again and again."""
-    epochs = {row["epoch"] for row in rows if row.get("epoch") is not None}
+    epochs = set(_values(rows, "epoch"))
     if not epochs or not all(map(math.isfinite, epochs)) or len(set(map(math.ceil, epochs))) > 1:
         return rows
     measured = {row.get("step") for row in rows if _is_validation(row)} - {None}
@@ -74,7 +80,7 @@ def _with_epochs_of_resets(rows: list[MeasuredRow], notes: list[str]) -> list[Me
         return rows
     if len({step for step, _ in measured}) == 1:
         return [{**row, "step": None} for row in rows]
-    steps = [row["step"] for row in rows if row.get("step") is not None]
+    steps = _values(rows, "step")
     if all(a >= b for a, b in pairwise(steps)):
         return rows
     passes: list[list[MeasuredRow]] = [[]]
@@ -91,7 +97,7 @@ def _with_epochs_of_resets(rows: list[MeasuredRow], notes: list[str]) -> list[Me
         return [{**row, "epoch": float(n)} for n, rows_ in enumerate(passes, 1) for row in rows_]
     kept = passes[0]
     for again in passes[1:]:
-        first = min(row["step"] for row in again if row.get("step") is not None)
+        first = min(_values(again, "step"))
         kept = [row for row in kept if (row.get("step") or 0) < first] + again
     if len(kept) < len(rows):
         notes.append(
@@ -110,14 +116,17 @@ def _of_epochs(
                 f"{origin}, row {number}: the epoch is {epoch:g}, expected 0 to {_LATEST}: correct "
                 "it, or name another column with --columns epoch=COLUMN"
             )
-    epochs = [row["epoch"] for row in rows if row.get("epoch") is not None]
+    epochs = _values(rows, "epoch")
     if len(set(epochs)) > 1 and all(a >= b for a, b in pairwise(epochs)):
         rows = rows[::-1]
         notes.append("The rows are in reverse order, the newest first.")
     rows = _spread(rows, notes)
-    epochs = [row["epoch"] for row in rows]
+    epochs = _values(rows, "epoch")
     fractions = any(epoch % 1 for epoch in epochs)
-    rows = [{**row, "epoch": float(math.ceil(row["epoch"] - _ROUNDING))} for row in rows]
+    rows = [
+        {**row, "epoch": float(math.ceil(epoch - _ROUNDING))}
+        for row, epoch in zip(rows, epochs, strict=True)
+    ]
     with_steps = any(row.get("step") is not None for row in rows)
     batches = _has_batches(rows) and (not with_steps or _counts_in_epoch(rows))
     merging = of_steps or fractions or with_steps or batches
@@ -160,10 +169,10 @@ def _has_batches(rows: list[MeasuredRow]) -> bool:
 
 def _counts_in_epoch(rows: list[MeasuredRow]) -> bool:
     """Return whether the steps count the batches of an epoch, and start again in the next one."""
-    first: dict[float, float] = {}
+    first: dict[float | None, float] = {}
     for row in rows:
-        if row.get("step") is not None:
-            first[row["epoch"]] = min(first.get(row["epoch"], math.inf), row["step"])
+        if (step := row.get("step")) is not None:
+            first[row["epoch"]] = min(first.get(row["epoch"], math.inf), step)
     return len(first) > 1 and len(set(first.values())) == 1
 
 
@@ -210,11 +219,11 @@ def _spread(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     A validation follows the training that it measures: it belongs to the last epoch before it.
     Other rows belong to the next one.
     """
-    latest = max((row["epoch"] for row in rows if row.get("epoch") is not None), default=0.0)
+    latest = max(_values(rows, "epoch"), default=0.0)
     if _counts_epochs_as_steps(rows, latest):
         notes.append("In rows without an epoch, the step is read as the epoch.")
         rows = [
-            {**row, "epoch": row["step"], "step": None} if row.get("epoch") is None else row
+            {**row, "epoch": row.get("step"), "step": None} if row.get("epoch") is None else row
             for row in rows
         ]
     first_is_val = bool(rows) and rows[0].get("epoch") is None and _is_validation(rows[0])
@@ -247,10 +256,9 @@ def _is_validation(row: MeasuredRow) -> bool:
 
 def _counts_epochs_as_steps(rows: list[MeasuredRow], latest: float) -> bool:
     """Return whether validations without an epoch have its number as step, as OpenMMLab writes."""
-    steps = [row["step"] for row in rows if row.get("epoch") is None and _is_validation(row)
-             and row.get("step") is not None]  # fmt: skip
-    trained = [row["step"] for row in rows if row.get("epoch") is not None
-               and row.get("step") is not None]  # fmt: skip
+    without = [row for row in rows if row.get("epoch") is None and _is_validation(row)]
+    steps = _values(without, "step")
+    trained = _values([row for row in rows if row.get("epoch") is not None], "step")
     return bool(steps) and bool(trained) and max(steps) <= latest < max(trained)
 
 
@@ -260,8 +268,8 @@ def _of_steps(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     if without:
         notes.append(f"{without} rows have neither an epoch nor a step and are passed over.")
     rows = _on_one_scale([row for row in rows if row.get("step") is not None], notes)
-    steps = sorted({row["step"] for row in rows})
-    ends = sorted({row["step"] for row in rows if _is_validation(row)}) or steps
+    steps = sorted(set(_values(rows, "step")))
+    ends = sorted(set(_values(filter(_is_validation, rows), "step"))) or steps
     first = int(ends[0])
     counted = ends == list(range(first, first + len(ends))) and first in (0, 1)
     later = [step for step in steps if step > ends[-1]]
@@ -273,14 +281,15 @@ def _of_steps(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
         and 2 * (later[-1] - ends[-1]) * (len(ends) - 1) >= (ends[-1] - ends[0])
     ):  # the epoch whose validation has not run yet
         ends = [*ends, later[-1]]
-    numbers = ends if counted else list(range(1, len(ends) + 1))
+    numbers = ends if counted else [float(number) for number in range(1, len(ends) + 1)]
     if not counted:
         what = "validation" if len(ends) < len(steps) or any(map(_is_validation, rows)) else "step"
         notes.append(f"No column numbers the epochs: each {what} counts as one, from 1.")
     grouped: dict[float, list[MeasuredRow]] = {end: [] for end in ends}
     position = 0
-    for row in sorted(rows, key=lambda row: row["step"]):
-        while position < len(ends) - 1 and row["step"] > ends[position]:
+    by_step = zip(_values(rows, "step"), rows, strict=True)
+    for step, row in sorted(by_step, key=lambda item: item[0]):
+        while position < len(ends) - 1 and step > ends[position]:
             position += 1
         grouped[ends[position]].append(row)
     several = _in_several_rows(list(grouped.values()))
@@ -295,8 +304,8 @@ def _on_one_scale(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow
 
     Many scripts log the loss of train per batch and val per epoch, each with its own count.
     """
-    ends = sorted({row["step"] for row in rows if _is_validation(row)})
-    steps = sorted({row["step"] for row in rows if _is_training(row)})
+    ends = sorted(set(_values(filter(_is_validation, rows), "step")))
+    steps = sorted(set(_values(filter(_is_training, rows), "step")))
     if len(ends) < 2 or not steps or ends[0] > 1:
         return rows
     counted = ends == [ends[0] + number for number in range(len(ends))]
@@ -308,10 +317,10 @@ def _on_one_scale(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow
         "evenly over these epochs."
     )
     scaled: list[MeasuredRow] = []
-    for row in rows:
+    for row, step in zip(rows, _values(rows, "step"), strict=True):
         trained = {name: row[name] for name in row if name.startswith("train_")}
         validated = {name: row[name] for name in row if name not in trained}
-        epoch = ends[0] + float((row["step"] - steps[0]) // per_epoch)
+        epoch = ends[0] + float((step - steps[0]) // per_epoch)
         if _is_validation(validated):
             scaled += [validated, {**trained, "step": epoch}]
         else:
@@ -333,7 +342,8 @@ def _mark_blank_losses(rows: list[MeasuredRow]) -> None:
         cells = [row.get(name, math.nan) for row in rows]
         blanks = [cell is None for cell in cells]
         first = blanks.index(True) if True in blanks else 0
-        if first == 0 or not all(blanks[first:]) or any(map(math.isnan, cells[:first])):
+        before = [math.nan if cell is None else cell for cell in cells[:first]]
+        if first == 0 or not all(blanks[first:]) or any(map(math.isnan, before)):
             continue
         part = name.partition("_")[0]
         last = rows[-1]

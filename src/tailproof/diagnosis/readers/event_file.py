@@ -85,7 +85,7 @@ def _records(path: Path, content: bytes) -> Iterator[bytes | None]:
 
 
 def _scalars(event: bytes) -> tuple[int, dict[str, float]]:
-    step, scalars = 0, {}
+    step, scalars = 0, dict[str, float]()
     for number, value in _fields(event):
         if number == _STEP and isinstance(value, int):
             step = value - 2**64 if value >= 2**63 else value

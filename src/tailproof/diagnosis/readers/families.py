@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from tailproof.diagnosis.column_aliases import Part
 from tailproof.diagnosis.readers.table import PassedOver, Rows
 
 Unit = str
@@ -28,7 +29,7 @@ class Family:
 
     name: str
     recognizes: Callable[[Collection[str]], bool]
-    bare: str = ""
+    bare: Part = ""
     unit: Unit = ""
     summary: frozenset[str] = frozenset()
     val_prefixes: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tailproof.diagnosis.column_aliases import NO_METRIC, PARTS, read_name
+from tailproof.diagnosis.column_aliases import NO_METRIC, PARTS, Part, read_name
 from tailproof.diagnosis.readers.delimited import read_delimited
 from tailproof.diagnosis.readers.event_file import is_event_file, read_event_file
 from tailproof.diagnosis.readers.json_rows import read_json_tables
@@ -180,7 +180,7 @@ def home_of_series(path: Path) -> Path:
     return folder
 
 
-def split_of_place(path: Path) -> tuple[str, Path]:
+def split_of_place(path: Path) -> tuple[Part, Path]:
     """Return the split that a folder or file is named by, and the path without that word."""
     if path.parent.name.lower() in PARTS and path.parent.name:
         return PARTS[path.parent.name.lower()], path.parent.parent / path.name

@@ -104,7 +104,7 @@ def read_histories(paths: list[Path], columns: str | None = None) -> list[Readin
             passed_over += others
         else:
             sources += [Source(path, table) for table in read_tables(path)]
-    readings = []
+    readings: list[Reading] = []
     for name, group in by_run(sources).items():
         readings += _readings(name, group, choices)
     missing = [c for c in choices if not any(c in _names(source.table.rows) for source in sources)
@@ -185,7 +185,7 @@ def _reading(
     names = _names(rows)
     rows, summaries = _without_summary_epochs(rows, names, choices)
     cells = {key: _cells(rows, key, _is_epoch(key, choices)) for key in names}
-    place = next((source.part for source in group if source.part), "") if len(group) == 1 else ""
+    place = group[0].part if len(group) == 1 else ""
     columns = decide_columns(origin, cells, family, choices, place)
     _check_history(origin, columns, rows, numbered)
     measured = [_measured(number, row, columns, cells) for number, row in enumerate(rows)]
@@ -236,7 +236,7 @@ def _sums_up(cell: Any) -> bool:
 
 def _cells(rows: Rows, name: str, of_epochs: bool) -> Cells:
     """Read the numbers of a column."""
-    numbers: dict[int, float] = {}
+    numbers: dict[int, float | None] = {}
     bad, signs = None, False
     for place, row in enumerate(rows):
         cell = row.get(name)
@@ -306,7 +306,7 @@ def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> 
     text = next((column.name for column in unread if _is_text(rows, column.name)), None)
     first = columns[0]
     rates = [row.get(c.name) for c in columns if c.read_as == "learning_rate" for row in rows]
-    numbers = [float(rate) for rate in rates if is_number(rate)]
+    numbers = [float(rate) for rate in rates if rate is not None and is_number(rate)]
     reasons = {
         "none of its columns is a known metric": not any(
             column.judged and is_metric(column.read_as) for column in columns

@@ -165,7 +165,8 @@ def _is_series(row: Named) -> bool:
 
 def _with_row_names(rows: list[tuple[str, Named]]) -> Table:
     """Take the keys of rows for epochs, unless rows have one or are simply counted from 0."""
-    numbers = [int(_ROW_NAME.fullmatch(key)[1]) for key, _ in rows]
+    matches = (_ROW_NAME.fullmatch(key) for key, _ in rows)
+    numbers = [int(match[1]) for match in matches if match]
     named = any(read_name(name).role in _COUNTERS for _, row in rows for name in row)
     if not named and numbers != list(range(len(numbers))):
         return Table(

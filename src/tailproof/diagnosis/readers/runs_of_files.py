@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tailproof.diagnosis.column_aliases import PARTS, read_name
+from tailproof.diagnosis.column_aliases import PARTS, Part, read_name
 from tailproof.diagnosis.readers.file_forms import (
     home_of_series,
     is_single_series,
@@ -29,7 +29,7 @@ class Source:
 
     path: Path
     table: Table
-    part: str = ""
+    part: Part = ""
     renamed: bool = False
 
     @property

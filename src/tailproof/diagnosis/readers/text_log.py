@@ -90,7 +90,7 @@ class _Epochs:
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     passed_over: Counter[str] = field(default_factory=Counter)
     family: str = "DeiT"
-    _epoch: int | None = None
+    _epoch: int = -1
     _batches: list[tuple[int, int]] = field(default_factory=list)
     _losses: list[float] = field(default_factory=list)
     _tested: dict[str, Any] = field(default_factory=dict)
@@ -168,7 +168,8 @@ def _running_averages(path: Path, lines: Lines) -> Table | None:
         kind, match = _train_batch(line)
         if match:
             epochs.family = "timm" if kind == "timm" else "DeiT"
-            epochs.train(*map(int, match.groups()), line)
+            epoch, batch, batches = map(int, match.groups())
+            epochs.train(epoch, batch, batches, line)
         elif _OF_AVERAGED_WEIGHTS.search(line):
             epochs.passed_over["lines about averaged weights (EMA)"] += 1
         elif "Averaged stats:" in line:
@@ -280,8 +281,8 @@ _NAMES_OF_YOLO = (
 
 
 def _yolov5(path: Path, lines: Lines) -> Table | None:
-    matches = [_ROW_OF_YOLO.fullmatch(line) for line in lines]
-    if not matches or not all(matches):
+    matches = [match for line in lines if (match := _ROW_OF_YOLO.fullmatch(line))]
+    if not matches or len(matches) < len(lines):
         return None
     rows = [(int(match[1]), match[2].split()) for match in matches]
     if any(len(cells) != len(_NAMES_OF_YOLO) for _, cells in rows):
@@ -370,7 +371,7 @@ def _prose(path: Path, lines: Lines) -> Table | None:
 
 def _named(text: str) -> dict[str, str]:
     """Return the metrics in a line; a split also counts for the names after it in the line."""
-    pairs, part = {}, ""
+    pairs, part = dict[str, str](), ""
     for name, number, sign in _NAMED.findall(text):
         role = read_name(name)
         if role.role == "metric" and role.known:

@@ -127,7 +127,8 @@ class CifarResNet(nn.Module):
     def _sum_of_norms(self) -> Tensor:
         """Return a number that is not finite if a batch norm or its input is not."""
         norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
-        return torch.cat([x for n in norms for x in (n.running_mean, n.weight, n.bias)]).sum()
+        tensors = (x for n in norms for x in (n.running_mean, n.weight, n.bias))
+        return torch.cat([x for x in tensors if x is not None]).sum()
 
     def _features(self, x: Tensor) -> Tensor:
         return self.blocks(F.relu(self.bn1(self.conv1(x)), inplace=True))
@@ -162,18 +163,18 @@ def _create(depth: int, pretrained: bool, options: dict) -> CifarResNet:
 
 
 @register_model
-def cifar_resnet20(pretrained: bool = False, **options) -> CifarResNet:
+def cifar_resnet20(pretrained: bool = False, **options: Any) -> CifarResNet:
     """ResNet-20 for small images, 0.27 M parameters."""
     return _create(20, pretrained, options)
 
 
 @register_model
-def cifar_resnet32(pretrained: bool = False, **options) -> CifarResNet:
+def cifar_resnet32(pretrained: bool = False, **options: Any) -> CifarResNet:
     """ResNet-32 for small images, 0.46 M parameters."""
     return _create(32, pretrained, options)
 
 
 @register_model
-def cifar_resnet56(pretrained: bool = False, **options) -> CifarResNet:
+def cifar_resnet56(pretrained: bool = False, **options: Any) -> CifarResNet:
     """ResNet-56 for small images, 0.85 M parameters."""
     return _create(56, pretrained, options)

@@ -230,7 +230,7 @@ default_cfgs = generate_default_cfgs(
 
 
 @register_model
-def scanline_vit(pretrained: bool = False, **options) -> ScanLineTransformer:
+def scanline_vit(pretrained: bool = False, **options: Any) -> ScanLineTransformer:
     """Line encoder: 6 layers of dimension 256 with 8 heads; attends to the whole window."""
     return build_model_with_cfg(
         ScanLineTransformer, "scanline_vit", pretrained, causal=False, **options
@@ -238,7 +238,7 @@ def scanline_vit(pretrained: bool = False, **options) -> ScanLineTransformer:
 
 
 @register_model
-def scanline_causal(pretrained: bool = False, **options) -> ScanLineTransformer:
+def scanline_causal(pretrained: bool = False, **options: Any) -> ScanLineTransformer:
     """Causal encoder: convolutional line embedding; each line attends to earlier lines."""
     return build_model_with_cfg(
         ScanLineTransformer, "scanline_causal", pretrained, causal=True, **options

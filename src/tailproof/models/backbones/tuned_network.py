@@ -23,7 +23,7 @@ SCALE = 25.0
 """Scale of the logits of a cosine head (Shi et al. 2024)."""
 
 
-class SeveralViews:
+class SeveralViews(nn.Module):
     """Answers with the mean logits of several views of an image, but in training of the image.
 
     A base class that `extend` puts before the class of a network.
@@ -36,10 +36,10 @@ class SeveralViews:
         """Return logits [N, C] of images [N, channels, H, W]."""
         if self.training:
             return super().forward(images)
-        total, count = None, 0
-        for view in views_of(images, self.test_views, self.view_size):
-            logits = super().forward(view)
-            total, count = (logits if total is None else total + logits), count + 1
+        views = views_of(images, self.test_views, self.view_size)
+        total, count = super().forward(next(views)), 1
+        for view in views:
+            total, count = total + super().forward(view), count + 1
         return total / count
 
 
@@ -98,8 +98,11 @@ def extend(
         if test_views not in VIEWS:
             raise ValueError(f"it has no views of the kind {test_views!a:.80}")
         kind = type(network)
-        network.__class__ = type(f"{kind.__name__}OfViews", (SeveralViews, kind), {})
-        network.test_views, network.view_size = test_views, view_size
+        network.__class__ = type(
+            f"{kind.__name__}OfViews",
+            (SeveralViews, kind),
+            {"test_views": test_views, "view_size": view_size},
+        )
     return network
 
 

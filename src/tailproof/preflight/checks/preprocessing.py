@@ -83,9 +83,9 @@ def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     phases = [phase.model_dump(mode="json") for phase in recipe.phases]
     for number in numbers:
         phases[number - 1]["augmentation"] = None
+    # Without an augmentation of its own, the recipe has none that a phase could fall back on.
+    falls_back = recipe.augmentation != type(recipe.augmentation)()
     starts = [recipe.phases[number - 1].from_epoch for number in numbers]
-    if recipe.augmentation == type(recipe.augmentation)():
-        phases = None  # the recipe itself has no augmentation to fall back on
     return Finding(
         "bare_phase",
         f"phase {numbers[0]}, from epoch {starts[0]}, trains without augmentation, unlike the "
@@ -94,7 +94,7 @@ def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
         "warning",
         epochs=tuple(starts),
         evidence={"phases": numbers, "from_epochs": starts},
-        change={"phases": phases} if phases else None,
+        change={"phases": phases} if falls_back and phases else None,
         expects="no jump of training accuracy at the start of the phase, and a higher val accuracy",
     )
 
@@ -104,9 +104,10 @@ def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
 def short_first_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     """Find growing image sizes with too few epochs at the first size."""
     phases = recipe.phases
-    if len(phases) < 2 or not all(phase.image_size for phase in phases):
+    sizes = [phase.image_size for phase in phases if phase.image_size]
+    if len(phases) < 2 or len(sizes) < len(phases):
         return None
-    grows = phases[0].image_size < phases[1].image_size
+    grows = sizes[0] < sizes[1]
     epochs = phases[1].from_epoch - 1
     if not grows or epochs >= FIRST_SHARE * recipe.epochs:
         return None

@@ -79,7 +79,7 @@ def saturating_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None
     largest = max(facts.val.values()) / total
     if recipe.monitor == "val_accuracy" and largest >= ONE_CLASS:
         reason = f"always predicting one class gives {largest:.1%}"
-        better = "val_balanced_accuracy"
+        better: str | None = "val_balanced_accuracy"
     elif recipe.monitor == "val_auroc" and facts.positive and 1 - largest < RARE:
         reason = (
             f"{1 - largest:.1%} of val belong to the rare class: AUROC stays near 1 while the "

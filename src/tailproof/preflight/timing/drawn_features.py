@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from tailproof.config.head import RESCALED, Linear
-from tailproof.config.recipe import Recipe
-from tailproof.features.store import BLOCK_BYTES
+from tailproof.config.recipe import Features, Recipe
+from tailproof.features.store import BLOCK_BYTES, FeatureSplit
 from tailproof.loading import Split
 from tailproof.models import build_model
 from tailproof.models.backbone_layers import layers_of
@@ -21,7 +21,7 @@ STORED_BYTES = 4
 """Of a feature in fp32."""
 
 
-class DrawnFeatures:
+class DrawnFeatures(FeatureSplit):
     """Takes the place of a `FeatureSplit`, with the labels and row groups of the shards.
 
     Args:
@@ -81,7 +81,7 @@ def head_on_drawn_features(manifest: str | Path, recipe: Recipe) -> HeadOnFeatur
         TailproofError: the network cannot be built, or does not accept the images.
     """
     train, val = (Split(manifest, name) for name in ("train", "val"))
-    features, facts = recipe.features, backbone_facts(recipe.model)
+    features, facts = recipe.features or Features(), backbone_facts(recipe.model)
     side = features.size or facts["input_size"][1]
     options = options_for_size(recipe.model.name, recipe.model.options, side)
     network = build_model(

@@ -14,7 +14,7 @@ from tailproof.models import build_model
 from tailproof.models.build import checkpoint_activations, count_parameters
 from tailproof.models.trained_weights import hold_statistics, trained_names
 from tailproof.models.tuning import tune_network
-from tailproof.preflight.timing.drawn_features import head_on_drawn_features
+from tailproof.preflight.timing.drawn_features import DrawnFeatures, head_on_drawn_features
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.builders import model_options
 from tailproof.training.multi_head import Heads
@@ -89,6 +89,7 @@ def head_structure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
     """Return the same of an expert that is a head: its parameters, and the files of the whole."""
     learner = head_on_drawn_features(manifest, recipe)
     split, outputs = learner.train, len(Heads(learner.manifest, recipe).names)
+    assert isinstance(split, DrawnFeatures)
     head = learner.model(outputs, torch.device("cpu"))
     weights, trained = _bytes(head.state_dict().values()), _bytes(head.parameters())
     states = STATES.get(recipe.optimizer.name, 2) * trained

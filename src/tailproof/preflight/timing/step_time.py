@@ -73,7 +73,7 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
         ``device``; ``experts`` with the times of each in seconds; ``findings``: runs that fail.
     """
     times: dict[str, dict[str, Any]] = {}
-    by_expert, failed = {}, {}
+    by_expert, failed = dict[str, Any](), dict[str, list[str]]()
     for name, recipe in recipes.items():
         single = recipe if recipe.features else _single_process(recipe)
         plain = single.model_dump(mode="json")
@@ -129,7 +129,7 @@ def _measure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
 
 
 def _timed(run: TrainingRun, recipe: Recipe, started: float) -> dict[str, Any]:
-    steps, epochs, waited = [], [], 0.0
+    steps, epochs, waited = list[float](), list[float](), 0.0
     for phase in recipe.timeline:
         run.epoch, run.step = phase.from_epoch, 0
         clock = _Clock(run.device, run.steps)

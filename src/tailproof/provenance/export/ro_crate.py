@@ -59,7 +59,9 @@ PROFILES = {
 }
 """The profiles that a crate conforms to, by URL."""
 
-LANGUAGE = {
+Entity = dict[str, Any]
+
+LANGUAGE: Entity = {
     "@id": "https://w3id.org/workflowhub/workflow-ro-crate#snakemake",
     "@type": "ComputerLanguage",
     "name": "Snakemake",
@@ -76,8 +78,6 @@ MEDIA_TYPES = {
     ".txt": "text/plain",
     ".yaml": "application/yaml",
 }
-
-Entity = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _profiles() -> list[Entity]:
 def _workflow(run: WorkflowRun) -> list[Entity]:
     """Return the workflow, the engine, and the step and tool of each rule."""
     rules = _rules_in_order(run.ledger)
-    workflow = {
+    workflow: Entity = {
         "@id": "code/Snakefile",
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
         "name": "Tailproof",
@@ -224,7 +224,7 @@ def _workflow(run: WorkflowRun) -> list[Entity]:
         "hasPart": _refs([_script(rule) for rule in rules]),
         "step": _refs([f"#step/{rule}" for rule in rules]),
     }
-    engine = {
+    engine: Entity = {
         "@id": "#snakemake",
         "@type": "SoftwareApplication",
         "name": "Snakemake",
@@ -275,7 +275,7 @@ def _tool(rule: str, records: list[Record]) -> list[Entity]:
 def _job(run: WorkflowRun, record: Record) -> list[Entity]:
     """Return a job as an action, with its control action, parameters and results."""
     job = f"{record.rule}/{quote(record.name)}"
-    memory = {
+    memory: Entity = {
         "@id": f"#memory/{job}",
         "@type": "PropertyValue",
         "name": "peak memory of the largest process",
@@ -289,7 +289,7 @@ def _job(run: WorkflowRun, record: Record) -> list[Entity]:
         for name, value in _flatten(record.results)
     ]
     agent = _agent(record)
-    action = {
+    action: Entity = {
         "@id": f"#run/{job}",
         "@type": "CreateAction",
         "name": " ".join(dict.fromkeys([record.rule, record.name])),

@@ -74,7 +74,8 @@ def read_tar(file: Path, stream: BinaryIO, wanted: set[str]) -> Iterator[tuple[s
                         "plain file; nothing was extracted: do not use this archive"
                     )
                 if str(path) in wanted and member.isreg():
-                    yield str(path), archive.extractfile(member).read()
+                    content = archive.extractfile(member)
+                    yield str(path), content.read() if content else b""
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise TailproofError(
             f"{file} is a truncated or damaged archive ({error}): fetch it again"

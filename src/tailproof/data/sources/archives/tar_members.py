@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import open_regular
@@ -56,9 +56,9 @@ class Tar:
                 raise TailproofError(f"{path} is {kind or 'empty: fetch it again'}")
             self._file.seek(0)
             with self._readable():
-                self._archive = tarfile.TarFile(
-                    fileobj=_Headers(self._file), errors="backslashreplace"
-                )
+                # A reader needs only the methods that _Headers has, and has a list of members.
+                headers: Any = _Headers(self._file)
+                self._archive: Any = tarfile.TarFile(fileobj=headers, errors="backslashreplace")
             self._open = stack.pop_all()
 
     def close(self) -> None:

@@ -85,8 +85,11 @@ class TarSamples:
             return
         where = f"{self._tars[-1]}:{member.name}"
         name = NAME.fullmatch(member.name)
-        if reason := _why_left_out(member, name):
+        if reason := _why_left_out(member):
             self.left_out.add(reason, where)
+            return
+        if name is None:
+            self.left_out.add("files in tars without a key and a suffix", where)
             return
         key, suffix = name[1], name[2].lower()
         if len(self._suffixes) < SUFFIXES_SHOWN:
@@ -208,7 +211,7 @@ class TarSamples:
         return f"its files end in {', '.join(f'.{suffix}' for suffix in self._suffixes)}"
 
 
-def _why_left_out(member: tarfile.TarInfo, name: re.Match | None) -> str | None:
+def _why_left_out(member: tarfile.TarInfo) -> str | None:
     """Return why a member is part of no sample; None if it is."""
     if not member.isreg() or member.issparse():
         return "links, devices, pipes and sparse files in tars"
@@ -216,11 +219,12 @@ def _why_left_out(member: tarfile.TarInfo, name: re.Match | None) -> str | None:
         return "files in tars whose names lead out of their folder"
     if META.match(member.name):
         return "metadata files of tars"
-    return None if name else "files in tars without a key and a suffix"
+    return None
 
 
 def _suffix_of(name: str) -> str:
-    return NAME.fullmatch(name)[2]
+    match = NAME.fullmatch(name)
+    return match[2] if match else ""
 
 
 def _value(document: Any, key: str) -> str | None:
@@ -244,7 +248,7 @@ def _value(document: Any, key: str) -> str | None:
     if value is None or (isinstance(value, float) and isnan(value)):
         return None
     if isinstance(value, float) and value.is_integer():
-        value = int(value)
+        return text_or_none(str(int(value)))
     if isinstance(value, str) and not is_encodable(value):
         raise ValueError(f"has {value!a} as '{key}', which contains half a character")
     return text_or_none(str(value).lower() if isinstance(value, bool) else str(value))

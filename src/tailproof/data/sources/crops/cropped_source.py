@@ -32,14 +32,16 @@ class CroppedSource(Source):
         self.source = source
         self.root = source.root
         self._margin = crops.margin
-        self._detected = DetectedBoxes(source, crops) if crops.detections else None
+        self._detected = (
+            DetectedBoxes(source, crops, crops.detections) if crops.detections else None
+        )
         self._picture: tuple[str, np.ndarray] | None = None
         self._notes: dict[str, list[str]] = {}
         self._outside: list[str] = []
         self._cuts = 0
 
     @property
-    def ranks(self) -> tuple[str, ...]:
+    def ranks(self) -> tuple[str, ...]:  # type: ignore[override]  # read late; nothing sets it
         """The taxonomic ranks of the source."""
         return self.source.ranks
 
@@ -160,7 +162,7 @@ class _Boxes:
 
     def __init__(self, ranks: tuple[str, ...]) -> None:
         self.labels: dict[str, set[str | None]] = {rank: set() for rank in ranks}
-        self._index: dict[tuple[str, int], int] = {}
+        self._index: dict[tuple[str, int | None], int] = {}
         self._numbers = array("d")
         self._sizes: dict[tuple[float, float] | None, int] = {}  # those that occur
         self._pictures = array("i")  # for each box the number of the size of its picture
@@ -174,6 +176,7 @@ class _Boxes:
 
     def add(self, sample: Sample) -> None:
         """Add the box of a sample."""
+        assert sample.box is not None  # the samples are boxes
         self._index[sample.path, sample.row] = len(self._pictures)
         self._numbers.extend(sample.box[:4])
         self._pictures.append(self._sizes.setdefault(sample.box.picture, len(self._sizes)))
@@ -206,7 +209,8 @@ class _Boxes:
             )
         numbers = self._numbers[4 * index : 4 * index + 4]
         size = FRACTIONS if self._fractions else self._size_of[self._pictures[index]]
-        return Box(*numbers, size)
+        x, y, width, height = numbers
+        return Box(x, y, width, height, size)
 
     def group_of(self, path: str) -> str:
         """Return the group of a picture."""

@@ -40,9 +40,9 @@ class DetectedBoxes:
         file: the output of MegaDetector.
     """
 
-    def __init__(self, source: Source, crops: Crops) -> None:
+    def __init__(self, source: Source, crops: Crops, detections: str) -> None:
         self.source, self.crops = source, crops
-        self.file = source.root / crops.detections
+        self.file = Path(source.root or "", detections)
         self._left_out, self._unused = LeftOut(), 0
 
     def samples(self) -> Iterator[Sample]:
@@ -55,7 +55,8 @@ class DetectedBoxes:
         wanted = {code for code, name in output.names.items() if name in self.crops.categories}
         pictures = 0
         for sample in self.source.samples():
-            picture = output.pictures.get(shift.in_file(sample.path))
+            in_file = shift.in_file(sample.path)
+            picture = None if in_file is None else output.pictures.get(in_file)
             pictures += picture is not None
             count = 0
             for number, index in enumerate(output.boxes_of(picture)):
@@ -152,7 +153,8 @@ class _Output:
 
     def box(self, index: int) -> Box:
         """Return a box."""
-        return Box(*self._numbers[4 * index : 4 * index + 4], FRACTIONS)
+        x, y, width, height = self._numbers[4 * index : 4 * index + 4]
+        return Box(x, y, width, height, FRACTIONS)
 
     def _read(self) -> None:
         stream = JsonStream(self.file)
@@ -172,8 +174,8 @@ class _Output:
 
     def _read_threshold(self, metadata: Any) -> None:
         typical = metadata.get("typical_detection_threshold") if isinstance(metadata, dict) else 0
-        if 0 < float_or_nan(typical) < 1:
-            self.threshold = typical
+        if 0 < (threshold := float_or_nan(typical)) < 1:
+            self.threshold = threshold
 
     def _add_picture(self, entry: Any) -> None:
         where = f"{self.file}, images[{len(self.failed)}]"

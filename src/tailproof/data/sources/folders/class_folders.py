@@ -123,7 +123,7 @@ def _refuse_linked_twins(tree: Folder, prefix: str, folders: Mapping[str, bool])
 
 def _list_pictures(tree: Folder, folder: str) -> tuple[list[str], Counter[str]]:
     """Return the pictures of a class folder, and the number of other files by suffix."""
-    paths, others = [], Counter()
+    paths, others = list[str](), Counter[str]()
     for path in track(tree.files(folder), f"list {tree.root / folder}"):
         if is_picture(path):
             paths.append(path)

@@ -63,7 +63,9 @@ _COPY = re.compile(r"(copy of )?(.+?)([ _-]+(copy|kopie|copie|backup|old|new))?(
 
 def _stem(name: str) -> str:
     """Return a name without case, separators, and what file managers add to a copy."""
-    return _without_separators(_COPY.fullmatch(visible_name(name).lower() or " ")[2])
+    visible = visible_name(name).lower() or " "
+    copy = _COPY.fullmatch(visible)
+    return _without_separators(copy[2] if copy else visible)
 
 
 def _without_separators(name: str) -> str:

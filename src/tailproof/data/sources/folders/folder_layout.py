@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations, count
 from pathlib import Path, PurePosixPath
@@ -130,7 +130,7 @@ def _descend(path: str, level: Level) -> tuple[str, Level]:
 
 
 def _describe_splits(
-    folder: str, paths: Mapping[str, str], classes: Mapping[str, Iterable[str]]
+    folder: str, paths: Mapping[str, str], classes: Mapping[str, Collection[str]]
 ) -> str:
     """Describe a folder that contains splits.
 

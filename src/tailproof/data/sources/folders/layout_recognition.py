@@ -138,9 +138,9 @@ class _LayoutFinder:
             raise self._not_sorted(folder, inner)
         copy = _copy_of_the_others(folder)
         if copy is not None:
-            others = quoted(name for name in folder.names if name != copy.name)
+            same = quoted(name for name in folder.names if name != copy.name)
             self.notes.append(
-                f"{others} next to {copy.path} have the names of folders in it: left out"
+                f"{same} next to {copy.path} have the names of folders in it: left out"
             )
             return self.find(copy)
         if all(map(PART.fullmatch, inner)) or all(map(CONTAINER.fullmatch, inner)):

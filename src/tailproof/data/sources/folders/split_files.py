@@ -156,9 +156,10 @@ def place_sets(
     roots = [folder] if path.is_dir() else [folder, folder.absolute().parent]
     for root in roots:
         found = {kind: _find_pictures(root, names[kind], file) for kind, file in sets.items()}
-        if all(found.values()):
-            places = {kind: place for kind, (place, _) in found.items()}
-            return root, places, any(share < 1 for _, share in found.values())
+        places = {kind: place for kind, place in found.items() if place is not None}
+        if len(places) == len(found):
+            incomplete = any(share < 1 for _, share in places.values())
+            return root, {kind: place for kind, (place, _) in places.items()}, incomplete
     kind = next(kind for kind, place in found.items() if place is None)
     raise TailproofError(
         f"{sets[kind]} lists pictures such as '{names[kind][0]}', but they are not below "

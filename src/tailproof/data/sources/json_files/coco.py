@@ -6,7 +6,7 @@ fields of images and categories. Identifiers may be numbers or texts.
 
 import math
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, MutableMapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,14 @@ class CocoFile:
 
     def box(self, annotation: int) -> Box:
         """Return the box of an annotation, in the unit of the size that the file gives."""
-        numbers = self._boxes[4 * annotation : 4 * annotation + 4]
+        assert self._boxes is not None  # the boxes were kept
+        x, y, width, height = self._boxes[4 * annotation : 4 * annotation + 4]
         if self._relative[annotation]:
-            return Box(*numbers, FRACTIONS)
+            return Box(x, y, width, height, FRACTIONS)
         image = self.image_of[annotation]
-        width, height = self._sizes[2 * image : 2 * image + 2]
-        known = 0 < width < math.inf and 0 < height < math.inf
-        return Box(*numbers, (width, height) if known else None)
+        across, down = self._sizes[2 * image : 2 * image + 2]
+        known = 0 < across < math.inf and 0 < down < math.inf
+        return Box(x, y, width, height, (across, down) if known else None)
 
     def where(self, image: int) -> str:
         """Return the place of an image, for messages."""
@@ -223,9 +224,7 @@ def read_categories(file: Path) -> dict[Id, dict[str, Any]]:
     return categories
 
 
-def add_category(
-    categories: dict[Id, dict[str, Any] | None], category: dict[str, Any]
-) -> str | None:
+def add_category(categories: MutableMapping[Id, Any], category: dict[str, Any]) -> str | None:
     """Add a category, or return what is wrong with it."""
     id = _id(category.get("id", category.get("category_id")))
     if id is None:
@@ -247,11 +246,11 @@ def _id(value: Any) -> Id | None:
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
-def _other_type(id: Id) -> Id | None:
-    """Return a number as text, and the text of a number as that number."""
+def _other_type(id: Id) -> Id:
+    """Return a number as text, and the text of a number as that number; other text as it is."""
     if isinstance(id, int):
         return str(id)
-    return int(id) if id.isdecimal() and str(int(id)) == id else None
+    return int(id) if id.isdecimal() and str(int(id)) == id else id
 
 
 def _no_id(name: str, entry: dict[str, Any]) -> str:

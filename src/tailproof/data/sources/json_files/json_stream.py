@@ -110,7 +110,8 @@ class _Text:
     def peek(self) -> str:
         """Return the next sign that is not white space; nothing at the end."""
         while True:
-            self._position = _SPACE.match(self._block, self._position).end()
+            if space := _SPACE.match(self._block, self._position):
+                self._position = space.end()
             if self._position < len(self._block) or self._at_end:
                 return self._block[self._position : self._position + 1]
             self._read(BLOCK)

@@ -26,9 +26,12 @@ def read_place_splits(file: Path) -> tuple[dict[str, str], list[str]]:
         raise TailproofError(
             f'{file} has no splits, expected {{"splits": {{"train": [places], "val": [places]}}}}'
         )
-    kinds = {name: split_kind(name) for name in splits}
-    unknown = [f"'{name}'" for name, kind in kinds.items() if kind is None]
-    if unknown or "train" not in kinds.values() or len(set(kinds.values())) < max(len(kinds), 2):
+    kinds = {name: kind for name in splits if (kind := split_kind(name)) is not None}
+    if (
+        len(kinds) < len(splits)
+        or "train" not in kinds.values()
+        or len(set(kinds.values())) < max(len(kinds), 2)
+    ):
         raise TailproofError(
             f"{file} has the splits {listed(list(map(repr, splits)), 8) or 'none'}, expected train "
             "and val, and possibly test, once each: correct the file, or leave out "

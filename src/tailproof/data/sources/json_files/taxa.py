@@ -83,10 +83,10 @@ class Taxa:
         for depth in range(1, len(self.ranks)):
             above: dict[str, list[set[str]]] = {}
             for labels in self.labels:
-                if labels[depth] is not None:
-                    sets = above.setdefault(labels[depth], [set() for _ in range(depth)])
+                if (label := labels[depth]) is not None:
+                    sets = above.setdefault(label, [set() for _ in range(depth)])
                     for place in range(depth):
-                        sets[place] |= {labels[place]} - {None}
+                        sets[place] |= {name for name in (labels[place],) if name is not None}
             homonyms = {
                 label for label, sets in above.items() if any(len(values) > 1 for values in sets)
             }

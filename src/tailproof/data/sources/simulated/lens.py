@@ -200,8 +200,10 @@ class LensSource(Source):
         rng = self._rng(SCENE, galaxy)
         rng.uniform()  # the seeing
         half = self.config.size / 2
+        x, y = rng.uniform(-0.5, 0.5, 2)
         light = Sersic(
-            *rng.uniform(-0.5, 0.5, 2),
+            x,
+            y,
             radius=rng.uniform(0.1, 0.3) * half,
             index=4.0,
             axis_ratio=rng.uniform(0.6, 1),
@@ -211,8 +213,10 @@ class LensSource(Source):
         for _ in range(rng.poisson(1.5)):
             colour = BLUE if rng.random() < 0.7 else RED
             radius = rng.uniform(0.6, 2.0)
+            x, y = rng.uniform(-half, half, 2)
             light += Sersic(
-                *rng.uniform(-half, half, 2),
+                x,
+                y,
                 radius=radius,
                 index=1.0,
                 axis_ratio=rng.uniform(0.3, 1),

@@ -252,10 +252,10 @@ def _find_labels(columns: list[Column], roles: Roles) -> None:
         _take_named(named, labels, roles)
         return
     roles.named = False
-    names = [column.name for column in coded]
     if coded:
-        roles.one_hot = names if exclusive else []
-        roles.fault = None if exclusive else _describe_attributes(names)
+        attributes = [column.name for column in coded]
+        roles.one_hot = attributes if exclusive else []
+        roles.fault = None if exclusive else _describe_attributes(attributes)
         return
     roles.fault = _describe_quantity(columns)
     words = [column for column in labels if not column.all_match(NUMBER)]

@@ -44,7 +44,8 @@ def class_names(path: Path, schema: "pa.Schema", column: str) -> tuple[str, ...]
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise _wrong_names(path, column, f"found {_kind(names)}")
-    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else 0
+    unique = len(set(names)) == len(names)
+    twice = set() if unique else {name for name in names if names.count(name) > 1}
     if twice:
         raise _wrong_names(path, column, f"found {min(twice)!a:.80} twice")
     return tuple(names)

@@ -52,6 +52,11 @@ class Found(NamedTuple):
     missing: list[tuple[int, Match]]
     warnings: list[str]
 
+    @property
+    def existing(self) -> list[str]:
+        """The paths of the rows with a file."""
+        return [path for path in self.paths if path is not None]
+
 
 class Placed(NamedTuple):
     """Where listed files should be.
@@ -223,9 +228,9 @@ class FileFinder:
             problems.add(where(row), fault)
         problems.check()
         found = self.find_all(placed.paths)
-        if found.missing and skipped is None:
-            raise self.missing_error(placed.paths, found, where)
         for row, _ in found.missing:
+            if skipped is None:
+                raise self.missing_error(placed.paths, found, where)
             skipped.add("listed images that do not exist", placed.paths[row])
         return found._replace(warnings=placed.warnings + found.warnings)
 

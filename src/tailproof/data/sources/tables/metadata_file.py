@@ -79,10 +79,10 @@ def first_columns(file: Path) -> dict[str, list[str | None]]:
             return table.first_columns(FIRST_ROWS)
     if file.suffix == ".csv":
         header = TextTable(file, [], None).header
-        names = [name for name in header if name and header.count(name) == 1]
-        rows = islice(TextTable(file, names, None).rows(), FIRST_ROWS) if names else ()
+        unique = [name for name in header if name and header.count(name) == 1]
+        rows = islice(TextTable(file, unique, None).rows(), FIRST_ROWS) if unique else ()
         cells = [list(map(text_or_none, row.cells)) for row in rows if not row.fault]
-        return {name: [row[place] for row in cells] for place, name in enumerate(names)}
+        return {name: [row[place] for row in cells] for place, name in enumerate(unique)}
     with open_regular(file) as lines:
         documents = [
             document for _, document, fault in islice(_json_lines(lines), FIRST_ROWS) if not fault
@@ -165,7 +165,7 @@ class MetadataFile:
         return {name for name, values in texts.items() if all(map(str.isdecimal, values))}
 
     def _json_rows(self) -> Iterator[MetadataRow]:
-        file, wanted = self.file, []
+        file, wanted = self.file, list[str]()
         seen: dict[str, None] = {}
         with open_regular(file) as lines:
             for number, document, fault in _json_lines(lines):

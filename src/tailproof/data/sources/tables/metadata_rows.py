@@ -57,8 +57,9 @@ class MetadataRows:
         self._starts.append(len(self.paths))
         folder = path.rpartition("/")[0]
         for number, cells, unreadable in file.rows():
-            fault = unreadable or fault_of(cells[0])
-            image = "" if fault else normpath(f"{folder}/{cells[0]}" if folder else cells[0])
+            name = "" if unreadable else cells[0] or ""
+            fault = unreadable or fault_of(name)
+            image = "" if fault else normpath(f"{folder}/{name}" if folder else name)
             if image in self._rows:
                 fault = self._twice(image, self._rows[image])
             if fault:

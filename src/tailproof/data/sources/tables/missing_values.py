@@ -72,7 +72,7 @@ def drop_missing(
             unused = {sign: None for sign in unused if sign not in counts or sign not in signs}
             column.replace(dict.fromkeys(signs))
             continue
-        is_group = bool(group) and column is group[1]
+        is_group = group is not None and column is group[1]
         for value in find_signs(counts, words=is_group):
             if counts[value] > 1 or not is_group:
                 undecided.setdefault(value, []).append(

@@ -40,7 +40,7 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
             f"{table}: the column '{name}' of data.source.split has {listed(problems)}, expected "
             f"{EXPECTED}: rename these values, or leave out data.source.split"
         )
-    pools = {value: POOLS[split_kind(value)] for value in counts}
+    pools = {value: POOLS[kind] for value in counts if (kind := split_kind(value))}
     for pool, word in ((TRAIN, "train"), (HELD_OUT, "test")):
         if pool not in pools.values():
             shown = ", ".join(f"'{value}' ({count} rows)" for value, count in counts.items())

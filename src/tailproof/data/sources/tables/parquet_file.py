@@ -257,10 +257,11 @@ class ParquetFile(ParquetTable):
             raise TailproofError(
                 f"{self.path}, row {row} is no longer in the source: run the stage prepare again"
             )
-        if self._batch is None or not self._first <= row < self._first + len(self._batch):
+        batch = self._batch
+        if batch is None or not self._first <= row < self._first + len(batch):
             with self._readable():
-                self._seek(row)
-        value = self._batch[row - self._first]
+                batch = self._seek(row)
+        value = batch[row - self._first]
         if value.is_valid and is_array(value.type):
             with self._named(row):
                 return from_lists(value, self._shape, self._bands)
@@ -287,8 +288,8 @@ class ParquetFile(ParquetTable):
                 f"{self.path}, row {row}: its column '{self.image}': {error}"
             ) from error
 
-    def _seek(self, row: int) -> None:
-        """Make the batch that holds `row` the current one."""
+    def _seek(self, row: int) -> "pa.Array":
+        """Make the batch that holds `row` the current one, and return it."""
         if self._batch is None or not self._first <= row < self._end:
             self._end = 0
             for group in range(self.file.num_row_groups):
@@ -301,3 +302,4 @@ class ParquetFile(ParquetTable):
         while row >= self._first + len(self._batch):
             self._first += len(self._batch)
             self._batch = next(self._rows).column(0)
+        return self._batch

@@ -188,7 +188,7 @@ def _read_tables(root: Path, top: Surveyed, paths: list[str], label: str | None)
         elif table.roles.ranks:
             kind = tables.labelled
         kind.append(table)
-    if lacking and not (tables.labelled or tables.faulty):
+    if label and lacking and not (tables.labelled or tables.faulty):
         path, names = max(lacking.items(), key=lambda each: len(each[1]))
         raise TailproofError(
             f"{root / path} has no column '{label}'{suggestion(label, names)}; its columns are: "
