@@ -156,8 +156,8 @@ class _LayoutFinder:
             inner = self._without_masks(folder)
             nested = [name for name, child in inner.items() if child.with_pictures()]
             if (only := self._only_sorted(inner)) is not None:
-                others = quoted(name for name in inner if name != only.name)
-                self.notes.append(f"{others} next to {only.path}: left out, it has no classes")
+                unsorted = quoted(name for name in inner if name != only.name)
+                self.notes.append(f"{unsorted} next to {only.path}: left out, it has no classes")
                 folder = only
                 continue
             wrapped = len(inner) == 1 and nested
@@ -315,7 +315,8 @@ class _LayoutFinder:
         if not masks or len(masks) < FEW * folder.seen():
             return
         place = self._root / folder.path
-        endings = {MASK.fullmatch(PurePosixPath(name).stem)[2] for name in masks}
+        matches = [MASK.fullmatch(PurePosixPath(name).stem) for name in masks]
+        endings = {match[2] for match in matches if match}
         without = " ".join(f"-not -iname '*[ _-]{ending}*'" for ending in sorted(endings))
         raise TailproofError(
             f"{place}: {quantity(len(masks), 'picture')} such as {quoted(masks, 1)} are masks next "
@@ -458,10 +459,8 @@ def _are_serial(names: list[str]) -> bool:
 
 def _are_places(names: list[str]) -> bool:
     """Return whether names are dates, or one word for a place, a person or a day with a number."""
-    if not _are_serial(names):
-        return False
-    stem = NUMBERED.fullmatch(names[0])[1]
-    return not stem or bool(PLACES.fullmatch(stem))
+    match = NUMBERED.fullmatch(names[0]) if _are_serial(names) else None
+    return match is not None and (not match[1] or bool(PLACES.fullmatch(match[1])))
 
 
 def _doubts_about_lists(root: Path, top: Surveyed) -> list[str]:
