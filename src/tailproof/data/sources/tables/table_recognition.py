@@ -1,11 +1,9 @@
 """Recognises tables of pictures and labels: which table, which columns, where the pictures are."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
@@ -20,6 +18,12 @@ from tailproof.data.sources.tables.box_columns import find_boxes
 from tailproof.data.sources.tables.column_roles import Column, Roles, find_roles
 from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.data.sources.tables.missing_values import EMPTY
+from tailproof.data.sources.tables.picture_table import Placement, Table, Tables
+from tailproof.data.sources.tables.table_advice import (
+    describe_fault,
+    describe_join,
+    python_text,
+)
 from tailproof.data.sources.tables.text_table import TextTable
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
@@ -41,75 +45,6 @@ NO_HEADER = (
 )
 
 
-@dataclass
-class Placement:
-    """Where the files of a column are.
-
-    Attributes:
-        images: the folder, relative to the root.
-        share: the share of the file names that exist.
-        subfolders: whether they are in folders below it.
-    """
-
-    images: str
-    share: float
-    subfolders: bool = False
-
-
-@dataclass
-class Table:
-    """A table of pictures.
-
-    Attributes:
-        path: relative to the root.
-        encoding: None for UTF-8.
-        columns: its columns by name.
-        filename: the column of file names.
-        placement: where the files are.
-        roles: what the other columns are.
-        rows: the number of rows.
-        box: the columns of left and upper side, width and height of the box in each row, if a
-            picture has several rows.
-    """
-
-    path: str
-    encoding: str | None
-    columns: dict[str, Column]
-    filename: str
-    placement: Placement
-    roles: Roles
-    rows: int
-    box: list[str] | None = None
-
-    @property
-    def stem(self) -> str:
-        """The name of the file without its suffix."""
-        return PurePosixPath(self.path).stem
-
-    def has(self, names: list[str | None]) -> bool:
-        """Return whether it has all these columns."""
-        return all(name in self.columns for name in names if name is not None)
-
-
-@dataclass
-class Tables:
-    """All tables of pictures in a folder, by what can be done with them.
-
-    Attributes:
-        labelled: their labels can be used.
-        faulty: their labels cannot be used as they are.
-        unlabelled: no column is surely the label.
-        others: the columns of tables that name no picture, by path.
-        notes: sentences about what was not looked at.
-    """
-
-    labelled: list[Table] = field(default_factory=list)
-    faulty: list[Table] = field(default_factory=list)
-    unlabelled: list[Table] = field(default_factory=list)
-    others: dict[str, dict[str, Column]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
 def recognize_table(path: Path, label: str | None = None) -> Recognition | None:
     """Return the table that lists pictures, in a folder or in a file; None if there is none.
 
@@ -126,12 +61,12 @@ def recognize_table(path: Path, label: str | None = None) -> Recognition | None:
     root, found = tables
     named = [table for table in found.labelled if table.roles.named]
     if found.faulty and not named:
-        raise TailproofError(_describe_fault(root, found))
+        raise TailproofError(describe_fault(root, found))
     if found.labelled:
         return _choose(root, found)
     for table in found.unlabelled:
         if table.roles.doubt:
-            joined = _describe_join(root, table, found)
+            joined = describe_join(root, table, found)
             raise TailproofError(f"{root / table.path}: {joined or table.roles.doubt}")
     return None
 
@@ -286,10 +221,10 @@ def _describe_folders(
             continue
         written = new_table(places.root / root)
         code = (
-            f"import pandas as p; t = p.read_csv({_quoted(places.root / path)}, dtype=str, "
-            f'sep=None, engine="python"); t["filename"] = t[{_quoted(name)}].str.replace('
-            f'"\\\\", "/") + "/" + t.pop({_quoted(filename)}); '
-            f"t.drop(columns={_quoted(name)}).to_csv({_quoted(written)}, index=False)"
+            f"import pandas as p; t = p.read_csv({python_text(places.root / path)}, dtype=str, "
+            f'sep=None, engine="python"); t["filename"] = t[{python_text(name)}].str.replace('
+            f'"\\\\", "/") + "/" + t.pop({python_text(filename)}); '
+            f"t.drop(columns={python_text(name)}).to_csv({python_text(written)}, index=False)"
         )
         return (
             f"the columns '{name}' and '{filename}' together name the pictures: join them with "
@@ -325,9 +260,9 @@ def _find_boxes(root: Path, table: Table) -> None:
     if boxes:
         written = new_table((root / table.path).parent)
         code = (
-            f"import pandas as p; t = p.read_csv({_quoted(root / table.path)}, sep=None, "
+            f"import pandas as p; t = p.read_csv({python_text(root / table.path)}, sep=None, "
             f'engine="python"); {boxes.conversion}; '
-            f"t.to_csv({_quoted(written)}, index=False)"
+            f"t.to_csv({python_text(written)}, index=False)"
         )
         roles.fault = roles.fault or (
             f"{text}, or left side, upper side, width and height of a box in each: write them with "
@@ -580,92 +515,3 @@ def _notes_of_others(tables: Tables, used: list[Table]) -> Iterator[str]:
                 f"'{table.roles.ranks[-1]}': not used; name the table to import it instead"
             )
     yield from tables.notes
-
-
-def _describe_fault(root: Path, tables: Tables) -> str:
-    kinds = split_kinds([table.path for table in tables.faulty], files=True)
-    table = min(tables.faulty, key=lambda table: kinds[table.path] != "train")
-    if table.roles.fault:
-        return f"{root / table.path}: {table.roles.fault}"
-    return f"{root / table.path}: {_describe_one_hot(root, table, tables)}"
-
-
-def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
-    """Return the command that makes one column of the columns of 0 and 1."""
-    names, written = table.roles.one_hot, new_table(root)
-    alike = [
-        other
-        for other in tables.faulty
-        if other.roles.one_hot == names and other.filename == table.filename
-    ]
-    read = _read_all(root, alike) if len(alike) > 1 else f"t = {_read_csv(root / table.path)}"
-    others = [
-        other
-        for other in [*tables.unlabelled, *tables.labelled]
-        if table.filename in other.columns and other.rows == table.rows
-    ]
-    if others and len(alike) == 1:
-        read += f".merge({_read_csv(root / others[0].path)}, on={_quoted(table.filename)})"
-    code = (
-        f'import pandas as p; {read}; t["label"] = t[{json.dumps(names)}].idxmax(axis=1); '
-        f"t.to_csv({_quoted(written)}, index=False)"
-    )
-    return (
-        f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have 1 in the "
-        f"class of each row, expected one column of labels: write it with `python -c "
-        f"{shlex.quote(code)}` and `tailproof import {shlex.quote(str(written))}`"
-    )
-
-
-def _read_all(root: Path, tables: list[Table]) -> str:
-    """Return the code that reads tables of several sets into one, with a column of their splits."""
-    places = [PurePosixPath(table.path) for table in tables]
-    kinds = split_kinds([place.parent.name or place.stem for place in places])
-    sets = [kinds[place.parent.name or place.stem] for place in places]
-    if "test" not in sets:
-        sets = ["test" if kind == "val" else kind for kind in sets]
-    entries = [
-        (table.path, "" if table.placement.images == "." else f"{table.placement.images}/", kind)
-        for table, kind in zip(tables, sets, strict=True)
-    ]
-    name = json.dumps(tables[0].filename)
-    split = ", split=s" if None not in sets else ""
-    return (
-        f"t = p.concat([{_read_csv(root, ' + f')}.assign(**{{{name}: lambda t, d=d: d + "
-        f"t[{name}]}}{split}) for f, d, s in {json.dumps(entries)}])"
-    )
-
-
-def _read_csv(file: Path, rest: str = "") -> str:
-    path = _quoted(f"{file}/" if rest else file)
-    return f"p.read_csv({path}{rest}, skipinitialspace=True)"
-
-
-def _describe_join(root: Path, table: Table, tables: Tables) -> str | None:
-    """Return the command that adds the labels of a table that names no pictures; None if none."""
-    written = new_table(root)
-    for path, columns in tables.others.items():
-        labels = find_roles(columns, "").ranks
-        keys = [
-            name
-            for name, column in columns.items()
-            if name in table.columns and name not in labels
-            if set(table.columns[name].counts) & set(column.counts)
-        ]
-        if not (labels and keys):
-            continue
-        read, other = _quoted(root / table.path), _quoted(root / path)
-        code = (
-            f"import pandas as p; t = p.read_csv({read}).merge(p.read_csv({other}), "
-            f"on={json.dumps(keys)}); t.to_csv({_quoted(written)}, index=False)"
-        )
-        return (
-            f"it names pictures, and {root / path} seems to have their labels: join them with "
-            f"`python -c {shlex.quote(code)}`, and import the result: "
-            f"`tailproof import {shlex.quote(str(written))}`"
-        )
-    return None
-
-
-def _quoted(text: str | Path) -> str:
-    return json.dumps(str(text), ensure_ascii=False)
