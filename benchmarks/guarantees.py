@@ -4,19 +4,27 @@
     make bench-guarantees RESULTS="results/NAME ..."   # and those of finished experiments
 
 The held-out samples of a method (tune, dev and test, 4,000 of them at most) are one pool. In each
-re-split, a random part of the size of tune fits every rule, and the rest measures it; the weights
-of stacked are fitted again each time, on the same part. Each promise then has a band that holds
-99.9 % of such runs if the promise is kept:
+re-split, a random part of the size of tune fits every rule, and the rest measures it; all that the
+stage fits on tune is fitted again each time, on the same part: the weights of stacked, the
+temperature of groups, and the exponents of context. Each promise then has a band that holds 99.9 %
+of such runs if the promise is kept:
 
 - Coverage of sets: the mean over re-splits is not below the promise by more than 3.29 standard
   errors. With scores that do not tie (thr and pas, where the accuracy is too low for sets of the
   most probable class alone), it is not above coverage + 1 / (n + 1) by more either.
-- Risk and precision: at most a share of 1 - confidence of the re-splits has a threshold above which
-  more is wrong in the whole pool than promised, plus what the binomial distribution allows.
+- Risk, precision and false alarms: at most a share of 1 - confidence of the re-splits has a
+  threshold above which more is wrong in the whole pool than promised, plus what the binomial
+  distribution allows. `risk if not unknown` is the risk of samples that are not called unknown by
+  their largest logit, whose threshold is fitted on the same part.
+
+Each pool is also re-split `in context`, as `pairs`, and as `pairs in context`, with at most 2,000
+samples and 500 of them in the part that fits. Its data have no such columns, so these are drawn: a
+column of 12 sites that says a little of the class (train has the samples that the manifest counts),
+and pairs of samples of one class, whose answer is the mean of their logits with the temperature of
+groups.
 
 `views`: things of the same classes, in equal shares, each seen in four views that have some of
-their noise in common. A thing is one answer: the mean of the views' logits with the temperature of
-groups, which is fitted again in each re-split, on the same part.
+their noise in common. A thing is one answer.
 
 `context`: the same classes live at 12 sites. In each re-split the exponent is fitted on a part of
 the size of tune and measured on the rest, next to Bayes' rule with the true p(site | class). It is
@@ -24,15 +32,14 @@ worse if its NLL on the rest is higher than without context.
 
 `simulated`: 100 classes in 20 genera and 5 families, Gaussian around their means, imbalance 100, in
 the pool as in training; the logits are the exact posterior (`exact`) or twice as sharp
-(`overconfident`). The options are those of the stage; seeds are 0 to 999.
-
-Result, 2 cores of an Intel Xeon, 1,000 re-splits (200 of stacked of taxonomy_small and lens_small)
-of digits_lt, taxonomy_small, lens_small, scan_lines_small and simulated: no promise is outside its
-band; at most 5.5 % of the re-splits break a risk or a precision. docs/guarantees.md has the table.
+(`overconfident`). The options are those of the stage; seeds are 0 to 999. The mean size of sets is
+that of the first 20 re-splits. docs/guarantees.md has the result.
 """
 
 import argparse
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,10 +61,12 @@ from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import SPREAD
 from tailproof.evaluation.task import Task
+from tailproof.evaluation.weighted_samples import nanmean
 from tailproof.guarantees.context import ContextColumn, add_context, fit_exponents
 from tailproof.guarantees.fitting import PRIOR_FROM
 from tailproof.guarantees.folds import predict_held_out
 from tailproof.guarantees.guarantee import classes_of, cross_fitted
+from tailproof.guarantees.known_risks import is_known
 from tailproof.guarantees.prediction_sets import (
     LOWEST,
     PROCEDURES,
@@ -65,10 +74,11 @@ from tailproof.guarantees.prediction_sets import (
     measure_sets,
     set_scores,
 )
-from tailproof.guarantees.risk import answered_above
-from tailproof.guarantees.roll_up import NONE, Rank, answer_rank, answers_by_rank, wrong_by_rank
-from tailproof.guarantees.rules import Classes, fit_guarantees
+from tailproof.guarantees.risk import answered_above, fit_risk
+from tailproof.guarantees.roll_up import NONE, Rank, answer_rank, wrong_by_rank
+from tailproof.guarantees.rules import Classes, FitData, fit_rules
 from tailproof.guarantees.scores import SCORES
+from tailproof.guarantees.unknown import fit_false_alarms
 
 POOL = ("tune", "dev", "test")
 LARGEST = 4000
@@ -92,11 +102,66 @@ class Pool(NamedTuple):
     classes: Classes
     shares: np.ndarray
     grouped: bool = False
+    column: ContextColumn | None = None
+    codes: np.ndarray | None = None
 
     @property
     def fixed(self) -> bool:
         """Whether the predictions do not depend on the part that is fitted on."""
-        return len(self.logits) == 1 and not self.grouped
+        return len(self.logits) == 1 and not self.grouped and self.column is None
+
+
+def variants(pool: Pool) -> list[Pool]:
+    """Return a smaller pool in context, as pairs, and as pairs in context."""
+    kept = slice(0, MOST_OF_VARIANT)
+    small = pool._replace(
+        logits=pool.logits[:, kept],
+        labels=pool.labels[kept],
+        fitted=min(pool.fitted, MOST_FITTED, len(pool.labels[kept]) // 2),
+    )
+    together = paired(small)
+    return [in_context(small), together, in_context(together)]
+
+
+def in_context(pool: Pool) -> Pool:
+    """Add a column of sites, which is drawn."""
+    rng = np.random.default_rng(1)
+    counts = pool.classes.train_counts
+    site_of = rng.dirichlet(np.full(SITES, SAYS_A_LITTLE), len(counts))
+    learnt, own = (
+        draw_sites(rng, site_of, labels)
+        for labels in (np.repeat(np.arange(len(counts)), counts), pool.labels)
+    )
+    column = ContextColumn.fit(
+        "site", "value", learnt, np.repeat(np.arange(len(counts)), counts), counts
+    )
+    return pool._replace(
+        method=f"{pool.method}, in context", column=column, codes=column.codes(own)
+    )
+
+
+def draw_sites(rng: np.random.Generator, site_of: np.ndarray, labels: np.ndarray) -> list[str]:
+    """Return a site for each label, from p(site | class) [C, sites]."""
+    sites = (site_of[labels].cumsum(axis=1) > rng.random((len(labels), 1))).argmax(axis=1)
+    return [str(site) for site in sites]
+
+
+def paired(pool: Pool) -> Pool:
+    """Put two samples of one class together; a sample that is left over is dropped."""
+    pairs = []
+    for label in np.unique(pool.labels):
+        rows = np.flatnonzero(pool.labels == label)
+        pairs += zip(rows[0::2].tolist(), rows[1::2].tolist(), strict=False)
+    first, second = np.random.default_rng(2).permutation(np.array(pairs)).T
+    log_p = log_softmax(pool.logits.mean(axis=0, dtype=float), axis=1)
+    name = pool.method if len(pool.logits) == 1 else "mean_logits"
+    return pool._replace(
+        method=f"{name}, pairs",
+        logits=(log_p[first] + log_p[second])[None] / 2,
+        labels=pool.labels[first],
+        fitted=pool.fitted // 2,
+        grouped=True,
+    )
 
 
 def of_results(folder: Path) -> list[Pool]:
@@ -133,6 +198,11 @@ def pool_of(system: str, method: str, experts: list[dict[str, Logits]], classes:
     return Pool(system, method, logits[:, kept], labels[kept], fitted, classes, shares)
 
 
+SITES = 12
+SAYS_A_LITTLE = 1.0
+"""The concentration of the sites of each class: the smaller, the more a site says."""
+MOST_OF_VARIANT, MOST_FITTED = 2000, 500
+SIZES_MEASURED = 20
 SPECIES = 100
 
 
@@ -193,15 +263,43 @@ def views(samples: int = 3000, fitted: int = 1000, *, equal: bool = True) -> lis
     ]
 
 
-def predicted(pool: Pool, fit: np.ndarray) -> Prediction:
-    """Return the prediction for the whole pool; what is fitted of it is fitted on `fit`."""
+class Parts(NamedTuple):
+    """The predictions of a re-split: of the part that is fitted on, held out, and of the pool."""
+
+    fit: Prediction
+    whole: Prediction
+
+
+def predict(pool: Pool, fit: np.ndarray) -> Parts:
+    """Return the predictions of a pool; what is fitted of them is fitted on `fit`."""
+    labels, here = pool.labels, pool.labels[fit]
     if pool.grouped:
-        temperature = group_temperature(pool, fit)
-        return Prediction.from_logits(pool.logits[0] / temperature, pool.labels)
-    if len(pool.logits) == 1:
-        return Prediction.from_logits(pool.logits[0], pool.labels)
-    weights = stack(pool.logits[:, fit], pool.labels[fit])
-    return Prediction(combine("stacked", pool.logits, weights), pool.labels)
+        mean = pool.logits[0]
+
+        def held_out(others: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return mean[fit[rows]] / group_temperature(mean, labels, fit[others])
+
+        whole = mean / group_temperature(mean, labels, fit)
+        parts = Parts(
+            Prediction.from_logits(predict_held_out(here, held_out), here),
+            Prediction.from_logits(whole, labels),
+        )
+    elif len(pool.logits) == 1:
+        whole = Prediction.from_logits(pool.logits[0], labels)
+        parts = Parts(Prediction(whole.log_p[fit], here), whole)
+    else:
+        weights = stack(pool.logits[:, fit], here)
+        whole = Prediction(combine("stacked", pool.logits, weights), labels)
+        parts = Parts(stacked_held_out(pool, fit), whole)
+    return parts if pool.column is None else add_sites(pool, parts, fit)
+
+
+def add_sites(pool: Pool, parts: Parts, fit: np.ndarray) -> Parts:
+    """Return the predictions in context."""
+    columns = [pool.column]
+    own = fit_exponents(parts.fit.log_p, parts.fit.labels, columns, [pool.codes[fit]])
+    whole = add_context(parts.whole.log_p, columns, [pool.codes], own.values)
+    return Parts(Prediction(own.held_out, parts.fit.labels), Prediction(whole, pool.labels))
 
 
 def stacked_held_out(pool: Pool, rows: np.ndarray) -> Prediction:
@@ -215,75 +313,87 @@ def stacked_held_out(pool: Pool, rows: np.ndarray) -> Prediction:
     )
 
 
-def group_temperature(pool: Pool, fit: np.ndarray) -> float:
-    values, labels = pool.logits[0][fit], pool.labels[fit]
-    return fit_temperature(values, labels, np.ones(len(labels)), SPREAD).temperature
-
-
-def held_out(pool: Pool, fit: np.ndarray) -> Prediction:
-    """Return the prediction for the part to fit on, as the stage makes it."""
-    if not pool.grouped:
-        return stacked_held_out(pool, fit)
-
-    def predict(others: np.ndarray, here: np.ndarray) -> np.ndarray:
-        return pool.logits[0][fit[here]] / group_temperature(pool, fit[others])
-
-    labels = pool.labels[fit]
-    return Prediction.from_logits(predict_held_out(labels, predict), labels)
-
-
-def take(prediction: Prediction, rows: np.ndarray) -> Prediction:
-    return Prediction(prediction.log_p[rows], prediction.labels[rows])
+def group_temperature(mean: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> float:
+    return fit_temperature(mean[rows], labels[rows], np.ones(len(rows)), SPREAD).temperature
 
 
 def resplit(pool: Pool, splits: int) -> tuple[dict, dict]:
     """Return {(coverage, procedure): values} and {(kind, level): values}, a row per re-split."""
     sets, kept = defaultdict(list), defaultdict(list)
-    scores: dict[str, np.ndarray] = {}
-    whole = predicted(pool, np.arange(0)) if pool.fixed else None
+    known_by = pool.logits.mean(axis=0).max(axis=1).astype(float)
+    whole, p = None, None
     for seed in range(splits):
         order = np.random.default_rng([1, seed]).permutation(len(pool.labels))
         fit, rest = order[: pool.fitted], order[pool.fitted :]
-        prediction = whole or predicted(pool, fit)
-        tune = take(prediction, fit) if whole else held_out(pool, fit)
-        rules = fit_guarantees(tune, pool.classes, pool.shares, CONFIG, {"plain": None})
-        if whole is None or not scores:
-            scores = {name: set_scores(name, prediction.p, pool.shares) for name in SCORES}
-            answers = answers_by_rank(prediction.p, pool.classes.ranks)
-            wrong = wrong_by_rank(answers, prediction.labels, pool.classes.ranks)
-        for coverage, by_procedure in rules.sets["plain"].items():
-            for name, rule in by_procedure.items():
-                held = rule.holds(scores[rule.score][rest])
-                tied = float((rule.threshold == LOWEST).any())
-                values = of_sets(held, pool.labels[rest], pool, coverage)
-                sets[coverage, name].append([*values, tied])
+        if whole is None or not pool.fixed:
+            parts = predict(pool, fit)
+            whole = FitData.of(parts.whole, pool.classes, pool.shares)
+            wrong = wrong_by_rank(whole.answers, whole.labels, pool.classes.ranks)
+        held_out = FitData.of(parts.fit, pool.classes, pool.shares) if not pool.fixed else None
+        tune = held_out or whole.take(fit)
+        rules = fit_rules(tune, pool.classes, pool.shares, CONFIG, {"plain": None})
+        p = parts.whole.p if seed < SIZES_MEASURED else None
+        for (coverage, name), values in of_sets(rules, whole, rest, pool, p).items():
+            sets[coverage, name].append(values)
         for rule in rules.risks:
-            kept["risk", rule.risk].append(of_risk(rule, prediction, rest, pool))
-            kept["risk in every group", rule.risk].append(of_groups(rule, prediction, rest, pool))
+            kept["risk", rule.risk].append(of_risk(rule, whole, rest))
+            kept["risk in every group", rule.risk].append(of_groups(rule, whole, rest, pool))
         for precision in rules.roll_ups:
-            kept["precision", precision].append(of_roll_up(rules, precision, answers, wrong, rest))
+            values = of_roll_up(rules, precision, whole.answers, wrong, rest)
+            kept["precision", precision].append(values)
+        for key, values in next_to_unknown(pool, tune, whole, known_by, fit, rest).items():
+            kept[key].append(values)
     return sets, kept
 
 
-def of_sets(held: np.ndarray, labels: np.ndarray, pool: Pool, coverage: float) -> list[float]:
-    samples = LabelledWeights.of(labels, np.ones((1, len(held))))
-    hit = held[np.arange(len(held)), labels]
-    values = measure_sets(hit, held.sum(axis=1), samples, pool.classes.groups["few"], coverage)
-    return [float(rows[0]) for rows in values.values()]
+def next_to_unknown(pool, tune, whole, scores, fit, rest) -> dict:
+    """Return the false alarms of a threshold of the score, and the risks of what is above it."""
+    rate = CONFIG.false_alarms[0]
+    threshold = fit_false_alarms(scores[fit], rate, CONFIG.confidence)
+    known = is_known(scores, threshold)
+    if threshold.threshold is None:
+        known[:] = True  # nothing is called unknown
+    values = {("false alarms", rate): summary(known, ~known, rest, [], 0.0)}
+    values["false alarms", rate][0] = float((~known).mean() > rate)
+    for risk in CONFIG.risks:
+        rule = fit_risk(tune, pool.classes.groups, risk, CONFIG.confidence, known[fit])
+        answered = answered_above(whole.confidence, rule.overall.threshold) & known
+        values["risk if not unknown", risk] = summary(
+            answered, ~whole.correct, rest, [answered], risk
+        )
+    return values
 
 
-def of_risk(rule, prediction: Prediction, rest: np.ndarray, pool: Pool) -> list[float]:
-    answered = answered_above(prediction.confidence, rule.overall.threshold)
-    return summary(answered, ~prediction.correct, rest, [answered], rule.risk)
+def of_sets(rules, whole: FitData, rest: np.ndarray, pool: Pool, p: np.ndarray | None) -> dict:
+    """Return what sets reach on the rest; their size only if the probabilities are given."""
+    labels = pool.labels[rest]
+    samples = LabelledWeights.of(labels, np.ones((1, len(rest))))
+    few, sizes = pool.classes.groups["few"], np.full(len(rest), np.nan)
+    scores = {} if p is None else {name: set_scores(name, p[rest], pool.shares) for name in SCORES}
+    values = {}
+    for coverage, by_procedure in rules.sets["plain"].items():
+        for name, rule in by_procedure.items():
+            limit = rule.threshold if len(rule.threshold) == 1 else rule.threshold[labels]
+            hit = whole.true_scores[rule.score][rest] <= limit
+            if p is not None:
+                sizes = rule.holds(scores[rule.score]).sum(axis=1)
+            measured = measure_sets(hit, sizes, samples, few, coverage)
+            tied = float((rule.threshold == LOWEST).any())
+            values[coverage, name] = [*(float(rows[0]) for rows in measured.values()), tied]
+    return values
 
 
-def of_groups(rule, prediction: Prediction, rest: np.ndarray, pool: Pool) -> list[float]:
+def of_risk(rule, whole: FitData, rest: np.ndarray) -> list[float]:
+    answered = answered_above(whole.confidence, rule.overall.threshold)
+    return summary(answered, ~whole.correct, rest, [answered], rule.risk)
+
+
+def of_groups(rule, whole: FitData, rest: np.ndarray, pool: Pool) -> list[float]:
     parts = [
-        pool.classes.groups[name][prediction.predicted]
-        & answered_above(prediction.confidence, fit.threshold)
+        pool.classes.groups[name][whole.predicted] & answered_above(whole.confidence, fit.threshold)
         for name, fit in rule.groups.items()
     ]
-    return summary(np.any(parts, axis=0), ~prediction.correct, rest, parts, rule.risk)
+    return summary(np.any(parts, axis=0), ~whole.correct, rest, parts, rule.risk)
 
 
 def of_roll_up(rules, precision, answers, wrong: np.ndarray, rest: np.ndarray) -> list[float]:
@@ -321,7 +431,7 @@ def print_sets(results: list[tuple[Pool, dict]], splits: int) -> int:
             highest = coverage + 1 / (pool.fitted + 1)
             for name in PROCEDURES:
                 rows = np.array(sets[coverage, name])
-                mean = rows.mean(axis=0)
+                mean = nanmean(rows.T)
                 slack = Z * rows[:, 0].std() / np.sqrt(splits) + 1e-9
                 promise = 2 * coverage - 1 if name == "interp_q" else coverage
                 good = mean[0] >= promise - slack
@@ -359,7 +469,6 @@ def print_answers(results: list[tuple[Pool, dict]], splits: int) -> int:
     return outside
 
 
-SITES = 12
 SIGNALS = {"strong": 0.2, "weak": 3.0, "none": np.inf}
 """The concentration of the sites of each class: the smaller, the more a site says."""
 
@@ -377,16 +486,14 @@ def context_gains(splits: int, samples: int = 4000, fitted: int = 1000) -> Table
         site_of = np.full((SPECIES, SITES), 1 / SITES)
         if np.isfinite(concentration):
             site_of = rng.dirichlet(np.full(SITES, concentration), SPECIES)
-        drawn = [
-            (site_of[own].cumsum(axis=1) > rng.random((len(own), 1))).argmax(axis=1)
-            for own in (np.repeat(np.arange(SPECIES), counts), labels)
-        ]
-        learnt = [str(site) for site in drawn[0]]
+        learnt, sites = (
+            draw_sites(rng, site_of, own) for own in (np.repeat(np.arange(SPECIES), counts), labels)
+        )
         column = ContextColumn.fit(
             "site", "value", learnt, np.repeat(np.arange(SPECIES), counts), counts
         )
-        codes = column.codes([str(site) for site in drawn[1]])
-        true_ratio = np.log(np.maximum(site_of, 1e-12)).T[drawn[1]]
+        codes = column.codes(sites)
+        true_ratio = np.log(np.maximum(site_of, 1e-12)).T[np.array(sites, int)]
         bayes = log_probabilities(log_p + true_ratio)
         rows = []
         for seed in range(splits):
@@ -413,11 +520,17 @@ def print_views(pools: list[Pool]) -> None:
     """Print the accuracy and the calibration error of one and of four views."""
     for pool in pools:
         fit, rest = np.arange(pool.fitted), np.arange(pool.fitted, len(pool.labels))
-        prediction = take(predicted(pool, fit), rest)
+        prediction = predict(pool, fit).whole
+        labels = pool.labels[rest]
         print(
-            f"{pool.method}: top-1 {prediction.correct.mean():.1%}, "
-            f"ECE {ece(prediction.p, prediction.labels):.1%}"
+            f"{pool.method}: top-1 {prediction.correct[rest].mean():.1%}, "
+            f"ECE {ece(prediction.p[rest], labels):.1%}"
         )
+
+
+def measure(pool: Pool, splits: int) -> tuple[Pool, dict, dict]:
+    """Return a pool with what its promises reach."""
+    return pool, *resplit(pool, splits)
 
 
 def main() -> None:
@@ -425,9 +538,10 @@ def main() -> None:
     parser.add_argument("results", nargs="*", type=Path, help="folders of finished experiments")
     parser.add_argument("--splits", type=int, default=1000)
     options = parser.parse_args()
-    pools = [pool for folder in options.results for pool in of_results(folder)]
-    pools += simulated() + views()
-    measured = [(pool, *resplit(pool, options.splits)) for pool in pools]
+    pools = [pool for folder in options.results for pool in of_results(folder)] + simulated()
+    pools += [own for pool in pools for own in variants(pool)] + views()
+    with ProcessPoolExecutor() as workers:
+        measured = list(workers.map(partial(measure, splits=options.splits), pools))
     outside = print_sets([(pool, sets) for pool, sets, _ in measured], options.splits)
     outside += print_answers([(pool, answers) for pool, _, answers in measured], options.splits)
     for equal in (True, False):

@@ -100,7 +100,8 @@ def score(head: torch.nn.Linear, parts: Parts, moments: tuple, of_features: dict
     for name, (features, labels) in parts.items():
         logits = head(torch.from_numpy((features - mean) * scale)).numpy()
         scores = logit_scores(logits) | of_features[name]
-        scored[name] = SplitScores(labels, logits.argmax(axis=1), scores)
+        ids = np.arange(len(labels))
+        scored[name] = SplitScores(labels, logits.argmax(axis=1), scores, ids)
     return scored
 
 

@@ -12,6 +12,8 @@ rule bundle:
         manifest=rules.manifest.output.manifest,
         samples=rules.prepare.output.samples,
         metrics=rules.evaluate.output.metrics,
+        splits=rules.split.output.splits,
+        context=context_of,
     output:
         weights="<results>/{experiment}/bundles/{method}/seed-{seed}/model.safetensors",
         bundle="<results>/{experiment}/bundles/{method}/seed-{seed}/bundle.json",

@@ -25,7 +25,7 @@ from tailproof.provenance.snakemake_bridge import (
     start_after,
 )
 from tailproof.project import FEATURES, WEIGHTS, project_paths
-from tailproof.runtime.code_digest import code_digest
+from tailproof.runtime.code_digest import CodeRead, code_digest
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.git import why_unreadable
 from tailproof.runtime.records import read_record, record_path
@@ -92,6 +92,9 @@ LISTED = checked(parse_config, config, "config/config.yaml")
 checked(pipeline.check_requested, sys.argv[1:], LISTED.experiments)
 
 
+code_read = CodeRead()
+
+
 @cache
 def code(stage, variant=""):
     """Return the digest of the code that a stage's script, or a variant of it, can reach."""
@@ -106,7 +109,7 @@ def code(stage, variant=""):
             f"workflow/scripts/{script.name} of this workflow differs from that of the installed "
             f"tailproof {version('tailproof')}: install the version that belongs to the workflow"
         )
-    return checked(code_digest, script)
+    return checked(lambda: code_digest(script, read=code_read))
 
 
 def record(stage):

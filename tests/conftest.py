@@ -1,6 +1,7 @@
 """Real data, small: the digits, prepared, split and sharded once a session."""
 
 import fcntl
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,11 @@ LONGEST = (
 
 
 def pytest_collectstart():
-    """Let the tests import timm; the process that only distributes them need not."""
+    """Let the tests import timm; the process that only distributes them need not.
+
+    What is collected is kept: nobody looks for garbage in it.
+    """
+    gc.disable()
     limit_spinning()
     import tailproof.models  # noqa: F401
 
@@ -48,6 +53,12 @@ def pytest_collection_modifyitems(items):
     """The longest files first, so that no process is left alone with one."""
     first = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.path.name, len(LONGEST)))
+
+
+def pytest_collection_finish():
+    """See `pytest_collectstart`."""
+    gc.freeze()
+    gc.enable()
 
 
 DIGITS = {

@@ -82,3 +82,10 @@ def test_results_that_are_not_there_are_one_sentence(demo):
         with pytest.raises(TailproofError) as error:
             ask()
         assert len(str(error.value)) < 400 and "\n" not in str(error.value)
+
+
+def test_a_type_checker_sees_what_the_pages_type():
+    checked = (ROOT / "tests" / "typed_door.py").read_text().splitlines()
+    for page in ("README.md", "docs/python.md"):
+        for code in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S):
+            assert set(code.splitlines()) <= {"", *checked}

@@ -39,10 +39,13 @@ PACKAGES = (
     "pydantic",
     "rich.console",
     "scipy.optimize",
+    "smart_open",
     "snakemake.cli",
+    "snakemake.report.html_reporter",
     "tailproof.torchvision_stub",  # lets timm be imported
     "timm.optim",
     "torch.profiler",
+    "typer",
 )
 
 # A command starts it as its `sys.executable`. What is not to run in a fork is run as ever.

@@ -201,3 +201,11 @@ def test_files_that_cannot_be_read(tmp_path):
         with pytest.raises(TailproofError) as error:
             read_history(path)
         assert str(error.value).startswith(str(path))
+
+
+def test_a_row_without_epoch_and_step_is_no_error_where_steps_of_val_are_epochs(tmp_path):
+    rows = [{"epoch": n, "step": 100 * n, "loss": 2.0 - n / 4} for n in (1, 2, 3)]
+    rows += [{"step": n, "val_accuracy": n / 4} for n in (1, 2, 3)]
+    text = "\n".join(map(json.dumps, [*rows, {"lr": 0.1}]))
+    (reading,) = read_histories([write(tmp_path, "h.json", text)])
+    assert list(reading.history.columns["val_accuracy"]) == [0.25, 0.5, 0.75]

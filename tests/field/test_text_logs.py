@@ -207,6 +207,14 @@ def test_other_texts_are_refused(tmp_path, text):
     refusal(tmp_path, text)
 
 
+def test_an_epoch_0_of_keras_is_an_epoch(tmp_path):
+    bar = "10/10 [=====] - 1s 9ms/step - loss: {0} - val_loss: {1}\n"
+    text = "".join(f"Epoch {n}/3\n{bar.format(3.5 - n, 4.5 - n)}" for n in range(3))
+    reading = read_text(tmp_path, text)
+    assert list(reading.history.epochs) == [0, 1, 2]
+    assert reading.history.columns["val_loss"] == pytest.approx([4.5, 3.5, 2.5])
+
+
 TABLE = "epoch,train_loss,val_loss,Präzision\n0,1.5,1.6,0.5\n1,1.2,1.4,0.6\n"
 
 

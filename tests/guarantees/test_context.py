@@ -10,6 +10,7 @@ from scipy.stats import dirichlet_multinomial
 from tailproof.guarantees.context import (
     ContextColumn,
     add_context,
+    codes_of_groups,
     encode,
     fit_exponents,
     fit_smoothing,
@@ -87,6 +88,20 @@ def test_context_that_says_nothing_is_not_used():
         fit = fit_exponents(log_p, labels, [useless], codes)
         assert fit.values.tolist() == [0.0] and fit.gain["high"] >= 0
         assert useless.smoothing > 100
+
+
+def test_each_sample_of_tune_is_predicted_by_exponents_of_others():
+    labels, log_p, places = draw(1000, 8, signal=1.0)
+    fit = fit_exponents(log_p, labels, [column()], [places])
+    again = add_context(log_p, [column()], [places], fit.values)
+    assert fit.in_use and 0 < np.abs(fit.held_out - again).max() < 0.2
+    assert np.exp(fit.held_out).sum(axis=1) == pytest.approx(np.ones(1000))
+
+
+def test_a_group_has_the_value_that_its_samples_agree_on():
+    codes = np.array([2, 2, 0, 1, -1, 3, -1, -1])
+    group = np.array([0, 0, 1, 1, 2, 2, 3, 4])
+    assert codes_of_groups(codes, group, 6).tolist() == [2, -1, 3, -1, -1, -1]
 
 
 def test_columns_that_say_the_same_share_the_exponent():

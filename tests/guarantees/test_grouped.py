@@ -9,9 +9,11 @@ from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import Logits
 from tailproof.evaluation.prior_shift import prior_shares
 from tailproof.evaluation.probabilities import Prediction
+from tailproof.guarantees.fitting import Setting
 from tailproof.guarantees.folds import predict_held_out
-from tailproof.guarantees.grouped import Groups, promise_groups
+from tailproof.guarantees.grouped import Groups
 from tailproof.guarantees.prediction_sets import set_scores
+from tailproof.guarantees.promised import PromisedGroups
 from tailproof.guarantees.rules import fit_guarantees
 from tailproof.guarantees.summary import Method
 from tests.guarantees.drawn import COUNTS, GENUS, classes
@@ -54,10 +56,11 @@ SINGLE = {split: Prediction.from_logits(own.values, own.target) for split, own i
 
 @pytest.fixture(scope="module")
 def promised():
-    stored = {"0": {}}
     method = Method("views", "expert", {"0": SINGLE}, {}, {}, {})
     evaluation = Evaluation(bootstrap=100)
-    return promise_groups(method, GROUPS, classes(), CONFIG, evaluation, stored), stored["0"]
+    setting = Setting(classes(), CONFIG, evaluation, None, None)
+    groups = PromisedGroups.of(method, GROUPS, GROUPS.unit({}, evaluation), setting)
+    return groups.promised.summary, groups.stored("0")
 
 
 def test_groups_are_more_often_right_and_not_worse_calibrated():
@@ -84,8 +87,7 @@ def test_what_is_promised_of_groups_is_kept_on_test(promised):
 
 
 def test_stored_rules_are_those_that_were_measured(promised):
-    summary, stored = promised
-    rules = stored["grouped"]
+    summary, rules = promised
     assert rules.largest == VIEWS and rules.temperature == summary["temperatures"]["0"]
     test = GROUPS.predict(SINGLE, rules.temperature)["test"]
     rows = np.arange(len(test.labels))

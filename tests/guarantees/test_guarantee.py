@@ -77,8 +77,8 @@ def write(folder, groups=None, context=None, **changes):
     if context is not None:
         labels = [names[label] for split in SIZES for label in logits("plain", split).labels]
         learnt = [name for name, count in zip(names, COUNTS, strict=True) for _ in range(count)]
-        samples["sample_id"] = every + [f"train-{row}" for row in range(len(learnt))]
-        samples["group"] = samples["sample_id"]
+        more = [f"train-{row}" for row in range(len(learnt))]
+        samples = {"sample_id": every + more, "group": group + more}
         samples["species"] = labels + learnt
         write_context(folder, samples, context)
     pq.write_table(pa.table(samples), folder / "samples.parquet")
@@ -230,14 +230,6 @@ def test_samples_of_few_groups_are_noted(tmp_path):
 
 
 def test_groups_have_promises_of_their_own(tmp_path, ran):
-    """Two samples of one class make a group."""
-
-    def pairs(name):
-        split, row = name.split("-")
-        labels = logits("plain", split).labels
-        same = np.flatnonzero(labels == labels[int(row)])
-        return f"{split}-{labels[int(row)]}-{np.flatnonzero(same == int(row))[0] // 2}"
-
     result = run(tmp_path, groups=pairs)
     assert result["groups"]["test"] < 0.6 * SIZES["test"]
     for method in result["methods"].values():
@@ -249,11 +241,12 @@ def test_groups_have_promises_of_their_own(tmp_path, ran):
     stored = read_json(tmp_path / "guarantee_rules.json")["plain"]["3"]
     assert stored["grouped"]["largest"] == 2 and stored["unit"] == "image"
     read = ExpertGuarantees.model_validate(stored)
-    assert read.for_groups().unit == "group" and read.for_groups().notes == []
+    own = read.of_answers(grouped=True)
+    assert own.unit == "group" and own.notes == [] and own.risks == read.grouped.risks
     without = read_json(ran[0] / "guarantee_rules.json")["plain"]["3"]
     assert without["grouped"] is None and "groups" not in ran[1]
     with pytest.raises(ValueError, match="no promises for groups"):
-        ExpertGuarantees.model_validate(without).for_groups()
+        ExpertGuarantees.model_validate(without).of_answers(grouped=True)
 
 
 def test_context_is_fitted_on_train_and_tune_and_measured(tmp_path, ran):
@@ -281,7 +274,54 @@ def test_context_is_fitted_on_train_and_tune_and_measured(tmp_path, ran):
     assert stored["class_counts"] == COUNTS.tolist()
     assert sum(sum(own.values()) for own in stored["columns"][1]["values"].values()) == COUNTS.sum()
     plain = result["methods"]["plain"]["sets"]
-    assert plain == ran[1]["methods"]["plain"]["sets"], "context changes no promise"
+    assert plain == ran[1]["methods"]["plain"]["sets"], "context changes no promise without it"
+
+
+def pairs(name):
+    """Return the group of a sample: two samples of a class make one."""
+    split, row = name.split("-")
+    labels = logits("plain", split).labels
+    same = np.flatnonzero(labels == labels[int(row)])
+    return f"{split}-{labels[int(row)]}-{np.flatnonzero(same == int(row))[0] // 2}"
+
+
+def sites(labels):
+    """Return context: two classes live at each site."""
+    return {"site": [f"site {CLASSES.names.index(label) // 2}" for label in labels]}
+
+
+def test_promises_in_context_are_fitted_and_measured_with_it(tmp_path):
+    result = run(tmp_path, groups=pairs, context=sites)
+    for method in result["methods"].values():
+        for without in (method, method["groups"]):
+            within = without["context"]["promises"]
+            assert {row["weighting"] for row in within["sets"]} == {"plain"}
+            for row in within["sets"]:
+                assert row["test"]["coverage"]["mean"] >= row["lowest"]["test"]
+            (risk,) = (row for row in within["risks"] if row["group"] == "all")
+            (before,) = (row for row in without["risks"] if row["group"] == "all")
+            assert risk["fits"]["3"]["samples"] == before["fits"]["3"]["samples"]
+            answered = [row["test"]["answered"]["mean"] for row in (risk, before)]
+            assert answered[0] > answered[1] and risk["test"]["error"]["low"] <= 0.1
+    stored = ExpertGuarantees.read(write_rules(tmp_path, "plain"))
+    plain = result["methods"]["plain"]
+    measured = [plain, plain["context"]["promises"]]
+    measured += [plain["groups"], plain["groups"]["context"]["promises"]]
+    kinds = [(group, context) for group in (False, True) for context in (False, True)]
+    for (group, context), summary in zip(kinds, measured, strict=True):
+        own = stored.of_answers(grouped=group, context=context)
+        (risk,) = (row for row in summary["risks"] if row["group"] == "all")
+        assert own.risks[0].overall.model_dump() == risk["fits"]["3"]
+        assert own.unit == ("group" if group else "image")
+    limits = {summary["risks"][0]["fits"]["3"]["threshold"] for summary in measured}
+    assert len(limits) > 2, "the kinds of answers have thresholds of their own"
+    assert stored.grouped.context.exponents[0] > 0.1
+
+
+def write_rules(folder, expert):
+    path = folder / "guarantees.json"
+    path.write_text(json.dumps(read_json(folder / "guarantee_rules.json")[expert]["3"]))
+    return path
 
 
 def test_classes_that_tune_lacks_are_noted(tmp_path):

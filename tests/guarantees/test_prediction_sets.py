@@ -15,6 +15,7 @@ from tailproof.guarantees.prediction_sets import (
     PROCEDURES,
     LabelledWeights,
     SetRule,
+    TrueScores,
     conformal_thresholds,
     fit_sets,
     measure_sets,
@@ -28,6 +29,13 @@ from tests.guarantees.drawn import COUNTS, classes, draw
 PEER = read_json("tests/field/guarantees/torchcp.json")
 SHARES = prior_shares(COUNTS, 1.0)
 LEVELS = [0.5, 0.8, 0.9, 0.95]
+
+
+def rules_of(tune, shares, levels, weights=None):
+    true = TrueScores(tune.labels, shares)
+    tune.collect({}, once=[true])
+    weights = np.ones(tune.classes) if weights is None else weights
+    return fit_sets(true.scores, tune.labels, levels, weights)
 
 
 def held(rule: SetRule, p: np.ndarray, shares=SHARES) -> np.ndarray:
@@ -92,7 +100,7 @@ def test_sets_of_thr_are_those_of_mapie_without_the_most_probable_class(coverage
 @given(st.integers(0, 10**6), st.integers(1, 120), st.sampled_from([0.3, 1.0, 3.0]))
 def test_sets_are_nested_never_empty_and_hold_the_most_probable_class(seed, samples, sharp):
     tune, test = draw(samples, [0, seed], sharp=sharp), draw(40, [1, seed], sharp=sharp)
-    rules = fit_sets(tune, SHARES, LEVELS)
+    rules = rules_of(tune, SHARES, LEVELS)
     for name in PROCEDURES:
         sets = [held(rules[level][name], test.p) for level in LEVELS]
         assert all(own[np.arange(40), test.predicted].all() for own in sets)
@@ -104,7 +112,7 @@ def test_sets_are_nested_never_empty_and_hold_the_most_probable_class(seed, samp
 @given(st.integers(0, 10**6), st.integers(2, 150))
 def test_the_fitted_samples_are_covered(seed, samples):
     tune = draw(samples, seed)
-    for coverage, rules in fit_sets(tune, SHARES, LEVELS).items():
+    for coverage, rules in rules_of(tune, SHARES, LEVELS).items():
         for name in (*SCORES, "classwise"):
             covered = held(rules[name], tune.p)[np.arange(samples), tune.labels]
             assert covered.mean() >= coverage
@@ -127,7 +135,7 @@ def test_coverage_is_exact_over_draws():
     rows = {name: [] for name in PROCEDURES}
     for seed in range(200):
         tune, test = draw(99, [2, seed]), draw(200, [3, seed])
-        for name, rule in fit_sets(tune, SHARES, [0.9])[0.9].items():
+        for name, rule in rules_of(tune, SHARES, [0.9])[0.9].items():
             rows[name].append(held(rule, test.p)[np.arange(200), test.labels].mean())
     for name, values in rows.items():
         slack = 3.3 * np.std(values) / np.sqrt(len(values))
@@ -141,7 +149,7 @@ def test_pas_covers_more_classes_at_the_same_coverage():
     samples = LabelledWeights.of(test.labels, np.ones((1, 8000)))
     found = {
         name: measured(held(rule, test.p), samples, classes().groups["few"], 0.9)
-        for name, rule in fit_sets(tune, SHARES, [0.9])[0.9].items()
+        for name, rule in rules_of(tune, SHARES, [0.9])[0.9].items()
     }
     assert abs(found["pas"]["coverage"][0] - found["thr"]["coverage"][0]) < 0.015
     assert found["pas"]["macro_coverage"][0] > found["thr"]["macro_coverage"][0] + 0.05
@@ -159,7 +167,7 @@ def test_label_shift_weights_keep_the_coverage_of_other_shares():
         weights = shift_weights(tune.labels, target, classes().names)
         kept = np.isin(test.labels, present)
         for name, own in {"weighted": weights, "plain": None}.items():
-            rule = fit_sets(tune, SHARES, [0.9], own)[0.9]["thr"]
+            rule = rules_of(tune, SHARES, [0.9], own)[0.9]["thr"]
             covered[name].append(held(rule, test.p)[np.arange(400), test.labels][kept].mean())
     error = 3.3 * np.std(covered["weighted"]) / np.sqrt(60)
     assert np.mean(covered["weighted"]) >= 0.9 - error
@@ -176,7 +184,7 @@ def test_a_class_that_no_sample_has_cannot_be_weighted():
 
 def test_classes_of_few_samples_share_a_threshold():
     tune = draw(400, 8)
-    rule = fit_sets(tune, SHARES, [0.9])[0.9]["classwise"]
+    rule = rules_of(tune, SHARES, [0.9])[0.9]["classwise"]
     counts = np.bincount(tune.labels, minlength=len(COUNTS))
     scores = set_scores("thr", tune.p, SHARES)[np.arange(400), tune.labels]
     few = counts < 9
@@ -192,7 +200,7 @@ def test_classes_of_few_samples_share_a_threshold():
 
 def test_interp_q_lies_between_its_two_thresholds():
     tune = draw(400, 8)
-    rules = fit_sets(tune, SHARES, [0.9])[0.9]
+    rules = rules_of(tune, SHARES, [0.9])[0.9]
     counts = np.bincount(tune.labels, minlength=len(COUNTS))
     overall = max(rules["thr"].threshold[0], 0)
     own = np.where(counts >= 9, np.maximum(rules["classwise"].threshold, 0), 1)
@@ -202,7 +210,7 @@ def test_interp_q_lies_between_its_two_thresholds():
 
 def test_an_expert_above_the_coverage_answers_with_one_class():
     tune = draw(300, 9, sharp=1.0)
-    rule = fit_sets(tune, SHARES, [0.5])[0.5]["thr"]
+    rule = rules_of(tune, SHARES, [0.5])[0.5]["thr"]
     assert tune.correct.mean() > 0.5 and rule.threshold == [LOWEST]
     assert (held(rule, tune.p).sum(axis=1) == 1).all()
 
@@ -210,7 +218,7 @@ def test_an_expert_above_the_coverage_answers_with_one_class():
 def test_too_few_samples_exclude_nothing():
     tune = draw(5, 10)
     for name in ("thr", "pas", "aps", "classwise"):
-        assert held(fit_sets(tune, SHARES, [0.9])[0.9][name], tune.p).all()
+        assert held(rules_of(tune, SHARES, [0.9])[0.9][name], tune.p).all()
 
 
 def test_measures_by_hand():

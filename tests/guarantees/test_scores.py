@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from tailproof.files import read_json
-from tailproof.guarantees.scores import SCORES, score_classes
+from tailproof.guarantees.scores import SCORES, score_classes, score_labels
 
 PEER = read_json("tests/field/guarantees/torchcp.json")
 EQUAL = np.full(5, 0.2)
@@ -41,3 +41,12 @@ def test_scores_follow_the_classes_and_a_larger_probability_never_fits_worse(log
         if len(set(p[0])) == len(logits):
             again = score_classes(score, p[:, moved], np.ones(len(logits)))
             assert again[0] == pytest.approx(scores[0][moved], abs=1e-8)
+
+
+def test_the_score_of_a_label_is_that_among_all_classes():
+    rng = np.random.default_rng(0)
+    p = np.vstack([rng.dirichlet(np.full(9, 0.3), 200), np.full((3, 9), 1 / 9)])
+    labels, shares = rng.integers(0, 9, 203), rng.dirichlet(np.full(9, 2.0))
+    for name, values in score_labels(p, labels, shares).items():
+        expected = score_classes(name, p, shares)[np.arange(203), labels]
+        assert (values == expected).all(), name

@@ -36,7 +36,8 @@ def scores(split, seed=0, gaps=GAPS):
     labels = logits("plain", split).labels if known else np.full(size, -1)
     predicted = logits("plain", split).predicted if known else np.zeros(size, int)
     own = {name: rng.normal(gap * known, 1, size) for name, gap in gaps.items()}
-    return SplitScores(labels, predicted, own)
+    ids = np.array([f"{split}-{row}" for row in range(size)], object)
+    return SplitScores(labels, predicted, own, ids)
 
 
 def scored(seed=0, gaps=GAPS, unknown=True):
@@ -80,7 +81,7 @@ def test_the_open_set_risk_is_the_share_of_wrong_answers():
     """By drawing a balanced mixture of known and unknown images."""
     rng = np.random.default_rng(0)
     labels, predicted = rng.integers(3, size=400), rng.integers(3, size=400)
-    known = SplitScores(labels, predicted, {})
+    known = SplitScores(labels, predicted, {}, np.arange(len(labels)))
     accepted, others = rng.random(400) < 0.8, rng.random(100) < 0.3
     counts = np.ones((1, 400)), np.ones((1, 100))
     groups = {"many": np.array([True, False, False]), "few": np.zeros(3, bool)}
@@ -121,14 +122,14 @@ def test_known_images_alone_promise_and_measure_false_alarms():
         assert rate / 3 < measured["false_alarm"]["mean"] < 1.5 * rate
         assert measured["missed"]["mean"] is measured["open_set_risk"]["mean"] is None
         assert {f"false_alarm_{group}" for group in ("many", "medium", "few")} <= set(measured)
-    assert rules.stored["1"]["false_alarms"][1]["rate"] == 0.2
+    assert rules.fits[0.2]["1"].samples == SIZES["tune"]
 
 
 def test_a_seed_without_a_promise_is_left_out():
     short = scored()
-    short["tune"] = SplitScores(*(part[:30] for part in (short["tune"].labels,) * 2), {
-        name: values[:30] for name, values in short["tune"].scores.items()
-    })  # fmt: skip
+    tune = short["tune"]
+    few = {name: values[:30] for name, values in tune.scores.items()}
+    short["tune"] = SplitScores(tune.labels[:30], tune.predicted[:30], few, tune.sample_ids[:30])
     rules = fit_and_measure_unknown({"0": short}, classes(), CONFIG, EVALUATION)
     (row, *_) = rules.summary["answers"]
     assert row["fits"]["0"]["threshold"] is None and row["test"]["false_alarm"]["mean"] is None

@@ -87,7 +87,8 @@ def test_predict_uses_context_and_promises_for_groups(project):
     for row in csv.DictReader(io.StringIO(done.stdout)):
         assert float(row["label=dark-a"]) > float(row["label=dark-b"])
     options = ["--group", "thing", "--table", "finds.csv", "--set", "0.8"]
-    done = project.tailproof("predict", str(folder), *files, "--csv", *options)
-    assert done.returncode == 0, done.stderr
-    (row,) = csv.DictReader(io.StringIO(done.stdout))
-    assert int(row["set_size"]) >= 1 and row["images"] == "2"
+    for more in ([], ["--context", "finds.csv"]):
+        done = project.tailproof("predict", str(folder), *files, "--csv", *options, *more)
+        assert done.returncode == 0, done.stderr
+        (row,) = csv.DictReader(io.StringIO(done.stdout))
+        assert int(row["set_size"]) >= 1 and row["images"] == "2"

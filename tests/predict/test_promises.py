@@ -13,10 +13,13 @@ from tailproof.guarantees.expert_guarantees import (
     StoredColumn,
     StoredContext,
     StoredGroups,
+    StoredPromises,
+    StoredRisk,
     stored_guarantees,
     stored_promises,
 )
 from tailproof.guarantees.prediction_sets import set_scores
+from tailproof.guarantees.risk import RiskRule
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, fit_guarantees
 from tailproof.predict.command import Promised, predict_images
@@ -161,7 +164,7 @@ def test_what_cannot_be_promised_is_said(expert, images, promised, found):
 
 @pytest.mark.parametrize(
     "option, value",
-    [("classes", "a.txt"), ("prior", "a.csv"), ("adapt", True), ("context", "a.csv")],
+    [("classes", "a.txt"), ("prior", "a.csv"), ("adapt", True)],
 )
 def test_promises_are_about_the_probabilities_of_the_expert_itself(expert, images, option, value):
     with pytest.raises(TailproofError, match=f"--{option}"):
@@ -244,7 +247,7 @@ def in_context(expert, tmp_path):
             name="date", kind="month", exponent=0.5, smoothing=9.0, values={"07": {"2": 8}},
         ),
     ]  # fmt: skip
-    context = StoredContext(class_counts=[60, 30, 9], columns=columns)
+    context = StoredContext(class_counts=[60, 30, 9], columns=columns, promises=None)
     value = read_json(folder / "guarantees.json")
     write_json(folder / "guarantees.json", value | {"context": context.model_dump(mode="json")})
     return folder, context
@@ -274,6 +277,61 @@ def test_context_changes_the_probabilities_of_each_image(in_context, images, cap
     assert "1 image with a date" in output.err
 
 
+def with_promises(value, context):
+    """Add promises in context to guarantees.json: thresholds that accept everything."""
+    _, rules = fitted()
+    free = [rule.overall._replace(threshold=0.0) for rule in rules.risks]
+    own = stored_promises(rules)
+    own["risks"] = [
+        StoredRisk.of(RiskRule(rule.risk, fit, dict.fromkeys(rule.groups, fit)))
+        for rule, fit in zip(rules.risks, free, strict=True)
+    ]
+    promises = StoredPromises(**own)
+    context = context.model_copy(update={"promises": promises})
+    exponents = {"exponents": [0.5, 0.0], "promises": promises.model_dump(mode="json")}
+    grouped = StoredGroups(**stored_promises(rules), temperature=0.5, largest=3)
+    grouped = grouped.model_dump(mode="json") | {"context": exponents}
+    return value | {"context": context.model_dump(mode="json"), "grouped": grouped}
+
+
+def test_promises_in_context_have_their_own_thresholds(in_context, images, capsys, tmp_path):
+    folder, context = in_context
+    deployment = read_json(folder / "deployment.json")
+    write_json(folder / "deployment.json", deployment | {"group_temperature": 0.5})
+    value = with_promises(read_json(folder / "guarantees.json"), context)
+    write_json(folder / "guarantees.json", value)
+    files = sorted(path.name for path in images.iterdir())
+    cells = ["forest,2021-07-30", "heath,", ",", "forest,", ","]
+    table = tmp_path / "finds.csv"
+    rows = [f"{images / file},{cell}" for file, cell in zip(files, cells, strict=True)]
+    table.write_text("\n".join(["file,site,date", *rows]) + "\n")
+
+    def answered(**options):
+        predict_images(
+            str(folder), [str(images)], as_csv=True, rule="chow", coverage=None,
+            promised=Promised(set_coverage=0.9, risk=0.1), **options,
+        )  # fmt: skip
+        output = capsys.readouterr()
+        return list(csv.DictReader(io.StringIO(output.out))), output.err
+
+    before, _ = answered()
+    after, messages = answered(context=str(table))
+    assert {row["decision"] for row in before} == {"reject"}
+    assert {row["decision"] for row in after} == {"accept"}
+    assert "fitted without" not in messages
+    (group,), _ = answered(group="folder")
+    (row,), messages = answered(group="folder", context=str(table))
+    assert (group["decision"], row["decision"]) == ("reject", "accept")
+    assert "1 group whose images differ in site" in messages
+    assert probabilities([row]) == pytest.approx(probabilities([group])), "they say nothing"
+    table.write_text("\n".join(["file,site,date", *rows]).replace("heath", "forest") + "\n")
+    (row,), messages = answered(group="folder", context=str(table))
+    site = context.columns[0].column(context.class_counts).log_ratio[0]
+    expected = probabilities([group]) * np.exp(0.5 * site)
+    assert probabilities([row]) == pytest.approx(expected / expected.sum(), abs=1e-5)
+    assert "differ" not in messages
+
+
 def test_context_that_cannot_be_used_is_one_sentence(expert, in_context, images, tmp_path):
     folder, _ = in_context
     table = tmp_path / "finds.csv"
@@ -281,7 +339,7 @@ def test_context_that_cannot_be_used_is_one_sentence(expert, in_context, images,
     for place, options, found in (
         (expert, {}, "built without columns of context"),
         (folder, {}, "no column 'date'"),
-        (folder, {"group": "folder"}, "--group"),
+        (folder, {"group": "folder"}, "--context is fitted for single images alone"),
     ):
         with pytest.raises(TailproofError, match=found):
             predict_images(

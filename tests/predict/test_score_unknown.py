@@ -111,9 +111,10 @@ def promise(folder, score):
     counts = np.arange(8, 0, -1)
     shown = classes(counts, np.zeros(8, int))
     rules = fit_and_measure_unknown({"0": own}, shown, config, Evaluation(bootstrap=100))
-    unknown = rules.stored["0"] | {"score": score}
-    tune = own["tune"].scores[score]
-    unknown["false_alarms"][0]["threshold"] = float(np.quantile(tune, 0.1))
+    threshold = float(np.quantile(own["tune"].scores[score], 0.1))
+    fit = rules.fits[0.2]["0"]._replace(threshold=threshold)._asdict()
+    rates = [{"rate": 0.2, **fit, "risks": [], "context_risks": None}]
+    unknown = {"score": score, "false_alarms": rates}
     unknown["features_sha256"] = sha256_file(folder / "unknown.safetensors")
     rank = {"name": "class", "classes": DIGIT_NAMES["class"], "above": list(range(8))}
     facts = {"experiment": "drawn", "expert": "drawn", "seed": 0, "confidence": 0.9}
@@ -121,7 +122,7 @@ def promise(folder, score):
     facts |= {"shares": [0.125] * 8, "groups": ["few"] * 8, "ranks": [rank]}
     facts |= {"sets": [], "risks": [], "roll_ups": [], "unknown": unknown}
     write_json(folder / "guarantees.json", facts)
-    return own, unknown["false_alarms"][0]["threshold"]
+    return own, threshold
 
 
 class _Weights:
@@ -133,8 +134,9 @@ class _Weights:
         self.sample_ids = ids.to_numpy()
 
 
-def predict(capsys, folder, images, **promised):
+def predict(capsys, folder, images, group=None, **promised):
     options = {"rule": "chow", "coverage": None, "promised": Promised(**promised)}
+    options["group"] = group
     assert predict_images(str(folder), [str(images)], as_csv=True, **options)
     output = capsys.readouterr()
     return list(csv.DictReader(io.StringIO(output.out))), output.err
@@ -163,6 +165,45 @@ def test_predict_says_unknown_below_the_threshold(expert, held_out, tmp_path, ca
         assert row["class"] == before["class"] and row["probability"] == before["probability"]
 
 
+def test_a_risk_next_to_unknown_has_its_own_threshold_also_for_groups(
+    expert, held_out, tmp_path, capsys
+):
+    folder = shutil.copytree(expert, tmp_path / "copy")
+    deployment = read_json(folder / "deployment.json")
+    changes = {"tail": ["7"], "group_temperature": 0.5}
+    write_json(folder / "deployment.json", deployment | changes)
+    own, _ = promise(folder, "knn")
+    scores = own["unknown_test"].scores["knn"][:12]
+    ordered = np.sort(scores)
+    middle = float(np.float32((ordered[5] + ordered[6]) / 2))
+    fit = {"threshold": 0.0, "needed": 2, "samples": 9}
+    risks = [{"risk": 0.1, "overall": fit, "groups": {"few": fit}}]
+    rate = {"rate": 0.2, "threshold": middle, "needed": 2, "samples": 9}
+    rate |= {"risks": risks, "context_risks": None}
+    value = read_json(folder / "guarantees.json")
+    value["unknown"] |= {"false_alarms": [rate], "groups": [rate]}
+    none = fit | {"threshold": None}
+    value["risks"] = [{"risk": 0.1, "overall": none, "groups": {"few": none}}]
+    promises = {name: value[name] for name in ("shares", "sets", "risks", "roll_ups")}
+    value["grouped"] = promises | {"temperature": 0.5, "largest": 3}
+    write_json(folder / "guarantees.json", value)
+    split, images = Split(held_out[1], "unknown_test"), tmp_path / "images"
+    for row in range(12):
+        place = images / f"group {row % 4}" / f"{row:02d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(split.image(row)[..., 0]).save(place)
+    assert "cannot be promised" in refused(folder, images, risk=0.1)
+    rows, messages = predict(capsys, folder, images, unknown=0.2, risk=0.1)
+    unknown = {int(row["file"][-6:-4]): row["decision"] == "unknown" for row in rows}
+    assert [unknown[row] for row in range(12)] == (scores < middle).tolist()
+    assert {row["decision"] for row in rows} == {"unknown", "accept"}
+    assert "for images of known classes" in messages
+    rows, _ = predict(capsys, folder, images, group="folder", unknown=0.2, risk=0.1)
+    means = scores.reshape(3, 4).mean(axis=0)
+    found = {row["group"][-1]: row["decision"] == "unknown" for row in rows}
+    assert found == {str(number): mean < middle for number, mean in enumerate(means)}
+
+
 def refused(folder, images, **promised) -> str:
     with pytest.raises(TailproofError) as error:
         predict_images(
@@ -180,8 +221,7 @@ def test_what_cannot_be_answered_is_refused_in_one_sentence(expert, tmp_path):
     image = tmp_path / "a.png"
     promise(folder, "knn")
     assert "was not fitted, expected one of 0.2" in refused(folder, image, unknown=0.01)
-    assert "takes some away" in refused(folder, image, unknown=0.2, risk=0.1)
-    assert "--group" in refused(folder, image, unknown=0.2, group="folder")
+    assert "fitted for single images alone" in refused(folder, image, unknown=0.2, group="folder")
     stored = read_json(folder / "guarantees.json")
     few = stored["unknown"]["false_alarms"][0] | {"threshold": None, "samples": 3}
     without = stored["unknown"] | {"false_alarms": [few]}

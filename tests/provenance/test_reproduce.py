@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tailproof.digests import sha256_file
 from tailproof.provenance.numeric_distance import numeric_distance
-from tailproof.provenance.reproduce import draw
+from tailproof.provenance.reproduce import _in_scratch, _within_noise, _within_spread, draw
 from tailproof.provenance.upgrade import stale_stages
 from tailproof.runtime.ledger import read_ledger
 from tailproof.runtime.records import File
@@ -134,3 +134,46 @@ def test_files_with_other_texts_or_lengths_have_no_distance(tmp_path):
     assert numeric_distance(tmp_path / "a.json", tmp_path / "a.json") == 0
     for name in "bcd":
         assert numeric_distance(tmp_path / "a.json", tmp_path / f"{name}.json") is None
+
+
+def summary(path, **cells):
+    """Write a table of evaluation with one metric."""
+    row = {"split": "test", "method": "a", "metric": "top1", "mean": 0.5, "sd": 0.01} | cells
+    path.write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sd", "mean", "same"),
+    [(0.01, 0.51, True), (0.01, 0.6, False), (0.0, 0.5, True), (0.0, 0.6, False), ("", 0.6, False)],
+)
+def test_seeds_that_agree_exactly_have_no_noise_to_hide_a_difference(tmp_path, sd, mean, same):
+    old = summary(tmp_path / "old.csv", sd=sd)
+    again = summary(tmp_path / "new.csv", sd=sd, mean=mean)
+    assert _within_spread(old, again)[0] is same
+
+
+def test_a_file_that_is_the_same_for_all_seeds_must_be_the_same_again(
+    finished, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(finished.folder)
+    record = next(iter(read_ledger("tiny")))
+    monkeypatch.chdir(tmp_path)
+
+    def job(seed, **contents):
+        outputs = []
+        for name, content in contents.items():
+            path = Path("results", "tiny", f"seed-{seed}", f"{name}.json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content))
+            outputs.append(File(path=path.as_posix(), sha256="0" * 64, bytes=1))
+        return record.model_copy(update={"outputs": outputs, "wildcards": {"seed": str(seed)}})
+
+    jobs = [job(0, a={"x": 1}, b={"x": 1.0}), job(1, a={"x": 1}, b={"x": 2.0})]
+    different = [file.path for file in jobs[0].outputs]
+    for path, content in zip(different, ({"x": 3}, {"x": 1.5}), strict=True):
+        again = tmp_path / "again" / _in_scratch(path)
+        again.parent.mkdir(parents=True, exist_ok=True)
+        again.write_text(json.dumps(content))
+    same, _ = _within_noise(jobs[0], different, jobs, tmp_path / "again")
+    assert not same

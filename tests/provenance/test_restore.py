@@ -6,9 +6,9 @@ import pytest
 
 from tailproof.digests import digest_of
 from tailproof.files import json_text, read_json
-from tests.workflow.test_staleness import AFTERWARDS, expected_jobs, flip
+from tests.workflow.test_staleness import AFTERWARDS, expected_jobs, flip, of_experts
 
-RAW_LOGITS = "results/tiny/experts/logit_adjustment/seed-0/raw_logits/calib.parquet"
+RAW_LOGITS = "results/tiny/experts/{}/seed-0/raw_logits/calib.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +47,16 @@ def test_a_clone_has_nothing_to_do_and_holds(clone):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-def test_a_damaged_artefact_is_made_again_with_what_follows(clone):
-    flip(clone.folder / RAW_LOGITS, 777)
-    assert re.search(rf"^.*  {RAW_LOGITS}  SHA-256 ", restored(clone), re.M)
-    experts = {f"{rule} logit_adjustment" for rule in ("infer", "calibrate", "export")}
-    assert planned(clone) == experts | AFTERWARDS
-
-
-def test_a_missing_artefact_is_made_again_with_what_follows(clone):
-    (clone.folder / RAW_LOGITS).unlink()
-    assert re.search(rf"^.*  {RAW_LOGITS}  .", restored(clone), re.M)
-    experts = {f"{rule} logit_adjustment" for rule in ("infer", "calibrate", "export")}
-    assert planned(clone) == experts | AFTERWARDS
+def test_damaged_and_missing_artefacts_are_made_again_with_what_follows(clone):
+    experts = ("logit_adjustment", "cross_entropy")
+    damaged, missing = map(RAW_LOGITS.format, experts)
+    flip(clone.folder / damaged, 777)
+    (clone.folder / missing).unlink()
+    lines = restored(clone)
+    assert re.search(rf"^.*  {damaged}  SHA-256 ", lines, re.M)
+    assert re.search(rf"^.*  {missing}  .", lines, re.M)
+    again = of_experts("infer", "calibrate", "export", experts=experts)
+    assert planned(clone) == again | AFTERWARDS
 
 
 def test_a_module_edited_in_the_clone_makes_stale_what_reaches_it(clone):

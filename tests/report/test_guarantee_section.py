@@ -3,6 +3,7 @@ import pytest
 from tailproof.files import read_json
 from tailproof.report.guarantee_section import section
 from tailproof.report.results import Results
+from tests.guarantees.test_guarantee import pairs, run, sites
 
 
 @pytest.fixture
@@ -42,6 +43,26 @@ def test_a_broken_promise_is_marked(results):
         row["lowest"]["test"] = 1.1
     cells = [row.cells[-1] for row in section(results).sets.rows]
     assert all(cell.main.text == "no" and cell.strong for cell in cells)
+
+
+def test_context_has_its_effects_and_promises_of_images_and_groups(results, tmp_path):
+    guarantees = results.guarantees
+    own = run(tmp_path, groups=pairs, context=sites)
+    guarantees.clear()
+    guarantees.update(own)
+    shown = section(results)
+    effects, of_groups = shown.context.effects
+    within = own["methods"]["stacked"]["context"], own["methods"]["stacked"]["groups"]["context"]
+    for table, context in zip((effects, of_groups), within, strict=True):
+        row = table.rows[-1]
+        assert row.label == "stacked" and len(row.cells) == len(table.head)
+        assert row.cells[0].main.value == context["exponents"]["3"]["site"]
+        assert row.cells[1].main.value == context["test"]["top1"]["changed"]["difference"]
+    sets, risks, roll_up, *others = shown.context.promises
+    assert len(others) == 3 and all(table.rows for table in (risks, roll_up))
+    for table, context in zip((sets, others[0]), within, strict=True):
+        coverage = context["promises"]["sets"][0]["test"]["coverage"]["mean"]
+        assert table.rows[0].cells[1].main.value == coverage
 
 
 def test_the_roll_up_has_a_column_for_every_rank(results):

@@ -65,3 +65,18 @@ def test_known_images_alone_have_no_table_of_scores(results):
     shown = section(results)
     assert shown.scores is None and "only false alarms are measured" in shown.words
     assert shown.experts.rows[0].cells[1].main.text == "–"
+
+
+def test_risks_next_to_unknown_and_groups_have_tables(results):
+    own = add(results)
+    risks = results.guarantees["methods"]["cross_entropy"]["risks"]
+    for method in results.guarantees["methods"].values():
+        if "unknown" in method:
+            answers = method["unknown"]["answers"]
+            answers[0] |= {"risks": risks, "context_risks": risks}
+            method["unknown"]["groups"] = {"rows": {}, "answers": [answers[0]]}
+    shown = section(results)
+    assert len(shown.risks) == 2 and len(shown.groups) == 3
+    assert [len(table.rows) for table in shown.risks] == [len(risks)] * 2
+    value = own["answers"][0]["test"]["false_alarm"]["mean"]
+    assert shown.groups[0].rows[0].cells[0].main.value == value

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tailproof.project import PIPELINE as ROOT
 from tailproof.runtime.code_digest import (
     RUNTIME,
+    CodeRead,
     closure,
     code_digest,
     packages,
@@ -527,3 +528,12 @@ def test_a_script_that_imports_all_reaches_all(tmp_path):
     results = {name for name in modules if not name.startswith(RUNTIME)}
     assert set(modules) - results, "the runtime is left out"
     assert set(closure(script)) == results | {"__main__"}
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_digests_that_share_what_they_read_are_those_of_each_script_alone(backwards):
+    scripts = sorted((ROOT / "workflow/scripts").glob("*.py"), reverse=backwards)
+    assert len(scripts) > 20
+    read = CodeRead()
+    for script in scripts:
+        assert code_digest(script, read=read) == code_digest(script), script.name

@@ -143,7 +143,7 @@ class Cluster:
         while not (result := found()):
             ended = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
             assert not ended, f"these ended: {ended}"
-            time.sleep(0.1)
+            time.sleep(0.25)
         return result
 
     def start_node(self, node: str) -> None:

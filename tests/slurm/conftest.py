@@ -14,14 +14,15 @@ import yaml
 from tests.project import ROOT, TINY, Project
 from tests.slurm.cluster import Cluster
 
-LONG = {**TINY["recipe"], "epochs": 60, "checkpoint": {"steps": 20}}
-# Each is interrupted while it trains, up to a minute after its epoch 9, or while it starts.
+LONG = {**TINY["recipe"], "epochs": 6, "checkpoint": {"steps": 20}}
+# Each is held after its epoch HELD and interrupted there, or while it starts.
+HELD = 4
 EXPERTS = {
     "requeued": {},
-    "limited": {"epochs": 400},
-    "lost": {"epochs": 100},
-    "starting": {"epochs": 5},
-    "two_nodes": {"epochs": 20, "nodes": 2},
+    "limited": {"epochs": 7},
+    "lost": {"epochs": 8},
+    "starting": {"epochs": 2},
+    "two_nodes": {"epochs": 2, "nodes": 2},
 }
 # For this cluster: it keeps no accounts.
 HERE = ("--slurm-status-command", "squeue")

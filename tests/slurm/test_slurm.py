@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.held_import import hold_imports
+from tests.held_import import hold_imports, hold_training
 from tests.project import Project
-from tests.slurm.conftest import EXPERTS, SlurmProject, stop
+from tests.slurm.conftest import EXPERTS, HELD, SlurmProject, stop
 
 pytestmark = pytest.mark.timeout(5400)  # ten minutes; longer on a busy machine
 
@@ -77,46 +77,48 @@ def interrupt_jobs(cluster, tmp_path_factory):
     project = SlurmProject.on(cluster, tmp_path_factory.mktemp("slurm"))
     project.set_resources("train", constraint=ON_NODE)
     holds = hold_imports(project.folder / "held", STARTING)
+    trained = hold_training(project.folder / "held", HELD)
     process = project.submit()
-
-    def job(expert):
-        return cluster.jobs().get(f"rule_train_wildcards_tiny_{expert}_0", {})
-
-    def training(expert):
-        assert process.poll() is None, project.told
-        return job(expert).get("JobState") == "RUNNING" and " epoch 9 " in project.log(expert)
-
-    def limit(expert, minutes):
-        asked = f"JobId={job(expert)['JobId']}"
-        assert cluster.run("scontrol", "update", asked, f"TimeLimit={minutes}") == ""
 
     waiting, started = {"requeued", "lost", "node2", "limited", "unlimited"}, []
 
     def interrupt():
         """Do to each job what it is here for, as soon as it is due; say when all is done."""
+        assert process.poll() is None, project.told
         for hold in {path.name.removesuffix("-") for path in holds.iterdir()} - set(started):
             # As Slurm signals a job before its limit: all processes of its steps.
             assert cluster.run("scancel", "--signal=TERM", hold) == ""
             started.append(hold)
-        if "requeued" in waiting and training("requeued"):
-            assert cluster.run("scontrol", "requeue", job("requeued")["JobId"]) == ""
-            waiting.remove("requeued")
-        if "lost" in waiting and training("lost"):
+        held = {path.name for path in trained.iterdir()}
+        jobs = {
+            expert: job
+            for comment, job in cluster.jobs().items()
+            for expert in EXPERTS
+            if comment == f"rule_train_wildcards_tiny_{expert}_0" and job["JobId"] in held
+        }
+
+        def limit(minutes):
+            asked = f"JobId={jobs['limited']['JobId']}"
+            assert cluster.run("scontrol", "update", asked, f"TimeLimit={minutes}") == ""
+
+        due = waiting & jobs.keys()
+        if "requeued" in due:
+            assert cluster.run("scontrol", "requeue", jobs["requeued"]["JobId"]) == ""
+        if "lost" in due:
             cluster.kill_node("node2")
-            waiting.remove("lost")
-        if waiting & {"lost", "node2"} == {"node2"} and job("lost")["JobState"] != "RUNNING":
+        if "limited" in due:
+            hours, minutes, _ = jobs["limited"]["RunTime"].split(":")
+            limit(60 * int(hours) + int(minutes) + 3)  # so it is signalled now
+        if waiting & {"lost", "node2"} == {"node2"} and jobs["lost"]["JobState"] != "RUNNING":
             cluster.start_node("node2")
             waiting.remove("node2")
-        if "limited" in waiting and training("limited"):
-            hours, minutes, _ = job("limited")["RunTime"].split(":")
-            limit("limited", 60 * int(hours) + int(minutes) + 3)  # so it is signalled now
-            waiting.remove("limited")
         if (
             waiting & {"limited", "unlimited"} == {"unlimited"}
-            and job("limited")["Restarts"] != "0"
+            and jobs["limited"]["Restarts"] != "0"
         ):
-            limit("limited", 600)  # once is enough
+            limit(600)  # once is enough
             waiting.remove("unlimited")
+        waiting.difference_update(due)
         return not waiting and len(started) == 2
 
     try:

@@ -80,6 +80,19 @@ def run(installed):
     return run
 
 
+@pytest.fixture
+def fork(installed):
+    """Run a module in a fork that imports the installed package; it must end well."""
+
+    def fork(folder, module, *arguments):
+        environment = installed.environment | {"PYTHONPATH": str(installed.packages)}
+        done = run_module(folder, environment, module, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return fork
+
+
 def tiny(folder, **changes):
     """Make the project's experiment a tiny one."""
     (folder / "config" / "config.yaml").write_text(
@@ -97,29 +110,25 @@ def different_files(one, other):
     return [str(f) for f in compared if (one / f).read_bytes() != (other / f).read_bytes()]
 
 
-def test_a_project_of_ones_own_runs_proves_and_plans(
-    run, installed, finished, tmp_path, monkeypatch
-):
+def test_a_project_of_ones_own_runs_proves_and_plans(run, fork, finished, tmp_path, monkeypatch):
     """A run from scratch elsewhere, by the installed package, gives the bytes of a checkout's.
 
-    The installed Python runs the first job and all commands; the other jobs are run by forks, which
-    import the installed package.
+    The installed Python runs the first jobs and the commands; the other jobs and the plans are run
+    by forks, which import the installed package.
     """
     run(tmp_path, "tailproof.cli", "init", "study")
     study = tmp_path / "study"
     tiny(study)
     monkeypatch.chdir(study)
     run(study, "snakemake", "--cores", "2", "results/tiny/splits.parquet")
-    environment = installed.environment | {"PYTHONPATH": str(installed.packages)}
-    done = run_module(study, environment, "snakemake", "--cores", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
+    fork(study, "snakemake", "--cores", "2")
     assert different_files(finished.results, study / "results" / "tiny") == []
     ledger = read_ledger("tiny")
     first = ledger.records["results/tiny/provenance/split/split.json"]
     assert first.command == "snakemake --cores 2 results/tiny/splits.parquet"
     run(study, "tailproof.cli", "audit", "tiny")
-    assert "Nothing to be done" in run(study, "snakemake", "--cores", "2", "--dry-run")
-    plan = run(study, "snakemake", "--profile", "slurm", "--dry-run", "--forcerun", "split")
+    assert "Nothing to be done" in fork(study, "snakemake", "--cores", "2", "--dry-run")
+    plan = fork(study, "snakemake", "--profile", "slurm", "--dry-run", "--forcerun", "split")
     assert re.search(r"^train +3$", plan, flags=re.M)
     subprocess.run(["git", "init", "--quiet", study], check=True)
     kept = subprocess.run(
@@ -135,8 +144,8 @@ def test_a_project_of_ones_own_runs_proves_and_plans(
     assert sum(path.is_file() for path in cached) > 20
 
 
-def test_a_workflow_of_ones_own_uses_the_rules(run, tmp_path):
-    run(tmp_path, "tailproof.cli", "init", "study", "--results", "out")
+def test_a_workflow_of_ones_own_uses_the_rules(fork, tmp_path):
+    fork(tmp_path, "tailproof.cli", "init", "study", "--results", "out")
     study = tmp_path / "study"
     tiny(study)
     (study / "Snakefile").write_text(
@@ -148,7 +157,7 @@ def test_a_workflow_of_ones_own_uses_the_rules(run, tmp_path):
         '    input: "out/tiny/shards/manifest.json"\n'
         '    output: "mine.txt"\n    shell: "wc -c {input} > {output}"\n'
     )
-    run(study, "snakemake", "--cores", "2")
+    fork(study, "snakemake", "--cores", "2")
     assert (study / "mine.txt").is_file()
     assert (study / "out" / "tiny" / "provenance" / "prepare" / "prepare.json").is_file()
     assert not (study / "results").exists()

@@ -214,7 +214,7 @@ def test_a_killed_workflow_goes_on_where_its_training_was(twin):
 
     The log keeps the lines of all attempts.
     """
-    recipe = {**TINY["recipe"], "epochs": 15, "checkpoint": {"steps": 2}}
+    recipe = {**TINY["recipe"], "epochs": 8, "checkpoint": {"steps": 2}}
     experts = {"only": {}}
     twin.write("config/experiments/tiny.yaml", {**TINY, "recipe": recipe, "experts": experts})
     target = "results/tiny/experts/only/seed-0/model.safetensors"

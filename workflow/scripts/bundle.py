@@ -26,6 +26,8 @@ with job(snakemake) as stage:
             manifest=inputs.manifest,
             samples=inputs.samples,
             metrics=inputs.metrics,
+            splits=inputs.splits,
+            context=inputs.context or None,
             hashed=stage.digests,
         ),
         Evaluation(**params.evaluation),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tailproof.bundle.card import EnsembleFacts, card_of
+from tailproof.bundle.promises import promise
 from tailproof.bundle.sources import Sources
 from tailproof.bundle.tensors import Packed, pack_weights
 from tailproof.calibration.calibration_file import CalibrationFile
@@ -17,18 +18,14 @@ from tailproof.evaluation.deployment import Assumptions, Deployment, FittedRule
 from tailproof.evaluation.predictions import fit_stacked, predict_ensemble
 from tailproof.evaluation.prior_shift import ClassConfidence
 from tailproof.evaluation.probabilities import Prediction
-from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.selective import fit_rules
 from tailproof.evaluation.task import FITTED_ON, Task
 from tailproof.files import read_json, write_json, write_text
 from tailproof.guarantees.expert_guarantees import FILE as GUARANTEES
-from tailproof.guarantees.expert_guarantees import stored_guarantees
-from tailproof.guarantees.fitting import PRIOR_FROM, fit_predictions
+from tailproof.guarantees.fitting import PRIOR_FROM
 from tailproof.guarantees.guarantee import (
     STACKED,
-    classes_of,
     ensemble_predictions,
-    group_notes,
     read_logits,
 )
 from tailproof.models.expert_config import ExpertConfig
@@ -76,15 +73,17 @@ def bundle(
     tune = [of_expert[FITTED_ON] for of_expert in logits]
     weights = _ensemble_weights(sources, metrics, tune)
     decided = predict_ensemble(sources.method, tune, weights)
-    promises, assumptions = _promises(sources, task, logits, guarantees, facts)
+    temperature = _group_temperature(metrics, sources)
+    predictions = ensemble_predictions(sources.method, logits)
+    promises = promise(sources, task, logits[0], predictions, guarantees, temperature, facts)
     deployment = Deployment(
         **facts,
         images=read_json(sources.manifest)["mode"],
         tail=metrics["groups"]["few"],
         coverage=max((value for value in evaluation.coverages if value < 1), default=1.0),
         rules=_rules(decided, task, evaluation),
-        group_temperature=_group_temperature(metrics, sources),
-        assumptions=assumptions,
+        group_temperature=temperature,
+        assumptions=_assumptions(predictions[FITTED_ON], np.array(promises["shares"])),
     )
     described = _described(sources, weights, configs, calibrations, packed)
     write_json(output / FILE, described.model_dump(mode="json", exclude_unset=True))
@@ -178,21 +177,6 @@ def _rules(tune: Prediction, task: Task, evaluation: Evaluation) -> dict[str, li
 def _group_temperature(metrics: Mapping[str, Any], sources: Sources) -> float | None:
     groups = metrics["sample_groups"]
     return groups and groups["temperatures"][sources.method][str(sources.seed)]
-
-
-def _promises(
-    sources: Sources,
-    task: Task,
-    logits: Sequence[Mapping[str, LogitsFile]],
-    config: Guarantees,
-    facts: Mapping[str, Any],
-) -> tuple[dict[str, Any], Assumptions]:
-    """Fit on tune what the ensemble can promise, and measure what it assumes of images."""
-    predictions, classes = ensemble_predictions(sources.method, logits), classes_of(task)
-    _, rules = fit_predictions(predictions, classes, config, {"plain": None})
-    notes = group_notes(logits[0][FITTED_ON], read_groups(sources.samples))
-    promises = stored_guarantees(rules, classes, config, notes=notes, **facts)
-    return promises, _assumptions(predictions[FITTED_ON], rules.shares)
 
 
 def _assumptions(tune: Prediction, shares: np.ndarray) -> Assumptions:

@@ -26,6 +26,8 @@ class Sources:
         manifest: the shards' manifest.json.
         samples: samples.parquet.
         metrics: metrics.json of the evaluation.
+        splits: splits.parquet; only context needs it.
+        context: context.parquet; None without columns of context.
         hashed: SHA-256 of inputs that were already hashed, by path.
     """
 
@@ -41,6 +43,8 @@ class Sources:
     manifest: str | Path
     samples: str | Path
     metrics: str | Path
+    splits: str | Path | None = None
+    context: str | Path | None = None
     hashed: Mapping[str, str] = field(default_factory=dict)
 
     def digests(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ less certain answers are wrong at least as often as more certain ones.
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -56,19 +57,22 @@ def fit_threshold(certainty: Array, wrong: Array, risk: float, confidence: float
     certainty, errors = certainty[order], np.append(0, np.cumsum(wrong[order]))
     samples, level, fitted = len(certainty), 0.0, None
     levels = levels_of_tests(samples, risk, 1 - confidence)
-    for count, added in levels.items():
+    thresholds = np.append(certainty, ALWAYS)[np.fromiter(levels, int)]
+    above = np.searchsorted(-certainty, -thresholds)  # fewer than counted where certainties tie
+    chances = bdtr(errors[above], above, risk)
+    tests = zip(levels.values(), thresholds.tolist(), above.tolist(), chances, strict=True)
+    for added, threshold, answers, chance in tests:
         level += added
-        threshold = float(certainty[count]) if count < samples else ALWAYS
-        above = int(np.searchsorted(-certainty, -threshold))  # fewer than count where scores tie
-        if level and above < needed_answers(risk, level):
+        if level and answers < needed_answers(risk, level):
             continue
-        if level and bdtr(errors[above], above, risk) <= level:
+        if level and chance <= level:
             fitted = threshold
         else:
             level = 0.0
     return Fit(fitted, needed_answers(risk, 1 - confidence), samples)
 
 
+@lru_cache(maxsize=1024)
 def levels_of_tests(samples: int, risk: float, level: float) -> dict[int, float]:
     """Return the numbers of answers to test, ascending, and the level that each test starts with.
 

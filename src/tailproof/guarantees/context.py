@@ -22,6 +22,7 @@ difference. A missing value, and one that train does not have, changes nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ from tailproof.data.context_cells import Kind, read_context
 from tailproof.data.tables import read_parquet
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.prior_shift import shares
+from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.task import FITTED_ON, Task
 from tailproof.guarantees.folds import predict_held_out
 
@@ -137,10 +139,18 @@ class Exponents(NamedTuple):
     Attributes:
         values: one for each column; zeros if context does not help.
         gain: NLL on tune, cross-fitted, with context minus without: difference, low, high.
+        held_out: log-probabilities [N, C] of tune in context, each fifth with exponents that were
+            fitted on the rest; those without context if it does not help.
     """
 
     values: Array
     gain: dict[str, float | None]
+    held_out: Array
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a column counts at all."""
+        return bool(self.values.any())
 
 
 @dataclass(frozen=True)
@@ -218,6 +228,37 @@ def add_context(
     return log_probabilities(total)
 
 
+def predict_in_context(
+    single: Prediction,
+    columns: Sequence[ContextColumn],
+    codes: Sequence[Array],
+    exponents: Array,
+) -> Prediction:
+    """Return the prediction in context; the arguments are those of `add_context`."""
+
+    def read() -> Blocks:
+        for rows, log_p in single.blocks():
+            yield rows, add_context(log_p, columns, [own[rows] for own in codes], exponents)
+
+    return Prediction(Streamed(single.classes, read), single.labels)
+
+
+def codes_of_groups(codes: Array, group: Array, groups: int) -> Array:
+    """Return the code that all samples of each group have which have one, [G]; else `NONE`.
+
+    Args:
+        codes: the code of each of N samples.
+        group: the number of its group, int [N].
+        groups: G.
+    """
+    here = codes != NONE
+    highest = np.full(groups, NONE)
+    np.maximum.at(highest, group[here], codes[here])
+    same = np.ones(groups, bool)
+    np.logical_and.at(same, group[here], codes[here] == highest[group[here]])
+    return np.where(same, highest, NONE)
+
+
 def fit_exponents(
     log_p: Array, labels: Array, columns: Sequence[ContextColumn], codes: Sequence[Array]
 ) -> Exponents:
@@ -240,11 +281,17 @@ def fit_exponents(
 
     held_out = predict_held_out(labels, predict)
     losses = log_p[rows, labels] - held_out[rows, labels]
-    drawn = bootstrap.resamples(len(labels), REPLICATES, 0, FITTED_ON)
+    drawn = _resamples(len(labels))
     gain = bootstrap.difference([drawn @ losses / len(labels)], [np.zeros(1 + REPLICATES)])
-    helps = gain["high"] is not None and gain["high"] < 0
-    exponents = _maximise(log_p, labels, columns, codes) if helps else np.zeros(len(columns))
-    return Exponents(np.round(exponents, 4), gain)
+    if gain["high"] is None or gain["high"] >= 0:
+        return Exponents(np.zeros(len(columns)), gain, log_p)
+    exponents = np.round(_maximise(log_p, labels, columns, codes), 4)
+    return Exponents(exponents, gain, held_out if exponents.any() else log_p)
+
+
+@lru_cache(maxsize=1)
+def _resamples(samples: int) -> Array:
+    return bootstrap.resamples(samples, REPLICATES, 0, FITTED_ON)
 
 
 def _maximise(
@@ -256,15 +303,16 @@ def _maximise(
     prior of standard deviation 1. It is convex: a log-sum-exp of linear functions of a.
     """
     rows = np.arange(len(labels))
-    truth = [column.log_ratio[own, labels] for column, own in zip(columns, codes, strict=True)]
+    ratios = [column.log_ratio[own] for column, own in zip(columns, codes, strict=True)]
+    truth = [ratio[rows, labels].sum() for ratio in ratios]
 
     def objective(a: Array) -> tuple[float, Array]:
-        mixed = add_context(log_p, columns, codes, a)
+        mixed = log_p.astype(float)
+        for ratio, exponent in zip(ratios, a, strict=True):
+            mixed = mixed + exponent * ratio
+        mixed = log_probabilities(mixed)
         p = np.exp(mixed)
-        slope = [
-            (p * column.log_ratio[own]).sum() - right.sum()
-            for column, own, right in zip(columns, codes, truth, strict=True)
-        ]
+        slope = [(p * ratio).sum() - right for ratio, right in zip(ratios, truth, strict=True)]
         return -mixed[rows, labels].sum() + ((a - 1) ** 2).sum() / 2, np.array(slope) + a - 1
 
     start = np.ones(len(columns))

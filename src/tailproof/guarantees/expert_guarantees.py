@@ -15,6 +15,7 @@ from tailproof.evaluation.class_groups import Group
 from tailproof.guarantees.binomial_threshold import Fit
 from tailproof.guarantees.context import MOST_SMOOTHING, STRONGEST, ContextColumn
 from tailproof.guarantees.prediction_sets import LOWEST, Procedure, SetRule
+from tailproof.guarantees.risk import RiskRule
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes, Rules
 from tailproof.guarantees.unknown_scores import FeatureScore, LogitScore
@@ -29,6 +30,7 @@ WEIGHTING = "plain"
 LARGEST = -LOWEST
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Level = Annotated[float, Field(ge=-1, le=1)]
+Shares = Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
 
 
 class StoredSet(Strict):
@@ -69,6 +71,12 @@ class StoredRisk(Strict):
     overall: StoredFit
     groups: dict[Group, StoredFit]
 
+    @classmethod
+    def of(cls, rule: RiskRule) -> Self:
+        """Store a rule."""
+        groups = {name: StoredFit.of(fit) for name, fit in rule.groups.items()}
+        return cls(risk=rule.risk, overall=StoredFit.of(rule.overall), groups=groups)
+
 
 class StoredRollUp(Strict):
     """A promised precision, with a fit for each rank."""
@@ -90,37 +98,82 @@ class StoredRank(Strict):
 
 
 class StoredFalseAlarm(Strict):
-    """A promised share of false alarms: a score below the threshold is unknown."""
+    """A promised share of false alarms: a score below the threshold is unknown.
+
+    Attributes:
+        risks: the risks that are promised of images that are not called unknown.
+        context_risks: the same in context; None if no column of context counts.
+    """
 
     rate: Share
     threshold: Number | None
     needed: int = Field(ge=1)
     samples: int = Field(ge=0)
+    risks: list[StoredRisk]
+    context_risks: list[StoredRisk] | None
 
 
 class StoredUnknown(Strict):
-    """When an image is called unknown; the digest is that of unknown.safetensors."""
+    """When an image is called unknown, and when a group of images is.
+
+    Attributes:
+        score: the score; that of a group is the mean over its images.
+        features_sha256: the digest of unknown.safetensors.
+        false_alarms: the promises for images.
+        groups: the promises for groups; None if the data have no groups of several images.
+    """
 
     score: LogitScore | FeatureScore
     features_sha256: Sha256
     false_alarms: list[StoredFalseAlarm] = Field(min_length=1)
+    groups: list[StoredFalseAlarm] | None = None
+
+    def all_risks(self) -> list[StoredRisk]:
+        """Return every promised risk of images or groups that are not called unknown."""
+        rates = [*self.false_alarms, *(self.groups or [])]
+        return [risk for own in rates for risk in [*own.risks, *(own.context_risks or [])]]
 
 
-class StoredGroups(Strict):
+class StoredPromises(Strict):
+    """What is promised of one kind of answers; `shares` are the class shares [C] for pas."""
+
+    shares: Shares
+    sets: list[StoredSet]
+    risks: list[StoredRisk]
+    roll_ups: list[StoredRollUp]
+
+
+Exponent = Annotated[float, Field(ge=0, le=STRONGEST)]
+
+
+class StoredGroupContext(Strict):
+    """How columns of context count for groups of images.
+
+    Attributes:
+        exponents: how strongly each column counts.
+        promises: what is promised in context; None if no column counts.
+    """
+
+    exponents: list[Exponent]
+    promises: StoredPromises | None
+
+    def strengths(self) -> list[float]:
+        """Return how strongly each column counts."""
+        return self.exponents
+
+
+class StoredGroups(StoredPromises):
     """What is promised of one answer for several images.
 
     Attributes:
         temperature: the temperature of groups that the rules were fitted with.
         largest: images in the largest group of tune.
-        shares: class shares [C] for pas.
+        context: how columns of context count; None without such columns.
     """
 
     temperature: Annotated[float, Field(ge=LOWEST_TEMPERATURE, le=HIGHEST)]
     largest: int = Field(ge=2)
-    shares: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
-    sets: list[StoredSet]
-    risks: list[StoredRisk]
-    roll_ups: list[StoredRollUp]
+    context: StoredGroupContext | None = None
 
 
 class StoredColumn(Strict):
@@ -136,7 +189,7 @@ class StoredColumn(Strict):
 
     name: str = Field(min_length=1)
     kind: Kind
-    exponent: Annotated[float, Field(ge=0, le=STRONGEST)]
+    exponent: Exponent
     smoothing: Annotated[float, Field(gt=0, le=MOST_SMOOTHING)]
     values: dict[str, dict[str, Annotated[int, Field(ge=1)]]]
 
@@ -158,14 +211,21 @@ class StoredColumn(Strict):
 
 
 class StoredContext(Strict):
-    """What columns of a table say of the classes; samples of train of each class."""
+    """What columns of a table say of the classes.
+
+    Attributes:
+        class_counts: samples of train of each class.
+        columns: the columns.
+        promises: what is promised in context; None if no column counts.
+    """
 
     class_counts: list[Annotated[int, Field(ge=0)]]
     columns: list[StoredColumn] = Field(min_length=1)
+    promises: StoredPromises | None
 
-    def in_use(self) -> bool:
-        """Return whether a column counts at all."""
-        return any(column.exponent for column in self.columns)
+    def strengths(self) -> list[float]:
+        """Return how strongly each column counts."""
+        return [column.exponent for column in self.columns]
 
 
 class ExpertGuarantees(JsonFile):
@@ -192,7 +252,7 @@ class ExpertGuarantees(JsonFile):
     weights_sha256: Sha256
     unit: Literal["image", "group"] = "image"
     confidence: Share
-    shares: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    shares: Shares
     groups: list[Group]
     ranks: list[StoredRank] = Field(min_length=1)
     sets: list[StoredSet]
@@ -205,29 +265,41 @@ class ExpertGuarantees(JsonFile):
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
-        classes = len(self.shares)
-        lengths = {
-            "groups": {len(self.groups)},
-            "ranks.above": {len(rank.above) for rank in self.ranks},
-            "sets.threshold": {len(rule.threshold) for rule in self.sets} - {1},
-            "context.class_counts": {len(self.context.class_counts)} if self.context else set(),
-        }
-        for name, found in lengths.items():
-            if found - {classes}:
-                raise ValueError(f"{name} has {min(found)} values, shares has {classes}")
-        if self.context:
-            for column in self.context.columns:
-                column.column(self.context.class_counts)
-        if self.grouped:
-            self.for_groups()
-        if any(set(rule.groups) != set(self.groups) for rule in self.risks):
-            raise ValueError("a risk has other groups than the classes")
-        if any(len(rule.ranks) != len(self.ranks) for rule in self.roll_ups):
-            raise ValueError(f"a roll-up has other ranks than the {len(self.ranks)} of the file")
+        self._check_length("groups", self.groups)
         for rank in self.ranks:
+            self._check_length("ranks.above", rank.above)
             if not all(-1 <= index < len(rank.classes) for index in rank.above):
                 raise ValueError(f"the rank {rank.name!a:.80} has no class for an index of above")
+        if self.context:
+            self._check_length("context.class_counts", self.context.class_counts)
+            for column in self.context.columns:
+                column.column(self.context.class_counts)
+        of_groups = self.grouped and self.grouped.context
+        columns = self.context.columns if self.context else []
+        if of_groups and len(of_groups.exponents) != len(columns):
+            raise ValueError("grouped.context has other columns than context")
+        in_context = (own.promises for own in (self.context, of_groups) if own)
+        for promises in filter(None, (self, self.grouped, *in_context)):
+            self._check_promises(promises)
+        self._check_risks(self.unknown.all_risks() if self.unknown else [])
         return self
+
+    def _check_promises(self, promises: "StoredPromises | ExpertGuarantees") -> None:
+        self._check_length("shares", promises.shares)
+        for rule in promises.sets:
+            if len(rule.threshold) > 1:
+                self._check_length("sets.threshold", rule.threshold)
+        self._check_risks(promises.risks)
+        if any(len(rule.ranks) != len(self.ranks) for rule in promises.roll_ups):
+            raise ValueError(f"a roll-up has other ranks than the {len(self.ranks)} of the file")
+
+    def _check_risks(self, risks: list[StoredRisk]) -> None:
+        if any(set(rule.groups) != set(self.groups) for rule in risks):
+            raise ValueError("a risk has other groups than the classes")
+
+    def _check_length(self, name: str, values: list) -> None:
+        if len(values) != len(self.shares):
+            raise ValueError(f"{name} has {len(values)} values, shares has {len(self.shares)}")
 
     @model_serializer(mode="wrap")
     def _without_absent_rule(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -236,22 +308,33 @@ class ExpertGuarantees(JsonFile):
             del fields["unknown"]
         return fields
 
-    def for_groups(self) -> Self:
-        """Return the promises for groups of images in place of those for images.
+    def of_answers(
+        self, *, grouped: bool = False, context: bool = False, unknown: float | None = None
+    ) -> Self:
+        """Return what is promised of other answers, in place of those for single images alone.
+
+        Args:
+            grouped: whether they are for groups of images.
+            context: whether columns of context change them.
+            unknown: the false-alarm rate at which images are called unknown, which is one of the
+                file; None if none are. The risks are then those of the other images.
 
         Raises:
-            ValueError: there are none.
+            ValueError: there are no promises for groups.
         """
-        if self.grouped is None:
+        if grouped and self.grouped is None:
             raise ValueError("it has no promises for groups of images")
-        own = self.grouped.model_dump(mode="json", exclude={"temperature", "largest"})
-        others: dict[str, Any] = {
-            "unit": "group",
-            "notes": [],
-            "grouped": None,
-            "context": None,
-        }
-        return type(self).model_validate({**self.model_dump(mode="json"), **own, **others})
+        own = self.grouped if grouped else self
+        in_context = own.context and own.context.promises if context else None
+        promises = in_context or own
+        fields = {name: getattr(promises, name) for name in StoredPromises.model_fields}
+        if unknown is not None:
+            rates = self.unknown.groups if grouped else self.unknown.false_alarms
+            rate = next(own for own in rates if own.rate == unknown)
+            fields["risks"] = (rate.context_risks or []) if in_context else rate.risks
+        if grouped:
+            fields |= {"unit": "group", "notes": []}
+        return self.model_copy(update=fields)
 
     def check_classes(self, classes: list[str], target: str) -> None:
         """Check that the rules are for these classes.
@@ -303,7 +386,7 @@ def stored_guarantees(
 
 
 def stored_promises(rules: Rules) -> dict[str, Any]:
-    """Return the fields shares, sets, risks and roll_ups of fitted rules."""
+    """Return the fields of `StoredPromises`."""
     return {
         "shares": rules.shares.tolist(),
         "sets": [
@@ -311,14 +394,7 @@ def stored_promises(rules: Rules) -> dict[str, Any]:
             for coverage, by_procedure in rules.sets[WEIGHTING].items()
             for name, rule in by_procedure.items()
         ],
-        "risks": [
-            {
-                "risk": rule.risk,
-                "overall": StoredFit.of(rule.overall),
-                "groups": {name: StoredFit.of(fit) for name, fit in rule.groups.items()},
-            }
-            for rule in rules.risks
-        ],
+        "risks": [StoredRisk.of(rule) for rule in rules.risks],
         "roll_ups": [
             StoredRollUp(precision=precision, ranks=[StoredFit.of(fit) for fit in fits])
             for precision, fits in rules.roll_ups.items()

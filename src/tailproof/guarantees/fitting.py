@@ -1,7 +1,8 @@
 """Fits all rules of a method on tune and measures them on dev and test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +11,11 @@ from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation import bootstrap
 from tailproof.evaluation.prior_shift import Strength, fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction, evenly
-from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS
+from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Task
+from tailproof.guarantees.context import Context
 from tailproof.guarantees.measure import measure_guarantees
 from tailproof.guarantees.rules import Classes, Rules, fit_guarantees
-from tailproof.guarantees.summary import Method
+from tailproof.guarantees.summary import Method, summarise
 
 PRIOR_FROM = ("val", "calib")
 """The splits that show which class shares a softmax assumes; no rule is fitted on them."""
@@ -47,33 +49,60 @@ class Samples:
         }
 
 
-def fit_and_measure(
-    method: Method,
-    classes: Classes,
-    config: Guarantees,
-    class_weights: Mapping[str, Array | None],
-    splits: Mapping[str, Samples],
-) -> None:
-    """Fill the method's strength, rules and values.
+@dataclass(frozen=True)
+class Unit:
+    """What promises are about: single samples, or groups of samples.
 
-    Args:
-        method: a method with its predictions.
-        classes: the classes.
-        config: the promises.
+    Attributes:
+        rows: {split: weights of its samples or groups} for tune, dev and test.
         class_weights: {weighting: weight of each class [C] in the fit; None for ones}.
-        splits: {split: weights of its samples}.
+        codes: {split: the code of each sample or group in each column of context}.
     """
+
+    rows: Mapping[str, Samples]
+    class_weights: Mapping[str, Array | None]
+    codes: Mapping[str, Sequence[Array]]
+
+    @property
+    def effective(self) -> dict[str, dict[str, float]]:
+        """Return how many equally weighted samples each split counts as, by weighting."""
+        return {split: own.effective for split, own in self.rows.items()}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the promises of all methods have in common.
+
+    Attributes:
+        classes: the classes.
+        config: the configuration section guarantees.
+        evaluation: the configuration section evaluation.
+        task: the classification task.
+        context: the columns of context; None without any.
+    """
+
+    classes: Classes
+    config: Guarantees
+    evaluation: Evaluation
+    task: Task
+    context: Context | None
+
+
+def fit_and_measure(method: Method, unit: Unit, setting: Setting) -> dict[str, Any]:
+    """Fill the method's strength, rules and values; return its part of guarantees.json."""
+    classes, config = setting.classes, setting.config
     for seed, predictions in method.predictions.items():
-        strength, rules = fit_predictions(predictions, classes, config, class_weights)
+        strength, rules = fit_predictions(predictions, classes, config, unit.class_weights)
         method.strength[seed], method.rules[seed] = strength, rules
         for split in REPORTED_SPLITS:
-            samples = splits[split]
+            samples = unit.rows[split]
             measured = measure_guarantees(
                 rules, predictions[split], classes, samples.counts, samples.weights
             )
             kept = method.values.setdefault(split, {})
             for key, rows in measured.items():
                 kept.setdefault(key, []).append(rows)
+    return summarise(method, config, classes, unit.effective)
 
 
 def fit_predictions(

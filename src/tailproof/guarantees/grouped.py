@@ -6,14 +6,12 @@ one of `tailproof.evaluation.sample_groups`: the mean of its samples' logits, di
 temperature of groups where there are several.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tailproof.config.evaluation import Evaluation
-from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import (
@@ -22,11 +20,11 @@ from tailproof.evaluation.sample_groups import (
     fit_group_temperature,
 )
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS
-from tailproof.guarantees.expert_guarantees import WEIGHTING, StoredGroups, stored_promises
-from tailproof.guarantees.fitting import Samples, fit_and_measure
+from tailproof.guarantees.context import codes_of_groups
+from tailproof.guarantees.expert_guarantees import WEIGHTING
+from tailproof.guarantees.fitting import Samples, Unit
 from tailproof.guarantees.folds import predict_held_out
-from tailproof.guarantees.rules import Classes
-from tailproof.guarantees.summary import Method, summarise
+from tailproof.guarantees.summary import Method
 
 Array = np.ndarray
 Splits = dict[str, Prediction]
@@ -105,42 +103,34 @@ class Groups:
         held_out = predict_held_out(tune.labels, predict)
         return {**grouped, FITTED_ON: Prediction(held_out, tune.labels)}
 
+    def method(self, method: Method) -> tuple[Method, dict[str, float]]:
+        """Return a method's answers for groups, and the temperature of each seed."""
+        temperatures = {seed: self.fit(own) for seed, own in method.predictions.items()}
+        predictions = {
+            seed: self.predict(own, temperatures[seed]) for seed, own in method.predictions.items()
+        }
+        return Method(method.name, method.kind, predictions, {}, {}, {}), temperatures
 
-def promise_groups(
-    method: Method,
-    groups: Groups,
-    classes: Classes,
-    config: Guarantees,
-    evaluation: Evaluation,
-    stored: dict[str, dict[str, Any]],
-) -> dict[str, Any]:
-    """Return what guarantees.json says of a method's answers for groups.
+    def unit(self, codes: Mapping[str, Sequence[Array]], evaluation: Evaluation) -> Unit:
+        """Return the groups as what promises are about.
 
-    Args:
-        method: the method, with predictions for single samples.
-        groups: the groups.
-        classes: the classes.
-        config: the promises.
-        evaluation: the configuration section evaluation.
-        stored: {seed: its part of guarantee_rules.json}, to which `grouped` is added.
-    """
-    temperatures = {seed: groups.fit(own) for seed, own in method.predictions.items()}
-    predictions = {
-        seed: groups.predict(own, temperatures[seed]) for seed, own in method.predictions.items()
-    }
-    of_groups = Method(method.name, method.kind, predictions, {}, {}, {})
-    rows = {
-        split: Samples.of({WEIGHTING: np.ones(count)}, split, evaluation)
-        for split, count in groups.count().items()
-    }
-    fit_and_measure(of_groups, classes, config, {WEIGHTING: None}, rows)
-    for seed, rules in of_groups.rules.items():
-        promises = stored_promises(rules)
-        stored[seed]["grouped"] = StoredGroups(
-            **promises, temperature=temperatures[seed], largest=groups.largest
-        )
-    effective = {split: own.effective for split, own in rows.items()}
-    return {
-        **summarise(of_groups, config, classes, effective),
-        "temperatures": temperatures,
-    }
+        Args:
+            codes: {split: the code of each sample in each column of context}.
+            evaluation: the configuration section evaluation.
+        """
+        rows = {
+            split: Samples.of({WEIGHTING: np.ones(count)}, split, evaluation)
+            for split, count in self.count().items()
+        }
+        return Unit(rows, {WEIGHTING: None}, self.codes(codes))
+
+    def codes(self, codes: Mapping[str, Sequence[Array]]) -> dict[str, list[Array]]:
+        """Return {split: the code of each group in each column of context} from those of samples.
+
+        Without columns, there are none.
+        """
+        return {
+            split: [codes_of_groups(own, groups.index, len(groups.size)) for own in codes[split]]
+            for split, groups in self.splits.items()
+            if split in codes
+        }

@@ -21,16 +21,17 @@ from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
 from tailproof.guarantees.context import Context
-from tailproof.guarantees.context_gain import use_context
 from tailproof.guarantees.expert_guarantees import stored_guarantees
-from tailproof.guarantees.fitting import PRIOR_FROM, Samples, fit_and_measure
+from tailproof.guarantees.fitting import PRIOR_FROM, Samples, Setting, Unit
 from tailproof.guarantees.folds import fold_of
-from tailproof.guarantees.grouped import Groups, promise_groups
+from tailproof.guarantees.grouped import Groups
+from tailproof.guarantees.known_risks import promise_unknown
 from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
+from tailproof.guarantees.promised import Promised, PromisedGroups
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes
-from tailproof.guarantees.summary import Method, summarise
-from tailproof.guarantees.unknown import features_of, fit_and_measure_unknown, read_all_scores
+from tailproof.guarantees.summary import Method
+from tailproof.guarantees.unknown import features_of, read_all_scores
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
@@ -84,10 +85,15 @@ def guarantee(
     of_first = {**first, **next(iter(next(iter(prior.values())).values()))}
     groups = Groups.of(of_first, group_of)
     in_context = Context.read(context, samples, splits, task) if context and splits else None
+    setting = Setting(classes, config, evaluation, task, in_context)
     rows = {
         split: _samples(first[split], split, evaluation, class_weights)
         for split in (FITTED_ON, *REPORTED_SPLITS)
     }
+    unit = Unit(rows, class_weights, _codes(in_context, of_first))
+    unit_of_groups = groups and groups.unit(unit.codes, evaluation)
+    unknown = unknown or {}
+    scores = read_all_scores(unknown, logits)
     result: dict[str, Any] = {
         "target": task.target,
         "ranks": [rank.name for rank in classes.ranks],
@@ -98,39 +104,38 @@ def guarantee(
         "notes": notes + notes_on_groups,
         "methods": {},
     }
-    effective = {split: own.effective for split, own in rows.items()}
-    codes = _codes(in_context, first)
     stored: dict[str, dict[str, Any]] = {}
     for method in track(_methods(logits, prior), "guarantee"):
-        fit_and_measure(method, classes, config, class_weights, rows)
-        summary = summarise(method, config, classes, effective)
-        more: dict[str, dict[str, Any]] = {seed: {} for seed in method.rules}
+        promised, of_groups = Promised.of(method, unit, setting), None
+        result["methods"][method.name] = promised.summary
         if groups:
-            summary["groups"] = promise_groups(method, groups, classes, config, evaluation, more)
-        if in_context:
-            summary["context"] = use_context(method, in_context, codes, rows, task, more)
-        result["methods"][method.name] = summary
-        if method.kind == "expert":
-            stored[method.name] = {
-                seed: stored_guarantees(
-                    rules,
-                    classes,
-                    config,
-                    **more[seed],
-                    experiment=experiment,
-                    expert=method.name,
-                    seed=int(seed),
-                    weights_sha256=logits[method.name][seed][FITTED_ON].metadata["weights_sha256"],
-                    notes=notes_on_groups,
-                )
-                for seed, rules in method.rules.items()
-            }
-    unknown = unknown or {}
-    for name, seeds in read_all_scores(unknown, logits).items():
-        rules = fit_and_measure_unknown(seeds, classes, config, evaluation)
-        result["methods"][name]["unknown"] = rules.summary
-        for seed, own in rules.stored.items():
-            stored[name][seed]["unknown"] = own | features_of(unknown[name], seed)
+            of_groups = PromisedGroups.of(method, groups, unit_of_groups, setting)
+            promised.summary["groups"] = of_groups.promised.summary
+        if method.kind != "expert":
+            continue
+        stored[method.name] = {
+            seed: stored_guarantees(
+                rules,
+                classes,
+                config,
+                grouped=of_groups and of_groups.stored(seed),
+                context=promised.context and promised.context.stored(seed, in_context),
+                experiment=experiment,
+                expert=method.name,
+                seed=int(seed),
+                weights_sha256=logits[method.name][seed][FITTED_ON].metadata["weights_sha256"],
+                notes=notes_on_groups,
+            )
+            for seed, rules in method.rules.items()
+        }
+        if method.name in scores:
+            summary, rules = promise_unknown(
+                scores[method.name], promised, of_groups, group_of, setting
+            )
+            promised.summary["unknown"] = summary
+            for seed, own in rules.items():
+                facts = features_of(unknown[method.name], seed)
+                stored[method.name][seed]["unknown"] = own | facts
     write_json(Path(output) / "guarantees.json", result)
     write_json(Path(output) / "guarantee_rules.json", stored)
     return result

@@ -1,12 +1,12 @@
 """What the rules reach on dev and test: [B] values for B rows of weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.guarantees.prediction_sets import LabelledWeights, SetHits, SetRule, measure_sets
-from tailproof.guarantees.risk import answered_above, measure_answers
+from tailproof.guarantees.risk import Answered, RiskRule, answered_above, measure_answers
 from tailproof.guarantees.roll_up import (
     NONE,
     AnswersByRank,
@@ -46,17 +46,23 @@ def measure_guarantees(
     hits = SetHits(prediction.labels, rules.shares, [rule for _, rule in _set_rules(rules)])
     found = AnswersByRank(len(prediction.labels), classes.ranks)
     prediction.collect({}, once=[hits, found])
-    step = max(1, _BLOCK // counts.shape[1])
-    parts = []
-    for start in range(0, len(counts), step):
-        weights = counts[start : start + step].astype(float)
-        parts.append(
-            {
-                **_sets(rules, hits, prediction.labels, classes, weights, sample_weights),
-                **_risks(rules, prediction, classes, weights),
-                **_roll_ups(rules, found.answers, prediction.labels, classes, weights),
-            }
-        )
+
+    def measure(weights: Array) -> Values:
+        return {
+            **_sets(rules, hits, prediction.labels, classes, weights, sample_weights),
+            **measure_risks(rules.risks, prediction, classes, weights),
+            **_roll_ups(rules, found.answers, prediction.labels, classes, weights),
+        }
+
+    return in_blocks(counts, measure)
+
+
+def in_blocks(counts: Array, measure: Callable[[Array], Values]) -> Values:
+    """Return values [B] of counts [B, N], of which memory has some rows at a time as floats."""
+    step = max(1, _BLOCK // max(1, counts.shape[1]))
+    parts = [
+        measure(counts[start : start + step].astype(float)) for start in range(0, len(counts), step)
+    ]
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
@@ -90,15 +96,34 @@ def _sets(
     return values
 
 
-def _risks(rules: Rules, prediction: Prediction, classes: Classes, weights: Array) -> Values:
+def measure_risks(
+    rules: Sequence[RiskRule],
+    prediction: Answered,
+    classes: Classes,
+    weights: Array,
+    allowed: Array | bool = True,
+) -> Values:
+    """Measure promised risks.
+
+    Args:
+        rules: the rules.
+        prediction: the answers for N samples.
+        classes: the classes.
+        weights: rows of weights, [B, N].
+        allowed: boolean mask [N] of the samples that may be answered at all.
+
+    Returns:
+        Values [B] by (risks, risk, group, metric).
+    """
     values: Values = {}
     certainty, wrong = prediction.confidence, ~prediction.correct
-    for rule in rules.risks:
-        answered = {OVERALL: answered_above(certainty, rule.overall.threshold)}
+    for rule in rules:
+        answered = {OVERALL: answered_above(certainty, rule.overall.threshold) & allowed}
         among = {OVERALL: np.ones(len(wrong), bool)}
         for group, fit in rule.groups.items():
             among[group] = classes.groups[group][prediction.predicted]
-            answered[group] = among[group] & answered_above(certainty, fit.threshold)
+            above = answered_above(certainty, fit.threshold)
+            answered[group] = among[group] & above & allowed
         for group, chosen in answered.items():
             measured = measure_answers(
                 chosen[among[group]], wrong[among[group]], weights[:, among[group]]

@@ -26,9 +26,8 @@ from typing import Literal
 
 import numpy as np
 
-from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.weighted_samples import nanmean
-from tailproof.guarantees.scores import SCORES, Score, score_classes
+from tailproof.guarantees.scores import SCORES, Score, score_classes, score_labels
 from tailproof.runtime.errors import TailproofError
 
 Procedure = Score | Literal["interp_q", "classwise"]
@@ -134,8 +133,9 @@ class TrueScores:
     def add(self, rows: slice, log_p: Array, p: Array) -> None:
         """Take some samples."""
         labels = self._labels[rows]
-        for score, own in self.scores.items():
-            own[rows] = set_scores(score, p, self._shares)[np.arange(len(labels)), labels]
+        most_probable = p.argmax(axis=1) == labels
+        for score, values in score_labels(p, labels, self._shares).items():
+            self.scores[score][rows] = np.where(most_probable, LOWEST, values)
 
 
 class SetHits:
@@ -169,29 +169,20 @@ class SetHits:
 
 
 def fit_sets(
-    prediction: Prediction,
-    shares: Array,
-    coverages: Sequence[float],
-    class_weights: Array | None = None,
+    true_scores: Mapping[str, Array], labels: Array, coverages: Sequence[float], weights: Array
 ) -> dict[float, dict[str, SetRule]]:
     """Fit every procedure at every coverage.
 
     Args:
-        prediction: prediction on N samples.
-        shares: class shares [C] for pas, from `prior_shift.prior_shares`.
+        true_scores: {score: that of the true class of N samples}, from `TrueScores`.
+        labels: their class indices.
         coverages: how often a set should hold the true class.
-        class_weights: a weight for each class [C] under label shift, from `shift_weights`; by
-            default all are 1.
+        weights: a weight for each class [C] under label shift, from `shift_weights`; else ones.
     """
-    weights = np.ones(prediction.classes) if class_weights is None else class_weights
-    labels = prediction.labels
-    true = prediction.collected(
-        ("true scores", shares.tobytes()), lambda: TrueScores(labels, shares)
-    )
     return {
         coverage: {
             name: SetRule(name, coverage, threshold)
-            for name, threshold in _thresholds(true.scores, labels, weights, coverage).items()
+            for name, threshold in _thresholds(true_scores, labels, weights, coverage).items()
         }
         for coverage in coverages
     }

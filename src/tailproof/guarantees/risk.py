@@ -6,11 +6,11 @@ groups, the promise holds for all of them at once: each has an equal part of 1 â
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from tailproof.evaluation.class_groups import GROUPS
-from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.weighted_samples import ratio
 from tailproof.guarantees.binomial_threshold import Fit, fit_threshold
 
@@ -32,23 +32,37 @@ class RiskRule:
     groups: dict[str, Fit]
 
 
+class Answered(Protocol):
+    """The answers for N samples: `Prediction`, or `FitData`."""
+
+    confidence: Array
+    predicted: Array
+    correct: Array
+
+
 def fit_risk(
-    prediction: Prediction, groups: Mapping[str, Array], risk: float, confidence: float
+    prediction: Answered,
+    groups: Mapping[str, Array],
+    risk: float,
+    confidence: float,
+    among: Array | slice = slice(None),
 ) -> RiskRule:
     """Fit the thresholds.
 
     Args:
-        prediction: prediction on N samples.
+        prediction: the answers for N samples.
         groups: {group: boolean mask [C] of its classes}.
         risk: the largest share of wrong answers to promise.
         confidence: the probability with which a promise holds.
+        among: boolean mask [N] of the samples that the promise is about.
     """
-    certainty, wrong = prediction.confidence, ~prediction.correct
+    certainty, wrong = prediction.confidence[among], ~prediction.correct[among]
+    predicted = prediction.predicted[among]
     there = [name for name in GROUPS if groups[name].any()]
     part = 1 - (1 - confidence) / len(there)
     by_group = {}
     for name in there:
-        own = groups[name][prediction.predicted]
+        own = groups[name][predicted]
         by_group[name] = fit_threshold(certainty[own], wrong[own], risk, part)
     return RiskRule(risk, fit_threshold(certainty, wrong, risk, confidence), by_group)
 

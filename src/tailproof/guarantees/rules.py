@@ -10,7 +10,13 @@ from tailproof.evaluation.probabilities import Prediction
 from tailproof.guarantees.binomial_threshold import Fit, fit_threshold
 from tailproof.guarantees.prediction_sets import SetRule, TrueScores, fit_sets
 from tailproof.guarantees.risk import RiskRule, fit_risk
-from tailproof.guarantees.roll_up import AnswersByRank, Rank, fit_roll_up, wrong_by_rank
+from tailproof.guarantees.roll_up import (
+    AnswersByRank,
+    Rank,
+    RankAnswers,
+    fit_roll_up,
+    wrong_by_rank,
+)
 
 Array = np.ndarray
 
@@ -51,6 +57,50 @@ class Rules:
     rejections: dict[float, Fit]
 
 
+@dataclass(frozen=True)
+class FitData:
+    """What rules are fitted on, of N samples that no rule has seen before.
+
+    Attributes:
+        labels: class indices, int [N].
+        predicted: the most probable class, int [N].
+        true_scores: {score of prediction sets: that of the true class, [N]}.
+        answers: the answers at each rank, the finest first.
+    """
+
+    labels: Array
+    predicted: Array
+    true_scores: Mapping[str, Array]
+    answers: Sequence[RankAnswers]
+
+    @classmethod
+    def of(cls, prediction: Prediction, classes: Classes, shares: Array) -> "FitData":
+        """Read a prediction once."""
+        true = TrueScores(prediction.labels, shares)
+        by_rank = AnswersByRank(len(prediction.labels), classes.ranks)
+        prediction.collect({}, once=[true, by_rank])
+        return cls(prediction.labels, prediction.predicted, true.scores, by_rank.answers)
+
+    def take(self, rows: Array) -> "FitData":
+        """Return the data of some samples."""
+        return FitData(
+            self.labels[rows],
+            self.predicted[rows],
+            {name: own[rows] for name, own in self.true_scores.items()},
+            [RankAnswers(own.certainty[rows], own.chosen[rows]) for own in self.answers],
+        )
+
+    @property
+    def confidence(self) -> Array:
+        """The largest probability of each sample."""
+        return self.answers[0].certainty
+
+    @property
+    def correct(self) -> Array:
+        """Whether the most probable class is the true one, [N] boolean."""
+        return self.predicted == self.labels
+
+
 def fit_guarantees(
     prediction: Prediction,
     classes: Classes,
@@ -69,19 +119,30 @@ def fit_guarantees(
         config: the promises.
         class_weights: {weighting: weight of each class [C], from `shift_weights`; None for ones}.
     """
-    true = TrueScores(prediction.labels, shares)
-    found = AnswersByRank(len(prediction.labels), classes.ranks)
-    prediction.collect({("true scores", shares.tobytes()): true}, once=[found])
-    answers = found.answers
-    wrong = wrong_by_rank(answers, prediction.labels, classes.ranks)
-    certainty = answers[0].certainty
+    data = FitData.of(prediction, classes, shares)
+    return fit_rules(data, classes, shares, config, class_weights)
+
+
+def fit_rules(
+    data: FitData,
+    classes: Classes,
+    shares: Array,
+    config: Guarantees,
+    class_weights: Mapping[str, Array | None],
+) -> Rules:
+    """Fit every rule; the arguments are those of `fit_guarantees`."""
+    answers, certainty = data.answers, data.confidence
+    wrong = wrong_by_rank(answers, data.labels, classes.ranks)
+    ones = np.ones(len(classes.names))
     return Rules(
         shares,
         {
-            name: fit_sets(prediction, shares, config.coverages, weights)
-            for name, weights in class_weights.items()
+            name: fit_sets(
+                data.true_scores, data.labels, config.coverages, ones if own is None else own
+            )
+            for name, own in class_weights.items()
         },
-        [fit_risk(prediction, classes.groups, risk, config.confidence) for risk in config.risks],
+        [fit_risk(data, classes.groups, risk, config.confidence) for risk in config.risks],
         {
             precision: fit_roll_up(answers, wrong, precision, config.confidence)
             for precision in config.precisions

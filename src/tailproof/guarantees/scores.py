@@ -43,3 +43,25 @@ def score_classes(score: str, p: Array, shares: Array) -> Array:
     scores = np.empty_like(summed)
     np.put_along_axis(scores, order, np.round(summed, DIGITS), 1)
     return scores
+
+
+def score_labels(p: Array, labels: Array, shares: Array) -> dict[str, Array]:
+    """Return every score of one class of each sample, {score: [N]}, without sorting the others.
+
+    Args:
+        p: probabilities [N, C].
+        labels: the class of each sample, int [N].
+        shares: positive class shares [C].
+    """
+    own = p[np.arange(len(p)), labels]
+    before = p > own[:, None]
+    before |= (p == own[:, None]) & (np.arange(p.shape[1]) <= labels[:, None])
+    summed, place = (p * before).sum(axis=1), before.sum(axis=1)
+    scores = {
+        "thr": 1 - own,
+        "aps": summed,
+        "raps": summed + PENALTY * np.maximum(0, place - FREE_RANKS),
+        "pas": -own / shares[labels],
+    }
+    summed_up = {name: np.round(scores[name], DIGITS) for name in ("aps", "raps")}
+    return scores | summed_up

@@ -1,6 +1,6 @@
 """A method with its rules and what they reach, and its part of guarantees.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import FITTED_ON
 from tailproof.guarantees.measure import OVERALL, RANK, REJECTION
 from tailproof.guarantees.prediction_sets import PROCEDURES
+from tailproof.guarantees.risk import RiskRule
 from tailproof.guarantees.rules import Classes, Rules
 
 SET_METRICS = ("coverage", "macro_coverage", "tail_coverage", "below_half", "size")
@@ -21,6 +22,8 @@ NORMAL_QUANTILE = 1.959964
 
 Array = np.ndarray
 Effective = Mapping[str, Mapping[str, float]]
+Measured = Mapping[tuple, list[Array]]
+"""One [1 + B] array for each seed, by the keys of `measure_guarantees`."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ def summarise(
         "kind": method.kind,
         "prior_strength": {seed: own._asdict() for seed, own in method.strength.items()},
         "sets": _summary_of_sets(method, effective),
-        "risks": _summary_of_risks(method),
+        "risks": summarise_risks(
+            {seed: rules.risks for seed, rules in method.rules.items()}, method.values
+        ),
         "roll_ups": _summary_of_roll_ups(method, config, classes),
     }
 
@@ -82,7 +87,7 @@ def _summary_of_sets(method: Method, effective: Effective) -> list[dict[str, Any
                 )
                 for split in method.values
             },
-            **_over_seeds(method, ("sets", weighting, coverage, name), SET_METRICS),
+            **_over_seeds(method.values, ("sets", weighting, coverage, name), SET_METRICS),
         }
         for weighting, by_coverage in rules.sets.items()
         for coverage, by_procedure in by_coverage.items()
@@ -101,22 +106,26 @@ def _lowest_coverage(promise: float, fitted: float, measured: float) -> float:
     )
 
 
-def _summary_of_risks(method: Method) -> list[dict[str, Any]]:
+def summarise_risks(
+    rules: Mapping[str, Sequence[RiskRule]], values: Mapping[str, Measured]
+) -> list[dict[str, Any]]:
+    """Return what guarantees.json says of promised risks.
+
+    Args:
+        rules: {seed: the rules}.
+        values: {split: what they reach}.
+    """
     rows = []
-    for place, first in enumerate(next(iter(method.rules.values())).risks):
+    for of_seeds in zip(*rules.values(), strict=True):
+        first = of_seeds[0]
         for group in (OVERALL, *first.groups):
-            fits = {
-                seed: rules.risks[place].overall
-                if group == OVERALL
-                else rules.risks[place].groups[group]
-                for seed, rules in method.rules.items()
-            }
+            fits = [rule.overall if group == OVERALL else rule.groups[group] for rule in of_seeds]
             rows.append(
                 {
                     "risk": first.risk,
                     "group": group,
-                    "fits": {seed: fit._asdict() for seed, fit in fits.items()},
-                    **_over_seeds(method, ("risks", first.risk, group), ANSWER_METRICS),
+                    "fits": {seed: fit._asdict() for seed, fit in zip(rules, fits, strict=True)},
+                    **_over_seeds(values, ("risks", first.risk, group), ANSWER_METRICS),
                 }
             )
     return rows
@@ -138,15 +147,15 @@ def _summary_of_roll_ups(
         rows.append(
             {
                 "precision": precision,
-                "all": _over_seeds(method, (*key, OVERALL), ANSWER_METRICS),
+                "all": _over_seeds(method.values, (*key, OVERALL), ANSWER_METRICS),
                 "ranks": {
                     rank: {
                         "fits": by_seed,
-                        **_over_seeds(method, (*key, RANK, rank), ANSWER_METRICS),
+                        **_over_seeds(method.values, (*key, RANK, rank), ANSWER_METRICS),
                     }
                     for rank, by_seed in fits.items()
                 },
-                "rejection": _over_seeds(method, (*key, REJECTION), ANSWER_METRICS),
+                "rejection": _over_seeds(method.values, (*key, REJECTION), ANSWER_METRICS),
                 "gain": {
                     split: bootstrap.difference(
                         values[*key, OVERALL, "answered"], values[*key, REJECTION, "answered"]
@@ -158,14 +167,16 @@ def _summary_of_roll_ups(
     return rows
 
 
-def _over_seeds(method: Method, key: tuple, metrics: tuple[str, ...]) -> dict[str, Any]:
+def _over_seeds(
+    values: Mapping[str, Measured], key: tuple, metrics: tuple[str, ...]
+) -> dict[str, Any]:
     """Return {split: {metric: mean over the seeds for which it is defined, with its interval}}."""
     return {
-        split: {metric: _mean(values, (*key, metric)) for metric in metrics}
-        for split, values in method.values.items()
+        split: {metric: _mean(own, (*key, metric)) for metric in metrics}
+        for split, own in values.items()
     }
 
 
-def _mean(values: Mapping[tuple, list[Array]], key: tuple) -> dict[str, Any]:
+def _mean(values: Measured, key: tuple) -> dict[str, Any]:
     defined = [rows for rows in values[key] if not np.isnan(rows[0])]
     return bootstrap.over_seeds(defined or [np.array([np.nan])])

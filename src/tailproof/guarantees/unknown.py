@@ -45,11 +45,13 @@ class SplitScores:
         labels: class indices, int [N]; -1 for an unknown image.
         predicted: the class of the largest logit, int [N].
         scores: {name: float64 [N]}; higher is more known.
+        sample_ids: their ids, [N].
     """
 
     labels: Array
     predicted: Array
     scores: Mapping[str, Array]
+    sample_ids: Array
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -113,7 +115,7 @@ def read_scores(path: str | Path, expert: str, seed: str, logits: Mapping[str, A
                 f"{path} has other samples of {split} than the logits: run it again"
             )
         scores = {name: column[here].astype(np.float64) for name, column in values.items()}
-        scored[split] = SplitScores(own["label"], own["predicted"], scores)
+        scored[split] = SplitScores(own["label"], own["predicted"], scores, own["sample_id"])
     return scored
 
 
@@ -200,11 +202,13 @@ class UnknownRules(NamedTuple):
 
     Attributes:
         summary: its part of guarantees.json.
-        stored: what its folder holds, by seed.
+        score: the score that decides.
+        fits: {false-alarm rate: {seed: the fit of its threshold}}.
     """
 
     summary: dict[str, Any]
-    stored: dict[str, dict[str, Any]]
+    score: str
+    fits: dict[float, dict[str, Fit]]
 
 
 def fit_and_measure_unknown(
@@ -219,21 +223,10 @@ def fit_and_measure_unknown(
         evaluation: says how often images are drawn again.
     """
     scored = list(seeds.values())
-    counts = {
-        split: bootstrap.resamples(len(own), evaluation.bootstrap, evaluation.seed, split)
-        for split, own in scored[0].items()
-    }
+    counts = count_resamples(scored[0], evaluation)
     chosen, choice = choose_score(scored, counts)
-    shown = dict.fromkeys([chosen, REFERENCE])
     fits = {
-        score: {
-            rate: {
-                seed: fit_false_alarms(own[FITTED_ON].scores[score], rate, config.confidence)
-                for seed, own in seeds.items()
-            }
-            for rate in config.false_alarms
-        }
-        for score in shown
+        score: fit_thresholds(seeds, score, config) for score in dict.fromkeys([chosen, REFERENCE])
     }
     summary = {
         "rows": {split: len(own) for split, own in scored[0].items()},
@@ -241,27 +234,61 @@ def fit_and_measure_unknown(
         "choice": choice,
         "scores": _rankings(scored, classes, counts),
         "answers": [
-            {
-                "score": score,
-                "false_alarm": rate,
-                "fits": {seed: fit._asdict() for seed, fit in own.items()},
-                MEASURED_ON: _answers(scored, score, list(own.values()), classes, counts),
-            }
-            for score, by_rate in fits.items()
-            for rate, own in by_rate.items()
+            row
+            for score, of_score in fits.items()
+            for row in measure_thresholds(scored, score, of_score, classes, counts)
         ],
         "always": {MEASURED_ON: _answers(scored, chosen, None, classes, counts)},
     }
-    stored = {
-        seed: {
-            "score": chosen,
-            "false_alarms": [
-                {"rate": rate, **own[seed]._asdict()} for rate, own in fits[chosen].items()
-            ],
+    return UnknownRules(summary, chosen, fits[chosen])
+
+
+def fit_thresholds(
+    seeds: Mapping[str, Scored], score: str, config: Guarantees
+) -> dict[float, dict[str, Fit]]:
+    """Return {false-alarm rate: {seed: the fit of its threshold on tune}}."""
+    return {
+        rate: {
+            seed: fit_false_alarms(own[FITTED_ON].scores[score], rate, config.confidence)
+            for seed, own in seeds.items()
         }
-        for seed in seeds
+        for rate in config.false_alarms
     }
-    return UnknownRules(summary, stored)
+
+
+def measure_thresholds(
+    scored: Sequence[Scored],
+    score: str,
+    fits: Mapping[float, Mapping[str, Fit]],
+    classes: Classes,
+    counts: Mapping[str, Array],
+) -> list[dict[str, Any]]:
+    """Return what guarantees.json says of each false-alarm rate.
+
+    Args:
+        scored: the scores of each seed.
+        score: the score that decides.
+        fits: the thresholds, from `fit_thresholds`.
+        classes: the classes.
+        counts: integers [1 + B, N] by split, how often each resample holds each image.
+    """
+    return [
+        {
+            "score": score,
+            "false_alarm": rate,
+            "fits": {seed: fit._asdict() for seed, fit in own.items()},
+            MEASURED_ON: _answers(scored, score, list(own.values()), classes, counts),
+        }
+        for rate, own in fits.items()
+    ]
+
+
+def count_resamples(scored: Scored, evaluation: Evaluation) -> dict[str, Array]:
+    """Return integers [1 + B, N] by split, how often each resample holds each image."""
+    return {
+        split: bootstrap.resamples(len(own), evaluation.bootstrap, evaluation.seed, split)
+        for split, own in scored.items()
+    }
 
 
 def choose_score(

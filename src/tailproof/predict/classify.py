@@ -20,7 +20,7 @@ from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.network import FEATURES
 from tailproof.predict.options import SCORE, Options
 from tailproof.predict.priors import known_shift
-from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns
+from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns, no_groups
 from tailproof.predict.rejector import Rejector
 from tailproof.predict.unknown import UnknownRule
 from tailproof.runtime.errors import TailproofError
@@ -72,8 +72,8 @@ class Classifier:
         options.check()
         self._expert, self._options, self._note = expert, options, note
         guarantees = expert.guarantees() if options.promised.any else None
-        self._decide, self._promises = _decisions(expert, options, guarantees, note)
         self._unknown = _unknown_rule(expert, options, guarantees)
+        self._decide, self._promises = _decisions(expert, options, guarantees, note)
         self.rule = self._decide.rule
         self.unknown_rule = None if self._unknown is None else self._unknown.words
 
@@ -107,12 +107,18 @@ class Classifier:
                 self._note,
             )
             expert = replace(expert, posterior=replace(expert.posterior, shift=shift))
+        context = options.context and ImageContext(
+            expert.guarantees(),
+            options.context,
+            self._note,
+            options.prefix,
+            grouped=options.grouped,
+        )
+        if self._unknown is not None and self._unknown.needs_features:
+            expert = expert.with_features()
         if groups is None:
-            context = options.context and ImageContext(
-                expert.guarantees().context, options.context, self._note, options.prefix
-            )
             return self._single(expert, images, context)
-        return self._grouped(expert, images, groups)
+        return self._grouped(expert, images, groups, context)
 
     def _single(
         self,
@@ -120,22 +126,29 @@ class Classifier:
         images: Sequence[GivenImage],
         context: ImageContext | None,
     ) -> Iterator[Batch]:
-        if self._unknown is not None and self._unknown.needs_features:
-            expert = expert.with_features()
         for rows, raw, broken in read_batches(expert, images):
             answers = None
             if rows:
-                unknown = None if self._unknown is None else self._unknown(raw)
-                raw.pop(FEATURES, None)
+                scores = self._scores(raw)
                 log_p = expert.posterior(raw)
                 if context is not None:
-                    log_p[expert.target] = context(rows, log_p[expert.target])
-                answers = self._answer(expert, log_p, unknown)
+                    log_p[expert.target] = context.of_images(rows, log_p[expert.target])
+                answers = self._answer(expert, log_p, scores)
             names = [images[row].name for row in rows]
             yield Batch(names, answers, broken, rows, [1] * len(rows))
 
+    def _scores(self, raw: dict[str, np.ndarray]) -> np.ndarray | None:
+        """Take features away from raw logits; return how well each image is known, [N]."""
+        scores = None if self._unknown is None else self._unknown.scores(raw)
+        raw.pop(FEATURES, None)
+        return scores
+
     def _grouped(
-        self, expert: LoadedExpert, images: Sequence[GivenImage], groups: Sequence[str]
+        self,
+        expert: LoadedExpert,
+        images: Sequence[GivenImage],
+        groups: Sequence[str],
+        context: ImageContext | None,
     ) -> Iterator[Batch]:
         temperature = expert.deployment.group_temperature
         if temperature is None:
@@ -147,18 +160,25 @@ class Classifier:
         single, means = replace(expert.posterior, shift=None), GroupMeans()
         for rows, raw, broken in read_batches(expert, images):
             if rows:
-                means.add([groups[row] for row in rows], single(raw))
+                scores = self._scores(raw)
+                means.add(rows, [groups[row] for row in rows], single(raw), scores)
             yield Batch([], None, broken, [], [])
         if counts := means.counts:
             log_p = means.log_p(expert.posterior, temperature)
-            yield Batch(list(counts), self._answer(expert, log_p), {}, [], list(counts.values()))
+            if context is not None:
+                of_rows, group = zip(*means.members, strict=True)
+                log_p[expert.target] = context.of_groups(of_rows, group, log_p[expert.target])
+            scores = None if self._unknown is None else means.scores
+            answers = self._answer(expert, log_p, scores)
+            yield Batch(list(counts), answers, {}, [], list(counts.values()))
 
     def _answer(
         self,
         expert: LoadedExpert,
         log_p: dict[str, np.ndarray],
-        unknown: np.ndarray | None = None,
+        scores: np.ndarray | None = None,
     ) -> Answers:
+        unknown = None if scores is None else self._unknown(scores)
         return answer(log_p, expert.classes, self._decide, self._promises, unknown)
 
 
@@ -211,7 +231,7 @@ def _unknown_rule(
     if rate is None or guarantees is None:
         return None
     outputs = {name: own.columns[expert.target] for name, own in expert.posterior.outputs.items()}
-    return UnknownRule(expert.folder, guarantees, rate, outputs)
+    return UnknownRule(expert.folder, guarantees, rate, outputs, grouped=options.grouped)
 
 
 def _decisions(
@@ -222,7 +242,10 @@ def _decisions(
     if guarantees is None:
         return Rejector(expert.deployment, names, options.rule, options.coverage), ()
     if options.grouped:
-        guarantees = _of_groups(guarantees, options.prefix, note)
+        _note_groups(guarantees, options.prefix, note)
+    guarantees = guarantees.of_answers(
+        grouped=options.grouped, context=options.context is not None, unknown=promised.unknown
+    )
     for sentence in guarantees.notes:
         note(sentence)
     promises: list[Columns] = []
@@ -235,19 +258,20 @@ def _decisions(
     rejector = RiskRejector(guarantees, promised.risk, by_group=promised.by_group)
     if rejector.warning:
         note(rejector.warning)
+    if promised.unknown is not None:
+        note(f"{rejector.rule} is promised for images of known classes: others are wrong answers")
     return rejector, promises
 
 
-def _of_groups(guarantees: ExpertGuarantees, dash: str, note: Note) -> ExpertGuarantees:
-    """Return what is promised of groups of images."""
+def _note_groups(guarantees: ExpertGuarantees, dash: str, note: Note) -> None:
+    """Say for which groups promises hold.
+
+    Raises:
+        TailproofError: there are none for groups.
+    """
     if guarantees.grouped is None:
-        raise TailproofError(
-            f"{dash}set, {dash}risk and {dash}precision are promised for single images alone: the "
-            "data had no groups of several images on tune, or groups of several classes, or this "
-            f"is an ensemble: leave out {dash}group, or the promise"
-        )
+        raise TailproofError(no_groups(f"{dash}set, {dash}risk and {dash}precision are"))
     note(
         "promises for groups hold for groups like those of tune, of at most "
         f"{guarantees.grouped.largest} images"
     )
-    return guarantees.for_groups()

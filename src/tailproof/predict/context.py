@@ -1,13 +1,14 @@
-"""Changes probabilities by what columns of a table say of each image."""
+"""Changes probabilities by what columns of a table say of each image, or of each group."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tailproof.data.context_cells import read_cell
-from tailproof.guarantees.context import NONE, add_context
-from tailproof.guarantees.expert_guarantees import StoredContext
+from tailproof.guarantees.context import NONE, add_context, codes_of_groups
+from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.predict.options import OfColumns
+from tailproof.predict.promises import no_groups
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
 from tailproof.untrusted_text import printable
@@ -16,50 +17,82 @@ SHOWN = 3
 
 
 class ImageContext:
-    """The context of images; called to change their probabilities.
+    """The context of images, or of groups of images; it changes their probabilities.
 
     Args:
-        stored: the columns of the expert; None if it has none.
+        guarantees: guarantees.json of the expert.
         cells_of: returns the cells of each image in the columns, of their names.
+        grouped: whether groups are answered.
         note: is called with each sentence about the columns.
         dash: what stands before the name of an option in messages.
 
     Raises:
-        TailproofError: the expert has no context, or the cells cannot be read.
+        TailproofError: the expert has no context, or none for groups, or the cells cannot be read.
     """
 
     def __init__(
         self,
-        stored: StoredContext | None,
+        guarantees: ExpertGuarantees,
         cells_of: OfColumns,
         note: Callable[[str], None],
         dash: str,
+        *,
+        grouped: bool,
     ) -> None:
+        stored = guarantees.context
         if stored is None:
             raise TailproofError(
                 f"{dash}context: the expert was built without columns of context: name them in "
                 "data.context of its experiment, and build it again"
             )
-        if not stored.in_use():
+        own = stored
+        if grouped:
+            own = guarantees.grouped and guarantees.grouped.context
+        if own is None:
+            raise TailproofError(no_groups(f"{dash}context is"))
+        self._exponents = np.array(own.strengths())
+        if not self._exponents.any():
             note(f"{dash}context changes nothing: on tune, the columns of context did not help")
-        self._columns = [own.column(stored.class_counts) for own in stored.columns]
-        self._exponents = np.array([own.exponent for own in stored.columns])
-        cells = cells_of([own.name for own in stored.columns])
+        self._columns = [column.column(stored.class_counts) for column in stored.columns]
+        cells = cells_of([column.name for column in stored.columns])
         self._codes = []
-        for place, own in enumerate(stored.columns):
+        for place, column in enumerate(stored.columns):
             texts = [row[place] for row in cells]
-            codes = self._columns[place].codes([read_cell(text, own.kind) for text in texts])
+            codes = self._columns[place].codes([read_cell(text, column.kind) for text in texts])
             pairs = zip(texts, codes, strict=True)
             unknown = [text for text, code in pairs if text and code == NONE]
             if unknown:
                 shown = listed([f"'{printable(text)}'" for text in dict.fromkeys(unknown)], SHOWN)
                 note(
-                    f"{quantity(len(unknown), 'image')} with a {own.name} that train does not "
+                    f"{quantity(len(unknown), 'image')} with a {column.name} that train does not "
                     f"have, which therefore says nothing of them: {shown}"
                 )
             self._codes.append(codes)
+        self._note = note
 
-    def __call__(self, rows: Sequence[int], log_p: np.ndarray) -> np.ndarray:
+    def of_images(self, rows: Sequence[int], log_p: np.ndarray) -> np.ndarray:
         """Return the target's log-probabilities [N, C] of some of the images in their context."""
         codes = [codes[list(rows)] for codes in self._codes]
+        return add_context(log_p, self._columns, codes, self._exponents)
+
+    def of_groups(self, rows: Sequence[int], group: Sequence[int], log_p: np.ndarray) -> np.ndarray:
+        """Return the target's log-probabilities of groups in their context, [G, C].
+
+        Args:
+            rows: the images that could be read.
+            group: the number of the group of each.
+            log_p: log-probabilities of the groups without context, [G, C].
+        """
+        codes = []
+        for column, of_images in zip(self._columns, self._codes, strict=True):
+            own, number = of_images[list(rows)], np.array(group, int)
+            together = codes_of_groups(own, number, len(log_p))
+            differ = len(np.unique(number[(own != NONE) & (together[number] == NONE)]))
+            if differ:
+                self._note(
+                    f"{quantity(differ, 'group')} whose images differ in {column.name}, which "
+                    "therefore says nothing of "
+                    f"{'it' if differ == 1 else 'them'}"
+                )
+            codes.append(together)
         return add_context(log_p, self._columns, codes, self._exponents)

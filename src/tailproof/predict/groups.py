@@ -86,29 +86,50 @@ def cells_of(
 
 
 class GroupMeans:
-    """The mean log-probabilities of each rank over the images of a group."""
+    """The mean log-probabilities of each rank, and the mean score, over the images of a group.
+
+    Attributes:
+        counts: the number of images of each group.
+        members: the row of each image, and the number of its group.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, dict[str, np.ndarray]] = {}
-        self._counts: dict[str, int] = {}
+        self._scores: dict[str, float] = {}
+        self._numbers: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
+        self.members: list[tuple[int, int]] = []
 
-    def add(self, groups: list[str], log_p: dict[str, np.ndarray]) -> None:
+    def add(
+        self,
+        rows: Sequence[int],
+        groups: Sequence[str],
+        log_p: dict[str, np.ndarray],
+        scores: np.ndarray | None,
+    ) -> None:
         """Add images.
 
         Args:
-            groups: the group of each of N images.
+            rows: the row of each of N images among all.
+            groups: the group of each.
             log_p: their log-probabilities [N, C] of each rank, as if nothing was known of them.
+            scores: how well they are known, [N]; None if nothing calls them unknown.
         """
-        for row, group in enumerate(groups):
-            self._counts[group] = self._counts.get(group, 0) + 1
+        for place, group in enumerate(groups):
+            number = self._numbers.setdefault(group, len(self._numbers))
+            self.members.append((rows[place], number))
+            self.counts[group] = self.counts.get(group, 0) + 1
             of_group = self._sums.setdefault(group, {})
             for rank, values in log_p.items():
-                of_group[rank] = of_group.get(rank, 0.0) + values[row]
+                of_group[rank] = of_group.get(rank, 0.0) + values[place]
+            if scores is not None:
+                self._scores[group] = self._scores.get(group, 0.0) + float(scores[place])
 
     @property
-    def counts(self) -> dict[str, int]:
-        """The number of images of each group."""
-        return self._counts
+    def scores(self) -> np.ndarray:
+        """The mean score of each group, in single precision as stored scores, [G]."""
+        sums = np.array(list(self._scores.values()))
+        return (sums / np.array(list(self.counts.values()))).astype(np.float32)
 
     def log_p(self, posterior: Posterior, temperature: float | None) -> dict[str, np.ndarray]:
         """Return the log-probabilities [G, C] of each rank.
@@ -116,7 +137,7 @@ class GroupMeans:
         The mean of the logits of a group's images is divided by the temperature of groups, which
         was fitted for the target without a change of class shares.
         """
-        number = np.array(list(self._counts.values()))
+        number = np.array(list(self.counts.values()))
         fitted = {posterior.target: temperature or 1.0}
         by_rank = {
             rank: group_log_probabilities(

@@ -74,20 +74,21 @@ class Options:
     @property
     def changes(self) -> list[str]:
         """The options that what decides was not fitted with, as messages name them."""
+        decided = self.promised.risk is not None  # with rules for groups and for context
         given = {
-            "group": self.grouped and self.promised.risk is None,
+            "group": self.grouped and not decided,
             **self._changed,
+            "context": self.context is not None and not decided,
         }
         return [self.prefix + name for name, is_given in given.items() if is_given]
 
     @property
     def _changed(self) -> dict[str, bool]:
-        """The options that change the expert's own probabilities, and whether they are given."""
+        """The options that change how frequent classes are, and whether they are given."""
         return {
             "classes": self.classes is not None,
             "prior": self.prior is not None,
             "adapt": self.adapt,
-            "context": self.context is not None,
         }
 
     def check(self) -> None:
@@ -100,23 +101,9 @@ class Options:
         changed = [dash + name for name, is_given in self._changed.items() if is_given]
         if changed and promised.any:
             raise TailproofError(
-                f"{dash}set, {dash}risk, {dash}precision and {dash}unknown were fitted on the "
-                f"expert's own answers, which {changed[0]} changes: leave out one of them"
-            )
-        if promised.unknown is not None and self.grouped:
-            raise TailproofError(
-                f"{dash}unknown is fitted on single images, which {dash}group puts together: leave "
-                "out one of the two"
-            )
-        if promised.risk is not None and promised.unknown is not None:
-            raise TailproofError(
-                f"{dash}risk promises something of all images, of which {dash}unknown takes some "
-                "away: leave out one of them"
-            )
-        if self.context is not None and self.grouped:
-            raise TailproofError(
-                f"{dash}context is fitted on single images, which {dash}group puts together: leave "
-                "out one of the two"
+                f"{dash}set, {dash}risk, {dash}precision and {dash}unknown hold for images with "
+                f"classes as frequent as in tune, and {changed[0]} says that they are not: leave "
+                "out one of them"
             )
         if promised.by_group and promised.risk is None:
             raise TailproofError(

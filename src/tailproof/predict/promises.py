@@ -176,6 +176,18 @@ def level_of(fitted: dict[float, Fitted], level: float, what: str, key: str = ""
     return fitted[level]
 
 
+def no_groups(what: str) -> str:
+    """Say that something is fitted for single images alone.
+
+    Args:
+        what: it, with the verb.
+    """
+    return (
+        f"{what} fitted for single images alone, because tune had no groups of several images, or "
+        "groups of several classes: leave it out, or answer without groups"
+    )
+
+
 def _require_any(
     fits: Iterable[StoredFit] | Sequence[StoredFit], promise: str, guarantees: ExpertGuarantees
 ) -> None:

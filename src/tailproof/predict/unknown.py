@@ -9,7 +9,7 @@ from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.guarantees.unknown_scores import FEATURE_SCORES, logit_scores
 from tailproof.predict.known_features_file import FILE, read_known_features
 from tailproof.predict.network import FEATURES
-from tailproof.predict.promises import level_of
+from tailproof.predict.promises import level_of, no_groups
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
@@ -30,6 +30,8 @@ class UnknownRule:
         guarantees: ExpertGuarantees,
         rate: float,
         outputs: Mapping[str, slice],
+        *,
+        grouped: bool,
     ) -> None:
         """Select the threshold.
 
@@ -38,10 +40,11 @@ class UnknownRule:
             guarantees: its guarantees.json.
             rate: the largest share of known images that are called unknown.
             outputs: the outputs of the target, by the name of the expert.
+            grouped: whether groups of images are called unknown.
 
         Raises:
-            TailproofError: the expert was built without data.unknown, the rate was not fitted or
-                cannot be promised, or what the score needs is missing or damaged.
+            TailproofError: the expert was built without data.unknown or without groups, the rate
+                was not fitted or cannot be promised, or what the score needs is missing or damaged.
         """
         stored = guarantees.unknown
         if stored is None:
@@ -49,12 +52,16 @@ class UnknownRule:
                 f"{folder} says nothing of unknown images: give the folder of one expert that was "
                 "built with data.unknown (`unknown: {}` needs no pictures)"
             )
-        fitted = {fit.rate: fit for fit in stored.false_alarms}
+        rates = stored.groups if grouped else stored.false_alarms
+        if rates is None:
+            raise TailproofError(no_groups("unknown is"))
+        fitted = {fit.rate: fit for fit in rates}
         fit = level_of(fitted, rate, "false-alarm rate", "false_alarms")
         if fit.threshold is None:
+            samples = quantity(fit.samples, "group" if grouped else "image")
             raise TailproofError(
                 f"a false-alarm rate of at most {rate:g} cannot be promised with a confidence of "
-                f"{guarantees.confidence:g}: tune has {quantity(fit.samples, 'image')}, and it "
+                f"{guarantees.confidence:g}: tune has {samples}, and it "
                 f"takes at least {fit.needed:,}: raise data.splits.tune, or ask for less"
             )
         self._score, self._threshold, self._outputs = stored.score, fit.threshold, outputs
@@ -64,8 +71,8 @@ class UnknownRule:
             self._known = read_known_features(folder / FILE, stored.features_sha256)
         self.words = f"{stored.score} at a false-alarm rate of at most {rate:g}"
 
-    def __call__(self, raw: Mapping[str, Array]) -> Array:
-        """Return whether each image is called unknown, [N].
+    def scores(self, raw: Mapping[str, Array]) -> Array:
+        """Return how well the expert knows each image, in single precision as stored scores, [N].
 
         Args:
             raw: raw logits [N, outputs] by the name of the expert, and features if it needs them.
@@ -75,13 +82,19 @@ class UnknownRule:
         """
         ((name, columns),) = self._outputs.items()
         if self._known is None:
-            # In single precision, as the stored scores are: a tie with the threshold is known.
-            scores = logit_scores(raw[name][:, columns])[self._score]
-            return scores.astype(np.float32) < self._threshold
+            return logit_scores(raw[name][:, columns])[self._score].astype(np.float32)
         features, width = raw[FEATURES], self._known.centre.size
         if features.shape[1] != width:
             raise TailproofError(
                 f"the expert's network has {features.shape[1]} features, but its {FILE} is for "
                 f"{width}: copy its whole folder again"
             )
-        return self._known.scores(features)[self._score].astype(np.float32) < self._threshold
+        return self._known.scores(features)[self._score].astype(np.float32)
+
+    def __call__(self, scores: Array) -> Array:
+        """Return whether each image or group is called unknown, [N]; one at the threshold is not.
+
+        Args:
+            scores: its score, or the mean score of its images.
+        """
+        return scores < self._threshold

@@ -4,6 +4,7 @@ Sampled jobs read the recorded inputs, whose bytes are verified first. All jobs 
 data. The project itself is only read.
 """
 
+import math
 import os
 import random
 import shutil
@@ -295,9 +296,9 @@ def _within_spread(old: Path, new: Path) -> tuple[bool, str]:
     if rows.keys() != again.keys():
         return False, f"{old}: other metrics"
     moved = {
-        key: abs(mean - mean_again) / row["sd"]
+        key: _in_deviations(abs(mean - mean_again), sd)
         for key, row in rows.items()
-        if row["sd"]
+        if (sd := row["sd"]) is not None
         and (mean := row["mean"]) is not None
         and (mean_again := again[key]["mean"]) is not None
     }
@@ -306,6 +307,13 @@ def _within_spread(old: Path, new: Path) -> tuple[bool, str]:
     worst = max(moved, key=moved.__getitem__)
     why = f"{' '.join(worst)} moved by {moved[worst]:.2g} standard deviations over seeds"
     return moved[worst] <= DEVIATIONS, f"{old}: {why}"
+
+
+def _in_deviations(distance: float, sd: float) -> float:
+    """Return a distance in standard deviations; seeds that agree exactly have none."""
+    if sd == 0:
+        return math.inf if distance else 0.0
+    return distance / sd
 
 
 def _summary(path: Path) -> dict[tuple[str, ...], dict[str, float | None]]:

@@ -1,5 +1,6 @@
 """The section on promises: prediction sets, promised risks, and the roll-up."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tailproof.evaluation.registry import METRICS
@@ -64,10 +65,17 @@ class GroupPromises(NamedTuple):
 
 
 class ContextEffects(NamedTuple):
-    """What columns of context change: a sentence and a table with a row for each method."""
+    """What columns of context change.
+
+    Attributes:
+        words: what was fitted on what.
+        effects: a table with a row for each method, and one for its groups if there are any.
+        promises: what is promised in context; empty if no column counts.
+    """
 
     words: str
-    table: Table
+    effects: list[Table]
+    promises: list[Table]
 
 
 def section(results: Results) -> Section:
@@ -83,10 +91,10 @@ def section(results: Results) -> Section:
         tables[0],
         tables[1:],
         _strengths(guarantees),
-        _risks(method, shown["risks"]),
+        risk_table(method, shown["risks"]),
         _roll_up(method, shown["roll_ups"]) if len(guarantees["ranks"]) > 1 else None,
         _group_promises(method, guarantees) if "groups" in guarantees else None,
-        _context_effects(guarantees) if "context" in guarantees else None,
+        _context_effects(method, guarantees) if "context" in guarantees else None,
     )
 
 
@@ -97,14 +105,18 @@ def _group_promises(method: str, guarantees: dict[str, Any]) -> GroupPromises:
         f"and measured on {quantity(groups[SPLIT], 'group')} of {SPLIT}. Groups are independent of "
         "each other, which their samples are not."
     )
-    name = f"groups by {method}"
-    tables = [_sets(name, shown["sets"])[0], _risks(name, shown["risks"])]
+    return GroupPromises(words, _tables(f"groups by {method}", shown, guarantees))
+
+
+def _tables(name: str, shown: dict[str, Any], guarantees: dict[str, Any]) -> list[Table]:
+    """Return the tables of promises: sets at the first coverage, risks, and the roll-up."""
+    tables = [_sets(name, shown["sets"])[0], risk_table(name, shown["risks"])]
     if len(guarantees["ranks"]) > 1:
         tables.append(_roll_up(name, shown["roll_ups"]))
-    return GroupPromises(words, tables)
+    return tables
 
 
-def _context_effects(guarantees: dict[str, Any]) -> ContextEffects:
+def _context_effects(method: str, guarantees: dict[str, Any]) -> ContextEffects:
     columns = guarantees["context"]
     described = [
         f"{name} ({quantity(facts['values'], facts['kind'])})" for name, facts in columns.items()
@@ -115,8 +127,25 @@ def _context_effects(guarantees: dict[str, Any]) -> ContextEffects:
         "beyond its interval. Differences are with context minus without, on the same samples; "
         "one is bold if its interval excludes zero."
     )
+    methods = guarantees["methods"]
+    effects, promises = [_effects(f"Context on {SPLIT}", columns, methods)], []
+    shown = {method: methods[method]}
+    if "groups" in guarantees:
+        of_groups = {name: own["groups"] for name, own in methods.items()}
+        effects.append(_effects(f"Context on {SPLIT}, of groups", columns, of_groups, "groups"))
+        shown[f"groups by {method}"] = of_groups[method]
+    for name, own in shown.items():
+        if in_context := own["context"].get("promises"):
+            promises += _tables(f"{name} in context", in_context, guarantees)
+    return ContextEffects(words, effects, promises)
+
+
+def _effects(
+    title: str, columns: Mapping[str, Any], methods: Mapping[str, Any], of: str = ""
+) -> Table:
+    """Return a table of the exponents of each method, and of what context changes."""
     rows = []
-    for name, method in guarantees["methods"].items():
+    for name, method in methods.items():
         own = method["context"]
         cells = []
         for column in columns:
@@ -126,13 +155,13 @@ def _context_effects(guarantees: dict[str, Any]) -> ContextEffects:
         for metric, effect in own[SPLIT].items():
             change = effect["changed"]
             cells.append(Cell(**keyed(metric, change, sign=True), strong=excludes_zero(change)))
-        rows.append(Row(name, method["kind"], cells, name))
+        rows.append(Row(name, of or method["kind"], cells, name))
     head = [f"a of {name}" for name in columns]
     head += [
         f"{METRICS[name].label},{SPACE}points" if METRICS[name].percent else METRICS[name].label
-        for name in next(iter(guarantees["methods"].values()))["context"][SPLIT]
+        for name in next(iter(methods.values()))["context"][SPLIT]
     ]
-    return ContextEffects(words, Table(f"Context on {SPLIT}", "method", head, rows))
+    return Table(title, "method", head, rows)
 
 
 def _shown_method(results: Results) -> str:
@@ -208,7 +237,13 @@ def _strengths(guarantees: dict[str, Any]) -> Table:
     )
 
 
-def _risks(method: str, rows: list[dict[str, Any]]) -> Table:
+def risk_table(method: str, rows: list[dict[str, Any]]) -> Table:
+    """Return a table of promised risks.
+
+    Args:
+        method: whose answers these are, as the title names it.
+        rows: the risks, as guarantees.json has them.
+    """
     shown = []
     for row in rows:
         values = row[SPLIT]

@@ -7,6 +7,7 @@ from tailproof.evaluation.class_groups import GROUPS
 from tailproof.guarantees.unknown import ALL, MEASURED_ON
 from tailproof.guarantees.unknown_scores import DEFAULT
 from tailproof.number_format import MISSING
+from tailproof.report.guarantee_section import risk_table
 from tailproof.report.keyed_number import KeyedNumber, keyed
 from tailproof.report.metric_format import SPACE
 from tailproof.report.results import Results
@@ -31,6 +32,8 @@ class Section(NamedTuple):
         experts: a table of all experts with their own scores.
         scores: a table of the scores of the shown expert; None without unknown images.
         false_alarms: a table of false alarms of the shown expert by class group.
+        risks: tables of the risks that are promised of images that are not called unknown.
+        groups: tables of the false alarms and the risks of groups; empty without groups.
     """
 
     words: str
@@ -38,6 +41,8 @@ class Section(NamedTuple):
     experts: Table
     scores: Table | None
     false_alarms: Table
+    risks: list[Table]
+    groups: list[Table]
 
 
 def section(results: Results) -> Section | None:
@@ -54,7 +59,9 @@ def section(results: Results) -> Section | None:
         shown,
         _experts(experts),
         _scores(shown, own["scores"], own["score"]) if own["scores"] else None,
-        _false_alarms(shown, own),
+        _false_alarms(shown, own["answers"]),
+        _risks(shown, own["answers"]),
+        _of_groups(f"groups by {shown}", own["groups"]) if "groups" in own else [],
     )
 
 
@@ -118,16 +125,33 @@ def _scores(expert: str, scores: dict[str, Any], chosen: str) -> Table:
     return Table(f"Scores of {expert}", "score", head, rows)
 
 
-def _false_alarms(expert: str, own: dict[str, Any]) -> Table:
+def _of_groups(name: str, own: dict[str, Any]) -> list[Table]:
+    """Return the tables of groups, which the mean score of their images calls unknown."""
+    return [_false_alarms(name, own["answers"]), *_risks(name, own["answers"])]
+
+
+def _risks(name: str, rows: list[dict[str, Any]]) -> list[Table]:
+    """Return a table of risks for each false-alarm rate, without and in context."""
+    tables = []
+    for row in rows:
+        rate = f"{100 * row['false_alarm']:g} %"
+        for key, more in {"risks": "", "context_risks": " in context"}.items():
+            if key in row:
+                title = f"{name}{more} for what is not called unknown at {rate} false alarms"
+                tables.append(risk_table(title, row[key]))
+    return tables
+
+
+def _false_alarms(expert: str, shown: list[dict[str, Any]]) -> Table:
     rows = []
-    for answers in own["answers"]:
+    for answers in shown:
         values = answers[MEASURED_ON]
         names = ["false_alarm", *(f"false_alarm_{group}" for group in GROUPS), "missed"]
         cells = [*_cells(values, tuple(names)), _cell(values["open_set_risk"])]
         rows.append(Row(f"{100 * answers['false_alarm']:g} %", answers["score"], cells))
     head = [f"false alarms,{SPACE}%", *(f"{group}-shot,{SPACE}%" for group in GROUPS)]
     head += [f"missed,{SPACE}%", f"open-set risk,{SPACE}%"]
-    title = f"Known images of {expert} that are called unknown, by class group"
+    title = f"What {expert} calls unknown though it is known, by class group"
     return Table(title, "promised", head, rows)
 
 

@@ -106,6 +106,22 @@ class _Meaning(NamedTuple):
     imports: tuple[_Import, ...]
 
 
+_Places = tuple[Path, ...]
+
+
+class CodeRead:
+    """What was read of code and data, by path: several digests that share it read each file once.
+
+    It notices no edit.
+    """
+
+    def __init__(self) -> None:
+        self.meanings: dict[Path, _Meaning] = {}
+        self.imported: dict[tuple[str, Path, _Places], dict[str, Path]] = {}
+        self.resolved: dict[Path, Path] = {}
+        self.data: dict[Path, dict[Path, str]] = {}
+
+
 def closure(script: str | Path, root: str | Path = PIPELINE) -> dict[str, Path]:
     """Return the files of the script and of every project module it can import, by module name.
 
@@ -119,28 +135,32 @@ def closure(script: str | Path, root: str | Path = PIPELINE) -> dict[str, Path]:
     Raises:
         TailproofError: a file of the closure is missing or is not valid Python.
     """
-    return {name: path for name, (path, _) in sorted(_reach(Path(script), Path(root)).items())}
+    reached = _reach(Path(script), Path(root), CodeRead())
+    return {name: path for name, (path, _) in sorted(reached.items())}
 
 
-def code_digest(script: str | Path, root: str | Path = PIPELINE) -> str:
+def code_digest(
+    script: str | Path, root: str | Path = PIPELINE, read: CodeRead | None = None
+) -> str:
     """Return the SHA-256 over the meaning of all code that a script can reach.
 
     Args:
         script: a Python file.
         root: a checkout, with packages in src and their versions in constraints.txt. Without
             these, the installed package and the installed versions are used.
+        read: what earlier calls for the same root have read; this call adds to it.
 
     Raises:
         TailproofError: a file is missing or is not valid Python, or a package has no version.
     """
-    root = Path(root)
-    modules, source = _reach(Path(script), root), _source(root)
+    root, read = Path(root), read or CodeRead()
+    modules, source = _reach(Path(script), root, read), _source(root)
     return digest_of(
         {
             "code": {name: meaning.digest for name, (_, meaning) in modules.items()},
             "data": {
-                path.relative_to(source).as_posix(): _data_digest(path)
-                for path in _data(modules, source)
+                path.relative_to(source).as_posix(): digest
+                for path, digest in _data(modules, source, read)
             },
             "packages": versions_of(_packages(modules, root), root),
         }
@@ -164,7 +184,8 @@ def runtime_digest(root: str | Path = PIPELINE) -> str:
 
 def packages(script: str | Path, root: str | Path = PIPELINE) -> dict[str, str]:
     """Return the version of every package that the closure imports, as it enters the digest."""
-    return versions_of(_packages(_reach(Path(script), Path(root)), Path(root)), Path(root))
+    modules = _reach(Path(script), Path(root), CodeRead())
+    return versions_of(_packages(modules, Path(root)), Path(root))
 
 
 def _source(root: Path) -> Path:
@@ -177,20 +198,28 @@ def _project_names(folder: Path) -> set[str]:
     return {"tailproof"} if folder == SOURCE else {child.stem for child in folder.iterdir()}
 
 
-def _data(modules: dict[str, tuple[Path, _Meaning]], source: Path) -> list[Path]:
-    """Return the data files in the packages of the modules."""
+def _data(
+    modules: dict[str, tuple[Path, _Meaning]], source: Path, read: CodeRead
+) -> list[tuple[Path, str]]:
+    """Return the data files in the packages of the modules, each with its SHA-256."""
     inits = [path for path, _ in modules.values() if path.name == "__init__.py"]
-    folders = [path.parent for path in inits if source in path.parents]
-    files = {
-        path
-        for folder in folders
-        for child in folder.iterdir()
-        if not (child / "__init__.py").exists() and child.name != "__pycache__"
-        if child != PIPELINE
-        for path in ([child] if child.is_file() else child.rglob("*"))
-        if path.is_file() and path.suffix in DATA
-    }
-    return sorted(files)
+    files: dict[Path, str] = {}
+    for folder in {path.parent for path in inits if source in path.parents}:
+        if folder not in read.data:
+            read.data[folder] = {path: _data_digest(path) for path in _data_files(folder)}
+        files |= read.data[folder]
+    return sorted(files.items())
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    """Yield the data files of a package without those of its subpackages."""
+    for child in folder.iterdir():
+        package = (child / "__init__.py").exists()
+        if package or child.name == "__pycache__" or child == PIPELINE:
+            continue
+        for path in [child] if child.is_file() else child.rglob("*"):
+            if path.is_file() and path.suffix in DATA:
+                yield path
 
 
 def _packages(modules: dict[str, tuple[Path, _Meaning]], root: Path) -> set[str]:
@@ -205,7 +234,7 @@ def _packages(modules: dict[str, tuple[Path, _Meaning]], root: Path) -> set[str]
     return names - reached - _project_names(_source(root)) - sys.stdlib_module_names
 
 
-def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
+def _reach(script: Path, root: Path, read: CodeRead) -> dict[str, tuple[Path, _Meaning]]:
     """Follow imports from the script; look for modules in its folder, then under src."""
     folders = (script.parent, _source(root), Path())
     project = {EXTENSIONS}
@@ -213,13 +242,13 @@ def _reach(script: Path, root: Path) -> dict[str, tuple[Path, _Meaning]]:
     # Python finds its own modules first: `import inspect` is not a script of this name.
     project -= sys.stdlib_module_names
     modules = {SCRIPT: (script, _read(script))}
-    _follow([SCRIPT], modules, project, folders)
+    _follow([SCRIPT], modules, project, folders, read)
     for path in extension_files():
         name, meaning = f"{EXTENSIONS}.{path.stem}", _read(path)
         targets = set(_targets(name, path, meaning.imports, folders))
         if targets & REGISTRIES & modules.keys():
             modules[name] = (path, meaning)
-            _follow([name], modules, project, folders)
+            _follow([name], modules, project, folders, read)
     return modules
 
 
@@ -227,18 +256,30 @@ def _follow(
     waiting: list[str],
     modules: dict[str, tuple[Path, _Meaning]],
     project: set[str],
-    folders: tuple[Path, ...],
+    folders: _Places,
+    read: CodeRead,
 ) -> None:
     """Add all modules that those in `waiting` can reach."""
+    script = modules[SCRIPT][0].resolve()
     while waiting:
         name = waiting.pop()
         path, meaning = modules[name]
-        for target in _targets(name, path, meaning.imports, folders):
-            if target in modules or target.split(".")[0] not in project or _is_runtime(target):
+        key = (name, path, folders)
+        if key not in read.imported:
+            targets = dict.fromkeys(_targets(name, path, meaning.imports, folders))
+            read.imported[key] = {
+                target: module
+                for target in targets
+                if target.split(".")[0] in project and not _is_runtime(target)
+                if (module := _locate(target, folders))
+            }
+        for target, module in read.imported[key].items():
+            if target in modules:
                 continue
-            module = _locate(target, folders)
-            if module and module.resolve() != modules[SCRIPT][0].resolve():
-                modules[target] = (module, _read(module))
+            if module not in read.meanings:
+                read.meanings[module], read.resolved[module] = _read(module), module.resolve()
+            if read.resolved[module] != script:
+                modules[target] = (module, read.meanings[module])
                 waiting.append(target)
 
 
@@ -246,9 +287,7 @@ def _is_runtime(module: str) -> bool:
     return f"{module}.".startswith(f"{RUNTIME}.")
 
 
-def _targets(
-    name: str, path: Path, imports: Iterable[_Import], folders: tuple[Path, ...]
-) -> Iterator[str]:
+def _targets(name: str, path: Path, imports: Iterable[_Import], folders: _Places) -> Iterator[str]:
     """Yield every name that could be a module, each after its parent packages."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for item in imports:
@@ -265,7 +304,7 @@ def _targets(
                 yield ".".join([*parts, imported])
 
 
-def _submodules(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
+def _submodules(package: str, folders: _Places) -> Iterator[str]:
     """Yield every module that ``from package import *`` could import: all in the package."""
     path = _locate(package, folders)
     if path is not None and path.name == "__init__.py":
@@ -274,7 +313,7 @@ def _submodules(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
                 yield f"{package}.{child.stem}"
 
 
-def _modules_below(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
+def _modules_below(package: str, folders: _Places) -> Iterator[str]:
     """Yield every module of a package and of its subpackages."""
     path = _locate(package, folders)
     if path is not None and path.name == "__init__.py":
@@ -283,7 +322,7 @@ def _modules_below(package: str, folders: tuple[Path, ...]) -> Iterator[str]:
             yield ".".join([package, *parts]).removesuffix(".__init__")
 
 
-def _locate(name: str, folders: tuple[Path, ...]) -> Path | None:
+def _locate(name: str, folders: _Places) -> Path | None:
     # Text, not Path, since it is asked for a thousand names that are no modules.
     for folder in folders:
         stem = f"{folder}/{name.replace('.', '/')}"

@@ -232,7 +232,8 @@ _LINES_OF_KERAS = "-"
 
 def _keras(path: Path, lines: Lines) -> Table | None:
     rows: dict[int, dict[str, Any]] = {}
-    epoch, batches, ended, others = 0, "", False, 0
+    epoch: int | None = None
+    batches, ended, others = "", False, 0
     for line in lines:
         if match := _EPOCH_OF_KERAS.fullmatch(line):
             epoch, batches, ended = int(match[1]), "", False
@@ -241,7 +242,7 @@ def _keras(path: Path, lines: Lines) -> Table | None:
                     f"{path} holds several trainings by Keras, because epoch {epoch} begins again: "
                     "give the log of each one as a file of its own"
                 )
-        elif epoch and (match := _BAR_OF_KERAS.search(line)):
+        elif epoch is not None and (match := _BAR_OF_KERAS.search(line)):
             done, total, rest, pairs = match.groups()
             # A bar of evaluate or predict may follow that of an epoch.
             if ended or (batches and (done != total or total != batches)):
