@@ -122,6 +122,7 @@ TEXT_OF_AN_ERROR = {
     "_write_to_tracker": "a warning of `tailproof track`, which is no stage",
     "_read_or_say": "a page of `tailproof watch`, which is no file",
     "choose_source": "`tailproof import`, which is no stage",
+    "crop_to_detections": "`tailproof import`, which is no stage",
     "_read_pictures": "`tailproof import`, which is no stage",
     "_read_picture": "bad_images.csv, a list for people that no stage reads",
     "_add_values": "a list of files that cannot be used, which is raised",

@@ -39,6 +39,11 @@ _MARKS = (
     (0, b"\x00\x00\x00\x0cJXL ", "a JPEG XL picture"),
     (0, b"\xff\x0a", "a JPEG XL picture"),
     (0, b"\x00\x00\x01\x00", "an icon (ICO)"),
+    *(
+        (0, b"P%d%s" % (kind, blank), "a netpbm picture")
+        for kind in range(1, 7)
+        for blank in (b"\n", b" ")
+    ),
     (0, b"8BPS", "a Photoshop file"),
     (0, b"gimp xcf", "a GIMP file"),
     (0, b"SIMPLE  =", "a FITS file"),
@@ -70,6 +75,11 @@ _TEXTS = {
 }
 
 
+EMPTY, ZEROS = "an empty file", "a file of zeros, whose content was lost"
+LOST = (EMPTY, ZEROS)
+"""Kinds of files that have no content."""
+
+
 def kind_of(data: bytes) -> str:
     """Return what the first bytes of a file say that it is: a key of FORMATS, or a noun phrase."""
     for offset, mark, kind in _MARKS:
@@ -78,7 +88,7 @@ def kind_of(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return _kind_of_media(data)
     if not data.strip(b"\0"):
-        return "a file of zeros, whose content was lost" if data else "an empty file"
+        return ZEROS if data else EMPTY
     return _kind_of_text(data[:1024].lstrip(b"\xef\xbb\xbf").lstrip())
 
 

@@ -13,6 +13,7 @@ Pillow), but no other copy of it. The pixels are the same as without strips.
 
 import hashlib
 import io
+import logging
 import math
 import os
 import re
@@ -29,7 +30,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tailproof.data.image_formats import FORMAT_NAMES, FORMATS, kind_of
+from tailproof.data.image_formats import FORMAT_NAMES, FORMATS, LOST, kind_of
 from tailproof.data.multiband import MODE, START, decode_bands
 from tailproof.runtime.errors import TailproofError
 
@@ -63,7 +64,7 @@ PROFILE = "a colour profile other than sRGB is ignored"
 BANDS = "bands other than red, green and blue are ignored"
 
 OTHER_CAUSES = {
-    "TIFF": ", or have bands that Pillow does not read: store such images as .npy arrays",
+    "TIFF": ", or have bands that Pillow does not read: store such images as arrays in parquet",
     "AVIF": ", or Pillow was built without AVIF: run `pip install -U pillow`",
 }
 """Why else Pillow may not identify a file of one of its formats."""
@@ -85,6 +86,10 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # any marker in a scan except a r
 
 # What is larger is refused, and what is smaller is read.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# What is wrong with a file is reported once, by its location.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 # OpenCV's threads do not survive a fork, and the loader's workers already run in parallel.
 cv2.setNumThreads(0)
@@ -198,7 +203,7 @@ def _read_any(data: bytes, mode: str | None) -> Picture:
         ) from error
     raise TailproofError(
         f"its pixels have {max(bits, 16)} bits per channel, expected 8: scale the range that "
-        "matters to 0-255, the same way for all images, or store them as .npy arrays of bands"
+        "matters to 0-255, the same way for all images, or store them as arrays in parquet"
     )
 
 
@@ -210,7 +215,8 @@ def _reason(error: Exception) -> str:
 def _other_content(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in FORMATS:
-        return f"it is {kind}, expected {FORMAT_NAMES}: convert it"
+        advice = "copy it again" if kind in LOST else "convert it"
+        return f"it is {kind}, expected {FORMAT_NAMES}: {advice}"
     return (
         f"it begins like {kind}, but cannot be decoded: it may be truncated or damaged"
         f"{OTHER_CAUSES.get(kind, ': copy it again')}"

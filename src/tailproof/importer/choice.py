@@ -7,9 +7,9 @@ from pathlib import Path
 from tailproof.data.sources import SOURCES
 from tailproof.data.sources.base import Recognition, Source
 from tailproof.data.sources.metadata_csv import MetadataCsvSource
+from tailproof.importer.annotation_files import describe_annotations
 from tailproof.importer.unrecognized import (
     describe_archives,
-    describe_label_map,
     describe_unrecognized,
 )
 from tailproof.runtime.errors import TailproofError, unknown_name
@@ -78,8 +78,8 @@ def choose_source(path: Path, wanted: str | None = None, label: str | None = Non
 
 
 def _describe_refusal(path: Path, wanted: str | None, refusals: Mapping[str, str]) -> str:
-    if label_map := describe_label_map(path):
-        return label_map
+    if annotations := describe_annotations(path):
+        return annotations
     if not refusals:
         return describe_unrecognized(path, wanted)
     reason, packed = refusals[min(refusals, key=_generality)], describe_archives(path)

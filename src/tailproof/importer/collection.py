@@ -4,11 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
+from typing import Any
 
 import pandas as pd
 
 from tailproof.config.data import SourceConfig
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
+from tailproof.config.validation import parse_experiment
 from tailproof.data.class_index import class_order
 from tailproof.data.heic import without_heic
 from tailproof.data.images import read_picture
@@ -53,8 +55,8 @@ class Collection:
     """The samples of a source.
 
     Attributes:
-        table: sample_id, digest, group, pool and the labels at each rank; as no picture was read,
-            digests are those of different pictures.
+        table: sample_id, path, digest, group, pool and the labels at each rank; as no picture was
+            read, digests are those of different pictures.
         ranks: the ranks, coarse to fine.
         pictures: a few of the pictures.
         skipped: what is no sample.
@@ -92,6 +94,16 @@ class Collection:
         return int((sizes > 1).sum())
 
 
+def read_source(section: dict[str, Any]) -> SourceConfig:
+    """Return the configuration in the section ``data.source`` of an experiment.
+
+    Raises:
+        TailproofError: it is not valid.
+    """
+    value = {"title": section["name"], "data": {"source": section}, "experts": {"plain": {}}}
+    return parse_experiment(value, "the recognised source").data.source
+
+
 def read_collection(config: SourceConfig) -> Collection:
     """Read what an experiment would read, without decoding more than a few pictures.
 
@@ -106,6 +118,7 @@ def read_collection(config: SourceConfig) -> Collection:
     ids = [sample.sample_id for sample in samples]
     columns = {
         "sample_id": ids,
+        "path": [sample.path for sample in samples],
         "digest": ids,
         "group": [sample.group or sample.sample_id for sample in samples],
         "pool": [sample.pool for sample in samples],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.config.base import NAME
-from tailproof.config.data import Data, SourceConfig
+from tailproof.config.data import Data
 from tailproof.config.experiment import Experiment
 from tailproof.config.validation import parse_experiment
 from tailproof.config.yaml_writer import comment, dump_commented
@@ -17,7 +17,8 @@ from tailproof.data.split_advice import find_fault
 from tailproof.data.split_assignment import assign_splits, count_classes
 from tailproof.data.splits import drop_shared_groups, refuse_single_class
 from tailproof.importer.choice import Choice, choose_source
-from tailproof.importer.collection import Collection, read_collection
+from tailproof.importer.collection import Collection, read_collection, read_source
+from tailproof.importer.detections import crop_to_detections
 from tailproof.importer.recipe import (
     PER_SHARD,
     Settings,
@@ -26,7 +27,7 @@ from tailproof.importer.recipe import (
     design_recipe,
     positive_class,
 )
-from tailproof.importer.revision import revise_source
+from tailproof.importer.revision import doubt_sides, revise_source, without_groups
 from tailproof.project import EXPERIMENTS, add_experiment
 from tailproof.runtime.errors import TailproofError
 
@@ -87,12 +88,21 @@ def import_collection(
     path = _checked(place)
     name = _experiment_name(path, name)
     choice = choose_source(path, source, label)
-    collection = read_collection(_source_of(choice))
-    revised = revise_source(choice.recognition, collection)
-    if revised is not None:
-        choice = replace(choice, recognition=revised)
-        collection = read_collection(_source_of(choice))
+    recognition = choice.recognition
+    collection = read_collection(read_source(recognition.source))
+    if (revised := revise_source(recognition, collection)) is not None:
+        recognition = revised
+        collection = read_collection(read_source(recognition.source))
+    recognition, collection = crop_to_detections(path, recognition, collection)
+    choice = replace(choice, recognition=recognition)
     data, used = _design_data(choice, collection)
+    if used is None and (ungrouped := without_groups(recognition, collection)) is not None:
+        choice = replace(choice, recognition=ungrouped)
+        collection = read_collection(read_source(ungrouped.source))
+        data, used = _design_data(choice, collection)
+    if used is None:
+        raise _split_error(collection, data)
+    choice = replace(choice, recognition=doubt_sides(choice.recognition, collection))
     train = Counter({str(label): int(n) for label, n in used["train"].items()})
     sections, comments = _sections(name, data, train, collection)
     experiment = parse_experiment(sections, f"the experiment for {path}")
@@ -140,23 +150,20 @@ def _experiment_name(path: Path, wanted: str | None) -> str:
 
 
 def _name_of(path: Path) -> str:
-    parts = [part for part in path.with_suffix("").parts if part.lower() not in GENERIC]
+    parts = [
+        part
+        for part in path.with_suffix("").parts
+        if part.lower().rstrip("0123456789") not in GENERIC
+    ]
     stem = parts[-1] if parts else path.name
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")
     return name if re.fullmatch(NAME, name) else "collection"
 
 
-def _source_of(choice: Choice) -> SourceConfig:
-    data = {"source": choice.recognition.source}
-    value = {"title": choice.name, "data": data, "experts": {"plain": {}}}
-    return parse_experiment(value, "the recognised source").data.source
-
-
 def _design_data(choice: Choice, collection: Collection) -> tuple[Settings, Any]:
     """Return the section data, and the number of samples of each class in each split.
 
-    Raises:
-        TailproofError: no split of the samples has all classes.
+    The second is None if no split of the samples has all classes.
     """
     data = Settings()
     data.add("source", choice.recognition.source, f"{choice.recognition.reason}.")
@@ -165,39 +172,49 @@ def _design_data(choice: Choice, collection: Collection) -> tuple[Settings, Any]
         "skip",
         "Pictures that cannot be read are left out, listed and counted; 'stop' ends the run.",
     )
-    table, target = collection.table, collection.target
-    names = list(collection.counts)
-    refuse_single_class(names)
-    labelled, _ = drop_shared_groups(table[table[target].notna()])
+    refuse_single_class(list(collection.counts))
     positive = positive_class(collection.counts)
     if positive:
         data.add("positive_class", *positive)
-    counts = _split(labelled, target, names, data)
-    shards = math.ceil(len(table) / PER_SHARD)
+    counts = _split(collection, data)
+    shards = math.ceil(len(collection.table) / PER_SHARD)
     if shards > 1:
         data.add("shards_per_split", min(shards, 64), f"About {PER_SHARD:,} pictures per file.")
     return data, counts
 
 
-def _split(samples: Any, target: str, names: list[str], data: Settings) -> Any:
+def _split(collection: Collection, data: Settings) -> Any:
     """Return the number of samples of each class in each split; set a test share that works.
 
-    Raises:
-        TailproofError: no share works.
+    Returns:
+        None if no share works.
     """
+    samples, names = _labelled(collection), list(collection.counts)
     has_test = samples["pool"].notna().any()
     for fraction in FRACTIONS[:1] if has_test else FRACTIONS:
         config = Data.model_validate({**data.values, "test_fraction": fraction})
-        assigned = assign_splits(samples, target, names, config)
-        joined = samples[[target]].join(assigned.rename("split"), how="inner")
-        counts = count_classes(joined, target, names)
+        assigned = assign_splits(samples, collection.target, names, config)
+        joined = samples[[collection.target]].join(assigned.rename("split"), how="inner")
+        counts = count_classes(joined, collection.target, names)
         if counts.sum().all() and counts["train"].all():
             if fraction != FRACTIONS[0]:
                 data.add("test_fraction", fraction, "So that each split has samples.")
             return counts
+    return None
+
+
+def _split_error(collection: Collection, data: Settings) -> TailproofError:
+    """Build the error that says what is missing for six splits."""
+    samples, names = _labelled(collection), list(collection.counts)
     config = Data.model_validate(data.values)
-    assigned = assign_splits(samples, target, names, config)
-    raise TailproofError(find_fault(samples, target, names, assigned, config))
+    assigned = assign_splits(samples, collection.target, names, config)
+    return TailproofError(find_fault(samples, collection.target, names, assigned, config))
+
+
+def _labelled(collection: Collection) -> Any:
+    """Return the samples with a label, without those whose group is in the test set."""
+    table = collection.table
+    return drop_shared_groups(table[table[collection.target].notna()])[0]
 
 
 def _sections(

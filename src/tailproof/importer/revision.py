@@ -1,6 +1,9 @@
 """Corrects what only the whole collection shows to be wrong in the section of a source."""
 
+import re
+from collections import Counter
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from tailproof.config.splits import HELD_OUT, TRAIN
 from tailproof.data.sources.base import Recognition
@@ -8,7 +11,10 @@ from tailproof.data.splits import drop_shared_groups
 from tailproof.importer.collection import Collection
 from tailproof.text import quantity
 
-MANY = 0.5  # share of the training set whose groups are in another set as well
+SIDED = re.compile(r"(.+?)[ _.-]*(left|right|[lr](cc|mlo)?|o[ds])", re.IGNORECASE)
+"""Names of pictures of the left or right eye, ear or breast of a subject."""
+
+MANY = 0.5  # share of the images from which on something is no accident
 
 
 def revise_source(recognition: Recognition, collection: Collection) -> Recognition | None:
@@ -39,3 +45,53 @@ def revise_source(recognition: Recognition, collection: Collection) -> Recogniti
         changed = {**source, "group_per_pool": True}
         return replace(recognition, source=changed, doubts=(*recognition.doubts, note))
     return None
+
+
+def without_groups(recognition: Recognition, collection: Collection) -> Recognition | None:
+    """Return a recognition that reads no groups, as too few of them fit into six splits.
+
+    Args:
+        recognition: what was read.
+        collection: what was found.
+
+    Returns:
+        None if the source names no groups.
+    """
+    source = recognition.source
+    group = source.get("group")
+    if not group:
+        return None
+    changed = {key: value for key, value in source.items() if key != "group"}
+    if source["name"] == "metadata_csv":
+        changed["group"] = None
+    count = quantity(collection.table["group"].nunique(), "group")
+    doubt = (
+        f"the {count} by '{group}' are too few for six splits: images of one are in several splits "
+        "and results for others may be worse; with more of them, set 'group' again"
+    )
+    notes = tuple(note for note in recognition.notes if not note.startswith("groups:"))
+    return replace(recognition, source=changed, notes=notes, doubts=(*recognition.doubts, doubt))
+
+
+def doubt_sides(recognition: Recognition, collection: Collection) -> Recognition:
+    """Return the recognition with a doubt if pictures are pairs of left and right without groups.
+
+    Args:
+        recognition: what was read.
+        collection: what was found.
+    """
+    paths = collection.table["path"]
+    if collection.groups or "group_per_pool" in recognition.source:
+        return recognition
+    matches = [SIDED.fullmatch(PurePosixPath(path).stem) for path in paths]
+    subjects = Counter(match[1] for match in matches if match)
+    paired = sum(count for count in subjects.values() if count > 1)
+    if paired < MANY * len(paths):
+        return recognition
+    example = next(path for path, match in zip(paths, matches, strict=True) if match)
+    doubt = (
+        f"the names of {quantity(paired, 'picture')} are pairs of left and right, such as "
+        f"'{PurePosixPath(example).name}': the sides of one subject may be in two splits, as no "
+        "column names the subject; add one to the table and name it in 'group'"
+    )
+    return replace(recognition, doubts=(*recognition.doubts, doubt))

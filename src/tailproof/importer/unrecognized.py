@@ -1,12 +1,12 @@
 """Says what is in a path that no source reads, and what would make it readable."""
 
-import json
 import re
 import shlex
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 
+from tailproof.data.image_formats import kind_of
 from tailproof.data.sources.archives.packed_files import (
     is_archive,
     unpack_command,
@@ -15,18 +15,24 @@ from tailproof.data.sources.archives.packed_files import (
 from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.data.sources.folders.folder_layout import quoted
-from tailproof.data.sources.folders.foreign_files import FOREIGN, describe_foreign
-from tailproof.data.sources.tables.table_recognition import WIDEST, new_table
+from tailproof.data.sources.folders.foreign_files import (
+    FOREIGN,
+    UNREAD,
+    describe_foreign,
+    describe_unread,
+)
+from tailproof.data.sources.idx import NAMES
+from tailproof.data.sources.tables.table_recognition import WIDEST
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
-from tailproof.untrusted_files import open_regular, read_json
+from tailproof.untrusted_files import open_regular
 
 LOOKED_AT = 20_000  # files that are counted
 HEADER = 2**20  # bytes of the first line of a table
+PICKLE = rb"\x80[\x02-\x05]"
 OF_PIXELS = (
     "has the pixels of pictures in its cells: write each row as a PNG into the folder of its class"
 )
-LARGEST_MAP = 64 * 2**20  # bytes of a JSON file of labels
 EXPECTED = (
     "expected one folder of pictures per class, or a table (CSV) with the names of the pictures "
     "and their labels next to them"
@@ -44,35 +50,14 @@ def describe_unrecognized(path: Path, wanted: str | None = None) -> str:
     return _describe_file(path, reader) if path.is_file() else _describe_folder(path, reader)
 
 
-def describe_label_map(path: Path) -> str | None:
-    """Return how to read a JSON file that maps names of pictures to labels; None without one."""
-    files = [path] if path.suffix == ".json" and path.is_file() else sorted(path.glob("*.json"))
-    for file in files:
-        try:
-            value = read_json(file, limit=LARGEST_MAP)
-        except TailproofError:
-            continue
-        if not isinstance(value, dict) or not value or not all(map(is_picture, value)):
-            continue
-        if all(isinstance(label, str | int) for label in value.values()):
-            written = new_table(file.parent)
-            code = (
-                f"import json, pandas as p; p.Series(json.load(open({json.dumps(str(file))})), "
-                'name="label").rename_axis("filename").to_csv('
-                f"{json.dumps(str(written))})"
-            )
-            return (
-                f"{file} has a label for each of {quantity(len(value), 'picture')}, which is read "
-                f"from a table: write it with `python -c {shlex.quote(code)}`, and import it: "
-                f"`tailproof import {shlex.quote(str(written))}`"
-            )
-    return None
-
-
 def describe_archives(path: Path) -> str | None:
     """Return how to unpack the archives in a folder; None if it has pictures, or no archives."""
     files = list(islice(Folder(path).files(on_error=lambda _: None), LOOKED_AT))
-    archives = [path / file for file in filter(is_archive, files)]
+    archives = [
+        path / file
+        for file in filter(is_archive, files)
+        if not unpacked_folder(path / file).is_dir()
+    ]
     if not archives or any(map(is_picture, files)):
         return None
     commands = [f"`{unpack_command(file, unpacked_folder(file))}`" for file in archives]
@@ -86,7 +71,7 @@ def _describe_file(path: Path, reader: str) -> str:
         return f"{path} is an archive, which is not read as it is: unpack it with `{command}`"
     if _is_table_of_pixels(path):
         return f"{path} {OF_PIXELS}"
-    if kind := FOREIGN.get(path.suffix.lower()):
+    if kind := FOREIGN.get(path.suffix.lower()) or UNREAD.get(path.suffix.lower()):
         return f"{path} is {kind}"
     if is_picture(path.name):
         return f"{path} is one picture: name the folder of the collection; {EXPECTED}"
@@ -102,12 +87,35 @@ def _describe_folder(path: Path, reader: str) -> str:
     counted = listed([f"{count:,} {ending}" for ending, count in endings.most_common()], 6)
     text = f"{path} contains {more}{quantity(len(files), 'file')} ({counted}), such as "
     text += f"{quoted(files, 3)}: {reader}"
+    if idx := next((file for file in files if "-idx3-ubyte" in file), None):
+        return (
+            f"{text}; '{idx}' has the format of MNIST: give the four files its names, "
+            f"{listed(list(NAMES), 4)} (.gz), in a folder of their own"
+        )
     if packed := describe_archives(path):
         return f"{text}; {packed}"
     pixels = next((file for file in files if _is_table_of_pixels(path / file)), None)
     if pixels is not None:
         return f"{text}; '{pixels}' {OF_PIXELS}"
-    return f"{text}; {describe_foreign(files) or EXPECTED}"
+    what = describe_unread(files) or _describe_bare(path, files) or describe_foreign(files)
+    return f"{text}; {what or EXPECTED}"
+
+
+def _describe_bare(folder: Path, files: list[str]) -> str | None:
+    """Return what files without a suffix are, by their name or their first bytes."""
+    bare = [file for file in files if not Path(file).suffix]
+    if 2 * len(bare) <= len(files):
+        return None
+    if re.search(r"-of-\d+$", bare[0]):
+        return f"'{bare[0]}' is {FOREIGN['.tfrecord']}"
+    try:
+        with open_regular(folder / bare[0]) as content:
+            start = content.read(HEADER)
+    except TailproofError:
+        return None
+    if re.match(PICKLE, start):
+        return f"'{bare[0]}' is {FOREIGN['.pkl']}"
+    return f"'{bare[0]}' is {kind_of(start)}"
 
 
 def _is_table_of_pixels(file: Path) -> bool:

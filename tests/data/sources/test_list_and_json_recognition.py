@@ -90,7 +90,7 @@ def test_lists_of_two_collections_are_not_mixed(tmp_path):
     imagenet_lt(tmp_path)
     (tmp_path / "b_train.txt").write_text(LISTS["train"])
     recognition = ImageListSource.recognize(tmp_path)
-    assert not recognition.sure
+    assert any("b_train.txt" in doubt for doubt in recognition.doubts)
     assert recognition.source["train"] == {"list": "ImageNet_LT_train.txt"}
     alone = ImageListSource.recognize(tmp_path / "b_train.txt")
     assert alone.source["list"] == "b_train.txt"

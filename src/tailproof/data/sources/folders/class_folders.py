@@ -79,11 +79,12 @@ def warn_of_files(
     copies: list[str] = []
     folders: dict[str, int] = {}
     for paths in classes.values():
-        stems = {_stem(path) for path in paths}
         deep = [path for path in paths if path.count("/") > depth]
         parents = Counter(path.rpartition("/")[0] for path in deep)
         folders |= parents if len(parents) > 1 else {}
-        masks += [path for path in paths if _is_mask(path, stems)]
+        inside = (path for path in paths if any(map(MASKS.fullmatch, path.split("/")[1:-1])))
+        masks += dict.fromkeys([*masks_among(paths), *inside])
+        stems = {_stem(path) for path in paths} if deep else set()
         copies += [path for path in deep if _outer(path) in stems]
     if masks:
         yield (
@@ -159,10 +160,11 @@ def _reason(suffix: str) -> str:
     return f"files that end in {suffix}" if usual else "files with other suffixes"
 
 
-def _is_mask(path: str, stems: Collection[str]) -> bool:
-    """Return whether a picture is in a folder of masks, or named as another one and "mask"."""
-    match = MASK.fullmatch(_stem(path))
-    return bool(match and match[1] in stems) or any(map(MASKS.fullmatch, path.split("/")[1:-1]))
+def masks_among(paths: Collection[str]) -> list[str]:
+    """Return the pictures that are named as another one and "mask": a_mask.png next to a.png."""
+    stems = {_stem(path) for path in paths}
+    matches = ((path, MASK.fullmatch(_stem(path))) for path in paths)
+    return [path for path, match in matches if match and match[1] in stems]
 
 
 def _outer(path: str) -> str:

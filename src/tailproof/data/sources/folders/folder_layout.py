@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
-from pathlib import PurePosixPath
+from itertools import combinations, count
+from pathlib import Path, PurePosixPath
 
 import yaml
 
@@ -18,7 +18,9 @@ COMPARED = 60  # folders that are compared in pairs
 SHOWN = 4  # names in a sentence
 
 MASKS = re.compile(
-    r".*(masks?|ground[ _-]?truths?|annotations?|segmentations?)|(gt|seg|labels?)", re.IGNORECASE
+    r".*(masks?|ground[ _-]?truths?|annotations?|segmentations?)|segmentation[ _-]?(class|object)s?"
+    r"|(gt|seg|labels?)",
+    re.IGNORECASE,
 )
 """Names of folders of masks, which are drawings of what is where in a picture."""
 
@@ -63,6 +65,12 @@ def source_yaml(root: str, **fields: str) -> str:
         value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**20
     )
     return f"`{text.strip()[1:-1]}`"
+
+
+def new_table(folder: Path) -> Path:
+    """Return the path of a table of labels that does not exist yet in a folder."""
+    names = (f"labels{number or ''}.csv" for number in count())
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 def quoted(names: Iterable[str], shown: int = SHOWN) -> str:

@@ -12,7 +12,7 @@ FOREIGN = {
     ".xls": "an Excel workbook: save its sheet as 'CSV UTF-8'",
     ".ods": "a spreadsheet: save its sheet as CSV",
     ".mat": "a MATLAB file: write file names and labels to a CSV table with the columns filename "
-    "and label (scipy.io.loadmat reads it)",
+    "and label, and pictures in it as PNG (scipy.io.loadmat reads it)",
     ".xml": "annotations, which are not read: write file names and labels to a CSV table",
     ".npy": "an array of numpy: pictures are read from files of pictures, arrays from parquet",
     ".arrow": "an Arrow file of Hugging Face datasets: write it as parquet "
@@ -25,7 +25,6 @@ FOREIGN = {
     ".mdb": "an LMDB database, which is not read: write its pictures to files or to parquet",
     ".dcm": "DICOM, which is not read: convert it to PNG, with the same scale for all pictures",
     ".nii": "NIfTI, which is not read: convert its slices to PNG, the same way for all",
-    ".gif": "a GIF, which is not read: convert it to PNG",
     ".mp4": "a video: write its frames as pictures, and keep those of one video in one group",
     ".avi": "a video: write its frames as pictures, and keep those of one video in one group",
     ".mov": "a video: write its frames as pictures, and keep those of one video in one group",
@@ -39,6 +38,30 @@ FOREIGN = {
 }
 """What a file is by its suffix, and what to do; the likeliest to hold labels first."""
 
+_CONVERT = "which is not read: convert all of them to PNG, such as with `mogrify -format png`"
+_RAW = "a raw picture of a camera, which is not read: develop all of them to JPEG or PNG alike"
+_SLIDE = "a slide of a microscope, which is not read: cut tiles out of it, grouped by slide"
+
+UNREAD = {
+    ".gif": f"a GIF, {_CONVERT}",
+    ".svg": "an SVG drawing, which is not read: draw all of them as PNG of one size",
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), f"a netpbm picture, {_CONVERT}"),
+    **dict.fromkeys((".jp2", ".j2k", ".jpx"), f"a JPEG 2000 picture, {_CONVERT}"),
+    ".jxl": "a JPEG XL picture, which is not read: convert all of them to PNG with djxl",
+    **dict.fromkeys((".tga", ".psd", ".ico", ".xcf", ".pcx"), f"a picture, {_CONVERT}"),
+    **dict.fromkeys(
+        (".exr", ".hdr", ".fits", ".fit", ".fts"),
+        "a picture of measured values, "
+        "which is not read: convert all of them to PNG with 8 bits and the same scale",
+    ),
+    **dict.fromkeys(
+        (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"), _RAW
+    ),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn"), _SLIDE),
+    **{suffix: FOREIGN[suffix] for suffix in (".dcm", ".nii", ".npy", ".mp4", ".avi", ".mov")},
+}
+"""Formats of pictures that are not read, and what to do."""
+
 
 def describe_foreign(files: Iterable[str]) -> str | None:
     """Return what the likeliest of these files is, and what to do; None if there is none."""
@@ -48,3 +71,12 @@ def describe_foreign(files: Iterable[str]) -> str | None:
         return None
     file = min(found, key=lambda file: places[PurePosixPath(file).suffix.lower()])
     return f"'{file}' is {FOREIGN[PurePosixPath(file).suffix.lower()]}"
+
+
+def describe_unread(files: Iterable[str]) -> str | None:
+    """Return what pictures are that are not read, if a good part of the files are such."""
+    files = list(files)
+    unread = [file for file in files if PurePosixPath(file).suffix.lower() in UNREAD]
+    if 3 * len(unread) < len(files) or not unread:
+        return None
+    return f"'{unread[0]}' is {UNREAD[PurePosixPath(unread[0]).suffix.lower()]}"

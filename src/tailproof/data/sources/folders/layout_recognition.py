@@ -10,14 +10,23 @@ from typing import Any
 
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.base import Recognition
-from tailproof.data.sources.folders.class_folders import UNREAD_PICTURES
-from tailproof.data.sources.folders.folder_layout import MASKS, alike_folders, quoted
+from tailproof.data.sources.folders.class_folders import MASK, UNREAD_PICTURES, masks_among
+from tailproof.data.sources.folders.folder_layout import (
+    MASKS,
+    alike_folders,
+    new_table,
+    quoted,
+    source_yaml,
+)
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
 from tailproof.data.sources.folders.foreign_files import describe_foreign
+from tailproof.data.sources.folders.official_lists import describe_official_lists
+from tailproof.data.sources.folders.split_names import are_splits
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
 MOST = 0.8  # share of folders that decides what all are
+FEW = 0.05  # share of masks among pictures from which on they are no accident
 
 CONTAINER = re.compile(
     r"((all|raw|original|full|train|test)[ _-]*)?(images?|imgs?|pics?|pictures?|photos?|jpe?gs?"
@@ -45,6 +54,14 @@ NO_CLASS = re.compile(
     re.IGNORECASE,
 )
 """Names of folders of what was not sorted."""
+
+PLACES = re.compile(
+    r"(cam(era)?|site|loc(ation)?|place|plot|transect|station|trap|deploy(ment)?|pat(ient)?|subj?"
+    r"|subject|person|participant|individual|specimen|night|day|date|week|visit|session|video|clip"
+    r"|seq(uence)?|burst|flight|folder|roll|batch)s?",
+    re.IGNORECASE,
+)
+"""Words for what pictures belong to, other than a class; with a number each is one of many."""
 
 SPLIT_WORD = re.compile(r"train|test|val|split|fold", re.IGNORECASE)
 LISTS = (".txt", ".csv", ".tsv", ".json", ".mat", ".lst")
@@ -86,7 +103,7 @@ def recognize_class_folders(root: Path) -> Recognition | None:
     finder = _LayoutFinder(root, top)
     layout = finder.find(top)
     source = {"name": "image_folder", "root": str(root / layout.root), **layout.fields}
-    doubts = (*finder.doubts, *_doubts_about_lists(top))
+    doubts = (*finder.doubts, *_doubts_about_lists(root, top))
     return Recognition(source, layout.reason, layout.sure, tuple(finder.notes), doubts)
 
 
@@ -128,7 +145,9 @@ class _LayoutFinder:
             return self.find(copy)
         if all(map(PART.fullmatch, inner)) or all(map(CONTAINER.fullmatch, inner)):
             raise self._flat(inner.values())
-        self._refuse_versions(folder, inner)
+        self._refuse_alike(folder, inner)
+        self._refuse_places(folder)
+        self._refuse_masks(folder, "filename,label", FIRST_FOLDER)
         return self._class_folders(folder)
 
     def _class_level(self, folder: Surveyed) -> Surveyed:
@@ -136,6 +155,11 @@ class _LayoutFinder:
         while True:
             inner = self._without_masks(folder)
             nested = [name for name, child in inner.items() if child.with_pictures()]
+            if (only := self._only_sorted(inner)) is not None:
+                unsorted = quoted(name for name in inner if name != only.name)
+                self.notes.append(f"{unsorted} next to {only.path}: left out, it has no classes")
+                folder = only
+                continue
             wrapped = len(inner) == 1 and nested
             boxed = len(nested) == 1 and all(map(CONTAINER.fullmatch, inner))
             if not (wrapped or boxed):
@@ -145,6 +169,22 @@ class _LayoutFinder:
                 unused = quoted(others) if others else quantity(len(folder.pictures), "picture")
                 self.notes.append(f"{unused} next to {inner[nested[0]].path}: left out")
             folder = inner[nested[0]]
+
+    def _only_sorted(self, inner: dict[str, Surveyed]) -> Surveyed | None:
+        """Return the only folder that is no validation or test set without class folders.
+
+        Collections of contests have their unsorted test set next to the folder of all others.
+        """
+        kinds = split_kinds(list(inner))
+        spare = [
+            name
+            for name, child in inner.items()
+            if kinds[name] in ("val", "test") and len(_descend(child).with_pictures()) < 2
+        ]
+        rest = [name for name in inner if name not in spare]
+        if not spare or len(rest) != 1 or kinds[rest[0]] is not None:
+            return None
+        return inner[rest[0]] if len(_descend(inner[rest[0]]).with_pictures()) > 1 else None
 
     def _without_masks(self, folder: Surveyed) -> dict[str, Surveyed]:
         """Return the folders with pictures, without those of masks next to those of pictures."""
@@ -163,7 +203,9 @@ class _LayoutFinder:
         kinds = split_kinds(list(splits))
         inside = {name: self._class_level(split) for name, split in splits.items()}
         classes = {
-            name: set(level.names) for name, level in inside.items() if level.with_pictures()
+            name: set(level.names)
+            for name, level in inside.items()
+            if (inner := self._without_masks(level)) and not all(map(CONTAINER.fullmatch, inner))
         }
         trains = [name for name in classes if kinds[name] == "train"]
         if not trains:
@@ -185,8 +227,10 @@ class _LayoutFinder:
         level = inside[train]
         layout = self._class_folders(level)
         if len(chosen) == 1:
+            self._refuse_masks(level, "filename,label", FIRST_FOLDER)
             layout.reason += ", and no folder of another split does"
             return layout
+        self._refuse_masks(folder, "filename,label,split", PLACE_AND_LABEL)
         depth = len(folder.path) + bool(folder.path)
         fields = {kind: inside[name].path[depth:] for kind, name in chosen.items()}
         *first, last = [f"'{name}'" for name in chosen.values()]
@@ -243,22 +287,89 @@ class _LayoutFinder:
             )
         return layout
 
-    def _refuse_versions(self, folder: Surveyed, inner: dict[str, Surveyed]) -> None:
-        """Refuse folders that contain the same class folders: versions, sites or folds."""
+    def _refuse_places(self, folder: Surveyed) -> None:
+        """Refuse folders whose names are those of cameras, patients or days."""
+        if not _are_places(folder.names):
+            return
+        place = self._root / folder.path
+        raise TailproofError(
+            f"{place}: the folders are numbered ({quoted(folder.names, 3)}), as places, days and "
+            "patients are, which are no classes: write a table with the columns filename, label "
+            f"and group into {place}, and import again; if they are the classes, write an "
+            f"experiment with {source_yaml(str(place))}"
+        )
+
+    def _refuse_masks(self, folder: Surveyed, columns: str, rule: str) -> None:
+        """Refuse class folders with a mask next to its picture, such as a_mask.png next to a.png.
+
+        Args:
+            folder: the folder above them.
+            columns: the header of the table without masks.
+            rule: what sed makes of the path of a picture.
+        """
+        masks = [
+            name
+            for inner in folder.below()
+            for name in masks_among([f"{inner.path}/{name}" for name in inner.pictures])
+        ]
+        if not masks or len(masks) < FEW * folder.seen():
+            return
+        place = self._root / folder.path
+        matches = [MASK.fullmatch(PurePosixPath(name).stem) for name in masks]
+        endings = {match[2] for match in matches if match}
+        without = " ".join(f"-not -iname '*[ _-]{ending}*'" for ending in sorted(endings))
+        raise TailproofError(
+            f"{place}: {quantity(len(masks), 'picture')} such as {quoted(masks, 1)} are masks next "
+            "to the picture that they belong to: write a table without them, "
+            f"`{_table_command(place, columns, rule, without)}`, and import it: "
+            f"`tailproof import {shlex.quote(str(place))}`"
+        )
+
+    def _refuse_alike(self, folder: Surveyed, inner: dict[str, Surveyed]) -> None:
+        """Refuse folders that contain the same folders: either these or those are the classes."""
         names = {name: frozenset(_descend(child).with_pictures()) for name, child in inner.items()}
         several = {name: folders for name, folders in names.items() if len(folders) > 1}
         alike = next(alike_folders(several), None)
         if alike is None:
             return
-        classes = quoted(sorted(several[alike[0]] & several[alike[1]]))
+        below = sorted(several[alike[0]] & several[alike[1]])
         place = self._root / folder.path
-        kind = "folds" if all(map(FOLD.fullmatch, alike)) else "versions of the same pictures"
+        text = f"{place}: {quoted(alike)} contain the same folders, {quoted(below)}"
+        again = f"`tailproof import {shlex.quote(str(place))}`"
+        masks = [name for name in below if MASKS.fullmatch(name)]
+        pictures = [name for name in below if name not in masks]
+        if masks and all(map(CONTAINER.fullmatch, pictures)):
+            without = " ".join(f"-not -path {shlex.quote(f'*/{name}/*')}" for name in masks)
+            command = _table_command(place, "filename,label", FIRST_FOLDER, without)
+            raise TailproofError(
+                f"{text}: {quoted(masks)} are masks and no pictures of classes; write a table "
+                f"without them, `{command}`, and import it: {again}"
+            )
+        deep = any(child.with_pictures() for name in alike for child in _inside(inner[name]))
+        if are_splits(below) and not deep:
+            command = _table_command(place, "filename,label,split", LABEL_AND_PLACE)
+            raise TailproofError(
+                f"{text}, which are splits inside of the classes: write a table with them, "
+                f"`{command}`, and import it: {again}"
+            )
+        if _are_places(below) and not deep:
+            command = _table_command(place, "filename,label,group", LABEL_AND_PLACE)
+            raise TailproofError(
+                f"{text}, which are numbered as places, days and patients are: write a table with "
+                f"them as groups, `{command}`, and import it: {again}"
+            )
+        one = f"`tailproof import {shlex.quote(str(place / alike[0]))}`"
+        if all(map(FOLD.fullmatch, alike)):
+            raise TailproofError(f"{text}, as folds of the same pictures do: import one, {one}")
+        command = _table_command(place, "filename,label,group", PLACE_AND_LABEL)
+        versions = (
+            f"If {quoted(alike, 2)} are versions of the same pictures, or collections of their "
+            f"own, import one of them: {one}. "
+        )
         raise TailproofError(
-            f"{place}: {quoted(alike)} contain the same folders, {classes}. If they are {kind}, "
-            f"import one of them: `tailproof import {shlex.quote(str(place / alike[0]))}`. If they "
-            "are different pictures, such as of several places, write a table with their labels "
-            "and places and import again: "
-            f"`{_table_command(place, 'filename,label,group', PLACE_AND_LABEL)}`"
+            f"{text}. {'' if _are_places(alike) else versions}If {quoted(alike, 2)} are places and "
+            f"the folders in them classes, write a table of both, `{command}`, and import it: "
+            f"{again}. If {quoted(alike, 2)} are the classes, write filename,group,label in it"
         )
 
     def _not_sorted(self, folder: Surveyed, inner: dict[str, Surveyed]) -> TailproofError:
@@ -324,6 +435,11 @@ def _descend(folder: Surveyed) -> Surveyed:
     return folder
 
 
+def _inside(folder: Surveyed) -> Iterable[Surveyed]:
+    """Return the folders with pictures in a folder, or in the only folder in it."""
+    return _descend(folder).with_pictures().values()
+
+
 def _copy_of_the_others(folder: Surveyed) -> Surveyed | None:
     """Return a folder that contains folders with the names of all that are next to it."""
     for name, child in folder.with_pictures().items():
@@ -341,8 +457,17 @@ def _are_serial(names: list[str]) -> bool:
     return len(stems) == 1 and None not in stems and (stems != {""} or dates)
 
 
-def _doubts_about_lists(top: Surveyed) -> list[str]:
+def _are_places(names: list[str]) -> bool:
+    """Return whether names are dates, or one word for a place, a person or a day with a number."""
+    match = NUMBERED.fullmatch(names[0]) if _are_serial(names) else None
+    return match is not None and (not match[1] or bool(PLACES.fullmatch(match[1])))
+
+
+def _doubts_about_lists(root: Path, top: Surveyed) -> list[str]:
     """Name the text files that may list official splits."""
+    official = describe_official_lists(root, top)
+    if official is not None:
+        return [official[1]]
     files = [
         f"{folder.path}/{name}" if folder.path else name
         for folder in top.below()
@@ -385,17 +510,27 @@ def _are_numbered(levels: list[list[str]]) -> bool:
 
 
 PLACE_AND_LABEL = r"s|^([^/]*)/(.*/)?([^/]*)/[^/]*$|&,\3,\1|p"
+LABEL_AND_PLACE = r"s|^([^/]*)/(.*/)?([^/]*)/[^/]*$|&,\1,\3|p"
+FIRST_FOLDER = r"s|^([^/]*)/.*$|&,\1|p"
 LABEL_FIRST_RULE = r"s|^(.*/)?([^/]*[^-_. ()0-9/])[-_. ()]*[0-9][-_. ()0-9]*\.\w+$|&,\2|p"
 LABEL_LAST_RULE = r"s|^(.*/)?[0-9]+[-_. ]+([^/]*[^-_. ()0-9/])\.\w+$|&,\2|p"
 """What sed appends to the path of a picture: its label, and its place."""
 
 
-def _table_command(folder: Path, columns: str, rule: str) -> str:
-    """Return the command that writes labels.csv from the paths of pictures."""
+def _table_command(folder: Path, columns: str, rule: str, without: str = "") -> str:
+    """Return the command that writes labels.csv from the paths of pictures.
+
+    Args:
+        folder: the folder of the pictures.
+        columns: the header of the table.
+        rule: what sed appends to each path.
+        without: tests of find that leave out other files.
+    """
+    find = f"find . -type f {without}".strip()
     endings = "|".join(sorted(suffix[1:] for suffix in SUFFIXES))
     return (
-        f"cd {shlex.quote(str(folder))} && (echo {columns}; find . -type f | sort | "
-        f"sed -nE 's|^\\./||; /\\.({endings})$/I{{{rule}}}') > labels.csv"
+        f"cd {shlex.quote(str(folder))} && (echo {columns}; {find} | sort | "
+        f"sed -nE 's|^\\./||; /\\.({endings})$/I{{{rule}}}') > {new_table(folder).name}"
     )
 
 
@@ -413,4 +548,5 @@ def _labels_in_names(pictures: list[str], pattern: re.Pattern[str]) -> Counter[s
     labels = Counter(match[1] for stem in stems if (match := pattern.fullmatch(stem)))
     clean = all(re.fullmatch(r"[^,\"]+", name) for name in pictures)
     enough = labels.total() >= MOST * len(pictures) and 2 * len(labels) <= len(pictures)
-    return labels if clean and enough and len(labels) > 1 else Counter()
+    usable = len(labels) > 1 and not are_splits(labels)
+    return labels if clean and enough and usable else Counter()

@@ -35,12 +35,16 @@ def choose_split_files(files: Iterable[Path], wanted: Path | None = None) -> Spl
     """Return the files of the collection that has the most sets, or that one file belongs to.
 
     The names of the sets of a collection differ in a word such as train: ImageNet_LT_train.txt and
-    ImageNet_LT_test.txt belong together. If there is a val, but no test, val is the test set.
+    ImageNet_LT_test.txt belong together. So do files of one name in folders that differ in this
+    word. If there is a val, but no test, val is the test set.
     """
     families: dict[tuple[str, ...], dict[str, Path]] = {}
-    for file in sorted(files, key=lambda file: (len(file.name), file.name)):
+    for file in sorted(files, key=lambda file: (len(file.name), str(file))):
         words, word = _words(file.stem)
-        family = (str(file.parent), *(other for other in words if other != word))
+        folder = str(file.parent)
+        if not word and (word := _words(file.parent.name)[1]):
+            folder = str(file.parent.parent)
+        family = (folder, *(other for other in words if other != word))
         families.setdefault(family, {}).setdefault(split_kind(word) or "", file)
     groups = list(families.values())
     if wanted is not None:
@@ -81,6 +85,9 @@ def recognition_of(
 ) -> Recognition:
     """Return the recognition of chosen files: what is missing, and what is another collection.
 
+    It is not sure if there is one set, whose name is that of a validation or test set: the training
+    set may be elsewhere.
+
     Args:
         source: the configuration that reads the files.
         reason: the evidence.
@@ -90,14 +97,29 @@ def recognition_of(
     if missing:
         source = source | {"on_missing_image": "skip"}
         reason += "; some of the pictures are missing, and are left out"
+    alone = chosen.sets.get("")
+    kind = alone and set_kind(alone)
+    doubts = []
+    if kind in ("val", "test"):
+        doubts.append(f"{alone} is read alone, but its name is that of a set for {kind}")
     if chosen.others:
-        reason += f"; {file_names(chosen.others)} is of another collection"
-    return Recognition(source, reason, sure=not chosen.others)
+        doubts.append(
+            f"not read: {file_names(chosen.others)}; import such a file by its own path if it is "
+            "the one that you mean"
+        )
+    return Recognition(source, reason, sure=kind not in ("val", "test"), doubts=tuple(doubts))
+
+
+def set_kind(file: Path) -> str | None:
+    """Return the set that the name of a file, or else of its folder, says that it lists."""
+    return split_kind(_words(file.stem)[1]) or split_kind(_words(file.parent.name)[1])
 
 
 def file_names(files: Iterable[Path]) -> str:
-    """Return the names of files for a sentence."""
-    return listed([file.name for file in files])
+    """Return the names of files for a sentence, with their folders if they have one name."""
+    files = list(files)
+    several = len({file.name for file in files}) < len(files)
+    return listed([f"{file.parent.name}/{file.name}" if several else file.name for file in files])
 
 
 def files_near(folder: Path, suffixes: Collection[str]) -> list[Path]:

@@ -8,7 +8,7 @@ FILLERS = {"set", "data", "dataset", "images", "image", "img", "imgs", "split", 
 
 _GLUED = "s?(set|data|daten|images|imgs)?"
 KINDS = {
-    "train": re.compile(rf"train(ing)?(val)?{_GLUED}|trn"),
+    "train": re.compile(rf"train(ing)?( ?val(id(ation)?)?)?{_GLUED}|trn"),
     "val": re.compile(rf"val(id(ation|ierung)?)?{_GLUED}|dev"),
     "test": re.compile(
         rf"test(ing)?{_GLUED}|tst|hold ?out|held ?out|eval(uation)?|pred(iction)?s?"
@@ -24,7 +24,7 @@ FLAG = re.compile(r"is[\W_]*((?:train|val|test|tst|trn|dev|hold).*)", re.IGNOREC
 def split_kind(name: str) -> str | None:
     """Return ``train``, ``val`` or ``test`` for the name of a split; None for any other name."""
     words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
-    text = " ".join(word for word in words if word not in FILLERS)
+    text = " ".join(word for word in words if len(word) > 1 and word not in FILLERS)
     return next((kind for kind, pattern in KINDS.items() if pattern.fullmatch(text)), None)
 
 

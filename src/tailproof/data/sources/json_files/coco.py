@@ -132,7 +132,7 @@ class CocoFile:
 
     def _add_image(self, image: dict[str, Any]) -> str | None:
         """Append an image, or return what is wrong with it."""
-        id, name = _id(image.get("id")), image.get("file_name")
+        id, name = _id(image.get("id", image.get("image_id"))), image.get("file_name")
         if id is None:
             return _no_id("id", image)
         if not isinstance(name, str) or not name.strip():
@@ -226,9 +226,11 @@ def read_categories(file: Path) -> dict[Id, dict[str, Any]]:
 
 def add_category(categories: MutableMapping[Id, Any], category: dict[str, Any]) -> str | None:
     """Add a category, or return what is wrong with it."""
-    id = _id(category.get("id"))
+    id = _id(category.get("id", category.get("category_id")))
     if id is None:
         return _no_id("id", category)
+    if "name" not in category and "scientificName" in category:  # as in Herbarium 2021 and 2022
+        category = {**category, "name": category["scientificName"]}
     other = categories.setdefault(id, category)
     return _same_id(id, category.get("name"), other.get("name")) if other != category else None
 

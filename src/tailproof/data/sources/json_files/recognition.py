@@ -3,7 +3,9 @@
 import json
 import mmap
 import re
+import shlex
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ from tailproof.data.sources.folders.split_files import (
     place_sets,
     recognition_of,
 )
+from tailproof.data.sources.json_files.coco import read_categories
 from tailproof.data.sources.json_files.place_splits import read_place_splits
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import open_regular
@@ -65,6 +68,10 @@ KEYS = (
 )
 
 
+NULLABLE = ("location", "seq_id", "bbox")
+"""Keys that some files have without a value."""
+
+
 def read_head(file: Path) -> Head | None:
     """Return what a JSON file contains; None for any other file.
 
@@ -77,12 +84,19 @@ def read_head(file: Path) -> Head | None:
         ):
             if not text[:START].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
                 return None
-            keys = frozenset(key for key in KEYS if text.find(f'"{key}"'.encode()) >= 0)
+            keys = frozenset(key for key in KEYS if _has_value(text, key))
             found = [match[1] for match in islice(FILE_NAME.finditer(text), NAMES)]
     except (TailproofError, ValueError, OSError):  # an empty file cannot be mapped
         return None
     names = [json.loads(name) for name in found]
     return Head(keys, names)
+
+
+def _has_value(text: mmap.mmap, key: str) -> bool:
+    """Return whether a key occurs with a value, or at all if it has one wherever it occurs."""
+    if key not in NULLABLE:
+        return text.find(f'"{key}"'.encode()) >= 0
+    return re.search(rb'"%s"\s*:\s*(?!null|\s|\[\s*\])' % key.encode(), text) is not None
 
 
 def recognize_coco(path: Path) -> Recognition | None:
@@ -98,8 +112,9 @@ def recognize_coco(path: Path) -> Recognition | None:
     if path in heads and heads[path].is_megadetector:
         raise TailproofError(
             f"{path} is output of MegaDetector, which has boxes but no labels: import the folder "
-            "or the table that has the labels, and name this file in data.source.crops.detections "
-            "to cut the boxes out of the pictures"
+            "of the pictures, sorted into class folders or with a table of labels, and the boxes "
+            f"are cut out: `tailproof import {shlex.quote(str(path.parent))}`, or name this file "
+            "in data.source.crops.detections"
         )
     wanted = path if path.is_file() else None
     coco = [file for file, head in heads.items() if head.is_coco]
@@ -120,16 +135,34 @@ def _recognition(path: Path, chosen: SplitFiles, heads: dict[Path, Head]) -> Rec
     source: dict[str, Any] = {"name": "coco_json", "root": str(root)}
     source |= as_pools(chosen.sets, root, "file", folders)
     keys = frozenset().union(*(heads[file].keys for file in chosen.sets.values()))
-    reason = f"{file_names(chosen.sets.values())} contains images, annotations and categories"
+    notes: list[str] = []
+    verb = "contains" if len(chosen.sets) == 1 else "contain"
+    reason = f"{file_names(chosen.sets.values())} {verb} images, annotations and categories"
     if "location" in keys and "seq_id" not in keys:
         source["group"] = "location"
     if "bbox" in keys and not keys & {"location", "seq_id"}:
         source["crops"] = {}
         reason += " with boxes, each of which is a sample"
+    elif "bbox" in keys:
+        notes.append("boxes are not cut out; `crops: {}` in data.source makes each box a sample")
+    if categories := _categories(heads, root):
+        source["categories"] = categories
+        reason += f"; {categories} has the names of the categories"
     if splits := _place_splits(heads, root) if "" in chosen.sets and "location" in keys else None:
         source["splits"] = splits
         reason += f"; {splits} has the splits by place"
-    return recognition_of(source, reason, chosen, missing=missing)
+    recognition = recognition_of(source, reason, chosen, missing=missing)
+    return replace(recognition, notes=(*recognition.notes, *notes))
+
+
+def _categories(heads: dict[Path, Head], root: Path) -> str | None:
+    """Return the file with the names of categories, which iNaturalist 2018 published later."""
+    for file in files_near(root, [".json"]):
+        if file not in heads and "categor" in file.stem.lower():
+            with suppress(TailproofError):
+                if read_categories(file):
+                    return file.absolute().relative_to(root.absolute()).as_posix()
+    return None
 
 
 def _place_splits(heads: dict[Path, Head], root: Path) -> str | None:

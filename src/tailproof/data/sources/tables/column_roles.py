@@ -5,6 +5,7 @@ has more values than there are classes, a split has the names of splits.
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ LABELS = (
     "categoría", "especie", "specie", "soort", "y", "taxon", "scientific name", "common name",
     "variety", "cultivar", "genus", "family",
     "emotion", "expression", "style", "artist", "make", "level", "grade", "severity", "stage",
-    "condition", "finding", "annotation", "answer", "animal", "type", "kind", "art",
+    "condition", "finding", "annotation", "answer", "choice", "animal", "type", "kind", "art",
 )  # fmt: skip
 """Words in the names of columns of labels, the likeliest first."""
 
@@ -40,7 +41,8 @@ GROUPS = (
     "mouse", "case", "study", "lesion", "specimen", "observation", "occurrence", "slide", "tumor",
     "location", "site", "camera", "station", "plot", "transect", "field", "tree", "plant", "place",
     "seq", "sequence", "burst", "capture", "event", "trap", "session", "series", "video", "clip",
-    "track", "scene", "visit", "group", "wsi", "volume", "flight", "trip", "night",
+    "track", "scene", "visit", "group", "wsi", "volume", "flight", "trip", "night", "obs",
+    "deployment", "encounter",
     "ort", "standort", "lieu", "lugar", "sitio", "luogo", "plaats", "paciente", "patiente",
 )  # fmt: skip
 """Words in the names of columns of samples that belong together."""
@@ -61,10 +63,18 @@ QUALIFIERS = {
 }  # fmt: skip
 """Words that make another thing of the name of a label, such as class_confidence."""
 
-SPLITS = {"split", "splits", "subset", "partition", "usage"}
-"""Words in the names of columns of official splits."""
+SPLIT_NAMES = ("split", "splits", "subset", "set", "partition", "usage", "phase", "learn tag")
+"""Names of columns of official splits."""
+
+MOST_SPLITS = 8
+SPLITS = 5
+"""So many groups are needed besides one for each class: one for each split but train."""
+
+PLURALS = {"labels", "tags", "classes", "categories", "findings", "attributes", "targets"}
+"""Words in the names of columns with several labels in a cell, separated by blanks."""
 
 BINARY = {"0", "1", "0.0", "1.0", "true", "false", "-1", "-1.0"}
+EPITHET = re.compile(r"[a-zà-ÿ-]+( [a-zà-ÿ-]+)*")
 
 
 @dataclass
@@ -202,30 +212,30 @@ def guess_ranks(
 def _find_split(columns: Iterable[Column], roles: Roles) -> str | None:
     for column in columns:
         values = column.counts
-        kinds = set(kinds_of_values(column.name, values).values()) if len(values) <= 8 else {None}
-        shown = listed([f"'{value}' ({count})" for value, count in list(values.items())[:8]])
-        is_named = bool(set(column.words) & SPLITS) or FLAG.fullmatch(column.name)
+        few = 1 < len(values) <= MOST_SPLITS
+        kinds = set(kinds_of_values(column.name, values).values()) if few else {None}
+        is_flag = FLAG.fullmatch(column.name) is not None
+        named = is_flag or (column.named(SPLIT_NAMES) is not None and "id" not in column.words)
+        if not (few and ("train" in kinds or named)):
+            if set(column.words) & {"fold", "kfold", "folds"} and column.repeats:
+                roles.notes.append(f"the column '{column.name}' has folds, which are not read")
+            continue
+        shown = listed([f"'{value}' ({count})" for value, count in values.items()])
         complete = len(column.cells) == values.total()
-        if kinds >= {"train", "test"} and None not in kinds and complete:
+        if complete and {"train", "test"} <= kinds <= {"train", "val", "test"}:
             roles.notes.append(f"official splits: the column '{column.name}', with {shown}")
             return column.name
-        if set(column.words) & {"fold", "kfold", "folds"} and column.repeats:
-            roles.notes.append(f"the column '{column.name}' has folds, which are not read")
-        elif len(kinds - {None}) > 1 or (is_named and 1 < len(values) <= 8):
+        if named or len(kinds - {None}) > 1:
             roles.doubts.append(
                 f"the column '{column.name}' has {shown}: not read as official splits, which need "
-                "train and test in every row, or TRUE and FALSE in a column such as is_test"
+                "train, test and perhaps val in every row, and no other value, or TRUE and FALSE "
+                "in a column such as is_test; rename them in the table to keep the published sets"
             )
     return None
 
 
 def _find_labels(columns: list[Column], roles: Roles) -> None:
-    taxonomy = [
-        column
-        for rank in TAXONOMY
-        for column in columns
-        if column.words in ((rank,), (rank, "name")) and column.counts
-    ]
+    taxonomy = _find_taxonomy(columns)
     if len(taxonomy) > 1:
         _take_ranks(taxonomy, roles)
         return
@@ -265,6 +275,24 @@ def _find_labels(columns: list[Column], roles: Roles) -> None:
     )
 
 
+def _find_taxonomy(columns: list[Column]) -> list[Column]:
+    """Return the columns of the ranks of life, coarse to fine.
+
+    A column of scientific names has the place of the species, unless there is one with more than
+    the second half of the name, as 'vulgaris'.
+    """
+    ranks = {
+        rank: column
+        for rank in TAXONOMY
+        for column in columns
+        if column.words in ((rank,), (rank, "name")) and column.counts
+    }
+    names = [column for column in columns if column.words == ("scientific", "name")]
+    if names and ("species" not in ranks or ranks["species"].all_match(EPITHET)):
+        ranks["species"] = names[0]
+    return [ranks[rank] for rank in TAXONOMY if rank in ranks]
+
+
 def _take_ranks(columns: list[Column], roles: Roles) -> None:
     """Take the ranks of life that nest; the finest one with few values for the label."""
     ranks: list[Column] = []
@@ -273,6 +301,14 @@ def _take_ranks(columns: list[Column], roles: Roles) -> None:
             roles.notes.append(f"the column '{column.name}' has one value alone: no rank")
         elif not ranks and not column.repeats:
             roles.notes.append(f"the column '{column.name}' has a value for each row: no rank")
+        elif ranks and column.words == ("genus",) and _are_epithets(ranks[0], column):
+            roles.fault = (
+                f"the column '{ranks[0].name}' has the second half of names alone, such as "
+                f"'{next(iter(ranks[0].counts))}', and some are in two genera: write both halves "
+                f'into one column, with pandas `t["{ranks[0].name}"] = t["{column.name}"] + '
+                f'" " + t["{ranks[0].name}"]`, and import again'
+            )
+            return
         elif ranks and not ranks[0].decides(column):
             roles.notes.append(
                 f"the column '{column.name}' is not a rank, because some '{ranks[0].name}' are in "
@@ -285,6 +321,10 @@ def _take_ranks(columns: list[Column], roles: Roles) -> None:
         roles.notes.insert(
             0, f"labels: the columns {_names(ranks)}, coarse to fine; {_few(ranks[-1])} of the last"
         )
+
+
+def _are_epithets(species: Column, genus: Column) -> bool:
+    return species.all_match(EPITHET) and not species.decides(genus)
 
 
 def _take_named(named: list[Column], labels: list[Column], roles: Roles) -> None:
@@ -311,7 +351,8 @@ def _take_named(named: list[Column], labels: list[Column], roles: Roles) -> None
     others = [column for column in named if column not in same and column not in chain]
     if others:
         roles.doubts.append(
-            f"not the label, but possible: {_names(others)}; `--label {others[0].name}` takes one"
+            f"not the label, but possible: {_names(others)}; "
+            f"`--label {shlex.quote(others[0].name)}` takes one"
         )
     roles.named = place(first)[0] < LIKELY and all(place(other) > place(first) for other in others)
 
@@ -363,7 +404,7 @@ def _find_fault(label: Column) -> str | None:
             f"{next(iter(values))}, a quantity and not classes: expected a name per class; name "
             "another column with --label, or write a column of classes"
         )
-    if joined := find_joined(values):
+    if joined := find_joined(values, is_list=bool(PLURALS & set(label.words))):
         return (
             f"the column '{label.name}' has several labels in {quantity(len(joined), 'value')} "
             f"such as '{joined[0]}', but a picture has one class here: keep the rows with one "
@@ -392,7 +433,7 @@ def _describe_attributes(names: list[str]) -> str:
     return (
         f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have two values "
         "and do not exclude each other: a picture has one class here; name one of them with "
-        f"--label, such as --label {names[0]}"
+        f"--label, such as --label {shlex.quote(names[0])}"
     )
 
 
@@ -412,6 +453,8 @@ def _describe_quantity(columns: list[Column]) -> str | None:
     for column in columns:
         if column.label_place is None or len(column.counts) < 2 or not column.all_match(NUMBER):
             continue
+        if "id" in column.words and len(column.counts) == column.counts.total():
+            continue  # of each row
         return (
             f"the column '{column.name}' has {quantity(len(column.counts), 'number')} in "
             f"{quantity(column.counts.total(), 'row')} ({listed(list(column.counts), 3)}), "
@@ -439,14 +482,15 @@ def _find_group(columns: list[Column], classes: Column, notes: list[str]) -> str
                 "'group' if the images of one belong together all the same"
             )
         return None
-    chosen = min(groups, key=lambda column: len(column.counts))
+    enough = [column for column in groups if len(column.counts) >= len(classes.counts) + SPLITS]
+    chosen = min(enough or groups, key=lambda column: len(column.counts))
     notes.append(
         f"groups: the column '{chosen.name}', whose {quantity(len(chosen.counts), 'value')} in "
         f"{quantity(chosen.counts.total(), 'row')} repeat: the images of one stay in one split"
     )
     others = [column for column in groups if column is not chosen]
     if others:
-        notes.append(f"groups could also be {_names(others)}, which have more values")
+        notes.append(f"groups could also be {_names(others)}")
     return chosen.name
 
 

@@ -70,7 +70,7 @@ class LabelList:
         """Yield the entries; blank lines and comments are skipped."""
         for number, line in self._lines:
             path, label = self._split(line)
-            several = bool(self._separator.strip()) and self._separator in label
+            several = self._separator != " " and self._separator in label
             fault = None
             if not path or not label:
                 fault = f"is '{line[:80]}', expected an image and its label"

@@ -1,23 +1,29 @@
 """Recognises tables of pictures and labels: which table, which columns, where the pictures are."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Any
 
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.base import Recognition
+from tailproof.data.sources.folders.folder_layout import new_table
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
 from tailproof.data.sources.folders.split_names import split_kind
+from tailproof.data.sources.tables.box_columns import find_boxes
 from tailproof.data.sources.tables.column_roles import Column, Roles, find_roles
 from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.data.sources.tables.missing_values import EMPTY
+from tailproof.data.sources.tables.picture_table import Placement, Table, Tables
+from tailproof.data.sources.tables.table_advice import (
+    describe_fault,
+    describe_join,
+    python_text,
+)
 from tailproof.data.sources.tables.text_table import TextTable
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
@@ -39,72 +45,6 @@ NO_HEADER = (
 )
 
 
-@dataclass
-class Placement:
-    """Where the files of a column are.
-
-    Attributes:
-        images: the folder, relative to the root.
-        share: the share of the file names that exist.
-        subfolders: whether they are in folders below it.
-    """
-
-    images: str
-    share: float
-    subfolders: bool = False
-
-
-@dataclass
-class Table:
-    """A table of pictures.
-
-    Attributes:
-        path: relative to the root.
-        encoding: None for UTF-8.
-        columns: its columns by name.
-        filename: the column of file names.
-        placement: where the files are.
-        roles: what the other columns are.
-        rows: the number of rows.
-    """
-
-    path: str
-    encoding: str | None
-    columns: dict[str, Column]
-    filename: str
-    placement: Placement
-    roles: Roles
-    rows: int
-
-    @property
-    def stem(self) -> str:
-        """The name of the file without its suffix."""
-        return PurePosixPath(self.path).stem
-
-    def has(self, names: list[str | None]) -> bool:
-        """Return whether it has all these columns."""
-        return all(name in self.columns for name in names if name is not None)
-
-
-@dataclass
-class Tables:
-    """All tables of pictures in a folder, by what can be done with them.
-
-    Attributes:
-        labelled: their labels can be used.
-        faulty: their labels cannot be used as they are.
-        unlabelled: no column is surely the label.
-        others: the columns of tables that name no picture, by path.
-        notes: sentences about what was not looked at.
-    """
-
-    labelled: list[Table] = field(default_factory=list)
-    faulty: list[Table] = field(default_factory=list)
-    unlabelled: list[Table] = field(default_factory=list)
-    others: dict[str, dict[str, Column]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
 def recognize_table(path: Path, label: str | None = None) -> Recognition | None:
     """Return the table that lists pictures, in a folder or in a file; None if there is none.
 
@@ -121,12 +61,12 @@ def recognize_table(path: Path, label: str | None = None) -> Recognition | None:
     root, found = tables
     named = [table for table in found.labelled if table.roles.named]
     if found.faulty and not named:
-        raise TailproofError(_describe_fault(root, found))
+        raise TailproofError(describe_fault(root, found))
     if found.labelled:
         return _choose(root, found)
     for table in found.unlabelled:
         if table.roles.doubt:
-            joined = _describe_join(root, table, found)
+            joined = describe_join(root, table, found)
             raise TailproofError(f"{root / table.path}: {joined or table.roles.doubt}")
     return None
 
@@ -252,19 +192,87 @@ def _understand(
         roles = Roles(named=False, fault=f"it has no header: {NO_HEADER}")
     else:
         roles = find_roles(columns, filename, label)
-        roles.fault = roles.fault or _find_repeats(columns[filename])
-    return Table(path, encoding, columns, filename, placements[filename], roles, rows)
+    table = Table(path, encoding, columns, filename, placements[filename], roles, rows)
+    if fault := _describe_folders(path, columns, filename, places):
+        roles.fault = fault
+    else:
+        _find_boxes(places.root, table)
+    return table
 
 
-def _find_repeats(files: Column) -> str | None:
-    """Return what to do about several rows per picture; None if there are none."""
-    named = files.counts.total()
-    if len(files.counts) > 0.95 * named:
+def _describe_folders(
+    path: str, columns: dict[str, Column], filename: str, places: "_Places"
+) -> str | None:
+    """Return the command that joins the folder and the name of a file; None if one is enough.
+
+    Tables of camera traps by Timelapse and camtrapR have the two in two columns.
+    """
+    files = columns[filename]
+    if len(files.counts) == files.counts.total():
         return None
-    return (
+    for name, column in columns.items():
+        if name == filename or not set(column.words) & {"path", "directory", "folder", "dir"}:
+            continue
+        pairs = list(zip(column.cells, files.cells, strict=True))
+        tried = pairs[:: max(1, len(pairs) // TRIED)][:TRIED]
+        joined = [f"{folder}/{file}".replace("\\", "/") for folder, file in tried]
+        root = next((each for each in places.near(path) if places.all_exist(each, joined)), None)
+        if root is None:
+            continue
+        written = new_table(places.root / root)
+        code = (
+            f"import pandas as p; t = p.read_csv({python_text(places.root / path)}, dtype=str, "
+            f'sep=None, engine="python"); t["filename"] = t[{python_text(name)}].str.replace('
+            f'"\\\\", "/") + "/" + t.pop({python_text(filename)}); '
+            f"t.drop(columns={python_text(name)}).to_csv({python_text(written)}, index=False)"
+        )
+        return (
+            f"the columns '{name}' and '{filename}' together name the pictures: join them with "
+            f"`python -c {shlex.quote(code)}`, and import the result: "
+            f"`tailproof import {shlex.quote(str(written))}`"
+        )
+    return None
+
+
+def _find_boxes(root: Path, table: Table) -> None:
+    """Decide what several rows per picture mean: boxes, or a fault."""
+    files, roles = table.columns[table.filename], table.roles
+    named = files.counts.total()
+    boxes = find_boxes(table.columns.values())
+    if len(files.counts) > 0.95 * named:
+        if boxes and roles.ranks:
+            roles.notes.append(
+                f"the box in the columns {listed(boxes.names)} is not cut out of each picture: the "
+                "pictures are read whole"
+            )
+        return
+    if boxes and not boxes.corners:
+        table.box = boxes.names
+        roles.notes.append(
+            f"boxes: the columns {listed(boxes.names)}, because several rows name one picture; "
+            "each box is a sample"
+        )
+        return
+    text = (
         f"{quantity(named, 'row')} name {quantity(len(files.counts), 'picture')}, expected one row "
-        "per picture: if a picture has several labels, keep the one that matters; if each row is a "
-        "box, name the columns of its left side, upper side, width and height in data.source.box"
+        "per picture"
+    )
+    if boxes:
+        written = new_table((root / table.path).parent)
+        code = (
+            f"import pandas as p; t = p.read_csv({python_text(root / table.path)}, sep=None, "
+            f'engine="python"); {boxes.conversion}; '
+            f"t.to_csv({python_text(written)}, index=False)"
+        )
+        roles.fault = roles.fault or (
+            f"{text}, or left side, upper side, width and height of a box in each: write them with "
+            f"`python -c {shlex.quote(code)}`, and import the result: "
+            f"`tailproof import {shlex.quote(str(written))}`"
+        )
+        return
+    roles.fault = roles.fault or (
+        f"{text}: if a picture has several labels, keep the one that matters; if each row is a "
+        "box, call the columns of its left side, upper side, width and height x, y, w and h"
     )
 
 
@@ -274,6 +282,9 @@ def _describe_missing(
     """Return a table whose pictures are not where it says; None if it names no pictures."""
     for name, column in columns.items():
         cells = list(column.counts)[:TRIED]
+        if fault := _describe_folders(path, columns, name, places):
+            roles = Roles(named=False, fault=fault)
+            return Table(path, None, columns, name, Placement(".", 0.0), roles, rows)
         named = [cell for cell in cells if PurePosixPath(cell).suffix.lower() in SUFFIXES]
         if 2 * len(named) <= len(cells) or path.endswith(".txt"):
             continue
@@ -314,7 +325,8 @@ class _Places:
         if not cells or any(len(cell) > 1000 or ".." in cell for cell in cells):
             return None
         nearest = PurePosixPath(table).parent.as_posix()
-        kind = split_kind(PurePosixPath(table).stem)
+        stem = PurePosixPath(table).stem
+        kind = split_kinds([stem], files=True)[stem]
         folders = dict.fromkeys([nearest.removeprefix("."), *self._folders[:PLACES]])
         best = Placement("", 0.0)
         rank: tuple = ()
@@ -331,6 +343,18 @@ class _Places:
             self._look_below(cells, best)
         return best if best.share >= FEW_FOUND else None
 
+    def near(self, table: str) -> list[str]:
+        """Return the folder of a table, the root and its folders, relative to the root."""
+        nearest = PurePosixPath(table).parent.as_posix().removeprefix(".")
+        top = [folder for folder in self._folders if "/" not in folder]
+        return list(dict.fromkeys([nearest, "", *top]))
+
+    def all_exist(self, folder: str, paths: list[str]) -> bool:
+        """Return whether all these are pictures in a folder."""
+        return bool(paths) and all(
+            ".." not in path and self._exists(folder, path) for path in paths
+        )
+
     def find_prefix(self, cells: list[str]) -> str | None:
         """Return what all paths begin with, if the rest of each is the path of a picture."""
         known = [cell for cell in cells if PurePosixPath(cell).stem.casefold() in self._stems]
@@ -338,7 +362,7 @@ class _Places:
             return None
         paths = [self._finder.find_below(".", PurePosixPath(cell).name).path for cell in cells]
         prefixes = {
-            cell.removesuffix(path) if path is not None and cell.endswith(path) else None
+            cell[: len(cell) - len(_common_end(cell, path))] if path is not None else None
             for cell, path in zip(cells, paths, strict=True)
         }
         prefix = prefixes.pop()
@@ -365,6 +389,12 @@ class _Places:
             parts = [PurePosixPath(path).parts[:-1] for path in paths if path is not None]
             common = _common(parts)
             best.images, best.share, best.subfolders = "/".join(common) or ".", share, True
+
+
+def _common_end(first: str, second: str) -> str:
+    """Return the longest end that two paths have in common, in whole names."""
+    pairs = zip(reversed(first.split("/")), reversed(second.split("/")), strict=False)
+    return "/".join(reversed([one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]))
 
 
 def _common(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
@@ -472,6 +502,8 @@ def _source(root: Path, table: Table, pools: dict[str, Table]) -> dict[str, Any]
         source["subfolders"] = True
     if roles.split and not pools:
         source["split"] = roles.split
+    if table.box and not pools:
+        source["box"] = table.box
     if roles.missing:
         source["missing"] = roles.missing
     if table.encoding:
@@ -498,69 +530,3 @@ def _notes_of_others(tables: Tables, used: list[Table]) -> Iterator[str]:
                 f"'{table.roles.ranks[-1]}': not used; name the table to import it instead"
             )
     yield from tables.notes
-
-
-def _describe_fault(root: Path, tables: Tables) -> str:
-    table = tables.faulty[0]
-    if table.roles.fault:
-        return f"{root / table.path}: {table.roles.fault}"
-    return f"{root / table.path}: {_describe_one_hot(root, table, tables)}"
-
-
-def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
-    """Return the command that makes one column of the columns of 0 and 1."""
-    names = table.roles.one_hot
-    read = f"t = p.read_csv({_quoted(root / table.path)})"
-    others = [
-        other
-        for other in [*tables.unlabelled, *tables.labelled, *tables.faulty]
-        if other is not table and table.filename in other.columns and other.rows == table.rows
-    ]
-    if others:
-        read += (
-            f".merge(p.read_csv({_quoted(root / others[0].path)}), on={_quoted(table.filename)})"
-        )
-    code = (
-        f'import pandas as p; {read}; t["label"] = t[{json.dumps(names)}].idxmax(axis=1); '
-        f"t.to_csv({_quoted(new_table(root))}, index=False)"
-    )
-    return (
-        f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have 1 in the "
-        f"class of each row, expected one column of labels: write it with `python -c "
-        f"{shlex.quote(code)}` and `tailproof import {shlex.quote(str(new_table(root)))}`"
-    )
-
-
-def _describe_join(root: Path, table: Table, tables: Tables) -> str | None:
-    """Return the command that adds the labels of a table that names no pictures; None if none."""
-    for path, columns in tables.others.items():
-        labels = find_roles(columns, "").ranks
-        keys = [
-            name
-            for name, column in columns.items()
-            if name in table.columns and name not in labels
-            if set(table.columns[name].counts) & set(column.counts)
-        ]
-        if not (labels and keys):
-            continue
-        read, other = _quoted(root / table.path), _quoted(root / path)
-        code = (
-            f"import pandas as p; t = p.read_csv({read}).merge(p.read_csv({other}), "
-            f"on={json.dumps(keys)}); t.to_csv({_quoted(new_table(root))}, index=False)"
-        )
-        return (
-            f"it names pictures, and {root / path} seems to have their labels: join them with "
-            f"`python -c {shlex.quote(code)}`, and import the result: "
-            f"`tailproof import {shlex.quote(str(new_table(root)))}`"
-        )
-    return None
-
-
-def new_table(folder: Path) -> Path:
-    """Return the name of a table that does not exist yet, for a command that writes one."""
-    names = chain(["labels.csv"], (f"labels-{number}.csv" for number in count(2)))
-    return next(path for name in names if not (path := folder / name).exists())
-
-
-def _quoted(text: str | Path) -> str:
-    return json.dumps(str(text), ensure_ascii=False)

@@ -18,13 +18,23 @@ def are_quantities(values: Collection[str]) -> bool:
     return all(map(NUMBER.fullmatch, values)) and not all(map(WHOLE.fullmatch, values))
 
 
-def find_joined(values: Collection[str]) -> list[str]:
-    """Return the values that are several labels; most of these occur alone too."""
+def find_joined(values: Collection[str], *, is_list: bool = False) -> list[str]:
+    """Return the values that are several labels.
+
+    Most of these occur alone too, or their number varies.
+
+    Args:
+        values: the distinct values of a column.
+        is_list: whether the name of the column says that a cell has several labels, so that blanks
+            separate them.
+    """
     for sign in SEVERAL:
         joined = [value for value in values if sign in value.strip(sign)]
         parts = {part.strip() for value in joined for part in value.split(sign)}
-        alone = sum(part in values for part in parts)
-        if joined and len(parts) > 1 and alone >= 0.7 * len(parts) and _mixes(joined, sign):
+        alone = sum(part in values for part in parts) >= 0.7 * len(parts)
+        varied = sign in "|;" and len({value.count(sign) for value in values}) > 1
+        several = alone or varied or (sign == " " and is_list)
+        if joined and len(parts) > 1 and several and _mixes(joined, sign):
             return joined
     return []
 
