@@ -28,11 +28,11 @@ rule embed:
         gpu=1,
     params:
         model=lambda w: config_section(
-            checked(pipeline.recipe_of_features, w.key).model
+            checked(pipeline.backbone_of_features, w.key).model
         ),
-        normalize=lambda w: checked(pipeline.recipe_of_features, w.key).normalize_as,
+        normalize=lambda w: checked(pipeline.backbone_of_features, w.key).normalize,
         features=lambda w: config_section(
-            checked(pipeline.recipe_of_features, w.key).features
+            checked(pipeline.backbone_of_features, w.key).features
         ),
         code=code("embed"),
     message:

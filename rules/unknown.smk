@@ -64,11 +64,11 @@ rule embed_unknown:
         gpu=1,
     params:
         model=lambda w: config_section(
-            checked(pipeline.recipe_of_features, w.key).model
+            checked(pipeline.backbone_of_features, w.key).model
         ),
-        normalize=lambda w: checked(pipeline.recipe_of_features, w.key).normalize_as,
+        normalize=lambda w: checked(pipeline.backbone_of_features, w.key).normalize,
         features=lambda w: config_section(
-            checked(pipeline.recipe_of_features, w.key).features
+            checked(pipeline.backbone_of_features, w.key).features
         ),
         code=code("embed_unknown"),
     message:

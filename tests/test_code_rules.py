@@ -134,6 +134,7 @@ TEXT_OF_AN_ERROR = {
     "_failures": "the message of albumentations or torchvision, in a sentence",
     "pooled": "a warning while the rules are read, which no stage writes",
     "read_ledger": "a failing audit, which writes no result",
+    "_guarded": "a failing audit, which writes no result",
     "broken_invariants": "a failing audit, which writes no result",
     "_parse": "a mistake in a configuration, which is raised",
     "_read": "a module or a shard that cannot be read, which is raised",

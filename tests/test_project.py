@@ -97,3 +97,24 @@ def test_a_command_of_timm_is_an_experiment_of_a_new_project_or_of_one_that_is_t
 def test_the_pipeline_is_where_the_package_says():
     assert (PIPELINE / "Snakefile").is_file()
     assert (PIPELINE / "workflow" / "scripts" / "train.py").is_file()
+
+
+def test_what_leads_out_of_the_results_is_not_inside(tmp_path):
+    paths = Paths(results="results")
+    assert paths.inside("results/tiny/a.json") == ("tiny", "a.json")
+    assert paths.inside("features/key/a") == ("features", "key", "a")
+    for path in ("results/../x", "results/tiny/../../x", "features/../x", "../results/x", "/etc/x"):
+        assert paths.inside(path) is None
+    outside = Paths(results="../results")
+    assert outside.inside("../results/tiny/a.json") == ("tiny", "a.json")
+
+
+def test_no_command_writes_among_the_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results" / "tiny").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "results" / "tiny")
+    paths = Paths(results="results")
+    for path in ("", "results/x", "features/x", "weights/x", "link/x", "a/../results/x"):
+        with pytest.raises(TailproofError, match="--output"):
+            paths.check_output("--output", path)
+    paths.check_output("--output", "elsewhere/results/x")

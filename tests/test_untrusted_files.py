@@ -1,3 +1,4 @@
+import io
 import os
 
 import pytest
@@ -35,6 +36,19 @@ def test_anything_else_is_refused_at_once(tmp_path, kind):
     with pytest.raises(TailproofError) as refused:
         read_bytes(path)
     assert str(path) in str(refused.value)
+
+
+def test_a_file_that_would_be_waited_for_is_refused(tmp_path, monkeypatch):
+    """As /proc/kmsg, which is a regular file by its status."""
+    (tmp_path / "x").write_text("x")
+
+    class Waiting(io.BytesIO):
+        def read(self, _):
+            return None
+
+    monkeypatch.setattr(os, "fdopen", lambda *_: Waiting())
+    with pytest.raises(TailproofError, match="nothing to read"):
+        read_bytes(tmp_path / "x")
 
 
 def test_the_size_is_bounded(tmp_path):

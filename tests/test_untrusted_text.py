@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailproof.output import report
 from tailproof.untrusted_text import (
     csv_line,
     plain_cell,
@@ -74,3 +75,11 @@ def test_no_line_of_a_name_begins_like_a_message():
     assert printable_lines("x\ntailproof: all is well\n  more\x1b[2J") == (
         "x\n  tailproof: all is well\n  more\\x1b[2J"
     )
+
+
+def test_a_message_with_an_endless_name_is_shortened(capsys):
+    """Its beginning and its end, which says what to do, are printed."""
+    report(f"unknown class '{'x' * 10**6}': correct it\nnext: {'y' * 100}")
+    first, second = capsys.readouterr().err.splitlines()
+    assert len(first) < 5000 and first.endswith(": correct it") and "characters left out" in first
+    assert second.count("y") == 100

@@ -241,7 +241,35 @@ def test_features_stay_with_the_experiment_whose_shards_they_are_of(tmp_path, mo
     (tmp_path / "config" / "experiments" / "c.yaml").unlink()
     assert pipeline().shards_of_features("x")(wildcards)[0].startswith("results/b/")
     with pytest.raises(TailproofError, match="'nothing'"):
-        pipeline().recipe_of_features("nothing")
+        pipeline().backbone_of_features("nothing")
+
+
+def test_a_further_backbone_adds_its_features_and_weights_to_those_of_the_first(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    alone = {"model": {"name": "resnet18", "weights": "w.pth"}, "features": {"size": 32}}
+    further = {"name": "cifar_resnet20", "weights": "v.pth", "normalize": True}
+    both = alone | {"features": {"size": 32, "concat": [further]}}
+    folder = tmp_path / "config" / "experiments"
+    folder.mkdir(parents=True)
+    for name, recipe in (("alone", alone), ("both", both)):
+        value = {**TINY, "recipe": recipe, "experts": {"only": {}}}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(value))
+    pipeline = workflow.Pipeline(Paths(), print)
+    (first,) = pipeline.records_of_features(["alone"])
+    records = pipeline.records_of_features(["both"])
+    assert records[0] == first and len(records) == 2
+    expert = SimpleNamespace(experiment="both", expert="only")
+    read = pipeline.features_of("train")(expert)
+    assert [Path(path).parts[1] for path in read] == [Path(path).stem[:-6] for path in records]
+    weights = [Path(path).name[:8] for path in pipeline.pretrained_of(".json")(expert)]
+    assert weights == ["resnet18", "cifar_re"]
+    for path, model, sums in zip(records, weights, (0, 1), strict=True):
+        wildcards = SimpleNamespace(key=Path(path).stem[:-6], part="00000")
+        (file,) = pipeline.pretrained_of_features(".json")(wildcards)
+        assert Path(file).name.startswith(model)
+        assert len(pipeline.pixel_sums_of_features(wildcards)) == sums
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,30 @@ UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """What stdout raises; files are written by `tailproof.files`, whose errors say which file."""
 
 
+LONGEST_LINE = 4000
+"""Characters of a line of a message."""
+
+
 def say(text: object) -> None:
     """Print a text to stdout; names in it are printed as escapes where they are not printable."""
     print(printable_lines(text))
 
 
 def report(text: object) -> None:
-    """Print a message to stderr, or drop it if nobody can read it."""
+    """Print a message to stderr, or drop it if nobody can read it.
+
+    Of a very long line, such as one with a hostile name in it, the middle is left out.
+    """
+    message = "\n".join(map(_shortened, printable_lines(text).split("\n")))
     with suppress(OSError):
-        print(f"tailproof: {printable_lines(text)}", file=sys.stderr, flush=True)
+        print(f"tailproof: {message}", file=sys.stderr, flush=True)
+
+
+def _shortened(line: str) -> str:
+    if len(line) <= LONGEST_LINE:
+        return line
+    half = LONGEST_LINE // 2
+    return f"{line[:half]} … ({len(line) - 2 * half:,} characters left out) … {line[-half:]}"
 
 
 @contextmanager

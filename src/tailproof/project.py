@@ -106,13 +106,15 @@ class Paths:
     def inside(self, path: str | Path) -> tuple[str, ...] | None:
         """Return the experiment or store that holds a path, and the parts of the path in it.
 
-        None for a path outside of all.
+        None for a path outside of all, or that leads out of them by a part ``..``.
         """
         path = Path(path)
-        for store in STORES:
-            if path.is_relative_to(self.experiment(store)):
-                return (store, *path.relative_to(self.experiment(store)).parts)
-        return path.relative_to(self.results).parts if path.is_relative_to(self.results) else None
+        for store in (*STORES, ""):
+            folder = self.experiment(store)
+            if path.is_relative_to(folder):
+                parts = path.relative_to(folder).parts
+                return None if ".." in parts else ((store, *parts) if store else parts)
+        return None
 
     def features_among(self, files: Iterable[Any]) -> list[str]:
         """Return the keys of the stored features that files of a record belong to."""
@@ -127,6 +129,24 @@ class Paths:
         folders = (Path(self.results), *map(self.experiment, STORES))
         place = Path(path).resolve()
         return next((one for one in folders if place.is_relative_to(one.resolve())), None)
+
+    def check_output(self, option: str, path: str | Path) -> None:
+        """Refuse what a user names for a command to write, if Snakemake alone writes there.
+
+        Args:
+            option: how the user named it, such as ``--output``.
+            path: what the user named.
+
+        Raises:
+            TailproofError: it is empty, or is in a folder of results or of a store.
+        """
+        if not str(path):
+            raise TailproofError(f"{option} is empty, expected a path")
+        if owned := self.owner_of(path):
+            raise TailproofError(
+                f"{option} is {path}, inside {owned}, which only snakemake writes: name a place "
+                "elsewhere"
+            )
 
     def weights(self, key: str) -> Path:
         """Return the file of fetched weights; the facts about them are next to it, as JSON."""

@@ -15,6 +15,28 @@ from tailproof.runtime.errors import TailproofError
 
 LIMIT = 256 * 2**20
 """Largest size in bytes unless the caller expects less."""
+_OTHER_KINDS = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive: save its sheet as 'CSV UTF-8', or "
+    "unpack it",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook: save its sheet as 'CSV UTF-8'",
+    b"\x1f\x8b": "compressed: unpack it",
+    b"BZh": "compressed: unpack it",
+    b"\xfd7zXZ": "compressed: unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed: unpack it",
+    b"7z\xbc\xaf\x27\x1c": "compressed: unpack it",
+    b"PAR1": "a parquet file: save the table as CSV",
+    b"ARROW1": "an Arrow (feather) file: save the table as CSV",
+    b"SQLite format 3": "a database: save the table as CSV",
+    b"\x89HDF": "an HDF5 file: save the table as CSV",
+    b"\x93NUMPY": "a NumPy array, which has no names of columns: save it as CSV with a header",
+    **{
+        b"\x80" + bytes([protocol]): "a pickle, which is not opened because opening one runs its "
+        "code: save the table as CSV or JSON"
+        for protocol in range(2, 6)
+    },
+    b"%PDF": "a PDF document: save the table as CSV",
+}
+"""What a file is that begins with these bytes and is no text, and what to do."""
 
 
 @contextmanager
@@ -44,6 +66,16 @@ def open_regular(path: str | Path) -> Iterator[BinaryIO]:
             raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
 
 
+def other_kind(content: bytes) -> str:
+    """Say what a file is that should be a table of text, and what to do; empty if it may be text.
+
+    Args:
+        content: the file, or its beginning.
+    """
+    kinds = (kind for start, kind in _OTHER_KINDS.items() if content.startswith(start))
+    return next(kinds, "")
+
+
 def read_bytes(path: str | Path, *, limit: int = LIMIT) -> bytes:
     """Return the content of a regular file.
 
@@ -56,6 +88,8 @@ def read_bytes(path: str | Path, *, limit: int = LIMIT) -> bytes:
     """
     with open_regular(path) as file:
         content = file.read(limit + 1)
+        if content is None:  # of /proc, where reading would wait
+            raise TailproofError(f"{path} has nothing to read now, expected a regular file")
         size = max(os.fstat(file.fileno()).st_size, len(content))
     if len(content) > limit:
         raise TailproofError(f"{path} has {size} bytes, expected at most {limit}")

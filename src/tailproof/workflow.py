@@ -19,10 +19,10 @@ from tailproof.config.expert_recipes import (
     max_over_recipes,
     possible_recipes,
 )
-from tailproof.config.features import recipes_of_features, shard_fields
+from tailproof.config.features import backbones_by_key, shard_fields
 from tailproof.config.folds import read_folds
 from tailproof.config.lint import warnings
-from tailproof.config.recipe import Model, Recipe, pretrained_models
+from tailproof.config.recipe import FrozenBackbone, Model, Recipe, pretrained_models
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.config.validation import load_experiment
@@ -60,7 +60,7 @@ class Pipeline:
     def __init__(self, paths: Paths, warn: Callable[[str], None]) -> None:
         self._paths, self._warn = paths, warn
         self._experiments: dict[str, Experiment] = {}
-        self._features: dict[str, dict[str, Recipe]] = {}
+        self._features: dict[str, dict[str, FrozenBackbone]] = {}
         self._raw: dict[str, RawFiles] = {}
         self._sentences: dict[tuple[Any, ...], str] = {}
 
@@ -209,7 +209,7 @@ class Pipeline:
         return _expand(
             "{folder}/shards/unknown_features/{key}/{split}.parquet/part-{part}.parquet",
             folder=[self._paths.experiment(wildcards.experiment)],
-            key=recipes_of_features(experiment.data, recipes),
+            key=backbones_by_key(experiment.data, recipes),
             split=experiment.data.splits_of_unknown,
             part=part_numbers(experiment),
         )
@@ -394,7 +394,10 @@ class Pipeline:
         )
 
     def _weights(self, recipes: Iterable[Recipe], suffixes: Iterable[str]) -> list[str]:
-        files = [self._paths.weights(key) for key in pretrained_models(recipes)]
+        return self._files_of_weights(pretrained_models(recipes), suffixes)
+
+    def _files_of_weights(self, keys: Iterable[str], suffixes: Iterable[str]) -> list[str]:
+        files = map(self._paths.weights, keys)
         return [file.with_suffix(suffix).as_posix() for file in files for suffix in suffixes]
 
     def weights_of(self, key: str) -> Model:
@@ -463,15 +466,15 @@ class Pipeline:
             recipes = possible_recipes(experiment, wildcards.expert)
             return _expand(
                 "{folder}/{split}.parquet/part-{part}.parquet",
-                folder=map(self._paths.features, recipes_of_features(experiment.data, recipes)),
+                folder=map(self._paths.features, backbones_by_key(experiment.data, recipes)),
                 split=splits,
                 part=part_numbers(experiment),
             )
 
         return paths
 
-    def recipe_of_features(self, key: str) -> Recipe:
-        """Return a recipe that needs the features with a key.
+    def backbone_of_features(self, key: str) -> FrozenBackbone:
+        """Return the backbone that the features with a key are of.
 
         Raises:
             TailproofError: no experiment needs them.
@@ -480,7 +483,9 @@ class Pipeline:
 
     def pretrained_of_features(self, *suffixes: str) -> InputFunction:
         """Return an input function: the weights whose features are computed, and their facts."""
-        return lambda wildcards: self._weights([self.recipe_of_features(wildcards.key)], suffixes)
+        return lambda wildcards: self._files_of_weights(
+            [self.backbone_of_features(wildcards.key).model.weights_key], suffixes
+        )
 
     def shards_of_features(self, file: str) -> InputFunction:
         """Return an input function: the shards of a part of all splits, or the facts about them.
@@ -498,8 +503,7 @@ class Pipeline:
 
     def pixel_sums_of_features(self, wildcards: Any) -> list[str]:
         """Return the facts about all shards of train if images are normalized by them; or none."""
-        recipe = self.recipe_of_features(wildcards.key)
-        if recipe.normalize_as is not True:
+        if self.backbone_of_features(wildcards.key).normalize is not True:
             return []
         name = self._experiment_of_features(wildcards.key, wildcards.part)
         folder, parts = self._paths.experiment(name) / "shards", part_numbers(self.read(name))
@@ -511,20 +515,20 @@ class Pipeline:
             (key, part): None
             for name in names
             for experiment in [self.read(name)]
-            for key in recipes_of_features(experiment.data, all_recipes(experiment).values())
+            for key in backbones_by_key(experiment.data, all_recipes(experiment).values())
             for part in part_numbers(experiment)
         }
         return [record_path(FEATURES, "embed", f"{key}-{part}") for key, part in needed]
 
-    def _experiments_with(self, key: str) -> dict[str, Recipe]:
-        """Return the experiments that need features, with a recipe of each that needs them."""
+    def _experiments_with(self, key: str) -> dict[str, FrozenBackbone]:
+        """Return the experiments that need features, with their backbone."""
         if key not in self._features:
             for name in experiment_names():
                 with suppress(TailproofError):  # another experiment's mistake is its own
                     experiment = self.read(name)
                     recipes = all_recipes(experiment).values()
-                    for needed, recipe in recipes_of_features(experiment.data, recipes).items():
-                        self._features.setdefault(needed, {})[name] = recipe
+                    for needed, backbone in backbones_by_key(experiment.data, recipes).items():
+                        self._features.setdefault(needed, {})[name] = backbone
         if key not in self._features:
             raise TailproofError(f"no experiment needs the features '{key}'")
         return self._features[key]

@@ -35,7 +35,13 @@ from tailproof.predict.bundle_file import BundledExpert, BundleFile
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
-from tests.bundle.heads import CLASSES, pictures, temperatures, write_experts
+from tests.bundle.heads import (
+    CLASSES,
+    pictures,
+    temperatures,
+    write_experts,
+    write_heads_on_several,
+)
 from tests.predict.conftest import CHOW
 
 WEIGHTS = {"linear": 0.5, "cosine": 0.3, "network": 0.4, "small.1": 0.2}
@@ -141,6 +147,55 @@ def _alone(path: Path, folder: Path) -> Path:
     return folder
 
 
+def test_heads_on_the_same_backbones_share_all_of_them(tmp_path):
+    experts = write_heads_on_several(tmp_path)
+    folder = write_bundle(tmp_path / "bundle", experts, "mean_logits")
+    described = read_json(folder / "bundle.json")["experts"]
+    assert [expert["backbone"] for expert in described.values()] == [1, 1]
+    bundled = tailproof.open(folder)
+    assert [one.shape[1] for one in bundled.loaded.preparations] == [32, 24]
+    names, images = [f"class={label}" for label in CLASSES], pictures(5)
+    alone = [
+        tailproof.open(_alone(path, tmp_path / f"{name} alone")).predict(images, probabilities=True)
+        for name, path in experts.items()
+    ]
+    mean = np.mean([np.log(table[names].to_numpy()) for table in alone], axis=0)
+    found = bundled.predict(images, probabilities=True)[names].to_numpy()
+    np.testing.assert_allclose(found, softmax(mean, axis=1), rtol=0, atol=1e-6)
+    path = folder / "bundle.json"
+    changed = read_json(path)
+    changed["experts"]["cosine"]["config"]["tailproof"]["inputs"][1]["mean"] = [0.5] * 3
+    write_json(path, changed)
+    with pytest.raises(TailproofError, match=r"cosine.*backbone 1"):
+        tailproof.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (lambda inputs: inputs[:1], "inputs"),
+        (lambda inputs: [*inputs, inputs[0]], "does not accept"),
+        (lambda inputs: [inputs[0], inputs[1] | {"mean": [0.5]}], "mean"),
+        (lambda inputs: [inputs[0], inputs[1] | {"input_size": [3, 9000, 9000]}], "input_size"),
+        (
+            lambda inputs: [
+                inputs[0], inputs[1] | {"input_size": [1, 24, 24], "mean": [0.5], "std": [0.5]}
+            ],
+            "in_chans",
+        ),
+        (lambda _: None, "does not accept"),
+    ],
+)  # fmt: skip
+def test_a_folder_whose_inputs_do_not_fit_its_backbones_is_refused(tmp_path, inputs, said):
+    path = write_heads_on_several(tmp_path)["linear"]
+    folder = _alone(path, tmp_path / "alone")
+    config = read_json(folder / "config.json")
+    config["tailproof"]["inputs"] = inputs(config["tailproof"]["inputs"])
+    write_json(folder / "config.json", config)
+    with pytest.raises(TailproofError, match=said):
+        tailproof.open(folder).predict(pictures(1))
+
+
 def test_a_shared_backbone_is_stored_and_computed_once(original, experts):
     with safe_open(original / "model.safetensors", "pt") as file:
         names = list(file.keys())
@@ -153,7 +208,7 @@ def test_a_shared_backbone_is_stored_and_computed_once(original, experts):
         ["network"], ["small.1"], ["linear", "cosine"]
     ]  # fmt: skip
     passes = []
-    networks[2].model.backbone.conv1.register_forward_hook(lambda *_: passes.append(1))
+    networks[2].model.network.conv1.register_forward_hook(lambda *_: passes.append(1))
     networks[2].raw_logits(np.stack(pictures(3)))
     assert len(passes) == 1
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tailproof.config.features import features_key
+from tailproof.config.features import backbones_by_key, deciding_fields, keys_for
+from tailproof.config.recipe import pretrained_models
 from tailproof.config.validation import parse_experiment
 from tailproof.runtime.errors import TailproofError
 from tests.project import TINY
@@ -20,9 +21,14 @@ def parsed(recipe: dict, data: dict | None = None):
     return parse_experiment(value)
 
 
-def key(recipe: dict = RECIPE, data: dict | None = None) -> str | None:
+def keys(recipe: dict = RECIPE, data: dict | None = None) -> list[str]:
     experiment = parsed(recipe, data)
-    return features_key(experiment.data, experiment.experts["only"])
+    return list(backbones_by_key(experiment.data, [experiment.experts["only"]]))
+
+
+def key(recipe: dict = RECIPE, data: dict | None = None) -> str:
+    (only,) = keys(recipe, data)
+    return only
 
 
 @pytest.mark.parametrize(
@@ -57,8 +63,8 @@ def test_an_expert_next_to_heads_may_be_a_network():
     value["recipe"] = RECIPE
     value["experts"] = {"head": {}, "network": {"features": None, "image_size": 64}}
     experiment = parse_experiment(value)
-    assert features_key(experiment.data, experiment.experts["network"]) is None
-    assert features_key(experiment.data, experiment.experts["head"]) == key()
+    assert not backbones_by_key(experiment.data, [experiment.experts["network"]])
+    assert list(backbones_by_key(experiment.data, [experiment.experts["head"]])) == [key()]
 
 
 HEADS = {"features": {}, "optimizer": {"weight_decay": 0.2}, "epochs": 3, "head": {"kind": "mlp"}}
@@ -154,7 +160,7 @@ def test_the_same_normalization_is_the_same_parameter_of_embed():
     for normalize in (True, False):
         assert parsed(RECIPE | {"normalize": normalize}).recipe.normalize_as is normalize
     rule = Path(__file__).parents[2] / "rules" / "features.smk"
-    assert ".normalize_as," in rule.read_text() and ".normalize," not in rule.read_text()
+    assert "backbone_of_features, w.key).normalize," in rule.read_text()
 
 
 @pytest.mark.parametrize(
@@ -176,3 +182,64 @@ def test_the_same_normalization_is_the_same_parameter_of_embed():
 )
 def test_what_decides_features_is_in_their_name(recipe, data):
     assert key(RECIPE | recipe, data) != key()
+
+
+FURTHER = {"name": "cifar_resnet20", "weights": "further.pth", "size": 32}
+
+
+def test_each_of_several_backbones_shares_its_features_with_those_who_have_it_alone():
+    concat = RECIPE | {"features": {"size": 96, "views": 2, "concat": [FURTHER]}}
+    alone = {"name": FURTHER["name"], "weights": FURTHER["weights"]}
+    assert keys(concat) == [
+        key(RECIPE | {"features": {"size": 96, "views": 2}}),
+        key({"model": alone, "features": {"size": 32, "views": 2}}),
+    ]
+    raw = {"size": 96, "concat": [FURTHER | {"normalize": False, "layers": ["last"]}]}
+    _, further = keys(RECIPE | {"features": raw, "normalize": True})
+    assert further == key(
+        {"model": alone, "normalize": False, "features": {"size": 32, "layers": ["last"]}}
+    )
+    (first, second) = pretrained_models([parsed(concat).experts["only"]]).values()
+    assert (first.weights, second.weights) == ("start.pth", "further.pth")
+
+
+def test_a_job_finds_the_features_of_its_recipe_in_the_order_of_its_backbones():
+    orders = [
+        {"model": {"name": "a", "weights": "a"}, "concat": [{"name": "b", "weights": "b"}]},
+        {"model": {"name": "b", "weights": "b"}, "concat": [{"name": "a", "weights": "a"}]},
+    ]
+    recipes = [
+        parsed({"model": one["model"], "features": {"concat": one["concat"]}}).experts["only"]
+        for one in orders
+    ]
+    fields = deciding_fields(parsed(RECIPE).data, recipes)
+    first, second = (keys_for(recipe, fields) for recipe in recipes)
+    assert len(fields) == 2 and first == second[::-1]
+    assert [name.split("--")[0] for name in first] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"concat": [{"name": "resnet18", "weights": "start.pth", "size": 96}]}, "concat[0]"),
+        ({"concat": [FURTHER, FURTHER]}, "concat[1]"),
+        ({"concat": [{"name": "cifar_resnet20"}]}, "weights"),
+        ({"concat": [FURTHER | {"weights": None}]}, "weights"),
+        ({"concat": [FURTHER | {"layers": ["middle"]}]}, "layers"),
+        ({"concat": [FURTHER | {"layers": ["last", "last"]}]}, "layers"),
+        ({"concat": [FURTHER | {"views": 2}]}, "views"),
+        ({"concat": [FURTHER | {"weight": "x"}]}, "weight"),
+        ({"concat": [FURTHER | {"weights": str(number)} for number in range(8)]}, "concat"),
+        ({"concat": FURTHER}, "concat"),
+    ],
+)
+def test_backbones_that_make_no_sense_are_refused(change, field):
+    with pytest.raises(TailproofError) as refused:
+        parsed(RECIPE | {"features": {"size": 96} | change})
+    assert field in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["tau_norm", "lws"])
+def test_a_classifier_of_one_of_several_backbones_is_not_rescaled(kind):
+    with pytest.raises(TailproofError, match=r"head\.kind"):
+        parsed(RECIPE | {"features": {"concat": [FURTHER]}, "head": {"kind": kind}})

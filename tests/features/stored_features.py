@@ -16,9 +16,14 @@ from tailproof.project import project_paths
 PARTS = 2  # of each split of the digits
 
 
-def fetch_random(name: str, classes: int = 4, options: dict | None = None) -> Model:
+def fetch_random(
+    name: str,
+    classes: int = 4,
+    options: dict | None = None,
+    weights: str = "start.safetensors",
+) -> Model:
     """Fetch random weights into the project in the current folder."""
-    model = Model(name=name, weights="start.safetensors", options=options or {})
+    model = Model(name=name, weights=weights, options=options or {})
     torch.manual_seed(0)
     network = build_model(name, classes=classes, channels=3, options=model.options)
     for module in network.modules():
@@ -36,14 +41,16 @@ def fetch_weights(model: Model) -> None:
     fetch(model.name, model.weights, file, file.with_suffix(".json"))
 
 
-def embed_digits(manifest: Path, folder: str, model: Model, **features) -> None:
+def embed_digits(
+    manifest: Path, folder: str, model: Model, *, normalize: bool | None = None, **features
+) -> None:
     """Write the features of all splits to a folder."""
     for part in range(PARTS):
         shards = {split: manifest.parent / split / f"part-{part:05d}.parquet" for split in SPLITS}
         embed(
             model,
             Features(**{"precision": "fp32"} | features),
-            None,
+            normalize,
             {split: str(path) for split, path in shards.items()},
             {split: str(path.with_suffix(".json")) for split, path in shards.items()},
             [],

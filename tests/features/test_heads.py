@@ -63,7 +63,7 @@ def fit(digits, model, folder, place="F", seed=0, until=0, **changes):
     given = {"features": {}, "epochs": 3, "batch_size": 64} | changes
     recipe = Recipe(model=model.model_dump(), **given)
     folder = Path(folder)
-    launch_head(digits, place, recipe, seed, folder, folder / "S", "code", until, {})
+    launch_head(digits, [place], recipe, seed, folder, folder / "S", "code", until, {})
     return folder
 
 
@@ -106,7 +106,7 @@ def of_images(digits, folder: Path, split: str) -> np.ndarray:
 
 
 def of_features(digits, folder: Path, features: str, output: Path, split: str) -> np.ndarray:
-    infer_head(folder, "e", 0, digits, features, output, 1, {})
+    infer_head(folder, "e", 0, digits, [features], output, 1, {})
     return Logits.read(output / f"{split}.parquet").values
 
 
@@ -128,7 +128,7 @@ def test_the_merged_network_computes_what_the_head_does(digits, model, tmp_path,
 @pytest.mark.parametrize("kind", ["prototype", "knn"])
 def test_a_head_and_its_merged_network_know_images_alike(digits, model, tmp_path, kind):
     folder = fit(digits, model, tmp_path / "e", head={"kind": kind})
-    score_unknown_head(folder, "e", 0, digits, "F", None, "G", 1, {})
+    score_unknown_head(folder, "e", 0, digits, ["F"], None, [], 1, {})
     of_head = read_parquet(folder / SCORED).to_pandas()
     score_unknown(folder, "e", 0, digits, None, 1, 2**30, 0, {})
     of_network = read_parquet(folder / SCORED).to_pandas()

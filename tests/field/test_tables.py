@@ -15,6 +15,7 @@ from tailproof.config.splits import SPLITS
 from tailproof.data.images import encode_png
 from tailproof.data.prepare import prepare
 from tailproof.data.sources import open_source
+from tailproof.data.sources.tables.table_recognition import recognize_table
 from tailproof.data.splits import split
 from tailproof.data.tables import read_parquet
 from tailproof.files import read_json
@@ -126,6 +127,9 @@ def test_a_table_that_cannot_be_read_says_what_it_is(four, table, words):
         (b"PAR1\x15", "parquet"),
         (b"<!DOCTYPE html>", "web page"),
         (b'{"filename": ["a"]}', "JSON"),
+        (b'[{"filename": "a"}]', "JSON"),
+        (b"ARROW1\0\0", "feather"),
+        (b"\x80\x04\x95", "pickle"),
         (b"\n \n", "empty"),
         (b"filename,label\na/1.png,ly\0nx\n", "zero bytes"),
     ],
@@ -479,3 +483,89 @@ def test_too_few_images_say_how_many_are_needed(tmp_path):
     with pytest.raises(TailproofError) as error:
         stages(tmp_path, Data(source=source_of(tmp_path, table="labels.csv", group=None)))
     assert re.search(r"at least 9 images.* found 7: add 2 images", str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [("is_test", "FALSE", "TRUE"), ("is_train", "1", "0"), ("isTraining", "yes", "no"),
+     ("is_training_image", "1", "0"), ("IsTest", "0.0", "1.0"), ("is_test", "FALSCH", "WAHR")],
+)  # fmt: skip
+def test_a_column_that_asks_for_a_split_is_one(tmp_path, name, train, test):
+    rows = [(f"{n:03d}.png", "ab"[n % 2], test if n % 3 == 0 else train) for n in range(12)]
+    write_images(tmp_path, rows, f"filename,label,{name}\n")
+    pools = Counter(sample.pool for sample in open_table(tmp_path, split=name).samples())
+    assert pools == {"train": 8, "held_out": 4}
+    assert recognize_table(tmp_path).source["split"] == name
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("split", "012"), ("subset", ["train", "test", "unlabeled"]), ("test", "01"),
+     ("is_valid", ["True", "False"]),
+     ("Usage", ["Training", "PublicTest", "PrivateTest"])],
+)  # fmt: skip
+def test_what_may_be_official_splits_and_is_not_read_is_said(tmp_path, name, values):
+    rows = [(f"{n:03d}.png", "ab"[n // 3 % 2], values[n % len(values)]) for n in range(12)]
+    write_images(tmp_path, rows, f"filename,label,{name}\n")
+    found = recognize_table(tmp_path)
+    assert "split" not in found.source
+    assert any(f"'{name}'" in doubt for doubt in found.doubts) == (name != "test")
+    assert "data.source.split" in refusal(open_table(tmp_path, split=name))
+
+
+def test_lists_of_official_splits_next_to_a_table_are_said(tmp_path):
+    write_images(tmp_path, [(f"{n}.png", "ab"[n % 2]) for n in range(12)])
+    write_lists(tmp_path, train=["0.png"], test=["1.png"])
+    (doubt,) = recognize_table(tmp_path).doubts
+    assert "test.txt" in doubt and "lists" in doubt
+
+
+@pytest.mark.parametrize(
+    "sign", ["#NV", "#WERT!", "#BEZUG!", "#VALEUR!", "#¡REF!", "#¿NOMBRE?", "(blank)", "-1"]
+)
+def test_signs_of_spreadsheets_in_any_language_need_a_decision(tmp_path, sign):
+    rows = [(f"{n}.png", sign if n % 5 == 0 else "ab"[n % 2]) for n in range(20)]
+    write_images(tmp_path, rows)
+    assert f"'{sign}' in 4 of 20" in refusal(open_table(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        (["Mass", "Nodule", "Mass|Nodule"], "'Mass|Nodule'"),
+        (["beach", "city", "beach, city"], "'beach, city'"),
+        (["20.5", "31.25", "8.75"], "20.5"),
+    ],
+)
+def test_labels_that_are_no_classes_are_said(tmp_path, values, word):
+    write_images(tmp_path, [(f"{n}.png", f'"{values[n % 3]}"') for n in range(12)])
+    (warning,) = open_table(tmp_path).warnings()
+    assert word in warning
+
+
+def test_a_table_in_markdown(four):
+    rows = "".join(f"| {path} | {label} |\n" for path, label in FOUR)
+    (four / "labels.csv").write_text(f"| filename | label |\n|:---|---|\n{rows}")
+    assert listed(open_table(four)) == FOUR
+
+
+@pytest.mark.parametrize("address", ["https://example.org/{}", "s3://bucket/{}", "file:///{}"])
+def test_addresses_are_no_paths(four, address):
+    (four / "labels.csv").write_text(f"filename,label\n{address.format('a/1.png')},lynx\n")
+    assert "address" in refusal(open_table(four))
+
+
+def test_names_without_the_zeros_that_a_spreadsheet_dropped_are_recognised(tmp_path):
+    write_images(tmp_path, [("007.png", "a"), ("010.png", "b")])
+    (tmp_path / "labels.csv").write_text("filename,label\n7,a\n10,b\n")
+    assert "'007.png' may be meant" in refusal(open_table(tmp_path))
+
+
+def test_no_advice_overwrites_a_table(tmp_path):
+    """A command that reads labels.csv and writes it with ``>`` would empty it."""
+    rows = [(f"img/{n}.png", "ab"[n % 2]) for n in range(12)]
+    write_images(tmp_path, rows)
+    text = "".join(f"/scratch/{path},{label}\n" for path, label in rows)
+    (tmp_path / "labels.csv").write_text(f"filename,label\n{text}")
+    with pytest.raises(TailproofError, match=r"labels\.csv > .*labels-2\.csv"):
+        recognize_table(tmp_path)

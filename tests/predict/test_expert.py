@@ -213,6 +213,12 @@ def test_what_is_known_beforehand(expert, file):
     for options, expected in (
         ({"classes": ["a", "z"]}, "'z'"),
         ({"classes": "a"}, "list"),
+        ({"classes": 3}, "list"),
+        ({"adapt": "no"}, "adapt"),
+        ({"coverage": "0.5"}, "coverage"),
+        ({"coverage": True}, "coverage"),
+        ({"rule": None}, "rule"),
+        ({"group": 5}, "group"),
         ({"classes": []}, "empty"),
         ({"prior": {"a": 1, "b": 2, "c": 3}}, "assumes"),
         ({"prior": [1, 2, 3], "adapt": True}, "give one"),

@@ -537,3 +537,22 @@ def test_keys_that_cannot_sign_are_refused_in_one_sentence(signed, tmp_path, mon
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("getpass.getpass", lambda _: "secret")
     assert PrivateKey.read(locked).password == b"secret"
+
+
+def test_a_key_that_others_can_read_is_named(tmp_path, capsys):
+    path = write_key(tmp_path, "open")
+    path.chmod(0o644)
+    PrivateKey.read(path)
+    assert "chmod 600" in capsys.readouterr().err
+    path.chmod(0o600)
+    PrivateKey.read(path)
+    assert capsys.readouterr().err == ""
+
+
+def test_files_of_an_experiment_that_no_job_wrote_are_named(signed, tmp_path):
+    results = Path(shutil.copytree(signed.project.results, tmp_path / "tiny"))
+    (results / "bundles").mkdir()
+    (results / "bundles" / "evil.json").write_text("{}")
+    result = verify(results, signed.public)
+    assert any(sentence.startswith("bundles/evil.json") for sentence in result.open)
+    assert not any("no job wrote" in sentence for sentence in verify(signed.expert, None).open)

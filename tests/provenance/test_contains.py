@@ -5,10 +5,13 @@ import io
 import json
 import shutil
 from contextlib import chdir
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -205,6 +208,21 @@ def published(here, tmp_path) -> Path:
     details = {"byproducts": [{"name": "fingerprints", "digest": digest}]}
     write_json(folder / STATEMENT, {"predicate": {"runDetails": details}})
     return folder
+
+
+def test_fingerprints_leave_out_unknown_pictures(here, tmp_path):
+    """They are in splits of their own, which no expert learnt."""
+    (tables,) = image_tables(read_ledger("birds"))
+    splits = read_parquet(tables.splits)
+    names = splits["split"].to_pylist()
+    names[0] = "unknown_test"
+    place = splits.column_names.index("split")
+    other = splits.set_column(place, "split", pa.array(names))
+    pq.write_table(other, tmp_path / "splits.parquet")
+    write_fingerprints(
+        [replace(tables, splits=tmp_path / "splits.parquet")], tmp_path / "f.parquet"
+    )
+    assert len(Fingerprints.read(tmp_path / "f.parquet").splits) == len(names) - 1
 
 
 def test_fingerprints_answer_without_names(here, published, tmp_path, capsys):

@@ -69,7 +69,7 @@ def test_known_images_alone_have_no_table_of_scores(results):
 
 def test_risks_next_to_unknown_and_groups_have_tables(results):
     own = add(results)
-    risks = results.guarantees["methods"]["cross_entropy"]["risks"]
+    risks = next(iter(results.guarantees["methods"].values()))["risks"]
     for method in results.guarantees["methods"].values():
         if "unknown" in method:
             answers = method["unknown"]["answers"]

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from tailproof.config.data import Data
+from tailproof.config.features import deciding_fields
 from tailproof.config.recipe import Recipe
 from tailproof.data.logits import Logits
 from tailproof.features.store import FeatureSplit
@@ -28,7 +30,7 @@ from tests.features.stored_features import embed_digits, fetch_random
 EXPERT, MANIFEST = "results/tiny/experts/e/seed-0", "results/tiny/shards/manifest.json"
 
 
-def write_record(expert: str, inputs: list[str]) -> None:
+def write_record(expert: str, inputs: list[str], features: dict | None = None) -> None:
     """Write the record of training an expert."""
     digest, now = "0" * 64, datetime.now(UTC)
     code = Code(
@@ -40,8 +42,8 @@ def write_record(expert: str, inputs: list[str]) -> None:
         experiment="tiny", rule="train", name=Path(expert).parent.name, wildcards={},
         inputs=described(inputs), undeclared=[],
         outputs=described([f"{expert}/model.safetensors", f"{expert}/config.json"]),
-        parameters={}, running={}, seeds=[], code=code, machine=machine, started=now, ended=now,
-        command="", log="",
+        parameters={"features": features or {}}, running={}, seeds=[], code=code, machine=machine,
+        started=now, ended=now, command="", log="",
     )  # fmt: skip
     record.write(record.path)
 
@@ -65,9 +67,11 @@ def trained(digits, tmp_path_factory):
         model = fetch_random("test_resnet")
         embed_digits(digits, "features/K", model, size=32)
         recipe = Recipe(model=model.model_dump(), features={}, epochs=5, batch_size=64)
-        launch_head(MANIFEST, "features/K", recipe, 0, EXPERT, "states", "code", 0, {})
+        launch_head(MANIFEST, ["features/K"], recipe, 0, EXPERT, "states", "code", 0, {})
         parts = [str(path) for path in Path("features/K").glob("[tv]*.parquet/*")]
-        write_record(EXPERT, [MANIFEST, *parts, str(next(Path("weights").glob("*.json")))])
+        (fields,) = deciding_fields(Data(**experiment["data"]), [recipe]).values()
+        inputs = [MANIFEST, *parts, str(next(Path("weights").glob("*.json")))]
+        write_record(EXPERT, inputs, {"K": fields})
     return folder
 
 
@@ -124,7 +128,7 @@ def test_the_new_head_is_that_of_the_corrected_labels(project):
     truth[:5] = (truth[:5] + 1) % 10
     scores = result.scores["balanced_accuracy"]
     for head, folder in (("old", EXPERT), ("new", project / "new")):
-        infer_head(folder, "e", 0, MANIFEST, "features/K", project / head, 1, {})
+        infer_head(folder, "e", 0, MANIFEST, ["features/K"], project / head, 1, {})
         predicted = Logits.read(project / head / "dev.parquet").values.argmax(1)
         expected = balanced_accuracy_score(truth, predicted)
         assert scores[head]["value"] == pytest.approx(expected)
@@ -171,8 +175,9 @@ def test_right_labels_are_better_and_wrong_ones_worse_beyond_noise(copy):
     # The head of the wrong labels takes the place of the old one.
     for name in ("model.safetensors", "config.json"):
         shutil.copy(copy / "worse" / name, Path(EXPERT) / name)
-    inputs = read_json("results/tiny/provenance/train/e.json")["inputs"]
-    write_record(EXPERT, [file["path"] for file in inputs])
+    record = read_json("results/tiny/provenance/train/e.json")
+    inputs = [file["path"] for file in record["inputs"]]
+    write_record(EXPERT, inputs, record["parameters"]["features"])
     one = write_table(copy / "right.csv", moved("train", 1))
     better = retrain(EXPERT, one, str(copy / "better"))
     assert better.scores["balanced_accuracy"]["difference"]["low"] > 0

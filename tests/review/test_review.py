@@ -236,7 +236,7 @@ def test_distances_are_those_to_the_nearest_training_image(tmp_path):
             writer.write(ids, {"x": none.astype(int)}, none, features.astype(np.float32))
     shards = {split: {"shards": [{"path": "x", "sha256": split}]} for split in SIZES}
     write_json(tmp_path / "manifest.json", {"ranks": ["x"], "splits": shards})
-    found = nearest_distances(tmp_path / "features", tmp_path / "manifest.json", ("val", "dev"))
+    found = nearest_distances([tmp_path / "features"], tmp_path / "manifest.json", ("val", "dev"))
     oracle = NearestNeighbors(n_neighbors=1).fit(unit(values["train"][:, 0]))
     for split in ("val", "dev"):
         expected = oracle.kneighbors(unit(values[split][:, 0]))[0][:, 0]

@@ -2,10 +2,11 @@
 
 import json
 import os
+from contextlib import chdir
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -148,3 +149,29 @@ def test_a_named_pipe_is_no_record_and_keeps_no_one_waiting(tmp_path):
     os.mkfifo(tmp_path / "record.json")
     with pytest.raises(TailproofError, match="pipe"):
         read_record(tmp_path / "record.json")
+
+
+PLACES = [
+    f"results/tiny/{'x' * 300}",
+    "results/tiny/\0",
+    "/etc/passwd",
+    "../x",
+    "results/../../x",
+    "x",
+    "",
+    "--help",
+    "results/tiny/../a/../../x",
+]
+
+
+@given(RECORDS, st.sampled_from(PLACES))
+@settings(max_examples=len(PLACES))
+def test_a_record_with_an_output_outside_of_the_results_is_none(tmp_path_factory, record, place):
+    """No command follows such a path, to write there or to read."""
+    named = {"experiment": "tiny", "rule": "split", "name": "split"}
+    outside = File(path=place, sha256="0" * 64, bytes=1)
+    with chdir(tmp_path_factory.mktemp("project")):
+        forged = record.model_copy(update={**named, "outputs": [outside]})
+        forged.write(forged.path)
+        ledger = read_ledger("tiny")
+        assert not ledger.records and forged.path in ledger.unreadable

@@ -5,7 +5,7 @@ from pathlib import Path
 from tailproof.runtime.job import job
 
 with job(snakemake) as stage:
-    from tailproof.config.features import key_for
+    from tailproof.config.features import keys_for
     from tailproof.config.recipe import Recipe
     from tailproof.files import read_json
     from tailproof.predict.infer_head import infer_head
@@ -17,7 +17,7 @@ with job(snakemake) as stage:
         snakemake.wildcards.expert,
         int(snakemake.wildcards.seed),
         snakemake.input.manifest,
-        project_paths().features(key_for(recipe, snakemake.params.features)),
+        [project_paths().features(key) for key in keys_for(recipe, snakemake.params.features)],
         Path(snakemake.output.logits[0]).parent,
         threads=snakemake.threads,
         digests=stage.digests,

@@ -10,7 +10,7 @@ with job(snakemake) as stage:
 
     if snakemake.resources.cleared != "yes":
         raise TailproofError(snakemake.resources.cleared)
-    from tailproof.config.features import key_for
+    from tailproof.config.features import keys_for
     from tailproof.config.recipe import Recipe
     from tailproof.project import project_paths
     from tailproof.sweep.rungs import recipe_for_slot
@@ -24,7 +24,7 @@ with job(snakemake) as stage:
     until = params.get("until", 0)
     launch_head(
         snakemake.input.manifest,
-        project_paths().features(key_for(recipe, params.features)),
+        [project_paths().features(key) for key in keys_for(recipe, params.features)],
         recipe,
         int(wildcards.seed),
         folder,

@@ -49,7 +49,7 @@ def promise(
     """
     classes, group_of = classes_of(task), read_groups(sources.samples)
     context, codes = None, {}
-    if sources.context:
+    if sources.context and sources.splits:
         context = Context.read(sources.context, sources.samples, sources.splits, task)
         codes = {split: context.codes(own.sample_ids) for split, own in logits.items()}
     seed, fits = str(sources.seed), _Fits(classes, config, context)
@@ -65,13 +65,13 @@ def promise(
                 for split, own in logits.items()
             }
         )
-        together = groups.predict(predictions, temperature)
+        together = groups.predict(dict(predictions), temperature)
         within = fits.in_context(together, groups.codes(codes), seed)
         grouped = StoredGroups(
             **stored_promises(fits.rules(together)),
             temperature=temperature,
             largest=groups.largest,
-            context=within and within.stored_of_groups(seed),
+            context=within.stored_of_groups(seed) if within else None,
         )
     within = fits.in_context(predictions, codes, seed)
     return stored_guarantees(
@@ -79,7 +79,7 @@ def promise(
         classes,
         config,
         grouped=grouped,
-        context=within and within.stored(seed, context),
+        context=within.stored(seed, context) if within and context else None,
         notes=group_notes(logits[FITTED_ON], group_of),
         **facts,
     )

@@ -20,9 +20,10 @@ def audit(
     """Hash all files again and report which are proven, stale, altered, orphan or missing."""
     from tailproof.provenance.audit import audit as audit_experiment
     from tailproof.provenance.audit import print_audit
+    from tailproof.recomputation.recompute import recompute
     from tailproof.terminal import Console
 
-    result = audit_experiment(experiment, all_images=all_images)
+    result = audit_experiment(experiment, all_images=all_images, recompute=recompute)
     print_audit(result, Console())
     if not result.passed:
         sys.exit(1)
@@ -44,15 +45,21 @@ def reproduce(
     output: Annotated[
         str | None, typer.Option(help="Folder for the report. Default: reproduction/NAME.")
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--sign", metavar="KEY", help="Sign the report with this private key in PEM."),
+    ] = None,
 ) -> None:
     """Run recorded jobs again, in a scratch project, and compare what they write.
 
     The results stay as they are.
     """
     from tailproof.provenance.reproduction_report import reproduce_and_report
+    from tailproof.provenance.signatures import PrivateKey
 
+    signer = None if key is None else PrivateKey.read(key)
     number = None if everything else jobs
-    if not reproduce_and_report(experiment, number, seed, against, output):
+    if not reproduce_and_report(experiment, number, seed, against, output, signer):
         sys.exit(1)
 
 
@@ -192,7 +199,9 @@ def sign(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="FOLDER|NAME", help="Folder of an expert, or name of an attested experiment."
+            metavar="FOLDER|NAME",
+            help="Folder of an expert or of a report of `reproduce`, or name of an attested "
+            "experiment.",
         ),
     ],
     key: Annotated[
@@ -202,7 +211,10 @@ def sign(
         bool, typer.Option("--keyless", help="Sign with an identity at Sigstore; needs a network.")
     ] = False,
 ) -> None:
-    """Sign attested experts in the format of OpenSSF Model Signing, and statements as DSSE."""
+    """Sign attested experts in the format of OpenSSF Model Signing, and statements as DSSE.
+
+    A report of `tailproof reproduce` is signed in the same format.
+    """
     from tailproof.provenance.sign import sign as sign_target
     from tailproof.provenance.signatures import Identity, PrivateKey
 
@@ -217,7 +229,10 @@ def sign(
 
 def verify(
     folder: Annotated[
-        str, typer.Argument(help="Folder of an expert or of an experiment, or a copy of it.")
+        str,
+        typer.Argument(
+            help="Folder of an expert, of an experiment, or of a report of `reproduce`, or a copy."
+        ),
     ],
     key: Annotated[
         str | None, typer.Option(metavar="PUB", help="The signer's public key in PEM.")
@@ -229,7 +244,7 @@ def verify(
         str | None, typer.Option(metavar="URL", help="Who vouches for the identity.")
     ] = None,
 ) -> None:
-    """Verify an attested expert from its folder alone, and say what that proves."""
+    """Verify an attested expert or a report from its folder alone, and say what that proves."""
     from tailproof.provenance.signatures import open_signer
     from tailproof.provenance.verify import print_verification
     from tailproof.provenance.verify import verify as verify_folder

@@ -4,23 +4,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tailproof.config.data import Data
-from tailproof.config.recipe import Recipe
+from tailproof.config.recipe import FrozenBackbone, Recipe
 from tailproof.digests import digest_of
 
 NOT_IN_SHARDS = {"near_duplicates", "positive_class", "max_bad_share", "seeds"}
 """Fields of the data section that do not decide what the shards contain."""
 
 
-def features_key(data: Data, recipe: Recipe) -> str | None:
-    """Return the name of the folder of the features that a recipe needs; None for a network.
+def features_key(data: Data, backbone: FrozenBackbone) -> str:
+    """Return the name of the folder of the features of a backbone.
 
     Experiments with the same key share the features. The content of the raw data and of the weights
     is not part of it: a change of it makes the features stale.
     """
-    if recipe.features is None:
-        return None
-    facts = [*shard_fields(data), *_deciding(recipe)]
-    return f"{recipe.model.weights_key}--{digest_of(facts)[:8]}"
+    facts = [*shard_fields(data), *_deciding(backbone)]
+    return f"{backbone.model.weights_key}--{digest_of(facts)[:8]}"
 
 
 def shard_fields(data: Data) -> list[Any]:
@@ -33,28 +31,32 @@ def shard_fields(data: Data) -> list[Any]:
     ]
 
 
-def recipes_of_features(data: Data, recipes: Iterable[Recipe]) -> dict[str, Recipe]:
-    """Return a recipe that needs each of the features of an experiment, by key."""
-    return {key: recipe for recipe in recipes if (key := features_key(data, recipe))}
+def backbones_by_key(data: Data, recipes: Iterable[Recipe]) -> dict[str, FrozenBackbone]:
+    """Return the backbones whose features an experiment needs, by key."""
+    backbones = [backbone for recipe in recipes for backbone in recipe.backbones]
+    return {features_key(data, backbone): backbone for backbone in backbones}
 
 
 def deciding_fields(data: Data, recipes: Iterable[Recipe]) -> dict[str, list[Any]]:
-    """Return what of a recipe decides each of the features of an experiment, by key.
+    """Return what decides each of the features of an experiment, as plain values, by key.
 
-    A job that learns its recipe only when it runs finds its features with it; see `key_for`.
+    A job that learns its recipe only when it runs finds its features with it; see `keys_for`.
     """
-    return {key: _deciding(recipe) for key, recipe in recipes_of_features(data, recipes).items()}
+    return {key: _deciding(backbone) for key, backbone in backbones_by_key(data, recipes).items()}
 
 
-def key_for(recipe: Recipe, fields: Mapping[str, list[Any]]) -> str:
-    """Return the key of the features that a recipe needs, among those of `deciding_fields`."""
-    return next(key for key, deciding in fields.items() if deciding == _deciding(recipe))
-
-
-def _deciding(recipe: Recipe) -> list[Any]:
-    """Return, as plain values, what of a recipe decides its features."""
+def keys_for(recipe: Recipe, fields: Mapping[str, list[Any]]) -> list[str]:
+    """Return the keys of the features of a recipe's backbones, among those of `deciding_fields`."""
     return [
-        recipe.model.model_dump(mode="json"),
-        recipe.normalize_as,
-        recipe.features and recipe.features.model_dump(mode="json"),
+        next(key for key, deciding in fields.items() if deciding == _deciding(backbone))
+        for backbone in recipe.backbones
+    ]
+
+
+def _deciding(backbone: FrozenBackbone) -> list[Any]:
+    """Return, as plain values, what decides the features of a backbone."""
+    return [
+        backbone.model.model_dump(mode="json"),
+        backbone.normalize,
+        backbone.features.model_dump(mode="json"),
     ]

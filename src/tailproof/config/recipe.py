@@ -6,14 +6,14 @@ from functools import reduce
 from itertools import pairwise
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tailproof import losses
 from tailproof.config.base import Count, Fraction, OneOf, Positive, Registered, Strict
 from tailproof.config.distill import Distill
-from tailproof.config.head import FITTED, HEAD_DEFAULTS, Head
+from tailproof.config.head import FITTED, HEAD_DEFAULTS, RESCALED, Head
 from tailproof.config.optimizer import Cosine, Optimizer, Schedule
 from tailproof.config.transforms import Albumentation, TorchvisionTransform
 from tailproof.config.weights import HUB
@@ -136,6 +136,30 @@ LAYERS: tuple[str, ...] = get_args(Layer)
 """What of a backbone can be stored as features; see `tailproof.models.backbone_layers`."""
 
 
+def _layers_differ(layers: list[str]) -> list[str]:
+    for position, layer in enumerate(layers):
+        if layer in layers[:position]:
+            raise ValueError(f"'{layer}' is listed twice: remove one")
+    return layers
+
+
+Layers = Annotated[
+    list[Layer],
+    Field(
+        min_length=1,
+        description="penultimate: what the classifier of the backbone gets. last: its last feature "
+        "map, averaged over all positions; of a transformer the class token and the average of the "
+        "other tokens, one after the other. Several are concatenated.",
+    ),
+    AfterValidator(_layers_differ),
+]
+
+Side = Annotated[
+    Count | None,
+    Field(description="Side of the images in pixels. Default: that of the backbone's weights."),
+]
+
+
 class Features(Strict):
     """Features of a frozen backbone, on which an expert is trained as a head.
 
@@ -143,16 +167,8 @@ class Features(Strict):
     with the same data section, weights and features share them.
     """
 
-    size: Count | None = Field(
-        None,
-        description="Side of the images in pixels. Default: that of the backbone's weights.",
-    )
-    layers: Annotated[list[Layer], Field(min_length=1)] = Field(
-        ["penultimate"],
-        description="penultimate: what the classifier of the backbone gets. last: its last feature "
-        "map, averaged over all positions; of a transformer the class token and the average of the "
-        "other tokens, one after the other. Several are concatenated.",
-    )
+    size: Side = None
+    layers: Layers = Field(["penultimate"])
     views: Count = Field(
         1,
         le=127,
@@ -178,14 +194,6 @@ class Features(Strict):
         crop = TorchvisionTransform(name="RandomResizedCrop", options={"scale": [0.4, 1.0]})
         return Augmentation(flip=True, torchvision=[crop])
 
-    @field_validator("layers")
-    @classmethod
-    def _layers_differ(cls, layers: list[str]) -> list[str]:
-        for position, layer in enumerate(layers):
-            if layer in layers[:position]:
-                raise ValueError(f"'{layer}' is listed twice: remove one")
-        return layers
-
     @model_validator(mode="after")
     def _augmentation_is_used(self) -> "Features":
         if self.augmentation is not None and self.views == 1:
@@ -194,6 +202,57 @@ class Features(Strict):
                 "or remove augmentation"
             )
         return self
+
+
+class FurtherBackbone(Model):
+    """Another frozen backbone, whose features stand next to those of the recipe's `model`.
+
+    Views and precision are those of `features`.
+    """
+
+    name: str = Field(description="Model name as in timm.list_models().")
+    weights: Annotated[str, Field(min_length=1)] = Field(
+        description="hub, or the path of a checkpoint, of a folder of timm or of an expert."
+    )
+    normalize: bool | Literal["backbone"] = Field(
+        "backbone", description="As `normalize` of the recipe, for this backbone."
+    )
+    size: Side = None
+    layers: Layers = Field(["penultimate"])
+
+    @property
+    def model(self) -> Model:
+        """Name, weights and options."""
+        return Model(name=self.name, weights=self.weights, options=self.options)
+
+
+class HeadFeatures(Features):
+    """Features of frozen backbones, on which an expert is trained as a head.
+
+    Those of each backbone are computed once and stored in the folder `features`. All experts, seeds
+    and experiments with the same data section, weights and features share them.
+    """
+
+    concat: list[FurtherBackbone] = Field(
+        [],
+        max_length=7,
+        description="Further backbones. The features of all backbones are concatenated, each "
+        "scaled so that no backbone outweighs another.",
+    )
+
+
+class FrozenBackbone(NamedTuple):
+    """What decides the features of one backbone; see `tailproof.config.features`.
+
+    Attributes:
+        model: name and weights.
+        normalize: `normalize` with its default filled in.
+        features: what is computed of it.
+    """
+
+    model: Model
+    normalize: bool | str
+    features: Features
 
 
 class Mixing(Strict):
@@ -301,7 +360,7 @@ class Recipe(Strict):
     """
 
     model: Model = Model()
-    features: Features | None = Field(
+    features: HeadFeatures | None = Field(
         None,
         description="Train a head on features of model.weights, which stay frozen. Default: train "
         "the whole network.",
@@ -466,6 +525,29 @@ class Recipe(Strict):
         return "backbone" if self.as_backbone else self.normalize is not False
 
     @property
+    def models(self) -> list[Model]:
+        """The networks that weights are read of: `model`, and the further backbones."""
+        concat = self.features.concat if self.features else []
+        return [self.model, *(backbone.model for backbone in concat)]
+
+    @property
+    def backbones(self) -> list[FrozenBackbone]:
+        """The backbones of a head, in the order of their features; none of a network."""
+        if self.features is None:
+            return []
+        shared = {name: getattr(self.features, name) for name in Features.model_fields}
+        first = FrozenBackbone(self.model, self.normalize_as, Features(**shared))
+        others = [
+            FrozenBackbone(
+                backbone.model,
+                backbone.normalize,
+                Features(**shared | {"size": backbone.size, "layers": backbone.layers}),
+            )
+            for backbone in self.features.concat
+        ]
+        return [first, *others]
+
+    @property
     def monitor_sign(self) -> float:
         """1 if a higher value of the monitor is better, -1 if a lower one is."""
         return direction(self.monitor)
@@ -530,6 +612,7 @@ class Recipe(Strict):
                 "features are those of a trained backbone, but model.weights is not set: set "
                 "model.weights, or remove features"
             )
+        self._check_backbones()
         fields = type(self).model_fields
         for name in ONLY_FOR_NETWORKS:
             if getattr(self, name) != fields[name].default:
@@ -568,6 +651,21 @@ class Recipe(Strict):
             raise ValueError(
                 "mixing.cutmix is for images, but features is set: remove cutmix, or use mixup"
             )
+
+    def _check_backbones(self) -> None:
+        backbones = self.backbones
+        if len(backbones) > 1 and isinstance(self.head, RESCALED):
+            raise ValueError(
+                f"head.kind is {self.head.kind}, which rescales the classifier of one backbone, "
+                "but features.concat names further ones: remove concat, or choose another kind"
+            )
+        for place, backbone in enumerate(backbones):
+            if backbone in backbones[:place]:
+                raise ValueError(
+                    f"features.concat[{place - 1}] is '{backbone.model.name}' with the weights "
+                    f"{backbone.model.weights} once more, and the same features twice say nothing "
+                    "new: remove it, or change its weights, size, layers or normalize"
+                )
 
     def _check_views(self) -> None:
         if self.test_views in (None, "flip"):
@@ -617,5 +715,5 @@ class Recipe(Strict):
 
 def pretrained_models(recipes: Iterable[Recipe]) -> dict[str, Model]:
     """Return the models that start from pretrained weights, by the key of the weights."""
-    models = [recipe.model for recipe in recipes]
+    models = [model for recipe in recipes for model in recipe.models]
     return {key: model for model in models if (key := model.weights_key)}

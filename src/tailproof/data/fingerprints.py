@@ -191,6 +191,8 @@ def _of_experiment(tables: ImageTables) -> tuple[pa.Table, int]:
     """Return the fingerprints of one experiment's images, and how far copies may be apart."""
     samples = read_parquet(tables.samples, ["sample_id", "digest"])
     splits = read_parquet(tables.splits, ["sample_id", "split"])
+    # Unknown pictures are in two splits of their own, and no expert has learnt or measured them.
+    splits = splits.filter(pc.is_in(splits["split"], pa.array(SPLITS))).combine_chunks()
     ids, thumbnails = read_thumbnails(tables.thumbnails)
     order = pc.index_in(splits["sample_id"], samples["sample_id"].combine_chunks())
     shown = thumbnails[pc.index_in(splits["sample_id"], ids).to_numpy()]

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -9,26 +10,30 @@ Role = Literal["epoch", "step", "attempt", "learning_rate", "samples", "metric",
 Part = Literal["train", "val", "test", ""]
 
 PARTS: dict[str, Part] = {
-    **dict.fromkeys(("train", "training", "tr", "trn", "trained", "learn"), "train"),
+    **dict.fromkeys(
+        ("train", "training", "tr", "trn", "trained", "learn", "fit", "minibatch"), "train"
+    ),
     **dict.fromkeys(
         ("val", "valid", "validation", "validate", "dev", "eval", "evaluation", "va"), "val"
     ),
-    **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
+    **dict.fromkeys(("test", "testing", "tst", "te", "holdout"), "test"),
 }
 """Words for a split, in names of columns, folders and cells."""
 
 _METRICS = {
     "loss": ("loss", "total_loss loss_total nll nll_loss ce ce_loss loss_ce cross_entropy "
              "crossentropy cross_entropy_loss xent xent_loss bce bce_loss log_loss logloss cost "
-             "criterion focal_loss loss_value"),
+             "criterion focal_loss loss_value mlogloss multi_logloss binary_logloss multi_class"),
     "accuracy": ("accuracy acc", "top1 top_1 acc1 acc_1 top1_acc acc_top1 acc_top_1 top_1_acc "
                  "top1_accuracy top_1_accuracy accuracy_top1 accuracy_top_1 accuracy_1 prec1 "
                  "prec_1 precision_1 accuracy_score acc_score categorical_accuracy categorical_acc "
                  "sparse_categorical_accuracy sparse_categorical_acc binary_accuracy binary_acc "
                  "multiclass_accuracy multiclassaccuracy binaryaccuracy classification_accuracy "
-                 "micro_accuracy accuracy_micro"),
+                 "micro_accuracy accuracy_micro class_acc accuracy01"),
     "error": ("", "error err error_rate err_rate error1 err1 error_1 err_1 top1_error top1_err "
-              "top_1_error top_1_err misclassification misclassification_rate"),
+              "top_1_error top_1_err misclassification misclassification_rate classification_error "
+              "merror multi_error "
+              "binary_error"),
     "top5_accuracy": ("top5_accuracy", "top5 top_5 acc5 acc_5 top5_acc top_5_acc acc_top5 "
                       "acc_top_5 accuracy_top5 accuracy_top_5 top_5_accuracy accuracy_5 prec5 "
                       "prec_5 top_k_categorical_accuracy sparse_top_k_categorical_accuracy"),
@@ -58,11 +63,12 @@ JUDGED = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc")
 """The metrics that detectors read."""
 
 _EPOCH = {"epoch": 0, "ep": 1, "epoch_number": 1, "epoch_num": 1, "epoch_index": 1, "epoch_idx": 1,
-          "epoch_id": 1, "current_epoch": 1, "epoch_no": 1, "epoch_n": 1, "num_epoch": 1,
-          "n_epoch": 1, "epochs": 2}  # fmt: skip
+          "epoch_id": 1, "current_epoch": 1, "epoch_no": 1, "epoch_n": 1, "epoche": 1,
+          "epoque": 1, "epoca": 1, "num_epoch": 2, "n_epoch": 2, "epochs": 2}  # fmt: skip
 _STEP = {"global_step": 0, "trainer_global_step": 0, "step": 1, "steps": 1, "iteration": 2,
-         "iterations": 2, "iter": 2, "it": 2, "itr": 2, "n_iter": 2, "update": 3, "updates": 3,
-         "num_updates": 3, "batch": 4, "batch_idx": 4, "batch_index": 4}  # fmt: skip
+         "iterations": 2, "iter": 2, "iters": 2, "it": 2, "itr": 2, "n_iter": 2, "num_iter": 2,
+         "num_iters": 2, "update": 3, "updates": 3, "num_updates": 3, "batch": 4, "batch_idx": 4,
+         "batch_index": 4, "minibatch": 4}  # fmt: skip
 _ATTEMPT = {"attempt": 0, "run_attempt": 0, "restart": 0}
 _SAMPLES = {"samples": 0, "samples_seen": 0, "n_samples": 0, "train_samples": 0}
 _WHOLE: tuple[tuple[Role, dict[str, int]], ...] = (
@@ -75,16 +81,17 @@ _PLURALS = {"losses": "loss", "accs": "acc", "accuracies": "accuracy", "aucs": "
 _PERCENT = {"percent", "pct", "percentage", "perc"}
 _DECORATION = {"avg", "average", "ave", "mean", "running", "metrics", "metric", "scalars", "scalar",
                "logs", "log", "history", "overall", "on", "of", "the", "set", "data", "value",
-               "total", "full", "score", "trainer", "model", "per", "list", "hist", "array",
-               "values", "curve"}  # fmt: skip
+               "total", "full", "score", "trainer", "model", "main", "per", "list", "hist",
+               "array", "values", "curve", "current"}  # fmt: skip
 _STATISTIC = {"best", "max", "min", "std", "stdev", "stddev", "stderr", "sem", "var", "variance",
               "ema", "swa", "smoothed", "smooth", "median", "peak", "lowest",
               "highest"}  # fmt: skip
-_OTHERS = {"time", "timestamp", "date", "datetime", "day", "duration", "elapsed", "eta",
-              "seconds", "sec", "secs", "minutes", "mins", "hours", "runtime", "walltime", "wall",
-              "memory", "mem", "gpu", "cpu", "vram", "throughput", "speed", "second", "fps",
-              "flops", "flos", "grad", "gradient", "momentum", "parameters", "params", "size",
-              "host", "patience", "unnamed", "index"}  # fmt: skip
+_TIMES = {"time", "timestamp", "date", "datetime", "day", "duration", "elapsed", "eta", "seconds",
+          "sec", "secs", "minutes", "mins", "hours", "runtime", "walltime", "wall", "second",
+          "unnamed", "index"}  # fmt: skip
+_OTHERS = _TIMES | {"memory", "mem", "gpu", "cpu", "vram", "throughput", "speed", "fps", "flops",
+                    "flos", "grad", "gradient", "momentum", "parameters", "params", "size", "host",
+                    "patience", "vs"}  # fmt: skip
 NO_METRIC = "not a metric"
 """Why times, sizes and counts are passed over."""
 _LEVELS = {"epoch": "epoch", "step": "step", "batch": "step", "iter": "step"}
@@ -96,6 +103,7 @@ RATES = re.compile(r"accuracy|f1|auroc|tpr_at_fpr|fpr_at_tpr|recall|precision")
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"(?<![0-9]e)-|(?<![0-9])\.|\.(?![0-9])|[^0-9a-z.\-]+")
+_NUMBERED_SET = re.compile(r"(train|valid|validation|eval|test)_\d+")
 _JOINED = re.compile(r"(train|validation|valid|val|test|eval|dev|tr)(.+)")
 
 
@@ -173,10 +181,12 @@ def _reason_for_no_metric(words: list[str]) -> str:
 
 
 def words_of(name: str) -> list[str]:
-    """Split a name at separators and at capitals, in lower case."""
-    text = unicodedata.normalize("NFKC", name).strip()
+    """Split a name at separators and at capitals, in lower case and without accents."""
+    letters = unicodedata.normalize("NFKD", name).strip()
+    text = "".join(letter for letter in letters if not unicodedata.combining(letter))
     text = re.sub(r"(?<![A-Za-z])m(AP|IoU)", lambda match: f"m{match[1].lower()}", text)
     text = _CAMEL.sub("_", text).replace("%", "_percent_").lower()
+    text = re.sub(r"mini[-_ ]batch", "minibatch", text)  # MATLAB
     words = [_PLURALS.get(word, word) for word in _SEPARATORS.sub("_", text).split("_") if word]
     if len(words) == 1 and words[0] not in PARTS and (match := _JOINED.fullmatch(words[0])):
         rest = _PLURALS.get(match[2], match[2])
@@ -236,6 +246,19 @@ def _operating_point(metric: str) -> str:
     digits, exponent = f"{value:e}".split("e")
     digits = digits.rstrip("0").rstrip(".")
     return f"{match[1]}_{digits}e{int(exponent)}"
+
+
+def with_plain_sets(names: Iterable[str]) -> dict[str, str]:
+    """Return names of sets without the number of an only one: ``valid_1`` of LightGBM is val."""
+    matches = {name: _NUMBERED_SET.fullmatch(name) for name in names}
+    words = {name: match[1] for name, match in matches.items() if match}
+    only = len(words) == 1
+    return {name: words[name] if only and name in words else name for name in matches}
+
+
+def is_time(name: str) -> bool:
+    """Return whether a column has times or numbers of rows."""
+    return not name or bool(set(words_of(name)) & _TIMES)
 
 
 def is_metric(name: str) -> bool:

@@ -1,5 +1,7 @@
 """Merges a head into its backbone: a network on images that computes what the head does."""
 
+from collections.abc import Iterable
+from math import prod
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -9,7 +11,13 @@ from torch import Tensor, nn
 
 from tailproof.config.head import Head
 from tailproof.config.recipe import Model
-from tailproof.features.backbone_with_head import NAME
+from tailproof.features.backbone_with_head import (
+    NAME,
+    NAME_OF_SEVERAL,
+    BackbonesWithHead,
+    BackboneWithHead,
+)
+from tailproof.features.concatenation import SHORTEST, stores_of
 from tailproof.features.head_layers import LinearHead, RescaledHead
 from tailproof.features.heads import Targets, head_options
 from tailproof.features.store import FeatureSplit
@@ -25,18 +33,20 @@ TOLERANCE = 1e-4
 """Largest difference of a logit, next to the largest logit."""
 
 
-def check_weights(model: Model, split: FeatureSplit) -> None:
-    """Check that features were computed with the weights of a recipe.
+def check_weights(models: list[Model], split: FeatureSplit) -> None:
+    """Check that features were computed with the weights of a recipe's models.
 
     Raises:
         TailproofError: they were computed with others.
     """
-    ours, theirs = backbone_facts(model)["sha256"], split.facts["weights_sha256"]
-    if ours != theirs:
-        raise TailproofError(
-            f"{split.paths[0]} has features of weights with SHA-256 {theirs[:12]}…, but those of "
-            f"{model.weights} have {ours[:12]}…: delete its folder and run the stage embed again"
-        )
+    for model, store in zip(models, stores_of(split), strict=True):
+        ours, theirs = backbone_facts(model)["sha256"], store.facts["weights_sha256"]
+        if ours != theirs:
+            raise TailproofError(
+                f"{store.paths[0]} has features of weights with SHA-256 {theirs[:12]}…, but those "
+                f"of {model.weights} have {ours[:12]}…: delete its folder and run the stage embed "
+                "again"
+            )
 
 
 def own_classifier(model: Model, class_names: list[str], split: FeatureSplit) -> Tensor:
@@ -71,7 +81,7 @@ def save_merged(
     head: nn.Module,
     *,
     config: Head,
-    model: Model,
+    models: list[Model],
     split: FeatureSplit,
     targets: Targets,
     class_names: list[str],
@@ -80,13 +90,14 @@ def save_merged(
     """Write model.safetensors and config.json of the whole network.
 
     A linear head becomes the classifier of the network, where it has one that gets the stored
-    features. Every other head needs the architecture `backbone_with_head`.
+    features. Every other head needs the architecture `backbone_with_head`, and one on several
+    backbones `backbones_with_head`.
 
     Args:
         folder: folder to write both files to.
         head: the trained head.
         config: its configuration.
-        model: name and weights of the backbone.
+        models: name and weights of each backbone.
         split: the features of train.
         targets: the labels of train.
         class_names: class names in the order of the outputs.
@@ -95,28 +106,49 @@ def save_merged(
     Raises:
         TailproofError: the network does not compute what the head does.
     """
-    embedded, channels = split.facts, len(split.facts["mean"])
     head = head.cpu().eval()
-    options = embedded["options"]
-    network = build_initial(model, classes=len(class_names), channels=channels, options=options)
-    args = options
-    if _replaces_classifier(head, network, split):
-        classifier = as_timm(network).get_classifier()
-        classifier.load_state_dict(dict(zip(("weight", "bias"), head.folded(), strict=True)))
+    stores = stores_of(split)
+    inputs = [_data_config(store) for store in stores]
+    channels = inputs[0]["input_size"][0]
+    outputs = len(class_names)
+    if len(stores) > 1:
+        networks = [
+            _network(model, store, 0, channels) for model, store in zip(models, stores, strict=True)
+        ]
+        own, state = _head_arguments(head, config, split, targets)
+        network, args = _of_several(models, networks, stores, own, state, outputs)
+        facts = facts | {"inputs": inputs}
     else:
-        network, args = _with_head(network, head, config, split, targets, model, channels)
-    side = embedded["size"]
-    sizes = [side, side] if side else [split.manifest["height"], split.manifest["width"]]
-    _check(network.eval(), head, list(split.layers), [channels, *sizes])
-    normalization = {key: embedded[key] for key in ("mean", "std")}
+        network, args = _network(models[0], split, outputs, channels), split.facts["options"]
+        if _replaces_classifier(head, network, split):
+            classifier = as_timm(network).get_classifier()
+            classifier.load_state_dict(dict(zip(("weight", "bias"), head.folded(), strict=True)))
+        else:
+            own, state = _head_arguments(head, config, split, targets)
+            network, args = _with_head(models[0], network, split, own, state, outputs)
+    _check(network.eval(), head, stores, [one["input_size"] for one in inputs])
     save_expert(
         folder,
         network,
         model_args=args,
-        preprocessing=data_config([channels, *sizes], embedded["interpolation"], normalization),
+        preprocessing=inputs[0],
         class_names=class_names,
         facts=facts,
     )
+
+
+def _data_config(store: FeatureSplit) -> dict[str, Any]:
+    """Return what a backbone takes of an image."""
+    facts = store.facts
+    side = facts["size"]
+    sizes = [side, side] if side else [store.manifest["height"], store.manifest["width"]]
+    normalization = {key: facts[key] for key in ("mean", "std")}
+    return data_config([len(facts["mean"]), *sizes], facts["interpolation"], normalization)
+
+
+def _network(model: Model, store: FeatureSplit, outputs: int, channels: int) -> nn.Module:
+    """Return a backbone with its weights, as it was embedded."""
+    return build_initial(model, classes=outputs, channels=channels, options=store.facts["options"])
 
 
 def _replaces_classifier(
@@ -135,31 +167,23 @@ def _replaces_classifier(
 
 
 def _with_head(
-    network: nn.Module,
-    head: nn.Module,
-    config: Head,
-    split: FeatureSplit,
-    targets: Targets,
     model: Model,
-    channels: int,
+    network: nn.Module,
+    store: FeatureSplit,
+    own: dict[str, Any],
+    state: dict[str, Tensor],
+    outputs: int,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network of a backbone and a head, and the arguments that build it."""
     as_timm(network).reset_classifier(0)
-    if isinstance(head, LinearHead | RescaledHead):
-        kind, options = "linear", {}
-        state = dict(zip(("weight", "bias"), head.folded(), strict=True))
-    else:
-        kind, options, state = config.kind, head_options(config, split, targets), head.state_dict()
     args = {
-        "backbone": model.name.split(".", maxsplit=1)[0],
-        "layers": list(split.layers),
-        "head": kind,
-        "width": split.width,
-        "backbone_options": split.facts["options"],
-        "head_options": options,
+        "backbone": _architecture(model),
+        "layers": list(store.layers),
+        "backbone_options": store.facts["options"],
+        **own,
     }
-    merged = build_model(NAME, classes=sum(targets.sizes), channels=channels, options=args)
-    merged = as_timm(merged)
+    channels = len(store.facts["mean"])
+    merged = as_timm(build_model(NAME, classes=outputs, channels=channels, options=args))
     merged.get_submodule("backbone").load_state_dict(network.state_dict())
     merged.get_submodule("head").load_state_dict(state)
     fixed = as_timm(network).pretrained_cfg.get("fixed_input_size", False)
@@ -167,13 +191,66 @@ def _with_head(
     return merged, args
 
 
+def _of_several(
+    models: list[Model],
+    networks: list[nn.Module],
+    stores: list[FeatureSplit],
+    own: dict[str, Any],
+    state: dict[str, Tensor],
+    outputs: int,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return a network of several backbones and a head, and the arguments that build it."""
+    backbones = [
+        {
+            "name": _architecture(model),
+            "layers": list(store.layers),
+            "options": store.facts["options"],
+        }
+        for model, store in zip(models, stores, strict=True)
+    ]
+    args = {"backbones": backbones, **own}
+    channels = len(stores[0].facts["mean"])
+    merged = build_model(NAME_OF_SEVERAL, classes=outputs, channels=channels, options=args)
+    for number, network in enumerate(networks):
+        merged.get_submodule(f"backbones.{number}").load_state_dict(network.state_dict())
+    merged.get_submodule("head").load_state_dict(state)
+    return merged, args
+
+
+def _head_arguments(
+    head: nn.Module, config: Head, split: FeatureSplit, targets: Targets
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the arguments that build a head in a network, and its tensors there."""
+    if isinstance(head, LinearHead | RescaledHead):
+        kind, options = "linear", {}
+        state = dict(zip(("weight", "bias"), head.folded(), strict=True))
+    else:
+        kind, options, state = config.kind, head_options(config, split, targets), head.state_dict()
+    return {"head": kind, "width": split.width, "head_options": options}, state
+
+
+def _architecture(model: Model) -> str:
+    return model.name.split(".", maxsplit=1)[0]
+
+
 @torch.inference_mode()
-def _check(network: nn.Module, head: nn.Module, layers: list[str], shape: list[int]) -> None:
-    image = torch.linspace(-1, 1, shape[0] * shape[1] * shape[2]).reshape(1, *shape)
-    backbone = network.get_submodule("backbone") if hasattr(network, "backbone") else network
-    features = torch.cat(list(layers_of(backbone, image, layers).values()), 1)
-    expected = head(features)
-    difference = float((network(image) - expected).abs().max())
+def _check(
+    network: nn.Module, head: nn.Module, stores: list[FeatureSplit], shapes: list[list[int]]
+) -> None:
+    images = [torch.linspace(-1, 1, prod(shape)).reshape(1, *shape) for shape in shapes]
+    backbones: Iterable[nn.Module] = [network]
+    if isinstance(network, BackbonesWithHead):
+        backbones = network.backbones
+    elif isinstance(network, BackboneWithHead):
+        backbones = [network.backbone]
+    features = [
+        torch.cat(list(layers_of(backbone, image, list(store.layers)).values()), 1)
+        for backbone, image, store in zip(backbones, images, stores, strict=True)
+    ]
+    if len(features) > 1:
+        features = [one / one.norm(dim=1, keepdim=True).clamp(min=SHORTEST) for one in features]
+    expected = head(torch.cat(features, 1))
+    difference = float((network(*images) - expected).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise TailproofError(
             f"the network with its head computes logits that differ by {difference:.2g} from those "

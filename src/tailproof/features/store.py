@@ -146,7 +146,6 @@ class FeatureSplit:
         views: number of views of each sample.
         dtype: float32 or float16.
         groups: number of samples of each row group.
-        block_rows: number of samples that are shuffled together, which a reader can keep.
         paths: the files.
     """
 
@@ -198,7 +197,6 @@ class FeatureSplit:
         self.labels = {
             rank: table[rank].fill_null(-1).to_numpy().copy() for rank in self.manifest["ranks"]
         }
-        self.block_rows = max(1, BLOCK_BYTES // (self.views * self.width * self.dtype.itemsize))
         self._files: dict[int, pq.ParquetFile] = {}
 
     def __len__(self) -> int:
@@ -207,6 +205,11 @@ class FeatureSplit:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out open files, which another process cannot use."""
         return {**self.__dict__, "_files": {}}
+
+    @property
+    def block_rows(self) -> int:
+        """The number of samples that are shuffled together, which a reader can keep."""
+        return max(1, BLOCK_BYTES // (self.views * self.width * self.dtype.itemsize))
 
     @property
     def size_in_memory(self) -> int:

@@ -112,15 +112,17 @@ def put_in_context(
     return InContext({}, within, exponents)
 
 
-def use_context(method: Method, unit: Unit, setting: Setting) -> InContext:
+def use_context(
+    method: Method, unit: Unit, setting: Setting, columns: Sequence[ContextColumn]
+) -> InContext:
     """Fit the exponents of a method and its promises in context on tune, and measure both.
 
     Args:
         method: the method, with its predictions.
         unit: what the promises are about.
-        setting: what all methods have in common, with columns of context.
+        setting: what all methods have in common.
+        columns: the columns of context.
     """
-    columns = setting.context.columns
     own = put_in_context(method, unit.codes, columns)
     names = [column.name for column in columns]
     own.summary["exponents"] = {

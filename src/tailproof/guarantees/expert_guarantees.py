@@ -75,7 +75,9 @@ class StoredRisk(Strict):
     def of(cls, rule: RiskRule) -> Self:
         """Store a rule."""
         groups = {name: StoredFit.of(fit) for name, fit in rule.groups.items()}
-        return cls(risk=rule.risk, overall=StoredFit.of(rule.overall), groups=groups)
+        return cls.model_validate(
+            {"risk": rule.risk, "overall": StoredFit.of(rule.overall), "groups": groups}
+        )
 
 
 class StoredRollUp(Strict):
@@ -274,13 +276,14 @@ class ExpertGuarantees(JsonFile):
             self._check_length("context.class_counts", self.context.class_counts)
             for column in self.context.columns:
                 column.column(self.context.class_counts)
-        of_groups = self.grouped and self.grouped.context
+        of_groups = self.grouped.context if self.grouped else None
         columns = self.context.columns if self.context else []
         if of_groups and len(of_groups.exponents) != len(columns):
             raise ValueError("grouped.context has other columns than context")
-        in_context = (own.promises for own in (self.context, of_groups) if own)
-        for promises in filter(None, (self, self.grouped, *in_context)):
-            self._check_promises(promises)
+        in_context = [own.promises for own in (self.context, of_groups) if own]
+        for promises in (self, self.grouped, *in_context):
+            if promises:
+                self._check_promises(promises)
         self._check_risks(self.unknown.all_risks() if self.unknown else [])
         return self
 
@@ -322,15 +325,19 @@ class ExpertGuarantees(JsonFile):
         Raises:
             ValueError: there are no promises for groups.
         """
-        if grouped and self.grouped is None:
-            raise ValueError("it has no promises for groups of images")
-        own = self.grouped if grouped else self
-        in_context = own.context and own.context.promises if context else None
+        own: StoredGroups | ExpertGuarantees = self
+        if grouped:
+            if self.grouped is None:
+                raise ValueError("it has no promises for groups of images")
+            own = self.grouped
+        in_context = own.context.promises if context and own.context else None
         promises = in_context or own
-        fields = {name: getattr(promises, name) for name in StoredPromises.model_fields}
-        if unknown is not None:
+        fields: dict[str, Any] = {
+            name: getattr(promises, name) for name in StoredPromises.model_fields
+        }
+        if unknown is not None and self.unknown is not None:
             rates = self.unknown.groups if grouped else self.unknown.false_alarms
-            rate = next(own for own in rates if own.rate == unknown)
+            (rate,) = (fitted for fitted in rates or [] if fitted.rate == unknown)
             fields["risks"] = (rate.context_risks or []) if in_context else rate.risks
         if grouped:
             fields |= {"unit": "group", "notes": []}

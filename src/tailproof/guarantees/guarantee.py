@@ -92,7 +92,7 @@ def guarantee(
         for split in (FITTED_ON, *REPORTED_SPLITS)
     }
     unit = Unit(rows, class_weights, _codes(in_context, of_first))
-    unit_of_groups = groups and groups.unit(unit.codes, evaluation)
+    unit_of_groups = groups.unit(unit.codes, evaluation) if groups else None
     unknown = unknown or {}
     scores = read_all_scores(unknown, logits)
     result: dict[str, Any] = {
@@ -107,9 +107,10 @@ def guarantee(
     }
     stored: dict[str, dict[str, Any]] = {}
     for method in track(_methods(logits, prior, students), "guarantee"):
-        promised, of_groups = Promised.of(method, unit, setting), None
+        promised = Promised.of(method, unit, setting)
         result["methods"][method.name] = promised.summary
-        if groups:
+        of_groups = None
+        if groups and unit_of_groups:
             of_groups = PromisedGroups.of(method, groups, unit_of_groups, setting)
             promised.summary["groups"] = of_groups.promised.summary
         if method.kind != "expert":
@@ -119,8 +120,8 @@ def guarantee(
                 rules,
                 classes,
                 config,
-                grouped=of_groups and of_groups.stored(seed),
-                context=promised.context and promised.context.stored(seed, in_context),
+                grouped=of_groups.stored(seed) if of_groups else None,
+                context=promised.stored_context(seed, in_context),
                 experiment=experiment,
                 expert=method.name,
                 seed=int(seed),

@@ -7,6 +7,7 @@ distribution above it). A group is called unknown by the mean score of its image
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -139,12 +140,12 @@ def _fit_risks(
         ]
         measured = in_blocks(
             promised.unit.rows[MEASURED_ON].counts,
-            lambda weights, seed=seed: measure_risks(
+            partial(
+                measure_risks,
                 rules[seed],
-                method.predictions[seed][MEASURED_ON],
+                predictions[MEASURED_ON],
                 classes,
-                weights,
-                known[seed][MEASURED_ON],
+                allowed=among[MEASURED_ON],
             ),
         )
         for key, rows in measured.items():

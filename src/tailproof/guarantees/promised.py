@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tailproof.guarantees.context import Context
 from tailproof.guarantees.context_gain import InContext, use_context
-from tailproof.guarantees.expert_guarantees import StoredGroups, stored_promises
+from tailproof.guarantees.expert_guarantees import StoredContext, StoredGroups, stored_promises
 from tailproof.guarantees.fitting import Setting, Unit, fit_and_measure
 from tailproof.guarantees.grouped import Groups
 from tailproof.guarantees.summary import Method
@@ -31,10 +32,15 @@ class Promised:
     def of(cls, method: Method, unit: Unit, setting: Setting) -> "Promised":
         """Fit everything on tune, and measure it on dev and test."""
         summary = fit_and_measure(method, unit, setting)
-        context = use_context(method, unit, setting) if setting.context else None
-        if context:
+        context = None
+        if setting.context:
+            context = use_context(method, unit, setting, setting.context.columns)
             summary["context"] = context.summary
         return cls(unit, method, context, summary)
+
+    def stored_context(self, seed: str, context: Context | None) -> StoredContext | None:
+        """Return what the folder of an expert has of the columns of context, if there are any."""
+        return self.context.stored(seed, context) if self.context and context else None
 
 
 @dataclass(frozen=True)
@@ -66,5 +72,5 @@ class PromisedGroups:
             **stored_promises(self.promised.method.rules[seed]),
             temperature=self.temperatures[seed],
             largest=self.groups.largest,
-            context=context and context.stored_of_groups(seed),
+            context=context.stored_of_groups(seed) if context else None,
         )

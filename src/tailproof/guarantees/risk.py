@@ -35,9 +35,20 @@ class RiskRule:
 class Answered(Protocol):
     """The answers for N samples: `Prediction`, or `FitData`."""
 
-    confidence: Array
-    predicted: Array
-    correct: Array
+    @property
+    def confidence(self) -> Array:
+        """The largest probability of each."""
+        ...
+
+    @property
+    def predicted(self) -> Array:
+        """The most probable class of each."""
+        ...
+
+    @property
+    def correct(self) -> Array:
+        """Whether it is the true one."""
+        ...
 
 
 def fit_risk(

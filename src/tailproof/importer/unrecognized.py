@@ -16,7 +16,7 @@ from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.filesystem import Folder
 from tailproof.data.sources.folders.folder_layout import quoted
 from tailproof.data.sources.folders.foreign_files import FOREIGN, describe_foreign
-from tailproof.data.sources.tables.table_recognition import WIDEST
+from tailproof.data.sources.tables.table_recognition import WIDEST, new_table
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import open_regular, read_json
@@ -55,7 +55,7 @@ def describe_label_map(path: Path) -> str | None:
         if not isinstance(value, dict) or not value or not all(map(is_picture, value)):
             continue
         if all(isinstance(label, str | int) for label in value.values()):
-            written = file.with_name("labels.csv")
+            written = new_table(file.parent)
             code = (
                 f"import json, pandas as p; p.Series(json.load(open({json.dumps(str(file))})), "
                 'name="label").rename_axis("filename").to_csv('

@@ -19,7 +19,7 @@ from tailproof.model_card.card_metrics import estimate, hub_results, rows
 from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
 from tailproof.model_card.rejection_rules import deployment_of
 
-OURS = ("cifar_resnet", "scanline_", "tuned_network", "backbone_with_head")
+OURS = ("cifar_resnet", "scanline_", "tuned_network", "backbone_with_head", "backbones_with_head")
 """Prefixes of the models that Tailproof registers in timm."""
 
 MOST_CLASSES = 60  # beyond that, a table of groups replaces the table of classes
@@ -67,7 +67,8 @@ def example_of(config: dict[str, Any], mode: str, columns: slice, calibrator: st
     total = config["num_classes"]
     return markdown_template("example.py.j2").render(
         ours=config["architecture"].startswith(OURS),
-        architecture=config["architecture"],
+        on_features=config["architecture"].startswith("backbone"),
+        several="inputs" in config["tailproof"],
         bands=mode == MODE,
         mode=mode,
         calibrator=calibrator,

@@ -24,29 +24,45 @@ def training(facts: ExpertFacts) -> dict[str, str]:
 def _of_head(facts: ExpertFacts) -> dict[str, str]:
     """Return the lines of a head on features, also the empty ones, that differ from a network's."""
     recipe, features = facts.recipe, facts.recipe["features"]
-    head, model = recipe["head"], recipe["model"]
+    head, backbones = recipe["head"], [recipe["model"], *features["concat"]]
     options = _options({key: value for key, value in head.items() if key != "kind"})
     kind = head["kind"].replace("_", " ") + (f" ({options})" if options else "")
     parameters = facts.training["trained_parameters"]
     trained = f", {parameters:,} trained parameters" if parameters else ", fitted without a loss"
     lines = {
-        "Model": f"{kind} head{trained}, on frozen features of {_with_options(model)} with the "
-        f"weights {_start(model['weights'])}",
-        "Features": f"{listed(features['layers'])}, {features['views']} views of each training "
-        "image"
-        if features["views"] > 1
-        else listed(features["layers"]),
+        "Model": f"{kind} head{trained}, on frozen features of "
+        + ", next to those of ".join(map(_backbone, backbones)),
+        "Features": _layers(recipe)
+        + (f", {features['views']} views of each training image" * (features["views"] > 1)),
         "Augmentation": _options(_mixing(recipe["mixing"])),
     }
     fitted = dict.fromkeys(("Loss", "Optimizer", "Schedule", "Length", "Weights"), "")
     return lines if parameters else lines | fitted
 
 
+def _backbone(section: dict[str, Any]) -> str:
+    """Write ``resnet18 (depth 3) with the weights start.pth``."""
+    network = _with_options({key: section[key] for key in ("name", "options")})
+    return f"{network} with the weights {_start(section['weights'])}"
+
+
+def _layers(recipe: dict[str, Any]) -> str:
+    """Write ``penultimate``, or for several backbones ``last of resnet18; last of vit``."""
+    features = recipe["features"]
+    if not features["concat"]:
+        return listed(features["layers"])
+    own = {"name": recipe["model"]["name"], "layers": features["layers"]}
+    named = (f"{listed(one['layers'])} of {one['name']}" for one in (own, *features["concat"]))
+    return "; ".join(named)
+
+
 def _of_network(facts: ExpertFacts) -> dict[str, str]:
     """Return all lines, also the empty ones."""
     recipe, run = facts.recipe, facts.training
     stopped = " (stopped early)" if run["stopped_early"] else ""
-    channels, *pixels = facts.config["pretrained_cfg"]["input_size"]
+    own = facts.config["tailproof"].get("inputs") or [facts.config["pretrained_cfg"]]
+    channels = own[0]["input_size"][0]
+    pixels = dict.fromkeys("×".join(map(str, taken["input_size"][1:])) for taken in own)
     colour = COLOURS.get(facts.manifest["mode"], f"{channels} channels")
     exported = {"last": "the last", "best": f"the best by {recipe['monitor']}"}[recipe["export"]]
     trained, total = run["trained_parameters"], run["parameters"]
@@ -63,7 +79,7 @@ def _of_network(facts: ExpertFacts) -> dict[str, str]:
         "Length": f"{run['epochs']} epochs{stopped}, batches of {recipe['batch_size']}, "
         f"{facts.config['tailproof']['precision']}",
         "Weights": f"epoch {facts.config['tailproof']['epoch']}, {exported}",
-        "Images": f"{'×'.join(map(str, pixels))} pixels, {colour}",
+        "Images": f"{' and '.join(pixels)} pixels, {colour}",
         "Augmentation": _options(recipe["augmentation"] | _mixing(recipe["mixing"])) or "none",
         "Sampler": recipe["sampler"] if recipe["sampler"] != "instance" else "",
         "Heads": ", ".join(facts.calibrators) if len(facts.calibrators) > 1 else "",

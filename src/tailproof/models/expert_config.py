@@ -18,15 +18,12 @@ MOST_VALUES = 2**26
 Label = Annotated[str, Field(min_length=1)]
 
 
-class Preprocessing(Strict):
+class ImageInput(Strict):
     """timm's data configuration: what an image is before it enters the network.
 
     Attributes:
         input_size: channels, height and width.
         mean, std: of each channel.
-        label_names: class names in the order of the outputs.
-        fixed_input_size: whether the network accepts no other size.
-        custom_load: false, since the weights are in timm's own format.
     """
 
     input_size: Annotated[list[Count], Field(min_length=3, max_length=3)]
@@ -35,12 +32,6 @@ class Preprocessing(Strict):
     crop_mode: str
     mean: Annotated[list[float], FailFast()]
     std: Annotated[list[Positive], FailFast()]
-    num_classes: Count
-    label_names: Annotated[list[Label], FailFast()]
-    first_conv: str | list[str] | None
-    classifier: str | list[str] | None
-    fixed_input_size: bool
-    custom_load: Literal[False]
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:
@@ -55,17 +46,36 @@ class Preprocessing(Strict):
         return self
 
 
+class Preprocessing(ImageInput):
+    """The whole of timm's configuration of a network.
+
+    Attributes:
+        label_names: class names in the order of the outputs.
+        fixed_input_size: whether the network accepts no other size.
+        custom_load: false, since the weights are in timm's own format.
+    """
+
+    num_classes: Count
+    label_names: Annotated[list[Label], FailFast()]
+    first_conv: str | list[str] | None
+    classifier: str | list[str] | None
+    fixed_input_size: bool
+    custom_load: Literal[False]
+
+
 class Training(Strict):
     """What Tailproof adds to config.json.
 
     Attributes:
         target: the taxonomic rank that decisions refer to.
         heads: number of outputs of each rank, in the order of the outputs.
+        inputs: what each backbone takes of an image, if the network has several.
         recipe: how the expert was trained, which nothing reads to predict.
     """
 
     target: str
     heads: Annotated[dict[str, Count], Field(min_length=1)]
+    inputs: Annotated[list[ImageInput], Field(min_length=2, max_length=8)] | None = None
     seed: int | None = None
     recipe: dict[str, Any] | None = None
     precision: str | None = None
@@ -109,11 +119,12 @@ class ExpertConfig(JsonFile):
         for (name, size), (other, other_size) in pairwise(sizes.items()):
             if size != other_size:
                 raise ValueError(f"{name} is for {size} outputs, {other} for {other_size}")
-        if self.model_args.get("in_chans") != prepared.input_size[0]:
-            raise ValueError(
-                f"model_args.in_chans is {self.model_args.get('in_chans')}, "
-                f"pretrained_cfg.input_size has {prepared.input_size[0]} channels"
-            )
+        for taken in (prepared, *self.inputs):
+            if self.model_args.get("in_chans") != taken.input_size[0]:
+                raise ValueError(
+                    f"model_args.in_chans is {self.model_args.get('in_chans')}, "
+                    f"input_size has {taken.input_size[0]} channels"
+                )
         for rank, names in self.classes.items():
             if repeated := _repeated(names):
                 raise ValueError(
@@ -121,6 +132,11 @@ class ExpertConfig(JsonFile):
                     f"{rank!a:.80}"
                 )
         return self
+
+    @property
+    def inputs(self) -> list[ImageInput]:
+        """What the network takes of an image: one input, or one for each of several backbones."""
+        return self.tailproof.inputs or [self.pretrained_cfg]
 
     @property
     def classes(self) -> dict[str, list[str]]:

@@ -107,6 +107,12 @@ def _preprocessing(name: str, folder: Path) -> dict[str, Any]:
     config = config if isinstance(config, dict) else {}
     architecture = config.get("architecture", name)
     if architecture != name.split(".", maxsplit=1)[0]:
+        if not timm.is_model(str(architecture)):
+            raise TailproofError(
+                f"{folder / 'config.json'} is for {architecture!a:.80}, which is no network that a "
+                "recipe can start from: name other weights, for a head on features those of its "
+                "backbone"
+            )
         raise TailproofError(
             f"{folder / 'config.json'} is for the network {architecture!a:.80}, but "
             f"recipe.model.name is '{name}': set recipe.model.name to that network"

@@ -17,6 +17,7 @@ RESERVED = {
 
 LARGEST = 65_536
 MOST_VALUES = 256
+MOST_LEVELS = 5
 _NAME = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
 _TEXT = re.compile(r"[\w-]{0,64}", re.ASCII)  # no path, address or expression
 
@@ -40,8 +41,10 @@ def check_options(arguments: dict[str, Any]) -> dict[str, Any]:
             values += [(item, depth + 1) for item in value]
         else:
             _check_value(value)
-        if depth > 3 or len(values) > MOST_VALUES:
-            raise ValueError(f"has more than 3 levels or more than {MOST_VALUES} values")
+        if depth > MOST_LEVELS or len(values) > MOST_VALUES:
+            raise ValueError(
+                f"has more than {MOST_LEVELS} levels or more than {MOST_VALUES} values"
+            )
     return arguments
 
 

@@ -133,11 +133,7 @@ def _check_packages() -> None:
 
 
 def _check_output(output: str) -> None:
-    if owned := project_paths().owner_of(output):
-        raise TailproofError(
-            f"--onnx is {output}, inside {owned}, which only snakemake writes: name a file "
-            "elsewhere"
-        )
+    project_paths().check_output("--onnx", output)
     for path in (output, output + RECORD):
         if Path(path).exists() or Path(path).is_symlink():
             raise TailproofError(

@@ -117,7 +117,8 @@ class WholeExpert(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(_Normalized(network) for network in expert.networks)
         self._inputs = [
-            expert.preparations.index(network.preparation) for network in expert.networks
+            list(map(expert.preparations.index, network.preparations))
+            for network in expert.networks
         ]
         self._outputs = [network.outputs for network in expert.networks]
         self._experts = list(expert.posterior.outputs)
@@ -130,8 +131,8 @@ class WholeExpert(nn.Module):
             images: uint8 or float32 [N, H, W, C] of each preparation.
         """
         raw: dict[str, Tensor] = {}
-        for network, place, sizes in zip(self.networks, self._inputs, self._outputs, strict=True):
-            logits = network(images[place])
+        for network, places, sizes in zip(self.networks, self._inputs, self._outputs, strict=True):
+            logits = network(*(images[place] for place in places))
             raw |= {name: logits[:, part] for name, part in head_columns(sizes).items()}
         ordered = [raw[name] for name in self._experts]
         probabilities = self.posterior(ordered)
@@ -147,13 +148,17 @@ class _Normalized(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.model = network.model
-        self.register_buffer("mean", network.normalize.mean)
-        self.register_buffer("std", network.normalize.std)
+        for number, normalize in enumerate(network.normalize):
+            self.register_buffer(f"mean_{number}", normalize.mean)
+            self.register_buffer(f"std_{number}", normalize.std)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits float32 [N, outputs] of images [N, H, W, C]."""
-        normal = (images.float() - self.mean) / self.std
-        return self.model(normal.permute(0, 3, 1, 2)).float()
+    def forward(self, *images: Tensor) -> Tensor:
+        """Return logits float32 [N, outputs] of images [N, H, W, C] of each input."""
+        inputs = []
+        for number, batch in enumerate(images):
+            mean, std = getattr(self, f"mean_{number}"), getattr(self, f"std_{number}")
+            inputs.append(((batch.float() - mean) / std).permute(0, 3, 1, 2))
+        return self.model(*inputs).float()
 
 
 class _Probabilities(nn.Module):

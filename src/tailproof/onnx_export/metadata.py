@@ -73,13 +73,16 @@ def describe(
 
 
 def _network(network: Network, expert: LoadedExpert) -> dict[str, Any]:
-    normalize = network.normalize
-    return {
-        "input": input_names(expert)[expert.preparations.index(network.preparation)],
-        "mean": normalize.mean.tolist(),
-        "std": normalize.std.tolist(),
-        "outputs": network.outputs,
-    }
+    names = input_names(expert)
+    inputs = [
+        {
+            "name": names[expert.preparations.index(preparation)],
+            "mean": normalize.mean.tolist(),
+            "std": normalize.std.tolist(),
+        }
+        for preparation, normalize in zip(network.preparations, network.normalize, strict=True)
+    ]
+    return {"inputs": inputs, "outputs": network.outputs}
 
 
 def _input(preparation: Preparation, mode: str) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from tailproof.calibration.calibration_file import CalibrationFile, Sha256
-from tailproof.config.base import NAME, Strict
+from tailproof.config.base import NAME as EXPERT_NAME
+from tailproof.config.base import Strict
 from tailproof.config.evaluation import Ensemble
 from tailproof.config.json_file import JsonFile
-from tailproof.features.backbone_with_head import NAME as BACKBONE_WITH_HEAD
+from tailproof.features.backbone_with_head import NAME, NAME_OF_SEVERAL
 from tailproof.models.expert_config import ExpertConfig
 
 FILE = "bundle.json"
@@ -17,7 +18,11 @@ OWN, SHARED = "experts", "backbones"
 """First parts of the names of tensors: ``experts/NAME/TENSOR`` and ``backbones/1/TENSOR``."""
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
-ExpertName = Annotated[str, Field(pattern=f"^{NAME}$", max_length=200)]
+ExpertName = Annotated[str, Field(pattern=f"^{EXPERT_NAME}$", max_length=200)]
+
+
+PREFIXES = {NAME: "backbone.", NAME_OF_SEVERAL: "backbones."}
+"""Of the names of a backbone's tensors in the networks of `tailproof.features`."""
 
 
 class BackboneAndHead(NamedTuple):
@@ -25,15 +30,13 @@ class BackboneAndHead(NamedTuple):
 
     Attributes:
         backbone: what decides the features, as plain values: equal for equal features of images, if
-            the weights are the same.
-        layers: the layers of the backbone that are the features, one after the other.
+            the weights are the same. It may be several backbones.
         backbone_prefix, head_prefix: of the names of the tensors of each part.
         head: a key of `tailproof.features.head_layers.HEADS`.
         head_options: further arguments of the head.
     """
 
     backbone: dict[str, Any]
-    layers: list[str]
     backbone_prefix: str
     head_prefix: str
     head: str
@@ -46,22 +49,28 @@ def parts_of(config: ExpertConfig) -> BackboneAndHead:
     Raises:
         ValueError: it does not consist of a backbone and a head.
     """
-    args, prepared = config.model_args, config.pretrained_cfg
-    images = prepared.model_dump(include={"input_size", "interpolation", "mean", "std"})
-    if config.architecture == BACKBONE_WITH_HEAD:
-        name, layers, head = (args.get(key) for key in ("backbone", "layers", "head"))
-        if not isinstance(name, str) or not isinstance(head, str) or not isinstance(layers, list):
-            raise ValueError("model_args does not name a backbone, its layers and a head")
-        options, prefixes = args.get("backbone_options") or {}, ("backbone.", "head.")
-        head_options = args.get("head_options") or {}
+    args, classifier = config.model_args, config.pretrained_cfg.classifier
+    if prefix := PREFIXES.get(config.architecture):
+        head, head_options = args.get("head"), args.get("head_options") or {}
+        if not isinstance(head, str):
+            raise ValueError("model_args does not name a head")
+        prefixes = (prefix, "head.")
+        own = {key: args[key] for key in args if key not in ("head", "head_options", "width")}
     else:
-        if not isinstance(prepared.classifier, str):
+        if not isinstance(classifier, str):
             raise ValueError("pretrained_cfg.classifier is not the name of one layer")
-        name, layers, head, head_options = config.architecture, ["penultimate"], "linear", {}
+        head, head_options, prefixes = "linear", {}, ("", f"{classifier}.")
         options = {key: value for key, value in args.items() if key != "in_chans"}
-        prefixes = ("", f"{prepared.classifier}.")
-    backbone = {"architecture": name, "options": options, "layers": layers, **images}
-    return BackboneAndHead(backbone, layers, *prefixes, head, head_options)
+        own = {
+            "backbone": config.architecture,
+            "layers": ["penultimate"],
+            "backbone_options": options,
+            "in_chans": args["in_chans"],
+        }
+    taken = {"input_size", "interpolation", "mean", "std"}
+    own["images"] = [one.model_dump(include=taken) for one in config.inputs]
+    backbone = {key: value for key, value in own.items() if value}  # no options are empty options
+    return BackboneAndHead(backbone, *prefixes, head, head_options)
 
 
 class BundledExpert(Strict):

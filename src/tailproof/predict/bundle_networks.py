@@ -71,8 +71,7 @@ def _with_heads(tensors: "_Tensors", experts: Experts) -> nn.Module:
                 f"{tensors.path} does not fit the head of {name} in {FILE} "
                 f"({printable(error):.200}): copy the folder again"
             ) from None
-    backbone = network.get_submodule("backbone") if parts.backbone_prefix else network
-    return SharedBackbone(backbone, parts.layers, heads).eval()
+    return SharedBackbone(network, heads).eval()
 
 
 class _Tensors:

@@ -11,7 +11,7 @@ from tailproof.models.timm_network import as_timm
 from tailproof.runtime.errors import TailproofError
 
 
-def with_features(model: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+def with_features(model: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Return the logits [N, outputs] and the features [N, D] of normalized images.
 
     Features are averaged over the positions of a map or sequence, and over the views of an image.
@@ -20,7 +20,7 @@ def with_features(model: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
         TailproofError: the network has no classifier that gets features.
     """
     with _classifier_inputs(model) as seen:
-        logits = model(inputs)
+        logits = model(*inputs)
     if not seen:
         raise TailproofError(
             "the network has no classifier whose input are its features: remove data.unknown, or "

@@ -107,13 +107,15 @@ class Classifier:
                 self._note,
             )
             expert = replace(expert, posterior=replace(expert.posterior, shift=shift))
-        context = options.context and ImageContext(
-            expert.guarantees(),
-            options.context,
-            self._note,
-            options.prefix,
-            grouped=options.grouped,
-        )
+        context = None
+        if options.context is not None:
+            context = ImageContext(
+                expert.guarantees(),
+                options.context,
+                self._note,
+                options.prefix,
+                grouped=options.grouped,
+            )
         if self._unknown is not None and self._unknown.needs_features:
             expert = expert.with_features()
         if groups is None:
@@ -178,7 +180,9 @@ class Classifier:
         log_p: dict[str, np.ndarray],
         scores: np.ndarray | None = None,
     ) -> Answers:
-        unknown = None if scores is None else self._unknown(scores)
+        unknown = None
+        if self._unknown is not None and scores is not None:
+            unknown = self._unknown(scores)
         return answer(log_p, expert.classes, self._decide, self._promises, unknown)
 
 

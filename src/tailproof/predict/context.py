@@ -6,7 +6,11 @@ import numpy as np
 
 from tailproof.data.context_cells import read_cell
 from tailproof.guarantees.context import NONE, add_context, codes_of_groups
-from tailproof.guarantees.expert_guarantees import ExpertGuarantees
+from tailproof.guarantees.expert_guarantees import (
+    ExpertGuarantees,
+    StoredContext,
+    StoredGroupContext,
+)
 from tailproof.predict.options import OfColumns
 from tailproof.predict.promises import no_groups
 from tailproof.runtime.errors import TailproofError
@@ -45,9 +49,9 @@ class ImageContext:
                 f"{dash}context: the expert was built without columns of context: name them in "
                 "data.context of its experiment, and build it again"
             )
-        own = stored
+        own: StoredContext | StoredGroupContext | None = stored
         if grouped:
-            own = guarantees.grouped and guarantees.grouped.context
+            own = guarantees.grouped.context if guarantees.grouped else None
         if own is None:
             raise TailproofError(no_groups(f"{dash}context is"))
         self._exponents = np.array(own.strengths())

@@ -192,6 +192,11 @@ def _cells(
     import pandas as pd
 
     columns = []
+    if not hasattr(context, "keys"):
+        raise TailproofError(
+            f"context is a {type(context).__name__}, expected a table with the columns "
+            f"{', '.join(names)}"
+        )
     for name in names:
         if name not in context:
             raise TailproofError(
@@ -264,6 +269,8 @@ def _groups(group: str | Iterable[Any], given: list[GivenImage]) -> list[str]:
                 f"column of the table{'' if unplaced else f', or {FOLDER}'}"
             )
         return [str(file.parent) for file in files]
+    if not isinstance(group, Iterable):
+        raise TailproofError(f"group is {group!r}, expected the group of each image")
     names = list(group)
     if len(names) != len(given):
         raise TailproofError(

@@ -1,12 +1,12 @@
 """The stage infer for a head: raw logits on all six splits from stored features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from tailproof.config.splits import SPLITS
-from tailproof.features.store import FeatureSplit
+from tailproof.features.concatenation import open_features
 from tailproof.predict.raw_logits import write_raw_logits
 from tailproof.predict.trained_head import TrainedHead
 from tailproof.runtime.progress import track
@@ -17,7 +17,7 @@ def infer_head(
     name: str,
     seed: int,
     manifest: str | Path,
-    features: str | Path,
+    features: Sequence[str | Path],
     output: str | Path,
     threads: int,
     digests: Mapping[str, str],
@@ -31,7 +31,7 @@ def infer_head(
         name: name of the expert.
         seed: seed of the expert.
         manifest: shards/manifest.json.
-        features: the folder of the features.
+        features: the folder of the features of each backbone.
         output: folder for the six files.
         threads: CPU threads.
         digests: SHA-256 of inputs that were already hashed, by path.
@@ -41,7 +41,7 @@ def infer_head(
             expert was trained on other classes.
     """
     torch.set_num_threads(threads)
-    splits = [FeatureSplit(features, manifest, split) for split in SPLITS]
+    splits = [open_features(features, manifest, split) for split in SPLITS]
     head = TrainedHead.open(expert, splits[0].width)
     facts = head.facts(name, seed, digests)
     for split in track(splits, f"infer {name} {seed}"):

@@ -66,7 +66,8 @@ class LoadedExpert:
     @cached_property
     def preparations(self) -> list[Preparation]:
         """What the networks take of an image, each once."""
-        return list(dict.fromkeys(network.preparation for network in self.networks))
+        every = (one for network in self.networks for one in network.preparations)
+        return list(dict.fromkeys(every))
 
     def raw_logits(self, images: Sequence[tuple[np.ndarray, ...]]) -> dict[str, np.ndarray]:
         """Return the raw logits of each expert, float32 [N, outputs], by its name.
@@ -81,8 +82,8 @@ class LoadedExpert:
         stacked = [np.stack(column) for column in zip(*images, strict=True)]
         logits: dict[str, np.ndarray] = {}
         for network in self.networks:
-            batch = stacked[self.preparations.index(network.preparation)]
-            logits |= network.raw_logits(batch)
+            places = map(self.preparations.index, network.preparations)
+            logits |= network.raw_logits(*(stacked[place] for place in places))
         return logits
 
     def with_features(self) -> "LoadedExpert":

@@ -8,7 +8,7 @@ from torch import nn
 
 from tailproof.data.taxonomy import head_columns
 from tailproof.loading.augmentation import BatchAugment
-from tailproof.models.expert_config import ExpertConfig
+from tailproof.models.expert_config import ExpertConfig, ImageInput
 from tailproof.models.timm_network import place
 from tailproof.predict.classifier_inputs import with_features
 from tailproof.predict.preparation import Preparation
@@ -25,18 +25,19 @@ class Network:
 
     Attributes:
         outputs: the number of outputs of each expert, in the order of the model's outputs.
-        model: computes raw logits [N, outputs] of normalized images [N, C, H, W].
+        model: computes raw logits [N, outputs] of normalized images [N, C, H, W], of one input or
+            of several.
         device: device of the model.
-        preparation: what the model takes of an image.
-        normalize: converts a batch of images to the model's input.
+        preparations: what the model takes of an image, for each of its inputs.
+        normalize: converts a batch of images to each of these inputs.
         with_features: whether `raw_logits` also gives what the classifier gets, as `FEATURES`.
     """
 
     outputs: dict[str, int]
     model: nn.Module
     device: torch.device
-    preparation: Preparation
-    normalize: BatchAugment
+    preparations: tuple[Preparation, ...]
+    normalize: tuple[BatchAugment, ...]
     with_features: bool = False
 
     @classmethod
@@ -52,39 +53,42 @@ class Network:
             full_scale: the value of a white pixel.
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        prepared = config.pretrained_cfg
-        channels, height, width = prepared.input_size
+        inputs = config.inputs
         return cls(
             outputs,
             place(model, device, torch.channels_last),
             device,
-            Preparation((channels, height, width), prepared.interpolation),
-            BatchAugment(prepared.mean, prepared.std, None, 0, full_scale),
+            tuple(map(_preparation, inputs)),
+            tuple(BatchAugment(taken.mean, taken.std, None, 0, full_scale) for taken in inputs),
         )
 
     @torch.inference_mode()
-    def raw_logits(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def raw_logits(self, *images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the raw logits of each expert, float32 [N, outputs], by its name.
 
         If it is `with_features`, they are [N, D] by the name `FEATURES`.
 
         Args:
-            images: uint8 or float32 [N, H, W, C], as `preparation` says.
+            images: uint8 or float32 [N, H, W, C], for each of `preparations`.
 
         Raises:
             TailproofError: the model does not accept the images, or a logit is not finite.
         """
-        batch = torch.from_numpy(images).to(self.device)
+        rows = np.arange(len(images[0]))
         try:
-            inputs = self.normalize(batch, 1, np.arange(len(images)))
+            inputs = [
+                normalize(torch.from_numpy(batch).to(self.device), 1, rows)
+                for normalize, batch in zip(self.normalize, images, strict=True)
+            ]
             if self.with_features:
-                logits, features = with_features(self.model, inputs)
+                logits, features = with_features(self.model, *inputs)
             else:
-                logits, features = self.model(inputs), None
+                logits, features = self.model(*inputs), None
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
-            channels, height, width = self.preparation.shape
+            channels, *_ = self.preparations[0].shape
+            sizes = [f"{height}×{width}" for (_, height, width), _ in self.preparations]
             raise TailproofError(
-                f"the expert's network does not accept images of {height}×{width} pixels with "
+                f"the expert's network does not accept images of {' and '.join(sizes)} pixels with "
                 f"{channels} channels, which its config.json names ({printable(error):.200}): copy "
                 "its folder again"
             ) from None
@@ -99,3 +103,8 @@ class Network:
         if features is not None:
             raw[FEATURES] = features.float().cpu().numpy()
         return raw
+
+
+def _preparation(taken: ImageInput) -> Preparation:
+    channels, height, width = taken.input_size
+    return Preparation((channels, height, width), taken.interpolation)

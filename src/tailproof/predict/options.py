@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -91,6 +92,35 @@ class Options:
             "adapt": self.adapt,
         }
 
+    def _check_types(self) -> None:
+        """Refuse values of other types, which Python would take for something or stumble over."""
+        promised = self.promised
+        levels = {
+            "coverage": self.coverage,
+            "set": promised.set_coverage,
+            "risk": promised.risk,
+            "precision": promised.precision,
+            "unknown": promised.unknown,
+        }
+        texts = {"rule": self.rule, "score": promised.score or CHOW}
+        flags = {"adapt": self.adapt, "by_group": promised.by_group}
+        wrong = {name: "a text" for name, value in texts.items() if not isinstance(value, str)}
+        wrong |= {
+            name: "True or False"
+            for name, value in flags.items()
+            if not isinstance(value, bool | np.bool_)
+        }
+        wrong |= {
+            name: "a number"
+            for name, value in levels.items()
+            if value is not None and (not isinstance(value, Real) or isinstance(value, bool))
+        }
+        for name, expected in wrong.items():
+            value = {**levels, **texts, **flags}[name]
+            raise TailproofError(
+                f"{self.prefix}{name} is {printable(repr(value))}, expected {expected}"
+            )
+
     def check(self) -> None:
         """Check that the options fit together.
 
@@ -98,6 +128,7 @@ class Options:
             TailproofError: they do not.
         """
         promised, dash = self.promised, self.prefix
+        self._check_types()
         changed = [dash + name for name, is_given in self._changed.items() if is_given]
         if changed and promised.any:
             raise TailproofError(

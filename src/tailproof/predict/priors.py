@@ -106,8 +106,8 @@ def allowed_classes(chosen: Iterable[str], names: list[str]) -> Array:
     Raises:
         TailproofError: it is empty or no list, or has something that is not a class.
     """
-    if isinstance(chosen, str):
-        raise TailproofError(f"classes is the text '{printable(chosen)}', expected a list of names")
+    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
+        raise TailproofError(f"classes is {printable(repr(chosen))}, expected a list of names")
     chosen = list(chosen)
     _check_names("classes", chosen, names)
     if not chosen:

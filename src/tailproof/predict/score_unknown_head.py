@@ -1,12 +1,12 @@
 """The stage score_unknown for a head, from stored features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tailproof.features.store import FeatureSplit
+from tailproof.features.concatenation import open_features
 from tailproof.predict.trained_head import TrainedHead
 from tailproof.predict.unknown_scores_file import (
     Computed,
@@ -21,9 +21,9 @@ def score_unknown_head(
     name: str,
     seed: int,
     manifest: str | Path,
-    features: str | Path,
+    features: Sequence[str | Path],
     unknown: str | Path | None,
-    unknown_features: str | Path,
+    unknown_features: Sequence[str | Path],
     threads: int,
     digests: Mapping[str, str],
 ) -> None:
@@ -34,9 +34,9 @@ def score_unknown_head(
         name: name of the expert.
         seed: seed of the expert.
         manifest: shards/manifest.json.
-        features: the folder of the features of the six splits.
+        features: the folder of the features of the six splits, of each backbone.
         unknown: shards/unknown.json; None without unknown images.
-        unknown_features: the folder of the features of the unknown images.
+        unknown_features: the folder of the features of the unknown images, of each backbone.
         threads: CPU threads.
         digests: SHA-256 of inputs that were already hashed, by path.
 
@@ -47,7 +47,7 @@ def score_unknown_head(
     torch.set_num_threads(threads)
     others = (unknown_features, unknown) if unknown else None
     places = splits_to_score((features, manifest), others).items()
-    splits = [FeatureSplit(folder, listing, split) for split, (folder, listing) in places]
+    splits = [open_features(folders, listing, split) for split, (folders, listing) in places]
     head = TrainedHead.open(expert, splits[0].width)
     computed = (
         Computed.of(

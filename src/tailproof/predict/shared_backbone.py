@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from tailproof.features.backbone_with_head import BackbonesWithHead, BackboneWithHead
 from tailproof.features.head_layers import build_head
 from tailproof.models.backbone_layers import layers_of
 from tailproof.predict.bundle_file import BackboneAndHead
@@ -14,19 +15,24 @@ class SharedBackbone(nn.Module):
     """Computes the logits of all heads, one after the other.
 
     Args:
-        backbone: a model of timm; its classifier is not used.
-        layers: the layers that are the features.
+        network: one of `tailproof.features.backbone_with_head`, or any other model of timm, whose
+            classifier is a head. Its own head is not used.
         heads: the heads.
     """
 
-    def __init__(self, backbone: nn.Module, layers: list[str], heads: Sequence[nn.Module]) -> None:
+    def __init__(self, network: nn.Module, heads: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.backbone, self.layers, self.heads = backbone, layers, nn.ModuleList(heads)
+        self.network, self.heads = network, nn.ModuleList(heads)
+        self._own = isinstance(network, BackboneWithHead | BackbonesWithHead)
+        if self._own:
+            network.head = nn.Identity()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, outputs of all heads] of images [N, C, H, W]."""
-        computed = layers_of(self.backbone, images, self.layers)
-        features = torch.cat(list(computed.values()), 1)
+    def forward(self, *images: Tensor) -> Tensor:
+        """Return logits [N, outputs of all heads] of images [N, C, H, W] of each input."""
+        if self._own:
+            features = self.network(*images)
+        else:
+            features = layers_of(self.network, *images, ["penultimate"])["penultimate"]
         return torch.cat([head(features) for head in self.heads], 1)
 
 

@@ -98,9 +98,7 @@ class AttestedFolder:
         Raises:
             TailproofError: there is a link or something else that is no regular file.
         """
-        names = sorted(_names(self.path))  # without what belongs to git
-        digests = sha256_files([self.path / name for name in names])
-        return dict(zip(names, digests, strict=True))
+        return digests_of(self.path)
 
     @property
     def raw(self) -> list[File]:
@@ -175,6 +173,16 @@ class AttestedFolder:
         if self.text != json_text(expected):
             field = first_difference(self.statement, expected) or "layout"
             yield f"{self.path / STATEMENT} is not what its records give: {field} differs"
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file in a folder by its path in it, without what is git's.
+
+    Raises:
+        TailproofError: there is a link or something else that is no regular file.
+    """
+    names = sorted(_names(folder))
+    return dict(zip(names, sha256_files([folder / name for name in names]), strict=True))
 
 
 def read_statement(path: Path, text: str, build_type: str) -> Statement:

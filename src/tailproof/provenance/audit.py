@@ -6,7 +6,7 @@ upstream, down to the raw data, whose checksums are pinned in raw.parquet.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -84,12 +84,23 @@ class Audit:
         return {state: counted.count(state) for state in get_args(State)}
 
 
-def audit(experiment: str, *, all_images: bool = False) -> Audit:
+Recompute = Callable[[Ledger], tuple[list[str], list[str]]]
+"""Computes results again; returns sentences about what differs, and about what was left out."""
+
+
+def audit(
+    experiment: str,
+    *,
+    all_images: bool = False,
+    recompute: Recompute | None = None,
+) -> Audit:
     """Audit an experiment in the working directory.
 
     Args:
         experiment: its name.
         all_images: whether the pixels of all images of train are compared, not only of some.
+        recompute: computes results again and compares them, if all files are as recorded. Default:
+            none is computed again.
 
     Raises:
         TailproofError: the experiment has no configuration or no results yet, or Snakemake cannot
@@ -118,6 +129,9 @@ def audit(experiment: str, *, all_images: bool = False) -> Audit:
     checks = CrossChecks(folder, ledger, proven, all_images=all_images)
     broken = [*broken_invariants(folder, ledger), *checks.contradictions()]
     notes = [*judge.notes, *judge.left_over(), *checks.notes]
+    if recompute and not broken and len(proven) == len(verdicts):
+        broken, left_out = recompute(ledger)
+        notes += left_out
     return Audit(experiment, verdicts, broken, notes, _uncommitted(ledger))
 
 

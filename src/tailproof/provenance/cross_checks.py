@@ -33,6 +33,8 @@ from tailproof.data.logits import LogitsFile
 from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.evaluation.teacher import teach, teaching_of
 from tailproof.files import read_json
+from tailproof.guarantees.unknown_scores import LOGIT_SCORES, logit_scores
+from tailproof.provenance.training_checks import other_accuracy, other_best, right_answers
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger
 from tailproof.runtime.records import Record
@@ -42,6 +44,7 @@ from tailproof.text import quantity
 TRAIN_IMAGES = 10_000
 """Images of train that are decoded, evenly from all; of the other splits, all are."""
 
+SCORED = "unknown_scores.parquet"
 BATCH = 256
 TOLERANCE = 1e-6  # relative; another processor computes other last digits
 THUMBNAIL_TOLERANCE = 2  # grey values; another processor rounds otherwise
@@ -103,7 +106,9 @@ class CrossChecks:
         thumbnails = self._folder / "near_duplicates" / "thumbnails.parquet"
         samples = _Samples(table, splitting, thumbnails if self._all_proven(thumbnails) else None)
         for split in splits:
-            listed = read_json(manifest)["splits"][split]["shards"]
+            facts = read_json(manifest)["splits"][split]
+            listed = facts["shards"]
+            yield from samples.other_counts(manifest, split, facts)
             for shard in listed:
                 path = manifest.parent / shard["path"]
                 if not self._all_proven(path):
@@ -137,6 +142,7 @@ class CrossChecks:
             yield f"{paths['config.json']}: the seed differs from the seed of its job"
         if training["best"]["monitor"] != stated["monitor"]:
             yield f"{paths['training.json']}: the monitor differs from the monitor of the recipe"
+        yield from other_best(Path(paths["training.json"]).parent, training)
 
     def _raw_logits(self, record: Record) -> Iterator[str]:
         """Compare the labels and weights in logits with the samples, and name their network."""
@@ -149,6 +155,30 @@ class CrossChecks:
             yield from samples.other_labels(file.path, logits)
             for _ in logits.blocks():
                 pass  # it checks them
+        folder = Path(weights.path).parent
+        if self._all_proven(folder / "history.csv", folder / "config.json"):
+            recipe = read_json(folder / "config.json")["tailproof"]["recipe"]
+            val = next(file.path for file in record.outputs if file.path.endswith("/val.parquet"))
+            yield from other_accuracy(folder, recipe, Path(val))
+        if self._all_proven(folder / SCORED):
+            yield from self._unknown_scores(folder, record)
+
+    def _unknown_scores(self, folder: Path, record: Record) -> Iterator[str]:
+        """Compare the scores of logits in unknown_scores.parquet with the logits."""
+        stored = read_parquet(folder / SCORED, ["sample_id", "split", *LOGIT_SCORES])
+        for file in record.outputs:
+            split = Path(file.path).stem
+            rows = stored.filter(pc.equal(stored["split"], split))
+            if not len(rows):
+                continue
+            logits = LogitsFile.open(file.path)
+            target = logits.metadata["target"]
+            scores = logit_scores(np.concatenate([one[target] for _, one in logits.blocks(target)]))
+            order = pc.index_in(rows["sample_id"], pa.array(logits.sample_ids.tolist())).to_numpy()
+            for name in LOGIT_SCORES:
+                stated = rows[name].to_numpy()
+                if not np.allclose(stated, scores[name][order], rtol=1e-4, atol=1e-4):
+                    yield f"{folder / SCORED}: {name} of {split} is not that of {file.path}"
 
     def _calibrator(self, record: Record) -> Iterator[str]:
         """Fit the calibrators again."""
@@ -223,7 +253,7 @@ class CrossChecks:
                     name = pattern.format(expert=expert, seed=seed, split=split)
                     if not self._all_proven(self._folder / name):
                         continue
-                    top1 = float(np.mean(_right(LogitsFile.open(self._folder / name))))
+                    top1 = float(np.mean(right_answers(LogitsFile.open(self._folder / name))))
                     if not np.isclose(metrics["top1"]["value"], top1, rtol=TOLERANCE):
                         yield (
                             f"{path}: top1 of {expert}, seed {seed}, on {split} is "
@@ -244,7 +274,7 @@ class CrossChecks:
             ids = np.concatenate([part.sample_ids for part in parts])
             if len(set(ids)) < len(ids):
                 yield f"{path}: a sample is in test of two folds"
-            right = np.concatenate([_right(part) for part in parts])
+            right = np.concatenate([right_answers(part) for part in parts])
             stated = experts[expert]["seeds"][seed]["test"]["top1"]["value"]
             if not np.isclose(stated, right.mean(), rtol=TOLERANCE):
                 yield (
@@ -277,7 +307,7 @@ class _Samples:
         metadata = table_metadata(samples)
         self._classes: dict[str, list[str]] = metadata["classes"]
         self._table = read_parquet(samples, ["sample_id", "digest", *metadata["ranks"]])
-        self._weights = read_parquet(splits, ["sample_id", "weight"])
+        self._weights = read_parquet(splits, ["sample_id", "split", "weight"])
         self._rows = _row_by_id(self._table)
         self._weight_rows = _row_by_id(self._weights)
         self._thumbnails: tuple[dict[str, int], np.ndarray] | None = None
@@ -315,6 +345,18 @@ class _Samples:
                 f"{self._place}: {quantity(len(unlike), 'thumbnail')} of the "
                 f"images in {path} show other pixels, the first is {unlike[0]}"
             )
+
+    def other_counts(self, manifest: Path, split: str, facts: dict[str, Any]) -> Iterator[str]:
+        """Compare the counts of a split in the manifest with the samples."""
+        names = self._weights.filter(pc.equal(self._weights["split"], split))["sample_id"]
+        rows = self._table.take(pa.array([self._rows[name] for name in names.to_pylist()]))
+        if facts["rows"] != len(rows):
+            yield f"{manifest}: {split} has {facts['rows']} rows, the samples {len(rows)}"
+        for rank, counts in facts["class_counts"].items():
+            counted = rows[rank].drop_null().value_counts().to_pylist()
+            actual = {one["values"]: one["counts"] for one in counted}
+            if {name: count for name, count in counts.items() if count} != actual:
+                yield f"{manifest}: the counts of '{rank}' in {split} are not those of the samples"
 
     def _is_unlike(self, name: str, picture: np.ndarray) -> bool:
         """Return whether the thumbnail of a sample shows another picture, or none."""
@@ -385,15 +427,6 @@ def _same_calibrator(stated: Calibrator, fitted: Calibrator) -> bool:
         and np.allclose(getattr(stated, part), getattr(fitted, part), atol=FACTOR_TOLERANCE)
         for part in parts
     )
-
-
-def _right(logits: LogitsFile) -> np.ndarray:
-    """Return whether the largest logit of each sample is that of its class, [N]."""
-    target = logits.metadata["target"]
-    right = np.zeros(len(logits), bool)
-    for rows, block in logits.blocks(target):
-        right[rows] = block[target].argmax(axis=1) == logits.target[rows]
-    return right
 
 
 def _other_rows(

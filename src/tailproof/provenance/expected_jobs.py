@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tailproof.config.experiment import Experiment
 from tailproof.config.expert_recipes import all_recipes
-from tailproof.config.features import recipes_of_features
+from tailproof.config.features import backbones_by_key
 from tailproof.config.splits import SPLITS
 from tailproof.runtime.stages import STAGES
 
@@ -44,7 +44,7 @@ def _wildcards(experiment: Experiment) -> dict[str | None, list[dict[str, str]]]
         wildcards["taught"] = [{"seed": str(seed)} for seed in experiment.seeds]
         wildcards["students"] = [{}]
     if unknown_splits:
-        keys = recipes_of_features(experiment.data, all_recipes(experiment).values())
+        keys = backbones_by_key(experiment.data, all_recipes(experiment).values())
         wildcards["unknown"] = [{}]
         wildcards["unknown_features"] = [
             {"key": key, "part": part} for key in keys for part in parts

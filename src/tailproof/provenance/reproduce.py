@@ -31,6 +31,8 @@ from tailproof.untrusted_text import printable
 
 Verdict = Literal["same bytes", "same within the noise between seeds", "differs", "did not run"]
 
+SAME: tuple[Verdict, ...] = ("same bytes", "same within the noise between seeds")
+
 SCRATCH_RESULTS = "results"
 """The folder of results in the scratch project, which may be outside of the project itself."""
 
@@ -78,7 +80,7 @@ class Reproduction:
     @property
     def passed(self) -> bool:
         """Whether every job gave the same bytes, or the same numbers within the noise."""
-        return all(job.verdict not in ("differs", "did not run") for job in self.jobs)
+        return all(job.verdict in SAME for job in self.jobs)
 
 
 def reproduce(

@@ -1,32 +1,42 @@
 """`tailproof reproduce`: writes reproduction.json, and the same on one page."""
 
+import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tailproof.files import write_json, write_text
 from tailproof.output import say
 from tailproof.project import project_paths
-from tailproof.provenance.reproduce import Reproduced, Reproduction, reproduce
+from tailproof.provenance.attestation_files import REPRODUCTION, REPRODUCTION_PAGE, SIGNATURE
+from tailproof.provenance.reproduce import SAME, Reproduced, Reproduction, reproduce
+from tailproof.provenance.signatures import PrivateKey
 from tailproof.runtime.records import Record
 from tailproof.text import quantity
+from tailproof.untrusted_text import printable
 
-FILE, PAGE = "reproduction.json", "reproduction.md"
-
+FORMAT = 1
 MOST_PACKAGES = 12
 """Packages with another version that the page names."""
 
 
 def reproduce_and_report(
-    experiment: str, number: int | None, seed: int, against: str | None, output: str | None
+    experiment: str,
+    number: int | None,
+    seed: int,
+    against: str | None,
+    output: str | None,
+    signer: PrivateKey | None = None,
 ) -> bool:
     """Run jobs again, print the verdicts and write the report; return whether all are the same.
 
-    The scratch project is kept where something differs.
+    The scratch project is kept where something differs. The report is signed if there is a key.
     """
+    folder = Path(output or f"reproduction/{experiment}")
+    project_paths().check_output("--output", folder)
     states = Path(project_paths().states)
     states.mkdir(exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="reproduce-", dir=states))
@@ -39,9 +49,11 @@ def reproduce_and_report(
         raise
     for job in result.jobs:
         say(f"{job.verdict:36} {job.job}  {job.why}".rstrip())
-    folder = Path(output or f"reproduction/{experiment}")
     write_reproduction(result, folder)
-    say(f"wrote {folder / PAGE}")
+    say(f"wrote {folder / REPRODUCTION_PAGE}")
+    if signer is not None:
+        signer.sign_folder(folder)
+        say(f"signed {folder}")
     if result.passed:
         shutil.rmtree(scratch)
     else:
@@ -50,14 +62,17 @@ def reproduce_and_report(
 
 
 def write_reproduction(result: Reproduction, folder: Path) -> None:
-    """Write both files."""
-    write_json(folder / FILE, as_json(result))
-    write_text(folder / PAGE, "\n".join(page(result)) + "\n")
+    """Write both files, and remove the signature of earlier ones."""
+    content = as_json(result)
+    (folder / SIGNATURE).unlink(missing_ok=True)
+    write_json(folder / REPRODUCTION, content)
+    write_text(folder / REPRODUCTION_PAGE, page_text(content))
 
 
 def as_json(result: Reproduction) -> dict[str, Any]:
     """Return the content of reproduction.json."""
     return {
+        "format": FORMAT,
         "experiment": result.experiment,
         "passed": result.passed,
         "from_raw_data": result.everything,
@@ -76,26 +91,40 @@ def as_json(result: Reproduction) -> dict[str, Any]:
     }
 
 
-def page(result: Reproduction) -> Iterator[str]:
-    """Yield the lines of the page, in Markdown."""
-    counts = Counter(job.verdict for job in result.jobs)
-    start = "from the raw data" if result.everything else "from their recorded inputs"
-    yield f"# {result.experiment}: {quantity(len(result.jobs), 'job')} of {result.of} run again"
+def page_text(content: Mapping[str, Any]) -> str:
+    """Return the page in Markdown, from the content of reproduction.json."""
+    return "\n".join(_page(content)) + "\n"
+
+
+def passes(content: Mapping[str, Any]) -> bool:
+    """Return whether no job differs, and all ran."""
+    return all(job["verdict"] in SAME for job in content["jobs"])
+
+
+def summary(content: Mapping[str, Any]) -> str:
+    """Return how many jobs have which verdict."""
+    counts = Counter(job["verdict"] for job in content["jobs"])
+    return ", ".join(f"{verdict}: {number}" for verdict, number in counts.items())
+
+
+def _page(content: Mapping[str, Any]) -> Iterator[str]:
+    jobs = content["jobs"]
+    start = "from the raw data" if content["from_raw_data"] else "from their recorded inputs"
+    of = content["recorded_jobs"]
+    yield f"# {content['experiment']}: {quantity(len(jobs), 'job')} of {of} run again"
     yield ""
-    yield f"The jobs ran {start}. " + ", ".join(f"{verdict}: {n}" for verdict, n in counts.items())
+    yield f"The jobs ran {start}. {summary(content)}"
     yield ""
     yield "| job | verdict | |"
     yield "| --- | --- | --- |"
-    for job in result.jobs:
-        yield f"| {job.job} | {job.verdict} | {job.why} |"
+    for job in jobs:
+        yield _row(job["job"], job["verdict"], job["why"])
     yield ""
-    yield from _machines(result)
+    yield from _machines(jobs)
 
 
-def _machines(result: Reproduction) -> Iterator[str]:
-    pairs = {
-        (name, *values): None for job in result.jobs for name, values in differences(job).items()
-    }
+def _machines(jobs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    pairs = {(name, *values) for job in jobs for name, values in job["differences"].items()}
     yield "## Recorded, and now"
     yield ""
     if not pairs:
@@ -105,9 +134,15 @@ def _machines(result: Reproduction) -> Iterator[str]:
     yield "| --- | --- | --- |"
     rows = sorted(pairs)
     for name, old, new in rows[:MOST_PACKAGES]:
-        yield f"| {name} | {old} | {new} |"
+        yield _row(name, old, new)
     if len(rows) > MOST_PACKAGES:
-        yield f"| and {len(rows) - MOST_PACKAGES} more | {FILE} has all | |"
+        yield _row(f"and {len(rows) - MOST_PACKAGES} more", f"{REPRODUCTION} has all", "")
+
+
+def _row(*cells: str) -> str:
+    """Return a row of a table in Markdown; records, which may be a stranger's, add no markup."""
+    shown = [re.sub(r"([\\|<>`*\[\]])", r"\\\1", printable(cell)) for cell in cells]
+    return f"| {' | '.join(shown)} |"
 
 
 def differences(job: Reproduced) -> dict[str, tuple[str, str]]:

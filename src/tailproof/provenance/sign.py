@@ -1,4 +1,4 @@
-"""Signs what `tailproof attest` wrote: the folders of experts, and the statements about jobs."""
+"""Signs what `tailproof attest` and `tailproof reproduce` wrote: experts, jobs, reports."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from tailproof.project import project_paths
 from tailproof.provenance.attest import expert_ids, job_statements
 from tailproof.provenance.attestation_files import ENVELOPE, ENVELOPES, STATEMENTS
 from tailproof.provenance.attested_folder import AttestedFolder, refuse
+from tailproof.provenance.reproduction_folder import ReproductionFolder
 from tailproof.provenance.signatures import Identity, PrivateKey
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import read_ledger
@@ -20,7 +21,7 @@ def sign(target: str, signer: PrivateKey | Identity) -> tuple[list[Path], int]:
     statement about a job with its record. Without a key, only folders are signed.
 
     Args:
-        target: the folder of an expert, or the name of an experiment of the project.
+        target: the folder of an expert or of a report, or the name of an experiment of the project.
         signer: the key, or the person.
 
     Returns:
@@ -36,12 +37,17 @@ def sign(target: str, signer: PrivateKey | Identity) -> tuple[list[Path], int]:
         folders = [experiment / expert.folder for expert in expert_ids(ledger)]
         statements = job_statements(ledger)
         refuse(_changed(experiment, statements))
+    elif ReproductionFolder.is_at(target):
+        report = ReproductionFolder.read(target)
+        refuse(report.problems())
+        signer.sign_folder(report.path)
+        return [report.path], 0
     elif Path(target).is_dir():
         folders, statements = [Path(target)], {}
     else:
         raise TailproofError(
-            f"{target} is neither the folder of an expert nor an attested experiment: run "
-            "`tailproof attest NAME` first"
+            f"{target} is neither the folder of an expert or of a report of `tailproof reproduce` "
+            "nor an attested experiment: run `tailproof attest NAME` first"
         )
     attested = [AttestedFolder.read(folder) for folder in folders]
     refuse([problem for folder in attested for problem in folder.problems()])

@@ -7,6 +7,7 @@ that needs the extra `sign` is imported here, inside functions.
 
 import base64
 import getpass
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -17,6 +18,7 @@ from typing import Any
 
 from tailproof.digests import sha256_bytes
 from tailproof.files import json_text, parse_json, write_text
+from tailproof.output import report
 from tailproof.provenance.attestation_files import SIGNATURE
 from tailproof.provenance.statements import needs_extra
 from tailproof.runtime.errors import TailproofError
@@ -68,6 +70,8 @@ class PrivateKey:
         except Exception as error:
             raise _not_a_key(path, data, "private", error) from None
         _check_curve(path, key)
+        if password is None and Path(path).stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            report(f"{path} can be read by other users, who could sign with it: chmod 600 {path}")
         return cls(Path(path), password, key)
 
     def sign_folder(self, folder: Path) -> None:

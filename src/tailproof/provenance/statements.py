@@ -82,7 +82,7 @@ def below_experiment(record: Record, path: str) -> str | None:
     stage = STAGES.get(record.rule)
     for start in range(len(parts)):
         below = "/".join(parts[start:])
-        if stage and stage.wildcards_of(below) is not None:
+        if ".." not in parts[start:] and stage and stage.wildcards_of(below) is not None:
             in_store = record.experiment in STORES
             return below if in_store else f"{record.experiment}/{below}"
     return None

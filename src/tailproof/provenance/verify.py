@@ -15,14 +15,19 @@ from tailproof.provenance.attestation_files import (
     ENVELOPE,
     ENVELOPES,
     FINGERPRINTS,
+    FOLDER,
+    REPRODUCTION,
+    REPRODUCTION_PAGE,
     SIGNATURE,
     STATEMENT,
     STATEMENTS,
 )
 from tailproof.provenance.attested_folder import AttestedFolder, passed_over, refuse
+from tailproof.provenance.reproduction_folder import ReproductionFolder
+from tailproof.provenance.reproduction_report import summary
 from tailproof.provenance.signatures import Identity, PublicKey, signed_files
 from tailproof.provenance.statements import Ids, below_experiment, job_statement
-from tailproof.runtime.records import Record, read_record
+from tailproof.runtime.records import File, Record, read_record
 from tailproof.terminal import Console
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_text
@@ -45,7 +50,7 @@ class Verification:
 
 
 def verify(folder: str | Path, signer: PublicKey | Identity | None) -> Verification:
-    """Verify the folder of an expert, or that of an experiment with all its experts and jobs.
+    """Verify the folder of an expert, of an experiment with all its experts and jobs, or a report.
 
     Args:
         folder: the folder, or a copy of it.
@@ -58,6 +63,9 @@ def verify(folder: str | Path, signer: PublicKey | Identity | None) -> Verificat
     result = Verification()
     if signer is None:
         result.open.append("who made it: name the public key of its signer with --key")
+    if ReproductionFolder.is_at(folder):
+        _verify_report(folder, signer, result)
+        return result
     if (folder / STATEMENTS).is_dir():
         _verify_experiment(folder, signer, result)
     else:
@@ -102,6 +110,27 @@ def _verify_expert(
     return attested
 
 
+def _verify_report(folder: Path, signer: PublicKey | Identity | None, result: Verification) -> None:
+    report = ReproductionFolder.read(folder)
+    refuse(report.problems())
+    if signer is not None:
+        signer.verify_folder(report.path, report.files)
+        result.proven.append(
+            f"{REPRODUCTION} and {REPRODUCTION_PAGE} are exactly those that the holder of {signer} "
+            "signed"
+        )
+    content = report.content
+    result.proven.append(
+        f"the page says what {REPRODUCTION} says of '{content['experiment']}': of "
+        f"{quantity(content['recorded_jobs'], 'job')}, {len(content['jobs'])} ran again: "
+        f"{summary(content)}"
+    )
+    result.open.append(
+        "that these jobs ran, and where: whoever signed could write another report; to see it, run "
+        "`tailproof reproduce` yourself"
+    )
+
+
 def _verify_experiment(
     folder: Path, signer: PublicKey | Identity | None, result: Verification
 ) -> None:
@@ -111,6 +140,11 @@ def _verify_experiment(
         record = read_record(path)
         records[path.relative_to(folder / PROVENANCE).as_posix()] = record
     refuse([*_other_statements(folder, records), *_other_outputs(folder, records)])
+    if others := _files_of_no_job(folder, records):
+        result.open.append(
+            f"{listed(others)}: no job wrote {'it' if len(others) == 1 else 'them'}, and nothing "
+            "signed is about that"
+        )
     if isinstance(signer, PublicKey):
         for name in records:
             text = read_text(folder / STATEMENTS / name)
@@ -152,13 +186,37 @@ def _other_statements(folder: Path, records: dict[str, Record]) -> Iterator[str]
             yield f"{path} is not what the record of its job gives: attest again"
 
 
+def _outputs(folder: Path, records: dict[str, Record]) -> dict[Path, File]:
+    """Return where the files that jobs wrote are, with what their records say of them."""
+    return {
+        folder / below.removeprefix(f"{record.experiment}/"): file
+        for record in records.values()
+        for file in record.outputs
+        if (below := below_experiment(record, file.path))
+    }
+
+
+def _files_of_no_job(folder: Path, records: dict[str, Record]) -> list[str]:
+    """Return the files that no job wrote, but for records and what attests and signs them."""
+    made = _outputs(folder, records)
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if not path.is_dir() and path not in made and not _is_attested(path.relative_to(folder))
+    )
+
+
+def _is_attested(path: Path) -> bool:
+    """Return whether a file of an experiment is a record, or is verified in another way."""
+    parts = path.parts
+    of_expert = parts[0] == "experts" and parts[3:4] in ((FOLDER,), (SIGNATURE,))
+    of_job = path.suffix == ".json" and "/".join(parts[:-2]) in (PROVENANCE, STATEMENTS, ENVELOPES)
+    return of_expert or of_job
+
+
 def _other_outputs(folder: Path, records: dict[str, Record]) -> Iterator[str]:
     """Compare the files that jobs wrote with their records."""
-    files = {}
-    for record in records.values():
-        for file in record.outputs:
-            if below := below_experiment(record, file.path):
-                files[folder / below.removeprefix(f"{record.experiment}/")] = file
+    files = _outputs(folder, records)
     missing = sorted(path for path in files if not path.is_file())
     if missing:
         yield f"{missing[0]} is missing, which a job wrote ({quantity(len(missing), 'file')})"

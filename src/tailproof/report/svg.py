@@ -13,7 +13,9 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -139,6 +141,19 @@ class Drawing(Figure):
         self.marks.append(_Mark(artist, method, name, list(points)))
 
 
+_drawn: ContextVar[bool] = ContextVar("drawn", default=True)
+
+
+@contextmanager
+def without_charts() -> Iterator[None]:
+    """Leave out what `draw` would draw within the block."""
+    token = _drawn.set(False)
+    try:
+        yield
+    finally:
+        _drawn.reset(token)
+
+
 def draw(
     name: str,
     title: str,
@@ -161,6 +176,8 @@ def draw(
             empty if it shows values one by one.
         method: its expert or ensemble, if it has only one.
     """
+    if not _drawn.get():
+        return Chart(title, Markup("<svg></svg>"), caption, method)
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)

@@ -83,7 +83,8 @@ def write_label_table(name: str, answers: str, output: str) -> LabelTable:
         TailproofError: the output exists, the answers cannot be read, or the images of the
             experiment are no files.
     """
-    if Path(output).exists():
+    project_paths().check_output("--output", output)
+    if Path(output).exists() or Path(output).is_symlink():
         raise TailproofError(f"--output is {output}, which exists: name a new file")
     verified = VerifiedLabels.read(answers)
     folder = project_paths().experiment(name)

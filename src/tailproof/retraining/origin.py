@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tailproof.config.evaluation import Evaluation
+from tailproof.config.features import keys_for
 from tailproof.config.recipe import Recipe
 from tailproof.config.validation import load_experiment
 from tailproof.digests import sha256_file
@@ -27,7 +28,7 @@ class Origin:
         experiment: the name of its experiment.
         weights: the file of its weights.
         manifest: shards/manifest.json of the experiment.
-        features: the folder of the features.
+        features: the folder of the features of each backbone.
         recipe: its recipe.
         seed: its seed.
         evaluation: the section evaluation of the experiment.
@@ -37,7 +38,7 @@ class Origin:
     experiment: str
     weights: File
     manifest: Path
-    features: Path
+    features: list[Path]
     recipe: Recipe
     seed: int
     evaluation: Evaluation
@@ -62,8 +63,8 @@ class Origin:
             )
         file = next(file for file in makers[weights].outputs if file.path == weights)
         record = _training(makers[weights], file, makers)
-        keys = project_paths().features_among(record.inputs)
-        if not keys:
+        fields = record.parameters.get("features")
+        if not fields:
             raise TailproofError(
                 f"{folder} is a network that was trained as a whole, not a head on features: add "
                 f"an expert with features: {{}} and model.weights: {folder} to "
@@ -83,7 +84,7 @@ class Origin:
             name,
             file,
             project_paths().experiment(name) / "shards" / "manifest.json",
-            project_paths().features(keys[0]),
+            [project_paths().features(key) for key in keys_for(recipe, fields)],
             recipe,
             trained["seed"],
             load_experiment(EXPERIMENTS / f"{name}.yaml").evaluation,

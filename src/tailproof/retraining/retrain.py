@@ -14,6 +14,7 @@ from tailproof.data.taxonomy import head_columns
 from tailproof.digests import sha256_file
 from tailproof.evaluation.metrics import METRICS
 from tailproof.evaluation.task import Task
+from tailproof.features.concatenation import open_features
 from tailproof.features.merging import check_weights
 from tailproof.features.store import FeatureSplit
 from tailproof.files import write_json
@@ -86,8 +87,8 @@ def retrain(expert: str, table: str, output: str) -> Retrained:
     verified = VerifiedLabels.read(table)
     _check_output(output)
     origin = Origin.read(expert)
-    splits = {name: FeatureSplit(origin.features, origin.manifest, name) for name in SPLITS}
-    check_weights(origin.recipe.model, splits["train"])
+    splits = {name: open_features(origin.features, origin.manifest, name) for name in SPLITS}
+    check_weights(origin.recipe.models, splits["train"])
     manifest = splits["train"].manifest
     indices = verified.indices(table, manifest["classes"][manifest["target"]])
     corrections = {name: correct_labels(split, indices) for name, split in splits.items()}
@@ -152,11 +153,7 @@ def _corrected(name: str, correction: Correction) -> str:
 
 
 def _check_output(output: str) -> None:
-    if owned := project_paths().owner_of(output):
-        raise TailproofError(
-            f"--output is {output}, inside {owned}, which only snakemake writes: name a new folder "
-            "elsewhere"
-        )
+    project_paths().check_output("--output", output)
     place = Path(output).resolve()
     if place.is_file() or (place.is_dir() and any(place.iterdir())):
         raise TailproofError(f"--output is {output}, which exists: name a new folder")

@@ -11,7 +11,7 @@ import numpy as np
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_json, read_text
-from tailproof.untrusted_text import plain_cell
+from tailproof.untrusted_text import is_encodable, plain_cell, printable
 
 SAMPLE, VERIFIED = "sample_id", "verified"
 
@@ -69,6 +69,10 @@ class VerifiedLabels(NamedTuple):
             raise TailproofError(
                 f"{path} has different labels for {quantity(len(twice), 'sample')}, expected one "
                 f"each: {listed(twice)}: keep the right row"
+            )
+        if bad := [name for name in classes.values() if not is_encodable(name)]:
+            raise TailproofError(
+                f"{path} has the label '{printable(bad[0])}', which is no text: correct it"
             )
         if not classes:
             raise TailproofError(

@@ -1,10 +1,11 @@
 """How far images are from all training images, in the space of stored features."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tailproof.features.concatenation import open_features
 from tailproof.features.store import FeatureSplit
 
 MOST = 2**16
@@ -16,7 +17,7 @@ FAR = 3.0
 
 
 def nearest_distances(
-    features: Path, manifest: Path, splits: Iterable[str]
+    features: Sequence[Path], manifest: Path, splits: Iterable[str]
 ) -> dict[str, np.ndarray]:
     """Return the distance of each image of some splits to the nearest training image.
 
@@ -24,19 +25,19 @@ def nearest_distances(
     neighbors"). The nearest image alone counts, because a rare class may have no second one.
 
     Args:
-        features: the folder of the features.
+        features: the folder of the features of each backbone.
         manifest: shards/manifest.json.
         splits: the splits; none of them is train.
 
     Raises:
         TailproofError: the features are missing, damaged, or of other shards.
     """
-    train = _unit(FeatureSplit(features, manifest, "train"))
+    train = _unit(open_features(features, manifest, "train"))
     train = train[np.linspace(0, len(train) - 1, min(len(train), MOST)).astype(int)]
     rows = max(1, BLOCK // len(train))
     distances = {}
     for split in splits:
-        images = _unit(FeatureSplit(features, manifest, split))
+        images = _unit(open_features(features, manifest, split))
         nearest = [
             (images[start : start + rows] @ train.T).max(axis=1)
             for start in range(0, len(images), rows)

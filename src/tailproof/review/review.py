@@ -118,6 +118,7 @@ def _check_options(splits: Sequence[str], images: str | None, folder: Path) -> N
     for split in splits:
         if split not in CALIBRATED:
             raise unknown_name("split", split, CALIBRATED)
+    project_paths().check_output("--output", folder)
     if (folder / "queue.csv").exists():
         raise TailproofError(
             f"{folder}/queue.csv exists and may hold answers: name a new folder with --output, or "
@@ -162,24 +163,27 @@ def _far(
     name: str, experiment: Experiment, results: Path, splits: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return how far the images of each split are from all training images; train has none."""
-    key = _features_key(name, experiment)
-    if key is None:
+    keys = _features_keys(name, experiment)
+    if not keys:
         return {}, ["no expert has stored features, so that no image is called far"]
     others = list(dict.fromkeys((*INSPECTED, *splits)))
-    place, manifest = project_paths().features(key), results / "shards" / "manifest.json"
-    distances = nearest_distances(place, manifest, others)
+    places, manifest = map(project_paths().features, keys), results / "shards" / "manifest.json"
+    distances = nearest_distances(list(places), manifest, others)
     reference = np.concatenate([distances[split] for split in INSPECTED])
     return {split: how_far(distances[split], reference) for split in others}, []
 
 
-def _features_key(name: str, experiment: Experiment) -> str | None:
-    """Return the key of the features that the first head of the experiment learnt from."""
+def _features_keys(name: str, experiment: Experiment) -> list[str]:
+    """Return the keys of the features that the first head of the experiment learnt from.
+
+    A head that a sweep chose may have learnt from any of its points' features: it is the first.
+    """
     paths = project_paths()
     for expert in experiment.trained:
         record = Path(paths.record(name, "train", f"{expert}-{experiment.seeds[0]}"))
         if record.exists() and (keys := paths.features_among(read_record(record).inputs)):
-            return keys[0]
-    return None
+            return list(dict.fromkeys(keys)) if expert in experiment.experts else keys[:1]
+    return []
 
 
 def _pictures(

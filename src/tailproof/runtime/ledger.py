@@ -10,6 +10,9 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.records import File, NewerSchema, Record, read_record, record_path
 from tailproof.runtime.stages import job_of
 
+LONGEST_NAME, LONGEST_PATH = 255, 4096
+"""Bytes of the name and of the path of a file."""
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -57,15 +60,32 @@ def read_ledger(experiment: str) -> Ledger:
     for path in sorted(project_paths().provenance(experiment).glob("*/*.json")):
         try:
             record = read_record(path)
-            if record.path == path.as_posix():
-                records[record.path] = record
-            else:
+            if record.path != path.as_posix():
                 unreadable[path.as_posix()] = f"{path} is a copy of the record {record.path}"
+            elif impossible := _impossible_paths(record):
+                unreadable[path.as_posix()] = (
+                    f"{path} lists {impossible[0]:.200}, which no job of {record.rule} can read or "
+                    "write: it was edited"
+                )
+            else:
+                records[record.path] = record
         except NewerSchema:
             raise
         except TailproofError as error:
             unreadable[path.as_posix()] = str(error)
     return Ledger(experiment, records, unreadable)
+
+
+def _impossible_paths(record: Record) -> list[str]:
+    """Return outputs that are no results of an experiment, and names that no file can have."""
+    outside = [file.path for file in record.outputs if not experiment_of(file.path)]
+    names = [file.path for file in [*record.inputs, *record.outputs]]
+    return outside + [name for name in names if "\0" in name or _is_too_long(name)]
+
+
+def _is_too_long(path: str) -> bool:
+    lengths = [len(part.encode(errors="replace")) for part in path.split("/")]
+    return max(lengths) > LONGEST_NAME or sum(lengths) + len(lengths) > LONGEST_PATH
 
 
 def maker_path(path: str) -> str | None:

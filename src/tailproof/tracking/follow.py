@@ -38,7 +38,7 @@ def open_trackers(tensorboard: str | None, mlflow: str | None) -> list[Tracker]:
     if tensorboard is not None:
         from tailproof.tracking.tensorboard import TensorBoard
 
-        _check_outside_of_results(tensorboard)
+        project_paths().check_output("--tensorboard", tensorboard)
         trackers.append(TensorBoard(tensorboard))
     if mlflow is not None:
         from tailproof.tracking.mlflow import MLflow
@@ -100,11 +100,3 @@ def _write_to_tracker(
     else:
         if failed.pop(tracker.name, None):
             report(f"{tracker.name} works again")
-
-
-def _check_outside_of_results(folder: str) -> None:
-    if owned := project_paths().owner_of(folder):
-        raise TailproofError(
-            f"--tensorboard is {folder}, inside {owned}, which only snakemake writes: name a "
-            "folder elsewhere, such as logs/tensorboard"
-        )

@@ -5,6 +5,7 @@ from typing import Any
 
 from tailproof.runtime.errors import TailproofError
 from tailproof.tracking.events import Event, TrackedRun
+from tailproof.untrusted_text import printable
 
 BATCH = 1000  # values in a request at most
 SETTINGS = 100  # settings in a request at most
@@ -40,7 +41,7 @@ class MLflow:
         uri: the tracking server or store.
 
     Raises:
-        TailproofError: the package mlflow-skinny is not installed.
+        TailproofError: the package mlflow-skinny is not installed, or it cannot use the address.
     """
 
     name = "MLflow"
@@ -54,7 +55,14 @@ class MLflow:
             raise TailproofError(
                 "--mlflow needs the package mlflow-skinny: pip install 'tailproof[mlflow]'"
             ) from None
-        self._client, self._entities = MlflowClient(tracking_uri=uri), entities
+        try:
+            self._client, self._entities = MlflowClient(tracking_uri=uri), entities
+        except Exception as error:  # of many kinds: MLflow checks an address only in part
+            raise TailproofError(
+                f"--mlflow is {printable(uri)}, which MLflow cannot use "
+                f"({printable(f'{type(error).__name__}: {error}')[:300]}): name a server, such as "
+                "http://127.0.0.1:5000, or a store, such as sqlite:///mlflow.db"
+            ) from None
         self._experiments: dict[str, str] = {}
         self._runs: dict[str, str] = {}
         self._done: dict[str, int] = {}

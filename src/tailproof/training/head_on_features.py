@@ -1,6 +1,6 @@
 """A head that learns from stored features of a frozen backbone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tailproof.config.head import Linear
 from tailproof.config.optimizer import Cosine
 from tailproof.config.recipe import Recipe, WholePhase
 from tailproof.digests import known_sha256
+from tailproof.features.concatenation import open_features
 from tailproof.features.heads import Targets, make_head
 from tailproof.features.loader import FeatureLoader
 from tailproof.features.merging import check_weights, own_classifier, save_merged
@@ -51,15 +52,17 @@ class HeadOnFeatures:
         self._targets = Targets(labels, list(self._heads.sizes.values()))
 
     @classmethod
-    def open(cls, manifest: str | Path, folder: str | Path, recipe: Recipe) -> "HeadOnFeatures":
-        """Open the features in a folder.
+    def open(
+        cls, manifest: str | Path, folders: Sequence[str | Path], recipe: Recipe
+    ) -> "HeadOnFeatures":
+        """Open the features in the folder of each backbone.
 
         Raises:
             TailproofError: a file is missing or damaged, or has features of other shards or weights
                 than those of the manifest and the recipe.
         """
-        train, val = (FeatureSplit(folder, manifest, name) for name in ("train", "val"))
-        check_weights(recipe.model, train)
+        train, val = (open_features(folders, manifest, name) for name in ("train", "val"))
+        check_weights(recipe.models, train)
         return cls(train, val, recipe)
 
     def loaders(
@@ -105,12 +108,12 @@ class HeadOnFeatures:
     def export(
         self, folder: Path, model: nn.Module, class_names: list[str], facts: dict[str, Any]
     ) -> None:
-        """Write model.safetensors and config.json of the backbone with the head."""
+        """Write model.safetensors and config.json of the backbones with the head."""
         save_merged(
             folder,
             model,
             config=self._config,
-            model=self.recipe.model,
+            models=self.recipe.models,
             split=self.train,
             targets=self._targets,
             class_names=class_names,
@@ -120,7 +123,7 @@ class HeadOnFeatures:
 
 def launch_head(
     manifest: str | Path,
-    features: str | Path,
+    features: Sequence[str | Path],
     recipe: Recipe,
     seed: int,
     folder: str | Path,
@@ -134,7 +137,7 @@ def launch_head(
 
     Args:
         manifest: shards/manifest.json.
-        features: the folder of the features.
+        features: the folder of the features of each backbone.
         recipe: the recipe.
         seed: seed of the initial weights, sample order and views.
         folder: folder for the files that `train` writes.

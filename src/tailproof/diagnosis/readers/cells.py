@@ -6,7 +6,8 @@ from typing import Any
 
 _LONGEST = 400
 """No number needs more characters."""
-_MISSING = {"", "none", "null", "na", "n/a", "#n/a", "<na>", "-", "--", "–", "—", ".", "missing"}
+_MISSING = {"", "none", "null", "na", "n/a", "#n/a", "<na>", "-", "--", "–", "—", ".", "missing",
+            "no log", "#div/0!", "#value!", "#ref!", "#name?", "#null!"}  # fmt: skip
 _NAN = re.compile(r"[+-]?(nan(\(\w*\))?|1\.#(qnan|snan|ind)\w*|#num!)", re.IGNORECASE)
 _INFINITE = re.compile(r"([+-]?)(inf(inity)?|1\.#inf\w*|∞)", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?")

@@ -20,6 +20,7 @@ from tailproof.diagnosis.readers.families import Family
 from tailproof.diagnosis.readers.units import decide_units
 from tailproof.runtime.errors import TailproofError, suggestion
 
+CHOSEN = "chosen by --columns"
 CONSTANT = "the same in all rows"
 """Why a number of epochs is no counter of epochs."""
 PLAIN = ("epoch", "step", "attempt", "learning_rate", "samples")
@@ -123,7 +124,7 @@ def decide_columns(
     for name, (target, unit) in choices.items():
         if name in cells:
             _check_numbers(origin, name, cells[name])
-            columns[name] = Column(name, target, unit, "chosen by --columns", judged=True)
+            columns[name] = Column(name, target, unit, CHOSEN, judged=True)
     chosen = {column.read_as: name for name, column in columns.items()}
     measured: dict[str, ColumnName] = {}
     for name, said in names.items():
@@ -203,7 +204,11 @@ def _with_splits(
             split[name] = said
         elif said.part == "test" and stands_in:
             split[name] = said._replace(part="val")
-            reasons[name] = "there is no val: test stands in for it"
+            reasons[name] = (
+                f"{family.name} calls val so"
+                if family.test_is_val
+                else "there is no val: test stands in for it"
+            )
         elif said.part:
             split[name] = said
         else:
@@ -217,9 +222,13 @@ def _test_stands_in(
     metrics: dict[str, ColumnName], cells: dict[str, Cells], family: Family
 ) -> bool:
     """Return whether test is measured again and again, and val is not measured at all."""
-    if family.bare == "val" or any(s.part == "val" and s.known for s in metrics.values()):
-        return False
-    return any(s.part == "test" and len(cells[n].numbers) > 1 for n, s in metrics.items())
+    tested = {
+        s.metric for n, s in metrics.items() if s.part == "test" and len(cells[n].numbers) > 1
+    }
+    on_val = {s.metric for s in metrics.values() if s.part == "val" and s.known}
+    if family.test_is_val:
+        return bool(tested) and not tested & on_val
+    return bool(tested) and not on_val and family.bare != "val"
 
 
 def _split_of(

@@ -3,14 +3,19 @@
 import csv
 import io
 import re
+from itertools import pairwise, takewhile
 from pathlib import Path
 
+from tailproof.diagnosis.column_aliases import read_name
 from tailproof.diagnosis.readers.cells import is_number, with_decimal_points
 from tailproof.diagnosis.readers.table import PassedOver, Table
 from tailproof.runtime.errors import TailproofError
 
 _DELIMITERS = ",;\t|"
 _RULE = re.compile(r":?-+:?")
+_GRID = re.compile(r"\s*\+[-=+: ]+\+\s*")
+_WIDE = "  "
+"""The separator of columns that are aligned by two and more spaces."""
 _SEPARATOR_OF_EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
@@ -21,12 +26,15 @@ def read_delimited(path: Path, text: str) -> Table:
         TailproofError: the text is not a table, or its rows do not match its header.
     """
     lines, delimiter = _lines(text)
+    within_text = _table_of_markdown(lines)
+    notes = ["A table within the text is read."] if 0 < len(within_text) < len(lines) else []
+    lines = within_text or lines
     head = lines[0]
     delimiter = delimiter or max(_DELIMITERS, key=head.count)
-    if delimiter not in head and _is_spaced(lines):
-        delimiter = " "
+    if delimiter not in head and (spaces := _spaces_between(lines)):
+        delimiter = spaces
     names, *rows = _cells(path, lines, delimiter) or [[]]
-    if len(names) < 2:
+    if len(names) < 2 and not _is_one_curve(head, rows):
         raise TailproofError(
             f"{path} is not a CSV table: its first line has one column, {head[:80]!r}; expected "
             "names such as epoch,train_loss,val_loss"
@@ -49,13 +57,21 @@ def read_delimited(path: Path, text: str) -> Table:
         [{name: row[place] for name, place in columns.items()} for row in rows],
         "table",
         passed_over=tuple(passed_over),
-        notes=("Decimals are written with a comma.",) if commas else (),
+        notes=(*notes, *(["Decimals are written with a comma."] if commas else [])),
+    )
+
+
+def _is_one_curve(name: str, rows: list[list[str]]) -> bool:
+    """Return whether a table of one column has the values of a metric, one for each epoch."""
+    cells = [cell for row in rows for cell in row]
+    return (
+        read_name(name).role == "metric" and len(cells) == len(rows) and all(map(is_number, cells))
     )
 
 
 def _lines(text: str) -> tuple[list[str], str]:
     """Return the lines from the header on, and the delimiter that Excel's first line names."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
     delimiter = ""
     if (match := _SEPARATOR_OF_EXCEL.fullmatch(lines[0].strip())) and len(lines) > 1:
         delimiter, lines = match[1], lines[1:]
@@ -65,10 +81,23 @@ def _lines(text: str) -> tuple[list[str], str]:
     first = re.split(r"[,;\t| ]", lines[0].strip())[0]
     if comments and is_number(first):  # numpy writes the header as a comment
         lines.insert(0, comments[-1])
-    return lines, delimiter
+    return [line for line in lines if not _GRID.fullmatch(line)] or lines, delimiter
+
+
+def _table_of_markdown(lines: list[str]) -> list[str]:
+    """Return the lines of the first table with a metric in a text; none if there is no table."""
+    for place, (head, rule) in enumerate(pairwise(lines)):
+        names = [name.strip() for name in head.split("|")]
+        rules = [cell.strip() for cell in rule.strip().strip("|").split("|")]
+        is_table = "|" in head and all(map(_RULE.fullmatch, rules))
+        if is_table and any(read_name(name).role == "metric" for name in names):
+            return list(takewhile(lambda line: "|" in line, lines[place:]))
+    return []
 
 
 def _cells(path: Path, lines: list[str], delimiter: str) -> list[list[str]]:
+    if delimiter == _WIDE:
+        lines, delimiter = [re.sub(r" {2,}|\t", "\t", line.strip()) for line in lines], "\t"
     text = "\n".join(line.strip() if delimiter in " |" else line for line in lines)
     table = csv.reader(
         io.StringIO(text), delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t"
@@ -87,12 +116,14 @@ def _cells(path: Path, lines: list[str], delimiter: str) -> list[list[str]]:
     return rows
 
 
-def _is_spaced(lines: list[str]) -> bool:
-    """Return whether spaces separate names and numbers, as in tables of R."""
-    cells = lines[1].split() if len(lines) > 1 else []
-    names = lines[0].split()
-    numbers = sum(is_number(cell) for cell in cells)
-    return len(cells) in (len(names), len(names) + 1) and 2 * numbers >= len(cells) > 1
+def _spaces_between(lines: list[str]) -> str:
+    """Return the spaces that separate names and numbers: one, as in R, or several; or nothing."""
+    for spaces, pattern in ((" ", r"\s+"), (_WIDE, r"\s{2,}")):
+        names, cells = (re.split(pattern, line.strip()) for line in (lines * 2)[:2])
+        numbers = sum(is_number(cell) for cell in cells)
+        if len(cells) in (len(names), len(names) + 1) and 2 * numbers >= len(cells) > 1:
+            return spaces
+    return ""
 
 
 def _matched(

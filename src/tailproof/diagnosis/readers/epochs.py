@@ -15,6 +15,7 @@ MeasuredRow = dict[str, float | None]
 _SHARED = {"epoch", "attempt", "step", "learning_rate", "samples"}
 _ROUNDING = 1e-6
 _FEWEST_RESETS = 3
+_FEW_EPOCHS = 5
 _LATEST = 10_000_000
 """Larger numbers of epochs are none."""
 
@@ -33,7 +34,7 @@ def rows_of_epochs(
         TailproofError: a number cannot be that of an epoch.
     """
     notes: list[str] = []
-    rows = _without_single_epoch(rows, notes)
+    rows = _without_few_epochs(rows, notes)
     if not any(row.get("epoch") is not None for row in rows):
         rows = _with_epochs_of_resets(rows, notes)
     if any(row.get("epoch") is not None for row in rows):
@@ -55,15 +56,16 @@ def _values(rows: Iterable[MeasuredRow], name: str) -> list[float]:
     return [value for row in rows if (value := row.get(name)) is not None]
 
 
-def _without_single_epoch(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
-    """Leave out the number of an only epoch in which val is measured again and again."""
+def _without_few_epochs(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
+    """Leave out the numbers of a few epochs in each of which val is measured again and again."""
     epochs = set(_values(rows, "epoch"))
-    if not epochs or not all(map(math.isfinite, epochs)) or len(set(map(math.ceil, epochs))) > 1:
+    if not epochs or not all(map(math.isfinite, epochs)):
         return rows
+    count = len(set(map(math.ceil, epochs)))
     measured = {row.get("step") for row in rows if _is_validation(row)} - {None}
-    if len(measured) < _FEWEST_RESETS:
+    if count > _FEW_EPOCHS or len(measured) < _FEWEST_RESETS * count:
         return rows
-    notes.append(f"All rows are of one epoch, in which val is measured {len(measured)} times.")
+    notes.append(f"Val is measured {len(measured)} times in {quantity(count, 'epoch')}.")
     return [{name: row[name] for name in row if name != "epoch"} for row in rows]
 
 
@@ -267,7 +269,9 @@ def _of_steps(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     without = sum(row.get("step") is None and len(row) > 0 for row in rows)
     if without:
         notes.append(f"{without} rows have neither an epoch nor a step and are passed over.")
-    rows = _on_one_scale([row for row in rows if row.get("step") is not None], notes)
+    numbered = [row for row in rows if row.get("step") is not None]
+    rows = [row for row in numbered if row.keys() - _SHARED] or numbered
+    rows = _on_one_scale(rows, notes)
     steps = sorted(set(_values(rows, "step")))
     ends = sorted(set(_values(filter(_is_validation, rows), "step"))) or steps
     first = int(ends[0])

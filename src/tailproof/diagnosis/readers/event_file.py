@@ -106,7 +106,8 @@ def _scalar(entry: bytes) -> dict[str, float]:
             number = struct.unpack("<f", value)[0]
         elif place == _TENSOR and isinstance(value, bytes):
             number = _tensor(value)
-    return {} if number is None or not tag else {tag: number}
+    is_setting = tag.startswith("hparam/")  # `add_hparams` writes last values next to settings
+    return {} if number is None or not tag or is_setting else {tag: number}
 
 
 def _tensor(tensor: bytes) -> float | None:

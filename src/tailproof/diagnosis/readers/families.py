@@ -23,16 +23,20 @@ class Family:
         recognizes: takes the lower-case names of all columns.
         bare: the split of metrics whose names say none; empty where twins decide.
         unit: the unit of its accuracies; empty if it has no rule.
+        shares: accuracies in another unit, as shares.
         summary: names that only rows have which sum up the run.
         val_prefixes: prefixes of names of metrics on val.
+        test_is_val: whether it calls val test.
     """
 
     name: str
     recognizes: Callable[[Collection[str]], bool]
     bare: Part = ""
     unit: Unit = ""
+    shares: frozenset[str] = frozenset()
     summary: frozenset[str] = frozenset()
     val_prefixes: tuple[str, ...] = ()
+    test_is_val: bool = False
 
 
 def _any_starts(names: Collection[str], *prefixes: str) -> bool:
@@ -51,6 +55,7 @@ FAMILIES = (
         bare="val",
         unit="share",
         val_prefixes=("metrics/",),
+        test_is_val=True,
     ),
     Family("timm", lambda names: "eval_top1" in names, unit="percent"),
     Family(
@@ -59,6 +64,7 @@ FAMILIES = (
             "test_acc1" in names and bool({"n_parameters", "test_acc5", "train_lr"} & set(names))
         ),
         unit="percent",
+        shares=frozenset({"train_class_acc"}),  # of BEiT and ConvNeXt
     ),
     Family(
         "detectron2",
@@ -85,6 +91,11 @@ FAMILIES = (
         ),
         unit="share",
         summary=frozenset({"train_runtime", "total_flos"}),
+    ),
+    Family(
+        "a model card of Hugging Face",
+        lambda names: {"training loss", "validation loss", "epoch"} <= set(names),
+        bare="val",
     ),
     Family(
         "fastai",

@@ -7,26 +7,31 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tailproof.diagnosis.column_aliases import NO_METRIC, PARTS, Part, read_name
+from tailproof.diagnosis.column_aliases import NO_METRIC, PARTS, Part, read_name, words_of
 from tailproof.diagnosis.readers.delimited import read_delimited
 from tailproof.diagnosis.readers.event_file import is_event_file, read_event_file
-from tailproof.diagnosis.readers.json_rows import read_json_tables
+from tailproof.diagnosis.readers.json_rows import read_json_of_epoch, read_json_tables
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table, merge_rows
 from tailproof.diagnosis.readers.text_log import read_text_log
 from tailproof.runtime.errors import TailproofError
-from tailproof.untrusted_files import read_bytes
+from tailproof.untrusted_files import other_kind, read_bytes
 
 _LOGGED = re.compile(r" INFO (epoch \d+(?: \S+ \S+)+)$", re.MULTILINE)
-_NO_JSON = re.compile(r"\s*(\[[^\]\n]*\][ \t]*[^\s,\]]|\{')")
-"""How a log begins that is no JSON although its first character is a bracket."""
+_BRACKETS = re.compile(r"\s*\[[^\]\n]*\][ \t]*[^\s,\]]")
+"""How a log begins whose lines begin with a number or a time in brackets."""
+_DICTIONARY = re.compile(r"\s*\{\s*'")
+"""How what Python prints begins: a dictionary, or a log of them."""
+_PAGE = re.compile(r"<(!doctype|html|table|\?xml)\b", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f]")
 """Bytes that no text has."""
 _HALVES = {"utf-16-le": slice(1, None, 2), "utf-16-be": slice(0, None, 2)}
 """Every second byte of a text in UTF-16, which is zero for Latin letters."""
 _EXPORTED = re.compile(r"run-(?P<run>.+?)[-_]tag-(?P<tag>.+)")
+_OF_SPLIT = re.compile(r"(?P<run>|.*[\W_])(?P<part>[A-Za-z]+)")
 _MLFLOW = re.compile(r"(?:\d{9,16} \S+ \d+\s*\n?)+")
 _SERIES_FOLDERS = {"metrics", "plots", "scalars"}
-_TAGS = ("tag", "name", "metric", "key", "variable", "measure")
+_LEVEL_FOLDERS = {"epoch", "step"}
+_TAGS = ("tag", "name", "metric", "metric name", "key", "variable", "measure")
 _SPLITS_OF_LONG = ("data", "split", "phase", "set", "subset")
 
 _NAMES = {"history.csv", "metrics.csv", "results.csv", "summary.csv", "progress.csv", "log.txt",
@@ -54,8 +59,13 @@ def read_tables(path: Path) -> list[Table]:
         return [Table([_of_line(line) for line in logged], "log of a training job")]
     if path.suffix == "" and _MLFLOW.fullmatch(text[:10_000].rpartition("\n")[0] + "\n"):
         return [_mlflow(path, text)]
-    is_json = text.lstrip()[0] in "{["
-    log = read_text_log(path, text) if not is_json or _NO_JSON.match(text) else None
+    if _PAGE.match(text.lstrip()):
+        raise TailproofError(
+            f"{path} is a web page or XML: save the history as CSV, with names such as "
+            "epoch,train_loss,val_loss"
+        )
+    is_json = text.lstrip()[0] in "{[" and not _BRACKETS.match(text)
+    log = read_text_log(path, text) if not is_json or _DICTIONARY.match(text) else None
     if log:
         return [replace(log, notes=(*log.notes, *notes))]
     tables = read_json_tables(path, text) if is_json else [read_delimited(path, text)]
@@ -88,6 +98,8 @@ def _with_metric_of_file(path: Path, rows: Rows) -> Rows:
 def _text(path: Path) -> tuple[str, tuple[str, ...]]:
     """Return the text of a file, and a sentence on its encoding if that had to be guessed."""
     content = read_bytes(path)
+    if kind := other_kind(content):
+        raise TailproofError(f"{path} is {kind}")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     else:
@@ -128,43 +140,67 @@ def _mlflow(path: Path, text: str) -> Table:
 
 def _wide(path: Path, rows: Rows) -> Rows:
     """Turn long rows (tag, step, value) into rows with one named value."""
-    keys = {re.sub(r"[\s_]+", " ", str(key)).strip().lower(): key for key in rows[0]}
+    keys = {" ".join(words_of(str(key))): key for key in rows[0]}
     counter = next((keys[key] for key in ("epoch", "step") if key in keys), None)
-    if "value" not in keys or (counter is None and len(keys) > 1):
+    values = next((keys[key] for key in ("value", "metric value") if key in keys), None)
+    if values is None or (counter is None and len(keys) > 1):
         return rows
     tag = next((keys[key] for key in _TAGS if key in keys), None)
     if tag is None and len(keys) > 4:
         return rows
     split = next((keys[key] for key in _SPLITS_OF_LONG if key in keys and tag), None)
-    used = (tag, split, counter, keys["value"])
+    used = (tag, split, counter, values)
     extra = [key for key in rows[0] if key not in used and read_name(str(key)).reason != NO_METRIC]
     name = "" if tag else series_name(path)
     wide = []
     for row in rows:
         words = [str(row.get(key)) for key in (split, tag) if key] or [name]
         kept = {key: row.get(key) for key in (counter, *extra) if key is not None}
-        wide.append({**kept, "/".join(words): row.get(keys["value"])})
+        wide.append({**kept, "/".join(words): row.get(values)})
     return merge_rows(wide, lambda key: key == counter or key in extra)
 
 
 def series_name(path: Path) -> str:
     """Return the name of the one metric of a file: ``train/loss`` of …/train/loss.tsv."""
     if match := _EXPORTED.fullmatch(path.stem):
-        return match["tag"]
+        part, _ = _split_of_run(match)
+        bare = part and not read_name(match["tag"]).part
+        return f"{part}/{match['tag']}" if bare else match["tag"]
     name = path.name.removesuffix(path.suffix) if path.suffix in _SUFFIXES else path.name
     parts = [part for part in path.parts[-4:-1] if part.lower() in PARTS]
-    return "/".join([*parts, name])
+    level = [path.parent.name] if _is_level_of_split(path.parent) else []
+    return "/".join([*parts, *level, name])
+
+
+def _split_of_run(exported: re.Match[str]) -> tuple[str, str]:
+    """Return the split that the name of an exported run ends in, and the name without it."""
+    match = _OF_SPLIT.fullmatch(exported["run"])
+    if match and PARTS.get(match["part"].lower()):
+        part = PARTS[match["part"].lower()]
+        if read_name(exported["tag"]).part in ("", part):
+            return match["part"], match["run"]
+    return "", exported["run"]
+
+
+def _is_level_of_split(folder: Path) -> bool:
+    """Return whether a folder is the ``epoch`` of ``train/epoch/loss.tsv``."""
+    return folder.name in _LEVEL_FOLDERS and folder.parent.name.lower() in PARTS
 
 
 def is_single_series(path: Path, table: Table) -> bool:
-    """Return whether the file has one metric, which is named by the file."""
+    """Return whether the file has one metric, which it is named by, of one split or of several."""
     if not table.rows:
         return False
     roles = {str(name): read_name(str(name)) for row in table.rows[:50] for name in row}
     metrics = [name for name, said in roles.items() if said.role in ("metric", "learning_rate")]
-    if len(metrics) != 1:
-        return False
-    named, metric = read_name(series_name(path)), roles[metrics[0]]
+    named = read_name(series_name(path))
+    if len(metrics) > 1:
+        return named.known and not named.part and all(
+            (roles[name].metric, roles[name].known) == (named.metric, True) for name in metrics
+        )  # fmt: skip
+    if not metrics:
+        return bool(_EXPORTED.fullmatch(path.stem))
+    metric = roles[metrics[0]]
     return metrics[0] == series_name(path) or (named.role, named.metric) == (
         metric.role, metric.metric
     )  # fmt: skip
@@ -173,8 +209,8 @@ def is_single_series(path: Path, table: Table) -> bool:
 def home_of_series(path: Path) -> Path:
     """Return the folder of the run that a file with one metric belongs to."""
     if match := _EXPORTED.fullmatch(path.stem):
-        return path.parent / f"run-{match['run']}"
-    folder = path.parent
+        return path.parent / f"run-{_split_of_run(match)[1]}"
+    folder = path.parent.parent if _is_level_of_split(path.parent) else path.parent
     while folder.name.lower() in PARTS or folder.name in _SERIES_FOLDERS:
         folder = folder.parent
     return folder
@@ -184,12 +220,28 @@ def split_of_place(path: Path) -> tuple[Part, Path]:
     """Return the split that a folder or file is named by, and the path without that word."""
     if path.parent.name.lower() in PARTS and path.parent.name:
         return PARTS[path.parent.name.lower()], path.parent.parent / path.name
-    words = re.split(r"([\W_]+)", path.stem)
+    suffix = "" if path.suffix[1:].lower() in PARTS else path.suffix  # Caffe's log.train
+    words = re.split(r"([\W_]+)", path.name.removesuffix(suffix))
     named = [word for word in words if word.lower() in PARTS]
     if len(named) != 1:
         return "", path
     rest = "".join(word for word in words if word not in named).strip("._- ")
-    return PARTS[named[0].lower()], path.with_name(f"{rest}{path.suffix}") if rest else path.parent
+    return PARTS[named[0].lower()], path.with_name(f"{rest}{suffix}") if rest else path.parent
+
+
+def read_files_of_epochs(paths: list[Path]) -> list[tuple[list[Path], Table]]:
+    """Return the runs that have a file for each epoch, such as ``metrics_epoch_3.json``."""
+    groups: dict[Path, list[Path]] = {}
+    for path in paths:
+        if path.suffix == ".json" and re.search(r"\d", path.stem):
+            groups.setdefault(path.with_name(re.sub(r"\d+", "#", path.name)), []).append(path)
+    runs = []
+    for group in groups.values():
+        rows = [row for path in group if (row := read_json_of_epoch(path)) is not None]
+        if len({row["epoch"] for row in rows}) == len(group) > 1:
+            rows.sort(key=lambda row: row["epoch"])
+            runs.append((group, Table(rows, "JSON files of single epochs")))
+    return runs
 
 
 def files_in(folder: Path) -> tuple[list[Path], PassedOver | None]:

@@ -3,10 +3,17 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tailproof.diagnosis.column_aliases import NO_METRIC, is_metric, read_name
+from tailproof.diagnosis.column_aliases import (
+    NO_METRIC,
+    is_metric,
+    is_time,
+    read_name,
+    words_of,
+)
 from tailproof.diagnosis.history import RunHistory, mark_infinite_losses
 from tailproof.diagnosis.readers.cells import (
     NoNumberError,
@@ -17,6 +24,7 @@ from tailproof.diagnosis.readers.cells import (
     read_number,
 )
 from tailproof.diagnosis.readers.columns import (
+    CHOSEN,
     CONSTANT,
     Cells,
     Choices,
@@ -26,7 +34,11 @@ from tailproof.diagnosis.readers.columns import (
 )
 from tailproof.diagnosis.readers.epochs import MeasuredRow, rows_of_epochs
 from tailproof.diagnosis.readers.families import recognize, without_summaries
-from tailproof.diagnosis.readers.file_forms import files_in, read_tables
+from tailproof.diagnosis.readers.file_forms import (
+    files_in,
+    read_files_of_epochs,
+    read_tables,
+)
 from tailproof.diagnosis.readers.runs_in_table import Part, separate_evaluation_sets, separate_runs
 from tailproof.diagnosis.readers.runs_of_files import Source, by_run, rows_of_run
 from tailproof.diagnosis.readers.table import PassedOver, Rows
@@ -124,8 +136,10 @@ def read_histories(paths: list[Path], columns: str | None = None) -> list[Readin
 def _read_folder(folder: Path, choices: Choices) -> tuple[list[Source], list[PassedOver]]:
     """Read the histories in a folder; files that are none are passed over, unless all are."""
     paths, others = files_in(folder)
-    tables: list[Source] = []
-    for path in paths:
+    of_epochs = read_files_of_epochs(paths)
+    tables = [Source(group[0], table) for group, table in of_epochs]
+    merged = {path for group, _ in of_epochs for path in group}
+    for path in (path for path in paths if path not in merged):
         try:
             tables += [Source(path, table) for table in read_tables(path)]
         except TailproofError:
@@ -141,7 +155,7 @@ def _read_folder(folder: Path, choices: Choices) -> tuple[list[Source], list[Pas
         else:
             files = {source.path for source in group}
             sources += [source for source in tables if source.path in files]
-    unread = sorted(set(paths) - {source.path for source in sources})
+    unread = sorted(set(paths) - merged - {source.path for source in sources})
     if not sources:
         raise TailproofError(
             f"{folder} contains no history: none of {len(unread)} files such as {unread[0]} is "
@@ -290,7 +304,16 @@ def _check_history(origin: str, columns: list[Column], rows: Rows, numbered: boo
             "of train_loss, val_loss, train_accuracy, val_accuracy, …; if a column has another "
             f"name, use --columns NAME=COLUMN{hint}"
         )
-    if any(column.read_as in ("epoch", "step") for column in read):
+    if any(column.name == "" for column in columns) and _is_text(rows, ""):
+        raise TailproofError(
+            f"{origin} is not a history: its column without a name contains text, as tables of "
+            "results do; if its rows are epochs, leave this column out"
+        )
+    epochs = next((column for column in read if column.read_as == "epoch"), None)
+    with_steps = any(column.read_as == "step" for column in read)
+    if epochs and epochs.why != CHOSEN and not with_steps:
+        _check_epochs(origin, epochs.name, columns, rows)
+    if epochs or with_steps:
         return
     reason = _reason_for_no_epochs(columns, rows, numbered)
     if reason:
@@ -300,11 +323,42 @@ def _check_history(origin: str, columns: list[Column], rows: Rows, numbered: boo
         )
 
 
+def _check_epochs(origin: str, name: str, columns: list[Column], rows: Rows) -> None:
+    """Refuse rows whose epochs are lengths of trainings, or all the same.
+
+    Raises:
+        TailproofError: they are.
+    """
+    numbers = sorted({read_number(row[name]) for row in rows if is_number(row.get(name))})
+    of_val = [c.name for c in columns if is_metric(c.read_as) and c.read_as[:6] != "train_"]
+    several = any(sum(not is_missing(row.get(column)) for row in rows) > 1 for column in of_val)
+    advice = "if its rows are epochs of one training, name their column: --columns epoch=COLUMN"
+    if len(numbers) == 1 and several:
+        raise TailproofError(
+            f"{origin} is not a history: {name} is {numbers[0]:g} in each row; {advice}"
+        )
+    if _are_totals(name, numbers):
+        raise TailproofError(
+            f"{origin} is not a history: the numbers in {name} are not evenly spaced, as those of "
+            f"different trainings are; {advice.replace('COLUMN', name)}"
+        )
+
+
+def _are_totals(name: str, numbers: list[float]) -> bool:
+    """Return whether a column named in the plural has lengths of trainings, not epochs."""
+    steps = {after - before for before, after in pairwise(numbers)}
+    step = min(steps, default=0)
+    is_every = len(steps) == 1 and (step == 1 or numbers[0] in (0, 1, step - 1, step))
+    return words_of(name)[-1:] == ["epochs"] and not is_every
+
+
 def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> str:
     """Return why rows without epoch and step are no epochs; empty if they may be."""
     unread = [c for c in columns if not c.read_as and c.why != NO_METRIC]
     text = next((column.name for column in unread if _is_text(rows, column.name)), None)
+    supports = any(words_of(column.name) == ["support"] for column in columns)
     first = columns[0]
+    quantity = first.why == NO_METRIC and not is_time(first.name) and _varies(rows, first.name)
     rates = [row.get(c.name) for c in columns if c.read_as == "learning_rate" for row in rows]
     numbers = [float(rate) for rate in rates if rate is not None and is_number(rate)]
     reasons = {
@@ -314,14 +368,20 @@ def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> 
         "it has only one row": len(rows) == 1,
         "its number of epochs is the same in each row": any(c.why == CONSTANT for c in unread),
         f"the column {text} contains text": text is not None,
+        "its column support counts samples of classes": supports,
         f"its first column, {first.name}, is not a known metric": (
             not numbered and first in unread and bool(first.name)
         ),
+        f"its first column, {first.name}, is no time": not numbered and quantity,
         "the learning rate grows from row to row": (
             not numbered and len(numbers) == len(rows) and numbers == sorted(set(numbers))
         ),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _varies(rows: Rows, name: str) -> bool:
+    return len({str(row.get(name)) for row in rows}) > 1
 
 
 def _is_text(rows: Rows, name: str) -> bool:

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailproof.diagnosis.column_aliases import PARTS, read_name
+from tailproof.diagnosis.column_aliases import PARTS, read_name, with_plain_sets
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table
 from tailproof.runtime.errors import TailproofError
+from tailproof.untrusted_files import read_json
 
 _LISTS = ("history", "log_history", "epochs", "rows")
 _COUNTERS = ("epoch", "step")
 _DEEPEST = 5
 _EXAMPLE = '{"epoch": 1, "val_loss": 0.5}'
 _ROW_NAME = re.compile(r"(?:epoch[\W_]*|ep[\W_]*|e)?(\d{1,9})", re.IGNORECASE)
+_DTYPE = re.compile(r",\s*(?:dtype|device|grad_fn)=[^,()\[\]]+")
+_WRAPPED = re.compile(r"\b(?:\w+\.)?(?:tensor|array|float\d\d|int\d\d)\(([^()]*)\)")
+_NOT_FINITE = re.compile(r"(?<![\w'\"])-?(?:nan|inf)(?![\w'\"])")
+"""How numpy and torch print numbers inside of a dictionary."""
 Named = dict[str, Any]
 
 
@@ -42,12 +47,25 @@ def read_json_tables(path: Path, text: str) -> list[Table]:
     return tables
 
 
+def read_json_of_epoch(path: Path) -> Named | None:
+    """Return the row of a JSON file with the number and the metrics of one epoch; None if not."""
+    try:
+        value = read_json(path, nan=True)
+    except TailproofError:
+        return None
+    row = _flat(value) if isinstance(value, dict) and _scalars(list(_flat(value).values())) else {}
+    roles = [read_name(name).role for name in row]
+    is_epoch = isinstance(row.get("epoch"), int) and "metric" in roles
+    return row if is_epoch else None
+
+
 def _python_value(text: str) -> Any:
     """Return the value of a Python dictionary that was written by `str`; None if it is none."""
     if not re.match(r"\{\s*'", text.lstrip()):
         return None
+    plain = _WRAPPED.sub(r"\1", _DTYPE.sub("", text.strip()))
     try:
-        return json.loads(json.dumps(ast.literal_eval(text.strip())))
+        return json.loads(json.dumps(ast.literal_eval(_NOT_FINITE.sub(r"'\g<0>'", plain))))
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
 
@@ -177,7 +195,8 @@ def _with_row_names(rows: list[tuple[str, Named]]) -> Table:
 
 def _of_lists(path: Path, value: Named) -> Table | None:
     """Turn names of lists, possibly one level below the names of splits, into rows."""
-    lists = dict(_lists_in(value, 0))
+    sets = with_plain_sets(map(str, value))
+    lists = dict(_lists_in({sets[str(key)]: item for key, item in value.items()}, 0))
     roles = {name: read_name(name) for name in lists}
     series = {
         name: column
@@ -207,15 +226,17 @@ def _of_lists(path: Path, value: Named) -> Table | None:
 
 def _lists_in(value: Named, depth: int) -> Iterator[tuple[str, list]]:
     for key, item in value.items():
-        if isinstance(item, list) and item and _scalars(item):
-            yield str(key), item
+        of_sacred = isinstance(item, dict) and isinstance(item.get("values"), list)
+        column = item["values"] if of_sacred else item
+        if isinstance(column, list) and column and _scalars(column):
+            yield str(key), column
         elif isinstance(item, dict) and depth < 2 and _words_of_split(str(key)):
-            for name, column in _lists_in(item, depth + 1):
-                yield f"{key}/{name}", column
+            for name, values in _lists_in(item, depth + 1):
+                yield f"{key}/{name}", values
         elif isinstance(item, dict) and depth < 2 and read_name(str(key)).known:
-            for name, column in _lists_in(item, depth + 1):
+            for name, values in _lists_in(item, depth + 1):
                 if _words_of_split(name):
-                    yield f"{key}/{name}", column
+                    yield f"{key}/{name}", values
 
 
 def _words_of_split(name: str) -> bool:

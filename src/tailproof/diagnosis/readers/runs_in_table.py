@@ -22,6 +22,7 @@ _WORDS_OF_RUNS = {"fold", "kfold", "cv", "split", "model", "seed", "run", "exper
 _SETS_OF_TRAINER = re.compile(r"eval_(.+)_runtime")
 _SETS_OF_LIGHTNING = re.compile(r"/dataloader_idx_(\d+)$")
 _CHART_OF_WANDB = re.compile(r"(.+) - (.+)")
+_YES_NO = ({"true", "false"}, {"1", "0"}, {"yes", "no"})
 _SEPARATOR = re.compile(r"[/\\]")
 _MOST_RUNS = 1000
 
@@ -129,11 +130,11 @@ def _names_of_sets(
 def runs_of_chart(rows: Rows) -> dict[str, Rows] | None:
     """Return the rows of each run in a chart that Weights & Biases exported; None for others.
 
-    Its columns are the step, and for each run its value, the lowest and the highest.
+    Its columns are the step, and for each run its value, and mostly the lowest and the highest.
     """
     names = list(rows[0])
     of_runs = {name: match for name in names if (match := _CHART_OF_WANDB.fullmatch(name))}
-    if len(of_runs) < 2 or not any(name.endswith(("__MIN", "__MAX")) for name in of_runs):
+    if len(of_runs) < 2 or not _is_chart(of_runs):
         return None
     counters = [name for name in names if name not in of_runs]
     runs: dict[str, Rows] = {}
@@ -148,17 +149,28 @@ def runs_of_chart(rows: Rows) -> dict[str, Rows] | None:
     return runs
 
 
+def _is_chart(of_runs: dict[str, re.Match[str]]) -> bool:
+    """Return whether columns named ``RUN - METRIC`` have extremes, or all name a metric so."""
+    metrics = [read_name(match[2]) for match in of_runs.values()]
+    extremes = any(name.endswith(("__MIN", "__MAX")) for name in of_runs)
+    one = len({match[2] for match in of_runs.values()}) == 1
+    return extremes or all(said.role == "metric" and (one or said.part) for said in metrics)
+
+
 def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Rows, tuple[str, ...]]:
     """Put the split of each row, which a column names, into the names of its metrics."""
+    rows = _with_words_for_flags(rows, names)
     column = next((name for name in names if _names_splits(rows, name)), None)
     if column is None:
         return rows, ()
     bare = {name for name, said in names.items() if said.role == "metric" and not said.part}
     renamed = []
     for row in rows:
-        *run, split = _SEPARATOR.split(str(row.get(column) or "").strip().lower())
+        *run, cell = _SEPARATOR.split(str(row.get(column) or "").strip().lower())
+        split, level = _split_and_level(cell)
+        place = [split, level] if level else [split]
         new = {
-            (f"{split}/{name}" if name in bare and split else name): value
+            ("/".join([*place, name]) if name in bare and split else name): value
             for name, value in row.items()
             if name != column
         }
@@ -166,10 +178,33 @@ def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Row
     return renamed, (f"The column {column} gives the split of each row.",)
 
 
+def _with_words_for_flags(rows: Rows, names: dict[str, ColumnName]) -> Rows:
+    """Put words for splits into a column such as ``is_train``, which says yes or no."""
+    for name in names:
+        words = words_of(name)
+        word = words[-1] if words[:-1] in ([], ["is"]) and words else ""
+        cells = {_cell(row.get(name)).lower() for row in rows}
+        answers = _YES_NO if len(words) > 1 else _YES_NO[:1]
+        if PARTS.get(word) in ("train", "val") and cells in answers:
+            other = "val" if PARTS[word] == "train" else "train"
+            yes = max(cells)
+            return [
+                {**row, name: word if _cell(row[name]).lower() == yes else other} for row in rows
+            ]
+    return rows
+
+
 def _names_splits(rows: Rows, name: str) -> bool:
     """Return whether cells are words for splits, possibly after a run: ``fox/train``."""
     cells = {str(row[name]).strip().lower() for row in rows if not is_missing(row.get(name))}
-    return bool(cells) and all(_SEPARATOR.split(cell)[-1] in PARTS for cell in cells)
+    return bool(cells) and all(_split_and_level(_SEPARATOR.split(cell)[-1])[0] for cell in cells)
+
+
+def _split_and_level(cell: str) -> tuple[str, str]:
+    """Return the split that a cell names, and whether it is of epochs: ``train_epoch``."""
+    split, _, level = cell.partition("_")
+    known = split in PARTS and level in ("", "epoch", "iter", "step", "batch")
+    return (split, level) if known else ("", "")
 
 
 def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
@@ -178,13 +213,13 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
         (name for role in ("epoch", "step") for name, said in names.items() if said.role == role),
         None,
     )
-    others = [name for name, said in names.items() if said.role in ("other", "learning_rate")]
-    varying = [name for name in others if 1 < len(_values(rows, name)) <= _MOST_RUNS]
-    known = [
+    others = [
         name
-        for name in varying
-        if names[name].reason != NO_METRIC and set(words_of(name)) & _WORDS_OF_RUNS
+        for name, said in names.items()
+        if said.role in ("other", "learning_rate") and said.reason != NO_METRIC
     ]
+    varying = [name for name in others if 1 < len(_values(rows, name)) <= _MOST_RUNS]
+    known = [name for name in varying if set(words_of(name)) & _WORDS_OF_RUNS]
     if counter is None or not varying:
         return known
     keys = [name for name in known if _overlap(rows, [name], counter)]
@@ -194,7 +229,10 @@ def _run_columns(rows: Rows, names: dict[str, ColumnName]) -> list[str]:
         text = names[name].role == "other" and any(
             not is_number(row[name]) for row in rows if not is_missing(row.get(name))
         )
-        new = name not in keys and (text or _is_in_blocks(rows, name, counter))
+        separates = (
+            text or _is_in_blocks(rows, name, counter) or _is_crossed(rows, name, counter, names)
+        )
+        new = name not in keys and separates
         if (
             new
             and _overlap(rows, [name], counter)
@@ -232,6 +270,17 @@ def _is_unique(rows: Rows, keys: list[str], counter: str, names: dict[str, Colum
         if not is_missing(row.get(name))
     ]
     return len(places) == len(set(places))
+
+
+def _is_crossed(rows: Rows, name: str, counter: str, names: dict[str, ColumnName]) -> bool:
+    """Return whether each value has the same epochs, and a metric of val, which batches lack."""
+    of_val = [key for key, said in names.items() if said.role == "metric" and said.part == "val"]
+    measured = all(any(not is_missing(row.get(key)) for key in of_val) for row in rows)
+    epochs: dict[str, set[str]] = {}
+    for row in rows:
+        epochs.setdefault(_cell(row.get(name)), set()).add(_cell(row.get(counter)))
+    first, *others = epochs.values()
+    return measured and len(first) > 1 and all(each == first for each in others)
 
 
 def _is_in_blocks(rows: Rows, name: str, counter: str) -> bool:

@@ -7,6 +7,7 @@ from tailproof.diagnosis.column_aliases import PARTS, Part, read_name
 from tailproof.diagnosis.readers.file_forms import (
     home_of_series,
     is_single_series,
+    series_name,
     split_of_place,
 )
 from tailproof.diagnosis.readers.runs_in_table import runs_of_chart
@@ -116,9 +117,8 @@ def _placed(source: Source) -> tuple[str, Source]:
     if table.form == "TensorBoard event file":
         return _of_event_file(source)
     if is_single_series(path, table):
-        home = home_of_series(path)
-        in_folder = path.parent.name.lower() in PARTS
-        return f"{home}{_label(source)}", replace(source, part=part if in_folder else "")
+        part = PARTS.get(read_name(series_name(path)).part, "") if bare else ""
+        return f"{home_of_series(path)}{_label(source)}", replace(source, part=part)
     if part:
         return str(rest), replace(source, part=part)
     return f"{path}{_label(source)}", source
@@ -171,6 +171,8 @@ def _collide(group: list[Source]) -> bool:
 def _short(runs: list[str]) -> dict[str, str]:
     """Name each run by the parts of its path that differ."""
     parts = [Path(run).with_suffix("").parts for run in runs]
+    if not runs:
+        return {}
     if len(runs) == 1:
         return {runs[0]: parts[0][-1] if parts[0] else runs[0]}
     common = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tailproof.diagnosis.column_aliases import read_name
+from tailproof.diagnosis.column_aliases import PARTS, read_name, with_plain_sets
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table
 from tailproof.runtime.errors import TailproofError
 
@@ -254,16 +254,16 @@ def _keras(path: Path, lines: Lines) -> Table | None:
     return _table(rows.values(), {"bars that follow the end of an epoch": others})
 
 
-# Dictionaries that Python printed: Hugging Face Trainer.
+# Dictionaries that Python printed, or JSON in a line: Hugging Face Trainer, fairseq.
 
-_DICTIONARY = re.compile(r"\{'[^{}]*\}")
+_DICTIONARY = re.compile(r"\{['\"][^{}]*\}")
 
 
 def _dictionaries(path: Path, lines: Lines) -> Table | None:
     rows: Rows = []
     for match in filter(None, map(_DICTIONARY.search, lines)):
         try:
-            row = ast.literal_eval(match[0])
+            row = ast.literal_eval(re.sub(r"\bnull\b", "None", match[0]))
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
         if isinstance(row, dict) and "epoch" in row:
@@ -339,11 +339,86 @@ def _progress_bars(path: Path, lines: Lines) -> Table | None:
     return None
 
 
+# Gradient boosting: a line for each round.
+
+_ROUND = re.compile(r"(?:\[(\d{1,9})\]|(\d{1,9}):)\s+(\S.*)")
+_SCORE = re.compile(
+    rf"\b(\w+?)(?:-|'s )([A-Za-z][\w@]*(?:-mean)?):\s*({_NUMBER})|\b(learn|test):\s*({_NUMBER})",
+    re.IGNORECASE,
+)  # XGBoost and LightGBM; CatBoost
+
+
+def _boosting(path: Path, lines: Lines) -> Table | None:
+    rows: dict[int, dict[str, Any]] = {}
+    for match in filter(None, map(_ROUND.fullmatch, lines)):
+        row = {}
+        for part, metric, score, of_catboost, loss in _SCORE.findall(match[3]):
+            row[f"{part or of_catboost}/{metric or 'loss'}"] = score or loss
+        if row:
+            rows.setdefault(int(match[1] or match[2]), row)  # the best one is printed again
+    if len(rows) < _FEWEST:
+        return None
+    sets = {name.partition("/")[0] for row in rows.values() for name in row}
+    plain = with_plain_sets(sets)
+    return _table(
+        {"step": step, **{f"{plain[part]}/{metric}": score for name, score in row.items()
+                          for part, _, metric in [name.partition("/")]}}
+        for step, row in rows.items()
+    )  # fmt: skip
+
+
+# Caffe: the loss of train every so many iterations, and now and then a test.
+
+_ITERATION_OF_CAFFE = re.compile(
+    rf"\] Iteration (\d{{1,12}})\b[^,]*,\s*(?:(Testing)|(loss|lr) = ({_NUMBER}))"
+)
+_ITERATION_WITH_SPEED = re.compile(rf"\] Iteration (\d{{1,12}}) \([^)]*\), loss = ({_NUMBER})")
+_OUTPUT_OF_CAFFE = re.compile(rf"Test net output #\d+: (\S{{1,80}}) = ({_NUMBER})")
+
+
+def _caffe(path: Path, lines: Lines) -> Table | None:
+    rows: dict[int, dict[str, Any]] = {}
+    iteration: int | None = None
+    for line in lines:
+        if match := _ITERATION_WITH_SPEED.search(line):
+            iteration, pairs = int(match[1]), {"train/loss": match[2]}
+        elif match := _ITERATION_OF_CAFFE.search(line):
+            names = {None: "", "loss": "train/loss", "lr": "lr"}
+            iteration, pairs = int(match[1]), {names[match[3]]: match[4]} if match[3] else {}
+        elif iteration is not None and (match := _OUTPUT_OF_CAFFE.search(line)):
+            pairs = {f"test/{match[1]}": match[2]}
+        else:
+            continue
+        rows.setdefault(iteration, {"step": iteration}).update(pairs)
+    return _table(row for row in rows.values() if len(row) > 1)
+
+
+# Darknet: the running mean of the loss in every iteration.
+
+_ITERATION_OF_DARKNET = re.compile(
+    rf"(\d{{1,12}}): {_NUMBER}, ({_NUMBER}) avg(?: loss)?, ({_NUMBER}) rate,.*"
+)
+_MAP_OF_DARKNET = re.compile(r"\bmAP@([\d.]+)\s*=\s*([\d.]+)\s*%")
+
+
+def _darknet(path: Path, lines: Lines) -> Table | None:
+    rows: Rows = []
+    scores: dict[str, str] = {}
+    for line in lines:
+        if match := _ITERATION_OF_DARKNET.fullmatch(line):
+            step, loss, rate = match.groups()
+            rows.append({"step": step, "train/loss": loss, "lr": rate, **scores})
+            scores = {}
+        elif match := _MAP_OF_DARKNET.search(line):
+            scores = {f"val/mAP_{match[1]}": f"{match[2]}%"}
+    return _table(rows)
+
+
 # Loops of one's own: "Epoch 3/10, train loss: 0.52, val acc: 81.2 %".
 
 _HEADING = re.compile(r"(?:^|[^\w.])epoch\b[\s:=#\[(]{0,4}(\d{1,7})(?:\s*(?:/|of)\s*\d+)?", re.I)
 _NAMED = re.compile(
-    rf"([A-Za-z][\w@/.]*(?:[ -][A-Za-z][\w@/.]*){{0,3}})(?:\s*[:=]\s*|\s+)({_NUMBER})\s?(%?)"
+    rf"([A-Za-z][\w@/]*(?:[ .-][A-Za-z][\w@/]*){{0,3}}\.?)(?:\s*[:=]\s*|\s+)({_NUMBER})\s?(%?)"
     r"(?![\w:])",
     re.I,
 )
@@ -351,35 +426,93 @@ _LOOKS_BACK = re.compile(r"best|better|improv|sav|load|resum|restor|stopp", re.I
 """Words before the number of an epoch that is not the one in progress."""
 
 
+_WORD = re.compile(r"(?<![\w./])[A-Za-z]+(?![\w./])")
+_COUNTED = re.compile(r"\W*\d{1,7}\s*/\s*\d{1,7}(?![\d/])")
+"""How the line of a batch begins, such as ``[3/60]``."""
+_OF_EPOCH = re.compile(r"(?<![a-z])(avg|average|averaged|mean)(?![a-z])", re.I)
+"""Means of an epoch so far, or of the whole one, replace values before them."""
+
+
 def _prose(path: Path, lines: Lines) -> Table | None:
     rows: Rows = []
     epoch: int | None = None
+    first: int | None = None
+    part, of_batches = "", set[str]()
     for line in lines:
-        rest = line
+        before, rest = "", line
         if match := _HEADING.search(line):
-            if _LOOKS_BACK.search(line[: match.start()]):
+            before, rest = line[: match.start()], line[match.end() :]
+            if _LOOKS_BACK.search(before):
                 continue
-            epoch, rest = int(match[1]), line[match.end() :]
-        pairs = _named(rest) if epoch is not None else {}
+            of_batches = of_batches if epoch == int(match[1]) else set()
+            if int(match[1]) == first and epoch != first and len({r["epoch"] for r in rows}) > 1:
+                raise TailproofError(
+                    f"{path} holds several trainings, because epoch {first} begins again: give the "
+                    "log of each one as a file of its own"
+                )
+            epoch, part = int(match[1]), _split_in(before)
+            first = epoch if first is None else first
+        pairs = _named(rest, part) if epoch is not None else {}
         if not pairs:
+            part = _split_in(rest) or part
             continue
+        if _COUNTED.match(line):
+            of_batches |= pairs.keys()
+        elif _OF_EPOCH.search(rest):
+            pairs = _with_splits_of_batches(pairs, of_batches)
+            _forget(rows, epoch, pairs)
         if not rows or rows[-1]["epoch"] != epoch or rows[-1].keys() & pairs.keys():
             rows.append({"epoch": epoch})
         rows[-1] |= pairs
+    rows = [row for row in rows if any(read_name(name).role == "metric" for name in row)]
     epochs = {row["epoch"] for row in rows}
     return _table(rows) if len(epochs) >= _FEWEST else None
 
 
-def _named(text: str) -> dict[str, str]:
-    """Return the metrics in a line; a split also counts for the names after it in the line."""
-    pairs, part = dict[str, str](), ""
-    for name, number, sign in _NAMED.findall(text):
-        role = read_name(name)
-        if role.role == "metric" and role.known:
-            part = role.part or part
-            full = name if role.part or not part else f"{part} {name}"
+def _forget(rows: Rows, epoch: int | None, names: Iterable[str]) -> None:
+    """Take values out of the rows of the last epoch."""
+    for row in reversed(rows):
+        if row["epoch"] != epoch:
+            return
+        for name in names:
+            row.pop(name, None)
+
+
+def _split_in(text: str) -> str:
+    """Return the word for a split in a text; empty if there is none, or if there are several."""
+    words = [word for word in _WORD.findall(text) if word.lower() in PARTS]
+    return words[0] if len({PARTS[word.lower()] for word in words}) == 1 else ""
+
+
+def _with_splits_of_batches(pairs: dict[str, str], of_batches: set[str]) -> dict[str, str]:
+    """Give means over an epoch that name no split the names that its batches had."""
+    batches = {read_name(name).metric: name for name in of_batches}
+    roles = {name: read_name(name) for name in pairs}
+    return {
+        name if roles[name].part else batches.get(roles[name].metric, name): number
+        for name, number in pairs.items()
+    }
+
+
+def _named(text: str, part: str) -> dict[str, str]:
+    """Return the metrics in a line; a split also counts for the names after it in the line.
+
+    Args:
+        text: the line, or what follows the number of the epoch.
+        part: the split of names that have none.
+    """
+    pairs: dict[str, str] = {}
+    end = 0
+    for match in _NAMED.finditer(text):
+        name, number, sign = match.groups()
+        part = _split_in(text[end : match.start()]) or part
+        end = match.end()
+        said = read_name(name)
+        if said.role == "metric" and said.known:
+            part = said.part or part
+            full = name if said.part or not part else f"{part} {name}"
             pairs.setdefault(full, number + sign)
-        elif role.role in ("learning_rate", "step"):
+        elif said.role in ("learning_rate", "step"):
             pairs.setdefault(name, number)
     return pairs if any(read_name(name).role == "metric" for name in pairs) else {}
 
@@ -391,6 +524,9 @@ FORMS: tuple[Callable[[Path, Lines], Table | None], ...] = (
     _dictionaries,
     _yolov5,
     _fastai,
+    _boosting,
+    _caffe,
+    _darknet,
     _progress_bars,
     _prose,
 )

@@ -96,7 +96,7 @@ def _by_others(
 ) -> tuple[str, str]:
     """Return unit and reason of a column that never exceeds one."""
     part, _, metric = column.read_as.partition("_")
-    if family.unit == "share":
+    if family.unit == "share" or column.name in family.shares:
         return "share", ""
     if family.unit == "percent" and metric in _ACCURACIES:
         return "percent", f"{family.name} writes accuracies in percent"

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from tailproof.config.head import RESCALED, Linear
-from tailproof.config.recipe import Features, Recipe
-from tailproof.features.store import BLOCK_BYTES, FeatureSplit
+from tailproof.config.recipe import FrozenBackbone, Recipe
+from tailproof.features.store import FeatureSplit
 from tailproof.loading import Split
 from tailproof.models import build_model
 from tailproof.models.backbone_layers import layers_of
@@ -26,22 +26,19 @@ class DrawnFeatures(FeatureSplit):
 
     Args:
         split: the split.
-        layers: the width of each layer.
+        width: the number of features of a sample.
         views: number of views of each sample.
-        backbone_bytes: size of the weights of the backbone.
+        backbone_bytes: size of the weights of the backbones.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(
-        self, split: Split, layers: dict[str, int], views: int, backbone_bytes: int
-    ) -> None:
+    def __init__(self, split: Split, width: int, views: int, backbone_bytes: int) -> None:
         self.name, self.manifest, self.groups = split.name, split.manifest, split.groups
         self.sample_ids, self.labels, self.weight = split.sample_ids, split.labels, split.weight
-        self.layers, self.width, self.views = layers, sum(layers.values()), views
+        self.width, self.views = width, views
         self.backbone_bytes = backbone_bytes
         self.row_bytes = views * self.width * STORED_BYTES
-        self.block_rows = max(1, BLOCK_BYTES // self.row_bytes)
         self._values = np.random.default_rng(0).standard_normal(self.width, np.float32)
 
     def __len__(self) -> int:
@@ -81,19 +78,23 @@ def head_on_drawn_features(manifest: str | Path, recipe: Recipe) -> HeadOnFeatur
         TailproofError: the network cannot be built, or does not accept the images.
     """
     train, val = (Split(manifest, name) for name in ("train", "val"))
-    features, facts = recipe.features or Features(), backbone_facts(recipe.model)
-    side = features.size or facts["input_size"][1]
-    options = options_for_size(recipe.model.name, recipe.model.options, side)
-    network = build_model(
-        recipe.model.name, classes=0, channels=train.channels, options=options
-    ).eval()
-    computed = layers_of(network, torch.zeros(1, train.channels, side, side), features.layers)
-    layers = {name: values.shape[1] for name, values in computed.items()}
-    size = sum(tensor.nbytes for tensor in network.state_dict().values())
+    sizes = [_sizes(backbone, train.channels) for backbone in recipe.backbones]
+    width, size = sum(width for width, _ in sizes), sum(size for _, size in sizes)
     if isinstance(recipe.head, RESCALED):
         recipe = recipe.model_copy(update={"head": Linear()})
     return HeadOnFeatures(
-        DrawnFeatures(train, layers, features.views, size),
-        DrawnFeatures(val, layers, 1, size),
+        DrawnFeatures(train, width, recipe.backbones[0].features.views, size),
+        DrawnFeatures(val, width, 1, size),
         recipe,
     )
+
+
+def _sizes(backbone: FrozenBackbone, channels: int) -> tuple[int, int]:
+    """Return the number of features of a backbone, and the size of its weights in bytes."""
+    model, features = backbone.model, backbone.features
+    side = features.size or backbone_facts(model)["input_size"][1]
+    options = options_for_size(model.name, model.options, side)
+    network = build_model(model.name, classes=0, channels=channels, options=options).eval()
+    computed = layers_of(network, torch.zeros(1, channels, side, side), features.layers)
+    width = sum(values.shape[1] for values in computed.values())
+    return width, sum(tensor.nbytes for tensor in network.state_dict().values())

@@ -3,6 +3,10 @@
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+NO_LABELS = (
+    "a table in which pictures with two or more labels were not found: below a header, write their "
+    "paths, relative to this folder, into one column and their labels into another"
+)
 FOREIGN = {
     ".xlsx": "an Excel workbook: save its sheet as 'CSV UTF-8'",
     ".xls": "an Excel workbook: save its sheet as 'CSV UTF-8'",
@@ -30,10 +34,8 @@ FOREIGN = {
     ".pt": "PyTorch data, which are not read: write the pictures as PNG",
     ".jsonl": "JSON that no source recognises: write file names and labels to a CSV table",
     ".json": "JSON that no source recognises: write file names and labels to a CSV table",
-    ".csv": "a table that names no picture here: name the pictures in a column, as paths relative "
-    "to this folder",
-    ".tsv": "a table that names no picture here: name the pictures in a column, as paths relative "
-    "to this folder",
+    ".csv": NO_LABELS,
+    ".tsv": NO_LABELS,
 }
 """What a file is by its suffix, and what to do; the likeliest to hold labels first."""
 

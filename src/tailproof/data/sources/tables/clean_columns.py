@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from tailproof.data.sources.tables.label_column import LabelColumn, Where
 from tailproof.data.sources.tables.label_spelling import join_spellings, report_lookalikes
 from tailproof.data.sources.tables.missing_values import Missing, drop_missing
+from tailproof.data.sources.tables.unfit_labels import report_unfit
 
 
 def clean_columns(
@@ -30,4 +31,6 @@ def clean_columns(
     for name, column in [*ranks.items(), *([group] if group else [])]:
         warnings += join_spellings(name, column, table)
         warnings += report_lookalikes(name, column, table)
+    for name, column in ranks.items():
+        warnings += report_unfit(name, column, table)
     return warnings

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tailproof.config.data import RESERVED_COLUMNS
-from tailproof.data.sources.folders.split_names import are_splits, split_kind
+from tailproof.data.sources.folders.split_names import FLAG, kinds_of_values
 from tailproof.data.sources.tables.missing_values import EMPTY, find_signs
+from tailproof.data.sources.tables.unfit_labels import NUMBER, are_quantities, find_joined
 from tailproof.text import listed, quantity
 
 TAXONOMY = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
@@ -60,11 +61,10 @@ QUALIFIERS = {
 }  # fmt: skip
 """Words that make another thing of the name of a label, such as class_confidence."""
 
+SPLITS = {"split", "splits", "subset", "partition", "usage"}
+"""Words in the names of columns of official splits."""
+
 BINARY = {"0", "1", "0.0", "1.0", "true", "false", "-1", "-1.0"}
-WHOLE = re.compile(r"-?\d+(\.0*)?")
-NUMBER = re.compile(r"-?\d*\.?\d+([eE][-+]?\d+)?")
-SEVERAL = "|;, "
-"""What separates several labels in one cell."""
 
 
 @dataclass
@@ -163,7 +163,7 @@ def find_roles(columns: Mapping[str, Column], filename: str, label: str | None =
     """
     roles = Roles()
     others = [column for name, column in columns.items() if name != filename]
-    roles.split = _find_split(others, roles.notes)
+    roles.split = _find_split(others, roles)
     free = [column for column in others if column.name != roles.split]
     if label is not None:
         roles.ranks = [columns[label].name]
@@ -199,22 +199,22 @@ def guess_ranks(
     return nested, len(nested) == len(named)
 
 
-def _find_split(columns: Iterable[Column], notes: list[str]) -> str | None:
+def _find_split(columns: Iterable[Column], roles: Roles) -> str | None:
     for column in columns:
         values = column.counts
-        if not (1 < len(values) <= 8 and all(map(split_kind, values))):
-            if set(column.words) & {"fold", "kfold", "folds"} and column.repeats:
-                notes.append(f"the column '{column.name}' has folds, which are not read")
-            continue
-        shown = listed([f"'{value}' ({count})" for value, count in values.items()])
-        kinds = {split_kind(value) for value in values}
-        if kinds >= {"train", "test"} and len(column.cells) == values.total():
-            notes.append(f"official splits: the column '{column.name}', with {shown}")
+        kinds = set(kinds_of_values(column.name, values).values()) if len(values) <= 8 else {None}
+        shown = listed([f"'{value}' ({count})" for value, count in list(values.items())[:8]])
+        is_named = bool(set(column.words) & SPLITS) or FLAG.fullmatch(column.name)
+        complete = len(column.cells) == values.total()
+        if kinds >= {"train", "test"} and None not in kinds and complete:
+            roles.notes.append(f"official splits: the column '{column.name}', with {shown}")
             return column.name
-        if are_splits(values):
-            notes.append(
+        if set(column.words) & {"fold", "kfold", "folds"} and column.repeats:
+            roles.notes.append(f"the column '{column.name}' has folds, which are not read")
+        elif len(kinds - {None}) > 1 or (is_named and 1 < len(values) <= 8):
+            roles.doubts.append(
                 f"the column '{column.name}' has {shown}: not read as official splits, which need "
-                "train and test in every row"
+                "train and test in every row, or TRUE and FALSE in a column such as is_test"
             )
     return None
 
@@ -357,29 +357,19 @@ def _is_described(column: Column) -> bool:
 def _find_fault(label: Column) -> str | None:
     """Return why labels are no classes."""
     values = label.counts
-    if label.all_match(NUMBER) and not label.all_match(WHOLE):
+    if are_quantities(values):
         return (
             f"the column '{label.name}' has {quantity(len(values), 'number')} such as "
             f"{next(iter(values))}, a quantity and not classes: expected a name per class; name "
             "another column with --label, or write a column of classes"
         )
-    for sign in SEVERAL:
-        joined = [value for value in values if sign in value.strip(sign)]
-        parts = {part.strip() for value in joined for part in value.split(sign)}
-        alone = sum(part in values for part in parts)
-        if joined and len(parts) > 1 and alone >= 0.7 * len(parts) and _mixes(joined, sign):
-            return (
-                f"the column '{label.name}' has several labels in {quantity(len(joined), 'value')} "
-                f"such as '{joined[0]}', but a picture has one class here: keep the rows with one "
-                "label, or write a column with the label that matters"
-            )
+    if joined := find_joined(values):
+        return (
+            f"the column '{label.name}' has several labels in {quantity(len(joined), 'value')} "
+            f"such as '{joined[0]}', but a picture has one class here: keep the rows with one "
+            "label, or write a column with the label that matters"
+        )
     return None
-
-
-def _mixes(joined: list[str], sign: str) -> bool:
-    """Return whether parts of some values occur in others too, as those of several labels do."""
-    counts = Counter(part.strip() for value in joined for part in set(value.split(sign)))
-    return len(joined) == 1 or any(count > 1 for count in counts.values())
 
 
 def _find_coded(columns: list[Column]) -> tuple[list[Column], bool]:

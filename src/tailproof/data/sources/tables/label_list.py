@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tailproof.data.image_formats import SUFFIXES
-from tailproof.data.sources.tables.text_table import LARGEST, OTHER_FILES, marked_encoding
+from tailproof.data.sources.tables.text_table import LARGEST, marked_encoding, other_kind_of_table
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import read_bytes
 
@@ -51,9 +51,8 @@ class LabelList:
         """
         self.file = file
         content = read_bytes(file, limit=LARGEST)
-        for start, kind in OTHER_FILES.items():
-            if content.startswith(start):
-                raise TailproofError(f"{file} is {kind}")
+        if kind := other_kind_of_table(content):
+            raise TailproofError(f"{file} is {kind}")
         try:
             text = content.decode(marked_encoding(content))
         except UnicodeError:

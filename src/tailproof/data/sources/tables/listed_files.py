@@ -5,6 +5,7 @@ out the suffix. Folders are listed once each, which suits network disks.
 """
 
 import errno
+import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from itertools import chain
@@ -23,6 +24,7 @@ from tailproof.untrusted_text import is_encodable
 
 SHOWN = 5  # missing files in a message
 TRIED = 20  # names for which other folders are tried
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class Match(NamedTuple):
@@ -114,7 +116,8 @@ class FileFinder:
             folder = f"{folder}/{match[0]}" if folder else match[0]
         match = self._entry(folder, name) or self._with_suffix(folder, name)
         if len(match) != 1:
-            return Match(None, tuple(match) or self._other_suffix(folder, name))
+            near = tuple(match) or self._other_suffix(folder, name) or self._padded(folder, name)
+            return Match(None, near)
         found = f"{folder}/{match[0]}" if folder else match[0]
         listed = _composed("/".join([*folders, name])).strip()
         return Match(found, capitals=not _composed(found).startswith(listed))
@@ -286,6 +289,17 @@ class FileFinder:
     def _other_suffix(self, folder: str, name: str) -> tuple[str, ...]:
         return tuple(self._with_suffix(folder, PurePosixPath(name).stem))
 
+    def _padded(self, folder: str, name: str) -> tuple[str, ...]:
+        """Return entries whose names begin with zeros, which a spreadsheet drops."""
+        if not name[:1].isdecimal():
+            return ()
+        stem = _key(PurePosixPath(name).stem)
+        return tuple(
+            entry
+            for entry in sorted(self._listing(folder))
+            if entry.startswith("0") and _key(PurePosixPath(entry).stem).lstrip("0") == stem
+        )
+
     def _like(self, folder: str, key: str) -> list[str]:
         if folder not in self._alike:
             alike: dict[str, list[str]] = {}
@@ -298,6 +312,11 @@ class FileFinder:
 def fault_of(filename: str) -> str | None:
     """Return why a file name cannot be used, as the rest of a sentence."""
     parts = filename.replace("\\", "/").split("/")
+    if ADDRESS.match(filename):
+        return (
+            f"has the file name '{filename}', which is an address: download the image, and give "
+            "its path relative to the folder of images"
+        )
     if not is_encodable(filename) or "\0" in filename:
         return f"has the file name {filename!a}, which no file can have: correct it"
     if parts[0] == "" or (len(parts[0]) == 2 and parts[0].endswith(":")):

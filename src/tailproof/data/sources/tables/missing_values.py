@@ -4,6 +4,7 @@ Empty cells and NaN have none. Other signs, such as NA, are names in some tables
 decides: a table with such a value and no decision is refused.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import yaml
@@ -18,12 +19,17 @@ Missing = list[str] | dict[str, list[str]] | None
 EMPTY = ("", "NaN", "nan")
 SIGNS = {
     "n/a", "n.a.", "#n/a", "<na>", "nan", "nat", "null", "(null)", "<null>", "\\n", "?", "??",
-    "-", "--", "---", ".", "#null!", "#value!", "#ref!", "#div/0!", "#name?", "#num!",
+    "-", "--", "---", ".", "(blank)", "(leer)", "(vide)", "(en blanco)", "#nv", "#n/d", "#nd",
 }  # fmt: skip
 """What programs write for no value, in lower case; NA counts in capitals only."""
+ERRORS = re.compile(r"#[¡¿]?[^\W\d_]+(/0)?[!?]")
+"""Errors of spreadsheets in any language, such as #REF! and #WERT!."""
 WORDS = {
     "na", "n.d.", "nd", "nil", "none", "<none>", "unknown", "<unknown>", "unk", "not known",
     "not available", "missing", "undefined", "unspecified", "unlabeled", "unlabelled", "tbd",
+    "no label", "not labeled", "not labelled", "blank", "indet", "indet.", "undetermined",
+    "unidentified", "k.a.", "keine angabe", "unbekannt", "n.v.", "inconnu", "inconnue", "s.o.",
+    "desconocido", "sin dato", "sconosciuto", "onbekend", "desconhecido",
 }  # fmt: skip
 """Words that people write for no value, in lower case; classes have such names too."""
 NUMBERS = {"-1", "-9", "-99", "-999", "-9999"}
@@ -123,12 +129,14 @@ def find_signs(counts: Mapping[str, int], *, words: bool) -> list[str]:
     numbers = {name: name.removesuffix(".0") for name in counts}
     whole = all(number.lstrip("-").isdecimal() for number in numbers.values())
     negative = {number for number in numbers.values() if number.startswith("-")}
-    coded = whole and len(counts) > 2 and len(negative) == 1
+    words_alone = all(not name[-1:].isdecimal() for name in counts if numbers[name] not in NUMBERS)
+    coded = (whole or words_alone) and len(counts) > 2 and len(negative) == 1
     return [
         name
         for name in counts
         if name == "NA"
         or name.lower() in SIGNS
+        or ERRORS.fullmatch(name)
         or (words and name.lower() in WORDS)
         or (coded and numbers[name] in NUMBERS)
     ]

@@ -5,14 +5,17 @@ from pathlib import Path
 
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
-from tailproof.data.sources.folders.split_names import split_kind
+from tailproof.data.sources.folders.split_names import kinds_of_values
 from tailproof.data.sources.tables.label_column import LabelColumn, Where
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_text
 
 POOLS = {"train": TRAIN, "val": VAL, "test": HELD_OUT}
-EXPECTED = "train, val or test, or another usual name such as training, validation or dev"
+EXPECTED = (
+    "train, val or test, or another usual name such as training, validation or dev, or TRUE and "
+    "FALSE in a column such as is_test"
+)
 
 
 def name_group(group: str | None, pool: str | None, *, per_pool: bool) -> str | None:
@@ -27,11 +30,12 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
         TailproofError: a cell is empty or has another value, or no sample is of train or of test.
     """
     counts = column.counts()
+    kinds = kinds_of_values(name, counts)
     empty = [sample for sample, code in enumerate(column.codes) if code < 0]
     problems = [
         f"'{value}' in {quantity(counts[value], 'row')} (first at {where(column.first(value))})"
         for value in counts
-        if split_kind(value) is None
+        if kinds[value] is None
     ]
     if empty:
         problems.append(f"no value in {len(empty)} rows (first at {where(empty[0])})")
@@ -40,7 +44,7 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
             f"{table}: the column '{name}' of data.source.split has {listed(problems)}, expected "
             f"{EXPECTED}: rename these values, or leave out data.source.split"
         )
-    pools = {value: POOLS[kind] for value in counts if (kind := split_kind(value))}
+    pools = {value: POOLS[kind] for value, kind in kinds.items() if kind}
     for pool, word in ((TRAIN, "train"), (HELD_OUT, "test")):
         if pool not in pools.values():
             shown = ", ".join(f"'{value}' ({count} rows)" for value, count in counts.items())

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Any
@@ -282,7 +283,7 @@ def _describe_missing(
         )
         if prefix := places.find_prefix(named):
             table = shlex.quote(str(places.root / path))
-            written = shlex.quote(str(places.root / "labels.csv"))
+            written = shlex.quote(str(new_table(places.root)))
             fault = (
                 f"the paths in the column '{name}' begin with '{prefix}', which is not here: write "
                 f"them without it with `sed 's|{prefix}||' {table} > {written}`, and import it: "
@@ -394,6 +395,8 @@ def _choose(root: Path, tables: Tables) -> Recognition:
         *_notes_of_others(tables, used),
     ]
     doubts = list(chosen.roles.doubts)
+    if not pools and not chosen.roles.split:
+        doubts += _describe_lists(root, chosen)
     if chosen.encoding:
         doubts.append(f"{chosen.path} is not UTF-8: read as {chosen.encoding}; check its accents")
     paths = [table.path for table in used]
@@ -403,6 +406,19 @@ def _choose(root: Path, tables: Tables) -> Recognition:
         "their labels"
     )
     return Recognition(source, reason, chosen.roles.named, tuple(notes), tuple(doubts))
+
+
+def _describe_lists(root: Path, table: Table) -> Iterator[str]:
+    """Yield a sentence if lists of official splits may be next to a table."""
+    folder = PurePosixPath(table.path).parent
+    lists = {kind: folder / path.name for path in sorted((root / folder).glob("*.txt"))
+             if (kind := split_kind(path.stem))}  # fmt: skip
+    if {"train", "test"} <= lists.keys():
+        fields = ", ".join(f"{kind}: {path}" for kind, path in lists.items())
+        yield (
+            f"{lists['train']} and {lists['test']} may list official splits, which are not used; "
+            f"if they do, add to data.source: lists: {{{fields}}}"
+        )
 
 
 def _find_pools(labelled: list[Table]) -> dict[str, Table]:
@@ -506,12 +522,12 @@ def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
         )
     code = (
         f'import pandas as p; {read}; t["label"] = t[{json.dumps(names)}].idxmax(axis=1); '
-        f"t.to_csv({_quoted(root / 'labels.csv')}, index=False)"
+        f"t.to_csv({_quoted(new_table(root))}, index=False)"
     )
     return (
         f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have 1 in the "
         f"class of each row, expected one column of labels: write it with `python -c "
-        f"{shlex.quote(code)}` and `tailproof import {shlex.quote(str(root / 'labels.csv'))}`"
+        f"{shlex.quote(code)}` and `tailproof import {shlex.quote(str(new_table(root)))}`"
     )
 
 
@@ -530,14 +546,20 @@ def _describe_join(root: Path, table: Table, tables: Tables) -> str | None:
         read, other = _quoted(root / table.path), _quoted(root / path)
         code = (
             f"import pandas as p; t = p.read_csv({read}).merge(p.read_csv({other}), "
-            f"on={json.dumps(keys)}); t.to_csv({_quoted(root / 'labels.csv')}, index=False)"
+            f"on={json.dumps(keys)}); t.to_csv({_quoted(new_table(root))}, index=False)"
         )
         return (
             f"it names pictures, and {root / path} seems to have their labels: join them with "
             f"`python -c {shlex.quote(code)}`, and import the result: "
-            f"`tailproof import {shlex.quote(str(root / 'labels.csv'))}`"
+            f"`tailproof import {shlex.quote(str(new_table(root)))}`"
         )
     return None
+
+
+def new_table(folder: Path) -> Path:
+    """Return the name of a table that does not exist yet, for a command that writes one."""
+    names = chain(["labels.csv"], (f"labels-{number}.csv" for number in count(2)))
+    return next(path for name in names if not (path := folder / name).exists())
 
 
 def _quoted(text: str | Path) -> str:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.runtime.errors import TailproofError, suggestion
-from tailproof.untrusted_files import read_bytes
+from tailproof.text import listed
+from tailproof.untrusted_files import other_kind, read_bytes
 
 LARGEST = 2**30  # bytes
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
@@ -30,17 +31,15 @@ MARKS = {
 }
 """Encodings by byte order mark; that of UTF-32 begins with that of UTF-16."""
 OTHER_FILES = {
-    b"PK\x03\x04": "an Excel workbook or a zip archive: save its sheet as 'CSV UTF-8'",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook: save its sheet as 'CSV UTF-8'",
-    b"\x1f\x8b": "compressed: unpack it",
-    b"BZh": "compressed: unpack it",
-    b"\xfd7zXZ": "compressed: unpack it",
     b"PAR1": "a parquet file: set data.source.name to parquet",
-    b"%PDF": "a PDF document: save the table as CSV",
     b"<": "a web page or XML: download the table itself",
     b"{": "JSON: save the table as CSV",
+    b"[{": "JSON: save the table as CSV",
+    b"[\n": "JSON: save the table as CSV",
 }
-"""What a file is that begins with these bytes, and what to do."""
+"""What a file is that begins with these bytes and is no table, and what to do."""
+RULE = re.compile(r"(:?-+:?)?")
+"""A cell of the line below the header of a table in Markdown, or an empty cell."""
 SEARCHED_LINES = 50
 
 
@@ -102,6 +101,8 @@ class TextTable:
                 del cells[0]
             while len(cells) > width and not cells[-1].strip():
                 cells.pop()
+            if self._separator == "|" and all(RULE.fullmatch(cell.strip()) for cell in cells):
+                continue
             if len(cells) == width and cells[first].strip():
                 yield Row(line, [cells[position] for position in self._positions])
             elif not any(cell.strip() for cell in cells):
@@ -170,7 +171,7 @@ class TextTable:
         blanks = len(self.header) == 1 and " " in self.header[0]
         raise TailproofError(
             f"{self.file} has no column '{name}'{suggestion(name, self.header)}; its columns are: "
-            f"{', '.join(self.header)} "
+            f"{listed(self.header, 30)[:600]} "
             + (
                 "(spaces do not separate columns: save the table with commas)"
                 if blanks
@@ -204,9 +205,8 @@ class TextTable:
             ) from None
 
     def _refuse_other_files(self) -> None:
-        for start, kind in OTHER_FILES.items():
-            if self._content.startswith(start):
-                raise TailproofError(f"{self.file} is {kind}")
+        if kind := other_kind_of_table(self._content):
+            raise TailproofError(f"{self.file} is {kind}")
         if self._encoding == "utf-8-sig" and b"\0" in self._content:
             raise TailproofError(
                 f"{self.file} contains zero bytes: it is a binary file, or UTF-16 text without a "
@@ -237,6 +237,12 @@ class TextTable:
                     "right one"
                 )
         return f"{self.file} is not UTF-8 text: save the table as 'CSV UTF-8'"
+
+
+def other_kind_of_table(content: bytes) -> str:
+    """Say what content is that is no table of text, and what to do; empty if it may be one."""
+    kinds = (kind for start, kind in OTHER_FILES.items() if content.startswith(start))
+    return next(kinds, "") or other_kind(content)
 
 
 def marked_encoding(content: bytes) -> str:
