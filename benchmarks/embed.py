@@ -59,7 +59,8 @@ from timm.data import create_dataset, create_loader
 from torch import Tensor, nn
 
 from tailproof.config.data import Data
-from tailproof.config.recipe import Features, Model
+from tailproof.config.frozen_backbone import Features
+from tailproof.config.model import Model
 from tailproof.config.splits import SPLITS
 from tailproof.features.embed import embed
 from tailproof.features.store import part_path

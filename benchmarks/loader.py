@@ -100,7 +100,7 @@ def read_ours(folder: Path, size: int, batch: int) -> Iterable:
     """Stream the split train, epoch after epoch."""
     from peers import MEAN, STD, WORKERS
 
-    from tailproof.config.recipe import Augmentation
+    from tailproof.config.augmentation import Augmentation
     from tailproof.loading import Loader
 
     loader = Loader(

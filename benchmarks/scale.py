@@ -69,11 +69,11 @@ from rich.table import Table
 
 from tailproof.calibration.calibrate import calibrate
 from tailproof.calibration.export import export
+from tailproof.config.augmentation import Augmentation
 from tailproof.config.calibration import Calibration
 from tailproof.config.data import Data
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.guarantees import Guarantees
-from tailproof.config.recipe import Augmentation
 from tailproof.config.splits import CALIBRATED, SPLITS
 from tailproof.data.prepare import prepare
 from tailproof.data.raw_checksums import files_to_read, list_raw, replaced_raw

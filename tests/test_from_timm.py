@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from timm.scheduler import MultiStepLRScheduler, StepLRScheduler
 
 import tailproof.models  # noqa: F401 - adds to timm's registry
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.config.validation import load_experiment, parse_experiment
 from tailproof.from_timm import Translation, render, translate
 from tailproof.from_timm.arguments import ARGUMENTS

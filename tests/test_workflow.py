@@ -18,7 +18,7 @@ from tailproof.config.recipe import EXECUTION_FIELDS, Recipe
 from tailproof.config.section_fields import config_section, data_section
 from tailproof.config.validation import parse_experiment
 from tailproof.files import write_json
-from tailproof.preflight.slurm_resources import TRAIN_MINUTES
+from tailproof.preflight.slurm_resources import TRAIN_MINUTES, measured_resource
 from tailproof.project import Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
@@ -108,10 +108,10 @@ def test_how_experts_are_run_is_kept_apart_from_what_they_learn():
 
 def test_a_job_asks_for_what_was_measured_once_it_was(tiny, tmp_path: Path):
     recipe, timing = tiny.experts["cross_entropy"], tmp_path / "preflight_timing.json"
-    assert workflow.measured_resource(recipe, timing, "cross_entropy", "minutes") == TRAIN_MINUTES
+    assert measured_resource(recipe, timing, "cross_entropy", "minutes") == TRAIN_MINUTES
     write_json(timing, {"experts": {"cross_entropy": {"run": 7200.0, "host_memory_mb": 1.0}}})
-    assert workflow.measured_resource(recipe, timing, "cross_entropy", "minutes") == 270
-    assert workflow.measured_resource(recipe, timing, "other", "minutes") == TRAIN_MINUTES
+    assert measured_resource(recipe, timing, "cross_entropy", "minutes") == 270
+    assert measured_resource(recipe, timing, "other", "minutes") == TRAIN_MINUTES
 
 
 def test_a_section_is_given_in_plain_values(tiny):

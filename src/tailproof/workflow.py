@@ -21,17 +21,18 @@ from tailproof.config.expert_recipes import (
 )
 from tailproof.config.features import backbones_by_key, shard_fields
 from tailproof.config.folds import read_folds
+from tailproof.config.frozen_backbone import FrozenBackbone
 from tailproof.config.lint import warnings
-from tailproof.config.recipe import FrozenBackbone, Model, Recipe, pretrained_models
+from tailproof.config.model import Model
+from tailproof.config.recipe import Recipe, pretrained_models
 from tailproof.config.splits import SPLITS
 from tailproof.config.sweep import WINNER
 from tailproof.config.validation import load_experiment
 from tailproof.config.weights import HUB, weights_source
 from tailproof.data.raw_checksums import RawFiles, files_to_read, replaced_raw
 from tailproof.digests import sha256_file
-from tailproof.files import read_json
 from tailproof.preflight.gate import blocking_message
-from tailproof.preflight.slurm_resources import request_of, with_measurements
+from tailproof.preflight.slurm_resources import measured_resource
 from tailproof.project import EXPERIMENTS, FEATURES, STORES, WEIGHTS, Paths
 from tailproof.provenance.expected_jobs import expected_jobs
 from tailproof.runtime.errors import TailproofError
@@ -484,7 +485,7 @@ class Pipeline:
     def pretrained_of_features(self, *suffixes: str) -> InputFunction:
         """Return an input function: the weights whose features are computed, and their facts."""
         return lambda wildcards: self._files_of_weights(
-            [self.backbone_of_features(wildcards.key).model.weights_key], suffixes
+            filter(None, [self.backbone_of_features(wildcards.key).model.weights_key]), suffixes
         )
 
     def shards_of_features(self, file: str) -> InputFunction:
@@ -585,19 +586,3 @@ def _expand(pattern: str, **values: Iterable[Any]) -> list[str]:
         pattern.format(**dict(zip(values, chosen, strict=True)))
         for chosen in product(*values.values())
     ]
-
-
-def measured_resource(recipe: Recipe, timing: Path, expert: str, name: str) -> int:
-    """Return the amount of a resource for a training job, measured by the preflight if it ran.
-
-    Args:
-        recipe: recipe of the expert.
-        timing: path of preflight_timing.json, which may not exist yet.
-        expert: name of the expert.
-        name: name of a field of `request_of`.
-
-    Raises:
-        TailproofError: the file is damaged.
-    """
-    measured = read_json(timing)["experts"].get(expert, {}) if timing.exists() else {}
-    return with_measurements(request_of(recipe), measured)[name]

@@ -14,8 +14,8 @@ from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailproof.config.augmentation import Augmentation
 from tailproof.config.data import Data
-from tailproof.config.recipe import Augmentation
 from tailproof.data.images import decode, encode_png, pixel_digest
 from tailproof.data.multiband import decode_bands, encode_bands, viewable
 from tailproof.data.normalization import BandMoments, normalization

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from tailproof.config.recipe import Features, Model
+from tailproof.config.frozen_backbone import Features
+from tailproof.config.model import Model
 from tailproof.config.splits import SPLITS
 from tailproof.features.embed import embed
 from tailproof.features.store import part_path

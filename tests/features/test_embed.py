@@ -16,7 +16,8 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from tailproof.config.recipe import Features, Model
+from tailproof.config.frozen_backbone import Features
+from tailproof.config.model import Model
 from tailproof.features import backbone as backbone_module
 from tailproof.features.embed_state import BatchLog
 from tailproof.features.store import FeatureSplit
@@ -100,7 +101,7 @@ def test_bytes_do_not_depend_on_threads_or_interruptions(digits, monkeypatch):
 KILLED = """
 import sys, tailproof.models
 from pathlib import Path
-from tailproof.config.recipe import Features
+from tailproof.config.frozen_backbone import Features
 from tailproof.features import backbone
 from tests.features.embedding import run_embed
 backbone.PIXELS = 8 * 16 * 16

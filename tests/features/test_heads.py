@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from tailproof.config.recipe import Model, Recipe
+from tailproof.config.model import Model
+from tailproof.config.recipe import Recipe
 from tailproof.data.logits import Logits
 from tailproof.data.tables import read_parquet
 from tailproof.features import store

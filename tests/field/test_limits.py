@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from tailproof.config.augmentation import Augmentation
 from tailproof.config.data import Data
 from tailproof.config.experiment import Experiment
-from tailproof.config.recipe import Augmentation
 from tailproof.data.raw_checksums import list_raw, replaced_raw
 from tailproof.data.tables import read_parquet, write_parquet
 from tailproof.files import atomic, remove_unfinished, write_text

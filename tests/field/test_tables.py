@@ -567,5 +567,5 @@ def test_no_advice_overwrites_a_table(tmp_path):
     write_images(tmp_path, rows)
     text = "".join(f"/scratch/{path},{label}\n" for path, label in rows)
     (tmp_path / "labels.csv").write_text(f"filename,label\n{text}")
-    with pytest.raises(TailproofError, match=r"labels\.csv > .*labels-2\.csv"):
+    with pytest.raises(TailproofError, match=r"labels\.csv > .*labels1\.csv"):
         recognize_table(tmp_path)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tailproof.config.augmentation import Augmentation
 from tailproof.config.data import Data
-from tailproof.config.recipe import Augmentation, Recipe
+from tailproof.config.recipe import Recipe
 from tailproof.config.validation import load_experiment
 from tailproof.loading import Loader, Split
 from tailproof.predict.image_files import read_images

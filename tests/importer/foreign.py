@@ -419,7 +419,7 @@ def sets_in_json(root):  # CoOp
 
 def paths_of_another_machine(root):
     write_pictures(root / "rois", [f"{n}.png" for n in range(30)])
-    rows = [[f"/home/user/fgvc/rois/{n}.png", BEETLES[n % 3]] for n in range(30)]
+    rows = [[f"/data/fgvc/rois/{n}.png", BEETLES[n % 3]] for n in range(30)]
     write_table(root / "annotations.csv", ["path", "label"], rows)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.transforms import ImageAugment, TransformError
 

@@ -9,7 +9,7 @@ from PIL import Image
 from timm.data import create_transform
 from torchvision.transforms.v2 import functional as reference
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.files import read_json, write_json
 from tailproof.loading import Loader, Split
 from tailproof.loading.augmentation import BatchAugment, _crop_and_flip

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.data.images import encode_png
 from tailproof.files import write_json
 from tailproof.loading import Loader, Split

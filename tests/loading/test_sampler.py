@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.loading import Loader, Split
 from tailproof.loading.sampler import EXPONENTS, Sampler, epoch_order, random_keys
 from tests.loading.test_loader_ranks import write_shards

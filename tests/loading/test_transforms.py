@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.config.transforms import ALBUMENTATIONS, LIBRARIES, TORCHVISION
 from tailproof.loading import Loader, Split
 from tailproof.loading.transform_trial import TransformTrial

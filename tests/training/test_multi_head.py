@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from timm.data import Mixup
 from torch.nn import functional as F
 
-from tailproof.config.recipe import Mixing, Phase, Recipe
+from tailproof.config.augmentation import Mixing
+from tailproof.config.recipe import Phase, Recipe
 from tailproof.losses import CrossEntropy
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.mixing import build_mixing

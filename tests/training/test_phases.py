@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
-from tailproof.config.recipe import Augmentation, Recipe
+from tailproof.config.augmentation import Augmentation
+from tailproof.config.recipe import Recipe
 from tailproof.files import read_json
 from tailproof.history import COLUMNS
 from tailproof.loading import Loader, Split

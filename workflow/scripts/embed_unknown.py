@@ -3,7 +3,8 @@
 from tailproof.runtime.job import job
 
 with job(snakemake) as stage:
-    from tailproof.config.recipe import Features, Model
+    from tailproof.config.frozen_backbone import Features
+    from tailproof.config.model import Model
     from tailproof.features.embed import embed
     from tailproof.project import project_paths
     from tailproof.runtime.stages import paths_by

@@ -1,6 +1,7 @@
 """Detects recipes that train the same function although they are written differently."""
 
-from tailproof.config.recipe import Augmentation, Recipe
+from tailproof.config.augmentation import Augmentation
+from tailproof.config.recipe import Recipe
 from tailproof.losses import CrossEntropy
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tailproof.config.data import Data
-from tailproof.config.recipe import FrozenBackbone, Recipe
+from tailproof.config.frozen_backbone import FrozenBackbone
+from tailproof.config.recipe import Recipe
 from tailproof.digests import digest_of
 
 NOT_IN_SHARDS = {"near_duplicates", "positive_class", "max_bad_share", "seeds"}

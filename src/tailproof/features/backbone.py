@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tailproof.config.recipe import Features, Model
+from tailproof.config.frozen_backbone import Features
+from tailproof.config.model import Model
 from tailproof.data.normalization import normalization
 from tailproof.files import read_json
 from tailproof.loading.resizing import BICUBIC

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
 from tailproof.data.tables import read_parquet, table_metadata, unreadable

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tailproof.config.recipe import Features, Model
+from tailproof.config.frozen_backbone import Features
+from tailproof.config.model import Model
 from tailproof.digests import digest_of, known_sha256
 from tailproof.features.backbone import Backbone
 from tailproof.features.batches import Batch, Preparation, ShardImages

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from tailproof.config.head import Head
-from tailproof.config.recipe import Model
+from tailproof.config.model import Model
 from tailproof.features.backbone_with_head import (
     NAME,
     NAME_OF_SEVERAL,

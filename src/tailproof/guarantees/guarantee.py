@@ -115,6 +115,7 @@ def guarantee(
             promised.summary["groups"] = of_groups.promised.summary
         if method.kind != "expert":
             continue
+        facts = {"experiment": experiment, "expert": method.name, "notes": notes_on_groups}
         stored[method.name] = {
             seed: stored_guarantees(
                 rules,
@@ -122,20 +123,17 @@ def guarantee(
                 config,
                 grouped=of_groups.stored(seed) if of_groups else None,
                 context=promised.stored_context(seed, in_context),
-                experiment=experiment,
-                expert=method.name,
                 seed=int(seed),
                 weights_sha256=logits[method.name][seed][FITTED_ON].metadata["weights_sha256"],
-                notes=notes_on_groups,
+                **facts,
             )
             for seed, rules in method.rules.items()
         }
         if method.name in scores:
-            summary, rules = promise_unknown(
+            promised.summary["unknown"], unknown_rules = promise_unknown(
                 scores[method.name], promised, of_groups, group_of, setting
             )
-            promised.summary["unknown"] = summary
-            for seed, own in rules.items():
+            for seed, own in unknown_rules.items():
                 facts = features_of(unknown[method.name], seed)
                 stored[method.name][seed]["unknown"] = own | facts
     write_json(Path(output) / "guarantees.json", result)

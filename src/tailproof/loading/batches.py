@@ -21,7 +21,6 @@ class Rows(Protocol):
         sample_ids: id of each row.
         labels: class of each row, int64 [N] for each rank.
         groups: number of rows of each row group on disk.
-        block_rows: number of rows that are shuffled together, which a reader can keep.
     """
 
     name: str
@@ -29,7 +28,10 @@ class Rows(Protocol):
     sample_ids: list[str]
     labels: dict[str, np.ndarray]
     groups: list[int]
-    block_rows: int
+
+    @property
+    def block_rows(self) -> int:
+        """Number of rows that are shuffled together, which a reader can keep."""
 
     def __len__(self) -> int: ...
 

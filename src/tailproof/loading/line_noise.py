@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.loading.sampler import uniforms
 
 

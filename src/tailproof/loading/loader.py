@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.batches import Batches
 from tailproof.loading.dataset import Split

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.config.transforms import Transform
 from tailproof.loading.resizing import shorten
 from tailproof.loading.transforms import (

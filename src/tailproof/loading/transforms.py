@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from tailproof.config.recipe import Augmentation
+from tailproof.config.augmentation import Augmentation
 from tailproof.config.transforms import ALBUMENTATIONS, TORCHVISION, Library, Transform
 from tailproof.loading.resizing import shorten
 from tailproof.loading.sampler import random_bits

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 from torch.nn.utils import parametrize
 
-from tailproof.config.recipe import Tune
+from tailproof.config.model import Tune
 from tailproof.models.network_parts import (
     attention_blocks,
     backbone_parameters,

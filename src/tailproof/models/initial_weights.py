@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tailproof.config.recipe import Model
+from tailproof.config.model import Model
 from tailproof.files import read_json
 from tailproof.models.build import build_model
 from tailproof.models.timm_network import published_cfg

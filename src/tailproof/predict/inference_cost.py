@@ -83,13 +83,14 @@ def _time(expert: LoadedExpert, images: list[tuple[np.ndarray, ...]]) -> float:
 def _parameters(model: nn.Module) -> int:
     """Return the parameters that answers use; a shared backbone keeps a classifier that none do."""
     if isinstance(model, SharedBackbone):
-        return count_parameters(model) - count_parameters(model.backbone.get_classifier())
+        return count_parameters(model) - model.unused_parameters
     return count_parameters(model)
 
 
 @torch.inference_mode()
 def _multiply_adds(network: Network) -> int:
     """Return the multiply-adds of one image, half of the operations that torch counts."""
+    images = [torch.zeros(1, *taken.shape, device=network.device) for taken in network.preparations]
     with FlopCounterMode(display=False) as counter:
-        network.model(torch.zeros(1, *network.preparation.shape, device=network.device))
+        network.model(*images)
     return counter.get_total_flops() // 2

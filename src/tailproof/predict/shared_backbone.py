@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from tailproof.features.backbone_with_head import BackbonesWithHead, BackboneWithHead
 from tailproof.features.head_layers import build_head
 from tailproof.models.backbone_layers import layers_of
+from tailproof.models.build import count_parameters
+from tailproof.models.timm_network import as_timm
 from tailproof.predict.bundle_file import BackboneAndHead
 
 
@@ -27,12 +29,17 @@ class SharedBackbone(nn.Module):
         if self._own:
             network.head = nn.Identity()
 
+    @property
+    def unused_parameters(self) -> int:
+        """The parameters of a classifier that no answer uses."""
+        return 0 if self._own else count_parameters(as_timm(self.network).get_classifier())
+
     def forward(self, *images: Tensor) -> Tensor:
         """Return logits [N, outputs of all heads] of images [N, C, H, W] of each input."""
         if self._own:
             features = self.network(*images)
         else:
-            features = layers_of(self.network, *images, ["penultimate"])["penultimate"]
+            features = layers_of(self.network, images[0], ["penultimate"])["penultimate"]
         return torch.cat([head(features) for head in self.heads], 1)
 
 

@@ -1,9 +1,11 @@
 """The Slurm resources that a training job requests at its first attempt."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from tailproof.config.recipe import Recipe
+from tailproof.files import read_json
 
 TRAIN_MINUTES = 720
 """The longest time that is requested; a run that needs more saves its state and resumes."""
@@ -49,3 +51,19 @@ def with_measurements(request: dict[str, Any], timed: dict[str, Any]) -> dict[st
         "memory_mb_a_node": max(request["memory_mb_a_node"], memory),
         "minutes": min(TRAIN_MINUTES, math.ceil(30 + 2 * timed["run"] / 60)),
     }
+
+
+def measured_resource(recipe: Recipe, timing: Path, expert: str, name: str) -> int:
+    """Return the amount of a resource for a training job, measured by the preflight if it ran.
+
+    Args:
+        recipe: recipe of the expert.
+        timing: path of preflight_timing.json, which may not exist yet.
+        expert: name of the expert.
+        name: name of a field of `request_of`.
+
+    Raises:
+        TailproofError: the file is damaged.
+    """
+    measured = read_json(timing)["experts"].get(expert, {}) if timing.exists() else {}
+    return with_measurements(request_of(recipe), measured)[name]

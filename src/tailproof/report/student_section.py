@@ -52,7 +52,7 @@ def section(results: Results) -> Section | None:
         f"{first['ensemble']} of {quantity(len(taught), 'expert')} ({listed(taught)}). The best of "
         f"these on dev is {first['best_expert']}.",
         [_verdict(name, own) for name, own in students.items()],
-        _costs(results, list(students), first),
+        _costs(results, results.cost["methods"], list(students), first),
         f"{results.cost['device']}, {quantity(results.cost['threads'], 'thread')}, batches of "
         f"{results.cost['batch_size']}",
         _distances(students),
@@ -80,8 +80,10 @@ def _verdict(name: str, values: dict[str, Any]) -> str:
     )
 
 
-def _costs(results: Results, students: list[str], first: dict[str, Any]) -> Table:
-    scores, costs = results.scores, results.cost["methods"]
+def _costs(
+    results: Results, costs: dict[str, Any], students: list[str], first: dict[str, Any]
+) -> Table:
+    scores = results.scores
     tags = dict.fromkeys(students, "student") | {first["ensemble"]: "ensemble"}
     rows = []
     for name, cost in costs.items():
@@ -120,7 +122,7 @@ def _distances(students: dict[str, dict[str, Any]]) -> Table:
 
 def _difference(value: Value) -> Cell:
     low, high = value["low"], value["high"]
-    certain = low is not None and (low > 0 or high < 0)
+    certain = low is not None and high is not None and (low > 0 or high < 0)
     shown = keyed(CHOSEN_BY, value, sign=True) | {"sd": None}
     return Cell(**shown, strong=certain)
 

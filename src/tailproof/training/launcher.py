@@ -59,7 +59,7 @@ def launch(
     digests = digests or {}
     verify(manifest, "train", "val", digests=digests)
     weights = weights_file(recipe.model)
-    start = known_sha256(weights, digests) if weights else None
+    start: Any = known_sha256(weights, digests) if weights else None
     start = (start, known_sha256(teacher, digests)) if teacher else start
     key = state_key(read_json(manifest), recipe, seed, code, start)
     run_folder = Path(states) / key

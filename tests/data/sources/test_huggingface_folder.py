@@ -344,7 +344,7 @@ def test_another_encoding_is_the_users_to_name(tmp_path):
         ("/etc/passwd,cat", ["line 3", "absolute"]),
         ("C:\\x.png,cat", ["line 3", "absolute"]),
         ("..\\x.png,cat", ["outside"]),
-        ("file:///etc/passwd,cat", ["does not exist"]),
+        ("file:///etc/passwd,cat", ["address"]),
         (",cat", ["line 3", "no file name"]),
         ("b.png,cat,dog", ["line 3", "3 cells"]),
     ],

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tailproof.config.recipe import Augmentation, Recipe
+from tailproof.config.augmentation import Augmentation
+from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve
 from tailproof.diagnosis.finding import Finding, certainty

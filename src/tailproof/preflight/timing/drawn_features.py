@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tailproof.config.frozen_backbone import FrozenBackbone
 from tailproof.config.head import RESCALED, Linear
-from tailproof.config.recipe import FrozenBackbone, Recipe
+from tailproof.config.recipe import Recipe
 from tailproof.features.store import FeatureSplit
 from tailproof.loading import Split
 from tailproof.models import build_model
