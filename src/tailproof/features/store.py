@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tailproof.config.recipe import LAYERS
+from tailproof.config.backbones import LAYERS
 from tailproof.data.tables import read_parquet, table_metadata, unreadable, with_metadata
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
