@@ -484,7 +484,7 @@ class Pipeline:
     def pretrained_of_features(self, *suffixes: str) -> InputFunction:
         """Return an input function: the weights whose features are computed, and their facts."""
         return lambda wildcards: self._files_of_weights(
-            [self.backbone_of_features(wildcards.key).model.weights_key], suffixes
+            [str(self.backbone_of_features(wildcards.key).model.weights_key)], suffixes
         )
 
     def shards_of_features(self, file: str) -> InputFunction:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailproof.features.store import AGAIN, FeatureSplit
+from tailproof.features.store import AGAIN, FeatureSplit, rows_of_block
 from tailproof.runtime.errors import TailproofError
 
 SHORTEST = 1e-12
@@ -39,6 +39,7 @@ class ConcatenatedSplit(FeatureSplit):
         self.paths = [path for store in stores for path in store.paths]
         self.width, self.views = sum(store.width for store in stores), first.views
         self.dtype = np.dtype(np.float32)
+        self.block_rows = rows_of_block(self.views * self.width * self.dtype.itemsize)
 
     def read(self, group: int) -> np.ndarray:
         """Return the features of the samples of one row group, float32 [rows, views, width].

@@ -37,6 +37,15 @@ def part_path(folder: str | Path, split: str, part: int) -> Path:
     return Path(folder, f"{split}.parquet", f"part-{part:05d}.parquet")
 
 
+def rows_of_block(row_bytes: int) -> int:
+    """Return the number of samples that are shuffled together.
+
+    Args:
+        row_bytes: size of the features of a sample.
+    """
+    return max(1, BLOCK_BYTES // row_bytes)
+
+
 class FeatureWriter:
     """Writes the features of one shard, a row group at a time.
 
@@ -146,6 +155,7 @@ class FeatureSplit:
         views: number of views of each sample.
         dtype: float32 or float16.
         groups: number of samples of each row group.
+        block_rows: number of samples that are shuffled together, which a reader can keep.
         paths: the files.
     """
 
@@ -197,6 +207,7 @@ class FeatureSplit:
         self.labels = {
             rank: table[rank].fill_null(-1).to_numpy().copy() for rank in self.manifest["ranks"]
         }
+        self.block_rows = rows_of_block(self.views * self.width * self.dtype.itemsize)
         self._files: dict[int, pq.ParquetFile] = {}
 
     def __len__(self) -> int:
@@ -205,11 +216,6 @@ class FeatureSplit:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out open files, which another process cannot use."""
         return {**self.__dict__, "_files": {}}
-
-    @property
-    def block_rows(self) -> int:
-        """The number of samples that are shuffled together, which a reader can keep."""
-        return max(1, BLOCK_BYTES // (self.views * self.width * self.dtype.itemsize))
 
     @property
     def size_in_memory(self) -> int:

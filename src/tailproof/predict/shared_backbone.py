@@ -32,7 +32,7 @@ class SharedBackbone(nn.Module):
         if self._own:
             features = self.network(*images)
         else:
-            features = layers_of(self.network, *images, ["penultimate"])["penultimate"]
+            features = layers_of(self.network, images[0], ["penultimate"])["penultimate"]
         return torch.cat([head(features) for head in self.heads], 1)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from tailproof.config.head import RESCALED, Linear
 from tailproof.config.recipe import FrozenBackbone, Recipe
-from tailproof.features.store import FeatureSplit
+from tailproof.features.store import FeatureSplit, rows_of_block
 from tailproof.loading import Split
 from tailproof.models import build_model
 from tailproof.models.backbone_layers import layers_of
@@ -39,6 +39,7 @@ class DrawnFeatures(FeatureSplit):
         self.width, self.views = width, views
         self.backbone_bytes = backbone_bytes
         self.row_bytes = views * self.width * STORED_BYTES
+        self.block_rows = rows_of_block(self.row_bytes)
         self._values = np.random.default_rng(0).standard_normal(self.width, np.float32)
 
     def __len__(self) -> int:
