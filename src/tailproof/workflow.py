@@ -384,19 +384,17 @@ class Pipeline:
     def pretrained_of(self, *suffixes: str) -> InputFunction:
         """Return an input function: the weights that an expert may start from, and their facts."""
         return lambda wildcards: self._weights(
-            possible_recipes(self.experiment(wildcards), wildcards.expert), suffixes
+            pretrained_models(possible_recipes(self.experiment(wildcards), wildcards.expert)),
+            suffixes,
         )
 
     def pretrained_of_all(self, *suffixes: str) -> InputFunction:
         """Return an input function: the weights of all experts and points, or their facts."""
         return lambda wildcards: self._weights(
-            all_recipes(self.experiment(wildcards)).values(), suffixes
+            pretrained_models(all_recipes(self.experiment(wildcards)).values()), suffixes
         )
 
-    def _weights(self, recipes: Iterable[Recipe], suffixes: Iterable[str]) -> list[str]:
-        return self._files_of_weights(pretrained_models(recipes), suffixes)
-
-    def _files_of_weights(self, keys: Iterable[str], suffixes: Iterable[str]) -> list[str]:
+    def _weights(self, keys: Iterable[str], suffixes: Iterable[str]) -> list[str]:
         files = map(self._paths.weights, keys)
         return [file.with_suffix(suffix).as_posix() for file in files for suffix in suffixes]
 
@@ -483,7 +481,7 @@ class Pipeline:
 
     def pretrained_of_features(self, *suffixes: str) -> InputFunction:
         """Return an input function: the weights whose features are computed, and their facts."""
-        return lambda wildcards: self._files_of_weights(
+        return lambda wildcards: self._weights(
             [str(self.backbone_of_features(wildcards.key).model.weights_key)], suffixes
         )
 
