@@ -383,10 +383,8 @@ class Pipeline:
 
     def pretrained_of(self, *suffixes: str) -> InputFunction:
         """Return an input function: the weights that an expert may start from, and their facts."""
-        return lambda wildcards: self._weights(
-            pretrained_models(possible_recipes(self.experiment(wildcards), wildcards.expert)),
-            suffixes,
-        )
+        recipes = self.of_expert(possible_recipes)
+        return lambda wildcards: self._weights(pretrained_models(recipes(wildcards)), suffixes)
 
     def pretrained_of_all(self, *suffixes: str) -> InputFunction:
         """Return an input function: the weights of all experts and points, or their facts."""
