@@ -113,22 +113,11 @@ def guarantee(
         if groups and unit_of_groups:
             of_groups = PromisedGroups.of(method, groups, unit_of_groups, setting)
             promised.summary["groups"] = of_groups.promised.summary
-        if method.kind != "expert":
-            continue
-        facts = {"experiment": experiment, "expert": method.name, "notes": notes_on_groups}
-        stored[method.name] = {
-            seed: stored_guarantees(
-                rules,
-                classes,
-                config,
-                grouped=of_groups.stored(seed) if of_groups else None,
-                context=promised.stored_context(seed, in_context),
-                seed=int(seed),
-                weights_sha256=logits[method.name][seed][FITTED_ON].metadata["weights_sha256"],
-                **facts,
+        if method.kind == "expert":
+            facts: dict[str, Any] = {"experiment": experiment, "notes": notes_on_groups}
+            stored[method.name] = _stored(
+                method, logits[method.name], promised, of_groups, setting, facts
             )
-            for seed, rules in method.rules.items()
-        }
         if method.name in scores:
             promised.summary["unknown"], unknown_rules = promise_unknown(
                 scores[method.name], promised, of_groups, group_of, setting
@@ -139,6 +128,30 @@ def guarantee(
     write_json(Path(output) / "guarantees.json", result)
     write_json(Path(output) / "guarantee_rules.json", stored)
     return result
+
+
+def _stored(
+    method: Method,
+    logits: Mapping[str, Mapping[str, LogitsFile]],
+    promised: Promised,
+    of_groups: PromisedGroups | None,
+    setting: Setting,
+    facts: Mapping[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """Return the rules of an expert by seed, as guarantee_rules.json has them."""
+    of_expert = ("expert", "seed", "weights_sha256")
+    return {
+        seed: stored_guarantees(
+            rules,
+            setting.classes,
+            setting.config,
+            grouped=of_groups.stored(seed) if of_groups else None,
+            context=promised.stored_context(seed, setting.context),
+            **facts,
+            **{name: logits[seed][FITTED_ON].metadata[name] for name in of_expert},
+        )
+        for seed, rules in method.rules.items()
+    }
 
 
 def _codes(context: Context | None, files: Mapping[str, LogitsFile]) -> dict[str, list[Array]]:
