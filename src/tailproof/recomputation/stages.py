@@ -74,6 +74,7 @@ def _evaluate(record: Record, folder: Path) -> None:
         Evaluation(**record.parameters["evaluation"]),
         folder,
         read_groups(_input(record, "samples.parquet")),
+        record.parameters["students"],
     )
 
 
@@ -93,6 +94,7 @@ def _guarantee(record: Record, folder: Path) -> None:
         _input(record, "splits.parquet"),
         _optional_input(record, "context.parquet"),
         unknown,
+        record.parameters["students"],
     )
 
 
