@@ -18,9 +18,9 @@ from tailproof.runtime.records import Record
 SECONDS = 120.0
 """A job that took longer is not computed again."""
 
-
 _WRONG_CONTENT = (
     ArithmeticError,
+    AssertionError,
     AttributeError,
     LookupError,
     RuntimeError,

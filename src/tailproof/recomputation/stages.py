@@ -17,6 +17,7 @@ from tailproof.config.experiment import Experiment
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.context import write_context
 from tailproof.data.splits import split
+from tailproof.data.tables import read_parquet
 from tailproof.data.thumbnails import write_class_thumbnails
 from tailproof.diagnosis.diagnose import write_diagnosis
 from tailproof.evaluation.evaluate import evaluate
@@ -30,7 +31,7 @@ from tailproof.report.page import write_page
 from tailproof.report.svg import without_charts
 from tailproof.report.training_charts import write_curves
 from tailproof.runtime.records import Record
-from tailproof.runtime.stages import POOLED, logits_by_expert, paths_by
+from tailproof.runtime.stages import POOLED, job_of, logits_by_expert, paths_by
 
 Remake = Callable[[Record, Path], None]
 
@@ -47,7 +48,11 @@ def _split(record: Record, folder: Path) -> None:
 
 def _context(record: Record, folder: Path) -> None:
     data = Data(**record.parameters["data"])
-    if Path(getattr(data.source, "root", "")).exists():  # raw data may be on another machine
+    root = Path(getattr(data.source, "root", ""))
+    listed = read_parquet(_input(record, "raw.parquet"), ["path"])["path"].to_pylist()
+    above = root.parent if root.is_file() else root
+    # The raw data may be on another machine; their folder may be there all the same, but empty.
+    if any((above / path).is_file() for path in listed):
         write_context(data, _input(record, "samples.parquet"), folder / "context.parquet")
 
 
@@ -80,7 +85,7 @@ def _evaluate(record: Record, folder: Path) -> None:
 
 def _guarantee(record: Record, folder: Path) -> None:
     unknown: dict[str, dict[str, str]] = {}
-    scores = [path for path in _inputs(record) if path.endswith("/unknown_scores.parquet")]
+    scores = outputs_of(record, "score_unknown")
     for (expert, seed), path in paths_by("score_unknown", ("expert", "seed"), scores).items():
         unknown.setdefault(expert, {})[seed] = path
     guarantee(
@@ -99,7 +104,7 @@ def _guarantee(record: Record, folder: Path) -> None:
 
 
 def _inspect(record: Record, folder: Path) -> None:
-    logits = paths_by("export", ("expert", "seed", "split"), _logit_files(record))
+    logits = paths_by("export", ("expert", "seed", "split"), outputs_of(record, "export"))
     inspect(
         _input(record, "manifest.json"),
         _input(record, "samples.parquet"),
@@ -146,7 +151,7 @@ def _bundle(record: Record, folder: Path) -> None:
         weights=of_experts("/model.safetensors"),
         configs=of_experts("/config.json"),
         calibrations=of_experts("/calibration.json", "calibrate"),
-        logits=paths_by("export", ("expert", "split"), _logit_files(record)),
+        logits=paths_by("export", ("expert", "split"), outputs_of(record, "export")),
         manifest=_input(record, "manifest.json"),
         samples=_input(record, "samples.parquet"),
         metrics=_input(record, "metrics.json"),
@@ -161,7 +166,7 @@ def _report(record: Record, folder: Path) -> None:
     """Write the page without its charts, and the learning curves."""
     experiment = Experiment(**record.parameters["experiment"])
     results = project_paths().experiment(record.experiment)
-    pooled = [path for path in _inputs(record) if Path(path).parent.name in POOLED]
+    pooled = outputs_of(record, *POOLED)
     with without_charts():
         write_page(record.experiment, experiment, results, folder / "index.html", pooled)
     write_curves(experiment, results, folder / "curves.csv")
@@ -202,9 +207,10 @@ def _optional_input(record: Record, name: str) -> str | None:
     return next((path for path in _inputs(record) if path.endswith(f"/{name}")), None)
 
 
-def _logit_files(record: Record) -> list[str]:
-    return [path for path in _inputs(record) if "/logits/" in path]
+def outputs_of(record: Record, *stages: str) -> list[str]:
+    """Return the inputs that some stages wrote."""
+    return [path for path in _inputs(record) if (job_of(path) or ("",))[0] in stages]
 
 
 def _logits(record: Record) -> dict[str, dict[str, dict[str, str]]]:
-    return logits_by_expert(_logit_files(record), SimpleNamespace(**record.parameters))
+    return logits_by_expert(outputs_of(record, "export"), SimpleNamespace(**record.parameters))
