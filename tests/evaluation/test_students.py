@@ -57,6 +57,26 @@ def test_there_is_no_share_of_an_uncertain_distance():
     assert accuracy["share"] is None and accuracy["beyond_half"]["low"] is not None
 
 
+def test_a_resample_without_a_distance_has_no_share():
+    """Accuracies of few samples are often equal, and JSON has no infinite number."""
+    values = {"plain": 0.5, "student": 0.75, "stacked": 1.0}
+    kinds = {name: "ensemble" if name == "stacked" else "expert" for name in values}
+    rows = {name: np.full(41, value) for name, value in values.items()}
+    rows["stacked"][40] = 0.5
+    methods = {
+        name: Method(
+            name,
+            kinds[name],
+            {},
+            values={"test": {metric: [own] for metric in ("balanced_accuracy", "top1")}}
+            | {"dev": {"balanced_accuracy": [own]}},
+        )
+        for name, own in rows.items()
+    }
+    share = measure_students(methods, ["student"], "test")["student"]["top1"]["share"]
+    assert share == {"value": 0.5, "low": 0.5, "high": 0.5}
+
+
 def test_metrics_have_students_only_where_there_are_some(tmp_path):
     files = write_experts(tmp_path, ("plain", "adjusted", "third"))
     manifest = tmp_path / "manifest.json"

@@ -24,7 +24,7 @@ def measure_students(
     `missing` e − s, `distance` e − b, `beyond_half` s − (b + e) / 2, and `share` (s − b) / (e − b).
     Whether a student closes half of the distance is the sign of `beyond_half`, whose interval is
     that of a difference. `share` is None unless the distance is certain to be above zero, because
-    the interval of a ratio means nothing otherwise.
+    the interval of a ratio means nothing otherwise; a resample without a distance has none.
 
     Args:
         methods: the methods by name, measured on dev and the split.
@@ -52,10 +52,10 @@ def _mean(method: Method, split: str, metric: str) -> np.ndarray:
 
 
 def _compare(expert: np.ndarray, student: np.ndarray, ensemble: np.ndarray) -> dict[str, Any]:
-    distance = bootstrap.difference([ensemble], [expert])
+    distance, distances = bootstrap.difference([ensemble], [expert]), ensemble - expert
     certain = distance["low"] is not None and distance["low"] > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (student - expert) / (ensemble - expert)
+    share = np.full(len(distances), np.nan)
+    np.divide(student - expert, distances, out=share, where=distances > 0)
     return {
         "gained": bootstrap.difference([student], [expert]),
         "missing": bootstrap.difference([ensemble], [student]),

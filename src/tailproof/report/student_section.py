@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from tailproof.evaluation.students import COMPARED
 from tailproof.number_format import MINUS, MISSING
-from tailproof.report.keyed_number import KeyedNumber, keyed, measured
+from tailproof.report.keyed_number import KeyedNumber, excludes_zero, keyed, measured
 from tailproof.report.metric_format import SPACE
 from tailproof.report.results import CHOSEN_BY, Results, Value
 from tailproof.report.tables import Cell, Row, Table, heading
@@ -66,7 +66,12 @@ def _verdict(name: str, values: dict[str, Any]) -> str:
     own, expert, ensemble = values[CHOSEN_BY], values["best_expert"], values["ensemble"]
     beyond = own["beyond_half"]
     between = f"half of the distance from {expert} to {ensemble}"
-    if own["distance"]["low"] is None or own["distance"]["low"] <= 0:
+    low, high = own["distance"]["low"], own["distance"]["high"]
+    if high is not None and high < 0:
+        return (
+            f"{ensemble} is worse than {expert}, so that there is no distance for {name} to close."
+        )
+    if low is None or low <= 0:
         return (
             f"There is no certain distance from {expert} to {ensemble} for {name} to close: its "
             "interval includes zero."
@@ -121,10 +126,8 @@ def _distances(students: dict[str, dict[str, Any]]) -> Table:
 
 
 def _difference(value: Value) -> Cell:
-    low, high = value["low"], value["high"]
-    certain = low is not None and high is not None and (low > 0 or high < 0)
     shown = keyed(CHOSEN_BY, value, sign=True) | {"sd": None}
-    return Cell(**shown, strong=certain)
+    return Cell(**shown, strong=excludes_zero(value))
 
 
 def _share(value: dict[str, float | None] | None) -> Cell:
