@@ -10,6 +10,7 @@ from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.files import read_json, write_json
 from tailproof.guarantees.expert_guarantees import (
+    ExpertGuarantees,
     StoredColumn,
     StoredContext,
     StoredGroups,
@@ -391,3 +392,16 @@ def test_promises_that_were_changed_or_are_of_another_expert_are_refused(
     edit(value)
     (folder / "guarantees.json").write_text(json.dumps(value))
     assert "guarantees.json" in refused(folder, images, set_coverage=0.9)
+
+
+def test_a_false_alarm_rate_that_is_listed_twice_is_read_once(expert):
+    """A stranger's folder may list it so; the rule "unknown" takes the last one too."""
+    value = read_json(expert / "guarantees.json")
+    rates = [
+        {"rate": 0.1, "threshold": None, "needed": 1, "samples": samples} for samples in (5, 6)
+    ]
+    rates = [own | {"risks": [], "context_risks": None} for own in rates]
+    rates[1]["risks"] = value["risks"][:1]
+    unknown = {"score": "max_logit", "features_sha256": "0" * 64, "false_alarms": rates}
+    guarantees = ExpertGuarantees.model_validate(value | {"unknown": unknown})
+    assert guarantees.of_answers(unknown=0.1).risks == guarantees.risks[:1]

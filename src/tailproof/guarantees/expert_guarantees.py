@@ -337,7 +337,7 @@ class ExpertGuarantees(JsonFile):
         }
         if unknown is not None and self.unknown is not None:
             rates = self.unknown.groups if grouped else self.unknown.false_alarms
-            (rate,) = (fitted for fitted in rates or [] if fitted.rate == unknown)
+            rate = {fitted.rate: fitted for fitted in rates or []}[unknown]
             fields["risks"] = (rate.context_risks or []) if in_context else rate.risks
         if grouped:
             fields |= {"unit": "group", "notes": []}
