@@ -11,11 +11,10 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
 Kind = Literal["value", "month"]
+"""What is taken of a cell: its text, or the month of a date."""
 
 VALUE: Kind = "value"
 MONTH: Kind = "month"
-KINDS: tuple[Kind, ...] = (VALUE, MONTH)
-"""What is taken of a cell: its text, or the month of a date."""
 
 DATE = re.compile(r"\d{4}[-/:.](0?[1-9]|1[0-2])[-/:.](0?[1-9]|[12]\d|3[01])([T ].*)?")
 """Year, month and day, as in ISO 8601 and EXIF; a time may follow."""

@@ -142,9 +142,6 @@ class WholeExpert(nn.Module):
 class _Normalized(nn.Module):
     """Computes raw logits of images as they are."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.model = network.model

@@ -13,7 +13,6 @@ from tailproof.features.backbone_with_head import NAME, NAME_OF_SEVERAL
 from tailproof.models.expert_config import ExpertConfig
 
 FILE = "bundle.json"
-FORMAT = 1
 OWN, SHARED = "experts", "backbones"
 """First parts of the names of tensors: ``experts/NAME/TENSOR`` and ``backbones/1/TENSOR``."""
 
