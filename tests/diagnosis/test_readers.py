@@ -152,6 +152,26 @@ def test_a_trainer_that_counts_fractions_of_epochs(tmp_path):
     assert history.columns["train_loss"].tolist() == pytest.approx([2.375, 1.375])
 
 
+@pytest.mark.parametrize("is_json", [False, True])
+def test_a_printed_loss_that_is_not_finite_is_kept(tmp_path, is_json):
+    """Of a run that diverges, the last epochs are what matters."""
+    losses = [(0.9, 0.8), (0.7, 0.6), (float("nan"), float("nan")), (float("inf"), float("nan"))]
+    shown = json.dumps if is_json else str
+    rows = [
+        line
+        for epoch, (train, val) in enumerate(losses, 1)
+        for line in (
+            shown({"loss": train, "best": True, "epoch": float(epoch)}),
+            shown({"eval_loss": val, "epoch": float(epoch)}),
+        )
+    ]
+    text = "".join(f"INFO | {row}\n" for row in rows)
+    history = read_history(write(tmp_path, "train.log", text))
+    assert list(history.epochs) == [1, 2, 3, 4]
+    assert np.isinf(history.columns["train_loss"]).tolist() == [False, False, True, True]
+    assert np.isinf(history.columns["val_loss"]).tolist() == [False, False, True, True]
+
+
 def test_a_loss_that_is_not_a_number_is_kept_and_a_missing_one_is_not(tmp_path):
     history = read_history(
         write(tmp_path, "h.csv", "epoch,train_loss,val_loss\n1,1.0,\n2,nan,\n3,inf,1\n")

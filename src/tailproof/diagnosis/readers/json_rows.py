@@ -33,7 +33,7 @@ def read_json_tables(path: Path, text: str) -> list[Table]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):  # ValueError: also a number of 5,000 digits
-        value = _python_value(text)
+        value = read_python_value(text)
         if value is None:
             return [_json_lines(path, text)]
     tables = list(_tables(path, value, 0))
@@ -59,7 +59,7 @@ def read_json_of_epoch(path: Path) -> Named | None:
     return row if is_epoch else None
 
 
-def _python_value(text: str) -> Any:
+def read_python_value(text: str) -> Any:
     """Return the value of a Python dictionary that was written by `str`; None if it is none."""
     if not re.match(r"\{\s*'", text.lstrip()):
         return None

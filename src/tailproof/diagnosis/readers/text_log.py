@@ -4,7 +4,7 @@ A form returns rows with the names that the same program writes to its CSV or JS
 else about them is known already. A log that cannot be read right is refused.
 """
 
-import ast
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tailproof.diagnosis.column_aliases import PARTS, read_name, with_plain_sets
+from tailproof.diagnosis.readers.json_rows import read_python_value
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table
 from tailproof.runtime.errors import TailproofError
 
@@ -261,14 +262,21 @@ _DICTIONARY = re.compile(r"\{['\"][^{}]*\}")
 
 def _dictionaries(path: Path, lines: Lines) -> Table | None:
     rows: Rows = []
+    unread = 0
     for match in filter(None, map(_DICTIONARY.search, lines)):
-        try:
-            row = ast.literal_eval(re.sub(r"\bnull\b", "None", match[0]))
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
+        row = _read_dictionary(match[0])
+        unread += row is None
         if isinstance(row, dict) and "epoch" in row:
             rows.append({str(name): value for name, value in row.items()})
-    return _table(rows)
+    return _table(rows, {"dictionaries that cannot be read": unread})
+
+
+def _read_dictionary(text: str) -> Any:
+    """Return a dictionary in JSON, or as Python prints it; None if it is neither."""
+    try:
+        return json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return read_python_value(text)
 
 
 # YOLOv5 before version 6.
