@@ -74,8 +74,15 @@ def test_class_weights_that_do_not_fit_are_left_out(name):
 
 def test_a_tiny_network_is_measured_and_described(digits):
     recipes = {"one": Recipe(**SMALL), "two": Recipe(**SMALL, loss={"name": "focal"})}
+    recipes["student"] = Recipe(**SMALL, distill={"from": "stacked"})
     sizes, probe = structures(digits, recipes), measure(digits, recipes)
     assert sizes["one"]["parameters"] == 269_434
+    rows = json.loads(digits.read_text())["splits"]["train"]["rows"]
+    more = sizes["student"]["estimated_memory_mb"] - sizes["one"]["estimated_memory_mb"]
+    assert more == pytest.approx(4 * 10 * rows / 2**20, abs=0.01)
+    taught, own = probe["experts"]["student"], probe["experts"]["one"]
+    assert taught["step"] == own["step"]
+    assert taught["host_memory_mb"] == float(f"{own['host_memory_mb'] + more:.4g}")
     assert sizes["one"]["weights_mb"] < sizes["one"]["estimated_memory_mb"] < 30
     assert not probe["findings"]
     own = probe["experts"]["one"]

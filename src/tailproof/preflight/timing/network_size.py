@@ -17,6 +17,7 @@ from tailproof.models.tuning import tune_network
 from tailproof.preflight.timing.drawn_features import DrawnFeatures, head_on_drawn_features
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.builders import model_options
+from tailproof.training.distillation import size_of_answers
 from tailproof.training.multi_head import Heads
 from tailproof.training.preprocessing import view_size
 
@@ -54,7 +55,8 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
     """Return the parameters of one expert, and its memory and files in megabytes (2**20 bytes).
 
     ``estimated_memory_mb`` is the memory of a process in its largest phase: weights, gradients,
-    optimizer state and activations of the backward pass, without the libraries.
+    optimizer state, activations of the backward pass and a teacher's answers, without the
+    libraries.
     """
     outputs = len(Heads(split.manifest, recipe).names)
     options = model_options(split, recipe)
@@ -71,8 +73,9 @@ def structure_of(recipe: Recipe, split: Split) -> dict[str, Any]:
     states = STATES.get(recipe.optimizer.name, 2) * trained
     averaged, kept = (weights, changed) if recipe.ema else (0, 0)
     activations = max(_activations(model, split, recipe, phase) for phase in recipe.timeline)
+    answers = size_of_answers(split.manifest) if recipe.distill else 0
     sizes = {
-        "estimated_memory_mb": weights + trained + states + averaged + activations,
+        "estimated_memory_mb": weights + trained + states + averaged + activations + answers,
         "weights_mb": weights,
         "checkpoints_mb": KEPT_STATES * (changed + states + kept),
         "logits_mb": _logits_bytes(split.manifest, outputs),
@@ -96,8 +99,9 @@ def head_structure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
     averaged = weights if recipe.ema else 0
     kept = split.size_in_memory <= recipe.cache_gb * 2**30
     features = split.size_in_memory if kept else split.block_rows * split.row_bytes
+    answers = size_of_answers(learner.manifest) if recipe.distill else 0
     sizes = {
-        "estimated_memory_mb": features + weights + trained + states + averaged,
+        "estimated_memory_mb": features + weights + trained + states + averaged + answers,
         "weights_mb": split.backbone_bytes + weights,
         "checkpoints_mb": KEPT_STATES * (weights + states + averaged),
         "logits_mb": _logits_bytes(learner.manifest, outputs),

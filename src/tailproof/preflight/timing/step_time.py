@@ -13,10 +13,12 @@ import torch
 
 from tailproof.config.recipe import Recipe
 from tailproof.digests import canonical_json
+from tailproof.files import read_json
 from tailproof.preflight.checks.timed_steps import failed_steps
 from tailproof.preflight.timing.drawn_features import head_on_drawn_features
 from tailproof.runtime.environment import describe_machine
 from tailproof.runtime.errors import TailproofError
+from tailproof.training.distillation import size_of_answers
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
@@ -82,6 +84,8 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
         if "failed" in times.get(key, {"failed": ""}):  # the fields left out may be the reason
             times[key] = _measure(manifest, single)
         by_expert[name] = times[key]
+        if recipe.distill and "run" in times[key]:
+            by_expert[name] = _with_answers(times[key], read_json(manifest))
         if "failed" in times[key]:
             failed.setdefault(times[key]["failed"], []).append(name)
     return {
@@ -89,6 +93,13 @@ def measure(manifest: str | Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
         "experts": by_expert,
         "findings": [finding.to_jsonable() for finding in failed_steps(failed)],
     }
+
+
+def _with_answers(timed: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the times of an expert as those of a student, which has its teacher's answers too."""
+    size = size_of_answers(manifest) / 2**20
+    kinds = ("peak_memory_mb", "host_memory_mb")
+    return timed | {kind: _rounded(timed[kind] + size) for kind in kinds}
 
 
 def _single_process(recipe: Recipe) -> Recipe:
