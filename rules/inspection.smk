@@ -8,7 +8,12 @@ rule inspect:
         manifest=rules.manifest.output.manifest,
         samples=rules.prepare.output.samples,
         shards=shards_of("train", *INSPECTED),
-        logits=files_of_evaluated("logits/{split}.parquet", split=INSPECTED),
+        # Students answer what their teachers answer, which would then count twice.
+        logits=files_of(
+            lambda w: experiment(w).combined,
+            "logits/{split}.parquet",
+            split=INSPECTED,
+        ),
     output:
         summary="<results>/{experiment}/inspection/summary.json",
         labels="<results>/{experiment}/inspection/labels_to_check.csv",

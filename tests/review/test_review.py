@@ -13,18 +13,20 @@ import yaml
 from scipy.special import log_softmax, rel_entr
 from sklearn.neighbors import NearestNeighbors
 
+from tailproof.config.validation import parse_experiment
 from tailproof.data.logits import Logits
 from tailproof.evaluation.deployment import Deployment, FittedRule
 from tailproof.features.store import FeatureWriter, part_path
 from tailproof.files import write_json
 from tailproof.inspection.held_out_predictions import INSPECTED
 from tailproof.retraining.verified_labels import VerifiedLabels
-from tailproof.review.answers import Vote, collect_answers
+from tailproof.review.answers import Vote, collect_answers, voters_of
 from tailproof.review.distances import how_far, nearest_distances
 from tailproof.review.queue import Images, order_by_usefulness
 from tailproof.review.review import COLUMNS, review
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import plain_cell
+from tests.project import TINY
 from tests.report.chromium import show
 from tests.report.drawn_results import CLASSES, _write_shard
 
@@ -52,6 +54,12 @@ def project(drawn, tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump(experiment.model_dump(mode="json", exclude_unset=True)))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_students_are_no_voters():
+    experts = {"a": {}, "b": {}, "student": {"distill": {"from": "stacked"}}}
+    experiment = parse_experiment({**TINY, "experts": experts, "seeds": [0, 1]}, "tiny")
+    assert voters_of(experiment) == {name: [(name, 0), (name, 1)] for name in ("a", "b")}
 
 
 def table(path):

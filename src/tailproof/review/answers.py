@@ -85,8 +85,11 @@ def _mean(arrays: list[np.ndarray]) -> np.ndarray:
 
 
 def voters_of(experiment: Experiment) -> dict[str, list[tuple[str, int]]]:
-    """Return the models of each voter: the experts, or the seeds of a single one."""
-    experts, seeds = experiment.evaluated, experiment.seeds
+    """Return the models of each voter: the experts, or the seeds of a single one.
+
+    A student is no voter: it answers what its teachers answer, which would then count twice.
+    """
+    experts, seeds = experiment.combined, experiment.seeds
     if len(experts) == 1:
         return {f"seed {seed}": [(experts[0], seed)] for seed in seeds}
     return {name: [(name, seed) for seed in seeds] for name in experts}
