@@ -9,10 +9,19 @@ from rich.console import Console
 
 from tailproof.data.tables import write_parquet
 from tailproof.files import read_json
-from tailproof.provenance.lineage import Files, Jobs, Raw, lineage, together, tree, verdict
+from tailproof.provenance.lineage import (
+    Files,
+    Jobs,
+    Raw,
+    experts_behind,
+    lineage,
+    together,
+    tree,
+    verdict,
+)
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import read_ledger
-from tailproof.runtime.records import read_record
+from tailproof.runtime.records import Record, read_record
 
 METRICS = "results/tiny/evaluation/metrics.json"
 TOP1 = "seeds.0.test.top1.value"
@@ -110,6 +119,26 @@ def test_the_number_follows_from_the_logits_that_are_named(here):
 def test_what_an_item_depends_on(here, place, experts):
     trained = [name for name in jobs(lineage(place)) if name.startswith("train/")]
     assert len(set(trained)) == len(trained) == experts
+
+
+@pytest.mark.parametrize(
+    ("way", "columns", "experts"),
+    [
+        ("experts.a.seeds.0.test.top1.value", "", "a"),
+        ("ensembles.stacked.over_seeds.test.top1.mean", "", "a b"),
+        ("paired.test.stacked - student.top1.low", "", "a b student"),
+        ("students.test.student.top1.share.value", "", "a b student"),
+        ("splits.test.rows", "", "a b student"),
+        ("test.mean_logits.top1", "split.method.metric", "a b"),
+        ("test.student.top1", "split.method.metric", "student"),
+    ],
+)
+def test_a_student_is_behind_no_number_of_an_ensemble(way, columns, experts):
+    parameters = {"experts": ["a", "student", "b"], "students": ["student"]}
+    maker = Record.model_construct(rule="evaluate", parameters=parameters, seeds=[0])
+    named = columns.split(".") if columns else []
+    behind = experts_behind(maker, tuple(way.split(".")), named)
+    assert behind == {(expert, "0") for expert in experts.split()}
 
 
 def test_nothing_is_told_twice(here):

@@ -11,6 +11,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
+from tailproof.config.evaluation import ENSEMBLES, STACKED
 from tailproof.digests import digest_of, sha256_files
 from tailproof.project import project_paths
 from tailproof.provenance.config_diff import chosen
@@ -115,7 +116,7 @@ def lineage(place: str) -> Node:
             + (f", for instance {keys[0]}" if keys else "")
         )
     if maker := tracer.maker(file):
-        tracer.wanted = _experts_behind(maker, way, columns)
+        tracer.wanted = experts_behind(maker, way, columns)
     return Node(f"{key} = {value}", [tracer.files([file])])
 
 
@@ -159,18 +160,24 @@ def _made(path: str) -> File:
     )
 
 
-def _experts_behind(
+def experts_behind(
     maker: Record, way: tuple[str, ...], columns: list[str]
 ) -> set[tuple[str, str]] | None:
     """Return the (expert, seed) pairs whose logits a value of the evaluation needs; None for all.
 
     A number of an expert needs the logits of that expert, a number of a seed those of that seed. A
     number of a pair of experts needs the logits of both. An ensemble needs those of all experts of
-    its seeds.
+    its seeds but students, and what is said of a student those of the ensemble too.
+
+    Args:
+        maker: the record of the job that wrote the value.
+        way: the keys to the value, or its cells in a table.
+        columns: the columns of these cells; empty for keys.
     """
     if maker.rule != "evaluate":
         return None
     experts, seeds = maker.parameters["experts"], [str(seed) for seed in maker.seeds]
+    students = maker.parameters.get("students", ())
     if columns:
         names = dict(zip(columns, way, strict=False))
         method, seed = names.get("method", ""), names.get("seed")
@@ -179,7 +186,13 @@ def _experts_behind(
         method = way[2] if paired and len(way) > 2 else way[1] if len(way) > 1 else ""
         seed = way[way.index("seeds") + 1] if "seeds" in way[2:-1] else None
     parts = [part for pair in method.split(" - ") for part in pair.split(" / ")]
-    needed = parts if set(parts) <= set(experts) else experts
+    if not columns and way[0] == "students" and len(way) > 2:
+        parts = [STACKED, way[2]]
+    needed = experts
+    if set(parts) <= {*experts, *ENSEMBLES}:
+        of_ensemble = [name for name in experts if name not in students]
+        needed = [part for part in parts if part in experts]
+        needed += of_ensemble if len(needed) < len(parts) else []
     return {(expert, number) for expert in needed for number in ([seed] if seed else seeds)}
 
 
