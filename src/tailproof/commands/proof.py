@@ -39,7 +39,7 @@ def reproduce(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="VERSION", help="Draw jobs that this version of tailproof, or commit, ran."
+            metavar="VERSION", help="Draw jobs that this version or commit of tailproof ran."
         ),
     ] = None,
     output: Annotated[

@@ -54,7 +54,7 @@ def _votes(
     """Yield each readable file with the probabilities of an expert and whether it accepts."""
     expert = open_expert(place)
     if expert.classes != classes:
-        raise TailproofError(f"{place} has other classes than the experiment: run snakemake")
+        raise TailproofError(f"{place} does not have the experiment's classes: run snakemake")
     found = find_images([folder], expert.loaded.deployment.images)
     files, broken = list(found.files), list(found.unreadable)
     answered = expert.classifier(Options(RULE), report).batches(
