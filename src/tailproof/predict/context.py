@@ -69,7 +69,7 @@ class ImageContext:
                 shown = listed([f"'{printable(text)}'" for text in dict.fromkeys(unknown)], SHOWN)
                 note(
                     f"{quantity(len(unknown), 'image')} with a {column.name} that train does not "
-                    f"have, which therefore says nothing of them: {shown}"
+                    f"have, which therefore says nothing about them: {shown}"
                 )
             self._codes.append(codes)
         self._note = note
@@ -95,7 +95,7 @@ class ImageContext:
             if differ:
                 self._note(
                     f"{quantity(differ, 'group')} whose images differ in {column.name}, which "
-                    "therefore says nothing of "
+                    "therefore says nothing about "
                     f"{'it' if differ == 1 else 'them'}"
                 )
             codes.append(together)
