@@ -19,7 +19,7 @@ class Distill(Strict):
     teacher: Literal["stacked"] = Field(
         "stacked",
         alias="from",
-        description="The ensemble: stacked, of all evaluated experts that are not students, with "
+        description="The ensemble: stacked, of all evaluated experts that are no students, with "
         "weights fitted on tune.",
     )
     temperature: Positive = Field(
