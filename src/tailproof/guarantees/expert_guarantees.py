@@ -13,7 +13,7 @@ from tailproof.config.json_file import JsonFile
 from tailproof.data.context_cells import Kind
 from tailproof.evaluation.class_groups import Group
 from tailproof.guarantees.binomial_threshold import Fit
-from tailproof.guarantees.context import MOST_SMOOTHING, STRONGEST, ContextColumn
+from tailproof.guarantees.context_prior import MOST_SMOOTHING, STRONGEST, ContextColumn
 from tailproof.guarantees.prediction_sets import LOWEST, Procedure, SetRule
 from tailproof.guarantees.risk import RiskRule
 from tailproof.guarantees.roll_up import Rank
@@ -185,7 +185,7 @@ class StoredColumn(Strict):
         name: its name in the table.
         kind: what is taken of a cell.
         exponent: how strongly it counts.
-        smoothing: m of `tailproof.guarantees.context`.
+        smoothing: m of `tailproof.guarantees.context_prior`.
         values: {value: {index of a class: samples of train}}; classes without samples are left out.
     """
 

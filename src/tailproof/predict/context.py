@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tailproof.data.context_cells import read_cell
-from tailproof.guarantees.context import NONE, add_context, codes_of_groups
+from tailproof.guarantees.context_prior import NONE, add_context, codes_of_groups
 from tailproof.guarantees.expert_guarantees import (
     ExpertGuarantees,
     StoredContext,
     StoredGroupContext,
 )
-from tailproof.predict.options import OfColumns
+from tailproof.predict.option_rules import OfColumns
 from tailproof.predict.promises import no_groups
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity

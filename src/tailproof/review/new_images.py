@@ -13,7 +13,7 @@ from tailproof.output import report
 from tailproof.predict.classify import batch_size
 from tailproof.predict.expert import open_expert
 from tailproof.predict.image_inputs import GivenImage
-from tailproof.predict.options import Options
+from tailproof.predict.option_rules import Options
 from tailproof.review.answers import RULE, Vote, collect_answers
 from tailproof.review.queue import Images
 from tailproof.runtime.errors import TailproofError

@@ -98,7 +98,7 @@ def predict(
     Needs only the expert's folder.
     """
     from tailproof.predict.command import predict_images
-    from tailproof.predict.options import Promised
+    from tailproof.predict.option_rules import Promised
 
     promised = Promised(set_coverage, score, risk, by_group, precision, unknown)
     if not predict_images(
