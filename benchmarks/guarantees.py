@@ -62,7 +62,7 @@ from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import SPREAD
 from tailproof.evaluation.task import Task
 from tailproof.evaluation.weighted_samples import nanmean
-from tailproof.guarantees.context import ContextColumn, add_context, fit_exponents
+from tailproof.guarantees.context_prior import ContextColumn, add_context, fit_exponents
 from tailproof.guarantees.fitting import PRIOR_FROM
 from tailproof.guarantees.folds import predict_held_out
 from tailproof.guarantees.guarantee import classes_of, cross_fitted

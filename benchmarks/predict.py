@@ -29,7 +29,7 @@ from tailproof.data.image_files import find_images
 from tailproof.predict.classify import BATCH_SIZE
 from tailproof.predict.expert import Expert, open_expert
 from tailproof.predict.image_inputs import list_images
-from tailproof.predict.options import Options
+from tailproof.predict.option_rules import Options
 from tailproof.runtime.process import tune_malloc
 
 CASES = {

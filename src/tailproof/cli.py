@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tailproof.commands import answers, projects, proof, runs
+from tailproof.commands import experts, projects, proof, runs
 from tailproof.output import report, standard_streams
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.file_name_encoding import require_utf8
@@ -30,12 +30,12 @@ COMMANDS = {
     ),
     "Follow the runs": (runs.status, runs.watch, runs.track, runs.diagnose),
     "Use an expert": (
-        answers.predict,
-        answers.bundle,
-        answers.export,
-        answers.review,
-        answers.relabel,
-        answers.retrain,
+        experts.predict,
+        experts.bundle,
+        experts.export,
+        experts.review,
+        experts.relabel,
+        experts.retrain,
     ),
     "Prove a number": (
         proof.audit,

@@ -68,7 +68,7 @@ def test_experts_of_other_samples_are_refused(tmp_path):
     (tmp_path / "b").mkdir()
     _, experts = taught_by(tmp_path / "a", ("plain",))
     _, others = taught_by(tmp_path / "b", ("adjusted",), train=100)
-    with pytest.raises(TailproofError, match="other samples"):
+    with pytest.raises(TailproofError, match="different samples"):
         teach(experts | others, 0, tmp_path / "teacher.parquet")
 
 

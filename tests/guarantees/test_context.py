@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from scipy.stats import dirichlet_multinomial
 
-from tailproof.guarantees.context import (
+from tailproof.guarantees.context_prior import (
     ContextColumn,
     add_context,
     codes_of_groups,

@@ -8,10 +8,10 @@ from PIL import Image
 from scipy.special import softmax
 
 from tailproof.files import read_json, write_json
+from tailproof.predict.class_priors import known_shift, read_allowed, read_counts
 from tailproof.predict.command import predict_images
 from tailproof.predict.loaded_expert import load_expert
-from tailproof.predict.options import Options
-from tailproof.predict.priors import known_shift, read_allowed, read_counts
+from tailproof.predict.option_rules import Options
 from tailproof.runtime.errors import TailproofError
 from tests.predict.test_groups import log_p, rows_of
 

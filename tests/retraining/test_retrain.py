@@ -259,7 +259,7 @@ def test_a_student_is_refused(copy):
     config["tailproof"]["recipe"]["distill"] = {"from": "stacked"}
     write_json(f"{EXPERT}/config.json", config)
     features = [f"features/K/{name}.parquet/part-00000.parquet" for name in ("train", "val")]
-    write_record(EXPERT, [MANIFEST, *features])
+    write_record(EXPERT, [MANIFEST, *features], {"K": {}})
     with pytest.raises(TailproofError, match=f"{EXPERT} is a student"):
         retrain(EXPERT, write_table(copy / "l.csv", {"a": "1"}), str(copy / "new"))
 

@@ -140,7 +140,7 @@ def test_a_teacher_of_other_samples_is_refused(digits, teacher, tmp_path):
     Logits(
         taught.sample_ids[::-1], taught.labels, taught.weight, taught.heads, taught.metadata
     ).write(other)
-    with pytest.raises(TailproofError, match="other samples"):
+    with pytest.raises(TailproofError, match="samples other than"):
         run_of(digits, other)
 
 

@@ -166,6 +166,7 @@ def test_the_first_failure_on_one_of_several_nodes_is_reported(digits, tmp_path)
     (states / "key").mkdir(parents=True)
     train = {"manifest": str(digits), "recipe": Recipe(**recipe).model_dump(mode="json"), "seed": 0}
     train |= {"folder": str(expert(tmp_path)), "states": str(states), "key": "key", "until": 0}
+    train["teacher"] = None
     job, log = tmp_path / "job.json", tmp_path / "train.log"
     with socket.socket() as free:
         free.bind(("localhost", 0))

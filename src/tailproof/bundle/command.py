@@ -33,8 +33,8 @@ def build_bundle(experiment: str, method: str, seed: int | None, run: Run) -> Pa
         raise unknown_name("method", printable(method), ENSEMBLES)
     if len(config.combined) < 2:
         raise TailproofError(
-            f"'{experiment}' has {quantity(len(config.combined), 'expert')}, and an ensemble at "
-            "least two: copy the folder of the expert, which is complete"
+            f"'{experiment}' has {quantity(len(config.combined), 'expert')}, but an ensemble "
+            "needs at least two: copy the folder of the expert, which is complete"
         )
     chosen = config.seeds[0] if seed is None else seed
     if chosen not in config.seeds:

@@ -9,8 +9,8 @@ from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.sample_groups import GroupedSplit, read_groups
 from tailproof.evaluation.task import FITTED_ON, Task
-from tailproof.guarantees.context import Context
 from tailproof.guarantees.context_gain import InContext, put_in_context
+from tailproof.guarantees.context_prior import Context
 from tailproof.guarantees.expert_guarantees import (
     WEIGHTING,
     StoredGroups,

@@ -61,7 +61,7 @@ def import_(
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Column of labels, if the table leaves a doubt."),
+        typer.Option(metavar="COLUMN", help="Column of labels, if the table leaves doubt."),
     ] = None,
 ) -> None:
     """Look at your own images, say what they are taken for, and write their experiment."""

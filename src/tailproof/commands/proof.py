@@ -39,7 +39,7 @@ def reproduce(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="VERSION", help="Draw jobs that this version of tailproof, or commit, ran."
+            metavar="VERSION", help="Draw jobs that this version or commit of tailproof ran."
         ),
     ] = None,
     output: Annotated[
@@ -150,7 +150,7 @@ def crate(experiment: Experiment) -> None:
 
 
 def log() -> None:
-    """Write the log of all runs, past ones from git history: results/log.html, log.md."""
+    """Write the log of all runs, with past ones from git history: results/log.html, log.md."""
     from pathlib import Path
 
     from tailproof.report.log_page import write_log

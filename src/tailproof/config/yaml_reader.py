@@ -21,7 +21,7 @@ class _Loader(yaml.SafeLoader):
         for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
             if (key.tag, key.value) in seen:
                 where = f"{self.name}, line {key.start_mark.line + 1}"
-                raise TailproofError(f"{where}: the key '{key.value}' is duplicate: keep one")
+                raise TailproofError(f"{where}: the key '{key.value}' occurs twice: keep one")
             seen.add((key.tag, key.value))
         return node
 

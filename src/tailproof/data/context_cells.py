@@ -72,8 +72,9 @@ def kind_of(name: str, cells: Sequence[str | None]) -> Kind:
             )
     if len(counts) > MOST_OWN * counts.total() and counts.total() > MOST_NUMBERS:
         raise TailproofError(
-            f"{column} are too many for {quantity(counts.total(), 'sample')}, so that they say "
-            f"nothing of other images ('{example}'): name a column whose values many samples share"
+            f"{column} are too many for {quantity(counts.total(), 'sample')}, so they say "
+            f"nothing about other images ('{example}'): name a column whose values many samples "
+            "share"
         )
     return VALUE
 

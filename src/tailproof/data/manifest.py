@@ -87,7 +87,7 @@ def _refuse_other_sizes(samples_path: str | Path, height: int, width: int) -> No
     others = samples.filter(pc.invert(same)).to_pylist()
     if others:
         raise TailproofError(
-            f"data.unknown: {len(others)} of {len(samples)} pictures have another size than the "
+            f"data.unknown: {len(others)} of {len(samples)} pictures differ in size from the "
             f"known ones, which all have {height}×{width} pixels, the first is "
             f"{others[0]['sample_id']} ({others[0]['height']}×{others[0]['width']}): cut or shrink "
             "them to that size"

@@ -64,7 +64,7 @@ def decode_bands(data: bytes) -> np.ndarray:
         row, column, band = bad[0].tolist()
         raise TailproofError(
             f"{len(bad)} of its pixels are NaN or infinite, the first in band {band}, row {row}, "
-            f"column {column}: replace such pixels by numbers"
+            f"column {column}: replace such pixels with numbers"
         )
     return image
 

@@ -86,7 +86,7 @@ def read_schema(path: str | Path) -> tuple[pa.Schema, dict[str, Any]]:
         value = None
     if not isinstance(value, dict):
         raise TailproofError(
-            f"{path}: the metadata of its schema is no JSON object: delete it and run again"
+            f"{path}: the metadata of its schema is not a JSON object: delete it and run again"
         )
     return schema, value
 
@@ -117,7 +117,7 @@ def refuse_bomb(path: str | Path, footer: pq.FileMetaData) -> None:
     if footer.num_rows > ROWS_A_BYTE * size:
         raise TailproofError(
             f"{path} claims {footer.num_rows} rows in {size} bytes, which no table of samples can "
-            "have: it is damaged or made to fill the memory; replace it"
+            "have: it is damaged or built to exhaust memory; replace it"
         )
     for group in range(footer.num_row_groups):
         for number in range(footer.num_columns):
@@ -126,7 +126,7 @@ def refuse_bomb(path: str | Path, footer: pq.FileMetaData) -> None:
             if large > LARGEST_COLUMN and large > GROWTH * size:
                 raise TailproofError(
                     f"{path}: its column '{column.path_in_schema}' grows from {size} to {large} "
-                    "bytes when it is read: it is damaged or made to fill the memory; replace it"
+                    "bytes when it is read: it is damaged or built to exhaust memory; replace it"
                 )
 
 

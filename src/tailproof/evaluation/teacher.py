@@ -109,8 +109,8 @@ def _open(paths: Mapping[str, str | Path]) -> dict[str, LogitsFile]:
         same = np.array_equal(file.sample_ids, first.sample_ids)
         if not same or file.classes.get(target) != first.classes[target]:
             raise TailproofError(
-                f"{file.path} has other samples or classes than {first.path}: run infer again for "
-                "both"
+                f"{file.path} and {first.path} have different samples or classes: run infer again "
+                "for both"
             )
     return files
 

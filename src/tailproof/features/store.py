@@ -259,6 +259,6 @@ class FeatureSplit:
     ) -> None:
         if facts.get("shard_sha256") != shard["sha256"]:
             raise TailproofError(
-                f"{path} has the features of another shard than {shard['path']} of {manifest}: "
-                f"{AGAIN}"
+                f"{path} has the features of a shard other than {shard['path']} of "
+                f"{manifest}: {AGAIN}"
             )

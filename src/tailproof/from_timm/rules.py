@@ -95,16 +95,10 @@ def _model(timm: Command) -> Iterator[Setting]:
     yield Setting(Key.MODEL, name, ("--model",))
     for option, value in _options(timm, "--model-kwargs"):
         yield Setting(f"{Key.MODEL_OPTIONS}.{option}", value, ("--model-kwargs",))
-    files = [
-        (timm[argument], argument)
-        for argument in ("--pretrained-path", "--initial-checkpoint")
-        if timm[argument]
-    ]
-    if files:
-        path, argument = files[-1]  # timm reads the first one, then the other
-        yield Setting(Key.WEIGHTS, path, (argument,))
-    elif timm["--pretrained"]:
-        yield Setting(Key.WEIGHTS, HUB, ("--pretrained",))
+    named = ("--pretrained", "--pretrained-path", "--initial-checkpoint")
+    if given := tuple(argument for argument in named if timm[argument]):
+        last = given[-1]  # timm reads them one after the other
+        yield Setting(Key.WEIGHTS, HUB if last == "--pretrained" else timm[last], given)
     if "--input-size" in timm:
         _, height, width = timm["--input-size"]
         if height != width:

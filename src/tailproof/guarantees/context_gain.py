@@ -10,7 +10,7 @@ from tailproof.evaluation import bootstrap
 from tailproof.evaluation.metrics import measure_named
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS
-from tailproof.guarantees.context import (
+from tailproof.guarantees.context_prior import (
     Context,
     ContextColumn,
     Exponents,

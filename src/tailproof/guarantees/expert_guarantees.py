@@ -13,7 +13,7 @@ from tailproof.config.json_file import JsonFile
 from tailproof.data.context_cells import Kind
 from tailproof.evaluation.class_groups import Group
 from tailproof.guarantees.binomial_threshold import Fit
-from tailproof.guarantees.context import MOST_SMOOTHING, STRONGEST, ContextColumn
+from tailproof.guarantees.context_prior import MOST_SMOOTHING, STRONGEST, ContextColumn
 from tailproof.guarantees.prediction_sets import LOWEST, Procedure, SetRule
 from tailproof.guarantees.risk import RiskRule
 from tailproof.guarantees.roll_up import Rank
@@ -185,7 +185,7 @@ class StoredColumn(Strict):
         name: its name in the table.
         kind: what is taken of a cell.
         exponent: how strongly it counts.
-        smoothing: m of `tailproof.guarantees.context`.
+        smoothing: m of `tailproof.guarantees.context_prior`.
         values: {value: {index of a class: samples of train}}; classes without samples are left out.
     """
 
@@ -279,7 +279,7 @@ class ExpertGuarantees(JsonFile):
         of_groups = self.grouped.context if self.grouped else None
         columns = self.context.columns if self.context else []
         if of_groups and len(of_groups.exponents) != len(columns):
-            raise ValueError("grouped.context has other columns than context")
+            raise ValueError("grouped.context and context have different columns")
         in_context = [own.promises for own in (self.context, of_groups) if own]
         for promises in (self, self.grouped, *in_context):
             if promises:
@@ -294,11 +294,11 @@ class ExpertGuarantees(JsonFile):
                 self._check_length("sets.threshold", rule.threshold)
         self._check_risks(promises.risks)
         if any(len(rule.ranks) != len(self.ranks) for rule in promises.roll_ups):
-            raise ValueError(f"a roll-up has other ranks than the {len(self.ranks)} of the file")
+            raise ValueError(f"a roll-up does not have the {len(self.ranks)} ranks of the file")
 
     def _check_risks(self, risks: list[StoredRisk]) -> None:
         if any(set(rule.groups) != set(self.groups) for rule in risks):
-            raise ValueError("a risk has other groups than the classes")
+            raise ValueError("a risk does not have the groups of the classes")
 
     def _check_length(self, name: str, values: list) -> None:
         if len(values) != len(self.shares):

@@ -12,7 +12,7 @@ from tailproof.evaluation import bootstrap
 from tailproof.evaluation.prior_shift import Strength, fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction, evenly
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Task
-from tailproof.guarantees.context import Context
+from tailproof.guarantees.context_prior import Context
 from tailproof.guarantees.measure import measure_guarantees
 from tailproof.guarantees.rules import Classes, Rules, fit_guarantees
 from tailproof.guarantees.summary import Method, summarise

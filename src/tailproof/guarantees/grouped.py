@@ -20,7 +20,7 @@ from tailproof.evaluation.sample_groups import (
     fit_group_temperature,
 )
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS
-from tailproof.guarantees.context import codes_of_groups
+from tailproof.guarantees.context_prior import codes_of_groups
 from tailproof.guarantees.expert_guarantees import WEIGHTING
 from tailproof.guarantees.fitting import Samples, Unit
 from tailproof.guarantees.folds import predict_held_out

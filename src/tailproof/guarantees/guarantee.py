@@ -20,7 +20,7 @@ from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
-from tailproof.guarantees.context import Context
+from tailproof.guarantees.context_prior import Context
 from tailproof.guarantees.expert_guarantees import stored_guarantees
 from tailproof.guarantees.fitting import PRIOR_FROM, Samples, Setting, Unit
 from tailproof.guarantees.folds import fold_of

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tailproof.guarantees.context import Context
 from tailproof.guarantees.context_gain import InContext, use_context
+from tailproof.guarantees.context_prior import Context
 from tailproof.guarantees.expert_guarantees import StoredContext, StoredGroups, stored_promises
 from tailproof.guarantees.fitting import Setting, Unit, fit_and_measure
 from tailproof.guarantees.grouped import Groups

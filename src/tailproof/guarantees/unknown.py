@@ -112,7 +112,7 @@ def read_scores(path: str | Path, expert: str, seed: str, logits: Mapping[str, A
         own = {name: column[here] for name, column in columns.items()}
         if split in logits and own["sample_id"].tolist() != logits[split].sample_ids.tolist():
             raise TailproofError(
-                f"{path} has other samples of {split} than the logits: run it again"
+                f"{path} and the logits have different samples of {split}: run score_unknown again"
             )
         scores = {name: column[here].astype(np.float64) for name, column in values.items()}
         scored[split] = SplitScores(own["label"], own["predicted"], scores, own["sample_id"])

@@ -78,8 +78,8 @@ class AdaptFormer(nn.Module):
         tokens, self._tokens = self._tokens, None
         if tokens is None or tokens.numel() != output.numel():
             raise TailproofError(
-                "recipe.tune.adapter is adaptformer, but the perceptron of a block returns other "
-                "tokens or channels than it gets: choose lora"
+                "recipe.tune.adapter is adaptformer, but the perceptron of a block returns "
+                "tokens or channels that differ from its input: choose lora"
             )
         return output + self(tokens).reshape(output.shape)
 

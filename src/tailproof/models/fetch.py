@@ -109,9 +109,9 @@ def _preprocessing(name: str, folder: Path) -> dict[str, Any]:
     if architecture != name.split(".", maxsplit=1)[0]:
         if not timm.is_model(str(architecture)):
             raise TailproofError(
-                f"{folder / 'config.json'} is for {architecture!a:.80}, which is no network that a "
-                "recipe can start from: name other weights, for a head on features those of its "
-                "backbone"
+                f"{folder / 'config.json'} is for {architecture!a:.80}, which is not a network "
+                "that a recipe can start from: name other weights, for a head on features those "
+                "of its backbone"
             )
         raise TailproofError(
             f"{folder / 'config.json'} is for the network {architecture!a:.80}, but "

@@ -80,8 +80,8 @@ def parameters_of_stages(network: nn.Module, names: list[str]) -> set[str]:
         within = [stage for stage in stages if is_within(stage, (name,))]
         if not within:
             raise TailproofError(
-                f"recipe.freeze has '{name}', which is no stage of the network: expected some of "
-                f"{', '.join(_abbreviated(list(stages)))}"
+                f"recipe.freeze has '{name}', which is not a stage of the network: expected some "
+                f"of {', '.join(_abbreviated(list(stages)))}"
             )
         parameters.update(*(stages[stage] for stage in within))
     return parameters

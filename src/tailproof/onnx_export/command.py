@@ -14,7 +14,7 @@ from tailproof.onnx_export.images import RANGES_SPLIT, Images, images_of
 from tailproof.onnx_export.parity import Parity, compare, run_expert, run_file
 from tailproof.predict.expert_folder import BUNDLE_FILES, FILES
 from tailproof.predict.loaded_expert import LoadedExpert, load_expert
-from tailproof.predict.options import CHOW
+from tailproof.predict.option_rules import CHOW
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
 

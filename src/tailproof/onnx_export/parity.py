@@ -14,7 +14,7 @@ from tailproof.guarantees.roll_up import NONE, Rank, answer_rank, answers_by_ran
 from tailproof.onnx_export.graph import ACCEPTED, CLASS, output_names
 from tailproof.onnx_export.images import Images
 from tailproof.predict.loaded_expert import LoadedExpert
-from tailproof.predict.options import CHOW
+from tailproof.predict.option_rules import CHOW
 from tailproof.predict.rejector import Rejector
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity

@@ -124,9 +124,9 @@ class BundleFile(JsonFile):
         target, backbones = self.target, dict[int, dict[str, Any]]()
         for name, expert in others:
             if expert.config.tailproof.target != target:
-                raise ValueError(f"experts.{name} answers another rank than {first}")
+                raise ValueError(f"experts.{name} and {first} answer different ranks")
             if expert.config.classes[target] != expected.config.classes[target]:
-                raise ValueError(f"experts.{name} has other classes than {first}")
+                raise ValueError(f"experts.{name} and {first} have different classes")
         for name, expert in self.experts.items():
             if expert.backbone is not None:
                 own = parts_of(expert.config).backbone

@@ -12,14 +12,14 @@ import torch
 
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.predict.answers import Answers, Columns, Decision, answer
+from tailproof.predict.class_priors import known_shift
 from tailproof.predict.context import ImageContext
 from tailproof.predict.groups import GroupMeans
 from tailproof.predict.image_files import read_images
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.network import FEATURES
-from tailproof.predict.options import SCORE, Options
-from tailproof.predict.priors import known_shift
+from tailproof.predict.option_rules import SCORE, Options
 from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns, no_groups
 from tailproof.predict.rejector import Rejector
 from tailproof.predict.unknown import UnknownRule

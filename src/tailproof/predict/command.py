@@ -13,12 +13,12 @@ from rich.table import Table
 from tailproof.data.image_files import find_images
 from tailproof.output import report
 from tailproof.predict.answers import DECISION, PROBABILITY, Answers
+from tailproof.predict.class_priors import read_allowed, read_counts
 from tailproof.predict.classify import Batch, batch_size
 from tailproof.predict.expert import open_expert
 from tailproof.predict.groups import cells_of, groups_of
 from tailproof.predict.image_inputs import GivenImage
-from tailproof.predict.options import NOTHING, Options, Promised
-from tailproof.predict.priors import read_allowed, read_counts
+from tailproof.predict.option_rules import NOTHING, Options, Promised
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.process import tune_malloc
 from tailproof.runtime.progress import track

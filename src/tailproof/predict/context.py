@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tailproof.data.context_cells import read_cell
-from tailproof.guarantees.context import NONE, add_context, codes_of_groups
+from tailproof.guarantees.context_prior import NONE, add_context, codes_of_groups
 from tailproof.guarantees.expert_guarantees import (
     ExpertGuarantees,
     StoredContext,
     StoredGroupContext,
 )
-from tailproof.predict.options import OfColumns
+from tailproof.predict.option_rules import OfColumns
 from tailproof.predict.promises import no_groups
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
@@ -69,7 +69,7 @@ class ImageContext:
                 shown = listed([f"'{printable(text)}'" for text in dict.fromkeys(unknown)], SHOWN)
                 note(
                     f"{quantity(len(unknown), 'image')} with a {column.name} that train does not "
-                    f"have, which therefore says nothing of them: {shown}"
+                    f"have, which therefore says nothing about them: {shown}"
                 )
             self._codes.append(codes)
         self._note = note
@@ -95,7 +95,7 @@ class ImageContext:
             if differ:
                 self._note(
                     f"{quantity(differ, 'group')} whose images differ in {column.name}, which "
-                    "therefore says nothing of "
+                    "therefore says nothing about "
                     f"{'it' if differ == 1 else 'them'}"
                 )
             codes.append(together)

@@ -12,12 +12,12 @@ import numpy as np
 from tailproof.data.image_files import find_images
 from tailproof.guarantees.expert_guarantees import StoredFit
 from tailproof.predict.answers import Answers
+from tailproof.predict.class_priors import allowed_classes, class_counts
 from tailproof.predict.classify import Batch, Classifier, Note
 from tailproof.predict.groups import FOLDER
 from tailproof.predict.image_inputs import GivenImage, list_images
 from tailproof.predict.loaded_expert import LoadedExpert, load_expert
-from tailproof.predict.options import CHOW, Options, Promised
-from tailproof.predict.priors import allowed_classes, class_counts
+from tailproof.predict.option_rules import CHOW, Options, Promised
 from tailproof.predict.promises import SET_SIZE
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity

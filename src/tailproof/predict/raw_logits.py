@@ -40,7 +40,7 @@ def check_classes(
     classes = manifest["classes"]
     if [name for rank in heads for name in classes.get(rank, [])] != names:
         raise TailproofError(
-            f"{expert} was trained on other classes than those of the shards: train it again"
+            f"{expert} was not trained on the classes of the shards: train it again"
         )
 
 

@@ -49,8 +49,8 @@ class UnknownRule:
         stored = guarantees.unknown
         if stored is None:
             raise TailproofError(
-                f"{folder} says nothing of unknown images: give the folder of one expert that was "
-                "built with data.unknown (`unknown: {}` needs no pictures)"
+                f"{folder} says nothing about unknown images: give the folder of one expert that "
+                "was built with data.unknown (`unknown: {}` needs no pictures)"
             )
         rates = stored.groups if grouped else stored.false_alarms
         if rates is None:

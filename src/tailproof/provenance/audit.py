@@ -6,7 +6,7 @@ upstream, down to the raw data, whose checksums are pinned in raw.parquet.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -84,8 +84,8 @@ class Audit:
         return {state: counted.count(state) for state in get_args(State)}
 
 
-Recompute = Callable[[Ledger], tuple[list[str], list[str]]]
-"""Computes results again; returns sentences about what differs, and about what was left out."""
+Recompute = Callable[[Ledger, Container[str]], tuple[list[str], list[str]]]
+"""Computes proven results again; returns sentences about what differs and what was left out."""
 
 
 def audit(
@@ -130,7 +130,7 @@ def audit(
     broken = [*broken_invariants(folder, ledger), *checks.contradictions()]
     notes = [*judge.notes, *judge.left_over(), *checks.notes]
     if recompute and not broken and len(proven) == len(verdicts):
-        broken, left_out = recompute(ledger)
+        broken, left_out = recompute(ledger, proven)
         notes += left_out
     return Audit(experiment, verdicts, broken, notes, _uncommitted(ledger))
 

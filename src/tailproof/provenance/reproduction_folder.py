@@ -83,7 +83,7 @@ class ReproductionFolder:
             yield f"{self.path} lacks {listed(missing)}: copy the whole folder again"
             return
         if added := sorted(self.files.keys() - expected - {SIGNATURE}):
-            yield f"{self.path} has {listed(added)}, which is no part of a report: remove that"
+            yield f"{self.path} has {listed(added)}, which is not part of a report: remove it"
         if self.content["passed"] != passes(self.content):
             yield f"{self.path / REPRODUCTION}: 'passed' is not what the verdicts of its jobs give"
         page = read_text(self.path / REPRODUCTION_PAGE, limit=LARGEST)

@@ -295,8 +295,8 @@ def _check_curve(path: str | Path, key: Any) -> None:
     curve = getattr(getattr(key, "curve", None), "name", type(key).__name__.strip("_"))
     if curve not in CURVES:
         raise TailproofError(
-            f"{path} is a key of the kind {curve}, expected an elliptic-curve key of NIST (P-256, "
-            f"P-384 or P-521): make one with {MAKE_A_KEY}"
+            f"{path} is a key of the kind {curve}, expected an elliptic-curve key on a NIST "
+            f"curve (P-256, P-384 or P-521): make one with {MAKE_A_KEY}"
         )
 
 

@@ -1,6 +1,6 @@
 """Finds results that are not what their jobs give, by computing them again."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -42,15 +42,18 @@ class Recomputed(NamedTuple):
     notes: list[str]
 
 
-def recompute(ledger: Ledger) -> Recomputed:
+def recompute(ledger: Ledger, proven: Container[str]) -> Recomputed:
     """Compute what an experiment's jobs wrote again, where that is cheap, and compare.
 
     Args:
         ledger: the ledger of the experiment, whose files are all as recorded.
+        proven: the files of the experiment; the ledger may have those of jobs that it once had.
     """
     result = Recomputed([], [])
     here = describe_machine(1).device
     for record in ledger:
+        if not any(file.path in proven for file in record.outputs):
+            continue
         sentences = list(_sentences(record))
         seconds = (record.ended - record.started).total_seconds()
         if record.rule in REMADE and seconds > SECONDS:

@@ -57,7 +57,7 @@ class Origin:
         weights = (folder / "model.safetensors").as_posix()
         if name is None or weights not in makers:
             raise TailproofError(
-                f"{folder} has no record of its training in this project, so that nothing says "
+                f"{folder} has no record of its training in this project, so nothing says "
                 "which samples it has learnt, expected results/NAME/experts/EXPERT/seed-S: name "
                 "such a folder, or run snakemake"
             )

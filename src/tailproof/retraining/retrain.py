@@ -173,7 +173,7 @@ def _check_changes(
         )
     counts = "; ".join(_corrected(name, one) for name, one in corrections.items())
     raise TailproofError(
-        f"{table} changes no label of train or val, so that the new head would be the old one "
+        f"{table} changes no label of train or val, so the new head would be the old one "
         f"({counts}): verify labels of train, or correct those of the source and run snakemake"
     )
 

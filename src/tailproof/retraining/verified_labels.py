@@ -72,7 +72,7 @@ class VerifiedLabels(NamedTuple):
             )
         if bad := [name for name in classes.values() if not is_encodable(name)]:
             raise TailproofError(
-                f"{path} has the label '{printable(bad[0])}', which is no text: correct it"
+                f"{path} has the label '{printable(bad[0])}', which is not text: correct it"
             )
         if not classes:
             raise TailproofError(
@@ -203,7 +203,7 @@ def _read_rows(path: str | Path) -> tuple[list[str], list[list[str]]]:
     wrong = [f"{number:,}" for number, row in enumerate(rows, 1) if len(row) != len(header)]
     if wrong:
         raise TailproofError(
-            f"{path} has {quantity(len(wrong), 'row')} with another number of cells than the "
+            f"{path} has {quantity(len(wrong), 'row')} that do not have as many cells as the "
             f"header, which has {len(header)}: correct row {listed(wrong)}"
         )
     return header, rows

@@ -120,7 +120,7 @@ def stored_votes(
         logits = Logits.read(path)
         if not np.array_equal(logits.sample_ids, ids):
             raise TailproofError(
-                f"{path} has other samples than the logits of the other experts: run infer again "
+                f"{path} does not have the samples of the other experts' logits: run infer again "
                 "for all of them"
             )
         log_p = log_probabilities(logits.values)

@@ -13,7 +13,7 @@ from tailproof.output import report
 from tailproof.predict.classify import batch_size
 from tailproof.predict.expert import open_expert
 from tailproof.predict.image_inputs import GivenImage
-from tailproof.predict.options import Options
+from tailproof.predict.option_rules import Options
 from tailproof.review.answers import RULE, Vote, collect_answers
 from tailproof.review.queue import Images
 from tailproof.runtime.errors import TailproofError
@@ -54,7 +54,7 @@ def _votes(
     """Yield each readable file with the probabilities of an expert and whether it accepts."""
     expert = open_expert(place)
     if expert.classes != classes:
-        raise TailproofError(f"{place} has other classes than the experiment: run snakemake")
+        raise TailproofError(f"{place} does not have the experiment's classes: run snakemake")
     found = find_images([folder], expert.loaded.deployment.images)
     files, broken = list(found.files), list(found.unreadable)
     answered = expert.classifier(Options(RULE), report).batches(

@@ -73,7 +73,7 @@ class Distillation:
         classes = len(heads.classes[heads.target])
         if list(taught.sample_ids) != list(train.sample_ids):
             raise TailproofError(
-                f"{path} has the answers of the ensemble for other samples than those of train: "
+                f"{path} has the answers of the ensemble for samples other than those of train: "
                 "run the stage infer of its experts again"
             )
         if taught.values.shape[1] != classes:

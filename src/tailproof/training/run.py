@@ -400,7 +400,7 @@ class TrainingRun:
             )
         if state["frozen"] != self._trained_weights.frozen:
             raise TailproofError(
-                "the state was trained with other frozen weights than those of this run: use the "
+                "the state was trained with frozen weights other than those of this run: use the "
                 "same model.weights, freeze and tune, or remove resume_from"
             )
         if self.recipe.precision == "auto":

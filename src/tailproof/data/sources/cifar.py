@@ -340,5 +340,5 @@ class CifarSource(ArraySource):
             if names != [name.encode() for name in self.classes[rank]]:
                 raise TailproofError(
                     f"{file}: its class names of rank '{rank}' are not the official ones: replace "
-                    "it by the file of the right dataset"
+                    "it with the file of the right dataset"
                 )

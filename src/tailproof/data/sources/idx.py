@@ -294,7 +294,7 @@ def read_idx(file: Path, dimensions: int, pin: str | None = None) -> np.ndarray:
     if content[:4] != magic:
         raise TailproofError(
             f"{file} starts with the bytes {content[:4].hex()}, expected {magic.hex()} (IDX, "
-            f"unsigned bytes, {dimensions} dimension(s)): replace it by an IDX file"
+            f"unsigned bytes, {dimensions} dimension(s)): replace it with an IDX file"
         )
     if len(content) < start:
         raise TailproofError(f"{file} is truncated inside its header: fetch it again")

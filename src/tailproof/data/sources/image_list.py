@@ -237,7 +237,7 @@ class _Listing:
         if count:
             self.warnings.append(
                 f"{files}: {quantity(count, 'label')} below {numbers[-1]} without an image, such "
-                f"as {', '.join(islice(gaps, SHOWN))}; they are no classes"
+                f"as {', '.join(islice(gaps, SHOWN))}; they are not classes"
             )
 
     def _check_pools(self, files: str) -> None:
@@ -246,7 +246,7 @@ class _Listing:
         if unknown:
             raise TailproofError(
                 f"{files}: {quantity(len(unknown), 'label')} of val or test without an image in "
-                f"train, so that no expert can learn them: {listed(list(map(repr, unknown)))}; "
+                f"train, so no expert can learn them: {listed(list(map(repr, unknown)))}; "
                 f"remove their lines, or set data.source.missing to {as_yaml(unknown)}"
             )
         if untested:

@@ -141,7 +141,7 @@ class Tar:
                 if padding.count(0) < len(padding):
                     raise TailproofError(
                         f"{self.path} contains more data after its end at byte {offset}, as "
-                        "archives do that were joined with cat: keep them as separate files, or "
+                        "archives that were joined with cat do: keep them as separate files, or "
                         "join them with `tar --concatenate`"
                     )
 

@@ -294,7 +294,7 @@ class _LayoutFinder:
         place = self._root / folder.path
         raise TailproofError(
             f"{place}: the folders are numbered ({quoted(folder.names, 3)}), as places, days and "
-            "patients are, which are no classes: write a table with the columns filename, label "
+            "patients are, which are not classes: write a table with the columns filename, label "
             f"and group into {place}, and import again; if they are the classes, write an "
             f"experiment with {source_yaml(str(place))}"
         )
@@ -342,7 +342,7 @@ class _LayoutFinder:
             without = " ".join(f"-not -path {shlex.quote(f'*/{name}/*')}" for name in masks)
             command = _table_command(place, "filename,label", FIRST_FOLDER, without)
             raise TailproofError(
-                f"{text}: {quoted(masks)} are masks and no pictures of classes; write a table "
+                f"{text}: {quoted(masks)} are masks, not pictures of classes; write a table "
                 f"without them, `{command}`, and import it: {again}"
             )
         deep = any(child.with_pictures() for name in alike for child in _inside(inner[name]))

@@ -74,8 +74,9 @@ def _default(configs: list[dict[str, Any]], file: Path, section: str) -> dict[st
             return config
     names = ", ".join(f"'{config.get('config_name')}'" for config in configs)
     raise TailproofError(
-        f"{file}: '{section}' describes several datasets ({names}): set data.source.root to a copy "
-        "of the one to read without this file, or mark one with `default: true`"
+        f"{file}: '{section}' describes several datasets ({names}): copy the one to read into a "
+        "folder without this file and set data.source.root to that folder, or mark one with "
+        "`default: true`"
     )
 
 

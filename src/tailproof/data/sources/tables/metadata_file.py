@@ -234,7 +234,7 @@ def _json_lines(lines: Any) -> Iterator[tuple[int, dict[str, Any], str | None]]:
             yield number, {}, f"is not valid JSON ({error}): correct it"
         else:
             is_object = isinstance(document, dict)
-            fault = None if is_object else "is no JSON object: write one object per line"
+            fault = None if is_object else "is not a JSON object: write one object per line"
             yield number, document if is_object else {}, fault
 
 

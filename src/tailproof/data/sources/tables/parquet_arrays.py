@@ -46,7 +46,9 @@ def from_lists(cell: "pa.Scalar", shape: list[int] | None, bands: str) -> bytes:
         values = values.flatten()
         axes.append(lengths[0])
     if values.null_count:
-        raise TailproofError(f"{values.null_count} of its pixels are null: replace them by numbers")
+        raise TailproofError(
+            f"{values.null_count} of its pixels are null: replace them with numbers"
+        )
     numbers = values.to_numpy(zero_copy_only=False)
     if len(axes) == 1:
         axes = _shape_of_flat(len(numbers), shape)

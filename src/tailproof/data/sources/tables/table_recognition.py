@@ -146,7 +146,7 @@ def _read_columns(file: Path) -> tuple[dict[str, Column], str | None, int]:
     header = TextTable(file, [], encoding).header
     names = [name for name in dict.fromkeys(header) if name and header.count(name) == 1]
     if not 2 <= len(names) <= WIDEST:
-        raise TailproofError(f"{file} is no table of pictures")
+        raise TailproofError(f"{file} is not a table of pictures")
     step = max(1, content.count(b"\n") // ROWS)
     columns = {name: Column(name, []) for name in names}
     rows = 0

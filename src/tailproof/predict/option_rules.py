@@ -138,10 +138,10 @@ class Options:
             )
         if promised.by_group and promised.risk is None:
             raise TailproofError(
-                f"{dash}by{'-' if dash else '_'}group is about a promised risk: add {dash}risk"
+                f"{dash}by{'-' if dash else '_'}group needs a promised risk: add {dash}risk"
             )
         if promised.score is not None and promised.set_coverage is None:
-            raise TailproofError(f"{dash}score is about sets of classes: add {dash}set")
+            raise TailproofError(f"{dash}score needs prediction sets: add {dash}set")
         if promised.risk is not None and self.rule != CHOW:
             raise TailproofError(
                 f"{dash}risk decides with the largest probability, {dash}rule "

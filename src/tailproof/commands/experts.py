@@ -33,7 +33,8 @@ def predict(
         typer.Option(
             "--set",
             metavar="COVERAGE",
-            help="Add the set of classes that holds the true one this often, such as 0.9.",
+            help="Add the set of classes that holds the true one with this probability, such as "
+            "0.9.",
         ),
     ] = None,
     score: Annotated[
@@ -45,7 +46,7 @@ def predict(
     risk: Annotated[
         float | None,
         typer.Option(
-            help="Accept as much as keeps the share of wrong answers below, such as 0.05."
+            help="Accept as many answers as keep the share of wrong ones below this, such as 0.05."
         ),
     ] = None,
     by_group: Annotated[
@@ -75,7 +76,7 @@ def predict(
         str | None,
         typer.Option(
             metavar="COLUMN|folder",
-            help="Give one answer for all images of a folder, or with the same cell in a column.",
+            help="Give one answer for all images in a folder, or with the same value in a column.",
         ),
     ] = None,
     table: Annotated[
@@ -97,7 +98,7 @@ def predict(
     Needs only the expert's folder.
     """
     from tailproof.predict.command import predict_images
-    from tailproof.predict.options import Promised
+    from tailproof.predict.option_rules import Promised
 
     promised = Promised(set_coverage, score, risk, by_group, precision, unknown)
     if not predict_images(
@@ -154,7 +155,7 @@ def bundle(
         int | None, typer.Option(help="Seed of the experts. Default: the first one.")
     ] = None,
 ) -> None:
-    """Put an ensemble into one folder, which predicts like that of an expert.
+    """Put an ensemble into one folder, which predicts like the folder of an expert.
 
     First runs the jobs whose files are missing.
     """
@@ -194,11 +195,11 @@ def retrain(
 
 def review(
     experiment: Experiment,
-    number: Annotated[int, typer.Option(min=1, help="Most images in the queue.")] = 100,
+    number: Annotated[int, typer.Option(min=1, help="Largest number of images.")] = 100,
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help="A split to look at; several are possible. Default: val, calib, tune and dev, "
+            help="A split to look at; repeat it for several. Default: val, calib, tune and dev, "
             "which no expert was trained on, without test."
         ),
     ] = None,
@@ -209,9 +210,9 @@ def review(
         str | None, typer.Option(metavar="FOLDER", help="New folder. Default: review/NAME.")
     ] = None,
 ) -> None:
-    """Write the images worth a person's look, as a page and as tasks for Label Studio.
+    """Write the images that a person should look at, as a page and as tasks for Label Studio.
 
-    The answers come back by `tailproof relabel` or `tailproof retrain`.
+    Bring the answers back with `tailproof relabel` or `tailproof retrain`.
     """
     from tailproof.review.review import review as review_experiment
 
@@ -232,7 +233,7 @@ def relabel(
     ],
     output: Annotated[str, typer.Option(metavar="TABLE.csv", help="New table of all labels.")],
 ) -> None:
-    """Write a table of all labels, where the verified ones replace the given."""
+    """Write a table of all labels, in which the verified ones replace the given ones."""
     from tailproof.retraining.label_table import write_label_table
 
     for line in write_label_table(experiment, answers, output).summary():

@@ -10,7 +10,7 @@ from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.sources.tables.text_table import TextTable
 from tailproof.evaluation.deployment import Assumptions
 from tailproof.evaluation.prior_shift import ClassConfidence, estimate_shares, shares
-from tailproof.predict.options import Options
+from tailproof.predict.option_rules import Options
 from tailproof.predict.posterior import Posterior
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.text import listed, quantity
