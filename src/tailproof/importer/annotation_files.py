@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.data.sources.folders.class_folders import is_picture
-from tailproof.data.sources.folders.folder_layout import new_table, python_text, quoted
+from tailproof.data.sources.folders.folder_layout import new_table, quoted
 from tailproof.data.sources.folders.split_files import files_near
 from tailproof.data.sources.folders.split_names import are_splits
 from tailproof.runtime.errors import TailproofError
@@ -90,14 +90,13 @@ def _describe_mapping(file: Path, value: dict[str, Any]) -> str | None:
         return f"{file} has annotations of VIA, {EXPORT}"
     if all(is_picture(name) and isinstance(label, str | int) for name, label in value.items()):
         code = (
-            f"p.Series(json.load(open({python_text(file)})), "
+            f"p.Series(json.load(open({_quoted(file)})), "
             f'name="label").rename_axis("filename").to_csv({WRITTEN})'
         )
         return _describe(file, f"a label for each of {quantity(len(value), 'picture')}", code)
     if are_splits(value) and all(map(_is_split, value.values())):
         code = (
-            "p.DataFrame([[e[0], e[-1], s] for s, l in "
-            f"json.load(open({python_text(file)})).items() "
+            f"p.DataFrame([[e[0], e[-1], s] for s, l in json.load(open({_quoted(file)})).items() "
             'for e in l], columns=["filename", "label", "split"])'
             f".to_csv({WRITTEN}, index=False)"
         )
@@ -130,7 +129,7 @@ def _describe_records(file: Path, entries: list[Any], options: str = "") -> str 
     if not names or len(fields) < 2:
         return None
     columns = json.dumps(fields)
-    read = f"p.read_json({python_text(file)}, dtype=False{options})"
+    read = f"p.read_json({_quoted(file)}, dtype=False{options})"
     code = f"{read}[{columns}].to_csv({WRITTEN}, index=False)"
     return _describe(file, f"an object for each picture, with the fields {quoted(fields)}", code)
 
@@ -140,7 +139,7 @@ def _describe_label_studio(file: Path, count: int) -> str:
         'p.DataFrame([{"filename": next(v for v in t["data"].values() if isinstance(v, str))'
         '.split("/")[-1], "label": "|".join(c for r in t["annotations"][0]["result"] for c in '
         'r["value"].get("choices", []))} for t in json.load(open('
-        + python_text(file)
+        + _quoted(file)
         + f')) if t["annotations"]]).to_csv({WRITTEN}, index=False)'
     )
     return _describe(file, f"{quantity(count, 'task')} of Label Studio", code)
@@ -151,7 +150,7 @@ def _describe_xml(file: Path) -> str | None:
     if "<annotations>" in text and re.search(r"<image [^>]*name=", text) and "<tag " in text:
         code = (
             'p.DataFrame([(i.get("name"), i.find("tag").get("label")) for i in ElementTree.'
-            f'parse({python_text(file)}).iter("image") if i.find("tag") is not None], '
+            f'parse({_quoted(file)}).iter("image") if i.find("tag") is not None], '
             f'columns=["filename", "label"]).to_csv({WRITTEN}, index=False)'
         )
         return _describe(file, "tags of pictures by CVAT", code, "xml.etree.ElementTree")
@@ -181,9 +180,13 @@ def _describe(file: Path, what: str, code: str, module: str = "json") -> str:
     """Return the sentence with the command that writes a table."""
     written = new_table(file.parent)
     start = "from xml.etree import ElementTree" if "xml" in module else f"import {module}"
-    code = f"{start}; import pandas as p; {code.replace(WRITTEN, python_text(written))}"
+    code = f"{start}; import pandas as p; {code.replace(WRITTEN, _quoted(written))}"
     return (
         f"{file} has {what}, which is read from a table: write it with "
         f"`python -c {shlex.quote(code)}`, and import it: "
         f"`tailproof import {shlex.quote(str(written))}`"
     )
+
+
+def _quoted(path: Path) -> str:
+    return json.dumps(str(path), ensure_ascii=False)

@@ -1,6 +1,5 @@
 """Checks that the folders of a collection are its classes: not splits, and not one level off."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -72,11 +71,6 @@ def new_table(folder: Path) -> Path:
     """Return the path of a table of labels that does not exist yet in a folder."""
     names = (f"labels{number or ''}.csv" for number in count())
     return next(folder / name for name in names if not (folder / name).exists())
-
-
-def python_text(text: str | Path) -> str:
-    """Return a text as it is written in Python, in double quotes."""
-    return json.dumps(str(text), ensure_ascii=False)
 
 
 def quoted(names: Iterable[str], shown: int = SHOWN) -> str:

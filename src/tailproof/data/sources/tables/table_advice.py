@@ -4,7 +4,7 @@ import json
 import shlex
 from pathlib import Path, PurePosixPath
 
-from tailproof.data.sources.folders.folder_layout import new_table, python_text
+from tailproof.data.sources.folders.folder_layout import new_table
 from tailproof.data.sources.folders.folder_survey import split_kinds
 from tailproof.data.sources.tables.column_roles import find_roles
 from tailproof.data.sources.tables.picture_table import Table, Tables
@@ -95,3 +95,8 @@ def describe_join(root: Path, table: Table, tables: Tables) -> str | None:
             f"`tailproof import {shlex.quote(str(written))}`"
         )
     return None
+
+
+def python_text(text: str | Path) -> str:
+    """Return a text as it is written in Python, in double quotes."""
+    return json.dumps(str(text), ensure_ascii=False)

@@ -11,7 +11,7 @@ from typing import Any
 
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.base import Recognition
-from tailproof.data.sources.folders.folder_layout import new_table, python_text
+from tailproof.data.sources.folders.folder_layout import new_table
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
 from tailproof.data.sources.folders.split_names import split_kind
 from tailproof.data.sources.tables.box_columns import find_boxes
@@ -19,7 +19,11 @@ from tailproof.data.sources.tables.column_roles import Column, Roles, find_roles
 from tailproof.data.sources.tables.listed_files import FileFinder
 from tailproof.data.sources.tables.missing_values import EMPTY
 from tailproof.data.sources.tables.picture_table import Placement, Table, Tables
-from tailproof.data.sources.tables.table_advice import describe_fault, describe_join
+from tailproof.data.sources.tables.table_advice import (
+    describe_fault,
+    describe_join,
+    python_text,
+)
 from tailproof.data.sources.tables.text_table import TextTable
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
