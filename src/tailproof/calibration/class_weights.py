@@ -50,15 +50,10 @@ def sample_weights(labels: Array, weighting: Weighting, tune: Array | None = Non
         labels: N class indices.
         weighting: plain, class_balanced, or like_tune.
         tune: class indices of the samples of tune; only like_tune needs them.
-
-    Raises:
-        ValueError: like_tune without them.
     """
     counts = np.bincount(labels)
     wanted: np.ndarray
-    if weighting == "like_tune":
-        if tune is None:
-            raise ValueError("weights like those of tune need the classes of its samples")
+    if weighting == "like_tune" and tune is not None:
         wanted = np.bincount(tune, minlength=len(counts))[: len(counts)]
     else:
         wanted = counts if weighting == "plain" else np.ones(len(counts))
