@@ -11,6 +11,7 @@ from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.folder_layout import new_table, quoted
 from tailproof.data.sources.folders.split_files import files_near
 from tailproof.data.sources.folders.split_names import are_splits
+from tailproof.data.sources.tables.table_advice import python_text
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 from tailproof.untrusted_files import open_regular, read_json
@@ -90,13 +91,14 @@ def _describe_mapping(file: Path, value: dict[str, Any]) -> str | None:
         return f"{file} has annotations of VIA, {EXPORT}"
     if all(is_picture(name) and isinstance(label, str | int) for name, label in value.items()):
         code = (
-            f"p.Series(json.load(open({_quoted(file)})), "
+            f"p.Series(json.load(open({python_text(file)})), "
             f'name="label").rename_axis("filename").to_csv({WRITTEN})'
         )
         return _describe(file, f"a label for each of {quantity(len(value), 'picture')}", code)
     if are_splits(value) and all(map(_is_split, value.values())):
         code = (
-            f"p.DataFrame([[e[0], e[-1], s] for s, l in json.load(open({_quoted(file)})).items() "
+            "p.DataFrame([[e[0], e[-1], s] for s, l in "
+            f"json.load(open({python_text(file)})).items() "
             'for e in l], columns=["filename", "label", "split"])'
             f".to_csv({WRITTEN}, index=False)"
         )
@@ -129,7 +131,7 @@ def _describe_records(file: Path, entries: list[Any], options: str = "") -> str 
     if not names or len(fields) < 2:
         return None
     columns = json.dumps(fields)
-    read = f"p.read_json({_quoted(file)}, dtype=False{options})"
+    read = f"p.read_json({python_text(file)}, dtype=False{options})"
     code = f"{read}[{columns}].to_csv({WRITTEN}, index=False)"
     return _describe(file, f"an object for each picture, with the fields {quoted(fields)}", code)
 
@@ -139,7 +141,7 @@ def _describe_label_studio(file: Path, count: int) -> str:
         'p.DataFrame([{"filename": next(v for v in t["data"].values() if isinstance(v, str))'
         '.split("/")[-1], "label": "|".join(c for r in t["annotations"][0]["result"] for c in '
         'r["value"].get("choices", []))} for t in json.load(open('
-        + _quoted(file)
+        + python_text(file)
         + f')) if t["annotations"]]).to_csv({WRITTEN}, index=False)'
     )
     return _describe(file, f"{quantity(count, 'task')} of Label Studio", code)
@@ -150,7 +152,7 @@ def _describe_xml(file: Path) -> str | None:
     if "<annotations>" in text and re.search(r"<image [^>]*name=", text) and "<tag " in text:
         code = (
             'p.DataFrame([(i.get("name"), i.find("tag").get("label")) for i in ElementTree.'
-            f'parse({_quoted(file)}).iter("image") if i.find("tag") is not None], '
+            f'parse({python_text(file)}).iter("image") if i.find("tag") is not None], '
             f'columns=["filename", "label"]).to_csv({WRITTEN}, index=False)'
         )
         return _describe(file, "tags of pictures by CVAT", code, "xml.etree.ElementTree")
@@ -180,13 +182,9 @@ def _describe(file: Path, what: str, code: str, module: str = "json") -> str:
     """Return the sentence with the command that writes a table."""
     written = new_table(file.parent)
     start = "from xml.etree import ElementTree" if "xml" in module else f"import {module}"
-    code = f"{start}; import pandas as p; {code.replace(WRITTEN, _quoted(written))}"
+    code = f"{start}; import pandas as p; {code.replace(WRITTEN, python_text(written))}"
     return (
         f"{file} has {what}, which is read from a table: write it with "
         f"`python -c {shlex.quote(code)}`, and import it: "
         f"`tailproof import {shlex.quote(str(written))}`"
     )
-
-
-def _quoted(path: Path) -> str:
-    return json.dumps(str(path), ensure_ascii=False)
