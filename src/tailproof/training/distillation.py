@@ -1,8 +1,6 @@
 """What a student learns from its teacher, the ensemble of other experts."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +13,6 @@ from tailproof.data.logits import Logits
 from tailproof.loading.batches import Rows
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.multi_head import Heads
-
-
-def size_of_answers(manifest: Mapping[str, Any]) -> int:
-    """Return the bytes of what a teacher answers for train, which its students keep in memory."""
-    classes = len(manifest["classes"][manifest["target"]])
-    return manifest["splits"]["train"]["rows"] * classes * np.dtype(np.float32).itemsize
 
 
 class Distillation:

@@ -17,13 +17,13 @@ from tailproof.models.tuning import tune_network
 from tailproof.preflight.timing.drawn_features import DrawnFeatures, head_on_drawn_features
 from tailproof.runtime.errors import TailproofError
 from tailproof.training.builders import model_options
-from tailproof.training.distillation import size_of_answers
 from tailproof.training.multi_head import Heads
 from tailproof.training.preprocessing import view_size
 
 STATES = {"sgd": 1, "sgdw": 1, "momentum": 1, "nesterov": 1, "lion": 1}
 """Numbers that an optimizer stores per weight; others store two."""
 
+ANSWER_BYTES = 4  # of what a teacher answers for a sample and class
 LOGIT_BYTES = 3.4  # of a stored logit: 4, compressed
 SHOWN = 2  # number of images in the forward pass
 
@@ -112,6 +112,12 @@ def head_structure(manifest: str | Path, recipe: Recipe) -> dict[str, Any]:
         "train_is_kept_in_memory": kept,
         **{name: float(f"{size / 2**20:.4g}") for name, size in sizes.items()},
     }
+
+
+def size_of_answers(manifest: dict[str, Any]) -> int:
+    """Return the bytes of what a teacher answers for train, which its students keep in memory."""
+    classes = len(manifest["classes"][manifest["target"]])
+    return manifest["splits"]["train"]["rows"] * classes * ANSWER_BYTES
 
 
 def _size_fields(recipe: Recipe) -> dict[str, Any]:

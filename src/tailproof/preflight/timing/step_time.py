@@ -16,9 +16,9 @@ from tailproof.digests import canonical_json
 from tailproof.files import read_json
 from tailproof.preflight.checks.timed_steps import failed_steps
 from tailproof.preflight.timing.drawn_features import head_on_drawn_features
+from tailproof.preflight.timing.network_size import size_of_answers
 from tailproof.runtime.environment import describe_machine
 from tailproof.runtime.errors import TailproofError
-from tailproof.training.distillation import size_of_answers
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
