@@ -287,7 +287,7 @@ def test_pictures_of_another_size_than_a_fixed_one_are_refused(tmp_path):
     paint(tmp_path / "others", 9, 6, size=5)
     config |= {"unknown": {"source": {"name": "pictures", "root": str(tmp_path / "others")}}}
     manifest = build_data(Data(**config), tmp_path)
-    with pytest.raises(TailproofError, match=r"6 of 6 pictures have another size.*4×6"):
+    with pytest.raises(TailproofError, match=r"6 of 6 pictures.*4×6"):
         write_unknown_manifest(manifest, tmp_path / "samples.parquet", {}, tmp_path / "u.json")
 
 
