@@ -2,16 +2,15 @@
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tailproof.data.sources.advised_commands import import_command, python_command, python_text
 from tailproof.data.sources.folders.class_folders import is_picture
 from tailproof.data.sources.folders.folder_layout import new_table, quoted
 from tailproof.data.sources.folders.split_files import files_near
 from tailproof.data.sources.folders.split_names import are_splits
-from tailproof.data.sources.tables.table_advice import python_text
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 from tailproof.untrusted_files import open_regular, read_json
@@ -155,7 +154,9 @@ def _describe_xml(file: Path) -> str | None:
             f'parse({python_text(file)}).iter("image") if i.find("tag") is not None], '
             f'columns=["filename", "label"]).to_csv({WRITTEN}, index=False)'
         )
-        return _describe(file, "tags of pictures by CVAT", code, "xml.etree.ElementTree")
+        return _describe(
+            file, "tags of pictures by CVAT", code, "from xml.etree import ElementTree"
+        )
     if "<annotation" in text and "<object" in text:
         return f"{file} has annotations of Pascal VOC, {EXPORT}"
     return None
@@ -166,8 +167,8 @@ def _describe_yolo(file: Path, folder: Path) -> str | None:
     is_yolo = re.search(r"^names\s*:", text, re.MULTILINE) and re.search(
         r"^train\s*:", text, re.MULTILINE
     )
-    labels = is_yolo and next(_label_files(folder), None)
-    if labels is None or not labels:
+    labels = next(_label_files(folder), None) if is_yolo else None
+    if labels is None:
         return None
     return f"{file} and {labels} are boxes of YOLO, {EXPORT}, x, y, w and h"
 
@@ -178,13 +179,11 @@ def _label_files(folder: Path) -> Iterator[Path]:
         yield from folder.glob(pattern)
 
 
-def _describe(file: Path, what: str, code: str, module: str = "json") -> str:
+def _describe(file: Path, what: str, code: str, start: str = "import json") -> str:
     """Return the sentence with the command that writes a table."""
     written = new_table(file.parent)
-    start = "from xml.etree import ElementTree" if "xml" in module else f"import {module}"
     code = f"{start}; import pandas as p; {code.replace(WRITTEN, python_text(written))}"
     return (
         f"{file} has {what}, which is read from a table: write it with "
-        f"`python -c {shlex.quote(code)}`, and import it: "
-        f"`tailproof import {shlex.quote(str(written))}`"
+        f"{python_command(code)}, and import it: {import_command(written)}"
     )

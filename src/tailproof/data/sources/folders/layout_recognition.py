@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.advised_commands import import_command
 from tailproof.data.sources.base import Recognition
 from tailproof.data.sources.folders.class_folders import MASK, UNREAD_PICTURES, masks_among
 from tailproof.data.sources.folders.folder_layout import (
@@ -322,7 +323,7 @@ class _LayoutFinder:
             f"{place}: {quantity(len(masks), 'picture')} such as {quoted(masks, 1)} are masks next "
             "to the picture that they belong to: write a table without them, "
             f"`{_table_command(place, columns, rule, without)}`, and import it: "
-            f"`tailproof import {shlex.quote(str(place))}`"
+            f"{import_command(place)}"
         )
 
     def _refuse_alike(self, folder: Surveyed, inner: dict[str, Surveyed]) -> None:
@@ -335,7 +336,7 @@ class _LayoutFinder:
         below = sorted(several[alike[0]] & several[alike[1]])
         place = self._root / folder.path
         text = f"{place}: {quoted(alike)} contain the same folders, {quoted(below)}"
-        again = f"`tailproof import {shlex.quote(str(place))}`"
+        again = import_command(place)
         masks = [name for name in below if MASKS.fullmatch(name)]
         pictures = [name for name in below if name not in masks]
         if masks and all(map(CONTAINER.fullmatch, pictures)):
@@ -358,7 +359,7 @@ class _LayoutFinder:
                 f"{text}, which are numbered as places, days and patients are: write a table with "
                 f"them as groups, `{command}`, and import it: {again}"
             )
-        one = f"`tailproof import {shlex.quote(str(place / alike[0]))}`"
+        one = import_command(place / alike[0])
         if all(map(FOLD.fullmatch, alike)):
             raise TailproofError(f"{text}, as folds of the same pictures do: import one, {one}")
         command = _table_command(place, "filename,label,group", PLACE_AND_LABEL)
@@ -399,7 +400,7 @@ class _LayoutFinder:
             return TailproofError(
                 f"{text}, but have names such as {quoted(folder.pictures, 1)}: if their labels are "
                 f"{shown}, write a table of them, `{command}`, and import it: "
-                f"`tailproof import {shlex.quote(str(place))}`"
+                f"{import_command(place)}"
             )
         files = (
             f"{each.path}/{name}" if each.path else name

@@ -2,10 +2,10 @@
 
 import json
 import re
-import shlex
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from tailproof.data.sources.advised_commands import import_command, python_command, python_text
 from tailproof.data.sources.folders.folder_layout import new_table, quoted
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds
 from tailproof.runtime.errors import TailproofError
@@ -44,12 +44,11 @@ def describe_official_lists(root: Path, top: Surveyed) -> tuple[list[str], str] 
         return None
     files, code = found
     written = new_table(root)
-    start = f"import pandas as p; d = {_text(f'{root}/')}"
-    code = f"{start}; {code}; t.to_csv({_text(written)}, index=False)"
+    start = f"import pandas as p; d = {python_text(f'{root}/')}"
+    code = f"{start}; {code}; t.to_csv({python_text(written)}, index=False)"
     return files, (
         f"{quoted(files)} list official sets: they are not read next to class folders; to keep "
-        f"them, write a table with `python -c {shlex.quote(code)}`, and import it: "
-        f"`tailproof import {shlex.quote(str(written))}`"
+        f"them, write a table with {python_command(code)}, and import it: {import_command(written)}"
     )
 
 
@@ -92,8 +91,8 @@ def _find_numbered(heads: dict[str, list[str]], pictures: set[str]) -> tuple[lis
         return None
     read = 'p.read_csv(d + {}, sep=" ", header=None, names=["id", {}], dtype=str)'
     code = (
-        f"t = {read.format(_text(names[0]), _text('filename'))}"
-        f".merge({read.format(_text(splits[0]), _text('split'))}); "
+        f"t = {read.format(python_text(names[0]), python_text('filename'))}"
+        f".merge({read.format(python_text(splits[0]), python_text('split'))}); "
         't["split"] = t["split"].map({"1": "train", "0": "test"}); '
         't["label"] = t["filename"].str.split("/").str[-2]'
     )
@@ -121,7 +120,3 @@ def _head(file: Path) -> list[str]:
     except (TailproofError, UnicodeDecodeError):
         return []
     return [line.strip() for line in islice(lines, LINES) if line.strip()]
-
-
-def _text(value: str | Path) -> str:
-    return json.dumps(str(value), ensure_ascii=False)

@@ -3,13 +3,13 @@
 import json
 import mmap
 import re
-import shlex
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tailproof.data.sources.advised_commands import import_command
 from tailproof.data.sources.base import Recognition
 from tailproof.data.sources.folders.split_files import (
     SplitFiles,
@@ -113,7 +113,7 @@ def recognize_coco(path: Path) -> Recognition | None:
         raise TailproofError(
             f"{path} is output of MegaDetector, which has boxes but no labels: import the folder "
             "of the pictures, sorted into class folders or with a table of labels, and the boxes "
-            f"are cut out: `tailproof import {shlex.quote(str(path.parent))}`, or name this file "
+            f"are cut out: {import_command(path.parent)}, or name this file "
             "in data.source.crops.detections"
         )
     wanted = path if path.is_file() else None

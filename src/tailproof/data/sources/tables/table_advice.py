@@ -1,9 +1,9 @@
 """Says what to do with tables whose labels cannot be read as they are."""
 
 import json
-import shlex
 from pathlib import Path, PurePosixPath
 
+from tailproof.data.sources.advised_commands import import_command, python_command, python_text
 from tailproof.data.sources.folders.folder_layout import new_table
 from tailproof.data.sources.folders.folder_survey import split_kinds
 from tailproof.data.sources.tables.column_roles import find_roles
@@ -42,8 +42,8 @@ def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
     )
     return (
         f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have 1 in the "
-        f"class of each row, expected one column of labels: write it with `python -c "
-        f"{shlex.quote(code)}` and `tailproof import {shlex.quote(str(written))}`"
+        f"class of each row, expected one column of labels: write it with {python_command(code)} "
+        f"and {import_command(written)}"
     )
 
 
@@ -91,12 +91,6 @@ def describe_join(root: Path, table: Table, tables: Tables) -> str | None:
         )
         return (
             f"it names pictures, and {root / path} seems to have their labels: join them with "
-            f"`python -c {shlex.quote(code)}`, and import the result: "
-            f"`tailproof import {shlex.quote(str(written))}`"
+            f"{python_command(code)}, and import the result: {import_command(written)}"
         )
     return None
-
-
-def python_text(text: str | Path) -> str:
-    """Return a text as it is written in Python, in double quotes."""
-    return json.dumps(str(text), ensure_ascii=False)

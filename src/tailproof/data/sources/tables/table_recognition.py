@@ -10,6 +10,7 @@ from posixpath import normpath
 from typing import Any
 
 from tailproof.data.image_formats import SUFFIXES
+from tailproof.data.sources.advised_commands import import_command, python_command, python_text
 from tailproof.data.sources.base import Recognition
 from tailproof.data.sources.folders.folder_layout import new_table
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
@@ -22,7 +23,6 @@ from tailproof.data.sources.tables.picture_table import Placement, Table, Tables
 from tailproof.data.sources.tables.table_advice import (
     describe_fault,
     describe_join,
-    python_text,
 )
 from tailproof.data.sources.tables.text_table import TextTable
 from tailproof.runtime.errors import TailproofError, suggestion
@@ -228,8 +228,7 @@ def _describe_folders(
         )
         return (
             f"the columns '{name}' and '{filename}' together name the pictures: join them with "
-            f"`python -c {shlex.quote(code)}`, and import the result: "
-            f"`tailproof import {shlex.quote(str(written))}`"
+            f"{python_command(code)}, and import the result: {import_command(written)}"
         )
     return None
 
@@ -266,8 +265,7 @@ def _find_boxes(root: Path, table: Table) -> None:
         )
         roles.fault = roles.fault or (
             f"{text}, or left side, upper side, width and height of a box in each: write them with "
-            f"`python -c {shlex.quote(code)}`, and import the result: "
-            f"`tailproof import {shlex.quote(str(written))}`"
+            f"{python_command(code)}, and import the result: {import_command(written)}"
         )
         return
     roles.fault = roles.fault or (
