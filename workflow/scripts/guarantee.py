@@ -8,12 +8,9 @@ with job(snakemake):
     from tailproof.config.evaluation import Evaluation
     from tailproof.config.guarantees import Guarantees
     from tailproof.guarantees.guarantee import guarantee
-    from tailproof.runtime.stages import logits_by_expert, paths_by
+    from tailproof.runtime.stages import logits_by_expert, unknown_scores_by_expert
 
-    params, unknown = snakemake.params, dict[str, dict[str, str]]()
-    scores = paths_by("score_unknown", ("expert", "seed"), snakemake.input.unknown)
-    for (expert, seed), path in scores.items():
-        unknown.setdefault(expert, {})[seed] = path
+    params = snakemake.params
     guarantee(
         logits_by_expert(snakemake.input.logits, params),
         snakemake.input.manifest,
@@ -24,6 +21,6 @@ with job(snakemake):
         Path(snakemake.output.guarantees).parent,
         snakemake.input.splits,
         snakemake.input.context or None,
-        unknown,
+        unknown_scores_by_expert(snakemake.input.unknown),
         params.students,
     )

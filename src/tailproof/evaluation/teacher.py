@@ -14,7 +14,7 @@ from tailproof.digests import digest_of
 from tailproof.evaluation.bootstrap import finite_or_none
 from tailproof.evaluation.ensembles import combine
 from tailproof.evaluation.predictions import fit_stacked, predict_ensemble
-from tailproof.evaluation.probabilities import Prediction, Streamed
+from tailproof.evaluation.probabilities import Prediction, Streamed, of_rank
 from tailproof.evaluation.task import FITTED_ON
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.stages import job_of, paths_by
@@ -86,9 +86,7 @@ def teach(experts: Mapping[str, Teaching], seed: int, output: str | Path) -> dic
     classes = {target: first.classes[target]}
     write_logits(output, samples, classes, _answers(list(train.values()), calibrators, weights))
     written = LogitsFile.open(output)
-    blocks = Streamed(
-        classes[target], lambda: ((rows, block[target]) for rows, block in written.blocks(target))
-    )
+    blocks = Streamed(classes[target], lambda: of_rank(written, target))
     return {
         "weights": dict(zip(train, map(finite_or_none, weights), strict=True)),
         TAUGHT: _known(Prediction(blocks, written.target)),

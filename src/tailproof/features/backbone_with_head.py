@@ -6,6 +6,7 @@ trained depends on: an edit of heads would make all of them stale.
 A linear head on what a network's own classifier gets is that classifier, and needs none of this.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import tailproof.models  # noqa: F401 - before timm
@@ -24,7 +25,30 @@ from tailproof.models.backbone_layers import layers_of
 NAME, NAME_OF_SEVERAL = "backbone_with_head", "backbones_with_head"
 
 
-class BackboneWithHead(nn.Module):
+class NetworkWithHead(nn.Module):
+    """A network whose classifier is a head on its features.
+
+    Attributes:
+        head: the head.
+    """
+
+    head: nn.Module
+    forward_features: Callable[..., Tensor]
+
+    def get_classifier(self) -> nn.Module:
+        """Return the head."""
+        return self.head
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return logits [N, C] of features [N, D]; with `pre_logits` the features."""
+        return x if pre_logits else self.head(x)
+
+    def forward(self, *images: Tensor) -> Tensor:
+        """Return logits [N, C] of images [N, in_chans, H, W] of each input."""
+        return self.forward_head(self.forward_features(*images))
+
+
+class BackboneWithHead(NetworkWithHead):
     """A backbone, whose layers one after the other are the features, and a head.
 
     Args:
@@ -57,24 +81,12 @@ class BackboneWithHead(nn.Module):
         self.layers, self.num_classes, self.num_features = layers, num_classes, width
         self.head = build_head(head, width, num_classes, head_options)
 
-    def get_classifier(self) -> nn.Module:
-        """Return the head."""
-        return self.head
-
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the features [N, D] of images [N, in_chans, H, W]."""
         return torch.cat(list(layers_of(self.backbone, x, self.layers).values()), 1)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return logits [N, C] of features [N, D]; with `pre_logits` the features."""
-        return x if pre_logits else self.head(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits [N, C] of images [N, in_chans, H, W]."""
-        return self.forward_head(self.forward_features(x))
-
-
-class BackbonesWithHead(nn.Module):
+class BackbonesWithHead(NetworkWithHead):
     """Several backbones, whose features next to each other are those of a head.
 
     It takes each image several times, once as each backbone wants it.
@@ -109,10 +121,6 @@ class BackbonesWithHead(nn.Module):
         self.num_classes, self.num_features = num_classes, width
         self.head = build_head(head, width, num_classes, head_options)
 
-    def get_classifier(self) -> nn.Module:
-        """Return the head."""
-        return self.head
-
     def forward_features(self, *images: Tensor) -> Tensor:
         """Return the features [N, D]; those of each backbone have length 1.
 
@@ -127,14 +135,6 @@ class BackbonesWithHead(nn.Module):
             features = torch.cat(list(layers_of(backbone, own, layers).values()), 1)
             computed.append(F.normalize(features, dim=1, eps=SHORTEST))
         return torch.cat(computed, 1)
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return logits [N, C] of features [N, D]; with `pre_logits` the features."""
-        return x if pre_logits else self.head(x)
-
-    def forward(self, *images: Tensor) -> Tensor:
-        """Return logits [N, C] of images; see `forward_features`."""
-        return self.forward_head(self.forward_features(*images))
 
 
 def _without_head(name: Any, channels: int, options: dict[str, Any] | None) -> nn.Module:

@@ -101,14 +101,14 @@ def _add_risks(
         if context and context.in_use:
             in_context, row["context_risks"] = _fit_risks(context.method, known, promised, setting)
         for seed, kept in stored.items():
-            counts = in_context and context and context.exponents[seed].in_use
+            has_context = in_context and context and context.exponents[seed].in_use
             kept.append(
                 StoredFalseAlarm(
                     rate=rate,
                     **of_rate[seed]._asdict(),
                     risks=[StoredRisk.of(rule) for rule in rules[seed]],
                     context_risks=[StoredRisk.of(rule) for rule in in_context[seed]]
-                    if counts
+                    if has_context
                     else None,
                 ).model_dump(mode="json")
             )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tailproof.features.backbone_with_head import BackbonesWithHead, BackboneWithHead
+from tailproof.features.backbone_with_head import NetworkWithHead
 from tailproof.features.head_layers import build_head
 from tailproof.models.backbone_layers import layers_of
 from tailproof.models.build import count_parameters
@@ -25,7 +25,7 @@ class SharedBackbone(nn.Module):
     def __init__(self, network: nn.Module, heads: Sequence[nn.Module]) -> None:
         super().__init__()
         self.network, self.heads = network, nn.ModuleList(heads)
-        self._own = isinstance(network, BackboneWithHead | BackbonesWithHead)
+        self._own = isinstance(network, NetworkWithHead)
         if self._own:
             network.head = nn.Identity()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tailproof.data.logits import LogitsFile
+from tailproof.evaluation.probabilities import of_rank
 from tailproof.history import History
 from tailproof.monitors import direction
 
@@ -74,6 +75,6 @@ def right_answers(logits: LogitsFile) -> np.ndarray:
     """Return whether the largest logit of each sample is that of its class, [N]."""
     target = logits.metadata["target"]
     right = np.zeros(len(logits), bool)
-    for rows, block in logits.blocks(target):
-        right[rows] = block[target].argmax(axis=1) == logits.target[rows]
+    for rows, block in of_rank(logits, target):
+        right[rows] = block.argmax(axis=1) == logits.target[rows]
     return right

@@ -31,7 +31,13 @@ from tailproof.report.page import write_page
 from tailproof.report.svg import without_charts
 from tailproof.report.training_charts import write_curves
 from tailproof.runtime.records import Record
-from tailproof.runtime.stages import POOLED, job_of, logits_by_expert, paths_by
+from tailproof.runtime.stages import (
+    POOLED,
+    job_of,
+    logits_by_expert,
+    paths_by,
+    unknown_scores_by_expert,
+)
 
 Remake = Callable[[Record, Path], None]
 
@@ -84,10 +90,6 @@ def _evaluate(record: Record, folder: Path) -> None:
 
 
 def _guarantee(record: Record, folder: Path) -> None:
-    unknown: dict[str, dict[str, str]] = {}
-    scores = outputs_of(record, "score_unknown")
-    for (expert, seed), path in paths_by("score_unknown", ("expert", "seed"), scores).items():
-        unknown.setdefault(expert, {})[seed] = path
     guarantee(
         _logits(record),
         _input(record, "manifest.json"),
@@ -98,7 +100,7 @@ def _guarantee(record: Record, folder: Path) -> None:
         folder,
         _input(record, "splits.parquet"),
         _optional_input(record, "context.parquet"),
-        unknown,
+        unknown_scores_by_expert(outputs_of(record, "score_unknown")),
         record.parameters["students"],
     )
 

@@ -242,6 +242,18 @@ def logits_by_expert(paths: Iterable[str], params: Any) -> dict[str, dict[str, d
     }
 
 
+def unknown_scores_by_expert(paths: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return files of unknown scores by expert and seed.
+
+    Args:
+        paths: the files.
+    """
+    keyed: dict[str, dict[str, str]] = {}
+    for (expert, seed), path in paths_by("score_unknown", ("expert", "seed"), paths).items():
+        keyed.setdefault(expert, {})[seed] = path
+    return keyed
+
+
 def _below_experiment(path: str) -> str:
     """Return the path below its experiment; in a store, the path next to results."""
     first, *below = project_paths().inside(path) or ("",)
