@@ -47,7 +47,8 @@ class Calibrator:
     def undo(self, calibrated: np.ndarray) -> np.ndarray:
         """Return the raw logits [N, C], up to a constant per sample, in double precision."""
         values = calibrated.astype(np.float64)
-        if self.factors is not None and self.bias is not None:
+        if self.factors is not None:
+            assert self.bias is not None  # as long as there are factors
             values = values - self.bias
             if self.factors.ndim == 1:
                 values = values / self.factors
@@ -58,7 +59,8 @@ class Calibrator:
     def to_jsonable(self) -> dict[str, Any]:
         """Return the fields that `from_jsonable` reads."""
         fields: dict[str, Any] = {"calibrator": self.kind, "temperature": self.temperature}
-        if self.factors is not None and self.bias is not None:
+        if self.factors is not None:
+            assert self.bias is not None  # as long as there are factors
             fields |= {"factors": self.factors.tolist(), "bias": self.bias.tolist()}
         return fields
 

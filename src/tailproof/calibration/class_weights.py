@@ -53,7 +53,8 @@ def sample_weights(labels: Array, weighting: Weighting, tune: Array | None = Non
     """
     counts = np.bincount(labels)
     wanted: np.ndarray
-    if weighting == "like_tune" and tune is not None:
+    if weighting == "like_tune":
+        assert tune is not None  # the caller has it
         wanted = np.bincount(tune, minlength=len(counts))[: len(counts)]
     else:
         wanted = counts if weighting == "plain" else np.ones(len(counts))

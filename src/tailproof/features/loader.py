@@ -71,10 +71,9 @@ class FeatureLoader(Batches):
                 features = self._resident[
                     torch.from_numpy(rows).to(self.device), torch.from_numpy(views).to(self.device)
                 ]
-                yield keys, features.float()
-            elif self._kept is not None:
-                features = torch.from_numpy(self._read(self._kept, rows, views)).to(self.device)
-                yield keys, features.float()
+            else:
+                features = torch.from_numpy(self._read(rows, views)).to(self.device)
+            yield keys, features.float()
 
     def close(self) -> None:
         """Free memory."""
@@ -99,12 +98,13 @@ class FeatureLoader(Batches):
         for group, inside in self._by_group(kept):
             values[inside] = self.split.read(group)[kept[inside] - self._starts[group]]
 
-    def _read(self, in_memory: np.ndarray, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+    def _read(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
         """Return the features of some rows, from the files if they are not kept in memory."""
+        assert self._kept is not None  # the loader is open
         features = np.empty((len(rows), self.split.width), self.split.dtype)
         places = self._places[rows]
         kept, others = np.flatnonzero(places >= 0), np.flatnonzero(places < 0)
-        features[kept] = in_memory[places[kept], views[kept]]
+        features[kept] = self._kept[places[kept], views[kept]]
         for group, inside in self._by_group(rows[others]):
             chosen = others[inside]
             values = self._group(group)

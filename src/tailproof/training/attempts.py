@@ -64,7 +64,8 @@ class Attempts:
             self._update({"last_epoch": epoch, "reason": reason})
 
     def _update(self, fields: dict[str, Any]) -> None:
-        seconds = 0.0 if self._begun is None else round(time.monotonic() - self._begun, 3)
+        assert self._begun is not None  # an attempt has begun
+        seconds = round(time.monotonic() - self._begun, 3)
         self.entries[-1] |= {"end": _now(), "seconds": seconds, **fields}
         self._write()
 

@@ -244,7 +244,8 @@ class TrainingRun:
                 logits = self._forward_part(part)
                 share = criterion.reduction_weight(target) * weight / whole
                 loss = (criterion(logits, target) * share).sum()
-                if teacher is not None and self._distillation is not None:
+                if teacher is not None:
+                    assert self._distillation is not None  # which gave the teacher's answers
                     own, share = self._distillation.weight, len(part) * weight / counted
                     of_target = self.heads.parts(logits)[self.heads.target]
                     learnt = self._distillation.mean(of_target, teacher, criterion.shift)
