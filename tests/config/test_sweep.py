@@ -193,11 +193,11 @@ def test_the_sweep_of_a_scan_line_transformer_can_be_written_down():
         ),
         (
             {"grid": {"epochs": [5, 10]}, "halving": {"rungs": [5]}},
-            ("sweep", "halving.rungs holds 5", "less than the 5 epochs", "'epochs-5'"),
+            ("sweep", "halving.rungs holds 5", "below the 5 epochs", "'epochs-5'"),
         ),
         (
             {"grid": {"validate_every": [2]}, "halving": {"rungs": [5]}},
-            ("sweep", "halving.rungs holds 5", "'validate_every-2'", "validate_every, 2"),
+            ("sweep", "halving.rungs holds 5", "'validate_every-2'", "validate_every (2)"),
         ),
     ],
 )

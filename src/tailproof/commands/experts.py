@@ -33,8 +33,7 @@ def predict(
         typer.Option(
             "--set",
             metavar="COVERAGE",
-            help="Add the set of classes that holds the true one with this probability, such as "
-            "0.9.",
+            help="Add a set of classes that holds the true one with this probability, such as 0.9.",
         ),
     ] = None,
     score: Annotated[
@@ -46,7 +45,10 @@ def predict(
     risk: Annotated[
         float | None,
         typer.Option(
-            help="Accept as many answers as keep the share of wrong ones below this, such as 0.05."
+            help=(
+                "Accept as many answers as possible while the share of wrong ones stays below "
+                "this, such as 0.05."
+            )
         ),
     ] = None,
     by_group: Annotated[
@@ -69,7 +71,10 @@ def predict(
         str | None,
         typer.Option(
             metavar="TABLE",
-            help="Table with the columns file and those of the expert's context, such as habitat.",
+            help=(
+                "Table with the column 'file' and the columns of the expert's context, such as "
+                "habitat."
+            ),
         ),
     ] = None,
     group: Annotated[
@@ -80,17 +85,20 @@ def predict(
         ),
     ] = None,
     table: Annotated[
-        str | None, typer.Option(help="CSV table with the columns file and the one of --group.")
+        str | None,
+        typer.Option(help="CSV table with the column 'file' and the column that --group names."),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Text file with the classes that are possible, one per line.")
+        str | None, typer.Option(help="Text file with the possible classes, one per line.")
     ] = None,
     prior: Annotated[
         str | None,
-        typer.Option(help="CSV table with the columns class and count: how frequent classes are."),
+        typer.Option(
+            help="CSV table with the columns 'class' and 'count': how frequent each class is."
+        ),
     ] = None,
     adapt: Annotated[
-        bool, typer.Option("--adapt", help="Estimate from the images how frequent classes are.")
+        bool, typer.Option("--adapt", help="Estimate from the images how frequent each class is.")
     ] = False,
 ) -> None:
     """Classify images with an expert: calibrated probabilities, and accept or reject.
@@ -130,12 +138,16 @@ def export(
         list[str] | None,
         typer.Option(
             metavar="PATH",
-            help="Image file or folder to compare on, for a copy outside of its experiment.",
+            help=(
+                "Image file or folder for the comparison; needed for a copy outside its experiment."
+            ),
         ),
     ] = None,
     int8: Annotated[
         bool,
-        typer.Option("--int8", help="Compute the network in 8 bits, and count what it changes."),
+        typer.Option(
+            "--int8", help="Quantize the network to 8 bits, and count the answers that change."
+        ),
     ] = False,
 ) -> None:
     """Write an expert as one ONNX file, if it answers as the expert does."""
@@ -190,21 +202,24 @@ def retrain(
 
     for line in summary(retrain_head(expert, labels, output)):
         say(line)
-    say(f"wrote {output}; {expert} is as it was, and no stage reads the new head")
+    say(f"wrote {output}; {expert} is unchanged, and no stage reads the new head")
 
 
 def review(
     experiment: Experiment,
-    number: Annotated[int, typer.Option(min=1, help="Largest number of images.")] = 100,
+    number: Annotated[
+        int, typer.Option(min=1, help="Maximum number of images in the queue.")
+    ] = 100,
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help="A split to look at; repeat it for several. Default: val, calib, tune and dev, "
-            "which no expert was trained on, without test."
+            help="Split to review; repeat the option for several. Default: val, calib, tune and "
+            "dev, that is, all but train and test."
         ),
     ] = None,
     images: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Look at the images of this folder.")
+        str | None,
+        typer.Option(metavar="FOLDER", help="Review the images in this folder instead of a split."),
     ] = None,
     output: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="New folder. Default: review/NAME.")

@@ -11,7 +11,10 @@ from tailproof.output import say
 
 def init(
     folder: Annotated[
-        str, typer.Argument(help="New or empty folder, or a project with --from-timm.")
+        str,
+        typer.Argument(
+            help="New or empty folder; with --from-timm, an existing project is possible too."
+        ),
     ] = ".",
     results: Annotated[
         str, typer.Option(help="Folder for all results: a name, or a path on another disk.")
@@ -55,13 +58,13 @@ def import_(
         typer.Option(
             "--as",
             metavar="SOURCE",
-            help="What to take the path for, such as image_folder or metadata_csv. Default: the "
-            "most specific that recognises it.",
+            help="Source to read the path with, such as image_folder or metadata_csv. Default: "
+            "the most specific source that recognises it.",
         ),
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Column of labels, if the table leaves doubt."),
+        typer.Option(metavar="COLUMN", help="Column of labels, if it is not clear from the table."),
     ] = None,
 ) -> None:
     """Look at your own images, say what they are taken for, and write their experiment."""
@@ -100,7 +103,7 @@ def fetch(
     name: Annotated[
         str,
         typer.Argument(
-            help="An experiment of the project, or a model of timm with published weights.",
+            help="An experiment of the project, or a timm model with published weights.",
             callback=with_extensions,
         ),
     ],

@@ -31,7 +31,9 @@ def audit(
 
 def reproduce(
     experiment: Experiment,
-    jobs: Annotated[int, typer.Option(min=1, help="How many jobs to draw and run again.")] = 5,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Number of jobs to draw at random and run again.")
+    ] = 5,
     everything: Annotated[
         bool, typer.Option("--all", help="Run all jobs again, from the raw data.")
     ] = False,
@@ -39,7 +41,7 @@ def reproduce(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="VERSION", help="Draw jobs that this version or commit of tailproof ran."
+            metavar="VERSION", help="Draw only jobs that this version or commit of tailproof ran."
         ),
     ] = None,
     output: Annotated[
@@ -77,7 +79,10 @@ def restore(experiment: Experiment) -> None:
     restored = restore_experiment(experiment)
     for path, why in restored.damaged.items():
         say(f"to rebuild  {path}  {why}")
-    say(f"{quantity(len(restored.proven), 'file')} match the ledger and are marked as up to date")
+    say(
+        f"{quantity(len(restored.proven), 'file')} marked as up to date, because their content "
+        "matches the ledger"
+    )
 
 
 def publish(
@@ -200,7 +205,7 @@ def sign(
         str,
         typer.Argument(
             metavar="FOLDER|NAME",
-            help="Folder of an expert or of a report of `reproduce`, or name of an attested "
+            help="Folder of an expert, folder of a report of `reproduce`, or name of an attested "
             "experiment.",
         ),
     ],
@@ -238,10 +243,17 @@ def verify(
         str | None, typer.Option(metavar="PUB", help="The signer's public key in PEM.")
     ] = None,
     identity: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who signed without a key, such as a@b.org.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Identity of the signer, if signed without a key, such as a@b.org."
+        ),
     ] = None,
     issuer: Annotated[
-        str | None, typer.Option(metavar="URL", help="Who vouches for the identity.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="OpenID issuer that vouches for the identity, such as https://accounts.google.com.",
+        ),
     ] = None,
 ) -> None:
     """Verify an attested expert or a report from its folder alone, and say what that proves."""

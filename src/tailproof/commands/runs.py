@@ -25,7 +25,7 @@ def status(experiment: Experiment) -> None:
 def watch(
     experiment: Experiment,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the page. Default: any that is free.")
+        int, typer.Option(min=0, max=65535, help="Port of the page. Default: any free port.")
     ] = 0,
 ) -> None:
     """Serve a local page that follows an experiment while it runs: curves, progress, findings.
@@ -74,13 +74,15 @@ def diagnose(
     ],
     config: Annotated[
         str | None,
-        typer.Option(help="An experiment, or a YAML file with recipe, classes, targets."),
+        typer.Option(
+            help="Name of an experiment, or a YAML file with recipe, classes and targets."
+        ),
     ] = None,
     columns: Annotated[
         str | None,
         typer.Option(
             metavar="NAME=COLUMN,…",
-            help="Columns that are read wrongly or not at all, such as "
+            help="Right columns, where they are misread or not recognised, such as "
             "val_auroc=AUC,val_accuracy=acc:percent.",
         ),
     ] = None,

@@ -12,14 +12,14 @@ class Augmentation(Strict):
     crop_padding: int = Field(
         0,
         ge=0,
-        description="Random crop after padding each side by so many black pixels; 0 is off.",
+        description="Random crop after padding each side with this many black pixels; 0 is off.",
     )
     flip: bool = Field(False, description="Flip left to right with probability 0.5.")
     cutout: int = Field(
         0, ge=0, description="Side in pixels of a square set to the mean colour; 0 is off."
     )
     line_dropout: Fraction = Field(
-        0.0, description="Probability of each image line being set to the mean."
+        0.0, description="Probability that a line of the image is set to the mean."
     )
     noise: float = Field(
         0.0,

@@ -18,11 +18,12 @@ class Calibration(Strict):
     calibrators: list[CalibratorKind] = Field(
         ["temperature"],
         min_length=1,
-        description="temperature: one number divides all logits. vector: each class has a factor "
-        "and a bias, too. matrix: each class also has a factor for every other class (Dirichlet "
-        "calibration). All stay close to 'no change' as long as samples are few. If several are "
-        "listed, the first is used unless another has a lower NLL on tune, beyond the 95 % "
-        "interval of the difference, without a lower balanced accuracy beyond its interval.",
+        description="temperature: one number divides all logits. vector: each class also has a "
+        "factor and a bias. matrix: each class also has a factor for every other "
+        "class (Dirichlet calibration). All stay close to 'no change' as long as "
+        "samples are few. If several are listed, the first is used unless another "
+        "has a significantly lower NLL on tune and no significantly lower balanced "
+        "accuracy, by the 95 % interval of the difference.",
     )
     fit_on: Literal["calib", "val_and_calib"] = Field(
         "calib",
@@ -32,10 +33,11 @@ class Calibration(Strict):
     )
     weighting: Weighting = Field(
         "like_tune",
-        description="Weight of each sample in the fit. like_tune: if classes are not as frequent "
-        "as on tune, for instance because data.long_tail thins out the training pool alone, each "
-        "class counts as often as on tune; else all samples count equally. plain: all samples "
-        "count equally. class_balanced: all classes count equally, also in the choice.",
+        description="Weight of each sample in the fit. like_tune: if class frequencies differ "
+        "from those on tune, for instance because data.long_tail thins out only the "
+        "training pool, each class counts as often as on tune; otherwise all samples "
+        "count equally. plain: all samples count equally. class_balanced: all "
+        "classes count equally, in the choice between calibrators too.",
     )
 
     @field_validator("calibrators")

@@ -77,8 +77,9 @@ MissingSigns = Annotated[
     list[str] | dict[Column, list[str]] | None,
     Field(
         description="Cells that mean 'no value' in the columns of ranks and group, such as [NA]. "
-        "{COLUMN: [NA]} decides by column, and [] says that such cells are names. Empty cells and "
-        "NaN never have a value. Default: a table with a cell that may mean 'no value' is refused."
+        "{COLUMN: [NA]} decides by column, and [] says that such cells are names. "
+        "Empty cells and NaN never have a value. Default: a table with cells that "
+        "may mean 'no value' is refused."
     ),
 ]
 
@@ -110,8 +111,8 @@ SplitColumn = Annotated[
 GroupPerPool = Annotated[
     bool,
     Field(
-        description="Whether each pool numbers its groups from the start, so that the same number "
-        "in train, val and test means different groups."
+        description="Whether each pool numbers its groups from the start, so that the same "
+        "number means different groups in train, val and test."
     ),
 ]
 
@@ -159,12 +160,12 @@ class Crops(Strict):
     )
     min_confidence: Fraction | None = Field(
         None,
-        description="Lowest confidence of MegaDetector. Default: the typical threshold in its "
-        "file, else 0.2.",
+        description="Lowest confidence of a box that is used. Default: the typical threshold in "
+        "its file, else 0.2.",
     )
     margin: Annotated[float, Field(ge=0, le=2)] = Field(
         0.0,
-        description="What is added on each side of a box, as a share of its width and height.",
+        description="Margin added on each side of a box, as a share of its width and height.",
     )
 
 
@@ -329,7 +330,8 @@ class Unknown(Strict):
 
     classes: list[Column] = Field(
         [],
-        description="Classes of the target rank that no expert learns; their pictures are unknown.",
+        description="Classes of the target rank that no expert learns; their pictures count as "
+        "unknown.",
     )
     source: Annotated[SourceConfig, _AnySource] | None = Field(
         None,
@@ -358,8 +360,8 @@ class Data(Strict):
     source: Annotated[SourceConfig, _AnySource]
     on_bad_image: Literal["stop", "skip"] = Field(
         "stop",
-        description="What prepare does with images that cannot be read, after it has listed all of "
-        "them: stop, or leave them out.",
+        description="What the stage prepare does after it has listed all images that cannot be "
+        "read: stop, or skip them.",
     )
     max_bad_share: Fraction = Field(
         0.1,
@@ -378,7 +380,7 @@ class Data(Strict):
     context: Annotated[list[Column], AfterValidator(_distinct_columns)] = Field(
         [],
         description="Columns of the source's table that say which classes are likely, such as "
-        "[habitat, date, site]. Of dates the month is taken.",
+        "[habitat, date, site]. Of a date, only the month is used.",
     )
     positive_class: str | None = Field(
         None,
@@ -425,7 +427,7 @@ class Data(Strict):
         seeds = self.seeds
         if seeds and (seeds[0] != self.seed or len(set(seeds)) < max(2, len(seeds))):
             raise ValueError(
-                f"seeds is {seeds}, expected at least 2 different seeds, the first of them 'seed', "
-                f"which is {self.seed}: correct one of the two"
+                f"seeds is {seeds}, expected at least 2 different seeds, of which the first "
+                f"equals 'seed' ({self.seed}): correct seeds or seed"
             )
         return self

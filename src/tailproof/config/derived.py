@@ -48,15 +48,15 @@ class Derived:
         for path in paths:
             if path.exists() and not _text(path).startswith(mark):
                 raise TailproofError(
-                    f"{path} exists, and this command did not write it: rename it, or "
+                    f"{path} exists, but this command did not write it: rename this file, or "
                     f"{experiment_path(self.name)}"
                 )
         others = sorted(set(EXPERIMENTS.glob(f"{self.name}-{self.kind}-*.yaml")) - set(paths))
         others = [path for path in others if _text(path).startswith(mark)]
         if others:
             raise TailproofError(
-                f"{others[0]} is a {self.kind} that `{self.command}` does not write: delete it, or "
-                "correct the command or the experiment"
+                f"{others[0]} is a {self.kind} of an earlier command, which `{self.command}` does "
+                "not write: delete this file, or correct the command or the experiment"
             )
         for ending, path, value in zip(self.values, paths, self.values.values(), strict=True):
             header = (
@@ -98,8 +98,8 @@ def refuse_seen_images(name: str, experiment: Experiment) -> None:
         other = experiment_path(parts[0])
         if other.exists() and load_experiment(other).data.source == experiment.data.source:
             raise TailproofError(
-                f"{experiment_path(name)} starts from {model.weights}, which was trained on images "
-                "that are test images of other folds or draws: start from other weights"
+                f"{experiment_path(name)} starts from {model.weights}, which was trained on test "
+                "images of other folds or draws: start from other weights"
             )
 
 

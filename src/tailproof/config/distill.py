@@ -19,10 +19,15 @@ class Distill(Strict):
     teacher: Literal["stacked"] = Field(
         "stacked",
         alias="from",
-        description="The ensemble: stacked, of all evaluated experts that are no students, with "
-        "weights fitted on tune.",
+        description="Ensemble that teaches. stacked: all evaluated experts that are not "
+        "students, with weights fitted on tune.",
     )
     temperature: Positive = Field(
-        2.0, description="T: how much the teacher's answers are softened; 1 leaves them."
+        2.0, description="T: how much the teacher's answers are softened; 1 leaves them unchanged."
     )
-    weight: float = Field(0.5, gt=0, le=1, description="Share of the teacher in the loss.")
+    weight: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the teacher's answers in the loss; the labels have the rest.",
+    )

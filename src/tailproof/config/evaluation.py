@@ -24,7 +24,7 @@ class Evaluation(Strict):
     bootstrap: int = Field(1000, ge=100, description="Bootstrap resamples per 95 % interval.")
     coverages: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         [0.5, 0.8, 0.9, 1.0],
-        description="Coverages (accepted fractions) to report selective risk at.",
+        description="Coverages (accepted fractions) at which to report selective risk.",
     )
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
 

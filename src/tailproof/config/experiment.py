@@ -107,13 +107,13 @@ class Experiment(Strict):
     def _students_have_a_teacher(self) -> "Experiment":
         if any(recipe.distill for recipe in self.points.values()):
             raise ValueError(
-                "distill is set for points of the sweep, which would be their own teachers: set it "
-                "for an expert of 'experts' alone"
+                "distill is set for points of the sweep, which would be their own teachers: set "
+                "it only for experts under 'experts'"
             )
         if self.students and len(self.combined) < 2:
             raise ValueError(
-                f"{self.students[0]} learns from an ensemble of the experts without distill, of "
-                f"which there are {len(self.combined)}: name at least two"
+                f"{self.students[0]} learns from the ensemble of the experts without distill, "
+                f"expected at least 2, found {len(self.combined)}: add experts without distill"
             )
         return self
 
@@ -156,8 +156,8 @@ class Experiment(Strict):
         for name in experts:
             if len(name) > LONGEST_NAME:
                 raise ValueError(
-                    f"'{name[:20]}…' has {len(name)} characters, which file names cannot hold: use "
-                    f"at most {LONGEST_NAME}"
+                    f"'{name[:20]}…' has {len(name)} characters, too many for a file name: use at "
+                    f"most {LONGEST_NAME}"
                 )
             twin = spelled.setdefault(name.casefold(), name)
             if twin != name:

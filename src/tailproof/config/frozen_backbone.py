@@ -26,9 +26,10 @@ Layers = Annotated[
     list[Layer],
     Field(
         min_length=1,
-        description="penultimate: what the classifier of the backbone gets. last: its last feature "
-        "map, averaged over all positions; of a transformer the class token and the average of the "
-        "other tokens, one after the other. Several are concatenated.",
+        description="penultimate: the input of the backbone's classifier. last: its last feature "
+        "map, averaged over all positions; for a transformer, the class token "
+        "followed by the average of the other tokens. Several layers are "
+        "concatenated.",
     ),
     AfterValidator(_layers_differ),
 ]
@@ -94,7 +95,7 @@ class FurtherBackbone(Model):
         description="hub, or the path of a checkpoint, of a folder of timm or of an expert."
     )
     normalize: bool | Literal["backbone"] = Field(
-        "backbone", description="As `normalize` of the recipe, for this backbone."
+        "backbone", description="Like `normalize` of the recipe, for this backbone."
     )
     size: Side = None
     layers: Layers = Field(["penultimate"])

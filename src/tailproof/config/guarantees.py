@@ -34,8 +34,8 @@ class Guarantees(Strict):
     )
     confidence: Share = Field(
         0.9,
-        description="Probability that the split tune leads to a kept risk, precision or share of "
-        "false alarms.",
+        description="Probability, over draws of the split tune, that a promised risk, precision "
+        "or share of false alarms is kept.",
     )
 
     @field_validator("coverages", "risks", "precisions", "false_alarms")

@@ -27,7 +27,7 @@ class Mlp(Strict):
     """Two linear layers with a GELU between them, trained by the loss."""
 
     kind: Literal["mlp"]
-    hidden: Count = Field(512, description="Width of the layer in the middle.")
+    hidden: Count = Field(512, description="Width of the hidden layer.")
 
 
 class Prototype(Strict):
@@ -45,7 +45,7 @@ class Knn(Strict):
     kind: Literal["knn"]
     neighbors: Count = Field(20, description="Number of training images that vote.")
     temperature: Positive = Field(
-        0.07, description="A vote counts exp(cosine similarity / temperature)."
+        0.07, description="A vote has the weight exp(cosine similarity / temperature)."
     )
     balanced: bool = Field(
         True, description="Divide the votes for a class by its share of the training images."
@@ -61,7 +61,7 @@ class Ridge(Strict):
         description="Penalty on the squared weights, per training image, of standardized features.",
     )
     balanced: bool = Field(
-        True, description="Let every class count the same, however many images it has."
+        True, description="Give every class the same weight, however many images it has."
     )
 
 
@@ -73,7 +73,10 @@ class TauNorm(Strict):
 
     kind: Literal["tau_norm"]
     tau: float = Field(
-        0.7, ge=0, le=1, description="0 leaves the weights as they are, 1 makes all equally long."
+        0.7,
+        ge=0,
+        le=1,
+        description="0 leaves the weight vectors unchanged, 1 makes all of them equally long.",
     )
 
 

@@ -46,16 +46,17 @@ class Tune(Strict):
     adapter: Literal["lora", "adaptformer", "bitfit", "ssf", "norm"] | None = Field(
         None,
         description="lora: low-rank changes of dense layers. norm: weights and biases of norms. "
-        "Only for transformers: adaptformer (a bottleneck next to each perceptron), bitfit (all "
-        "biases), ssf (scale and shift of each layer). Default: none, the head alone is trained.",
+        "Only for transformers: adaptformer (a bottleneck next to each perceptron), "
+        "bitfit (all biases), ssf (scale and shift of each layer). Default: no "
+        "adapter, so that only the head is trained.",
     )
     blocks: Literal["all"] | Count = Field(
-        "all", description="Adapt all blocks, or so many of the last ones."
+        "all", description="Adapt all blocks, or only this many of the last ones."
     )
     dim: Literal["auto"] | Count = Field(
         "auto",
-        description="Rank of lora or channels of adaptformer; auto grows with the number of "
-        "classes per block.",
+        description="Rank of lora or channels of adaptformer; auto: it grows with the number of "
+        "classes per adapted block.",
     )
     head: Literal["linear", "cosine"] = Field(
         "linear",

@@ -47,8 +47,8 @@ class Multistep(Strict):
     """Multiplies the learning rate by `gamma` after each milestone."""
 
     name: Literal["multistep"]
-    milestones: list[Count] = Field(description="Epochs after which the rate changes.")
-    gamma: Positive = Field(0.1, description="Factor per milestone.")
+    milestones: list[Count] = Field(description="Epochs after which the learning rate changes.")
+    gamma: Positive = Field(0.1, description="Factor on the learning rate at each milestone.")
     warmup: Warmup | None = None
 
 
@@ -64,9 +64,10 @@ class Plateau(Strict):
     """Multiplies the learning rate by `factor` when the monitor stops improving."""
 
     name: Literal["plateau"]
-    factor: Positive = Field(0.1, description="Factor per plateau.")
+    factor: Positive = Field(0.1, description="Factor on the learning rate at each plateau.")
     patience: Count = Field(
-        10, description="Validations without a better monitor before the rate is lowered."
+        10,
+        description="Validations without an improvement of the monitor before the rate is lowered.",
     )
     warmup: Warmup | None = None
 

@@ -39,7 +39,9 @@ class Phase(Strict):
     image_size: Count | None = Field(None, description="Side of training images in pixels.")
     augmentation: Augmentation | None = None
     mixing: Mixing | None = None
-    loss: Loss | None = Field(None, description="The whole loss, with its name.")
+    loss: Loss | None = Field(
+        None, description="Complete settings of the loss, including its name."
+    )
     sampler: Sampler | None = Field(None, description="How samples are drawn.")
     batch_size: Count | None = None
     learning_rate_factor: Positive = Field(
@@ -69,7 +71,9 @@ Monitor = Annotated[
 class EarlyStopping(Strict):
     """Stop training when the monitor stops improving."""
 
-    patience: Count = Field(description="Validations without a better monitor before stopping.")
+    patience: Count = Field(
+        description="Validations without an improvement of the monitor before stopping."
+    )
 
 
 class Ema(Strict):
@@ -81,8 +85,8 @@ class Ema(Strict):
 class Checkpoint(OneOf):
     """How often to save a run's state within epochs; set exactly one of `minutes` and `steps`."""
 
-    minutes: Positive | None = Field(None, description="Minutes between two states.")
-    steps: Count | None = Field(None, description="Updates between two states.")
+    minutes: Positive | None = Field(None, description="Minutes between two saved states.")
+    steps: Count | None = Field(None, description="Updates between two saved states.")
 
 
 ONLY_FOR_NETWORKS = (
@@ -130,9 +134,9 @@ class Recipe(Strict):
     loss: Loss = losses.CrossEntropy()
     heads: Literal["all"] | Annotated[dict[str, Positive], Field(min_length=1)] | None = Field(
         None,
-        description="Taxonomic ranks to train a head for: 'all' (the finest rank has half of the "
-        "loss weight, the others share the rest), or a mapping from rank to loss weight. Default: "
-        "only the target rank.",
+        description="Taxonomic ranks that get a head: 'all' (the finest rank has half of the "
+        "loss weight, the others share the rest), or a mapping from rank to loss "
+        "weight. Default: only the target rank.",
     )
     tune: Tune | None = None
     freeze: list[str] | None = Field(
@@ -161,9 +165,10 @@ class Recipe(Strict):
     )
     test_views: Literal["flip", "five_crops", "ten_crops"] | None = Field(
         None,
-        description="Answer in validation and inference with the mean logits of an image and its "
-        "mirror image, or of five crops (centre and corners) as large as the training images, or "
-        "of these and their mirror images. Crops need an eval_image_size above image_size.",
+        description="In validation and inference, average the logits of an image and its mirror "
+        "image, or of five crops (centre and corners) as large as the training "
+        "images, or of these and their mirror images. Crops need an eval_image_size "
+        "above image_size.",
     )
     normalize: bool | Literal["backbone"] | None = Field(
         None,
@@ -208,7 +213,8 @@ class Recipe(Strict):
     channels_last: bool = Field(False, description="Use the channels_last memory format.")
     grad_accum_steps: Count = Field(
         1,
-        description="Split each batch into so many parts and accumulate gradients, to save memory.",
+        description="Split each batch into this many parts, and accumulate gradients, to save "
+        "memory.",
     )
     grad_clip_norm: Positive | None = Field(
         None, description="Clip the gradient to this norm. Default: no clipping."
@@ -345,15 +351,15 @@ class Recipe(Strict):
     def _check_weights(self) -> None:
         if self.normalize == "backbone" and not self.model.weights:
             raise ValueError(
-                "normalize is backbone, but model.weights is not set: set model.weights, or choose "
-                "true"
+                "normalize is backbone, but model.weights is not set: set model.weights, or set "
+                "normalize to true"
             )
 
         for field in ("tune", "freeze"):
             if getattr(self, field) and not self.model.weights:
                 raise ValueError(
-                    f"{field} keeps weights as they are, but model.weights is not set and random "
-                    "weights are of no use: set model.weights, or remove it"
+                    f"{field} freezes weights, but model.weights is not set, and frozen random "
+                    f"weights are useless: set model.weights, or remove {field}"
                 )
 
     def _check_features(self) -> None:
@@ -366,7 +372,7 @@ class Recipe(Strict):
             return
         if not self.model.weights:
             raise ValueError(
-                "features are those of a trained backbone, but model.weights is not set: set "
+                "features need a pretrained backbone, but model.weights is not set: set "
                 "model.weights, or remove features"
             )
         self._check_backbones()
@@ -374,15 +380,15 @@ class Recipe(Strict):
         for name in ONLY_FOR_NETWORKS:
             if getattr(self, name) != fields[name].default:
                 raise ValueError(
-                    f"{name} is for networks, which are trained on images, but features is set, "
-                    f"and a head is trained on features: remove {name}{_INSTEAD.get(name, '')}, or "
-                    "features"
+                    f"{name} is only for networks that are trained on images, but features is "
+                    "set, so a head is trained on features: remove "
+                    f"{name}{_INSTEAD.get(name, '')}, or features"
                 )
         for phase in self.phases:
             if phase.image_size or phase.augmentation:
                 raise ValueError(
-                    "image_size and augmentation of phases are for networks, but features is set: "
-                    "remove them"
+                    "image_size and augmentation of phases are only for networks that are "
+                    "trained on images, but features is set: remove them"
                 )
         if self.precision in ("bf16", "fp16"):
             raise ValueError(
@@ -391,22 +397,22 @@ class Recipe(Strict):
             )
         if self.optimizer.layer_decay or self.optimizer.head_learning_rate_factor != 1:
             raise ValueError(
-                "optimizer.layer_decay and head_learning_rate_factor are for networks, but "
-                "features is set, and only the head is trained: remove them"
+                "optimizer.layer_decay and optimizer.head_learning_rate_factor are only for "
+                "whole networks, but features is set, so only a head is trained: remove them"
             )
         if self.devices * self.nodes > 1:
             raise ValueError(
-                f"devices × nodes is {self.devices} × {self.nodes}, but a head is trained by one "
-                "process: set both to 1"
+                f"devices × nodes is {self.devices} × {self.nodes}, but a single process trains a "
+                "head: set both to 1"
             )
         if self.distill and isinstance(self.head, FITTED):
             raise ValueError(
                 f"distill is part of a loss, but the head '{self.head.kind}' is computed without "
-                "one: choose the head linear, cosine or mlp, or remove distill"
+                "a loss: choose the head linear, cosine or mlp, or remove distill"
             )
         if any(phase.mixing.cutmix for phase in self.timeline):
             raise ValueError(
-                "mixing.cutmix is for images, but features is set: remove cutmix, or use mixup"
+                "mixing.cutmix needs images, but features is set: remove cutmix, or use mixup"
             )
 
     def _check_backbones(self) -> None:
@@ -420,8 +426,8 @@ class Recipe(Strict):
             if backbone in backbones[:place]:
                 raise ValueError(
                     f"features.concat[{place - 1}] is '{backbone.model.name}' with the weights "
-                    f"{backbone.model.weights} once more, and the same features twice say nothing "
-                    "new: remove it, or change its weights, size, layers or normalize"
+                    f"{backbone.model.weights} again, and repeated features add no information: "
+                    "remove this entry, or change its weights, size, layers or normalize"
                 )
 
     def _check_views(self) -> None:

@@ -58,7 +58,11 @@ class Sweep(Strict):
         None, description="Changes of each point by dotted recipe key; 'name' names the point."
     )
     halving: Halving | None = Field(
-        None, description="Train in rounds and drop the worst. Default: train all points in full."
+        None,
+        description=(
+            "Train in rounds and drop the worst points after each. Default: train all points in "
+            "full."
+        ),
     )
 
     @model_validator(mode="after")
@@ -66,7 +70,7 @@ class Sweep(Strict):
         if (self.grid is None) == (self.points is None):
             count = "none" if self.grid is None else "both"
             raise ValueError(
-                f"expected exactly one of 'grid' and 'points', found {count}: write one"
+                f"expected exactly one of 'grid' and 'points', found {count}: give one of them"
             )
         if not self.grid and not self.points:
             raise ValueError("it is empty: give at least one grid value or point")
@@ -130,8 +134,9 @@ class Sweep(Strict):
                 )
             if (recipe.features is None) != (first.features is None):
                 raise ValueError(
-                    f"'{name}' and '{first_name}' are a head on features and a network, "
-                    "which one sweep cannot compare: make two experiments of them"
+                    f"one of '{name}' and '{first_name}' is a head on features, the other a "
+                    "network, and one sweep cannot compare them: make a separate experiment for "
+                    "each"
                 )
             if recipe.monitor == "val_loss" and recipe.final_loss != first.final_loss:
                 raise ValueError(
@@ -141,9 +146,9 @@ class Sweep(Strict):
             for rung in self.halving.rungs if self.halving else ():
                 if rung >= recipe.epochs or rung % recipe.validate_every:
                     raise ValueError(
-                        f"halving.rungs holds {rung}, expected less than the {recipe.epochs} "
-                        f"epochs of '{name}', and a multiple of its validate_every, "
-                        f"{recipe.validate_every}: change the rungs"
+                        f"halving.rungs holds {rung}, expected a multiple of validate_every "
+                        f"({recipe.validate_every}) below the {recipe.epochs} epochs of '{name}': "
+                        "change the rungs"
                     )
 
 

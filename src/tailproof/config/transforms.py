@@ -13,12 +13,12 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from tailproof.config.base import Strict
 from tailproof.runtime.errors import suggestion
 
-LATER = "pixels are normalized and converted after all transforms: remove it"
-BOXES = "it needs boxes, masks or key points, and samples have only labels: remove it"
+LATER = "pixels are normalized and converted after all transforms anyway: remove it"
+BOXES = "it needs boxes, masks or key points, but samples have only labels: remove it"
 IMAGES = "it needs other images than the sample, which no record would list: remove it"
-VOLUMES = "it is for volumes and videos, and samples are images: remove it"
+VOLUMES = "it is for volumes and videos, but samples are images: remove it"
 CODE = "it needs a function or a tensor, which a configuration cannot hold: remove it"
-SEVERAL = "it makes several images of one, and a sample is one image: name a random crop instead"
+SEVERAL = "it turns one image into several, but a sample is one image: use a random crop instead"
 BATCHES = "it mixes the images of a batch: use recipe.mixing instead"
 DROPPED = "albumentations 2 no longer has it: use {} instead"
 

@@ -53,7 +53,7 @@ def parse_experiment(value: Any, origin: str = "the configuration") -> Experimen
 def _parse(model: type[Model], value: Any, origin: str) -> Model:
     if not isinstance(value, dict):
         raise TailproofError(
-            f"{origin}: expected a mapping of keys, found {type(value).__name__}: write a line "
+            f"{origin}: expected a mapping of keys, found {type(value).__name__}: write one line "
             "'KEY: VALUE' for each key"
         )
     try:

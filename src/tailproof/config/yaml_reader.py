@@ -101,4 +101,6 @@ def parse_yaml(text: str, path: str | Path) -> Any:
             "and put text with ': ' or ' #' in quotes"
         ) from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise TailproofError(f"{path} is not valid YAML: {error}: write it as plain text") from None
+        raise TailproofError(
+            f"{path} is not valid YAML ({error}): save it as plain UTF-8 text"
+        ) from None
