@@ -202,14 +202,14 @@ def test_pictures_and_arrays_do_not_mix(tmp_path):
 
 @pytest.mark.parametrize("cut", [20, 100, 140])
 def test_a_truncated_array_is_told(cut):
-    with pytest.raises(TailproofError, match=r"does not decode as a \.npy array"):
+    with pytest.raises(TailproofError, match=r"\.npy array"):
         decode(encode_bands(np.zeros((3, 3, 2)))[:cut])
 
 
 def test_an_array_of_objects_is_never_unpickled():
     file = io.BytesIO()
     np.save(file, np.array([{}], object), allow_pickle=True)
-    with pytest.raises(TailproofError, match="does not decode"):
+    with pytest.raises(TailproofError, match=r"\.npy array"):
         decode(file.getvalue())
 
 

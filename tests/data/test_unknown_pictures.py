@@ -206,7 +206,7 @@ def test_official_sets_give_unknown_pictures_of_test_alone(tmp_path):
     prepared = read_json(tmp_path / "prepare.json")
     (skipped,) = (item for item in prepared["skipped"] if "official" in item["reason"])
     assert skipped["count"] == 10
-    assert any("results on test are not those" in text for text in prepared["warnings"])
+    assert any("official test set" in text for text in prepared["warnings"])
 
 
 def test_copies_of_known_pictures_are_left_out_of_held_out_classes(tmp_path):

@@ -121,7 +121,7 @@ def test_a_sentence_before_a_name_is_not_part_of_it(tmp_path):
 
 def test_a_log_of_several_trainings_is_refused(tmp_path):
     one = per_epoch("Epoch {e} - avg_train_loss: {t}  avg_val_loss: {v}  time: 100s\n")
-    with pytest.raises(TailproofError, match="several trainings"):
+    with pytest.raises(TailproofError, match="several runs"):
         read(tmp_path, {"train.log": f"== fold 0 ==\n{one}== fold 1 ==\n{one}"})
 
 

@@ -523,7 +523,7 @@ def test_an_image_that_breaks_after_prepare_is_named_by_shard(tmp_path):
     samples, splits = (tmp_path / f"out/{name}.parquet" for name in ("samples", "splits"))
     for content in (b"<html>", heic(colours())[:60], saved(colours(999), "PNG")):
         write(raw, {path.relative_to(raw).as_posix(): content for path in raw.glob("*/*")})
-        with pytest.raises(TailproofError, match=r"^(cat|dog)/\d+\.png: .*run prepare again"):
+        with pytest.raises(TailproofError, match=r"^(cat|dog)/\d+\.png: .*--forcerun prepare"):
             shard(samples, splits, config, "train", 0, tmp_path / "a.parquet", tmp_path / "a.json")
 
 

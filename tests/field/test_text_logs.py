@@ -144,7 +144,7 @@ def test_an_evaluation_after_keras_training_is_not_its_last_epoch(tmp_path, name
         reading = read_text(tmp_path, text + "\n" + bar, name)
         assert reading.history.columns["train_loss"] == pytest.approx(TRAIN_LOSS)
     again = refusal(tmp_path, text + "\n" + text)
-    assert "several trainings" in again
+    assert "several Keras runs" in again
 
 
 def test_keras_with_a_line_per_epoch_and_without_val(tmp_path):

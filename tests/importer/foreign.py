@@ -293,7 +293,7 @@ REFUSED = {
     findings: "'Finding Labels' has several labels",
     svg: "1.svg' is an SVG drawing.*PNG",
     netpbm: "1.ppm' is a netpbm picture.*PNG",
-    raw_photographs: "1.CR2' is a raw picture.*PNG",
+    raw_photographs: "1.CR2' is a camera raw picture.*PNG",
     shards_without_suffix: "TFRecord.*parquet",
     one_pickle: "data_batch_1' is a pickle",
 }

@@ -75,7 +75,10 @@ def why_not_skipped(
             )
     lost = [name for rank in ranks for name in _lost_classes(bad, samples, rank)]
     if lost:
-        return f"no image is left of {listed(lost, NAMED)}: replace the images or remove the class"
+        return (
+            f"no usable image is left in {listed(lost, NAMED)}: replace the images or remove the "
+            "class"
+        )
     return None
 
 

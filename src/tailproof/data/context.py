@@ -32,7 +32,8 @@ def write_context(config: Data, samples: str | Path, output: str | Path) -> None
     ids = read_parquet(samples, ["sample_id"])["sample_id"].to_pylist()
     if missing := next((sample for sample in ids if sample not in listed), None):
         raise TailproofError(
-            f"{source.root} no longer lists the sample '{missing}': run the stage prepare again"
+            f"{source.root} no longer lists the sample '{missing}': run snakemake again with "
+            "--forcerun prepare"
         )
     rows = [listed[sample] for sample in ids]
     columns, kinds = {}, {}

@@ -120,8 +120,8 @@ class Fingerprints:
         limit, mode = facts.get("max_distance"), facts.get("mode")
         if facts.get("format") != FORMAT or not isinstance(limit, int) or not isinstance(mode, str):
             raise TailproofError(
-                f"{path} has fingerprints of the format {facts.get('format')!a:.20}, this version "
-                f"reads {FORMAT}: attest again with this version"
+                f"{path} has fingerprints of the format {facts.get('format')!a:.20}, expected "
+                f"{FORMAT}: run `tailproof attest` with --fingerprints again"
             )
         try:
             table = table.cast(_schema()).combine_chunks()
@@ -129,7 +129,9 @@ class Fingerprints:
             if others or table["experiment"].null_count or table["digest"].null_count:
                 raise ValueError(f"it has the splits {sorted(map(str, others))!a:.80}, or gaps")
         except (pa.ArrowException, ValueError) as error:
-            raise TailproofError(f"{path} is damaged ({error}): copy it again") from None
+            raise TailproofError(
+                f"{path} is damaged ({error}): copy the whole folder again"
+            ) from None
         return cls(
             digests=table["digest"].combine_chunks(),
             hashes=table["hash"].fill_null(0).to_numpy(),

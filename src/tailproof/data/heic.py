@@ -50,4 +50,4 @@ def without_heic(data: bytes) -> bytes:
 def _check_size(width: int, height: int) -> None:
     """Refuse what Pillow refuses in its own formats."""
     if width * height > 2 * (Image.MAX_IMAGE_PIXELS or math.inf):
-        raise ValueError(f"it has {width} × {height} pixels, which is too many")
+        raise ValueError(f"it has {width} × {height} pixels, which are too many: shrink it")

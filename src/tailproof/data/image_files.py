@@ -33,7 +33,7 @@ class FoundImages:
     def passed_over(self) -> str:
         """What lies next to the images, as a sentence."""
         counts = [f"{printable(item.reason)} ({item.count:,})" for item in self.skipped]
-        return f"passed over in folders: {listed(counts)}"
+        return f"skipped in folders: {listed(counts)}"
 
 
 def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:

@@ -25,7 +25,7 @@ _MARKS = (
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
     (8, b"WEBP", "WebP"),
-    (0, b"RIFF", "a sound or a video"),
+    (0, b"RIFF", "an audio or video file"),
     (0, b"BM", "BMP"),
     (128, b"DICM", "a DICOM file"),
     (0, b"II*\x00", "TIFF"),
@@ -48,7 +48,7 @@ _MARKS = (
     (0, b"gimp xcf", "a GIMP file"),
     (0, b"SIMPLE  =", "a FITS file"),
     (0, b"\x89HDF", "an HDF5 file"),
-    (0, b"\x00\x05\x16\x07", "the resource fork of a file from macOS"),
+    (0, b"\x00\x05\x16\x07", "a macOS resource fork"),
     (0, b"%PDF", "a PDF document"),
     (0, b"%!PS", "a PostScript document"),
     (0, b"PK\x03\x04", "a ZIP archive"),
@@ -64,7 +64,7 @@ _BRANDS = {
     b"avif": "AVIF",
     b"avis": "AVIF",
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"), "HEIC"),
-    b"crx ": "a raw picture of a camera (CR3)",
+    b"crx ": "a camera raw picture (CR3)",
 }
 
 _TEXTS = {

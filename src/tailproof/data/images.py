@@ -143,7 +143,7 @@ def _decode_plain(data: bytes, mode: str | None) -> np.ndarray | None:
         return decode_bands(data)
     if mode == MODE:
         raise TailproofError(
-            "it is not a .npy array of bands, expected one as for the other images: save it as one"
+            "it is not a .npy array of bands like the other images: save it as one"
         )
     channels, pixels = _plain_png(data) or _plain_jpeg(data) or (0, 0)
     if not channels:
@@ -229,8 +229,8 @@ def _refuse_preview(image: Image.Image, data: bytes) -> None:
         return
     if data[8:10] == CANON or image.tag_v2.get(SUBFILE, 0) & REDUCED:
         raise TailproofError(
-            "its first picture is a small preview, as in raw pictures of cameras (CR2, NEF, ARW, "
-            "DNG): export the picture as JPEG or PNG"
+            "its first picture is a small preview, as in camera raw files (CR2, NEF, ARW, DNG): "
+            "export the picture as JPEG or PNG"
         )
 
 

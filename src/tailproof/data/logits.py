@@ -96,12 +96,17 @@ class LogitsFile(LabelledSamples):
         schema, metadata = read_schema(path)
         missing = [key for key in REQUIRED if key not in metadata]
         if missing:
-            raise TailproofError(f"{path}: its metadata lack {', '.join(missing)}: run infer again")
+            raise TailproofError(
+                f"{path}: its metadata lack {', '.join(missing)}: run snakemake again with "
+                "--forcerun infer"
+            )
         target = metadata["target"]
         heads = _columns(schema.names, target)
         for name in ("sample_id", target, "weight", heads[target]):
             if name not in schema.names:
-                raise TailproofError(f"{path} has no column '{name}': run infer again")
+                raise TailproofError(
+                    f"{path} has no column '{name}': run snakemake again with --forcerun infer"
+                )
         classes = {rank: _list_size(path, schema.field(name)) for rank, name in heads.items()}
         ranks = [field.name for field in schema if pa.types.is_integer(field.type)]
         table = read_parquet(path, ["sample_id", "weight", *ranks])
@@ -168,7 +173,7 @@ class LogitsFile(LabelledSamples):
         self._refuse(
             infinite,
             "a logit is not finite",
-            "the expert diverged, look at its history.csv",
+            "the training of the expert probably diverged; check its history.csv",
             start,
         )
         return values
@@ -179,12 +184,12 @@ class LogitsFile(LabelledSamples):
             self._refuse(
                 (self.labels[rank] < lowest) | (self.labels[rank] >= classes),
                 f"the class index is outside 0 to {classes - 1}",
-                "run infer again, the logits are of other data",
+                "the logits belong to other data; run snakemake again with --forcerun infer",
             )
         self._refuse(
             ~(np.isfinite(self.weight) & (self.weight >= 0)),
             "the weight is not a number of at least 0",
-            "run split and infer again",
+            "run snakemake again with --forcerun split",
         )
         seen: set[str] = set()
         if len(set(self.sample_ids)) < len(self):
@@ -192,7 +197,9 @@ class LogitsFile(LabelledSamples):
             for row, name in enumerate(self.sample_ids):
                 repeated[row] = name in seen
                 seen.add(name)
-            self._refuse(repeated, "the sample occurs twice", "run infer again")
+            self._refuse(
+                repeated, "the sample occurs twice", "run snakemake again with --forcerun infer"
+            )
 
     def _refuse(self, bad: np.ndarray, what: str, remedy: str, start: int = 0) -> None:
         if bad.any():
@@ -306,7 +313,9 @@ def write_logits(
             writer.write_table(pa.table(columns, schema=schema), row_group_size=size)
             start = rows.stop
     if start != len(samples):
-        raise ValueError(f"{path}: {len(samples)} samples, but logits of {start}")
+        raise ValueError(
+            f"{path}: expected logits of {len(samples)} samples, found those of {start}"
+        )
 
 
 def _regrouped(blocks: Iterable[Block], size: int) -> Iterator[Block]:
@@ -350,5 +359,5 @@ def _list_size(path: str | Path, field: pa.Field) -> int:
 def _other_type(path: str | Path, name: str, kind: pa.DataType, nulls: int) -> TailproofError:
     return TailproofError(
         f"{path}: its column '{name}' has the type {kind} and {nulls} nulls, expected "
-        "fixed_size_list<float>[classes] without nulls: run infer again"
+        "fixed_size_list<float>[classes] without nulls: run snakemake again with --forcerun infer"
     )

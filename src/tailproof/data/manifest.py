@@ -88,9 +88,9 @@ def _refuse_other_sizes(samples_path: str | Path, height: int, width: int) -> No
     if others:
         raise TailproofError(
             f"data.unknown: {len(others)} of {len(samples)} pictures differ in size from the "
-            f"known ones, which all have {height}×{width} pixels, the first is "
-            f"{others[0]['sample_id']} ({others[0]['height']}×{others[0]['width']}): cut or shrink "
-            "them to that size"
+            f"known ones, which all have {height}×{width} pixels; the first is "
+            f"{others[0]['sample_id']} ({others[0]['height']}×{others[0]['width']}): crop or "
+            "resize them"
         )
 
 
@@ -120,8 +120,8 @@ def _positive(named: str | None, counts: dict[str, int]) -> str | None:
     """Return the positive class of two classes; None if there are more."""
     if named is not None and len(counts) != 2:
         raise TailproofError(
-            f"data.positive_class is '{named}', but the target has {len(counts)} classes, expected "
-            "2: remove data.positive_class"
+            f"data.positive_class is '{named}', but data.target has {len(counts)} classes, "
+            "expected 2: remove data.positive_class"
         )
     if named is not None and named not in counts:
         raise unknown_name("class in data.positive_class", named, counts)

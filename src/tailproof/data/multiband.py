@@ -32,7 +32,7 @@ def load_array(data: bytes) -> np.ndarray:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError, SyntaxError, MemoryError) as error:
         raise TailproofError(
-            f"it does not decode as a .npy array ({error}): save it again with numpy.save"
+            f"it cannot be read as a .npy array ({error}): save it again with numpy.save"
         ) from error
     if array.dtype.kind not in "fiu":
         raise TailproofError(

@@ -59,8 +59,8 @@ def list_near_duplicates(thumbnails_path: str | Path, output: str | Path) -> Non
     write_pairs(output, pairs, sample_ids, facts)
     if look_alikes:
         log.warning(
-            "%s in clusters of more than %d pictures, which count as near duplicates from a higher "
-            "correlation on",
+            "%s in clusters of more than %d pictures that look alike: among these, only pairs "
+            "with a higher correlation count as near duplicates",
             quantity(look_alikes, "picture"),
             LARGE_CLUSTER,
         )

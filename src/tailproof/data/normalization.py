@@ -90,7 +90,8 @@ def normalization(parts: list[dict[str, Any]]) -> dict[str, list[float]]:
         flat = np.flatnonzero(~(moments.deviation > 0))
         if flat.size:
             raise TailproofError(
-                f"band {flat[0]} has the same value in every image of the split train: remove it"
+                f"band {flat[0]} has the same value in every image of the split train: remove "
+                "this band"
             )
         std = np.sqrt(moments.deviation / moments.count)
         return {
@@ -102,7 +103,7 @@ def normalization(parts: list[dict[str, Any]]) -> dict[str, list[float]]:
     variance = np.sum([part["squares"] for part in parts], 0) / count - mean**2
     if not (variance > 0).all():
         raise TailproofError(
-            "all images of the split train have the same flat colour: check the images"
+            "all images of the split train are of one and the same colour: check the images"
         )
     return {
         "mean": [round(float(value), 6) for value in mean / 255],

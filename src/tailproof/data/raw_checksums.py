@@ -97,7 +97,8 @@ def _recorded(config: Data, listed: str | Path) -> list[Path]:
     listed_root = table_metadata(listed)["root"]
     if listed_root != _root(config):
         raise TailproofError(
-            f"{root} does not exist, but the results are of {listed_root}: correct data.source.root"
+            f"{root} does not exist, but the results were made from {listed_root}: correct "
+            "data.source.root"
         )
     rows = read_parquet(listed, ["path", "watched"])
     paths = rows.filter(rows["watched"])["path"].to_pylist()

@@ -27,15 +27,17 @@ def verify(
     for shard in track(shards, "verify the shards"):
         path = folder / shard["path"]
         if not path.exists():
-            raise TailproofError(f"{path} does not exist: run the stage shard again")
+            raise TailproofError(
+                f"{path} does not exist: run snakemake again with --forcerun shard"
+            )
         size = path.stat().st_size
         if size != shard["bytes"]:
             raise TailproofError(
-                f"{path} has {size} bytes, the manifest says {shard['bytes']}: delete it and run "
-                "the stage shard again"
+                f"{path} has {size} bytes, expected {shard['bytes']} as in the manifest: delete "
+                "it and run snakemake again"
             )
         if known_sha256(path, digests or {}) != shard["sha256"]:
             raise TailproofError(
-                f"{path} is not the file of the manifest (its SHA-256 differs): delete it and run "
-                "the stage shard again"
+                f"{path} is not the file that the manifest lists (its SHA-256 differs): delete it "
+                "and run snakemake again"
             )

@@ -106,8 +106,8 @@ def _named(path: str, row: int | None) -> Iterator[None]:
         raise
     except TailproofError as error:
         raise TailproofError(
-            f"{where(path, row)}: {error}; it has changed since the stage prepare read it: run "
-            "prepare again (snakemake --forcerun prepare)"
+            f"{where(path, row)}: {error}; the picture has changed since the stage prepare read "
+            "it: run snakemake again with --forcerun prepare"
         ) from error
 
 
@@ -129,7 +129,7 @@ def _unchanged(encoded: bytes, sample: dict[str, Any]) -> np.ndarray:
     if pixel_digest(pixels) != sample["digest"]:
         raise TailproofError(
             f"{where(sample['path'], sample['row'])}: the picture has changed since the stage "
-            "prepare read it: run prepare again (snakemake --forcerun prepare)"
+            "prepare read it: run snakemake again with --forcerun prepare"
         )
     return pixels
 
@@ -146,8 +146,8 @@ def _rows(
     chosen = np.array_split(order, parts)[part]
     if not len(chosen):
         raise TailproofError(
-            f"the split {split} has {len(rows)} samples, expected at least {parts}: lower "
-            "data.shards_per_split"
+            f"the split {split} has {len(rows)} samples, expected at least {parts}, one for each "
+            "shard: lower data.shards_per_split"
         )
     columns = [field.name for field in pq.read_schema(samples_path)] + ["weight"]
     schema = pa.schema([*pq.read_schema(samples_path), pa.field("weight", pa.float64())])

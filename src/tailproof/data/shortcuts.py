@@ -54,7 +54,8 @@ def probe(manifest: str | Path, output: str | Path) -> dict[str, Any]:
         shown[split], labels[split] = _summaries(manifest, facts, split)
         if len(np.unique(labels[split])) < 2:
             raise TailproofError(
-                f"the split {split} has only one class, expected two or more: add classes"
+                f"the split {split} has samples of only one class, expected two or more: add "
+                "samples of other classes, or enlarge the split in data.splits"
             )
     positive = facts["positive"]
     index = None if positive is None else facts["classes"][facts["target"]].index(positive)

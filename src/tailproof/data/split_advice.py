@@ -50,7 +50,9 @@ def find_fault(
         facts.append(f"the split{'' if one else 's'} {quoted} {'has' if one else 'have'} no sample")
     if untrained:
         shown = listed([f"'{name}'" for name in untrained])
-        facts.append(f"{len(untrained)} class(es) have no training sample ({shown})")
+        facts.append(
+            f"{quantity(len(untrained), 'class has', 'classes have')} no training sample ({shown})"
+        )
     if config.splits.fold:
         missing = _missing_in_fold(samples, target, used, config.splits.fold)
         return f"{' and '.join(facts)}: {missing}"
@@ -133,9 +135,9 @@ def _missing_in_fold(samples: pd.DataFrame, target: str, used: pd.Series, fold: 
     groups, needed = others["group"].nunique(), others[target].nunique() + 4
     if groups < needed:
         return (
-            f"next to fold {fold.index} of {fold.of} there are {quantity(groups, noun)}, expected "
-            f"at least {needed}, one of each class for train and one for each other split: use "
-            f"more folds, or add {quantity(needed - groups, noun)}"
+            f"fold {fold.index} of {fold.of} leaves {quantity(groups, noun)} to the other splits, "
+            f"expected at least {needed}, one of each class for train and one for each other "
+            f"split: use more folds, or add {quantity(needed - groups, noun)}"
         )
     return "use more folds, or add images of these classes from other groups"
 

@@ -213,7 +213,7 @@ def warn_about_small_classes(counts: pd.DataFrame, *, in_fold: bool) -> None:
     untested = counts.index[counts["test"] == 0].tolist()
     if untested and not in_fold:
         log.warning(
-            "%d of %d classes have no image in test (%s), so no number on test is about them: "
+            "%d of %d classes have no image in test (%s), so no result on test covers them: "
             "`tailproof folds EXPERIMENT` tests every image once",
             len(untested),
             len(counts),
@@ -222,8 +222,8 @@ def warn_about_small_classes(counts: pd.DataFrame, *, in_fold: bool) -> None:
     unlearnt = counts.index[counts["train"] == 0].tolist()
     if unlearnt:
         log.warning(
-            "%d of %d classes are in test alone (%s), because no other fold has images of them: "
-            "their images are predicted wrongly",
+            "%d of %d classes are only in test (%s), because no other fold has images of them: "
+            "all their images are predicted wrongly",
             len(unlearnt),
             len(counts),
             listed(unlearnt),

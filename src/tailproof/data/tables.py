@@ -39,11 +39,12 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
             if column not in names:
                 raise TailproofError(
                     f"{path} has no column '{column}'{suggestion(column, names)}; its columns "
-                    "are: " + ", ".join(names) + ": run its stage again"
+                    "are: " + ", ".join(names) + ": delete it and run snakemake again"
                 )
             if names.count(column) > 1:
                 raise TailproofError(
-                    f"{path} has two columns with the name '{column}': delete it and run again"
+                    f"{path} has two columns with the name '{column}': delete it and run "
+                    "snakemake again"
                 )
         return file.read(columns=columns)
 
@@ -78,7 +79,8 @@ def read_schema(path: str | Path) -> tuple[pa.Schema, dict[str, Any]]:
     raw = (schema.metadata or {}).get(b"tailproof")
     if raw is None:
         raise TailproofError(
-            f"{path} was not written by tailproof (its schema has no metadata): run its stage again"
+            f"{path} was not written by tailproof (its schema has no metadata): delete it and run "
+            "snakemake again"
         )
     try:
         value = parse_json(raw.decode())
@@ -86,7 +88,8 @@ def read_schema(path: str | Path) -> tuple[pa.Schema, dict[str, Any]]:
         value = None
     if not isinstance(value, dict):
         raise TailproofError(
-            f"{path}: the metadata of its schema is not a JSON object: delete it and run again"
+            f"{path}: the metadata of its schema is not a JSON object: delete it and run "
+            "snakemake again"
         )
     return schema, value
 
@@ -98,9 +101,9 @@ def _parquet(path: str | Path) -> Iterator[pq.ParquetFile]:
             refuse_bomb(path, file.metadata)
             yield file
     except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist: run its stage first") from None
+        raise TailproofError(f"{path} does not exist: build it with snakemake") from None
     except (pa.ArrowException, OSError) as error:
-        raise unreadable(path, error, "delete it and run again") from None
+        raise unreadable(path, error, "delete it and run snakemake again") from None
 
 
 def refuse_bomb(path: str | Path, footer: pq.FileMetaData) -> None:

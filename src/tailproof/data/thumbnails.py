@@ -71,7 +71,7 @@ def read_class_thumbnails(path: str | Path) -> dict[str, Picture]:
         return {name: Picture(**fields) for name, fields in read_json(path).items()}
     except (AttributeError, TypeError):
         raise TailproofError(
-            f"{path} holds no pictures by class: delete it and run the stage thumbnails again"
+            f"{path} does not list a picture for each class: delete it and run snakemake again"
         ) from None
 
 
@@ -90,8 +90,8 @@ def find_pictures(
             _find_in(folder / shard["path"], column, wanted, pictures)
     if missing := sorted(map(str, wanted - pictures.keys())):
         raise TailproofError(
-            f"the shards of '{split}' under {folder} hold no row with {column} {missing[0]}: they "
-            "do not fit the evaluation, run it again"
+            f"the shards of '{split}' under {folder} hold no row with {column} {missing[0]}: the "
+            "evaluation is of other shards; run snakemake again with --forcerun evaluate"
         )
     return pictures
 
@@ -112,9 +112,11 @@ def _find_in(path: Path, column: str, wanted: set[Any], pictures: dict[Any, Pict
                         key: picture(images[row]["bytes"].as_py()) for key, row in rows.items()
                     }
     except TailproofError as error:
-        raise TailproofError(f"{path}: an image is damaged: {error}; run shard again") from None
+        raise TailproofError(
+            f"{path}: an image is damaged ({error}): delete the shard and run snakemake again"
+        ) from None
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise unreadable(path, error, "run the stage shard again") from None
+        raise unreadable(path, error, "delete it and run snakemake again") from None
 
 
 def picture(data: bytes, side: int = SIDE, *, lossy: bool = False) -> Picture:

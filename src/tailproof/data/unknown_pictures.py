@@ -143,8 +143,8 @@ class HeldOutClasses(_Wrapper):
         used = sum(map(self._used, self._listing.held_out.values()))
         sentence = (
             f"{quantity(used, 'picture')} of the official test set are of unknown classes "
-            f"({listed(list(self._listing.held_out))}): results on test are not those on the whole "
-            "test set"
+            f"({listed(list(self._listing.held_out))}): results on test do not cover the whole "
+            "official test set"
         )
         return [*super().warnings(), *([sentence] if self._official else [])]
 
@@ -189,7 +189,7 @@ class HeldOutClasses(_Wrapper):
             raise TailproofError(
                 f"data.unknown.classes holds out {len(self._names)} of "
                 f"{quantity(len(names), 'class', 'classes')} of '{target}' and leaves {left}, but "
-                f"a classifier needs at least {FEWEST}: remove classes from it"
+                f"a classifier needs at least {FEWEST}: hold out fewer classes"
             )
         _refuse_untested(held_out, official=HELD_OUT in pools)
         lost = {
@@ -204,9 +204,9 @@ def _refuse_untested(held_out: dict[str, Counter[str | None]], *, official: bool
         if official and not pools[HELD_OUT]:
             raise TailproofError(
                 f"data.unknown.classes: '{name}' has {quantity(pools.total(), 'picture')} in the "
-                "official training and validation sets and none in the official test set, but only "
-                "pictures of that set are compared with known ones of it: name another class, or "
-                "give pictures of it as data.unknown.source"
+                "official training and validation sets but none in the official test set, where "
+                "unknown pictures are compared with known ones: name another class, or give "
+                "pictures of it in data.unknown.source"
             )
 
 

@@ -44,8 +44,8 @@ def assign_unknown(
     halved = unique[follows.isna() & ~apart]
     if halved["group"].nunique() + follows.notna().sum() < len(UNKNOWN_SPLITS):
         raise TailproofError(
-            f"data.unknown has {quantity(len(unknown), 'picture')}, of which "
-            f"{quantity(halved['group'].nunique(), 'group')} can be used, expected at least "
+            f"data.unknown has {quantity(len(unknown), 'picture')}, with "
+            f"{quantity(halved['group'].nunique(), 'group')} that can be used, expected at least "
             f"{len(UNKNOWN_SPLITS)}, one for each of {' and '.join(UNKNOWN_SPLITS)}: add pictures"
         )
     rng = np.random.default_rng([config.seed, SEED])
@@ -71,8 +71,8 @@ def _known_pictures(copies: pd.DataFrame, total: int, samples: pd.DataFrame) -> 
     twin = samples.loc[samples["digest"] == first["digest"], "sample_id"].iloc[0]
     return TailproofError(
         f"data.unknown.source: {len(copies)} of {quantity(total, 'picture')} have the same pixels "
-        f"as a known picture, the first is {first['sample_id']} ({twin}): remove them, because "
-        "unknown pictures must be of no known class"
+        f"as a known picture; the first is {first['sample_id']} ({twin}): remove them, because "
+        "unknown pictures must show no known class"
     )
 
 

@@ -143,7 +143,7 @@ def _read_file(command: Command, path: str) -> None:
     entries = read_yaml(path)
     if not isinstance(entries, dict):
         raise TailproofError(f"{path} has no arguments of train.py, expected lines 'name: value'")
-    command.ignored.append((f"--config {path}", "its entries are listed separately"))
+    command.ignored.append((f"--config {path}", "its entries are listed one by one"))
     from_file = Command()
     for key, value in entries.items():
         if value is None or value is False or value in ("", [], {}):

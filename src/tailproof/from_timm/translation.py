@@ -79,7 +79,7 @@ def render(translation: Translation) -> str:
     lines = ["Translated from a training command of timm's train.py.", ""]
     for title, rows in (
         ("Arguments of the command", translation.translated),
-        ("timm's defaults, which are not all Tailproof's", translation.defaults),
+        ("timm's defaults, not all of which are Tailproof's", translation.defaults),
     ):
         lines += [
             f"{title}:",
@@ -92,7 +92,7 @@ def render(translation: Translation) -> str:
             [f"{name}: {why}" for name, why in translation.ignored],
         ),
         ("Unknown, and left out:", translation.unknown),
-        ("Other than in timm, by design:", BY_DESIGN),
+        ("Different from timm, by design:", BY_DESIGN),
     ):
         lines += [title, *(f"  {sentence}" for sentence in sentences), ""] if sentences else []
     return "\n".join(map(comment, lines)) + "\n" + dump_yaml(translation.experiment)

@@ -55,7 +55,10 @@ def choose_source(path: Path, wanted: str | None = None, label: str | None = Non
     if wanted is not None and wanted not in SOURCES:
         raise unknown_name("source", wanted, SOURCES)
     if label is not None and (wanted or "metadata_csv") != "metadata_csv":
-        raise TailproofError(f"--label names a column of a table, which {wanted} does not read")
+        raise TailproofError(
+            f"--label names a column of a table, but {wanted} reads no tables: remove --label, or "
+            "choose another source"
+        )
     recognitions: list[Recognition] = []
     refusals: dict[str, str] = {}
     for name, source in _candidates(wanted, label).items():

@@ -114,7 +114,10 @@ def read_collection(config: SourceConfig) -> Collection:
     ranks = tuple(source.ranks)
     samples: list[Sample] = list(track(source.samples(), "import", len(source)))
     if not samples:
-        raise TailproofError(f"{source.root}: found no sample, expected labelled pictures")
+        raise TailproofError(
+            f"{source.root}: found no sample, expected labelled pictures: name another folder, or "
+            "another source with --as"
+        )
     ids = [sample.sample_id for sample in samples]
     columns = {
         "sample_id": ids,

@@ -123,12 +123,15 @@ def _augment(recipe: Settings, train: Counter[str], pictures: Pictures, size: in
     signs = sum(bool(SIGNS.fullmatch(name)) for name in train)
     sided = [name for name in train if MIRRORED.search(name)]
     if signs > len(train) / 2:
-        why = "No mirror images: the classes are called by numbers or letters, and may be such."
+        why = (
+            "No mirror images: the classes have numbers or letters as names, so the pictures may "
+            "show these."
+        )
     elif sided:
         why = f"No mirror images: '{sided[0]}' may become another class."
     else:
         augmentation["flip"] = True
-        why = "Mirror images are taken for the same class: remove 'flip' if they are not."
+        why = "Mirror images count as the same class: remove 'flip' if they are not."
     if pictures.side <= SMALL_SIDE or pictures.bands:
         augmentation["crop_padding"] = max(size // 8, 1)
     else:
@@ -147,7 +150,7 @@ def design_experts(train: Counter[str]) -> tuple[dict[str, Any], str]:
         }
         return experts, (
             f"The largest class has {imbalance:.3g} times as many training pictures as the "
-            "smallest: balanced softmax counts all classes alike."
+            "smallest: balanced softmax gives all classes the same weight."
         )
     experts = {
         "cross_entropy": {"loss": {"name": "cross_entropy"}},
@@ -164,7 +167,9 @@ def design_evaluation(train: Counter[str]) -> tuple[dict[str, Any], str] | None:
     few, many = counts[len(counts) // 3], counts[-(len(counts) // 3) - 1]
     if not counts[0] < few <= many < counts[-1]:
         return None
-    return {"many_shot": many, "few_shot": few}, "Thirds of the classes, by training pictures."
+    return {"many_shot": many, "few_shot": few}, (
+        "These limits split the classes into thirds by their number of training pictures."
+    )
 
 
 def positive_class(counts: Counter[str]) -> tuple[str, str] | None:
@@ -173,6 +178,6 @@ def positive_class(counts: Counter[str]) -> tuple[str, str] | None:
         return None
     named = [name for name in counts if POSITIVE.fullmatch(name)]
     if len(named) == 1:
-        return named[0], "Of the two classes the one to find, by its name."
+        return named[0], "The class to find, chosen by its name."
     rarer = min(counts, key=lambda name: counts[name])
-    return rarer, "Of the two classes the one to find: the rarer one."
+    return rarer, "The class to find: the rarer of the two."

@@ -39,8 +39,9 @@ def revise_source(recognition: Recognition, collection: Collection) -> Recogniti
     dropped = shared["shared_groups_dropped"]
     if source["name"] == "metadata_csv" and dropped >= MANY * collection.pools["train"]:
         note = (
-            f"{quantity(dropped, 'image')} of train have the number of a group of another set: "
-            "each set seems to number its groups from the start, so that they are different groups"
+            f"{quantity(dropped, 'image')} of train have the group number of another set, but "
+            "each set seems to number its groups from the start, so they count as different "
+            "groups"
         )
         changed = {**source, "group_per_pool": True}
         return replace(recognition, source=changed, doubts=(*recognition.doubts, note))
@@ -66,8 +67,9 @@ def without_groups(recognition: Recognition, collection: Collection) -> Recognit
         changed["group"] = None
     count = quantity(collection.table["group"].nunique(), "group")
     doubt = (
-        f"the {count} by '{group}' are too few for six splits: images of one are in several splits "
-        "and results for others may be worse; with more of them, set 'group' again"
+        f"the {count} by '{group}' are too few for six splits, so images of one group are in "
+        "several splits, and results on new groups may be worse; with more groups, set 'group' "
+        "again"
     )
     notes = tuple(note for note in recognition.notes if not note.startswith("groups:"))
     return replace(recognition, source=changed, notes=notes, doubts=(*recognition.doubts, doubt))
@@ -91,7 +93,7 @@ def doubt_sides(recognition: Recognition, collection: Collection) -> Recognition
     example = next(path for path, match in zip(paths, matches, strict=True) if match)
     doubt = (
         f"the names of {quantity(paired, 'picture')} are pairs of left and right, such as "
-        f"'{PurePosixPath(example).name}': the sides of one subject may be in two splits, as no "
-        "column names the subject; add one to the table and name it in 'group'"
+        f"'{PurePosixPath(example).name}': the sides of one subject may be in two splits, because "
+        "no column names the subject; add such a column to the table and name it in 'group'"
     )
     return replace(recognition, doubts=(*recognition.doubts, doubt))

@@ -23,12 +23,12 @@ def print_import(result: Import, console: Console) -> None:
         _print(
             [
                 f"also possible: {recognition.source['name']}, because {recognition.reason}; "
-                f"`--as {recognition.source['name']}` takes it"
+                f"`--as {recognition.source['name']}` chooses it"
             ],
             console,
         )
     _print([f"not possible: {refusal}" for refusal in choice.refusals], console)
-    console.print("[bold]in it[/bold]")
+    console.print("[bold]content[/bold]")
     _print(_contents(result), console)
     _print(_recipe(result), console)
     left_out = [

@@ -68,13 +68,13 @@ def _describe_file(path: Path, reader: str) -> str:
     folder = unpacked_folder(path)
     if command := unpack_command(path, folder):
         command += f" && tailproof import {shlex.quote(str(folder))}"
-        return f"{path} is an archive, which is not read as it is: unpack it with `{command}`"
+        return f"{path} is an archive, which must be unpacked first: run `{command}`"
     if _is_table_of_pixels(path):
         return f"{path} {OF_PIXELS}"
     if kind := FOREIGN.get(path.suffix.lower()) or UNREAD.get(path.suffix.lower()):
         return f"{path} is {kind}"
     if is_picture(path.name):
-        return f"{path} is one picture: name the folder of the collection; {EXPECTED}"
+        return f"{path} is one picture, but a collection is needed: name its folder; {EXPECTED}"
     return f"{path}: {reader}; {EXPECTED}"
 
 
@@ -89,8 +89,8 @@ def _describe_folder(path: Path, reader: str) -> str:
     text += f"{quoted(files, 3)}: {reader}"
     if idx := next((file for file in files if "-idx3-ubyte" in file), None):
         return (
-            f"{text}; '{idx}' has the format of MNIST: give the four files its names, "
-            f"{listed(list(NAMES), 4)} (.gz), in a folder of their own"
+            f"{text}; '{idx}' has the format of MNIST (IDX): move the four files to a folder of "
+            f"their own, and name them {listed(list(NAMES), 4)} (.gz)"
         )
     if packed := describe_archives(path):
         return f"{text}; {packed}"

@@ -75,7 +75,7 @@ def test_a_file_arrives_whole(served, tmp_path, path):
 @pytest.mark.parametrize(
     ("path", "sha256", "message"),
     [
-        ("body", "0" * 64, f"has SHA-256 {SUM}, expected {'0' * 64}.*nothing was kept"),
+        ("body", "0" * 64, f"has SHA-256 {SUM}, expected {'0' * 64}"),
         ("missing", SUM, " 404 "),
         ("short", SUM, "2000000 of 3000000 bytes"),
         ("file", SUM, " 302 "),

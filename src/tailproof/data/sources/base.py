@@ -227,7 +227,8 @@ class ArraySource(Source):
             image = self.blocks[path].images[row]
         except LookupError:
             raise TailproofError(
-                f"{path}, row {row} is no longer in the source: run the stage prepare again"
+                f"{path}, row {row}, is no longer in the source: run snakemake again with "
+                "--forcerun prepare"
             ) from None
         return encode_png(image)
 
@@ -243,8 +244,8 @@ def check_labels(labels: np.ndarray, classes: int, file: str | Path) -> None:
     if wrong.size:
         row = int(wrong[0])
         raise TailproofError(
-            f"{file}, row {row} has the label {labels[row]}, expected 0 to {classes - 1}: replace "
-            "the file, which is damaged or of another dataset"
+            f"{file}, row {row} has the label {labels[row]}, expected 0 to {classes - 1}: the "
+            "file is damaged or belongs to another dataset; replace it"
         )
 
 

@@ -67,13 +67,13 @@ class CocoJson(PictureSourceConfig):
         None, description="Folder of the images that `file` lists. Default: root."
     )
     train: AnnotationFile | None = Field(
-        None, description="The training pool, if there is a test set."
+        None, description="The training pool, if there is a separate test set."
     )
     val: AnnotationFile | None = Field(
         None, description="The official validation set, which becomes the split val."
     )
     test: AnnotationFile | None = Field(
-        None, description="The held-out pool, if there is a test set."
+        None, description="The held-out pool, if there is a separate test set."
     )
     splits: BelowRoot | None = Field(
         None,
@@ -82,8 +82,8 @@ class CocoJson(PictureSourceConfig):
     )
     categories: BelowRoot | None = Field(
         None,
-        description="JSON file with the categories in place of those in the other files, such as "
-        "the names that iNaturalist 2018 published later.",
+        description="JSON file whose categories replace those in the other files, such as the "
+        "names that iNaturalist 2018 published later.",
     )
     ranks: RankColumns | None = Field(
         None,
@@ -269,8 +269,8 @@ class _Listing:
         if not self.paths:
             reasons = [f"{each.reason} ({each.count:,})" for each in self.left_out.skipped()]
             raise TailproofError(
-                f"{files}: no image is left, expected images with an annotation: "
-                f"{listed(reasons, 8) or 'no image is listed'}"
+                f"{files}: no image is left, expected images with an annotation; left out: "
+                f"{listed(reasons, 8) or 'nothing, because no image is listed'}"
             )
         for path in self._finder.unlisted(self._others.union(self._file_of_path)):
             self.left_out.add("images that no file lists", path)
@@ -281,8 +281,9 @@ class _Listing:
         self._drop_unlearnable(files)
         if config.splits is not None and not {TRAIN, HELD_OUT} <= set(self.pools):
             raise TailproofError(
-                f"{self.root / config.splits}: the images are all in one split: correct the "
-                f"values, which should be those of the field '{PLACE}' of the images"
+                f"{self.root / config.splits}: all images are in one split, expected some in "
+                "train and some in another: correct the values, which must be those of the field "
+                f"'{PLACE}' of the images"
             )
 
     def _add(self, coco: CocoFile, folder: str, pool: str | dict[str, str] | None) -> None:
@@ -338,8 +339,8 @@ class _Listing:
             reasons["images with annotations of several categories"] = taxa_of > 1
         elif chosen := int((taxa_of > 1).sum()):
             self.warnings.append(
-                f"{coco.file}: of {quantity(chosen, 'image')} with annotations of several "
-                "categories, the first one is the label"
+                f"{coco.file}: in {quantity(chosen, 'image')} with annotations of several "
+                "categories, the first category is the label"
             )
         left = np.zeros(count, bool)
         for reason, mask in reasons.items():
@@ -408,8 +409,8 @@ class _Listing:
         if homonyms:
             shown = listed([f"'{name}'" for name in homonyms])
             self.warnings.append(
-                f"{files}: {quantity(len(homonyms), 'name')} in several places of the taxonomy, "
-                f"which are given the name above them in brackets: {shown}"
+                f"{files}: {quantity(len(homonyms), 'name')} in several places of the taxonomy; "
+                f"the name of the parent is added in brackets: {shown}"
             )
         self.labels = Labels(self._taxa.ranks)
         for place, rank in enumerate(self._taxa.ranks):
@@ -422,8 +423,8 @@ class _Listing:
             halves = [ascii(value) for value in column.names if not is_encodable(value)]
             if halves:
                 raise TailproofError(
-                    f"{files}: the field '{name}' contains half of a character: {listed(halves)}; "
-                    "correct these values"
+                    f"{files}: the field '{name}' contains incomplete characters (lone "
+                    f"surrogates): {listed(halves)}; correct these values"
                 )
         self.warnings += clean_columns(
             dict(columns), group, self.config.missing, files, self._where
@@ -441,15 +442,15 @@ class _Listing:
         without = self.group.codes.count(-1)
         if self.group.names and without:
             self.warnings.append(
-                f"{files}: {quantity(without, 'image')} without a value of '{config.group}', each "
-                "a group of its own"
+                f"{files}: {quantity(without, 'image')} without a value of '{config.group}'; each "
+                "is a group of its own"
             )
         places = len(self._places.names)
         if places > 1 and config.group != PLACE and config.splits is None:
             self.warnings.append(
-                f"{files}: the images are of {quantity(places, 'place')} (field '{PLACE}'); "
-                "pictures of one place share their background, which a network may learn instead "
-                f"of the animals: set data.source.group to {PLACE} to test on other places"
+                f"{files}: the images are from {quantity(places, 'place')} (field '{PLACE}'); "
+                "images from one place share a background, which a network may learn instead of "
+                f"the animals: set data.source.group to {PLACE} to test on other places"
             )
 
     def _check_context(self, files: str) -> None:
@@ -471,16 +472,16 @@ class _Listing:
             counts = column.counts()
             if unknown:
                 self.warnings.append(
-                    f"{files}: no expert can learn {quantity(len(unknown), 'class', 'classes')} of "
-                    f"the rank '{rank}', which only val or test has: {listed(unknown)}; their "
-                    f"{quantity(sum(counts[name] for name in unknown), 'sample')} have no label at "
-                    "this rank"
+                    f"{files}: no expert can learn {quantity(len(unknown), 'class', 'classes')} "
+                    f"of the rank '{rank}' without a sample in train: {listed(unknown)}; their "
+                    f"{quantity(sum(counts[name] for name in unknown), 'sample')} have no label "
+                    "at this rank"
                 )
                 column.replace(dict.fromkeys(unknown))
             if untested:
                 self.warnings.append(
                     f"{files}: {quantity(len(untested), 'class', 'classes')} of the rank '{rank}' "
-                    f"without a sample in test: {listed(untested)}"
+                    f"cannot be tested, because test has no sample: {listed(untested)}"
                 )
 
     def _warn_of_file(self, coco: CocoFile) -> None:
@@ -490,13 +491,13 @@ class _Listing:
         for count, noun in zip(coco.repeated, ("image", "annotation"), strict=True):
             if count:
                 self.warnings.append(
-                    f"{file}: {quantity(count, noun)} with the id of another {noun}"
+                    f"{file}: {quantity(count, noun)} with the same id as another {noun}"
                 )
         if coco.sequence_labels:
             self.warnings.append(
-                f"{file}: {coco.sequence_labels:,} of {quantity(total, 'annotation')} are of a "
-                "whole sequence (sequence_level_annotation), so that single images of it may show "
-                "nothing"
+                f"{file}: {coco.sequence_labels:,} of {quantity(total, 'annotation')} describe a "
+                "whole sequence (sequence_level_annotation), so single images may not show what "
+                "their label says"
             )
 
     def _file_of(self, row: int) -> int:

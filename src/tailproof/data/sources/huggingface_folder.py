@@ -215,7 +215,7 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
             if first != path:
                 raise TailproofError(
                     f"{self.root / first} and {PurePosixPath(path).name} are in one folder: keep "
-                    "the one that is right"
+                    "only the right one"
                 )
         return metadata
 
@@ -367,9 +367,9 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
         for split, pool in POOLS.items():
             if pool in rows.pools and pool not in labelled:
                 raise TailproofError(
-                    f"{self.root}: no image of the {split} set has a label, as of test sets whose "
-                    "labels are withheld: name the folders to use as data.source.train and "
-                    "data.source.test"
+                    f"{self.root}: no image of the {split} set has a label, as in test sets whose "
+                    "labels are withheld: set data.source.train and data.source.test to folders "
+                    "with labels"
                 )
 
 

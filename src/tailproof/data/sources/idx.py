@@ -224,7 +224,7 @@ class IdxSource(ArraySource):
             labels = read_idx(label_file, 1, self._pin(LABELS.format(part)))
             if len(images) != len(labels):
                 raise TailproofError(
-                    f"{image_file} contains {len(images)} images but {label_file.name} "
+                    f"{image_file} contains {len(images)} images, but {label_file.name} contains "
                     f"{len(labels)} labels: copy both files from the same dataset"
                 )
             if self.published:
@@ -328,7 +328,7 @@ def _uncompressed(file: Path) -> bytes:
         raise TailproofError(f"{file} is a damaged gzip file ({error}): fetch it again") from None
     if len(content) > LARGEST:
         raise TailproofError(
-            f"{file} grows to more than {LARGEST} bytes when it is unpacked, expected a file of "
-            "the MNIST family: replace it"
+            f"{file} has more than {LARGEST} bytes when unpacked, expected a file of the MNIST "
+            "family: replace it"
         )
     return content

@@ -51,12 +51,13 @@ class ImageFolder(PictureSourceConfig):
     ranks: RankColumns = Field(
         ["class"],
         description="Names of the levels of folders, coarse to fine: [family, species] for "
-        "FAMILY/SPECIES/IMAGE. A picture in a folder of a coarser rank has no label at the finer.",
+        "FAMILY/SPECIES/IMAGE. A picture in a folder of a coarser rank has no label at the finer "
+        "ranks.",
     )
     group: Literal["folder"] | None = Field(
         None,
-        description="folder: the pictures below one folder inside a class folder stay in one "
-        "split, such as those of a patient or of a night. Default: every picture is independent.",
+        description="folder: all pictures in one folder inside a class folder stay in one split, "
+        "such as those of a patient or a night. Default: every picture is independent.",
     )
 
     @model_validator(mode="after")

@@ -94,8 +94,8 @@ class MetadataCsv(PictureSourceConfig):
     )
     subfolders: bool = Field(
         False,
-        description="Whether an image that is not in the folder of images may be in any folder "
-        "below it, if exactly one file there has its name.",
+        description="Whether an image that is not directly in the folder of images may be in any "
+        "folder below it, if exactly one file there has its name.",
     )
     group: Column | None = Field(
         "observationID",
@@ -104,8 +104,8 @@ class MetadataCsv(PictureSourceConfig):
     group_per_pool: GroupPerPool = False
     box: Annotated[list[Column], Field(min_length=4, max_length=4)] | None = Field(
         None,
-        description="Columns of the left side, upper side, width and height of a box in pixels. "
-        "Each row is then a sample, the part of its picture in the box.",
+        description="Columns of the left edge, top edge, width and height of a box in pixels. "
+        "Each row is then one sample: the part of its picture inside the box.",
     )
     missing: MissingSigns = None
     encoding: Encoding = None

@@ -497,9 +497,9 @@ class _Listing:
             )
         if sample_id in self.ids:
             raise TailproofError(
-                f"{self.where(row)} has the sample id '{sample_id}', as has "
-                f"{self.where(self.ids[sample_id])}: make the column '{self.config.id}' unique, or "
-                "remove data.source.id"
+                f"{self.where(row)} has the same sample id as {self.where(self.ids[sample_id])}, "
+                f"'{sample_id}': make the column '{self.config.id}' unique, or remove "
+                "data.source.id"
             )
         self.ids[sample_id] = row
 
@@ -512,6 +512,6 @@ class _Listing:
             if kind != first:
                 actual = kind.name if kind.name != first.name else "other class labels"
                 raise TailproofError(
-                    f"{path}: its column '{name}' contains {actual}, but {first.name} in "
-                    f"{self.root / self.parts[0].path}: save both files with one type"
+                    f"{path}: its column '{name}' contains {actual}, expected {first.name} as in "
+                    f"{self.root / self.parts[0].path}: save both files with the same type"
                 )

@@ -76,7 +76,7 @@ class PicturesSource(PictureSource[Pictures]):
             found = ", ".join(f"{reason} ({count})" for reason, count in others.items())
             raise TailproofError(
                 f"{self.root} contains no picture, expected at least one at any depth (found: "
-                f"{found or 'no file'}): correct its field 'root', or convert the files"
+                f"{found or 'no file'}): correct the root of this source, or convert the files"
             )
         for path in paths:
             if not is_picture(path):

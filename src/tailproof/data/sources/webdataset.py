@@ -94,7 +94,7 @@ class WebDataset(SourceConfig):
     image: Suffix | Annotated[list[Suffix], Field(min_length=1)] | None = Field(
         None,
         description="Suffix of the image of a sample, such as input.jpg, or a list of "
-        "alternatives. Default: any suffix of a picture.",
+        "alternatives. Default: any suffix of a picture format.",
     )
     ranks: Annotated[dict[Column, LabelPlace], Field(min_length=1), AfterValidator(_ranks)] = Field(
         {"class": "cls"},
@@ -238,7 +238,9 @@ class WebDatasetSource(Source):
         paths = _tars_below(self.root)
         tars = [path for path in paths if not COMPRESSED.fullmatch(path)]
         if not tars:
-            advice = f"unpack {listed(paths, SHOWN)}, such as with gunzip, which keeps the tar"
+            advice = (
+                f"decompress {listed(paths, SHOWN)}, for example with gunzip, which keeps the tar"
+            )
             raise TailproofError(
                 f"{self.root} contains no .tar file: "
                 f"{advice if paths else 'correct data.source.root'}"
@@ -281,8 +283,8 @@ class WebDatasetSource(Source):
         repeated = len(samples.keys) - len(set(samples.keys))
         if repeated:
             warnings.append(
-                f"{root}: {quantity(repeated, 'key')} of samples were in an earlier tar already; "
-                "they are read as different samples"
+                f"{root}: {quantity(repeated, 'key')} of samples in more than one tar; these are "
+                "read as different samples"
             )
         return warnings
 

@@ -34,8 +34,8 @@ def fetch(url: str, target: Path, sha256: str) -> None:
                 file.write(chunk)
         if digest.hexdigest() != sha256:
             raise TailproofError(
-                f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}; nothing was kept: "
-                f"save the published file as {target} by hand"
+                f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}; the download was "
+                f"deleted: save the published file as {target} by hand"
             )
     log.info("downloaded %s; its checksum is right", target)
 
@@ -44,7 +44,7 @@ def _chunks(url: str, target: Path) -> Iterator[bytes]:
     """Yield the body; every network failure becomes a TailproofError."""
     by_hand = f"try again, or save the file as {target} by hand"
     if not url.startswith(("http://", "https://")):
-        raise TailproofError(f"{url} is not an http or https address: correct it")
+        raise TailproofError(f"{url} is not an http or https address: correct the URL")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - checked above
             announced = answer.headers.get("Content-Length")

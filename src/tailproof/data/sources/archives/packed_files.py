@@ -65,7 +65,7 @@ def describe_packed(path: Path) -> str | None:
     if archive is None:
         return None
     command = unpack_command(archive, unpacked_folder(archive))
-    return f"{archive} is an archive, which is not read as it is: unpack it with `{command}`"
+    return f"{archive} is an archive, which must be unpacked first: run `{command}`"
 
 
 def _archive_of(path: Path) -> Path | None:

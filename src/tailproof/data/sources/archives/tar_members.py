@@ -22,12 +22,16 @@ COMPRESSED = re.compile(r".*\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))", re.IGNO
 """Names of compressed tars."""
 
 OTHER_FILES = {
-    b"\x1f\x8b": "compressed by gzip, so that no image in it can be read alone: unpack it with "
+    b"\x1f\x8b": "compressed with gzip, so that single images cannot be read: decompress it with "
     "gunzip, which keeps the tar",
-    b"BZh": "compressed by bzip2, so that no image in it can be read alone: unpack it with bunzip2",
-    b"\xfd7zXZ": "compressed by xz, so that no image in it can be read alone: unpack it with unxz",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd, so that no image in it can be read alone: unpack it "
-    "with unzstd",
+    b"BZh": (
+        "compressed with bzip2, so that single images cannot be read: decompress it with bunzip2"
+    ),
+    b"\xfd7zXZ": (
+        "compressed with xz, so that single images cannot be read: decompress it with unxz"
+    ),
+    b"\x28\xb5\x2f\xfd": "compressed with zstd, so that single images cannot be read: decompress "
+    "it with unzstd",
     b"PK\x03\x04": "a zip archive: unpack it",
     b"PAR1": "a parquet file: use the source parquet",
     b"<": "a web page or XML: fetch the archive itself",
@@ -131,18 +135,18 @@ class Tar:
             block = self._file.read(tarfile.BLOCKSIZE)
             if not block:
                 raise TailproofError(
-                    f"{self.path} lacks the empty blocks that end a tar, so its download or its "
-                    "writer probably stopped: fetch it again, or if it is complete, append them "
-                    f"with `truncate -s +1024 {self.path.name}`"
+                    f"{self.path} lacks the empty blocks that end a tar, so it is probably "
+                    "incomplete: fetch it again, or, if it is complete, append the blocks with "
+                    f"`truncate -s +1024 {self.path.name}`"
                 )
             if block.count(0) < tarfile.BLOCKSIZE:
                 raise self._damaged(f"no header at byte {offset}")
             while padding := self._file.read(STEP):
                 if padding.count(0) < len(padding):
                     raise TailproofError(
-                        f"{self.path} contains more data after its end at byte {offset}, as "
-                        "archives that were joined with cat do: keep them as separate files, or "
-                        "join them with `tar --concatenate`"
+                        f"{self.path} contains more data after its end at byte {offset}, like "
+                        "archives that were joined with cat: keep the archives as separate "
+                        "files, or join them with `tar --concatenate`"
                     )
 
     def _damaged(self, reason: str) -> TailproofError:
@@ -157,7 +161,9 @@ class Tar:
         except TailproofError:
             raise
         except OSError as error:
-            raise TailproofError(f"{self.path} cannot be read: {error.strerror}") from None
+            raise TailproofError(
+                f"{self.path} cannot be read ({error.strerror}): check its permissions"
+            ) from None
         except Exception as error:  # hostile headers raise nearly anything
             raise self._damaged(str(error) or type(error).__name__) from None
 
@@ -175,5 +181,5 @@ class _Headers:
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= LONGEST_HEADER:
-            raise tarfile.ReadError(f"it has an extended header of {size} bytes")
+            raise tarfile.ReadError(f"its extended header of {size} bytes is too long")
         return self._read(size)

@@ -120,7 +120,7 @@ class TarSamples:
                 column.keep(kept)
         if not kept:
             raise TailproofError(
-                f"{self._shown_tars()} contains no image of a sample: {self._shown_suffixes()}"
+                f"{self._shown_tars()} contains no image: {self._shown_suffixes()}"
                 + (", set data.source.image to one of these suffixes" if self._images else "")
             )
         for path, (first, end) in zip(self._tars, pairwise(self.starts), strict=True):
@@ -144,9 +144,9 @@ class TarSamples:
             missing = f"'{key}' in its .{suffix}" if key else f"a .{suffix} with text"
             raise TailproofError(
                 f"{self._shown_tars()}: no sample has {missing}, where data.source looks for "
-                f"'{name}': {self._shown_suffixes()}; name the right place, such as `ranks: "
-                "{class: txt}` or `ranks: {class: json:label}`, or if the folders in the tars are "
-                "the classes, unpack them and use the source image_folder"
+                f"'{name}': {self._shown_suffixes()}; correct the place, for example to `ranks: "
+                "{class: txt}` or `ranks: {class: json:label}`, or if the folders in the "
+                "tars are the classes, unpack them and use the source image_folder"
             )
 
     def place(self, row: int) -> str:
@@ -250,7 +250,9 @@ def _value(document: Any, key: str) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return text_or_none(str(int(value)))
     if isinstance(value, str) and not is_encodable(value):
-        raise ValueError(f"has {value!a} as '{key}', which contains half a character")
+        raise ValueError(
+            f"has {value!a} as '{key}', which contains an incomplete character (a lone surrogate)"
+        )
     return text_or_none(str(value).lower() if isinstance(value, bool) else str(value))
 
 

@@ -85,7 +85,7 @@ class CroppedSource(Source):
             if lost:
                 sentences.append(
                     f"{quantity(len(lost), 'class', 'classes')} of the rank '{rank}' without any "
-                    f"box: {listed(lost)}; there are no samples of them"
+                    f"box, and therefore without samples: {listed(lost)}"
                 )
         for note, paths in self._notes.items():
             sentences.append(
@@ -143,13 +143,14 @@ class CroppedSource(Source):
             return []
         share = len(self._outside) / self._cuts
         doubt = (
-            "; are their numbers x, y, width and height, and of these pictures?"
+            "; check that the boxes belong to these pictures, and that their numbers are x, y, "
+            "width and height"
             if share > MANY
             else ""
         )
         return [
-            f"{len(self._outside):,} of {quantity(self._cuts, 'box', 'boxes')} reach outside of "
-            f"their pictures, and were cut at the border: {listed(self._outside, EXAMPLES)}{doubt}"
+            f"{len(self._outside):,} of {quantity(self._cuts, 'box', 'boxes')} reach beyond their "
+            f"pictures and were clipped at the border: {listed(self._outside, EXAMPLES)}{doubt}"
         ]
 
 
@@ -205,7 +206,7 @@ class _Boxes:
         index = self._index.get((path, number))
         if index is None:
             raise TailproofError(
-                f"{path} has no box {number} any more: run the stage prepare again"
+                f"{path} has no box {number} any more: run snakemake again with --forcerun prepare"
             )
         numbers = self._numbers[4 * index : 4 * index + 4]
         size = FRACTIONS if self._fractions else self._size_of[self._pictures[index]]
@@ -220,10 +221,12 @@ class _Boxes:
         """Return a sentence if fractions are where pixels are usual, or groups were joined."""
         sentences = []
         if self._fractions:
-            sentences.append("no number of a box is above 1, so that boxes are read as fractions")
+            sentences.append(
+                "no number of any box is above 1, so boxes are read as fractions of the picture"
+            )
         if self._same:
             sentences.append(
-                f"{quantity(len(self._same), 'group')} joined with others, because boxes of one "
+                f"{quantity(len(self._same), 'group')} joined with another, because boxes of one "
                 f"picture are in both: {listed(list(self._same))}"
             )
         return sentences

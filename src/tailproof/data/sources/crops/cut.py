@@ -42,7 +42,7 @@ def cut(image: np.ndarray, box: Box, margin: float) -> tuple[np.ndarray, bool]:
     for low, high, size in sides:
         if _pixels(low, high, size) == (0, 0):
             raise TailproofError(
-                f"{shown} is outside of the picture of {width} × {height} pixels, expected x, y, "
+                f"{shown} is outside the picture of {width} × {height} pixels, expected x, y, "
                 f"width and height in {'fractions' if box.picture == FRACTIONS else 'pixels'}: "
                 "correct or remove it"
             )
@@ -88,7 +88,7 @@ def _scales(box: Box, width: int, height: int, shown: str) -> tuple[float, float
         share = min(scales) / max(scales)
         if share < 1 - TURNED - 1 / min(width, height):
             raise TailproofError(
-                f"{shown} is of a picture of {box.picture[0]:g} × {box.picture[1]:g} pixels, but "
+                f"{shown} is for a picture of {box.picture[0]:g} × {box.picture[1]:g} pixels, but "
                 f"the picture has {width} × {height}: it was cropped, or turned after the boxes "
                 "were drawn; correct its size in the file or remove the box"
             )

@@ -107,9 +107,9 @@ class DetectedBoxes:
         if shift is None:
             first = next(iter(self._output.pictures), "nothing")
             raise TailproofError(
-                f"{self.file} lists none of the pictures in {self.source.root}, or lists names "
-                f"that fit several: its first is '{first}', the first picture is '{paths[0]}'; "
-                "name the output for these pictures in data.source.crops.detections"
+                f"{self.file} lists none of the pictures in {self.source.root}, or names that "
+                f"match several of them: its first name is '{first}', the first picture is "
+                f"'{paths[0]}'; set data.source.crops.detections to the output for these pictures"
             )
         return shift
 
@@ -181,7 +181,11 @@ class _Output:
         where = f"{self.file}, images[{len(self.failed)}]"
         if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
             is_coco = isinstance(entry, dict) and "file_name" in entry
-            kind = "is of a COCO file (the source coco_json)" if is_coco else "has no file"
+            kind = (
+                "is an entry of a COCO file (use the source coco_json)"
+                if is_coco
+                else "has no file"
+            )
             raise TailproofError(f"{where} {kind}, {FORMAT}")
         path = plain_path(entry["file"])
         if self.pictures.setdefault(path, len(self.failed)) != len(self.failed):
@@ -222,8 +226,8 @@ class _Shift:
         if self._below_root == self._in_file:
             return []
         return [
-            f"{file}: its paths are relative to another folder than data.source.root: "
-            f"'{self._in_file}…' is taken for '{self._below_root}…'"
+            f"{file}: its paths are relative to a folder other than data.source.root: "
+            f"'{self._in_file}…' is read as '{self._below_root}…'"
         ]
 
 

@@ -53,8 +53,8 @@ def warn_of_similar_names(pictures: Mapping[str, int]) -> list[str]:
     if not groups:
         return []
     return [
-        "names of classes differ only in spaces, hyphens, underscores, case, or a word such as "
-        f"copy: {_list(groups, pictures)}; merge the folders if they are one class"
+        "class names differ only in spaces, hyphens, underscores, case, or a word such as copy: "
+        f"{_list(groups, pictures)}; merge the folders if they are one class"
     ]
 
 

@@ -214,7 +214,7 @@ def _why(path: Path) -> str:
     if path.exists() or path.is_symlink():
         return f"it is {'a file' if path.exists() else 'a link to itself or to nothing'}; "
     if str(path).startswith("~"):
-        return "'~' is not replaced by the home folder: write the whole path; "
+        return "'~' is not replaced by the home folder, so write the whole path; "
     if "\\" in str(path):
         return "folders are separated by '/', not by '\\'; "
     return _near(path)

@@ -145,9 +145,9 @@ def _describe_splits(
     trains = [name for name in kinds if split_kind(name) == "train" and classes[name]]
     if not trains:
         return (
-            f"{sentence}, and the training set has no class folders: sort the pictures of each "
-            "class into a folder of its own, or list files and labels in a table and use "
-            "the source metadata_csv"
+            f"{sentence}, but the training set has no class folders: sort the pictures of each "
+            "class into a folder of its own, or list files and labels in a table and use the "
+            "source metadata_csv"
         )
     train = max(trains, key=lambda name: (len(classes[name]), -len(name)))
     shared = {name: len(set(classes[name]) & set(classes[train])) for name in kinds}

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 NO_LABELS = (
-    "a table in which pictures with two or more labels were not found: below a header, write their "
-    "paths, relative to this folder, into one column and their labels into another"
+    "a table without pictures of at least two classes: add a header, and write the paths of the "
+    "pictures, relative to this folder, into one column and their labels into another"
 )
 FOREIGN = {
     ".xlsx": "an Excel workbook: save its sheet as 'CSV UTF-8'",
@@ -14,10 +14,10 @@ FOREIGN = {
     ".mat": "a MATLAB file: write file names and labels to a CSV table with the columns filename "
     "and label, and pictures in it as PNG (scipy.io.loadmat reads it)",
     ".xml": "annotations, which are not read: write file names and labels to a CSV table",
-    ".npy": "an array of numpy: pictures are read from files of pictures, arrays from parquet",
+    ".npy": "a NumPy array, which is not read: save its pictures as PNG, or its arrays as parquet",
     ".arrow": "an Arrow file of Hugging Face datasets: write it as parquet "
     "(datasets.load_from_disk(FOLDER).to_parquet(FILE))",
-    ".npz": "an array of numpy: write its pictures as PNG, one folder per class",
+    ".npz": "a NumPy archive: write its pictures as PNG, one folder per class",
     ".h5": "an HDF5 file: write its pictures as PNG, one folder per class",
     ".hdf5": "an HDF5 file: write its pictures as PNG, one folder per class",
     ".tfrecord": "a TFRecord, which is not read: write its pictures to files or to parquet",
@@ -38,21 +38,27 @@ FOREIGN = {
 }
 """What a file is by its suffix, and what to do; the likeliest to hold labels first."""
 
-_CONVERT = "which is not read: convert all of them to PNG, such as with `mogrify -format png`"
-_RAW = "a raw picture of a camera, which is not read: develop all of them to JPEG or PNG alike"
-_SLIDE = "a slide of a microscope, which is not read: cut tiles out of it, grouped by slide"
+_CONVERT = "which is not read: convert all of them to PNG, for example with `mogrify -format png`"
+_RAW = (
+    "a camera raw picture, which is not read: convert all of them to JPEG or PNG with the same "
+    "settings"
+)
+_SLIDE = (
+    "a microscope slide, which is not read: cut it into tiles, and keep the tiles of one slide "
+    "in one group"
+)
 
 UNREAD = {
     ".gif": f"a GIF, {_CONVERT}",
-    ".svg": "an SVG drawing, which is not read: draw all of them as PNG of one size",
+    ".svg": "an SVG drawing, which is not read: render all of them as PNG of one size",
     **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), f"a netpbm picture, {_CONVERT}"),
     **dict.fromkeys((".jp2", ".j2k", ".jpx"), f"a JPEG 2000 picture, {_CONVERT}"),
     ".jxl": "a JPEG XL picture, which is not read: convert all of them to PNG with djxl",
     **dict.fromkeys((".tga", ".psd", ".ico", ".xcf", ".pcx"), f"a picture, {_CONVERT}"),
     **dict.fromkeys(
         (".exr", ".hdr", ".fits", ".fit", ".fts"),
-        "a picture of measured values, "
-        "which is not read: convert all of them to PNG with 8 bits and the same scale",
+        "a picture with floating-point values, which is not read: convert all of them to 8-bit "
+        "PNG with the same scale",
     ),
     **dict.fromkeys(
         (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"), _RAW

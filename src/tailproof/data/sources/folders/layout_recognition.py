@@ -141,7 +141,8 @@ class _LayoutFinder:
         if copy is not None:
             same = quoted(name for name in folder.names if name != copy.name)
             self.notes.append(
-                f"{same} next to {copy.path} have the names of folders in it: left out"
+                f"{same} next to {copy.path}: left out, because {copy.path} contains folders with "
+                "the same names"
             )
             return self.find(copy)
         if all(map(PART.fullmatch, inner)) or all(map(CONTAINER.fullmatch, inner)):
@@ -158,7 +159,9 @@ class _LayoutFinder:
             nested = [name for name, child in inner.items() if child.with_pictures()]
             if (only := self._only_sorted(inner)) is not None:
                 unsorted = quoted(name for name in inner if name != only.name)
-                self.notes.append(f"{unsorted} next to {only.path}: left out, it has no classes")
+                self.notes.append(
+                    f"{unsorted} next to {only.path}: left out, for lack of class folders"
+                )
                 folder = only
                 continue
             wrapped = len(inner) == 1 and nested
@@ -194,7 +197,10 @@ class _LayoutFinder:
         others = [name for name in inner if name not in masks]
         if not (masks and others and all(map(CONTAINER.fullmatch, others))):
             return inner
-        note = f"{quoted(masks)}: the name says that these are annotations, not pictures of classes"
+        note = (
+            f"{quoted(masks)}: left out, because by name these are annotations, not pictures of "
+            "classes"
+        )
         if note not in self.notes:
             self.notes.append(note)
         return {name: inner[name] for name in others}
@@ -223,7 +229,9 @@ class _LayoutFinder:
                 chosen[kind] = max(shared, key=lambda name: (shared[name], -len(name)))
         if "test" not in chosen and "val" in chosen:
             chosen["test"] = chosen.pop("val")
-            self.notes.append(f"'{chosen['test']}' serves as the test set: there is no other one")
+            self.notes.append(
+                f"'{chosen['test']}' serves as the test set, because there is no other one"
+            )
         self._note_unused(splits, chosen, classes)
         level = inside[train]
         layout = self._class_folders(level)
@@ -279,12 +287,13 @@ class _LayoutFinder:
             )
         doubtful = [name for name in folder.names if NO_CLASS.fullmatch(name)]
         if doubtful and len(doubtful) < len(folder.names):
-            self.doubts.append(f"{quoted(doubtful)} counts as a class: move it out if it is none")
+            self.doubts.append(f"read as a class: {quoted(doubtful)}; move out what is not a class")
         if _are_serial(folder.names):
             layout.sure = False
             self.doubts.append(
                 f"the folders are numbered ({quoted(folder.names, 3)}): if they are places, days "
-                "or cameras and not classes, list files and labels in a table and import the table"
+                "or cameras and not classes, list files and labels in a table, and import the "
+                "table"
             )
         return layout
 
@@ -295,8 +304,8 @@ class _LayoutFinder:
         place = self._root / folder.path
         raise TailproofError(
             f"{place}: the folders are numbered ({quoted(folder.names, 3)}), as places, days and "
-            "patients are, which are not classes: write a table with the columns filename, label "
-            f"and group into {place}, and import again; if they are the classes, write an "
+            "patients often are, which are not classes: write a table with the columns filename, "
+            f"label and group into {place}, and import again; if they are the classes, write an "
             f"experiment with {source_yaml(str(place))}"
         )
 
@@ -478,7 +487,12 @@ def _doubts_about_lists(root: Path, top: Surveyed) -> list[str]:
     ]
     if not files:
         return []
-    return [f"{quoted(files)} may name official splits: not read; name them in a table to use them"]
+    return [
+        (
+            f"{quoted(files)} may list official splits, but are not read; to use the splits, add a "
+            "column of them to a table"
+        )
+    ]
 
 
 def _levels(folder: Surveyed) -> list[list[str]]:

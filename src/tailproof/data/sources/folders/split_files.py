@@ -96,16 +96,18 @@ def recognition_of(
     """
     if missing:
         source = source | {"on_missing_image": "skip"}
-        reason += "; some of the pictures are missing, and are left out"
+        reason += "; pictures that do not exist are left out"
     alone = chosen.sets.get("")
     kind = alone and set_kind(alone)
     doubts = []
     if kind in ("val", "test"):
-        doubts.append(f"{alone} is read alone, but its name is that of a set for {kind}")
+        doubts.append(
+            f"{alone} is the only file that is read, but its name is that of a set for {kind}"
+        )
     if chosen.others:
         doubts.append(
-            f"not read: {file_names(chosen.others)}; import such a file by its own path if it is "
-            "the one that you mean"
+            f"not read: {file_names(chosen.others)}; if one of these is the right one, import it "
+            "by its own path"
         )
     return Recognition(source, reason, sure=kind not in ("val", "test"), doubts=tuple(doubts))
 

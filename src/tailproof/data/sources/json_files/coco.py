@@ -27,7 +27,7 @@ from tailproof.untrusted_files import read_json
 KEYS = {
     "images": "",
     "annotations": " (a test set without labels cannot be used)",
-    "categories": " (name the file that has them in data.source.categories)",
+    "categories": " (if another file has them, set data.source.categories to it)",
 }
 """The arrays that a file needs, and what to know if one is missing."""
 
@@ -236,7 +236,7 @@ def add_category(categories: MutableMapping[Id, Any], category: dict[str, Any]) 
 
 
 def _same_id(id: Id, name: Any, other: Any) -> str:
-    return f"('{name}') has the id {id!r}, as has '{other}': give each one an id of its own"
+    return f"('{name}') has the same id as '{other}', {id!r}: give each one an id of its own"
 
 
 def _id(value: Any) -> Id | None:

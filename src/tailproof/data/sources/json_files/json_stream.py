@@ -86,8 +86,8 @@ class JsonStream:
             key = text.value()
             if not isinstance(key, str) or key in self.kinds:
                 raise TailproofError(
-                    f"{self.file}, {text.place()}: expected the name of a new key, found "
-                    f"{json.dumps(key)[:80]}"
+                    f"{self.file}, {text.place()}: expected a key that has not occurred before, "
+                    f"found {json.dumps(key)[:80]}: remove or correct it"
                 )
             text.take(":")
             self.kinds[key] = {"[": "list", "{": "object"}.get(text.peek(), "value")

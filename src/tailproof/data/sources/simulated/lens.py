@@ -121,7 +121,7 @@ class Lens(SourceConfig):
     lenses: Count = Field(1000, description="Number of galaxies with arcs around them.")
     controls: Literal["paired", "unpaired"] = Field(
         "unpaired",
-        description="paired: the galaxy of each lens without the arcs, in the same split. "
+        description="paired: the galaxy of each lens without its arcs, in the same split. "
         "unpaired: other galaxies.",
     )
     controls_per_lens: Count = Field(1, description="Number of controls per lens.")
@@ -168,7 +168,8 @@ class LensSource(Source):
         """Return the image as a .npy file, float32 [size, size, 4]."""
         if row is None or not 0 <= row < len(self):
             raise TailproofError(
-                f"{path}, row {row} is no longer in the source: run the stage prepare again"
+                f"{path}, row {row} is no longer in the source: run snakemake again with "
+                "--forcerun prepare"
             )
         return encode_bands(np.moveaxis(self.image(row), 0, 2))
 

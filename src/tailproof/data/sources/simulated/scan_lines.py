@@ -172,7 +172,8 @@ class ScanLinesSource(Source):
         """Return the window as a .npy file, float32 [lines, pixels, 1]."""
         if row is None or not 0 <= row < len(self):
             raise TailproofError(
-                f"{path}, row {row} is no longer in the source: run the stage prepare again"
+                f"{path}, row {row} is no longer in the source: run snakemake again with "
+                "--forcerun prepare"
             )
         scan, end = self._place(row)
         window = self._scan(scan)[0][end - self.config.window : end]

@@ -229,7 +229,8 @@ def _find_split(columns: Iterable[Column], roles: Roles) -> str | None:
             roles.doubts.append(
                 f"the column '{column.name}' has {shown}: not read as official splits, which need "
                 "train, test and perhaps val in every row, and no other value, or TRUE and FALSE "
-                "in a column such as is_test; rename them in the table to keep the published sets"
+                "in a column such as is_test; rename the values in the table to keep the "
+                "official splits"
             )
     return None
 
@@ -264,8 +265,8 @@ def _find_labels(columns: list[Column], roles: Roles) -> None:
     if len(likely) == 1:
         roles.ranks = [likely[0].name]
         roles.doubts.append(
-            f"label: the column '{likely[0].name}', the only one with few words: "
-            f"{_few(likely[0])}; if it is not, name another with --label"
+            f"label: the column '{likely[0].name}', the only one with few different words "
+            f"({_few(likely[0])}); if it is the wrong column, name the right one with --label"
         )
         return
     shown = [f"'{column.name}' ({_values(column)})" for column in columns]
@@ -298,21 +299,23 @@ def _take_ranks(columns: list[Column], roles: Roles) -> None:
     ranks: list[Column] = []
     for column in reversed(columns):
         if len(column.counts) < 2:
-            roles.notes.append(f"the column '{column.name}' has one value alone: no rank")
+            roles.notes.append(f"the column '{column.name}' has only one value: not a rank")
         elif not ranks and not column.repeats:
-            roles.notes.append(f"the column '{column.name}' has a value for each row: no rank")
+            roles.notes.append(
+                f"the column '{column.name}' has a different value in each row: not a rank"
+            )
         elif ranks and column.words == ("genus",) and _are_epithets(ranks[0], column):
             roles.fault = (
-                f"the column '{ranks[0].name}' has the second half of names alone, such as "
-                f"'{next(iter(ranks[0].counts))}', and some are in two genera: write both halves "
-                f'into one column, with pandas `t["{ranks[0].name}"] = t["{column.name}"] + '
-                f'" " + t["{ranks[0].name}"]`, and import again'
+                f"the column '{ranks[0].name}' has only the second half of species names, such as "
+                f"'{next(iter(ranks[0].counts))}', and some of these occur in two genera: write "
+                f'both halves into one column, with pandas `t["{ranks[0].name}"] = '
+                f't["{column.name}"] + " " + t["{ranks[0].name}"]`, and import again'
             )
             return
         elif ranks and not ranks[0].decides(column):
             roles.notes.append(
-                f"the column '{column.name}' is not a rank, because some '{ranks[0].name}' are in "
-                "two of its values"
+                f"the column '{column.name}' is not a rank, because some values of "
+                f"'{ranks[0].name}' occur with two of its values"
             )
         else:
             ranks.insert(0, column)
@@ -344,15 +347,15 @@ def _take_named(named: list[Column], labels: list[Column], roles: Roles) -> None
     roles.ranks = [column.name for column in chain]
     what = "label: the column" if len(chain) == 1 else "labels: the columns"
     roles.notes.insert(
-        0, f"{what} {_names(chain)}, by name and because of {_few(chain[-1])} that repeat"
+        0, f"{what} {_names(chain)}, chosen by name and because values repeat ({_few(chain[-1])})"
     )
     if same:
         roles.notes.append(f"{_names(same)}: the same classes as '{label.name}', under other names")
     others = [column for column in named if column not in same and column not in chain]
     if others:
         roles.doubts.append(
-            f"not the label, but possible: {_names(others)}; "
-            f"`--label {shlex.quote(others[0].name)}` takes one"
+            f"not the label, but possible: {_names(others)}; `--label "
+            f"{shlex.quote(others[0].name)}` chooses the first"
         )
     roles.named = place(first)[0] < LIKELY and all(place(other) > place(first) for other in others)
 
@@ -401,7 +404,7 @@ def _find_fault(label: Column) -> str | None:
     if are_quantities(values):
         return (
             f"the column '{label.name}' has {quantity(len(values), 'number')} such as "
-            f"{next(iter(values))}, a quantity and not classes: expected a name per class; name "
+            f"{next(iter(values))}, which look like a quantity, expected class names: name "
             "another column with --label, or write a column of classes"
         )
     if joined := find_joined(values, is_list=bool(PLURALS & set(label.words))):
@@ -431,9 +434,9 @@ def _find_coded(columns: list[Column]) -> tuple[list[Column], bool]:
 
 def _describe_attributes(names: list[str]) -> str:
     return (
-        f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have two values "
-        "and do not exclude each other: a picture has one class here; name one of them with "
-        f"--label, such as --label {shlex.quote(names[0])}"
+        f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have two "
+        "values each and do not exclude each other, but a picture has one class here: name one "
+        f"of them with --label, such as --label {shlex.quote(names[0])}"
     )
 
 
@@ -478,15 +481,16 @@ def _find_group(columns: list[Column], classes: Column, notes: list[str]) -> str
         few = [column for column in few if 1 < len(column.counts) < column.counts.total()]
         if few:
             notes.append(
-                f"no groups: {_names(few)} have too few values, or one value in most rows; set "
-                "'group' if the images of one belong together all the same"
+                f"no groups: too few values, or one value in most rows, in {_names(few)}; set "
+                "'group' if images with the same value belong together nevertheless"
             )
         return None
     enough = [column for column in groups if len(column.counts) >= len(classes.counts) + SPLITS]
     chosen = min(enough or groups, key=lambda column: len(column.counts))
     notes.append(
         f"groups: the column '{chosen.name}', whose {quantity(len(chosen.counts), 'value')} in "
-        f"{quantity(chosen.counts.total(), 'row')} repeat: the images of one stay in one split"
+        f"{quantity(chosen.counts.total(), 'row')} repeat: images with the same value stay in one "
+        "split"
     )
     others = [column for column in groups if column is not chosen]
     if others:
@@ -511,10 +515,10 @@ def _find_missing(columns: Mapping[str, Column], roles: Roles) -> None:
             continue
         roles.missing[name] = signs
         cells = listed([f"'{sign}' ({columns[name].counts[sign]})" for sign in signs])
-        what = "these images are groups of their own" if is_group else "they have no label"
+        what = "each of these images is a group of its own" if is_group else "they have no label"
         roles.doubts.append(
-            f"{cells} in '{name}': taken for 'no value', so {what}; if it is a name, remove it "
-            "from 'missing'"
+            f"{cells} in '{name}': read as 'no value', so {what}; if such a cell is a name, "
+            "remove it from 'missing'"
         )
 
 

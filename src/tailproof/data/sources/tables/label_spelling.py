@@ -119,7 +119,8 @@ def _shown(value: str) -> str:
 
 def _damaged(counts: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
     yield (
-        "this text was decoded wrongly before; save the table again as UTF-8",
+        "this text was once decoded with the wrong encoding; correct the table, and save it as "
+        "UTF-8",
         [value for value in counts if "\ufffd" in value or _was_decoded_twice(value)],
     )
     yield (

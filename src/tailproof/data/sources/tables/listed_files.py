@@ -158,7 +158,8 @@ class FileFinder:
         if capitals:
             warnings.append(
                 f"{self._root}: for {len(capitals)} of {quantity(len(paths), 'file')}, the table "
-                f"has other capitals than the file name, such as {capitals[0]}"
+                "and the name of the file differ in upper and lower case, for example "
+                f"{capitals[0]}"
             )
         return Found(paths, missing, warnings)
 
@@ -270,7 +271,9 @@ class FileFinder:
                 if pure.suffix.lower() in SUFFIXES:
                     names.setdefault(_key(pure.stem), []).append(path)
         except OSError as error:
-            raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+            raise TailproofError(
+                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+            ) from None
         return names
 
     def _listing(self, folder: str) -> frozenset[str]:

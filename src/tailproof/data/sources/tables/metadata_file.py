@@ -253,7 +253,10 @@ def _label(value: Any, column: str, names: tuple[str, ...] | None) -> str | None
         value = int(value)
     if isinstance(value, str):
         if not is_encodable(value):
-            raise ValueError(f"has {value!a} as '{column}', which contains half a character")
+            raise ValueError(
+                f"has {value!a} as '{column}', which contains an incomplete character (a lone "
+                "surrogate)"
+            )
         value = text_or_none(value)
     if value is None or (isinstance(value, float) and isnan(value)):
         return None

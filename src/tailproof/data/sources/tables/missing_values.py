@@ -101,7 +101,8 @@ def drop_missing(
             f"{as_yaml(list(undecided))} if they do, or to [] if they are names"
         )
     return warnings + [
-        f"{table}: no cell contains '{sign}': correct or remove it in data.source.missing"
+        f"{table}: no cell contains '{sign}': correct this entry of data.source.missing, or "
+        "remove it"
         for sign in unused
     ]
 

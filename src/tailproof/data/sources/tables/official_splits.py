@@ -50,7 +50,7 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
             shown = ", ".join(f"'{value}' ({count} rows)" for value, count in counts.items())
             raise TailproofError(
                 f"{table}: the column '{name}' of data.source.split has no row of {word}, only "
-                f"{shown}: rename a value to {word}, or leave out data.source.split, and "
+                f"{shown}: rename a value to {word}, or leave out data.source.split, so that "
                 "data.test_fraction is held out for testing"
             )
     return [pools[column.names[code]] for code in column.codes]

@@ -41,7 +41,7 @@ def from_lists(cell: "pa.Scalar", shape: list[int] | None, bands: str) -> bytes:
         if len(lengths) != 1 or lengths[0] is None:
             raise TailproofError(
                 f"its lists of axis {len(axes)} have the lengths "
-                f"{', '.join(map(str, lengths[:4]))}, expected one length"
+                f"{', '.join(map(str, lengths[:4]))}, expected one length: correct the array"
             )
         values = values.flatten()
         axes.append(lengths[0])
@@ -76,7 +76,8 @@ def _shape_of_flat(count: int, shape: list[int] | None) -> list[int]:
         )
     if int(np.prod(shape)) != count:
         raise TailproofError(
-            f"it contains {count} numbers, but data.source.shape {shape} has {int(np.prod(shape))}"
+            f"it contains {count} numbers, but data.source.shape {shape} needs "
+            f"{int(np.prod(shape))}: correct data.source.shape"
         )
     return shape
 

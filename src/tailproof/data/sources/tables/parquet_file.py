@@ -115,7 +115,7 @@ class ParquetTable:
         if not (pa.types.is_integer(values) or pa.types.is_floating(values)):
             raise TailproofError(
                 f"{self.path}: its column '{column}' has the type {cells}, expected text or whole "
-                "numbers"
+                "numbers: convert it, or name another column"
             )
         names = class_names(self.path, self.schema, column)
         return Kind("whole numbers") if names is None else Kind("class labels", names)
@@ -184,8 +184,8 @@ class ParquetTable:
                         "label"
                     )
                     raise TailproofError(
-                        f"{self.path}, row {row + offset}: its column '{column}' contains {value}, "
-                        f"expected {expected}"
+                        f"{self.path}, row {row + offset}: its column '{column}' contains "
+                        f"{value}, expected {expected}: correct the file"
                     ) from None
         return [texts[value] for value in values]
 
@@ -209,7 +209,8 @@ class ParquetTable:
             yield
         except FileNotFoundError:
             raise TailproofError(
-                f"{self.path} does not exist: run the stage prepare again"
+                f"{self.path} does not exist: restore the file, or run snakemake again with "
+                "--forcerun prepare"
             ) from None
         except UnicodeDecodeError:
             raise TailproofError(
@@ -244,7 +245,8 @@ class ParquetFile(ParquetTable):
         if not (pa.types.is_binary(data) or pa.types.is_large_binary(data) or is_array(column)):
             raise TailproofError(
                 f"{self.path}: its column '{self.image}' has the type {column}, expected encoded "
-                "images (binary, or a struct with the field bytes) or lists of numbers"
+                "images (binary, or a struct with the field bytes) or lists of numbers: set "
+                "data.source.image to such a column"
             )
 
     def read(self, row: int) -> bytes:
@@ -255,7 +257,8 @@ class ParquetFile(ParquetTable):
         """
         if not 0 <= row < len(self):
             raise TailproofError(
-                f"{self.path}, row {row} is no longer in the source: run the stage prepare again"
+                f"{self.path}, row {row} is no longer in the source: run snakemake again with "
+                "--forcerun prepare"
             )
         batch = self._batch
         if batch is None or not self._first <= row < self._first + len(batch):

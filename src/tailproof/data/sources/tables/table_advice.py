@@ -41,9 +41,9 @@ def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
         f"t.to_csv({python_text(written)}, index=False)"
     )
     return (
-        f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} have 1 in the "
-        f"class of each row, expected one column of labels: write it with {python_command(code)} "
-        f"and {import_command(written)}"
+        f"{len(names)} columns such as {listed([repr(name) for name in names], 3)} mark the class "
+        "of each row with a 1, expected one column of labels: write it with "
+        f"{python_command(code)} and {import_command(written)}"
     )
 
 

@@ -130,7 +130,7 @@ def _read_tables(root: Path, top: Surveyed, paths: list[str], label: str | None)
             f"{', '.join(names)}: correct --label"
         )
     if len(paths) > TABLES:
-        tables.notes.append(f"{len(paths) - TABLES} more text files were not looked at")
+        tables.notes.append(f"{len(paths) - TABLES} more text files were not examined")
     return tables
 
 
@@ -241,8 +241,8 @@ def _find_boxes(root: Path, table: Table) -> None:
     if len(files.counts) > 0.95 * named:
         if boxes and roles.ranks:
             roles.notes.append(
-                f"the box in the columns {listed(boxes.names)} is not cut out of each picture: the "
-                "pictures are read whole"
+                f"the boxes in the columns {listed(boxes.names)} are not cut out: whole pictures "
+                "are read"
             )
         return
     if boxes and not boxes.corners:
@@ -264,13 +264,13 @@ def _find_boxes(root: Path, table: Table) -> None:
             f"t.to_csv({python_text(written)}, index=False)"
         )
         roles.fault = roles.fault or (
-            f"{text}, or left side, upper side, width and height of a box in each: write them with "
-            f"{python_command(code)}, and import the result: {import_command(written)}"
+            f"{text}, or the left edge, top edge, width and height of a box in each row: write "
+            f"these with {python_command(code)}, and import the result: {import_command(written)}"
         )
         return
     roles.fault = roles.fault or (
         f"{text}: if a picture has several labels, keep the one that matters; if each row is a "
-        "box, call the columns of its left side, upper side, width and height x, y, w and h"
+        "box, name the columns of its left edge, top edge, width and height x, y, w and h"
     )
 
 
@@ -426,7 +426,10 @@ def _choose(root: Path, tables: Tables) -> Recognition:
     if not pools and not chosen.roles.split:
         doubts += _describe_lists(root, chosen)
     if chosen.encoding:
-        doubts.append(f"{chosen.path} is not UTF-8: read as {chosen.encoding}; check its accents")
+        doubts.append(
+            f"{chosen.path} is not UTF-8, so it is read as {chosen.encoding}: check its accented "
+            "letters"
+        )
     paths = [table.path for table in used]
     reason = (
         f"{listed(paths)} in {root} {'lists' if len(paths) == 1 else 'list'} "
@@ -445,7 +448,7 @@ def _describe_lists(root: Path, table: Table) -> Iterator[str]:
         fields = ", ".join(f"{kind}: {path}" for kind, path in lists.items())
         yield (
             f"{lists['train']} and {lists['test']} may list official splits, which are not used; "
-            f"if they do, add to data.source: lists: {{{fields}}}"
+            f"to use these, add to data.source: lists: {{{fields}}}"
         )
 
 
@@ -470,7 +473,9 @@ def _find_pools(labelled: list[Table]) -> dict[str, Table]:
             pools[kind] = (near or fitting)[0]
     if "test" not in pools and "val" in pools:
         pools["test"] = pools.pop("val")
-        roles.notes.append(f"{pools['test'].path} serves as the test set: there is no other one")
+        roles.notes.append(
+            f"{pools['test'].path} serves as the test set, because there is no other one"
+        )
     if len(pools) == 1 or roles.split is not None:
         return {}
     return pools

@@ -108,7 +108,7 @@ class TextTable:
             elif not any(cell.strip() for cell in cells):
                 continue
             elif len(cells) == width:
-                yield Row(line, [], "has no file name: enter it or remove the row")
+                yield Row(line, [], "has no file name: enter one or remove the row")
             elif cells[0].lstrip().startswith("#"):
                 self.comments += 1
             else:

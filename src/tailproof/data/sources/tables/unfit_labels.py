@@ -46,8 +46,8 @@ def report_unfit(name: str, column: LabelColumn, table: str) -> list[str]:
     if joined := find_joined(counts):
         warnings.append(
             f"{table}: the column '{name}' has several labels in {quantity(len(joined), 'value')} "
-            f"such as '{joined[0]}', and each combination is a class of its own: a picture has one "
-            "class here; write a column with the label that matters"
+            f"such as '{joined[0]}', and each combination is a class of its own, because a "
+            "picture has one class here: write a column with the label that matters"
         )
     if counts and are_quantities(counts):
         warnings.append(
