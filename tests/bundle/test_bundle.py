@@ -430,5 +430,5 @@ def test_weights_of_other_experts_are_refused(finished, tmp_path):
     write_json(tmp_path / "metrics.json", metrics)
     sources = sources_of(finished, "stacked")
     changed = Sources(**{**vars(sources), "metrics": tmp_path / "metrics.json"})
-    with pytest.raises(TailproofError, match="run evaluate again"):
+    with pytest.raises(TailproofError, match="--forcerun evaluate"):
         bundle(changed, Evaluation(), Guarantees(), tmp_path / "bundle")

@@ -244,7 +244,7 @@ def read_facts(files, expert="own", seed=3):
 def test_an_expert_that_was_not_evaluated_is_refused(facts, files):
     assert read_facts(files[0]).digests["a.safetensors"] == "e" * 64
     for expert, seed in (("own", 4), ("nobody", 3)):
-        with pytest.raises(TailproofError, match="run evaluate again"):
+        with pytest.raises(TailproofError, match="--forcerun evaluate"):
             read_facts(files[0], expert, seed)
 
 
@@ -323,5 +323,5 @@ def test_promises_are_those_of_the_expert_and_its_weights(facts, files, table, t
     other = {**facts.promises, "weights_sha256": "1" * 64}
     for wrong in ({}, {"own": {"4": facts.promises}}, {"own": {"3": other}}):
         write_json(rules, wrong)
-        with pytest.raises(TailproofError, match="run guarantee again"):
+        with pytest.raises(TailproofError, match="--forcerun guarantee"):
             read_facts(paths)

@@ -36,7 +36,7 @@ def test_every_evaluated_experiment_is_listed_with_its_answer(indexed):
 def test_results_that_do_not_fit_their_configuration_are_told_of(indexed):
     path, _ = write_index(indexed)
     shown = entry(path.read_text(), "single").replace("<wbr>", "")
-    assert "metrics.json" in shown and "run evaluate again" in shown
+    assert "metrics.json" in shown and "--forcerun evaluate" in shown
     assert "<a href" not in shown, "there is no page to go to"
     (indexed / "config/experiments/single.yaml").unlink()
     path, _ = write_index(indexed)

@@ -63,7 +63,7 @@ def test_distances_are_those_of_the_metrics(results):
         ((0.01, 0.03), (0.001, 0.02), "more than half"),
         ((0.01, 0.03), (-0.02, -0.001), "less than half"),
         ((0.01, 0.03), (-0.02, 0.02), "about half"),
-        ((-0.01, 0.03), (0.001, 0.02), "no certain distance"),
+        ((-0.01, 0.03), (0.001, 0.02), "not certain"),
         ((-0.03, -0.01), (0.001, 0.02), "stacked is worse than adjusted"),
     ],
 )

@@ -142,8 +142,8 @@ def _ensemble_weights(
     known = [evaluated.get(name, np.nan) for name in sources.experts]
     if not np.allclose(known, weights, rtol=0, atol=SAME_WEIGHT):
         raise TailproofError(
-            f"{sources.metrics} does not have the weights of the experts that their "
-            f"logits give for the seed {sources.seed}: run evaluate again"
+            f"{sources.metrics} has other weights of the experts for seed {sources.seed} than a "
+            "new fit on their logits: run snakemake again with --forcerun evaluate"
         )
     return weights
 

@@ -34,13 +34,13 @@ def build_bundle(experiment: str, method: str, seed: int | None, run: Run) -> Pa
     if len(config.combined) < 2:
         raise TailproofError(
             f"'{experiment}' has {quantity(len(config.combined), 'expert')}, but an ensemble "
-            "needs at least two: copy the folder of the expert, which is complete"
+            "needs at least two: use the folder of the expert itself"
         )
     chosen = config.seeds[0] if seed is None else seed
     if chosen not in config.seeds:
         raise TailproofError(
-            f"'{experiment}' has no seed {chosen}, expected one of "
-            f"{listed(list(map(str, config.seeds)))}"
+            f"'{experiment}' has no seed {chosen}, expected one of its seeds "
+            f"({listed(list(map(str, config.seeds)))}): choose one of these"
         )
     folder = project_paths().experiment(experiment) / BUNDLES / method / f"seed-{chosen}"
     done = run([folder / name for name in BUNDLED])

@@ -75,12 +75,13 @@ class ExpertFacts:
         facts = cls(**values, evaluation=evaluation, digests=digests, **named)
         if seed not in facts.metrics["experts"].get(expert, {}).get("seeds", {}):
             raise TailproofError(
-                f"{files['metrics']} has no results for {expert}, seed {seed}: run evaluate again"
+                f"{files['metrics']} has no results for {expert}, seed {seed}: run snakemake "
+                "again with --forcerun evaluate"
             )
         if facts.promises.get("weights_sha256") != facts.calibration["weights_sha256"]:
             raise TailproofError(
                 f"{files['promises']} has no rules for the weights of {expert}, seed {seed}: run "
-                "guarantee again"
+                "snakemake again with --forcerun guarantee"
             )
         return facts
 

@@ -62,7 +62,10 @@ def rules_of(path: str | Path, method: str, seed: int) -> dict[str, list[FittedR
                 )
                 rules.setdefault(row["rule"], []).append(rule)
     if not rules:
-        raise TailproofError(f"{path} has no rule for {method}, seed {seed}: run evaluate again")
+        raise TailproofError(
+            f"{path} has no rule for {method}, seed {seed}: run snakemake again with --forcerun "
+            "evaluate"
+        )
     return rules
 
 

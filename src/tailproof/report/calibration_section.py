@@ -29,8 +29,9 @@ def calibrators(results: Results) -> list[str]:
         first, *others = config.calibrators
         sentences.append(
             f"Of {listed([NAMES[name] for name in config.calibrators])}, {NAMES[first]} is used "
-            f"unless {' or '.join(NAMES[name] for name in others)} has a lower NLL on tune, beyond "
-            "the 95 % interval of the difference, without a lower balanced accuracy."
+            f"unless {' or '.join(NAMES[name] for name in others)} has a significantly lower NLL "
+            "on tune (by the 95 % interval of the difference) and no significantly lower "
+            "balanced accuracy."
         )
     if config.fit_on == "val_and_calib":
         best = [name for name in results.calibrations if results.recipe(name).export == "best"]

@@ -106,7 +106,7 @@ class Progress:
             return Criterion(name, "open", "not run yet")
         preflight = read_json(path)
         if set(preflight["experts"]) != set(self.experiment.experts | self.experiment.points):
-            return Criterion(name, "open", "run with other experts than the configuration has")
+            return Criterion(name, "open", "ran with experts other than those in the configuration")
         ignore = self.experiment.preflight.ignore
         findings = preflight["findings"]
         blocking = blocking_findings(findings, ignore)

@@ -13,10 +13,10 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed, quantity
 
 KINDS = {
-    "blank": ("blank", "range of the levels of grey"),
-    "dark": ("dark", "level of grey that 95 % of the pixels do not exceed"),
-    "overexposed": ("overexposed", "level of grey that 95 % of the pixels reach"),
-    "blurred": ("blurred", "variance of the Laplacian, divided by that of the levels"),
+    "blank": ("blank", "range of grey levels"),
+    "dark": ("dark", "grey level that 95 % of the pixels do not exceed"),
+    "overexposed": ("overexposed", "grey level that 95 % of the pixels reach"),
+    "blurred": ("blurred", "variance of the Laplacian, divided by that of the grey levels"),
     "small": ("few pixels", "width times height"),
     "large": ("many pixels", "width times height"),
     "elongated": ("elongated", "longer side divided by shorter side"),
@@ -86,7 +86,7 @@ def section(results: Results) -> Section:
 def _damaged(path: Path) -> TailproofError:
     return TailproofError(
         f"{path} is damaged, expected the pictures of labels, odd images and classes: delete it "
-        "and run the stage inspect again"
+        "and run snakemake again"
     )
 
 

@@ -60,11 +60,13 @@ class Scores:
                 metrics[key]["test"]
             metrics["ensembles"]
         except (KeyError, TypeError) as error:
-            raise TailproofError(f"{path} has no field {error}: run evaluate again") from None
+            raise TailproofError(
+                f"{path} has no field {error}: run snakemake again with --forcerun evaluate"
+            ) from None
         if experts is not None and set(experts) != set(found):
             raise TailproofError(
-                f"{path} holds the experts {', '.join(found)}, the configuration names "
-                f"{', '.join(experts)}: run evaluate again"
+                f"{path} has the experts {', '.join(found)}, but the configuration names "
+                f"{', '.join(experts)}: run snakemake again with --forcerun evaluate"
             )
         return cls(path, metrics, experts or found)
 
@@ -192,7 +194,8 @@ class Scores:
             if pair in self.metrics["paired"][split]:
                 return pair, swapped
         raise TailproofError(
-            f"{self.path} does not compare '{method}' with '{other}': run evaluate again"
+            f"{self.path} does not compare '{method}' with '{other}': run snakemake again with "
+            "--forcerun evaluate"
         )
 
 
@@ -332,7 +335,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise TailproofError(f"{path} does not exist") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise TailproofError(
-            f"{path} is not a CSV table ({error}): delete it and run again"
+            f"{path} is not a CSV table ({error}): delete it and run snakemake again"
         ) from None
     for column in table.columns.intersection(_TEXT):
         table[column] = table[column].map(plain_cell, na_action="ignore")

@@ -68,13 +68,11 @@ def _verdict(name: str, values: dict[str, Any]) -> str:
     between = f"half of the distance from {expert} to {ensemble}"
     low, high = own["distance"]["low"], own["distance"]["high"]
     if high is not None and high < 0:
-        return (
-            f"{ensemble} is worse than {expert}, so that there is no distance for {name} to close."
-        )
+        return f"{ensemble} is worse than {expert}, so there is no distance for {name} to close."
     if low is None or low <= 0:
         return (
-            f"There is no certain distance from {expert} to {ensemble} for {name} to close: its "
-            "interval includes zero."
+            f"It is not certain that {ensemble} is better than {expert} (the interval of the "
+            f"difference includes zero), so there is no clear distance for {name} to close."
         )
     if beyond["low"] > 0:
         return f"{name} closes more than {between}."
@@ -151,4 +149,4 @@ def _teacher(seeds: dict[int, dict[str, Any]]) -> Table:
         for split in ("train", "tune")
     ]
     head = [heading(CHOSEN_BY), f"confidence,{SPACE}%"]
-    return Table("What the ensemble knows of the samples", "seed", head, rows)
+    return Table("What the ensemble knows about the samples", "seed", head, rows)

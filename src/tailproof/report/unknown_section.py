@@ -78,9 +78,10 @@ def _words(rows: dict[str, int], confidence: float) -> str:
             f"of {MEASURED_ON}, and the score is {DEFAULT}."
         )
     return (
-        f"Measured on {known} of {MEASURED_ON} and {quantity(test, 'unknown image')}, of which "
-        f"nothing was fitted or chosen. {promise} The score is {DEFAULT}, unless another one has a "
-        f"higher AUROC on tune and {quantity(tune, 'other unknown image')}, beyond the interval."
+        f"Measured on {known} of {MEASURED_ON} and {quantity(test, 'unknown image')}, on which "
+        f"nothing was fitted or chosen. {promise} The score is {DEFAULT}, unless another score "
+        f"has a higher AUROC on tune and {quantity(tune, 'other unknown image')}, beyond the "
+        "interval."
     )
 
 
@@ -137,7 +138,10 @@ def _risks(name: str, rows: list[dict[str, Any]]) -> list[Table]:
         rate = f"{100 * row['false_alarm']:g} %"
         for key, more in {"risks": "", "context_risks": " in context"}.items():
             if key in row:
-                title = f"{name}{more} for what is not called unknown at {rate} false alarms"
+                title = (
+                    f"{name}{more}: promised risk of images that are not called unknown, at "
+                    f"{rate} false alarms"
+                )
                 tables.append(risk_table(title, row[key]))
     return tables
 
@@ -151,7 +155,7 @@ def _false_alarms(expert: str, shown: list[dict[str, Any]]) -> Table:
         rows.append(Row(f"{100 * answers['false_alarm']:g} %", answers["score"], cells))
     head = [f"false alarms,{SPACE}%", *(f"{group}-shot,{SPACE}%" for group in GROUPS)]
     head += [f"missed,{SPACE}%", f"open-set risk,{SPACE}%"]
-    title = f"What {expert} calls unknown though it is known, by class group"
+    title = f"Known images that {expert} calls unknown, by class group"
     return Table(title, "promised", head, rows)
 
 

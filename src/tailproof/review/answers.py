@@ -120,8 +120,8 @@ def stored_votes(
         logits = Logits.read(path)
         if not np.array_equal(logits.sample_ids, ids):
             raise TailproofError(
-                f"{path} does not have the samples of the other experts' logits: run infer again "
-                "for all of them"
+                f"{path} does not have the samples of the other experts' logits: run snakemake "
+                "again with --forcerun infer"
             )
         log_p = log_probabilities(logits.values)
         rejector = Rejector(Deployment.read(place / "deployment.json"), classes, RULE)

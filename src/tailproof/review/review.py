@@ -34,8 +34,8 @@ COLUMNS = (
 NUMBER = 100
 
 WARNINGS = {
-    "test": "test: without the labels of test that the experts doubt, the experts look better than "
-    "they are; correct a random sample of test, or all of it",
+    "test": "test: if only the labels that the experts doubt are corrected, the experts look "
+    "better than they are; correct a random sample of test, or all of it",
 }
 """What is to be said of a split that nobody reviews unless asked for."""
 
@@ -114,15 +114,15 @@ def review(
 
 def _check_options(splits: Sequence[str], images: str | None, folder: Path) -> None:
     if images is not None and splits:
-        raise TailproofError("--images and --split both say what to look at: give one of them")
+        raise TailproofError("--images and --split both say what to review: give one of them")
     for split in splits:
         if split not in CALIBRATED:
             raise unknown_name("split", split, CALIBRATED)
     project_paths().check_output("--output", folder)
     if (folder / "queue.csv").exists():
         raise TailproofError(
-            f"{folder}/queue.csv exists and may hold answers: name a new folder with --output, or "
-            "delete it"
+            f"{folder}/queue.csv exists and may contain answers: name a new folder with --output, "
+            "or delete it"
         )
 
 
@@ -165,7 +165,10 @@ def _far(
     """Return how far the images of each split are from all training images; train has none."""
     keys = _features_keys(name, experiment)
     if not keys:
-        return {}, ["no expert has stored features, so that no image is called far"]
+        return {}, [
+            "no expert has stored features, so no image can be reported as far from all "
+            "training images"
+        ]
     others = list(dict.fromkeys((*INSPECTED, *splits)))
     places, manifest = map(project_paths().features, keys), results / "shards" / "manifest.json"
     distances = nearest_distances(list(places), manifest, others)

@@ -39,9 +39,9 @@ LOGS = 3
 LINE_BYTES = 4096
 
 NEXT = {
-    "killed": "Its process ended without a word. Run snakemake again: it resumes",
-    "interrupted": "Run snakemake again: it resumes",
-    "silent": "Its log has no new line; ask Slurm whether the job runs",
+    "killed": "Its process ended without a message. Run snakemake again: training resumes",
+    "interrupted": "Run snakemake again: training resumes",
+    "silent": "Its log has no new line: check with Slurm whether the job is running",
 }
 """What is to be said of a run that does not train, before the state from which it resumes."""
 

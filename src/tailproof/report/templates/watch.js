@@ -47,7 +47,7 @@
       note.textContent = `as of ${time}`;
       note.classList.remove("wrong");
     } catch {
-      note.textContent = `tailproof watch does not answer any more: this page is as of ${time}`;
+      note.textContent = `tailproof watch no longer answers: this page is as of ${time}`;
       note.classList.add("wrong");
     }
     setTimeout(ask, 1000 * seconds);
