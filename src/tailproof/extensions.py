@@ -47,4 +47,4 @@ def _sentence(file: Path, error: Exception) -> str:
         lines = [frame.lineno for frame in frames if Path(frame.filename).name == file.name]
         line, text = (lines or [None])[-1], str(error)
     where = f"{file}, line {line}" if line else str(file)
-    return f"{where}: cannot be imported: {type(error).__name__}: {text}: correct it or remove it"
+    return f"{where}: cannot be imported ({type(error).__name__}: {text}): correct or remove it"

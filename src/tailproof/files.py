@@ -88,7 +88,7 @@ def read_json(path: str | Path) -> Any:
         raise TailproofError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise TailproofError(
-            f"{path} is not valid JSON ({error}); delete it and run again"
+            f"{path} is not valid JSON ({error}); delete it and run snakemake again"
         ) from None
 
 

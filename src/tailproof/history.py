@@ -64,7 +64,8 @@ class History:
             raise TailproofError(f"{path} does not exist") from None
         except (csv.Error, KeyError, ValueError) as error:
             raise TailproofError(
-                f"{path} is not the history of a training run ({error}): delete it and run again"
+                f"{path} is not the history of a training run ({error}): delete it and run "
+                "snakemake again"
             ) from None
         return cls(Path(path), tuple(header), rows)
 
@@ -89,7 +90,7 @@ class History:
         if metric not in self.columns:
             raise TailproofError(
                 f"{self.path} has no column '{metric}', found {', '.join(self.columns)}: delete "
-                "the file and run again"
+                "the file and run snakemake again"
             )
         values = (row.get(metric, math.nan) for row in self.rows)
         index = best_index(values, direction(metric))

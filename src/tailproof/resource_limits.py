@@ -8,19 +8,19 @@ import errno
 import re
 
 _MEMORY = (
-    "memory is short: give the job more (`ulimit -v`, `--mem` of Slurm), or let it need less, in "
-    "training by a smaller recipe.batch_size or more recipe.grad_accum_steps"
+    "memory is short: give the job more (`ulimit -v`, `--mem` of Slurm), or, in training, lower "
+    "recipe.batch_size or raise recipe.grad_accum_steps"
 )
 _PROCESSES = (
     "no more processes or threads can be started: raise `ulimit -u` and `ulimit -v`, or the "
     "limits of the container"
 )
 _WORKERS = (
-    "a worker of the loader was killed, mostly because memory is short: give the job more memory, "
+    "a loader worker was killed, usually because memory is short: give the job more memory, "
     "enlarge /dev/shm (`docker run --shm-size=2g`), or lower recipe.workers, which gives exactly "
     "the same bytes"
 )
-_SPACE = "no space is left on a disk: free some"
+_SPACE = "no space is left on a disk: free some space"
 
 ADVICE = {
     errno.ENOMEM: _MEMORY,

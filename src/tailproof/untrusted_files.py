@@ -89,7 +89,7 @@ def read_bytes(path: str | Path, *, limit: int = LIMIT) -> bytes:
     with open_regular(path) as file:
         content = file.read(limit + 1)
         if content is None:  # of /proc, where reading would wait
-            raise TailproofError(f"{path} has nothing to read now, expected a regular file")
+            raise TailproofError(f"{path} has no content to read, expected a regular file")
         size = max(os.fstat(file.fileno()).st_size, len(content))
     if len(content) > limit:
         raise TailproofError(f"{path} has {size} bytes, expected at most {limit}")

@@ -93,9 +93,9 @@ class Pipeline:
                 data = load_experiment(EXPERIMENTS / f"{other}.yaml").data
                 if shard_fields(data) != shard_fields(experiment.data):
                     yield (
-                        f"recipe.model.weights are of the experiment '{other}', whose data section "
-                        "differs, so that they may have been trained on images of test: use the "
-                        "same data section in both"
+                        f"recipe.model.weights are of the experiment '{other}', whose data "
+                        "section differs, so they may have been trained on images that are in "
+                        "test here: use the same data section in both"
                     )
 
     def check_folder(self, folder: Path) -> None:

@@ -76,5 +76,5 @@ def test_a_calibration_of_other_weights_is_refused(tmp_path):
     _, experts = taught_by(tmp_path)
     path = experts["third"].calibration
     write_json(path, read_json(path) | {"weights_sha256": "1" * 64})
-    with pytest.raises(TailproofError, match="calibrate again"):
+    with pytest.raises(TailproofError, match="--forcerun infer calibrate"):
         teach(experts, 0, tmp_path / "teacher.parquet")

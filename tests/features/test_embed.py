@@ -216,7 +216,7 @@ def test_a_shard_that_its_facts_do_not_describe_is_refused(digits, tmp_path):
     shutil.copytree(digits.parent, copy)
     facts = copy / "dev" / "part-00000.json"
     write_json(facts, read_json(facts) | {"sha256": "0" * 64})
-    with pytest.raises(TailproofError, match="shard again"):
+    with pytest.raises(TailproofError, match="SHA-256 differs"):
         run_embed(copy / "manifest.json", Path("A"), PLAIN)
 
 

@@ -78,7 +78,7 @@ def test_a_row_group_damaged_since_it_was_opened_is_told(manifest):
     content = path.read_bytes()
     footer = int.from_bytes(content[-8:-4], "little") + 8
     path.write_bytes(bytes(len(content) - footer) + content[-footer:])
-    with pytest.raises(TailproofError, match=r"row group 0 cannot be read .* run the stage shard"):
+    with pytest.raises(TailproofError, match=r"row group 0 cannot be read"):
         for row in range(sum(GROUPS[:2]), sum(GROUPS)):
             found.encoded(row)
 

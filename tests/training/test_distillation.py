@@ -130,7 +130,7 @@ def test_another_teacher_is_another_run(digits, teacher, tmp_path):
 
 
 def test_a_student_without_a_teacher_is_refused(digits):
-    with pytest.raises(TailproofError, match="no answers"):
+    with pytest.raises(TailproofError, match="distill"):
         run_of(digits, None)
 
 

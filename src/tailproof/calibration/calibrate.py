@@ -64,20 +64,22 @@ def calibrate(
 def _read(paths: Mapping[str, str | Path], config: Calibration) -> dict[str, LogitsFile]:
     if set(paths) != set(config.splits):
         raise TailproofError(
-            f"expected raw logits of {', '.join(config.splits)}, the splits for calibration, "
-            f"found {', '.join(paths)}"
+            f"expected raw logits of the splits for calibration, {', '.join(config.splits)}, "
+            f"found those of {', '.join(paths)}: correct the inputs of the rule calibrate"
         )
     logits = {split: LogitsFile.open(paths[split]) for split in config.splits}
     for split, of_split in logits.items():
         if of_split.metadata["split"] != split:
             raise TailproofError(
-                f"{paths[split]} holds the split '{of_split.metadata['split']}', expected '{split}'"
+                f"{paths[split]} holds the split '{of_split.metadata['split']}', expected "
+                f"'{split}': run snakemake again with --forcerun infer"
             )
         networks = [each.metadata["weights_sha256"] for each in (of_split, *logits.values())]
         if networks[0] != networks[1]:
             raise TailproofError(
                 f"{paths[split]} was computed with the weights {networks[0][:12]}…, but "
-                f"{paths[config.splits[0]]} with {networks[1][:12]}…: run infer again"
+                f"{paths[config.splits[0]]} with {networks[1][:12]}…: run snakemake again with "
+                "--forcerun infer"
             )
     return logits
 
@@ -92,7 +94,8 @@ def _fitted(
     if not present:
         raise TailproofError(
             f"{paths[splits[-1]]} has no sample with a label at the rank '{rank}', expected at "
-            "least one to fit a temperature: raise data.splits.calib"
+            "least one to fit a temperature: raise data.splits.calib, or label more images at "
+            "this rank"
         )
     held_out = _labelled([logits[CHOSEN_ON]], rank)
     weighting = resolve_weighting(config.weighting, labels, held_out[1])
@@ -112,8 +115,8 @@ def _fitted(
         calibrator, after = Calibrator(), values
         raised = " and the ".join(SCORES[name] for name in checked["harmful"])
         warnings.append(
-            f"no calibrator is used, because the {chosen} that {' and '.join(splits)} give raises "
-            f"the {raised} on {CHOSEN_ON}, beyond the 95 % interval of the difference"
+            f"no calibrator is used, because the {chosen} fitted on {' and '.join(splits)} raises "
+            f"the {raised} on {CHOSEN_ON}, and the 95 % interval of the difference excludes zero"
         )
     else:
         calibrator = candidates[chosen]
@@ -203,5 +206,5 @@ def _coverage_warnings(
         )
     if present < classes:
         lacking = quantity(classes - present, "class has", "classes have")
-        warnings.append(f"{lacking} no sample in {place}, of {classes}")
+        warnings.append(f"{lacking} no sample in {place}, out of {classes}")
     return warnings

@@ -21,13 +21,14 @@ def check_calibrators(classes: Mapping[str, int], calibrators: Calibrators) -> N
     for rank, count in classes.items():
         if rank not in calibrators:
             raise TailproofError(
-                f"the rank '{rank}' has no calibrator: run the stage calibrate again"
+                f"the rank '{rank}' has no calibrator: run snakemake again with --forcerun "
+                "calibrate"
             )
         bias = calibrators[rank].bias
         if bias is not None and len(bias) != count:
             raise TailproofError(
                 f"the calibrator of the rank '{rank}' is for {len(bias)} classes, but the logits "
-                f"have {count}: run the stage calibrate again"
+                f"have {count}: run snakemake again with --forcerun calibrate"
             )
 
 

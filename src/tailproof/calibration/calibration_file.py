@@ -55,7 +55,7 @@ class RankFit(Strict):
     def _numbers_fit_the_kind(self) -> Self:
         if self.calibrator == "temperature":
             if self.factors is not None or self.bias is not None:
-                raise ValueError("the calibrator temperature has no factors and no bias")
+                raise ValueError("the calibrator temperature must not have factors or bias")
             return self
         if not self.factors or not self.bias:
             raise ValueError(f"the calibrator {self.calibrator} needs factors and bias")
@@ -64,7 +64,9 @@ class RankFit(Strict):
         if len(self.factors) != classes or any(len(row) != classes for row in rows):
             raise ValueError(f"factors and bias are for different numbers of classes ({classes})")
         if len(rows) != (classes if self.calibrator == "matrix" else 0):
-            raise ValueError(f"factors do not have the form of a {self.calibrator}")
+            raise ValueError(
+                f"factors do not have the shape that the calibrator {self.calibrator} needs"
+            )
         return self
 
     def to_calibrator(self) -> Calibrator:

@@ -36,7 +36,7 @@ def export(
     if set(raw) != set(outputs):
         raise TailproofError(
             f"expected outputs for the splits {', '.join(sorted(raw))}, found outputs for "
-            f"{', '.join(sorted(outputs))}"
+            f"{', '.join(sorted(outputs))}: correct the outputs of the rule export"
         )
     fitted = CalibrationFile.read(calibration)
     rows = {}
@@ -44,13 +44,14 @@ def export(
         logits = LogitsFile.open(path)
         if logits.metadata["split"] != split:
             raise TailproofError(
-                f"{path} holds the split '{logits.metadata['split']}', expected '{split}'"
+                f"{path} holds the split '{logits.metadata['split']}', expected '{split}': run "
+                "snakemake again with --forcerun infer"
             )
         if logits.metadata["weights_sha256"] != fitted.weights_sha256:
             raise TailproofError(
                 f"{path} was computed with the weights {logits.metadata['weights_sha256'][:12]}…, "
-                f"but {calibration} was fitted on {fitted.weights_sha256[:12]}…: run infer and "
-                "calibrate again"
+                f"but {calibration} was fitted on {fitted.weights_sha256[:12]}…: run snakemake "
+                "again with --forcerun infer calibrate"
             )
         calibrators = fitted.calibrators(logits.metadata["target"])
         check_calibrators(logits.classes, calibrators)

@@ -67,8 +67,8 @@ def fit_matrix(
     classes = q.shape[1]
     if classes > MOST_CLASSES:
         raise TailproofError(
-            f"calibration.calibrators has 'matrix', which is for at most {MOST_CLASSES} classes, "
-            f"found {classes}: take it out of the list"
+            f"calibration.calibrators lists 'matrix', which supports at most {MOST_CLASSES} "
+            f"classes, found {classes}: remove it from the list"
         )
     strength = np.full((classes, classes), classes * (classes - 1.0))
     np.fill_diagonal(strength, classes)

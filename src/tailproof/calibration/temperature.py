@@ -64,16 +64,16 @@ def fit_temperature(
         return Fit(
             1.0,
             [
-                "all samples to fit on are classified correctly, so they do not say how often the "
-                "network is wrong: the temperature stays 1; enlarge data.splits.calib"
+                "the network classifies all samples of the fit correctly, so they do not show "
+                "how often it is wrong: the temperature stays 1; raise data.splits.calib"
             ],
         )
     if slope(high) <= 0:
         return Fit(
             LOWEST,
             [
-                f"the likelihood still rises at the lowest temperature {LOWEST}: the logits are "
-                "far too small for how often they are right"
+                f"the likelihood still rises at the lowest temperature {LOWEST}: the network is "
+                "right far more often than the size of its logits suggests"
             ],
         )
     if slope(low) >= 0:
@@ -81,7 +81,7 @@ def fit_temperature(
             HIGHEST,
             [
                 f"the likelihood still rises at the highest temperature {HIGHEST}: on the samples "
-                "to fit on, the logits say next to nothing about the class"
+                "of the fit, the logits say almost nothing about the class"
             ],
         )
     inverse = brentq(slope, low, high, xtol=1e-14, rtol=1e-14)

@@ -44,7 +44,10 @@ def read_run_config(path: str | Path) -> RunConfig | Experiment:
     if isinstance(value, dict) and "data" in value:
         return parse_experiment(value, str(path))
     if not isinstance(value, dict):
-        raise TailproofError(f"{path} holds {type(value).__name__}, expected a mapping of keys")
+        raise TailproofError(
+            f"{path} contains {type(value).__name__}, expected keys such as recipe, classes and "
+            "targets: write one line 'KEY: VALUE' for each"
+        )
     if isinstance(value.get("recipe"), dict):
         value = {**value, "recipe": with_names(value["recipe"])}
     try:

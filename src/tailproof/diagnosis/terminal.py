@@ -50,11 +50,11 @@ def _print_reading(reading: Reading, console: Console) -> None:
         names = [
             f"{_printable(c.name) or 'without a name'} ({_printable(c.why)})" for c in left_out
         ]
-        lines.append(f"columns passed over: {listed(names, 12)}")
+        lines.append(f"columns skipped: {listed(names, 12)}")
     for item in reading.passed_over:
         shown = listed([_printable(example) for example in item.examples])
         examples = f", such as {shown}" if shown else ""
-        lines.append(f"passed over: {item.reason} ({item.count:,}){examples}")
+        lines.append(f"skipped: {item.reason} ({item.count:,}){examples}")
     lines += [_printable(note) for note in reading.notes]
     console.print(Padding(escape("\n".join(lines)), (0, 0, 0, 4), expand=False), style="dim")
 

@@ -181,15 +181,15 @@ def _check_tested_once(
         if other != name:
             raise TailproofError(
                 f"sample '{sample}' is in test of '{name}' and of '{other}', expected one fold: "
-                "run split again for all folds"
+                "run `snakemake --forcerun split` for all folds"
             )
     for files in folds.values():
         used = read_parquet(files.splits, ["sample_id"])["sample_id"].to_pylist()
         untested = next((sample for sample in used if sample not in first), None)
         if untested is not None:
             raise TailproofError(
-                f"{files.splits} has the sample '{untested}', which no fold of "
-                f"{', '.join(folds)} tests: run split again for all folds"
+                f"{files.splits} has the sample '{untested}', which no fold of {', '.join(folds)} "
+                "tests: run `snakemake --forcerun split` for all folds"
             )
 
 
@@ -288,10 +288,10 @@ def _summary(task: Task, methods: list[Method], pool: Pool) -> dict[str, Any]:
 
 def _notes(task: Task, pool: Pool) -> list[str]:
     notes = [
-        f"intervals draw the {quantity(pool.groups, 'group')} of samples again (95 % percentile "
-        "bootstrap): they cover which groups were tested, and neither which images trained the "
-        "networks nor training itself; sd is the variation over seeds",
-        "many, medium and few go by the mean number of training samples over the folds",
+        f"intervals resample the {quantity(pool.groups, 'group')} of samples (95 % percentile "
+        "bootstrap): they cover the choice of the tested groups, but neither the choice of the "
+        "training images nor chance in training; sd is the variation over seeds",
+        "many, medium and few are defined by the mean number of training samples over the folds",
     ]
     lacking = ~pool.learnt
     if lacking.any():

@@ -110,7 +110,7 @@ class Deployment(JsonFile):
         for name, rules in self.rules.items():
             coverages = [rule.coverage for rule in rules]
             if len(set(coverages)) < len(coverages):
-                raise ValueError(f"the rule {name!a:.80} has the same coverage twice")
+                raise ValueError(f"the rule {name!a:.80} lists the same coverage twice")
             if self.coverage not in coverages:
                 raise ValueError(
                     f"coverage is {self.coverage}, which the rule {name!a:.80} does not have"

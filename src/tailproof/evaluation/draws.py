@@ -39,8 +39,8 @@ def compare_draws(
         for kind in KINDS:
             if list(draw[kind]) != list(read[first][kind]):
                 raise TailproofError(
-                    f"{metrics[name]} and {metrics[first]} have different {kind}: run evaluate "
-                    "again for all draws"
+                    f"{metrics[name]} and {metrics[first]} have different {kind}: run `snakemake "
+                    "--forcerun evaluate` for all draws"
                 )
     result: dict[str, Any] = {
         "target": read[first]["target"],
@@ -91,11 +91,11 @@ def _over_draws(
 def _notes(read: dict[str, dict[str, Any]]) -> list[str]:
     return [
         f"sd is the standard deviation between {quantity(len(read), 'draw')} (n − 1). It covers "
-        "which images are in train and its tail, in test and in the other splits, and training "
-        "on them. All draws are from the same images and share most of them, so it does not "
-        "cover another collection",
-        "the interval of a draw is the bootstrap over its own test images: it covers which images "
-        "were tested, and neither which images trained the networks nor training itself",
+        "the choice of the images for train and its tail, test and the other splits, and the "
+        "training on them. All draws share most of their images, so it does not cover the choice "
+        "of the collection",
+        "the interval of a draw is the bootstrap over its own test images: it covers the choice "
+        "of the test images, but neither the choice of the training images nor chance in training",
     ]
 
 

@@ -172,9 +172,9 @@ def ece(samples: WeightedSamples) -> Array:
     "ece_debiased",
     label="ECE, debiased",
     title="expected calibration error without the bias of noise",
-    meaning="ECE without what noise within the bins adds to it: √(ECE² − noise²), where the noise "
-    "is the ECE that the same samples would show if every confidence were right. 0 means that the "
-    "samples show no calibration error.",
+    meaning="ECE without the part that noise within the bins adds to it: √(ECE² − noise²), where "
+    "the noise is the ECE that the same samples would show if every confidence were right. 0 "
+    "means that the samples show no calibration error.",
     higher_is_better=False,
     percent=True,
     before_calibration=True,
@@ -270,8 +270,8 @@ register(
         name="auroc_one_vs_rest",
         label="AUROC, one vs rest",
         title="AUROC, one vs rest",
-        meaning="Probability that a sample of a class gets a higher probability for it than a "
-        "sample of another class; mean over classes, measured for 3 to 20 classes.",
+        meaning="Probability that a sample of a class gets a higher probability for that class "
+        "than a sample of another class; mean over classes, measured for 3 to 20 classes.",
         higher_is_better=True,
         table="groups",
         hub_type="roc_auc",
@@ -362,8 +362,8 @@ register(
         name="consistency_summed",
         label="Ranks agree, sums",
         title="consistency of ranks, summed probabilities",
-        meaning="The same share if each coarser rank predicts the class with the largest sum of "
-        "probabilities.",
+        meaning="Share of samples whose predicted classes lie on one path of the taxonomy, if "
+        "each coarser rank predicts the class with the largest sum of probabilities.",
         higher_is_better=True,
         percent=True,
         table="ranks",

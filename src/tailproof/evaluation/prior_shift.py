@@ -173,9 +173,7 @@ def estimate_shares(
     gain, free = _log_likelihood(log_p, assumed, estimated), log_p.shape[1] - 1
     # Half a quantile of chi-squared, without scipy.stats, which is slow to import.
     if gain < gammaincinv(free / 2, 1 - LEVEL):
-        return EstimatedShares(
-            assumed, False, "the images do not show that classes have other shares"
-        )
+        return EstimatedShares(assumed, False, "the images give no evidence of other class shares")
     if gain - free < LEAST_KEPT * (gain - free / 2):
         return EstimatedShares(
             assumed,
@@ -195,7 +193,7 @@ def estimate_shares(
         return EstimatedShares(
             assumed,
             False,
-            f"the expert is {word} confident than the known classes in any shares explain "
+            f"the expert is {word} confident than any shares of the known classes explain "
             f"({abs(deviations):.1f} standard errors): the images are of another kind",
         )
     return EstimatedShares(estimated, True, "the images show other class shares")

@@ -151,7 +151,7 @@ class SampleGroups:
         if grouped and mixed:
             self.notes.append(
                 f"{quantity(mixed, 'group')} of samples {'has' if mixed == 1 else 'have'} several "
-                f"classes, so a group is not one thing, and {PREFIX}… is not measured"
+                f"classes, so a group has no single label, and {PREFIX}… is not measured"
             )
         self.measurable = grouped and not mixed
 

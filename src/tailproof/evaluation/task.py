@@ -56,8 +56,9 @@ class Task:
             above = value["ancestors"][target]
         except (KeyError, TypeError) as error:
             raise TailproofError(
-                f"{manifest} has no field {error}, expected target, classes, their ancestors "
-                "and the class counts of the split train: run manifest again"
+                f"{manifest} has no field {error}, expected target, classes, their ancestors and "
+                "the class counts of the split train: run snakemake again with --forcerun "
+                "manifest"
             ) from None
         counts = np.array([named.get(name, 0) for name in classes], int)
         positive = value.get("positive")
@@ -134,11 +135,14 @@ def _read(
     for key, value in expected.items():
         if str(logits.metadata[key]) != value:
             raise TailproofError(
-                f"{path} has the {key} '{logits.metadata[key]}', expected '{value}': run infer "
-                "again"
+                f"{path} has the {key} '{logits.metadata[key]}', expected '{value}': run "
+                "snakemake again with --forcerun infer"
             )
     if "temperature" not in logits.metadata:
-        raise TailproofError(f"{path} has raw logits, expected calibrated logits: run export")
+        raise TailproofError(
+            f"{path} has raw logits, expected calibrated logits: run snakemake again with "
+            "--forcerun export"
+        )
     if logits.classes[task.target] != len(task.classes):
         raise TailproofError(
             f"{path} has {logits.classes[task.target]} logits per sample, expected "
@@ -147,7 +151,7 @@ def _read(
         )
     if not logits.weight.sum() > 0:
         raise TailproofError(
-            f"{path} has no sample of positive weight: give '{split}' a larger share of the data"
+            f"{path} has no sample of positive weight: give '{split}' a larger share in data.splits"
         )
     return logits
 
@@ -169,7 +173,7 @@ def _same_samples(split: str, experts: Experts, files: Files) -> None:
                 if not np.array_equal(values, expected):
                     raise TailproofError(
                         f"{path} and {origin} differ in their {what}, expected the same rows in "
-                        f"the same order for '{split}': run infer again for both"
+                        f"the same order for '{split}': run snakemake again with --forcerun infer"
                     )
 
 
@@ -181,5 +185,5 @@ def _disjoint(splits: dict[str, LogitsFile]) -> None:
             if other != split:
                 raise TailproofError(
                     f"sample '{sample}' is in both '{other}' and '{split}': splits must be "
-                    "disjoint, run split again"
+                    "disjoint; run snakemake again with --forcerun split"
                 )

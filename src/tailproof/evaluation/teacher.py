@@ -107,8 +107,8 @@ def _open(paths: Mapping[str, str | Path]) -> dict[str, LogitsFile]:
         same = np.array_equal(file.sample_ids, first.sample_ids)
         if not same or file.classes.get(target) != first.classes[target]:
             raise TailproofError(
-                f"{file.path} and {first.path} have different samples or classes: run infer again "
-                "for both"
+                f"{file.path} and {first.path} have different samples or classes: run snakemake "
+                "again with --forcerun infer"
             )
     return files
 
@@ -122,9 +122,9 @@ def _calibrator(files: Teaching, raw: LogitsFile) -> Calibrator:
     fitted = CalibrationFile.read(files.calibration)
     if raw.metadata["weights_sha256"] != fitted.weights_sha256:
         raise TailproofError(
-            f"{raw.path} was computed with the weights {raw.metadata['weights_sha256'][:12]}…, but "
-            f"{files.calibration} was fitted on {fitted.weights_sha256[:12]}…: run infer and "
-            "calibrate again"
+            f"{raw.path} was computed with the weights {raw.metadata['weights_sha256'][:12]}…, "
+            f"but {files.calibration} was fitted on {fitted.weights_sha256[:12]}…: run snakemake "
+            "again with --forcerun infer calibrate"
         )
     target = raw.metadata["target"]
     return fitted.calibrators(target)[target]

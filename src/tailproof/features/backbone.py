@@ -142,14 +142,15 @@ class Backbone:
             widths = {layer: values.shape[1] for layer, values in computed.items()}
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise TailproofError(
-                f"recipe.features.layers: '{name}' does not hand over {' and '.join(self._names)} "
+                f"recipe.features.layers: '{name}' does not provide {' and '.join(self._names)} "
                 f"({printable(error):.200}): choose another layer or another model"
             ) from None
         first, *others = computed.values()
         if any(same.shape == first.shape and torch.allclose(same, first) for same in others):
             raise TailproofError(
-                f"recipe.features.layers: 'last' of '{name}' is the same as 'penultimate', because "
-                "its classifier gets the average of the last feature map: remove one of them"
+                f"recipe.features.layers: 'last' of '{name}' is the same as 'penultimate', "
+                "because the input of its classifier is the average of the last feature map: "
+                "remove one of the two"
             )
 
         def all_layers(network: nn.Module) -> Tensor:

@@ -82,8 +82,9 @@ def _check_pair(one: FeatureSplit, other: FeatureSplit) -> None:
     paths = f"{other.paths[0]} and {one.paths[0]}"
     if other.facts == one.facts:
         raise TailproofError(
-            f"{paths} are the same features, because weights, images and layers are: remove one of "
-            "the backbones from recipe.features.concat, or change its size or layers"
+            f"{paths} are the same features, because their weights, images and layers are the "
+            "same: remove one of the backbones from recipe.features.concat, or change its size "
+            "or layers"
         )
     if other.views != one.views:
         raise TailproofError(
@@ -92,6 +93,6 @@ def _check_pair(one: FeatureSplit, other: FeatureSplit) -> None:
         )
     if other.groups != one.groups or other.sample_ids != one.sample_ids:
         raise TailproofError(
-            f"{paths} are not of the same samples in the same order, but are to be concatenated: "
-            f"delete both and run the stage embed again"
+            f"{paths} do not have the same samples in the same order, so they cannot be "
+            "concatenated: delete both and run snakemake again"
         )

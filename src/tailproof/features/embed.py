@@ -126,7 +126,7 @@ def _verified(shard: str, facts: str, digests: Mapping[str, str]) -> str:
     if digest != read_json(facts)["sha256"]:
         raise TailproofError(
             f"{shard} is not the file that {facts} describes (its SHA-256 differs): delete it and "
-            "run the stage shard again"
+            "run snakemake again"
         )
     return digest
 

@@ -55,7 +55,7 @@ class BatchLog:
         self._file.seek(self._starts[number])
         data = self._read()
         if data is None:
-            raise TailproofError(f"{self._path} is damaged: delete it and run again")
+            raise TailproofError(f"{self._path} is damaged: delete it and run snakemake again")
         return np.frombuffer(data, self._dtype).reshape(-1, self._width)
 
     def close(self) -> None:

@@ -43,9 +43,9 @@ def check_weights(models: list[Model], split: FeatureSplit) -> None:
         ours, theirs = backbone_facts(model)["sha256"], store.facts["weights_sha256"]
         if ours != theirs:
             raise TailproofError(
-                f"{store.paths[0]} has features of weights with SHA-256 {theirs[:12]}…, but those "
-                f"of {model.weights} have {ours[:12]}…: delete its folder and run the stage embed "
-                "again"
+                f"{store.paths[0]} was computed with weights of SHA-256 {theirs[:12]}…, but "
+                f"{model.weights} has {ours[:12]}…: delete the folder of these features and run "
+                "snakemake again"
             )
 
 
@@ -59,9 +59,9 @@ def own_classifier(model: Model, class_names: list[str], split: FeatureSplit) ->
     facts = backbone_facts(model)
     if facts.get("label_names") != class_names:
         raise TailproofError(
-            "recipe.head rescales the classifier of the backbone, but recipe.model.weights are not "
-            "those of an expert of the same classes: name the folder of such an expert, or choose "
-            "another kind of head"
+            "recipe.head rescales the classifier of the backbone, but recipe.model.weights are "
+            "not those of an expert with the same classes: name the folder of such an expert, or "
+            "choose another kind of head"
         )
     name = f"{published_cfg(model.name).classifier}.weight"
     with safe_open(weights_file(model), "pt") as file:
@@ -253,7 +253,6 @@ def _check(
     difference = float((network(*images) - expected).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise TailproofError(
-            f"the network with its head computes logits that differ by {difference:.2g} from those "
-            "of the head on the features of the network: report this network as an issue, and use "
-            "another one"
+            f"logits of the whole network differ by {difference:.2g} from those of the head on "
+            "stored features: report this as an issue, and use another network"
         )

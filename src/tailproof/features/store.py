@@ -23,7 +23,7 @@ from tailproof.runtime.errors import TailproofError
 BLOCK_BYTES = 256 * 2**20
 """Features that are shuffled together, and that a reader keeps."""
 
-AGAIN = "delete it and run the stage embed again"
+AGAIN = "delete it and run snakemake again"
 
 
 def part_path(folder: str | Path, split: str, part: int) -> Path:
@@ -57,8 +57,8 @@ class FeatureWriter:
     ) -> None:
         if taken := sorted({"view", *LAYERS} & set(ranks)):
             raise TailproofError(
-                f"the rank '{taken[0]}' has the name of a column of the features, which are "
-                f"{', '.join(('view', *LAYERS))}: rename the column of the source"
+                f"the rank '{taken[0]}' has the name of a column of features "
+                f"({', '.join(('view', *LAYERS))}): rename the rank's column in the source"
             )
         layers = dict(facts["layers"])
         self._ranks, self._layers, self._views = ranks, layers, views

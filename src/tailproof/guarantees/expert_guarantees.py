@@ -271,7 +271,9 @@ class ExpertGuarantees(JsonFile):
         for rank in self.ranks:
             self._check_length("ranks.above", rank.above)
             if not all(-1 <= index < len(rank.classes) for index in rank.above):
-                raise ValueError(f"the rank {rank.name!a:.80} has no class for an index of above")
+                raise ValueError(
+                    f"above has an index that is no class of the rank {rank.name!a:.80}"
+                )
         if self.context:
             self._check_length("context.class_counts", self.context.class_counts)
             for column in self.context.columns:
@@ -298,7 +300,7 @@ class ExpertGuarantees(JsonFile):
 
     def _check_risks(self, risks: list[StoredRisk]) -> None:
         if any(set(rule.groups) != set(self.groups) for rule in risks):
-            raise ValueError("a risk does not have the groups of the classes")
+            raise ValueError("the groups of a risk are not those of the classes")
 
     def _check_length(self, name: str, values: list) -> None:
         if len(values) != len(self.shares):

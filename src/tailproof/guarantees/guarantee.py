@@ -195,7 +195,8 @@ def group_notes(tune: LogitsFile, group: Mapping[str, str]) -> list[str]:
         return []
     return [
         f"tune has {rows:,} samples in {quantity(groups, 'group')}: samples of a group are alike, "
-        "so promises are less certain than the confidence says, the more so the fewer groups"
+        "so promises are less certain than the confidence says; the fewer the groups, the less "
+        "certain"
     ]
 
 

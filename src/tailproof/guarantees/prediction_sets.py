@@ -113,8 +113,8 @@ def shift_weights(labels: Array, target_shares: Array, names: list[str]) -> Arra
     if len(absent):
         raise TailproofError(
             f"the class '{names[absent[0]]}' has a share of {target_shares[absent[0]]:.4g} in the "
-            f"images, but none of the {len(labels)} samples that sets are fitted on has it: fit on "
-            "samples of all classes, because no weight makes up for absent ones"
+            f"images, but none of the {len(labels)} samples that sets are fitted on is of this "
+            "class: fit on samples of all classes, because no weight can replace absent ones"
         )
     return np.divide(target_shares, observed, out=np.zeros(len(names)), where=observed > 0)
 

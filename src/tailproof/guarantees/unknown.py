@@ -99,8 +99,8 @@ def read_scores(path: str | Path, expert: str, seed: str, logits: Mapping[str, A
     for key, value in expected.items():
         if facts.get(key) != value:
             raise TailproofError(
-                f"{path} has the {key} '{facts.get(key)}', expected '{value}': run score_unknown "
-                "again"
+                f"{path} has the {key} '{facts.get(key)}', expected '{value}': run snakemake "
+                "again with --forcerun score_unknown"
             )
     columns = {
         name: table[name].to_numpy() for name in ("sample_id", "split", "label", "predicted")
@@ -112,7 +112,8 @@ def read_scores(path: str | Path, expert: str, seed: str, logits: Mapping[str, A
         own = {name: column[here] for name, column in columns.items()}
         if split in logits and own["sample_id"].tolist() != logits[split].sample_ids.tolist():
             raise TailproofError(
-                f"{path} and the logits have different samples of {split}: run score_unknown again"
+                f"{path} and the logits have different samples of {split}: run snakemake again "
+                "with --forcerun score_unknown"
             )
         scores = {name: column[here].astype(np.float64) for name, column in values.items()}
         scored[split] = SplitScores(own["label"], own["predicted"], scores, own["sample_id"])

@@ -65,7 +65,7 @@ def _open(paths: list[str | Path], classes: int) -> list[LogitsFile]:
         if not (same and np.array_equal(logits.target, files[0].target)):
             raise TailproofError(
                 f"{path} and {paths[0]} differ in their samples or labels, expected the same rows "
-                "in the same order: run infer again for both"
+                "in the same order: run snakemake again with --forcerun infer"
             )
         found = logits.classes[logits.metadata["target"]]
         if found != classes:

@@ -94,6 +94,6 @@ def read_doubts(path: str | Path) -> dict[str, float]:
         return {plain_cell(row["sample_id"]): float(row["score"]) for row in rows}
     except (csv.Error, KeyError, TypeError, ValueError):
         raise TailproofError(
-            f"{path} is damaged, expected the columns {', '.join(COLUMNS)}: delete it and run the "
-            "stage inspect again"
+            f"{path} is damaged, expected the columns {', '.join(COLUMNS)}: delete it and run "
+            "snakemake again"
         ) from None

@@ -164,6 +164,6 @@ class Batches:
         if wrong.size:
             raise TailproofError(
                 f"in epoch {epoch}, the loader did not deliver {wrong.size} samples of "
-                f"{self.split.name} exactly as often as the sampler drew them, the first is "
-                f"{self.split.sample_ids[wrong[0]]}"
+                f"{self.split.name} exactly as often as the sampler drew them; the first is "
+                f"{self.split.sample_ids[wrong[0]]}: report this as an issue"
             )

@@ -51,8 +51,8 @@ class Split:
             tables.append(read_parquet(path, columns))
             if len(tables[-1]) != shard["rows"]:
                 raise TailproofError(
-                    f"{path} has {len(tables[-1])} rows, but {shard['rows']} in the manifest: run "
-                    "the stage shard again"
+                    f"{path} has {len(tables[-1])} rows, expected {shard['rows']} as in the "
+                    "manifest: delete it and run snakemake again"
                 )
             rows = pq.ParquetFile(path).metadata
             for group in range(rows.num_row_groups):
@@ -130,7 +130,7 @@ class Split:
             )
         except (pa.ArrowException, OSError) as error:
             place = f"{self.paths[shard]}, row group {inside}"
-            raise unreadable(place, error, "run the stage shard again") from error
+            raise unreadable(place, error, "delete it and run snakemake again") from error
         return table["image"].chunk(0).field("bytes")  # a row group of structs is one chunk
 
 

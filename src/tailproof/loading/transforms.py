@@ -216,7 +216,9 @@ def _build_transform(module: ModuleType, transform: Transform, size: int | None)
     except (Interrupted, TransformError):
         raise
     except Exception as error:  # whatever a library raises
-        sentence = f"{place} does not accept {transform.options}: {_reason(error)}"
+        sentence = (
+            f"{place} does not accept {transform.options} ({_reason(error)}): correct the options"
+        )
         raise TransformError(sentence) from error
 
 

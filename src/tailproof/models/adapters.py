@@ -237,7 +237,8 @@ def _add_adaptformers(
         attach_adaptformers(network, dim, frozen)
     except ValueError as error:
         raise TailproofError(
-            f"recipe.tune.adapter is adaptformer, which does not fit '{name}': {error}: choose lora"
+            f"recipe.tune.adapter is adaptformer, which does not fit '{name}' ({error}): choose "
+            "lora"
         ) from error
     return {"dim": dim, "blocks": frozen}
 

@@ -56,8 +56,8 @@ def build_model(
     ) as error:
         weights = " and these weights" if pretrained else ""
         raise TailproofError(
-            f"recipe.model: timm cannot build '{name}' with {options or 'no options'}{weights}: "
-            f"{error}: correct recipe.model"
+            f"recipe.model: timm cannot build '{name}' with {options or 'no options'}{weights} "
+            f"({error}): correct recipe.model"
         ) from error
 
 

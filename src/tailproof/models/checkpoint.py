@@ -51,8 +51,8 @@ def _unpickled(file: Path) -> Any:
         except Exception as error:  # pickles raise errors of any kind
             raise TailproofError(
                 f"{file} cannot be read as a checkpoint ({type(error).__name__}: "
-                f"{printable(error):.200}): copy it again, or convert it to .safetensors where its "
-                "program runs"
+                f"{printable(error):.200}): copy it again, or convert it to .safetensors with the "
+                "program that wrote it"
             ) from None
 
 

@@ -147,15 +147,15 @@ def _refuse(name: str, network: nn.Module, tensors: dict[str, Tensor]) -> Mapped
     expected = network.state_dict()
     missing = [key for key in expected if key not in tensors and not key.endswith(COUNTER)]
     other = [
-        f"{key} is {list(tensors[key].shape)} for {list(expected[key].shape)}"
+        f"{key} has {list(tensors[key].shape)}, expected {list(expected[key].shape)}"
         for key in expected
         if key in tensors and tensors[key].shape != expected[key].shape
     ]
     extra = [printable(key) for key in tensors if key not in expected]
     facts = [
-        _listed(f"{len(missing)} tensors of the network are not in it", missing),
-        _listed(f"{len(other)} have another shape", other),
-        _listed(f"{len(extra)} are not in the network", extra),
+        _listed(f"{len(missing)} tensors of the network are missing", missing),
+        _listed(f"{len(other)} tensors have another shape", other),
+        _listed(f"{len(extra)} tensors are not in the network", extra),
     ]
     raise TailproofError(
         f"the weights do not fit the network '{name}': {'; '.join(filter(None, facts))}: set "

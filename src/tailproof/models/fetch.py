@@ -110,8 +110,8 @@ def _preprocessing(name: str, folder: Path) -> dict[str, Any]:
         if not timm.is_model(str(architecture)):
             raise TailproofError(
                 f"{folder / 'config.json'} is for {architecture!a:.80}, which is not a network "
-                "that a recipe can start from: name other weights, for a head on features those "
-                "of its backbone"
+                "that a recipe can start from: name other weights; for a head on features, name "
+                "those of its backbone"
             )
         raise TailproofError(
             f"{folder / 'config.json'} is for the network {architecture!a:.80}, but "

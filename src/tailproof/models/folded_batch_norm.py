@@ -47,7 +47,7 @@ def fold_batch_norms(network: nn.Module, compute: Callable[[nn.Module], Tensor])
         return network
     if not (after - before).abs().max() <= TOLERANCE * before.abs().max():
         return network
-    log.info("%d batch norms are folded into convolutions", len(pairs))
+    log.info("folded %d batch norms into convolutions", len(pairs))
     return folded
 
 

@@ -53,8 +53,8 @@ def download(name: str) -> Download:
         raise TailproofError(
             f"the weights of '{name}' cannot be downloaded ({type(error).__name__}: "
             f"{printable(str(error).strip().splitlines()[0] if str(error) else ''):.160}): run "
-            f"`tailproof fetch {name}` where there is a network and copy the folder weights here, "
-            f"or set recipe.model.weights to a copy of {FILES[0]} of {place}"
+            f"`tailproof fetch {name}` where there is a network and copy the folder 'weights' "
+            f"here, or set recipe.model.weights to a copy of {FILES[0]} of {place}"
         ) from None
 
 

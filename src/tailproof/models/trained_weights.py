@@ -88,7 +88,9 @@ class TrainedWeights:
             RuntimeError: the tensors are not those of this network.
         """
         if tensors.keys() != set(self.names):
-            raise RuntimeError("the state trains other weights than this recipe")
+            raise RuntimeError(
+                "the state is of a run that trains weights other than those of this recipe"
+            )
         network.load_state_dict(tensors, strict=False)
 
 

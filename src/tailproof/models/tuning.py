@@ -58,7 +58,7 @@ def _extend(network: nn.Module, name: str, **parts: Any) -> None:
         extend(network, **parts)
     except ValueError as error:
         raise TailproofError(
-            f"recipe.tune.head is cosine, which does not fit '{name}': {error}: choose linear"
+            f"recipe.tune.head is cosine, which does not fit '{name}' ({error}): choose linear"
         ) from error
 
 

@@ -83,9 +83,9 @@ def _checked(
     parity = compare(expert, guarantees, log_p, run_file(session, images), images)
     if ranges is None and not parity.passed:
         raise TailproofError(
-            f"the file would not answer as the expert does, so it is not written: "
+            "the file would not give the expert's answers, so it is not written: "
             f"{parity.sentence()}; use `tailproof predict`, or compare on other images with "
-            "--images if all differences are as small as rounding"
+            "--images if all differences are as small as rounding errors"
         )
     facts |= {"precision": FLOAT if ranges is None else INT8, "parity": parity.to_jsonable()}
     text = sentences(expert, CHOW, parity.sentence())

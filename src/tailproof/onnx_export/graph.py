@@ -69,8 +69,8 @@ def export_graph(expert: LoadedExpert, rule: Rule) -> bytes:
     )
     if size > LARGEST:
         raise TailproofError(
-            f"the networks have {size / 2**30:.1f} GiB of weights, an ONNX file holds at most 2: "
-            "export a smaller expert"
+            f"the networks have {size / 2**30:.1f} GiB of weights, but an ONNX file holds at most "
+            "2: export a smaller expert"
         )
     device = expert.networks[0].device
     kind = torch.float32 if expert.deployment.images == MODE else torch.uint8

@@ -74,7 +74,7 @@ def images_of(
     manifest = Path(folder).resolve().parents[2] / "shards" / "manifest.json"
     if not manifest.is_file():
         raise TailproofError(
-            f"{folder} is a copy outside of its experiment, so there are no images of "
+            f"{folder} is a copy outside its experiment, so there are no images of "
             f"{COMPARED_SPLIT} to compare the file with the expert: name images with --images, or "
             "give results/NAME/experts/EXPERT/seed-S"
         )

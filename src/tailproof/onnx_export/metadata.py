@@ -135,7 +135,7 @@ def sentences(expert: LoadedExpert, rule: str, compared: str) -> str:
         if height == width:
             fitted = (
                 f"resized by Pillow with the filter {interpolation} until its shorter side has "
-                f"{height} pixels, and cut to the square in its centre"
+                f"{height} pixels, and cropped to the square in its centre"
             )
         kind = "float32" if mode == MODE else "uint8"
         inputs.append(
@@ -143,7 +143,7 @@ def sentences(expert: LoadedExpert, rule: str, compared: str) -> str:
         )
     return (
         f"An image classifier of {len(expert.classes[expert.target])} classes. {' '.join(inputs)} "
-        "Decoding and resizing are outside of this file. Inside are normalization, network, "
+        "Decoding and resizing are outside this file. Inside are normalization, network, "
         f"calibration, probabilities, and the decision by the rule {rule} at coverage "
         f"{coverage:g}. The file was {compared}."
     )

@@ -64,9 +64,9 @@ class Parity:
         verdict = f"all {total:,} decisions are the same"
         if wrong:
             verdict = (
-                f"{wrong:,} of {total:,} decisions differ, the class of "
-                f"{quantity(self.classes_different, 'image')} and the acceptance of "
-                f"{self.accepted_different:,} among them"
+                f"{wrong:,} of {total:,} decisions differ (the class of "
+                f"{quantity(self.classes_different, 'image')}, the acceptance of "
+                f"{self.accepted_different:,})"
             )
         return (
             f"compared with the expert on {quantity(self.count, 'image')} ({self.images}): the "

@@ -26,8 +26,8 @@ MOST = 1e15
 
 SHOWN = 5
 WHOLE_NUMBERS = (
-    "expected each class once, with a whole number of images: multiply shares by how many images "
-    "they were counted on"
+    "expected each class once, with a whole number of images: multiply shares by the number of "
+    "images that they were counted on"
 )
 Array = np.ndarray
 

@@ -23,8 +23,8 @@ def with_features(model: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(*inputs)
     if not seen:
         raise TailproofError(
-            "the network has no classifier whose input are its features: remove data.unknown, or "
-            "choose another model"
+            "the network has no classifier that takes its features as input: remove "
+            "data.unknown, or choose another model"
         )
     return logits, torch.stack([_pooled(values) for values in seen]).mean(0)
 

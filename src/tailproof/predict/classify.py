@@ -155,9 +155,9 @@ class Classifier:
         temperature = expert.deployment.group_temperature
         if temperature is None:
             self._note(
-                "the expert has no temperature for groups, because its data had no groups of "
-                "several images on tune, or groups of several classes: probabilities of groups may "
-                "be too low"
+                "the expert has no temperature for groups, because tune had no groups of several "
+                "images, or had groups with several classes: probabilities of groups may be too "
+                "low"
             )
         single, means = replace(expert.posterior, shift=None), GroupMeans()
         for rows, raw, broken in read_batches(expert, images):
@@ -263,7 +263,10 @@ def _decisions(
     if rejector.warning:
         note(rejector.warning)
     if promised.unknown is not None:
-        note(f"{rejector.rule} is promised for images of known classes: others are wrong answers")
+        note(
+            f"{rejector.rule} is promised only for images of known classes: answers for other "
+            "images are wrong"
+        )
     return rejector, promises
 
 
@@ -276,6 +279,6 @@ def _note_groups(guarantees: ExpertGuarantees, dash: str, note: Note) -> None:
     if guarantees.grouped is None:
         raise TailproofError(no_groups(f"{dash}set, {dash}risk and {dash}precision are"))
     note(
-        "promises for groups hold for groups like those of tune, of at most "
+        "promises for groups hold for groups like those of tune, with at most "
         f"{guarantees.grouped.largest} images"
     )

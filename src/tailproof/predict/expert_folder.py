@@ -63,7 +63,7 @@ class ExpertFolder:
             folder._check()
         except ValueError as error:
             raise TailproofError(
-                f"{path} has files that do not belong together: {error}: copy the whole folder "
+                f"{path} has files that do not belong together ({error}): copy the whole folder "
                 "again"
             ) from None
         return folder
@@ -111,8 +111,8 @@ class BundleFolder:
                 _check_expert(expert.config, expert.calibration, folder.deployment)
             except ValueError as error:
                 raise TailproofError(
-                    f"{path} has files that do not belong together: the expert {name} of {BUNDLE}: "
-                    f"{error}: copy the whole folder again"
+                    f"{path} has files that do not belong together: the expert {name} of {BUNDLE} "
+                    f"({error}): copy the whole folder again"
                 ) from None
         return folder
 

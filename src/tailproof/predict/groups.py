@@ -79,8 +79,9 @@ def cells_of(
     unlisted = [file for file in files if file.resolve() not in cells]
     if unlisted:
         raise TailproofError(
-            f"{path} does not list {quantity(len(unlisted), 'image')} in its column '{FILE}', such "
-            f"as {listed(list(map(str, unlisted)), SHOWN)}: add rows, or give other images"
+            f"{path} does not list {quantity(len(unlisted), 'image')} in its column '{FILE}', "
+            f"such as {listed(list(map(str, unlisted)), SHOWN)}: add a row for each, or give "
+            "other images"
         )
     return {file: cells[file.resolve()] for file in files}
 

@@ -80,6 +80,6 @@ def fitted(image: np.ndarray, preparation: Preparation) -> np.ndarray:
     if image.shape[:2] != (height, width):
         raise TailproofError(
             f"expected {height}×{width} pixels as in training, found "
-            f"{image.shape[0]}×{image.shape[1]}: cut or shrink it to that size"
+            f"{image.shape[0]}×{image.shape[1]}: crop or resize it"
         )
     return image

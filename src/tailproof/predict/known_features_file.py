@@ -43,7 +43,7 @@ def read_known_features(path: str | Path, digest: str) -> KnownFeatures:
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise TailproofError(
-            f"{path} is not the file that Tailproof writes ({reason:.200}): {AGAIN}"
+            f"{path} is not in the format that Tailproof writes ({reason:.200}): {AGAIN}"
         ) from None
     width = known.centre.size
     rows = {"whitening": width, "means": len(known.means), "bank": len(known.bank)}
@@ -52,7 +52,7 @@ def read_known_features(path: str | Path, digest: str) -> KnownFeatures:
         tensor = getattr(known, name)
         if tensor.shape != shape or not len(tensor) or not np.isfinite(tensor).all():
             raise TailproofError(
-                f"{path}: {name} has the shape {list(tensor.shape)}, expected finite numbers, and "
-                f"{width} of them in a row: {AGAIN}"
+                f"{path}: {name} has the shape {list(tensor.shape)}, expected rows of {width} "
+                f"finite numbers: {AGAIN}"
             )
     return known

@@ -133,8 +133,8 @@ class Options:
         if changed and promised.any:
             raise TailproofError(
                 f"{dash}set, {dash}risk, {dash}precision and {dash}unknown hold for images with "
-                f"classes as frequent as in tune, and {changed[0]} says that they are not: leave "
-                "out one of them"
+                f"classes as frequent as in tune, but {changed[0]} says that the classes have "
+                "other frequencies: leave out one of these options"
             )
         if promised.by_group and promised.risk is None:
             raise TailproofError(
@@ -144,8 +144,8 @@ class Options:
             raise TailproofError(f"{dash}score needs prediction sets: add {dash}set")
         if promised.risk is not None and self.rule != CHOW:
             raise TailproofError(
-                f"{dash}risk decides with the largest probability, {dash}rule "
-                f"{printable(self.rule)} with another score: leave out one of them"
+                f"{dash}risk decides by the largest probability, but {dash}rule "
+                f"{printable(self.rule)} decides by another score: leave out one of the two"
             )
         if promised.risk is not None and self.coverage is not None:
             raise TailproofError(

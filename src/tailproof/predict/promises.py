@@ -45,13 +45,13 @@ def read_guarantees(
             raise ValueError(f"{FILE} is for other weights than deployment.json")
     except ValueError as error:
         raise TailproofError(
-            f"{folder} has files that do not belong together: {error}: copy the whole folder again"
+            f"{folder} has files that do not belong together ({error}): copy the whole folder again"
         ) from None
     grouped = guarantees.grouped
     if grouped and grouped.temperature != deployment.group_temperature:
         raise TailproofError(
-            f"{folder} has files that do not belong together: {FILE} has another temperature of "
-            "groups than deployment.json: copy the whole folder again"
+            f"{folder} has files that do not belong together ({FILE} has another temperature for "
+            "groups than deployment.json): copy the whole folder again"
         )
     return guarantees
 
@@ -183,8 +183,8 @@ def no_groups(what: str) -> str:
         what: it, with the verb.
     """
     return (
-        f"{what} fitted for single images alone, because tune had no groups of several images, or "
-        "groups of several classes: leave it out, or answer without groups"
+        f"{what} fitted only for single images, because tune had no groups of several images, or "
+        "had groups with several classes: leave it out, or answer without groups"
     )
 
 

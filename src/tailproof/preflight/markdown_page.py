@@ -54,7 +54,7 @@ def page(
 
 def _findings(findings: list[dict[str, Any]]) -> str:
     if not findings:
-        return "## Findings\n\nNothing found."
+        return "## Findings\n\nNo findings."
     items = []
     for finding in findings:
         expects = f" Expected effect: {finding['expects']}." if finding["expects"] else ""

@@ -87,7 +87,8 @@ class AttestedFolder:
         names = [parameters.get(name) for name in ExpertId._fields]
         if not all(isinstance(name, str) and name for name in names):
             raise TailproofError(
-                f"{place} does not say which expert it is about: {listed(list(ExpertId._fields))}"
+                f"{place} does not name the expert that it is about, expected the fields "
+                f"{listed(list(ExpertId._fields))}: copy the whole folder again"
             )
         return cls(path, text, statement, ExpertId(*names), _read_records(path / RECORDS))
 
@@ -117,7 +118,8 @@ class AttestedFolder:
         ours = f"experts/{expert}/{seed}"
         if experts == "experts" and seed.startswith("seed-") and ours != self.expert.folder:
             yield (
-                f"{self.path} is where another expert belongs: its statement is about {self.expert}"
+                f"{self.path} is the place of another expert, but its statement is about "
+                f"{self.expert}: move the folder to the place of that expert"
             )
 
     def _other_files(self) -> Iterator[str]:
@@ -127,17 +129,22 @@ class AttestedFolder:
         }
         files = {name: digest for name, digest in self.files.items() if not _is_ours(name)}
         if missing := sorted(subject.keys() - files.keys()):
-            yield f"{self.path} lacks {listed(missing)}, which the statement is about"
+            yield (
+                f"{self.path} lacks {listed(missing)}, which its statement lists: copy the whole "
+                "folder again"
+            )
         known = {*subject, STATEMENT, ENVELOPE, FINGERPRINTS, SIGNATURE, *self.records}
         if added := sorted(self.files.keys() - known):
-            yield f"{self.path} has {listed(added)}, which the statement does not know: remove that"
+            yield (
+                f"{self.path} has {listed(added)}, which its statement does not list: remove what "
+                "was added"
+            )
         changed = [name for name in files if files[name] != subject.get(name, files[name])]
         if changed:
             first = changed[0]
             yield (
-                f"{self.path} is not the folder that its statement is about: of {listed(changed)}, "
-                f"the first has the SHA-256 {files[first][:12]}…, expected "
-                f"{str(subject[first])[:12]}…"
+                f"{self.path} has files that differ from its statement ({listed(changed)}): the "
+                f"first has the SHA-256 {files[first][:12]}…, expected {str(subject[first])[:12]}…"
             )
 
     def _other_records(self) -> Iterator[str]:
@@ -167,12 +174,15 @@ class AttestedFolder:
     def _other_statement(self) -> Iterator[str]:
         """Compare the statement with the one that the records give."""
         if not self.records:
-            yield f"{self.path / RECORDS} has no records, which the statement follows from"
+            yield (
+                f"{self.path / RECORDS} has no records, which the statement is derived from: copy "
+                "the whole folder again"
+            )
             return
         expected = expert_statement(self.expert, self.records, self.files.get(FINGERPRINTS))
         if self.text != json_text(expected):
             field = first_difference(self.statement, expected) or "layout"
-            yield f"{self.path / STATEMENT} is not what its records give: {field} differs"
+            yield f"{self.path / STATEMENT} does not match its records: {field} differs"
 
 
 def digests_of(folder: Path) -> dict[str, str]:

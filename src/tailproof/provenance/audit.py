@@ -167,7 +167,7 @@ def _uncommitted(ledger: Ledger) -> list[str]:
     if not changed:
         return []
     return [
-        f"{quantity(len(changed), 'record')} changed since git's last commit, the first is "
+        f"{quantity(len(changed), 'record')} changed since git's last commit; the first is "
         f"{changed[0]}: `git diff HEAD -- {folder}` shows the differences; commit them if you "
         "have run these jobs since"
     ]
@@ -375,7 +375,8 @@ def _lines(result: Audit) -> Iterator[Text]:
         yield Text.assemble(("note      ", "cyan"), remedy)
     if old := sum(verdict.code_only is not None for verdict in result.wrong):
         remedy = (
-            f"{old} are stale by code only: check out the commit that made them, or run snakemake"
+            f"{old} are stale only because the code changed: check out the commit that made them, "
+            "or run snakemake"
         )
         yield Text.assemble(("note      ", "cyan"), remedy)
     counted = [f"{count} {state}" for state, count in result.counts().items() if count]

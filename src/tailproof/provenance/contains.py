@@ -336,7 +336,8 @@ class _Search:
     def notes(self) -> list[str]:
         """Return what the search cannot see."""
         flat = quantity(self.flat, "image")
-        return [f"{flat} of one colour are known by their pixels alone"] * bool(self.flat)
+        note = f"{flat} of a single colour: recognised only if the pixels are identical"
+        return [note] * bool(self.flat)
 
 
 def _in_order(best: dict[tuple[str, str], Match]) -> list[Match]:

@@ -338,12 +338,12 @@ class _Samples:
         if wrong:
             yield (
                 f"{path}: the pixels of {quantity(len(wrong), 'image')} differ from those that "
-                f"samples.parquet lists, the first is {wrong[0]}"
+                f"samples.parquet lists; the first is {wrong[0]}"
             )
         if unlike:
             yield (
-                f"{self._place}: {quantity(len(unlike), 'thumbnail')} of the "
-                f"images in {path} show other pixels, the first is {unlike[0]}"
+                f"{self._place}: {quantity(len(unlike), 'thumbnail')} of the images in {path} "
+                f"show other pixels; the first is {unlike[0]}"
             )
 
     def other_counts(self, manifest: Path, split: str, facts: dict[str, Any]) -> Iterator[str]:
@@ -395,7 +395,7 @@ def _first_difference(
 ) -> Iterator[str]:
     if wrong.any():
         yield (
-            f"{path}: {what} of {quantity(int(wrong.sum()), 'row')} differs from the samples, the "
+            f"{path}: {what} of {quantity(int(wrong.sum()), 'row')} differs from the samples; the "
             f"first is {ids[int(wrong.argmax())]}"
         )
 

@@ -65,7 +65,7 @@ def read_keyed(path: str | Path) -> tuple[Any, list[str]]:
         raise TailproofError(f"{path} does not exist") from None
     except (UnicodeDecodeError, ValueError, csv.Error) as error:
         raise TailproofError(
-            f"{path} is not a CSV table ({error}): delete it and run again"
+            f"{path} is not a CSV table ({error}): delete it and run snakemake again"
         ) from None
     count = next(
         (n for n in range(1, len(head)) if len({tuple(row[:n]) for row in rows}) == len(rows)),

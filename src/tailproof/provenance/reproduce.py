@@ -175,8 +175,8 @@ def _verify_inputs(records: Iterable[Record]) -> None:
     wrong = missing + [path for path in there if digests[path] != files[path].sha256]
     if wrong:
         raise TailproofError(
-            f"{quantity(len(wrong), 'input')} of the drawn jobs missing or not as recorded, first "
-            f"{wrong[0]}: run `dvc pull`, or use --all, which starts from the raw data"
+            f"{quantity(len(wrong), 'input')} of the drawn jobs missing or changed since; the "
+            f"first is {wrong[0]}: run `dvc pull`, or use --all, which starts from the raw data"
         )
 
 
@@ -275,7 +275,7 @@ def _within_noise(
         and "seed" in record.wildcards
     ]
     if not others:
-        return False, f"{listed(different[:3])}; no other seed says how large the noise is"
+        return False, f"{listed(different[:3])}; there is no other seed to estimate the noise from"
     measured = []
     for path in different:
         old = Path(path)
@@ -305,7 +305,7 @@ def _within_spread(old: Path, new: Path) -> tuple[bool, str]:
         and (mean_again := again[key]["mean"]) is not None
     }
     if not moved:
-        return False, f"{old}; a single seed does not say how large the noise is"
+        return False, f"{old}; a single seed is not enough to estimate the noise from"
     worst = max(moved, key=moved.__getitem__)
     why = f"{' '.join(worst)} moved by {moved[worst]:.2g} standard deviations over seeds"
     return moved[worst] <= DEVIATIONS, f"{old}: {why}"

@@ -85,7 +85,10 @@ class ReproductionFolder:
         if added := sorted(self.files.keys() - expected - {SIGNATURE}):
             yield f"{self.path} has {listed(added)}, which is not part of a report: remove it"
         if self.content["passed"] != passes(self.content):
-            yield f"{self.path / REPRODUCTION}: 'passed' is not what the verdicts of its jobs give"
+            yield (
+                f"{self.path / REPRODUCTION}: 'passed' contradicts the verdicts of its jobs: run "
+                "`tailproof reproduce` again"
+            )
         page = read_text(self.path / REPRODUCTION_PAGE, limit=LARGEST)
         if page != page_text(self.content):
             yield (

@@ -57,7 +57,7 @@ def reproduce_and_report(
     if result.passed:
         shutil.rmtree(scratch)
     else:
-        say(f"the second run is in {scratch / 'project'}; remove it when you have seen enough")
+        say(f"the second run is in {scratch / 'project'}; remove it when you no longer need it")
     return result.passed
 
 

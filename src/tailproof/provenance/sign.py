@@ -67,7 +67,7 @@ def _changed(experiment: Path, statements: dict[str, str]) -> list[str]:
     paths = {name: experiment / STATEMENTS / name for name in statements}
     advice = "run `tailproof attest` again"
     return [
-        f"{path} is not what the record of its job gives: {advice}"
+        f"{path} does not match the record of its job: {advice}"
         if path.is_file()
         else f"{path} is missing, although its job has a record: {advice}"
         for name, path in paths.items()

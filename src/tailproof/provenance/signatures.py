@@ -261,9 +261,15 @@ def _verify(config: Any, folder: Path, files: Iterable[str], signer: str) -> Non
     except TailproofError:  # a signal may arrive at any time
         raise
     except InvalidSignature:
-        raise TailproofError(f"{path} was not made with {signer}, or was changed since") from None
+        raise TailproofError(
+            f"{path} was not made with {signer}, or was changed since: ask the signer which key "
+            "or identity signed it, or copy the whole folder again"
+        ) from None
     except Exception as error:
-        raise TailproofError(f"{path} does not hold with {signer}: {_reason(error)}") from None
+        raise TailproofError(
+            f"{path} cannot be verified with {signer} ({_reason(error)}): ask the signer which "
+            "key or identity signed it, or copy the whole folder again"
+        ) from None
     if left_out := sorted(set(files) - {SIGNATURE} - covered):
         raise TailproofError(
             f"{path} leaves out {listed(left_out)}: sign the whole folder with `tailproof sign`"

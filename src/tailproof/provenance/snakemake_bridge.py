@@ -272,7 +272,7 @@ def prepare_again(record: Record, replaced: list[str]) -> str:
     remember(dict.fromkeys([*(file.path for file in record.outputs), record.path], facts))
     return (
         f"{record.experiment}: {quantity(len(replaced), 'raw file')} replaced since prepare read "
-        f"them, the first is {replaced[0]}: prepare runs again"
+        f"them; the first is {replaced[0]}: prepare runs again"
     )
 
 

@@ -232,8 +232,8 @@ def needs_extra() -> Iterator[None]:
         yield
     except ImportError as error:
         raise TailproofError(
-            f"the package {error.name} is missing, which attests, signs or verifies: run `pip "
-            "install 'tailproof[sign]'`"
+            f"the package {error.name} is missing, which attesting, signing and verifying need: "
+            "run `pip install 'tailproof[sign]'`"
         ) from None
 
 

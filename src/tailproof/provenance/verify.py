@@ -71,13 +71,13 @@ def verify(folder: str | Path, signer: PublicKey | Identity | None) -> Verificat
     else:
         _verify_expert(folder, signer, result)
     result.open += [
-        "that the records are true: whoever wrote or signed them could write others; to see it, "
-        "train the expert again from the raw data, and compare digests",
+        "that the records are true: whoever wrote or signed them could have written others; to "
+        "check, train the expert again from the raw data, and compare digests",
         "the raw data, the pretrained weights and the code themselves: only their digests are here",
         "when it was made: the times in the records are those of the machine's clock",
     ]
     if ignored := passed_over(folder):
-        result.open.append(f"{listed(ignored)}: OpenSSF Model Signing leaves out what is git's")
+        result.open.append(f"{listed(ignored)}: OpenSSF Model Signing leaves out git's own files")
     return result
 
 
@@ -106,7 +106,7 @@ def _verify_expert(
         f"with each other, from the raw data ({raw or 'none'}) to these files"
     )
     if FINGERPRINTS in attested.files:
-        result.proven.append("the fingerprints of its images are those of the statement")
+        result.proven.append("the fingerprints of the images are those that the statement lists")
     return attested
 
 
@@ -126,8 +126,8 @@ def _verify_report(folder: Path, signer: PublicKey | Identity | None, result: Ve
         f"{summary(content)}"
     )
     result.open.append(
-        "that these jobs ran, and where: whoever signed could write another report; to see it, run "
-        "`tailproof reproduce` yourself"
+        "that these jobs ran, and where: whoever signed could have written another report; to "
+        "check, run `tailproof reproduce` yourself"
     )
 
 
@@ -183,7 +183,7 @@ def _other_statements(folder: Path, records: dict[str, Record]) -> Iterator[str]
         elif name not in stated:
             yield f"{path} is missing, although its job has a record: attest again"
         elif read_text(path) != json_text(job_statement(record, ids)):
-            yield f"{path} is not what the record of its job gives: attest again"
+            yield f"{path} does not match the record of its job: attest again"
 
 
 def _outputs(folder: Path, records: dict[str, Record]) -> dict[Path, File]:
@@ -219,7 +219,10 @@ def _other_outputs(folder: Path, records: dict[str, Record]) -> Iterator[str]:
     files = _outputs(folder, records)
     missing = sorted(path for path in files if not path.is_file())
     if missing:
-        yield f"{missing[0]} is missing, which a job wrote ({quantity(len(missing), 'file')})"
+        yield (
+            f"{missing[0]} is missing, although a job wrote it ({quantity(len(missing), 'file')} "
+            "in all): copy the whole folder again"
+        )
     there = [path for path in files if path.is_file()]
     for path, digest in zip(there, sha256_files(there), strict=True):
         if digest != files[path].sha256:

@@ -26,12 +26,12 @@ def first_difference(stated: Path, computed: Path) -> str | None:
         return None
     values = _READERS.get(stated.suffix)
     if values is None:
-        return "its bytes are others"
+        return "its bytes differ"
     for one, other in zip_longest(values(stated), values(computed)):
         if one is None or other is None or not _same(one, other):
             place, value = one or ("the end", "missing")
             again = "missing" if other is None else other[1]
-            return f"{place} is {_shown(value)}, computed again it is {_shown(again)}"
+            return f"{place} is {_shown(value)}, but {_shown(again)} when computed again"
     return None
 
 

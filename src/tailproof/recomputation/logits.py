@@ -45,7 +45,7 @@ def other_logits(record: Record) -> Iterator[str]:
         if wrong.any():
             yield (
                 f"{paths[name]}: the logits of {int(wrong.sum())} of {len(rows)} images are not "
-                f"those that {weights} gives, the first is {split.sample_ids[rows[wrong][0]]}"
+                f"those that {weights} gives; the first is {split.sample_ids[rows[wrong][0]]}"
             )
 
 

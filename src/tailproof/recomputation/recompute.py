@@ -70,7 +70,7 @@ def recompute(ledger: Ledger, proven: Container[str]) -> Recomputed:
         if record.machine.device == here:
             result.broken.extend(sentences)
         else:
-            made_on = f"made on {record.machine.device}, computed again on {here}"
+            made_on = f"computed on {record.machine.device}, and again on {here}"
             result.notes.extend(f"{sentence} ({made_on})" for sentence in sentences)
     return result
 
@@ -85,7 +85,7 @@ def _compared(record: Record, remake: Remake, folder: Path) -> Iterator[str]:
     for file in record.outputs:
         again = folder / Path(file.path).name
         if again.exists() and (difference := first_difference(Path(file.path), again)):
-            yield f"{file.path} is not what {record.rule} gives: {difference}"
+            yield f"{file.path} is not what {record.rule} computes again: {difference}"
 
 
 def _guarded(record: Record, sentences: Iterator[str]) -> Iterator[str]:

@@ -51,7 +51,9 @@ def verdict(scores: Mapping[str, Mapping[str, Any]]) -> str:
     difference = scores[DECIDES]["difference"]
     low, high = difference["low"], difference["high"]
     if low is None:
-        return "Whether the new head is better cannot be said: a score is undefined."
+        return (
+            "It cannot be determined whether the new head is better, because a score is undefined."
+        )
     if low <= 0 <= high:
         return "The difference is within noise: these samples do not show that a head is better."
     better = "better" if low > 0 else "worse"

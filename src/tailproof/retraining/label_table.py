@@ -61,7 +61,7 @@ class LabelTable:
             f"{len(self.unknown):,} of unknown images ({listed(self.unknown)})": len(self.unknown),
         }
         if shown := [text for text, count in passed_over.items() if count]:
-            yield f"passed over: {'; '.join(shown)}"
+            yield f"skipped: {'; '.join(shown)}"
         if self.classes:
             yield f"new classes, unless they are misspelled: {listed(self.classes)}"
         source = yaml.safe_dump(self.source, default_flow_style=True, sort_keys=False, width=1000)

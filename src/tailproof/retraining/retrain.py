@@ -130,7 +130,7 @@ def summary(result: Retrained) -> Iterator[str]:
     counts = [unused, result.unlabelled, len(result.unknown)]
     if any(counts):
         shown = [text for text, count in zip(passed_over, counts, strict=True) if count]
-        yield f"passed over: {'; '.join(shown)}"
+        yield f"skipped: {'; '.join(shown)}"
     yield (
         f"scored on {HELD_OUT}: {quantity(result.samples, 'sample')}, "
         f"{corrections[HELD_OUT].verified:,} with a verified label"
@@ -167,9 +167,9 @@ def _check_changes(
         return
     if not any(one.verified for one in corrections.values()):
         raise TailproofError(
-            f"{table} has no sample of {origin.experiment}, but {quantity(len(unknown), 'other')}: "
-            f"{listed(unknown)}; expected ids as in samples.parquet: take the table of this "
-            "experiment"
+            f"{table} has no sample of {origin.experiment}, but "
+            f"{quantity(len(unknown), 'other')}: {listed(unknown)}; expected ids as in "
+            "samples.parquet: use a table of this experiment"
         )
     counts = "; ".join(_corrected(name, one) for name, one in corrections.items())
     raise TailproofError(

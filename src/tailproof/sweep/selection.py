@@ -90,7 +90,10 @@ def select(
     }
     winner = _ranked(finalists, points, monitor)[0]
     if _mean(finalists[winner]) is None:
-        raise TailproofError(f"no point of the sweep has a finite {monitor} in every seed")
+        raise TailproofError(
+            f"no point of the sweep has a finite {monitor} in every seed: lower the learning "
+            "rates of the points"
+        )
     values = {name: values_at(recipe, keys) for name, recipe in points.items()}
     ordered = {name: last_rung[name] for name in points}
     result = {

@@ -96,7 +96,10 @@ def _write_to_tracker(
         if tracker.name not in failed:
             why = printable(f"{type(error).__name__}: {error}")[:300]
             failed[tracker.name] = why
-            report(f"{tracker.name} fails, which stops no run, and is tried again ({why})")
+            report(
+                f"{tracker.name} failed ({why}): training is not affected, and writing is tried "
+                "again"
+            )
     else:
         if failed.pop(tracker.name, None):
             report(f"{tracker.name} works again")

@@ -73,7 +73,7 @@ class Attempts:
         try:
             write_json(self._path, self.entries)
         except TailproofError as error:
-            log.warning("the list of attempts is not up to date: %s", error)
+            log.warning("the list of attempts could not be updated: %s", error)
 
 
 def _now() -> str:

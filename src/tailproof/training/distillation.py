@@ -58,20 +58,20 @@ class Distillation:
             return None
         if path is None:
             raise TailproofError(
-                "the recipe has distill, but there are no answers of an ensemble to learn: train "
-                "the expert with snakemake, or remove distill"
+                "the recipe has distill, but the file of the ensemble's answers is missing: "
+                "train the expert with snakemake, or remove distill"
             )
         taught = Logits.read(path)
         classes = len(heads.classes[heads.target])
         if list(taught.sample_ids) != list(train.sample_ids):
             raise TailproofError(
                 f"{path} has the answers of the ensemble for samples other than those of train: "
-                "run the stage infer of its experts again"
+                "run snakemake again with --forcerun infer"
             )
         if taught.values.shape[1] != classes:
             raise TailproofError(
                 f"{path} has answers for {taught.values.shape[1]} classes, expected {classes} as "
-                "in the manifest: run the stage infer of its experts again"
+                "in the manifest: run snakemake again with --forcerun infer"
             )
         return cls(recipe.distill, taught.values, device)
 

@@ -35,7 +35,8 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         )
     except (TypeError, ValueError, RuntimeError, AssertionError, ImportError) as error:
         raise TailproofError(
-            f"recipe.optimizer: {config.name} does not accept the options {config.options}: {error}"
+            f"recipe.optimizer: {config.name} does not accept the options {config.options} "
+            f"({error}): correct the options"
         ) from error
     if config.head_learning_rate_factor != 1:
         heads = head_modules(model)

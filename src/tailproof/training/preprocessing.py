@@ -56,7 +56,7 @@ def crops(recipe: Recipe) -> bool:
     if (recipe.final_size or 0) <= (view_size(recipe) or 0):
         raise TailproofError(
             f"recipe.test_views is {recipe.test_views}, but crops of {view_size(recipe)} pixels "
-            f"need larger images than eval_image_size, {recipe.final_size}: raise it"
+            f"need images larger than eval_image_size ({recipe.final_size}): raise eval_image_size"
         )
     return True
 

@@ -272,8 +272,8 @@ class TrainingRun:
             return self._forward(inputs)
         except ValueError as error:  # batch norm, of one sample and one pixel
             raise TailproofError(
-                f"epoch {self.epoch}, step {self.step + 1}, {len(inputs)} of its images: {error}; "
-                "set recipe.drop_last or another recipe.batch_size"
+                f"epoch {self.epoch}, step {self.step + 1}: {len(inputs)} of its images cannot be "
+                f"computed together ({error}): set recipe.drop_last or another recipe.batch_size"
             ) from error
 
     @torch.no_grad()
@@ -419,7 +419,8 @@ class TrainingRun:
             self._optimizer.load_state_dict(optimizer)
         except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise TailproofError(
-                f"the state does not fit the model or optimizer of this run: {error}"
+                f"the state does not fit the model or optimizer of this run ({error}): use the "
+                "recipe that the state was trained with, or remove resume_from"
             ) from error
         if self.precision == "fp16" and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])

@@ -66,7 +66,8 @@ def calibration_drift(runs: RunSet) -> list[Finding]:
             certainty(drift, 0.02),
             {"ece": drift},
             None,
-            "a split calib drawn or weighted like the samples in use gives calibration for them",
+            "with a split calib that is drawn or weighted like the samples in use, probabilities "
+            "are calibrated for these samples",
         )
         for drift, name, low, high in sorted(drifts, reverse=True)
     ]
@@ -90,7 +91,7 @@ def experts_too_alike(runs: RunSet) -> list[Finding]:
     for name, recipe in runs.recipes.items():
         key = canonical_json(same_function(recipe).result_fields())
         if key in keys:
-            alike[keys[key], name] = ("are trained by the same function", 0.99)
+            alike[keys[key], name] = ("are trained to the same function", 0.99)
         keys.setdefault(key, name)
     curves = {name: [run.values for run in seeds] for name, seeds in runs.by_name().items()}
     for first, second in runs.pairs():
@@ -135,8 +136,8 @@ def difference_inside_noise(runs: RunSet) -> list[Finding]:
     return [
         Finding(
             "difference_inside_noise",
-            f"{first.name} is ahead of {second.name} by {difference:.4f} {first.metric}, less than "
-            f"the noise between epochs ({noise:.4f}) explains with one seed each.",
+            f"{first.name} is ahead of {second.name} by {difference:.4f} {first.metric}, a lead "
+            f"that the noise between epochs ({noise:.4f}) can explain, with one seed each.",
             "info",
             (),
             {
@@ -150,7 +151,7 @@ def difference_inside_noise(runs: RunSet) -> list[Finding]:
             0.9,
             {},
             None,
-            "three seeds each (`seeds: [0, 1, 2]`) show whether the difference is real",
+            "three seeds (`seeds: [0, 1, 2]`) show whether the difference is real",
         )
     ]
 

@@ -248,7 +248,7 @@ def rate_too_high(history: RunHistory, context: Context) -> list[Finding]:
         history.last,
     )
     words = (
-        f"Training loss has spikes at {len(spikes)} epochs"
+        f"Training loss has spikes in {len(spikes)} epochs"
         if len(spikes) >= 2
         else f"Training loss varies by {100 * relative:.0f} % from epoch to epoch"
     )
@@ -332,7 +332,7 @@ def _stuck_by_loss(history: RunHistory, loss: Curve, context: Context) -> list[F
     return [
         Finding(
             "underfitting",
-            f"Training loss stays near its start: {loss.tail:.4g} after {loss.values[0]:.4g}.",
+            f"Training loss hardly changes: from {loss.values[0]:.4g} to {loss.tail:.4g}.",
             "warning",
             (int(loss.epochs[0]), history.last),
             {"train_loss_first": loss.values[0], "train_loss_last": loss.tail},

@@ -83,7 +83,7 @@ def _unmeasured(history: RunHistory, metric: str) -> Finding:
     near = suggestion(metric, history.metrics)
     return Finding(
         "target_missed",
-        f"{metric} has a target and was not measured{near}.",
+        f"{metric} has a target, but was not measured{near}.",
         "info",
         (),
         {"metric": metric, "measured": history.metrics},

@@ -47,7 +47,7 @@ def regime_change(history: RunHistory, context: Context) -> list[Finding]:
     return [
         Finding(
             "regime_change",
-            f"From the phase at epoch {start} on train "
+            f"From the phase at epoch {start} on, train "
             + ("overtakes val" if turned else "runs ahead of val")
             + f": the difference changes from {100 * before:+.0f} to {100 * last:+.0f} points.",
             "warning",

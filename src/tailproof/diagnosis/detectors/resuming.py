@@ -100,8 +100,8 @@ def seen_more_than_once(history: RunHistory, context: Context) -> list[Finding]:
     return [
         Finding(
             "seen_more_than_once",
-            f"An epoch delivers {delivered:,.0f} samples, train has {context.train_samples:,}: "
-            f"each is seen {times:.3g} times.",
+            f"An epoch delivers {delivered:,.0f} samples, but train has "
+            f"{context.train_samples:,}: each is seen {times:.3g} times.",
             "error",
             (int(history.epochs[0]), history.last),
             {"delivered": delivered, "train_samples": context.train_samples, "times": times},

@@ -205,9 +205,9 @@ def _with_splits(
         elif said.part == "test" and stands_in:
             split[name] = said._replace(part="val")
             reasons[name] = (
-                f"{family.name} calls val so"
+                f"{family.name} uses this name for val"
                 if family.test_is_val
-                else "there is no val: test stands in for it"
+                else "there is no val, so test is read as val"
             )
         elif said.part:
             split[name] = said
@@ -266,11 +266,13 @@ def _split_by_custom(is_loss: bool, parts: dict[str, set[str]]) -> tuple[Part, s
     if bare_is_train and not is_loss:
         return "", ""  # Keras would have a twin; a script may have measured it on val
     if not bare_is_train and any("train" in of for of in parts.values()):
-        return "val", "the columns of train have train in their names"
+        return "val", "columns of train have train in their names"
     if is_loss or "" in parts.get("loss", ()):
         return (
             "train",
-            "no name has a split" if not bare_is_train else "others are of train too",
+            "no name has a split"
+            if not bare_is_train
+            else "other columns without a split are of train too",
         )
     return "val", "no name has a split"
 

@@ -42,7 +42,7 @@ def rows_of_epochs(
     elif any(row.get("step") is not None for row in rows):
         merged = _of_steps(rows, notes)
     else:
-        notes.append("No column numbers the epochs: each row counts as one, from 1.")
+        notes.append("No column numbers the epochs: each row counts as an epoch, from 1.")
         passes = enumerate(_passes(rows), start=1)
         merged = [{**_merged(same_epoch, set()), "epoch": float(n)} for n, same_epoch in passes]
     _mark_blank_losses(merged)
@@ -140,7 +140,7 @@ def _of_epochs(
     merged = [_merged(group, several, all_averaged=batches) for group in groups]
     if merging and len(merged) < len(rows):
         notes.append(
-            f"{len(rows)} rows are {quantity(len(merged), 'epoch')}: values of "
+            f"{len(rows)} rows form {quantity(len(merged), 'epoch')}: values of "
             + ("batches" if batches else "train")
             + " are averaged over an epoch"
             + ("." if batches else ", and the last value of val counts.")
@@ -268,7 +268,7 @@ def _of_steps(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     """Count each validation, or each step if there is none, as an epoch."""
     without = sum(row.get("step") is None and len(row) > 0 for row in rows)
     if without:
-        notes.append(f"{without} rows have neither an epoch nor a step and are passed over.")
+        notes.append(f"{without} rows have neither an epoch nor a step and are skipped.")
     numbered = [row for row in rows if row.get("step") is not None]
     rows = [row for row in numbered if row.keys() - _SHARED] or numbered
     rows = _on_one_scale(rows, notes)
@@ -288,7 +288,7 @@ def _of_steps(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     numbers = ends if counted else [float(number) for number in range(1, len(ends) + 1)]
     if not counted:
         what = "validation" if len(ends) < len(steps) or any(map(_is_validation, rows)) else "step"
-        notes.append(f"No column numbers the epochs: each {what} counts as one, from 1.")
+        notes.append(f"No column numbers the epochs: each {what} counts as an epoch, from 1.")
     grouped: dict[float, list[MeasuredRow]] = {end: [] for end in ends}
     position = 0
     by_step = zip(_values(rows, "step"), rows, strict=True)

@@ -53,7 +53,7 @@ def read_tables(path: Path) -> list[Table]:
     text, notes = _text(path)
     if not text.strip():
         raise TailproofError(
-            f"{path} is empty, expected a row per epoch: wait until the first one has ended"
+            f"{path} is empty, expected a row per epoch: wait until the first epoch has ended"
         )
     if logged := _LOGGED.findall(text):
         return [Table([_of_line(line) for line in logged], "log of a training job")]
@@ -109,8 +109,8 @@ def _text(path: Path) -> tuple[str, tuple[str, ...]]:
     except UnicodeDecodeError as error:
         if encoding or _CONTROL.search(content):
             raise TailproofError(
-                f"{path} is not text (byte {error.start}): expected a table, JSON, or an event "
-                "file of TensorBoard with its own name: save the history as CSV"
+                f"{path} is not text (byte {error.start}), expected a table, JSON, or a "
+                "TensorBoard event file with its original name: save the history as CSV"
             ) from None
         encoding = "cp1252"
         text = content.decode(encoding, errors="replace")

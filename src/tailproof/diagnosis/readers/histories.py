@@ -89,7 +89,7 @@ def read_history(path: str | Path) -> RunHistory:
     readings = read_histories([Path(path)])
     if len(readings) > 1:
         raise TailproofError(
-            f"{path} holds {len(readings)} runs, expected one: give each as a file"
+            f"{path} holds {len(readings)} runs, expected one: give each run as a file of its own"
         )
     return readings[0].history
 
@@ -124,8 +124,8 @@ def read_histories(paths: list[Path], columns: str | None = None) -> list[Readin
     if missing:
         names = [column.name for reading in readings for column in reading.columns]
         raise TailproofError(
-            f"--columns: no column is named {missing[0]!r}{suggestion(missing[0], names)}, found "
-            f"{', '.join(dict.fromkeys(names))[:200]}"
+            f"--columns: no column is named {missing[0]!r}{suggestion(missing[0], names)}, "
+            f"expected one of {', '.join(dict.fromkeys(names))[:200]}: correct the name"
         )
     if passed_over and readings:
         first = readings[0]
@@ -159,7 +159,7 @@ def _read_folder(folder: Path, choices: Choices) -> tuple[list[Source], list[Pas
     if not sources:
         raise TailproofError(
             f"{folder} contains no history: none of {len(unread)} files such as {unread[0]} is "
-            "one; give the file of the history, and the message says what is missing"
+            "one; name the file of the history itself to see what it lacks"
         )
     passed_over = [others] if others else []
     if unread:
@@ -332,15 +332,15 @@ def _check_epochs(origin: str, name: str, columns: list[Column], rows: Rows) -> 
     numbers = sorted({read_number(row[name]) for row in rows if is_number(row.get(name))})
     of_val = [c.name for c in columns if is_metric(c.read_as) and c.read_as[:6] != "train_"]
     several = any(sum(not is_missing(row.get(column)) for row in rows) > 1 for column in of_val)
-    advice = "if its rows are epochs of one training, name their column: --columns epoch=COLUMN"
+    advice = "if its rows are epochs of one run, name their column: --columns epoch=COLUMN"
     if len(numbers) == 1 and several:
         raise TailproofError(
             f"{origin} is not a history: {name} is {numbers[0]:g} in each row; {advice}"
         )
     if _are_totals(name, numbers):
         raise TailproofError(
-            f"{origin} is not a history: the numbers in {name} are not evenly spaced, as those of "
-            f"different trainings are; {advice.replace('COLUMN', name)}"
+            f"{origin} is not a history: the numbers in {name} are not evenly spaced, so they may "
+            f"be the lengths of different runs; {advice.replace('COLUMN', name)}"
         )
 
 
@@ -372,7 +372,7 @@ def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> 
         f"its first column, {first.name}, is not a known metric": (
             not numbered and first in unread and bool(first.name)
         ),
-        f"its first column, {first.name}, is no time": not numbered and quantity,
+        f"its first column, {first.name}, is not a time": not numbered and quantity,
         "the learning rate grows from row to row": (
             not numbered and len(numbers) == len(rows) and numbers == sorted(set(numbers))
         ),

@@ -41,8 +41,8 @@ def read_json_tables(path: Path, text: str) -> list[Table]:
         tables = [Table([_flat(value)], "JSON")]
     if not tables:
         raise TailproofError(
-            f"{path} is JSON without a list of epochs: expected one, or one under "
-            f"{' or '.join(map(repr, _LISTS[:2]))}, or lists of numbers by name"
+            f"{path} is JSON without a list of epochs: expected a list of epochs, alone or under "
+            f"{' or '.join(map(repr, _LISTS[:2]))}, or a list of numbers for each name"
         )
     return tables
 
@@ -81,7 +81,7 @@ def _json_lines(path: Path, text: str) -> Table:
                 cut = PassedOver("unfinished last lines", 1, (f"line {number}",))
                 return Table(rows, "JSON lines", passed_over=(cut,))
             raise TailproofError(
-                f"{path}, line {number} is not JSON ({_reason(error)}): correct or remove it"
+                f"{path}, line {number} is not JSON ({_reason(error)}): correct or remove the line"
             ) from None
         if not isinstance(row, dict):
             raise TailproofError(f"{path}, line {number}: expected a mapping such as {_EXAMPLE}")
@@ -134,8 +134,8 @@ def _of_list(path: Path, value: list, depth: int) -> Iterator[Table]:
     elif all(isinstance(row, list) for row in value):
         if depth == 0:
             raise TailproofError(
-                f"{path} holds rows without the names of columns: write them with names, as pandas "
-                "does with orient='records'"
+                f"{path} has rows without column names: write each row with names, as pandas does "
+                "with orient='records'"
             )
     elif depth == 0:
         number, row = next((n, r) for n, r in enumerate(value, 1) if not isinstance(r, dict))

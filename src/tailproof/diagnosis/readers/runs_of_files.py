@@ -61,8 +61,8 @@ def rows_of_run(sources: list[Source]) -> Rows:
         return merge_rows([row for rows in tables for row in rows], lambda name: name in _COUNTERS)
     if len({len(rows) for rows in tables}) > 1:
         raise TailproofError(
-            f"{' and '.join(str(source.path) for source in sources[:3])} have different numbers of "
-            "rows and no column of epochs: add one"
+            f"{' and '.join(str(source.path) for source in sources[:3])} have different numbers "
+            "of rows and no column of epochs: add such a column to each"
         )
     return [{name: row[name] for row in same for name in row} for same in zip(*tables, strict=True)]
 

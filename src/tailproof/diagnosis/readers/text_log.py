@@ -240,8 +240,8 @@ def _keras(path: Path, lines: Lines) -> Table | None:
             epoch, batches, ended = int(match[1]), "", False
             if epoch in rows:
                 raise TailproofError(
-                    f"{path} holds several trainings by Keras, because epoch {epoch} begins again: "
-                    "give the log of each one as a file of its own"
+                    f"{path} contains several Keras runs, because epoch {epoch} begins again: "
+                    "give the log of each run as a file of its own"
                 )
         elif epoch is not None and (match := _BAR_OF_KERAS.search(line)):
             done, total, rest, pairs = match.groups()
@@ -296,8 +296,8 @@ def _yolov5(path: Path, lines: Lines) -> Table | None:
     rows = [(int(match[1]), match[2].split()) for match in matches]
     if any(len(cells) != len(_NAMES_OF_YOLO) for _, cells in rows):
         raise TailproofError(
-            f"{path} looks like results.txt of YOLO, whose rows have 15 columns, but has others: "
-            "write its columns to a CSV file with their names, such as epoch, train/loss, val/loss"
+            f"{path} looks like results.txt of YOLO, expected 15 columns in each row: write its "
+            "columns to a CSV file with their names, such as epoch, train/loss, val/loss"
         )
     named = [
         {name: cell for name, cell in zip(_NAMES_OF_YOLO, cells, strict=True) if name}
@@ -325,8 +325,8 @@ def _fastai(path: Path, lines: Lines) -> Table | None:
     starts = sum(int(row[0]) == 0 for row in rows)
     if starts > 1:
         raise TailproofError(
-            f"{path} holds {starts} tables of fastai, each from epoch 0: give each one as a file "
-            "of its own"
+            f"{path} contains {starts} fastai tables, each from epoch 0: give each table as a "
+            "file of its own"
         )
     others = {"lines that are not rows of the table": len(cells) - len(rows)}
     return _table([dict(zip(names, row, strict=True)) for row in rows], others)
@@ -340,9 +340,9 @@ _BAR = re.compile(r"\bEpoch:? ?\d+:\s+\d+%\|.*\d/\d+ \[.*=")
 def _progress_bars(path: Path, lines: Lines) -> Table | None:
     if any(map(_BAR.search, lines)):
         raise TailproofError(
-            f"{path} holds the progress bars of Lightning or tqdm, which show rounded numbers and "
-            "those of the last validation: give metrics.csv of Lightning's CSVLogger, or write a "
-            "row with epoch, train_loss and val_loss after every epoch"
+            f"{path} contains progress bars of Lightning or tqdm, which show only rounded numbers "
+            "and repeat those of the last validation: give metrics.csv of Lightning's CSVLogger, "
+            "or write a row with epoch, train_loss and val_loss after every epoch"
         )
     return None
 
@@ -455,8 +455,8 @@ def _prose(path: Path, lines: Lines) -> Table | None:
             of_batches = of_batches if epoch == int(match[1]) else set()
             if int(match[1]) == first and epoch != first and len({r["epoch"] for r in rows}) > 1:
                 raise TailproofError(
-                    f"{path} holds several trainings, because epoch {first} begins again: give the "
-                    "log of each one as a file of its own"
+                    f"{path} contains several runs, because epoch {first} begins again: give the "
+                    "log of each run as a file of its own"
                 )
             epoch, part = int(match[1]), _split_in(before)
             first = epoch if first is None else first

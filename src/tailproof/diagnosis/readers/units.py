@@ -122,7 +122,7 @@ def _by_related(column: "Column", values: np.ndarray, related: np.ndarray) -> tu
     as_share = abs(math.log(100 * level / reference))
     as_percent = abs(math.log(level / reference))
     if as_share <= _NEAR and as_percent >= _FAR:
-        return "share", "a related column is in percent, but the levels fit as a share"
+        return "share", "a related column is in percent, but the values fit only as a share"
     if as_share >= _FAR or as_percent < as_share:
         return "percent", "a related column is in percent"
     return "", _ask(column)

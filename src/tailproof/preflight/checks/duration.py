@@ -46,8 +46,8 @@ def frequent_validation(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
         return None
     return Finding(
         "frequent_validation",
-        f"the run is validated {recipe.epochs // recipe.validate_every} times, which has no effect "
-        "on it: every 10 epochs is enough",
+        f"the run is validated {recipe.epochs // recipe.validate_every} times, but no validation "
+        "affects the training or the exported weights: validating every 10 epochs is enough",
         "info",
         evidence={"epochs": recipe.epochs, "validate_every": recipe.validate_every},
         change={"validate_every": 10},

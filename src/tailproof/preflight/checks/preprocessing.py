@@ -114,7 +114,7 @@ def short_first_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     return Finding(
         "short_first_phase",
         f"the first image size has only {epochs} of {recipe.epochs} epochs "
-        f"({epochs / recipe.epochs:.0%}): small images train cheaply",
+        f"({epochs / recipe.epochs:.0%}): epochs with small images are cheap, so use more of them",
         "info",
         epochs=(1,),
         evidence={"epochs": epochs, "of": recipe.epochs, "image_size": phases[0].image_size},

@@ -82,7 +82,8 @@ def rebalanced_twice(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     return Finding(
         "rebalanced_twice",
         f"the sampler {twice.sampler} draws rare classes more often, and the loss "
-        f"{twice.loss.name} raises them again, by their share of train and not of what is drawn",
+        f"{twice.loss.name} raises their weight again, by their share of train instead of their "
+        "share of the drawn samples",
         "warning",
         evidence={"sampler": twice.sampler, "loss": twice.loss.name},
         change=None if of_phase else {"loss": {"name": "cross_entropy"}},
@@ -128,9 +129,9 @@ def weighed_tail(facts: ExperimentFacts, losses: dict[str, dict[str, float]]) ->
     lifted, level = losses[lifting[0]], losses[others[0]]
     finding = Finding(
         "loss_effect",
-        f"At random logits, {listed(lifting)} weigh{'s' if len(lifting) == 1 else ''} the tail "
-        f"({lifted['tail']:.2f}) against the head ({lifted['head']:.2f}); {others[0]} has "
-        f"{level['tail']:.2f} and {level['head']:.2f}.",
+        f"At random logits, {listed(lifting)} give{'s' if len(lifting) == 1 else ''} a sample of "
+        f"the tail a higher loss ({lifted['tail']:.2f}) than one of the head "
+        f"({lifted['head']:.2f}); {others[0]} has {level['tail']:.2f} and {level['head']:.2f}.",
         "info",
         evidence={"head": facts.head, "tail": facts.tail, "losses": losses},
     )
