@@ -1,4 +1,4 @@
-"""Tells what a machine or the limits of a process lack from what is wrong with a file.
+"""Distinguishes a lack of resources, of the machine or the process, from faults of a file.
 
 A reader that runs out of memory, processes or open files fails in the same way as on a damaged
 file. Advice to delete the file would then cost an intact one.

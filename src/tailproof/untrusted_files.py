@@ -67,7 +67,7 @@ def open_regular(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def other_kind(content: bytes) -> str:
-    """Say what a file is that should be a table of text, and what to do; empty if it may be text.
+    """Say what a file is instead of a text table, and what to do; empty if it may be text.
 
     Args:
         content: the file, or its beginning.

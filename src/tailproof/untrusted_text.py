@@ -42,7 +42,7 @@ def printable(text: object) -> str:
 
 
 def is_encodable(text: str) -> bool:
-    """Return whether text can be written: JSON and names of files may hold half a character."""
+    """Return whether text can be written: JSON and file names may contain lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""Weights of the samples to fit on: what counts is how frequent classes are where it is used.
+"""Weights of the samples of a fit, by class frequencies where the calibrator is used.
 
-A calibrator is right for the class shares that it was fitted on. Where a long tail was made of the
-training pool alone, calib has that tail, and tune, dev and test do not. Each sample is then
+A calibrator is right for the class shares that it was fitted on. Where only the training pool was
+thinned to a long tail, calib has that tail, and tune, dev and test do not. Each sample is then
 weighted by the ratio of its class's shares (importance weighting for label shift, Saerens et al.
 2002, equation 2.4).
 """

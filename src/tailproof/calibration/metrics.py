@@ -60,7 +60,7 @@ def ece_equal_mass(
     weights: Array | None = None,
     base: Array | None = None,
 ) -> Array:
-    """Return the expected calibration error over bins of equal mass: see there."""
+    """Return the expected calibration error over bins of equal mass."""
     return confidence_error_equal_mass(*top_class(probabilities, labels), weights, base)
 
 

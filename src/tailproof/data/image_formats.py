@@ -1,4 +1,4 @@
-"""The formats of pictures that Tailproof reads, and the names of what people have in their place.
+"""The formats of pictures that Tailproof reads, and the names of what people have instead of these.
 
 This list is the only one: the sources, the decoder, `tailproof predict` and the messages use it. It
 needs no array library, so that a workflow can list files at no cost.

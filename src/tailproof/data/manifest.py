@@ -59,7 +59,7 @@ def write_manifest(
 def write_unknown_manifest(
     manifest_path: str | Path, samples_path: str | Path, facts: dict[str, list[Path]], output: Path
 ) -> None:
-    """Write the manifest of the splits of unknown pictures, which is as that of the six.
+    """Write the manifest of the splits of unknown pictures, in the form of that of the six.
 
     Args:
         manifest_path: the manifest of the six splits.

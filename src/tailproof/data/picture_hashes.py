@@ -145,7 +145,7 @@ class Table:
 
 
 def distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the differing bits of pairs of hashes as they are, and if one is mirrored [2, P]."""
+    """Return how many bits differ in each pair of hashes, plain and with one mirrored, [2, P]."""
     differing = some ^ others
     even = np.bitwise_count(differing & _even_mask())
     odd = np.bitwise_count(differing) - even
@@ -316,7 +316,7 @@ def _enlarge(scale: float, start: float) -> np.ndarray:
 
 
 def table_keys(count: int) -> list[np.ndarray]:
-    """Return the bits of each table's key: as many that buckets hold few pictures by chance."""
+    """Return the bits of each table's key: enough that few pictures share a bucket by chance."""
     even_bits = int(_even_mask()).bit_count()
     size = min(max(count.bit_length() + 1, 8), MAX_KEY_BITS)
     rng = np.random.default_rng(0)

@@ -190,7 +190,7 @@ def assign_all(
 
 
 def keep_classes(assigned: pd.Series, samples: pd.DataFrame, target: str, rest: str) -> pd.Series:
-    """Return a group of each class to `rest` that `assign` took all groups of.
+    """Give `rest` back a group of each class of which `assign` took all groups.
 
     It does so only if groups have several classes.
     """
@@ -213,7 +213,7 @@ def fill_empty(
     rest: str,
     rng: np.random.Generator,
 ) -> pd.Series:
-    """Give every split a share although the classes are too small for it to get one by class.
+    """Give every split a share, even where classes are too small to be divided.
 
     A split that `assign` left empty takes whole groups from `rest`, those of the classes with the
     most groups first, or one group from another split. `train` keeps every class; test may lose

@@ -231,7 +231,7 @@ def warn_about_small_classes(counts: pd.DataFrame, *, in_fold: bool) -> None:
 
 
 def refuse_single_class(names: list[str]) -> None:
-    """Raise a TailproofError if there is one class alone."""
+    """Raise a TailproofError if there is only one class."""
     if len(names) == 1:
         raise TailproofError(
             f"all samples are of one class, '{names[0]}', but a classifier needs at least two: "

@@ -249,7 +249,7 @@ def _operating_point(metric: str) -> str:
 
 
 def with_plain_sets(names: Iterable[str]) -> dict[str, str]:
-    """Return names of sets without the number of an only one: ``valid_1`` of LightGBM is val."""
+    """Return names of sets, without the number of a single set: ``valid_1`` of LightGBM is val."""
     matches = {name: _NUMBERED_SET.fullmatch(name) for name in names}
     words = {name: match[1] for name, match in matches.items() if match}
     only = len(words) == 1

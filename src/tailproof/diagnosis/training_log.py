@@ -1,4 +1,4 @@
-"""The log of a training job of this project: its epochs while the run still goes on.
+"""The log of a training job of this project: its epochs before the run has ended.
 
 Training writes history.csv when a run is finished. Until then its log holds the epochs, with five
 digits. Only what training itself writes is read, and only lines that are complete.

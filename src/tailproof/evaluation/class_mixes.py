@@ -1,4 +1,4 @@
-"""Accuracy where classes are as frequent as somewhere else: long tails of both directions.
+"""Accuracy under other class mixes: long tails in both directions.
 
 A method that is best on one class mix need not be best on another. The mixes are those of the
 literature (LADE, Hong et al. 2021, "Disentangling label distribution for long-tailed visual

@@ -69,7 +69,7 @@ class SummedRank:
 def summed_ranks(
     prediction: Prediction, labels: Mapping[str, np.ndarray], task: Task
 ) -> dict[tuple, SummedRank]:
-    """Return an empty collector for each coarser rank, by what a prediction keeps it by."""
+    """Return an empty collector for each coarser rank, by its key in a prediction."""
     return {
         ("summed", rank, above.tobytes()): SummedRank(
             labels[rank], above, len(task.rank_classes[rank])

@@ -95,7 +95,7 @@ class GroupTops:
 
     @staticmethod
     def key(groups: list[Array]) -> tuple:
-        """Return what a prediction keeps them by."""
+        """Return the key that a prediction keeps them under."""
         return ("tops", *(members.tobytes() for members in groups))
 
     def add(self, rows: slice, log_p: Array, p: Array) -> None:

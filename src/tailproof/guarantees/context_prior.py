@@ -244,7 +244,7 @@ def predict_in_context(
 
 
 def codes_of_groups(codes: Array, group: Array, groups: int) -> Array:
-    """Return the code that all samples of each group have which have one, [G]; else `NONE`.
+    """Return the code that all samples of a group with a code share, [G]; `NONE` without one.
 
     Args:
         codes: the code of each of N samples.

@@ -58,7 +58,7 @@ def measure_guarantees(
 
 
 def in_blocks(counts: Array, measure: Callable[[Array], Values]) -> Values:
-    """Return values [B] of counts [B, N], of which memory has some rows at a time as floats."""
+    """Return values [B] of counts [B, N], which are turned into floats a few rows at a time."""
     step = max(1, _BLOCK // max(1, counts.shape[1]))
     parts = [
         measure(counts[start : start + step].astype(float)) for start in range(0, len(counts), step)

@@ -160,7 +160,7 @@ def design_experts(train: Counter[str]) -> tuple[dict[str, Any], str]:
 
 
 def design_evaluation(train: Counter[str]) -> tuple[dict[str, Any], str] | None:
-    """Return limits of many- and few-shot classes that part the classes; None: the defaults do."""
+    """Return limits that divide classes into many- and few-shot; None if the defaults do."""
     counts = sorted(train.values())
     if len(counts) < 3 or (counts[0] < 20 and counts[-1] > 100) or counts[-1] / counts[0] < LEVEL:
         return None

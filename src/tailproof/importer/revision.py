@@ -18,7 +18,7 @@ MANY = 0.5  # share of the images from which on something is no accident
 
 
 def revise_source(recognition: Recognition, collection: Collection) -> Recognition | None:
-    """Return a recognition with another section of the source; None if it may stay as it is.
+    """Return a recognition with a corrected section of the source; None if nothing is wrong.
 
     Args:
         recognition: what was read.
@@ -49,7 +49,7 @@ def revise_source(recognition: Recognition, collection: Collection) -> Recogniti
 
 
 def without_groups(recognition: Recognition, collection: Collection) -> Recognition | None:
-    """Return a recognition that reads no groups, as too few of them fit into six splits.
+    """Return a recognition that reads no groups, for groups that are too few for six splits.
 
     Args:
         recognition: what was read.

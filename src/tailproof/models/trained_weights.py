@@ -1,4 +1,4 @@
-"""What training changes of a network, and what stays as it was: the frozen rest."""
+"""What training changes in a network, and what stays unchanged: the frozen rest."""
 
 from typing import Any
 

@@ -28,7 +28,7 @@ Decide = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Parity:
-    """What came out.
+    """The result of the comparison.
 
     Attributes:
         images: where the images are from, in words.

@@ -1,4 +1,4 @@
-"""What the classifier of a network gets: the features of images, next to their logits."""
+"""The input of a network's classifier: the features of images, next to their logits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

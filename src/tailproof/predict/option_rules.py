@@ -74,7 +74,7 @@ class Options:
 
     @property
     def changes(self) -> list[str]:
-        """The options that what decides was not fitted with, as messages name them."""
+        """The options that the deciding rule was not fitted with, as messages name them."""
         decided = self.promised.risk is not None  # with rules for groups and for context
         given = {
             "group": self.grouped and not decided,

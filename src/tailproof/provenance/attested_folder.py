@@ -186,7 +186,7 @@ class AttestedFolder:
 
 
 def digests_of(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file in a folder by its path in it, without what is git's.
+    """Return the SHA-256 of each file in a folder by its path in it, without git's own files.
 
     Raises:
         TailproofError: there is a link or something else that is no regular file.
@@ -296,5 +296,5 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def passed_over(folder: Path) -> list[str]:
-    """Return what of git lies in a folder, which nothing covers."""
+    """Return git's own files in a folder, which no signature covers."""
     return [name for name in OF_GIT if (folder / name).exists()]

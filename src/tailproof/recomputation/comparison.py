@@ -21,7 +21,7 @@ Value = tuple[str, Any]
 
 
 def first_difference(stated: Path, computed: Path) -> str | None:
-    """Return a sentence's part about the first difference of two files; None if there is none."""
+    """Return the first difference of two files as part of a sentence; None if there is none."""
     if stated.read_bytes() == computed.read_bytes():
         return None
     values = _READERS.get(stated.suffix)

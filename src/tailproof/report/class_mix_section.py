@@ -36,7 +36,7 @@ def _table(scores: Scores, knowledge: str, title: str) -> Table:
 
 
 def chart(scores: Scores) -> Chart:
-    """Draw the accuracy of the best method over the mixes, as it is and known, and the first's."""
+    """Draw the accuracy of the best method and the first over the mixes, unknown and known."""
     measured = scores.metrics["class_mixes"][SPLIT]
     lines = [(scores.best, PLAIN, BLUE, "-"), (scores.best, KNOWN, ORANGE, (0, (4, 1.5)))]
     if scores.first != scores.best:

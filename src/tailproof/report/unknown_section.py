@@ -1,4 +1,4 @@
-"""The section on unknown images: how well they are told from known ones, and at which price."""
+"""The section on unknown images: how well they are recognised, and at what cost."""
 
 from typing import Any, NamedTuple
 

@@ -92,7 +92,7 @@ class HeadOnFeatures:
         return make_head(self._config, self.train, self._targets, own).to(device)
 
     def initialize(self, *_: Any) -> bool:
-        """Return that no weights depend on the data; those of a fitted head are its model's."""
+        """Return False: no weights depend on the data, except those a fitted head has already."""
         return False
 
     def precision(self, device: torch.device) -> str:

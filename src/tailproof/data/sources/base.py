@@ -117,7 +117,7 @@ class Source(ABC):
 
     @classmethod
     def recognize(cls, path: Path) -> Recognition | None:
-        """Return what this source takes a file or folder of a user for; None if it is not its kind.
+        """Return how this source reads a user's file or folder; None if it is of another kind.
 
         This reads names and the head of a few files, never a whole collection.
 

@@ -85,7 +85,7 @@ def _at_least(ece: tuple[float, float, float]) -> float:
 
 @comparison("experts_too_alike")
 def experts_too_alike(runs: RunSet) -> list[Finding]:
-    """Tell of experts that are one function, have one curve, or agree on nearly all samples."""
+    """Find experts that are one function, have one curve, or agree on nearly all samples."""
     alike: dict[tuple[str, str], tuple[str, float]] = {}
     keys: dict[str, str] = {}
     for name, recipe in runs.recipes.items():

@@ -119,7 +119,7 @@ FAMILIES = (
 
 
 def recognize(names: Collection[str]) -> Family:
-    """Return the family whose names these are; one without a name and facts if there is none."""
+    """Return the family that uses these names; one without a name and facts if none does."""
     plain = [name.strip().lower() for name in names]
     return next((family for family in FAMILIES if family.recognizes(plain)), Family("", bool))
 

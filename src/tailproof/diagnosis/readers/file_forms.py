@@ -188,7 +188,7 @@ def _is_level_of_split(folder: Path) -> bool:
 
 
 def is_single_series(path: Path, table: Table) -> bool:
-    """Return whether the file has one metric, which it is named by, of one split or of several."""
+    """Return whether the file has one metric, named in its path, of one split or of several."""
     if not table.rows:
         return False
     roles = {str(name): read_name(str(name)) for row in table.rows[:50] for name in row}
@@ -217,7 +217,7 @@ def home_of_series(path: Path) -> Path:
 
 
 def split_of_place(path: Path) -> tuple[Part, Path]:
-    """Return the split that a folder or file is named by, and the path without that word."""
+    """Return the split that the path of a folder or file names, and the path without that word."""
     if path.parent.name.lower() in PARTS and path.parent.name:
         return PARTS[path.parent.name.lower()], path.parent.parent / path.name
     suffix = "" if path.suffix[1:].lower() in PARTS else path.suffix  # Caffe's log.train

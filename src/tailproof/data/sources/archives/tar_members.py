@@ -73,7 +73,7 @@ class Tar:
         """Yield every member, without its content.
 
         Raises:
-            TailproofError: the archive is truncated or damaged, or goes on after its end.
+            TailproofError: the archive is truncated or damaged, or has data after its end.
         """
         position = -1
         while (member := self._next()) is not None:

@@ -232,7 +232,7 @@ class _Shift:
 
 
 def plain_path(path: str) -> str:
-    """Return a path as it is compared: with slashes, without '.', in one Unicode form."""
+    """Return a path in the form that is compared: slashes, no '.', one Unicode form."""
     text = path.replace("\\", "/")
     return normpath(text if text.isascii() else unicodedata.normalize("NFC", text))
 

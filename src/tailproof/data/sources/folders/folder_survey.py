@@ -88,7 +88,7 @@ def _real(path: str, is_link: bool) -> str:
 
 
 def split_kinds(names: list[str], *, files: bool = False) -> dict[str, str | None]:
-    """Return of which split each name is; words that all names share do not count.
+    """Return the split that each name stands for; words that all names share do not count.
 
     ISIC_Training_Input and ISIC_Test_Input are the names of a training and of a test set.
 

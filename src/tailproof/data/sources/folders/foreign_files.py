@@ -1,4 +1,4 @@
-"""Names the files that people have labels or pictures in, and that are not read."""
+"""Names the kinds of files with labels or pictures that are not read, and says what to do."""
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -80,7 +80,7 @@ def describe_foreign(files: Iterable[str]) -> str | None:
 
 
 def describe_unread(files: Iterable[str]) -> str | None:
-    """Return what pictures are that are not read, if a good part of the files are such."""
+    """Return the kind of pictures that are not read, if many of the files are such, with advice."""
     files = list(files)
     unread = [file for file in files if PurePosixPath(file).suffix.lower() in UNREAD]
     if 3 * len(unread) < len(files) or not unread:

@@ -27,7 +27,7 @@ LOOKED_AT = 1000  # lines
 
 
 class Entry(NamedTuple):
-    """A line of a list; `fault` says why it is of no use."""
+    """A line of a list; `fault` says why it cannot be used."""
 
     line: int
     path: str

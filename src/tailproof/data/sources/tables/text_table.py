@@ -240,7 +240,7 @@ class TextTable:
 
 
 def other_kind_of_table(content: bytes) -> str:
-    """Say what content is that is no table of text, and what to do; empty if it may be one."""
+    """Say what content is instead of a text table, and what to do; empty if it may be one."""
     kinds = (kind for start, kind in OTHER_FILES.items() if content.startswith(start))
     return next(kinds, "") or other_kind(content)
 
