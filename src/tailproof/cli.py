@@ -13,7 +13,7 @@ from tailproof.runtime.file_name_encoding import require_utf8
 from tailproof.runtime.process import limit_spinning
 
 app = typer.Typer(
-    help="Start a project, follow its runs, use its experts, prove and share its results.",
+    help="Start a project, follow its runs, use its experts, and prove and share its results.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

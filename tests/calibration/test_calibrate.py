@@ -63,7 +63,7 @@ def test_few_samples_and_absent_classes_are_recorded(tmp_path):
     found = calibrated(raw)
     assert len(found["warnings"]) == 2
     assert "only 35 samples" in found["warnings"][0]
-    assert found["warnings"][1] == "2 classes have no sample in calib, of 4"
+    assert found["warnings"][1] == "2 classes have no sample in calib, out of 4"
 
 
 def test_calib_without_a_label_is_refused(tmp_path):
@@ -78,7 +78,7 @@ def test_calib_of_one_class_is_enough_and_says_so(tmp_path, labels):
     raw = write(tmp_path / "calib.parquet", "calib", labels=labels)
     fitted = calibrated(raw)
     assert 0.05 <= fitted["temperature"] <= 20 and fitted["classes_present"] == 1
-    assert "3 classes have no sample in calib, of 4" in fitted["warnings"]
+    assert "3 classes have no sample in calib, out of 4" in fitted["warnings"]
 
 
 @pytest.mark.parametrize("split", [split for split in SPLITS if split != "calib"])

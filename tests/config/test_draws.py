@@ -103,4 +103,4 @@ def test_the_folds_of_an_experiment_have_no_draws(experiments):
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 1], [1, 2], [1, 0]])
 def test_seeds_differ_and_begin_with_that_of_the_data(seeds):
     value = changed(data={**MINIMAL["data"], "seeds": seeds})
-    assert_mistakes(mistakes(value), [("data", str(seeds), "'seed'", "which is 0")])
+    assert_mistakes(mistakes(value), [("data", str(seeds), "'seed' (0)")])

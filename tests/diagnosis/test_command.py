@@ -178,7 +178,7 @@ def test_an_experiment_is_a_configuration_too(tmp_path):
         ("clases: 3\n", "'clases' is not a known key (did you mean 'classes'?)"),
         ("targets: {val_loss: [{at_mots: 3}]}\n", "did you mean 'at_most'?"),
         ("targets: {val_loss: [{at_epoch: 3}]}\n", "'gap_at_most'"),
-        ("- 1\n", "holds list, expected a mapping"),
+        ("- 1\n", "found list"),
     ],
 )
 def test_a_wrong_configuration_gets_one_sentence(tmp_path, text, words):

@@ -81,7 +81,10 @@ def predict(
         str | None,
         typer.Option(
             metavar="COLUMN|folder",
-            help="Give one answer for all images in a folder, or with the same value in a column.",
+            help=(
+                "Give one answer for all images in each folder, or with the same value in this "
+                "column of --table."
+            ),
         ),
     ] = None,
     table: Annotated[
@@ -101,7 +104,7 @@ def predict(
         bool, typer.Option("--adapt", help="Estimate from the images how frequent each class is.")
     ] = False,
 ) -> None:
-    """Classify images with an expert: calibrated probabilities, and accept or reject.
+    """Classify images with an expert: calibrated probabilities, accepted or rejected.
 
     Needs only the expert's folder.
     """
@@ -150,7 +153,7 @@ def export(
         ),
     ] = False,
 ) -> None:
-    """Write an expert as one ONNX file, if it answers as the expert does."""
+    """Export an expert as one ONNX file, which is kept only if it gives the same answers."""
     from tailproof.onnx_export.command import export as export_expert
 
     parity = export_expert(expert, onnx, images or [], int8=int8)
@@ -167,7 +170,7 @@ def bundle(
         int | None, typer.Option(help="Seed of the experts. Default: the first one.")
     ] = None,
 ) -> None:
-    """Put an ensemble into one folder, which predicts like the folder of an expert.
+    """Write an ensemble as one folder, which predicts like the folder of an expert.
 
     First runs the jobs whose files are missing.
     """
@@ -196,7 +199,7 @@ def retrain(
     ],
     output: Annotated[str, typer.Option(metavar="FOLDER", help="New folder for the new head.")],
 ) -> None:
-    """Fit a new head from verified labels, and score it next to the old one, which stays."""
+    """Fit a new head to verified labels, and compare it with the old one, which is kept."""
     from tailproof.retraining.retrain import retrain as retrain_head
     from tailproof.retraining.retrain import summary
 
@@ -225,9 +228,9 @@ def review(
         str | None, typer.Option(metavar="FOLDER", help="New folder. Default: review/NAME.")
     ] = None,
 ) -> None:
-    """Write the images that a person should look at, as a page and as tasks for Label Studio.
+    """List the images that a person should review, as a page and as tasks for Label Studio.
 
-    Bring the answers back with `tailproof relabel` or `tailproof retrain`.
+    Use the answers with `tailproof relabel` or `tailproof retrain`.
     """
     from tailproof.review.review import review as review_experiment
 
@@ -248,7 +251,7 @@ def relabel(
     ],
     output: Annotated[str, typer.Option(metavar="TABLE.csv", help="New table of all labels.")],
 ) -> None:
-    """Write a table of all labels, in which the verified ones replace the given ones."""
+    """Write a table of all labels, in which verified labels replace the given ones."""
     from tailproof.retraining.label_table import write_label_table
 
     for line in write_label_table(experiment, answers, output).summary():

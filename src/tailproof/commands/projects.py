@@ -67,7 +67,7 @@ def import_(
         typer.Option(metavar="COLUMN", help="Column of labels, if it is not clear from the table."),
     ] = None,
 ) -> None:
-    """Look at your own images, say what they are taken for, and write their experiment."""
+    """Recognise how your images are organised, and write an experiment that trains on them."""
     from tailproof.importer import import_collection
     from tailproof.importer.terminal import print_import
     from tailproof.terminal import Console
@@ -80,7 +80,7 @@ def folds(
     experiment: Experiment,
     of: Annotated[int, typer.Option("--of", min=2, help="Number of folds.")] = 5,
 ) -> None:
-    """Write an experiment for each fold of another one, so that every image is tested once."""
+    """Write one experiment per fold of an experiment, so that every image is tested once."""
     from tailproof.config.folds import write_folds
     from tailproof.project import project_paths
 
@@ -90,7 +90,7 @@ def folds(
 
 
 def draws(experiment: Experiment) -> None:
-    """Write an experiment for each further draw of another one's splits, by its data.seeds."""
+    """Write an experiment for each further draw of the splits: one per seed in data.seeds."""
     from tailproof.config.draws import write_draws
     from tailproof.project import project_paths
 
@@ -108,7 +108,7 @@ def fetch(
         ),
     ],
 ) -> None:
-    """Fetch pretrained weights ahead, for machines without a network."""
+    """Download pretrained weights in advance, for machines without a network."""
     from tailproof.provenance.prefetch import prefetch
 
     for file, facts in prefetch(name).items():

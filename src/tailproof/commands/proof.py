@@ -54,7 +54,7 @@ def reproduce(
 ) -> None:
     """Run recorded jobs again, in a scratch project, and compare what they write.
 
-    The results stay as they are.
+    The results do not change.
     """
     from tailproof.provenance.reproduction_report import reproduce_and_report
     from tailproof.provenance.signatures import PrivateKey
@@ -109,7 +109,7 @@ def lineage(
     place: Annotated[
         str,
         typer.Argument(
-            metavar="PATH[#KEY]", help="A file that a job made; KEY names one value in it."
+            metavar="PATH[#KEY]", help="A results file that a job wrote; KEY names one value in it."
         ),
     ],
 ) -> None:
@@ -130,8 +130,8 @@ def attest(
         bool,
         typer.Option(
             "--fingerprints",
-            help="Put fingerprints of all images into the folders, so that `contains` answers "
-            "from a copy.",
+            help="Put fingerprints of all images into the folders, so that `tailproof contains` "
+            "works with a copy.",
         ),
     ] = False,
 ) -> None:
@@ -155,7 +155,7 @@ def crate(experiment: Experiment) -> None:
 
 
 def log() -> None:
-    """Write the log of all runs, with past ones from git history: results/log.html, log.md."""
+    """Write the log of all runs, also those in the git history: results/log.html, log.md."""
     from pathlib import Path
 
     from tailproof.report.log_page import write_log
@@ -189,7 +189,7 @@ def contains(
         bool, typer.Option("--csv", help="Print a row for every image as CSV.")
     ] = False,
 ) -> None:
-    """Say which images, or copies of them, were in train, val, calib, tune, dev or test.
+    """Show which images, or copies of them, were in train, val, calib, tune, dev or test.
 
     Exits with status 3 if any was, with 0 if none was, and with 1 if some cannot be read.
     """
@@ -256,7 +256,7 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Verify an attested expert or a report from its folder alone, and say what that proves."""
+    """Verify an attested expert or a report from its folder alone, and show what that proves."""
     from tailproof.provenance.signatures import open_signer
     from tailproof.provenance.verify import print_verification
     from tailproof.provenance.verify import verify as verify_folder

@@ -28,9 +28,9 @@ def watch(
         int, typer.Option(min=0, max=65535, help="Port of the page. Default: any free port.")
     ] = 0,
 ) -> None:
-    """Serve a local page that follows an experiment while it runs: curves, progress, findings.
+    """Serve a local page that follows an experiment while it runs: progress, curves, findings.
 
-    It reads files only, so that it works for jobs of Slurm too, and changes no result.
+    It only reads files, so it works for Slurm jobs too and changes no result.
     """
     from tailproof.watch.server import watch as watch_experiment
 
@@ -50,9 +50,9 @@ def track(
         str | None, typer.Option(metavar="URI", help="Write to this MLflow server or store.")
     ] = None,
 ) -> None:
-    """Follow the runs of an experiment, or read finished ones, and show them to other trackers.
+    """Write the curves of an experiment, finished or running, to TensorBoard or MLflow.
 
-    It ends once all runs are finished. A tracker that fails stops no run.
+    It ends once all runs are finished. A failure of a tracker stops no run.
     """
     from tailproof.tracking.follow import follow, open_trackers
 
@@ -90,9 +90,9 @@ def diagnose(
         bool, typer.Option("--json", help="Print what was read and found as JSON.")
     ] = False,
 ) -> None:
-    """Diagnose training runs from their history files, even unfinished or foreign ones.
+    """Find problems of training runs in their history files, which other tools may have written.
 
-    It suggests fixes. It reads what Keras, Lightning, fastai, timm, Ultralytics, Hugging Face,
+    It suggests fixes, and reads what Keras, Lightning, fastai, timm, Ultralytics, Hugging Face,
     TensorBoard, MLflow and others write. The output first lists how each column was read. Several
     runs are compared.
     """

@@ -34,4 +34,4 @@ def rows_of(
                     images = batch["image"].field("bytes").to_pylist()
                     yield from zip(images, batch[target].to_pylist(), strict=True)
         except (pa.ArrowException, OSError, KeyError) as error:
-            raise unreadable(path, error, "delete it and run snakemake again") from None
+            raise unreadable(path, error, "run snakemake again with --forcerun shard") from None

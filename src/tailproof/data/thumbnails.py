@@ -116,7 +116,7 @@ def _find_in(path: Path, column: str, wanted: set[Any], pictures: dict[Any, Pict
             f"{path}: an image is damaged ({error}): delete the shard and run snakemake again"
         ) from None
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise unreadable(path, error, "delete it and run snakemake again") from None
+        raise unreadable(path, error, "run snakemake again with --forcerun shard") from None
 
 
 def picture(data: bytes, side: int = SIDE, *, lossy: bool = False) -> Picture:

@@ -68,7 +68,7 @@ class ShardImages:
                 table = file.read_row_group(group, columns=["image.bytes"], use_threads=False)
         except (pa.ArrowException, OSError) as error:
             place = f"{self.path}, row group {group}"
-            raise unreadable(place, error, "delete it and run snakemake again") from error
+            raise unreadable(place, error, "run snakemake again with --forcerun shard") from error
         return table["image"].chunk(0).field("bytes")
 
 

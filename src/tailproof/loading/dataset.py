@@ -130,7 +130,7 @@ class Split:
             )
         except (pa.ArrowException, OSError) as error:
             place = f"{self.paths[shard]}, row group {inside}"
-            raise unreadable(place, error, "delete it and run snakemake again") from error
+            raise unreadable(place, error, "run snakemake again with --forcerun shard") from error
         return table["image"].chunk(0).field("bytes")  # a row group of structs is one chunk
 
 

@@ -96,5 +96,5 @@ def _row_groups(folder: Path, shards: list[dict[str, Any]]) -> int:
         try:
             total += pq.read_metadata(path).num_row_groups
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise unreadable(path, error, "delete it and run snakemake again") from None
+            raise unreadable(path, error, "run snakemake again with --forcerun shard") from None
     return total

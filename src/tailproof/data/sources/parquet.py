@@ -497,9 +497,9 @@ class _Listing:
             )
         if sample_id in self.ids:
             raise TailproofError(
-                f"{self.where(row)} has the same sample id as {self.where(self.ids[sample_id])}, "
-                f"'{sample_id}': make the column '{self.config.id}' unique, or remove "
-                "data.source.id"
+                f"{self.where(row)} has the sample id '{sample_id}', like "
+                f"{self.where(self.ids[sample_id])}: make the column '{self.config.id}' unique, "
+                "or remove data.source.id"
             )
         self.ids[sample_id] = row
 
