@@ -141,8 +141,9 @@ class Recipe(Strict):
     tune: Tune | None = None
     freeze: list[str] | None = Field(
         None,
-        description="Stages of the pretrained network that stay as they are, e.g. [conv_stem, "
-        "blocks.0], or [blocks] for a whole list. Default: with tune, all but the head; else none.",
+        description="Stages of the pretrained network that stay frozen, e.g. [conv_stem, "
+        "blocks.0], or [blocks] for a whole list. Default: with tune, all but the head; "
+        "otherwise none.",
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Cosine()

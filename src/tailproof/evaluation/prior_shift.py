@@ -178,7 +178,7 @@ def estimate_shares(
         return EstimatedShares(
             assumed,
             False,
-            f"{len(log_p):,} images are too few for the shares of {free + 1:,} classes",
+            f"{len(log_p):,} images are too few to estimate the shares of {free + 1:,} classes",
         )
     checked = ~np.isnan(known.mean)
     if estimated[checked].sum() < LEAST_CHECKED:

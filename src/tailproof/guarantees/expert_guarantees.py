@@ -304,7 +304,7 @@ class ExpertGuarantees(JsonFile):
 
     def _check_length(self, name: str, values: list) -> None:
         if len(values) != len(self.shares):
-            raise ValueError(f"{name} has {len(values)} values, shares has {len(self.shares)}")
+            raise ValueError(f"{name} has {len(values)} values, but shares has {len(self.shares)}")
 
     @model_serializer(mode="wrap")
     def _without_absent_rule(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

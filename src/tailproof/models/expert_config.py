@@ -118,12 +118,12 @@ class ExpertConfig(JsonFile):
         }
         for (name, size), (other, other_size) in pairwise(sizes.items()):
             if size != other_size:
-                raise ValueError(f"{name} is for {size} outputs, {other} for {other_size}")
+                raise ValueError(f"{name} is for {size} outputs, but {other} for {other_size}")
         for taken in (prepared, *self.inputs):
             if self.model_args.get("in_chans") != taken.input_size[0]:
                 raise ValueError(
-                    f"model_args.in_chans is {self.model_args.get('in_chans')}, "
-                    f"input_size has {taken.input_size[0]} channels"
+                    f"model_args.in_chans is {self.model_args.get('in_chans')}, but input_size "
+                    f"has {taken.input_size[0]} channels"
                 )
         for rank, names in self.classes.items():
             if repeated := _repeated(names):

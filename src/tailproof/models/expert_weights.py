@@ -153,8 +153,8 @@ def _check_memory(weights: Path, network: nn.Module) -> None:
     free = psutil.virtual_memory().available
     if needed > free:
         raise TailproofError(
-            f"{weights} needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free: "
-            "use a machine with more memory"
+            f"{weights} needs {needed / 2**30:.1f} GiB of memory, but only {free / 2**30:.1f} GiB "
+            "are free: use a machine with more memory"
         )
 
 

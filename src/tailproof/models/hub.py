@@ -97,6 +97,6 @@ def _from_address(address: str) -> Download:
 def _check(file: Path, actual: str, published: str) -> None:
     if actual != published:
         raise TailproofError(
-            f"{file} has the SHA-256 {actual[:12]}…, its publisher says {published[:12]}…: delete "
-            "the file and fetch it again"
+            f"{file} has the SHA-256 {actual[:12]}…, expected {published[:12]}… as published: "
+            "delete the file and fetch it again"
         )

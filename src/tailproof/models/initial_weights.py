@@ -69,8 +69,8 @@ def build_initial(
     network = build(pretrained=_source(facts, tensors))
     if facts["outputs"] not in (0, classes):
         log.info(
-            "the head of the weights has %d outputs, the data have %d classes: a new head starts "
-            "from random weights",
+            "the head of the weights has %d outputs, but the data have %d classes: a new head "
+            "starts from random weights",
             facts["outputs"],
             classes,
         )

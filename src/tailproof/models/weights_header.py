@@ -65,7 +65,7 @@ def read_header(path: str | Path) -> dict[str, TensorType]:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, LONGEST):
-            raise _damaged(path, f"it has {size} bytes, its header would have {length}")
+            raise _damaged(path, f"it has {size} bytes, but its header would have {length}")
         text = file.read(length)
     try:
         value = parse_json(text.decode())
@@ -98,7 +98,7 @@ def _check_offsets(path: str | Path, entries: dict[str, _Entry], size: int) -> N
             )
         end = expected
     if end != size:
-        raise _damaged(path, f"its tensors have {size} bytes, its header says {end}")
+        raise _damaged(path, f"its tensors have {size} bytes, but its header says {end}")
 
 
 def _damaged(path: str | Path, why: str) -> TailproofError:

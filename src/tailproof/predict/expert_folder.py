@@ -141,18 +141,20 @@ def _check_expert(
     classes, target = config.classes, config.tailproof.target
     mode, channels = deployment.images, config.pretrained_cfg.input_size[0]
     if CHANNELS.get(mode, channels) != channels:
-        raise ValueError(f"{DEPLOYMENT} decodes images as {mode}, {CONFIG} has {channels} channels")
+        raise ValueError(
+            f"{DEPLOYMENT} decodes images as {mode}, but {CONFIG} has {channels} channels"
+        )
     ranks = set(calibration.other_ranks)
     if ranks != classes.keys() - {target}:
         raise ValueError(
-            f"{CALIBRATION} has other_ranks {sorted(ranks)!a:.80}, {CONFIG} has heads "
+            f"{CALIBRATION} has other_ranks {sorted(ranks)!a:.80}, but {CONFIG} has heads "
             f"{list(classes)!a:.80} with the target {target!a:.80}"
         )
     for rank, calibrator in calibration.calibrators(target).items():
         if calibrator.bias is not None and len(calibrator.bias) != len(classes[rank]):
             raise ValueError(
                 f"{CALIBRATION} has a calibrator of {rank!a:.80} for {len(calibrator.bias)} "
-                f"classes, {CONFIG} has {len(classes[rank])}"
+                f"classes, but {CONFIG} has {len(classes[rank])}"
             )
     try:
         deployment.check_classes(classes[target])

@@ -40,7 +40,7 @@ def check_classes(
     classes = manifest["classes"]
     if [name for rank in heads for name in classes.get(rank, [])] != names:
         raise TailproofError(
-            f"{expert} was not trained on the classes of the shards: train it again"
+            f"{expert} was not trained on the classes of the shards: train the expert again"
         )
 
 
@@ -79,7 +79,7 @@ def _by_rank(
         if len(infinite):
             raise TailproofError(
                 f"expert {expert} computes a logit that is not finite for sample "
-                f"{split.sample_ids[start + infinite[0]]} of {split.name}: train it again"
+                f"{split.sample_ids[start + infinite[0]]} of {split.name}: train the expert again"
             )
         yield {rank: batch[:, part] for rank, part in columns.items()}
         start += len(batch)

@@ -92,6 +92,6 @@ def _require_finite(values: Computed, name: str) -> None:
     if not finite.all():
         raise TailproofError(
             f"expert {name} computes a number that is not finite for sample "
-            f"{values.split.sample_ids[int(finite.argmin())]} of {values.split.name}: train it "
-            "again"
+            f"{values.split.sample_ids[int(finite.argmin())]} of {values.split.name}: train the "
+            "expert again"
         )

@@ -228,8 +228,8 @@ class _Judge:
             return Verdict(
                 path,
                 "altered",
-                f"SHA-256 {self.now[path][:12]}…, its record says "
-                f"{self.ledger.files[path].sha256[:12]}…",
+                f"SHA-256 {self.now[path][:12]}…, but {self.ledger.files[path].sha256[:12]}… in "
+                "its record",
             )
         return self._by_job(path, record)
 

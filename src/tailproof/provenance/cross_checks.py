@@ -351,7 +351,7 @@ class _Samples:
         names = self._weights.filter(pc.equal(self._weights["split"], split))["sample_id"]
         rows = self._table.take(pa.array([self._rows[name] for name in names.to_pylist()]))
         if facts["rows"] != len(rows):
-            yield f"{manifest}: {split} has {facts['rows']} rows, the samples {len(rows)}"
+            yield f"{manifest}: {split} has {facts['rows']} rows, but the samples have {len(rows)}"
         for rank, counts in facts["class_counts"].items():
             counted = rows[rank].drop_null().value_counts().to_pylist()
             actual = {one["values"]: one["counts"] for one in counted}

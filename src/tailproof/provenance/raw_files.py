@@ -66,6 +66,6 @@ def _verdict(path: Path, pinned: str, now: str | None) -> Verdict:
     if now is None:
         return Verdict(path.as_posix(), "missing", "listed in raw.parquet, but does not exist")
     if now != pinned:
-        why = f"SHA-256 {now[:12]}…, raw.parquet says {pinned[:12]}…"
+        why = f"SHA-256 {now[:12]}…, but {pinned[:12]}… in raw.parquet"
         return Verdict(path.as_posix(), "altered", why)
     return Verdict(path.as_posix(), "proven")

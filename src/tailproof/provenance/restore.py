@@ -76,7 +76,7 @@ def _damaged(ledger: Ledger, read: list[str]) -> dict[str, str]:
         if path not in digests:
             reasons[path] = "does not exist"
         elif digests[path] != file.sha256:
-            reasons[path] = f"SHA-256 {digests[path][:12]}…, its record says {file.sha256[:12]}…"
+            reasons[path] = f"SHA-256 {digests[path][:12]}…, but {file.sha256[:12]}… in its record"
     raw, _ = check_raw(ledger, read)
     wrong = [verdict for verdict in raw if verdict.state != "proven"]
     if wrong:

@@ -27,7 +27,7 @@ def other_best(folder: Path, training: dict[str, Any]) -> Iterator[str]:
     history, best = History.read(folder / "history.csv"), training["best"]
     if training["epochs"] != len(history.rows):
         yield (
-            f"{folder}/training.json has {training['epochs']} epochs, {history.path} has "
+            f"{folder}/training.json has {training['epochs']} epochs, but {history.path} has "
             f"{len(history.rows)}"
         )
     if best["epoch"] is None:
@@ -37,14 +37,14 @@ def other_best(folder: Path, training: dict[str, Any]) -> Iterator[str]:
     if not math.isclose(value, best["value"], rel_tol=SAME_NUMBER):
         yield (
             f"{folder}/training.json: {monitor} of epoch {best['epoch']} is {best['value']:.6g}, "
-            f"in {history.path} it is {value:.6g}"
+            f"but {value:.6g} in {history.path}"
         )
     others = [row for row in history.rows if math.isfinite(row.get(monitor, math.nan))]
     sign, slack = direction(monitor), SAME_NUMBER * abs(value)
     if better := [row for row in others if sign * (row[monitor] - value) > slack]:
         yield (
             f"{folder}/training.json: epoch {best['epoch']} is not the best one by {monitor}, "
-            f"epoch {better[0]['epoch']:.0f} of {history.path} is better"
+            f"because epoch {better[0]['epoch']:.0f} of {history.path} is better"
         )
 
 

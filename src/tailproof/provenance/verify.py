@@ -142,8 +142,8 @@ def _verify_experiment(
     refuse([*_other_statements(folder, records), *_other_outputs(folder, records)])
     if others := _files_of_no_job(folder, records):
         result.open.append(
-            f"{listed(others)}: no job wrote {'it' if len(others) == 1 else 'them'}, and nothing "
-            "signed is about that"
+            f"{listed(others)}: no job wrote {'it' if len(others) == 1 else 'them'}, and no "
+            "signed statement covers that"
         )
     if isinstance(signer, PublicKey):
         for name in records:

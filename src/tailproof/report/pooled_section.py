@@ -67,9 +67,9 @@ def _folds(metrics: Values) -> Section:
 def _draws(metrics: Values) -> Section:
     draws = metrics["draws"]
     words = (
-        f"{quantity(len(draws), 'draw')} of the long tail and the splits, by the seeds "
-        f"{', '.join(str(draw['data_seed']) for draw in draws.values())} of the data. The results "
-        "above are those of the first."
+        f"{quantity(len(draws), 'draw')} of the long tail and the splits, with the data seeds "
+        f"{', '.join(str(draw['data_seed']) for draw in draws.values())}. The results above are "
+        "those of the first draw."
     )
     tables = [
         _of_methods(

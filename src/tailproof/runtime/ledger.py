@@ -64,8 +64,9 @@ def read_ledger(experiment: str) -> Ledger:
                 unreadable[path.as_posix()] = f"{path} is a copy of the record {record.path}"
             elif impossible := _impossible_paths(record):
                 unreadable[path.as_posix()] = (
-                    f"{path} lists {impossible[0]:.200}, which no job of {record.rule} can read or "
-                    "write: it was edited"
+                    f"{path} lists {impossible[0]:.200}, which no job of {record.rule} can read "
+                    "or write, so it was edited: restore the original, for example with git, or "
+                    "delete it and run snakemake again"
                 )
             else:
                 records[record.path] = record

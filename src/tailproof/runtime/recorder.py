@@ -132,7 +132,7 @@ def _check_inputs(inputs: list[File]) -> None:
         if file.sha256 != recorded.sha256:
             raise TailproofError(
                 f"{file.path} was changed after its job wrote it (SHA-256 {file.sha256[:12]}…, "
-                f"its record says {recorded.sha256[:12]}…): delete it and run again to rebuild "
+                f"but {recorded.sha256[:12]}… in its record): delete it and run again to rebuild "
                 "it, or see `tailproof audit`"
             )
 

@@ -168,9 +168,15 @@ def read_record(path: str | Path) -> Record:
         field = ".".join(map(str, first["loc"]))
         raise _damaged(path, f"{field}: {first['msg']}") from None
     if record.text() != text:
-        raise TailproofError(f"{path} was edited after the job wrote it: its seal does not match")
+        raise TailproofError(
+            f"{path} does not match its seal, so it was edited after the job wrote it: restore "
+            "the original, for example with git, or delete it and run snakemake again"
+        )
     return record
 
 
 def _damaged(path: str | Path, why: str) -> TailproofError:
-    return TailproofError(f"{path} is not a record ({why}): it was edited or damaged")
+    return TailproofError(
+        f"{path} is not a record ({why}), so it was edited or damaged: restore the original, for "
+        "example with git, or delete it and run snakemake again"
+    )

@@ -34,8 +34,8 @@ class ProcessGroup:
         started = int(os.environ.get("WORLD_SIZE", "1"))
         if started != world:
             raise TailproofError(
-                f"expected {world} processes (recipe.devices × recipe.nodes), "
-                f"torchrun started {started}"
+                f"expected {world} processes (recipe.devices × recipe.nodes), but torchrun "
+                f"started {started}"
             )
         self.rank = int(os.environ["RANK"])
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)

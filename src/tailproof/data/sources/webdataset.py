@@ -283,8 +283,8 @@ class WebDatasetSource(Source):
         repeated = len(samples.keys) - len(set(samples.keys))
         if repeated:
             warnings.append(
-                f"{root}: {quantity(repeated, 'key')} of samples in more than one tar; these are "
-                "read as different samples"
+                f"{root}: {quantity(repeated, 'key')} of samples in more than one tar; samples "
+                "with the same key are read as different ones"
             )
         return warnings
 

@@ -30,7 +30,7 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     sizes = ", ".join(f"{name} is for {size} classes" for name, size in wrong.items())
     return Finding(
         "outputs_differ",
-        f"{sizes}, the data have {classes}",
+        f"{sizes}, but the data have {classes}",
         "error",
         evidence={"classes": classes, **wrong},
         confidence=1.0,

@@ -23,7 +23,7 @@ def undefined_monitor(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     if not MONITORS[recipe.monitor].two_classes:
         return None
     if facts.positive is None:
-        reason = f"which needs two classes; the data have {len(facts.train)}"
+        reason = f"which needs two classes, but the data have {len(facts.train)}"
     elif not all(facts.val.values()):
         reason = "and val has no samples of one of the two classes"
     else:
