@@ -156,7 +156,7 @@ def test_keras_with_a_line_per_epoch_and_without_val(tmp_path):
 
 def test_two_tables_of_fastai_are_not_mixed(tmp_path):
     text = (LOGS / "fastai.txt").read_text()
-    assert "2 tables" in refusal(tmp_path, text + text)
+    assert "2 fastai tables" in refusal(tmp_path, text + text)
 
 
 def test_rates_of_mmaction_are_shares(tmp_path):

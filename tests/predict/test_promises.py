@@ -340,7 +340,7 @@ def test_context_that_cannot_be_used_is_one_sentence(expert, in_context, images,
     for place, options, found in (
         (expert, {}, "built without columns of context"),
         (folder, {}, "no column 'date'"),
-        (folder, {"group": "folder"}, "--context is fitted for single images alone"),
+        (folder, {"group": "folder"}, "--context is fitted only for single images"),
     ):
         with pytest.raises(TailproofError, match=found):
             predict_images(

@@ -82,9 +82,7 @@ def predict_images(
     found = find_images(places, expert.loaded.deployment.images)
     files, broken = list(found.files), found.unreadable
     if group is None and table is not None:
-        raise TailproofError(
-            "--table needs --group: name the table's column of groups with --group"
-        )
+        raise TailproofError("--table needs --group: set --group to a column of the table")
     groups = None
     if group is not None:
         group_names = groups_of(files, group, table)
