@@ -51,14 +51,15 @@ def _head(config: dict[str, Any], ledgers: dict[str, Ledger]) -> list[str]:
     return [
         "# A long-tail table that can be audited",
         "",
-        f"{config['title']}. Balanced accuracy on `test` is in percent, with the 95 % bootstrap "
-        "interval over test",
-        "samples and seeds. ECE is in percent, with 15 bins. AURC is the area under the curve of "
-        "balanced risk over coverage",
-        "(lower is better), by Chow's rule and by the plug-in rule. Minutes are for one seed: the "
-        "median epoch time times",
-        "the number of epochs, plus the time to embed features, from the records. Device: "
-        f"{' and '.join(sorted(machines))}.",
+        f"This page compares methods on {config['title']}, with numbers that you can audit and "
+        "reproduce. Balanced accuracy on",
+        "`test` is in percent, with the 95 % bootstrap interval over test samples and seeds. ECE "
+        "is in percent, with 15 bins.",
+        "AURC is the area under the curve of balanced risk over coverage (lower is better), by "
+        "Chow's rule and by the plug-in",
+        "rule. Minutes are for one seed: the median epoch time times the number of epochs, plus "
+        "the time to embed features,",
+        f"from the records. Device: {' and '.join(sorted(machines))}.",
         "",
         config["note"],
         "",
