@@ -24,7 +24,7 @@ from rich.table import Table
 
 from tailproof.config.data import Data
 from tailproof.config.validation import load_experiment
-from tailproof.data.split_assignment import profile_counts
+from tailproof.data.long_tail import long_tail_counts
 from tailproof.files import read_json
 from tailproof.training.launcher import launch
 
@@ -35,7 +35,7 @@ EXPERIMENT = Path(__file__).parents[1] / "config" / "experiments" / "cifar100_lt
 def random_cifar(folder: Path) -> Path:
     """Write random pictures with the class counts of CIFAR-100-LT and shard them."""
     rng = np.random.default_rng(0)
-    counts = profile_counts(np.full(CLASSES, LARGEST), "exponential", 100, None)
+    counts = long_tail_counts(np.full(CLASSES, LARGEST), "exponential", 100, None)
     for pool, sizes in (("train", counts), ("test", [HELD_OUT] * CLASSES)):
         for name, size in enumerate(sizes):
             place = folder / "raw" / pool / f"{name:02d}"

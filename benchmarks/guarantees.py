@@ -64,8 +64,8 @@ from tailproof.evaluation.task import Task
 from tailproof.evaluation.weighted_samples import nanmean
 from tailproof.guarantees.context_prior import ContextColumn, add_context, fit_exponents
 from tailproof.guarantees.fitting import PRIOR_FROM
-from tailproof.guarantees.folds import predict_held_out
 from tailproof.guarantees.guarantee import classes_of, cross_fitted
+from tailproof.guarantees.held_out_predictions import predict_held_out
 from tailproof.guarantees.known_risks import is_known
 from tailproof.guarantees.prediction_sets import (
     LOWEST,

@@ -36,10 +36,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from tailproof.data.copy_search import KnownPictures
 from tailproof.data.duplicate_pairs import clusters_of
-from tailproof.data.fingerprints import Fingerprints, max_distance_for
+from tailproof.data.fingerprint_table import Fingerprints, max_distance_for
 from tailproof.data.grey_thumbnail import FLAT_VALUE, SIDE, thumbnail
-from tailproof.data.known_pictures import KnownPictures
 from tailproof.data.near_duplicates import find_pairs, threshold_for, without_chains
 from tailproof.data.picture_hashes import hash_of, spectra_of, windows
 from tailproof.provenance.contains import read_one

@@ -27,7 +27,7 @@ from rich.table import Table
 from untrained_expert import write_expert
 
 from tailproof.onnx_export.command import export
-from tailproof.onnx_export.images import Images
+from tailproof.onnx_export.compared_images import Images
 from tailproof.onnx_export.parity import run_expert, run_file
 from tailproof.predict.loaded_expert import load_expert
 

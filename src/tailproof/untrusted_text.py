@@ -10,6 +10,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -59,6 +60,7 @@ def printable_lines(text: object) -> str:
     return "\n".join([first, *(f"  {line}" if line[:1].strip() else line for line in rest)])
 
 
+@lru_cache(1024)
 def spreadsheet_cell(text: str) -> str:
     """Return text that no spreadsheet runs: an apostrophe before ``=``, ``+``, ``-``, ``@``.
 

@@ -13,7 +13,7 @@ from scipy.special import log_softmax, softmax
 
 import tailproof
 from tailproof.bundle.bundle import bundle
-from tailproof.bundle.sources import Sources
+from tailproof.bundle.inputs import Sources
 from tailproof.bundle.tensors import pack_weights
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.config.evaluation import ENSEMBLES, Evaluation

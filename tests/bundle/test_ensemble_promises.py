@@ -2,8 +2,8 @@
 
 import pytest
 
+from tailproof.bundle.inputs import Sources
 from tailproof.bundle.promises import promise
-from tailproof.bundle.sources import Sources
 from tailproof.evaluation.task import Task
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.guarantees.guarantee import ensemble_predictions, guarantee, read_logits

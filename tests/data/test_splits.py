@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
-from tailproof.data.split_assignment import assign, assign_pools, count_classes, profile_counts
+from tailproof.data.long_tail import long_tail_counts
+from tailproof.data.split_assignment import assign, assign_pools, count_classes
 from tailproof.data.splits import (
     drop_duplicates,
     drop_shared_groups,
@@ -36,16 +37,16 @@ def frame(labels, groups=None, digests=None, pools=None):
 
 
 def test_exponential_profile_gives_the_published_cifar_counts():
-    counts = profile_counts(np.full(100, 500), "exponential", 100, None)
+    counts = long_tail_counts(np.full(100, 500), "exponential", 100, None)
     assert counts.sum() == 10847
     assert (counts[0], counts[-1]) == (500, 5)
     # CIFAR-10-LT at imbalance 100 (Cui et al. 2019): 5000 … 50, 12,406 images
-    ten = profile_counts(np.full(10, 5000), "exponential", 100, None)
+    ten = long_tail_counts(np.full(10, 5000), "exponential", 100, None)
     assert ten.tolist() == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
 
 
 def test_step_profile_halves_the_classes():
-    counts = profile_counts(np.full(10, 100), "step", 10, None)
+    counts = long_tail_counts(np.full(10, 100), "step", 10, None)
     assert counts.tolist() == [100] * 5 + [10] * 5
 
 
@@ -56,7 +57,7 @@ def test_step_profile_halves_the_classes():
 )
 def test_default_n_max_fits_into_the_pool(available, imbalance, kind):
     available = np.array(available)
-    counts = profile_counts(available, kind, imbalance, None)
+    counts = long_tail_counts(available, kind, imbalance, None)
     assert (counts <= available).all()
     assert (np.diff(counts) <= 0).all()
 

@@ -10,8 +10,8 @@ from tailproof.data.logits import Logits
 from tailproof.evaluation.prior_shift import prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.guarantees.fitting import Setting
-from tailproof.guarantees.folds import predict_held_out
 from tailproof.guarantees.grouped import Groups
+from tailproof.guarantees.held_out_predictions import predict_held_out
 from tailproof.guarantees.prediction_sets import set_scores
 from tailproof.guarantees.promised import PromisedGroups
 from tailproof.guarantees.rules import fit_guarantees

@@ -21,7 +21,7 @@ from tailproof.data.tables import write_parquet
 from tailproof.files import write_json
 from tailproof.inspection import gallery, inspect, labels_to_check
 from tailproof.inspection.held_out_predictions import INSPECTED, HeldOutPredictions
-from tailproof.retraining.label_table import write_label_table
+from tailproof.retraining.relabel import write_label_table
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import csv_line, plain_cell
 

@@ -26,8 +26,8 @@ from tailproof.files import read_json, write_json
 from tailproof.models import build_model, save_expert
 from tailproof.models.expert_config import ExpertConfig
 from tailproof.onnx_export.command import export
+from tailproof.onnx_export.compared_images import images_of
 from tailproof.onnx_export.graph import WholeExpert
-from tailproof.onnx_export.images import images_of
 from tailproof.onnx_export.metadata import KEY
 from tailproof.onnx_export.parity import compare, run_expert
 from tailproof.predict.bundle_file import BundledExpert, BundleFile

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tailproof.config.data import Data
-from tailproof.data.fingerprints import Fingerprints, write_fingerprints
+from tailproof.data.fingerprint_table import Fingerprints, write_fingerprints
 from tailproof.data.prepare import prepare
 from tailproof.data.raw_checksums import list_raw
 from tailproof.data.splits import split

@@ -15,7 +15,7 @@ from tailproof.data.shard_reader import rows_of
 from tailproof.files import read_json
 from tailproof.history import History
 from tailproof.inspection.held_out_predictions import INSPECTED
-from tailproof.retraining.label_table import write_label_table
+from tailproof.retraining.relabel import write_label_table
 from tailproof.review.review import review
 from tailproof.runtime.errors import TailproofError
 from tailproof.tracking.follow import follow, open_trackers

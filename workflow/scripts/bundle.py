@@ -6,7 +6,7 @@ from tailproof.runtime.job import job
 
 with job(snakemake) as stage:
     from tailproof.bundle.bundle import bundle
-    from tailproof.bundle.sources import Sources
+    from tailproof.bundle.inputs import Sources
     from tailproof.config.evaluation import Evaluation
     from tailproof.config.guarantees import Guarantees
     from tailproof.runtime.stages import paths_by

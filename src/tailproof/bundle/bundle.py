@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tailproof.bundle.card import EnsembleFacts, card_of
+from tailproof.bundle.inputs import Sources
 from tailproof.bundle.promises import promise
-from tailproof.bundle.sources import Sources
 from tailproof.bundle.tensors import Packed, pack_weights
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.config.evaluation import STACKED, Evaluation

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tailproof.bundle.sources import Sources
+from tailproof.bundle.inputs import Sources
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.probabilities import Prediction

@@ -234,7 +234,7 @@ def relabel(
     output: Annotated[str, typer.Option(metavar="TABLE.csv", help="New table of all labels.")],
 ) -> None:
     """Write a table of all labels, in which the verified ones replace the given ones."""
-    from tailproof.retraining.label_table import write_label_table
+    from tailproof.retraining.relabel import write_label_table
 
     for line in write_label_table(experiment, answers, output).summary():
         say(line)

@@ -14,7 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tailproof.data.tables import read_batches, read_parquet, read_schema, with_metadata
+from tailproof.data.tables import (
+    numbers,
+    read_batches,
+    read_parquet,
+    read_schema,
+    with_metadata,
+)
 from tailproof.files import atomic
 from tailproof.runtime.errors import TailproofError
 
@@ -106,9 +112,9 @@ class LogitsFile(LabelledSamples):
         ranks = [field.name for field in schema if pa.types.is_integer(field.type)]
         table = read_parquet(path, ["sample_id", "weight", *ranks])
         file = cls(
-            sample_ids=table["sample_id"].to_numpy(),
-            labels={rank: table[rank].fill_null(-1).to_numpy() for rank in ranks},
-            weight=table["weight"].to_numpy().astype(np.float64),
+            sample_ids=np.array(table["sample_id"].to_pylist(), dtype=object),
+            labels={rank: numbers(table[rank]) for rank in ranks},
+            weight=numbers(table["weight"]).astype(np.float64),
             metadata=metadata,
             path=Path(path),
             classes=classes,
@@ -162,8 +168,8 @@ class LogitsFile(LabelledSamples):
     def _matrix(self, name: str, column: pa.Array, classes: int, start: int) -> np.ndarray:
         if column.null_count:
             raise _other_type(self.path, name, column.type, column.null_count)
-        flat = column.flatten().to_numpy(zero_copy_only=False)
-        values = flat.astype(np.float32, copy=False).reshape(len(column), classes)
+        values = numbers(column.flatten()).astype(np.float32, copy=False)
+        values = values.reshape(len(column), classes)
         infinite = ~np.isfinite(values).all(axis=1)
         self._refuse(
             infinite,

@@ -1,7 +1,6 @@
 """Assigns samples to the six splits: whole groups, stratified by class, with a long tail."""
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pandas as pd
 from tailproof.config.data import Data, Fold
 from tailproof.config.splits import HELD_OUT, SPLITS, TRAIN, VAL
 from tailproof.data.folds import deal_folds
+from tailproof.data.long_tail import long_tail_mask
 from tailproof.runtime.errors import TailproofError
 
 
@@ -22,7 +22,7 @@ def assign_splits(samples: pd.DataFrame, target: str, names: list[str], config: 
         return assign_fold(samples, target, names, config, config.splits.fold, rng)
     pools = assign_pools(samples, target, config.test_fraction, rng)
     training = samples[pools == TRAIN]
-    training = training[profile_mask(training[target], names, config.long_tail, rng)]
+    training = training[long_tail_mask(training[target], names, config.long_tail, rng)]
     held_out = samples[pools == HELD_OUT]
     official_val = samples[pools == VAL]
     fractions = config.splits
@@ -66,7 +66,7 @@ def assign_fold(
     shares = {"tune": fractions.tune * size, "dev": fractions.dev * size}
     chosen = assign_all(others, target, shares, "train", rng)
     training = others[chosen == "train"]
-    training = training[profile_mask(training[target], names, config.long_tail, rng)]
+    training = training[long_tail_mask(training[target], names, config.long_tail, rng)]
     shares = {"val": fractions.val, "calib": fractions.calib}
     return pd.concat(
         [
@@ -90,56 +90,6 @@ def assign_pools(
             "the source has no training images, or no test images: correct data.source"
         )
     return pools
-
-
-def profile_counts(
-    available: np.ndarray, kind: str, imbalance: float, n_max: int | None
-) -> np.ndarray:
-    """Return the number of images to keep of each class; class 0 keeps the most.
-
-    exponential: n_i = floor(n_max · IF^(−i/(C−1))) (Cao et al. 2019); step: n_max in the first
-    half of the classes, floor(n_max/IF) in the others (Buda et al. 2018).
-
-    Args:
-        available: images of each class in the training pool, shape [C].
-        kind: ``exponential`` or ``step``.
-        imbalance: n of the first class divided by n of the last.
-        n_max: n of the first class; None means the most that `available` allows.
-    """
-    classes = len(available)
-    position = np.arange(classes)
-    if kind == "exponential":
-        share = imbalance ** (-position / max(classes - 1, 1))
-    else:
-        share = np.where(position < (classes + 1) // 2, 1.0, 1.0 / imbalance)
-    if n_max is None:
-        n_max = int(np.min((available + 1 - 1e-9) / share))
-        n_max = min(n_max, int(available[0]))
-    # 500·100^(-99/99) is 5 on paper and 4.999… in floating point
-    return np.floor(n_max * share + 1e-9).astype(int)
-
-
-def profile_mask(
-    labels: pd.Series, names: list[str], profile: Any, rng: np.random.Generator
-) -> np.ndarray:
-    """Return a mask of the training-pool samples to keep, drawn without replacement."""
-    if profile.kind == "natural":
-        return np.ones(len(labels), bool)
-    codes = pd.Categorical(labels, categories=names).codes
-    available = np.bincount(codes, minlength=len(names))
-    counts = profile_counts(available, profile.kind, profile.imbalance, profile.n_max)
-    short = np.flatnonzero(counts > available)
-    if short.size:
-        worst = short[0]
-        raise TailproofError(
-            f"data.long_tail asks for {counts[worst]} images of class '{names[worst]}', but the "
-            f"training pool has {available[worst]}: lower n_max or remove it"
-        )
-    keep = np.zeros(len(codes), bool)
-    for code, count in enumerate(counts):
-        members = np.flatnonzero(codes == code)
-        keep[rng.permutation(members)[:count]] = True
-    return keep
 
 
 def assign(

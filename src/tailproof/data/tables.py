@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -46,6 +47,24 @@ def read_parquet(path: str | Path, columns: list[str] | None = None) -> pa.Table
                     f"{path} has two columns with the name '{column}': delete it and run again"
                 )
         return file.read(columns=columns)
+
+
+def numbers(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Copy a column of numbers to an array, with NaN for missing floats and -1 for integers.
+
+    Arrow's `fill_null` and `to_numpy` would import pandas, which takes a third of a second.
+    """
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    kind = np.dtype(array.type.to_pandas_dtype())
+    if not len(array):
+        return np.empty(0, kind)
+    valid, values = array.buffers()
+    rows = slice(array.offset, array.offset + len(array))
+    found = np.frombuffer(values, kind)[rows].copy()
+    if array.null_count:
+        bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
+        found[bits[rows] == 0] = np.nan if kind.kind == "f" else -1
+    return found
 
 
 def read_batches(path: str | Path, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:

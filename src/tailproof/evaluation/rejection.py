@@ -33,7 +33,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.weighted_samples import ratio
@@ -187,6 +186,8 @@ def fit_shift(samples: Grouped) -> Array:
 
     def excess(shift: float) -> float:
         return float(samples.weight @ samples.shifted(np.array([0.0, shift])).mass[:, 1] - share)
+
+    from scipy.optimize import brentq  # slow to import, and readers of results do without
 
     if excess(-20) >= 0 or excess(20) <= 0:
         return np.array([0.0, -20.0 if excess(-20) >= 0 else 20.0])

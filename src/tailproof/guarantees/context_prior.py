@@ -37,7 +37,7 @@ from tailproof.evaluation import bootstrap
 from tailproof.evaluation.prior_shift import shares
 from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.task import FITTED_ON, Task
-from tailproof.guarantees.folds import predict_held_out
+from tailproof.guarantees.held_out_predictions import predict_held_out
 
 LEAST_SMOOTHING, MOST_SMOOTHING = 0.1, 1e7
 STRONGEST = 3.0

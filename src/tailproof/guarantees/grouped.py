@@ -23,7 +23,7 @@ from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS
 from tailproof.guarantees.context_prior import codes_of_groups
 from tailproof.guarantees.expert_guarantees import WEIGHTING
 from tailproof.guarantees.fitting import Samples, Unit
-from tailproof.guarantees.folds import predict_held_out
+from tailproof.guarantees.held_out_predictions import predict_held_out
 from tailproof.guarantees.summary import Method
 
 Array = np.ndarray

@@ -23,8 +23,8 @@ from tailproof.files import write_json
 from tailproof.guarantees.context_prior import Context
 from tailproof.guarantees.expert_guarantees import stored_guarantees
 from tailproof.guarantees.fitting import PRIOR_FROM, Samples, Setting, Unit
-from tailproof.guarantees.folds import fold_of
 from tailproof.guarantees.grouped import Groups
+from tailproof.guarantees.held_out_predictions import fold_of
 from tailproof.guarantees.known_risks import promise_unknown
 from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.promised import Promised, PromisedGroups

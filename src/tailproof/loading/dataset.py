@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
-from tailproof.data.tables import read_parquet, unreadable
+from tailproof.data.tables import numbers, read_parquet, unreadable
 from tailproof.files import read_json
 from tailproof.loading.sampler import drop_oldest
 from tailproof.runtime.errors import TailproofError
@@ -62,8 +62,8 @@ class Split:
             size += shard["bytes"]
         table = pa.concat_tables(tables)
         self.sample_ids: list[str] = table["sample_id"].to_pylist()
-        self.weight = _numbers(table["weight"])
-        self.labels = {rank: _numbers(table[rank]) for rank in self.manifest["ranks"]}
+        self.weight = numbers(table["weight"])
+        self.labels = {rank: numbers(table[rank]) for rank in self.manifest["ranks"]}
         self._starts = list(accumulate(self.groups, initial=0))
         self.block_rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES * len(self) // max(size, 1)))
         self._kept: dict[int, bytes] = {}
@@ -132,18 +132,3 @@ class Split:
             place = f"{self.paths[shard]}, row group {inside}"
             raise unreadable(place, error, "run the stage shard again") from error
         return table["image"].chunk(0).field("bytes")  # a row group of structs is one chunk
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Copy a column to an array, with -1 for nulls.
-
-    Arrow's `fill_null` and `to_numpy` would import pandas, which takes half a second.
-    """
-    array = column.combine_chunks()
-    valid, values = array.buffers()
-    rows = slice(array.offset, array.offset + len(array))
-    numbers = np.frombuffer(values, array.type.to_pandas_dtype())[rows].copy()
-    if array.null_count:
-        bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
-        numbers[bits[rows] == 0] = -1
-    return numbers

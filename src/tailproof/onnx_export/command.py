@@ -9,8 +9,8 @@ from tailproof.evaluation.deployment import Deployment
 from tailproof.evaluation.rejection import Rule
 from tailproof.files import atomic, write_json
 from tailproof.guarantees.expert_guarantees import FILE, ExpertGuarantees
+from tailproof.onnx_export.compared_images import RANGES_SPLIT, Images, images_of
 from tailproof.onnx_export.graph import export_graph
-from tailproof.onnx_export.images import RANGES_SPLIT, Images, images_of
 from tailproof.onnx_export.parity import Parity, compare, run_expert, run_file
 from tailproof.predict.expert_folder import BUNDLE_FILES, FILES
 from tailproof.predict.loaded_expert import LoadedExpert, load_expert

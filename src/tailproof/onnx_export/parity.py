@@ -11,8 +11,8 @@ from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.guarantees.prediction_sets import SetRule, set_scores
 from tailproof.guarantees.risk import answered_above
 from tailproof.guarantees.roll_up import NONE, Rank, answer_rank, answers_by_rank
+from tailproof.onnx_export.compared_images import Images
 from tailproof.onnx_export.graph import ACCEPTED, CLASS, output_names
-from tailproof.onnx_export.images import Images
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.option_rules import CHOW
 from tailproof.predict.rejector import Rejector

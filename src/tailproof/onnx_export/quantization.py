@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from tailproof.onnx_export.images import Images
+from tailproof.onnx_export.compared_images import Images
 
 QUANTIZED = ("Conv", "Gemm", "MatMul")
 NETWORKS = "/networks"

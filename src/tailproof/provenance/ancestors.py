@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from pathlib import Path
 
-from tailproof.data.fingerprints import ImageTables
+from tailproof.data.fingerprint_table import ImageTables
 from tailproof.project import STORES
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger, experiment_of, read_ledger

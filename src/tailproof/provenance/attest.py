@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tailproof.data.fingerprints import write_fingerprints
+from tailproof.data.fingerprint_table import write_fingerprints
 from tailproof.digests import sha256_file
 from tailproof.files import write_text
 from tailproof.project import project_paths

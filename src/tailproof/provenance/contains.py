@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from tailproof.config.splits import SPLITS
-from tailproof.data.fingerprints import DIGEST_BYTES, Fingerprints, ImageTables
+from tailproof.data.copy_search import KnownPictures
+from tailproof.data.fingerprint_table import DIGEST_BYTES, Fingerprints, ImageTables
 from tailproof.data.grey_thumbnail import SIDE, read_thumbnails, thumbnail
 from tailproof.data.heic import without_heic
 from tailproof.data.image_files import FoundImages, find_images
 from tailproof.data.images import pixel_digest, read_picture
-from tailproof.data.known_pictures import KnownPictures
 from tailproof.data.picture_hashes import is_usable
 from tailproof.data.sources.folders.filesystem import read_file
 from tailproof.data.tables import read_parquet, table_metadata

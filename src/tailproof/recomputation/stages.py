@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from tailproof.bundle.bundle import bundle
-from tailproof.bundle.sources import Sources
+from tailproof.bundle.inputs import Sources
 from tailproof.config.data import Data
 from tailproof.config.evaluation import Evaluation
 from tailproof.config.experiment import Experiment

@@ -23,6 +23,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from matplotlib.typing import RcKeyType
@@ -185,12 +186,22 @@ def draw(
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Drawing(height)
         paint(figure)
+        _lay_out(figure)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     svg = _annotated(name, figure, _inline(name, file.getvalue()))
     opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}. {}" data-along="{}">')
     words = opening.format(WIDTH, height, title, caption, along)
     return Chart(title, words + svg + Markup("</svg>"), caption, method)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place everything once; with a layout engine, `savefig` would draw the figure twice."""
+    engine = figure.get_layout_engine()
+    assert engine is not None  # see `Drawing`
+    FigureCanvasSVG(figure)  # measures text as the file will show it
+    engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:

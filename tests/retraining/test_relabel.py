@@ -12,7 +12,7 @@ from tailproof.config.data import Data
 from tailproof.data.prepare import prepare
 from tailproof.data.sources import open_source
 from tailproof.files import write_json
-from tailproof.retraining.label_table import write_label_table
+from tailproof.retraining.relabel import write_label_table
 from tailproof.runtime.errors import TailproofError
 
 CLASSES = ["=lynx", "otter"]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tailproof.data.fingerprints import max_distance_for
+from tailproof.data.copy_search import KnownPictures
+from tailproof.data.fingerprint_table import max_distance_for
 from tailproof.data.grey_thumbnail import FLAT_VALUE, SIDE, thumbnail
-from tailproof.data.known_pictures import KnownPictures
 from tailproof.data.near_duplicates import MIN_CORRELATION
 from tailproof.data.picture_hashes import MAX_DISTANCE, hash_of, spectra_of, windows
 from tests.data.test_near_duplicates import compress, crop, mirror, photograph, resize

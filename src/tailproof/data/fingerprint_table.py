@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tailproof.config.splits import SPLITS
+from tailproof.data.copy_search import first_of_each, nearest
 from tailproof.data.grey_thumbnail import read_thumbnails
-from tailproof.data.known_pictures import first_of_each, nearest
 from tailproof.data.near_duplicates import threshold_for
 from tailproof.data.picture_hashes import (
     CHUNK,
