@@ -109,7 +109,7 @@ def whole(seed: int, each: int) -> Table:
     found, there = sum(scores.found.values()), sum(scores.there.values())
     table = Table(
         title=f"{scores.healthy} healthy, {there} faulty cases in {seconds:.0f} s; recall "
-        f"{share(found / there)} %, something found in {share(scores.false_alarms)} % of the "
+        f"{share(found / there)} %, any finding in {share(scores.false_alarms)} % of the "
         "healthy ones"
     )
     for column in ("detector", "cases", "recall, %", "precision, %", "missed at"):
@@ -165,7 +165,7 @@ def compare_losses(seed: int, each: int) -> Table:
                         for part in (each.recall(kind), each.precision(kind))),
             )  # fmt: skip
     table.add_row(
-        f"something found in {ours.healthy} healthy ones", share(ours.false_alarms), "",
+        f"any finding, in {ours.healthy} healthy histories", share(ours.false_alarms), "",
         share(peer.false_alarms), "",
     )  # fmt: skip
     return table

@@ -51,18 +51,20 @@ def _head(config: dict[str, Any], ledgers: dict[str, Ledger]) -> list[str]:
     return [
         "# A long-tail table that can be audited",
         "",
-        f"{config['title']}. Balanced accuracy on `test` in percent; the interval is the 95 % "
-        "bootstrap over test",
-        "samples and seeds. ECE has 15 bins, in percent. AURC is the area under the balanced "
-        "risk over coverage",
-        "(lower is better), by Chow's rule and by the plug-in rule. Minutes are those of one "
-        "seed: the median epoch times",
-        "the number of epochs, and the embedding of features, as the records have them, on the "
-        f"processor {' and '.join(sorted(machines))}.",
+        f"This page compares methods on {config['title']}, with numbers that you can audit and "
+        "reproduce. Balanced accuracy on",
+        "`test` is in percent, with the 95 % bootstrap interval over test samples and seeds. ECE "
+        "is in percent, with 15 bins.",
+        "AURC is the area under the curve of balanced risk over coverage (lower is better), by "
+        "Chow's rule and by the plug-in",
+        "rule. Minutes are for one seed: the median epoch time times the number of epochs, plus "
+        "the time to embed features,",
+        f"from the records. Device: {' and '.join(sorted(machines))}.",
         "",
         config["note"],
         "",
-        "In a project with the raw data and the weights, as the files of the experiments say:",
+        "To reproduce the table, run these commands in a project, with raw data and weights where "
+        "the experiment files expect them:",
         "",
         "```bash",
         *(f"snakemake --cores 2 results/{name}/report/index.html" for name in ledgers),
@@ -95,7 +97,7 @@ def _table(
 
 
 def _published(rows: list[dict[str, str]]) -> Iterator[str]:
-    yield "## What others published, and why it differs"
+    yield "## Published results, and why ours differ"
     yield ""
     yield "| | published | why ours differs |"
     yield "| --- | --- | --- |"
@@ -106,8 +108,8 @@ def _published(rows: list[dict[str, str]]) -> Iterator[str]:
 def _ledgers(ledgers: dict[str, Ledger]) -> Iterator[str]:
     yield "## Ledgers"
     yield ""
-    yield "`tailproof audit NAME` proves the numbers of an experiment. The digest is that of the"
-    yield "seals of all its records, without the audit's own."
+    yield "`tailproof audit NAME` proves the numbers of an experiment. The digest covers the"
+    yield "seals of all its records except the audit's own."
     yield ""
     yield "| experiment | jobs | digest of the ledger |"
     yield "| --- | ---: | --- |"

@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,15 +36,20 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_modules_and_functions_are_short(path):
-    text = path.read_text()
-    assert len(text.splitlines()) <= 600
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            documented = bool(ast.get_docstring(node))
-            lines = node.end_lineno - (node.body[0].end_lineno if documented else node.lineno)
-            assert lines <= 60, f"{node.name} has {lines} lines"
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def test_modules_and_functions_are_short():
+    long = [relative(path) for path in MODULES if len(path.read_text().splitlines()) > 600]
+    for path in MODULES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                documented = bool(ast.get_docstring(node))
+                lines = node.end_lineno - (node.body[0].end_lineno if documented else node.lineno)
+                long += [f"{relative(path)}: {node.name} has {lines} lines"] * (lines > 60)
+    assert not long
 
 
 FINDERS = {
@@ -56,16 +62,16 @@ FINDERS = {
 """Modules that import by name, and why the code digest misses nothing."""
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in MODULES if relative(path) not in FINDERS], ids=relative
-)
-def test_no_import_is_hidden_from_the_code_closure(path):
-    called = {
-        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        for node in ast.walk(ast.parse(path.read_text()))
+def test_no_import_is_hidden_from_the_code_closure():
+    hiding = {
+        relative(path)
+        for path in MODULES
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call)
+        and getattr(node.func, "attr", getattr(node.func, "id", ""))
+        in {"import_module", "__import__", "exec", "run_path", "run_module"}
     }
-    assert not called & {"import_module", "__import__", "exec", "run_path", "run_module"}
+    assert hiding == FINDERS.keys()
 
 
 CHANGING = re.compile(
@@ -83,20 +89,24 @@ def wordings(tree: ast.AST) -> list[ast.AST]:
     ]
 
 
-@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=relative)
-def test_what_the_code_digest_leaves_out_has_no_effect(path):
+def test_what_the_code_digest_leaves_out_has_no_effect():
+    """What has one is to be done before, and then said."""
     effects = ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom
-    for node in wordings(ast.parse(path.read_text())):
-        assert not isinstance(node, effects), f"line {node.lineno}: do it before, then say it"
-        if isinstance(node, ast.Call):
-            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            assert not CHANGING.fullmatch(called), (
-                f"line {node.lineno}: call {called} before, then say it"
-            )
+    found = [
+        f"{relative(path)}, line {node.lineno}"
+        for path in (*MODULES, *SCRIPTS)
+        for node in wordings(parsed(path))
+        if isinstance(node, effects)
+        or (
+            isinstance(node, ast.Call)
+            and CHANGING.fullmatch(getattr(node.func, "attr", getattr(node.func, "id", "")))
+        )
+    ]
+    assert not found
 
 
 def test_the_package_s_errors_are_all_known_and_carry_nothing_but_their_text():
-    trees = [ast.parse(path.read_text()) for path in MODULES]
+    trees = map(parsed, MODULES)
     classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     errors = {"TailproofError": None}
     for _ in classes:  # a class may stand before its base
@@ -150,15 +160,19 @@ CAUGHT = ERRORS | {"Exception", "KeyError", "LookupError", "ValidationError", "V
 """What a handler catches that the package raised."""
 
 
-@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=relative)
-def test_no_result_holds_the_text_of_an_error(path):
+def test_no_result_holds_the_text_of_an_error():
     """It is not in the code digest: a result stores the error's class or a sentence of its own."""
-    tree = ast.parse(path.read_text())
-    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
-        for handler in (node for node in ast.walk(function) if isinstance(node, ast.ExceptHandler)):
-            caught = {getattr(node, "id", "") for node in ast.walk(handler.type or handler)}
-            if caught & CAUGHT and function.name not in TEXT_OF_AN_ERROR:
-                assert not texts_of(handler), f"line {handler.lineno}"
+    holding = [
+        f"{relative(path)}, line {handler.lineno}"
+        for path in (*MODULES, *SCRIPTS)
+        for function in ast.walk(parsed(path))
+        if isinstance(function, ast.FunctionDef) and function.name not in TEXT_OF_AN_ERROR
+        for handler in ast.walk(function)
+        if isinstance(handler, ast.ExceptHandler)
+        and CAUGHT & {getattr(node, "id", "") for node in ast.walk(handler.type or handler)}
+        and texts_of(handler)
+    ]
+    assert not holding
 
 
 def texts_of(handler: ast.ExceptHandler) -> list[ast.Name]:

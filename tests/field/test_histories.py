@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tailproof.diagnosis.command import diagnose_files
@@ -667,6 +667,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory, value, lines):
     rows=st.lists(st.lists(CELLS, min_size=6, max_size=6), max_size=8),
     separator=st.sampled_from(",;\t| "),
 )
+@example(head=["loss", "epoch", "lr"], rows=[["1", "", "50%"]], separator=",")
 def test_any_table_is_read_or_refused(tmp_path_factory, head, rows, separator):
     path = tmp_path_factory.mktemp("table") / "history.csv"
     lines = [head, *(row[: len(head)] for row in rows)]

@@ -1,4 +1,4 @@
-"""Lists, JSON files, archives and parquet, by the sources that recognise them."""
+"""Lists, JSON files, archives and parquet, by the sources that recognize them."""
 
 import io
 import json

@@ -257,25 +257,6 @@ def test_results_behind_a_link_are_the_same_results(twin, tmp_path):
     assert done.returncode == 0, done.stdout
 
 
-def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(twin):
-    start = f"{EXPERTS}/cross_entropy/seed-0"
-    model = {**TINY["recipe"]["model"], "weights": start}
-    recipe = {**TINY["recipe"], "epochs": 1, "model": model}
-    experts = {"tuned": TINY["experts"]["logit_adjustment"]}
-    twin.write("config/experiments/next.yaml", {**TINY, "recipe": recipe, "experts": experts})
-    done = twin.snakemake("--quiet", "all", "--", "results/next/audit.json")
-    assert done.returncode == 0, done.stderr
-    assert "missing" not in twin.tailproof("audit", "next").stdout
-    twin.tailproof("restore", "next")
-    done = twin.plan()
-    assert "Nothing to be done" in done.stdout + done.stderr
-    flip(twin.folder / start / "model.safetensors")
-    told = twin.tailproof("audit", "next")
-    assert told.returncode == 1
-    assert "results/next/experts/tuned/seed-0/model.safetensors" in told.stdout
-    assert twin.tailproof("audit", "tiny").returncode == 1
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -59,7 +59,7 @@ def import_(
             "--as",
             metavar="SOURCE",
             help="Source to read the path with, such as image_folder or metadata_csv. Default: "
-            "the most specific source that recognises it.",
+            "the most specific source that recognizes it.",
         ),
     ] = None,
     label: Annotated[
@@ -67,7 +67,7 @@ def import_(
         typer.Option(metavar="COLUMN", help="Column of labels, if it is not clear from the table."),
     ] = None,
 ) -> None:
-    """Recognise how your images are organised, and write an experiment that trains on them."""
+    """Recognize how your images are organized, and write an experiment that trains on them."""
     from tailproof.importer import import_collection
     from tailproof.importer.terminal import print_import
     from tailproof.terminal import Console

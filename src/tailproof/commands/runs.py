@@ -82,7 +82,7 @@ def diagnose(
         str | None,
         typer.Option(
             metavar="NAME=COLUMN,…",
-            help="Right columns, where they are misread or not recognised, such as "
+            help="Right columns, where they are misread or not recognized, such as "
             "val_auroc=AUC,val_accuracy=acc:percent.",
         ),
     ] = None,

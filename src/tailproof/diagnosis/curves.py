@@ -13,7 +13,7 @@ FEW = 6
 LONG = 20
 """From this many values on, noise that lasts for some epochs can be distinguished from a trend."""
 MOST_SAMPLES = 5000
-"""The steps of an accuracy over more samples are not recognised."""
+"""The steps of an accuracy over more samples are not recognized."""
 _TO_SD = 1.4826  # of the median absolute deviation, for a normal distribution
 
 

@@ -26,7 +26,7 @@ class DiagnosedRun:
         epochs: number of trained epochs.
         noise: the standard deviation of the metric between epochs.
         levels: the level of every metric on val at the end.
-        values: the metric in each epoch, to recognise identical runs.
+        values: the metric in each epoch, to recognize identical runs.
     """
 
     name: str

@@ -63,7 +63,7 @@ def teach(experts: Mapping[str, Teaching], seed: int, output: str | Path) -> dic
 
     Returns:
         The weights, and for train and tune how often the ensemble is right and how sure it is: an
-        ensemble that is much better on train than on tune has memorised the labels of train.
+        ensemble that is much better on train than on tune has memorized the labels of train.
 
     Raises:
         TailproofError: files are damaged, or are not of the same weights, samples and classes.

@@ -1,4 +1,4 @@
-"""Recognises files of labels that no source reads, and says how to write them as a table."""
+"""Recognizes files of labels that no source reads, and says how to write them as a table."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tailproof.untrusted_files import open_regular, read_json
 LARGEST = 64 * 2**20  # bytes of a JSON file
 LOOKED_AT = 20  # entries of a file
 FILES = 50  # files that are looked at
-HEAD = 2**16  # bytes by which a file of XML or JSON lines is recognised
+HEAD = 2**16  # bytes by which a file of XML or JSON lines is recognized
 WRITTEN = "\0"
 """Stands for the table in code."""
 

@@ -101,7 +101,7 @@ def read_source(section: dict[str, Any]) -> SourceConfig:
         TailproofError: it is not valid.
     """
     value = {"title": section["name"], "data": {"source": section}, "experts": {"plain": {}}}
-    return parse_experiment(value, "the recognised source").data.source
+    return parse_experiment(value, "the recognized source").data.source
 
 
 def read_collection(config: SourceConfig) -> Collection:

@@ -78,7 +78,7 @@ def import_collection(
     Args:
         place: a file or folder.
         name: the name of the experiment. Default: that of the folder.
-        source: the source that reads it. Default: the most specific that recognises it.
+        source: the source that reads it. Default: the most specific that recognizes it.
         label: the column of labels. Default: by its name and cells.
 
     Raises:

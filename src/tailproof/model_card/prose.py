@@ -70,7 +70,7 @@ def _of_network(facts: ExpertFacts) -> dict[str, str]:
     verb = "" if trained == total else " trained"
     return {
         "Model": f"{_with_options(recipe['model'])}, {count} parameters{verb}, "
-        f"initialised from {_start(recipe['model']['weights'])}",
+        f"initialized from {_start(recipe['model']['weights'])}",
         "Tuning": _tuning(recipe),
         "Loss": _with_options(recipe["loss"]),
         "Distilled": _options(recipe["distill"]) if recipe["distill"] else "",

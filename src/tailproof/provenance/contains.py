@@ -336,7 +336,7 @@ class _Search:
     def notes(self) -> list[str]:
         """Return what the search cannot see."""
         flat = quantity(self.flat, "image")
-        note = f"{flat} of a single colour: recognised only if the pixels are identical"
+        note = f"{flat} of a single colour: recognized only if the pixels are identical"
         return [note] * bool(self.flat)
 
 

@@ -1,4 +1,4 @@
-"""The section on unknown images: how well they are recognised, and at what cost."""
+"""The section on unknown images: how well they are recognized, and at what cost."""
 
 from typing import Any, NamedTuple
 

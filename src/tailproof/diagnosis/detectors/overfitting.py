@@ -1,4 +1,4 @@
-"""Detectors of training that does not generalise to validation."""
+"""Detectors of training that does not generalize to validation."""
 
 from typing import Any
 
@@ -156,7 +156,7 @@ def widening_gap(history: RunHistory, context: Context) -> list[Finding]:
             "widening_gap",
             f"{train.name} is {100 * gap.tail:.0f} points ahead of val at the end"
             + (f", {100 * grown:.0f} more than at epoch {_start(gap)}" if len(gap) > 3 else "")
-            + ": the gain on train does not generalise.",
+            + ": the gain on train does not generalize.",
             "warning",
             (_start(gap), int(gap.epochs[-1])),
             {
@@ -191,7 +191,7 @@ def memorisation(history: RunHistory, context: Context) -> list[Finding]:
     return [
         Finding(
             "memorisation",
-            "The network has memorised the training images"
+            "The network has memorized the training images"
             + (f": train loss is {loss.tail:.2g}" if len(loss) else "")
             + (f", accuracy {100 * accuracy.tail:.1f} %" if len(accuracy) else "")
             + ", while validation gets worse.",

@@ -360,7 +360,7 @@ def _reason_for_no_epochs(columns: list[Column], rows: Rows, numbered: bool) -> 
     first = columns[0]
     quantity = first.why == NO_METRIC and not is_time(first.name) and _varies(rows, first.name)
     rates = [row.get(c.name) for c in columns if c.read_as == "learning_rate" for row in rows]
-    numbers = [float(rate) for rate in rates if rate is not None and is_number(rate)]
+    numbers = [read_number(rate) for rate in rates if rate is not None and is_number(rate)]
     reasons = {
         "none of its columns is a known metric": not any(
             column.judged and is_metric(column.read_as) for column in columns

@@ -31,8 +31,8 @@ FOREIGN = {
     ".pkl": "a pickle, which can run code and is not read: write its pictures as PNG",
     ".pth": "PyTorch data, which are not read: write the pictures as PNG",
     ".pt": "PyTorch data, which are not read: write the pictures as PNG",
-    ".jsonl": "JSON that no source recognises: write file names and labels to a CSV table",
-    ".json": "JSON that no source recognises: write file names and labels to a CSV table",
+    ".jsonl": "JSON that no source recognizes: write file names and labels to a CSV table",
+    ".json": "JSON that no source recognizes: write file names and labels to a CSV table",
     ".csv": NO_LABELS,
     ".tsv": NO_LABELS,
 }

@@ -1,4 +1,4 @@
-"""Recognises class folders: at which level they are, which are splits, and which are no classes."""
+"""Recognizes class folders: at which level they are, which are splits, and which are no classes."""
 
 import re
 import shlex
@@ -78,7 +78,7 @@ class Layout:
     """Class folders.
 
     Attributes:
-        root: the path of `data.source.root` below the folder that was recognised.
+        root: the path of `data.source.root` below the folder that was recognized.
         reason: the evidence.
         fields: the other fields of `data.source`.
         sure: whether these are probably class folders.

@@ -1,4 +1,4 @@
-"""Recognises names of splits, such as ``train``, ``Testing`` or ``seg_pred``."""
+"""Recognizes names of splits, such as ``train``, ``Testing`` or ``seg_pred``."""
 
 import re
 from collections.abc import Collection, Iterable

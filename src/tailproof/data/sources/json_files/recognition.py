@@ -26,7 +26,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import open_regular
 
 NAMES = 20  # pictures that are looked for
-START = 2**16  # bytes by which a JSON file is recognised
+START = 2**16  # bytes by which a JSON file is recognized
 FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 

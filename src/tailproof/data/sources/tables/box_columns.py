@@ -1,4 +1,4 @@
-"""Recognises the columns of a table that are the sides of boxes in the pictures."""
+"""Recognizes the columns of a table that are the sides of boxes in the pictures."""
 
 import json
 from collections.abc import Iterable

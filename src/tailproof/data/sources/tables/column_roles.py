@@ -145,7 +145,7 @@ class Roles:
         missing: by column the cells that are taken for no value.
         notes: a sentence for each decision.
         doubts: a sentence for each decision that may be wrong.
-        named: whether the label was recognised by its name as well as by its cells.
+        named: whether the label was recognized by its name as well as by its cells.
         fault: why the labels cannot be used as they are.
         doubt: that no column is surely the label.
         one_hot: columns of 0 and 1, one per class, with 1 in one of them.

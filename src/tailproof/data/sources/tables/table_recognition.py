@@ -1,4 +1,4 @@
-"""Recognises tables of pictures and labels: which table, which columns, where the pictures are."""
+"""Recognizes tables of pictures and labels: which table, which columns, where the pictures are."""
 
 import re
 import shlex

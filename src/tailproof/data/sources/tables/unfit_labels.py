@@ -1,4 +1,4 @@
-"""Recognises values that are no classes: several labels in one cell, and quantities."""
+"""Recognizes values that are no classes: several labels in one cell, and quantities."""
 
 import re
 from collections import Counter

@@ -1,0 +1,24 @@
+"""An experiment whose expert starts from another experiment's: one chain of proof."""
+
+from tests.project import TINY
+
+START = "results/tiny/experts/cross_entropy/seed-0"
+
+
+def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(twin):
+    model = {**TINY["recipe"]["model"], "weights": START}
+    recipe = {**TINY["recipe"], "epochs": 1, "model": model}
+    experts = {"tuned": TINY["experts"]["logit_adjustment"]}
+    twin.write("config/experiments/next.yaml", {**TINY, "recipe": recipe, "experts": experts})
+    done = twin.snakemake("--quiet", "all", "--", "results/next/audit.json")
+    assert done.returncode == 0, done.stderr
+    assert "missing" not in twin.tailproof("audit", "next").stdout
+    twin.tailproof("restore", "next")
+    done = twin.plan()
+    assert "Nothing to be done" in done.stdout + done.stderr
+    weights = twin.folder / START / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    told = twin.tailproof("audit", "next")
+    assert told.returncode == 1
+    assert "results/next/experts/tuned/seed-0/model.safetensors" in told.stdout
+    assert twin.tailproof("audit", "tiny").returncode == 1
