@@ -16,7 +16,7 @@ SPLIT = "test"
 PROCEDURES = {
     "thr": "softmax",
     "aps": "summed softmax",
-    "raps": "summed, regularised",
+    "raps": "summed, regularized",
     "pas": "softmax / class share",
     "interp_q": "softmax, class thresholds softened",
     "classwise": "softmax, class thresholds",
