@@ -10,7 +10,7 @@ import csv
 import json
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def main() -> None:
     ledgers = {name: read_ledger(name) for name in experiments}
     metrics = {name: _metrics(name) for name in experiments}
     lines = [*_head(config, ledgers), *_table(config["rows"], metrics, ledgers), ""]
-    lines += [*_published(config["rows"]), "", *_ledgers(ledgers)]
+    lines += [*_draws(config["rows"]), *_published(config["rows"]), "", *_ledgers(ledgers)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -67,11 +67,19 @@ def _head(config: dict[str, Any], ledgers: dict[str, Ledger]) -> list[str]:
         "the experiment files expect them:",
         "",
         "```bash",
-        *(f"snakemake --cores 2 results/{name}/report/index.html" for name in ledgers),
+        *_commands(ledgers),
         "python benchmarks/long_tail.py > docs/benchmarks.md     # in a clone",
         "```",
         "",
     ]
+
+
+def _commands(experiments: Iterable[str]) -> Iterator[str]:
+    for name in experiments:
+        yield f"snakemake --cores 2 results/{name}/report/index.html"
+        if _summary_of_draws(name):
+            yield f"tailproof draws {name}"
+            yield f"snakemake --cores 2 results/{name}/draws/summary.csv"
 
 
 def _table(
@@ -94,6 +102,41 @@ def _table(
             f"{minutes:.1f}",
         ]
         yield "| " + " | ".join(cells) + " |"
+
+
+def _draws(rows: list[dict[str, str]]) -> Iterator[str]:
+    found = {name: _summary_of_draws(name) for name in {row["experiment"] for row in rows}}
+    drawn = [
+        (row, found[row["experiment"]][row["method"]]) for row in rows if found[row["experiment"]]
+    ]
+    if not drawn:
+        return
+    yield "## Other draws of the subset"
+    yield ""
+    yield "Another value of `data.seed` draws other images for the long tail, for `test` and for"
+    yield "the other splits. Balanced accuracy on `test`, with experts trained on each draw:"
+    yield ""
+    yield "| | draws | mean | sd | range |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for row, values in drawn:
+        shares = (_number(values[name], "%.1") for name in ("mean", "sd", "lowest", "highest"))
+        mean, deviation, lowest, highest = shares
+        cells = [row["name"], values["draws"], mean, deviation, f"{lowest} to {highest}"]
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _summary_of_draws(experiment: str) -> dict[str, dict[str, str]]:
+    """Return the balanced accuracy of each method over the draws; nothing if there is one draw."""
+    path = project_paths().experiment(experiment) / "draws" / "summary.csv"
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {
+            row["method"]: row
+            for row in csv.DictReader(file)
+            if row["metric"] == "balanced_accuracy"
+        }
 
 
 def _published(rows: list[dict[str, str]]) -> Iterator[str]:

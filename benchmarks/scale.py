@@ -20,12 +20,13 @@ Measured on 2 processors of an AMD EPYC, one run, seconds (µs a row, peak MB):
 The same for files on disk, in class folders (`image_folder`) or in tars of 10,000 (`webdataset`):
 `list` lists them, `import` also looks for labels and makes the splits, `prepare` lists, decodes and
 hashes them as the job does, and `start` is what each start of Snakemake does once results exist.
-Measured on 2 processors of an Intel Xeon that others used too, so in seconds of processor time (µs
-a file, peak MB):
+Measured on 2 processors that others used too, so in seconds of processor time (µs a file, peak MB);
+the row of 500,000 files in a run of its own, on a slower machine:
 
     files              list              prepare             start
      50,000, folder    0.9 (19, 164)     16.6 (333, 239)     1.4 (27, 216)
     125,000, folder    1.1 (9, 171)      38.6 (309, 289)     2.4 (19, 237)
+    500,000, folder    2.6 (5, 246)     221.0 (442, 577)     8.3 (17, 471)
      50,000, tars      3.9 (77, 164)     14.9 (298, 225)     0.8 (15, 164)
     125,000, tars      8.4 (67, 174)     35.5 (284, 248)     0.7 (6, 165)
 

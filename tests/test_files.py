@@ -75,9 +75,9 @@ def test_a_full_disk_is_told_and_keeps_what_stood_there_before(tiny_disk):
     small = pa.table({"x": [1, 2, 3]})
     write_parquet(path, small)
     large = pa.table({"x": [os.urandom(100_000)]})
-    with pytest.raises(TailproofError, match=r"no space left .*tiny while writing table\.parquet"):
+    with pytest.raises(TailproofError, match=r"no space is left .*tiny while writing table\.parquet"):
         write_parquet(path, large)
-    with pytest.raises(TailproofError, match=r"no space left .* while writing other\.txt: free"):
+    with pytest.raises(TailproofError, match=r"no space is left .* while writing other\.txt: free"):
         write_text(tiny_disk / "other.txt", "x" * 100_000)
     assert read_parquet(path).equals(small)
     assert list(tiny_disk.iterdir()) == [path]
@@ -85,7 +85,7 @@ def test_a_full_disk_is_told_and_keeps_what_stood_there_before(tiny_disk):
 
 def test_a_device_that_is_always_full_is_told(tmp_path):
     with (
-        pytest.raises(TailproofError, match=r"no space left .* while writing x\.txt"),
+        pytest.raises(TailproofError, match=r"no space is left .* while writing x\.txt"),
         atomic(tmp_path / "x.txt"),
         open("/dev/full", "w") as full,
     ):

@@ -136,9 +136,10 @@ def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _unwritable(path: Path, error: OSError) -> TailproofError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        lack = "your quota is used up" if error.errno == errno.EDQUOT else "no space is left"
         return TailproofError(
-            f"no space left on the disk of {path.parent} while writing {path.name}: free some "
-            "space and run again; an earlier version of the file is unchanged"
+            f"{lack} on the disk of {path.parent} while writing {path.name}: free some space and "
+            "run again; an earlier version of the file is unchanged"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return TailproofError(

@@ -183,7 +183,7 @@ def test_a_full_disk_keeps_what_stood_there_before(tmp_path, monkeypatch):
     output = tmp_path / "samples.parquet"
     output.write_bytes(b"what stood there before")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TailproofError, match="no space left on the disk"):
+    with pytest.raises(TailproofError, match="no space is left on the disk"):
         prepare(DIGITS, output)
     assert output.read_bytes() == b"what stood there before"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [output]

@@ -103,7 +103,13 @@ def tiny(folder, **changes):
     (folder / "config" / "experiments" / "tiny.yaml").write_text(text)
 
 
-OF_ALL_EXPERTS = {"README.md", "deployment.json", "guarantees.json", "preflight.json"}
+OF_ALL_EXPERTS = {
+    "README.md",
+    "audit.json",
+    "deployment.json",
+    "guarantees.json",
+    "preflight.json",
+}
 
 
 def different_files(one, other):

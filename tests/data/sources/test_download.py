@@ -115,7 +115,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(served, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     target = tmp_path / "raw" / "file"
-    with pytest.raises(TailproofError, match="no space left on the disk"):
+    with pytest.raises(TailproofError, match="no space is left on the disk"):
         fetch(f"{served[1]}/body", target, SUM)
     assert not list(target.parent.iterdir())
 
