@@ -75,7 +75,9 @@ def test_a_full_disk_is_told_and_keeps_what_stood_there_before(tiny_disk):
     small = pa.table({"x": [1, 2, 3]})
     write_parquet(path, small)
     large = pa.table({"x": [os.urandom(100_000)]})
-    with pytest.raises(TailproofError, match=r"no space is left .*tiny while writing table\.parquet"):
+    with pytest.raises(
+        TailproofError, match=r"no space is left .*tiny while writing table\.parquet"
+    ):
         write_parquet(path, large)
     with pytest.raises(TailproofError, match=r"no space is left .* while writing other\.txt: free"):
         write_text(tiny_disk / "other.txt", "x" * 100_000)
