@@ -16,7 +16,7 @@ expert = tailproof.open(results.expert("balanced_softmax", seed=0))
 
 print(results.metrics.query("split == 'test' and metric == 'balanced_accuracy'"))
 expert = tailproof.open(results.expert("balanced_softmax"))  # the folder, or a copy of it anywhere
-table = expert.predict("new/", set=0.9)  # or pictures, arrays, a column of a table
+table = expert.predict("new/", set=0.9)  # or images, arrays, a column of a table
 print(table[["file", "class", "probability", "decision", "set"]])
 
 assert_type(expert, Expert)

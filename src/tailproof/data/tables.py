@@ -119,8 +119,6 @@ def _parquet(path: str | Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             refuse_bomb(path, file.metadata)
             yield file
-    except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist: build it with snakemake") from None
     except (pa.ArrowException, OSError) as error:
         raise unreadable(path, error, "delete it and run snakemake again") from None
 
@@ -153,13 +151,15 @@ def refuse_bomb(path: str | Path, footer: pq.FileMetaData) -> None:
 
 
 def unreadable(path: str | Path, error: Exception, advice: str) -> TailproofError:
-    """Build the error for a parquet file that cannot be read.
+    """Build the error for a parquet file that is missing or cannot be read.
 
     Args:
         path: the file.
         error: what reading raised.
         advice: what to do if the file is damaged, and not the machine short of something.
     """
+    if isinstance(error, FileNotFoundError):
+        return TailproofError(f"{path} does not exist: build it with snakemake")
     reason = " ".join(str(error).split())
     return TailproofError(
         f"{path} cannot be read as parquet ({reason}): {lacking(error) or advice}"

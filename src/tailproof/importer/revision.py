@@ -71,7 +71,7 @@ def without_groups(recognition: Recognition, collection: Collection) -> Recognit
         "several splits, and results on new groups may be worse; with more groups, set 'group' "
         "again"
     )
-    notes = tuple(note for note in recognition.notes if not note.startswith("groups:"))
+    notes = tuple(note for note in recognition.notes if not note.startswith("groups"))
     return replace(recognition, source=changed, notes=notes, doubts=(*recognition.doubts, doubt))
 
 
