@@ -88,9 +88,6 @@ def test_new_times_make_nothing_stale_but_what_shows_them(twin):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (twin.results / "preflight.json").read_bytes() == first
     assert planned(twin) == SHOWING
-    done = twin.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "holds: " in twin.tailproof("audit", "tiny").stdout
 
 
 def test_other_workers_are_told_of_on_request(twin):

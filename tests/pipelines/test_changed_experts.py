@@ -1,8 +1,9 @@
-"""An experiment whose expert starts from another experiment's: one chain of proof."""
+"""Experts that start from another experiment's, and experts that are taken out."""
 
 from tests.project import TINY
 
-START = "results/tiny/experts/cross_entropy/seed-0"
+EXPERTS = "results/tiny/experts"
+START = f"{EXPERTS}/cross_entropy/seed-0"
 
 
 def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(twin):
@@ -22,3 +23,14 @@ def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(t
     assert told.returncode == 1
     assert "results/next/experts/tuned/seed-0/model.safetensors" in told.stdout
     assert twin.tailproof("audit", "tiny").returncode == 1
+
+
+def test_an_expert_that_was_taken_out_is_no_reason_to_fail(twin):
+    experts = {**TINY["experts"]}
+    del experts["logit_adjustment"]
+    twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
+    done = twin.snakemake("--quiet", "all")
+    assert done.returncode == 0, done.stderr
+    done = twin.tailproof("audit", "tiny")
+    assert done.returncode == 0, done.stdout
+    assert f"{EXPERTS}/logit_adjustment/seed-0, " in done.stdout
