@@ -5,6 +5,9 @@ CORES ?= 2
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Containers often set it: each of some fifty jobs would then compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-pipelines test-chaos test-slurm slurm lint docs schema bench-train bench-threads bench-gpu bench-experts bench-loader bench-scale bench-overhead bench-proof bench-systems bench-stream bench-predict bench-calibration bench-embed bench-diagnosis bench-near-duplicates bench-contains bench-guarantees bench-labels bench-heads bench-long-tail bench-onnx bench-students bench-unknown clean browser
 
@@ -128,6 +131,7 @@ clean: ## remove the environment and caches; keep the results
 	  exit 1; }
 	@echo "setting up .venv: about 2 GB, a minute or two"
 	$(INSTALL) -e .
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 .venv/.dev: .venv/.run

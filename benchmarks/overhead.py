@@ -102,7 +102,7 @@ def run_bare(experiment: str) -> None:
 
         from tailproof.calibration.calibrate import calibrate
         from tailproof.calibration.export import export
-        from tailproof.config.splits import SPLITS
+        from tailproof.config.splits import CALIBRATED, SPLITS
         from tailproof.config.validation import load_experiment
         from tailproof.evaluation.evaluate import evaluate
         from tailproof.predict.infer import infer
@@ -116,8 +116,8 @@ def run_bare(experiment: str) -> None:
         for seed in config.seeds:
             folder = results / "experts" / name / f"seed-{seed}"
             raw, calibrated = (
-                {split: folder / kind / f"{split}.parquet" for split in SPLITS}
-                for kind in ("raw_logits", "logits")
+                {split: folder / kind / f"{split}.parquet" for split in splits}
+                for kind, splits in (("raw_logits", SPLITS), ("logits", CALIBRATED))
             )
             with timed("train"):
                 launch(manifest, recipe, seed, folder, ".state", "bare", "train.log")
@@ -128,7 +128,8 @@ def run_bare(experiment: str) -> None:
                 fitted_on = {split: raw[split] for split in config.calibration.splits}
                 calibrate(fitted_on, config.calibration, folder / "calibration.json")
             with timed("export"):
-                export(raw, folder / "calibration.json", calibrated)
+                shown = {split: raw[split] for split in calibrated}
+                export(shown, folder / "calibration.json", calibrated)
             logits.setdefault(name, {})[str(seed)] = {
                 split: calibrated[split] for split in ("tune", "dev", "test")
             }

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import init
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from tailproof.models.weights_header import TensorType
 
@@ -27,6 +29,25 @@ TYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+
+
+INITIALIZING = {
+    getattr(torch.Tensor, name)
+    for name in ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
+}
+"""What computes initial weights in place."""
+
+
+class _WithoutInitialization(TorchFunctionMode):
+    """Leaves out initial weights: without memory, they would only import PyTorch's compiler."""
+
+    def __torch_function__(
+        self, function: Any, _types: Any, arguments: Any = (), keywords: Any = None
+    ) -> Any:
+        named = keywords or {}
+        if function in INITIALIZING or getattr(function, "__module__", "") == init.__name__:
+            return arguments[0] if arguments else named["tensor"]
+        return function(*arguments, **named)
 
 
 def build_on_meta(build: Callable[[], nn.Module], tensors: int) -> nn.Module:
@@ -50,7 +71,7 @@ def build_on_meta(build: Callable[[], nn.Module], tensors: int) -> nn.Module:
 
     hook = register_module_parameter_registration_hook(count)
     try:
-        with torch.device("meta"), _time_limit():
+        with torch.device("meta"), _WithoutInitialization(), _time_limit():
             return build()
     finally:
         hook.remove()
