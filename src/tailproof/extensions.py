@@ -26,8 +26,14 @@ def import_extensions() -> None:
     """Import the extensions of the project in the current folder, sorted by name.
 
     Raises:
-        TailproofError: one of them cannot be imported.
+        TailproofError: one of them cannot be imported, or is a package.
     """
+    for package in sorted(Path(EXTENSIONS).glob("[!_]*/__init__.py")):
+        name = package.parent.name
+        raise TailproofError(
+            f"{package.parent} is a package, but an extension is one file: move its code to "
+            f"{EXTENSIONS}/{name}.py, or name the folder _{name} if extensions import it"
+        )
     files = extension_files()
     folder = str(Path.cwd())
     if files and folder not in sys.path:

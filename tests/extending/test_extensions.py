@@ -112,3 +112,13 @@ def test_an_extension_that_cannot_be_imported_is_named(project, text, line, kind
         import_extensions()
     assert f"extensions/zz.py, line {line or ''}" in str(refused.value)
     assert kind in str(refused.value)
+
+
+def test_a_package_is_no_extension_unless_its_name_says_that_others_import_it(project):
+    package = project / "mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    with pytest.raises(TailproofError, match=r"extensions/mine\.py, or name the folder _mine"):
+        import_extensions()
+    package.rename(project / "_mine")
+    import_extensions()
