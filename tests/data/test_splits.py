@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tailproof.config.data import Data
 from tailproof.config.splits import SPLITS
+from tailproof.data.exact_duplicates import drop_duplicates
 from tailproof.data.long_tail import long_tail_counts
 from tailproof.data.split_assignment import assign, assign_pools, count_classes
 from tailproof.data.splits import (
-    drop_duplicates,
     drop_shared_groups,
     drop_unlabelled,
     prior_weights,

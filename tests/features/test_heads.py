@@ -386,7 +386,7 @@ def test_heads_and_networks_do_not_make_each_other_stale():
         *closure(script_of("rung", "train_head")),
     }
     assert not any(name.startswith("tailproof.features") for name in networks)
-    only = {"network_on_images", "builders", "preprocessing", "class_means"}
+    only = {"network_on_images", "builders", "preprocessing", "initial_head"}
     assert not {f"tailproof.training.{name}" for name in only} & set(heads)
     assert "tailproof.training.run" in set(heads) & set(networks)
     assert script_of("train", "../../anything") == script_of("train")

@@ -62,7 +62,7 @@ def test_the_first_signal_is_answered_and_the_second_ends(name, body, status, sh
 
 @pytest.mark.parametrize(
     "module",
-    ["tailproof.runtime.job", "tailproof.training.worker", "tailproof.training.node"],
+    ["tailproof.runtime.job", "tailproof.training.worker", "tailproof.training.torchrun"],
 )
 def test_nothing_but_python_is_imported_before_signals_are_taken(module):
     def roots(statement):

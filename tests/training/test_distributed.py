@@ -167,7 +167,7 @@ def test_the_first_failure_on_one_of_several_nodes_is_reported(digits, tmp_path)
         free.bind(("localhost", 0))
         meeting = f"localhost:{free.getsockname()[1]}"
     write_json(job, {"train": train, "log": str(log), "scratch": str(tmp_path), "meeting": meeting})
-    command = [sys.executable, "-m", "tailproof.training.node", job]
+    command = [sys.executable, "-m", "tailproof.training.torchrun", job]
     nodes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]  # as srun does
     while not list((states / "key").glob("epoch-*.pt")):
         assert all(node.poll() is None for node in nodes)

@@ -173,8 +173,8 @@ class LogitsFile(LabelledSamples):
     def _matrix(self, name: str, column: pa.Array, classes: int, start: int) -> np.ndarray:
         if column.null_count:
             raise _other_type(self.path, name, column.type, column.null_count)
-        values = numbers(column.flatten()).astype(np.float32, copy=False)
-        values = values.reshape(len(column), classes)
+        flat = numbers(column.flatten()).astype(np.float32, copy=False)
+        values: np.ndarray = flat.reshape(len(column), classes)
         infinite = ~np.isfinite(values).all(axis=1)
         self._refuse(
             infinite,

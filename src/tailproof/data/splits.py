@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from tailproof.config.data import Data
-from tailproof.config.splits import HELD_OUT, SPLITS, UNKNOWN, UNKNOWN_SPLITS, VAL
+from tailproof.config.splits import HELD_OUT, SPLITS, UNKNOWN, UNKNOWN_SPLITS
 from tailproof.data.duplicate_pairs import merge_groups, read_pairs
+from tailproof.data.exact_duplicates import PRECEDENCE, drop_duplicates
 from tailproof.data.split_advice import find_fault
 from tailproof.data.split_assignment import assign_splits, count_classes
 from tailproof.data.tables import read_parquet, table_metadata, write_parquet
@@ -23,9 +24,6 @@ from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.text import listed
 
 log = logging.getLogger(__name__)
-
-PRECEDENCE = {HELD_OUT: 0, VAL: 1}
-"""Which pool keeps what several pools share; the smallest number wins."""
 
 
 def split(
@@ -110,31 +108,6 @@ def drop_unlabelled(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, d
     if without:
         log.warning("dropped %d samples without a label at the rank '%s'", without, target)
     return labelled, {"unlabelled_dropped": without}
-
-
-def drop_duplicates(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Keep one of several identical images; keep none if their labels differ.
-
-    If there are copies in several pools, the one of the test set is kept, then that of the
-    validation set, so that published sets stay complete.
-    """
-    by_content = samples.groupby("digest", sort=False)
-    conflicting = by_content[target].transform("nunique") > 1
-    order = np.argsort(samples["pool"].map(PRECEDENCE).fillna(len(PRECEDENCE)), kind="stable")
-    first = samples["digest"].iloc[order]
-    keep = first.index[~first.duplicated()]
-    kept = samples[samples.index.isin(keep) & ~conflicting]
-    dropped = {
-        "duplicates_dropped": int((~samples.index.isin(keep) & ~conflicting).sum()),
-        "conflicting_dropped": int(conflicting.sum()),
-    }
-    if any(dropped.values()):
-        log.warning(
-            "dropped %d duplicate images, and %d copies of images with conflicting labels",
-            dropped["duplicates_dropped"],
-            dropped["conflicting_dropped"],
-        )
-    return kept, dropped
 
 
 def drop_shared_groups(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:

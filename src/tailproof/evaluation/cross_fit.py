@@ -22,11 +22,11 @@ from tailproof.evaluation.evaluate import (
     expert_methods,
     measure_all_ranks,
     method_values,
-    paired_differences,
     recalls_of,
 )
 from tailproof.evaluation.method import Method, class_recalls
 from tailproof.evaluation.metrics import compute, measure, measure_uncalibrated
+from tailproof.evaluation.paired_differences import paired_differences
 from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.evaluation.table_columns import CROSS_FIT_COLUMNS
 from tailproof.evaluation.tables import Row, write_tables

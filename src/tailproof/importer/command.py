@@ -19,6 +19,7 @@ from tailproof.data.splits import drop_shared_groups, refuse_single_class
 from tailproof.importer.choice import Choice, choose_source
 from tailproof.importer.collection import Collection, read_collection, read_source
 from tailproof.importer.detections import crop_to_detections
+from tailproof.importer.doubts import doubt_sides, revise_source, without_groups
 from tailproof.importer.recipe import (
     PER_SHARD,
     Settings,
@@ -27,7 +28,6 @@ from tailproof.importer.recipe import (
     design_recipe,
     positive_class,
 )
-from tailproof.importer.revision import doubt_sides, revise_source, without_groups
 from tailproof.project import EXPERIMENTS, add_experiment
 from tailproof.runtime.errors import TailproofError
 

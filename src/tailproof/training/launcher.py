@@ -20,8 +20,8 @@ from tailproof.runtime.undeclared_reads import declared_reads
 from tailproof.training.checkpoint_store import lock_run, state_key
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.network_on_images import NetworkOnImages
-from tailproof.training.node import FAILED, LEAVING, run_node
 from tailproof.training.run import TrainingRun
+from tailproof.training.torchrun import FAILED, LEAVING, run_node
 from tailproof.training.train import train
 
 
@@ -113,7 +113,7 @@ def _meeting_point() -> str:
 
 
 def _run_nodes(path: Path, recipe: Recipe) -> None:
-    """Start `tailproof.training.node` once on each node of the Slurm allocation."""
+    """Start `tailproof.training.torchrun` once on each node of the Slurm allocation."""
     nodes = recipe.nodes
     if shutil.which("srun") is None or "SLURM_JOB_ID" not in os.environ:
         raise TailproofError(
@@ -124,7 +124,7 @@ def _run_nodes(path: Path, recipe: Recipe) -> None:
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
     step.append(f"--cpus-per-task={cores}")  # a step does not inherit this from its job
     done = subprocess.run(
-        [*step, "--kill-on-bad-exit=1", sys.executable, "-m", "tailproof.training.node", path],
+        [*step, "--kill-on-bad-exit=1", sys.executable, "-m", "tailproof.training.torchrun", path],
         check=False,
     )
     first = path.with_name(FAILED)

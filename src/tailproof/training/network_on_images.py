@@ -14,8 +14,8 @@ from tailproof.models import save_expert
 from tailproof.models.network_parts import head_modules
 from tailproof.models.precision import best_precision
 from tailproof.training.builders import Forward, build_loader, initial_model
-from tailproof.training.class_means import class_means
 from tailproof.training.distributed import ProcessGroup
+from tailproof.training.initial_head import class_means
 from tailproof.training.preprocessing import preprocessing, with_backbone_size
 
 

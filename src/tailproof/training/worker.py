@@ -14,7 +14,7 @@ from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.job_logging import logging_to
 from tailproof.runtime.process import die_with_parent
 from tailproof.runtime.signals import REQUEST, take_signals
-from tailproof.training.node import SHUTDOWN_SECONDS, rank_log, tell_failure
+from tailproof.training.torchrun import SHUTDOWN_SECONDS, rank_log, tell_failure
 
 
 def main(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Runs the processes of one node through torchrun's agent.
 
-With several nodes, srun starts ``python -m tailproof.training.node JOB.json`` on each. It installs
-its signal handlers before it imports torch.
+With several nodes, srun starts ``python -m tailproof.training.torchrun JOB.json`` on each. It
+installs its signal handlers before it imports torch.
 """
 
 import json
