@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import gammaincinv, logsumexp
 
 from tailproof.calibration.metrics import log_probabilities
@@ -64,6 +63,8 @@ def fit_prior_strength(log_p: np.ndarray, labels: np.ndarray, train_counts: np.n
 
     def loss(strength: float) -> float:
         return -log_probabilities(moved - strength * log_n)[rows, labels].mean()
+
+    from scipy.optimize import minimize_scalar  # slow to import, and `predict` does without
 
     strength = minimize_scalar(loss, bounds=(-STRONGEST, STRONGEST), method="bounded").x
     p = np.exp(log_probabilities(moved - strength * log_n))
