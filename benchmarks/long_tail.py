@@ -10,6 +10,7 @@ import csv
 import json
 import statistics
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def _head(config: dict[str, Any], ledgers: dict[str, Ledger]) -> list[str]:
         "the time to embed features,",
         f"from the records. Device: {' and '.join(sorted(machines))}.",
         "",
-        config["note"],
+        *textwrap.wrap(config["note"], 118),
         "",
         "To reproduce the table, run these commands in a project, with raw data and weights where "
         "the experiment files expect them:",
