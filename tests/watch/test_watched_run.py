@@ -58,15 +58,17 @@ def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+CELLS = """
+const row = document.querySelector('[data-run="expert-0"]');
+return [row.className, ...Array.from(row.querySelectorAll("td"), cell => cell.innerText.trim())];
+"""
+
+
 def test_a_run_is_watched_from_its_start_to_its_end(digits, project, browser, tmp_path):
     assert finish(start(digits, tmp_path / "alone", CHANGES)) == 0
 
     def cells():
-        row = browser.find_element(By.CSS_SELECTOR, '[data-run="expert-0"]')
-        return [
-            row.get_attribute("class"),
-            *(cell.text for cell in row.find_elements(By.TAG_NAME, "td")),
-        ]
+        return browser.execute_script(CELLS)  # at once: the page replaces its rows
 
     def until(*expected):
         WebDriverWait(browser, LONG, 0.1, (Exception,)).until(
