@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tailproof.evaluation.bootstrap import (
     bounds,
@@ -7,6 +10,7 @@ from tailproof.evaluation.bootstrap import (
     finite_or_none,
     interval,
     over_seeds,
+    quantiles,
     resamples,
 )
 from tailproof.evaluation.metrics import measure
@@ -89,3 +93,11 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
             inside[name] += low <= value <= high
     for name, count in inside.items():
         assert 0.9 <= count / trials <= 0.99, name
+
+
+@given(
+    arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e9, 1e9)),
+    st.lists(st.floats(0, 1), min_size=1, max_size=3),
+)
+def test_quantiles_are_those_of_numpy(values, shares):
+    assert quantiles(np.sort(values), shares) == np.quantile(values, shares).tolist()

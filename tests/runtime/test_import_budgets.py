@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tailproof.project import PIPELINE as ROOT
+from tests.predict.conftest import make_expert
 
 SCRIPTS = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
 TRAINING = {"preflight", "train", "train_head"}  # timm's optimizers import the compiler
@@ -78,3 +79,17 @@ def test_a_trained_network_is_built_without_the_compiler():
         "[]",
         "True resnet18 nms FrozenBatchNorm2d Resize False",
     ]
+
+
+@pytest.mark.parametrize("model", ["cifar_resnet20", "test_vit", "test_efficientnet"])
+def test_an_expert_answers_without_the_compiler(tmp_path, model):
+    folder = make_expert(tmp_path / "expert", model=model)
+    program = (
+        "import sys, numpy as np, tailproof\n"
+        f"table = tailproof.open({str(folder)!r}).predict([np.zeros((32, 32, 3), np.uint8)])\n"
+        f"print(len(table), sorted({COMPILER} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1 []\n"
