@@ -11,7 +11,7 @@ import json
 import statistics
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,13 @@ def main() -> None:
     experiments = list(dict.fromkeys(row["experiment"] for row in config["rows"]))
     ledgers = {name: read_ledger(name) for name in experiments}
     metrics = {name: _metrics(name) for name in experiments}
-    lines = [*_head(config, ledgers), *_table(config["rows"], metrics, ledgers), ""]
-    lines += [*_draws(config["rows"]), *_published(config["rows"]), "", *_ledgers(ledgers)]
+    drawn = {name: draws for name in experiments if (draws := _summary_of_draws(name))}
+    lines = [*_head(config, ledgers, drawn), *_table(config["rows"], metrics, ledgers), ""]
+    lines += [*_draws(config["rows"], drawn), *_published(config["rows"]), "", *_ledgers(ledgers)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _head(config: dict[str, Any], ledgers: dict[str, Ledger]) -> list[str]:
+def _head(config: dict[str, Any], ledgers: dict[str, Ledger], drawn: Container[str]) -> list[str]:
     machines = {record.machine.device for ledger in ledgers.values() for record in ledger}
     return [
         "# A long-tail table that can be audited",
@@ -68,17 +69,17 @@ def _head(config: dict[str, Any], ledgers: dict[str, Ledger]) -> list[str]:
         "the experiment files expect them:",
         "",
         "```bash",
-        *_commands(ledgers),
+        *_commands(ledgers, drawn),
         "python benchmarks/long_tail.py > docs/benchmarks.md     # in a clone",
         "```",
         "",
     ]
 
 
-def _commands(experiments: Iterable[str]) -> Iterator[str]:
+def _commands(experiments: Iterable[str], drawn: Container[str]) -> Iterator[str]:
     for name in experiments:
         yield f"snakemake --cores 2 results/{name}/report/index.html"
-        if _summary_of_draws(name):
+        if name in drawn:
             yield f"tailproof draws {name}"
             yield f"snakemake --cores 2 results/{name}/draws/summary.csv"
 
@@ -105,11 +106,9 @@ def _table(
         yield "| " + " | ".join(cells) + " |"
 
 
-def _draws(rows: list[dict[str, str]]) -> Iterator[str]:
-    found = {name: _summary_of_draws(name) for name in {row["experiment"] for row in rows}}
-    drawn = [
-        (row, found[row["experiment"]][row["method"]]) for row in rows if found[row["experiment"]]
-    ]
+def _draws(
+    rows: list[dict[str, str]], drawn: dict[str, dict[str, dict[str, str]]]
+) -> Iterator[str]:
     if not drawn:
         return
     yield "## Other draws of the subset"
@@ -119,7 +118,10 @@ def _draws(rows: list[dict[str, str]]) -> Iterator[str]:
     yield ""
     yield "| | draws | mean | sd | range |"
     yield "| --- | ---: | ---: | ---: | ---: |"
-    for row, values in drawn:
+    for row in rows:
+        if row["experiment"] not in drawn:
+            continue
+        values = drawn[row["experiment"]][row["method"]]
         shares = (_number(values[name], "%.1") for name in ("mean", "sd", "lowest", "highest"))
         mean, deviation, lowest, highest = shares
         cells = [row["name"], values["draws"], mean, deviation, f"{lowest} to {highest}"]

@@ -28,11 +28,12 @@ def import_extensions() -> None:
     Raises:
         TailproofError: one of them cannot be imported, or is a package.
     """
-    for package in sorted(Path(EXTENSIONS).glob("[!_]*/__init__.py")):
-        name = package.parent.name
+    packages = sorted(path.parent for path in Path(EXTENSIONS).glob("[!_]*/__init__.py"))
+    if packages:
+        first = packages[0]
         raise TailproofError(
-            f"{package.parent} is a package, but an extension is one file: move its code to "
-            f"{EXTENSIONS}/{name}.py, or name the folder _{name} if extensions import it"
+            f"{first} is a package, but an extension is one file: move its code to {first}.py, "
+            f"or name the folder _{first.name} if extensions import it"
         )
     files = extension_files()
     folder = str(Path.cwd())

@@ -19,9 +19,9 @@ def test_an_expert_that_starts_from_another_experiment_s_is_audited_through_it(t
     assert "Nothing to be done" in done.stdout + done.stderr
     weights = twin.folder / START / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
-    told = twin.tailproof("audit", "next")
-    assert told.returncode == 1
-    assert "results/next/experts/tuned/seed-0/model.safetensors" in told.stdout
+    done = twin.tailproof("audit", "next")
+    assert done.returncode == 1
+    assert "results/next/experts/tuned/seed-0/model.safetensors" in done.stdout
     assert twin.tailproof("audit", "tiny").returncode == 1
 
 

@@ -240,9 +240,9 @@ def test_an_expert_that_was_taken_out_is_told_and_is_no_cause(twin):
     experts = {**TINY["experts"]}
     del experts["logit_adjustment"]
     twin.write("config/experiments/tiny.yaml", {**TINY, "experts": experts})
-    told = audited(twin)
-    assert f"{EXPERTS}/logit_adjustment/seed-0/model.safetensors" not in told
-    assert re.search(f"^note +.*{EXPERTS}/logit_adjustment/seed-0", told, re.M)
+    text = audited(twin)
+    assert f"{EXPERTS}/logit_adjustment/seed-0/model.safetensors" not in text
+    assert re.search(f"^note +.*{EXPERTS}/logit_adjustment/seed-0", text, re.M)
 
 
 def test_results_behind_a_link_are_the_same_results(twin, tmp_path):

@@ -15,7 +15,7 @@ from torch import Tensor
 from tailproof.config.augmentation import Augmentation
 from tailproof.data.images import decode
 from tailproof.data.multiband import MODE
-from tailproof.data.tables import read_parquet, table_metadata, unreadable
+from tailproof.data.tables import numbers, read_parquet, table_metadata, unreadable
 from tailproof.features.backbone import Backbone
 from tailproof.loading.augmentation import BatchAugment
 from tailproof.loading.resizing import fit
@@ -49,8 +49,8 @@ class ShardImages:
         self.mode, self.channels, self.ranks = facts["mode"], facts["bands"], facts["ranks"]
         table = read_parquet(path, ["sample_id", "weight", *self.ranks])
         self.sample_ids: list[str] = table["sample_id"].to_pylist()
-        self.labels = {rank: table[rank].fill_null(-1).to_numpy() for rank in self.ranks}
-        self.weight = table["weight"].to_numpy()
+        self.labels = {rank: numbers(table[rank]) for rank in self.ranks}
+        self.weight = numbers(table["weight"])
         footer = pq.ParquetFile(path).metadata
         self.groups = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
 

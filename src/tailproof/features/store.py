@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tailproof.config.frozen_backbone import LAYERS
-from tailproof.data.tables import read_parquet, table_metadata, unreadable, with_metadata
+from tailproof.data.tables import numbers, read_parquet, table_metadata, unreadable, with_metadata
 from tailproof.files import read_json
 from tailproof.runtime.errors import TailproofError
 
@@ -193,10 +193,8 @@ class FeatureSplit:
         table = pa.concat_tables([read_parquet(path, columns) for path in self.paths])
         table = table.take(pa.array(np.arange(0, len(table), self.views)))
         self.sample_ids: list[str] = table["sample_id"].to_pylist()
-        self.weight = table["weight"].to_numpy().copy()  # Arrow's own memory is read-only
-        self.labels = {
-            rank: table[rank].fill_null(-1).to_numpy().copy() for rank in self.manifest["ranks"]
-        }
+        self.weight = numbers(table["weight"])
+        self.labels = {rank: numbers(table[rank]) for rank in self.manifest["ranks"]}
         self._files: dict[int, pq.ParquetFile] = {}
 
     def __len__(self) -> int:

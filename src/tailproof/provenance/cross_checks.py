@@ -30,7 +30,7 @@ from tailproof.config.splits import SPLITS, UNKNOWN_SPLITS
 from tailproof.data.grey_thumbnail import read_thumbnails, thumbnail
 from tailproof.data.images import decode, pixel_digest
 from tailproof.data.logits import LogitsFile
-from tailproof.data.tables import read_parquet, table_metadata
+from tailproof.data.tables import numbers, read_parquet, table_metadata
 from tailproof.evaluation.teacher import teach, teaching_of
 from tailproof.files import read_json
 from tailproof.guarantees.unknown_scores import LOGIT_SCORES, logit_scores
@@ -325,9 +325,9 @@ class _Samples:
             step: every how many rows an image is decoded.
         """
         stored = read_parquet(path, ["sample_id", "weight", *self._classes])
-        labels = {rank: stored[rank].fill_null(-1).to_numpy() for rank in self._classes}
+        labels = {rank: numbers(stored[rank]) for rank in self._classes}
         ids = stored["sample_id"].to_pylist()
-        yield from self._other_facts(path, ids, labels, stored["weight"].to_numpy())
+        yield from self._other_facts(path, ids, labels, numbers(stored["weight"]))
         digests = self._table["digest"].take(pa.array([self._rows[name] for name in ids]))
         wrong, unlike = [], []
         for row, digest, picture in _images(path, step):
