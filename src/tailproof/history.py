@@ -61,7 +61,9 @@ class History:
             if not epochs or epochs != sorted(set(epochs)):
                 raise ValueError(f"expected increasing epochs, found {epochs}")
         except FileNotFoundError:
-            raise TailproofError(f"{path} does not exist") from None
+            raise TailproofError(
+                f"{path} does not exist: run snakemake to train this expert"
+            ) from None
         except (csv.Error, KeyError, ValueError) as error:
             raise TailproofError(
                 f"{path} is not the history of a training run ({error}): delete it and run "

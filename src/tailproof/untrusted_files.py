@@ -53,7 +53,7 @@ def open_regular(path: str | Path) -> Iterator[BinaryIO]:
         target = "is a link to a file that does" if Path(path).is_symlink() else "does"
         raise TailproofError(f"{path} {target} not exist") from None
     except (OSError, ValueError) as error:
-        raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
+        raise _unreadable(path, error) from None
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
@@ -63,7 +63,7 @@ def open_regular(path: str | Path) -> Iterator[BinaryIO]:
         try:
             yield file
         except OSError as error:
-            raise TailproofError(f"{path} cannot be read: {_reason(error)}") from None
+            raise _unreadable(path, error) from None
 
 
 def other_kind(content: bytes) -> str:
@@ -123,6 +123,11 @@ def read_json(path: str | Path, *, limit: int = LIMIT, nan: bool = False) -> Any
         return parse_json(read_text(path, limit=limit), nan=nan)
     except ValueError as error:
         raise TailproofError(f"{path} is not valid JSON: {_reason(error)}") from None
+
+
+def _unreadable(path: str | Path, error: Exception) -> TailproofError:
+    what_to_do = ": check its permissions" if isinstance(error, PermissionError) else ""
+    return TailproofError(f"{path} cannot be read ({_reason(error)}){what_to_do}")
 
 
 def _reason(error: Exception) -> str:

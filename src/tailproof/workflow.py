@@ -531,7 +531,10 @@ class Pipeline:
                     for needed, backbone in backbones_by_key(experiment.data, recipes).items():
                         self._features.setdefault(needed, {})[name] = backbone
         if key not in self._features:
-            raise TailproofError(f"no experiment needs the features '{key}'")
+            raise TailproofError(
+                f"no valid experiment in config/experiments uses features with the key '{key}': "
+                "request the results of an experiment, or correct the experiment that uses them"
+            )
         return self._features[key]
 
     def _experiment_of_features(self, key: str, part: str) -> str:

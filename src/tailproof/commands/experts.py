@@ -53,7 +53,11 @@ def predict(
     ] = None,
     by_group: Annotated[
         bool,
-        typer.Option("--by-group", help="Keep the risk in each class group: many, medium, few."),
+        typer.Option(
+            "--by-group",
+            help="With --risk: keep the share of wrong answers below it in each class group "
+            "(many, medium, few), not only over all answers.",
+        ),
     ] = False,
     precision: Annotated[
         float | None,
@@ -193,8 +197,8 @@ def retrain(
         str,
         typer.Argument(
             metavar="LABELS",
-            help="Table with the columns sample_id and label, a queue with its column verified "
-            "filled in, or Label Studio's export as CSV or JSON.",
+            help="Table with the columns 'sample_id' and 'label'; or the queue of `tailproof review` "
+            "with the column 'verified' filled in; or Label Studio's export, as CSV or JSON.",
         ),
     ],
     output: Annotated[str, typer.Option(metavar="FOLDER", help="New folder for the new head.")],

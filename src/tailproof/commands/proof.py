@@ -54,7 +54,7 @@ def reproduce(
 ) -> None:
     """Run recorded jobs again, in a scratch project, and compare what they write.
 
-    The results do not change.
+    No file below the folder of results is changed.
     """
     from tailproof.provenance.reproduction_report import reproduce_and_report
     from tailproof.provenance.signatures import PrivateKey

@@ -128,8 +128,8 @@ class Recipe(Strict):
     )
     head: Head | None = Field(
         None,
-        description="What is trained on features. Default with features: {kind: linear}, and "
-        "AdamW with a learning rate of 0.001 for 20 epochs.",
+        description="What is trained on features. Default if `features` is set: {kind: linear}. "
+        "The defaults of `optimizer` and `epochs` are then AdamW at 0.001 and 20.",
     )
     loss: Loss = losses.CrossEntropy()
     heads: Literal["all"] | Annotated[dict[str, Positive], Field(min_length=1)] | None = Field(
@@ -188,7 +188,7 @@ class Recipe(Strict):
     sampler: Sampler = Field(
         "instance",
         description="How the samples of an epoch are drawn, always as many as train has. instance: "
-        "each once. class_aware: equally many of each class. square_root: of each class in "
+        "each once. class_aware: equally many of each class. square_root: each class in "
         "proportion to the square root of its size. Classes are those of the target rank.",
     )
     phases: list[Phase] = Field(

@@ -126,8 +126,10 @@ class Fingerprints:
         try:
             table = table.cast(_schema()).combine_chunks()
             others = set(table["split"].unique().to_pylist()) - set(SPLITS)
-            if others or table["experiment"].null_count or table["digest"].null_count:
-                raise ValueError(f"it has the splits {sorted(map(str, others))!a:.80}, or gaps")
+            if others:
+                raise ValueError(f"it has unknown splits: {sorted(map(str, others))!a:.80}")
+            if table["experiment"].null_count or table["digest"].null_count:
+                raise ValueError("its columns 'experiment' or 'digest' lack values")
         except (pa.ArrowException, ValueError) as error:
             raise TailproofError(
                 f"{path} is damaged ({error}): copy the whole folder again"

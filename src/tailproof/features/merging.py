@@ -254,5 +254,5 @@ def _check(
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise TailproofError(
             f"logits of the whole network differ by {difference:.2g} from those of the head on "
-            "stored features: report this as an issue, and use another network"
+            "the backbone's features: report this as an issue, and use another network"
         )

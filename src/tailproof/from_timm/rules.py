@@ -103,8 +103,8 @@ def _model(timm: Command) -> Iterator[Setting]:
         _, height, width = timm["--input-size"]
         if height != width:
             raise TailproofError(
-                f"--input-size is {height} by {width}, but Tailproof's images are squares: "
-                "give --img-size N"
+                f"--input-size is {height} by {width}, but recipe.image_size is the side of a "
+                "square: replace --input-size by --img-size N"
             )
         yield Setting(Key.IMAGE_SIZE, height, ("--input-size",))
     elif "--img-size" in timm:

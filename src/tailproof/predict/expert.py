@@ -93,7 +93,7 @@ class Expert:
             set: add the set of classes that holds the true one this often.
             score: score of the sets.
             risk: accept as much as keeps the share of wrong answers below this.
-            by_group: keep the risk in each class group: many, medium, few.
+            by_group: keep the risk in each class group (many, medium, few), not only over all.
             precision: add the finest rank whose answers are right this often.
             unknown: call images unknown, and at most this share of those that are not.
             group: give one answer per group: the group of each image, or "folder".

@@ -104,7 +104,7 @@ class Options:
         }
         texts = {"rule": self.rule, "score": promised.score or CHOW}
         flags = {"adapt": self.adapt, "by_group": promised.by_group}
-        wrong = {name: "a text" for name, value in texts.items() if not isinstance(value, str)}
+        wrong = {name: "a string" for name, value in texts.items() if not isinstance(value, str)}
         wrong |= {
             name: "True or False"
             for name, value in flags.items()

@@ -35,5 +35,8 @@ def suggestion(word: str, names: Iterable[str]) -> str:
 def unknown_name(kind: str, name: str, names: Iterable[str]) -> TailproofError:
     """Build the error for a name that is not in a registry."""
     known = sorted(names)
-    shown = ", ".join(known) if len(known) <= 20 else f"{len(known)} names"
-    return TailproofError(f"unknown {kind} '{name}'{suggestion(name, known)}; known: {shown}")
+    shown = ", ".join(known if len(known) <= 20 else known[:5])
+    more = f" and {len(known) - 5} more" if len(known) > 20 else ""
+    return TailproofError(
+        f"unknown {kind} '{name}'{suggestion(name, known)}; known: {shown}{more}"
+    )

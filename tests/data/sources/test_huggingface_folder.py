@@ -345,7 +345,7 @@ def test_another_encoding_is_the_users_to_name(tmp_path):
         ("C:\\x.png,cat", ["line 3", "absolute"]),
         ("..\\x.png,cat", ["outside"]),
         ("file:///etc/passwd,cat", ["address"]),
-        (",cat", ["line 3", "no file name"]),
+        (",cat", ["line 3", "no value", "'file_name'"]),
         ("b.png,cat,dog", ["line 3", "3 cells"]),
     ],
 )

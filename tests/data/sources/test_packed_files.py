@@ -1,13 +1,18 @@
 """Pictures that are still in an archive: every source says which, and how to unpack it."""
 
+import bz2
+import gzip
 import json
+import lzma
 import subprocess
+import tarfile
 import zipfile
 
 import pytest
 
 from tailproof.config.data import Data
 from tailproof.data.sources import open_source
+from tailproof.data.sources.archives.packed_files import unpack_command
 from tailproof.runtime.errors import TailproofError
 
 SOURCES = {
@@ -26,6 +31,7 @@ SOURCES = {
     "huggingface_folder": {},
 }
 LISTS = ("image_list", "metadata_csv", "coco_json")
+COMPRESSION = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 
 
 def refusal(name: str, root, **options) -> str:
@@ -72,3 +78,26 @@ def test_the_command_unpacks_and_the_source_reads(tmp_path):
     folder = tmp_path / "my photos"
     source = open_source(Data(source={"name": "image_folder", "root": str(folder)}).source)
     assert [sample.path for sample in source.samples()] == ["cat/1.png"]
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2"])
+def test_the_command_unpacks_an_archive(tmp_path, suffix):
+    (tmp_path / "x").write_text("inside")
+    kind = {"gz": "gz", "bz": "bz2", "xz": "xz"}.get(suffix.rstrip("2")[-2:], "")
+    with tarfile.open(tmp_path / f"a b{suffix}", f"w:{kind}") as tar:
+        tar.add(tmp_path / "x", "x")
+    command = unpack_command(tmp_path / f"a b{suffix}", tmp_path / "a b")
+    subprocess.run(command, shell=True, check=True)
+    assert (tmp_path / "a b" / "x").read_text() == "inside"
+
+
+@pytest.mark.parametrize("suffix", COMPRESSION)
+def test_the_command_decompresses_a_file(tmp_path, suffix):
+    packed = tmp_path / f"table.csv{suffix}"
+    packed.write_bytes(COMPRESSION[suffix].compress(b"inside"))
+    subprocess.run(unpack_command(packed, tmp_path / "table"), shell=True, check=True)
+    assert (tmp_path / "table.csv").read_text() == "inside"
+
+
+def test_another_file_has_no_command(tmp_path):
+    assert unpack_command(tmp_path / "a.jpg", tmp_path / "a") is None

@@ -61,7 +61,7 @@ def read_tables(path: Path) -> list[Table]:
         return [_mlflow(path, text)]
     if _PAGE.match(text.lstrip()):
         raise TailproofError(
-            f"{path} is a web page or XML: save the history as CSV, with names such as "
+            f"{path} is a web page or XML: save the history as CSV with a header such as "
             "epoch,train_loss,val_loss"
         )
     is_json = text.lstrip()[0] in "{[" and not _BRACKETS.match(text)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tailproof.runtime.errors import TailproofError
 
-PACKED = (".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz")
+DECOMPRESSED_BY = {".gz": "gunzip", ".bz2": "bunzip2", ".xz": "unxz"}
+PACKED = (".tar", ".tgz", ".tbz2", ".txz", *DECOMPRESSED_BY)
 COMMANDS = {
     ".zip": "unzip -q {file} -d {folder}",
     ".7z": "7z x {file} -o{folder}",
@@ -27,8 +28,8 @@ def unpack_command(file: Path, folder: Path) -> str | None:
         return COMMANDS[suffix].format(file=packed, folder=target)
     if suffix in (".tar", ".tgz", ".tbz2", ".txz") or (suffix in PACKED and ".tar." in file.name):
         return f"mkdir -p {target} && tar -xf {packed} -C {target}"
-    if suffix in PACKED:
-        return f"{'gunzip' if suffix == '.gz' else 'unxz'} -k {packed}"
+    if suffix in DECOMPRESSED_BY:
+        return f"{DECOMPRESSED_BY[suffix]} -k {packed}"
     return None
 
 

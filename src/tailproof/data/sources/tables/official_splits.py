@@ -47,10 +47,12 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
     pools = {value: POOLS[kind] for value, kind in kinds.items() if kind}
     for pool, word in ((TRAIN, "train"), (HELD_OUT, "test")):
         if pool not in pools.values():
-            shown = ", ".join(f"'{value}' ({count} rows)" for value, count in counts.items())
+            shown = ", ".join(
+                f"'{value}' ({quantity(count, 'row')})" for value, count in counts.items()
+            )
             raise TailproofError(
-                f"{table}: the column '{name}' of data.source.split has no row of {word}, only "
-                f"{shown}: rename a value to {word}, or leave out data.source.split, so that "
+                f"{table}: the column '{name}' of data.source.split has no row for {word}, only "
+                f"{shown}: mark the rows of {word} as such, or leave out data.source.split, so that "
                 "data.test_fraction is held out for testing"
             )
     return [pools[column.names[code]] for code in column.codes]

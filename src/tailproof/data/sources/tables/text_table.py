@@ -108,7 +108,9 @@ class TextTable:
             elif not any(cell.strip() for cell in cells):
                 continue
             elif len(cells) == width:
-                yield Row(line, [], "has no file name: enter one or remove the row")
+                name = self.header[first]
+                fault = f"has no value in the column '{name}': enter one or remove the row"
+                yield Row(line, [], fault)
             elif cells[0].lstrip().startswith("#"):
                 self.comments += 1
             else:
