@@ -197,8 +197,8 @@ def retrain(
         str,
         typer.Argument(
             metavar="LABELS",
-            help="Table with the columns 'sample_id' and 'label'; or the queue of `tailproof review` "
-            "with the column 'verified' filled in; or Label Studio's export, as CSV or JSON.",
+            help="Table with the columns 'sample_id' and 'label'; or the queue of `tailproof "
+            "review` with the column 'verified' filled in; or Label Studio's export (CSV or JSON).",
         ),
     ],
     output: Annotated[str, typer.Option(metavar="FOLDER", help="New folder for the new head.")],

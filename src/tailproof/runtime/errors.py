@@ -37,6 +37,4 @@ def unknown_name(kind: str, name: str, names: Iterable[str]) -> TailproofError:
     known = sorted(names)
     shown = ", ".join(known if len(known) <= 20 else known[:5])
     more = f" and {len(known) - 5} more" if len(known) > 20 else ""
-    return TailproofError(
-        f"unknown {kind} '{name}'{suggestion(name, known)}; known: {shown}{more}"
-    )
+    return TailproofError(f"unknown {kind} '{name}'{suggestion(name, known)}; known: {shown}{more}")

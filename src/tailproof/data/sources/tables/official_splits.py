@@ -52,8 +52,8 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
             )
             raise TailproofError(
                 f"{table}: the column '{name}' of data.source.split has no row for {word}, only "
-                f"{shown}: mark the rows of {word} as such, or leave out data.source.split, so that "
-                "data.test_fraction is held out for testing"
+                f"{shown}: mark the rows of {word} as such, or leave out data.source.split, so "
+                "that data.test_fraction is held out for testing"
             )
     return [pools[column.names[code]] for code in column.codes]
 
