@@ -17,7 +17,7 @@ from tailproof.operating_points import ONE_IN, POINTS
 from tests.evaluation.drawn_experts import write_two_classes
 from tests.test_score_curve import by_scikit_learn
 
-CONFIG = Evaluation(bootstrap=200)
+CONFIG = Evaluation(bootstrap=100)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What a recipe can ask of the loop: each does what it says, and resumes to the same bytes."""
 
 import re
-import shutil
 import signal
 
 import numpy as np
@@ -158,15 +157,10 @@ def test_checkpointed_activations_give_the_same_weights(digits):
         step(digits, activation_checkpointing=True)
 
 
-def test_compiling_gives_the_same_weights_or_says_what_is_missing(digits):
-    """A small network, and batches of one size in train: each kernel and size is compiled."""
-    recipe = {"model": {**VIT, "options": {**VIT["options"], "depth": 1}}, "drop_last": True}
-    if shutil.which("g++") is None:
-        with pytest.raises(TailproofError, match=r"recipe\.compile .*g\+\+"):
-            step(digits, **recipe, compile=True)
-        return
-    eager, compiled = (vector(step(digits, **recipe, compile=on).model) for on in (False, True))
-    assert np.allclose(eager, compiled, atol=1e-4)
+def test_compiling_without_a_compiler_says_what_is_missing(digits, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(TailproofError, match=r"recipe\.compile .*g\+\+"):
+        step(digits, compile=True)
 
 
 def test_synchronised_batch_norm_needs_gpus(digits):

@@ -13,7 +13,6 @@ import pytest
 import torch
 from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tailproof.calibration.calibrate import calibrate
 from tailproof.config.splits import CALIBRATED, SPLITS
@@ -95,6 +94,8 @@ def test_calibrated_logits_are_raw_ones_over_the_temperature(finished):
 
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_metrics_are_those_of_scikit_learn_and_torchmetrics(finished, split):
+    from torchmetrics.functional.classification import multiclass_calibration_error  # slow
+
     metrics = json.loads((finished.results / "evaluation" / "metrics.json").read_text())
     for expert in EXPERTS:
         table = logits(finished, expert, split)
