@@ -433,7 +433,7 @@ def test_a_transform_that_fails_on_a_later_image_names_the_sample(digits, worker
 
 def test_an_interruption_inside_a_transform_is_no_problem_of_it(monkeypatch):
     def interrupt(*_, **__):
-        raise Interrupted("stopped by SIGTERM")
+        raise Interrupted("interrupted by SIGTERM")
 
     module = import_library(ALBUMENTATIONS)
     monkeypatch.setattr(module.HorizontalFlip, "apply", interrupt)

@@ -16,7 +16,9 @@ from tailproof.files import write_json
 from tailproof.history import write_history
 from tailproof.project import Paths
 from tailproof.report.training_progress import read_all_progress, read_progress, training_jobs
+from tailproof.runtime.errors import Interrupted
 from tailproof.runtime.job_logging import job_logging, kept_log
+from tailproof.runtime.signals import StopRequest
 from tests.watch.running_project import (
     GONE,
     KEY,
@@ -66,6 +68,15 @@ def test_a_run_on_another_machine_trains_and_then_is_silent(study):
     assert progress(study, NOON + timedelta(minutes=20)).state == "silent"
 
 
+def signalled() -> str:
+    """What a process logs that a signal reaches before it trains."""
+    request = StopRequest()
+    request.note("SIGTERM")
+    with pytest.raises(Interrupted) as error:
+        request.check()
+    return str(error.value)
+
+
 @pytest.mark.parametrize(
     ("last", "state"),
     [
@@ -73,6 +84,7 @@ def test_a_run_on_another_machine_trains_and_then_is_silent(study):
         (line("12:03:00", "the loss is not finite in epoch 3, step 4", "ERROR"), "failed"),
         (line("12:03:00", "interrupted by SIGTERM in epoch 3, step 4", "ERROR"), "interrupted"),
         (line("12:03:00", "interrupted by SIGTERM", "ERROR") + header("12:04:00"), "killed"),
+        (line("12:03:00", signalled(), "ERROR"), "interrupted"),
         (line("12:03:00", "something odd", "WARNING"), "killed"),
     ],
 )

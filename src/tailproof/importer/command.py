@@ -247,6 +247,6 @@ def _heading(place: str, choice: Choice) -> list[str]:
     return [
         f"Written by `tailproof import {place}`. Change what you like; the comments say why each "
         "value was chosen.",
-        *(f"  {note}." for note in recognition.notes),
+        *(f"  {note}." for note in (*recognition.notes, *recognition.group_notes)),
         *(f"  Check: {doubt}." for doubt in recognition.doubts),
     ]

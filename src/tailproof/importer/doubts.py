@@ -71,8 +71,8 @@ def without_groups(recognition: Recognition, collection: Collection) -> Recognit
         "several splits, and results on new groups may be worse; with more groups, set 'group' "
         "again"
     )
-    notes = tuple(note for note in recognition.notes if not note.startswith("groups"))
-    return replace(recognition, source=changed, notes=notes, doubts=(*recognition.doubts, doubt))
+    doubts = (*recognition.doubts, doubt)
+    return replace(recognition, source=changed, doubts=doubts, group_notes=())
 
 
 def doubt_sides(recognition: Recognition, collection: Collection) -> Recognition:

@@ -18,7 +18,8 @@ def print_import(result: Import, console: Console) -> None:
     """Print what was understood, and the next command."""
     choice, collection = result.choice, result.collection
     console.print(f"[bold]{escape(choice.name)}[/bold]  {escape(choice.recognition.reason)}")
-    _print(choice.recognition.notes, console)
+    recognition = choice.recognition
+    _print([*recognition.notes, *recognition.group_notes], console)
     for recognition in choice.others:
         _print(
             [

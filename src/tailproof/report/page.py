@@ -12,6 +12,7 @@ from tailproof.data.thumbnails import read_class_thumbnails
 from tailproof.evaluation.class_groups import GROUPS, describe_groups
 from tailproof.evaluation.registry import METRICS
 from tailproof.files import write_text
+from tailproof.operating_points import POINTS
 from tailproof.report import (
     calibration_section,
     charts,
@@ -154,7 +155,7 @@ def _rare(results: Results) -> dict[str, Any]:
         "positive": positive,
         "rare_charts": low_fpr(results),
         "rare": tables.of_methods(scores, "test", tables.columns_of("rare", scores), title),
-        "rare_notes": [note for note in scores.metrics["notes"] if "negatives" in note],
+        "rare_notes": [note for note in scores.metrics["notes"] if any(map(note.count, POINTS))],
     }
 
 

@@ -20,7 +20,7 @@ from tailproof.diagnosis.training_log import Attempt, Epoch, TrainingLog
 from tailproof.files import read_json
 from tailproof.history import History
 from tailproof.project import Paths
-from tailproof.runtime.errors import TailproofError
+from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.process import is_locked, is_running
 from tailproof.sweep.rungs import recipe_for_slot
 
@@ -229,7 +229,7 @@ def _history(log: TrainingLog, epochs: list[Epoch]) -> History | None:
 
 def _state(last: Attempt, states: Path | None, durations: list[float], now: datetime) -> State:
     if last.error:
-        return "interrupted" if last.error.startswith("interrupted by") else "failed"
+        return "interrupted" if last.error.startswith(Interrupted.START) else "failed"
     here = last.host == socket.gethostname()
     if (states and is_locked(states / "lock")) or (here and is_running(last.process, last.start)):
         return "training" if last.begun else "starting"

@@ -21,9 +21,13 @@ class Interrupted(TailproofError):  # noqa: N818 - not an error, the response to
     """A signal stopped a job; its state is saved, and the next run resumes from it.
 
     The status is EX_TEMPFAIL of sysexits: "the user is invited to retry".
+
+    Attributes:
+        START: how its message begins, by which it is recognized in a log.
     """
 
     status = 75
+    START = "interrupted by"
 
 
 def suggestion(word: str, names: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ class StopRequest:
     def check(self) -> None:
         """Raise `Interrupted` if a signal has asked this process to stop."""
         if self.signal:
-            raise Interrupted(f"stopped by {self.signal}: run the same command again")
+            raise Interrupted(f"{Interrupted.START} {self.signal}: run the same command again")
 
     @contextmanager
     def leave_at_once(self) -> Iterator[None]:

@@ -163,8 +163,8 @@ class Checkpointer:
         self.end(name)
         run.ranks.any(False)  # wait for rank 0: any exit ends it
         raise Interrupted(
-            f"interrupted by {name} in epoch {run.epoch}, step {run.step}: run again to resume "
-            f"from the last state in {self._states / self.key}"
+            f"{Interrupted.START} {name} in epoch {run.epoch}, step {run.step}: run again to "
+            f"resume from the last state in {self._states / self.key}"
         )
 
 

@@ -20,7 +20,7 @@ from tailproof.runtime.signals import REQUEST, take_signals
 
 SHUTDOWN_SECONDS = 25  # time for the other processes to exit once one has died
 FAILED = "failed"  # file next to the job file with the error of the process that failed first
-LEAVING = "interrupted by {}: run again to resume from the last state"
+LEAVING = f"{Interrupted.START} {{}}: run again to resume from the last state"
 
 
 def run_node(job: dict[str, Any], path: Path) -> None:

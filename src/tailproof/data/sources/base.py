@@ -88,6 +88,7 @@ class Recognition:
         sure: False if another source may read the path as well.
         notes: further sentences: what each column is taken for and why, what is passed over.
         doubts: sentences about decisions that may be wrong, which the user should check.
+        group_notes: notes on the groups, which hold only while the source reads them.
     """
 
     source: dict[str, Any]
@@ -95,6 +96,7 @@ class Recognition:
     sure: bool = True
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    group_notes: tuple[str, ...] = ()
 
 
 class Source(ABC):

@@ -144,6 +144,7 @@ class Roles:
         split: the column of official splits.
         missing: by column the cells that are taken for no value.
         notes: a sentence for each decision.
+        group_notes: those on groups.
         doubts: a sentence for each decision that may be wrong.
         named: whether the label was recognized by its name as well as by its cells.
         fault: why the labels cannot be used as they are.
@@ -156,6 +157,7 @@ class Roles:
     split: str | None = None
     missing: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    group_notes: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     named: bool = True
     fault: str | None = None
@@ -184,7 +186,7 @@ def find_roles(columns: Mapping[str, Column], filename: str, label: str | None =
         classes = columns[roles.ranks[-1]]
         roles.fault = roles.fault or _find_fault(classes)
         free = [column for column in free if column.name not in roles.ranks]
-        roles.group = _find_group(free, classes, roles.notes)
+        roles.group = _find_group(free, classes, roles.group_notes)
         _find_missing(columns, roles)
     return roles
 

@@ -436,7 +436,14 @@ def _choose(root: Path, tables: Tables) -> Recognition:
         f"{quantity(sum(table.rows for table in used), 'row')} with the names of pictures and "
         "their labels"
     )
-    return Recognition(source, reason, chosen.roles.named, tuple(notes), tuple(doubts))
+    return Recognition(
+        source,
+        reason,
+        chosen.roles.named,
+        tuple(notes),
+        tuple(doubts),
+        tuple(chosen.roles.group_notes),
+    )
 
 
 def _describe_lists(root: Path, table: Table) -> Iterator[str]:
